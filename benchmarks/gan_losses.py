@@ -1,0 +1,93 @@
+"""What our losses and penalties cost: a WGAN-GP critic step against a minimal hand-written one, and lazy against eager R1.
+
+    OMP_NUM_THREADS=1 python benchmarks/gan_losses.py [--device cuda] [--size 64] [--batch 32] [--repeats 15]
+
+Both versions take turns in the same process, and the ratio is that of the medians; its spread is the middle half of the
+ratios of neighbouring turns. They compute the same numbers, which is checked first.
+"""
+import argparse, statistics, time
+import torch
+from torch import nn
+from animegan_nb.losses import discriminator_loss
+from animegan_nb.penalties import Lazy, gradient_penalty, r1_penalty
+
+
+def critic(size, device, width=32):
+    "A DCGAN-like critic with LayerNorm for pictures of `size` pixels, to logits [batch]."
+    torch.manual_seed(0)
+    layers, channels = [], 3
+    while size > 4:
+        layers += [nn.Conv2d(channels, width, 4, 2, 1), nn.GroupNorm(1, width), nn.LeakyReLU(.2)]
+        channels, width, size = width, min(2*width, 256), size//2
+    return nn.Sequential(*layers, nn.Conv2d(channels, 1, 4), nn.Flatten(0)).to(device)
+
+
+def minimal_step(D, optimiser, real, fake, generator):
+    "The shortest correct WGAN-GP critic step, as one would write it by hand."
+    e = torch.rand(len(real), 1, 1, 1, generator=generator, device=real.device)
+    x = (e*real + (1 - e)*fake).requires_grad_(True)
+    g, = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    loss = D(fake).mean() - D(real).mean() + 10*(g.flatten(1).norm(dim=1) - 1).square().mean()
+    optimiser.zero_grad(); loss.backward(); optimiser.step()
+    return loss
+
+
+def our_step(D, optimiser, real, fake, generator):
+    loss = discriminator_loss(D(real), D(fake), 'wasserstein') + gradient_penalty(D, real, fake, 10., generator)
+    optimiser.zero_grad(); loss.backward(); optimiser.step()
+    return loss
+
+
+def seconds(function, device, count):
+    "Seconds for one call, over `count` calls."
+    if device != 'cpu': torch.cuda.synchronize()
+    start = time.perf_counter()
+    for i in range(count): function(i)
+    if device != 'cpu': torch.cuda.synchronize()
+    return (time.perf_counter() - start)/count
+
+
+def compare(name, ours, theirs, device, count, repeats, bound=None):
+    "Interleaved timing of two functions of a step number; prints the ratio of medians and the middle half of the pairs."
+    for f in (ours, theirs): seconds(f, device, 2)
+    a, b = [], []
+    for i in range(repeats):
+        for f, times in ((ours, a), (theirs, b)) if i % 2 else ((theirs, b), (ours, a)): times.append(seconds(f, device, count))
+    pairs = sorted(x/y for x, y in zip(a, b))
+    low, _, high = statistics.quantiles(pairs, n=4)
+    ratio = statistics.median(a)/statistics.median(b)
+    goal = f'   (at most {bound})' if bound else ''
+    print(f'{name:58s} {1000*statistics.median(a):8.2f} ms / {1000*statistics.median(b):8.2f} ms = {ratio:.3f}, middle half of pairs {low:.3f} to {high:.3f}{goal}')
+    return ratio
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for flag, default in (('--device', 'cpu'), ('--size', 64), ('--batch', 32), ('--repeats', 15), ('--count', 4)): parser.add_argument(flag, default=default, type=type(default))
+    a = parser.parse_args()
+    real, fake = (torch.rand(a.batch, 3, a.size, a.size, device=a.device)*2 - 1 for _ in range(2))
+    draw = lambda: torch.Generator(a.device).manual_seed(1)
+    state = {}
+    for name, step in (('ours', our_step), ('minimal', minimal_step)):
+        D = critic(a.size, a.device)
+        state[name] = D, torch.optim.Adam(D.parameters(), 1e-4, betas=(0., .9)), draw(), step
+    first = [step(D, optimiser, real, fake, draw()).item() for D, optimiser, _, step in state.values()]
+    assert abs(first[0] - first[1]) < 1e-4*max(1, abs(first[0])), f'the two steps disagree: {first}'
+    print(f'{a.device}, {torch.get_num_threads()} threads, batch {a.batch}, {a.size} pixels; both steps have loss {first[0]:.5f}')
+
+    def run(name): D, optimiser, generator, step = state[name]; return lambda i: step(D, optimiser, real, fake, generator)
+    compare('WGAN-GP critic step: ours / minimal', run('ours'), run('minimal'), a.device, a.count, a.repeats, 1.05)
+
+    D = critic(a.size, a.device); optimiser = torch.optim.Adam(D.parameters(), 1e-4, betas=(0., .99))
+    def r1_step(every):
+        lazy = Lazy(r1_penalty, every or 1)
+        def step(i):
+            loss = discriminator_loss(D(real), D(fake)) + (lazy(i, D, real, 1.) if every else 0.)
+            optimiser.zero_grad(); loss.backward(); optimiser.step()
+        return step
+    # a lazy step costs something only every 16th time, so it is timed over 16
+    compare('R1 discriminator step: every 16th / every', r1_step(16), r1_step(1), a.device, 16, max(3, a.repeats//3))
+    compare('R1 discriminator step: every 16th / no penalty', r1_step(16), r1_step(0), a.device, 16, max(3, a.repeats//3))
+
+
+if __name__ == '__main__': main()

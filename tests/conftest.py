@@ -1,0 +1,44 @@
+"Fixtures shared by all tests: the folders of real data, and quiet, repeatable torch."
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# CI tries the same examples every time, so that a red run is about the change; a run by hand looks for new ones
+settings.register_profile('ci', derandomize=True, print_blob=True)
+if os.environ.get('CI'): settings.load_profile('ci')
+
+os.environ.setdefault('ANIMEGAN_BUDGET', 'fast')
+os.environ.setdefault('MPLBACKEND', 'Agg')
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='session', autouse=True)
+def own_cache(tmp_path_factory):
+    "Tests neither use nor fill the user's cache."
+    if 'ANIMEGAN_CACHE' not in os.environ:
+        os.environ['ANIMEGAN_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+
+
+def folder_or_skip(variable: str, what: str) -> Path:
+    path = os.environ.get(variable)
+    if not path or not Path(path).is_dir():
+        pytest.skip(f'{what} are not here: set {variable} to their folder')
+    return Path(path)
+
+
+@pytest.fixture(scope='session')
+def root(): return ROOT
+
+
+@pytest.fixture(scope='session')
+def data_dir(): return folder_or_skip('ANIMEGAN_DATA', 'the real pictures')
+
+
+@pytest.fixture(scope='session')
+def weights_dir(): return folder_or_skip('ANIMEGAN_WEIGHTS', 'the pretrained weights')
+
+
+@pytest.fixture(scope='session')
+def reference_dir(): return folder_or_skip('ANIMEGAN_REFERENCE', 'the reference values')

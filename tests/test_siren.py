@@ -1,0 +1,178 @@
+"SIREN and the pi-GAN field: laws, equal forms, the published network, bad input."
+import math
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings, strategies as st
+from animegan_nb import siren
+from animegan_nb.cameras import from_official_angles, pose, rays
+from animegan_nb.raymarch import march
+from animegan_nb.siren import Condition, FieldConfig, PiganField, Siren, film, load_official_field, official_field_state, sine_init_
+
+SMALL = FieldConfig(hidden=20, layers=3, z_dim=8, mapping_hidden=16)
+
+
+def field_and_points(config=SMALL, n=37, batch=2, seed=0, dtype=torch.float32):
+    torch.manual_seed(seed)
+    field = PiganField(config).to(dtype)
+    g = torch.Generator().manual_seed(seed)
+    points = ((torch.rand(batch, n, 3, generator=g) - .5)*config.box).to(dtype)
+    return field, points, torch.randn(batch, config.z_dim, generator=g).to(dtype), F.normalize(torch.randn(batch, n, 3, generator=g), dim=-1).to(dtype)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(1., 60.), st.booleans())
+def test_initial_weights_stay_in_their_bound(inputs, outputs, omega, first):
+    w = sine_init_(torch.nn.Linear(inputs, outputs), omega, first).weight
+    assert w.abs().max() <= (1/inputs if first else math.sqrt(6/inputs)/omega) + 1e-7
+
+
+def test_the_statistics_are_flat_across_depth():
+    torch.manual_seed(0)
+    h, spread = torch.linspace(-1, 1, 1000)[:, None], []
+    for i in range(10):
+        argument = 30*sine_init_(torch.nn.Linear(h.shape[1], 256, bias=False), 30., i == 0)(h)
+        spread.append(argument.std().item()); h = argument.sin()
+    assert all(abs(s - 1) < .15 for s in spread[2:])
+
+
+def test_siren_is_differentiable_twice():
+    x = torch.rand(5, 2, requires_grad=True)
+    slope, = torch.autograd.grad(Siren(2, 16, 2, 1)(x).sum(), x, create_graph=True)
+    assert torch.autograd.grad(slope.sum(), x)[0].abs().max() > 0
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 50), st.integers(1, 4), st.sampled_from([16, 33]), st.integers(1, 20))
+def test_all_forms_agree(batch, n, layers, hidden, chunk):
+    config = FieldConfig(hidden=hidden, layers=layers, z_dim=5, mapping_hidden=8)
+    field, points, z, directions = field_and_points(config, n, batch)
+    with torch.no_grad():
+        rgb, density = field.straight(points, z, directions)
+        scale = config.density_scale
+        for a, b in (field(points, z, directions, 'folded'), siren.chunked_field(siren.fold(field, z), points, directions, chunk)):
+            assert torch.allclose(a, rgb, atol=1e-5) and torch.allclose(b/scale, density/scale, atol=1e-5)
+        assert torch.allclose(field.density_only(points, z)/scale, density/scale, atol=1e-5)
+
+
+def test_the_paper_size_agrees_to_five_digits():
+    field, points, z, directions = field_and_points(siren.PIGAN_FIELD_OFFICIAL, 200)
+    with torch.no_grad(): a, b = field.straight(points, z, directions), field(points, z, directions, 'chunked')
+    assert torch.allclose(a[0], b[0], atol=1e-5) and torch.allclose(a[1], b[1], atol=1e-5)
+
+
+def gradients(field, points, z, directions, method):
+    field.zero_grad()
+    x, code = points.clone().requires_grad_(True), z.clone().requires_grad_(True)
+    rgb, density = field(x, code, directions, method)
+    (rgb.square().sum() + (density/150).square().sum()).backward()
+    return [x.grad, code.grad, *(p.grad.clone() for p in field.parameters())]
+
+
+def test_all_forms_have_the_same_gradients():
+    field, points, z, directions = field_and_points()
+    exact = gradients(*[x.double() for x in field_and_points()], 'straight')
+    for method in ('straight', 'folded', 'chunked'):
+        for a, b in zip(gradients(field, points, z, directions, method), exact):
+            assert torch.allclose(a.double(), b, rtol=2e-3, atol=2e-4*float(b.abs().max()))
+
+
+def test_the_chunked_form_also_passes_numerical_differentiation():
+    field, points, z, directions = field_and_points(FieldConfig(hidden=5, layers=2, z_dim=3, mapping_hidden=4, frequency_shift=3., frequency_scale=1.), n=5, dtype=torch.float64)
+    condition = field.condition(z)
+    knobs = [c.detach().requires_grad_(True) for c in condition]
+    run = lambda x, f, p: torch.cat([siren.chunked_field(siren.fold(field, Condition(f, p)), x, directions, 2)[0], siren.chunked_field(siren.fold(field, Condition(f, p)), x, directions, 2)[1][..., None]], -1)
+    assert torch.autograd.gradcheck(run, (points.requires_grad_(True), *knobs), atol=1e-6)
+
+
+def test_the_field_falls_back_without_onednn(monkeypatch):
+    field, points, z, directions = field_and_points()
+    with torch.no_grad():
+        a = field(points, z, directions)
+        monkeypatch.setattr(siren, '_ONEDNN', None)
+        b = field(points, z, directions)
+    assert torch.allclose(a[0], b[0], atol=1e-5) and torch.allclose(a[1]/150, b[1]/150, atol=1e-5)
+
+
+def test_density_does_not_see_the_direction_and_colour_does():
+    field, points, z, directions = field_and_points()
+    a, b = field(points, z, directions), field(points, z, -directions)
+    assert torch.equal(a[1], b[1]) and not torch.equal(a[0], b[0])
+
+
+def test_codes_do_not_see_each_other():
+    field, points, z, directions = field_and_points(batch=3)
+    together, alone = field(points, z, directions), field(points[1:2], z[1:2], directions[1:2])
+    assert torch.allclose(together[0][1], alone[0][0], atol=1e-6)
+
+
+def test_the_mixed_precision_rule():
+    field, points, z, directions = field_and_points(siren.PIGAN_FIELD, 400)
+    with torch.no_grad():
+        rgb, density = field.straight(points, z, directions)
+        a, b = field(points, z, directions, 'mixed')
+    assert ((a - rgb).square().mean().sqrt()/rgb.std()) < .03 and ((b - density).square().mean().sqrt()/density.std()) < .04
+
+
+def test_a_start_is_neither_empty_nor_solid():
+    opacities = []
+    for seed in range(6):
+        torch.manual_seed(seed)
+        field = PiganField()
+        with torch.no_grad(): opacities.append(march(field.at(torch.randn(1, 256)), *rays(pose(0.), 12., 6), .88, 1.12, 12).opacity.mean().item())
+    assert .25 < np.mean(opacities) < .7 and min(opacities) > .02
+
+
+def test_official_names_make_a_round_trip():
+    field, points, z, directions = field_and_points()
+    state = official_field_state(field)
+    twin = load_official_field({f'module.siren.{k}': v for k, v in state.items()})
+    assert twin.config.hidden == 20 and twin.config.layers == 3 and twin.config.z_dim == 8
+    assert all(torch.equal(a, official_field_state(twin)[k]) for k, a in state.items())
+
+
+@pytest.fixture(scope='module')
+def published(reference_dir):
+    with np.load(reference_dir/'pigan_reference.npz') as file: return {k: torch.from_numpy(file[k]) for k in file}
+
+
+def official(published): return load_official_field({k.removeprefix('param/'): v for k, v in published.items() if k.startswith('param/')})
+
+
+@pytest.mark.real
+@pytest.mark.parametrize('method', ['straight', 'folded', 'chunked'])
+def test_the_published_field(published, method):
+    field = official(published)
+    with torch.no_grad():
+        condition = field.condition(published['siren/z'])
+        rgb, density = field(published['siren/points'], condition, published['siren/directions'], method)
+    assert torch.allclose(condition.frequencies.flatten(1), published['siren/frequencies'], atol=1e-4)
+    assert torch.allclose(condition.phases.flatten(1), published['siren/phase_shifts'], atol=1e-4)
+    assert torch.allclose(rgb, published['siren/rgb_sigma'][..., :3], atol=1e-4) and torch.allclose(density, published['siren/rgb_sigma'][..., 3], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize('view', [0, 1, 2])
+@pytest.mark.parametrize('kind, fine', [('coarse', 0), ('hier', 12)])
+def test_the_published_pictures(published, view, kind, fine):
+    field = official(published)
+    cam = pose(*from_official_angles(published['camera/yaw'][view], published['camera/pitch'][view]))
+    with torch.no_grad(): out = march(field.at(published['siren/z'][:1]), *rays(cam, 12., 16, 'border'), .88, 1.12, 12, fine, official=True)
+    picture = out.rgb.mT.reshape(1, 3, 16, 16)*2 - 1
+    assert torch.allclose(picture, published[f'render/view{view}_{kind}_12steps_16px'], atol=1e-4)
+
+
+FIELD, POINTS, Z, DIRECTIONS = field_and_points()
+
+
+@pytest.mark.parametrize('call, word', [
+    (lambda: FIELD(POINTS, torch.zeros(2, 7), DIRECTIONS), 'latent code'), (lambda: FIELD(POINTS, (torch.zeros(2, 3, 20), torch.zeros(2, 4, 20)), DIRECTIONS), 'frequencies'),
+    (lambda: FIELD(POINTS, (torch.zeros(2, 4, 20), torch.zeros(2, 4, 21)), DIRECTIONS), 'phases'), (lambda: FIELD(POINTS, (torch.zeros(2, 4, 20), torch.zeros(1, 4, 20)), DIRECTIONS), 'sets'),
+    (lambda: FIELD(POINTS[0], Z, DIRECTIONS), 'Points'), (lambda: FIELD(POINTS[:1], Z, DIRECTIONS[:1]), 'Points'), (lambda: FIELD(POINTS, Z, DIRECTIONS[:, :3]), 'direction'),
+    (lambda: FIELD(POINTS, Z, DIRECTIONS, 'quick'), 'evaluated'), (lambda: load_official_field({'x': torch.zeros(1)}), 'missing'),
+    (lambda: load_official_field({k: v for k, v in official_field_state(FIELD).items() if k != 'final_layer.bias'}), 'final_layer.bias'),
+    (lambda: film(torch.zeros(1, 2, 3), torch.zeros(4, 3), torch.zeros(4), torch.zeros(1, 5), torch.zeros(1, 5)), 'Frequencies')])
+def test_bad_input_is_one_sentence(call, word):
+    with pytest.raises(ValueError) as error: call()
+    assert word in str(error.value) and '\n' not in str(error.value)

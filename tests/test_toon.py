@@ -1,0 +1,167 @@
+"Heads: the ground truth is exact, sets are repeatable, the prior is as stated, bad input is answered."
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from animegan_nb import toon
+from animegan_nb.core import rng, shipped
+
+FOV = torch.tensor([12.])
+
+
+def draw(person, yaw=0., pitch=0., size=40, **options):
+    return toon.render(person, toon.look_at(yaw, pitch), FOV, size, **options)
+
+
+def rays(cam2world, size):
+    place = torch.arange(size, dtype=torch.float32)
+    return toon.pixel_rays(cam2world, FOV, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.floats(-3.1, 3.1), st.floats(-.5, .5), st.sampled_from(['anime', 'human']))
+def test_reported_points_lie_on_the_surface(seed, yaw, pitch, style):
+    person = toon.sample_identity(1, rng(seed))
+    out = draw(person, yaw, pitch, 32, style=style, supersample=1)
+    origins, ways, cosine = rays(out['cam2world'], 32)
+    t = out['distance'].flatten(1); met = t.isfinite()
+    assert met.float().mean() > .2
+    points = origins + torch.where(met, t, 1.)*ways
+    scene = toon.HeadScene(person, style)
+    assert scene.distance(points)[met].abs().max() < 1e-3*toon.HEAD
+    assert torch.allclose(out['depth'].flatten(1)[met], (t*cosine)[met])
+    labels = scene.parts(points)[met]
+    _, painted = scene.colours(points, toon.surface_normals(scene, points), scene.parts(points), torch.full((1, 1), 1e-3))
+    assert (out['parts'].flatten(1)[met] == painted[met]).float().mean() > .97
+    assert (labels > 0).all() and (out['parts'].flatten(1)[~met] == 0).all()
+
+
+def test_normals_are_the_finite_differences_of_the_distance():
+    person = toon.sample_identity(1, rng(5))
+    out = draw(person, .3, .1, 40, supersample=1)
+    origins, ways, _ = rays(out['cam2world'], 40)
+    t = out['distance'].flatten(1); met = t.isfinite()
+    points = (origins + torch.where(met, t, 1.)*ways).double()
+    scene = toon.HeadScene(person); scene.p = {k: v.double() if v.is_floating_point() else v for k, v in scene.p.items()}
+    h = 1e-4
+    steps = torch.eye(3, dtype=torch.float64)*h
+    gradient = torch.stack([scene.distance(points + s[:, None, None]) - scene.distance(points - s[:, None, None]) for s in steps])
+    cosine = (torch.nn.functional.normalize(gradient, dim=0)*out['normal'].flatten(2).transpose(0, 1)).sum(0)[met]
+    assert (cosine > .98).float().mean() > .93 and cosine.median() > .9999          # creases differ by the size of the step
+
+
+def test_two_views_agree():
+    person = toon.sample_identity(1, rng(12))
+    psnr, share = toon.warp_agreement(person, toon.look_at(.15, .05), toon.look_at(-.1, 0.), FOV, size=160)
+    assert psnr > 30 and share > .6
+
+
+def test_a_ball_is_traced_to_its_closed_form():
+    class Ball(toon.Scene):
+        p = {'r': torch.full((1, 1), .06)}
+        def bounds(self): return torch.zeros(3, 1), torch.tensor([.09])
+        def distance(self, points): return toon.sphere(*points, self.p['r'])
+    t, origins, ways, _ = toon.trace(Ball(), toon.look_at(.7, -.2), FOV, 48)
+    b = (origins*ways).sum(0); root = b*b - (origins**2).sum(0) + .06**2
+    assert (t.isfinite() != (root > 0)).float().mean() < .01
+    met = t.isfinite() & (root > 1e-4)
+    assert (t - (-b - root.clamp_min(0).sqrt()))[met].abs().max() < 5e-4
+
+
+def test_rendering_does_not_depend_on_the_company():
+    people = toon.sample_identity(5, rng(3)); views = toon.look_at(torch.linspace(-1, 1, 5), torch.zeros(5))
+    together = toon.render(people, views, FOV.expand(5), 24)
+    for i in (0, 3):
+        alone = toon.render(people[i:i+1], views[i:i+1], FOV, 24)
+        assert (alone['image'][0] - together['image'][i]).abs().mean() < 1e-3
+
+
+def test_identities_are_repeatable_and_follow_the_prior():
+    assert torch.equal(toon.sample_identity(9, rng(1)), toon.sample_identity(9, rng(1)))
+    people = toon.decode(toon.sample_identity(6000, rng(0)))
+    for name, values in toon.CATEGORIES.items():
+        weights = np.array(toon.ATTRIBUTES[name][1], float)
+        share = np.bincount(people[name].numpy(), minlength=len(values))/6000
+        assert np.abs(share - weights/weights.sum()).max() < .025, name
+    for name, i in toon.SLOT.items():
+        assert toon.LOW[i] - 1e-4 <= float(people[name].min()) and float(people[name].max()) <= toon.HIGH[i] + 1e-4
+
+
+def test_a_row_does_not_depend_on_how_many_are_asked_for():
+    few, many = toon.toon_rows(4, 0, 3), toon.toon_rows(4, 0, 300)
+    assert all(torch.equal(few[k], many[k][:3]) for k in few)
+    late = toon.toon_rows(4, 250, 262)
+    assert all(torch.equal(late[k], many[k][250:262]) for k in late)
+
+
+def test_items_hold_what_is_promised():
+    heads = toon.ToonHeads(n=4, size=16, seed=2)
+    item = heads[1]
+    assert len(heads) == 4 and item['image'].shape == (3, 16, 16) and item['image'].dtype == torch.float32
+    assert {'attributes', 'identity', 'cam2world', 'fov', 'depth', 'normal', 'mask', 'parts'} <= set(item)
+    assert item['image'].abs().max() <= 1 and heads.batch([0, 2])['image'].dtype == torch.uint8
+    assert torch.equal(toon.ToonHeads(n=4, size=16, seed=2).batch([1])['image'], heads.batch([1])['image'])
+    assert set(toon.render(item['identity'][None], item['cam2world'][None], item['fov'][None], 16)) >= {'image', 'depth', 'normal', 'mask', 'parts', 'identity', 'attributes'}
+
+
+@pytest.mark.parametrize('name', toon.CAMERAS)
+def test_cameras_look_at_the_origin(name):
+    cameras = toon.sample_camera(500, rng(0), name)
+    c2w = cameras['cam2world']
+    assert torch.allclose(c2w[:, :3, 3].norm(dim=1), torch.ones(500), atol=1e-5)
+    assert torch.allclose(c2w[:, :3, 2], c2w[:, :3, 3], atol=1e-5) and torch.allclose(torch.linalg.det(c2w), torch.ones(500), atol=1e-4)
+    if name == 'celeba': assert abs(cameras['yaw'].std() - .3) < .03 and abs(cameras['pitch'].std() - .155) < .02
+
+
+def test_hair_covers_the_head_all_around():
+    people = toon.sample_identity(10, rng(8)); people[:, toon.SLOT['hair_style']] = torch.arange(10.)
+    for yaw, pitch in ((math.pi, .2), (1.6, .5), (-1.6, .5), (0., 1.15)):
+        parts = toon.render(people, toon.look_at(yaw, pitch).expand(10, 4, 4), FOV.expand(10), 32, supersample=1, outline=False)['parts']
+        rows = parts[:, 4:13, 12:20] if pitch < 1 else parts[:, 10:16, 12:20]
+        bald = ((rows == toon.PART['face']) | (rows == toon.PART['ear'])).flatten(1).float().mean(1)
+        assert bald.max() < .05, (yaw, pitch, bald)
+
+
+@pytest.mark.parametrize('call, words', [
+    (lambda: toon.ToonHeads(n=4, size=0), 'size'), (lambda: toon.ToonHeads(n=4, size=2.5), 'size'), (lambda: toon.ToonHeads(n=-1), 'n must'),
+    (lambda: toon.ToonHeads(n=1, size=16, style='oil'), 'style'), (lambda: toon.ToonHeads(n=1, size=16, camera='drone'), 'camera'),
+    (lambda: toon.encode(hair_style='mohawk'), 'hair_style'), (lambda: toon.encode(tail=1), 'tail'), (lambda: toon.encode(jaw=7.), 'jaw'),
+    (lambda: toon.render(torch.zeros(1, 3), toon.look_at(0., 0.), FOV, 16), 'identity'),
+    (lambda: toon.render(toon.encode()[None], torch.eye(3)[None], FOV, 16), 'cam2world'),
+    (lambda: draw(toon.sample_identity(1, rng(0)), size=-3), 'size'), (lambda: draw(toon.sample_identity(1, rng(0)), style='oil'), 'style'),
+    (lambda: draw(toon.sample_identity(1, rng(0)), background='sky'), 'background'),
+])
+def test_bad_input_is_one_sentence(call, words):
+    with pytest.raises(ValueError) as error: call()
+    message = str(error.value)
+    assert words in message and '\n' not in message and len(message) < 900
+
+
+def test_ready_heads_open_at_once():
+    heads = toon.ready_heads()
+    batch = heads.batch([0, 1500, 2999])
+    assert len(heads) == 3000 and heads.size == 64 and batch['image'].shape == (3, 3, 64, 64)
+    rows = toon.toon_rows(0, 0, 3000)
+    assert torch.allclose(torch.from_numpy(np.array(heads.arrays['identity'])), rows['identity'], atol=1e-5)
+    again = toon.render(rows['identity'][:2], rows['cam2world'][:2], rows['fov'][:2], 64, geometry=False)['image']
+    assert (again - heads.batch([0, 1])['image'].float().div(127.5).sub(1)).abs().mean() < .06
+
+
+def test_the_network_reads_unseen_heads():
+    net = toon.toon_network()
+    rows = toon.ToonHeads(n=24, size=64, seed=123).batch(range(24))
+    scores = toon.network_scores(net, rows['image'], rows['identity'], torch.stack([rows['yaw'], rows['pitch']], 1))
+    stored = json.loads(shipped('pretrained/toon_net.json').read_text())
+    assert stored['trained_on'] > 0 and scores['median_error_degrees']['yaw'] < 5
+    assert np.mean(list(scores['accuracy'].values())) > .8
+    assert net.features(torch.zeros(2, 3, 32, 32)).shape == (2, 256) and len(net.maps(torch.zeros(1, 3, 48, 48))) == 5
+    assert shipped('pretrained/toon_net.safetensors').stat().st_size <= 2*2**20 and shipped('toon_heads_3000.npz').stat().st_size <= 8*2**20
+
+
+def test_the_explorer_is_a_picture_without_a_kernel():
+    bundle = toon.HeadExplorer(size=24)._repr_mimebundle_()
+    assert 'image/png' in bundle

@@ -1,0 +1,312 @@
+import json
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny import TinyPair, pictures, weights
+
+from animegan_nb import training
+from animegan_nb.training import (Callback, Checkpoints, DamagedCheckpoint, Draws, EMA, Evaluate, Health, JSONLog, Samples, Trainer,
+                                  TrainingConfig, TrainingDiverged, checkpoints, pack, read_log, unpack)
+
+CONFIG = TrainingConfig(batch_size=8, ema_half_life=50)
+
+
+def make(callbacks=(), config=CONFIG, pair=None):
+    return Trainer(pair or TinyPair(), pictures(), config, callbacks, device='cpu')
+
+
+def test_two_runs_are_the_same():
+    assert torch.equal(weights(make().fit(7, progress=False)), weights(make().fit(7, progress=False)))
+
+
+@given(st.integers(1, 9))
+@settings(max_examples=6, deadline=None)
+def test_resume_is_exact_wherever_it_stopped(tmp_path_factory, stop):
+    folder = tmp_path_factory.mktemp('run')
+    whole = make().fit(10, progress=False)
+    make().fit(stop, progress=False).save(folder/'step-1')
+    again = make(pair=TinyPair(seed=9)).load(folder/'step-1').fit(until=10, progress=False)
+    assert torch.equal(weights(whole), weights(again))
+    assert all(torch.equal(a, b) for a, b in zip(whole.average.parameters(), again.average.parameters()))
+
+
+def test_watching_changes_nothing(tmp_path):
+    alone = make().fit(6, progress=False)
+    watched = make([Samples(1, 8, folder=tmp_path/'s'), Health(), JSONLog(tmp_path/'log.jsonl'), Checkpoints(tmp_path, 2),
+                    Evaluate(lambda t: {'m': t.sample(4).mean().item()}, every=2)])
+    torch.rand(5); watched.fit(3, progress=False); watched.sample(16); torch.rand(7); watched.fit(3, progress=False)
+    assert torch.equal(weights(alone), weights(watched))
+    assert sorted(p.name for p in (tmp_path/'s').iterdir())[0] == 'step-00000000.png'
+
+
+def test_background_is_the_same_training():
+    t = make().fit_background(6).join()
+    assert torch.equal(weights(t), weights(make().fit(6, progress=False)))
+
+
+def test_sampling_while_it_trains():
+    t = make().fit_background(10_000)
+    while t.step < 3: time.sleep(.01)
+    first = t.sample(4)
+    assert first.shape == (4, 3, 8, 8) and not t.pair.generator[0].weight.grad_fn
+    started = time.perf_counter(); t.stop(); assert time.perf_counter() - started < 1
+    assert torch.equal(weights(t), weights(make().fit(until=t.step, progress=False)))
+
+
+def test_a_second_start_is_refused():
+    t = make().fit_background(10_000)
+    with pytest.raises(RuntimeError, match='running already'): t.fit_background(1)
+    t.stop()
+
+
+def test_an_exception_in_the_thread_surfaces():
+    class Wrong(Callback):
+        def on_step(self, trainer, record): raise KeyError('wrong')
+    with pytest.raises(KeyError, match='wrong'): make([Wrong()]).fit_background(3).join()
+
+
+def test_snapshot_saves_at_once(tmp_path):
+    t = make([Checkpoints(tmp_path, every=10**9)]).fit_background(10**6)
+    while t.step < 2: time.sleep(.01)
+    t.snapshot()
+    for _ in range(200):
+        if checkpoints(tmp_path): break
+        time.sleep(.02)
+    assert checkpoints(tmp_path)
+    t.stop()
+
+
+def test_interrupt_finishes_the_step(tmp_path):
+    import os, signal
+    class Press(Callback):
+        def on_step(self, trainer, record):
+            if trainer.step == 3: os.kill(os.getpid(), signal.SIGINT)
+    before = signal.getsignal(signal.SIGINT)
+    t = make([Press(), Checkpoints(tmp_path, 100)]).fit(50, progress=False)
+    assert t.step == 3 and [p.name for p in checkpoints(tmp_path)] == ['step-00000003']
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize('role', ['generator', 'discriminator'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_bad_loss_never_reaches_the_weights(role, value, tmp_path):
+    class Bad(TinyPair):
+        poison = False
+        def generator_step(self, b, d): return self.spoil(super().generator_step(b, d), 'generator')
+        def discriminator_step(self, b, d): return self.spoil(super().discriminator_step(b, d), 'discriminator')
+        def spoil(self, logs, which):
+            if self.poison and which == role: logs['loss'] = logs['loss']*value
+            return logs
+    pair = Bad()
+    t = make([Checkpoints(tmp_path, 2)], pair=pair).fit(2, progress=False)
+    before = {k: v.clone() for k, v in getattr(pair, role).state_dict().items()}
+    pair.poison = True
+    with pytest.raises(TrainingDiverged, match=f"{role}'s loss became (nan|inf|-inf) at step 2"): t.fit(2, progress=False)
+    assert all(torch.equal(v, before[k]) for k, v in getattr(pair, role).state_dict().items())
+    assert checkpoints(tmp_path)
+
+
+def test_nan_pictures_name_the_step():
+    class NaNGenerator(TinyPair):
+        def generator_step(self, b, d): return dict(loss=super().generator_step(b, d)['loss'] + self.generator[0].weight.sum()*float('nan'))
+    with pytest.raises(TrainingDiverged, match='at step 0'): make(pair=NaNGenerator()).fit(1, progress=False)
+
+
+def test_frozen_weights_stay_frozen():
+    pair = TinyPair(); pair.generator[0].requires_grad_(False)
+    before = pair.generator[0].weight.clone()
+    make(pair=pair).fit(4, progress=False)
+    assert torch.equal(before, pair.generator[0].weight) and not pair.generator[0].weight.requires_grad
+
+
+def test_a_pair_can_be_trained_twice():
+    pair = TinyPair()
+    make(pair=pair).fit(1, progress=False)
+    assert all(p.requires_grad for p in pair.parameters())
+    before = [p.clone() for p in pair.parameters()]
+    make(pair=pair).fit(1, progress=False)
+    assert not any(torch.equal(a, b) for a, b in zip(before, pair.parameters()))
+
+
+def test_n_critic_counts_batches():
+    t = make(config=TrainingConfig(batch_size=8, n_critic=3, accumulate=2)).fit(2, progress=False)
+    assert t.position == 2*3*2 and t.images == 2*8*2
+
+
+def test_clipping():
+    t = make(config=TrainingConfig(batch_size=8, clip_gradient=1e-3, optimizer='rmsprop'))
+    t.update('discriminator')
+    assert t.step == 0
+
+
+@pytest.mark.parametrize('precision', ['no', 'bf16'])
+def test_precisions_train(precision):
+    t = make(config=TrainingConfig(batch_size=8, mixed_precision=precision)).fit(3, progress=False)
+    assert torch.isfinite(weights(t)).all()
+    assert all(p.dtype == torch.float32 for p in t.pair.parameters())
+
+
+def test_fp16_needs_a_gpu():
+    with pytest.raises(ValueError, match='bf16'): make(config=TrainingConfig(mixed_precision='fp16'))
+
+
+@pytest.mark.cuda
+def test_on_a_gpu():
+    if not torch.cuda.is_available(): pytest.skip('there is no GPU here')
+    t = Trainer(TinyPair(), pictures(), TrainingConfig(batch_size=8, mixed_precision='bf16'), device='cuda').fit(3, progress=False)
+    assert t.sample(4).device.type == 'cpu'
+
+
+def test_compiled_networks_train():
+    pair = TinyPair()
+    pair.discriminator = torch.compile(pair.discriminator, backend='eager')
+    make(pair=pair, config=TrainingConfig(batch_size=8)).fit(2, progress=False)
+
+
+@pytest.mark.parametrize('wrong', [dict(batch_size=0), dict(generator_lr=0), dict(n_critic=0), dict(optimizer='sgd'), dict(schedule='steps'),
+                                   dict(schedule='cosine'), dict(mixed_precision='int8'), dict(generator_betas=(1, 1)), dict(accumulate=0)])
+def test_wrong_numbers_get_one_sentence(wrong):
+    with pytest.raises(ValueError, match='^TrainingConfig: .*\\.$'): TrainingConfig(**wrong)
+
+
+def test_fit_needs_one_length():
+    with pytest.raises(ValueError, match='either steps'): make().fit()
+    with pytest.raises(ValueError, match='either steps'): make().fit(3, until=4)
+
+
+VALUES = st.recursive(st.none() | st.booleans() | st.integers(-10**9, 10**9) | st.floats(allow_nan=False) | st.text(max_size=5),
+                      lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(0, 9), inner, max_size=3)
+                      | st.tuples(inner, inner), max_leaves=12)
+
+
+@given(VALUES)
+@settings(max_examples=150, deadline=None)
+def test_pack_has_an_inverse(value):
+    tensors = {}
+    assert unpack(json.loads(json.dumps(pack(value, tensors))), tensors) == value
+
+
+def test_what_cannot_be_packed_is_named():
+    with pytest.raises(TypeError, match='object'): pack({'a': object()}, {})
+
+
+def damaged(tmp_path, change):
+    t = make([Checkpoints(tmp_path, 2, keep=3)]).fit(4, progress=False)
+    change(tmp_path/'step-00000004')
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        again = make().resume(tmp_path)
+    return t, again, caught
+
+
+@pytest.mark.parametrize('change', [
+    lambda f: (f/'tensors.safetensors').write_bytes((f/'tensors.safetensors').read_bytes()[:-7]),
+    lambda f: (f/'tensors.safetensors').unlink(),
+    lambda f: (f/'state.json').write_text('{"info"'),
+    lambda f: (f/'tensors.safetensors').write_bytes(bytes(reversed((f/'tensors.safetensors').read_bytes())))])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, change):
+    t, again, caught = damaged(tmp_path, change)
+    assert again.step == 2 and 'Trying the one before' in str(caught[-1].message)
+    assert torch.equal(weights(again.fit(until=4, progress=False)), weights(t))
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path):
+    make().save(tmp_path/'step-0')
+    other = TinyPair(); other.generator[0] = torch.nn.Linear(5, 32)
+    with pytest.raises(ValueError, match='another network: generator.0.weight'): make(pair=other).load(tmp_path/'step-0')
+
+
+def test_full_disk_keeps_the_last_good_one_and_trains_on(tmp_path, monkeypatch):
+    t = make([Checkpoints(tmp_path, 2)]).fit(2, progress=False)
+    def full(path, data): open(path, 'wb').write(data[:10]); raise OSError(28, 'No space left on device')
+    with monkeypatch.context() as m:
+        m.setattr(training, '_write', full)
+        with pytest.warns(UserWarning, match='make room on the disk'): t.fit(3, progress=False)
+    assert t.step == 5 and [p.name for p in tmp_path.iterdir()] == ['step-00000002']
+    t.fit(1, progress=False)
+    assert checkpoints(tmp_path)[-1].name == 'step-00000006'
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    make([Checkpoints(tmp_path, 1, keep=2)]).fit(5, progress=False)
+    assert [p.name for p in checkpoints(tmp_path)] == ['step-00000004', 'step-00000005']
+
+
+def test_the_log_of_a_resumed_run_is_the_log_of_an_uninterrupted_one(tmp_path):
+    make([JSONLog(tmp_path/'a.jsonl')]).fit(6, progress=False)
+    t = make([JSONLog(tmp_path/'b.jsonl')]).fit(3, progress=False); t.save(tmp_path/'step-3'); t.fit(2, progress=False)
+    (tmp_path/'b.jsonl').open('a').write('{"step": 6, "cut')
+    make([JSONLog(tmp_path/'b.jsonl')]).load(tmp_path/'step-3').fit(3, progress=False)
+    assert (tmp_path/'a.jsonl').read_text() == (tmp_path/'b.jsonl').read_text()
+    assert [r['step'] for r in read_log(tmp_path/'b.jsonl')] == [1, 2, 3, 4, 5, 6]
+
+
+def test_ema_is_the_weighted_mean_of_the_past():
+    pair = TinyPair()
+    ema = EMA(half_life=16, ramp=0)
+    t = make([ema], TrainingConfig(batch_size=8), pair)
+    expected = pair.generator[0].bias.detach().clone()
+    for _ in range(4):
+        t.fit(1, progress=False)
+        expected = expected*.5**.5 + pair.generator[0].bias.detach()*(1 - .5**.5)
+    torch.testing.assert_close(ema.average[0].bias, expected)
+
+
+def test_health_names_what_is_wrong():
+    def run(real, fake, spread):
+        h = Health(window=5)
+        for _ in range(5):
+            trainer = type('T', (), {})()
+            trainer.last = {'real_logits': torch.full((8,), real), 'fake_logits': torch.full((8,), fake),
+                            'fake_pictures': torch.randn(8, 3, 4, 4)*spread}
+            trainer.batch = {'image': torch.randn(8, 3, 4, 4)}
+            h.on_step(trainer, {})
+        return h.status
+    assert run(5., -5., 1.) == 'the discriminator has won'
+    assert run(.1, .1, .01) == 'the fakes have collapsed'
+    assert run(.1, .1, 1.) == 'healthy'
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 100))
+@settings(max_examples=30, deadline=None)
+def test_slices_of_processes_are_the_whole(n, world, seed):
+    for draw in (lambda d, n: d.normal(n, 3), lambda d, n: d.uniform(n), lambda d, n: d.integers(0, 9, n, 2)):
+        whole = draw(Draws(seed), n*world)
+        parts = torch.cat([draw(Draws(seed, rank=r, world=world), n) for r in range(world)])
+        assert torch.equal(whole, parts)
+
+
+def test_two_threads_may_look_at_once():
+    t = make().fit_background(10**6)
+    errors = []
+    def look():
+        try:
+            for _ in range(20): t.sample(4)
+        except Exception as e: errors.append(e)
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for x in threads: x.start()
+    for x in threads: x.join()
+    t.stop()
+    assert not errors
+
+
+def test_a_pair_must_be_written():
+    with pytest.raises(NotImplementedError): training.ModelPair(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)).latents(1, None)
+
+
+def test_missing_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match='train first'): training.load_run(tmp_path)
+
+
+def test_checkpoint_is_no_pickle(tmp_path):
+    folder = make().save(tmp_path/'step-0')
+    assert sorted(p.name for p in folder.iterdir()) == ['state.json', 'tensors.safetensors']
+    with pytest.raises(DamagedCheckpoint): training.load_state(tmp_path/'nothing')

@@ -1,0 +1,34 @@
+"The smallest pair and data that behave like the real ones; shared by the tests of the trainer."
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from animegan_nb.data import PictureSet
+from animegan_nb.training import ModelPair
+
+
+def pictures(n=48, size=8, seed=0):
+    return PictureSet({'image': torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)).numpy()})
+
+
+class TinyPair(ModelPair):
+    "Dense networks on 8×8 pictures, no batch statistics, so that processes can be compared."
+    def __init__(self, seed=0):
+        torch.manual_seed(seed)
+        super().__init__(nn.Sequential(nn.Linear(4, 32), nn.LeakyReLU(.2), nn.Linear(32, 192), nn.Tanh(), nn.Unflatten(1, (3, 8, 8))),
+                         nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.LeakyReLU(.2), nn.Linear(32, 1)))
+
+    def latents(self, n, draws): return draws.normal(n, 4)
+
+    def discriminator_step(self, batch, draws):
+        with torch.no_grad(): fake = self.generator(self.latents(len(batch['image']), draws))
+        real_logits, fake_logits = self.discriminator(batch['image'])[:, 0], self.discriminator(fake)[:, 0]
+        return dict(loss=F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean(),
+                    real_logits=real_logits, fake_logits=fake_logits, fake_pictures=fake)
+
+    def generator_step(self, batch, draws):
+        return dict(loss=F.softplus(-self.discriminator(self.generator(self.latents(len(batch['image']), draws)))[:, 0]).mean())
+
+
+def weights(trainer):
+    return torch.cat([t.detach().flatten().double() for t in trainer.pair.state_dict().values()])
