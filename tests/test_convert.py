@@ -160,7 +160,7 @@ def test_truncated_missing_and_foreign_files(tmp_path):
     file.write_bytes(data)
     with pytest.raises(ValueError, match='holds no network'): convert.read_official(file)
     with zipfile.ZipFile(file, 'w') as z: z.writestr('a', 'b')
-    with pytest.raises(ValueError, match='damaged'): convert.read_official(file)
+    with pytest.raises(ValueError, match='zip archive'): convert.read_official(file)
     with pytest.raises(FileNotFoundError, match='download'): convert.read_official(tmp_path/'none.pkl')
 
 
