@@ -26,13 +26,14 @@ __all__ = ['PARTS', 'PART', 'INK_GROUP', 'LIGHT', 'TETRAHEDRON', 'BACKGROUNDS', 
            'extras_distance', 'HeadScene', 'tie_distance', 'core_distances', 'core_nearest', 'tones', 'skin_colour',
            'paint_pins', 'hair_colour', 'eye_shapes', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth',
            'face_colour', 'cloth_colour', 'half_lambert', 'human_skin', 'human_eyes', 'human_face', 'human_hair',
-           'human_colours', 'as_fov', 'check_views', 'render', 'warp_agreement', 'sample_camera', 'toon_rows',
-           'ToonHeads', 'backdrop', 'ReadyHeads', 'ready_heads', 'HeadExplorer', 'rotation_matrix',
+           'human_colours', 'as_fov', 'check_views', 'render', 'warp_agreement', 'sample_camera', 'seeded_rows',
+           'toon_rows', 'ToonHeads', 'backdrop', 'ReadyHeads', 'ready_heads', 'HeadExplorer', 'rotation_matrix',
            'forward_kinematics', 'figure_bones', 'aim', 'make_pose', 'mirrored_pose', 'between_poses', 'sample_figure',
            'check_figure', 'decode_figure', 'encode_figure', 'figure_parameters', 'FigureScene', 'tube',
-           'render_figure', 'project_points', 'figure_rows', 'ToonFigures', 'check_kinematics', 'ToonNet', 'standard',
-           'network_loss', 'train_network', 'network_scores', 'toon_network', 'check_smooth_union', 'autograd_normals',
-           'check_normals', 'outline', 'check_outline']
+           'render_figure', 'project_points', 'figure_rows', 'ToonFigures', 'check_kinematics', 'ToonNet',
+           'same_person_loss', 'standard', 'network_loss', 'train_network', 'toon_network', 'visible', 'read',
+           'network_scores', 'verification', 'descriptions', 'check_smooth_union', 'autograd_normals', 'check_normals',
+           'outline', 'check_outline']
 
 # %% ../nbs/02_toon.ipynb #66090bc3
 def sphere(x, y, z, r): return (x*x + y*y + z*z).sqrt() - r
@@ -130,7 +131,7 @@ def pixel_rays(cam2world, fov, rows, columns, size):
     directions = torch.einsum('bij,jbn->ibn', cam2world[:, :3, :3].float(), local)
     return cam2world[:, :3, 3].T[:, :, None].float(), directions, cosine
 
-# %% ../nbs/02_toon.ipynb #ba9649e7
+# %% ../nbs/02_toon.ipynb #7560167f
 def march(scene, origins, directions, t, far,
           spread=0.,        # half the angle of the cone around a ray, radians; 0: a ray
           steps=64, eps=1e-5,
@@ -148,14 +149,14 @@ def march(scene, origins, directions, t, far,
             now = t.gather(1, index)
         d = scene.distance(origins + now*ways)
         if spread: near = d < now*spread
-        else: near = (d < (eps if step < 12 else 3e-5)) & (d > -5e-5)                 # a ray that stepped through walks back
+        else: near = (d < (eps if step < 12 else 3e-5)) & (d > (-5e-5 if step < 40 else -1e-4))          # a ray that stepped through walks back
         go = (d - now*spread)/(1 + spread)
-        if step > 10 and stride: go = torch.where(d > 0, go.clamp_min(stride), .5*go)
+        if step > 10 and stride: go = torch.where(d > 0, go.clamp_min(stride*(1 + step//32)), .5*go)
         now = torch.where(near, now, now + go)
         t.scatter_(1, index, now); met.scatter_(1, index, near)
     return t, met & (t < far)
 
-# %% ../nbs/02_toon.ipynb #bbe36373
+# %% ../nbs/02_toon.ipynb #032265b1
 def trace(scene, cam2world, fov, size, strides=(16, 4)):
     "Distances along the rays of all pixels [b, size²] (inf: nothing met): wide cones first, each handing its progress to the finer ones inside."
     centre, radius = scene.bounds()
@@ -171,7 +172,7 @@ def trace(scene, cam2world, fov, size, strides=(16, 4)):
         rows, columns = place[:, None].expand(-1, cells), place[None].expand(cells, -1)
         origins, ways, cosine = pixel_rays(cam2world, fov, rows, columns, size)
         spread = 0. if stride == 1 else float((fov.max()*math.pi/360).tan())*1.4143*stride/size
-        t, met = march(scene, origins, ways, t, far, spread, *((72, 1e-5, float((fov.max()*math.pi/360).tan())*.6/size) if stride == 1 else (13,)))
+        t, met = march(scene, origins, ways, t, far, spread, *((128, 1e-5, float((fov.max()*math.pi/360).tan())*.6/size) if stride == 1 else (13,)))
         if stride > 1: t = torch.where(t < far, (t - far*1e-6), t)
         side, before = cells, stride
     return torch.where(met, t, torch.inf), origins, ways, cosine
@@ -193,7 +194,7 @@ def _neighbours(x):
     px = F.pad(x[:, None].float(), (1, 1, 1, 1), mode='replicate')[:, 0]
     return px[:, 1:-1, :-2], px[:, 1:-1, 2:], px[:, :-2, 1:-1], px[:, 2:, 1:-1]
 
-# %% ../nbs/02_toon.ipynb #c383f929
+# %% ../nbs/02_toon.ipynb #1c84381b
 def ink_edges(group,         # [b, h, w] integers: which surface is seen
               depth,         # [b, h, w], large in the background
               normals,       # [3, b, h, w]
@@ -201,8 +202,9 @@ def ink_edges(group,         # [b, h, w] integers: which surface is seen
               fold=-0.1):    # cosine between neighbouring normals below which a fold deserves one
     "Where a pen would draw: the nearer side of every label edge and depth step, and sharp folds. [b, h, w] bool."
     left, right, up, down = _neighbours(depth)
-    bend = torch.maximum((left - 2*depth + right), (up - 2*depth + down))     # the surface falls away behind an edge
-    edges = bend > jump
+    edges = torch.zeros_like(group, dtype=torch.bool)
+    for a, b in ((left - depth, right - depth), (up - depth, down - depth)):       # the surface falls away behind an edge, more than a slope does
+        edges |= a + b - .5*torch.minimum(a.abs(), b.abs()) > jump
     for g, d in zip(_neighbours(group), (left, right, up, down)):
         edges |= (g != group) & (d >= depth - 1e-4)
     for axis in (1, 2):
@@ -402,7 +404,7 @@ def head_parameters(identity, style='anime', bust=True) -> dict:
         p[name] = (PALETTES[name] if style == 'anime' else HUMAN_PALETTES[name]).to(identity.device)[a[slot]]
     return p | _face_shape(p) | _hair_shape(p, a['hair_style'], a['fringe'])
 
-# %% ../nbs/02_toon.ipynb #22fd7086
+# %% ../nbs/02_toon.ipynb #4a686609
 HUMAN_PALETTES = {
     'hair': _palette(dict(enumerate(('2a2422 120e0e 6a5c55', '4a3124 24160f 8d6a50', '6b3f26 361c10 b57e54', 'c9a468 7d5c33 f0d9a6', 'a5763e 5f3e1e d9b077', 'a8592c 5f2d15 e09a62',
         '7a2e22 3d130e b96a50', 'b98468 74483a e4bca4', '51394a 291b26 8c7086', '2b2a33 121219 666878', '3d444f 1c2027 838d9c', '33403f 161f1f 768685', '5b5638 2f2c1a 99946a', 'a9a6a3 66625f e2e0de')))),
@@ -413,12 +415,12 @@ HUMAN_PALETTES = {
 def _face_shape(p):
     "Eyes, jaw and brows from the quantities; human proportions are interpolated."
     mix = lambda anime, human: anime + p['human']*(human - anime)
-    q = dict(eye_w=mix(.112 + .04*p['eye_size'], .082 + .01*p['eye_size']), eye_h=mix(.125 + .07*p['eye_size'], .034 + .012*p['eye_size']))
+    tilt, tall, frown = (torch.tensor(t, device=p['jaw'].device)[p['eye_shape_']] for t in ((0., .34, -.36), (1.04, .84, .92), (0., -.7, .7)))
+    q = dict(eye_w=mix(.112 + .04*p['eye_size'], .082 + .01*p['eye_size']), eye_h=mix((.125 + .07*p['eye_size'])*tall, .034 + .012*p['eye_size']))
     q |= dict(eye_x=mix(.215 + .03*p['eye_gap'], .19 + .02*p['eye_gap']), eye_y=mix(-.06 + .06*p['eye_height'], .0 + .03*p['eye_height']))
     q |= dict(wide=mix(.93 + .12*p['face_width'], .93 + .10*p['face_width']), chin_x=mix(.015 + .06*p['jaw'], .03 + .05*p['jaw']), chin_r=mix(.055 + 0*p['jaw'], .10))
     q |= dict(chin_y=mix(-.47 + .03*p['jaw'], -.52 + .02*p['jaw']), brow_y=mix(.19 + .05*p['brow_height'], .10 + .03*p['brow_height']))
-    tilt = torch.tensor([0., .20, -.22], device=p['jaw'].device)[p['eye_shape_']]
-    q |= dict(eye_tilt=mix(tilt, tilt*.35), mouth_y=mix(-.325, -.315) + 0*p['jaw'])
+    q |= dict(eye_tilt=mix(tilt, tilt*.35), brow_slope=p['brow_tilt'] + frown, mouth_y=mix(-.325, -.315) + 0*p['jaw'])
     return q
 
 # %% ../nbs/02_toon.ipynb #4ab37a21
@@ -443,7 +445,7 @@ def _hair_shape(p, style, fringe):
     q |= dict(side_y=lock[:, :1] - .2*(p['hair_length'] - .5), side_r=lock[:, 1:2])
     return q | {'side': side}
 
-# %% ../nbs/02_toon.ipynb #785381a7
+# %% ../nbs/02_toon.ipynb #a918e9ea
 def lock_pattern(p, angle, count):
     "Where in its lock a point lies: u in [-1, 1], and the lock's own random number, for hair parted into `count` locks around the head."
     phase = angle*(count/(2*math.pi)) + p['locks'][:, 1:2]
@@ -455,7 +457,7 @@ def fringe_edge(p, angle, y):
     "Height of the lower edge of the fringe at an azimuth, and the position u within the lock."
     swept = angle + p['side']*p['front_sweep']*(y - p['front_y'])
     u, chance = lock_pattern(p, swept, p['front_locks'])
-    apex = 1.1*(chance - .5)                                           # tips lean to one side
+    apex = .9*(chance - .5)                                            # tips lean to one side
     v = (u - apex)/torch.where(u > apex, 1 - apex, 1 + apex)
     notch = p['front_y'] + p['front_part']*torch.exp(-(angle/p['front_width'])**2) - .10*(angle*.8)**2
     tip = p['front_tip']*(.45 + .75*chance)
@@ -488,7 +490,7 @@ def body_distance(p, x, y, z):
     chest = ellipsoid(x, y + 1.35, z + .08, .60, .56, .33)
     return neck, smooth_union(trapezius, chest, .14)
 
-# %% ../nbs/02_toon.ipynb #9fd30d3f
+# %% ../nbs/02_toon.ipynb #bc6f8a24
 def cap_distance(p, x, y, z, more=0., drop=0.):
     "The ellipsoid of the hair around the skull; `drop` stretches its lower half downwards by that much."
     v = p['volume'] + more
@@ -502,12 +504,13 @@ def fringe_distance(p, x, y, z):
     edge, u = fringe_edge(p, angle, y)
     proud = ((.74 - y)*3).clamp(0, 1)*((1.30 - angle.abs())*4).clamp(0, 1)
     sheet = (cap_distance(p, x, y, z, -.045, .6) - proud*(.060 + .022*(1 - u*u))).abs() - .03
-    slope = 1.9*p['front_tip']*p['front_locks']/(2*math.pi*.6) + .9*p['hair_over_eye'] + 6.*(p['hair_style_'] == HAIR_STYLES.index('hime'))
+    rho = (x*x + (z + .08)**2 + 1e-6).sqrt().clamp_min(.3)
+    slope = (.55*p['front_tip']*p['front_locks'] + .9*p['hair_over_eye'])/rho + 6.*(p['hair_style_'] == HAIR_STYLES.index('hime'))
     below = (edge - y)/(1 + slope*slope).sqrt()
     beside = (angle.abs() - 1.34)*.45
     return torch.maximum(torch.maximum(sheet*.8, below), torch.maximum(beside, -(z + .1)))
 
-# %% ../nbs/02_toon.ipynb #94dcb863
+# %% ../nbs/02_toon.ipynb #8d25a83c
 def back_distance(p, x, y, z):
     "Hair on the crown, the sides and the back, hanging down to a toothed edge, open in front of the face."
     fall = (.20 - p['back_y']).clamp_min(.05)
@@ -517,12 +520,12 @@ def back_distance(p, x, y, z):
     hair = cap_distance(p, x*scale, y, z*scale, 0., fall)*.93
     u, chance = lock_pattern(p, torch.atan2(x, -z - .05), p['back_locks'])
     rim = (((x*x + z*z + 1e-6).sqrt() - .20)*3).clamp(0, 1)                # no teeth near the axis, where they would be too steep
-    edge = p['back_y'] + rim*p['back_tip']*((u*u + 1e-4)**.56 - .6*chance)
-    slope = 1.6*p['back_tip']*p['back_locks']/(2*math.pi*.6)
+    edge = p['back_y'] + rim*p['back_tip']*(1 - (1 + .6*chance)*(1 - (u*u + 1e-4)**.56))
+    slope = 2.2*p['back_tip']*p['back_locks']/(2*math.pi*.6)
     below = (edge - y)/(1 + slope*slope).sqrt()
     crown = torch.maximum(smooth_both(cap_distance(p, x, y, z), -(y - .50 - .95*(z - .42))/1.38, .04), (-.36 - y))
     opening = ellipsoid(x, y + .35, z - .22, .45*p['wide'] + .02, .95, .60)
-    curtain = torch.maximum(smooth_both(hair, z - p['back_z'] - .10*(y > .1), .05), below)
+    curtain = torch.maximum(smooth_both(hair, z - p['back_z'] - .10*(4*y).clamp(0, 1), .05), below)
     return smooth_union(crown, smooth_cut(curtain, opening, .03), .03)
 
 # %% ../nbs/02_toon.ipynb #d8dd77d4
@@ -572,7 +575,7 @@ def ring(x, y, z, rx, ry, r):
     d = (q - 1)*torch.minimum(rx, ry)
     return (d*d + z*z).sqrt() - r
 
-# %% ../nbs/02_toon.ipynb #9e0f622e
+# %% ../nbs/02_toon.ipynb #8a37b8bb
 def extras_distance(p, x, y, z, label):
     "Glasses, ribbon, cat ears and hat; label is the name of the part."
     ax, v = x.abs(), p['volume']
@@ -580,7 +583,8 @@ def extras_distance(p, x, y, z, label):
         front = z - .60 + .35*x*x
         lens = ring(ax - p['eye_x'], y - p['eye_y'] + .01, front, p['eye_w'] + .045, p['eye_h'] + .015 + .04*p['human'], .011)
         bridge = torch.maximum((((y - p['eye_y'] - .02)**2 + front**2).sqrt() - .010), ax - .075)
-        arm = rounded_box(ax - .475, y - p['eye_y'] - .03, z - .24, .011, .012, .30, .01)
+        rim = p['eye_x'] + p['eye_w'] + .045
+        arm = capsule(torch.stack([ax, y, z]), *(torch.stack(c) for c in ((rim, p['eye_y'] + .03, .60 - .35*rim*rim), (.515 + 0*rim, .02 + 0*rim, -.02 + 0*rim))), .014)
         return torch.minimum(torch.minimum(lens*.8, bridge), arm)*.9
     if label == 'cat ears':
         at = lambda *c: torch.stack(torch.broadcast_tensors(*[torch.as_tensor(q, device=x.device) + 0*v for q in c]))
@@ -758,24 +762,26 @@ def paint_lids(p, a, b, d, x, rgb, pixel, ink, seen):
     crease = torch.maximum((d - .052).abs() - .005, torch.maximum(-(b - h*.55), (s.abs() - .62)*.1))
     return over(rgb, ink, .65*seen*cover(crease, pixel)), cover(d - .02, pixel)*seen
 
-# %% ../nbs/02_toon.ipynb #596eb3f7
+# %% ../nbs/02_toon.ipynb #a6ccbb3e
 def paint_brows(p, x, y, rgb, pixel, ink, seen):
-    "Brows as tapered arcs, strong enough to show through a fringe."
+    "Brows as tapered arcs, strong enough to show through a fringe; the colour and what they cover."
     a = x.abs() - p['eye_x']
     s = (a + .01)/.145
-    line = y - p['brow_y'] + .045*s*s + .035*p['brow_tilt']*s - .01
+    line = y - p['brow_y'] + .045*s*s + .035*p['brow_slope']*s - .01
     thick = .0145*(1 - .55*(s*.5 + .5).clamp(0, 1))
-    return over(rgb, ink, seen*cover(torch.maximum(line.abs() - thick, (s.abs() - 1)*.14), pixel))
+    brow = seen*cover(torch.maximum(line.abs() - thick, (s.abs() - 1)*.14), pixel)
+    return over(rgb, ink, brow), brow
 
-# %% ../nbs/02_toon.ipynb #f4e4a9c1
+# %% ../nbs/02_toon.ipynb #f0779a95
 def paint_mouth(p, x, y, rgb, pixel, ink, skin_shade):
-    "One of five mouths, and the hint of a nose."
+    "One of five mouths, and the hint of a nose; the colour and what the mouth covers."
     kind = p['mouth_']
-    w = (.060 + .05*p['mouth_width'])*torch.tensor([1., 1., .95, .5, 1.], device=x.device)[kind]
+    w = (.064 + .05*p['mouth_width'])*torch.tensor([1.2, 1., .95, .34, 1.1], device=x.device)[kind]
     s, y0 = x/w, y - p['mouth_y']
-    bend = torch.tensor([.036, .004, .012, -.006, -.026], device=x.device)[kind]
+    bend = torch.tensor([.062, .0, .012, .0, -.056], device=x.device)[kind]
     line = y0 - bend*(s*s - .5) - .02*(kind == 2)
-    stroke = torch.maximum(line.abs() - .0075*(1.25 - .55*s.abs()), (s.abs() - 1)*w)
+    thick = torch.tensor([.0095, .0085, .0075, .021, .0095], device=x.device)[kind]*(1.25 - .55*s.abs())
+    stroke = torch.maximum(line.abs() - thick, (s.abs() - 1)*w)
     low = (.090 + .03*p['mouth_width'])*(1 - s*s).clamp_min(0)**.75
     hole = torch.where(kind == 2, torch.maximum(torch.maximum(line, -(line + low)), (s.abs() - 1)*w), 1.)
     at = lambda *c: torch.tensor(c, device=x.device)[:, None, None]
@@ -784,9 +790,9 @@ def paint_mouth(p, x, y, rgb, pixel, ink, skin_shade):
     rgb = over(rgb, at(1., .98, .97), cover(torch.maximum(hole + .004, -(line + .017)), pixel))
     rgb = over(rgb, ink, .95*cover(torch.minimum(stroke, torch.where(kind == 2, hole.abs() - .004, 1.)), pixel))
     nose = torch.maximum((x - .012 - .25*(y + .185)).abs() - .009, (y + .178).abs() - .022)
-    return over(rgb, skin_shade*.86, cover(nose, pixel))
+    return over(rgb, skin_shade*.86, cover(nose, pixel)), cover(torch.minimum(stroke, hole), pixel)
 
-# %% ../nbs/02_toon.ipynb #c1751cd8
+# %% ../nbs/02_toon.ipynb #8529d391
 def face_colour(p, x, y, z, rgb, normals, parts, pixel):
     "Everything painted on the face; returns the colour and the parts with eyes, brows and mouth marked."
     front = ((parts == PART['face']) & (z > .05) & (normals[2] > -.1)).float()
@@ -795,12 +801,13 @@ def face_colour(p, x, y, z, rgb, normals, parts, pixel):
     blush = torch.exp(-(((x.abs() - .27)/.085)**2 + ((y - p['eye_y'] + .185)/.045)**2))
     pink = torch.tensor([.98, .52, .50], device=x.device)[:, None, None]
     rgb = over(rgb, pink, front*blush*(.14 + .34*(p['blush_'] == 1)))
-    mouthed = paint_mouth(p, x, y, rgb, pixel, shade*.35 + torch.tensor([.22, .05, .05], device=x.device)[:, None, None], shade)
+    mouthed, lips = paint_mouth(p, x, y, rgb, pixel, shade*.35 + torch.tensor([.22, .05, .05], device=x.device)[:, None, None], shade)
     rgb = over(rgb, mouthed, front)
     rgb, eye = paint_eyes(p, x, y, rgb, pixel, ink, front)
     through = ((parts == PART['fringe']) & (z > .2)).float()*.65
-    rgb = paint_brows(p, x, y, rgb, pixel, hair[1]*.55, torch.maximum(front, through))
-    return rgb, torch.where(eye > .5, PART['eye'], parts)
+    rgb, brow = paint_brows(p, x, y, rgb, pixel, hair[1]*.55, torch.maximum(front, through))
+    for label, there in (('mouth', lips*front > .2), ('brow', brow*front > .2), ('eye', eye > .5)): parts = torch.where(there, PART[label], parts)
+    return rgb, parts
 
 # %% ../nbs/02_toon.ipynb #ad5657f7
 def cloth_colour(p, x, y, z, normals, parts, pixel):
@@ -822,7 +829,7 @@ def cloth_colour(p, x, y, z, normals, parts, pixel):
     bare = cover(bare, pixel)
     return over(rgb, over(skin.expand(3, *x.shape), skin_shade, (y > -.88 - .25*x)*1.), bare), torch.where(bare > .5, PART['neck'], parts)
 
-# %% ../nbs/02_toon.ipynb #e2fa1cb4
+# %% ../nbs/02_toon.ipynb #132b5373
 def _colours_h(self: HeadScene, points, normals, parts, pixel):
     "The finished colour [3, b, n] of surface points in head units, and the parts with the painted ones marked."
     p, (x, y, z) = self.p, points
@@ -837,7 +844,7 @@ def _colours_h(self: HeadScene, points, normals, parts, pixel):
         below, _ = face_colour(p, x, y, z, skin_colour(p, x, y, z, normals, as_face, pixel), normals, as_face, pixel)
         rgb = over(rgb, below, (1 - p['hair_alpha'])*(parts == PART['fringe'])*(z > .2))
     through = ((parts == PART['fringe']) & (z > .2)).float()
-    rgb = paint_brows(p, x, y, rgb, pixel, tones(p['hair'])[1]*.5, through*.6)
+    rgb, _ = paint_brows(p, x, y, rgb, pixel, tones(p['hair'])[1]*.5, through*.6)
     dressed, neck = cloth_colour(p, x, y, z, normals, parts, pixel)
     rgb, parts = torch.where(parts == PART['clothes'], dressed, rgb), torch.where(parts == PART['clothes'], neck, parts)
     lambert = (normals*LIGHT.to(x.device)[:, None, None]).sum(0)
@@ -887,18 +894,18 @@ def human_eyes(p, x, y, rgb, pixel, seen):
     rgb = over(rgb, rgb*.72, .6*seen*cover(torch.maximum(d.abs() - .004, b), pixel))
     return over(rgb, rgb*.70, .6*seen*cover(torch.maximum((d - .026).abs() - .004, -(b - .02)), pixel*2)), open_
 
-# %% ../nbs/02_toon.ipynb #5ed8258c
+# %% ../nbs/02_toon.ipynb #7d1ef9a5
 def human_face(p, x, y, z, rgb, normals, parts, pixel):
     "Brows, eyes, nostrils and lips on the face."
     seen = ((parts == PART['face']) & (z > .05) & (normals[2] > -.1)).float()
     rgb, eye = human_eyes(p, x, y, rgb, pixel, seen)
     s = (x.abs() - p['eye_x'] - .005)/.115
-    line = (y - p['brow_y'] + .028*s*s + .018*p['brow_tilt']*s).abs() - .013*(1.1 - .6*(s*.5 + .5).clamp(0, 1))
+    line = (y - p['brow_y'] + .028*s*s + .018*p['brow_slope']*s).abs() - .013*(1.1 - .6*(s*.5 + .5).clamp(0, 1))
     brow = cover(torch.maximum(line, (s.abs() - 1)*.1), pixel*2 + .006)
     rgb = over(rgb, tones(p['hair'])[1]*.6, .8*seen*brow)
     nostril = torch.exp(-(((x.abs() - .032)/.016)**2 + ((y + .192)/.009)**2)) + .45*torch.exp(-((x/.07)**2 + ((y + .208)/.016)**2))
     rgb = rgb*(1 - .42*nostril*seen)
-    w = .088 + .035*p['mouth_width']; q = (x/w).clamp(-1, 1); m = y - p['mouth_y'] - torch.tensor([.022, .0, .010, -.002, -.014], device=x.device)[p['mouth_']]*(q*q - .4)
+    w = .088 + .035*p['mouth_width']; q = (x/w).clamp(-1, 1); m = y - p['mouth_y'] - torch.tensor([.034, .0, .010, .0, -.030], device=x.device)[p['mouth_']]*(q*q - .4)
     top = torch.maximum(m - .020*(1 - q*q)*(.75 + .5*q.abs()), -m); low = torch.maximum(m, -m - .030*(1 - q*q))
     lip = tones(p['skin'])[1]*torch.tensor([.90, .62, .64], device=x.device)[:, None, None]
     inside = (x.abs() < w)*seen
@@ -1007,20 +1014,24 @@ def sample_camera(n: int, rng: torch.Generator, preset: str = 'celeba') -> dict:
     pitch = pitch.clamp(-1.2, 1.2)
     return dict(cam2world=look_at(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)
 
-# %% ../nbs/02_toon.ipynb #4c658e1d
+# %% ../nbs/02_toon.ipynb #50c4cbe6
 BLOCK = 256      # pictures that share one generator: picture i never depends on how many are asked for
 
-def toon_rows(seed: int, first: int, last: int, camera: str = 'celeba') -> dict:
-    "Identities and cameras of the pictures first … last−1 of a seed."
+def seeded_rows(sampler, salt: int, seed: int, first: int, last: int, camera: str) -> dict:
+    "Identities by `sampler(n, rng)` and cameras of the pictures first … last−1 of a seed."
     pieces = []
     for block in range(first//BLOCK, -(-last//BLOCK)):
-        source = rng((seed*1_000_003 + block*7919 + 17) % 2**63)
-        rows = dict(identity=sample_identity(BLOCK, source), **sample_camera(BLOCK, source, camera))
+        source = rng((seed*1_000_003 + block*7919 + salt) % 2**63)
+        rows = dict(identity=sampler(BLOCK, source), **sample_camera(BLOCK, source, camera))
         keep = slice(max(first - block*BLOCK, 0), min(last - block*BLOCK, BLOCK))
         pieces.append({k: v[keep] for k, v in rows.items()})
     return {k: torch.cat([piece[k] for piece in pieces]) for k in pieces[0]}
 
-# %% ../nbs/02_toon.ipynb #7bb7c71b
+def toon_rows(seed: int, first: int, last: int, camera: str = 'celeba') -> dict:
+    "Identities and cameras of the heads first … last−1 of a seed."
+    return seeded_rows(sample_identity, 17, seed, first, last, camera)
+
+# %% ../nbs/02_toon.ipynb #b6d44c68
 class ToonHeads(PictureSet):
     "Anime heads, drawn once into the cache; picture i of a seed is the same everywhere. Items also hold the exact geometry."
     def __init__(self, n: int = 1000,                # pictures
@@ -1041,7 +1052,7 @@ class ToonHeads(PictureSet):
         if not ArrayStore.valid(folder, meta): _fill(folder, meta)
         super().__init__(dict(ArrayStore.open(folder).arrays))
 
-VERSION = 1
+VERSION = 2
 
 # %% ../nbs/02_toon.ipynb #7d71186d
 def _fill(folder, meta, chunk: int = 32):
@@ -1380,7 +1391,7 @@ def figure_parameters(a: dict, head_p: dict, pose: Tensor | None) -> dict:
     p |= {f'has_{word}': details[:, i:i+1] for i, word in enumerate(_DETAILS)}
     return p | dict(materials=_material_table(a['colours'], head_p['skin']), scale=.186/(a['heads']*HEADS_TO_UNITS)[:, None])
 
-# %% ../nbs/02_toon.ipynb #423a54d7
+# %% ../nbs/02_toon.ipynb #5b3344b5
 class FigureScene(Scene):
     "Standing figures as a scene. The methods that end in _h take head units, the floor at height 0."
     margin = .3                                # head units; nearer than this a limb is measured exactly
@@ -1393,8 +1404,9 @@ class FigureScene(Scene):
             raise ValueError(f"A pose is a tensor [{len(identity)}, {len(JOINTS)}, 3] of rotation vectors, one row a figure, not {list(pose.shape)}.")
         self.head = HeadScene(identity[:, :len(ATTRIBUTES)], style, bust=False)
         self.style, self.attributes = style, decode_figure(identity)
-        self.p = figure_parameters(self.attributes, self.head.p, pose)
-        self.p['head_scale'] = torch.full_like(self.p['w'], 1. if style == 'anime' else .84)
+        natural = {'heads': 7 + (self.attributes['heads'] - 5)/6} if style == 'human' else {}          # people are 7 to 7.5 heads tall
+        self.p = figure_parameters({**self.attributes, **natural}, self.head.p, pose)
+        self.p['head_scale'] = torch.full_like(self.p['w'], 1. if style == 'anime' else .92)
         self.kept = {}                               # what depends on the pose only, computed once
         self.head.p['cloth'] = self.p['materials'][:, _MATERIALS.index('accent')]
 
@@ -1929,18 +1941,12 @@ def project_points(points: Tensor,        # [b, n, 3] world
     flat = local[..., :2]/(-local[..., 2:])/(fov*(math.pi/360)).tan()[:, None, None]
     return (flat*flat.new_tensor([1., -1.]) + 1)*(size/2) - .5
 
-# %% ../nbs/02_toon.ipynb #af40f174
+# %% ../nbs/02_toon.ipynb #04683d6e
 def figure_rows(seed: int, first: int, last: int, camera: str = 'frontal') -> dict:
-    "Identities and cameras of the figures first … last−1 of a seed; picture i never depends on how many are asked for."
-    pieces = []
-    for block in range(first//BLOCK, -(-last//BLOCK)):
-        source = rng((seed*1_000_003 + block*7919 + 29) % 2**63)
-        rows = dict(identity=sample_figure(BLOCK, source), **sample_camera(BLOCK, source, camera))
-        keep = slice(max(first - block*BLOCK, 0), min(last - block*BLOCK, BLOCK))
-        pieces.append({k: v[keep] for k, v in rows.items()})
-    return {k: torch.cat([piece[k] for piece in pieces]) for k in pieces[0]}
+    "Identities and cameras of the figures first … last−1 of a seed."
+    return seeded_rows(sample_figure, 29, seed, first, last, camera)
 
-# %% ../nbs/02_toon.ipynb #35f2c903
+# %% ../nbs/02_toon.ipynb #7cb7c62d
 class ToonFigures(PictureSet):
     "Standing figures on white, drawn once into the cache; picture i of a seed is the same everywhere. Items also hold alpha, joints and the exact geometry."
     def __init__(self, n: int = 500,                 # pictures
@@ -1959,7 +1965,7 @@ class ToonFigures(PictureSet):
         if not ArrayStore.valid(folder, meta): _fill_figures(folder, meta)
         super().__init__(dict(ArrayStore.open(folder).arrays))
 
-FIGURE_VERSION = 1
+FIGURE_VERSION = 2
 
 # %% ../nbs/02_toon.ipynb #e3073186
 def _fill_figures(folder, meta, chunk: int = 16):
@@ -2034,25 +2040,28 @@ def check_kinematics(candidate):
     flip = torch.tensor([-1., 1., 1.])
     yield 'a mirrored skeleton in a mirrored pose is the mirror image', close(candidate(bones*flip, pose*-flip, parents)[0], places*flip)
 
-# %% ../nbs/02_toon.ipynb #2dbc955a
+# %% ../nbs/02_toon.ipynb #efe60860
 READ = ('hair_style', 'fringe', 'hair_colour', 'eye_colour', 'skin', 'mouth', 'eye_shape', 'outfit', 'cloth_colour', 'glasses', 'blush', 'accessory', 'background')
 MEASURED = tuple(name for name in ATTRIBUTES if name not in CATEGORIES and not name.startswith('lock_') and ATTRIBUTES[name][3] > 0)
 
-def _block(inputs, outputs, stride=2):
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+def _block(inputs, outputs, kernel=3, stride=2):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel//2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 class ToonNet(nn.Module):
-    "Reads a head: categories, pose, quantities, and a feature vector. Pictures float [-1, 1]; about 0.8 million weights."
-    def __init__(self, widths=(32, 48, 96, 160, 256), features: int = 256):
+    "Reads a head: categories, pose, quantities, a feature vector and an embedding of the person. Pictures float [-1, 1]; about a million weights."
+    def __init__(self, widths=(48, 64, 96, 160, 160), close=(32, 48, 64, 96), features: int = 256, embedding: int = 64):
         super().__init__()
-        self.blocks = nn.ModuleList([_block(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip((3, *widths), widths))])
-        self.squeeze = nn.Sequential(nn.Conv2d(widths[-1], 48, 1), nn.ReLU(inplace=True))
-        self.join = nn.Linear(48*16, features)
+        shapes = ((5, 2), (3, 1), (3, 2), (3, 2), (3, 2))                                       # kernel, stride
+        self.blocks = nn.ModuleList([_block(a, b, *shape) for a, b, shape in zip((3, *widths), widths, shapes)])
+        self.squeeze = nn.Sequential(nn.Conv2d(widths[-1], 40, 1), nn.ReLU(inplace=True))       # 4×4 cells of the whole picture
+        self.close = nn.Sequential(*[_block(a, b, 3, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip((3, *close), close))],
+                                   nn.Conv2d(close[-1], 32, 1), nn.ReLU(inplace=True))          # 5×5 cells of the face, looked at closely
+        self.join = nn.Linear(40*16 + 32*25, features)
         self.heads = nn.ModuleDict({name: nn.Linear(features, len(CATEGORIES[name])) for name in READ})
-        self.pose = nn.Linear(features, 2)
-        self.identity = nn.Linear(features, len(MEASURED))
+        self.pose, self.identity = nn.Linear(features, 2), nn.Linear(features, len(MEASURED))
+        self.person = nn.Linear(features, embedding)
 
-# %% ../nbs/02_toon.ipynb #3eb9b418
+# %% ../nbs/02_toon.ipynb #12b70a9d
 def _maps(self: ToonNet, images: Tensor) -> list[Tensor]:
     "The activations of the five blocks, for perceptual losses; any size."
     out = []
@@ -2062,16 +2071,25 @@ def _maps(self: ToonNet, images: Tensor) -> list[Tensor]:
 def _features(self: ToonNet, images: Tensor) -> Tensor:
     "[b, 256] features; pictures of another size than 64 are resized with anti-aliasing."
     if images.shape[-2:] != (64, 64): images = F.interpolate(images, (64, 64), mode='bilinear', antialias=True, align_corners=False)
-    return F.relu(self.join(self.squeeze(self.maps(images)[-1]).flatten(1)))
+    whole, face = self.squeeze(self.maps(images)[-1]), self.close(images[:, :, 20:56, 14:50])
+    return F.relu(self.join(torch.cat([whole.flatten(1), face.flatten(1)], 1)))
 
 def _forward(self: ToonNet, images: Tensor) -> dict:
-    "Logits of every category, `pose` [b, 2] (yaw, pitch in radians), `identity` [b, 13]: the quantities in MEASURED, standardised."
+    "Logits of every category, `pose` [b, 2] (yaw, pitch in radians), `identity` [b, 13]: the quantities in MEASURED, standardised; `embedding` [b, 64], unit length."
     x = self.features(images)
-    return {**{name: head(x) for name, head in self.heads.items()}, 'pose': self.pose(x), 'identity': self.identity(x), 'features': x}
+    x = F.dropout(x, .1, self.training)
+    return {**{name: head(x) for name, head in self.heads.items()}, 'pose': self.pose(x), 'identity': self.identity(x), 'features': x,
+            'embedding': F.normalize(self.person(x), dim=1)}
 
 ToonNet.maps, ToonNet.features, ToonNet.forward = _maps, _features, _forward
 
-# %% ../nbs/02_toon.ipynb #63cde129
+# %% ../nbs/02_toon.ipynb #6d0caf6c
+def same_person_loss(first: Tensor, second: Tensor, temperature: float = .1) -> Tensor:      # [n, d] unit vectors
+    "InfoNCE between two views of n people: each view must find its own other view."
+    alike = first @ second.T/temperature
+    own = torch.arange(len(first), device=first.device)
+    return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own))/2
+
 def standard(identity: Tensor) -> Tensor:
     "The quantities that the network estimates, each with mean 0 and deviation 1 under the prior."
     return torch.stack([(identity[:, SLOT[k]] - ATTRIBUTES[k][2])/ATTRIBUTES[k][3] for k in MEASURED], 1)
@@ -2079,28 +2097,34 @@ def standard(identity: Tensor) -> Tensor:
 def network_loss(out: dict, identity: Tensor, pose: Tensor) -> Tensor:
     "Cross-entropy for the categories, absolute error for the pose, squared error for the quantities."
     truth = decode(identity)
-    categories = sum(F.cross_entropy(out[name], truth[name].to(pose.device)) for name in READ)
+    categories = sum((1 + (name in ('mouth', 'eye_shape', 'fringe')))*F.cross_entropy(out[name], truth[name].to(pose.device)) for name in READ)      # small things count twice
     return categories + 10*F.smooth_l1_loss(out['pose'], pose, beta=.05) + .3*F.mse_loss(out['identity'], standard(identity))
 
-# %% ../nbs/02_toon.ipynb #d3e7b3dc
-def _jitter(images, pose, source):
-    "Mirror (which turns the yaw around), shift by up to two pixels, change contrast and brightness, add noise."
+# %% ../nbs/02_toon.ipynb #7a9a9782
+def _jitter(images, coverage, identity, pose, source):
+    "Mirror both views of a person, put them before other backdrops, shift, change contrast and brightness, add noise: rows [b, 2, …] come back as [2b, …]."
     b = len(images); draw = lambda *s: torch.rand(*s, generator=source)
     flip = draw(b) < .5
-    images = torch.where(flip[:, None, None, None], images.flip(3), images)
-    pose = torch.where(flip[:, None], pose*torch.tensor([-1., 1.]), pose)
-    dx, dy = (int(v) for v in torch.randint(0, 5, (2,), generator=source))
-    images = F.pad(images, (2, 2, 2, 2), mode='replicate')[:, :, dy:dy+64, dx:dx+64]
-    images = images*(.9 + .2*draw(b, 1, 1, 1)) + .1*(draw(b, 1, 1, 1) - .5) + .02*torch.randn(images.shape, generator=source)
-    return images, pose
+    images, coverage = (torch.where(flip.reshape(b, 1, 1, 1, 1), x.flip(4), x).transpose(0, 1).flatten(0, 1) for x in (images, coverage))
+    pose = torch.where(flip[:, None, None], pose*torch.tensor([-1., 1.]), pose).transpose(0, 1).flatten(0, 1)
+    identity = identity.repeat(2, 1)
+    identity[:, SLOT['gaze_x']] *= torch.where(flip, -1., 1.).repeat(2)
+    identity[:, SLOT['background']] = torch.randint(0, len(BACKGROUNDS), (2*b,), generator=source).float()
+    images = to_float(backdrop(images, coverage, BACKGROUNDS[identity[:, SLOT['background']].long()]))
+    wide, moves = F.pad(images, (2, 2, 2, 2), mode='replicate'), torch.randint(0, 5, (2*b, 2), generator=source).tolist()
+    images = torch.stack([picture[:, dy:dy+64, dx:dx+64] for picture, (dx, dy) in zip(wide, moves)])
+    images = images*(.9 + .2*draw(2*b, 1, 1, 1)) + .1*(draw(2*b, 1, 1, 1) - .5) + .02*torch.randn(images.shape, generator=source)
+    return images.contiguous(memory_format=torch.channels_last), identity, pose
 
-# %% ../nbs/02_toon.ipynb #d75bb52f
-def train_network(images, identity, pose,          # uint8 [n, 3, 64, 64], [n, D], [n, 2]
-                  epochs: int = 30, batch: int = 64, rate: float = 2e-3, seed: int = 0,
-                  net: ToonNet | None = None) -> ToonNet:       # a network to go on with; None: a new one
-    "Train a ToonNet; about a minute an epoch for 7,000 pictures on one core."
+# %% ../nbs/02_toon.ipynb #e53077e1
+def train_network(images, coverage,        # uint8 [n, 2, 3, 64, 64] over white, [n, 2, 1, 64, 64]: two views of each person
+                  identity, pose,          # [n, D], [n, 2, 2]
+                  epochs: int = 30, batch: int = 48, rate: float = 3e-3, seed: int = 0,
+                  half: bool = False,      # bfloat16 inside the convolutions: faster where the processor has it
+                  ) -> ToonNet:
+    "Train a ToonNet on pairs of views."
     source = rng(seed); torch.manual_seed(seed)
-    net = (net or ToonNet()).requires_grad_(True).to(memory_format=torch.channels_last).train()
+    net = ToonNet().to(memory_format=torch.channels_last).train()
     steps = epochs*(len(images)//batch)
     optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
@@ -2108,25 +2132,13 @@ def train_network(images, identity, pose,          # uint8 [n, 3, 64, 64], [n, D
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=source)
             for rows in order[:len(order)//batch*batch].split(batch):
-                pictures, turned = _jitter(to_float(images[rows]), pose[rows], source)
-                loss = network_loss(net(pictures.contiguous(memory_format=torch.channels_last)), identity[rows], turned)
+                pictures, people, turned = _jitter(images[rows], coverage[rows], identity[rows], pose[rows], source)
+                with torch.autocast('cpu', torch.bfloat16, enabled=half): out = net(pictures)
+                out = {k: v.float() for k, v in out.items()}
+                loss = network_loss(out, people, turned) + .5*same_person_loss(*out['embedding'].chunk(2))
                 optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
                 bar.set_postfix(loss=f'{loss.item():.2f}'); bar.update()
     return net.eval()
-
-# %% ../nbs/02_toon.ipynb #83d14e38
-@torch.no_grad()
-def network_scores(net: ToonNet, images, identity, pose) -> dict:
-    "Accuracy of every category, median pose errors in degrees, correlation of every quantity."
-    parts = [net(to_float(images[i:i+250])) for i in range(0, len(images), 250)]
-    out = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-    truth = decode(identity)
-    scores = {'accuracy': {k: round(float((out[k].argmax(1) == truth[k]).float().mean()), 4) for k in READ}}
-    error = (out['pose'] - pose).abs()*(180/math.pi)
-    scores['median_error_degrees'] = {'yaw': round(float(error[:, 0].median()), 3), 'pitch': round(float(error[:, 1].median()), 3)}
-    target = standard(identity)
-    scores['correlation'] = {k: round(float(torch.corrcoef(torch.stack([out['identity'][:, i], target[:, i]]))[0, 1]), 3) for i, k in enumerate(MEASURED)}
-    return scores
 
 # %% ../nbs/02_toon.ipynb #dc03b040
 def toon_network() -> ToonNet:
@@ -2135,6 +2147,68 @@ def toon_network() -> ToonNet:
     net = ToonNet()
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(shipped('pretrained/toon_net.safetensors')).items()})
     return net.eval().requires_grad_(False)
+
+# %% ../nbs/02_toon.ipynb #07c4cddd
+def visible(identity: Tensor, cam2world: Tensor, fov: Tensor) -> dict:
+    "For every category in READ, in which pictures of 64 pixels it can be seen [n] bool: from exact part labels."
+    n, size = len(identity), 64
+    seen = [render(identity[i:i+32], cam2world[i:i+32], fov[i:i+32], size, supersample=1, outline=False) for i in range(0, n, 32)]
+    parts, distance = (torch.cat([s[k] for s in seen]).flatten(1) for k in ('parts', 'distance'))
+    rows = torch.arange(size, dtype=torch.float32)
+    origins, ways, _ = pixel_rays(cam2world, fov, rows[:, None].expand(-1, size), rows[None].expand(size, -1), size)
+    x, y, _ = (origins + torch.where(distance.isfinite(), distance, 1.)*ways)/HEAD
+    return _visible_rules(HeadScene(identity).p, decode(identity), parts, x, y, cam2world)
+
+def _visible_rules(p, a, parts, x, y, cam2world):
+    "The rule of the text: pixels [n, 64²] counted by part, or by part and place in head units."
+    count = lambda name, where=True: ((parts == PART[name]) & where).sum(1)
+    cheek = ((x.abs() - .27)/.085)**2 + ((y - p['eye_y'] + .185)/.06)**2 < 1
+    pin = ((x*p['side'] - .30).abs() < .13) & ((y - .33).abs() < .08)
+    worn = torch.stack([count('background') + 99, count('ribbon'), count('cat ears'), count('hat'), 4*count('fringe', pin)]).gather(0, a['accessory'][None])[0]
+    styled = torch.isin(a['hair_style'], torch.tensor([HAIR_STYLES.index(s) for s in ('twin tails', 'ponytail', 'bun', 'double bun')]))
+    front = (cam2world[:, 2, 2] > .5) & (a['accessory'] != 3) & (a['hair_over_eye'] < .5)
+    collar = (a['cloth_colour'] != CATEGORIES['cloth_colour'].index('white')) | (a['outfit'] > OUTFITS.index('shirt'))
+    rules = {'mouth': count('mouth') >= 4, 'eye_shape': count('eye') >= 40, 'eye_colour': count('eye') >= 24, 'glasses': (a['glasses'] == 0) | (count('glasses') >= 24),
+             'blush': count('face', cheek) >= 6, 'fringe': front & (count('fringe') >= 60), 'outfit': (count('clothes') >= 120) & collar, 'cloth_colour': count('clothes') >= 24,
+             'hair_style': ~styled | (count('tail') >= 30), 'accessory': worn >= 12}
+    return {name: rules.get(name, torch.ones(len(parts), dtype=torch.bool)) for name in READ}
+
+# %% ../nbs/02_toon.ipynb #348127f6
+@torch.no_grad()
+def read(net: ToonNet, images) -> dict:
+    "What the network says of many pictures (uint8)."
+    pieces = [net(to_float(images[i:i+250])) for i in range(0, len(images), 250)]
+    return {k: torch.cat([p[k] for p in pieces]) for k in pieces[0]}
+
+def network_scores(net: ToonNet, images, identity, pose, seen: dict | None = None) -> dict:      # seen: from `visible`
+    "Accuracy of every category, also where it is visible; median pose errors in degrees; correlation of every quantity."
+    out, truth = read(net, images), decode(identity)
+    right = {k: (out[k].argmax(1) == truth[k]).float() for k in READ}
+    scores = {'accuracy': {k: round(float(v.mean()), 4) for k, v in right.items()}}
+    if seen is not None:
+        scores['accuracy_visible'] = {k: round(float(v[seen[k]].mean()), 4) for k, v in right.items()}
+        scores['visible'] = {k: round(float(seen[k].float().mean()), 4) for k in READ}
+    error = (out['pose'] - pose).abs()*(180/math.pi)
+    scores['median_error_degrees'] = {'yaw': round(float(error[:, 0].median()), 3), 'pitch': round(float(error[:, 1].median()), 3)}
+    target = standard(identity)
+    scores['correlation'] = {k: round(float(torch.corrcoef(torch.stack([out['identity'][:, i], target[:, i]]))[0, 1]), 3) for i, k in enumerate(MEASURED)}
+    return scores
+
+# %% ../nbs/02_toon.ipynb #7673e9c7
+def verification(first: Tensor, second: Tensor) -> dict:      # [n, d] descriptions of two views of n people
+    "How well cosines of descriptions tell people apart: the share that find their own other view, and the area under the ROC curve."
+    alike = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
+    own = alike.diagonal().contiguous(); false = alike[~torch.eye(len(alike), dtype=torch.bool)].sort().values
+    below, upto = torch.searchsorted(false, own), torch.searchsorted(false, own, right=True)
+    return {'top_1': round(float((alike.argmax(1) == torch.arange(len(alike))).float().mean()), 4),
+            'auc': round(float((below + upto).double().mean()/2/len(false)), 4)}
+
+def descriptions(net: ToonNet, images) -> dict:
+    "Three descriptions of pictures (uint8) [n, d] each: embedding, what was read of the attributes (backdrop and pose left out), pixels."
+    out = read(net, images)
+    words = torch.cat([out[k].softmax(1) for k in READ if k != 'background'] + [.3*out['identity']], 1)
+    pixels = to_float(images).flatten(1)
+    return {'embedding': out['embedding'], 'attributes read': words - words.mean(0), 'pixels': pixels - pixels.mean(0)}
 
 # %% ../nbs/02_toon.ipynb #2eeee0f6
 def _hard_minimum(d1, d2, k): return torch.minimum(d1, d2)                                      # no fillet: the crease stays

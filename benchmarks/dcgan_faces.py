@@ -4,9 +4,16 @@
     python benchmarks/dcgan_faces.py --run RUN --data DIR --out data/results/dcgan_NAME
 
 Writes OUT.jpg (samples), OUT_steps.jpg (the same latents over time) and OUT.json. Only pictures drawn by the generator are written.
+
+    python benchmarks/dcgan_faces.py --collapse
+
+trains a small DCGAN on the human faces of ANIMEGAN_DATA in health and in four bad ways, several seeds each, under the
+collapse alarm, and stores what it said in data/results/dcgan_collapse.json, with pictures of one run each.
 """
 import argparse
 import json
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -14,11 +21,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animegan_nb import dcgan  # noqa: F401 (registers the model)
-from animegan_nb.core import grid, to_uint8
+from animegan_nb.core import grid, seed_everything, to_float, to_uint8
 from animegan_nb.data import ImageFolder
+from animegan_nb.dcgan import CollapseAlarm, DCGANConfig, DCGANPair
 from animegan_nb.metrics import evaluate, extract
-from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run
+from animegan_nb.training import Callback, Draws, Health, Trainer, TrainingConfig, build_pair, load_run
 
 
 def over_time(samples: Path, steps: list[int], columns: int = 10) -> Image.Image:
@@ -42,12 +49,50 @@ def seconds_per_step(info: dict, faces, steps: int = 12) -> float:
     return (time.process_time() - start)/steps
 
 
+class ExtraSteps(Callback):
+    "So many more generator steps after each step of the trainer."
+    def __init__(self, extra): self.extra = extra
+    def on_step(self, trainer, record):
+        for _ in range(self.extra): trainer.update('generator')
+
+
+# way: training, extra generator steps, pictures (None: all), steps
+WAYS = {'healthy': ({}, 0, None, 400),
+        'rates 2e-2 and 1e-4': (dict(generator_lr=2e-2, discriminator_lr=1e-4), 0, None, 400),
+        'a discriminator 50 times slower': (dict(discriminator_lr=1e-5), 0, None, 400),
+        'ten generator steps for one': ({}, 9, None, 300),
+        'eight training pictures': ({}, 0, 8, 400)}
+
+
+def collapse(out: Path, healthy: int, broken: int, size: int = 32, channels: int = 24):
+    "The alarm on `healthy` seeds of the healthy way and `broken` seeds of each other."
+    folder = Path(os.environ.get('ANIMEGAN_DATA') or '.')/'human_faces_89x109'
+    if not folder.is_dir(): sys.exit('The real faces are not here: set ANIMEGAN_DATA to the folder that holds human_faces_89x109.')
+    faces, runs, strips = ImageFolder(folder, size, progress=False), [], []
+    real = to_float(faces.batch(torch.arange(64))['image'])
+    for way, (training, extra, few, steps) in WAYS.items():
+        for seed in range(healthy if way == 'healthy' else broken):
+            seed_everything(seed)
+            settings = dict(batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4, seed=seed) | training
+            trainer = Trainer(DCGANPair(DCGANConfig(size, channels=channels)), faces.subset(range(few)) if few else faces, TrainingConfig(**settings), [alarm := CollapseAlarm(real), health := Health(), ExtraSteps(extra)], device='cpu').fit(steps, progress=False)
+            late = [share for step, share in alarm.shares.items() if int(step) > steps/2]
+            runs.append(dict(way=way, seed=seed, steps=steps, raised=alarm.raised, late=float(np.median(late)), health=health.status, spread=float(np.mean(health.spread)), shares=[round(s, 4) for s in alarm.shares.values()]))
+            print({k: v for k, v in runs[-1].items() if k != 'shares'}, flush=True)
+            if seed == 1: strips.append(np.asarray(grid(to_uint8(trainer.sample(12)), 12)))
+    gap = np.full((2, strips[0].shape[1], 3), 255, np.uint8)
+    Image.fromarray(np.concatenate([part for strip in strips for part in (strip, gap)][:-1])).save(out.with_suffix('.jpg'), quality=82)
+    out.with_suffix('.json').write_text(json.dumps({'command': f'python benchmarks/dcgan_faces.py --collapse --seeds {broken}', 'data': f'{len(faces)} faces of {folder.name}, {size} px', 'channels': channels,
+                                                    'ways': list(WAYS), 'runs': runs, 'alarm': {k: getattr(alarm, k) for k in ('every', 'n', 'least', 'patience', 'first')}, 'torch': torch.__version__}, indent=1) + '\n')
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ('run', 'data', 'out'): p.add_argument(f'--{name}', required=True)
-    p.add_argument('--extractor', default='squeezenet'); p.add_argument('--seeds', type=int, default=3)
+    for name in ('run', 'data', 'out'): p.add_argument(f'--{name}')
+    p.add_argument('--extractor', default='squeezenet'); p.add_argument('--seeds', type=int, default=3); p.add_argument('--collapse', action='store_true')
     a = p.parse_args()
     torch.set_num_threads(1)
+    if a.collapse: return collapse(Path(a.out or 'data/results/dcgan_collapse'), a.seeds + 2, a.seeds)
+    if not (a.run and a.data and a.out): p.error('--run, --data and --out are needed, or --collapse')
     run, out = Path(a.run), Path(a.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     pair, generator, info = load_run(run)

@@ -1,15 +1,20 @@
-"""What our losses and penalties cost: a WGAN-GP critic step against a minimal hand-written one, and lazy against eager R1.
+"""What our losses and penalties cost: a WGAN-GP critic step against a minimal hand-written one, lazy against eager R1, and a DCGAN's
+whole training step with channels-last memory and with bfloat16 against plain float32.
 
-    OMP_NUM_THREADS=1 python benchmarks/gan_losses.py [--device cuda] [--size 64] [--batch 32] [--repeats 15]
+    OMP_NUM_THREADS=1 python benchmarks/gan_losses.py [--device cuda] [--size 64] [--batch 32] [--repeats 15] [--channels 128] [--r1 0]
 
 Both versions take turns in the same process, and the ratio is that of the medians; its spread is the middle half of the
-ratios of neighbouring turns. They compute the same numbers, which is checked first.
+ratios of neighbouring turns. They compute the same numbers, which is checked first; for bfloat16 the error is printed.
 """
 import argparse, statistics, time
 import torch
 from torch import nn
+from animegan_nb import dcgan
+from animegan_nb.data import PictureSet
+from animegan_nb.dcgan import DCGANConfig, DCGANPair
 from animegan_nb.losses import discriminator_loss
 from animegan_nb.penalties import Lazy, gradient_penalty, r1_penalty
+from animegan_nb.training import Trainer, TrainingConfig
 
 
 def critic(size, device, width=32):
@@ -61,10 +66,34 @@ def compare(name, ours, theirs, device, count, repeats, bound=None):
     return ratio
 
 
+# precision, and the size in pixels from which the networks put their channels last
+FORMATS = {'plain float32': ('no', 10**9), 'channels-last': ('no', 0), 'bfloat16': ('bf16', 10**9), 'channels-last and bfloat16': ('bf16', 0)}
+
+
+def dcgan_formats(a):
+    "A training step of the same DCGAN in four formats: ratios, and how far the first losses and gradients are from plain float32."
+    pictures = PictureSet({'image': torch.randint(0, 256, (256, 3, a.size, a.size), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)).numpy()})
+    trainers, first = {}, {}
+    def step(name):
+        dcgan.CHANNELS_LAST_FROM = FORMATS[name][1]
+        return trainers[name].train_step()
+    for name, (precision, _) in FORMATS.items():
+        torch.manual_seed(0)
+        pair = DCGANPair(DCGANConfig(a.size, channels=a.channels, r1_gamma=a.r1))
+        trainers[name] = Trainer(pair, pictures, TrainingConfig(batch_size=a.batch, mixed_precision=precision), device=a.device)
+        record = step(name)
+        first[name] = [record[k] for k in ('discriminator_loss', 'generator_loss', 'discriminator_gradient', 'generator_gradient')]
+    plain = first['plain float32']
+    for name, values in first.items(): print(f'{name:28s} losses and gradient norms of the first step differ from plain float32 by at most {max(abs(v/p - 1) for v, p in zip(values, plain)):.1e}')
+    for name in list(FORMATS)[1:]:
+        compare(f'DCGAN step, R1 {a.r1:g}: {name} / plain', lambda i, name=name: step(name), lambda i: step('plain float32'), a.device, max(1, a.count//2), a.repeats)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for flag, default in (('--device', 'cpu'), ('--size', 64), ('--batch', 32), ('--repeats', 15), ('--count', 4)): parser.add_argument(flag, default=default, type=type(default))
+    for flag, default in (('--device', 'cpu'), ('--size', 64), ('--batch', 32), ('--repeats', 15), ('--count', 4), ('--channels', 128), ('--r1', 0.), ('--only', '')): parser.add_argument(flag, default=default, type=type(default))
     a = parser.parse_args()
+    if a.only == 'formats': return dcgan_formats(a)
     real, fake = (torch.rand(a.batch, 3, a.size, a.size, device=a.device)*2 - 1 for _ in range(2))
     draw = lambda: torch.Generator(a.device).manual_seed(1)
     state = {}
@@ -88,6 +117,7 @@ def main():
     # a lazy step costs something only every 16th time, so it is timed over 16
     compare('R1 discriminator step: every 16th / every', r1_step(16), r1_step(1), a.device, 16, max(3, a.repeats//3))
     compare('R1 discriminator step: every 16th / no penalty', r1_step(16), r1_step(0), a.device, 16, max(3, a.repeats//3))
+    dcgan_formats(a)
 
 
 if __name__ == '__main__': main()

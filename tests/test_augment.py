@@ -1,4 +1,9 @@
 "Properties of DiffAugment, of ADA's transformations and controller, and of the callback that hooks into a discriminator."
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -141,3 +146,26 @@ def test_a_resumed_training_continues_exactly(tmp_path):
 def test_bad_settings():
     with pytest.raises(KeyError, match='There is no augmentation'): Augmentation('mixup')
     with pytest.raises(ValueError, match='between 0 and 1'): Augmentation('ada', p=2)
+
+
+def test_the_stored_verdict(root):
+    "What the chapter says of real faces comes from three seeds of each way, paired, with held-out faces."
+    stored = json.loads((root/'data'/'results'/'augment_faces.json').read_text())
+    ways = {'none', 'diffaugment', 'ada'}
+    assert {r['way'] for r in stored['results']} == ways and stored['command'].startswith('python benchmarks/augment.py')
+    seeds = {way: sorted(r['seed'] for r in stored['results'] if r['way'] == way) for way in ways}
+    assert seeds['none'] == seeds['diffaugment'] == seeds['ada'] and len(seeds['none']) >= 3
+    for r in stored['results']:
+        few, held = r['counts']
+        assert few <= 1000 and held >= few and r['looks'][-1]['held_out']['squeezenet']['frechet'] > r['floor']['squeezenet']['frechet']
+
+
+@pytest.mark.real
+def test_the_script_goes_on_where_it_was(tmp_path, root, data_dir, weights_dir):
+    run = lambda: subprocess.run([sys.executable, str(root/'benchmarks'/'augment.py'), '--preset', 'tiny', '--seeds', '2', '--runs', str(tmp_path), '--out', str(tmp_path/'result.json')],
+                                 capture_output=True, text=True, timeout=300, env=os.environ | {'ANIMEGAN_DEVICE': 'cpu'})
+    first = run(); assert first.returncode == 0, first.stderr
+    stored = json.loads((tmp_path/'result.json').read_text())
+    again = run()
+    assert again.returncode == 0 and ' s, ' not in again.stdout.split('training faces')[0] and json.loads((tmp_path/'result.json').read_text()) == stored
+    assert 'lower by' in again.stdout and (tmp_path/'result.jpg').exists()

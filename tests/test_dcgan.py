@@ -98,3 +98,115 @@ def test_real_faces_train(data_dir):
 
 def test_sizes_of_the_thesis():
     assert [dcgan.deconv_size(8*2**i) for i in range(4)] == [16, 32, 64, 128]
+
+
+def test_radford_beside_liu():
+    r = recipes['dcgan-radford-64']
+    assert r.network.widths == [1024, 512, 256, 128] and r.network.base == 4 and r.training.batch_size == 128 and r.training.generator_betas[0] == .5
+    with torch.device('meta'): pair = build_pair(r.model, r.network)
+    assert any(isinstance(m, torch.nn.ReLU) for m in pair.generator.modules()) and not any(isinstance(m, torch.nn.LeakyReLU) for m in pair.generator.modules())
+    assert sum(p.numel() for p in pair.generator.parameters()) == 100*16_384 + 16_384 + 16*(1024*512 + 512*256 + 256*128 + 128*3) + 2*(1024 + 512 + 256 + 128) + 3
+
+
+def test_replace_norms_leaves_everything_else():
+    network = Generator(DCGANConfig(32, channels=16))
+    kinds = [type(m) for m in network.modules()]
+    dcgan.replace_norms(network, lambda channels: torch.nn.GroupNorm(1, channels))
+    after = [type(m) for m in network.modules()]
+    assert [torch.nn.GroupNorm if k is torch.nn.BatchNorm2d else k for k in kinds] == after
+
+
+def test_channels_last_changes_no_number_and_resumes_exactly(tmp_path, monkeypatch):
+    from tiny import pictures
+    def make(seed, first):
+        monkeypatch.setattr(dcgan, 'CHANNELS_LAST_FROM', first)
+        torch.manual_seed(seed)
+        return Trainer(DCGANPair(DCGANConfig(16, channels=16, base=4)), pictures(16, 16), TrainingConfig(batch_size=8), device='cpu')
+    plain = make(0, 64).train_step()
+    fast = make(0, 0); record = fast.train_step()
+    for k, v in plain.items(): assert abs(record[k] - v) < 1e-4*max(1, abs(v))
+    fast.save(tmp_path/'at1'); fast.fit(2, progress=False)
+    other = make(1, 0); other.load(tmp_path/'at1').fit(2, progress=False)
+    for a, b in zip(fast.pair.parameters(), other.pair.parameters()): assert torch.equal(a, b)
+
+
+def greys(*levels): return torch.tensor(levels)[:, None, None, None].expand(-1, 3, 16, 16).float()
+
+
+@given(counts=st.lists(st.integers(1, 9), min_size=1, max_size=6), seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_distinct_is_the_exponential_of_the_entropy_of_shares(counts, seed):
+    "Groups of equal pictures, far from each other: the number depends on their shares alone."
+    pictures = greys(*[i/10 for i, n in enumerate(counts) for _ in range(n)])
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    shares = torch.tensor(counts).double()/sum(counts)
+    assert abs(dcgan.distinct(pictures[order], .001) - float(torch.special.entr(shares).sum().exp())) < 1e-6
+    assert abs(dcgan.distinct(pictures.repeat(2, 1, 1, 1), .001) - dcgan.distinct(pictures, .001)) < 1e-6
+
+
+@given(n=st.integers(1, 20), width=st.floats(.1, 50), seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_distinct_lies_between_one_and_n(n, width, seed):
+    pictures = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))*2 - 1
+    found = dcgan.distinct(pictures, width)
+    assert 1 - 1e-9 <= found <= n + 1e-9 and dcgan.distinct(pictures, 2*width) <= found + 1e-9
+
+
+def watched(draw, steps, **settings):
+    "An alarm on a trainer whose generator draws `draw(step)`."
+    alarm = dcgan.CollapseAlarm(torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(1))*2 - 1, every=1, n=32, **settings)
+    class Fake:
+        step = 0; stopping = __import__('threading').Event()
+        def sample(self, n, live): return draw(self.step)
+    trainer = Fake()
+    for trainer.step in range(1, steps + 1):
+        alarm.on_step(trainer, record := {})
+        assert record['distinct'] == alarm.shares[str(trainer.step)]
+    return alarm, trainer
+
+
+def noise(n, seed=0): return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(seed))*2 - 1
+
+
+def test_the_alarm_needs_patience_and_grace():
+    healthy, _ = watched(lambda step: noise(32, step), 30, first=5)
+    assert healthy.status == 'healthy' and healthy.raised is None and min(healthy.shares.values()) > .6
+    late, _ = watched(lambda step: noise(1).repeat(32, 1, 1, 1) if step > 10 else noise(32), 30, first=5, patience=4)
+    assert late.raised == 14 and '1.0 different' in late.status
+    early, _ = watched(lambda step: noise(1).repeat(32, 1, 1, 1) if step < 9 else noise(32), 30, first=5, patience=4)
+    assert early.raised is None                                                   # three low looks after the grace
+    two, trainer = watched(lambda step: greys(-1., 1.).repeat(16, 1, 1, 1), 12, first=0, stop=True)
+    assert two.raised == 4 and abs(two.shares['12']*two.of_real - 2) < .01 and trainer.stopping.is_set()
+
+
+def test_the_alarm_is_part_of_a_checkpoint(tmp_path):
+    from tiny import pictures
+    from animegan_nb.core import to_float
+    data = pictures(64, 16); real = to_float(data.batch(torch.arange(64))['image'])
+    def make(): torch.manual_seed(0); return Trainer(DCGANPair(DCGANConfig(16, channels=8)), data, TrainingConfig(batch_size=8), [dcgan.CollapseAlarm(real, every=1, n=16, first=0, patience=2)], device='cpu')
+    whole = make().fit(4, progress=False)
+    half = make().fit(1, progress=False); half.save(tmp_path/'at1')
+    rest = make(); rest.load(tmp_path/'at1').fit(3, progress=False)
+    assert whole.callbacks[0].state() == rest.callbacks[0].state() and whole.callbacks[0].raised == 2     # untrained pictures are all alike
+    for a, b in zip(whole.pair.parameters(), rest.pair.parameters()): assert torch.equal(a, b)
+
+
+def test_bad_input_of_the_alarm():
+    with pytest.raises(ValueError, match='compares 64 pictures'): dcgan.CollapseAlarm(noise(10))
+    with pytest.raises(ValueError, match='NaN'): dcgan.distinct(noise(4)*float('nan'), 1.)
+
+
+def test_stored_gallery_separates_health_from_collapse(root):
+    import json
+    stored = json.loads((root/'data'/'results'/'dcgan_collapse.json').read_text())
+    healthy, *collapsed, few = stored['ways']
+    runs = lambda way: [r for r in stored['runs'] if r['way'] == way]
+    assert len(runs(healthy)) >= 5 and all(r['raised'] is None for r in runs(healthy))
+    for way in collapsed: assert len(runs(way)) >= 3 and all(r['raised'] for r in runs(way)), way
+    assert few == 'eight training pictures' and len(runs(few)) >= 3
+    alarm = dcgan.CollapseAlarm(noise(64))
+    assert stored['alarm'] == {k: getattr(alarm, k) for k in stored['alarm']}
+    for r in stored['runs']:                                                    # the alarm follows from the stored counts
+        low = [share < alarm.least and alarm.every*i > alarm.first for i, share in enumerate(r['shares'], 1)]
+        raised = next((alarm.every*i for i in range(4, len(low) + 1) if all(low[i - 4:i])), None)
+        assert raised == r['raised']

@@ -182,7 +182,10 @@ def test_every_costume_is_whole_from_all_sides(costume):
 def test_the_human_style_keeps_pose_and_camera():
     figure = toon.encode_figure(pose='akimbo')[None]; cams, fov = camera(1)
     a, b = (toon.render_figure(figure, cams, fov, 32, style=style, geometry=False) for style in ('anime', 'human'))
-    assert torch.equal(a['joints'], b['joints']) and not torch.equal(a['image'], b['image'])
+    assert torch.equal(a['pose'], b['pose']) and torch.equal(a['cam2world'], b['cam2world']) and not torch.equal(a['image'], b['image'])
+    anime, human = (toon.FigureScene(toon.encode_figure(heads=heads)[None], style) for heads, style in ((5., 'anime'), (5., 'human')))
+    tall = lambda scene: float((scene.p['joints'][0, JOINT['head'], 1] + .45 + .85*scene.p['head_scale'])/toon.HEADS_TO_UNITS/scene.p['head_scale'])
+    assert tall(anime) < 5.4 and 6.9 < tall(human) < 7.9                          # a person is seven to seven and a half heads tall
 
 
 def test_the_data_set_is_the_same_twice_and_complete():
