@@ -37,6 +37,12 @@ def losses(page, which=0):
 def button(page, name, which=0): return page.page.locator(f'.agnb-dash .agnb-{name}').nth(which)
 
 
+def stands(page):
+    "The count of steps has not moved for a second."
+    before = steps_done(page); page.page.wait_for_timeout(1000)
+    return steps_done(page) == before
+
+
 def test_start_watch_work_stop_and_export(lab, tmp_path):
     cells = [SETUP, 'board = TrainingDashboard(trainer(slow=.02), steps=100_000)\nboard', '6*7', 'board.state + "!"']
     with lab.open(cells, name='scenario') as page:
@@ -55,6 +61,7 @@ def test_start_watch_work_stop_and_export(lab, tmp_path):
 
         button(page, 'pause').click()
         page.until(lambda: 'Resume' in button(page, 'pause').inner_text(), what='Resume')
+        page.until(lambda: stands(page), what='the end of the step that was running')
         stood = steps_done(page)
         button(page, 'step').click()
         page.until(lambda: steps_done(page) == stood + 1, what='one step')
