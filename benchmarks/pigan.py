@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from render import best_of
 
 from animegan_nb import pigan, toon
 from animegan_nb.cameras import pose, rays, turntable
@@ -31,16 +32,6 @@ from animegan_nb.training import Draws, Trainer, TrainingConfig
 ROOT = Path(__file__).resolve().parents[1]
 
 ADAM = dict(lr=6e-5, betas=(0., .9))
-
-
-def best_of(calls, repeats):
-    "Least processor seconds of each call, the calls interleaved."
-    best = {}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = time.process_time(); call()
-            best[name] = min(best.get(name, 1e9), time.process_time() - start)
-    return best
 
 
 # ---- the plain implementation ------------------------------------------------------------------------------------------
