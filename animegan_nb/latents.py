@@ -9,22 +9,38 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from PIL import Image
 from . import toon
-from .core import Animation, exercise, grid, rng
+from .core import Animation, exercise, figure, grid, rng
 from .style_layers import ModulatedLayer, StyleAdaIN, ToRGB
 from .stylegan import Generator, style_layers
 
 # %% auto #0
-__all__ = ['HEAD_READINGS', 'sample_w', 'as_ws', 'draw', 'truncated_normal', 'listeners', 'layer_groups', 'replace_layers',
-           'mixing_grid', 'slerp', 'poses', 'travel', 'save_film', 'read_heads', 'score', 'principal_axes',
-           'PrincipalSpace', 'principal_space', 'attribute_direction', 'edit', 'edit_effects', 'LatentExplorer',
-           'StyleMixer', 'reading_distance', 'resampled', 'Influence', 'influence', 'FeatureDistance', 'path_steps',
-           'trimmed_mean', 'perceptual_path_length', 'check_replace_layers', 'check_slerp', 'check_travel',
-           'check_principal_axes', 'check_path_steps']
+__all__ = ['GROUP_COLOURS', 'HEAD_READINGS', 'influence_figure', 'sample_w', 'as_ws', 'draw', 'truncated_normal', 'listeners',
+           'layer_groups', 'replace_layers', 'mixing_grid', 'slerp', 'poses', 'travel', 'save_film', 'read_heads',
+           'score', 'principal_axes', 'PrincipalSpace', 'principal_space', 'attribute_direction', 'edit',
+           'edit_effects', 'LatentExplorer', 'StyleMixer', 'reading_distance', 'resampled', 'Influence', 'influence',
+           'FeatureDistance', 'path_steps', 'trimmed_mean', 'perceptual_path_length', 'check_replace_layers',
+           'check_slerp', 'check_travel', 'check_principal_axes', 'check_path_steps']
+
+# %% ../nbs/22_latents.ipynb #e6916677
+GROUP_COLOURS = {'coarse': '#2f6f9f', 'middle': '#d08c2a', 'fine': '#b5402f'}
+
+def influence_figure(found: dict | Influence, height: float = 4.3):
+    "Shares of an influence as dots with intervals, one row for each attribute; what cannot be seen is left empty."
+    found = found if isinstance(found, dict) else found.to_dict()
+    fig, ax = figure(width=7.6, height=height)
+    for i, group in enumerate(found['groups']):
+        share, low, high = (np.array(found[k][i], dtype=float) for k in ('share', 'low', 'high'))
+        y = np.arange(len(share)) + .2*(i - 1)
+        ax.hlines(y, low, high, color=GROUP_COLOURS[group], lw=2); ax.plot(share, y, 'o', color=GROUP_COLOURS[group], ms=5, label=group)
+    ax.set(yticks=range(len(found['names'])), yticklabels=[n.replace('_', ' ') for n in found['names']], xlim=(0, 1.6), xlabel='share that this group of layers decides')
+    ax.axvline(1, color='.8', lw=1, zorder=0); ax.invert_yaxis(); ax.legend(frameon=False, loc='lower right'); ax.tick_params(length=0)
+    return fig
 
 # %% ../nbs/22_latents.ipynb #eabfaea8
 @torch.no_grad()

@@ -4,7 +4,7 @@
 
 # %% ../nbs/05_metrics.ipynb #81e7922f
 from __future__ import annotations
-import hashlib, io, json, os
+import hashlib, io, json, math, os
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
+from .cameras import distance_to_depth, project, rays
 from .core import Figure, Registry, cache_dir, check_pictures, default_device, exercise, rng, show_images, to_float
 
 # %% auto #0
@@ -25,8 +26,10 @@ __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE
            'Inception', 'Toon', 'Features', 'batches', 'extract', 'look_at', 'library_version', 'Card', 'Number',
            'metric_name', 'Evaluation', 'measure', 'bootstrap', 'Rows', 'register_with_fidelity', 'fidelity',
            'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise', 'mirror_some',
-           'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'tracker', 'check_frechet',
-           'check_inception_score', 'check_kernel', 'check_precision_recall']
+           'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'reproject',
+           'view_consistency', 'billboard', 'flattened', 'depth_correlation', 'relief', 'depth_distance', 'PoseReader',
+           'rotation_angle', 'view_errors', 'tracker', 'check_frechet', 'check_inception_score', 'check_kernel',
+           'check_precision_recall', 'check_depth_distance', 'check_rotation_angle']
 
 # %% ../nbs/05_metrics.ipynb #c252b4c5
 def moments(features: Tensor              # [n, d]
@@ -645,6 +648,104 @@ def show_nearest(fake: Tensor, real,                    # pictures [b, 3, h, w];
     found = real[flat] if isinstance(real, Tensor) else real.batch(flat.numpy())['image']
     return show_images(torch.cat([check_pictures(fake), check_pictures(found)]), title=title, columns=len(fake), row_titles=['generated', *['nearest', *['next']*(k-1)]][:k+1])
 
+# %% ../nbs/05_metrics.ipynb #c8932bd9
+def reproject(first: dict, second: dict, fov: float, depth_tolerance: float = .01) -> tuple[Tensor, Tensor]:
+    "What the second view shows at the points that the first one sees: colours [b, 3, n], and which points [b, n] it sees, too."
+    b, _, h, w = first['image'].shape
+    lines = rays(first['cam2world'], fov, (h, w))
+    places, depth = project(lines.origins + first['distance'].flatten(2).mT*lines.directions, second['cam2world'], fov, (h, w))
+    grid = ((places.flip(-1)*2 + 1)/places.new_tensor([w, h]) - 1)[:, None]
+    fetch = lambda x, mode='bilinear': F.grid_sample(x, grid.nan_to_num(9.), mode=mode, padding_mode='border', align_corners=False)[:, :, 0]
+    near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < depth_tolerance
+    solid = (first['opacity'].flatten(1) > .9) & (fetch(second['opacity'])[:, 0] > .9)
+    return fetch(second['image']), near & solid & (grid[:, 0].abs().amax(-1) < 1)
+
+def view_consistency(first: dict, second: dict, fov: float, depth_tolerance: float = .01) -> tuple[float, float]:
+    "PSNR (dB) between two views of the same worlds, each looked up in the other by its own depth, where both see the same point; and the share of solid pixels for which that holds."
+    error, count, solid = 0., 0, 0
+    for a, b in ((first, second), (second, first)):
+        colours, seen = reproject(a, b, fov, depth_tolerance)
+        error += float((((colours - a['image'].flatten(2))/2).square().mean(1)*seen).sum())
+        count += int(seen.sum()); solid += int((a['opacity'] > .9).sum())
+    return -10*math.log10(max(error/max(count, 1), 1e-10)), count/max(solid, 1)
+
+# %% ../nbs/05_metrics.ipynb #a2e48fac
+def billboard(view: dict, fov: float) -> dict:
+    "The same pictures on a flat board through the origin that faces the front: the anchor that a view consistency must beat."
+    h, w = view['image'].shape[2:]
+    lines = rays(view['cam2world'], fov, (h, w))
+    t = -lines.origins[..., 2]/lines.directions[..., 2]
+    depth = distance_to_depth(t, lines.directions, view['cam2world'])
+    return view | dict(distance=t.view(-1, 1, h, w), depth=depth.view(-1, 1, h, w))
+
+def flattened(view: dict, fov: float, share: float) -> dict:
+    "A view whose surface moved towards that board along each ray: `share` 1 leaves it, 0 is the board, −1 turns it inside out."
+    board = billboard(view, fov)
+    return view | {k: torch.where(view['opacity'] > .9, torch.lerp(board[k], view[k], share), view[k]) for k in ('depth', 'distance')}
+
+# %% ../nbs/05_metrics.ipynb #e938e974
+def depth_correlation(depth: Tensor, solid: Tensor, reference: Tensor) -> Tensor:
+    "Pearson's correlation of each depth map [b, 1, h, w] with a reference [1, 1, h, w], over pixels that are solid in both (the reference is finite)."
+    both = (solid & reference.isfinite()).flatten(1)
+    n = both.sum(1, keepdim=True).clamp(min=1)
+    def centred(x): x = torch.where(both, x.flatten(1), 0.); return torch.where(both, x - x.sum(1, keepdim=True)/n, 0.)
+    a, b = centred(depth), centred(reference.expand_as(depth))
+    return (a*b).sum(1)/(a.norm(dim=1)*b.norm(dim=1)).clamp(min=1e-9)
+
+def relief(depth: Tensor, solid: Tensor) -> Tensor:
+    "Standard deviation of the depth over the solid pixels of each picture, `[b]`: 0 for a board that faces the camera."
+    n = solid.flatten(1).sum(1).clamp(min=1)
+    x = torch.where(solid, depth, 0.).flatten(1)
+    mean = x.sum(1)/n
+    return (torch.where(solid.flatten(1), x - mean[:, None], 0.).square().sum(1)/n).sqrt()
+
+# %% ../nbs/05_metrics.ipynb #d474a31b
+def depth_distance(a: Tensor, b: Tensor) -> Tensor:     # two sets of depths, of any shape and count
+    "Wasserstein's distance of two distributions of depth, exactly: the area between their quantile functions."
+    a, b = a.flatten().double().sort().values, b.flatten().double().sort().values
+    if not (len(a) and len(b)): raise ValueError("A distribution of depth needs at least one solid pixel; there is none.")
+    steps = torch.cat([torch.arange(1, len(x) + 1, dtype=torch.float64)/len(x) for x in (a, b)]).sort().values
+    widths = torch.diff(steps, prepend=steps.new_zeros(1))
+    middle = steps - widths/2
+    at = lambda x: x[(middle*len(x)).long().clamp(max=len(x) - 1)]
+    return ((at(a) - at(b)).abs()*widths).sum()
+
+# %% ../nbs/05_metrics.ipynb #398a0f66
+class PoseReader:
+    "Reads yaw and pitch from pictures; calibrated, angle by angle, by a straight line on pictures whose angles are known."
+    def __init__(self, read: Callable[[Tensor], Tensor],       # pictures → [n, 2] radians
+                 pictures: Tensor, angles: Tensor):            # [n, 3, h, w], [n, 2]: yaw, pitch
+        self.read, found = read, read(pictures)
+        if len(angles) < 3 or not (angles.std(0) > 1e-4).all(): raise ValueError("Calibrating a pose reader needs at least three pictures with different yaw and different pitch.")
+        centred = angles - angles.mean(0)
+        self.slope = ((found - found.mean(0))*centred).sum(0)/centred.square().sum(0)
+        self.offset = found.mean(0) - self.slope*angles.mean(0)
+
+    def __call__(self, pictures: Tensor) -> Tensor: return (self.read(pictures) - self.offset)/self.slope
+
+    def error(self, pictures: Tensor, angles: Tensor) -> tuple[float, float]:
+        "Median absolute error of yaw and of pitch, in degrees."
+        return tuple((self(pictures) - angles).abs().median(0).values.rad2deg().tolist())
+
+# %% ../nbs/05_metrics.ipynb #c47008a1
+def rotation_angle(a: Tensor, b: Tensor) -> Tensor:      # [..., 3 or 4, 3 or 4] twice → [...]
+    "The angle in radians, 0 … π, of the one turn that takes rotation a (or a camera's) to b."
+    turn = a[..., :3, :3].mT @ b[..., :3, :3]
+    sine = (turn - turn.mT).flatten(-2).norm(dim=-1)/8**.5
+    return torch.atan2(sine, (turn.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)/2)
+
+def view_errors(found: dict, true: dict) -> dict[str, float]:
+    "PSNR of the picture (dB), overlap of the solid parts, and where both are solid: mean error of the depth, mean angle of the normals in degrees if both have them."
+    a, b = found['opacity'] > .5, true['opacity'] > .5
+    both = (a & b)[:, 0]
+    if not both.any(): raise ValueError("The two views have no solid pixel in common: there is no depth to compare.")
+    error = ((found['image'] - true['image'])/2).square().mean().clamp(min=1e-10)
+    errors = dict(psnr=-10*error.log10().item(), overlap=((a & b).sum()/(a | b).sum()).item(), depth=(found['depth'] - true['depth'])[:, 0][both].abs().mean().item())
+    if 'normal' in found and 'normal' in true:
+        cosine = F.cosine_similarity(found['normal'], true['normal'], dim=1)[both]
+        errors['normals'] = cosine.clamp(-1, 1).acos().rad2deg().mean().item()
+    return errors
+
 # %% ../nbs/05_metrics.ipynb #972c8bd1
 def tracker(dataset, extractor: str | nn.Module = 'squeezenet', n: int = 256, seed: int = 0,
             metrics: tuple[str, ...] = ('frechet', 'kernel', 'precision', 'recall', 'diversity')) -> Callable:
@@ -761,3 +862,40 @@ def check_precision_recall(candidate):
     yield 'copies of one dense point: all precise, little recalled', result(real, line(1., 1.01, 1.02, 1.03), 2) == (1, .125)
     yield 'k = 1: the ball reaches the nearest other point', result(line(0, 1, 2, 3), line(-.9, 3.9, 4.1, -1.1), 1)[0] == .5
     yield 'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3', result(line(0, 1, 2, 3, 40, 50), line(49., 5., 5.1, 5.2), 1)[0] == .25
+
+# %% ../nbs/05_metrics.ipynb #f1874abe
+def _distance_with(quantiles=lambda x: x, power=1.):
+    "`depth_distance` on 2,000 equal steps, with a part replaced."
+    def distance(a, b):
+        u = (torch.arange(2000, dtype=torch.float64) + .5)/2000
+        at = lambda x: (s := x.flatten().double().sort().values)[(u*len(s)).long()]
+        return (quantiles(at(a)) - quantiles(at(b))).abs().pow(power).mean()**(1/power)
+    return distance
+
+@exercise('metrics.depth_distance', library=depth_distance, mutants={
+    'difference of the means': lambda a, b: (a.double().mean() - b.double().mean()).abs(), 'centred first': _distance_with(lambda q: q - q.mean()),
+    'squared': _distance_with(power=2.), 'sign lost': lambda a, b: _distance_with()(a.abs(), b.abs()), 'pixel by pixel': lambda a, b: (a.flatten()[:min(a.numel(), b.numel())] - b.flatten()[:min(a.numel(), b.numel())]).abs().mean()})
+def check_depth_distance(candidate):
+    "Wasserstein's distance of two sets of depths, of any shape and count, as a scalar: the area between their quantile functions."
+    x = torch.randn(3, 1, 8, 8, generator=rng(0))
+    near = lambda a, b: abs(float(a) - b) < 2e-3*max(1, b)
+    yield 'a set and itself in another order: 0', near(candidate(x, x.flip(3)), 0)
+    yield 'moved by 2: 2, in either direction', near(candidate(x, x + 2), 2) and near(candidate(x + 2, x), 2)
+    yield 'equal means, other spreads: not 0', near(candidate(torch.tensor([-1., 1.]), torch.tensor([-3., 3.])), 2)
+    yield 'depths below 0 are depths', near(candidate(torch.tensor([-2.]), torch.tensor([2.])), 4)
+    yield '{0, 1} and {0, 0, 3}: 5/6', near(candidate(torch.tensor([0., 1.]), torch.tensor([0., 0., 3.])), 5/6)
+
+# %% ../nbs/05_metrics.ipynb #a261b9cf
+@exercise('metrics.rotation_angle', library=rotation_angle, mutants={
+    'arc cosine': lambda a, b: (((a[..., :3, :3].mT @ b[..., :3, :3]).diagonal(dim1=-2, dim2=-1).sum(-1) - 1)/2).clamp(-1, 1).acos(),
+    'no transpose': lambda a, b: rotation_angle(a.mT, b), 'norm of the difference': lambda a, b: (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1)/2**.5,
+    'arc sine': lambda a, b: ((t := a[..., :3, :3].mT @ b[..., :3, :3]) - t.mT).flatten(-2).norm(dim=-1).div(8**.5).clamp(max=1).asin(), 'degrees': lambda a, b: rotation_angle(a, b).rad2deg()})
+def check_rotation_angle(candidate):
+    "The angle in radians, 0 … π, between two rotations [..., 3, 3] (or cameras [..., 4, 4]): that of the one turn that takes a to b."
+    about = lambda angle: torch.stack([torch.stack([angle.cos(), -angle.sin(), 0*angle]), torch.stack([angle.sin(), angle.cos(), 0*angle]), torch.stack([0*angle, 0*angle, 0*angle + 1])]).movedim(2, 0)
+    start = torch.linalg.qr(torch.randn(3, 3, generator=rng(0))).Q; start = start*start.det()
+    angles = torch.tensor([.2, 1., 2.5, 3.])
+    yield 'a rotation and itself: 0', float(candidate(start[None], start[None])[0]) < 1e-3
+    yield 'a turn by an angle is that angle, beyond a right angle, too', torch.allclose(candidate(start.expand(4, 3, 3), start @ about(angles)), angles, atol=1e-4)
+    yield 'a small turn in float32', abs(float(candidate(torch.eye(3)[None], about(torch.tensor([1e-4])))[0]) - 1e-4) < 1e-6
+    yield 'the order does not matter', torch.allclose(candidate(start @ about(angles), start.expand(4, 3, 3)), angles, atol=1e-4)

@@ -18,6 +18,7 @@ from . import toon
 from .cameras import PRIORS, Rays, check_cam2world, distance_to_depth, picture_size, pose, project, rays, sample_angles
 from .core import exercise, rng, shipped
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
+from .metrics import depth_correlation, relief, reproject
 from .penalties import r1_penalty
 from .raymarch import Rendered, check_range, intervals, march, normals, optical_depth, query, ray_weights, sample_bins, sample_pdf
 from .siren import PIGAN_FIELD, PIGAN_FIELD_OFFICIAL, Condition, FieldConfig, PiganField
@@ -31,9 +32,9 @@ __all__ = ['FRONT', 'DISCRIMINATORS', 'PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CAT
            'render', 'Phase', 'check_phases', 'PiganConfig', 'pretrained_generator', 'CoordConv', 'DownBlock',
            'Judgement', 'camera_direction', 'Discriminator', 'grow', 'discriminator_flops', 'phase_at', 'noise_level',
            'PiganPair', 'Fakes', 'draw_fakes', 'shared_fakes', 'head_losses', 'reconstruct', 'SlowAverage',
-           'fit_curriculum', 'field_flops', 'step_flops', 'fast_recipe', 'reproject', 'view_consistency', 'billboard',
-           'depth_correlation', 'relief', 'Shape', 'toon_shape', 'mean_shape', 'alarms', 'ShapeWatch', 'product_logit',
-           'patch_network', 'check_truncate', 'deferred_gradient', 'check_deferred', 'check_reproject']
+           'fit_curriculum', 'field_flops', 'step_flops', 'fast_recipe', 'Shape', 'toon_shape', 'mean_shape', 'alarms',
+           'ShapeWatch', 'product_logit', 'patch_network', 'check_truncate', 'deferred_gradient', 'check_deferred',
+           'check_reproject']
 
 # %% ../nbs/44_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
@@ -655,51 +656,6 @@ def step_flops(config: PiganConfig, batch: int, size: int | None = None) -> dict
 def fast_recipe(config: PiganConfig) -> PiganConfig:
     "The same networks, trained with half the work."
     return replace(config, share_fakes=True, r1_every=16, view=replace(config.view, first_look='density'))
-
-# %% ../nbs/44_pigan.ipynb #82d871d7
-def reproject(first: dict, second: dict, fov: float, depth_tolerance: float = .01) -> tuple[Tensor, Tensor]:
-    "What the second view shows at the points that the first one sees: colours [b, 3, n], and which points [b, n] it sees, too."
-    b, _, h, w = first['image'].shape
-    lines = rays(first['cam2world'], fov, (h, w))
-    places, depth = project(lines.origins + first['distance'].flatten(2).mT*lines.directions, second['cam2world'], fov, (h, w))
-    grid = ((places.flip(-1)*2 + 1)/places.new_tensor([w, h]) - 1)[:, None]
-    fetch = lambda x, mode='bilinear': F.grid_sample(x, grid.nan_to_num(9.), mode=mode, padding_mode='border', align_corners=False)[:, :, 0]
-    near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < depth_tolerance
-    solid = (first['opacity'].flatten(1) > .9) & (fetch(second['opacity'])[:, 0] > .9)
-    return fetch(second['image']), near & solid & (grid[:, 0].abs().amax(-1) < 1)
-
-def view_consistency(first: dict, second: dict, fov: float, depth_tolerance: float = .01) -> tuple[float, float]:
-    "PSNR (dB) between two views of the same worlds, each looked up in the other by its own depth, where both see the same point; and the share of solid pixels for which that holds."
-    error, count, solid = 0., 0, 0
-    for a, b in ((first, second), (second, first)):
-        colours, seen = reproject(a, b, fov, depth_tolerance)
-        error += float((((colours - a['image'].flatten(2))/2).square().mean(1)*seen).sum())
-        count += int(seen.sum()); solid += int((a['opacity'] > .9).sum())
-    return -10*math.log10(max(error/max(count, 1), 1e-10)), count/max(solid, 1)
-
-# %% ../nbs/44_pigan.ipynb #509b9213
-def billboard(view: dict, fov: float) -> dict:
-    "The same pictures on a flat board through the origin that faces the front: the anchor that a view consistency must beat."
-    h, w = view['image'].shape[2:]
-    lines = rays(view['cam2world'], fov, (h, w))
-    t = -lines.origins[..., 2]/lines.directions[..., 2]
-    depth = distance_to_depth(t, lines.directions, view['cam2world'])
-    return view | dict(distance=t.view(-1, 1, h, w), depth=depth.view(-1, 1, h, w))
-
-def depth_correlation(depth: Tensor, solid: Tensor, reference: Tensor) -> Tensor:
-    "Pearson's correlation of each depth map [b, 1, h, w] with a reference [1, 1, h, w], over pixels that are solid in both (the reference is finite)."
-    both = (solid & reference.isfinite()).flatten(1)
-    n = both.sum(1, keepdim=True).clamp(min=1)
-    def centred(x): x = torch.where(both, x.flatten(1), 0.); return torch.where(both, x - x.sum(1, keepdim=True)/n, 0.)
-    a, b = centred(depth), centred(reference.expand_as(depth))
-    return (a*b).sum(1)/(a.norm(dim=1)*b.norm(dim=1)).clamp(min=1e-9)
-
-def relief(depth: Tensor, solid: Tensor) -> Tensor:
-    "Standard deviation of the depth over the solid pixels of each picture, `[b]`: 0 for a board that faces the camera."
-    n = solid.flatten(1).sum(1).clamp(min=1)
-    x = torch.where(solid, depth, 0.).flatten(1)
-    mean = x.sum(1)/n
-    return (torch.where(solid.flatten(1), x - mean[:, None], 0.).square().sum(1)/n).sqrt()
 
 # %% ../nbs/44_pigan.ipynb #9793ba9b
 class Shape(NamedTuple):

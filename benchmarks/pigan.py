@@ -25,7 +25,7 @@ from render import best_of
 from animegan_nb import pigan, toon
 from animegan_nb.cameras import pose, rays, turntable
 from animegan_nb.core import rng, seed_everything
-from animegan_nb.metrics import extract, frechet_distance
+from animegan_nb.metrics import extract, frechet_distance, view_consistency
 from animegan_nb.siren import straight_field
 from animegan_nb.training import Draws, Trainer, TrainingConfig
 
@@ -159,7 +159,7 @@ def judged(generator, shape, real, seed):
     z, source = torch.randn(256, generator.z_dim, generator=rng(900 + seed)), rng(950 + seed)
     see = lambda yaw, n: generator.render_views(z[:n], pose(torch.full((n,), yaw)), size=32, samples=16, hierarchical=True)
     found = pigan.alarms(see(0., 32), shape)
-    consistency, share = pigan.view_consistency(see(-.25, 32), see(.25, 32), 12.)
+    consistency, share = view_consistency(see(-.25, 32), see(.25, 32), 12.)
     fakes = generator.render_views(z, pose(.3*torch.randn(256, generator=source), .155*torch.randn(256, generator=source)), size=16)['image'].clamp(-1, 1)
     return {k: float(found[k]) for k in ('missing', 'relief', 'correlation')} | dict(consistency=consistency, share=share, frechet_pixels=float(frechet_distance(extract(real, 'pixels').features, extract(fakes, 'pixels').features)))
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
+from tiny import ball
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -16,8 +17,7 @@ from animegan_nb.cameras import PRIORS, pose
 from animegan_nb.core import rng, shipped
 from animegan_nb.data import PictureSet
 from animegan_nb.pigan import (CARLA_PHASES, PIGAN_CARLA, PIGAN_CATS, PIGAN_CELEBA, PIGAN_POSTER, PIGAN_TOON_32, Discriminator, Generator, Phase,
-                               PiganConfig, PiganPair, View, billboard, camera_direction, depth_correlation, fit_curriculum, noise_level, phase_at,
-                               relief, truncate, view_consistency)
+                               PiganConfig, PiganPair, View, camera_direction, fit_curriculum, noise_level, phase_at, truncate)
 from animegan_nb.siren import Condition, FieldConfig
 from animegan_nb.training import EMA, Checkpoints, Draws, JSONLog, Trainer, TrainingConfig, build_pair, load_run, models, recipes
 
@@ -389,44 +389,6 @@ def test_two_averages_forget_at_different_speeds():
 
 
 # ---- measures -------------------------------------------------------------------------------------------------------
-def ball(yaw, texture=6., size=48, radius=.08, squash=1.):
-    "A textured ellipsoid, drawn exactly: the ground truth of the measures."
-    from animegan_nb.cameras import distance_to_depth, rays
-    cam = pose(torch.tensor([yaw]))
-    o, d = rays(cam, 12., size)
-    s = torch.tensor([1., 1., squash])
-    a, b, c = ((d/s)**2).sum(-1), (o*d/s**2).sum(-1), ((o/s)**2).sum(-1) - radius**2
-    root = b**2 - a*c
-    t = torch.where(root > 0, (-b - root.clamp(min=0).sqrt())/a, torch.inf)
-    p = o + t.nan_to_num(posinf=1.)[..., None]*d
-    rgb = torch.where((root > 0)[..., None], torch.stack([torch.sin(texture*20*p[..., k]) for k in range(3)], -1), 1.)
-    square = lambda x: x.mT.reshape(1, -1, size, size) if x.ndim == 3 else x.view(1, 1, size, size)
-    t = t.nan_to_num(posinf=1.12)
-    return dict(image=square(rgb), distance=square(t), depth=square(distance_to_depth(t, d, cam)), opacity=square((root > 0).float()), cam2world=cam)
-
-
-def test_view_consistency_knows_the_truth_from_a_board():
-    a, b = ball(-.2), ball(.2)
-    truth, share = view_consistency(a, b, 12.)
-    board, _ = view_consistency(billboard(a, 12.), billboard(b, 12.), 12.)
-    assert truth > board + 8 and .6 < share < 1
-    wrong, lost = view_consistency(a, dict(b, depth=b['depth'] + .05, distance=b['distance'] + .05), 12.)
-    assert lost < share - .3                                               # a depth that disagrees is no longer the same point
-    same, everything = view_consistency(a, a, 12.)
-    assert same > 60 and everything > .9
-
-
-def test_relief_and_correlation():
-    front, hollow = ball(0.), ball(0.)
-    solid = front['opacity'] > .5
-    hollow['depth'] = torch.where(solid, 2 - hollow['depth'], 1.12)
-    reference = torch.where(solid, front['depth'], torch.inf)
-    assert abs(depth_correlation(front['depth'], solid, reference).item() - 1) < 1e-4
-    assert abs(depth_correlation(hollow['depth'], solid, reference).item() + 1) < 1e-4
-    assert abs(relief(front['depth'], solid).item() - front['depth'][solid].std(correction=0).item()) < 1e-6
-    assert relief(torch.ones_like(front['depth']), solid).item() == 0
-
-
 def test_alarms_ring_when_they_should():
     truth = ball(0., size=32)
     solid = truth['opacity'] > .5

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from animegan_nb.cameras import distance_to_depth, pose, rays
 from animegan_nb.data import PictureSet
 from animegan_nb.training import ModelPair
 
@@ -32,3 +33,18 @@ class TinyPair(ModelPair):
 
 def weights(trainer):
     return torch.cat([t.detach().flatten().double() for t in trainer.pair.state_dict().values()])
+
+
+def ball(yaw, texture=6., size=48, radius=.08, squash=1.):
+    "A textured ellipsoid, drawn exactly: the ground truth of the measures."
+    cam = pose(torch.tensor([yaw]))
+    o, d = rays(cam, 12., size)
+    s = torch.tensor([1., 1., squash])
+    a, b, c = ((d/s)**2).sum(-1), (o*d/s**2).sum(-1), ((o/s)**2).sum(-1) - radius**2
+    root = b**2 - a*c
+    t = torch.where(root > 0, (-b - root.clamp(min=0).sqrt())/a, torch.inf)
+    p = o + t.nan_to_num(posinf=1.)[..., None]*d
+    rgb = torch.where((root > 0)[..., None], torch.stack([torch.sin(texture*20*p[..., k]) for k in range(3)], -1), 1.)
+    square = lambda x: x.mT.reshape(1, -1, size, size) if x.ndim == 3 else x.view(1, 1, size, size)
+    t = t.nan_to_num(posinf=1.12)
+    return dict(image=square(rgb), distance=square(t), depth=square(distance_to_depth(t, d, cam)), opacity=square((root > 0).float()), cam2world=cam)

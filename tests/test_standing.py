@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from animegan_nb import standing as sd
-from animegan_nb.core import shipped
+from animegan_nb.core import shipped, to_float
 from animegan_nb.data import clean
 from animegan_nb.stylegan import STYLEGAN_LIU_A, STYLEGAN_LIU_B, STYLEGAN_LIU_C, Grow, GrowthSchedule, StyleGANConfig
 from animegan_nb.training import Trainer, build_pair
@@ -130,19 +130,55 @@ def test_the_thesis_sizes_and_its_hours():
 
 
 def test_stored_results_are_complete():
-    found = [s for s in (32, 64) if (shipped('results')/f'standing_{s}.json').exists()]
-    assert found
-    for size in found:
-        stored = json.loads(shipped(f'results/standing_{size}.json').read_text())
-        assert stored['rows'] and stored['command'] and stored['size'] == size
-        for r in stored['rows']:
-            v = sd.small_variants(size)[r['variant']]
-            assert r['finished'] == (r['steps'] == v.steps(stored['images'])) and v.steps(r['images']) == r['steps']
-            assert (r['processor_seconds'] or 0) > 0 or not r['finished']
-            for s in r['scores'].values():
-                f = next(x for x in s['numbers'].values() if x['metric'] == 'frechet')
-                assert f['low'] <= f['value'] <= f['high'] and f['floor'] < f['value']
-        for name in [*{r['variant'] for r in stored['rows']}, 'real']: assert shipped(f'results/standing_{size}_{name}.jpg').stat().st_size < 60_000
+    stored = json.loads(shipped('results/standing_64.json').read_text())
+    assert {(r['variant'], r['seed']) for r in stored['rows']} == {(v, s) for v in sd.small_variants() for s in (0, 1)} and stored['size'] == 64
+    for r in stored['rows']:
+        v = sd.small_variants(64)[r['variant']]
+        assert r['finished'] and r['steps'] == v.steps(stored['images']) and r['processor_seconds'] > 0 and set(r['distinct']) == set('1234')
+        for s in r['scores'].values():
+            f = next(x for x in s['numbers'].values() if x['metric'] == 'frechet')
+            assert f['low'] <= f['value'] <= f['high'] and f['floor'] < f['value']
+    for name in [*sd.small_variants(), 'real', 'quarters']: assert shipped(f'results/standing_64_{name}.jpg').stat().st_size < 120_000
+
+
+# ---- the reader and what it reads ------------------------------------------------------------------------------------
+def figures(n=6):
+    from animegan_nb.toon import ToonFigures
+    rows = ToonFigures(n, 64, seed=21, supersample=1).batch(range(n))
+    return to_float(rows['image']), sd.figure_truth(rows)
+
+
+def test_truth_and_readings_have_the_same_names_and_shapes():
+    pictures, truth = figures()
+    net, facts = sd.figure_reader()
+    said = sd.read_figures(net, pictures, batch=4)
+    assert list(said) == list(sd.FIGURE_READINGS) and set(truth) == set(said) and set(facts['agreement']) == set(said)
+    for name, found in said.items():
+        assert len(found) == 6 and found.isfinite().all() and found.ndim == (1 if truth[name].is_floating_point() else 2)
+        if found.ndim == 2: assert 0 <= int(truth[name].min()) and int(truth[name].max()) < found.shape[1]
+    assert torch.allclose(said['pose'], sd.read_figures(net, pictures)['pose'], atol=1e-4)              # the batch does not matter
+
+
+def test_the_reader_reads_what_was_drawn():
+    pictures, truth = figures()
+    said = sd.read_figures(sd.figure_reader()[0], pictures)
+    assert max((said[k] - truth[k]).abs().median() for k in ('left_hand', 'right_hand', 'stance')) < .05
+    assert sum(int((said[k].argmax(1) == truth[k]).sum()) for k in ('colours', 'hair_colour')) >= 8        # of 12
+    other = torch.nn.functional.interpolate(pictures, scale_factor=2)                      # another size is brought to 64 px
+    assert (sd.read_figures(sd.figure_reader()[0], other)['stance'] - said['stance']).abs().max() < .05
+
+
+def test_a_drawn_hand_is_where_the_truth_says():
+    pictures, truth = figures()
+    assert all(((truth[k] > 0) & (truth[k] < 1)).all() for k in ('left_hand', 'right_hand')) and (truth['stance'] >= 0).all()
+    assert (truth['pose']//2 < 14).all()
+
+
+def test_stored_varieties_are_complete():
+    found = json.loads(shipped('results/standing_variety.json').read_text())
+    assert set(found['share']) == {f'{v}_{s}' for v in sd.small_variants() for s in (0, 1)} | {'long'}
+    assert all(set(share) == set(sd.FIGURE_READINGS) and min(share.values()) >= 0 for share in found['share'].values())
+    assert found['influence']['names'] == list(sd.FIGURE_READINGS) and len(found['influence']['share']) == 3
 
 
 @pytest.mark.skipif(not os.environ.get('ANIMEGAN_DATA') or not (Path(os.environ.get('ANIMEGAN_DATA', '.'))/'figures_64').is_dir(), reason='the real sprites are not here: set ANIMEGAN_DATA')

@@ -2,9 +2,10 @@
 
     python benchmarks/standing.py train --size 64 --images 20000 --seeds 2 --runs runs/standing_64    # the same line resumes
     python benchmarks/standing.py score --size 64 --images 20000 --seeds 2 --runs runs/standing_64    # writes data/results/standing_64.*
-    python benchmarks/standing.py collapse --size 64 --runs runs/standing_64                          # the gallery of collapses
     python benchmarks/standing.py data                                                                # the cleaning steps on toon figures and real sprites
-    python benchmarks/standing.py export --size 64 --runs runs/standing_64 --variant b --seed 0       # a small generator to ship
+    python benchmarks/standing.py long --minutes 35 --runs runs/standing_64 --start runs/native       # for longer, on 1,500 figures; resumes
+    python benchmarks/standing.py reader                                                              # the network that reads figures
+    python benchmarks/standing.py variety --runs runs/standing_64                                     # what the generators vary, and by which layers
 
 `train` keeps checkpoints, a log, the sheet of 200 samples at each quarter of the training and the processor time of every
 sitting; it stops after --minutes of wall time. `score` writes JSON and one sheet for each variant.
@@ -15,22 +16,28 @@ import os
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from latents import pooled
 from safetensors.torch import save_file
+from stylegan_faces import NETWORK, TRAINING
+from train_stylegan_toon import thinned
 
-from animegan_nb.core import grid, seed_everything, to_float, to_uint8
+from animegan_nb.augment import Augmentation
+from animegan_nb.core import grid, rng, seed_everything, to_float, to_uint8
 from animegan_nb.data import PictureSet, blank, clean, close_pairs, exact_duplicates, groups, perceptual_hash, tiny
 from animegan_nb.dcgan import CollapseAlarm, distinct, thumbnails
+from animegan_nb.latents import influence, layer_groups, reading_distance
 from animegan_nb.metrics import evaluate, extract
-from animegan_nb.standing import border_contact, figure_mask, small_growth, small_variants
+from animegan_nb.standing import FIGURE_READINGS, FigureReader, border_contact, figure_mask, figure_reader, figure_truth, read_figures, small_growth, small_variants
 from animegan_nb.stylegan import Grow, count_parameters
 from animegan_nb.toon import ToonFigures
-from animegan_nb.training import Callback, Checkpoints, JSONLog, Trainer, build_pair, load_run
+from animegan_nb.training import Callback, Checkpoints, JSONLog, Samples, Trainer, build_pair, checkpoints, load_run, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = 200            # samples kept at every quarter of a training
@@ -92,7 +99,7 @@ def score(args):
     held = torch.from_numpy(np.array(data.arrays['image']))
     real = {name: extract(PictureSet({'image': held.numpy()}), name) for name in args.extractors}
     points = thumbnails(to_float(held[:DRAWN])); width = torch.cdist(points, points).fill_diagonal_(float('inf')).min(1).values.median().item()
-    of_real, rows, sheets = distinct(to_float(held[:64]), width), [], {}
+    of_real, rows, sheets, strips = distinct(to_float(held[:64]), width), [], {}, []
     for key, variant in small_variants(args.size).items():
         for seed in range(args.seeds):
             run = Path(args.runs)/f'{key}_{seed}'
@@ -109,7 +116,8 @@ def score(args):
                     found = evaluate(to_float(pictures), real[name], name, n=DRAWN, seed=0, replicates=20 if at == last else 2, cuts=4 if at == last else 1, engine='animegan_nb')
                     if at == last: row['scores'][name] = found.to_dict()
                     row['curve'].setdefault(name, {})[at] = round(found['frechet'].value, 5)
-            row['distinct'] = round(distinct(to_float(stored(run/f'{last}.npz'))[:64], width)/of_real, 4)
+            row['distinct'] = {at: round(distinct(to_float(stored(run/f'{at}.npz'))[:64], width)/of_real, 4) for at in quarters}
+            if key in 'bc' and seed == 0: strips += [stored(run/f'{at}.npz')[:12] for at in quarters]
             rows.append(row); sheets.setdefault(key, []).append(stored(run/f'{last}.npz')[:12])
             print(key, seed, last, row['processor_seconds'], row['distinct'], row['curve'], flush=True)
     floor = distinct(to_float(held[64:128]), width)/of_real
@@ -119,52 +127,93 @@ def score(args):
     (out/f'standing_{args.size}.json').write_text(json.dumps(facts, indent=1) + '\n')
     for key, parts in sheets.items(): grid(torch.cat(parts), 12).save(out/f'standing_{args.size}_{key}.jpg', quality=88)
     grid(held[:24], 12).save(out/f'standing_{args.size}_real.jpg', quality=88)
+    grid(torch.cat(strips), 12).save(out/f'standing_{args.size}_quarters.jpg', quality=88)
 
 
-# way: changes to the network, changes to the training, extra generator steps, pictures (None: all)
-WAYS = {'healthy': ({}, {}, 0, None), 'no R1, generator ten times faster': (dict(r1_gamma=0.), dict(generator_lr=.02), 0, None),
-        'five generator steps for one': ({}, {}, 4, None), 'four training pictures': ({}, {}, 0, 4)}
+def many(args, n=1500, seed=1):
+    "The figures that the long training and the reader learn from: other people than those of the table."
+    return ToonFigures(n, 64, seed, supersample=args.supersample)
 
 
-class Extra(Callback):
-    "So many more generator steps after each step."
-    def __init__(self, extra): self.extra = extra
-    def on_step(self, trainer, record):
-        for _ in range(self.extra): trainer.update('generator')
+def long(args):
+    "StyleGAN2 on 1,500 figures that begins with networks of many real faces (`--start`), because beginning with nothing collapses; as long as --minutes allow."
+    run = Path(args.runs)/'long'
+    run.mkdir(parents=True, exist_ok=True); seed_everything(args.seed)
+    data = PictureSet({'image': many(args).arrays['image']})
+    alarm = CollapseAlarm(to_float(data.batch(torch.arange(64))['image']), every=250, first=1000, patience=3)
+    callbacks = [Augmentation('diffaugment', target=.6, kimg=60), alarm, Checkpoints(run, 500), JSONLog(run/'log.jsonl'), Samples(500, 64, folder=run/'samples'), Sitting(run, 1_000_000, time.time() + 60*args.minutes)]
+    trainer = Trainer(build_pair('stylegan', asdict(NETWORK)), data, replace(TRAINING, seed=args.seed), callbacks, 'cpu', recipe={'model': 'stylegan', 'network': asdict(NETWORK)})
+    if args.start and not checkpoints(run):
+        trainer.load(checkpoints(args.start)[-1]); callbacks[0].p = 0.
+        (run/'start.json').write_text(json.dumps({'step': trainer.step, 'sittings': json.loads((Path(args.start)/'sittings.json').read_text())}))
+    trainer.resume(run).fit(until=1_000_000, progress=False)
 
 
-def collapse(args):
-    "StyleGAN (b) in health and in three bad ways, under the alarm of 12_dcgan; writes a sheet and what the alarm said."
-    data, variant, out = figures(args), small_variants(args.size)['b'], ROOT/'data'/'results'
-    real, runs, strips = to_float(data.batch(torch.arange(64))['image']), [], []
-    for way, (network, training, extra, few) in WAYS.items():
-        for seed in range(args.seeds):
-            seed_everything(seed)
-            pair = build_pair('stylegan', replace(variant.network, **network))
-            alarm = CollapseAlarm(real, every=10, first=args.steps//2, patience=3)
-            trainer = Trainer(pair, data.subset(range(few)) if few else data, replace(variant.training, seed=seed, **training) if not few else replace(variant.training, seed=seed, batch_size=4, mirror=False),
-                              [alarm, Extra(extra)], 'cpu')
-            cpu = time.process_time(); trouble = ''
-            try: trainer.fit(args.steps, progress=False)
-            except RuntimeError as error: trouble = str(error)
-            runs.append(dict(way=way, seed=seed, steps=trainer.step, raised=alarm.raised, status=alarm.status, trouble=trouble, last=round(list(alarm.shares.values())[-1], 4), shares={k: round(v, 4) for k, v in alarm.shares.items()}, processor_seconds=round(time.process_time() - cpu, 1)))
-            print({k: v for k, v in runs[-1].items() if k != 'shares'}, flush=True)
-            if seed == 0: strips.append(to_uint8(trainer.sample(12, live=True)))
-    grid(torch.cat(strips), 12).save(out/f'standing_{args.size}_collapse.jpg', quality=88)
-    (out/f'standing_{args.size}_collapse.json').write_text(json.dumps(dict(size=args.size, ways=list(WAYS), runs=runs, least=alarm.least, first=alarm.first, patience=alarm.patience, every=alarm.every,
-        command=f'python benchmarks/standing.py collapse --size {args.size} --seeds {args.seeds} --steps {args.steps}', torch=torch.__version__), indent=1) + '\n')
+def spoiled(pictures, truth, source):
+    "Training pictures as a generator might draw them: mirrored, moved, blurred, paler or darker, noisy; and their truth."
+    n = len(pictures); draw = lambda *s: torch.rand(*s, generator=source)
+    flip = draw(n) < .5
+    pictures = torch.where(flip[:, None, None, None], pictures.flip(3), pictures)
+    truth = truth | {'pose': truth['pose'] ^ flip, 'left_hand': torch.where(flip, truth['right_hand'], truth['left_hand']), 'right_hand': torch.where(flip, truth['left_hand'], truth['right_hand'])}
+    soft = F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2, mode='bilinear')
+    pictures = torch.lerp(pictures, soft, draw(n, 1, 1, 1))
+    wide, moves = F.pad(pictures, (2, 2, 2, 2), value=1.), torch.randint(0, 5, (n, 2), generator=source).tolist()
+    pictures = torch.stack([picture[:, dy:dy + 64, dx:dx + 64] for picture, (dx, dy) in zip(wide, moves)])
+    for name in ('left_hand', 'right_hand'): truth[name] = truth[name] + (2 - torch.tensor([dy for _, dy in moves]))/64
+    return pictures*(.9 + .2*draw(n, 1, 1, 1)) + .1*(draw(n, 1, 1, 1) - .5) + .04*torch.randn(pictures.shape, generator=source), truth
 
 
-def export(args):
-    "The averaged generator of one run in half precision, with what is known of it."
-    run = Path(args.runs)/f'{args.variant}_{args.seed}'
-    _, generator, info = load_run(run)
-    name, out = f'standing_toon_{args.size}', ROOT/'data'/'pretrained'
-    save_file({k: v.half().contiguous() if v.is_floating_point() else v.contiguous() for k, v in generator.state_dict().items()}, out/f'{name}.safetensors')
-    sittings = json.loads((run/'sittings.json').read_text())
-    facts = dict(what=f'StyleGAN ({args.variant}) at {args.size} px, averaged generator, trained on {args.figures} toon figures', network=info['network'], training=info['config'], images=info['images'], steps=info['step'],
-                 seed=args.seed, command=f'python benchmarks/standing.py train --size {args.size} --images {args.images}; … export --variant {args.variant}', processor_seconds=sum(s['processor_seconds'] for s in sittings))
-    (out/f'{name}.json').write_text(json.dumps(facts, indent=1) + '\n')
+def reader(args, epochs=60, batch=50, rate=3e-3):
+    "Train the reader on 1,500 figures, score it on 480 that it never saw, write both."
+    rows = many(args).batch(range(1500)); source = rng(args.seed); torch.manual_seed(args.seed)
+    pictures, truth, net, cpu = to_float(rows['image']), figure_truth(rows), FigureReader(), time.process_time()
+    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs*(len(pictures)//batch))
+    for epoch in range(epochs):
+        for part in torch.randperm(len(pictures), generator=source).split(batch):
+            seen, wanted = spoiled(pictures[part], {k: v[part] for k, v in truth.items()}, source)
+            out = net(seen)
+            loss = sum(100*F.smooth_l1_loss(out[k], wanted[k], beta=.02) if wanted[k].is_floating_point() else F.cross_entropy(out[k], wanted[k]) for k in FIGURE_READINGS)
+            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+        if epoch % 10 == 9: print(epoch + 1, round(loss.item(), 2), flush=True)
+    name, out = 'standing_reader_64', ROOT/'data'/'pretrained'
+    save_file({k: v.half().contiguous() if v.is_floating_point() else v.contiguous() for k, v in net.eval().state_dict().items()}, out/f'{name}.safetensors')
+    rows = ToonFigures(args.figures, 64, args.data_seed, supersample=args.supersample).batch(range(args.figures))
+    (out/f'{name}.json').write_text('{}'); net, _ = figure_reader(name)
+    found, truth = read_figures(net, to_float(rows['image'])), figure_truth(rows)
+    agree, chance = {}, {}
+    for k in FIGURE_READINGS:
+        category = not truth[k].is_floating_point()
+        agree[k] = round((found[k].argmax(1) == truth[k]).float().mean().item() if category else torch.corrcoef(torch.stack([found[k], truth[k]]))[0, 1].item(), 4)
+        chance[k] = round(truth[k].bincount().max().item()/len(truth[k]), 4) if category else 0.
+    facts = dict(what='FigureReader, trained on 1,500 toon figures (seed 1)', command='python benchmarks/standing.py reader', epochs=epochs, batch=batch, rate=rate, seed=args.seed, processor_seconds=round(time.process_time() - cpu),
+                 scored_on=f'{args.figures} figures of seed {args.data_seed}, none of them trained on: accuracy of a category, correlation of a length', agreement=agree, chance=chance, torch=torch.__version__)
+    (out/f'{name}.json').write_text(json.dumps(facts, indent=1) + '\n'); print(agree, chance)
+
+
+@torch.no_grad()
+def measure_variety(args):
+    "How much two pictures differ in each reading, as a share of two real figures: for every training of the table and the long one; and the influence of layers on the long one."
+    (net, facts), groups = figure_reader(), layer_groups(64)
+    read = partial(read_figures, net)
+    def apart(pictures):
+        said, half = read(to_float(pictures)), len(pictures)//2
+        return {k: reading_distance(v[:half], v[half:2*half]).mean().item() for k, v in said.items()}
+    real, runs = apart(figures(args).batch(torch.arange(DRAWN))['image']), {}
+    for key in small_variants(args.size):
+        for seed in range(args.seeds): runs[f'{key}_{seed}'] = apart(stored(Path(args.runs)/f'{key}_{seed}'/'4.npz'))
+    pair, generator, info = load_run(Path(args.runs)/'long')
+    drawn = to_uint8(pair.generate(generator, torch.randn(DRAWN, 64, generator=rng(1))).clamp(-1, 1))
+    runs['long'] = apart(drawn)
+    found = [influence(generator, read, groups, FIGURE_READINGS, pairs=args.pairs, seed=seed) for seed in (1, 2, 3)]
+    start = json.loads((Path(args.runs)/'long'/'start.json').read_text())
+    result = dict(command=f'python benchmarks/standing.py variety --pairs {args.pairs} --runs RUNS', pairs=DRAWN//2, real=real, share={k: {n: v[n]/real[n] for n in v} for k, v in runs.items()},
+                  influence=dict(pairs_a_seed=args.pairs, seeds=[1, 2, 3], **pooled(found).to_dict()),
+                  long=dict(start=start['step'], step=info['step'], images=info['images'], processor_seconds=sum(s['processor_seconds'] for s in json.loads((Path(args.runs)/'long'/'sittings.json').read_text())),
+                            log=thinned(read_log(Path(args.runs)/'long'/'log.jsonl'), 12)), agreement=facts['agreement'], chance=facts['chance'], torch=torch.__version__)
+    (ROOT/'data'/'results'/'standing_variety.json').write_text(json.dumps(result, indent=1) + '\n')
+    grid(drawn[:24], 12).save(ROOT/'data'/'results'/'standing_64_long.jpg', quality=88)
+    print(json.dumps({'share': result['share'], 'influence': result['influence']}, indent=1))
 
 
 def contacts(masks):
@@ -207,14 +256,14 @@ def data(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('what', choices=['train', 'score', 'collapse', 'data', 'export'])
+    add('what', choices=['train', 'score', 'data', 'long', 'reader', 'variety'])
     add('--size', type=int, default=64); add('--images', type=int, default=20_000); add('--seeds', type=int, default=2); add('--seed', type=int, default=0)
     add('--figures', type=int, default=480); add('--data-seed', type=int, default=0); add('--supersample', type=int, default=1)
-    add('--runs', default='runs/standing'); add('--minutes', type=float, default=45); add('--steps', type=int, default=200); add('--variant', default='b')
+    add('--runs', default='runs/standing'); add('--minutes', type=float, default=45); add('--pairs', type=int, default=60); add('--start', help='a run of stylegan_faces.py whose networks `long` begins with')
     add('--only', nargs='*', default=[]); add('--extractors', nargs='*', default=['toon', 'squeezenet'] if os.environ.get('ANIMEGAN_WEIGHTS') else ['toon'])
     args = parser.parse_args()
     torch.set_num_threads(1)
-    {'train': train, 'score': score, 'collapse': collapse, 'data': data, 'export': export}[args.what](args)
+    {'train': train, 'score': score, 'data': data, 'long': long, 'reader': reader, 'variety': measure_variety}[args.what](args)
 
 
 if __name__ == '__main__': sys.exit(main())
