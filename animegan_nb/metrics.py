@@ -13,6 +13,7 @@ from typing import Callable, Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
+from scipy import stats
 from torch.nn import functional as F
 from tqdm import tqdm
 from .cameras import distance_to_depth, project, rays
@@ -24,9 +25,9 @@ __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE
            'kernel_distance', 'inception_score', 'coverage', 'precision_recall', 'diversity', 'Extractor',
            'OwnExtractor', 'find_extractor', 'Pixels', 'file_sha256', 'find_weights', 'SqueezeNet', 'find_inception',
            'Inception', 'Toon', 'Features', 'batches', 'extract', 'look_at', 'library_version', 'Card', 'Number',
-           'metric_name', 'Evaluation', 'measure', 'bootstrap', 'Rows', 'register_with_fidelity', 'fidelity',
-           'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise', 'mirror_some',
-           'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'reproject',
+           'metric_name', 'Evaluation', 'measure', 'bootstrap', 'interval', 'Rows', 'register_with_fidelity',
+           'fidelity', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
+           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'reproject',
            'view_consistency', 'billboard', 'flattened', 'depth_correlation', 'relief', 'depth_distance', 'PoseReader',
            'rotation_angle', 'view_errors', 'tracker', 'check_frechet', 'check_inception_score', 'check_kernel',
            'check_precision_recall', 'check_depth_distance', 'check_rotation_angle']
@@ -451,6 +452,14 @@ def bootstrap(real: Features, fake: Features, replicates: int = 40, seed: int = 
                   diversity=torch.stack([diversity(x, y) for x, y in pairs]))
     if fake.logits is not None: spread['score'] = inception_score(fake.logits, weights=v)
     return {name: float(values.std()) for name, values in spread.items()}
+
+# %% ../nbs/05_metrics.ipynb #4b6e7f1c
+def interval(values, level: float = .95) -> tuple[float, float]:      # a few numbers
+    "Their mean, and the half width of its interval by Student's t; NaN for a single number."
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or not len(values): raise ValueError(f"An interval needs a list of numbers, not an array of shape {list(values.shape)}.")
+    if len(values) == 1: return float(values[0]), float('nan')
+    return float(values.mean()), float(stats.t.ppf((1 + level)/2, len(values) - 1)*values.std(ddof=1)/len(values)**.5)
 
 # %% ../nbs/05_metrics.ipynb #768fbb2f
 class Rows(torch.utils.data.Dataset):

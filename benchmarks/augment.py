@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from wgan import Clock, interval
+from wgan import Clock
 
 from animegan_nb import metrics
 from animegan_nb.augment import Augmentation
 from animegan_nb.core import grid, rng, seed_everything, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.dcgan import DCGANConfig
+from animegan_nb.metrics import interval
 from animegan_nb.training import Callback, Checkpoints, Trainer, TrainingConfig, build_pair
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,6 @@ pictures drawn by the generators.
 """
 import argparse
 import json
-import math
 import os
 import statistics
 import sys
@@ -30,6 +29,7 @@ from animegan_nb import metrics, toon
 from animegan_nb.core import grid, seed_everything, to_uint8
 from animegan_nb.data import ImageFolder, PictureSet
 from animegan_nb.dcgan import DCGANConfig
+from animegan_nb.metrics import interval
 from animegan_nb.training import Callback, Checkpoints, Trainer, TrainingConfig, build_pair
 from animegan_nb.wgan import WGANConfig
 
@@ -147,12 +147,6 @@ def run(data: str, method: str, seed: int, preset_name: str, preset: Preset, fol
     part = done.with_suffix('.part'); part.write_text(json.dumps(result)); os.replace(part, done)
     print(f'{name}: {found[-1]["seconds"]:.0f} s, ' + ', '.join(f'{k["step"]}: {k["numbers"][extractors()[0]]["frechet"]:.0f}' for k in found), flush=True)
     return result
-
-
-def interval(values: list[float]) -> list[float]:
-    "The mean and the half width of its 95 % interval (Student's t)."
-    t = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}.get(len(values), 1.96)
-    return [statistics.mean(values), t*statistics.stdev(values)/math.sqrt(len(values)) if len(values) > 1 else math.nan]
 
 
 def summary(results: list[dict], preset: Preset) -> list[dict]:

@@ -360,3 +360,11 @@ def test_rotation_angle_does_not_depend_on_the_axis(angle, seed):
     cross = torch.linalg.cross(axis.expand(3, 3), torch.eye(3, dtype=torch.float64)).mT
     start = torch.linalg.qr(torch.randn(3, 3, generator=rng(seed + 1), dtype=torch.float64)).Q
     assert float(metrics.rotation_angle(start, start @ torch.matrix_exp(angle*cross))) == pytest.approx(angle, abs=1e-6)
+
+
+def test_an_interval_of_a_few_numbers():
+    mean, half = metrics.interval([1., 2., 3.])
+    assert mean == 2 and half == pytest.approx(4.302653/3**.5, rel=1e-5)
+    assert metrics.interval([5.])[0] == 5 and math.isnan(metrics.interval([5.])[1])
+    assert metrics.interval([4.]*6) == (4., 0.)
+    with pytest.raises(ValueError, match='list of numbers'): metrics.interval([])
