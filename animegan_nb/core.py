@@ -17,7 +17,8 @@ from PIL import Image
 # %% auto #0
 __all__ = ['BUDGETS', 'oracles', 'MAX_PICTURE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device',
            'Registry', 'Exercise', 'exercise', 'shipped', 'cache_dir', 'NotFinite', 'to_uint8', 'to_float',
-           'encode_picture', 'Figure', 'figure', 'check_pictures', 'grid', 'show_images', 'Animation', 'save_animation']
+           'encode_picture', 'Figure', 'figure', 'check_pictures', 'grid', 'tiles', 'show_images', 'Animation',
+           'save_animation']
 
 # %% ../nbs/00_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -223,6 +224,18 @@ def grid(pictures: Tensor,            # [batch, 1 or 3, height, width], float in
     sheet[:n, :h, :w] = p
     sheet = sheet.reshape(rows, columns, h+gap, w+gap, 3).swapaxes(1, 2).reshape(rows*(h+gap), columns*(w+gap), 3)
     return Image.fromarray(np.ascontiguousarray(sheet[:rows*(h+gap)-gap, :columns*(w+gap)-gap]))
+
+# %% ../nbs/00_core.ipynb #960d4aec
+def tiles(sheet: Image.Image,          # what `grid` made, or a file that holds it
+          size: int,                   # pixels along a side of each picture
+          count: int | None = None,    # the first so many; None: every place, white ones as well
+          gap: int = 2) -> Tensor:     # uint8 [count, 3, size, size]
+    "The pictures of a sheet, row by row: the inverse of `grid`."
+    p, step = np.asarray(sheet.convert('RGB')), size + gap
+    if (p.shape[0] + gap) % step or (p.shape[1] + gap) % step:
+        raise ValueError(f"A sheet of {p.shape[1]}×{p.shape[0]} pixels does not hold pictures of {size}×{size} with {gap} pixels between them.")
+    p = np.pad(p, ((0, gap), (0, gap), (0, 0))).reshape((p.shape[0] + gap)//step, step, -1, step, 3).swapaxes(1, 2)[:, :, :size, :size]
+    return torch.from_numpy(np.ascontiguousarray(p.reshape(-1, size, size, 3))).permute(0, 3, 1, 2)[:count]
 
 # %% ../nbs/00_core.ipynb #a4c3453f
 def show_images(pictures: Tensor,                      # [batch, 1 or 3, height, width]

@@ -19,10 +19,11 @@ from tqdm import tqdm
 from .cameras import check_cam2world, distance_to_depth, field_of_view, project, rays
 from .core import Registry, exercise, rng
 from .mesh import extract
+from .metrics import surface_errors
 from .raymarch import Rendered, march
 from .siren import ReluNet, Siren, positional_encoding
 from .toon import FOV, HeadScene, check_identity, look_at, render
-from .training import _stop_on_interrupt, checkpoints, load_state, save_state
+from .training import checkpoints, load_state, save_state, stop_on_interrupt
 
 # %% auto #0
 __all__ = ['FIELDS', 'RATES', 'Views', 'check_views', 'toon_views', 'lego_views', 'Bundle', 'cube_range', 'bundle', 'over',
@@ -128,12 +129,12 @@ def over(rgba: Tensor,              # [..., 4 or channels at `dim`], the colour 
 
 # %% ../nbs/43_fields.ipynb #fe124f32
 class SceneField(nn.Module):
-    "A radiance field in a cube: (points, directions) → (rgb, density). Subclasses give `values`: points in [−1, 1]³ to four raw numbers."
+    "A radiance field in a cube: (points, directions) → (rgb, density). Subclasses give `net`, or `values`: points in [−1, 1]³ to four raw numbers."
     def __init__(self, side: float):
         super().__init__()
         self.side, self.options = side, {}
 
-    def values(self, x: Tensor) -> Tensor: raise NotImplementedError("four numbers for every point")
+    def values(self, x: Tensor) -> Tensor: return self.net(x)
 
     def forward(self, points: Tensor,                 # [..., 3], in the world
                 directions: Tensor | None = None,     # not used: what we fit is matt
@@ -150,7 +151,7 @@ class SirenField(SceneField):
     def __init__(self, side: float, hidden: int = 64, layers: int = 3, omega: float = 30.):
         super().__init__(side)
         self.net, self.options = Siren(3, hidden, layers, 4, omega), dict(hidden=hidden, layers=layers, omega=omega)
-    def values(self, x): return self.net(x)
+
 
 @FIELDS.register('encoded')
 class EncodedField(SceneField):
@@ -158,7 +159,7 @@ class EncodedField(SceneField):
     def __init__(self, side: float, hidden: int = 64, layers: int = 3, frequencies: int = 6):
         super().__init__(side)
         self.net, self.options = ReluNet(3, hidden, layers, 4, frequencies), dict(hidden=hidden, layers=layers, frequencies=frequencies)
-    def values(self, x): return self.net(x)
+
 
 # %% ../nbs/43_fields.ipynb #82fb20e3
 def plane_coordinates(points: Tensor          # [n, 3]
@@ -221,7 +222,7 @@ class Fit:
     def __init__(self, field: SceneField, views: Views, config: FitConfig = FitConfig()):     # noqa: B008 (frozen)
         if abs(field.side - views.side) > 1e-6*views.side: raise ValueError(f"The field fills a cube of side {field.side:g}, the views show one of {views.side:g}.")
         self.field, self.config, self.bundle = field, config, bundle(views)
-        self.optimiser = torch.optim.Adam(field.parameters(), config.lr, betas=(.9, .99))
+        self.optimizer = torch.optim.Adam(field.parameters(), config.lr, betas=(.9, .99))
         self.rng, self.stopping = rng(config.seed), threading.Event()
         self.step, self.seconds, self.history = 0, 0., []          # steps done, their processor time, PSNR of each batch
 
@@ -237,12 +238,12 @@ class Fit:
 def _one_step(self: Fit) -> float:
     "Draw rays, compare, correct; the PSNR of this batch."
     c, begin = self.config, time.process_time()
-    for group in self.optimiser.param_groups: group['lr'] = c.lr*.1**(self.step/c.steps)
+    for group in self.optimizer.param_groups: group['lr'] = c.lr*.1**(self.step/c.steps)
     index = torch.randint(len(self.bundle.near), (c.rays,), generator=self.rng)
     seen, target = self.look(index)
     loss = (seen.rgb - target).square().mean()
     if not torch.isfinite(loss): raise ValueError(f"The fit diverged at step {self.step} (the loss is not finite): lower the learning rate.")
-    self.optimiser.zero_grad(); loss.backward(); self.optimiser.step()
+    self.optimizer.zero_grad(); loss.backward(); self.optimizer.step()
     self.history.append(-10*math.log10(max(loss.item(), 1e-12)))
     self.step += 1; self.seconds += time.process_time() - begin
     return self.history[-1]
@@ -252,7 +253,7 @@ def _run(self: Fit, steps: int | None = None,    # None: until config.steps
     "Fit on. The stop button or Ctrl-C ends it after a whole step, and `run` goes on from there."
     goal = self.config.steps if steps is None else self.step + steps
     self.stopping.clear()
-    with _stop_on_interrupt(self.stopping), tqdm(total=goal, initial=self.step, desc='fitting', disable=not progress, leave=False, mininterval=.5) as bar:
+    with stop_on_interrupt(self.stopping), tqdm(total=goal, initial=self.step, desc='fitting', disable=not progress, leave=False, mininterval=.5) as bar:
         while self.step < goal and not self.stopping.is_set():
             psnr = self.one_step(); bar.update()
             if self.step % 20 == 0: bar.set_postfix_str(f'{psnr:.1f} dB')
@@ -267,7 +268,7 @@ def _signature(fit: Fit) -> dict:
 
 def _save(self: Fit, run: str | Path) -> Path:
     "Everything that the next step depends on, as `run`/step-…; older checkpoints there are removed."
-    state = dict(field=_signature(self), config=asdict(self.config), weights=dict(self.field.state_dict()), optimiser=self.optimiser.state_dict(),
+    state = dict(field=_signature(self), config=asdict(self.config), weights=dict(self.field.state_dict()), optimizer=self.optimizer.state_dict(),
                  rng=self.rng.get_state(), step=self.step, seconds=self.seconds, history=self.history)
     old, place = checkpoints(run), Path(run)/f'step-{self.step:07d}'
     if place in old: return place
@@ -282,7 +283,7 @@ def _resume(self: Fit, run: str | Path) -> Fit:
     state = load_state(found[-1])
     if state['field'] != _signature(self): raise ValueError(f"The checkpoint {found[-1].name} holds another field ({state['field']['kind']}), not this one ({self.field.kind}): make a field with its options.")
     if state['config'] != asdict(self.config): raise ValueError(f"The checkpoint {found[-1].name} was fitted with other settings: use its own ({state['config']}).")
-    self.field.load_state_dict(state['weights']); self.optimiser.load_state_dict(state['optimiser']); self.rng.set_state(state['rng'])
+    self.field.load_state_dict(state['weights']); self.optimizer.load_state_dict(state['optimizer']); self.rng.set_state(state['rng'])
     self.step, self.seconds, self.history = state['step'], state['seconds'], list(state['history'])
     return self
 
@@ -384,10 +385,8 @@ def measure(field: SceneField, views: Views,          # that were not fitted
     if views.depth is not None:
         solid = (views.rgba[:, 3] > .99) & views.depth.isfinite()
         both = solid & out['depth'].isfinite()
-        scores |= dict(missed=float(1 - both.sum()/solid.sum()), depth=float((out['depth'] - views.depth)[both].abs().mean()/views.side*100))
-        if views.normal is not None:
-            cosine = F.cosine_similarity(out['normal'], views.normal, dim=1)[both].clamp(-1, 1)
-            scores['normal'] = float(torch.rad2deg(cosine.acos()).mean())
+        errors = surface_errors(both, out['depth'], views.depth, out.get('normal'), views.normal)
+        scores |= errors | dict(missed=float(1 - both.sum()/solid.sum()), depth=errors['depth']/views.side*100)
     if mesh is None: return scores
     look = lambda m, depth, seed: seen_points(m, views.cam2world, views.fov, depth, .02*views.side, seed=seed)
     gap = chamfer(look(extract(field.forward, views.side, 96, colours=False), out['depth'], 0), look(mesh, views.depth, 1))

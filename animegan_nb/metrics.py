@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,10 @@ __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE
            'metric_name', 'Evaluation', 'measure', 'bootstrap', 'interval', 'Rows', 'register_with_fidelity',
            'fidelity', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
            'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'reproject',
-           'view_consistency', 'billboard', 'flattened', 'depth_correlation', 'relief', 'depth_distance', 'PoseReader',
-           'rotation_angle', 'view_errors', 'tracker', 'check_frechet', 'check_inception_score', 'check_kernel',
-           'check_precision_recall', 'check_depth_distance', 'check_rotation_angle']
+           'view_consistency', 'billboard', 'flattened', 'depth_correlation', 'relief', 'Shape', 'mean_shape',
+           'depth_distance', 'PoseReader', 'rotation_angle', 'surface_errors', 'view_errors', 'tracker',
+           'check_frechet', 'check_inception_score', 'check_kernel', 'check_precision_recall', 'check_depth_distance',
+           'check_rotation_angle']
 
 # %% ../nbs/05_metrics.ipynb #c252b4c5
 def moments(features: Tensor              # [n, d]
@@ -708,6 +709,18 @@ def relief(depth: Tensor, solid: Tensor) -> Tensor:
     mean = x.sum(1)/n
     return (torch.where(solid.flatten(1), x - mean[:, None], 0.).square().sum(1)/n).sqrt()
 
+class Shape(NamedTuple):
+    "What geometry looks like from the front, on average."
+    depth: Tensor        # [1, 1, h, w]: mean depth where most heads are solid, else infinite
+    solid: Tensor        # [1, 1, h, w]: share of heads that are solid here
+    relief: float        # mean spread of the depth of one head
+
+def mean_shape(depth: Tensor, solid: Tensor) -> Shape:
+    "The mean of depth maps [b, 1, h, w] over what is solid in them."
+    share = solid.float().mean(0, keepdim=True)
+    mean = torch.where(solid, depth, 0.).sum(0, keepdim=True)/solid.sum(0, keepdim=True).clamp(min=1)
+    return Shape(torch.where(share > .5, mean, torch.inf), share, relief(depth, solid).mean().item())
+
 # %% ../nbs/05_metrics.ipynb #d474a31b
 def depth_distance(a: Tensor, b: Tensor) -> Tensor:     # two sets of depths, of any shape and count
     "Wasserstein's distance of two distributions of depth, exactly: the area between their quantile functions."
@@ -743,17 +756,23 @@ def rotation_angle(a: Tensor, b: Tensor) -> Tensor:      # [..., 3 or 4, 3 or 4]
     sine = (turn - turn.mT).flatten(-2).norm(dim=-1)/8**.5
     return torch.atan2(sine, (turn.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)/2)
 
+def surface_errors(both: Tensor,                               # bool [b, h, w]: where both are solid
+                   depth: Tensor, true_depth: Tensor,          # [b, h, w]
+                   normal: Tensor | None = None, true_normal: Tensor | None = None) -> dict[str, float]:      # [b, 3, h, w]
+    "Mean error of the depth, in its unit, and mean angle between the normals, in degrees, if both are known."
+    errors = dict(depth=(depth - true_depth)[both].abs().mean().item())
+    if normal is None or true_normal is None: return errors
+    cosine = F.cosine_similarity(normal, true_normal, dim=1)[both]
+    return errors | dict(normal=cosine.clamp(-1, 1).acos().rad2deg().mean().item())
+
 def view_errors(found: dict, true: dict) -> dict[str, float]:
     "PSNR of the picture (dB), overlap of the solid parts, and where both are solid: mean error of the depth, mean angle of the normals in degrees if both have them."
     a, b = found['opacity'] > .5, true['opacity'] > .5
     both = (a & b)[:, 0]
     if not both.any(): raise ValueError("The two views have no solid pixel in common: there is no depth to compare.")
     error = ((found['image'] - true['image'])/2).square().mean().clamp(min=1e-10)
-    errors = dict(psnr=-10*error.log10().item(), overlap=((a & b).sum()/(a | b).sum()).item(), depth=(found['depth'] - true['depth'])[:, 0][both].abs().mean().item())
-    if 'normal' in found and 'normal' in true:
-        cosine = F.cosine_similarity(found['normal'], true['normal'], dim=1)[both]
-        errors['normals'] = cosine.clamp(-1, 1).acos().rad2deg().mean().item()
-    return errors
+    surface = surface_errors(both, found['depth'][:, 0], true['depth'][:, 0], found.get('normal'), true.get('normal'))
+    return dict(psnr=-10*error.log10().item(), overlap=((a & b).sum()/(a | b).sum()).item()) | surface
 
 # %% ../nbs/05_metrics.ipynb #972c8bd1
 def tracker(dataset, extractor: str | nn.Module = 'squeezenet', n: int = 256, seed: int = 0,

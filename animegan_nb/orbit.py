@@ -25,7 +25,7 @@ from .siren import Condition
 
 # %% auto #0
 __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'Look', 'grip', 'drag', 'zoom', 'Source', 'check_source', 'render_checked',
-           'FieldSource', 'depth_normals', 'flatten', 'PiganSource', 'moved_knobs', 'ToonSource', 'walk',
+           'FieldSource', 'depth_normals', 'flat_knobs', 'PiganSource', 'moved_knobs', 'ToonSource', 'walk',
            'depth_colours', 'normal_colours', 'channel_picture', 'enlarge', 'Newest', 'OrbitViewer', 'check_drag',
            'check_zoom', 'check_depth_normals', 'check_newest']
 
@@ -140,7 +140,7 @@ def depth_normals(depth: Tensor,           # [b, 1, h, w] along the camera's axi
     return torch.where(n.isfinite().all(1, keepdim=True), F.normalize(n, dim=1), 0.)
 
 # %% ../nbs/47_orbit.ipynb #5ce085e6
-def flatten(condition: Condition) -> Tensor: return torch.cat([x.flatten(1) for x in condition], 1)       # [n, 2·(layers + 1)·hidden]
+def flat_knobs(condition: Condition) -> Tensor: return torch.cat([x.flatten(1) for x in condition], 1)       # [n, 2·(layers + 1)·hidden]
 
 class PiganSource:
     "One code of a pi-GAN, with sliders for the truncation and along the principal axes of its knobs."
@@ -152,7 +152,7 @@ class PiganSource:
         if z.shape != (1, generator.z_dim): raise ValueError(f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not {list(z.shape)}.")
         with torch.no_grad():
             self.knobs, self.mean = generator.condition(z), generator.mean_condition()
-            if axes: self.space = principal_space(flatten(generator.condition(torch.randn(codes, generator.z_dim, generator=rng(0)).to(device))), axes)
+            if axes: self.space = principal_space(flat_knobs(generator.condition(torch.randn(codes, generator.z_dim, generator=rng(0)).to(device))), axes)
         self.sliders = {'ψ': (0., 1.2, psi)} | {f'axis {i + 1}': (-reach, reach, 0.) for i in range(axes)}
         check_source(self)
 

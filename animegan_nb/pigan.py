@@ -18,7 +18,7 @@ from . import toon
 from .cameras import PRIORS, Rays, check_cam2world, distance_to_depth, picture_size, pose, project, rays, sample_angles
 from .core import exercise, rng, shipped
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
-from .metrics import depth_correlation, relief, reproject
+from .metrics import Shape, depth_correlation, mean_shape, relief, reproject
 from .penalties import r1_penalty
 from .raymarch import Rendered, check_range, intervals, march, normals, optical_depth, query, ray_weights, sample_bins, sample_pdf
 from .siren import PIGAN_FIELD, PIGAN_FIELD_OFFICIAL, Condition, FieldConfig, PiganField
@@ -32,9 +32,8 @@ __all__ = ['FRONT', 'DISCRIMINATORS', 'PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CAT
            'render', 'Phase', 'check_phases', 'PiganConfig', 'pretrained_generator', 'CoordConv', 'DownBlock',
            'Judgement', 'camera_direction', 'Discriminator', 'grow', 'discriminator_flops', 'phase_at', 'noise_level',
            'PiganPair', 'Fakes', 'draw_fakes', 'shared_fakes', 'head_losses', 'reconstruct', 'SlowAverage',
-           'fit_curriculum', 'field_flops', 'step_flops', 'fast_recipe', 'Shape', 'toon_shape', 'mean_shape', 'alarms',
-           'ShapeWatch', 'product_logit', 'patch_network', 'check_truncate', 'deferred_gradient', 'check_deferred',
-           'check_reproject']
+           'fit_curriculum', 'field_flops', 'step_flops', 'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch',
+           'product_logit', 'patch_network', 'check_truncate', 'deferred_gradient', 'check_deferred', 'check_reproject']
 
 # %% ../nbs/44_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
@@ -326,12 +325,12 @@ PIGAN_CARLA = Recipe('pigan', PiganConfig(128, replace(PIGAN_FIELD_OFFICIAL, box
 # %% ../nbs/44_pigan.ipynb #f1e7a479
 TOON_FIELD = FieldConfig(hidden=64, layers=4, z_dim=64, mapping_hidden=64)
 TOON_VIEW = View(12., .88, 1.12, 8, 8, background=1., directional=False, first_look='density')
-TOON_PHASES = (Phase(0, 950, 16, 12, 4e-4, 4e-4), Phase(950, 1700, 32, 8, 4e-4, 4e-4))
+TOON_PHASES = (Phase(0, 950, 16, 12, 4e-4, 4e-4), Phase(950, 4000, 32, 8, 4e-4, 4e-4), Phase(4000, 7000, 32, 8, 2e-4, 2e-4))
 _OURS = dict(share_fakes=True, group_size=4, r1_gamma=2., r1_every=4, noise=30., noise_steps=1700, channel_base=512, channel_max=96)
 _ADAM_OURS = dict(generator_betas=(0., .99), discriminator_betas=(0., .99), clip_gradient=5., ema_half_life=2_000)
 PIGAN_TOON_32 = Recipe('pigan', PiganConfig(32, TOON_FIELD, TOON_VIEW, 'celeba', 'coord_strided', alpha=True, condition_pose=True, pose_weight=2., pose_teacher='reals',
                                             phases=TOON_PHASES, fade=100, **_OURS),
-                       TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 1700, 'ours: toon heads with their cameras and coverage, on one CPU thread')
+                       TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 7000, 'ours: toon heads with their cameras and coverage, on one CPU thread')
 PIGAN_CPU = Recipe('pigan', PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, background=-1.), 'celeba', 'coord_strided', pose_weight=2., **_OURS),
                    TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 8000, 'ours: any folder of pictures on a laptop, 32 px')
 recipes.update({'pigan-poster': PIGAN_POSTER, 'pigan-celeba': PIGAN_CELEBA, 'pigan-cats': PIGAN_CATS, 'pigan-carla': PIGAN_CARLA, 'pigan-toon-32': PIGAN_TOON_32, 'pigan-cpu': PIGAN_CPU})
@@ -658,22 +657,10 @@ def fast_recipe(config: PiganConfig) -> PiganConfig:
     return replace(config, share_fakes=True, r1_every=16, view=replace(config.view, first_look='density'))
 
 # %% ../nbs/44_pigan.ipynb #9793ba9b
-class Shape(NamedTuple):
-    "What the data's geometry looks like from the front, on average: the reference of the alarms."
-    depth: Tensor        # [1, 1, h, w]: mean depth where most heads are solid, else infinite
-    solid: Tensor        # [1, 1, h, w]: share of heads that are solid here
-    relief: float        # mean spread of the depth of one head
-
 def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.) -> Shape:
     "The mean depth of n toon heads from the front, exactly."
     view = toon.render(toon.sample_identity(n, rng(seed)), pose(torch.zeros(n)), fov, size, supersample=1, outline=False)
     return mean_shape(view['depth'], view['depth'].isfinite())
-
-def mean_shape(depth: Tensor, solid: Tensor) -> Shape:
-    "The mean of depth maps [b, 1, h, w] over what is solid in them."
-    share = solid.float().mean(0, keepdim=True)
-    mean = torch.where(solid, depth, 0.).sum(0, keepdim=True)/solid.sum(0, keepdim=True).clamp(min=1)
-    return Shape(torch.where(share > .5, mean, torch.inf), share, relief(depth, solid).mean().item())
 
 # %% ../nbs/44_pigan.ipynb #8ef004f7
 def alarms(front: dict,              # pictures from the front: `depth`, `opacity`

@@ -71,10 +71,10 @@ class ReluNet(nn.Module):
 def fit_values(net: nn.Module, x: Tensor, values: Tensor, steps: int, lr: float = 1e-3, progress: bool = False) -> list[float]:
     "Fit `net(x)` to `values` by Adam on the mean squared error; returns the PSNR in decibels (for values in [0, 1]) before every step."
     from tqdm import tqdm
-    optimiser, history = torch.optim.Adam(net.parameters(), lr), []
+    optimizer, history = torch.optim.Adam(net.parameters(), lr), []
     for _ in tqdm(range(steps), disable=not progress, leave=False):
         loss = (net(x) - values).square().mean()
-        optimiser.zero_grad(); loss.backward(); optimiser.step()
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
         history.append(-10*math.log10(max(loss.item(), 1e-12)))
     return history
 

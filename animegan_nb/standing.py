@@ -217,7 +217,7 @@ class FigureReader(nn.Module):
 def figure_reader(name: str = 'standing_reader_64') -> tuple[FigureReader, dict]:
     "The trained reader that ships with the library, and what is known of its training."
     net = FigureReader()
-    net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(shipped(f'pretrained/{name}.safetensors')).items()})
+    net.load_state_dict(load_file(shipped(f'pretrained/{name}.safetensors')))
     return net.eval().requires_grad_(False), json.loads(shipped(f'pretrained/{name}.json').read_text())
 
 @torch.no_grad()

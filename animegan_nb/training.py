@@ -19,9 +19,9 @@ from .data import Loader
 # %% auto #0
 __all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'SingleDevice', 'make_engine',
            'average_gradients', 'broadcast_weights', 'TrainingDiverged', 'make_optimizer', 'Steps', 'Callback',
-           'Running', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'load_state',
-           'checkpoints', 'Trainer', 'Checkpoints', 'JSONLog', 'read_log', 'Samples', 'Evaluate', 'TensorBoard',
-           'Health', 'Recipe', 'build_pair', 'load_run', 'check_ema_decay']
+           'Running', 'stop_on_interrupt', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state',
+           'load_state', 'checkpoints', 'Trainer', 'Checkpoints', 'JSONLog', 'read_log', 'Samples', 'Evaluate',
+           'TensorBoard', 'Health', 'Recipe', 'build_pair', 'load_run', 'check_ema_decay']
 
 # %% ../nbs/03_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -286,7 +286,7 @@ def _fit(self: Running, steps: int | None = None,     # this many more steps …
     "Train, here and now. Ctrl-C finishes the current step and stops."
     self.until = self.goal(steps, until); self.stopping.clear()
     hide = not progress or not self.engine.is_main_process or None
-    with _stop_on_interrupt(self.stopping), tqdm(total=self.until, initial=self.step, disable=hide, desc='training', mininterval=.5) as bar:
+    with stop_on_interrupt(self.stopping), tqdm(total=self.until, initial=self.step, disable=hide, desc='training', mininterval=.5) as bar:
         self.loop(bar.update)
     return self
 
@@ -309,7 +309,7 @@ def _loop(self: Running, tell=lambda: None):
 
 # %% ../nbs/03_training.ipynb #9a09b25e
 @contextlib.contextmanager
-def _stop_on_interrupt(stopping: threading.Event):
+def stop_on_interrupt(stopping: threading.Event):
     "While inside, the first Ctrl-C (SIGINT) or SIGTERM sets the event; a second one interrupts as usual."
     if threading.current_thread() is not threading.main_thread(): yield; return
     old = {}

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from .core import exercise, rng
-from .dcgan import DCGANConfig, Discriminator, Generator, check_batch, replace_norms
-from .losses import find_loss
+from .dcgan import DCGANConfig, DCGANPair, replace_norms
 from .penalties import clip_weights, gradient_penalty
-from .training import Callback, Draws, ModelPair, Recipe, TrainingConfig, models, recipes
+from .training import Callback, Draws, Recipe, TrainingConfig, models, recipes
 
 # %% auto #0
 __all__ = ['WGAN_LIU', 'WGAN_GP_LIU', 'WGAN_CPU', 'WGAN_GP_CPU', 'WGAN_TINY', 'WGAN_GP_TINY', 'critic_update', 'WGANConfig',
@@ -53,14 +52,11 @@ class WGANConfig(DCGANConfig):
             raise ValueError("A gradient penalty needs a critic that scores each picture by itself, and BatchNorm mixes the pictures of a batch: use norm='layer'.")
 
 # %% ../nbs/13_wgan.ipynb #703bc72e
-class WGANPair(ModelPair):
-    "A DCGAN's generator against a critic without sigmoid. Liu (2020), section 3.2."
+class WGANPair(DCGANPair):
+    "A DCGAN whose discriminator is a critic without sigmoid. Liu (2020), section 3.2."
     def __init__(self, config: WGANConfig):
-        super().__init__(Generator(config), Discriminator(config))
-        self.config, self.loss = config, find_loss(config.loss)
+        super().__init__(config)
         if config.norm == 'layer': replace_norms(self.discriminator, lambda channels: nn.GroupNorm(1, channels))
-
-    def latents(self, n: int, draws: Draws) -> Tensor: return draws.normal(n, self.config.latent)
 
     def after_update(self, role: str):
         "Clip the critic's weights after each of its steps."
@@ -68,21 +64,15 @@ class WGANPair(ModelPair):
 
 # %% ../nbs/13_wgan.ipynb #2e74b4b0
 def _critic_step(self: WGANPair, batch: dict, draws: Draws) -> dict:
-    real = check_batch(batch['image'])
-    with torch.no_grad(): fake = self.generator(self.latents(len(real), draws))
-    real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
-    loss = self.loss.discriminator(real_logits, fake_logits)
-    logs = dict(loss=loss, estimate=-loss.detach(), real_logits=real_logits, fake_logits=fake_logits, fake_pictures=fake)
+    "The DCGAN's step with another loss, and a penalty; the generator's step is the DCGAN's."
+    logs = DCGANPair.discriminator_step(self, batch, draws)
+    logs['estimate'] = -logs['loss'].detach()
     if self.config.penalty:
-        logs['penalty'] = gradient_penalty(self.discriminator, real, fake, self.config.penalty, draws.generator)
-        logs['loss'] = loss + logs['penalty']
+        logs['penalty'] = gradient_penalty(self.discriminator, batch['image'], logs['fake_pictures'], self.config.penalty, draws.generator)
+        logs['loss'] = logs['loss'] + logs['penalty']
     return logs
 
-def _generator_step(self: WGANPair, batch: dict, draws: Draws) -> dict:
-    fake = self.generator(self.latents(len(batch['image']), draws))
-    return dict(loss=self.loss.generator(self.discriminator(fake)))
-
-WGANPair.discriminator_step, WGANPair.generator_step = _critic_step, _generator_step
+WGANPair.discriminator_step = _critic_step
 models['wgan'] = WGANConfig, WGANPair
 
 # %% ../nbs/13_wgan.ipynb #0d02cafd

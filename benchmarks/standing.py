@@ -26,7 +26,7 @@ from PIL import Image
 from latents import pooled
 from safetensors.torch import save_file
 from stylegan_faces import NETWORK, TRAINING
-from train_stylegan_toon import thinned
+from train_stylegan_toon import Clock, thinned
 
 from animegan_nb.augment import Augmentation
 from animegan_nb.core import grid, rng, seed_everything, to_float, to_uint8
@@ -49,28 +49,18 @@ def figures(args):
     return PictureSet({'image': F.avg_pool2d(pictures, 64//args.size).round().byte().numpy()})
 
 
-class Sitting(Callback):
-    "Processor and wall seconds of every sitting, samples at the quarters, and a stop when the time is up."
+class Quarters(Callback):
+    "Samples at the quarters of a training, and of a growing one in the middle of its last fade."
     order = 8
-    def __init__(self, run, until, deadline): self.run, self.until, self.deadline = Path(run), until, deadline
-
-    def on_start(self, trainer):
-        self.cpu, self.wall, self.first = time.process_time(), time.time(), trainer.step
-        file = self.run/'sittings.json'
-        self.before = [s for s in (json.loads(file.read_text()) if file.exists() else []) if s['last_step'] <= trainer.step]
+    def __init__(self, run, until): self.run, self.until = Path(run), until
 
     def on_step(self, trainer, record):
         if trainer.step % max(1, self.until//4) == 0: self.keep(trainer, trainer.step*4//self.until)
         growing = getattr(trainer.pair, 'grown', (0, 1.))
         if growing[0] == trainer.pair.config.size and .3 <= growing[1] < 1 and not (self.run/'faded.npz').exists(): self.keep(trainer, 'faded', growing[1])
-        if time.time() > self.deadline: trainer.stopping.set()
 
     def keep(self, trainer, name, alpha=1.):
         np.savez_compressed(self.run/f'{name}.npz', image=to_uint8(trainer.sample(DRAWN, 1)).numpy(), step=trainer.step, alpha=alpha)
-
-    def on_end(self, trainer):
-        now = dict(first_step=self.first, last_step=trainer.step, processor_seconds=round(time.process_time() - self.cpu, 1), wall_seconds=round(time.time() - self.wall, 1))
-        (self.run/'sittings.json').write_text(json.dumps([*self.before, now]))
 
 
 def train(args):
@@ -81,7 +71,8 @@ def train(args):
             if args.only and key not in args.only or time.time() > deadline: continue
             run, steps = Path(args.runs)/f'{key}_{seed}', variant.steps(args.images)
             seed_everything(seed)
-            callbacks = [Checkpoints(run, max(25, steps//8), keep=1), JSONLog(run/'log.jsonl'), Sitting(run, steps, deadline)]
+            callbacks = [Checkpoints(run, max(25, steps//8), keep=1), JSONLog(run/'log.jsonl'), Quarters(run, steps),
+                         Clock(run/'sittings.json', (deadline - time.time())/60, f'{args.figures} toon figures')]
             if key == 'a': callbacks.append(Grow(small_growth(args.size, args.images)))
             trainer = Trainer(build_pair(variant.model, variant.network), data, variant.training, callbacks, 'cpu',
                               recipe={'model': variant.model, 'network': asdict(variant.network)}).resume(run)
@@ -141,7 +132,7 @@ def long(args):
     run.mkdir(parents=True, exist_ok=True); seed_everything(args.seed)
     data = PictureSet({'image': many(args).arrays['image']})
     alarm = CollapseAlarm(to_float(data.batch(torch.arange(64))['image']), every=250, first=1000, patience=3)
-    callbacks = [Augmentation('diffaugment', target=.6, kimg=60), alarm, Checkpoints(run, 500), JSONLog(run/'log.jsonl'), Samples(500, 64, folder=run/'samples'), Sitting(run, 1_000_000, time.time() + 60*args.minutes)]
+    callbacks = [Augmentation('diffaugment', target=.6, kimg=60), alarm, Checkpoints(run, 500), JSONLog(run/'log.jsonl'), Samples(500, 64, folder=run/'samples'), Clock(run/'sittings.json', args.minutes, f'{len(data)} toon figures')]
     trainer = Trainer(build_pair('stylegan', asdict(NETWORK)), data, replace(TRAINING, seed=args.seed), callbacks, 'cpu', recipe={'model': 'stylegan', 'network': asdict(NETWORK)})
     if args.start and not checkpoints(run):
         trainer.load(checkpoints(args.start)[-1]); callbacks[0].p = 0.

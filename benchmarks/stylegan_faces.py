@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,14 +20,14 @@ import numpy as np
 import torch
 from dcgan_faces import nearest_ratio
 from PIL import Image
-from train_stylegan_toon import Silent, thinned
+from train_stylegan_toon import Clock, Silent, thinned
 
 from animegan_nb.augment import Augmentation
-from animegan_nb.core import grid, rng, seed_everything, to_uint8
+from animegan_nb.core import grid, rng, seed_everything, tiles, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract
 from animegan_nb.stylegan import STYLEGAN_CPU_64, StyleGANPair
-from animegan_nb.training import Callback, Checkpoints, JSONLog, Samples, Trainer, checkpoints, load_run, read_log
+from animegan_nb.training import Checkpoints, JSONLog, Samples, Trainer, checkpoints, load_run, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = replace(STYLEGAN_CPU_64.network, z_dim=64, w_dim=64, channel_base=768, channel_max=64, r1_gamma=.2)
@@ -42,31 +41,12 @@ def folder(name: str) -> Path:
     sys.exit(f'There is no folder {name}: give a path, or set ANIMEGAN_DATA to the folder that holds it.')
 
 
-class Sitting(Callback):
-    "Stops after some minutes and keeps first step, last step, processor and wall seconds of every sitting."
-    order = 10
-    def __init__(self, run: Path, minutes: float, data: str): self.file, self.minutes, self.data = run/'sittings.json', minutes, data
-
-    def on_start(self, trainer):
-        self.wall, self.processor, self.first = time.time(), time.process_time(), trainer.step
-        self.before = json.loads(self.file.read_text()) if self.file.exists() else []
-
-    def on_step(self, trainer, record):
-        if time.time() - self.wall > 60*self.minutes: trainer.stopping.set()
-        if trainer.step % 250 == 0: self.on_end(trainer)
-
-    def on_end(self, trainer):
-        now = dict(data=self.data, first_step=self.first, last_step=trainer.step, processor_seconds=round(time.process_time() - self.processor),
-                   wall_seconds=round(time.time() - self.wall))
-        self.file.write_text(json.dumps([*self.before, now], indent=1))
-
-
 def train(args):
     run, data = Path(args.run), folder(args.data)
     run.mkdir(parents=True, exist_ok=True)
     seed_everything(args.seed)
     callbacks = [Augmentation('ada', target=.6, kimg=args.kimg), Checkpoints(run, 500), JSONLog(run/'log.jsonl'),
-                 Samples(500, 64, folder=run/'samples'), Sitting(run, args.minutes, data.name),
+                 Samples(500, 64, folder=run/'samples'), Clock(run/'sittings.json', args.minutes, data.name),
                  *([Silent()] if args.silent else [])]
     trainer = Trainer(StyleGANPair(NETWORK), ImageFolder(data, NETWORK.size), replace(TRAINING, seed=args.seed), callbacks, 'cpu',
                       recipe={'model': 'stylegan', 'network': asdict(NETWORK)})
@@ -104,9 +84,8 @@ def score(args):
         e: [next(v['value'] for v in f['numbers'].values() if v['metric'] == 'frechet') for f in found] for e, found in before['evaluations'].items()}) if before else None
     out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n')
     grid(to_uint8(draw(40, 0)), 10).save(out.with_suffix('.jpg'), quality=88)
-    side = NETWORK.size + 2
-    rows = [np.asarray(Image.open(run/'samples'/f'step-{step:08d}.png').convert('RGB'))[:side, :10*side - 2] for step in shown]
-    Image.fromarray(np.concatenate(rows)[:-2]).save(out.with_name(f'{name}_steps.jpg'), quality=85)
+    rows = [tiles(Image.open(run/'samples'/f'step-{step:08d}.png'), NETWORK.size, 10) for step in shown]
+    grid(torch.cat(rows), 10).save(out.with_name(f'{name}_steps.jpg'), quality=85)
     for extractor, found in results.items():
         print(extractor, [{k: round(v['value'], 3) for k, v in f['numbers'].items()} for f in found], 'nearest', ratios[extractor])
 

@@ -37,23 +37,23 @@ def heads(size=32):
 
 
 class Clock(Callback):
-    "Stops the training after some minutes and keeps the history of its sittings: which steps, how long, which data."
+    "Stops the training after some minutes and keeps the history of its sittings: which steps, how long, on which data."
     order = 8
     def __init__(self, path, minutes, data): self.path, self.minutes, self.data = Path(path), minutes, data
 
     def on_start(self, trainer):
-        self.begun, self.before = time.time(), json.loads(self.path.read_text()) if self.path.exists() else []
-        self.first = trainer.step
+        self.wall, self.processor, self.first = time.time(), time.process_time(), trainer.step
+        before = json.loads(self.path.read_text()) if self.path.exists() else []
+        self.before = [sitting for sitting in before if sitting['last_step'] <= trainer.step]      # those of lost steps do not count
 
     def on_step(self, trainer, record):
-        if time.time() - self.begun > 60*self.minutes: trainer.stopping.set()
-        if trainer.step % 250 == 0: self.write(trainer)
+        if time.time() - self.wall > 60*self.minutes: trainer.stopping.set()
+        if trainer.step % 250 == 0: self.on_end(trainer)
 
-    def write(self, trainer):
-        now = dict(first_step=self.first, last_step=trainer.step, seconds=round(time.time() - self.begun), data_sha256=self.data)
+    def on_end(self, trainer):
+        now = dict(first_step=self.first, last_step=trainer.step, processor_seconds=round(time.process_time() - self.processor, 1),
+                   wall_seconds=round(time.time() - self.wall, 1), data=self.data)
         self.path.write_text(json.dumps([*self.before, now], indent=1))
-
-    def on_end(self, trainer): self.write(trainer)
 
 
 class Silent(Callback):
@@ -103,7 +103,7 @@ def export(args):
                  augmentation=f'DiffAugment, probability from {args.p} by r_t = 0.6, {args.kimg} kimg',
                  command=f'python benchmarks/train_stylegan_toon.py {args.given}', noise_off_from=next((r['step'] for r in log if 'noise' in r), None), sittings=json.loads((Path(args.run)/'sittings.json').read_text()),
                  machine='one thread of a shared two-core CPU', log=thinned(log))
-    facts['seconds'] = sum(s['seconds'] for s in facts['sittings'])
+    facts['seconds'] = sum(s['wall_seconds'] for s in facts['sittings'])
     (out/f'{name}.json').write_text(json.dumps(facts, indent=1) + '\n')
     if out == OUT: facts['scores'] = scores(args.seed)
     (out/f'{name}.json').write_text(json.dumps(facts, indent=1) + '\n')

@@ -111,3 +111,14 @@ def test_import_is_light():
             "print(time.perf_counter()-t); import sys; assert 'matplotlib.pyplot' not in sys.modules and 'IPython' not in sys.modules")
     took = min(float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env={**os.environ}).stdout) for _ in range(2))
     print(f'import animegan_nb.core adds {took:.2f} s to import torch')
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 7), st.integers(0, 3))
+def test_tiles_undo_a_grid(n, columns, size, gap):
+    p = torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(n))
+    assert torch.equal(core.tiles(core.grid(p, columns, gap), size, n, gap), p)
+
+
+def test_a_sheet_of_other_pictures_is_refused():
+    with pytest.raises(ValueError, match='does not hold pictures of 9×9'): core.tiles(Image.new('RGB', (40, 40)), 9)

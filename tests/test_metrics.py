@@ -340,8 +340,17 @@ def test_errors_of_a_view_are_those_that_were_put_in():
     tilted = torch.tensor([.5, 0., .75**.5]).view(1, 3, 1, 1).expand(1, 3, 48, 48)
     found = metrics.view_errors(true | dict(image=true['image'] + .2, depth=true['depth'] + .01, normal=tilted), true | dict(normal=n))
     assert found['psnr'] == pytest.approx(20, abs=1e-3) and found['depth'] == pytest.approx(.01, abs=1e-6)
-    assert found['normals'] == pytest.approx(30, abs=1e-3) and found['overlap'] == 1
-    assert 'normals' not in metrics.view_errors(true, true)
+    assert found['normal'] == pytest.approx(30, abs=1e-3) and found['overlap'] == 1
+    assert 'normal' not in metrics.view_errors(true, true)
+
+
+def test_surface_errors_count_only_what_both_show():
+    both = torch.zeros(1, 2, 2, dtype=torch.bool); both[0, 0, 0] = True
+    depth, true_depth = torch.full((1, 2, 2), 9.), torch.zeros(1, 2, 2)
+    depth[0, 0, 0] = .25
+    assert metrics.surface_errors(both, depth, true_depth) == {'depth': .25}
+    up, side = torch.zeros(2, 1, 3, 2, 2).unbind(); up[:, 1] = 1; side[:, 0] = 1
+    assert metrics.surface_errors(both, depth, true_depth, up, side)['normal'] == pytest.approx(90, abs=1e-3)
 
 
 def test_a_pose_reader_is_calibrated_angle_by_angle():

@@ -92,9 +92,9 @@ def test_the_coarse_truth_is_the_truth(truth):
 
 
 def test_sliders_move_the_knobs_along_their_axes(learned):
-    at = lambda **a: learned.space.coordinates(orbit.flatten(learned.moved_knobs(**a)))
+    at = lambda **a: learned.space.coordinates(orbit.flat_knobs(learned.moved_knobs(**a)))
     assert torch.allclose(at(**{'axis 1': 2.}) - at(), torch.tensor([[2., 0.]]), atol=1e-3)
-    assert torch.allclose(orbit.flatten(learned.moved_knobs(ψ=1.)), orbit.flatten(learned.knobs))
+    assert torch.allclose(orbit.flat_knobs(learned.moved_knobs(ψ=1.)), orbit.flat_knobs(learned.knobs))
     moved = learned.render(Look().camera(), 16, 12., **{'axis 2': 3.})['colour']
     assert (moved - learned.render(Look().camera(), 16, 12.)['colour']).abs().mean() > .02
 
