@@ -14,11 +14,11 @@ from torch.autograd.function import once_differentiable
 from .core import exercise
 
 # %% auto #0
-__all__ = ['PIGAN_FIELD', 'PIGAN_FIELD_OFFICIAL', 'PIGAN_FIELD_TOY', 'CHUNK', 'sine_init_', 'SineLayer', 'Siren',
+__all__ = ['PIGAN_FIELD', 'PIGAN_FIELD_OFFICIAL', 'PIGAN_FIELD_TOY', 'CHUNK', 'KEPT', 'sine_init_', 'SineLayer', 'Siren',
            'positional_encoding', 'ReluNet', 'fit_values', 'film', 'Condition', 'Mapping', 'FieldConfig', 'PiganField',
            'check_condition', 'straight_field', 'official_field_state', 'load_official_field', 'Folded', 'fold',
-           'folded_field', 'chunked_field', 'field_forward', 'field_density', 'field_at', 'check_sine_init',
-           'check_film', 'check_siren']
+           'folded_field', 'chunk_size', 'chunked_field', 'field_forward', 'field_density', 'field_at',
+           'check_sine_init', 'check_film', 'check_siren']
 
 # %% ../nbs/42_siren.ipynb #460a53e2
 def sine_init_(linear: nn.Linear,       # changed in place
@@ -243,7 +243,8 @@ def folded_field(folded: Folded, points: Tensor, directions: Tensor | None, half
     return torch.sigmoid(_affine(h, *folded.rgb)), density
 
 # %% ../nbs/42_siren.ipynb #cc2fc843
-CHUNK = 1024            # points that are evaluated together on a CPU
+CHUNK = 1024            # points that are evaluated together on a CPU, at 256 numbers a layer; narrower layers take more
+KEPT = 2**29            # bytes of the sines' arguments that may wait for the backward pass; above, they are computed again
 
 _ONEDNN = getattr(torch.ops.mkldnn, '_linear_pointwise', None) if torch.backends.mkldnn.is_available() else None
 
@@ -253,64 +254,72 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 def _run_chunk(x, d, p, keep=None):
-    "One chunk of one code: raw colours and density. `p` is the flat list of matrices; `keep` collects inputs and arguments of the sines."
+    "One chunk of one code: raw colours and density. `p` is the flat list of matrices; `keep` collects the arguments of the sines."
     *trunk, wc, bc, wd, ws, bs, wr, br = p
     for w, b in zip(trunk[::2], trunk[1::2]):
         argument = _linear(x, w, b)
-        if keep is not None: keep.append((x, argument))
+        if keep is not None: keep.append(argument)
         x = argument.sin() if keep is not None else argument.sin_()
     argument = _linear(x, wc, bc).addmm_(d, wd.T)
-    if keep is not None: keep.append((x, argument))
-    y = argument.sin()
-    return torch.cat([F.linear(y, wr, br), F.linear(x, ws, bs)], -1), y
+    if keep is not None: keep.append(argument)
+    return torch.cat([F.linear(argument.sin(), wr, br), F.linear(x, ws, bs)], -1)
 
 # %% ../nbs/42_siren.ipynb #3bbf7078
-def _back_chunk(grad, x, d, p, grads, grad_x):
-    "Gradients of one chunk, added to `grads`: forward again with everything kept, then back."
-    kept = []
-    _, y = _run_chunk(x, d, p, kept)
+def _back_chunk(grad, x, d, p, grads, grad_x, kept):
+    "Gradients of one chunk, added to `grads`, from the arguments that were kept; without them forward again first."
+    if not kept: _run_chunk(x, d, p, kept := [])
     *trunk, wc, bc, wd, ws, bs, wr, br = p
     *gtrunk, gwc, gbc, gwd, gws, gbs, gwr, gbr = grads
     grgb, gdensity = grad[:, :3], grad[:, 3:]
-    features, argument = kept.pop()
-    gwr.addmm_(grgb.T, y); gbr.add_(grgb.sum(0)); gws.addmm_(gdensity.T, features); gbs.add_(gdensity.sum(0))
-    g = (grgb @ wr).mul_(argument.cos_())
+    *arguments, argument = kept
+    features = arguments[-1].sin()
+    gwr.addmm_(grgb.T, argument.sin()); gbr.add_(grgb.sum(0)); gws.addmm_(gdensity.T, features); gbs.add_(gdensity.sum(0))
+    g = (grgb @ wr).mul_(argument.cos())
     gwc.addmm_(g.T, features); gbc.add_(g.sum(0)); gwd.addmm_(g.T, d)
     gh = _linear(g, wc.T.contiguous()).addmm_(gdensity, ws)
-    for i in reversed(range(len(kept))):
-        inputs, argument = kept[i]
-        g = gh.mul_(argument.cos_())
-        gtrunk[2*i].addmm_(g.T, inputs); gtrunk[2*i+1].add_(g.sum(0))
+    for i in reversed(range(len(arguments))):
+        g = gh.mul_(arguments[i].cos())
+        gtrunk[2*i].addmm_(g.T, arguments[i-1].sin() if i else x); gtrunk[2*i+1].add_(g.sum(0))
         if i: gh = _linear(g, trunk[2*i].T.contiguous())
         elif grad_x is not None: grad_x.copy_(g @ trunk[0])
 
 # %% ../nbs/42_siren.ipynb #3b53158b
 class _ChunkedField(torch.autograd.Function):
-    "The field of one code on [n, 3] points, chunk by chunk, recomputed in the backward pass. First derivatives only."
+    "The field of one code on [n, 3] points, chunk by chunk; the arguments of the sines are kept or computed again. First derivatives only."
     @staticmethod
-    def forward(ctx, points, directions, chunk, *p):
-        ctx.chunk = chunk; ctx.save_for_backward(points, directions, *p)
-        parts = [_run_chunk(x, d, p)[0] for x, d in zip(points.split(chunk), directions.split(chunk))]
+    def forward(ctx, points, directions, chunk, keep, *p):
+        kept = [] if keep else None
+        parts = [_run_chunk(x, d, p, kept) for x, d in zip(points.split(chunk), directions.split(chunk))]
+        ctx.chunk, ctx.size = chunk, len(p); ctx.save_for_backward(points, directions, *p, *(kept or []))
         return torch.cat(parts) if parts else points.new_zeros(0, 4)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         points, directions, *p = ctx.saved_tensors
+        p, kept = p[:ctx.size], p[ctx.size:]
+        sines = ctx.size//2 - 2                                                                 # in a chunk: the trunk's and the colour's
         grads = [torch.zeros_like(w, memory_format=torch.contiguous_format) for w in p]
         grad_points = torch.empty_like(points) if ctx.needs_input_grad[0] else None
         for k in range(0, len(points), ctx.chunk):
             part = slice(k, k + ctx.chunk)
-            _back_chunk(grad[part], points[part], directions[part], p, grads, None if grad_points is None else grad_points[part])
-        return grad_points, None, None, *grads
+            first = k//ctx.chunk*sines
+            _back_chunk(grad[part], points[part], directions[part], p, grads, None if grad_points is None else grad_points[part], kept[first:first+sines])
+        return grad_points, None, None, None, *grads
 
 # %% ../nbs/42_siren.ipynb #f06275e4
-def chunked_field(folded: Folded, points: Tensor, directions: Tensor, chunk: int = CHUNK):
-    "Evaluate a folded field on a CPU in float32, in cache-sized chunks; gradients reach points and weights, once."
-    raw = []
+def chunk_size(folded: Folded) -> int:
+    "Points in a chunk, so that its numbers fit into the cache."
+    return max(1, CHUNK*256//folded.trunk[-1][0].shape[1])
+
+def chunked_field(folded: Folded, points: Tensor, directions: Tensor, chunk: int | None = None, kept: int = KEPT):
+    "Evaluate a folded field on a CPU in float32, in cache-sized chunks; gradients reach points and weights, once. `kept`: bytes that may wait for them."
+    raw, width = [], sum(weight.shape[1] for weight, _ in folded.trunk) + folded.colour[0].shape[1]
+    keep = torch.is_grad_enabled() and 4*width*points.shape[0]*points.shape[1] <= kept
+    chunk = chunk or chunk_size(folded)
     for k, (x, d) in enumerate(zip(points, directions)):
         p = [t[k].contiguous() for pair in folded.trunk for t in pair] + [t[k].contiguous() for group in folded[1:] for t in group]
-        raw.append(_ChunkedField.apply(x.contiguous(), d.detach().contiguous(), chunk, *p))
+        raw.append(_ChunkedField.apply(x.contiguous(), d.detach().contiguous(), chunk, keep, *p))
     raw = torch.stack(raw)
     return torch.sigmoid(raw[..., :3]), raw[..., 3]
 
@@ -342,7 +351,7 @@ def field_density(self: PiganField, points: Tensor, z) -> Tensor:     # [batch, 
     rows = []
     for k, x in enumerate(points):
         layers = [(w[k].contiguous(), b[k].contiguous()) for w, b in folded.trunk]
-        for part in x.split(CHUNK):
+        for part in x.split(chunk_size(folded)):
             for w, b in layers: part = _linear(part, w, b).sin_()
             rows.append(F.linear(part, folded.density[0][k], folded.density[1][k]).squeeze(-1))
     return torch.cat(rows).view(points.shape[:2])

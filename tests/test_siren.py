@@ -176,3 +176,26 @@ FIELD, POINTS, Z, DIRECTIONS = field_and_points()
 def test_bad_input_is_one_sentence(call, word):
     with pytest.raises(ValueError) as error: call()
     assert word in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('chunk', [None, 7, 100])
+def test_what_is_kept_does_not_change_a_gradient(chunk):
+    field, points, z, directions = field_and_points(FieldConfig(hidden=20, layers=3, z_dim=5, mapping_hidden=8), 40, 2)
+    points.requires_grad_(True)
+    def slopes(kept, times=1):
+        out = sum(x.square().sum() for x in siren.chunked_field(siren.fold(field, z), points, directions, chunk, kept))
+        for _ in range(times): found = torch.autograd.grad(out, [points, *field.parameters()], retain_graph=True, allow_unused=True)
+        return found
+    for a, b, c in zip(slopes(0), slopes(2**20), slopes(2**20, 2)): assert torch.equal(a, b) and torch.equal(a, c)
+
+
+def test_little_memory_waits_for_the_backward_pass():
+    field, points, z, directions = field_and_points(FieldConfig(hidden=32, layers=3, z_dim=5, mapping_hidden=8), 500, 1)
+    held = {}
+    def waiting(kept):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()*4) or x, lambda x: x): siren.chunked_field(siren.fold(field, z), points, directions, None, kept)
+        return sum(sizes)
+    held = {kept: waiting(kept) for kept in (0, 2**20)}
+    assert held[2**20] - held[0] == 4*500*32*4                       # one argument for each of four sines
+    assert waiting(4*500*32*4 - 1) == held[0]
