@@ -643,6 +643,7 @@ recipes = Registry('recipe')      # name → Recipe
 
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
+    if model not in models: raise KeyError(f"There is no model called {model!r} yet: import the chapter that defines it first, or all of them with animegan_nb.cli.load_models() (known: {', '.join(sorted(models)) or 'none'}).")
     config_class, build = models[model]
     if isinstance(network, dict):
         unknown = set(network) - {f.name for f in fields(config_class)}

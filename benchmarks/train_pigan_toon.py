@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from animegan_nb import pigan, toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import grid, rng, seed_everything
-from animegan_nb.metrics import billboard, view_consistency
+from animegan_nb.pigan_anime import shape_numbers
 from animegan_nb.training import EMA, Callback, Checkpoints, Health, JSONLog, Samples, load_run, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,10 +73,8 @@ YAW, SETS, HEADS = .25, 3, 32
 
 def measure(left, front, right, shape):
     "The numbers of one set of heads."
-    consistency, share = view_consistency(left, right, 12.)
-    board, _ = view_consistency(billboard(left, 12.), billboard(right, 12.), 12.)
-    found = pigan.alarms(front, shape)
-    return dict(consistency=consistency, share=share, own_pictures_on_a_board=board, **{k: float(found[k]) for k in ('missing', 'relief', 'correlation', 'black_hole', 'billboard', 'hollow')})
+    found = shape_numbers(left, front, right, shape, 12.)
+    return dict(own_pictures_on_a_board=found.pop('board'), **found)
 
 
 def spread(rows):

@@ -310,3 +310,7 @@ def test_checkpoint_is_no_pickle(tmp_path):
     folder = make().save(tmp_path/'step-0')
     assert sorted(p.name for p in folder.iterdir()) == ['state.json', 'tensors.safetensors']
     with pytest.raises(DamagedCheckpoint): training.load_state(tmp_path/'nothing')
+
+
+def test_a_model_whose_chapter_was_not_imported():
+    with pytest.raises(KeyError, match="no model called 'nothing' yet: import the chapter"): training.build_pair('nothing', {})
