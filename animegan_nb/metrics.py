@@ -178,7 +178,8 @@ def find_extractor(extractor: str | nn.Module) -> Extractor:
     return extractor.eval().requires_grad_(False)
 
 @lru_cache(maxsize=4)
-def _made(name: str, make: Callable) -> nn.Module: return make()
+def _made(name: str, make: Callable) -> nn.Module:
+    with torch.inference_mode(False): return make()       # kept for all: whoever asks first must not decide that nobody may differentiate
 
 # %% ../nbs/05_metrics.ipynb #3af23c13
 @extractors.register('pixels')

@@ -377,3 +377,13 @@ def test_an_interval_of_a_few_numbers():
     assert metrics.interval([5.])[0] == 5 and math.isnan(metrics.interval([5.])[1])
     assert metrics.interval([4.]*6) == (4., 0.)
     with pytest.raises(ValueError, match='list of numbers'): metrics.interval([])
+
+
+@pytest.mark.parametrize('name', ['pixels', 'toon', 'squeezenet'])
+def test_an_extractor_that_was_made_while_looking_can_be_differentiated_later(name):
+    metrics._made.cache_clear()
+    try:
+        with torch.inference_mode(): metrics.find_extractor(name)
+    except FileNotFoundError: pytest.skip('the weights of this extractor are not here')
+    x = torch.rand(1, 3, 64, 64, requires_grad=True)
+    assert torch.autograd.grad(metrics.find_extractor(name)(x)['features'].sum(), x)[0].abs().sum() > 0
