@@ -495,9 +495,8 @@ def _saved(self: Controls):
     "Say what became of the checkpoint that was asked for, as soon as it is known."
     if self.asked_at is None: return
     newest = [p.name for p in checkpoints(self.keeper.run)][-1:]
-    good = bool(newest) and int(newest[0].split('-')[1]) >= self.asked_at
-    waiting = self.trainer.running if not self.busy else self.trainer.saving.is_set() or self.watch.step <= self.asked_at + 1
-    if waiting and not good: return                       # it may still be written
+    good = bool(newest) and int(newest[0].split('-')[1]) >= min(self.asked_at, self.trainer.step)
+    if not good and self.keeper.tried < self.asked_at and (self.busy or self.trainer.running): return     # it may still be written
     self.note = f'Saved {newest[0]}.' if good else 'The checkpoint could not be written: is there room on the disk?'
     self.asked_at = None
 

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor
 from . import pigan, toon
-from .cameras import pose
+from .cameras import PRIORS, pose
 from .core import exercise, rng, seed_everything, to_uint8
 from .data import PictureSet
 from .metrics import billboard, extract, frechet_distance, interval, view_consistency
-from .training import EMA, Trainer, TrainingConfig
+from .training import Trainer, TrainingConfig
 
 # %% auto #0
 __all__ = ['SIZE', 'CROP', 'FOV', 'PICTURES', 'CONDITIONS', 'GUESS_CONFIG', 'HELD_OUT', 'crop_fov', 'cropped', 'expose',
@@ -86,7 +86,9 @@ def condition_pictures(kind: str,                       # 'plain', 'brightness',
         identity, images = cover_eyes(rows['identity'], 2, 2*(kind == 'mixed')), cropped(rows['image'])
         images[::2] = _drawn(identity[::2], rows['cam2world'][::2])
     else: raise ValueError(f"There are no heads of the kind {kind!r}: choose 'plain', 'brightness', 'opaque', 'mixed' or 'human'.")
-    if path: path.parent.mkdir(parents=True, exist_ok=True); np.save(path, images.numpy())
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True); np.save(part := path.with_suffix('.part.npy'), images.numpy())
+        part.replace(path)                                    # whole, or not there
     return images
 
 # %% ../nbs/45_pigan_anime.ipynb #7b4d4279
@@ -105,7 +107,7 @@ def train_condition(condition: dict, seed: int = 0, pictures: int | None = None,
     for kind, n, shown in [('human', 400, c['first']), (c['kind'], c['n'], pictures or c['pictures'])]:
         if not shown: continue
         data = PictureSet({'image': condition_pictures(kind, range(n), cache).numpy()})
-        trainer = Trainer(pair.requires_grad_(True), data, training, [EMA(1_000), *callbacks()], 'cpu').fit(until=shown//c['batch'], progress=False)
+        trainer = Trainer(pair.requires_grad_(True), data, training, callbacks(), 'cpu').fit(until=shown//c['batch'], progress=False)
         if trainer.step < shown//c['batch']: raise RuntimeError(f"The training was stopped at step {trainer.step} of {shown//c['batch']}: a shorter run is not a run of this condition.")
     return trainer
 
@@ -134,7 +136,7 @@ def judge(generator: pigan.Generator, reference: Tensor,         # held-out head
     "Distances of as many fakes as there are references, and the geometry of 32 heads."
     n, source = len(reference), rng(77)
     z = torch.randn(n, generator.z_dim, generator=source)
-    cams = pose(.3*torch.randn(n, generator=source), .155*torch.randn(n, generator=source))
+    cams = pose(PRIORS['celeba'].yaw*torch.randn(n, generator=source), PRIORS['celeba'].pitch*torch.randn(n, generator=source))
     fakes = torch.cat([generator.render_views(a, b)['image'] for a, b in zip(z.split(100), cams.split(100))]).clamp(-1, 1)
     see = lambda yaw: generator.render_views(z[:32], pose(torch.full((32,), yaw)), size=32, samples=16, hierarchical=True)
     return set_distances(reference, fakes) | shape_numbers(see(-.25), see(0.), see(.25), shape, FOV)

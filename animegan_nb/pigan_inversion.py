@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from . import toon
-from .cameras import Rays, check_cam2world, pose, rays
+from .cameras import PRIORS, Rays, check_cam2world, pose, rays
 from .core import exercise, rng
+from .latents import FeatureDistance
 from .metrics import PoseReader, rotation_angle, view_errors
 from .pigan import Generator
 from .siren import Condition
@@ -141,14 +142,10 @@ def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) ->
         features = find_extractor('squeezenet').net.features
         blocks = [features[:2], features[2:5], features[5:8], features[8:13]][:layers]
     else: raise ValueError(f"A perceptual distance looks with 'toon' or 'squeezenet', not {name!r}.")
-    def distance(a, b):
-        if a.shape[-1] < least: a, b = (F.interpolate(x, (least, least), mode='bilinear', align_corners=False) for x in (a, b))
-        total = 0.
-        for block in blocks:
-            a, b = block(a), block(b)
-            total = total + (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean((1, 2))
-        return total
-    return distance
+    def maps(x):
+        if x.shape[-1] < least: x = F.interpolate(x, (least, least), mode='bilinear', align_corners=False)
+        return [x := block(x) for block in blocks]
+    return FeatureDistance(maps)
 
 # %% ../nbs/46_pigan_inversion.ipynb #8f29dffc
 @dataclass(frozen=True)
@@ -297,7 +294,7 @@ def pivotal_tuning(generator: Generator, pictures: Tensor, found: Inversion, ste
             with torch.no_grad():
                 other = generator.condition(torch.randn(len(pictures), generator.z_dim, generator=source))
                 near = Condition(*(torch.lerp(a, b, torch.rand(len(a), 1, 1, generator=source)) for a, b in zip(found.condition, other)))
-                cams = pose(*(torch.randn(2, len(pictures), generator=source)*torch.tensor([[.3], [.155]])))
+                cams = pose(*PRIORS['celeba'].sample(len(pictures), source))
                 before = generator.render(near, cams, size=half)
             loss = loss + locality*pixel_error(tuned.render(near, cams, size=half), before).mean()
         optimizer.zero_grad(); loss.backward(); optimizer.step()

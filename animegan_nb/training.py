@@ -515,10 +515,10 @@ class Checkpoints(Callback):
     "Saves to `run/step-…` every `every` steps and at the end; keeps the last `keep`."
     order = 9
     def __init__(self, run: str | Path, every: int = 500, keep: int = 2):
-        self.run, self.every, self.keep = Path(run), every, keep
+        self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
 
     def on_start(self, trainer):
-        self.run.mkdir(parents=True, exist_ok=True)
+        self.run.mkdir(parents=True, exist_ok=True); self.tried = 0
         for part in self.run.glob('.step-*.part'): shutil.rmtree(part, ignore_errors=True)    # left by a kill
 
     def on_step(self, trainer, record):
@@ -529,11 +529,13 @@ class Checkpoints(Callback):
     def save(self, trainer):
         folder = self.run/f'step-{trainer.step:08d}'
         if folder.exists() or trainer.step == 0 or not trainer.engine.is_main_process: return
-        try: trainer.save(folder)
+        try:
+            trainer.save(folder)
+            for old in checkpoints(self.run)[:-self.keep]: shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
-            return warnings.warn(f"The checkpoint of step {trainer.step} could not be written ({error.strerror or error}): make room "
-                                 f"on the disk; the last good one is {[p.name for p in checkpoints(self.run)][-1:] or 'none'}.", stacklevel=2)
-        for old in checkpoints(self.run)[:-self.keep]: shutil.rmtree(old, ignore_errors=True)
+            warnings.warn(f"The checkpoint of step {trainer.step} could not be written ({error.strerror or error}): make room "
+                          f"on the disk; the last good one is {[p.name for p in checkpoints(self.run)][-1:] or 'none'}.", stacklevel=2)
+        finally: self.tried = trainer.step                    # whoever asked for this checkpoint may look now
 
 # %% ../nbs/03_training.ipynb #6f0179df
 class JSONLog(Callback):

@@ -21,6 +21,17 @@ def own_cache(tmp_path_factory):
         os.environ['ANIMEGAN_CACHE'] = str(tmp_path_factory.mktemp('cache'))
 
 
+@pytest.fixture(autouse=True)
+def no_training_outlives_its_test(monkeypatch):
+    "A test that fails while a training runs in the background stops it, or the tests after it would share torch's randomness with it."
+    from animegan_nb.training import Trainer
+    started, start = [], Trainer.fit_background
+    monkeypatch.setattr(Trainer, 'fit_background', lambda self, *args, **options: (started.append(self), start(self, *args, **options))[1])
+    yield
+    for trainer in started:
+        if trainer.running: trainer.stop()
+
+
 def folder_or_skip(variable: str, what: str) -> Path:
     path = os.environ.get(variable)
     if not path or not Path(path).is_dir():

@@ -285,6 +285,21 @@ def test_save(tmp_path):
     assert other.step == t.step and torch.equal(weights(other), weights(t))
 
 
+def test_a_save_that_is_asked_for_late_is_not_called_a_full_disk(tmp_path):
+    "Between the press and the request the training may do many steps: on a busy machine it does."
+    t = trainer(slow=.002)
+    board = d.TrainingDashboard(t, steps=10_000, run=tmp_path/'run')
+    board.start(); until(lambda: t.step > 3)
+    ask = t.snapshot
+    def late():
+        stood = t.step; until(lambda: t.step > stood + 5); board.saved()
+        assert board.note.startswith('Saving'); ask()
+    t.snapshot = late
+    board.save(); until(lambda: (board.saved(), 'Saving' not in board.note)[1], 60)
+    board.stop(); board.wait()
+    assert board.note.startswith('Saved step-') and checkpoints(tmp_path/'run')
+
+
 def test_save_without_a_folder_says_so_and_with_a_full_disk_too(tmp_path):
     board = d.TrainingDashboard(trainer(), steps=3).run()
     board.save(); assert 'Nothing is saved' in board.note and board.buttons['save'].disabled
