@@ -97,6 +97,7 @@ PRIORS['celeba'] = PosePrior('gaussian', .3, .155, source='pi-GAN (Chan et al. 2
 PRIORS['cats'] = PosePrior('uniform', .5, .4, source='pi-GAN, Cats')
 _LOW = math.asin(1 - 2*85/180)             # CARLA: the upper hemisphere down to 3.2 degrees above the ground
 PRIORS['carla'] = PosePrior('sphere', math.pi, (math.pi/2 - _LOW)/2, mean_pitch=(math.pi/2 + _LOW)/2, source='pi-GAN, CARLA')
+PRIORS['anime'] = PosePrior('gaussian', .1, .06, source='ours: faces from anime films, nearly all from the front (chapter 45)')
 PRIORS['turn'] = PosePrior('uniform', math.pi, 0., source='a full turn at eye height')
 PRIORS['frontal'] = PosePrior('uniform', 0., 0., source='always from the front')
 

@@ -146,7 +146,7 @@ class PiganSource:
     "One code of a pi-GAN, with sliders for the truncation and along the principal axes of its knobs."
     def __init__(self, generator: Generator, z: Tensor | int = 0, name: str = 'pi-GAN', psi: float = .8, axes: int = 3, reach: float = 3., codes: int = 2000):
         v = generator.view
-        self.generator, self.name, self.radius, self.near, self.far = generator, name, (v.near + v.far)/2, v.near, v.far
+        self.generator, self.name, self.radius, self.near, self.far = generator, name, 1., v.near, v.far      # its cameras stand on the unit sphere
         device = next(generator.parameters()).device
         z = torch.randn(1, generator.z_dim, generator=rng(z)).to(device) if isinstance(z, int) else z
         if z.shape != (1, generator.z_dim): raise ValueError(f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not {list(z.shape)}.")

@@ -27,13 +27,14 @@ from .training import EMA, Callback, Draws, ModelPair, Recipe, Trainer, Training
 
 # %% auto #0
 __all__ = ['FRONT', 'DISCRIMINATORS', 'PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_PHASES', 'PIGAN_CARLA', 'TOON_FIELD',
-           'TOON_VIEW', 'TOON_PHASES', 'PIGAN_TOON_32', 'PIGAN_CPU', 'View', 'Generator', 'mean_condition', 'truncate',
-           'world', 'second_look', 'look', 'look_twice', 'Part', 'split_rays', 'surface_normals', 'render_views',
-           'render', 'Phase', 'check_phases', 'PiganConfig', 'pretrained_generator', 'CoordConv', 'DownBlock',
-           'Judgement', 'camera_direction', 'Discriminator', 'grow', 'discriminator_flops', 'phase_at', 'noise_level',
-           'PiganPair', 'Fakes', 'draw_fakes', 'shared_fakes', 'head_losses', 'reconstruct', 'SlowAverage',
-           'fit_curriculum', 'field_flops', 'step_flops', 'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch',
-           'product_logit', 'patch_network', 'check_truncate', 'deferred_gradient', 'check_deferred', 'check_reproject']
+           'TOON_VIEW', 'TOON_PHASES', 'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'View', 'Generator',
+           'mean_condition', 'truncate', 'world', 'second_look', 'look', 'look_twice', 'Part', 'split_rays',
+           'surface_normals', 'render_views', 'render', 'Phase', 'check_phases', 'PiganConfig', 'pretrained_generator',
+           'CoordConv', 'DownBlock', 'Judgement', 'camera_direction', 'Discriminator', 'grow', 'discriminator_flops',
+           'phase_at', 'noise_level', 'PiganPair', 'Fakes', 'draw_fakes', 'shared_fakes', 'head_losses', 'reconstruct',
+           'matter_in_front', 'seen_through', 'SlowAverage', 'fit_curriculum', 'field_flops', 'step_flops',
+           'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch', 'product_logit', 'patch_network', 'check_truncate',
+           'deferred_gradient', 'check_deferred', 'check_reproject']
 
 # %% ../nbs/44_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class View:
     far: float = 1.12
     samples: int = 12                # points of the first look along a ray
     fine: int = 12                   # points of the second look (0: none)
-    background: float = -1.          # colour behind the volume, from −1 (black) to 1 (white)
+    background: float | None = -1.   # colour behind the volume, from −1 (black) to 1 (white); None: what the field paints at `far`
     last_back: bool = False          # the light that is left goes to the last point, as in the official evaluation of CelebA
     activation: str = 'relu'         # of the density
     directional: bool = True         # may colours depend on the direction from which they are seen?
@@ -121,11 +122,15 @@ def look(self: Generator, condition: Condition, lines: Rays, view: View,
          official: bool = False, noise: float = 0., half: bool = False) -> Rendered:
     "March along rays `[batch, rays, 3]` through the worlds of the knobs; colours in [0, 1]."
     seen_by = self.world(condition, view.directional, half)
-    background, noise = (view.background + 1)/2, noise if rng is not None else 0.
+    noise = noise if rng is not None else 0.
+    if official: background = None
+    elif view.background is None: background = seen_by(lines.origins + view.far*lines.directions, lines.directions)[0]
+    else: background = (view.background + 1)/2
     if view.fine and view.first_look == 'density' and not official: return self.look_twice(condition, seen_by, lines, view, rng, background, noise)
-    return march(seen_by, *lines, view.near, view.far, view.samples, view.fine, rng, official, background=None if official else background,
+    return march(seen_by, *lines, view.near, view.far, view.samples, view.fine, rng, official, background=background,
                  activation=view.activation, noise=noise, last_back=view.last_back)
 
+# %% ../nbs/44_pigan.ipynb #fcccd4a2
 def look_twice(self: Generator, condition: Condition, seen_by: Callable, lines: Rays, view: View, rng, background, noise: float) -> Rendered:
     "A first look at the density alone, without a gradient; then the points that matter, and only they are composited."
     b, n = lines.directions.shape[:2]
@@ -265,14 +270,14 @@ def _complete(c: PiganConfig):
     for name, kind in (('field', FieldConfig), ('view', View)):
         if isinstance(value := getattr(c, name), dict): object.__setattr__(c, name, kind(**value))
     object.__setattr__(c, 'phases', check_phases([Phase(**p) if isinstance(p, dict) else p for p in c.phases]))
-    least = dict.fromkeys(('noise', 'noise_steps', 'pose_weight', 'latent_weight', 'reconstruction', 'r1_gamma', 'fade', 'group_size'), 0) | dict.fromkeys(('r1_every', 'channel_max'), 1)
+    least = dict.fromkeys(('noise', 'noise_steps', 'pose_weight', 'latent_weight', 'reconstruction', 'front_weight', 'solid_weight', 'r1_gamma', 'fade', 'group_size'), 0) | dict.fromkeys(('r1_every', 'channel_max'), 1)
     rules = [(c.size >= 4 and not c.size & (c.size - 1), f"The size of a pi-GAN's pictures is a power of two from 4 on, not {c.size}."),
              (not c.phases or c.phases[-1].size == c.size, f"The curriculum ends at {c.phases[-1].size if c.phases else 0} px, but the size is {c.size}."),
              (c.prior in PRIORS, f"There is no pose prior {c.prior!r}: choose one of {', '.join(PRIORS)}."),
              (c.discriminator in DISCRIMINATORS, f"The discriminator is one of {', '.join(DISCRIMINATORS)}, not {c.discriminator!r}."),
              (c.pose_teacher in ('fakes', 'reals'), f"The pose head learns from 'fakes' or 'reals', not {c.pose_teacher!r}."),
              (c.channel_base >= c.size, f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the first layer would have no feature map."),
-             (0 < c.top_k_floor <= 1, f"top_k_floor is a share in (0, 1], not {c.top_k_floor}."),
+             *((0 < getattr(c, name) <= 1, f"{name} is a share in (0, 1], not {getattr(c, name)}.") for name in ('top_k_floor', 'front_share')),
              *((getattr(c, name) >= low, f"{name} must be at least {low}, not {getattr(c, name)}.") for name, low in least.items())]
     for holds, sentence in rules:
         if not holds: raise ValueError(sentence)
@@ -286,8 +291,7 @@ class PiganConfig:
     view: View = View()
     prior: str = 'celeba'                 # of the cameras: a name in `cameras.PRIORS`
     discriminator: str = 'progressive'    # CoordConv and pooling; 'coord_strided', 'strided', or 'product' (the summary's, last section)
-    channel_base: int = 8192              # feature maps at resolution r: channel_base / r …
-    channel_max: int = 400                # … but at most these
+    channel_base: int = 8192; channel_max: int = 400          # feature maps at resolution r: channel_base / r, but at most channel_max
     group_size: int = 0                   # of the minibatch standard deviation; 0: without
     alpha: bool = False                   # show the discriminator the opacity, too (real pictures must come with their coverage)
     condition_pose: bool = False          # show it the camera of each picture (real ones must have one)
@@ -295,15 +299,16 @@ class PiganConfig:
     pose_teacher: str = 'fakes'           # what that head learns from: 'fakes' (official) or 'reals', whose poses are known
     latent_weight: float = 0.             # of the latent head's loss
     reconstruction: float = 0.            # of the summary's loss: a real picture, coded by the latent head, is drawn again
-    r1_gamma: float = .2
-    r1_every: int = 1                     # 16: lazy
+    front_weight: float = 0.              # of the penalty on matter close to the camera …
+    front_share: float = .25              # … in this share of the depth that it sees
+    solid_weight: float = 0.              # of the penalty on what can be seen through in the middle of a picture
+    r1_gamma: float = .2; r1_every: int = 1                   # weight of R1, and every how many steps (16: lazy)
     top_k_floor: float = 1.               # 1: off
-    noise: float = 1.                     # standard deviation of the density noise at the start …
-    noise_steps: int = 5000               # … which falls to 0 in so many steps
+    noise: float = 1.; noise_steps: int = 5000                # standard deviation of the density noise at the start, and the steps in which it falls to 0
     share_fakes: bool = False             # both players use the same fakes
     phases: tuple[Phase, ...] = ()        # empty: one size throughout
     fade: int = 0                         # steps over which a new resolution is faded in
-    def __post_init__(self): _complete(self)
+    __post_init__ = _complete
 
 # %% ../nbs/44_pigan.ipynb #5033aa1f
 _POSTER = 'the poster: 726 anime faces, batch 14, pre-trained on CelebA; the rest is the official CelebA setting'
@@ -328,12 +333,15 @@ TOON_VIEW = View(12., .88, 1.12, 8, 8, background=1., directional=False, first_l
 TOON_PHASES = (Phase(0, 950, 16, 12, 4e-4, 4e-4), Phase(950, 4000, 32, 8, 4e-4, 4e-4), Phase(4000, 7000, 32, 8, 2e-4, 2e-4))
 _OURS = dict(share_fakes=True, group_size=4, r1_gamma=2., r1_every=4, noise=30., noise_steps=1700, channel_base=512, channel_max=96)
 _ADAM_OURS = dict(generator_betas=(0., .99), discriminator_betas=(0., .99), clip_gradient=5., ema_half_life=2_000)
-PIGAN_TOON_32 = Recipe('pigan', PiganConfig(32, TOON_FIELD, TOON_VIEW, 'celeba', 'coord_strided', alpha=True, condition_pose=True, pose_weight=2., pose_teacher='reals',
+PIGAN_TOON_32 = Recipe('pigan', PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, near=.92, far=1.09), 'celeba', 'coord_strided', alpha=True, condition_pose=True, pose_weight=2., pose_teacher='reals', front_weight=3., front_share=.12,
                                             phases=TOON_PHASES, fade=100, **_OURS),
                        TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 7000, 'ours: toon heads with their cameras and coverage, on one CPU thread')
 PIGAN_CPU = Recipe('pigan', PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, background=-1.), 'celeba', 'coord_strided', pose_weight=2., **_OURS),
                    TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 8000, 'ours: any folder of pictures on a laptop, 32 px')
-recipes.update({'pigan-poster': PIGAN_POSTER, 'pigan-celeba': PIGAN_CELEBA, 'pigan-cats': PIGAN_CATS, 'pigan-carla': PIGAN_CARLA, 'pigan-toon-32': PIGAN_TOON_32, 'pigan-cpu': PIGAN_CPU})
+_KNOWN = dict(prior='anime', view=replace(TOON_VIEW, near=.92, far=1.09, background=None), front_weight=3., front_share=.12, solid_weight=3.)
+PIGAN_FACES_CPU = Recipe('pigan', replace(PIGAN_CPU.network, **_KNOWN), PIGAN_CPU.training, 8000, 'ours: faces before a room, nearly from the front, 32 px')
+recipes.update({'pigan-poster': PIGAN_POSTER, 'pigan-celeba': PIGAN_CELEBA, 'pigan-cats': PIGAN_CATS, 'pigan-carla': PIGAN_CARLA, 'pigan-toon-32': PIGAN_TOON_32, 'pigan-cpu': PIGAN_CPU,
+                'pigan-faces-cpu': PIGAN_FACES_CPU})
 
 # %% ../nbs/44_pigan.ipynb #a163d9ad
 def pretrained_generator(name: str = 'pigan_toon_32') -> tuple[Generator, dict]:
@@ -485,12 +493,14 @@ class Fakes(NamedTuple):
     pictures: Tensor       # [batch, 3, size, size]
     z: Tensor
     cam2world: Tensor
+    opacity: Tensor | None = None       # [batch, 1, size, size], if anything asks for it
 
 def draw_fakes(self: PiganPair, n: int, draws: Draws) -> Fakes:
     "n pictures with random samples on their rays and noise on the density."
     z, cam2world = self.latents(n, draws)
-    noise = noise_level(self.config, int(self.counts[1]))
-    return Fakes(self.generator.render(z, cam2world, size=self.grown[0], deterministic=False, rng=draws.generator, noise=noise, alpha=self.config.alpha), z, cam2world)
+    c, noise = self.config, noise_level(self.config, int(self.counts[1]))
+    drawn = self.generator.render(z, cam2world, size=self.grown[0], deterministic=False, rng=draws.generator, noise=noise, alpha=c.alpha or c.solid_weight > 0)
+    return Fakes(drawn if c.alpha else drawn[:, :3], z, cam2world, (drawn[:, 3:] + 1)/2 if drawn.shape[1] == 4 else None)
 
 def shared_fakes(self: PiganPair, n: int, draws: Draws) -> Fakes:
     "Fakes for the discriminator whose graph is kept for the generator's step, which is next."
@@ -564,6 +574,25 @@ def reconstruct(self: PiganPair, batch: dict, real: Tensor, code: Tensor) -> Ten
 
 PiganPair.reconstruct = reconstruct
 
+# %% ../nbs/44_pigan.ipynb #4ff0a803
+def matter_in_front(self: PiganPair, fakes: Fakes, draws: Draws, n: int = 256) -> Tensor:
+    "Mean density at n random points a picture in the first `front_share` of the depth, over the field's density scale (after Yang et al. 2023, FreeNeRF)."
+    view, b = self.config.view, len(fakes.z)
+    u, lines = draws.uniform(b, n, 2), rays(fakes.cam2world, view.fov, self.grown[0])
+    ray = (u[..., :1]*lines.directions.shape[1]).long().expand(-1, -1, 3)
+    distance = view.near + self.config.front_share*(view.far - view.near)*u[..., 1:]
+    points = lines.origins.gather(1, ray) + distance*lines.directions.gather(1, ray)
+    density = self.generator.field.density_only(points, self.generator.field.condition(fakes.z))
+    return optical_depth(density, torch.ones_like(density), view.activation).mean()/self.config.field.density_scale
+
+def seen_through(opacity: Tensor, radius: float = .2) -> Tensor:     # [batch, 1, size, size]; of the width
+    "How much can be seen through in a disc in the middle of pictures, on average: 0 (solid) to 1 (air)."
+    n = opacity.shape[-1]
+    middle = (torch.arange(n, device=opacity.device) + .5)/n - .5
+    return (1 - opacity)[..., middle[:, None]**2 + middle**2 <= radius**2].mean()
+
+PiganPair.matter_in_front = matter_in_front
+
 # %% ../nbs/44_pigan.ipynb #b7a7073a
 def _generator_step(self: PiganPair, batch: dict, draws: Draws) -> dict:
     c, step = self.config, int(self.counts[1])
@@ -576,7 +605,14 @@ def _generator_step(self: PiganPair, batch: dict, draws: Draws) -> dict:
     if c.reconstruction:
         real, shown = self.reals(batch), self.real_directions(batch) if c.condition_pose else None
         loss = loss + self.reconstruct(batch, real, self.discriminator(real, shown, heads=True).latent)
-    return {'loss': loss, 'fake_logits': judgement.logits}
+    logs = {'fake_logits': judgement.logits}
+    if c.front_weight:
+        logs['front'] = self.matter_in_front(fakes, draws)
+        loss = loss + c.front_weight*logs['front']
+    if c.solid_weight:
+        logs['holes'] = seen_through(fakes.opacity)
+        loss = loss + c.solid_weight*logs['holes']
+    return logs | {'loss': loss}
 
 PiganPair.head_losses, PiganPair.discriminator_step, PiganPair.generator_step = head_losses, _discriminator_step, _generator_step
 models['pigan'] = PiganConfig, PiganPair

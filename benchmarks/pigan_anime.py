@@ -2,11 +2,13 @@
 
     python benchmarks/pigan_anime.py guesses --run runs/guesses --seeds 3       # about an hour; the same line resumes; data/results/pigan_guesses.*
     python benchmarks/pigan_anime.py guesses --only "as the poster" --seeds 1   # one condition
-    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/scratch --minutes 20
-    python benchmarks/pigan_anime.py train --data human_faces_89x109 --run runs/humans --minutes 10
-    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/after --start runs/humans --minutes 10
-    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn --start pigan_toon_32 --minutes 10
-    python benchmarks/pigan_anime.py score --data anime_faces_256 --runs scratch=runs/scratch "humans first"=runs/after    # data/results/pigan_faces.*
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/chance --minutes 12 --plain
+    python benchmarks/pigan_anime.py train --data human_faces_89x109 --run runs/humans --minutes 7 --plain
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/after --start runs/humans --minutes 5 --plain
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn --start pigan_toon_32_floaters --minutes 5 --plain
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/chance_told --minutes 12
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn_told --start pigan_toon_32 --minutes 12
+    python benchmarks/pigan_anime.py score --data anime_faces_256 --runs chance=runs/chance "human faces"=runs/after ...    # data/results/pigan_faces.*
 
 `guesses` trains on toon heads, where each cause can be switched alone: faces at 16 px, no cameras and no coverage given, as in the
 poster. `--data` is a folder in ANIMEGAN_DATA, or a path; minutes are processor time, over all starts together. `--start` begins with the
@@ -24,11 +26,12 @@ from stylegan_faces import folder
 from train_pigan_toon import Clock
 
 from animegan_nb import pigan
-from animegan_nb.cameras import pose
+from animegan_nb.cameras import PRIORS, pose
 from animegan_nb.core import grid, rng, seed_everything, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, interval
 from animegan_nb.pigan_anime import CONDITIONS, FOV, GUESS_CONFIG, HELD_OUT, PICTURES, SIZE, condition_pictures, judge, set_distances, shape_numbers, train_condition
+from animegan_nb.pigan_inversion import toon_pose_reader
 from animegan_nb.training import EMA, Checkpoints, Health, JSONLog, Samples, TrainingConfig, checkpoints, load_run, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,12 +73,16 @@ def guesses(a):
 
 # ---- real faces
 
-FACES = replace(pigan.PIGAN_CPU.network, noise_steps=800, fade=100, phases=(pigan.Phase(0, 1200, 16, 12, 4e-4, 4e-4), pigan.Phase(1200, 20_000, 32, 8, 4e-4, 4e-4)))
-ONWARD = replace(FACES, noise=0., phases=(pigan.Phase(0, 20_000, 32, 8, 4e-4, 4e-4),))         # from networks that have seen other faces
+PLAIN = replace(pigan.PIGAN_CPU.network, noise_steps=800, fade=100, phases=(pigan.Phase(0, 1200, 16, 12, 4e-4, 4e-4), pigan.Phase(1200, 20_000, 32, 8, 4e-4, 4e-4)))
+FACES = replace(pigan.PIGAN_FACES_CPU.network, noise_steps=800, fade=100, phases=PLAIN.phases)       # told where a head is, that it is solid and looks ahead, and that a room is behind it
+# from networks that have seen other faces; FACES: first the new discriminator learns, then both, slowly
+PLAIN_ONWARD = replace(PLAIN, noise=0., phases=(pigan.Phase(0, 20_000, 32, 8, 4e-4, 4e-4),))
+FACES_ONWARD = replace(FACES, noise=0., phases=(pigan.Phase(0, 150, 32, 8, 1e-6, 4e-4), pigan.Phase(150, 20_000, 32, 8, 1e-4, 4e-4)))
+RECIPES = {(False, False): FACES, (False, True): FACES_ONWARD, (True, False): PLAIN, (True, True): PLAIN_ONWARD}
 
 
 def train(a):
-    data, clock, network = ImageFolder(folder(a.data), FACES.size), Clock(a.run, a.minutes), ONWARD if a.start else FACES
+    data, clock, network = ImageFolder(folder(a.data), FACES.size), Clock(a.run, a.minutes), RECIPES[a.plain, bool(a.start)]
     seed_everything(a.seed)
     pair, shape = pigan.PiganPair(network), pigan.toon_shape(64, 32)
     if a.start and not checkpoints(a.run):
@@ -88,20 +95,22 @@ def train(a):
 
 
 def begin_with(pair, start):
-    "Give a pair the networks of another run, or only the generator that ships with the library; returns what these had cost."
-    if str(start) == 'pigan_toon_32':
+    "Give a pair the networks of another run, or only a generator whose discriminator was shown more than pictures; returns what these had cost."
+    if str(start).startswith('pigan_toon_32'):
         generator, facts = pigan.pretrained_generator(str(start))
         pair.generator.load_state_dict(generator.state_dict())
         return {k: facts[k] for k in ('seconds', 'images')}
-    pair.load_state_dict(load_run(start)[0].state_dict())
+    other, average, _ = load_run(start)
+    if other.config.alpha or other.config.condition_pose: pair.generator.load_state_dict(average.state_dict())
+    else: pair.load_state_dict(other.state_dict())
     pair.counts.zero_()
     return {k: read_log(start/'log.jsonl')[-1][k] for k in ('seconds', 'images')}
 
 
-def draw(generator, n, seed):
-    "n faces from random cameras."
+def draw(generator, n, seed, prior):
+    "n faces from random cameras of the prior that the network was trained with."
     source = rng(seed)
-    z, cams = torch.randn(n, generator.z_dim, generator=source), pose(.3*torch.randn(n, generator=source), .155*torch.randn(n, generator=source))
+    z, cams = torch.randn(n, generator.z_dim, generator=source), pose(*PRIORS[prior].sample(n, source))
     return torch.cat([generator.render_views(a, b)['image'] for a, b in zip(z.split(100), cams.split(100))]).clamp(-1, 1)
 
 
@@ -109,6 +118,25 @@ def geometry(generator, seed, n=32):
     "What the alarms read, and how consistent the views are, beside the same pictures on a board."
     z, shape = torch.randn(n, generator.z_dim, generator=rng(500 + seed)), pigan.toon_shape(64, 32)
     return shape_numbers(*(generator.render_views(z, pose(torch.full((n,), yaw)), samples=16, hierarchical=True) for yaw in (-.25, 0., .25)), shape, 12.)
+
+
+def sheet(generator, n=6, psi=.8):
+    "n heads from the left, the front and the right, their depth, and what is solid over white."
+    z, seen = torch.randn(n, generator.z_dim, generator=rng(7)), []
+    for yaw, background in ((-.4, None), (0., None), (.4, None), (0., 1.)):
+        seen.append(generator.render_views(z, pose(torch.full((n,), yaw)), size=48, samples=16, hierarchical=True, psi=psi, background=background))
+    depth = ((1 - (seen[1]['depth'] - .9)/.2).clamp(0, 1)*seen[1]['opacity']*2 - 1).expand(-1, 3, -1, -1)
+    return torch.cat([*(v['image'] for v in seen[:3]), depth, seen[3]['image']]).clamp(-1, 1)
+
+
+@torch.no_grad()
+def poses(data):
+    "How far real faces turn, as the network that was trained on toon reads them; and whether it reads the mirrored pictures mirrored."
+    faces, read = ImageFolder(data, 64), toon_pose_reader()
+    pictures = torch.cat([faces.batch(range(k, min(k + 100, len(faces))))['image'] for k in range(0, len(faces), 100)])/127.5 - 1
+    angles, mirrored = read(pictures), read(pictures.flip(-1))*torch.tensor([-1., 1.])
+    agree = [torch.corrcoef(torch.stack([a, b]))[0, 1].item() for a, b in zip(angles.T, mirrored.T)]
+    return {name: dict(degrees=angles.std(0)[k].rad2deg().item(), agreement=agree[k]) for k, name in enumerate(('yaw', 'pitch'))}
 
 
 @torch.no_grad()
@@ -121,18 +149,15 @@ def score(a):
     for name, run in (part.split('=', 1) for part in a.runs):
         _, generator, info = load_run(run)
         log, start = read_log(Path(run)/'log.jsonl'), Path(run)/'start.json'
-        found = {e: [evaluate(extract(draw(generator, n, 100 + s), e), real[e], e, n=n, seed=s).to_dict() for s in range(a.seeds)] for e in a.extractors}
+        found = {e: [evaluate(extract(draw(generator, n, 100 + s, info['network']['prior']), e), real[e], e, n=n, seed=s).to_dict() for s in range(a.seeds)] for e in a.extractors}
         watched = [{k: round(float(line[k]), 3) for k in ('step', 'seconds', 'missing', 'relief', 'correlation', 'black_hole', 'billboard', 'hollow')} for line in log if 'relief' in line]
         facts[name] = dict(steps=info['step'], images=info['images'], seconds=log[-1]['seconds'], start=json.loads(start.read_text()) if start.exists() else None, network=info['network'],
                            training=info['config'], evaluations=found, geometry=[geometry(generator, s) for s in range(a.seeds)], watched=watched)
-        z, middle = torch.randn(8, generator.z_dim, generator=rng(7)), lambda yaw: pose(torch.full((8,), yaw))
-        views = [generator.render_views(z, middle(yaw), size=48, samples=16, psi=.8) for yaw in (-.4, 0., .4)]
-        depth = ((1 - (views[1]['depth'] - .9)/.2).clamp(0, 1)*views[1]['opacity']*2 - 1).expand(-1, 3, -1, -1)
-        rows += [v['image'].clamp(-1, 1) for v in views] + [depth]
+        rows.append(sheet(generator))
         print(name, [[round(v['value'], 2) for v in f['numbers'].values()] for e in found.values() for f in e], facts[name]['geometry'])
     out.write_text(json.dumps(dict(command='python benchmarks/pigan_anime.py score --data ' + faces_name(a.data) + ' --runs ' + ' '.join(f'"{r.split("=")[0]}=RUN"' for r in a.runs), data=faces_name(a.data),
-                                   pictures=len(faces), n=n, psi_of_the_sheet=.8, machine='one thread of a shared two-core CPU; seconds are processor time', runs=facts), indent=1) + '\n')
-    grid(torch.cat(rows), 8).save(out.with_suffix('.jpg'), quality=85)
+                                   pictures=len(faces), n=n, psi_of_the_sheet=.8, poses=poses(folder(a.data)), machine='one thread of a shared two-core CPU; seconds are processor time', runs=facts), indent=1) + '\n')
+    grid(torch.cat(rows), 6).save(out.with_suffix('.jpg'), quality=85)
 
 
 def faces_name(data): return folder(data).name
@@ -144,7 +169,8 @@ def main():
     parser.add_argument('--run', type=Path, help='the folder of a run: checkpoints, log, pictures')
     parser.add_argument('--runs', nargs='+', default=[], help='NAME=FOLDER, for score')
     parser.add_argument('--data', default='anime_faces_256')
-    parser.add_argument('--start', type=Path, help="the folder of another run, or pigan_toon_32: the shipped generator, with a new discriminator")
+    parser.add_argument('--start', type=Path, help="the folder of another run, or pigan_toon_32: a shipped generator, with a new discriminator")
+    parser.add_argument('--plain', action='store_true', help='train with the recipe for cut-out heads, for comparison')
     parser.add_argument('--only', default='', help='one condition of the guesses')
     parser.add_argument('--extractors', nargs='+', default=['squeezenet'])
     parser.add_argument('--seeds', type=int, default=3)

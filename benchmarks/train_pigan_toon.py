@@ -40,14 +40,18 @@ class Clock(Callback):
     def on_end(self, trainer): self.start = time.process_time()
 
 
-def train(run, minutes, steps, seed):
+FLOATERS = dict(view=pigan.TOON_VIEW, front_weight=0.)        # the first recipe: far too much room before the head
+
+
+def train(run, minutes, steps, seed, floaters=False):
     recipe = pigan.PIGAN_TOON_32
+    if floaters: recipe = replace(recipe, network=replace(recipe.network, **FLOATERS))
     phases = [replace(p, start=min(p.start, steps), stop=min(p.stop, steps)) for p in recipe.network.phases] if steps else recipe.network.phases
     network = replace(recipe.network, phases=tuple(p for p in phases if p.stop > p.start))
     seed_everything(seed)
     pair, clock = pigan.PiganPair(network), Clock(run, minutes)
     shape, life = pigan.toon_shape(64, 32), recipe.training.ema_half_life
-    watch = lambda phase: [clock, EMA(life), Samples(250, 24, folder=run/'samples'), Health(), pigan.ShapeWatch(shape, 250), Checkpoints(run, 100), JSONLog(run/'log.jsonl')]
+    watch = lambda phase: [clock, EMA(life), Samples(250, 24, folder=run/'samples'), Health(), pigan.ShapeWatch(shape, 250), Checkpoints(run, 250, keep=1000), JSONLog(run/'log.jsonl')]
     return pigan.fit_curriculum(pair, toon.ready_heads('white'), replace(recipe.training, seed=seed), watch, run, device='cpu',
                                 recipe={'model': 'pigan', 'network': asdict(network)}, progress=False)
 
@@ -100,23 +104,24 @@ def picture(generator, heads=10, psi=.8):
     return grid(torch.cat([*(r['image'] for r in rows), depth]).clamp(-1, 1), heads)
 
 
-def finish(run, seed, note=''):
+def finish(run, seed, note='', floaters=False):
     "Write the averaged generator of the newest checkpoint, its facts, its measures and its picture."
     _, generator, info = load_run(run)
+    name = 'pigan_toon_32' + '_floaters'*floaters
     log = read_log(run/'log.jsonl')
     log = [line for line in log if line['step'] <= info['step']]
     state = {k: v.contiguous() for k, v in generator.state_dict().items()}
     weights, results = ROOT/'data'/'pretrained', ROOT/'data'/'results'
-    save_file(state, weights/'pigan_toon_32.safetensors')
-    command = f"python benchmarks/train_pigan_toon.py --run RUN --minutes {round(log[-1]['seconds']/60) + 1} --seed {seed}, then --finish"
+    save_file(state, weights/f'{name}.safetensors')
+    command = f"python benchmarks/train_pigan_toon.py --run RUN --minutes {round(log[-1]['seconds']/60) + 1} --seed {seed}{' --floaters'*floaters}, then --finish"
     facts = dict(what='pi-GAN on toon heads at 32 px, averaged generator; data: toon.ready_heads over white, with their cameras and coverage', command=command, seed=seed,
                  network=info['network'], training=info['config'], steps=info['step'], images=info['images'], seconds=round(log[-1]['seconds']), machine='one thread of a shared two-core CPU, processor time', measures=score(generator))
     every = max(1, len(log)//60)
     keys = ('step', 'seconds', 'generator_loss', 'discriminator_loss', 'relief', 'correlation', 'missing')
     if note: facts['note'] = note
     facts['log'] = [{k: round(line[k], 4) for k in keys if k in line} for line in log if line['step'] % every == 0 or 'relief' in line]
-    (weights/'pigan_toon_32.json').write_text(json.dumps(facts, indent=1) + '\n')
-    picture(generator).save(results/'pigan_toon_32.jpg', quality=82)
+    (weights/f'{name}.json').write_text(json.dumps(facts, indent=1) + '\n')
+    if not floaters: picture(generator).save(results/'pigan_toon_32.jpg', quality=82)
     print(json.dumps(facts['measures'], indent=1))
 
 
@@ -127,14 +132,15 @@ def main():
     parser.add_argument('--steps', type=int, default=0, help='stop the curriculum at this step (0: its own length)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--finish', action='store_true', help='do not train: write and measure what the newest checkpoint holds')
+    parser.add_argument('--floaters', action='store_true', help='the first recipe, whose heads carry floaters; kept as pigan_toon_32_floaters')
     parser.add_argument('--note', default='', help='a sentence for the .json: what was different from the command')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.finish: return finish(args.run, args.seed, args.note)
-    trainer = train(args.run, args.minutes, args.steps, args.seed)
+    if args.finish: return finish(args.run, args.seed, args.note, args.floaters)
+    trainer = train(args.run, args.minutes, args.steps, args.seed, args.floaters)
     log = read_log(args.run/'log.jsonl')[-1]
     print(f"step {log['step']}, {log['images']:,} pictures, {log['seconds']/60:.1f} minutes of processor time", flush=True)
-    if trainer.step >= (args.steps or pigan.PIGAN_TOON_32.steps): finish(args.run, args.seed, args.note)
+    if trainer.step >= (args.steps or pigan.PIGAN_TOON_32.steps): finish(args.run, args.seed, args.note, args.floaters)
 
 
 if __name__ == '__main__': main()

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from animegan_nb import pigan
-from animegan_nb.cameras import PRIORS, pose
+from animegan_nb.cameras import PRIORS, pose, rays
 from animegan_nb.core import rng, shipped
 from animegan_nb.data import PictureSet
 from animegan_nb.pigan import (CARLA_PHASES, PIGAN_CARLA, PIGAN_CATS, PIGAN_CELEBA, PIGAN_POSTER, PIGAN_TOON_32, Discriminator, Generator, Phase,
@@ -176,6 +176,21 @@ def test_the_background_is_behind():
     assert torch.allclose(white - black, 2*(1 - out['opacity']).expand(-1, 3, -1, -1), atol=1e-5)
 
 
+@pytest.mark.parametrize('first_look', ['full', 'density'])
+def test_a_painted_background_is_the_field_at_the_far_plane_and_learns(first_look):
+    G, z, cam = tiny(fine=6, first_look=first_look, background=None), codes(2), pose(torch.tensor([0., .3]))
+    with torch.no_grad(): G.field.density.weight.zero_(), G.field.density.bias.fill_(-1.)        # nothing but air
+    lines = rays(cam, 12., 8)
+    wall = G.field(lines.origins + 1.12*lines.directions, z, lines.directions)[0].mT.reshape(2, 3, 8, 8)
+    drawn = G.render(z, cam)
+    assert torch.allclose(drawn, 2*wall - 1, atol=1e-5) and drawn.flatten(2).std(-1).min() > 1e-3
+    assert torch.equal(G.render_views(z, cam)['image'], drawn) and (G.render_views(z, cam)['opacity'] == 0).all()
+    drawn.square().sum().backward()
+    assert G.field.rgb.weight.grad.abs().max() > 0
+    assert torch.allclose(G.render(z, cam, background=1.), torch.ones(()), atol=1e-5)           # what is asked for goes before
+    assert torch.isfinite(G.render(z, cam, official=True)).all()
+
+
 def test_half_precision_leaves_coordinates_alone():
     torch.manual_seed(0)
     G = Generator(FieldConfig(hidden=64, layers=4, z_dim=6, mapping_hidden=8), View(samples=8, fine=0), 8)
@@ -300,7 +315,7 @@ def test_presets_are_the_published_numbers():
 # ---- training -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('options', [
     {}, dict(share_fakes=True), dict(pose_weight=15., latent_weight=1., top_k_floor=.5), dict(alpha=True, condition_pose=True, pose_weight=1., pose_teacher='reals', group_size=2),
-    dict(discriminator='product', reconstruction=2., alpha=True, share_fakes=True)])
+    dict(discriminator='product', reconstruction=2., alpha=True, share_fakes=True), dict(front_weight=1., solid_weight=1., share_fakes=True, view=replace(SMALL.view, background=None))])
 def test_the_pair_trains(options):
     pair = PiganPair(replace(SMALL, **options))
     trainer = Trainer(pair, pictures(), TrainingConfig(4, 1e-3, 1e-3), device='cpu')
@@ -332,6 +347,55 @@ def test_the_reconstruction_reaches_generator_and_encoder():
     real = pair.reals(batch)
     pair.reconstruct(batch, real, pair.discriminator(real, heads=True).latent).backward()
     assert all(p.grad is not None for p in pair.generator.parameters()) and pair.discriminator.out.weight.grad.abs().max() > 0
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(.05, 1.), st.floats(-2., 2.))
+def test_matter_in_front_is_the_mean_density_where_it_says(share, bias):
+    pair, asked = PiganPair(replace(SMALL, front_share=share)), []
+    with torch.no_grad(): pair.generator.field.density.weight.zero_(), pair.generator.field.density.bias.fill_(bias)
+    ask = pair.generator.field.density_only
+    pair.generator.field.density_only = lambda points, knobs: (asked.append(points), ask(points, knobs))[1]
+    fakes = pair.draw_fakes(3, Draws(0))
+    assert abs(pair.matter_in_front(fakes, Draws(1)).item() - max(bias, 0.)) < 1e-4
+    distance = (asked[-1] - fakes.cam2world[:, None, :3, 3]).norm(dim=-1)
+    assert .88 - 1e-5 <= distance.min() and .88 + .22*share < distance.max() <= .88 + .24*share + 1e-5
+    assert distance.std() > .05*share                                             # all of that range
+
+
+def test_the_penalty_on_matter_in_front_empties_it_and_only_it_changes_a_step():
+    "Its own steps leave less matter in front; without a weight, no random number is used and nothing changes."
+    def gradients(**options):
+        torch.manual_seed(0)
+        pair, draws = PiganPair(replace(SMALL, **options)), Draws(1)
+        logs = pair.generator_step({'image': torch.zeros(4, 3, 8, 8)}, draws)
+        logs['loss'].backward()
+        return [p.grad for p in pair.generator.parameters()], logs, draws.uniform(1)
+    (plain, logs, following), (other, _, same) = gradients(), gradients(front_share=.7)
+    assert 'front' not in logs and torch.equal(following, same) and all(torch.equal(a, b) for a, b in zip(plain, other))
+    punished, logs, _ = gradients(front_weight=2.)
+    assert logs['front'] > 0 and any(not torch.equal(a, b) for a, b in zip(plain, punished))
+    torch.manual_seed(0)
+    pair = PiganPair(SMALL); fakes = pair.draw_fakes(4, Draws(1))
+    descent = torch.optim.Adam(pair.generator.parameters(), 1e-2)
+    amounts = []
+    for _ in range(10): loss = pair.matter_in_front(fakes, Draws(2)); amounts.append(loss.item()); descent.zero_grad(); loss.backward(); descent.step()
+    assert amounts[-1] < .5*amounts[0]
+
+
+def test_what_can_be_seen_through_counts_in_the_middle_only():
+    opacity = torch.ones(2, 1, 9, 9)
+    opacity[..., 0, :] = 0.
+    assert pigan.seen_through(opacity) == 0
+    opacity[0, 0, 4, 4] = .5
+    assert 0 < pigan.seen_through(opacity) < .5 and pigan.seen_through(torch.zeros(1, 1, 9, 9)) == 1
+    pair = PiganPair(replace(SMALL, solid_weight=1.))
+    fakes = pair.draw_fakes(2, Draws(0))
+    assert fakes.pictures.shape[1] == 3 and fakes.opacity.shape == (2, 1, 8, 8)               # the discriminator is not shown it
+    alone = pair.generator.render_views(fakes.z, fakes.cam2world)['opacity']
+    assert (fakes.opacity - alone).abs().mean() < .3 and PiganPair(SMALL).draw_fakes(2, Draws(0)).opacity is None
+    logs = pair.generator_step({'image': torch.zeros(2, 3, 8, 8)}, Draws(0))
+    assert 0 <= logs['holes'] <= 1
 
 
 def test_r1_is_lazy():
@@ -422,7 +486,7 @@ G = tiny()
     (lambda: G.render(codes(1), pose(0.), fov=190.), 'field of view'), (lambda: G.render(codes(1), pose(0.), size=0), 'at least one pixel'),
     (lambda: View(fine=-1), 'second look'), (lambda: View(first_look='colour'), "'full' or 'density'"), (lambda: View(near=1.2), 'near must lie before'),
     (lambda: replace(SMALL, size=12), 'power of two'), (lambda: replace(SMALL, prior='moon'), 'pose prior'), (lambda: replace(SMALL, discriminator='big'), 'discriminator'),
-    (lambda: replace(SMALL, pose_teacher='me'), 'pose head'), (lambda: replace(SMALL, noise=-1.), 'noise must be at least 0'), (lambda: replace(SMALL, r1_every=0), 'r1_every must be at least 1'), (lambda: replace(SMALL, top_k_floor=0.), 'top_k_floor'),
+    (lambda: replace(SMALL, pose_teacher='me'), 'pose head'), (lambda: replace(SMALL, noise=-1.), 'noise must be at least 0'), (lambda: replace(SMALL, r1_every=0), 'r1_every must be at least 1'), (lambda: replace(SMALL, top_k_floor=0.), 'top_k_floor'), (lambda: replace(SMALL, front_weight=-1.), 'front_weight must be at least 0'), (lambda: replace(SMALL, solid_weight=-1.), 'solid_weight must be'), (lambda: replace(SMALL, front_share=1.5), 'front_share is a share'),
     (lambda: fit_curriculum(PiganPair(SMALL), pictures(), TrainingConfig()), 'no curriculum'),
     (lambda: replace(SMALL, phases=(Phase(0, 9, 4, 4, 1., 1.),)), 'curriculum ends at 4 px'),
     (lambda: Discriminator(SMALL)(torch.zeros(1, 3, 16, 16)), 'takes pictures'), (lambda: Discriminator(SMALL).grow(16), 'grows through'), (lambda: Discriminator(SMALL).grow(8, 2.), 'alpha'),
@@ -442,8 +506,9 @@ def test_a_diverged_field_is_said():
 
 
 # ---- what ships -----------------------------------------------------------------------------------------------------
-def test_the_shipped_network_is_what_its_facts_say():
-    generator, facts = pigan.pretrained_generator()
+@pytest.mark.parametrize('name', ['pigan_toon_32', 'pigan_toon_32_floaters'])
+def test_the_shipped_networks_are_what_their_facts_say(name):
+    generator, facts = pigan.pretrained_generator(name)
     assert sum(p.numel() for p in generator.parameters())*4 < 8e6 and not generator.training and not any(p.requires_grad for p in generator.parameters())
     assert PiganConfig(**facts['network']).size == 32 and facts['steps'] > 0 and facts['seconds'] > 0 and 'train_pigan_toon.py' in facts['command']
     z = torch.randn(8, generator.z_dim, generator=rng(5))
@@ -455,5 +520,7 @@ def test_the_shipped_network_is_what_its_facts_say():
 def test_stored_measurements_are_complete():
     measured = json.loads(shipped('results/pigan_cpu.json').read_text())
     assert set(measured['step']['seconds']) == {'plain', 'official', 'fast'} and set(measured['recipes']) == {'12+12', '24+24'} and measured['step']['picture_gap'] < 1e-3
+    ways = json.loads(shipped('results/pigan_floaters.json').read_text())['ways']
+    assert len(ways) == 3 and all([row['seed'] for row in rows] == [0, 1, 2] for rows in ways.values())
     tried = json.loads(shipped('results/pigan_summary.json').read_text())
     assert len(tried['runs']) == 3 and all([run['seed'] for run in runs] == [0, 1, 2] for runs in tried['runs'].values())
