@@ -7,7 +7,8 @@
     python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/after --start runs/humans --minutes 5 --plain
     python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn --start pigan_toon_32_floaters --minutes 5 --plain
     python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/chance_told --minutes 12
-    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn_told --start pigan_toon_32 --minutes 12
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/longer --minutes 24
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn_told --start pigan_toon_32 --minutes 10
     python benchmarks/pigan_anime.py score --data anime_faces_256 --runs chance=runs/chance "human faces"=runs/after ...    # data/results/pigan_faces.*
 
 `guesses` trains on toon heads, where each cause can be switched alone: faces at 16 px, no cameras and no coverage given, as in the
