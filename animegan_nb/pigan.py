@@ -45,7 +45,7 @@ class View:
     far: float = 1.12
     samples: int = 12                # points of the first look along a ray
     fine: int = 12                   # points of the second look (0: none)
-    background: float | None = -1.   # colour behind the volume, from −1 (black) to 1 (white); None: what the field paints at `far`
+    background: float | str = -1.    # colour behind the volume, from −1 (black) to 1 (white); 'painted': what the field has at `far`
     last_back: bool = False          # the light that is left goes to the last point, as in the official evaluation of CelebA
     activation: str = 'relu'         # of the density
     directional: bool = True         # may colours depend on the direction from which they are seen?
@@ -53,6 +53,7 @@ class View:
 
     def __post_init__(self):
         check_range(self.near, self.far, self.samples)
+        if isinstance(self.background, str) and self.background != 'painted': raise ValueError(f"The background is a number from -1 to 1 or 'painted', not {self.background!r}.")
         if self.fine < 0: raise ValueError(f"A second look has no or more points, not {self.fine}.")
         if self.first_look not in ('full', 'density'): raise ValueError(f"The first look is 'full' or 'density', not {self.first_look!r}.")
 
@@ -124,7 +125,7 @@ def look(self: Generator, condition: Condition, lines: Rays, view: View,
     seen_by = self.world(condition, view.directional, half)
     noise = noise if rng is not None else 0.
     if official: background = None
-    elif view.background is None: background = seen_by(lines.origins + view.far*lines.directions, lines.directions)[0]
+    elif view.background == 'painted': background = seen_by(lines.origins + view.far*lines.directions, lines.directions)[0]
     else: background = (view.background + 1)/2
     if view.fine and view.first_look == 'density' and not official: return self.look_twice(condition, seen_by, lines, view, rng, background, noise)
     return march(seen_by, *lines, view.near, view.far, view.samples, view.fine, rng, official, background=background,
@@ -200,7 +201,7 @@ Generator.surface_normals = surface_normals
 def render_views(self: Generator, z, cam2world: Tensor,       # codes [batch, z_dim] or knobs; poses [batch, 4, 4]
                  size=None, fov: float | None = None, near=None, far=None, samples: int | None = None, hierarchical: bool | None = None,
                  deterministic: bool = True, official: bool = False, rng: torch.Generator | None = None,
-                 psi: float = 1., background: float | None = None, normal: bool = False, max_points: int | None = 2**18) -> dict[str, Tensor]:
+                 psi: float = 1., background: float | str | None = None, normal: bool = False, max_points: int | None = 2**18) -> dict[str, Tensor]:
     "All that can be seen: `image` [b, 3, h, w] in [−1, 1]; `depth` (along the camera's axis), `distance`, `opacity` [b, 1, h, w]; `normal` [b, 3, h, w]; `cam2world`. No gradient; in stages of at most `max_points` points."
     view, (h, w) = self._view(size, fov, near, far, samples, hierarchical, background)
     with torch.no_grad():
@@ -219,7 +220,7 @@ Generator.render_views = render_views
 # %% ../nbs/44_pigan.ipynb #2cdfc4f1
 def render(self: Generator, z, cam2world: Tensor, size=None, fov: float | None = None, near=None, far=None, samples: int | None = None,
            hierarchical: bool | None = None, deterministic: bool = True, official: bool = False, rng: torch.Generator | None = None,
-           psi: float = 1., background: float | None = None, noise: float = 0., alpha: bool = False, max_points: int | None = None) -> Tensor:
+           psi: float = 1., background: float | str | None = None, noise: float = 0., alpha: bool = False, max_points: int | None = None) -> Tensor:
     "Pictures [batch, 3, h, w] in [−1, 1] of codes [batch, z_dim] (or knobs) from cameras [batch, 4, 4], differentiable; `alpha` adds the opacity as a fourth channel. `official`: border pixels, endless last interval, black behind. With `max_points` piece by piece, the gradient too."
     kind = cam2world.device.type if isinstance(cam2world, Tensor) else 'cpu'
     half = torch.is_autocast_enabled(kind)                      # then the field's products alone are rounded
@@ -338,7 +339,7 @@ PIGAN_TOON_32 = Recipe('pigan', PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, n
                        TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 7000, 'ours: toon heads with their cameras and coverage, on one CPU thread')
 PIGAN_CPU = Recipe('pigan', PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, background=-1.), 'celeba', 'coord_strided', pose_weight=2., **_OURS),
                    TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 8000, 'ours: any folder of pictures on a laptop, 32 px')
-_KNOWN = dict(prior='anime', view=replace(TOON_VIEW, near=.92, far=1.09, background=None), front_weight=3., front_share=.12, solid_weight=3.)
+_KNOWN = dict(prior='anime', view=replace(TOON_VIEW, near=.92, far=1.09, background='painted'), front_weight=3., front_share=.12, solid_weight=3.)
 PIGAN_FACES_CPU = Recipe('pigan', replace(PIGAN_CPU.network, **_KNOWN), PIGAN_CPU.training, 8000, 'ours: faces before a room, nearly from the front, 32 px')
 recipes.update({'pigan-poster': PIGAN_POSTER, 'pigan-celeba': PIGAN_CELEBA, 'pigan-cats': PIGAN_CATS, 'pigan-carla': PIGAN_CARLA, 'pigan-toon-32': PIGAN_TOON_32, 'pigan-cpu': PIGAN_CPU,
                 'pigan-faces-cpu': PIGAN_FACES_CPU})

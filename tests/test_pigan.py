@@ -178,7 +178,7 @@ def test_the_background_is_behind():
 
 @pytest.mark.parametrize('first_look', ['full', 'density'])
 def test_a_painted_background_is_the_field_at_the_far_plane_and_learns(first_look):
-    G, z, cam = tiny(fine=6, first_look=first_look, background=None), codes(2), pose(torch.tensor([0., .3]))
+    G, z, cam = tiny(fine=6, first_look=first_look, background='painted'), codes(2), pose(torch.tensor([0., .3]))
     with torch.no_grad(): G.field.density.weight.zero_(), G.field.density.bias.fill_(-1.)        # nothing but air
     lines = rays(cam, 12., 8)
     wall = G.field(lines.origins + 1.12*lines.directions, z, lines.directions)[0].mT.reshape(2, 3, 8, 8)
@@ -315,7 +315,7 @@ def test_presets_are_the_published_numbers():
 # ---- training -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('options', [
     {}, dict(share_fakes=True), dict(pose_weight=15., latent_weight=1., top_k_floor=.5), dict(alpha=True, condition_pose=True, pose_weight=1., pose_teacher='reals', group_size=2),
-    dict(discriminator='product', reconstruction=2., alpha=True, share_fakes=True), dict(front_weight=1., solid_weight=1., share_fakes=True, view=replace(SMALL.view, background=None))])
+    dict(discriminator='product', reconstruction=2., alpha=True, share_fakes=True), dict(front_weight=1., solid_weight=1., share_fakes=True, view=replace(SMALL.view, background='painted'))])
 def test_the_pair_trains(options):
     pair = PiganPair(replace(SMALL, **options))
     trainer = Trainer(pair, pictures(), TrainingConfig(4, 1e-3, 1e-3), device='cpu')
@@ -484,7 +484,7 @@ G = tiny()
     (lambda: G.render(codes(2), pose(torch.zeros(3))), '2 codes for 3 cameras'), (lambda: G.render(torch.zeros(1, 5), pose(0.)), 'latent code'),
     (lambda: G.render(Condition(torch.zeros(1, 3, 15), torch.zeros(1, 3, 15)), pose(0.)), 'frequencies'), (lambda: G.render(codes(1), torch.eye(4)), 'cam2world'),
     (lambda: G.render(codes(1), pose(0.), fov=190.), 'field of view'), (lambda: G.render(codes(1), pose(0.), size=0), 'at least one pixel'),
-    (lambda: View(fine=-1), 'second look'), (lambda: View(first_look='colour'), "'full' or 'density'"), (lambda: View(near=1.2), 'near must lie before'),
+    (lambda: View(fine=-1), 'second look'), (lambda: View(first_look='colour'), "'full' or 'density'"), (lambda: View(near=1.2), 'near must lie before'), (lambda: View(background='green'), "'painted'"),
     (lambda: replace(SMALL, size=12), 'power of two'), (lambda: replace(SMALL, prior='moon'), 'pose prior'), (lambda: replace(SMALL, discriminator='big'), 'discriminator'),
     (lambda: replace(SMALL, pose_teacher='me'), 'pose head'), (lambda: replace(SMALL, noise=-1.), 'noise must be at least 0'), (lambda: replace(SMALL, r1_every=0), 'r1_every must be at least 1'), (lambda: replace(SMALL, top_k_floor=0.), 'top_k_floor'), (lambda: replace(SMALL, front_weight=-1.), 'front_weight must be at least 0'), (lambda: replace(SMALL, solid_weight=-1.), 'solid_weight must be'), (lambda: replace(SMALL, front_share=1.5), 'front_share is a share'),
     (lambda: fit_curriculum(PiganPair(SMALL), pictures(), TrainingConfig()), 'no curriculum'),
