@@ -1,4 +1,4 @@
-"""Train, judge and store the conditional GAN of nbs/14_conditional. Only pictures drawn by the generator are written.
+"""Train, judge and store the conditional GAN of nbs/24_conditional. Only pictures drawn by the generator are written.
 
     python benchmarks/conditional.py train --data toon --out RUN [--seed 0] [--steps 3000] [--augment place]
     python benchmarks/conditional.py train --data DIR  --out RUN …          (a folder with labels.csv)

@@ -1,4 +1,4 @@
-"""The encoders of 24_encoder: trained, compared, shipped.
+"""The encoders of 34_encoder: trained, compared, shipped.
 
     python benchmarks/encoder.py compare [steps of the refining kinds] [of the plain ones]   # data/results/encoder_compare.json
     python benchmarks/encoder.py ship                                                        # the best refined and plain seed into data/pretrained

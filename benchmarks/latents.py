@@ -1,4 +1,4 @@
-"""The stored measurements of 22_latents, on the shipped generator.
+"""The stored measurements of 32_latents, on the shipped generator.
 
     python benchmarks/latents.py influence [pairs]        # data/results/latents_influence.json: which layers decide which attributes
     python benchmarks/latents.py length [paths]           # data/results/latents_path_length.json: perceptual path length

@@ -1,4 +1,4 @@
-"Solutions to the exercises of 40_cameras, written from the task alone."
+"Solutions to the exercises of 04_cameras, written from the task alone."
 import math
 import torch
 

@@ -1,4 +1,4 @@
-"Independent solution of the exercise of 50_convert."
+"Independent solution of the exercise of 70_convert."
 NAMES = {'torch._utils._rebuild_tensor_v2', 'torch._utils._rebuild_parameter', 'torch.storage._load_from_bytes', 'collections.OrderedDict'}
 
 

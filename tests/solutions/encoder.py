@@ -1,4 +1,4 @@
-"Independent solutions of the exercises of 24_encoder."
+"Independent solutions of the exercises of 34_encoder."
 import math
 
 import torch

@@ -1,4 +1,4 @@
-"Solutions to the exercises of 43_fields, written from the task alone."
+"Solutions to the exercises of 54_fields, written from the task alone."
 import math
 import torch
 

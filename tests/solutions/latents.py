@@ -1,4 +1,4 @@
-"Independent solutions of the exercises of 22_latents."
+"Independent solutions of the exercises of 32_latents."
 import math
 
 import torch

@@ -1,4 +1,4 @@
-"Solutions to the exercises of 48_mesh, written from the task alone."
+"Solutions to the exercises of 52_mesh, written from the task alone."
 import torch
 
 

@@ -1,4 +1,4 @@
-"Independent solutions of the exercises of 05_metrics."
+"Independent solutions of the exercises of 14_metrics."
 import numpy as np
 
 

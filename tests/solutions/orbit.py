@@ -1,4 +1,4 @@
-"Solutions to the exercises of 47_orbit, written from the task alone."
+"Solutions to the exercises of 59_orbit, written from the task alone."
 import contextlib
 import math
 import threading

@@ -1,4 +1,4 @@
-"Solutions to the exercises of 44_pigan, written from the task alone."
+"Solutions to the exercises of 55_pigan, written from the task alone."
 import torch
 import torch.nn.functional as F
 

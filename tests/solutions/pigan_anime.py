@@ -1,4 +1,4 @@
-"Solutions to the exercises of 45_pigan_anime, written from the task alone."
+"Solutions to the exercises of 57_pigan_anime, written from the task alone."
 import math
 import statistics
 import torch

@@ -1,4 +1,4 @@
-"Solutions to the exercises of 46_pigan_inversion, written from the task alone."
+"Solutions to the exercises of 58_pigan_inversion, written from the task alone."
 import math
 import torch
 

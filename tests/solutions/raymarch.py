@@ -1,4 +1,4 @@
-"Solutions to the exercises of 41_raymarch, written from the task alone."
+"Solutions to the exercises of 50_raymarch, written from the task alone."
 import torch
 
 

@@ -1,4 +1,4 @@
-"Solutions to the exercises of 42_siren, written from the task alone."
+"Solutions to the exercises of 51_siren, written from the task alone."
 import torch
 from torch import nn
 

@@ -1,4 +1,4 @@
-"Independent solutions of the exercises of 20_style_layers, written from the equations with other operations than the library."
+"Independent solutions of the exercises of 30_style_layers, written from the equations with other operations than the library."
 import torch
 import torch.nn.functional as F
 

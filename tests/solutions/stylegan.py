@@ -1,4 +1,4 @@
-"Independent solutions of the exercises of 21_stylegan."
+"Independent solutions of the exercises of 31_stylegan."
 import torch
 
 
