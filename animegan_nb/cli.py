@@ -4,7 +4,12 @@
 
 # %% ../nbs/71_cli.ipynb #c4271bee
 from __future__ import annotations
-import argparse, dataclasses, json, os, re, sys
+import argparse
+import dataclasses
+import json
+import os
+import re
+import sys
 from pathlib import Path
 
 # %% auto #0

@@ -4,13 +4,16 @@
 
 # %% ../nbs/70_convert.ipynb #786e6b0e
 from __future__ import annotations
-import io, pickle, re, warnings, zipfile
+import io
+import pickle
+import re
+import warnings
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 from . import pigan
-from .core import exercise
 from .siren import load_official_field, official_field_state
 from .style_layers import resample_kernel
 from .stylegan import Discriminator, Generator, StyleGANConfig
@@ -18,7 +21,7 @@ from .stylegan import Discriminator, Generator, StyleGANConfig
 # %% auto #0
 __all__ = ['rename', 'infer_generator', 'infer_discriminator', 'load_stylegan2_generator', 'load_stylegan2_discriminator',
            'stylegan2_state', 'load_pigan_generator', 'pigan_state', 'Inert', 'TensorReader', 'read_official',
-           'allowed', 'check_find_class']
+           'allowed']
 
 # %% ../nbs/70_convert.ipynb #e3988a42
 _GENERATOR_NAMES = [(r'mapping\.fc(\d+)\.', r'mapping.layers.\1.'), (r'synthesis\.(b\d+)\.', r'synthesis.blocks.\1.'),
@@ -213,17 +216,3 @@ def allowed(module: str, name: str) -> bool:
     try: TensorReader(io.BytesIO()).find_class(module, name)
     except pickle.UnpicklingError: return False
     return True
-
-def _by_package(module, name): return module.split('.')[0] in ('torch', 'numpy', 'collections', 'torch_utils', 'dnnlib', 'training')
-def _by_denial(module, name): return (module, name) not in {('os', 'system'), ('builtins', 'eval'), ('builtins', 'exec'), ('subprocess', 'Popen')}
-def _by_prefix(module, name): return allowed(module, name) or module.startswith(('torch_utils', 'torch._utils'))
-
-@exercise('convert.find_class', library=allowed, mutants={'allows packages': _by_package, 'forbids names': _by_denial, 'prefix without a dot': _by_prefix})
-def check_find_class(candidate):
-    "Decide which global names an untrusted pickle of tensors may fetch: `(module, name)` → bool. Stand-ins for classes of `torch_utils.*` and `training.*` are allowed."
-    yield 'a tensor may be rebuilt', bool(candidate('torch._utils', '_rebuild_tensor_v2'))
-    yield 'an ordered dict may be made', bool(candidate('collections', 'OrderedDict'))
-    yield 'classes of the official code are stood in for', bool(candidate('training.networks', 'Generator'))
-    for module, name in (('os', 'mkdir'), ('posix', 'system'), ('nt', 'system'), ('builtins', 'getattr'), ('torch', 'load'), ('torch.hub', 'load'),
-                         ('torch._utils', '_import_dotted_name'), ('torch_utilsx', 'run'), ('collections', 'namedtuple')):
-        yield f'{module}.{name} is refused', not candidate(module, name)

@@ -4,21 +4,23 @@
 
 # %% ../nbs/01_core.ipynb #147b1b3a
 from __future__ import annotations
-import base64, io, os, random
+import base64
+import io
+import os
+import random
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Sequence
 import numpy as np
 import torch
-from torch import Tensor
 from PIL import Image
+from torch import Tensor
 
 # %% auto #0
-__all__ = ['BUDGETS', 'oracles', 'MAX_PICTURE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device',
-           'Registry', 'Exercise', 'exercise', 'shipped', 'cache_dir', 'NotFinite', 'to_uint8', 'to_float',
-           'encode_picture', 'Figure', 'figure', 'check_pictures', 'grid', 'tiles', 'show_images', 'Animation',
-           'save_animation']
+__all__ = ['BUDGETS', 'MAX_PICTURE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'Registry',
+           'shipped', 'cache_dir', 'NotFinite', 'to_uint8', 'to_float', 'encode_picture', 'Figure', 'figure',
+           'check_pictures', 'grid', 'tiles', 'show_images', 'Animation', 'save_animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -86,27 +88,6 @@ class Registry(dict):
 
     def __missing__(self, name):
         raise KeyError(f"There is no {self.kind} called {name!r}: choose one of {', '.join(sorted(self)) or '(none yet)'}.")
-
-# %% ../nbs/01_core.ipynb #b1cda645
-@dataclass(frozen=True)
-class Exercise:
-    "One exercise: how to check a candidate, the library's own answer, and known wrong answers."
-    id: str                                                  # 'module.exercise'
-    check: Callable[[Callable], Iterator[tuple[str, bool]]]  # takes the candidate, yields (law, does it hold)
-    library: Callable                                        # the library's own version: passes
-    mutants: dict[str, Callable]                             # wrong versions by name: each fails
-
-    @property
-    def task(self) -> str: return (self.check.__doc__ or '').strip()
-
-oracles = Registry('oracle')
-
-def exercise(id: str, library: Callable, mutants: dict[str, Callable]):
-    "A decorator that registers a generator function of (law, holds) pairs as the oracle `id`."
-    def file(check):
-        oracles[id] = Exercise(id, check, library, dict(mutants))
-        return check
-    return file
 
 # %% ../nbs/01_core.ipynb #9d1c938c
 def _checkout() -> Path | None:

@@ -4,24 +4,32 @@
 
 # %% ../nbs/13_dashboard.ipynb #9428f678
 from __future__ import annotations
-import base64, contextlib, html, io, os, sys, textwrap, threading, time, uuid
+import base64
+import contextlib
+import html
+import io
+import os
+import sys
+import textwrap
+import threading
+import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 import numpy as np
 import torch
-from torch import Tensor
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
-from .core import Figure, check_pictures, exercise, grid
-from .training import Callback, Checkpoints, Health, Trainer, checkpoints
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+from .core import check_pictures, Figure, grid
+from .training import Callback, Checkpoints, checkpoints, Health, Trainer
 
 # %% auto #0
 __all__ = ['COLOURS', 'LEVELS', 'LABELS', 'CSS', 'BUTTONS', 'Throttle', 'Painter', 'Pace', 'steps_per_second', 'duration_text',
            'halve', 'Curve', 'Watch', 'one_sentence', 'as_pictures', 'memory_used', 'smooth', 'limits', 'histogram',
            'small_png', 'DashboardFigure', 'in_order', 'Controls', 'svg_plot', 'svg_path', 'legend', 'losses_html',
-           'scores_html', 'header_html', 'health_html', 'TrainingDashboard', 'see_through', 'check_throttle',
-           'check_steps_per_second', 'check_halve']
+           'scores_html', 'header_html', 'health_html', 'TrainingDashboard', 'see_through']
 
 # %% ../nbs/13_dashboard.ipynb #c9d29030
 class Throttle:
@@ -719,87 +727,3 @@ def _close(self: TrainingDashboard):
     if self.widget is not None: self.widget.close(); self.widget = None
 
 TrainingDashboard.wait, TrainingDashboard.close = _wait_and_show, _close
-
-# %% ../nbs/13_dashboard.ipynb #9408ee1c
-def _every_k_steps(interval, clock):
-    "Draws every tenth step, as most training scripts do: 20 times a second if a step takes 5 ms."
-    count = iter(range(10**9))
-    return lambda: next(count) % 10 == 0
-
-def _starving(interval, clock):
-    "Notes the time of refused requests, too: a fast training is never drawn."
-    last = [float('-inf')]
-    def due():
-        before, last[0] = last[0], clock()
-        return clock() - before >= interval
-    return due
-
-def _catching_up(interval, clock):
-    "Grants one drawing for each interval that has passed: a burst after every pause."
-    next_time = [clock()]
-    def due():
-        if clock() < next_time[0]: return False
-        next_time[0] += interval
-        return True
-    return due
-
-# %% ../nbs/13_dashboard.ipynb #bb8ff85f
-def _late(interval, clock):
-    "Waits for the first interval before the first drawing: nothing to see at the start."
-    begin = clock(); throttle = Throttle(interval, clock)
-    return lambda: clock() - begin >= interval and throttle.due()
-
-# %% ../nbs/13_dashboard.ipynb #6c2309c3
-class _Clock:
-    def __init__(self): self.now = 100.
-    def __call__(self): return self.now
-
-def _granted(candidate, times, interval=.5) -> list[float]:
-    "At which of these times the candidate's throttle says yes."
-    clock = _Clock(); due, granted = candidate(interval, clock), []
-    for clock.now in times:
-        if due(): granted.append(clock.now)
-    return granted
-
-@exercise('dashboard.throttle', library=lambda interval, clock: Throttle(interval, clock).due, mutants={
-    'every tenth step': _every_k_steps, 'starving': _starving, 'catching up': _catching_up, 'late': _late})
-def check_throttle(candidate):
-    "`throttle(interval, clock)` returns a function `due()`: True at most once in `interval` seconds of `clock()`, and as soon as it may."
-    fast, slow = 100 + np.arange(3000)/1000, 100 + np.arange(10)*2.
-    granted = _granted(candidate, fast)
-    yield 'the first request is granted', len(granted) > 0 and granted[0] == 100
-    yield 'two grants are at least an interval apart', len(granted) > 0 and bool((np.diff(granted) >= .5 - 1e-9).all())
-    yield 'a fast training is drawn as often as allowed', 5 <= len(granted) <= 6
-    yield 'a slow training is drawn at every step', len(_granted(candidate, slow)) == 10
-    after = _granted(candidate, np.concatenate([fast, 160 + np.arange(300)/1000]))
-    yield 'after a long pause there is one grant, not a burst', sum(t >= 160 for t in after) == 1
-
-# %% ../nbs/13_dashboard.ipynb #15a73d95
-@exercise('dashboard.steps_per_second', library=steps_per_second, mutants={
-    'mean of the rates': lambda durations, half_life: float(np.mean(1/np.asarray(durations))),
-    'since the start': lambda durations, half_life: len(durations)/sum(durations),
-    'last step only': lambda durations, half_life: 1/durations[-1],
-    'half-life in steps': lambda durations, half_life: float(
-        (w := 0.5**(np.arange(len(durations))[::-1]/half_life)).sum()/(w*np.asarray(durations)).sum())})
-def check_steps_per_second(candidate):
-    "`steps_per_second(durations, half_life)`: the pace after steps of these durations (oldest first), a step's weight halving every `half_life` seconds."
-    yield 'a constant pace is found exactly', abs(candidate([.25]*7, 5.) - 4) < 1e-9
-    yield 'half of the steps 0.01 s, half 0.19 s: about ten a second', abs(candidate([.01, .19]*2000, 20.) - 10) < .2
-    yield 'one half-life after the pace doubled, the estimate is half way', abs(candidate([.02]*5000 + [.01]*500, 5.) - 75) < 1
-    yield 'the half-life is counted in seconds, not in steps', abs(candidate([.002]*50_000 + [.001]*5000, 5.) - 750) < 10
-    yield 'after ten half-lives the past is forgotten', abs(candidate([1.]*20 + [.01]*5000, 5.) - 100) < 1
-
-# %% ../nbs/13_dashboard.ipynb #f7f5261e
-@exercise('dashboard.halve', library=halve, mutants={
-    'every other one': lambda values: list(values[::2]),
-    'sum of two': lambda values: [a + b for a, b in zip(values[::2], values[1::2])],
-    'sliding mean': lambda values: [(a + b)/2 for a, b in zip(values, values[1:])],
-    'larger of two': lambda values: [max(a, b) for a, b in zip(values[::2], values[1::2])]})
-def check_halve(candidate):
-    "`halve(values)`: half as many numbers, each the mean of two neighbours."
-    values = [3., 5., -1., 2., 8., 8.]
-    yield 'there are half as many', len(candidate(values)) == 3
-    yield 'the mean is kept', abs(np.mean(candidate(values)) - np.mean(values)) < 1e-12
-    yield 'a constant stays', list(candidate([7.]*8)) == [7.]*4
-    yield 'the order is kept', list(candidate([0., 0., 1., 1., 5., 5.])) == [0., 1., 5.]
-    yield 'a swing of period two vanishes', bool(np.allclose(candidate([1., -1.]*4), 0))

@@ -4,7 +4,15 @@
 
 # %% ../nbs/02_data.ipynb #50805871
 from __future__ import annotations
-import errno, hashlib, io, json, os, shutil, stat, textwrap, uuid
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+import textwrap
+import uuid
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,10 +22,10 @@ from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
-from torch import Tensor
 from PIL import Image, ImageOps
+from torch import Tensor
 from tqdm import tqdm
-from .core import Figure, cache_dir, default_device, exercise, rng, to_float
+from .core import cache_dir, default_device, Figure, rng, to_float
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'STEPS', 'CASCADE', 'CASCADE_URL', 'CASCADE_SHA256', 'PUBLIC',
@@ -25,8 +33,7 @@ __all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'STEPS', 'CASCADE', 'CAS
            'ArrayStore', 'PictureSet', 'ImageFolder', 'Loader', 'epoch_order', 'hamming', 'perceptual_hash', 'Facts',
            'picture_facts', 'survey', 'exact_duplicates', 'tiny', 'blank', 'unusual_brightness', 'close_pairs',
            'groups', 'near_duplicates', 'clean', 'copy_clean', 'brightness_figure', 'remove_corner', 'find_cascade',
-           'download_cascade', 'crop_face', 'FaceFinder', 'public_dataset', 'check_bytes_to_floats', 'check_hamming',
-           'check_pad_square', 'check_epoch_order', 'check_perceptual_hash']
+           'download_cascade', 'crop_face', 'FaceFinder', 'public_dataset']
 
 # %% ../nbs/02_data.ipynb #b8471667
 MAX_PIXELS = 64_000_000      # a file that claims to hold more counts as a decompression bomb
@@ -908,128 +915,3 @@ def public_dataset(name: str,                        # one of `PUBLIC`
     ds = PictureSet(store.arrays)
     ds.report = Report(Path(repository), store.meta['files'], [Dropped(*d) for d in store.meta['dropped']])
     return ds
-
-# %% ../nbs/02_data.ipynb #0027bf3b
-def _bytes_over_255(b): return b.float()/255                    # in [0, 1]: seen wherever tanh meets ToTensor()
-def _bytes_over_128(b): return b.float()/128 - 1                 # white becomes 0.992
-def _bytes_wrap(b): return (b*2)/255 - 1                         # uint8 arithmetic wraps at 256
-
-@exercise('data.bytes_to_floats', library=to_float,
-          mutants={'zero to one': _bytes_over_255, 'over 128': _bytes_over_128, 'wraps': _bytes_wrap})
-def check_bytes_to_floats(candidate):
-    "Turn a uint8 tensor of any shape into float32 in [-1, 1]: 0 becomes -1, 255 becomes 1, evenly in between."
-    b = torch.arange(256, dtype=torch.uint8)
-    x = candidate(b.clone())
-    yield 'the result is float32 of the same shape', x.dtype == torch.float32 and x.shape == b.shape
-    yield '0 becomes −1 and 255 becomes 1', torch.equal(x[[0, -1]], torch.tensor([-1., 1.]))
-    yield 'equal steps of 2/255', torch.allclose(x.diff(), torch.full((255,), 2/255), atol=1e-6)
-    yield 'rounding back gives every byte again', torch.equal(((x + 1)*127.5).round().to(torch.uint8), b)
-    yield 'any shape will do', candidate(b.view(4, 8, 8).clone()).shape == (4, 8, 8)
-
-# %% ../nbs/02_data.ipynb #91a0c16a
-def _hex_digits(a, b): return sum(p != q for p, q in zip(f'{a:016x}', f'{b:016x}'))    # counts digits, not bits
-def _difference(a, b): return abs(a - b)                                               # of numbers, not of bits
-def _common_bits(a, b): return bin(a & b).count('1')                                   # AND in place of XOR
-def _low_half(a, b): return bin((a ^ b) & 0xffffffff).count('1')                      # kept in a 32-bit integer
-
-@exercise('data.hamming', library=lambda a, b: int(hamming(a, b)),
-          mutants={'hex digits': _hex_digits, 'difference': _difference,
-                   'common bits': _common_bits, '32 bits': _low_half})
-def check_hamming(candidate):
-    "In how many of their 64 bits do two Python integers from 0 to 2**64 - 1 differ?"
-    g = np.random.default_rng(0)
-    a, b, c = (int(v) for v in g.integers(0, 2**64, 3, dtype=np.uint64))
-    yield 'nothing differs from itself', candidate(a, a) == 0
-    yield 'flipping one bit, any of the 64, makes 1', all(candidate(a, a ^ (1 << i)) == 1 for i in range(64))
-    yield 'a number and its complement differ in all 64', candidate(a, a ^ (2**64 - 1)) == 64
-    yield 'it is symmetric', candidate(a, b) == candidate(b, a)
-    yield 'the triangle inequality', candidate(a, c) <= candidate(a, b) + candidate(b, c)
-    yield 'only the XOR matters', candidate(a, b) == candidate(a ^ c, b ^ c)
-
-# %% ../nbs/02_data.ipynb #e8a28a2d
-def _pad_tensor(picture: Tensor, value: float = 1.) -> Tensor:
-    h, w = picture.shape[-2:]; side = max(h, w); top, left = (side - h)//2, (side - w)//2
-    sheet = picture.new_full((*picture.shape[:-2], side, side), value)
-    sheet[..., top:top + h, left:left + w] = picture
-    return sheet
-
-def _stretch(p, value=1.):                            # resize((s, s)): everybody gets thin
-    return torch.nn.functional.interpolate(p[None], (max(p.shape[-2:]),)*2)[0]
-def _pad_corner(p, value=1.):                         # the picture is not in the middle
-    h, w = p.shape[-2:]; return torch.nn.functional.pad(p, (0, max(h, w) - w, 0, max(h, w) - h), value=value)
-def _pad_zero(p, value=1.): return _pad_tensor(p, 0.) # the default of most functions: 0 is grey here
-def _pad_swapped(p, value=1.):                        # F.pad counts from the last axis
-    h, w = p.shape[-2:]; s = max(h, w); a, b = s - h, s - w
-    return torch.nn.functional.pad(p, (a//2, a - a//2, b//2, b - b//2), value=value)
-
-# %% ../nbs/02_data.ipynb #417e57fb
-@exercise('data.pad_square', library=_pad_tensor,
-          mutants={'stretches': _stretch, 'corner': _pad_corner, 'grey': _pad_zero, 'axes swapped': _pad_swapped})
-def check_pad_square(candidate):
-    "`pad(picture, value=1.)`: a picture `[3, h, w]` in the middle of the smallest square, `value` around it."
-    for h, w in ((4, 10), (9, 4), (5, 5)):
-        x = torch.rand(3, h, w, generator=rng(h)); side = max(h, w); top, left = (side - h)//2, (side - w)//2
-        y = candidate(x.clone())
-        yield f'{h}×{w} becomes {side}×{side}', tuple(y.shape) == (3, side, side)
-        places = [(t, l) for t in {top, side - h - top} for l in {left, side - w - left}]
-        inside = [torch.equal(y[:, t:t + h, l:l + w], x) for t, l in places]
-        yield f'cropping the middle of {h}×{w} gives the picture back', any(inside)
-        yield f'what was added to {h}×{w} is white', int((y == 1).sum()) >= 3*(side*side - h*w)
-    yield 'the value can be chosen', float(candidate(torch.ones(3, 2, 6), value=-1.).min()) == -1.
-
-# %% ../nbs/02_data.ipynb #3f5c3d5f
-def _with_replacement(n, seed, epoch):                # 37 % are missed
-    return torch.randint(n, (n,), generator=rng(1000*seed + epoch))
-def _same_every_epoch(n, seed, epoch):                # forgets set_epoch
-    return torch.randperm(n, generator=rng(seed))
-def _added_seeds(n, seed, epoch):                     # as PyTorch's DistributedSampler does
-    return torch.randperm(n, generator=rng(seed + epoch))
-def _global_seed(n, seed, epoch):                     # spoils everybody else's draws
-    torch.manual_seed(1000*seed + epoch); return torch.randperm(n)
-def _global_draw(n, seed, epoch): return torch.randperm(n)      # cannot be repeated
-
-@exercise('data.epoch_order', library=lambda n, seed, epoch: epoch_order(n, seed, epoch)[0],
-          mutants={'with replacement': _with_replacement, 'same every epoch': _same_every_epoch,
-                   'added seeds': _added_seeds, 'global seed': _global_seed, 'global draw': _global_draw})
-def check_epoch_order(candidate):
-    "`order(n, seed, epoch)`: the order of pictures 0 … n-1, a LongTensor that depends on these three alone."
-    before = torch.get_rng_state(); a = candidate(50, 3, 7); after = torch.get_rng_state()
-    yield 'every picture exactly once', torch.equal(torch.as_tensor(a).sort().values, torch.arange(50))
-    yield 'the same arguments, the same order', torch.equal(a, candidate(50, 3, 7))
-    yield "PyTorch's global generator is left alone", torch.equal(before, after)
-    yield 'another epoch, another order', not torch.equal(a, candidate(50, 3, 8))
-    yield 'another seed, another order', not torch.equal(a, candidate(50, 4, 7))
-    yield 'epoch 8 of seed 3 is not epoch 7 of seed 4', not torch.equal(candidate(50, 3, 8), candidate(50, 4, 7))
-
-# %% ../nbs/02_data.ipynb #f0147ef3
-def _md5_bits(p):                                     # Liu §4.1
-    return np.unpackbits(np.frombuffer(hashlib.md5(np.asarray(p).tobytes()).digest(), np.uint8))
-def _fixed_threshold(p):                              # moves with the brightness
-    return (np.asarray(resize(p.convert('L'), 8)) > 128).ravel()
-def _first_pixels(p):                                 # a corner is no summary
-    grey = np.asarray(p.convert('L')); return (grey[:8, :8] > grey.mean()).ravel()
-def _constant(p): return np.zeros(64, bool)           # finds copies everywhere
-def _library_bits(p): return np.unpackbits(np.array([perceptual_hash(p)], '>u8').view(np.uint8)).astype(bool)
-
-def _pattern(seed: int, size: int = 64) -> Image.Image:
-    "A smooth random picture, darker than white so that it can be made brighter."
-    coarse = np.random.default_rng(seed).integers(20, 180, (5, 5, 3)).astype(np.uint8)
-    return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
-
-# %% ../nbs/02_data.ipynb #1238caa2
-@exercise('data.perceptual_hash', library=_library_bits,
-          mutants={'MD5': _md5_bits, 'fixed threshold': _fixed_threshold,
-                   'first pixels': _first_pixels, 'constant': _constant})
-def check_perceptual_hash(candidate):
-    "32 or more bits of a Pillow picture that survive brightening, shrinking and a changed pixel."
-    pictures = [_pattern(seed) for seed in range(8)]
-    look = lambda p: np.asarray(candidate(p)).astype(bool).ravel()
-    bits = [look(p) for p in pictures]
-    changed = lambda f: np.mean([np.mean(b != look(f(p.copy()))) for p, b in zip(pictures, bits)])
-    def dot(p): p.putpixel((40, 30), (255, 0, 0)); return p
-    yield 'at least 32 bits, always as many', len({len(b) for b in bits}) == 1 and len(bits[0]) >= 32
-    yield 'one pixel changes at most 1 bit in 20', changed(dot) <= 0.05
-    yield 'half the size changes at most 1 bit in 20', changed(lambda p: resize(p, 32)) <= 0.05
-    yield '30 % brighter changes at most 1 bit in 20', changed(lambda p: p.point(lambda v: int(1.3*v))) <= 0.05
-    pairs = [np.mean(a != b) for i, a in enumerate(bits) for b in bits[:i]]
-    yield 'different pictures differ in a fifth of the bits or more, on average', np.mean(pairs) >= 0.2

@@ -4,17 +4,43 @@
 
 # %% ../nbs/72_grading.ipynb #3149100d
 from __future__ import annotations
-import contextlib, importlib, pkgutil, signal, threading, time
-from collections.abc import Callable
+import contextlib
+import importlib
+import pkgutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 import torch
-import animegan_nb
-from .core import Exercise, Figure, figure, oracles
+from matplotlib.colors import ListedColormap
+from .core import Figure, figure, Registry
 
 # %% auto #0
-__all__ = ['Law', 'Report', 'time_limit', 'examine', 'number_of_laws', 'find', 'oracle', 'exercises', 'trial', 'survivors',
-           'trial_figure']
+__all__ = ['oracles', 'Exercise', 'exercise', 'Law', 'Report', 'time_limit', 'examine', 'number_of_laws', 'find', 'oracle',
+           'exercises', 'trial', 'survivors', 'trial_figure', 'law_table', 'law_figure']
+
+# %% ../nbs/72_grading.ipynb #b1cda645
+@dataclass(frozen=True)
+class Exercise:
+    "One exercise: how to check a candidate, the library's own answer, and known wrong answers."
+    id: str                                                  # 'module.exercise'
+    check: Callable[[Callable], Iterator[tuple[str, bool]]]  # takes the candidate, yields (law, does it hold)
+    library: Callable                                        # the library's own version: passes
+    mutants: dict[str, Callable]                             # wrong versions by name: each fails
+
+    @property
+    def task(self) -> str: return (self.check.__doc__ or '').strip()
+
+oracles = Registry('oracle')
+
+def exercise(id: str, library: Callable, mutants: dict[str, Callable]):
+    "A decorator that registers a generator function of (law, holds) pairs as the oracle `id`."
+    def file(check):
+        oracles[id] = Exercise(id, check, library, dict(mutants))
+        return check
+    return file
 
 # %% ../nbs/72_grading.ipynb #25b39a5f
 @dataclass(frozen=True)
@@ -82,9 +108,9 @@ def number_of_laws(id: str) -> int:
 
 # %% ../nbs/72_grading.ipynb #04562fc1
 def find(id: str) -> Exercise:
-    "The exercise called `id`; the chapter that registers it is imported on demand."
-    module = id.split('.')[0]
-    if id not in oracles and importlib.util.find_spec(f'animegan_nb.{module}'): importlib.import_module(f'animegan_nb.{module}')
+    "The exercise called `id`; the module of `animegan_nb.exercises` that registers it is imported on demand."
+    module = f"animegan_nb.exercises.{id.split('.')[0]}"
+    if id not in oracles and importlib.util.find_spec(module): importlib.import_module(module)
     return oracles[id]
 
 def oracle(id: str):                  # 'module.exercise'; `exercises()` lists them
@@ -100,8 +126,9 @@ def oracle(id: str):                  # 'module.exercise'; `exercises()` lists t
 
 def exercises() -> dict[str, str]:
     "Every exercise of the book: id → task."
-    for module in pkgutil.iter_modules(animegan_nb.__path__):
-        if not module.name.startswith('_'): importlib.import_module(f'animegan_nb.{module.name}')
+    package = importlib.import_module('animegan_nb.exercises')
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f'{package.__name__}.{module.name}')
     return {id: oracles[id].task for id in sorted(oracles)}
 
 # %% ../nbs/72_grading.ipynb #962b6e2c
@@ -123,4 +150,34 @@ def trial_figure(ids: list[str]) -> Figure:
     ax.barh(range(len(rows)), [share for *_, share in rows], color='tab:red', height=.7)
     ax.set_yticks(range(len(rows)), [f'{id}: {name}' for id, name, _ in rows], fontsize=7)
     ax.axvline(1, color='tab:green'); ax.set(xlim=(0, 1.02), xlabel='share of the laws kept (green: a correct answer)'); ax.invert_yaxis()
+    return fig
+
+# %% ../nbs/72_grading.ipynb #1aw0f1a2
+def law_table(id: str) -> tuple[list[str], dict[str, list[bool | None]]]:
+    "The laws of an oracle, and for every mutant whether it keeps each of them (None: an exception came first)."
+    exercise = find(id)
+    laws = [law.sentence for law in examine(exercise, exercise.library)]
+    kept = {}
+    for name, mutant in exercise.mutants.items():
+        row = [law.holds for law in examine(exercise, mutant)][:len(laws)]
+        kept[name] = row + [None]*(len(laws) - len(row))
+    return laws, kept
+
+def law_figure(id: str) -> Figure:
+    "Which law finds which mutant of an oracle. Red: the law is broken. Grey: not reached, after an exception."
+    laws, kept = law_table(id)
+    colour = {True: 0., None: .5, False: 1.}
+    table = [[colour[holds] for holds in row] for row in kept.values()]
+    assert all(1. in row for row in table), f'a mutant of {id} survives'
+    fig, ax = figure(width=8.6, height=1.1 + .24*(len(table) + len(laws)))
+    ax.pcolormesh(table, cmap=ListedColormap(['#e8eef1', '#b9c4ca', '#b5402f']), vmin=0, vmax=1, edgecolors='white', lw=2)
+    ax.invert_yaxis()
+    numbers = range(1, len(laws) + 1)
+    ax.set_yticks([i + .5 for i in range(len(table))], kept, fontsize=8)
+    ax.set_xticks([i - .5 for i in numbers], numbers, fontsize=8)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    sentences = '\n'.join(f'{i}  {law if len(law) < 100 else law[:98] + "…"}' for i, law in zip(numbers, laws))
+    ax.set_xlabel(sentences, fontsize=8, loc='left')
+    ax.xaxis.label.set_ha('left')
     return fig

@@ -4,26 +4,27 @@
 
 # %% ../nbs/55_pigan.ipynb #34049da2
 from __future__ import annotations
-import json, math
+import json
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from safetensors.torch import load_file
+from torch import nn, Tensor
+from torch.utils.checkpoint import checkpoint
 from . import toon
-from .cameras import PRIORS, Rays, check_cam2world, distance_to_depth, picture_size, pose, project, rays, sample_angles
-from .core import exercise, rng, shipped
+from .cameras import check_cam2world, distance_to_depth, picture_size, pose, PRIORS, Rays, rays, sample_angles
+from .core import rng, shipped
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
-from .metrics import Shape, depth_correlation, mean_shape, relief, reproject
+from .metrics import depth_correlation, mean_shape, relief, Shape
 from .penalties import r1_penalty
-from .raymarch import Rendered, check_range, intervals, march, normals, optical_depth, query, ray_weights, sample_bins, sample_pdf
-from .siren import PIGAN_FIELD, PIGAN_FIELD_OFFICIAL, Condition, FieldConfig, PiganField
+from .raymarch import check_range, intervals, march, normals, optical_depth, query, ray_weights, Rendered, sample_bins, sample_pdf
+from .siren import Condition, FieldConfig, PIGAN_FIELD, PIGAN_FIELD_OFFICIAL, PiganField
 from .style_layers import minibatch_std
-from .training import EMA, Callback, Draws, ModelPair, Recipe, Trainer, TrainingConfig, checkpoints, models, recipes
+from .training import Callback, checkpoints, Draws, EMA, ModelPair, models, Recipe, recipes, Trainer, TrainingConfig
 
 # %% auto #0
 __all__ = ['FRONT', 'DISCRIMINATORS', 'PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_PHASES', 'PIGAN_CARLA', 'TOON_FIELD',
@@ -33,8 +34,7 @@ __all__ = ['FRONT', 'DISCRIMINATORS', 'PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CAT
            'CoordConv', 'DownBlock', 'Judgement', 'camera_direction', 'Discriminator', 'grow', 'discriminator_flops',
            'phase_at', 'noise_level', 'PiganPair', 'Fakes', 'draw_fakes', 'shared_fakes', 'head_losses', 'reconstruct',
            'matter_in_front', 'seen_through', 'SlowAverage', 'fit_curriculum', 'field_flops', 'step_flops',
-           'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch', 'product_logit', 'patch_network', 'check_truncate',
-           'deferred_gradient', 'check_deferred', 'check_reproject']
+           'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch', 'product_logit', 'patch_network', 'deferred_gradient']
 
 # %% ../nbs/55_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
@@ -736,26 +736,6 @@ def patch_network(channels: int, maps: int) -> nn.Sequential:
     layers = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.LeakyReLU(.2))]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 1))
 
-# %% ../nbs/55_pigan.ipynb #62cefcc8
-def _truncate_zero(c, mean, psi): return Condition(*(psi*x for x in c))                                       # towards 0: truncating z's habit
-def _truncate_swapped(c, mean, psi): return truncate(c, mean, 1 - psi)
-def _truncate_phases_only(c, mean, psi): return Condition(c.frequencies, truncate(c, mean, psi).phases)
-def _truncate_frequencies_only(c, mean, psi): return Condition(truncate(c, mean, psi).frequencies, c.phases)
-def _truncate_batch(c, mean, psi): return truncate(c, Condition(*(x.mean(0, keepdim=True) for x in c)), psi)
-
-@exercise('pigan.truncate', library=truncate, mutants={'towards zero': _truncate_zero, 'ψ and 1 − ψ exchanged': _truncate_swapped, 'phases only': _truncate_phases_only,
-                                                       'frequencies only': _truncate_frequencies_only, 'mean of the batch': _truncate_batch})
-def check_truncate(candidate):
-    "`truncate(condition, mean, psi)`: frequencies and phases `[batch, layers, hidden]` moved towards their means `[1, layers, hidden]`; ψ = 1 changes nothing."
-    g = rng(1)
-    knobs, mean = Condition(*torch.randn(2, 3, 4, 5, generator=g)), Condition(*torch.randn(2, 1, 4, 5, generator=g))
-    same = lambda a, b: all(torch.allclose(x, y.expand_as(x), atol=1e-5) for x, y in zip(a, b))
-    yield 'ψ = 1 changes nothing', same(Condition(*candidate(knobs, mean, 1.)), knobs)
-    none = Condition(*candidate(knobs, mean, 0.))
-    yield 'ψ = 0 is the mean, for every code', none.phases.shape == (3, 4, 5) and same(none, mean)
-    yield 'the mean stays where it is', same(Condition(*candidate(Condition(*(m.expand(2, -1, -1) for m in mean)), mean, .6)), mean)
-    yield 'ψ scales the way to the mean, of both', all(torch.allclose(x - m, .3*(k - m), atol=1e-5) for x, m, k in zip(candidate(knobs, mean, .3), mean, knobs))
-
 # %% ../nbs/55_pigan.ipynb #ef4a6d9d
 def deferred_gradient(draw: Callable, loss: Callable, knobs: Tensor, seeds: Sequence[int]) -> Tensor:
     "∂ loss(picture)/∂ knobs of a picture that is drawn in pieces, `draw(knobs, k, rng)` being piece k: one graph at a time."
@@ -764,102 +744,3 @@ def deferred_gradient(draw: Callable, loss: Callable, knobs: Tensor, seeds: Sequ
     picture = torch.cat(pieces).requires_grad_(True)
     slopes = torch.autograd.grad(loss(picture), picture)[0].split([len(p) for p in pieces])
     return sum(torch.autograd.grad(again(k), knobs, s)[0] for k, s in enumerate(slopes))
-
-def _deferred(seed=lambda k, seeds: seeds[k], keep=lambda n: range(n), whole=True, scale=lambda n: 1.):
-    "`deferred_gradient` with one of its parts replaced."
-    def wrong(draw, loss, knobs, seeds):
-        with torch.no_grad(): first = [draw(knobs, k, torch.Generator().manual_seed(seeds[k])) for k in range(len(seeds))]
-        picture = torch.cat(first).requires_grad_(True)
-        slopes = torch.autograd.grad(loss(picture), picture)[0].split([len(p) for p in first])
-        if not whole: slopes = [torch.autograd.grad(loss(p.requires_grad_(True)), p)[0] for p in first]
-        again = [torch.autograd.grad(draw(knobs, k, torch.Generator().manual_seed(seed(k, seeds))), knobs, slopes[k])[0] for k in keep(len(seeds))]
-        return sum(again)*scale(len(seeds))
-    return wrong
-
-# %% ../nbs/55_pigan.ipynb #7e39b949
-_DEFERRED_MUTANTS = {'randomness not replayed': _deferred(seed=lambda k, seeds: seeds[k] + 1), 'one seed for all pieces': _deferred(seed=lambda k, seeds: seeds[0]),
-                     'the last piece only': _deferred(keep=lambda n: [n - 1]), 'a loss for each piece': _deferred(whole=False), 'averaged over pieces': _deferred(scale=lambda n: 1/n)}
-
-@exercise('pigan.deferred_gradient', library=deferred_gradient, mutants=_DEFERRED_MUTANTS)
-def check_deferred(candidate):
-    "`deferred_gradient(draw, loss, knobs, seeds)`: `draw(knobs, k, rng)` gives piece k of a picture; piece k always uses a generator with `seeds[k]`; never hold two graphs."
-    alive = []
-    class Watch(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x): alive.append(1); return x.clone()
-        @staticmethod
-        def backward(ctx, g): alive.pop(); return g
-    def draw(knobs, k, source):
-        jitter = torch.rand(3 + k, len(knobs), generator=source, dtype=knobs.dtype)
-        y = torch.sin(jitter @ knobs)*(k + 1)
-        if torch.is_grad_enabled(): y = Watch.apply(y); graphs.append(len(alive))
-        return y
-    loss = lambda picture: torch.logsumexp(3*picture, 0)                            # every pixel matters to every other
-    for seeds in ([5], [3, 11, 4, 8]):
-        knobs, graphs = torch.randn(6, generator=rng(2), dtype=torch.float64).requires_grad_(True), []
-        direct, = torch.autograd.grad(loss(torch.cat([draw(knobs, k, torch.Generator().manual_seed(s)) for k, s in enumerate(seeds)])), knobs)
-        graphs.clear(); alive.clear()
-        yield f'it is the direct gradient, in {len(seeds)} pieces', torch.allclose(candidate(draw, loss, knobs, seeds), direct, rtol=1e-8)
-        yield f'never two graphs at once ({len(seeds)} pieces)', max(graphs, default=0) <= 1
-
-# %% ../nbs/55_pigan.ipynb #b17b146d
-def _look_up(first, second, fov, border=False, corner=False, hidden=True, world=False):
-    "`reproject` with one of its parts replaced."
-    b, _, h, w = first['image'].shape
-    lines = rays(first['cam2world'], fov, (h, w))
-    t = first['depth'] if world else first['distance']
-    places, depth = project(lines.origins + t.flatten(2).mT*lines.directions, second['cam2world'], fov, (h, w))
-    grid = ((places.flip(-1)*2 + (0 if corner else 1))/places.new_tensor([w, h]) - 1)[:, None]
-    fetch = lambda x, mode='bilinear': F.grid_sample(x, grid.nan_to_num(9.), mode=mode, padding_mode='border', align_corners=False)[:, :, 0]
-    near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < .01
-    solid = (first['opacity'].flatten(1) > .9) & (fetch(second['opacity'])[:, 0] > .9)
-    inside = grid[:, 0].abs().amax(-1) < 1
-    return fetch(second['image']), solid & (near | (not hidden)) & (inside | border)
-
-# %% ../nbs/55_pigan.ipynb #a0ef9988
-def _wall(pan: float, size: int = 40, fov: float = 60.) -> dict:
-    "An endless striped wall one unit ahead of a camera that has moved aside by `pan`."
-    cam = pose(torch.zeros(1), target=(pan, 0., 0.))
-    o, d = rays(cam, fov, size)
-    t = -1/d[..., 2]
-    at = o + t[..., None]*d
-    ones = torch.ones(1, 1, size, size)
-    return dict(image=torch.sin(9*at).mT.reshape(1, 3, size, size), distance=t.view(1, 1, size, size), depth=ones, opacity=ones, cam2world=cam)
-
-def _scene(yaw: float, size: int = 40, fov: float = 24.) -> dict:
-    "Two textured balls, one before the other, drawn exactly."
-    cam = pose(torch.tensor([yaw]))
-    o, d = rays(cam, fov, size)
-    hits = []
-    for centre, r in (((0., 0., 0.), .12), ((.05, .02, .16), .05)):
-        p = o - torch.tensor(centre)
-        b, c = (d*p).sum(-1), (p*p).sum(-1) - r*r
-        hits.append(torch.where(b*b > c, -b - (b*b - c).clamp(min=0).sqrt(), torch.inf))
-    t = torch.stack(hits).amin(0)
-    at = o + t.nan_to_num(posinf=1.)[..., None]*d
-    rgb = torch.where(t.isfinite()[..., None], torch.sin(45*at), 1.)
-    square = lambda x: x.mT.reshape(1, -1, size, size)
-    t = t.nan_to_num(posinf=2.)[..., None]
-    return dict(image=square(rgb), distance=square(t), depth=square(distance_to_depth(t[..., 0], d, cam)[..., None]), opacity=square((t < 2).float()), cam2world=cam)
-
-# %% ../nbs/55_pigan.ipynb #f9b6f283
-_REPROJECT_MUTANTS = {'hidden points counted': lambda a, b, fov: _look_up(a, b, fov, hidden=False), 'clamped to the border': lambda a, b, fov: _look_up(a, b, fov, border=True),
-                      'pixels from their corners': lambda a, b, fov: _look_up(a, b, fov, corner=True), 'depth for distance': lambda a, b, fov: _look_up(a, b, fov, world=True)}
-
-@exercise('pigan.reproject', library=lambda first, second, fov: reproject(first, second, fov), mutants=_REPROJECT_MUTANTS)
-def check_reproject(candidate):
-    "`reproject(first, second, fov)` → the second view's colours `[b, 3, n]` at the points that the first one sees, and which of them `[b, n]` the second one sees, too (depths within 0.01, both opaque, inside the picture)."
-    a, b = _scene(0.), _scene(.45)
-    colours, seen = candidate(a, b, 24.)
-    yield 'there is a colour for every pixel', tuple(colours.shape) == (1, 3, 1600) and tuple(seen.shape) == (1, 1600)
-    error = (colours - a['image'].flatten(2)).abs().mean(1)
-    yield 'what both see has one colour', bool(error[seen].mean() < .12) and bool(seen.float().sum() > 150)
-    front = a['depth'].flatten(1) < .9
-    covered = candidate(b, a, 24.)[1]
-    yield 'a point behind the small ball is not seen', bool(seen[front].any()) and int(covered.sum()) < .85*int((b['opacity'] > .9).sum())
-    same, all_ = candidate(a, a, 24.)
-    yield 'a view looks itself up without an error', bool(((same - a['image'].flatten(2)).abs().mean(1)[all_] < 1e-3).all()) and bool(all_.sum() > .9*(a['opacity'] > .9).sum())
-    colours, aside = candidate(_wall(0.), _wall(.5), 60.)
-    share = float(aside.view(40, 40)[1:-1].float().mean())
-    yield 'what lies outside the second picture is not seen', abs(share - (1 - .5/(2*math.tan(math.pi/6)))) < .06
-    yield 'nothing is lost in the corners of a wide picture', bool(candidate(_wall(0.), _wall(0.), 60.)[1].float().mean() > .9)

@@ -4,14 +4,16 @@
 
 # %% ../nbs/06_toon.ipynb #2a482e2b
 from __future__ import annotations
-import base64, io, math
+import base64
+import io
+import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 from PIL import Image
+from torch import nn, Tensor
 from tqdm import tqdm
-from .core import cache_dir, exercise, rng, shipped, to_float, to_uint8
+from .core import cache_dir, rng, shipped, to_float, to_uint8
 
 # %% auto #0
 __all__ = ['PARTS', 'PART', 'INK_GROUP', 'LIGHT', 'TETRAHEDRON', 'BACKGROUNDS', 'HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN',
@@ -30,10 +32,9 @@ __all__ = ['PARTS', 'PART', 'INK_GROUP', 'LIGHT', 'TETRAHEDRON', 'BACKGROUNDS', 
            'toon_rows', 'ToonHeads', 'backdrop', 'ReadyHeads', 'ready_heads', 'HeadExplorer', 'rotation_matrix',
            'forward_kinematics', 'figure_bones', 'aim', 'make_pose', 'mirrored_pose', 'between_poses', 'sample_figure',
            'check_figure', 'decode_figure', 'encode_figure', 'figure_parameters', 'FigureScene', 'tube',
-           'render_figure', 'project_points', 'figure_rows', 'ToonFigures', 'check_kinematics', 'ToonNet',
-           'same_person_loss', 'standard', 'network_loss', 'train_network', 'toon_network', 'visible', 'read',
-           'network_scores', 'verification', 'descriptions', 'check_smooth_union', 'autograd_normals', 'check_normals',
-           'outline', 'check_outline']
+           'render_figure', 'project_points', 'figure_rows', 'ToonFigures', 'ToonNet', 'same_person_loss', 'standard',
+           'network_loss', 'train_network', 'toon_network', 'visible', 'read', 'network_scores', 'verification',
+           'descriptions', 'outline']
 
 # %% ../nbs/06_toon.ipynb #66090bc3
 def sphere(x, y, z, r): return (x*x + y*y + z*z).sqrt() - r
@@ -1999,47 +2000,6 @@ def _figure_item(self: ToonFigures, index: int) -> dict:
 
 ToonFigures.batch, ToonFigures.__getitem__ = _figure_batch, _figure_item
 
-# %% ../nbs/06_toon.ipynb #3bbe54e8
-def _kinematics(bones, pose, parents, combine, carry, scale=1.):
-    "Forward kinematics with the two lines that can go wrong left open."
-    turns = rotation_matrix(pose); places, frames = [bones[:, 0]], [turns[:, 0]]
-    for j, parent in list(enumerate(parents))[1:]:
-        frame = combine(frames[parent], turns[:, j])
-        places.append(places[parent] + scale*(carry(frames[parent], frame) @ bones[:, j, :, None])[..., 0]); frames.append(frame)
-    return torch.stack(places, 1), torch.stack(frames, 1)
-
-def _order_reversed(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: r @ f, lambda f, new: f)      # column rules on row matrices
-def _childs_frame(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: new)       # the joint turns its own bone
-def _no_inheritance(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: r, lambda f, new: f)           # only the parent, no grandparents
-def _bones_scaled(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: f, 1.02)   # units mixed up
-def _transposed(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: f.mT)        # world to joint
-
-# %% ../nbs/06_toon.ipynb #b6b5929b
-@exercise('toon.kinematics', library=forward_kinematics, mutants={'order reversed': _order_reversed, "bone in the child's frame": _childs_frame,
-    'rotation not handed down': _no_inheritance, 'bones scaled': _bones_scaled, 'transposed': _transposed})
-def check_kinematics(candidate):
-    "`forward_kinematics(bones, pose, parents)` → (places `[b, joints, 3]`, frames `[b, joints, 3, 3]`) from bones in their parents' frames and rotation vectors; the root's bone is its place."
-    source = rng(0); n, parents = 3, (-1, 0, 1, 2, 1)
-    bones, pose = torch.randn(n, 5, 3, generator=source), torch.randn(n, 5, 3, generator=source)
-    close = lambda a, b: torch.allclose(a, b, atol=1e-4)
-    places, frames = candidate(bones, torch.zeros(n, 5, 3), parents)
-    yield 'without rotations a joint lies at the sum of the bones above it', close(places[:, 3], bones[:, :4].sum(1)) and close(places[:, 4], bones[:, [0, 1, 4]].sum(1))
-    places, frames = candidate(bones, pose, parents)
-    lengths = torch.stack([(places[:, j] - places[:, parents[j]]).norm(dim=-1) for j in range(1, 5)], 1)
-    yield 'bones keep their lengths', close(lengths, bones[:, 1:].norm(dim=-1))
-    yield 'frames are rotations', close(frames @ frames.mT, torch.eye(3).expand(n, 5, 3, 3))
-    only = torch.zeros(n, 5, 3); only[:, 1] = pose[:, 1]
-    bent, rest = candidate(bones, only, parents)[0], candidate(bones, 0*only, parents)[0]
-    yield 'a joint does not move itself', close(bent[:, :2], rest[:, :2])
-    turn = rotation_matrix(pose[:, 1])[:, None]
-    yield 'a joint carries everything below it rigidly', close(bent[:, 2:] - bent[:, 1:2], (turn @ (rest[:, 2:] - rest[:, 1:2])[..., None])[..., 0])
-    more = pose.clone(); more[:, 0] = 0
-    at_rest = candidate(bones, more, parents)[0]
-    whole = rotation_matrix(pose[:, 0])[:, None]
-    yield 'turning the root turns the whole figure about it', close(places - bones[:, :1], (whole @ (at_rest - bones[:, :1])[..., None])[..., 0])
-    flip = torch.tensor([-1., 1., 1.])
-    yield 'a mirrored skeleton in a mirrored pose is the mirror image', close(candidate(bones*flip, pose*-flip, parents)[0], places*flip)
-
 # %% ../nbs/06_toon.ipynb #efe60860
 READ = ('hair_style', 'fringe', 'hair_colour', 'eye_colour', 'skin', 'mouth', 'eye_shape', 'outfit', 'cloth_colour', 'glasses', 'blush', 'accessory', 'background')
 MEASURED = tuple(name for name in ATTRIBUTES if name not in CATEGORIES and not name.startswith('lock_') and ATTRIBUTES[name][3] > 0)
@@ -2210,59 +2170,6 @@ def descriptions(net: ToonNet, images) -> dict:
     pixels = to_float(images).flatten(1)
     return {'embedding': out['embedding'], 'attributes read': words - words.mean(0), 'pixels': pixels - pixels.mean(0)}
 
-# %% ../nbs/06_toon.ipynb #2eeee0f6
-def _hard_minimum(d1, d2, k): return torch.minimum(d1, d2)                                      # no fillet: the crease stays
-def _intersection(d1, d2, k): return -smooth_union(-d1, -d2, k)                                 # the sign convention turned around
-def _forgotten_square(d1, d2, k): return torch.minimum(d1, d2) - (k - (d1 - d2).abs()).clamp_min(0)/4   # continuous, but creased
-def _without_clamp(d1, d2, k): return torch.minimum(d1, d2) - ((k - (d1 - d2).abs())/k)**2*k/4  # melts far bodies, too
-
-@exercise('toon.smooth_union', library=smooth_union, mutants={'hard minimum': _hard_minimum, 'intersection': _intersection,
-          'forgotten square': _forgotten_square, 'no clamp': _without_clamp})
-def check_smooth_union(candidate):
-    "`smooth_union(d1, d2, k)`: the nearer of two distances, filled by k/4 where they are equal, and untouched where they differ by k or more."
-    a, b = torch.linspace(-1, 1, 101, dtype=torch.float64), torch.zeros(101, dtype=torch.float64)
-    out = candidate(a, b, .4)
-    far = (a - b).abs() >= .4
-    yield 'where the distances differ by k or more it is the smaller one', torch.allclose(out[far], torch.minimum(a, b)[far])
-    yield 'it is never above the smaller one', bool((out <= torch.minimum(a, b) + 1e-12).all())
-    yield 'where they are equal it lies k/4 below', torch.allclose(out[50], b[50] - .1)
-    yield 'the order does not matter', torch.allclose(out, candidate(b, a, .4))
-    slope = torch.diff(out)/.02
-    yield 'no promise of space that is not there: the slope stays within 0 and 1', bool((slope > -1e-9).all() and (slope < 1 + 1e-9).all())
-    yield 'there is no crease: the slope changes little by little', bool(torch.diff(slope).abs().max() < .06)
-
-# %% ../nbs/06_toon.ipynb #b3ecec88
-def autograd_normals(distance,            # takes points [n, 3], gives [n]
-                     points: Tensor) -> Tensor:      # [n, 3], unit length
-    "Unit normals of a distance function by automatic differentiation."
-    with torch.enable_grad():
-        points = points.detach().requires_grad_(True)
-        gradient, = torch.autograd.grad(distance(points).sum(), points)
-    return F.normalize(gradient, dim=-1)
-
-def _not_unit(distance, points):                                          # the gradient itself
-    p = points.detach().requires_grad_(True)
-    return torch.autograd.grad(distance(p).sum(), p)[0]
-def _inward(distance, points): return -autograd_normals(distance, points)  # the sign convention of some renderers
-def _position(distance, points): return F.normalize(points, dim=-1)        # right for a sphere only
-def _one_length(distance, points):                                         # one norm for the whole batch
-    g = _not_unit(distance, points); return g/g.norm()
-
-# %% ../nbs/06_toon.ipynb #36559cf4
-@exercise('toon.normals', library=autograd_normals, mutants={'not unit length': _not_unit, 'inward': _inward, 'position': _position, 'one norm for all': _one_length})
-def check_normals(candidate):
-    "`normals(distance, points)`: unit normals [n, 3] of any distance function at points [n, 3], by autograd."
-    points = torch.randn(20, 3, generator=rng(0)) + .1
-    ball = lambda p: p.norm(dim=-1) - 1
-    on_ball = candidate(ball, points)
-    yield 'on a sphere the normal points away from the centre', torch.allclose(on_ball, F.normalize(points, dim=-1), atol=1e-5)
-    moved = candidate(lambda p: (p - 2.).norm(dim=-1) - 1, points)
-    yield 'also when the centre is elsewhere', torch.allclose(moved, F.normalize(points - 2., dim=-1), atol=1e-5)
-    scaled = candidate(lambda p: 3*(p*p*torch.tensor([1., 4., 9.])).sum(-1), points)
-    yield 'the length is 1 whatever the scale of the function', torch.allclose(scaled.norm(dim=-1), torch.ones(20), atol=1e-5)
-    yield 'an ellipsoid is not a sphere', torch.allclose(scaled, F.normalize(points*torch.tensor([1., 4., 9.]), dim=-1), atol=1e-5)
-    yield 'the points that came in need no gradient afterwards', not points.requires_grad and not on_ball.requires_grad
-
 # %% ../nbs/06_toon.ipynb #55dddaa5
 def outline(labels: Tensor,         # [h, w] integers
             depth: Tensor,          # [h, w]
@@ -2275,26 +2182,3 @@ def outline(labels: Tensor,         # [h, w] integers
         differ = labels[a] != labels[b]
         ink[a] |= differ & (depth[b] >= depth[a]); ink[b] |= differ & (depth[a] >= depth[b])
     return ink
-
-# %% ../nbs/06_toon.ipynb #10f7f216
-def _both_sides(labels, depth): return outline(labels, torch.zeros_like(depth))                   # a line twice as thick
-def _far_side(labels, depth): return outline(labels, -depth)                                     # the face outlined against the hair
-def _wrapped(labels, depth):                                                                     # torch.roll meets the opposite border
-    return torch.stack([(labels != labels.roll(s, a)) & (depth.roll(s, a) >= depth) for a in (0, 1) for s in (1, -1)]).any(0)
-def _rows_only(labels, depth):
-    return torch.stack([outline(row[None], far[None])[0] for row, far in zip(labels, depth)])
-
-@exercise('toon.outline', library=outline, mutants={'both sides': _both_sides, 'far side': _far_side, 'wraps around': _wrapped, 'horizontal only': _rows_only})
-def check_outline(candidate):
-    "`outline(labels, depth)`: bool [h, w], true where one of the four neighbours has another label and is not nearer."
-    labels, depth = torch.zeros(9, 11, dtype=torch.long), torch.full((9, 11), 2.)
-    yield 'one label, no line', not candidate(labels, depth).any()
-    labels[3:6, 4:8] = 1; depth[3:6, 4:8] = 1.
-    ring = torch.zeros(9, 11, dtype=torch.bool); ring[3:6, 4:8] = True; ring[4, 5:7] = False
-    yield 'a near patch is outlined inside itself', torch.equal(candidate(labels, depth), ring)
-    yield 'its names do not matter', torch.equal(candidate(5 - labels, depth), ring)
-    yield 'transposed picture, transposed line', torch.equal(candidate(labels.T, depth.T), ring.T)
-    hole = candidate(labels, 3 - depth)
-    yield 'a far patch is outlined around itself', bool(hole.any()) and not (hole & (labels == 1)).any()
-    edge = torch.zeros(6, 6, dtype=torch.long); edge[:, 0] = 1
-    yield 'opposite borders are not neighbours', not candidate(edge, 1. + edge)[:, -1].any()

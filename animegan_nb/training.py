@@ -4,16 +4,24 @@
 
 # %% ../nbs/10_training.ipynb #c7a5ba16
 from __future__ import annotations
-import contextlib, copy, hashlib, json, os, shutil, signal, threading, warnings
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import shutil
+import signal
+import threading
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 import torch
-from torch import Tensor, nn
 from safetensors.torch import load as load_tensors, save as dump_tensors
+from torch import nn, Tensor
 from tqdm import tqdm
-from .core import NotFinite, Registry, check_pictures, default_device, exercise, grid, rng
+from .core import check_pictures, default_device, grid, NotFinite, Registry, rng
 from .data import Loader
 
 # %% auto #0
@@ -21,7 +29,7 @@ __all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learnin
            'average_gradients', 'broadcast_weights', 'TrainingDiverged', 'make_optimizer', 'Steps', 'Callback',
            'Running', 'stop_on_interrupt', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state',
            'load_state', 'checkpoints', 'Trainer', 'Checkpoints', 'JSONLog', 'read_log', 'Samples', 'Evaluate',
-           'TensorBoard', 'Health', 'Recipe', 'build_pair', 'load_run', 'check_ema_decay']
+           'TensorBoard', 'Health', 'Recipe', 'build_pair', 'load_run']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -668,15 +676,3 @@ def load_run(run: str | Path,             # the folder of a run, or one checkpoi
     generator = copy.deepcopy(pair.generator)
     if 'EMA' in state['callbacks']: generator.load_state_dict(state['callbacks']['EMA']['average'])
     return pair, generator.eval().requires_grad_(False), info
-
-# %% ../nbs/10_training.ipynb #440ac344
-@exercise('training.ema_decay', library=ema_decay, mutants={
-    'beta fixed': lambda batch_size, half_life: 0.999,                                    # most public code
-    'half-life in steps': lambda batch_size, half_life: 0.5**(1/half_life),
-    'time constant': lambda batch_size, half_life: 2.718281828459045**(-batch_size/half_life)})   # 1/e, not 1/2
-def check_ema_decay(candidate):
-    "β such that a weight's influence halves every `half_life` pictures, whatever the batch: `ema_decay(batch_size, half_life)`."
-    yield 'after one half-life in one step, one half is left', abs(candidate(1000, 1000) - .5) < 1e-9
-    yield 'after ten steps of a tenth, one half is left', abs(candidate(100, 1000)**10 - .5) < 1e-9
-    yield 'two batches of 32 forget as much as one of 64', abs(candidate(32, 500)**2 - candidate(64, 500)) < 1e-9
-    yield 'a longer half-life forgets less', candidate(64, 2000) > candidate(64, 1000)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from animegan_nb import core
 from animegan_nb import metrics
 from animegan_nb.core import rng
 from animegan_nb.data import ImageFolder
@@ -96,7 +97,7 @@ def speed(n: int, extractor: str):
     from torch_fidelity import calculate_metrics
     pictures = [torch.randint(0, 256, (n, 3, 64, 64), dtype=torch.uint8, generator=rng(k)) for k in (0, 1)]
     look = metrics.find_extractor(extractor)
-    name = metrics.register_with_fidelity(f'bench-{look.name}', lambda rows: look(metrics.to_float(rows)))
+    name = metrics.register_with_fidelity(f'bench-{look.name}', lambda rows: look(core.to_float(rows)))
     common = dict(input1=metrics.Rows(pictures[0]), input2=metrics.Rows(pictures[1]), feature_extractor=name, cuda=False, cache=False, verbose=False,
                   save_cpu_ram=True, batch_size=32, kid_subset_size=n, kid_subsets=1)
     kinds = ['fid', 'kid', 'prc'] + (['isc'] if extractor != 'pixels' else [])

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from render import best_of
 
+from animegan_nb import siren
 from animegan_nb import pigan, toon
 from animegan_nb.cameras import pose, rays, turntable
 from animegan_nb.core import rng, seed_everything
@@ -100,7 +101,7 @@ def make(config, seed=0):
 
 
 def steps(a):
-    config = replace(pigan.PIGAN_POSTER.network, size=a.size, field=replace(pigan.PIGAN_FIELD_OFFICIAL, hidden=a.hidden), pose_weight=0., top_k_floor=1., noise=0.)
+    config = replace(pigan.PIGAN_POSTER.network, size=a.size, field=replace(siren.PIGAN_FIELD_OFFICIAL, hidden=a.hidden), pose_weight=0., top_k_floor=1., noise=0.)
     fast = pigan.fast_recipe(config)
     real = torch.rand(a.batch, 3, a.size, a.size, generator=rng(1))*2 - 1
     pairs = {'plain': make(config), 'official': make(config), 'fast': make(fast)}

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from animegan_nb import cameras
 from animegan_nb import pigan_inversion as inv
 from animegan_nb.cameras import pose, pose_angles
 from animegan_nb.core import grid, rng, shipped
@@ -137,7 +138,7 @@ def experiment(seeds, n, others, quick):
         note('joint, true camera', scores_of(generator, exact, heads))
         o = found['official recipe']
         with torch.no_grad():
-            one_look = 2*generator.look(o.condition, inv.rays(o.cam2world, generator.view.fov, generator.size), inv.official_view(generator)).rgb.mT.unflatten(2, (generator.size,)*2) - 1
+            one_look = 2*generator.look(o.condition, cameras.rays(o.cam2world, generator.view.fov, generator.size), inv.official_view(generator)).rgb.mT.unflatten(2, (generator.size,)*2) - 1
         for name, x in (('one look', one_look), ('own renderer', pictures_of(generator, o.condition, o.cam2world)), ('two looks, twice the points', inv.official_picture(generator, o.condition, o.cam2world, last_back=False)),
                         ('final renderer', inv.official_picture(generator, o.condition, o.cam2world))):
             out['official'].setdefault(name, []).append(round(inv.psnr(x, heads.pictures).mean().item(), 4))

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
+from animegan_nb import core
 from animegan_nb import conditional as C, toon
 from animegan_nb.core import rng
 from animegan_nb.data import PictureSet
@@ -305,11 +306,11 @@ def test_pictures_for_a_judge():
 def test_the_shipped_generator():
     generator, known, facts = C.pretrained_generator()
     assert known.shape[1] == len(generator.config.tags) and {'command', 'seed', 'steps'} <= set(facts)
-    path = C.shipped('pretrained/conditional_toon_32.safetensors')
+    path = core.shipped('pretrained/conditional_toon_32.safetensors')
     assert path.stat().st_size < 2_000_000
     assert not any(p.requires_grad for p in generator.parameters()) and not generator.training
     maker = C.FaceMaker(generator, known, n=64)
-    hair = C.judge(C.ToonJudge(), C.to_uint8(maker.pictures(hair_colour='pink')))[:, 0]
+    hair = C.judge(C.ToonJudge(), core.to_uint8(maker.pictures(hair_colour='pink')))[:, 0]
     assert (hair == C.choices(C.TOON_TAGS[0]).index('pink')).double().mean() > .5
 
 
@@ -359,7 +360,7 @@ def test_where_nothing_runs_there_is_a_picture(monkeypatch):
 # ---- results and real pictures ------------------------------------------------------------------------------------
 @pytest.mark.parametrize('name', ['toon_32', 'faces_32'])
 def test_stored_results_say_how_they_were_made(name):
-    facts = json.loads(C.shipped(f'results/conditional_{name}.json').read_text())
+    facts = json.loads(core.shipped(f'results/conditional_{name}.json').read_text())
     assert {'command', 'runs', 'held', 'drawn', 'latent_seeds', 'judges'} <= set(facts)
     for judge in facts['judges'].values():
         for group in judge['groups'].values():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from animegan_nb import grading
-from animegan_nb.core import oracles
+from animegan_nb.grading import oracles
 
 IDS = list(grading.exercises())
 SOLUTIONS = {}

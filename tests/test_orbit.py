@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
+from animegan_nb import cameras
 from animegan_nb import orbit, pigan, toon
 from animegan_nb.cameras import pose, project, rays
 from animegan_nb.orbit import CHANNELS, FieldSource, Look, Newest, OrbitViewer, PiganSource, ToonSource, depth_colours, depth_normals, drag, enlarge, grip, zoom
@@ -107,7 +108,7 @@ def test_depth_normals_of_a_sphere(yaw, pitch, R, fov):
     b = (lines.origins*lines.directions).sum(-1)
     t = -b - (b**2 - 4 + R**2).sqrt()
     exact = ((lines.origins + t[..., None]*lines.directions)/R).mT.view(1, 3, 96, 96)
-    depth = orbit.distance_to_depth(t, lines.directions, cam).view(1, 1, 96, 96)
+    depth = cameras.distance_to_depth(t, lines.directions, cam).view(1, 1, 96, 96)
     middle = (-(exact*lines.directions.mT.view(1, 3, 96, 96)).sum(1) > .8)[0]
     middle[[0, -1]] = False; middle[:, [0, -1]] = False
     inside = (depth_normals(depth, cam, fov) - exact).norm(dim=1)[0][middle]

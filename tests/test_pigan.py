@@ -12,6 +12,8 @@ from tiny import ball
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from animegan_nb import siren
+from animegan_nb import metrics
 from animegan_nb import pigan
 from animegan_nb.cameras import PRIORS, pose, rays
 from animegan_nb.core import rng, shipped
@@ -233,7 +235,7 @@ def test_the_work_of_a_step_is_the_counted_work():
 def test_the_recipes_of_the_poster_by_the_numbers():
     official = replace(PIGAN_POSTER.network, view=replace(PIGAN_POSTER.network.view, samples=24, fine=24))
     work, fast = pigan.step_flops(official, 14), pigan.step_flops(pigan.fast_recipe(official), 14)
-    assert pigan.field_flops(pigan.PIGAN_FIELD) == 1_053_696 and pigan.field_flops(pigan.PIGAN_FIELD, colour=False) == 919_552
+    assert pigan.field_flops(siren.PIGAN_FIELD) == 1_053_696 and pigan.field_flops(siren.PIGAN_FIELD, colour=False) == 919_552
     assert abs(work['field']/11.60e12 - 1) < .001 and sum(work.values())/sum(fast.values()) > 1.9
 
 
@@ -456,7 +458,7 @@ def test_two_averages_forget_at_different_speeds():
 def test_alarms_ring_when_they_should():
     truth = ball(0., size=32)
     solid = truth['opacity'] > .5
-    shape = pigan.mean_shape(torch.where(solid, truth['depth'], torch.inf), solid)
+    shape = metrics.mean_shape(torch.where(solid, truth['depth'], torch.inf), solid)
     ring = lambda **changes: pigan.alarms(truth | changes, shape)
     found = ring()
     assert found['missing'] == 0 and abs(found['relief'] - 1) < 1e-4 and found['correlation'] > .999 and not any(found[k] for k in ('black_hole', 'billboard', 'hollow'))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from animegan_nb import training
 from animegan_nb import stylegan as sg
 from animegan_nb.data import PictureSet
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run
@@ -190,7 +191,7 @@ def test_growing_inside_the_trainer():
     torch.manual_seed(0); pair = sg.StyleGANPair(config)
     schedule = sg.GrowthSchedule((sg.Stage(4, .001, 4, 8), sg.Stage(8, .001, 4, 8), sg.Stage(16, .002, 4, 4)), stable=16, fade=16)
     sizes = []
-    class Watch(sg.Callback):
+    class Watch(training.Callback):
         def on_step(self, trainer, record): sizes.append((int(record['size']), record['alpha'], trainer.last['fake_pictures'].shape[-1]))
     trainer = sg.fit_growing(pair, pictures(), schedule, 96, lambda stage: [Watch()], 'cpu')
     assert [s for s, *_ in sizes] == sorted(s for s, *_ in sizes) and pair.grown == (16, 1.)
@@ -217,7 +218,7 @@ def test_looking_changes_nothing():
 
 def test_it_is_found_by_name():
     pair = build_pair('stylegan', {'size': 16, 'z_dim': 4, 'w_dim': 4, 'mapping_layers': 1, 'channel_base': 64})
-    assert isinstance(pair, sg.StyleGANPair) and {'stylegan-liu-a', 'stylegan-liu-b', 'stylegan-liu-c'} <= set(sg.recipes)
+    assert isinstance(pair, sg.StyleGANPair) and {'stylegan-liu-a', 'stylegan-liu-b', 'stylegan-liu-c'} <= set(training.recipes)
 
 
 def test_bad_input_is_named_in_one_sentence():
