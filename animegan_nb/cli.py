@@ -82,7 +82,8 @@ def open_data(name: str, size: int):
 def make_trainer(recipe, data: str, run: Path, device: str | None = None):
     "The `Trainer` of a recipe on `data`, with log, samples, health and checkpoints in the folder `run`."
     from animegan_nb.core import seed_everything
-    from animegan_nb.training import Checkpoints, Health, JSONLog, Samples, Trainer, build_pair
+    from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples
+    from animegan_nb.training import Trainer, build_pair
     seed_everything(recipe.training.seed)
     dataset = open_data(data, recipe.network.size)
     pair = build_pair(recipe.model, recipe.network)
@@ -157,13 +158,13 @@ def evaluate(args) -> int:
 
 # %% ../nbs/71_cli.ipynb #7381dd67
 def data_check(args) -> int:
-    from animegan_nb.data import clean
+    from animegan_nb.cleaning import clean
     report = clean(args.folder)
     print(report)
     return 0 if not report.dropped else 3
 
 def data_clean(args) -> int:
-    from animegan_nb.data import clean
+    from animegan_nb.cleaning import clean
     report = clean(args.folder, into=args.out)
     print(report)
     return 0

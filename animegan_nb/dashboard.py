@@ -22,8 +22,9 @@ import torch
 from PIL import Image
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+from .callbacks import Checkpoints, Health
 from .core import check_pictures, Figure, grid
-from .training import Callback, Checkpoints, checkpoints, Health, Trainer
+from .training import Callback, checkpoints, Trainer
 
 # %% auto #0
 __all__ = ['COLOURS', 'LEVELS', 'LABELS', 'CSS', 'BUTTONS', 'Throttle', 'Painter', 'Pace', 'steps_per_second', 'duration_text',

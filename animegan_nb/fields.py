@@ -23,11 +23,12 @@ from torch import nn, Tensor
 from tqdm import tqdm
 from .cameras import check_cam2world, distance_to_depth, field_of_view, project, rays
 from .core import Registry, rng
+from .geometry import surface_errors
 from .mesh import extract
-from .metrics import surface_errors
 from .raymarch import march, Rendered
 from .siren import ReluNet, Siren
-from .toon import check_identity, FOV, HeadScene, look_at, render
+from .surfaces import look_at
+from .toon import check_identity, FOV, HeadScene, render
 from .training import checkpoints, load_state, save_state, stop_on_interrupt
 
 # %% auto #0

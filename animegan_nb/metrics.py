@@ -7,20 +7,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import os
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, Iterator
 import numpy as np
 import torch
 from scipy import stats
 from torch import nn, Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
-from .cameras import distance_to_depth, project, rays
 from .core import cache_dir, check_pictures, default_device, Figure, Registry, rng, show_images, to_float
 
 # %% auto #0
@@ -31,9 +29,7 @@ __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE
            'Inception', 'Toon', 'Features', 'batches', 'extract', 'look_at', 'library_version', 'Card', 'Number',
            'metric_name', 'Evaluation', 'measure', 'bootstrap', 'interval', 'Rows', 'register_with_fidelity',
            'fidelity', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
-           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'reproject',
-           'view_consistency', 'billboard', 'flattened', 'depth_correlation', 'relief', 'Shape', 'mean_shape',
-           'depth_distance', 'PoseReader', 'rotation_angle', 'surface_errors', 'view_errors', 'tracker']
+           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'tracker']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
 def moments(features: Tensor              # [n, d]
@@ -280,7 +276,7 @@ class Toon(Extractor):
     name, resize = 'toon', 'bilinear, antialiased, to 64×64'
     def __init__(self):
         super().__init__()
-        try: from animegan_nb.toon import toon_network
+        try: from animegan_nb.toon_net import toon_network
         except ImportError: raise FileNotFoundError("This installation has no network of drawn heads: choose extractor='pixels' or 'squeezenet'.") from None
         self.net = toon_network()
         self.weights = OwnExtractor(self.net).weights
@@ -660,122 +656,6 @@ def show_nearest(fake: Tensor, real,                    # pictures [b, 3, h, w];
     flat = index.T.reshape(-1)
     found = real[flat] if isinstance(real, Tensor) else real.batch(flat.numpy())['image']
     return show_images(torch.cat([check_pictures(fake), check_pictures(found)]), title=title, columns=len(fake), row_titles=['generated', *['nearest', *['next']*(k-1)]][:k+1])
-
-# %% ../nbs/14_metrics.ipynb #c8932bd9
-def reproject(first: dict, second: dict, fov: float, depth_tolerance: float = .01) -> tuple[Tensor, Tensor]:
-    "What the second view shows at the points that the first one sees: colours [b, 3, n], and which points [b, n] it sees, too."
-    b, _, h, w = first['image'].shape
-    lines = rays(first['cam2world'], fov, (h, w))
-    places, depth = project(lines.origins + first['distance'].flatten(2).mT*lines.directions, second['cam2world'], fov, (h, w))
-    grid = ((places.flip(-1)*2 + 1)/places.new_tensor([w, h]) - 1)[:, None]
-    fetch = lambda x, mode='bilinear': F.grid_sample(x, grid.nan_to_num(9.), mode=mode, padding_mode='border', align_corners=False)[:, :, 0]
-    near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < depth_tolerance
-    solid = (first['opacity'].flatten(1) > .9) & (fetch(second['opacity'])[:, 0] > .9)
-    return fetch(second['image']), near & solid & (grid[:, 0].abs().amax(-1) < 1)
-
-def view_consistency(first: dict, second: dict, fov: float, depth_tolerance: float = .01) -> tuple[float, float]:
-    "PSNR (dB) between two views of the same worlds, each looked up in the other by its own depth, where both see the same point; and the share of solid pixels for which that holds."
-    error, count, solid = 0., 0, 0
-    for a, b in ((first, second), (second, first)):
-        colours, seen = reproject(a, b, fov, depth_tolerance)
-        error += float((((colours - a['image'].flatten(2))/2).square().mean(1)*seen).sum())
-        count += int(seen.sum()); solid += int((a['opacity'] > .9).sum())
-    return -10*math.log10(max(error/max(count, 1), 1e-10)), count/max(solid, 1)
-
-# %% ../nbs/14_metrics.ipynb #a2e48fac
-def billboard(view: dict, fov: float) -> dict:
-    "The same pictures on a flat board through the origin that faces the front: the anchor that a view consistency must beat."
-    h, w = view['image'].shape[2:]
-    lines = rays(view['cam2world'], fov, (h, w))
-    t = -lines.origins[..., 2]/lines.directions[..., 2]
-    depth = distance_to_depth(t, lines.directions, view['cam2world'])
-    return view | dict(distance=t.view(-1, 1, h, w), depth=depth.view(-1, 1, h, w))
-
-def flattened(view: dict, fov: float, share: float) -> dict:
-    "A view whose surface moved towards that board along each ray: `share` 1 leaves it, 0 is the board, −1 turns it inside out."
-    board = billboard(view, fov)
-    return view | {k: torch.where(view['opacity'] > .9, torch.lerp(board[k], view[k], share), view[k]) for k in ('depth', 'distance')}
-
-# %% ../nbs/14_metrics.ipynb #e938e974
-def depth_correlation(depth: Tensor, solid: Tensor, reference: Tensor) -> Tensor:
-    "Pearson's correlation of each depth map [b, 1, h, w] with a reference [1, 1, h, w], over pixels that are solid in both (the reference is finite)."
-    both = (solid & reference.isfinite()).flatten(1)
-    n = both.sum(1, keepdim=True).clamp(min=1)
-    def centred(x): x = torch.where(both, x.flatten(1), 0.); return torch.where(both, x - x.sum(1, keepdim=True)/n, 0.)
-    a, b = centred(depth), centred(reference.expand_as(depth))
-    return (a*b).sum(1)/(a.norm(dim=1)*b.norm(dim=1)).clamp(min=1e-9)
-
-def relief(depth: Tensor, solid: Tensor) -> Tensor:
-    "Standard deviation of the depth over the solid pixels of each picture, `[b]`: 0 for a board that faces the camera."
-    n = solid.flatten(1).sum(1).clamp(min=1)
-    x = torch.where(solid, depth, 0.).flatten(1)
-    mean = x.sum(1)/n
-    return (torch.where(solid.flatten(1), x - mean[:, None], 0.).square().sum(1)/n).sqrt()
-
-class Shape(NamedTuple):
-    "What geometry looks like from the front, on average."
-    depth: Tensor        # [1, 1, h, w]: mean depth where most heads are solid, else infinite
-    solid: Tensor        # [1, 1, h, w]: share of heads that are solid here
-    relief: float        # mean spread of the depth of one head
-
-def mean_shape(depth: Tensor, solid: Tensor) -> Shape:
-    "The mean of depth maps [b, 1, h, w] over what is solid in them."
-    share = solid.float().mean(0, keepdim=True)
-    mean = torch.where(solid, depth, 0.).sum(0, keepdim=True)/solid.sum(0, keepdim=True).clamp(min=1)
-    return Shape(torch.where(share > .5, mean, torch.inf), share, relief(depth, solid).mean().item())
-
-# %% ../nbs/14_metrics.ipynb #d474a31b
-def depth_distance(a: Tensor, b: Tensor) -> Tensor:     # two sets of depths, of any shape and count
-    "Wasserstein's distance of two distributions of depth, exactly: the area between their quantile functions."
-    a, b = a.flatten().double().sort().values, b.flatten().double().sort().values
-    if not (len(a) and len(b)): raise ValueError("A distribution of depth needs at least one solid pixel; there is none.")
-    steps = torch.cat([torch.arange(1, len(x) + 1, dtype=torch.float64)/len(x) for x in (a, b)]).sort().values
-    widths = torch.diff(steps, prepend=steps.new_zeros(1))
-    middle = steps - widths/2
-    at = lambda x: x[(middle*len(x)).long().clamp(max=len(x) - 1)]
-    return ((at(a) - at(b)).abs()*widths).sum()
-
-# %% ../nbs/14_metrics.ipynb #398a0f66
-class PoseReader:
-    "Reads yaw and pitch from pictures; calibrated, angle by angle, by a straight line on pictures whose angles are known."
-    def __init__(self, read: Callable[[Tensor], Tensor],       # pictures → [n, 2] radians
-                 pictures: Tensor, angles: Tensor):            # [n, 3, h, w], [n, 2]: yaw, pitch
-        self.read, found = read, read(pictures)
-        if len(angles) < 3 or not (angles.std(0) > 1e-4).all(): raise ValueError("Calibrating a pose reader needs at least three pictures with different yaw and different pitch.")
-        centred = angles - angles.mean(0)
-        self.slope = ((found - found.mean(0))*centred).sum(0)/centred.square().sum(0)
-        self.offset = found.mean(0) - self.slope*angles.mean(0)
-
-    def __call__(self, pictures: Tensor) -> Tensor: return (self.read(pictures) - self.offset)/self.slope
-
-    def error(self, pictures: Tensor, angles: Tensor) -> tuple[float, float]:
-        "Median absolute error of yaw and of pitch, in degrees."
-        return tuple((self(pictures) - angles).abs().median(0).values.rad2deg().tolist())
-
-# %% ../nbs/14_metrics.ipynb #c47008a1
-def rotation_angle(a: Tensor, b: Tensor) -> Tensor:      # [..., 3 or 4, 3 or 4] twice → [...]
-    "The angle in radians, 0 … π, of the one turn that takes rotation a (or a camera's) to b."
-    turn = a[..., :3, :3].mT @ b[..., :3, :3]
-    sine = (turn - turn.mT).flatten(-2).norm(dim=-1)/8**.5
-    return torch.atan2(sine, (turn.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)/2)
-
-def surface_errors(both: Tensor,                               # bool [b, h, w]: where both are solid
-                   depth: Tensor, true_depth: Tensor,          # [b, h, w]
-                   normal: Tensor | None = None, true_normal: Tensor | None = None) -> dict[str, float]:      # [b, 3, h, w]
-    "Mean error of the depth, in its unit, and mean angle between the normals, in degrees, if both are known."
-    errors = dict(depth=(depth - true_depth)[both].abs().mean().item())
-    if normal is None or true_normal is None: return errors
-    cosine = F.cosine_similarity(normal, true_normal, dim=1)[both]
-    return errors | dict(normal=cosine.clamp(-1, 1).acos().rad2deg().mean().item())
-
-def view_errors(found: dict, true: dict) -> dict[str, float]:
-    "PSNR of the picture (dB), overlap of the solid parts, and where both are solid: mean error of the depth, mean angle of the normals in degrees if both have them."
-    a, b = found['opacity'] > .5, true['opacity'] > .5
-    both = (a & b)[:, 0]
-    if not both.any(): raise ValueError("The two views have no solid pixel in common: there is no depth to compare.")
-    error = ((found['image'] - true['image'])/2).square().mean().clamp(min=1e-10)
-    surface = surface_errors(both, found['depth'][:, 0], true['depth'][:, 0], found.get('normal'), true.get('normal'))
-    return dict(psnr=-10*error.log10().item(), overlap=((a & b).sum()/(a | b).sum()).item()) | surface
 
 # %% ../nbs/14_metrics.ipynb #972c8bd1
 def tracker(dataset, extractor: str | nn.Module = 'squeezenet', n: int = 256, seed: int = 0,

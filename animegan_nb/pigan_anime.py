@@ -16,7 +16,8 @@ from . import pigan, toon
 from .cameras import pose, PRIORS
 from .core import rng, seed_everything, to_uint8
 from .data import PictureSet
-from .metrics import billboard, extract, frechet_distance, interval, view_consistency
+from .geometry import billboard, view_consistency
+from .metrics import extract, frechet_distance, interval
 from .training import Trainer, TrainingConfig
 
 # %% auto #0

@@ -15,8 +15,8 @@ from torch import Tensor
 from . import toon
 from .cameras import check_cam2world, pose, PRIORS, Rays, rays
 from .core import rng
+from .geometry import PoseReader, rotation_angle, view_errors
 from .latents import FeatureDistance
-from .metrics import PoseReader, rotation_angle, view_errors
 from .pigan import Generator
 from .siren import Condition
 

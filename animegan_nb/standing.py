@@ -16,10 +16,12 @@ from safetensors.torch import load_file
 from torch import nn, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+from .cleaning import remove_corner
 from .core import shipped
-from .data import pad_square, remove_corner, resize
+from .data import pad_square, resize
+from .figures import COSTUMES, FIGURE_COLOURS, JOINT, POSES
 from .stylegan import Discriminator, Generator, GrowthSchedule, Stage, StyleGANConfig
-from .toon import CATEGORIES, COSTUMES, FIGURE_COLOURS, JOINT, POSES
+from .toon import CATEGORIES
 from .training import TrainingConfig
 from .wgan import WGANConfig
 

@@ -28,7 +28,8 @@ from animegan_nb.core import grid, rng, seed_everything, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
-from animegan_nb.training import Callback, Checkpoints, Trainer, TrainingConfig, build_pair
+from animegan_nb.training import Callback, Trainer, TrainingConfig, build_pair
+from animegan_nb.callbacks import Checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -24,7 +24,8 @@ from animegan_nb import toon
 from animegan_nb.augment import Augmentation, cut_out, policies, shift
 from animegan_nb.core import grid, seed_everything
 from animegan_nb.metrics import evaluate, extract
-from animegan_nb.training import Checkpoints, JSONLog, Samples, Trainer, build_pair, checkpoints, load_run, read_log
+from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
+from animegan_nb.training import Trainer, build_pair, checkpoints, load_run
 
 policies['place'] = lambda pictures, rng=None, strength=1.: cut_out(shift(pictures, rng), rng)     # DiffAugment without its colours
 HELD = .2                      # of a folder's pictures, for the judge's ceiling

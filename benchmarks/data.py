@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from animegan_nb.core import default_device
-from animegan_nb.data import FaceFinder, ImageFolder, Loader, clean, list_pictures, open_picture, resize, square_crop, survey, unusual_brightness
+from animegan_nb.cleaning import FaceFinder, clean, survey, unusual_brightness
+from animegan_nb.data import ImageFolder, Loader, list_pictures, open_picture, resize, square_crop
 
 FOLDERS = 'anime_faces_256', 'anime_faces_native', 'anime_faces_tagged_96', 'human_faces_89x109', 'figures_64'
 

@@ -25,7 +25,8 @@ from animegan_nb.core import grid, seed_everything, to_float, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.dcgan import CollapseAlarm, DCGANConfig, DCGANPair
 from animegan_nb.metrics import evaluate, extract
-from animegan_nb.training import Callback, Draws, Health, Trainer, TrainingConfig, build_pair, load_run
+from animegan_nb.training import Callback, Draws, Trainer, TrainingConfig, build_pair, load_run
+from animegan_nb.callbacks import Health
 
 
 def over_time(samples: Path, steps: list[int], columns: int = 10) -> Image.Image:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from latents import distances                 # the neighbouring script: features of the toon network and of SqueezeNet
 from safetensors.torch import load_file, save_file
 
+from animegan_nb import toon_net
 from animegan_nb import toon
 from animegan_nb.core import grid, shipped
 from animegan_nb.data import ImageFolder
@@ -79,7 +80,7 @@ def train(name, config, seed, generator, distance, drawings, steps):
 
 
 def compare(refined=60, plain=200):
-    (generator, _), net = pretrained_generator(), toon.toon_network()
+    (generator, _), net = pretrained_generator(), toon_net.toon_network()
     distance, drawings = dict(distances()), small(torch.from_numpy(toon.ready_heads().arrays['image'])).byte()
     tests, results, rebuilt = sets(generator), {}, {}
     w, before = sample_w(generator, COUNT, seed=999), {where: read_heads(net, x) for where, x in tests.items()}

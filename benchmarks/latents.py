@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from animegan_nb import toon_net
 from animegan_nb import toon
 from animegan_nb.core import shipped
 from animegan_nb.latents import (HEAD_READINGS, FeatureDistance, Influence, influence, layer_groups, perceptual_path_length, read_heads,
@@ -55,7 +56,7 @@ def trust(net, n=250):
 
 
 def run_influence(pairs=500):
-    (generator, _), net = pretrained_generator(), toon.toon_network()
+    (generator, _), net = pretrained_generator(), toon_net.toon_network()
     read = partial(read_heads, net)
     groups = layer_groups(generator.config.size)
     layers = {f'w{i + 1}': (i,) for i in range(generator.config.num_ws)}
@@ -72,7 +73,7 @@ def run_influence(pairs=500):
 
 
 def distances():
-    yield 'toon', FeatureDistance(toon.toon_network().maps)
+    yield 'toon', FeatureDistance(toon_net.toon_network().maps)
     try: squeeze = extractors['squeezenet']().eval()
     except FileNotFoundError: return print('SqueezeNet is left out: its weights are not here')
     def maps(pictures):

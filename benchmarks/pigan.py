@@ -22,11 +22,13 @@ import torch
 import torch.nn.functional as F
 from render import best_of
 
+from animegan_nb import pigan_training
 from animegan_nb import siren
 from animegan_nb import pigan, toon
 from animegan_nb.cameras import pose, rays, turntable
 from animegan_nb.core import rng, seed_everything
-from animegan_nb.metrics import extract, frechet_distance, view_consistency
+from animegan_nb.metrics import extract, frechet_distance
+from animegan_nb.geometry import view_consistency
 from animegan_nb.siren import straight_field
 from animegan_nb.training import Draws, Trainer, TrainingConfig
 
@@ -96,13 +98,13 @@ def library_step(pair, optimizers, real, draws):
 
 def make(config, seed=0):
     torch.manual_seed(seed)
-    pair = pigan.PiganPair(config)
+    pair = pigan_training.PiganPair(config)
     return pair, [torch.optim.Adam(net.parameters(), fused=True, **ADAM) for net in (pair.generator, pair.discriminator)]
 
 
 def steps(a):
     config = replace(pigan.PIGAN_POSTER.network, size=a.size, field=replace(siren.PIGAN_FIELD_OFFICIAL, hidden=a.hidden), pose_weight=0., top_k_floor=1., noise=0.)
-    fast = pigan.fast_recipe(config)
+    fast = pigan_training.fast_recipe(config)
     real = torch.rand(a.batch, 3, a.size, a.size, generator=rng(1))*2 - 1
     pairs = {'plain': make(config), 'official': make(config), 'fast': make(fast)}
     G, z = pairs['official'][0].generator, torch.randn(1, 256, generator=rng(2))
@@ -127,7 +129,7 @@ def recipes(a):
     out = {}
     for points in (12, 24):
         base = replace(pigan.PIGAN_POSTER.network, view=replace(pigan.PIGAN_POSTER.network.view, samples=points, fine=points))
-        work = {name: pigan.step_flops(config, 14) for name, config in (('official', base), ('fast', pigan.fast_recipe(base)))}
+        work = {name: pigan_training.step_flops(config, 14) for name, config in (('official', base), ('fast', pigan_training.fast_recipe(base)))}
         for name, w in work.items(): print(f'  {points}+{points} {name:<9} field {w["field"]/1e12:6.2f}  discriminator {w["discriminator"]/1e12:5.2f}')
         out[f'{points}+{points}'] = sum(work['official'].values())/sum(work['fast'].values())
         print(f'  {points}+{points} ratio {out[f"{points}+{points}"]:.2f}')
@@ -159,7 +161,7 @@ def judged(generator, shape, real, seed):
     "Geometry from the front, consistency between ±0.25 rad, and the Fréchet distance of the extractor `pixels`."
     z, source = torch.randn(256, generator.z_dim, generator=rng(900 + seed)), rng(950 + seed)
     see = lambda yaw, n: generator.render_views(z[:n], pose(torch.full((n,), yaw)), size=32, samples=16, hierarchical=True)
-    found = pigan.alarms(see(0., 32), shape)
+    found = pigan_training.alarms(see(0., 32), shape)
     consistency, share = view_consistency(see(-.25, 32), see(.25, 32), 12.)
     fakes = generator.render_views(z, pose(.3*torch.randn(256, generator=source), .155*torch.randn(256, generator=source)), size=16)['image'].clamp(-1, 1)
     return {k: float(found[k]) for k in ('missing', 'relief', 'correlation')} | dict(consistency=consistency, share=share, frechet_pixels=float(frechet_distance(extract(real, 'pixels').features, extract(fakes, 'pixels').features)))
@@ -179,7 +181,7 @@ def summary(a):
             seed_everything(seed)
             start = time.process_time()
             training = TrainingConfig(8, 8e-4, 8e-4, (0., .99), (0., .99), clip_gradient=20., ema_half_life=800, seed=seed)
-            trainer = Trainer(pigan.PiganPair(config), heads, training, device='cpu').fit(a.steps, progress=False)
+            trainer = Trainer(pigan_training.PiganPair(config), heads, training, device='cpu').fit(a.steps, progress=False)
             seconds = time.process_time() - start
             facts['runs'][name].append(judged(trainer.average, shape, small[:256], seed) | dict(seed=seed, seconds=round(seconds)))
             print(name, facts['runs'][name][-1], flush=True)

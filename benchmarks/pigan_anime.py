@@ -26,6 +26,7 @@ import torch
 from stylegan_faces import folder
 from train_pigan_toon import Clock
 
+from animegan_nb import pigan_training
 from animegan_nb import pigan
 from animegan_nb.cameras import PRIORS, pose
 from animegan_nb.core import grid, rng, seed_everything, to_uint8
@@ -33,7 +34,8 @@ from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, interval
 from animegan_nb.pigan_anime import CONDITIONS, FOV, GUESS_CONFIG, HELD_OUT, PICTURES, SIZE, condition_pictures, judge, set_distances, shape_numbers, train_condition
 from animegan_nb.pigan_inversion import toon_pose_reader
-from animegan_nb.training import EMA, Checkpoints, Health, JSONLog, Samples, TrainingConfig, checkpoints, load_run, read_log
+from animegan_nb.training import EMA, TrainingConfig, checkpoints, load_run
+from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -85,14 +87,14 @@ RECIPES = {(False, False): FACES, (False, True): FACES_ONWARD, (True, False): PL
 def train(a):
     data, clock, network = ImageFolder(folder(a.data), FACES.size), Clock(a.run, a.minutes), RECIPES[a.plain, bool(a.start)]
     seed_everything(a.seed)
-    pair, shape = pigan.PiganPair(network), pigan.toon_shape(64, 32)
+    pair, shape = pigan_training.PiganPair(network), pigan.toon_shape(64, 32)
     if a.start and not checkpoints(a.run):
         before = begin_with(pair, a.start)
         a.run.mkdir(parents=True, exist_ok=True)
         (a.run/'start.json').write_text(json.dumps(before))
-    watch = lambda phase: [clock, EMA(2_000), Samples(250, 24, folder=a.run/'samples'), Health(), pigan.ShapeWatch(shape, 250), Checkpoints(a.run, 250), JSONLog(a.run/'log.jsonl')]
+    watch = lambda phase: [clock, EMA(2_000), Samples(250, 24, folder=a.run/'samples'), Health(), pigan_training.ShapeWatch(shape, 250), Checkpoints(a.run, 250), JSONLog(a.run/'log.jsonl')]
     config = TrainingConfig(8, 4e-4, 4e-4, (0., .99), (0., .99), clip_gradient=5., ema_half_life=2_000, seed=a.seed)
-    pigan.fit_curriculum(pair, data, config, watch, a.run, device='cpu', recipe={'model': 'pigan', 'network': asdict(network)}, progress=False)
+    pigan_training.fit_curriculum(pair, data, config, watch, a.run, device='cpu', recipe={'model': 'pigan', 'network': asdict(network)}, progress=False)
 
 
 def begin_with(pair, start):

@@ -16,7 +16,8 @@ import torch
 from animegan_nb import pigan, toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng
-from animegan_nb.metrics import depth_correlation, interval, relief
+from animegan_nb.geometry import depth_correlation, relief
+from animegan_nb.metrics import interval
 from animegan_nb.training import EMA, Trainer, TrainingConfig, checkpoints, load_run
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,8 @@ from animegan_nb import pigan_inversion as inv
 from animegan_nb.cameras import pose, pose_angles
 from animegan_nb.core import grid, rng, shipped
 from animegan_nb.data import ImageFolder
-from animegan_nb.metrics import file_sha256, rotation_angle
+from animegan_nb.metrics import file_sha256
+from animegan_nb.geometry import rotation_angle
 from animegan_nb.pigan import pretrained_generator
 from animegan_nb.siren import Condition
 

@@ -30,14 +30,16 @@ from train_stylegan_toon import Clock, thinned
 
 from animegan_nb.augment import Augmentation
 from animegan_nb.core import grid, rng, seed_everything, to_float, to_uint8
-from animegan_nb.data import PictureSet, blank, clean, close_pairs, exact_duplicates, groups, perceptual_hash, tiny
+from animegan_nb.data import PictureSet
+from animegan_nb.cleaning import blank, clean, close_pairs, exact_duplicates, groups, perceptual_hash, tiny
 from animegan_nb.dcgan import CollapseAlarm, distinct, thumbnails
 from animegan_nb.latents import influence, layer_groups, reading_distance
 from animegan_nb.metrics import evaluate, extract
 from animegan_nb.standing import FIGURE_READINGS, FigureReader, border_contact, figure_mask, figure_reader, figure_truth, read_figures, small_growth, small_variants
 from animegan_nb.stylegan import Grow, count_parameters
-from animegan_nb.toon import ToonFigures
-from animegan_nb.training import Callback, Checkpoints, JSONLog, Samples, Trainer, build_pair, checkpoints, load_run, read_log
+from animegan_nb.figures import ToonFigures
+from animegan_nb.training import Callback, Trainer, build_pair, checkpoints, load_run
+from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = 200            # samples kept at every quarter of a training

@@ -27,7 +27,8 @@ from animegan_nb.core import grid, rng, seed_everything, tiles, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract
 from animegan_nb.stylegan import STYLEGAN_CPU_64, StyleGANPair
-from animegan_nb.training import Checkpoints, JSONLog, Samples, Trainer, checkpoints, load_run, read_log
+from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
+from animegan_nb.training import Trainer, checkpoints, load_run
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = replace(STYLEGAN_CPU_64.network, z_dim=64, w_dim=64, channel_base=768, channel_max=64, r1_gamma=.2)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from animegan_nb import figures
+from animegan_nb import surfaces
 from animegan_nb import toon
 from animegan_nb.core import rng
 
@@ -30,7 +32,7 @@ def timed(work):
 def naive_trace(scene, cam2world, fov, size, steps=64):
     "All rays walk all steps."
     place = torch.arange(size, dtype=torch.float32)
-    origins, ways, cosine = toon.pixel_rays(cam2world, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    origins, ways, cosine = surfaces.pixel_rays(cam2world, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
     centre, radius = scene.bounds()
     reach = (cam2world[:, :3, 3].T - centre).norm(dim=0)[:, None]
     t = (reach - radius[:, None]).expand(-1, size*size).clone()
@@ -39,12 +41,12 @@ def naive_trace(scene, cam2world, fov, size, steps=64):
 
 
 def rows_of(kind, n):
-    rows = (toon.toon_rows if kind == 'heads' else toon.figure_rows)(0, 0, n)
+    rows = (toon.toon_rows if kind == 'heads' else figures.figure_rows)(0, 0, n)
     return rows['identity'], rows['cam2world'], rows['fov']
 
 
 def draw(kind, n, size, **options):
-    return (toon.render if kind == 'heads' else toon.render_figure)(*rows_of(kind, n), size, **options)
+    return (toon.render if kind == 'heads' else figures.render_figure)(*rows_of(kind, n), size, **options)
 
 
 def worker(kind, n, size, gate, done):
@@ -73,7 +75,7 @@ def speed(args):
 
 def shares(args):
     "Where the time goes, in one process."
-    inside, distance = [0.], {kind: kind.distance for kind in (toon.HeadScene, toon.FigureScene)}
+    inside, distance = [0.], {kind: kind.distance for kind in (toon.HeadScene, figures.FigureScene)}
     for kind, original in distance.items():
         def counted(self, points, original=original):
             start = time.process_time(); out = original(self, points); inside[0] += time.process_time() - start
@@ -89,7 +91,7 @@ def shares(args):
 
 def against_naive():
     people, views, fov = rows_of('heads', 4); scene = toon.HeadScene(people)
-    _, fast, a = timed(lambda: toon.trace(scene, views, fov, 128)); _, slow, b = timed(lambda: naive_trace(scene, views, fov, 128))
+    _, fast, a = timed(lambda: surfaces.trace(scene, views, fov, 128)); _, slow, b = timed(lambda: naive_trace(scene, views, fov, 128))
     both = a[0].isfinite() & b[0].isfinite()
     print(f'tracing 128×128 rays: naive/cones+compaction = {slow/fast:.1f}×, same hits {float((a[0].isfinite() == b[0].isfinite()).float().mean()):.2%}, '
           f'median difference {float((a[0] - b[0])[both].abs().median()):.1e} world units')
@@ -97,16 +99,16 @@ def against_naive():
 
 def broken(people, yaw, pitch, size=96):
     "Pixels that hang in the air (gaps of two pixels are bridged) and pixels of skin where hair belongs, for each head."
-    n = len(people); views, fov = toon.look_at(yaw, pitch).expand(n, 4, 4), torch.full((n,), toon.FOV)
+    n = len(people); views, fov = surfaces.look_at(yaw, pitch).expand(n, 4, 4), torch.full((n,), toon.FOV)
     out = toon.render(people, views, fov, size, supersample=1, outline=False)
     masks, grow = out['distance'][:, 0].isfinite(), lambda x: torch.nn.functional.max_pool2d(x[:, None], 3, 1, 1)[:, 0]
     wide = grow(masks.float()); reached = torch.zeros_like(wide); reached[:, size//2, size//2] = 1.
     while not torch.equal(more := grow(reached)*wide, reached): reached = more
     place = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = toon.pixel_rays(views, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    origins, ways, _ = surfaces.pixel_rays(views, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
     t = out['distance'].flatten(1)
     x, y, z = (origins + torch.where(t.isfinite(), t, 1.)*ways)/toon.HEAD
-    bald = (out['parts'].flatten(1) == toon.PART['face']) & ((y > .60) | ((y > .15) & (z < -.2)))
+    bald = (out['parts'].flatten(1) == surfaces.PART['face']) & ((y > .60) | ((y > .15) & (z < -.2)))
     return (masks & (reached == 0)).flatten(1).sum(1), bald.sum(1)
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from animegan_nb import pigan_training
 from animegan_nb import pigan, toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import grid, rng, seed_everything
 from animegan_nb.pigan_anime import shape_numbers
-from animegan_nb.training import EMA, Callback, Checkpoints, Health, JSONLog, Samples, load_run, read_log
+from animegan_nb.training import EMA, Callback, load_run
+from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,10 +51,10 @@ def train(run, minutes, steps, seed, floaters=False):
     phases = [replace(p, start=min(p.start, steps), stop=min(p.stop, steps)) for p in recipe.network.phases] if steps else recipe.network.phases
     network = replace(recipe.network, phases=tuple(p for p in phases if p.stop > p.start))
     seed_everything(seed)
-    pair, clock = pigan.PiganPair(network), Clock(run, minutes)
+    pair, clock = pigan_training.PiganPair(network), Clock(run, minutes)
     shape, life = pigan.toon_shape(64, 32), recipe.training.ema_half_life
-    watch = lambda phase: [clock, EMA(life), Samples(250, 24, folder=run/'samples'), Health(), pigan.ShapeWatch(shape, 250), Checkpoints(run, 250, keep=1000), JSONLog(run/'log.jsonl')]
-    return pigan.fit_curriculum(pair, toon.ready_heads('white'), replace(recipe.training, seed=seed), watch, run, device='cpu',
+    watch = lambda phase: [clock, EMA(life), Samples(250, 24, folder=run/'samples'), Health(), pigan_training.ShapeWatch(shape, 250), Checkpoints(run, 250, keep=1000), JSONLog(run/'log.jsonl')]
+    return pigan_training.fit_curriculum(pair, toon.ready_heads('white'), replace(recipe.training, seed=seed), watch, run, device='cpu',
                                 recipe={'model': 'pigan', 'network': asdict(network)}, progress=False)
 
 

@@ -25,7 +25,8 @@ from animegan_nb.core import shipped
 from animegan_nb.data import PictureSet
 from animegan_nb.metrics import evaluate
 from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair, pretrained_generator
-from animegan_nb.training import Callback, Checkpoints, JSONLog, Samples, Trainer, load_run, read_log
+from animegan_nb.training import Callback, Trainer, load_run
+from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
 
 OUT = Path(__file__).resolve().parents[1]/'data'/'pretrained'
 

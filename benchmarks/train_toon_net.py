@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from animegan_nb import surfaces
+from animegan_nb import toon_net
 from animegan_nb import core
 from animegan_nb import toon
 
@@ -49,14 +51,14 @@ def write_ready(path=DATA/'toon_heads_3000.npz'):
 def score(net):
     "On people that were neither trained on nor looked at: the first view for the attributes, both for the embedding."
     fresh = both_views(FRESH, COUNT)
-    backs = torch.randint(0, len(toon.BACKGROUNDS), (2, COUNT), generator=core.rng(5))
-    views = [toon.backdrop(fresh['image'][:, v], fresh['coverage'][:, v], toon.BACKGROUNDS[backs[v]]) for v in (0, 1)]
+    backs = torch.randint(0, len(surfaces.BACKGROUNDS), (2, COUNT), generator=core.rng(5))
+    views = [toon.backdrop(fresh['image'][:, v], fresh['coverage'][:, v], surfaces.BACKGROUNDS[backs[v]]) for v in (0, 1)]
     identity = fresh['identity'].clone(); identity[:, toon.SLOT['background']] = backs[0].float()
-    seen = toon.visible(identity, fresh['cam2world'][:, 0], fresh['fov'][:, 0])
-    scores = toon.network_scores(net, views[0], identity, fresh['pose'][:, 0], seen)
-    wide = toon.network_scores(net, views[1], fresh['identity'], fresh['pose'][:, 1])['median_error_degrees']
-    told = [toon.descriptions(net, v) for v in views]
-    return {**scores, 'median_error_degrees_uniform': wide, 'verification': {k: toon.verification(told[0][k], told[1][k]) for k in told[0]}}
+    seen = toon_net.visible(identity, fresh['cam2world'][:, 0], fresh['fov'][:, 0])
+    scores = toon_net.network_scores(net, views[0], identity, fresh['pose'][:, 0], seen)
+    wide = toon_net.network_scores(net, views[1], fresh['identity'], fresh['pose'][:, 1])['median_error_degrees']
+    told = [toon_net.descriptions(net, v) for v in views]
+    return {**scores, 'median_error_degrees_uniform': wide, 'verification': {k: toon_net.verification(told[0][k], told[1][k]) for k in told[0]}}
 
 
 def main():
@@ -75,11 +77,11 @@ def main():
     out = Path(args.out); out.mkdir(parents=True, exist_ok=True)
     file = out/'toon_net.json'
     if args.score:
-        return write(file, {k: v for k, v in json.loads(file.read_text()).items() if k in TRAINING}, toon.toon_network())
+        return write(file, {k: v for k, v in json.loads(file.read_text()).items() if k in TRAINING}, toon_net.toon_network())
     sets = [both_views(seed, n) for seed, n in enumerate(args.people) if n]
     images, coverage, identity, pose = (torch.cat([s[k] for s in sets]) for k in ('image', 'coverage', 'identity', 'pose'))
     start, used = time.time(), time.process_time()
-    net = toon.train_network(images, coverage, identity, pose, epochs=args.epochs, seed=args.seed, half=args.half)
+    net = toon_net.train_network(images, coverage, identity, pose, epochs=args.epochs, seed=args.seed, half=args.half)
     half = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in half.items()})       # score what is stored
     save_file({k: v.contiguous() for k, v in half.items()}, out/'toon_net.safetensors')

@@ -30,7 +30,8 @@ from animegan_nb.core import grid, seed_everything, to_uint8
 from animegan_nb.data import ImageFolder, PictureSet
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
-from animegan_nb.training import Callback, Checkpoints, Trainer, TrainingConfig, build_pair
+from animegan_nb.training import Callback, Trainer, TrainingConfig, build_pair
+from animegan_nb.callbacks import Checkpoints
 from animegan_nb.wgan import WGANConfig
 
 ROOT = Path(__file__).resolve().parent.parent

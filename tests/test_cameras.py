@@ -96,4 +96,4 @@ def test_toon_stands_where_we_stand():
     toon = pytest.importorskip('animegan_nb.toon')
     if not hasattr(toon, 'look_at'): pytest.skip('animegan_nb.toon exports no camera.')
     yaw, pitch = torch.tensor([0., .4, -2.]), torch.tensor([0., .3, -.5])
-    assert torch.allclose(toon.look_at(yaw, pitch, 1.5), pose(yaw, pitch, 1.5), atol=1e-5)
+    assert torch.allclose(surfaces.look_at(yaw, pitch, 1.5), pose(yaw, pitch, 1.5), atol=1e-5)

@@ -16,7 +16,8 @@ from animegan_nb import conditional as C, toon
 from animegan_nb.core import rng
 from animegan_nb.data import PictureSet
 from animegan_nb.penalties import dragan_penalty
-from animegan_nb.training import Checkpoints, Draws, Trainer, TrainingConfig, build_pair, load_run, recipes
+from animegan_nb.callbacks import Checkpoints
+from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run, recipes
 
 GROUPS = (('hair', 'black', 'pink', 'blue'), ('glasses', 'yes'), ('eyes', 'red', 'green'))
 SMALL = C.ConditionalConfig(16, GROUPS, latent=5, base=8, channels=8, blocks=1, last_kernel=3, d_channels=6, d_blocks=1,

@@ -19,7 +19,8 @@ from torch import nn
 
 from animegan_nb import dashboard as d
 from animegan_nb.core import Figure, rng
-from animegan_nb.training import Callback, Checkpoints, ModelPair, Trainer, TrainingConfig, TrainingDiverged, checkpoints
+from animegan_nb.training import Callback, ModelPair, Trainer, TrainingConfig, TrainingDiverged, checkpoints
+from animegan_nb.callbacks import Checkpoints
 
 pytest.importorskip('ipywidgets', reason='ipywidgets is not installed: pip install -e ".[notebook]"')
 CONFIG = TrainingConfig(batch_size=8, ema_half_life=100, generator_lr=1e-3, discriminator_lr=1e-3)

@@ -20,8 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from animegan_nb import cleaning
 from animegan_nb import data as D
-from animegan_nb.data import ArrayStore, Facts, FaceFinder, ImageFolder, Loader, PictureSet, Report
+from animegan_nb.data import ArrayStore, ImageFolder, Loader, PictureSet, Report
+from animegan_nb.cleaning import Facts, FaceFinder
 
 ON_TMP = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -492,21 +494,21 @@ def facts(file='a', md5='m', width=64, height=64, brightness=.5, contrast=.2, lo
 
 
 @given(a=st.integers(0, 2**64 - 1), b=st.integers(0, 2**64 - 1))
-def test_hamming_counts_bits(a, b): assert int(D.hamming(a, b)) == bin(a ^ b).count('1')
+def test_hamming_counts_bits(a, b): assert int(cleaning.hamming(a, b)) == bin(a ^ b).count('1')
 
 
 def test_hamming_without_numpy_2(monkeypatch):
-    a = np.random.default_rng(0).integers(0, 2**64, 50, dtype=np.uint64); expected = D.hamming(a[:, None], a[None])
+    a = np.random.default_rng(0).integers(0, 2**64, 50, dtype=np.uint64); expected = cleaning.hamming(a[:, None], a[None])
     monkeypatch.delattr(np, 'bitwise_count', raising=False)
-    assert np.array_equal(D.hamming(a[:, None], a[None]), expected) and int(D.hamming(3, 0)) == 2
+    assert np.array_equal(cleaning.hamming(a[:, None], a[None]), expected) and int(cleaning.hamming(3, 0)) == 2
 
 
 @given(st.lists(st.integers(0, 63), min_size=0, max_size=40), st.integers(1, 4), st.integers(1, 7))
 @settings(max_examples=60, deadline=None)
 def test_close_pairs_and_groups(hashes, distance, block):
-    got = {tuple(p) for p in D.close_pairs(np.array(hashes, np.uint64), distance, block).tolist()}
+    got = {tuple(p) for p in cleaning.close_pairs(np.array(hashes, np.uint64), distance, block).tolist()}
     assert got == {(i, j) for i in range(len(hashes)) for j in range(i + 1, len(hashes)) if bin(hashes[i] ^ hashes[j]).count('1') < distance}
-    labels = D.groups(len(hashes), np.array(sorted(got)).reshape(-1, 2))
+    labels = cleaning.groups(len(hashes), np.array(sorted(got)).reshape(-1, 2))
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     if hashes:
@@ -517,7 +519,7 @@ def test_close_pairs_and_groups(hashes, distance, block):
 
 def test_perceptual_hash_is_imagehash():
     import imagehash
-    for seed in range(20): assert f'{D.perceptual_hash(smooth(seed)):016x}' == str(imagehash.phash(smooth(seed)))
+    for seed in range(20): assert f'{cleaning.perceptual_hash(smooth(seed)):016x}' == str(imagehash.phash(smooth(seed)))
 
 
 def test_md5_distance_is_an_avalanche():
@@ -525,29 +527,29 @@ def test_md5_distance_is_an_avalanche():
     for _ in range(400):
         changed = picture.copy(); changed[tuple(g.integers(0, s) for s in changed.shape)] ^= 1
         words = [np.frombuffer(hashlib.md5(x.tobytes()).digest(), np.uint64) for x in (picture, changed)]
-        distances.append(D.hamming(*words).sum())
+        distances.append(cleaning.hamming(*words).sum())
     assert abs(np.mean(distances) - 64) < 1.5 and min(distances) > 30
 
 
 def test_near_duplicates_keep_the_largest():
-    dropped = D.near_duplicates([facts('small', looks=0b111), facts('large', width=100, looks=0b110), facts('other', looks=2**40 - 1), facts('x', looks=0b110)])
-    assert {(d.file, d.like) for d in dropped} == {('small', 'large'), ('x', 'large')} and D.near_duplicates([]) == []
+    dropped = cleaning.near_duplicates([facts('small', looks=0b111), facts('large', width=100, looks=0b110), facts('other', looks=2**40 - 1), facts('x', looks=0b110)])
+    assert {(d.file, d.like) for d in dropped} == {('small', 'large'), ('x', 'large')} and cleaning.near_duplicates([]) == []
 
 
 def test_duplicates_keep_the_shortest_name():
-    dropped = D.exact_duplicates([facts('a (copy).png'), facts('a.png'), facts('b.png', md5='n')])
+    dropped = cleaning.exact_duplicates([facts('a (copy).png'), facts('a.png'), facts('b.png', md5='n')])
     assert [(d.file, d.like) for d in dropped] == [('a (copy).png', 'a.png')]
 
 
 def test_steps():
     several = [facts(f'{i}', md5=str(i), brightness=.5 + i/100) for i in range(9)] + [facts('dark', brightness=.05), facts('tiny', width=8), facts('flat', contrast=0.)]
-    assert [d.file for d in D.unusual_brightness(several)] == ['dark'] and [d.file for d in D.tiny(several)] == ['tiny'] and [d.file for d in D.blank(several)] == ['flat']
-    assert D.brightness_figure(several).png()[:4] == b'\x89PNG'
+    assert [d.file for d in cleaning.unusual_brightness(several)] == ['dark'] and [d.file for d in cleaning.tiny(several)] == ['tiny'] and [d.file for d in cleaning.blank(several)] == ['flat']
+    assert cleaning.brightness_figure(several).png()[:4] == b'\x89PNG'
 
 
 def test_ten_thousand_hashes_take_seconds():
     hashes = np.random.default_rng(0).integers(0, 2**64, 10_000, dtype=np.uint64); hashes[77] = hashes[9_999] ^ np.uint64(5)
-    start = time.perf_counter(); pairs = D.close_pairs(hashes)
+    start = time.perf_counter(); pairs = cleaning.close_pairs(hashes)
     assert pairs.tolist() == [[77, 9_999]] and time.perf_counter() - start < 30
 
 
@@ -559,7 +561,7 @@ def messy(tmp_path):
 
 
 def test_clean_reports_everything_and_deletes_nothing(tmp_path):
-    folder = messy(tmp_path); before = sorted(p.name for p in folder.iterdir()); report = D.clean(folder)
+    folder = messy(tmp_path); before = sorted(p.name for p in folder.iterdir()); report = cleaning.clean(folder)
     assert report.kept == [f'{i:03d}.png' for i in range(10)] and sorted(p.name for p in folder.iterdir()) == before
     assert {d.file: d.step for d in report.dropped} == {'copy.png': 'exact copy', 'half.png': 'near copy', 'tiny.png': 'tiny', 'bad.jpg': 'broken',
                                                        'notes.txt': 'format', 'white.png': 'blank'}
@@ -569,17 +571,17 @@ def test_clean_reports_everything_and_deletes_nothing(tmp_path):
 
 
 def test_clean_into_a_new_folder(tmp_path):
-    folder = messy(tmp_path); report = D.clean(folder, into=tmp_path/'out')
+    folder = messy(tmp_path); report = cleaning.clean(folder, into=tmp_path/'out')
     assert all((tmp_path/'out'/name).read_bytes() == (folder/name).read_bytes() for name in report.kept)
     assert len(ImageFolder(tmp_path/'out', 16, cache=tmp_path/'c')) == 10
     assert {d['file'] for d in json.loads((tmp_path/'out/.report.json').read_text())} == {d.file for d in report.dropped}
-    with pytest.raises(FileExistsError, match='exists already'): D.clean(folder, into=tmp_path/'out')
-    with pytest.raises(ValueError, match='lies inside'): D.clean(folder, into=folder/'sub')
+    with pytest.raises(FileExistsError, match='exists already'): cleaning.clean(folder, into=tmp_path/'out')
+    with pytest.raises(ValueError, match='lies inside'): cleaning.clean(folder, into=folder/'sub')
 
 
 def test_changes_and_what_they_refuse(tmp_path):
     folder = folder_of(tmp_path/'p', 4, (200, 90), 'jpg'); smooth(9, (200, 15)).save(folder/'flat.jpg'); (folder/'sub').mkdir(); smooth(70, (50, 80)).save(folder/'sub/a.png')
-    report = D.clean(folder, steps=(), into=tmp_path/'out', changes=[D.remove_corner, D.pad_square, lambda p: D.resize(p, 32)])
+    report = cleaning.clean(folder, steps=(), into=tmp_path/'out', changes=[cleaning.remove_corner, D.pad_square, lambda p: D.resize(p, 32)])
     assert [d.file for d in report.dropped] == ['flat.jpg'] and 'only 15 pixels high' in report.dropped[0].reason
     assert sorted(str(p.relative_to(tmp_path/'out')) for p in (tmp_path/'out').rglob('*.png')) == [f'00{i}.jpg.png' for i in range(4)] + ['sub/a.png']
     assert all(Image.open(p).size == (32, 32) for p in (tmp_path/'out').rglob('*.png'))
@@ -587,29 +589,29 @@ def test_changes_and_what_they_refuse(tmp_path):
 
 def test_an_interrupted_copy_leaves_nothing(tmp_path):
     def stop(picture): raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): D.clean(folder_of(tmp_path/'p', 3), into=tmp_path/'out', changes=[stop])
+    with pytest.raises(KeyboardInterrupt): cleaning.clean(folder_of(tmp_path/'p', 3), into=tmp_path/'out', changes=[stop])
     def refuse(picture): raise ValueError('never')
-    with pytest.raises(ValueError, match='No picture'): D.clean(tmp_path/'p', into=tmp_path/'out', changes=[refuse])
+    with pytest.raises(ValueError, match='No picture'): cleaning.clean(tmp_path/'p', into=tmp_path/'out', changes=[refuse])
     assert sorted(p.name for p in tmp_path.iterdir()) == ['p']
 
 
 @given(w=st.integers(1, 150), h=st.integers(21, 60))
 @settings(max_examples=30, deadline=None)
 def test_watermark(w, h):
-    picture = smooth(w + h, (w, h)); filled = np.asarray(D.remove_corner(picture)); left = max(0, w - 100)
+    picture = smooth(w + h, (w, h)); filled = np.asarray(cleaning.remove_corner(picture)); left = max(0, w - 100)
     assert (filled[h - 20:, left:] == 255).all() and np.array_equal(filled[:h - 20], np.asarray(picture)[:h - 20]) and np.array_equal(filled[:, :left], np.asarray(picture)[:, :left])
-    assert np.array_equal(D.remove_corner(picture, how='crop'), np.asarray(picture)[:h - 20])
+    assert np.array_equal(cleaning.remove_corner(picture, how='crop'), np.asarray(picture)[:h - 20])
 
 
 def test_watermark_errors():
-    with pytest.raises(ValueError, match="'fill' or 'crop'"): D.remove_corner(smooth(0), how='melt')
+    with pytest.raises(ValueError, match="'fill' or 'crop'"): cleaning.remove_corner(smooth(0), how='melt')
 
 
 @given(x=st.integers(-20, 60), y=st.integers(-20, 60), side=st.integers(4, 50))
 @settings(max_examples=40, deadline=None)
 def test_the_face_lies_at_the_same_place_in_every_crop(x, y, side):
     sheet = Image.new('RGB', (80, 80), (9, 9, 9)); sheet.paste((200, 50, 50), (x, y, x + side, y + side))
-    crop = D.crop_face(sheet, (x, y, side, side), zoom=2, rise=0, background=(9, 9, 9))
+    crop = cleaning.crop_face(sheet, (x, y, side, side), zoom=2, rise=0, background=(9, 9, 9))
     assert crop.size == (2*side, 2*side)
     visible = sheet.crop((x, y, x + side, y + side)).getcolors()
     left = crop.width//2 - side//2
@@ -620,7 +622,7 @@ def test_the_face_lies_at_the_same_place_in_every_crop(x, y, side):
 
 def test_no_cascade_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.delenv('ANIMEGAN_WEIGHTS', raising=False); monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
-    with pytest.raises(FileNotFoundError, match='download_cascade'): D.find_cascade()
+    with pytest.raises(FileNotFoundError, match='download_cascade'): cleaning.find_cascade()
     with pytest.raises(FileNotFoundError, match='download_cascade'): FaceFinder(tmp_path)
 
 
@@ -631,16 +633,16 @@ def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch, answer, error):
         if isinstance(answer, Exception): raise answer
         return io.BytesIO(answer)
     monkeypatch.setattr(urllib.request, 'urlopen', urlopen); monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
-    with pytest.raises(error): D.download_cascade()
+    with pytest.raises(error): cleaning.download_cascade()
     assert list((tmp_path/'weights').iterdir()) == []
 
 
 @pytest.mark.real
 def test_a_good_download(tmp_path, monkeypatch, weights_dir):
     import urllib.request
-    monkeypatch.setattr(urllib.request, 'urlopen', lambda *a, **k: open(weights_dir/D.CASCADE, 'rb')); monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
-    assert D.download_cascade().read_bytes() == (weights_dir/D.CASCADE).read_bytes()
-    monkeypatch.delenv('ANIMEGAN_WEIGHTS', raising=False); assert D.find_cascade().parent == tmp_path/'weights'
+    monkeypatch.setattr(urllib.request, 'urlopen', lambda *a, **k: open(weights_dir/cleaning.CASCADE, 'rb')); monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
+    assert cleaning.download_cascade().read_bytes() == (weights_dir/cleaning.CASCADE).read_bytes()
+    monkeypatch.delenv('ANIMEGAN_WEIGHTS', raising=False); assert cleaning.find_cascade().parent == tmp_path/'weights'
 
 
 def test_opencv_5_is_one_sentence(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from animegan_nb import cleaning
 from animegan_nb import data as D
 from animegan_nb.data import ImageFolder
 
@@ -119,7 +120,7 @@ def test_every_file_is_served_or_reported(attack):
 def test_cleaning_survives_the_same_attack(attack):
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)/'p'; root.mkdir(); expected = plant(root, attack)
-        try: report = D.clean(root, progress=False)
+        try: report = cleaning.clean(root, progress=False)
         except ValueError as error: assert 'no picture below' in str(error); return
         assert sorted(report.kept + [d.file for d in report.dropped]) == sorted(expected)
         report.figure().png()

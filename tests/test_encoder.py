@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from animegan_nb import toon_net
 from animegan_nb import encoder as en
 from animegan_nb import toon
 from animegan_nb.core import rng, shipped
@@ -102,7 +103,7 @@ def test_descent_goes_down_and_leaves_its_start_alone(tiny):
 def test_the_shipped_encoders_fit_in_and_work():
     g, _ = pretrained_generator()
     heads = F.avg_pool2d(toon.ToonHeads(n=24, size=64, seed=123, supersample=1).batch(range(24))['image'].float().div(127.5).sub(1), 2)
-    distance, errors = FeatureDistance(toon.toon_network().maps), {}
+    distance, errors = FeatureDistance(toon_net.toon_network().maps), {}
     for name in ('encoder_plain_toon_32', 'encoder_refined_toon_32'):
         e, facts = en.pretrained_encoder(name)
         assert facts['network'] == asdict(e.config) and shipped(f'pretrained/{name}.safetensors').stat().st_size <= 2*2**20

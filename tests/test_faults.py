@@ -12,7 +12,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import TinyPair, pictures, weights
 
-from animegan_nb.training import Checkpoints, JSONLog, Trainer, TrainingConfig, checkpoints
+from animegan_nb.callbacks import Checkpoints, JSONLog
+from animegan_nb.training import Trainer, TrainingConfig, checkpoints
 
 STEPS = 60
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from animegan_nb import toon_net
 from animegan_nb import latents as la
 from animegan_nb import toon
 from animegan_nb.core import rng, shipped
@@ -227,7 +228,7 @@ def test_path_length_of_a_linear_generator_and_its_spaces(tiny):
 
 
 def test_a_feature_distance_is_a_distance():
-    d = la.FeatureDistance(toon.toon_network().maps)
+    d = la.FeatureDistance(toon_net.toon_network().maps)
     a, b = torch.rand(2, 3, 3, 32, 32, generator=rng(1))*2 - 1
     assert d(a, a).abs().max() == 0 and torch.allclose(d(a, b), d(b, a)) and (d(a, b) > 0).all()
 
@@ -299,7 +300,7 @@ def test_bad_input_is_answered_in_one_sentence(tiny):
 
 
 def test_directions_of_the_shipped_generator_do_what_they_say(shipped_generator):
-    g, net = shipped_generator, toon.toon_network()
+    g, net = shipped_generator, toon_net.toon_network()
     space, w = la.principal_space(la.sample_w(g, 4000, 1)), la.sample_w(g, 500, 8)
     readings = la.read_heads(net, la.draw(g, w))
     names = ('yaw', 'hair_colour=blonde', 'hair_style=long')
@@ -312,7 +313,7 @@ def test_stored_measurements_belong_to_the_shipped_generator(shipped_generator):
     "The influence that the chapter prints is that of this generator: a quick measurement falls near it."
     stored = json.loads(shipped('results/latents_influence.json').read_text())
     found = la.Influence.from_dict(stored['groups'])
-    quick = la.influence(shipped_generator, partial(la.read_heads, toon.toon_network()), la.layer_groups(32), pairs=60, seed=9)
+    quick = la.influence(shipped_generator, partial(la.read_heads, toon_net.toon_network()), la.layer_groups(32), pairs=60, seed=9)
     shown = [found.names.index(n) for n in ('yaw', 'hair_colour', 'background')]
     assert (found.share - quick.share)[:, shown].abs().max() < .3
     assert len(stored['seeds']) >= 3 and stored['pairs_a_seed']*3 == found.pairs

@@ -12,16 +12,19 @@ from tiny import ball
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from animegan_nb import geometry
+from animegan_nb import pigan_training
 from animegan_nb import siren
 from animegan_nb import metrics
 from animegan_nb import pigan
 from animegan_nb.cameras import PRIORS, pose, rays
 from animegan_nb.core import rng, shipped
 from animegan_nb.data import PictureSet
-from animegan_nb.pigan import (CARLA_PHASES, PIGAN_CARLA, PIGAN_CATS, PIGAN_CELEBA, PIGAN_POSTER, PIGAN_TOON_32, Discriminator, Generator, Phase,
-                               PiganConfig, PiganPair, View, camera_direction, fit_curriculum, noise_level, phase_at, truncate)
+from animegan_nb.pigan import CARLA_PHASES, PIGAN_CARLA, PIGAN_CATS, PIGAN_CELEBA, PIGAN_POSTER, PIGAN_TOON_32, Discriminator, Generator, Phase, PiganConfig, View, camera_direction, truncate
+from animegan_nb.pigan_training import PiganPair, fit_curriculum, noise_level, phase_at
 from animegan_nb.siren import Condition, FieldConfig
-from animegan_nb.training import EMA, Checkpoints, Draws, JSONLog, Trainer, TrainingConfig, build_pair, load_run, models, recipes
+from animegan_nb.training import EMA, Draws, Trainer, TrainingConfig, build_pair, load_run, models, recipes
+from animegan_nb.callbacks import Checkpoints, JSONLog
 
 TINY = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
 SMALL = PiganConfig(8, TINY, View(samples=4, fine=4, background=1.), channel_base=64, channel_max=16, noise=5., noise_steps=10)
@@ -222,20 +225,20 @@ class Count(TorchDispatchMode):
 
 def test_the_work_of_a_step_is_the_counted_work():
     "The formula against operations counted while both players take a step (float64: the form of the field without a cache)."
-    for base in (replace(SMALL, noise=0.), pigan.fast_recipe(replace(SMALL, noise=0.))):
+    for base in (replace(SMALL, noise=0.), pigan_training.fast_recipe(replace(SMALL, noise=0.))):
         config = replace(base, field=replace(TINY, hidden=32, mapping_hidden=2, z_dim=2), view=replace(base.view, samples=16, fine=16), r1_every=1)
         pair, draws, batch = PiganPair(config).double(), Draws(0), {'image': torch.zeros(2, 3, 8, 8).double()}
         pair.latents = lambda n, draws: (torch.randn(n, 2).double(), pose(torch.zeros(n)).double())
         with Count() as count:
             pair.generator.requires_grad_(False); pair.discriminator_step(batch, draws)['loss'].backward(); pair.generator.requires_grad_(True)
             pair.discriminator.requires_grad_(False); pair.generator_step(batch, draws)['loss'].backward()
-        assert abs(count.total/sum(pigan.step_flops(config, 2).values()) - 1) < .08
+        assert abs(count.total/sum(pigan_training.step_flops(config, 2).values()) - 1) < .08
 
 
 def test_the_recipes_of_the_poster_by_the_numbers():
     official = replace(PIGAN_POSTER.network, view=replace(PIGAN_POSTER.network.view, samples=24, fine=24))
-    work, fast = pigan.step_flops(official, 14), pigan.step_flops(pigan.fast_recipe(official), 14)
-    assert pigan.field_flops(siren.PIGAN_FIELD) == 1_053_696 and pigan.field_flops(siren.PIGAN_FIELD, colour=False) == 919_552
+    work, fast = pigan_training.step_flops(official, 14), pigan_training.step_flops(pigan_training.fast_recipe(official), 14)
+    assert pigan_training.field_flops(siren.PIGAN_FIELD) == 1_053_696 and pigan_training.field_flops(siren.PIGAN_FIELD, colour=False) == 919_552
     assert abs(work['field']/11.60e12 - 1) < .001 and sum(work.values())/sum(fast.values()) > 1.9
 
 
@@ -388,9 +391,9 @@ def test_the_penalty_on_matter_in_front_empties_it_and_only_it_changes_a_step():
 def test_what_can_be_seen_through_counts_in_the_middle_only():
     opacity = torch.ones(2, 1, 9, 9)
     opacity[..., 0, :] = 0.
-    assert pigan.seen_through(opacity) == 0
+    assert pigan_training.seen_through(opacity) == 0
     opacity[0, 0, 4, 4] = .5
-    assert 0 < pigan.seen_through(opacity) < .5 and pigan.seen_through(torch.zeros(1, 1, 9, 9)) == 1
+    assert 0 < pigan_training.seen_through(opacity) < .5 and pigan_training.seen_through(torch.zeros(1, 1, 9, 9)) == 1
     pair = PiganPair(replace(SMALL, solid_weight=1.))
     fakes = pair.draw_fakes(2, Draws(0))
     assert fakes.pictures.shape[1] == 3 and fakes.opacity.shape == (2, 1, 8, 8)               # the discriminator is not shown it
@@ -423,7 +426,7 @@ def test_mirrored_pictures_have_mirrored_cameras_and_coverage():
 GROWING = replace(SMALL, phases=(Phase(0, 3, 4, 4, 1e-3, 1e-3), Phase(3, 6, 8, 6, 5e-4, 1e-3, split=2)), fade=2, share_fakes=True)
 
 
-def watch(folder): return lambda phase: [EMA(50), pigan.SlowAverage(500), Checkpoints(folder, 1, keep=9), JSONLog(folder/'log.jsonl')]
+def watch(folder): return lambda phase: [EMA(50), pigan_training.SlowAverage(500), Checkpoints(folder, 1, keep=9), JSONLog(folder/'log.jsonl')]
 
 
 def test_a_curriculum_trains_through_its_stages_and_resumes_bit_for_bit(tmp_path):
@@ -447,7 +450,7 @@ def test_a_curriculum_trains_through_its_stages_and_resumes_bit_for_bit(tmp_path
 
 def test_two_averages_forget_at_different_speeds():
     pair = PiganPair(SMALL)
-    trainer = Trainer(pair, pictures(), TrainingConfig(4, 1e-2, 1e-3), [EMA(8, ramp=0), pigan.SlowAverage(800)], device='cpu')
+    trainer = Trainer(pair, pictures(), TrainingConfig(4, 1e-2, 1e-3), [EMA(8, ramp=0), pigan_training.SlowAverage(800)], device='cpu')
     start = [p.clone() for p in pair.generator.parameters()]
     trainer.fit(3, progress=False)
     gap = lambda net: sum(float((a - b).abs().sum()) for a, b in zip(net.parameters(), start))
@@ -458,8 +461,8 @@ def test_two_averages_forget_at_different_speeds():
 def test_alarms_ring_when_they_should():
     truth = ball(0., size=32)
     solid = truth['opacity'] > .5
-    shape = metrics.mean_shape(torch.where(solid, truth['depth'], torch.inf), solid)
-    ring = lambda **changes: pigan.alarms(truth | changes, shape)
+    shape = geometry.mean_shape(torch.where(solid, truth['depth'], torch.inf), solid)
+    ring = lambda **changes: pigan_training.alarms(truth | changes, shape)
     found = ring()
     assert found['missing'] == 0 and abs(found['relief'] - 1) < 1e-4 and found['correlation'] > .999 and not any(found[k] for k in ('black_hole', 'billboard', 'hollow'))
     hole = truth['opacity'].clone(); hole[..., 12:20, 12:20] = 0.
@@ -471,7 +474,7 @@ def test_alarms_ring_when_they_should():
 def test_the_watch_writes_into_the_log():
     shape = pigan.toon_shape(3, 8)
     assert shape.depth.shape == (1, 1, 8, 8) and 0 < shape.relief < .05
-    watch_shape = pigan.ShapeWatch(shape, every=2, n=3)
+    watch_shape = pigan_training.ShapeWatch(shape, every=2, n=3)
     trainer = Trainer(PiganPair(SMALL), pictures(), TrainingConfig(4, 1e-3, 1e-3, ema_half_life=100), [watch_shape], device='cpu').fit(2, progress=False)
     assert {'relief', 'correlation', 'missing'} <= set(trainer.history[-1]) and 'relief' not in trainer.history[0] and watch_shape.status != 'not looked yet'
 
@@ -515,7 +518,7 @@ def test_the_shipped_networks_are_what_their_facts_say(name):
     assert PiganConfig(**facts['network']).size == 32 and facts['steps'] > 0 and facts['seconds'] > 0 and 'train_pigan_toon.py' in facts['command']
     z = torch.randn(8, generator.z_dim, generator=rng(5))
     front = generator.render_views(z, pose(torch.zeros(8)), size=32, samples=16, hierarchical=True)
-    found, stored = pigan.alarms(front, pigan.toon_shape(16, 32)), facts['measures']['network']
+    found, stored = pigan_training.alarms(front, pigan.toon_shape(16, 32)), facts['measures']['network']
     for name, room in (('missing', .05), ('relief', .4), ('correlation', .15)): assert abs(found[name] - stored[name]['value']) < room + 3*stored[name]['half_range']
 
 

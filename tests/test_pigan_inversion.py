@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng, shipped
 from animegan_nb.grading import oracle, trial
-from animegan_nb.metrics import file_sha256, rotation_angle
+from animegan_nb.metrics import file_sha256
+from animegan_nb.geometry import rotation_angle
 from animegan_nb.pigan import Generator, View
 from animegan_nb.pigan_inversion import (Heads, Inversion, InversionConfig, grid_start, held_out_heads, invert, knob_distance, knob_statistics, knobs_at, official_picture,
                                          official_recipe, official_view, own_cameras, perceptual_distance, pivotal_tuning, pixel_error, pose_gradient, psnr, scores, toon_pose_reader)

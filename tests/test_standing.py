@@ -13,7 +13,7 @@ from PIL import Image
 
 from animegan_nb import standing as sd
 from animegan_nb.core import shipped, to_float
-from animegan_nb.data import clean
+from animegan_nb.cleaning import clean
 from animegan_nb.stylegan import STYLEGAN_LIU_A, STYLEGAN_LIU_B, STYLEGAN_LIU_C, Grow, GrowthSchedule, StyleGANConfig
 from animegan_nb.training import Trainer, build_pair
 
@@ -143,7 +143,7 @@ def test_stored_results_are_complete():
 
 # ---- the reader and what it reads ------------------------------------------------------------------------------------
 def figures(n=6):
-    from animegan_nb.toon import ToonFigures
+    from animegan_nb.figures import ToonFigures
     rows = ToonFigures(n, 64, seed=21, supersample=1).batch(range(n))
     return to_float(rows['image']), sd.figure_truth(rows)
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from animegan_nb import toon_net
+from animegan_nb import surfaces
 from animegan_nb import toon
 from animegan_nb.core import rng, shipped
 
@@ -14,12 +16,12 @@ FOV = torch.tensor([12.])
 
 
 def draw(person, yaw=0., pitch=0., size=40, **options):
-    return toon.render(person, toon.look_at(yaw, pitch), FOV, size, **options)
+    return toon.render(person, surfaces.look_at(yaw, pitch), FOV, size, **options)
 
 
 def rays(cam2world, size):
     place = torch.arange(size, dtype=torch.float32)
-    return toon.pixel_rays(cam2world, FOV, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    return surfaces.pixel_rays(cam2world, FOV, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
@@ -35,7 +37,7 @@ def test_reported_points_lie_on_the_surface(seed, yaw, pitch, style):
     assert scene.distance(points)[met].abs().max() < 1e-3*toon.HEAD
     assert torch.allclose(out['depth'].flatten(1)[met], (t*cosine)[met])
     labels = scene.parts(points)[met]
-    _, painted = scene.colours(points, toon.surface_normals(scene, points), scene.parts(points), torch.full((1, 1), 1e-3))
+    _, painted = scene.colours(points, surfaces.surface_normals(scene, points), scene.parts(points), torch.full((1, 1), 1e-3))
     assert (out['parts'].flatten(1)[met] == painted[met]).float().mean() > .97
     assert (labels > 0).all() and (out['parts'].flatten(1)[~met] == 0).all()
 
@@ -56,16 +58,16 @@ def test_normals_are_the_finite_differences_of_the_distance():
 
 def test_two_views_agree():
     person = toon.sample_identity(1, rng(12))
-    psnr, share = toon.warp_agreement(person, toon.look_at(.15, .05), toon.look_at(-.1, 0.), FOV, size=160)
+    psnr, share = toon.warp_agreement(person, surfaces.look_at(.15, .05), surfaces.look_at(-.1, 0.), FOV, size=160)
     assert psnr > 30 and share > .6
 
 
 def test_a_ball_is_traced_to_its_closed_form():
-    class Ball(toon.Scene):
+    class Ball(surfaces.Scene):
         p = {'r': torch.full((1, 1), .06)}
         def bounds(self): return torch.zeros(3, 1), torch.tensor([.09])
-        def distance(self, points): return toon.sphere(*points, self.p['r'])
-    t, origins, ways, _ = toon.trace(Ball(), toon.look_at(.7, -.2), FOV, 48)
+        def distance(self, points): return surfaces.sphere(*points, self.p['r'])
+    t, origins, ways, _ = surfaces.trace(Ball(), surfaces.look_at(.7, -.2), FOV, 48)
     b = (origins*ways).sum(0); root = b*b - (origins**2).sum(0) + .06**2
     assert (t.isfinite() != (root > 0)).float().mean() < .01
     met = t.isfinite() & (root > 1e-4)
@@ -73,7 +75,7 @@ def test_a_ball_is_traced_to_its_closed_form():
 
 
 def test_rendering_does_not_depend_on_the_company():
-    people = toon.sample_identity(5, rng(3)); views = toon.look_at(torch.linspace(-1, 1, 5), torch.zeros(5))
+    people = toon.sample_identity(5, rng(3)); views = surfaces.look_at(torch.linspace(-1, 1, 5), torch.zeros(5))
     together = toon.render(people, views, FOV.expand(5), 24)
     for i in (0, 3):
         alone = toon.render(people[i:i+1], views[i:i+1], FOV, 24)
@@ -131,17 +133,17 @@ def detached(masks):
 def bald(out, views, size):
     "Pixels that show skin where hair belongs: on the crown, and behind the ears above their height."
     place = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = toon.pixel_rays(views, FOV.expand(len(views)), place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    origins, ways, _ = surfaces.pixel_rays(views, FOV.expand(len(views)), place[:, None].expand(-1, size), place[None].expand(size, -1), size)
     t = out['distance'].flatten(1)
     x, y, z = (origins + torch.where(t.isfinite(), t, 1.)*ways)/toon.HEAD
-    return ((out['parts'].flatten(1) == toon.PART['face']) & ((y > .60) | ((y > .15) & (z < -.2)))).sum(1)
+    return ((out['parts'].flatten(1) == surfaces.PART['face']) & ((y > .60) | ((y > .15) & (z < -.2)))).sum(1)
 
 
 @pytest.mark.parametrize('yaw, pitch', [(.6, .1), (1.9, .0), (math.pi, .25), (-2.3, .5), (0., 1.15)])
 def test_nothing_floats_and_no_patch_is_bald(yaw, pitch):
     "40 of the 500 heads that benchmarks/toon.py --check looks at."
     people = toon.toon_rows(77, 0, 40)['identity']; people[:10, toon.SLOT['hair_style']] = torch.arange(10.)
-    views = toon.look_at(yaw, pitch).expand(40, 4, 4)
+    views = surfaces.look_at(yaw, pitch).expand(40, 4, 4)
     out = toon.render(people, views, FOV.expand(40), 64, supersample=1, outline=False)
     assert detached(out['distance'][:, 0].isfinite()).max() == 0 and bald(out, views, 64).max() <= 2
 
@@ -160,7 +162,7 @@ def test_spectacle_arms_end_at_the_ears():
     (lambda: toon.ToonHeads(n=4, size=0), 'size'), (lambda: toon.ToonHeads(n=4, size=2.5), 'size'), (lambda: toon.ToonHeads(n=-1), 'n must'),
     (lambda: toon.ToonHeads(n=1, size=16, style='oil'), 'style'), (lambda: toon.ToonHeads(n=1, size=16, camera='drone'), 'camera'),
     (lambda: toon.encode(hair_style='mohawk'), 'hair_style'), (lambda: toon.encode(tail=1), 'tail'), (lambda: toon.encode(jaw=7.), 'jaw'),
-    (lambda: toon.render(torch.zeros(1, 3), toon.look_at(0., 0.), FOV, 16), 'identity'),
+    (lambda: toon.render(torch.zeros(1, 3), surfaces.look_at(0., 0.), FOV, 16), 'identity'),
     (lambda: toon.render(toon.encode()[None], torch.eye(3)[None], FOV, 16), 'cam2world'),
     (lambda: draw(toon.sample_identity(1, rng(0)), size=-3), 'size'), (lambda: draw(toon.sample_identity(1, rng(0)), style='oil'), 'style'),
     (lambda: draw(toon.sample_identity(1, rng(0)), background='sky'), 'background'),
@@ -182,10 +184,10 @@ def test_ready_heads_open_at_once():
 
 
 def test_the_network_reads_unseen_heads():
-    net = toon.toon_network()
+    net = toon_net.toon_network()
     rows = toon.ToonHeads(n=24, size=64, seed=123).batch(range(24))
-    seen = toon.visible(rows['identity'], rows['cam2world'], rows['fov'])
-    scores = toon.network_scores(net, rows['image'], rows['identity'], torch.stack([rows['yaw'], rows['pitch']], 1), seen)
+    seen = toon_net.visible(rows['identity'], rows['cam2world'], rows['fov'])
+    scores = toon_net.network_scores(net, rows['image'], rows['identity'], torch.stack([rows['yaw'], rows['pitch']], 1), seen)
     assert scores['median_error_degrees']['yaw'] < 4 and np.mean(list(scores['accuracy_visible'].values())) > .93
     assert net.features(torch.zeros(2, 3, 32, 32)).shape == (2, 256) and len(net.maps(torch.zeros(1, 3, 49, 48))) == 5
     assert torch.allclose(net(torch.zeros(2, 3, 64, 64))['embedding'].norm(dim=1), torch.ones(2), atol=1e-5)
@@ -199,25 +201,25 @@ def test_the_stored_scores_reach_what_is_asked():
 
 
 def test_what_hair_hides_is_not_visible():
-    view, fov = toon.look_at(torch.tensor([0., math.pi]), 0.), FOV.expand(2)
+    view, fov = surfaces.look_at(torch.tensor([0., math.pi]), 0.), FOV.expand(2)
     person = toon.encode(glasses='yes', mouth='open', accessory='ribbon', hair_style='long')[None].expand(2, -1)
-    seen = toon.visible(person, view, fov)
-    assert set(seen) == set(toon.READ)
+    seen = toon_net.visible(person, view, fov)
+    assert set(seen) == set(toon_net.READ)
     for name in ('mouth', 'eye_shape', 'eye_colour', 'blush', 'glasses', 'fringe'): assert seen[name].tolist() == [True, False], name
     assert seen['hair_colour'].all() and seen['background'].all()
 
 
 def test_parts_name_the_mouth_and_the_brows():
     parts = draw(toon.encode(mouth='open', fringe='open')[None], size=96, supersample=1)['parts']
-    assert all((parts == toon.PART[name]).sum() > 20 for name in ('mouth', 'brow', 'eye'))
+    assert all((parts == surfaces.PART[name]).sum() > 20 for name in ('mouth', 'brow', 'eye'))
 
 
 def test_two_views_of_one_person_attract():
     a = torch.nn.functional.normalize(torch.randn(6, 8, generator=rng(0)), dim=1)
-    assert toon.same_person_loss(a, a) < toon.same_person_loss(a, a.roll(1, 0)) and toon.same_person_loss(torch.eye(6), torch.eye(6), .01) < 1e-6
+    assert toon_net.same_person_loss(a, a) < toon_net.same_person_loss(a, a.roll(1, 0)) and toon_net.same_person_loss(torch.eye(6), torch.eye(6), .01) < 1e-6
     b = a.roll(1, 0).flip(0)
-    assert torch.allclose(toon.same_person_loss(a, b), toon.same_person_loss(b, a))
-    perfect, chance = toon.verification(a, a), toon.verification(torch.randn(400, 8, generator=rng(1)), torch.randn(400, 8, generator=rng(2)))
+    assert torch.allclose(toon_net.same_person_loss(a, b), toon_net.same_person_loss(b, a))
+    perfect, chance = toon_net.verification(a, a), toon_net.verification(torch.randn(400, 8, generator=rng(1)), torch.randn(400, 8, generator=rng(2)))
     assert perfect == {'top_1': 1., 'auc': 1.} and abs(chance['auc'] - .5) < .06 and chance['top_1'] < .02
 
 

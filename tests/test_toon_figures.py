@@ -5,9 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from animegan_nb import surfaces
+from animegan_nb import figures
 from animegan_nb import toon
 from animegan_nb.core import rng
-from animegan_nb.toon import JOINT, JOINTS, MIRROR, PARENTS, POSES
+from animegan_nb.figures import JOINT, JOINTS, MIRROR, PARENTS, POSES
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -21,17 +23,17 @@ def one_thread(tmp_path_factory):
 
 def some_bones(seed=0, n=3):
     source = rng(seed)
-    return toon.figure_bones(5 + 3*torch.rand(n, generator=source), torch.rand(n, generator=source))
+    return figures.figure_bones(5 + 3*torch.rand(n, generator=source), torch.rand(n, generator=source))
 
 
-def camera(n, yaw=0.2, pitch=0.05): return toon.look_at(torch.full((n,), yaw), torch.full((n,), pitch)), torch.full((n,), toon.FOV)
+def camera(n, yaw=0.2, pitch=0.05): return surfaces.look_at(torch.full((n,), yaw), torch.full((n,), pitch)), torch.full((n,), toon.FOV)
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_bones_keep_their_lengths_and_frames_are_rotations(seed):
     bones, pose = some_bones(seed), torch.randn(3, len(JOINTS), 3, generator=rng(seed + 1))
-    places, frames = toon.forward_kinematics(bones, pose)
+    places, frames = figures.forward_kinematics(bones, pose)
     lengths = (places[:, 1:] - places[:, list(PARENTS[1:])]).norm(dim=-1)
     assert torch.allclose(lengths, bones[:, 1:].norm(dim=-1), atol=1e-4)
     assert torch.allclose(frames @ frames.mT, torch.eye(3).expand_as(frames), atol=1e-4)
@@ -43,7 +45,7 @@ def test_bones_keep_their_lengths_and_frames_are_rotations(seed):
 def test_turning_a_joint_moves_only_what_hangs_below_it_and_rigidly(seed, joint):
     bones, pose = some_bones(seed, 1), torch.randn(1, len(JOINTS), 3, generator=rng(seed + 1))
     turned = pose.clone(); turned[:, joint] += torch.tensor([.4, -.7, .3])
-    before, after = toon.forward_kinematics(bones, pose)[0], toon.forward_kinematics(bones, turned)[0]
+    before, after = figures.forward_kinematics(bones, pose)[0], figures.forward_kinematics(bones, turned)[0]
     below = [joint]
     for j, parent in enumerate(PARENTS):
         if parent in below: below.append(j)
@@ -57,54 +59,54 @@ def test_turning_a_joint_moves_only_what_hangs_below_it_and_rigidly(seed, joint)
 def test_a_mirrored_pose_gives_mirrored_joints(name):
     bones = some_bones()
     pose = POSES[name].expand(3, -1, -1)
-    places = toon.forward_kinematics(bones, pose)[0]
-    mirror = toon.forward_kinematics(bones, toon.mirrored_pose(pose))[0]
+    places = figures.forward_kinematics(bones, pose)[0]
+    mirror = figures.forward_kinematics(bones, figures.mirrored_pose(pose))[0]
     assert torch.allclose(mirror, places[:, list(MIRROR)]*torch.tensor([-1., 1., 1.]), atol=1e-4)
-    assert torch.allclose(toon.mirrored_pose(toon.mirrored_pose(pose)), pose)
+    assert torch.allclose(figures.mirrored_pose(figures.mirrored_pose(pose)), pose)
 
 
 def test_rotation_matrices_equal_the_matrix_exponential():
     v = torch.randn(50, 3, generator=rng(0), dtype=torch.float64)
     x, y, z = v.unbind(-1); o = torch.zeros_like(x)
     skew = torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).unflatten(-1, (3, 3))
-    assert torch.allclose(toon.rotation_matrix(v.float()), torch.linalg.matrix_exp(skew).float(), atol=1e-5)
-    assert torch.equal(toon.rotation_matrix(torch.zeros(3)), torch.eye(3))
+    assert torch.allclose(figures.rotation_matrix(v.float()), torch.linalg.matrix_exp(skew).float(), atol=1e-5)
+    assert torch.equal(figures.rotation_matrix(torch.zeros(3)), torch.eye(3))
 
 
 @pytest.mark.parametrize('direction', [(1., 0, 0), (0, 1., 0), (.3, -.9, .5), (0, -1., 0), (-.2, .4, -.9)])
 def test_aim_brings_a_hanging_bone_there(direction):
     direction = torch.tensor(direction)
-    assert torch.allclose(toon.rotation_matrix(toon.aim(direction)) @ torch.tensor([0., -1, 0]), direction/direction.norm(), atol=1e-5)
+    assert torch.allclose(figures.rotation_matrix(figures.aim(direction)) @ torch.tensor([0., -1, 0]), direction/direction.norm(), atol=1e-5)
 
 
 def test_poses_are_many_and_interpolation_meets_both_ends():
     assert len(POSES) >= 8
     a, b = POSES['relaxed'][None], POSES['waving'][None]
-    assert torch.equal(toon.between_poses(a, b, torch.zeros(1)), a) and torch.allclose(toon.between_poses(a, b, torch.ones(1)), b, atol=1e-6)
+    assert torch.equal(figures.between_poses(a, b, torch.zeros(1)), a) and torch.allclose(figures.between_poses(a, b, torch.ones(1)), b, atol=1e-6)
 
 
 def test_figures_stand_on_the_floor_and_are_as_many_heads_tall_as_they_say():
-    figures = toon.sample_figure(64, rng(1))
-    scene = toon.FigureScene(figures)
-    heads = toon.decode_figure(figures)['heads']
+    figures = figures.sample_figure(64, rng(1))
+    scene = figures.FigureScene(figures)
+    heads = figures.decode_figure(figures)['heads']
     assert float(heads.min()) >= 5 and float(heads.max()) <= 8
     ankles = scene.p['joints'][:, [JOINT['left ankle'], JOINT['right ankle']], 1]
     assert bool((ankles.amin(1) > 0).all()) and bool((ankles.amin(1) < .7).all())
     for chosen in (5., 6.5, 8.):
-        one = toon.FigureScene(toon.encode_figure(heads=chosen)[None])
-        measured = float(one.p['joints'][0, JOINT['head'], 1] + .45 + .85)/toon.HEADS_TO_UNITS
+        one = figures.FigureScene(figures.encode_figure(heads=chosen)[None])
+        measured = float(one.p['joints'][0, JOINT['head'], 1] + .45 + .85)/figures.HEADS_TO_UNITS
         assert abs(measured - chosen) < .35
 
 
 @pytest.mark.parametrize('seed', [0, 1])
 def test_geometry_agrees_with_the_surface(seed):
     n, size = 3, 48
-    figures = toon.sample_figure(n, rng(seed))
+    figures = figures.sample_figure(n, rng(seed))
     cams, fov = camera(n, yaw=.5 + 2*seed)
-    out = toon.render_figure(figures, cams, fov, size, supersample=1, outline=False)
+    out = figures.render_figure(figures, cams, fov, size, supersample=1, outline=False)
     row = torch.arange(size).float()
-    origins, ways, cosine = toon.pixel_rays(cams, fov, row[:, None].expand(-1, size), row[None].expand(size, -1), size)
-    scene = toon.FigureScene(figures)
+    origins, ways, cosine = surfaces.pixel_rays(cams, fov, row[:, None].expand(-1, size), row[None].expand(size, -1), size)
+    scene = figures.FigureScene(figures)
     for i in range(n):
         hit = out['depth'][i, 0].isfinite().flatten()
         assert 100 < int(hit.sum()) < size*size/2
@@ -124,7 +126,7 @@ def test_geometry_agrees_with_the_surface(seed):
 
 def test_the_distance_never_overshoots():
     "Sphere tracing needs a lower bound: a ball of that radius around a point holds no surface."
-    figures = toon.sample_figure(4, rng(3)); scene = toon.FigureScene(figures)
+    figures = figures.sample_figure(4, rng(3)); scene = figures.FigureScene(figures)
     source = rng(4)
     for i in range(4):
         one = scene[i:i+1]
@@ -138,9 +140,9 @@ def test_the_distance_never_overshoots():
 
 def test_joints_lie_inside_and_project_to_their_pixels():
     n = 4
-    figures = toon.sample_figure(n, rng(5)); cams, fov = camera(n)
-    out = toon.render_figure(figures, cams, fov, 64, geometry=False)
-    scene = toon.FigureScene(figures)
+    figures = figures.sample_figure(n, rng(5)); cams, fov = camera(n)
+    out = figures.render_figure(figures, cams, fov, 64, geometry=False)
+    scene = figures.FigureScene(figures)
     solid = [j for j, name in enumerate(JOINTS) if not any(end in name for end in ('fingers', 'toe', 'crown'))]
     for i in range(n): assert bool((scene[i:i+1].distance(out['joints'][i].T[:, None])[0, solid] < 0).all())
     column, row = out['joints_2d'][..., 0].round().long(), out['joints_2d'][..., 1].round().long()
@@ -150,26 +152,26 @@ def test_joints_lie_inside_and_project_to_their_pixels():
 
 def test_a_figure_does_not_depend_on_its_neighbours():
     "Figures are drawn several at a time; what one wears must not leak into another."
-    figures = torch.stack([toon.encode_figure(costume=c, pose='relaxed', hair_style=h) for c, h in zip(toon.COSTUMES, toon.HAIR_STYLES*2)])
+    figures = torch.stack([figures.encode_figure(costume=c, pose='relaxed', hair_style=h) for c, h in zip(figures.COSTUMES, toon.HAIR_STYLES*2)])
     points = (torch.rand(3, 1, 400, generator=rng(0)) - .5)*torch.tensor([.10, .19, .08])[:, None, None]
-    scene = toon.FigureScene(figures)
+    scene = figures.FigureScene(figures)
     together = scene.distance(points.expand(3, len(figures), -1))
-    alone = torch.stack([toon.FigureScene(figures[i:i+1]).distance(points)[0] for i in range(len(figures))])
+    alone = torch.stack([figures.FigureScene(figures[i:i+1]).distance(points)[0] for i in range(len(figures))])
     assert torch.allclose(together, alone, atol=2e-6)
 
 
 def test_a_mirrored_figure_has_mirrored_joints():
-    plain = toon.encode_figure(pose='waving', mirrored='no'); other = toon.encode_figure(pose='waving', mirrored='yes')
-    a, b = (toon.FigureScene(f[None]).p['joints'] for f in (plain, other))
+    plain = figures.encode_figure(pose='waving', mirrored='no'); other = figures.encode_figure(pose='waving', mirrored='yes')
+    a, b = (figures.FigureScene(f[None]).p['joints'] for f in (plain, other))
     assert torch.allclose(b, a[:, list(MIRROR)]*torch.tensor([-1., 1., 1.]), atol=1e-4)
 
 
 @pytest.mark.parametrize('costume', ['sailor suit', 'gown', 'long coat', 'hooded jacket'])
 def test_every_costume_is_whole_from_all_sides(costume):
     "One connected silhouette, nothing floats, seen from two sides."
-    figure = toon.encode_figure(costume=costume, pose='relaxed', hair_style='bob')[None].expand(2, -1)
-    cams = toon.look_at(torch.tensor([.3, math.pi]), torch.full((2,), .05))
-    mask = toon.render_figure(figure, cams, torch.full((2,), toon.FOV), 40, supersample=4, outline=False, geometry=False)['mask'] > .1
+    figure = figures.encode_figure(costume=costume, pose='relaxed', hair_style='bob')[None].expand(2, -1)
+    cams = surfaces.look_at(torch.tensor([.3, math.pi]), torch.full((2,), .05))
+    mask = figures.render_figure(figure, cams, torch.full((2,), toon.FOV), 40, supersample=4, outline=False, geometry=False)['mask'] > .1
     for one in mask[:, 0]:
         reached = torch.zeros_like(one); reached.view(-1)[int(one.flatten().float().argmax())] = True
         for _ in range(200):
@@ -180,17 +182,17 @@ def test_every_costume_is_whole_from_all_sides(costume):
 
 
 def test_the_human_style_keeps_pose_and_camera():
-    figure = toon.encode_figure(pose='akimbo')[None]; cams, fov = camera(1)
-    a, b = (toon.render_figure(figure, cams, fov, 32, style=style, geometry=False) for style in ('anime', 'human'))
+    figure = figures.encode_figure(pose='akimbo')[None]; cams, fov = camera(1)
+    a, b = (figures.render_figure(figure, cams, fov, 32, style=style, geometry=False) for style in ('anime', 'human'))
     assert torch.equal(a['pose'], b['pose']) and torch.equal(a['cam2world'], b['cam2world']) and not torch.equal(a['image'], b['image'])
-    anime, human = (toon.FigureScene(toon.encode_figure(heads=heads)[None], style) for heads, style in ((5., 'anime'), (5., 'human')))
-    tall = lambda scene: float((scene.p['joints'][0, JOINT['head'], 1] + .45 + .85*scene.p['head_scale'])/toon.HEADS_TO_UNITS/scene.p['head_scale'])
+    anime, human = (figures.FigureScene(figures.encode_figure(heads=heads)[None], style) for heads, style in ((5., 'anime'), (5., 'human')))
+    tall = lambda scene: float((scene.p['joints'][0, JOINT['head'], 1] + .45 + .85*scene.p['head_scale'])/figures.HEADS_TO_UNITS/scene.p['head_scale'])
     assert tall(anime) < 5.4 and 6.9 < tall(human) < 7.9                          # a person is seven to seven and a half heads tall
 
 
 def test_the_data_set_is_the_same_twice_and_complete():
-    ds = toon.ToonFigures(n=3, size=16, seed=5)
-    again = toon.ToonFigures(n=3, size=16, seed=5)
+    ds = figures.ToonFigures(n=3, size=16, seed=5)
+    again = figures.ToonFigures(n=3, size=16, seed=5)
     item = ds[1]
     assert len(ds) == 3 and ds.size == 16
     assert {'image', 'alpha', 'mask', 'joints', 'joints_2d', 'attributes', 'identity', 'cam2world', 'fov', 'depth', 'distance', 'normal', 'parts'} <= set(item)
@@ -199,15 +201,15 @@ def test_the_data_set_is_the_same_twice_and_complete():
     batch = ds.batch(torch.tensor([2, 0]))
     assert batch['image'].dtype == torch.uint8 and batch['image'].shape == (2, 3, 16, 16) and batch['joints'].shape == (2, len(JOINTS), 3)
     assert bool((item['image'][item['alpha'].expand(3, -1, -1) == 0] == 1).all())                # white behind
-    longer = toon.figure_rows(5, 0, 300)['identity']
-    assert torch.equal(longer[1], item['identity']) and torch.equal(toon.figure_rows(5, 257, 259)['identity'], longer[257:259])
+    longer = figures.figure_rows(5, 0, 300)['identity']
+    assert torch.equal(longer[1], item['identity']) and torch.equal(figures.figure_rows(5, 257, 259)['identity'], longer[257:259])
 
 
 @pytest.mark.parametrize('make', [
-    lambda: toon.encode_figure(costume='toga'), lambda: toon.encode_figure(heads=12), lambda: toon.encode_figure(sleeves='long'), lambda: toon.encode_figure(pose=99),
-    lambda: toon.ToonFigures(n=2, size=0), lambda: toon.ToonFigures(n=2, size=16.5), lambda: toon.ToonFigures(n=0, size=16), lambda: toon.ToonFigures(n=2, size=16, style='cubist'),
-    lambda: toon.ToonFigures(n=2, size=16, camera='drone'), lambda: toon.FigureScene(torch.zeros(1, 3)), lambda: toon.FigureScene(toon.encode_figure()[None], pose=torch.zeros(1, 3)),
-    lambda: toon.render_figure(toon.encode_figure()[None], *camera(1), size=-3)])
+    lambda: figures.encode_figure(costume='toga'), lambda: figures.encode_figure(heads=12), lambda: figures.encode_figure(sleeves='long'), lambda: figures.encode_figure(pose=99),
+    lambda: figures.ToonFigures(n=2, size=0), lambda: figures.ToonFigures(n=2, size=16.5), lambda: figures.ToonFigures(n=0, size=16), lambda: figures.ToonFigures(n=2, size=16, style='cubist'),
+    lambda: figures.ToonFigures(n=2, size=16, camera='drone'), lambda: figures.FigureScene(torch.zeros(1, 3)), lambda: figures.FigureScene(figures.encode_figure()[None], pose=torch.zeros(1, 3)),
+    lambda: figures.render_figure(figures.encode_figure()[None], *camera(1), size=-3)])
 def test_bad_input_is_answered_with_one_sentence(make):
     with pytest.raises(ValueError) as caught: make()
     assert 10 < len(str(caught.value)) < 600 and '\n' not in str(caught.value)

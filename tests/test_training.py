@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import TinyPair, pictures, weights
 
 from animegan_nb import training
-from animegan_nb.training import (Callback, Checkpoints, DamagedCheckpoint, Draws, EMA, Evaluate, Health, JSONLog, Samples, Trainer,
-                                  TrainingConfig, TrainingDiverged, checkpoints, pack, read_log, unpack)
+from animegan_nb.training import Callback, DamagedCheckpoint, Draws, EMA, Trainer, TrainingConfig, TrainingDiverged, checkpoints, pack, unpack
+from animegan_nb.callbacks import Checkpoints, Evaluate, Health, JSONLog, Samples, read_log
 
 CONFIG = TrainingConfig(batch_size=8, ema_half_life=50)
 

@@ -4,17 +4,14 @@
 
 # %% ../../nbs/exercises/02_data.ipynb #1052961e
 from __future__ import annotations
-import hashlib
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from ..core import rng, to_float
-from ..data import epoch_order, hamming, perceptual_hash, resize
+from ..data import epoch_order
 from ..grading import exercise
 
 # %% auto #0
-__all__ = ['check_bytes_to_floats', 'check_hamming', 'check_pad_square', 'check_epoch_order', 'check_perceptual_hash']
+__all__ = ['check_bytes_to_floats', 'check_pad_square', 'check_epoch_order']
 
 # %% ../../nbs/exercises/02_data.ipynb #0027bf3b
 def _bytes_over_255(b): return b.float()/255                    # in [0, 1]: seen wherever tanh meets ToTensor()
@@ -32,26 +29,6 @@ def check_bytes_to_floats(candidate):
     yield 'equal steps of 2/255', torch.allclose(x.diff(), torch.full((255,), 2/255), atol=1e-6)
     yield 'rounding back gives every byte again', torch.equal(((x + 1)*127.5).round().to(torch.uint8), b)
     yield 'any shape will do', candidate(b.view(4, 8, 8).clone()).shape == (4, 8, 8)
-
-# %% ../../nbs/exercises/02_data.ipynb #91a0c16a
-def _hex_digits(a, b): return sum(p != q for p, q in zip(f'{a:016x}', f'{b:016x}'))    # counts digits, not bits
-def _difference(a, b): return abs(a - b)                                               # of numbers, not of bits
-def _common_bits(a, b): return bin(a & b).count('1')                                   # AND in place of XOR
-def _low_half(a, b): return bin((a ^ b) & 0xffffffff).count('1')                      # kept in a 32-bit integer
-
-@exercise('data.hamming', library=lambda a, b: int(hamming(a, b)),
-          mutants={'hex digits': _hex_digits, 'difference': _difference,
-                   'common bits': _common_bits, '32 bits': _low_half})
-def check_hamming(candidate):
-    "In how many of their 64 bits do two Python integers from 0 to 2**64 - 1 differ?"
-    g = np.random.default_rng(0)
-    a, b, c = (int(v) for v in g.integers(0, 2**64, 3, dtype=np.uint64))
-    yield 'nothing differs from itself', candidate(a, a) == 0
-    yield 'flipping one bit, any of the 64, makes 1', all(candidate(a, a ^ (1 << i)) == 1 for i in range(64))
-    yield 'a number and its complement differ in all 64', candidate(a, a ^ (2**64 - 1)) == 64
-    yield 'it is symmetric', candidate(a, b) == candidate(b, a)
-    yield 'the triangle inequality', candidate(a, c) <= candidate(a, b) + candidate(b, c)
-    yield 'only the XOR matters', candidate(a, b) == candidate(a ^ c, b ^ c)
 
 # %% ../../nbs/exercises/02_data.ipynb #e8a28a2d
 def _pad_tensor(picture: Tensor, value: float = 1.) -> Tensor:
@@ -107,36 +84,3 @@ def check_epoch_order(candidate):
     yield 'another epoch, another order', not torch.equal(a, candidate(50, 3, 8))
     yield 'another seed, another order', not torch.equal(a, candidate(50, 4, 7))
     yield 'epoch 8 of seed 3 is not epoch 7 of seed 4', not torch.equal(candidate(50, 3, 8), candidate(50, 4, 7))
-
-# %% ../../nbs/exercises/02_data.ipynb #f0147ef3
-def _md5_bits(p):                                     # Liu §4.1
-    return np.unpackbits(np.frombuffer(hashlib.md5(np.asarray(p).tobytes()).digest(), np.uint8))
-def _fixed_threshold(p):                              # moves with the brightness
-    return (np.asarray(resize(p.convert('L'), 8)) > 128).ravel()
-def _first_pixels(p):                                 # a corner is no summary
-    grey = np.asarray(p.convert('L')); return (grey[:8, :8] > grey.mean()).ravel()
-def _constant(p): return np.zeros(64, bool)           # finds copies everywhere
-def _library_bits(p): return np.unpackbits(np.array([perceptual_hash(p)], '>u8').view(np.uint8)).astype(bool)
-
-def _pattern(seed: int, size: int = 64) -> Image.Image:
-    "A smooth random picture, darker than white so that it can be made brighter."
-    coarse = np.random.default_rng(seed).integers(20, 180, (5, 5, 3)).astype(np.uint8)
-    return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
-
-# %% ../../nbs/exercises/02_data.ipynb #1238caa2
-@exercise('data.perceptual_hash', library=_library_bits,
-          mutants={'MD5': _md5_bits, 'fixed threshold': _fixed_threshold,
-                   'first pixels': _first_pixels, 'constant': _constant})
-def check_perceptual_hash(candidate):
-    "32 or more bits of a Pillow picture that survive brightening, shrinking and a changed pixel."
-    pictures = [_pattern(seed) for seed in range(8)]
-    look = lambda p: np.asarray(candidate(p)).astype(bool).ravel()
-    bits = [look(p) for p in pictures]
-    changed = lambda f: np.mean([np.mean(b != look(f(p.copy()))) for p, b in zip(pictures, bits)])
-    def dot(p): p.putpixel((40, 30), (255, 0, 0)); return p
-    yield 'at least 32 bits, always as many', len({len(b) for b in bits}) == 1 and len(bits[0]) >= 32
-    yield 'one pixel changes at most 1 bit in 20', changed(dot) <= 0.05
-    yield 'half the size changes at most 1 bit in 20', changed(lambda p: resize(p, 32)) <= 0.05
-    yield '30 % brighter changes at most 1 bit in 20', changed(lambda p: p.point(lambda v: int(1.3*v))) <= 0.05
-    pairs = [np.mean(a != b) for i, a in enumerate(bits) for b in bits[:i]]
-    yield 'different pictures differ in a fifth of the bits or more, on average', np.mean(pairs) >= 0.2

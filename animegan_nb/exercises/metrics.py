@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from ..core import rng
 from ..grading import exercise
-from ..metrics import _radii, depth_distance, frechet_distance, frechet_from_moments, inception_score, kernel_distance, moments, precision_recall, rotation_angle
+from ..metrics import _radii, frechet_distance, frechet_from_moments, inception_score, kernel_distance, moments, precision_recall
 
 # %% auto #0
-__all__ = ['check_frechet', 'check_inception_score', 'check_kernel', 'check_precision_recall', 'check_depth_distance',
-           'check_rotation_angle']
+__all__ = ['check_frechet', 'check_inception_score', 'check_kernel', 'check_precision_recall']
 
 # %% ../../nbs/exercises/14_metrics.ipynb #29b24ca3
 def _textbook(real, fake, factor=2., correction=1):
@@ -117,40 +116,3 @@ def check_precision_recall(candidate):
     yield 'copies of one dense point: all precise, little recalled', result(real, line(1., 1.01, 1.02, 1.03), 2) == (1, .125)
     yield 'k = 1: the ball reaches the nearest other point', result(line(0, 1, 2, 3), line(-.9, 3.9, 4.1, -1.1), 1)[0] == .5
     yield 'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3', result(line(0, 1, 2, 3, 40, 50), line(49., 5., 5.1, 5.2), 1)[0] == .25
-
-# %% ../../nbs/exercises/14_metrics.ipynb #f1874abe
-def _distance_with(quantiles=lambda x: x, power=1.):
-    "`depth_distance` on 2,000 equal steps, with a part replaced."
-    def distance(a, b):
-        u = (torch.arange(2000, dtype=torch.float64) + .5)/2000
-        at = lambda x: (s := x.flatten().double().sort().values)[(u*len(s)).long()]
-        return (quantiles(at(a)) - quantiles(at(b))).abs().pow(power).mean()**(1/power)
-    return distance
-
-@exercise('metrics.depth_distance', library=depth_distance, mutants={
-    'difference of the means': lambda a, b: (a.double().mean() - b.double().mean()).abs(), 'centred first': _distance_with(lambda q: q - q.mean()),
-    'squared': _distance_with(power=2.), 'sign lost': lambda a, b: _distance_with()(a.abs(), b.abs()), 'pixel by pixel': lambda a, b: (a.flatten()[:min(a.numel(), b.numel())] - b.flatten()[:min(a.numel(), b.numel())]).abs().mean()})
-def check_depth_distance(candidate):
-    "Wasserstein's distance of two sets of depths, of any shape and count, as a scalar: the area between their quantile functions."
-    x = torch.randn(3, 1, 8, 8, generator=rng(0))
-    near = lambda a, b: abs(float(a) - b) < 2e-3*max(1, b)
-    yield 'a set and itself in another order: 0', near(candidate(x, x.flip(3)), 0)
-    yield 'moved by 2: 2, in either direction', near(candidate(x, x + 2), 2) and near(candidate(x + 2, x), 2)
-    yield 'equal means, other spreads: not 0', near(candidate(torch.tensor([-1., 1.]), torch.tensor([-3., 3.])), 2)
-    yield 'depths below 0 are depths', near(candidate(torch.tensor([-2.]), torch.tensor([2.])), 4)
-    yield '{0, 1} and {0, 0, 3}: 5/6', near(candidate(torch.tensor([0., 1.]), torch.tensor([0., 0., 3.])), 5/6)
-
-# %% ../../nbs/exercises/14_metrics.ipynb #a261b9cf
-@exercise('metrics.rotation_angle', library=rotation_angle, mutants={
-    'arc cosine': lambda a, b: (((a[..., :3, :3].mT @ b[..., :3, :3]).diagonal(dim1=-2, dim2=-1).sum(-1) - 1)/2).clamp(-1, 1).acos(),
-    'no transpose': lambda a, b: rotation_angle(a.mT, b), 'norm of the difference': lambda a, b: (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1)/2**.5,
-    'arc sine': lambda a, b: ((t := a[..., :3, :3].mT @ b[..., :3, :3]) - t.mT).flatten(-2).norm(dim=-1).div(8**.5).clamp(max=1).asin(), 'degrees': lambda a, b: rotation_angle(a, b).rad2deg()})
-def check_rotation_angle(candidate):
-    "The angle in radians, 0 … π, between two rotations [..., 3, 3] (or cameras [..., 4, 4]): that of the one turn that takes a to b."
-    about = lambda angle: torch.stack([torch.stack([angle.cos(), -angle.sin(), 0*angle]), torch.stack([angle.sin(), angle.cos(), 0*angle]), torch.stack([0*angle, 0*angle, 0*angle + 1])]).movedim(2, 0)
-    start = torch.linalg.qr(torch.randn(3, 3, generator=rng(0))).Q; start = start*start.det()
-    angles = torch.tensor([.2, 1., 2.5, 3.])
-    yield 'a rotation and itself: 0', float(candidate(start[None], start[None])[0]) < 1e-3
-    yield 'a turn by an angle is that angle, beyond a right angle, too', torch.allclose(candidate(start.expand(4, 3, 3), start @ about(angles)), angles, atol=1e-4)
-    yield 'a small turn in float32', abs(float(candidate(torch.eye(3)[None], about(torch.tensor([1e-4])))[0]) - 1e-4) < 1e-6
-    yield 'the order does not matter', torch.allclose(candidate(start @ about(angles), start.expand(4, 3, 3)), angles, atol=1e-4)

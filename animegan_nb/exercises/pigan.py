@@ -4,18 +4,15 @@
 
 # %% ../../nbs/exercises/55_pigan.ipynb #a3ebb177
 from __future__ import annotations
-import math
 import torch
 import torch.nn.functional as F
-from ..cameras import distance_to_depth, pose, project, rays
 from ..core import rng
 from ..grading import exercise
-from ..metrics import reproject
 from ..pigan import deferred_gradient, truncate
 from ..siren import Condition
 
 # %% auto #0
-__all__ = ['check_truncate', 'check_deferred', 'check_reproject']
+__all__ = ['check_truncate', 'check_deferred']
 
 # %% ../../nbs/exercises/55_pigan.ipynb #62cefcc8
 def _truncate_zero(c, mean, psi): return Condition(*(psi*x for x in c))                                       # towards 0: truncating z's habit
@@ -74,65 +71,3 @@ def check_deferred(candidate):
         graphs.clear(); alive.clear()
         yield f'it is the direct gradient, in {len(seeds)} pieces', torch.allclose(candidate(draw, loss, knobs, seeds), direct, rtol=1e-8)
         yield f'never two graphs at once ({len(seeds)} pieces)', max(graphs, default=0) <= 1
-
-# %% ../../nbs/exercises/55_pigan.ipynb #b17b146d
-def _look_up(first, second, fov, border=False, corner=False, hidden=True, world=False):
-    "`reproject` with one of its parts replaced."
-    b, _, h, w = first['image'].shape
-    lines = rays(first['cam2world'], fov, (h, w))
-    t = first['depth'] if world else first['distance']
-    places, depth = project(lines.origins + t.flatten(2).mT*lines.directions, second['cam2world'], fov, (h, w))
-    grid = ((places.flip(-1)*2 + (0 if corner else 1))/places.new_tensor([w, h]) - 1)[:, None]
-    fetch = lambda x, mode='bilinear': F.grid_sample(x, grid.nan_to_num(9.), mode=mode, padding_mode='border', align_corners=False)[:, :, 0]
-    near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < .01
-    solid = (first['opacity'].flatten(1) > .9) & (fetch(second['opacity'])[:, 0] > .9)
-    inside = grid[:, 0].abs().amax(-1) < 1
-    return fetch(second['image']), solid & (near | (not hidden)) & (inside | border)
-
-# %% ../../nbs/exercises/55_pigan.ipynb #a0ef9988
-def _wall(pan: float, size: int = 40, fov: float = 60.) -> dict:
-    "An endless striped wall one unit ahead of a camera that has moved aside by `pan`."
-    cam = pose(torch.zeros(1), target=(pan, 0., 0.))
-    o, d = rays(cam, fov, size)
-    t = -1/d[..., 2]
-    at = o + t[..., None]*d
-    ones = torch.ones(1, 1, size, size)
-    return dict(image=torch.sin(9*at).mT.reshape(1, 3, size, size), distance=t.view(1, 1, size, size), depth=ones, opacity=ones, cam2world=cam)
-
-def _scene(yaw: float, size: int = 40, fov: float = 24.) -> dict:
-    "Two textured balls, one before the other, drawn exactly."
-    cam = pose(torch.tensor([yaw]))
-    o, d = rays(cam, fov, size)
-    hits = []
-    for centre, r in (((0., 0., 0.), .12), ((.05, .02, .16), .05)):
-        p = o - torch.tensor(centre)
-        b, c = (d*p).sum(-1), (p*p).sum(-1) - r*r
-        hits.append(torch.where(b*b > c, -b - (b*b - c).clamp(min=0).sqrt(), torch.inf))
-    t = torch.stack(hits).amin(0)
-    at = o + t.nan_to_num(posinf=1.)[..., None]*d
-    rgb = torch.where(t.isfinite()[..., None], torch.sin(45*at), 1.)
-    square = lambda x: x.mT.reshape(1, -1, size, size)
-    t = t.nan_to_num(posinf=2.)[..., None]
-    return dict(image=square(rgb), distance=square(t), depth=square(distance_to_depth(t[..., 0], d, cam)[..., None]), opacity=square((t < 2).float()), cam2world=cam)
-
-# %% ../../nbs/exercises/55_pigan.ipynb #f9b6f283
-_REPROJECT_MUTANTS = {'hidden points counted': lambda a, b, fov: _look_up(a, b, fov, hidden=False), 'clamped to the border': lambda a, b, fov: _look_up(a, b, fov, border=True),
-                      'pixels from their corners': lambda a, b, fov: _look_up(a, b, fov, corner=True), 'depth for distance': lambda a, b, fov: _look_up(a, b, fov, world=True)}
-
-@exercise('pigan.reproject', library=lambda first, second, fov: reproject(first, second, fov), mutants=_REPROJECT_MUTANTS)
-def check_reproject(candidate):
-    "`reproject(first, second, fov)` → the second view's colours `[b, 3, n]` at the points that the first one sees, and which of them `[b, n]` the second one sees, too (depths within 0.01, both opaque, inside the picture)."
-    a, b = _scene(0.), _scene(.45)
-    colours, seen = candidate(a, b, 24.)
-    yield 'there is a colour for every pixel', tuple(colours.shape) == (1, 3, 1600) and tuple(seen.shape) == (1, 1600)
-    error = (colours - a['image'].flatten(2)).abs().mean(1)
-    yield 'what both see has one colour', bool(error[seen].mean() < .12) and bool(seen.float().sum() > 150)
-    front = a['depth'].flatten(1) < .9
-    covered = candidate(b, a, 24.)[1]
-    yield 'a point behind the small ball is not seen', bool(seen[front].any()) and int(covered.sum()) < .85*int((b['opacity'] > .9).sum())
-    same, all_ = candidate(a, a, 24.)
-    yield 'a view looks itself up without an error', bool(((same - a['image'].flatten(2)).abs().mean(1)[all_] < 1e-3).all()) and bool(all_.sum() > .9*(a['opacity'] > .9).sum())
-    colours, aside = candidate(_wall(0.), _wall(.5), 60.)
-    share = float(aside.view(40, 40)[1:-1].float().mean())
-    yield 'what lies outside the second picture is not seen', abs(share - (1 - .5/(2*math.tan(math.pi/6)))) < .06
-    yield 'nothing is lost in the corners of a wide picture', bool(candidate(_wall(0.), _wall(0.), 60.)[1].float().mean() > .9)

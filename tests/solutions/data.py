@@ -33,5 +33,5 @@ def average_hash(picture):
     return (grey > np.median(grey)).ravel()
 
 
-SOLUTIONS = {'data.bytes_to_floats': bytes_to_floats, 'data.hamming': hamming, 'data.pad_square': pad_square,
-             'data.epoch_order': epoch_order, 'data.perceptual_hash': average_hash}
+SOLUTIONS = {'data.bytes_to_floats': bytes_to_floats, 'cleaning.hamming': hamming, 'data.pad_square': pad_square,
+             'data.epoch_order': epoch_order, 'cleaning.perceptual_hash': average_hash}

@@ -53,4 +53,4 @@ def rotation_angle(a, b):
     return 2*(gap/8**.5).clamp(max=1).asin()
 
 
-SOLUTIONS = {'metrics.depth_distance': depth_distance, 'metrics.rotation_angle': rotation_angle, 'metrics.frechet': frechet, 'metrics.inception_score': inception_score, 'metrics.kernel': kernel, 'metrics.precision_recall': precision_recall}
+SOLUTIONS = {'geometry.depth_distance': depth_distance, 'geometry.rotation_angle': rotation_angle, 'metrics.frechet': frechet, 'metrics.inception_score': inception_score, 'metrics.kernel': kernel, 'metrics.precision_recall': precision_recall}

@@ -39,4 +39,4 @@ def looked_up(first, second, fov):
     return look(second['image'], 'bilinear'), seen
 
 
-SOLUTIONS = {'pigan.truncate': towards_the_mean, 'pigan.deferred_gradient': in_pieces, 'pigan.reproject': looked_up}
+SOLUTIONS = {'pigan.truncate': towards_the_mean, 'pigan.deferred_gradient': in_pieces, 'geometry.reproject': looked_up}

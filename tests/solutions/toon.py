@@ -23,4 +23,4 @@ def outline(labels, depth):
     return ink
 
 
-SOLUTIONS = {'toon.smooth_union': smooth_union, 'toon.normals': normals, 'toon.outline': outline}
+SOLUTIONS = {'surfaces.smooth_union': smooth_union, 'surfaces.normals': normals, 'surfaces.outline': outline}

@@ -13,4 +13,4 @@ def forward_kinematics(bones, pose, parents):
     return whole[..., :3, 3], whole[..., :3, :3]
 
 
-SOLUTIONS = {'toon.kinematics': forward_kinematics}
+SOLUTIONS = {'figures.kinematics': forward_kinematics}
