@@ -5,9 +5,13 @@
 # %% ../nbs/01_core.ipynb #147b1b3a
 from __future__ import annotations
 import base64
+import contextlib
 import io
+import json
 import os
 import random
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,12 +19,14 @@ from typing import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import nn, Tensor
 
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_PICTURE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'Registry',
-           'shipped', 'cache_dir', 'NotFinite', 'to_uint8', 'to_float', 'encode_picture', 'Figure', 'figure',
-           'check_pictures', 'grid', 'tiles', 'show_images', 'Animation', 'save_animation']
+           'shipped', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'load_pretrained', 'NotFinite',
+           'to_uint8', 'to_float', 'encode_picture', 'Figure', 'figure', 'check_pictures', 'grid', 'tiles',
+           'show_images', 'Animation', 'save_animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -112,6 +118,48 @@ def cache_dir(*parts: str) -> Path:
     path = Path(base).joinpath(*parts)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+# %% ../nbs/01_core.ipynb #43267e26
+def sync_folder(folder: str | Path):
+    "Force a rename inside `folder` to the disk (nothing happens where the system does not allow it)."
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    "A temporary path beside `path`: it becomes `path` when the block ends well and is removed when it does not."
+    path = Path(path)
+    part = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')     # the ending stays: it may say the format
+    try:
+        yield part
+        with open(part, 'rb+') as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+def write_atomically(path: str | Path, content: bytes | str) -> Path:
+    "Write bytes, or text as UTF-8, so that `path` is always whole; its folder is made if need be."
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+# %% ../nbs/01_core.ipynb #c649c54c
+def load_pretrained(name: str,                            # of a shipped network, such as 'toon_net'
+                    build: Callable[[dict], nn.Module],   # makes the module from the stored facts
+                   ) -> tuple[nn.Module, dict]:           # the module, frozen and in evaluation mode; its facts
+    "A network of ours that ships with the library, and the facts of its training."
+    facts = json.loads(shipped(f'pretrained/{name}.json').read_text(encoding='utf-8'))
+    network = build(facts)
+    network.load_state_dict(load_file(shipped(f'pretrained/{name}.safetensors')))
+    return network.eval().requires_grad_(False), facts
 
 # %% ../nbs/01_core.ipynb #6b0587a8
 class NotFinite(ValueError): "A number that should be finite is NaN or infinite."

@@ -16,16 +16,15 @@ from .core import shipped
 from .losses import discriminator_loss, generator_loss
 from .penalties import r1_penalty
 from .style_layers import EqualConv2d, EqualLinear, filter2d, leaky_relu, MappingNetwork, minibatch_std, ModulatedLayer, Noise, resample_kernel, StyleAdaIN, ToRGB, upsample_bilinear
-from .training import Callback, Draws, ModelPair, models, Recipe, recipes, Trainer, TrainingConfig
+from .training import Callback, Draws, fade, Growing, ModelPair, models, Recipe, recipes, Trainer, TrainingConfig
 
 # %% auto #0
 __all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_A', 'STYLEGAN_LIU_B', 'STYLEGAN_LIU_C', 'STYLEGAN_CPU_32',
            'STYLEGAN_CPU_64', 'STYLEGAN_TINY', 'LIU_TABLE_4_1', 'StyleGANConfig', 'num_layers', 'truncate',
-           'StyleMapping', 'check_ws', 'noise_list', 'SkipBlock', 'SkipSynthesis', 'AdaINLayer', 'GrowingBlock', 'fade',
-           'Growing', 'GrowingSynthesis', 'Generator', 'ResidualBlock', 'Verdict', 'check_size',
-           'ResidualDiscriminator', 'PlainBlock', 'GrowingDiscriminator', 'Discriminator', 'count_parameters', 'Stage',
-           'GrowthSchedule', 'mix_styles', 'style_layers', 'path_lengths', 'StyleGANPair', 'Grow', 'fit_growing',
-           'pretrained_generator']
+           'StyleMapping', 'check_ws', 'noise_list', 'SkipBlock', 'SkipSynthesis', 'AdaINLayer', 'GrowingBlock',
+           'GrowingSynthesis', 'Generator', 'ResidualBlock', 'Verdict', 'check_size', 'ResidualDiscriminator',
+           'PlainBlock', 'GrowingDiscriminator', 'Discriminator', 'count_parameters', 'Stage', 'GrowthSchedule',
+           'mix_styles', 'style_layers', 'path_lengths', 'StyleGANPair', 'Grow', 'fit_growing', 'pretrained_generator']
 
 # %% ../nbs/31_stylegan.ipynb #db31224e
 @dataclass(frozen=True)
@@ -181,34 +180,12 @@ class GrowingBlock(nn.Module):
         if x is None: x = self.const.expand(len(ws), -1, -1, -1)
         return self.layer1(self.layer0(x, ws[:, 0], noise[0], rng), ws[:, 1], noise[1], rng)
 
-# %% ../nbs/31_stylegan.ipynb #9edd8163
-def fade(old: Tensor, new: Tensor, alpha: float) -> Tensor:
-    "(1 − α) old + α new; exactly `old` at 0 and exactly `new` at 1."
-    return old if alpha == 0 else new if alpha == 1 else torch.lerp(old, new, alpha)
-
-class Growing(nn.Module):
-    "What the two growing networks share: how far they have grown. Stored with the weights."
-    def __init__(self, config: StyleGANConfig):
-        super().__init__()
-        self.config = config
-        self.register_buffer('progress', torch.tensor([float(config.size), 1.]))
-
-    def grow(self, size: int, alpha: float = 1.):
-        "Work at `size` pixels, with its newest block faded in by `alpha` (0: as before it came, 1: fully)."
-        if size not in self.config.resolutions: raise ValueError(f"This network grows through {self.config.resolutions}, not to {size}.")
-        if not 0 <= alpha <= 1: raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
-        self.progress.copy_(torch.tensor([size, alpha if size > 4 else 1.]))
-
-    @property
-    def grown(self) -> tuple[int, float]:
-        size, alpha = self.progress.tolist()
-        return int(size), alpha
-
 # %% ../nbs/31_stylegan.ipynb #f24db8cc
 class GrowingSynthesis(Growing):
     "StyleGAN's synthesis network: ws to pictures of the size it has grown to (Karras et al. 2019, figure 1b)."
     def __init__(self, config: StyleGANConfig):
-        super().__init__(config)
+        super().__init__(config.resolutions, config.size)
+        self.config = config
         c, self.num_ws, self.w_dim = config, config.num_ws, config.w_dim
         self.blocks = nn.ModuleDict({f'b{r}': GrowingBlock(c.maps(r//2) if r > 4 else 0, c.maps(r), r, c.w_dim, c.channels) for r in c.resolutions})
         self.noise_sizes = [r for r in c.resolutions for _ in range(2)]
@@ -295,7 +272,8 @@ class PlainBlock(nn.Module):
 class GrowingDiscriminator(Growing):
     "StyleGAN's discriminator, growing with the generator."
     def __init__(self, config: StyleGANConfig):
-        super().__init__(config)
+        super().__init__(config.resolutions, config.size)
+        self.config = config
         c = config
         self.blocks = nn.ModuleDict({f'b{r}': PlainBlock(c.maps(r), c.maps(r//2), c.channels) for r in c.resolutions[1:]})
         self.from_rgb, self.verdict = EqualConv2d(c.channels, c.maps(4), 1), Verdict(c.maps(4), c.group_size)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn, Tensor
 from tqdm import tqdm
@@ -28,7 +29,7 @@ from .data import Loader
 __all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'SingleDevice', 'make_engine',
            'average_gradients', 'broadcast_weights', 'TrainingDiverged', 'make_optimizer', 'Steps', 'Callback',
            'Running', 'stop_on_interrupt', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state',
-           'load_state', 'checkpoints', 'Trainer', 'Recipe', 'build_pair', 'load_run']
+           'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'Recipe', 'build_pair', 'load_run']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -516,6 +517,45 @@ def _sample(self: Trainer, n: int = 64, seed: int = 0, batch_size: int = 64, liv
     return torch.cat(pictures)
 
 Trainer.load, Trainer.resume, Trainer.sample = _load, _resume, _sample
+
+# %% ../nbs/10_training.ipynb #e17ddc50
+def fade(old: Tensor, new: Tensor, alpha: float) -> Tensor:
+    "(1 − α) old + α new; exactly `old` at 0 and exactly `new` at 1."
+    if alpha == 0:
+        return old
+    return new if alpha == 1 else torch.lerp(old, new, alpha)
+
+class Growing(nn.Module):
+    "A network that works at one of several sizes, with its newest resolution faded in. Its growth is stored with its weights."
+    def __init__(self, resolutions: Sequence[int],     # the sizes it can work at, in pixels, smallest first
+                 size: int | None = None):             # where it begins; None: at the largest
+        super().__init__()
+        self.resolutions = tuple(resolutions)
+        self.register_buffer('progress', torch.tensor([float(size or self.resolutions[-1]), 1.]))
+
+    def grow(self, size: int, alpha: float = 1.):
+        "Work at `size` pixels, with its newest resolution faded in by `alpha` (0: as before it came, 1: fully)."
+        if size not in self.resolutions:
+            raise ValueError(f"This network grows through {self.resolutions}, not to {size}.")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
+        self.progress.copy_(torch.tensor([size, alpha if size > self.resolutions[0] else 1.]))
+
+    @property
+    def grown(self) -> tuple[int, float]:
+        "The size in pixels, and the share α of its newest resolution."
+        size, alpha = self.progress.tolist()
+        return int(size), alpha
+
+def faded_reals(pictures: Tensor,      # [batch, channels, height, width], at the largest size
+                size: int,             # of the stage
+                alpha: float,          # share of its newest resolution
+               ) -> Tensor:            # [batch, channels, size, size]
+    "Real pictures as a growing generator would draw them: averaged down to `size`, and blurred while that fades in."
+    pictures = F.adaptive_avg_pool2d(pictures, size)
+    if alpha == 1:
+        return pictures
+    return fade(F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2), pictures, alpha)
 
 # %% ../nbs/10_training.ipynb #10f033dd
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_poses_are_many_and_interpolation_meets_both_ends():
 
 
 def test_figures_stand_on_the_floor_and_are_as_many_heads_tall_as_they_say():
-    figures = figures.sample_figure(64, rng(1))
+    drawn = figures.sample_figure(64, rng(1))
     scene = figures.FigureScene(figures)
     heads = figures.decode_figure(figures)['heads']
     assert float(heads.min()) >= 5 and float(heads.max()) <= 8
@@ -101,7 +101,7 @@ def test_figures_stand_on_the_floor_and_are_as_many_heads_tall_as_they_say():
 @pytest.mark.parametrize('seed', [0, 1])
 def test_geometry_agrees_with_the_surface(seed):
     n, size = 3, 48
-    figures = figures.sample_figure(n, rng(seed))
+    drawn = figures.sample_figure(n, rng(seed))
     cams, fov = camera(n, yaw=.5 + 2*seed)
     out = figures.render_figure(figures, cams, fov, size, supersample=1, outline=False)
     row = torch.arange(size).float()
@@ -126,7 +126,7 @@ def test_geometry_agrees_with_the_surface(seed):
 
 def test_the_distance_never_overshoots():
     "Sphere tracing needs a lower bound: a ball of that radius around a point holds no surface."
-    figures = figures.sample_figure(4, rng(3)); scene = figures.FigureScene(figures)
+    drawn = figures.sample_figure(4, rng(3)); scene = figures.FigureScene(figures)
     source = rng(4)
     for i in range(4):
         one = scene[i:i+1]
@@ -140,7 +140,7 @@ def test_the_distance_never_overshoots():
 
 def test_joints_lie_inside_and_project_to_their_pixels():
     n = 4
-    figures = figures.sample_figure(n, rng(5)); cams, fov = camera(n)
+    drawn = figures.sample_figure(n, rng(5)); cams, fov = camera(n)
     out = figures.render_figure(figures, cams, fov, 64, geometry=False)
     scene = figures.FigureScene(figures)
     solid = [j for j, name in enumerate(JOINTS) if not any(end in name for end in ('fingers', 'toe', 'crown'))]

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from ..core import rng
 from ..grading import exercise
-from ..stylegan import fade, path_lengths, style_layers, truncate
+from ..stylegan import path_lengths, style_layers, truncate
+from ..training import fade
 
 # %% auto #0
 __all__ = ['check_truncate', 'check_style_layers', 'check_fade', 'check_path_lengths']
