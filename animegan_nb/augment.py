@@ -16,54 +16,54 @@ __all__ = ['policies', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'ran
            'ada_augment', 'adjust_probability', 'Augmentation', 'detach']
 
 # %% ../nbs/25_augment.ipynb #915b6ac7
-def _uniform(pictures: Tensor, low: float, high: float, rng: torch.Generator | None) -> Tensor:
+def _uniform(images: Tensor, low: float, high: float, rng: torch.Generator | None) -> Tensor:
     "One number for each picture, [batch, 1, 1, 1]."
-    return low + (high - low)*torch.rand(len(pictures), 1, 1, 1, generator=rng, device=pictures.device, dtype=pictures.dtype)
+    return low + (high - low)*torch.rand(len(images), 1, 1, 1, generator=rng, device=images.device, dtype=images.dtype)
 
-def jitter_colour(pictures: Tensor,                    # [batch, 3, h, w]
+def jitter_colour(images: Tensor,                    # [batch, 3, h, w]
                   rng: torch.Generator | None = None) -> Tensor:
     "Brightness ±0.5, saturation × U(0, 2), contrast × U(0.5, 1.5) (Zhao et al. 2020)."
-    pictures = pictures + _uniform(pictures, -.5, .5, rng)
-    grey = pictures.mean(1, keepdim=True)
-    pictures = grey + _uniform(pictures, 0, 2, rng)*(pictures - grey)
-    level = pictures.mean((1, 2, 3), keepdim=True)
-    return level + _uniform(pictures, .5, 1.5, rng)*(pictures - level)
+    images = images + _uniform(images, -.5, .5, rng)
+    grey = images.mean(1, keepdim=True)
+    images = grey + _uniform(images, 0, 2, rng)*(images - grey)
+    level = images.mean((1, 2, 3), keepdim=True)
+    return level + _uniform(images, .5, 1.5, rng)*(images - level)
 
 # %% ../nbs/25_augment.ipynb #3d41013b
-def shift(pictures: Tensor,                            # [batch, channels, h, w]
+def shift(images: Tensor,                            # [batch, channels, h, w]
           rng: torch.Generator | None = None,
           share: float = 1/8) -> Tensor:               # of the side
     "Move each picture by whole pixels, up to `share` of its side each way; 0 comes in (Zhao et al. 2020)."
-    n, _, h, w = pictures.shape
+    n, _, h, w = images.shape
     def places(side):
         most = round(side*share)
-        move = torch.randint(-most, most + 1, (n, 1), generator=rng, device=pictures.device)
-        return torch.arange(side, device=pictures.device) + move + most, most
+        move = torch.randint(-most, most + 1, (n, 1), generator=rng, device=images.device)
+        return torch.arange(side, device=images.device) + move + most, most
     (rows, top), (columns, left) = places(h), places(w)
-    padded = F.pad(pictures, (left, left, top, top)).permute(0, 2, 3, 1)
-    which = torch.arange(n, device=pictures.device)[:, None, None]
+    padded = F.pad(images, (left, left, top, top)).permute(0, 2, 3, 1)
+    which = torch.arange(n, device=images.device)[:, None, None]
     return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 # %% ../nbs/25_augment.ipynb #1cf455ac
-def cut_out(pictures: Tensor,                          # [batch, channels, h, w]
+def cut_out(images: Tensor,                          # [batch, channels, h, w]
             rng: torch.Generator | None = None,
             share: float = 1/2) -> Tensor:             # of the side
     "Put a grey (0) square of `share` of the side at a random place; it may reach over the border (Zhao et al. 2020)."
-    n, _, h, w = pictures.shape
+    n, _, h, w = images.shape
     def near(side):
         size = round(side*share)
-        first = torch.randint(-(size//2), side - size//2 + 1, (n, 1), generator=rng, device=pictures.device)
-        place = torch.arange(side, device=pictures.device)
+        first = torch.randint(-(size//2), side - size//2 + 1, (n, 1), generator=rng, device=images.device)
+        place = torch.arange(side, device=images.device)
         return (place >= first) & (place < first + size)
     hole = near(h)[:, None, :, None] & near(w)[:, None, None, :]
-    return pictures*(~hole)
+    return images*(~hole)
 
 # %% ../nbs/25_augment.ipynb #35ad7212
-def diff_augment(pictures: Tensor, rng: torch.Generator | None = None, strength: float = 1.) -> Tensor:
+def diff_augment(images: Tensor, rng: torch.Generator | None = None, strength: float = 1.) -> Tensor:
     "Colour, shift and cutout in turn: DiffAugment. With probability 1 − strength a picture is left alone."
-    changed = cut_out(shift(jitter_colour(pictures, rng), rng), rng)
+    changed = cut_out(shift(jitter_colour(images, rng), rng), rng)
     if strength == 1: return changed
-    return torch.where(_uniform(pictures, 0, 1, rng) < strength, changed, pictures)
+    return torch.where(_uniform(images, 0, 1, rng) < strength, changed, images)
 
 # %% ../nbs/25_augment.ipynb #760616c7
 def _numbers(n: int, kind: str, rng: torch.Generator | None, device) -> Tensor:
@@ -119,41 +119,41 @@ def random_colour(n: int, p: float, rng: torch.Generator | None = None, device='
     return result
 
 # %% ../nbs/25_augment.ipynb #fd5e3ce6
-def warp(pictures: Tensor,        # [batch, channels, h, w]
+def warp(images: Tensor,        # [batch, channels, h, w]
          matrices: Tensor,        # [batch, 3, 3]: place in the result → place in the picture, both from −1 to 1
         ) -> Tensor:
     "Bilinear sampling with mirrored borders, differentiable as often as you like with respect to the pictures."
-    n, c, h, w = pictures.shape
-    y, x = ((torch.arange(side, device=pictures.device) + .5)*2/side - 1 for side in (h, w))
+    n, c, h, w = images.shape
+    y, x = ((torch.arange(side, device=images.device) + .5)*2/side - 1 for side in (h, w))
     there = torch.stack([x.expand(h, w), y[:, None].expand(h, w), torch.ones(h, w, device=x.device)], -1).view(-1, 3)
     u, v = (there @ matrices.transpose(1, 2))[..., :2].unbind(-1)                      # [n, h·w]
     def pixels(place, side):
         place = (place + 1)*side/2 - .5
         place = side - ((place + .5) % (2*side) - side).abs() - .5                     # mirrored at the border
         low = place.clamp(0, side - 1).floor()
-        return low.long(), (low + 1).clamp_max(side - 1).long(), (place - low).clamp(0, 1).to(pictures.dtype)
+        return low.long(), (low + 1).clamp_max(side - 1).long(), (place - low).clamp(0, 1).to(images.dtype)
     (left, right, a), (top, bottom, b) = pixels(u, w), pixels(v, h)
-    at = lambda row, column: pictures.flatten(2).gather(2, (row*w + column)[:, None].expand(-1, c, -1))
+    at = lambda row, column: images.flatten(2).gather(2, (row*w + column)[:, None].expand(-1, c, -1))
     a, b = a[:, None], b[:, None]
     mixed = (1 - b)*((1 - a)*at(top, left) + a*at(top, right)) + b*((1 - a)*at(bottom, left) + a*at(bottom, right))
     return mixed.view(n, c, h, w)
 
 # %% ../nbs/25_augment.ipynb #90aaae77
-def ada_augment(pictures: Tensor,                     # [batch, 3, h, w]
+def ada_augment(images: Tensor,                     # [batch, 3, h, w]
                 rng: torch.Generator | None = None,
                 strength: float = .5,                 # p, the probability of each transformation
                ) -> Tensor:
     "ADA's pixel, geometric and colour transformations, each with probability p; untouched pictures stay bit for bit."
-    n, _, h, w = pictures.shape
+    n, _, h, w = images.shape
     if not 0 <= strength <= 1: raise ValueError(f"The strength of an augmentation is a probability, not {strength}.")
-    if strength == 0: return pictures
-    geometry = random_geometry(n, strength, w, rng, pictures.device)
-    colour = random_colour(n, strength, rng, pictures.device).to(pictures.dtype)
-    moved = (geometry != torch.eye(3, device=pictures.device)).any((1, 2))[:, None, None, None]
-    tinted = (colour != torch.eye(4, device=pictures.device)).any((1, 2))[:, None, None, None]
-    pictures = torch.where(moved, warp(pictures, geometry), pictures)
-    coloured = (colour[:, :3, :3] @ pictures.flatten(2) + colour[:, :3, 3:]).view_as(pictures)
-    return torch.where(tinted, coloured, pictures)
+    if strength == 0: return images
+    geometry = random_geometry(n, strength, w, rng, images.device)
+    colour = random_colour(n, strength, rng, images.device).to(images.dtype)
+    moved = (geometry != torch.eye(3, device=images.device)).any((1, 2))[:, None, None, None]
+    tinted = (colour != torch.eye(4, device=images.device)).any((1, 2))[:, None, None, None]
+    images = torch.where(moved, warp(images, geometry), images)
+    coloured = (colour[:, :3, :3] @ images.flatten(2) + colour[:, :3, 3:]).view_as(images)
+    return torch.where(tinted, coloured, images)
 
 # %% ../nbs/25_augment.ipynb #0fabb84b
 def adjust_probability(p: float,

@@ -10,7 +10,7 @@ import shutil
 import warnings
 from collections import deque
 from pathlib import Path
-from .core import check_pictures, grid
+from .core import check_images, grid
 from .training import Callback, checkpoints
 
 # %% auto #0
@@ -71,9 +71,9 @@ def read_log(path: str | Path) -> list[dict]:
 
 # %% ../nbs/11_callbacks.ipynb #d8a8f0b7
 class Samples(Callback):
-    "Pictures of the same latents every `every` steps: kept in `pictures` (step → uint8), and as PNG if a folder is given."
+    "Pictures of the same latents every `every` steps: kept in `images` (step → uint8), and as PNG if a folder is given."
     def __init__(self, every: int = 100, n: int = 32, seed: int = 0, folder: str | Path | None = None):
-        self.every, self.n, self.seed, self.pictures = every, n, seed, {}
+        self.every, self.n, self.seed, self.images = every, n, seed, {}
         self.folder = Path(folder) if folder else None
 
     def on_start(self, trainer):
@@ -84,10 +84,10 @@ class Samples(Callback):
 
     def take(self, trainer):
         if not trainer.engine.is_main_process: return
-        self.pictures[trainer.step] = check_pictures(trainer.sample(self.n, self.seed))
+        self.images[trainer.step] = check_images(trainer.sample(self.n, self.seed))
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
-            grid(self.pictures[trainer.step]).save(self.folder/f'step-{trainer.step:08d}.png')
+            grid(self.images[trainer.step]).save(self.folder/f'step-{trainer.step:08d}.png')
 
 # %% ../nbs/11_callbacks.ipynb #3f10f921
 class Evaluate(Callback):
@@ -125,8 +125,8 @@ class Health(Callback):
         last, real = trainer.last, trainer.batch['image']
         if {'real_logits', 'fake_logits'} <= last.keys():
             self.accuracy.append(((last['real_logits'] > 0).float().mean() + (last['fake_logits'] < 0).float().mean()).item()/2)
-        if 'fake_pictures' in last and len(real) > 1:
-            self.spread.append((last['fake_pictures'].float().std(0).mean()/real.float().std(0).mean().clamp_min(1e-6)).item())
+        if 'fake_images' in last and len(real) > 1:
+            self.spread.append((last['fake_images'].float().std(0).mean()/real.float().std(0).mean().clamp_min(1e-6)).item())
         self.status = self.judge()
         record['health'] = self.status == 'healthy'
 

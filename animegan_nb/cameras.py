@@ -13,7 +13,7 @@ from .core import Registry
 
 # %% auto #0
 __all__ = ['PRIORS', 'as_tensor', 'pose', 'Angles', 'pose_angles', 'check_cam2world', 'PosePrior', 'sample_angles', 'check_fov',
-           'focal_length', 'field_of_view', 'intrinsics', 'picture_size', 'pixel_positions', 'Rays', 'pixel_directions',
+           'focal_length', 'field_of_view', 'intrinsics', 'image_size', 'pixel_positions', 'Rays', 'pixel_directions',
            'rays', 'to_camera', 'project', 'ray_cosine', 'distance_to_depth', 'depth_to_distance', 'frustum',
            'for_plot', 'draw_frustum', 'turntable', 'from_official_angles']
 
@@ -123,11 +123,11 @@ def field_of_view(focal: float,           # the focal length in pixels
 # %% ../nbs/04_cameras.ipynb #f3dd16ca
 def intrinsics(fov: float, size) -> Tensor:
     "The 3×3 matrix K in pixels (square pixels, principal point in the middle; x right, y down, z forward)."
-    height, width = picture_size(size)
+    height, width = image_size(size)
     f = focal_length(fov, width)
     return torch.tensor([[f, 0, width/2], [0, f, height/2], [0, 0, 1]], dtype=torch.float32)
 
-def picture_size(size) -> tuple[int, int]:
+def image_size(size) -> tuple[int, int]:
     "Height and width from one number or a pair."
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1: raise ValueError(f"A picture has at least one pixel, not {height}×{width}.")
@@ -153,7 +153,7 @@ def pixel_directions(fov,                           # degrees across the width: 
                      pixel_grid: str = 'centers',
                      device=None) -> Tensor:        # [batch or 1, height·width, 3]
     "Unit directions through the pixels, in the camera's own axes."
-    height, width = picture_size(size)
+    height, width = image_size(size)
     y = -pixel_positions(height, pixel_grid, device)*height/width
     y, x = torch.meshgrid(y, pixel_positions(width, pixel_grid, device), indexing='ij')
     f = as_tensor(focal_length(fov), x)[:, None, None].expand(-1, height, width)
@@ -188,7 +188,7 @@ def project(points: Tensor,                # [batch, n, 3] in the world
             fov, size, pixel_grid: str = 'centers',
             ) -> tuple[Tensor, Tensor]:    # pixels [batch, n, 2] as (row, column), depth [batch, n]
     "The pixel at which a point appears (whole numbers are pixel centres) and its depth; behind the camera the depth is negative and the pixel NaN."
-    height, width = picture_size(size)
+    height, width = image_size(size)
     x, y, z = to_camera(points, cam2world).unbind(-1)
     depth, f = -z, as_tensor(focal_length(fov), points)[:, None]
     safe = torch.where(depth > 0, depth, torch.nan)

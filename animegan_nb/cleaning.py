@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 from .core import cache_dir, Figure
-from .data import _bar, _empty, _part, _put_in_place, _reason, _sweep, Dropped, list_pictures, open_picture, Report, WHITE
+from .data import _bar, _empty, _part, _put_in_place, _reason, _sweep, Dropped, list_images, open_image, Report, WHITE
 
 # %% auto #0
-__all__ = ['STEPS', 'CASCADE', 'CASCADE_URL', 'CASCADE_SHA256', 'hamming', 'perceptual_hash', 'Facts', 'picture_facts', 'survey',
+__all__ = ['STEPS', 'CASCADE', 'CASCADE_URL', 'CASCADE_SHA256', 'hamming', 'perceptual_hash', 'Facts', 'image_facts', 'survey',
            'exact_duplicates', 'tiny', 'blank', 'unusual_brightness', 'close_pairs', 'groups', 'near_duplicates',
            'clean', 'copy_clean', 'brightness_figure', 'remove_corner', 'find_cascade', 'download_cascade', 'crop_face',
            'FaceFinder']
@@ -34,10 +34,10 @@ def hamming(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.unpackbits(eights, axis=-1).sum(-1)
 
 # %% ../nbs/03_cleaning.ipynb #7a765cb2
-def perceptual_hash(picture: Image.Image) -> int:
+def perceptual_hash(image: Image.Image) -> int:
     "The 64-bit pHash (imagehash): similar pictures differ in few bits."
     import imagehash
-    return int(str(imagehash.phash(picture)), 16)
+    return int(str(imagehash.phash(image)), 16)
 
 # %% ../nbs/03_cleaning.ipynb #b3377690
 @dataclass(frozen=True)
@@ -51,24 +51,24 @@ class Facts:
     contrast: float       # the standard deviation of the grey levels
     looks: int            # the perceptual hash
 
-def picture_facts(path: Path, name: str) -> Facts | str:
+def image_facts(path: Path, name: str) -> Facts | str:
     "The facts about one file, or why it cannot be read."
     try:
         data = path.read_bytes()
-        picture = open_picture(io.BytesIO(data))
-        grey = np.asarray(picture.convert('L'), np.float32)/255
+        image = open_image(io.BytesIO(data))
+        grey = np.asarray(image.convert('L'), np.float32)/255
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        return Facts(name, md5, *picture.size, float(grey.mean()), float(grey.std()), perceptual_hash(picture))
+        return Facts(name, md5, *image.size, float(grey.mean()), float(grey.std()), perceptual_hash(image))
     except Exception as error: return _reason(error)         # a file can be broken in any way
 
 # %% ../nbs/03_cleaning.ipynb #6555d95b
 def survey(folder: str | Path, progress: bool = True) -> tuple[list[Facts], list[Dropped]]:
     "The facts about every picture below a folder, and the files that are none or are broken."
-    found, dropped = list_pictures(folder)
+    found, dropped = list_images(folder)
     if not found: raise _empty(folder)
     root, facts = Path(folder).expanduser(), []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, _bar('reading', len(found), progress) as bar:
-        for name, fact in zip(found, pool.map(lambda name: picture_facts(root/name, name), found)):
+        for name, fact in zip(found, pool.map(lambda name: image_facts(root/name, name), found)):
             if isinstance(fact, str): dropped.append(Dropped(name, 'broken', fact))
             else: facts.append(fact)
             bar.update()
@@ -185,11 +185,11 @@ def _copy_one(folder: Path, name: str, into: Path, changes: Sequence[Callable]):
     "One file as it is, or its picture after all changes as PNG."
     target = into/name
     if changes:
-        picture = open_picture(folder/name)
-        for change in changes: picture = change(picture)
+        image = open_image(folder/name)
+        for change in changes: image = change(image)
         target = target if target.suffix.lower() == '.png' else target.with_name(target.name + '.png')
     target.parent.mkdir(parents=True, exist_ok=True)
-    if changes: picture.save(target)
+    if changes: image.save(target)
     else: shutil.copy2(folder/name, target)
 
 # %% ../nbs/03_cleaning.ipynb #7a304751
@@ -207,18 +207,18 @@ def brightness_figure(facts: Sequence[Facts], deviations: float = 5) -> Figure:
     return fig
 
 # %% ../nbs/03_cleaning.ipynb #06435649
-def remove_corner(picture: Image.Image,
+def remove_corner(image: Image.Image,
                   height: int = 20, width: int = 100,                 # of the watermark, in pixels (Liu §4.1)
                   how: str = 'fill',                           # 'fill': paint it over; 'crop': cut the rows off
                   background: tuple[int, int, int] = WHITE) -> Image.Image:
     "Remove a watermark from the lower right corner; every other pixel stays as it is."
     if how not in ('fill', 'crop'): raise ValueError(f"A corner is removed by 'fill' or 'crop', not {how!r}.")
-    if height >= picture.height:
-        raise ValueError(f'it is only {picture.height} pixels high, no more than the watermark')
-    if how == 'crop': return picture.crop((0, 0, picture.width, picture.height - height))
-    picture, left = picture.copy(), max(0, picture.width - width)
-    picture.paste(background, (left, picture.height - height, picture.width, picture.height))
-    return picture
+    if height >= image.height:
+        raise ValueError(f'it is only {image.height} pixels high, no more than the watermark')
+    if how == 'crop': return image.crop((0, 0, image.width, image.height - height))
+    image, left = image.copy(), max(0, image.width - width)
+    image.paste(background, (left, image.height - height, image.width, image.height))
+    return image
 
 # %% ../nbs/03_cleaning.ipynb #ce1a7bee
 CASCADE = 'lbpcascade_animeface.xml'
@@ -250,7 +250,7 @@ def download_cascade() -> Path:
     return target
 
 # %% ../nbs/03_cleaning.ipynb #9c6d837b
-def crop_face(picture: Image.Image,
+def crop_face(image: Image.Image,
               box: Sequence[float],                        # left, top, width, height of the face
               zoom: float = 1.5,                           # side of the crop, in box widths
               rise: float = 0.1,                           # how far it is moved up, in box widths
@@ -261,7 +261,7 @@ def crop_face(picture: Image.Image,
     side = max(1, round(zoom*max(width, height)))
     x, y = round(left + width/2 - side/2), round(top + height/2 - rise*width - side/2)
     sheet = Image.new('RGB', (side, side), background)
-    sheet.paste(picture, (-x, -y))
+    sheet.paste(image, (-x, -y))
     return sheet
 
 # %% ../nbs/03_cleaning.ipynb #a1cb617a
@@ -276,16 +276,16 @@ class FaceFinder:
         self.smallest, self.cascade = smallest, cv2.CascadeClassifier(str(file))
         if self.cascade.empty(): raise ValueError(f"{file} is not a cascade that OpenCV can read: fetch it again.")
 
-    def __call__(self, picture: Image.Image) -> np.ndarray:   # [faces, 4]: left, top, width, height
+    def __call__(self, image: Image.Image) -> np.ndarray:   # [faces, 4]: left, top, width, height
         "The boxes of all faces, the largest first."
         import cv2
-        grey = cv2.equalizeHist(np.asarray(picture.convert('L')))
+        grey = cv2.equalizeHist(np.asarray(image.convert('L')))
         boxes = self.cascade.detectMultiScale(grey, 1.1, 5, minSize=(self.smallest, self.smallest))
         boxes = np.array(boxes, dtype=int).reshape(-1, 4)
         return boxes[np.argsort(-boxes[:, 2], kind='stable')]
 
-    def crop(self, picture: Image.Image) -> Image.Image:
+    def crop(self, image: Image.Image) -> Image.Image:
         "A change for `clean`: the square around the largest face."
-        boxes = self(picture)
+        boxes = self(image)
         if not len(boxes): raise ValueError('no face was found')
-        return crop_face(picture, boxes[0])
+        return crop_face(image, boxes[0])

@@ -136,8 +136,8 @@ def sample(args) -> int:
     out = Path(args.out or Path(args.run)/'samples.png')
     out.parent.mkdir(parents=True, exist_ok=True)
     import torch
-    with torch.no_grad(): pictures = pair.generate(generator, pair.latents(args.n, Draws(args.seed)))
-    grid(pictures, args.columns).save(out)
+    with torch.no_grad(): images = pair.generate(generator, pair.latents(args.n, Draws(args.seed)))
+    grid(images, args.columns).save(out)
     print(f'{args.n} pictures of step {info["step"]} in {out}')
     return 0
 

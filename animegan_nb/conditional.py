@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import nn, Tensor
 from . import toon
 from .core import grid, rng, shipped, to_float, to_uint8
-from .data import Dropped, ImageFolder, Loader, PictureSet, Report
+from .data import Dropped, ImageFolder, Loader, ImageSet, Report
 from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty
 from .training import Draws, ModelPair, models, Recipe, recipes, TrainingConfig
@@ -30,7 +30,7 @@ __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_M
            'tagged_heads', 'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss',
            'acgan_generator_loss', 'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'Generator',
            'PlainBlock', 'Discriminator', 'init_weights', 'ConditionalPair', 'TagNet', 'train_tag_net', 'judge',
-           'ToonJudge', 'tag_scores', 'granted_pictures', 'pretrained_generator', 'name_labels', 'FaceMaker']
+           'ToonJudge', 'tag_scores', 'granted_images', 'pretrained_generator', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
 MOE_TAGS = (('hair', *'blonde brown black blue pink purple green red silver white orange aqua gray'.split()),
@@ -93,13 +93,13 @@ def toon_labels(identity: Tensor, groups: Sequence = TOON_TAGS) -> Tensor:
     if unknown: raise ValueError(f"A drawn head has no attribute {unknown[0]!r}: choose from {', '.join(toon.CATEGORIES)}.")
     return torch.stack([known[g[0]] for g in groups], 1).to(identity.device)
 
-def tagged_heads(size: int = 32, heads: PictureSet | None = None, groups: Sequence = TOON_TAGS) -> PictureSet:
+def tagged_heads(size: int = 32, heads: ImageSet | None = None, groups: Sequence = TOON_TAGS) -> ImageSet:
     "Drawn heads (None: the 3,000 that ship with the library) halved down to `size`, with labels."
     heads = toon.ready_heads() if heads is None else heads
     rows = heads.batch(range(len(heads)))
     if heads.size % size: raise ValueError(f"Heads of {heads.size} px can be averaged to a size that divides it, not to {size}.")
     image = F.avg_pool2d(rows['image'].float(), heads.size//size).round().to(torch.uint8)
-    return PictureSet({'image': image.numpy(), 'labels': toon_labels(rows['identity'], groups).numpy()})
+    return ImageSet({'image': image.numpy(), 'labels': toon_labels(rows['identity'], groups).numpy()})
 
 # %% ../nbs/24_conditional.ipynb #53172449
 def read_tag_file(path: Path) -> tuple[list[str], list[dict]]:
@@ -307,10 +307,10 @@ class Discriminator(nn.Module):
         self.real, self.tags = nn.Linear(4*c, 1), nn.Linear(4*c, config.width)
         self.apply(init_weights)
 
-    def forward(self, pictures: Tensor, tags: bool = False):
-        if pictures.shape[1:] != (3, self.config.size, self.config.size):
-            raise ValueError(f"This discriminator takes pictures [batch, 3, {self.config.size}, {self.config.size}], not {list(pictures.shape)}.")
-        features = self.body(pictures.contiguous(memory_format=torch.channels_last))
+    def forward(self, images: Tensor, tags: bool = False):
+        if images.shape[1:] != (3, self.config.size, self.config.size):
+            raise ValueError(f"This discriminator takes pictures [batch, 3, {self.config.size}, {self.config.size}], not {list(images.shape)}.")
+        features = self.body(images.contiguous(memory_format=torch.channels_last))
         logits = self.real(features)[:, 0]
         return (logits, self.tags(features)) if tags else logits
 
@@ -376,7 +376,7 @@ def _discriminator_step(self: ConditionalPair, batch: dict, draws: Draws) -> dic
     on_real = (*self.discriminator(real, tags=True), one_hot(labels, c.tags))
     on_fake = (*self.discriminator(fake, tags=True), self.asked(wish))
     loss = acgan_discriminator_loss(on_real, on_fake, self.weight, self.classify, self.loss, c.classify_fakes)
-    logs = dict(real_logits=on_real[0], fake_logits=on_fake[0], fake_pictures=fake, tags_on_real=self.right(*on_real[1:]))
+    logs = dict(real_logits=on_real[0], fake_logits=on_fake[0], fake_images=fake, tags_on_real=self.right(*on_real[1:]))
     if c.penalty_weight and int(self.counts[1]) % c.penalty_every == 0:
         logs['penalty'] = c.penalty_every*dragan_penalty(self.discriminator, real, c.penalty_weight, rng=draws.generator)
         loss = loss + logs['penalty']
@@ -414,10 +414,10 @@ class TagNet(nn.Module):
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(.5))
         self.out = nn.Linear(16*widths[-1], sum(len(g) - 1 for g in self.groups))
 
-    def forward(self, pictures: Tensor) -> Tensor: return self.out(self.body(pictures))
+    def forward(self, images: Tensor) -> Tensor: return self.out(self.body(images))
 
 # %% ../nbs/24_conditional.ipynb #5ba59918
-def train_tag_net(data: PictureSet,            # with `labels`
+def train_tag_net(data: ImageSet,            # with `labels`
                   groups: Sequence, steps: int = 1500, batch_size: int = 64, rate: float = 2e-3, seed: int = 0) -> TagNet:
     "Train a judge on real pictures, mirrored and shifted by up to two pixels; colours are left as they are."
     torch.manual_seed(seed)
@@ -426,20 +426,20 @@ def train_tag_net(data: PictureSet,            # with `labels`
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
     for _, batch in zip(range(steps), loader):
         dy, dx = torch.randint(0, 5, (2,), generator=source).tolist()
-        pictures = F.pad(batch['image'], (2, 2, 2, 2), mode='replicate')[..., dy:dy + data.size, dx:dx + data.size]
-        loss = tag_loss(net(pictures), one_hot(batch['labels'], groups), groups, 'softmax')
+        images = F.pad(batch['image'], (2, 2, 2, 2), mode='replicate')[..., dy:dy + data.size, dx:dx + data.size]
+        loss = tag_loss(net(images), one_hot(batch['labels'], groups), groups, 'softmax')
         optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
     return net.eval().requires_grad_(False)
 
 # %% ../nbs/24_conditional.ipynb #8b95e08b
 @torch.no_grad()
 def judge(judges: Sequence[nn.Module] | nn.Module,      # one or several judges; several vote by their mean probabilities
-          pictures: Tensor,                             # uint8 [n, 3, size, size]
+          images: Tensor,                             # uint8 [n, 3, size, size]
           batch_size: int = 250) -> Tensor:             # [n, groups] long
     "The labels that judges read in pictures."
     judges = [judges] if isinstance(judges, nn.Module) else list(judges)
     groups, rows = judges[0].groups, []
-    for part in pictures.split(batch_size):
+    for part in images.split(batch_size):
         rows.append(read_labels(sum(_normalised(j(to_float(part)), groups) for j in judges)/len(judges), groups))
     return torch.cat(rows)
 
@@ -455,8 +455,8 @@ class ToonJudge(nn.Module):
         super().__init__()
         self.groups, self.net = as_groups(groups), net or toon.toon_network()
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        out = self.net(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        out = self.net(images)
         return torch.cat([out[g[0]] if len(g) > 2 else out[g[0]][:, 1:] - out[g[0]][:, :1] for g in self.groups], 1)
 
 # %% ../nbs/24_conditional.ipynb #429fab95
@@ -473,13 +473,13 @@ def tag_scores(asked: Tensor, read: Tensor,       # [n, groups] labels: what was
 
 # %% ../nbs/24_conditional.ipynb #98d0c565
 @torch.no_grad()
-def granted_pictures(pair: ConditionalPair, generator: nn.Module, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def granted_images(pair: ConditionalPair, generator: nn.Module, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     "n pictures (uint8: a judge sees what a person sees) and the labels that were asked for [n, groups]."
-    draws, pictures, asked = Draws(seed), [], []
+    draws, images, asked = Draws(seed), [], []
     for start in range(0, n, 100):
         wish = pair.latents(min(100, n - start), draws)
-        pictures.append(to_uint8(pair.generate(generator, wish))); asked.append(read_labels(pair.asked(wish) - .5, pair.config.tags))
-    return torch.cat(pictures), torch.cat(asked)
+        images.append(to_uint8(pair.generate(generator, wish))); asked.append(read_labels(pair.asked(wish) - .5, pair.config.tags))
+    return torch.cat(images), torch.cat(asked)
 
 # %% ../nbs/24_conditional.ipynb #f6c0a887
 def pretrained_generator(name: str = 'conditional_toon_32') -> tuple[Generator, Tensor, dict]:
@@ -515,15 +515,15 @@ class FaceMaker:
         self.wanted = wanted; name_labels(self.known[:1], self.groups, **wanted)
 
     @torch.no_grad()
-    def pictures(self, seed: int | None = None, **wanted: str) -> Tensor:
+    def images(self, seed: int | None = None, **wanted: str) -> Tensor:
         "[n, 3, size, size]: the same seed gives the same latents and the same open tags, whatever is wanted."
         draws = Draws(self.seed if seed is None else seed)
         z, labels = draws.normal(self.n, self.generator.config.latent), sample_labels(self.known, self.n, draws)
         return self.generator(torch.cat([z, one_hot(name_labels(labels, self.groups, **wanted), self.groups)], 1))
 
-    def picture(self, seed: int | None = None, **wanted: str) -> bytes:
+    def image(self, seed: int | None = None, **wanted: str) -> bytes:
         "The faces as PNG bytes."
-        sheet = grid(self.pictures(seed, **wanted), self.columns)
+        sheet = grid(self.images(seed, **wanted), self.columns)
         file = io.BytesIO(); sheet.resize((sheet.width*self.scale, sheet.height*self.scale), 0).save(file, 'PNG', optimize=True)
         return file.getvalue()
 
@@ -540,7 +540,7 @@ def _maker_widget(self: FaceMaker):
     self.menus = {g[0]: w.Dropdown(options=('any', *choices(g)), value=self.wanted.get(g[0], 'any'), description=g[0].replace('_', ' ')) for g in self.groups}
     self.image = w.Image(format='png').add_class('agnb-maker-faces')
     self.other = w.Button(description='Other faces', icon='refresh', tooltip='New latents, the same wishes').add_class('agnb-maker-other')
-    def redraw(_=None): self.image.value = self.picture(**{name: m.value for name, m in self.menus.items() if m.value != 'any'})
+    def redraw(_=None): self.image.value = self.image(**{name: m.value for name, m in self.menus.items() if m.value != 'any'})
     def renew(_): self.seed += 1; redraw()
     for menu in self.menus.values(): menu.observe(redraw, 'value')
     self.other.on_click(renew); redraw()
@@ -549,7 +549,7 @@ def _maker_widget(self: FaceMaker):
 
 def _maker_bundle(self: FaceMaker, include=None, exclude=None) -> dict:
     wish = ', '.join(self.wanted.values()) or 'any face'
-    data = {'image/png': base64.b64encode(self.picture(**self.wanted)).decode(), 'text/plain': f'<FaceMaker: {wish}; run the cell for menus>'}
+    data = {'image/png': base64.b64encode(self.image(**self.wanted)).decode(), 'text/plain': f'<FaceMaker: {wish}; run the cell for menus>'}
     try: return {**{k: v for k, v in self.widget()._repr_mimebundle_().items() if k.startswith('application/')}, **data}
     except Exception: return data                # no ipywidgets: the picture alone
 

@@ -23,10 +23,10 @@ from safetensors.torch import load_file
 from torch import nn, Tensor
 
 # %% auto #0
-__all__ = ['BUDGETS', 'MAX_PICTURE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'Registry',
+__all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'Registry',
            'shipped', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'load_pretrained', 'NotFinite',
-           'to_uint8', 'to_float', 'encode_picture', 'Figure', 'figure', 'check_pictures', 'grid', 'tiles',
-           'show_images', 'Animation', 'save_animation']
+           'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images',
+           'Animation', 'save_animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -164,30 +164,30 @@ def load_pretrained(name: str,                            # of a shipped network
 # %% ../nbs/01_core.ipynb #6b0587a8
 class NotFinite(ValueError): "A number that should be finite is NaN or infinite."
 
-def to_uint8(pictures: Tensor        # any shape, float in [-1, 1]
+def to_uint8(images: Tensor        # any shape, float in [-1, 1]
             ) -> Tensor:             # the same shape, uint8
     "Float pictures in [-1, 1] to bytes; values outside are clipped, NaN is an error."
-    if torch.isnan(pictures).any(): raise NotFinite("The pictures contain NaN: the network that made them has diverged.")
-    return pictures.detach().float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    if torch.isnan(images).any(): raise NotFinite("The pictures contain NaN: the network that made them has diverged.")
+    return images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
-def to_float(pictures: Tensor        # any shape, uint8
+def to_float(images: Tensor        # any shape, uint8
             ) -> Tensor:             # the same shape, float32 in [-1, 1]
     "Bytes to float pictures in [-1, 1]."
-    if pictures.dtype != torch.uint8: raise ValueError(f"Bytes (uint8) are expected, not {pictures.dtype}.")
-    return pictures.float().div_(127.5).sub_(1)
+    if images.dtype != torch.uint8: raise ValueError(f"Bytes (uint8) are expected, not {images.dtype}.")
+    return images.float().div_(127.5).sub_(1)
 
 # %% ../nbs/01_core.ipynb #28a3a56f
 from matplotlib.figure import Figure as _Figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-MAX_PICTURE_BYTES = 40_000      # what one picture may weigh in a notebook
+MAX_IMAGE_BYTES = 40_000      # what one picture may weigh in a notebook
 
 def _bytes(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO(); image.save(buffer, kind, **options)
     return buffer.getvalue()
 
-def encode_picture(image: Image.Image,              # an RGB picture
-                   limit: int = MAX_PICTURE_BYTES,  # bytes
+def encode_image(image: Image.Image,              # an RGB picture
+                   limit: int = MAX_IMAGE_BYTES,  # bytes
                    exact: bool = True,              # every pixel as it is, if that fits; else a palette will do for a plot
                    ) -> tuple[str, bytes]:          # its MIME type and its bytes
     "An encoding of `image` in at most `limit` bytes: PNG (with a palette for plots), else JPEG, else a smaller picture."
@@ -198,7 +198,7 @@ def encode_picture(image: Image.Image,              # an RGB picture
         data = _bytes(image, 'JPEG', quality=quality, optimize=True)
         if len(data) <= limit: return 'image/jpeg', data
     half = image.resize((max(1, image.width*3//4), max(1, image.height*3//4)), Image.LANCZOS)
-    return encode_picture(half, limit, exact)
+    return encode_image(half, limit, exact)
 
 # %% ../nbs/01_core.ipynb #1588e903
 class Figure(_Figure):
@@ -216,7 +216,7 @@ class Figure(_Figure):
     def png(self) -> bytes: return _bytes(self.image(), 'PNG')
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        mime, data = encode_picture(self.image(), exact=self.exact)
+        mime, data = encode_image(self.image(), exact=self.exact)
         size = '×'.join(str(int(n)) for n in self.get_size_inches()*self.dpi)
         return {mime: base64.b64encode(data).decode(), 'text/plain': f'<Figure {size}>'}
 
@@ -231,21 +231,21 @@ def figure(rows: int = 1, columns: int = 1,
     return fig, axes
 
 # %% ../nbs/01_core.ipynb #53b26755
-def check_pictures(pictures: Tensor) -> Tensor:
-    "Raise one clear sentence unless `pictures` is `[batch, 1 or 3, height, width]`, float or uint8; return it as uint8 on the CPU."
-    if not isinstance(pictures, Tensor) or pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
-        shape = list(getattr(pictures, 'shape', [])) or type(pictures).__name__
+def check_images(images: Tensor) -> Tensor:
+    "Raise one clear sentence unless `images` is `[batch, 1 or 3, height, width]`, float or uint8; return it as uint8 on the CPU."
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in (1, 3):
+        shape = list(getattr(images, 'shape', [])) or type(images).__name__
         raise ValueError(f"Pictures are a tensor [batch, 3, height, width], not {shape}: add or move an axis.")
-    if len(pictures) == 0: raise ValueError("There is no picture in this batch.")
-    if pictures.dtype != torch.uint8: pictures = to_uint8(pictures)
-    return pictures.detach().cpu().expand(-1, 3, -1, -1)
+    if len(images) == 0: raise ValueError("There is no picture in this batch.")
+    if images.dtype != torch.uint8: images = to_uint8(images)
+    return images.detach().cpu().expand(-1, 3, -1, -1)
 
-def grid(pictures: Tensor,            # [batch, 1 or 3, height, width], float in [-1, 1] or uint8
+def grid(images: Tensor,            # [batch, 1 or 3, height, width], float in [-1, 1] or uint8
          columns: int | None = None,  # None: about twice as wide as high
          gap: int = 2,                # pixels of white between two pictures
         ) -> Image.Image:
     "A batch as one picture, row by row."
-    p = check_pictures(pictures).permute(0, 2, 3, 1).numpy()
+    p = check_images(images).permute(0, 2, 3, 1).numpy()
     n, h, w, _ = p.shape
     columns = min(n, columns or max(1, int(np.ceil(np.sqrt(2*n)))))
     rows = -(-n // columns)
@@ -267,7 +267,7 @@ def tiles(sheet: Image.Image,          # what `grid` made, or a file that holds 
     return torch.from_numpy(np.ascontiguousarray(p.reshape(-1, size, size, 3))).permute(0, 3, 1, 2)[:count]
 
 # %% ../nbs/01_core.ipynb #a4c3453f
-def show_images(pictures: Tensor,                      # [batch, 1 or 3, height, width]
+def show_images(images: Tensor,                      # [batch, 1 or 3, height, width]
                 title: str = '',
                 columns: int | None = None,
                 column_titles: Sequence[str] = (),     # one above each column
@@ -276,8 +276,8 @@ def show_images(pictures: Tensor,                      # [batch, 1 or 3, height,
                 width: int = 800,                      # the widest the grid may get, in screen pixels
                ) -> Figure:
     "A grid of pictures as a `Figure`, every picture pixel a square of `scale` screen pixels."
-    sheet = grid(pictures, columns)
-    h, w = pictures.shape[-2:]
+    sheet = grid(images, columns)
+    h, w = images.shape[-2:]
     scale = scale or int(np.clip(width // sheet.width, 1, max(1, 128 // w)))
     left = 12 + 7*max(map(len, row_titles)) if row_titles else 2
     top = 4 + 22*bool(title) + 18*bool(column_titles)
@@ -298,7 +298,7 @@ class Animation:
     def __init__(self, frames: Tensor,           # [frames, 1 or 3, height, width], float in [-1, 1] or uint8
                  fps: float = 12,                # frames a second
                  limit: int = 400_000):          # bytes that its picture in a notebook may weigh
-        self.frames, self.fps, self.limit = check_pictures(frames), fps, limit
+        self.frames, self.fps, self.limit = check_images(frames), fps, limit
         if not fps > 0: raise ValueError(f"fps is the number of frames a second and must be positive, not {fps}.")
 
     def images(self, colours: int | None = None, every: int = 1) -> list[Image.Image]:

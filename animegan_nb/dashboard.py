@@ -23,12 +23,12 @@ from PIL import Image
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from .callbacks import Checkpoints, Health
-from .core import check_pictures, Figure, grid
+from .core import check_images, Figure, grid
 from .training import Callback, checkpoints, Trainer
 
 # %% auto #0
 __all__ = ['COLOURS', 'LEVELS', 'LABELS', 'CSS', 'BUTTONS', 'Throttle', 'Painter', 'Pace', 'steps_per_second', 'duration_text',
-           'halve', 'Curve', 'Watch', 'one_sentence', 'as_pictures', 'memory_used', 'smooth', 'limits', 'histogram',
+           'halve', 'Curve', 'Watch', 'one_sentence', 'as_images', 'memory_used', 'smooth', 'limits', 'histogram',
            'small_png', 'DashboardFigure', 'in_order', 'Controls', 'svg_plot', 'svg_path', 'legend', 'losses_html',
            'scores_html', 'header_html', 'health_html', 'TrainingDashboard', 'see_through']
 
@@ -152,7 +152,7 @@ class Watch(Callback):
                  clock=time.monotonic):
         self.n, self.keep, self.seed, self.clock = n, keep, seed, clock
         self.lock, self.queue, self.seen = threading.RLock(), deque(), 0      # numbers on their way
-        self.curves, self.pictures, self.every = {}, {}, 1
+        self.curves, self.images, self.every = {}, {}, 1
         self.scores = {'real': deque(maxlen=8), 'fake': deque(maxlen=8)}      # the logits of the latest batches
         self.pace, self.peek, self.health, self.variety = Pace(clock=clock), Throttle(.25, clock), Health(), None
         self.step, self.target, self.not_before = 0, None, 0.
@@ -214,7 +214,7 @@ Watch.look, Watch.keep_scores = _look, _keep_scores
 # %% ../nbs/13_dashboard.ipynb #81a0c263
 def _take(self: Watch, trainer):
     "A snapshot of the fixed latents. All random lists are put back as they were."
-    if trainer.step in self.pictures: return
+    if trainer.step in self.images: return
     begin, devices = self.clock(), [trainer.device] if trainer.device.type == 'cuda' else []
     with trainer.lock, torch.random.fork_rng(devices):
         samples = trainer.sample(self.n, self.seed)
@@ -222,29 +222,29 @@ def _take(self: Watch, trainer):
     real = getattr(trainer, 'batch', {}).get('image')
     if real is not None and len(real) > 1 and len(samples) > 1:
         self.variety = (samples.float().std(0).mean()/real.float().std(0).mean().clamp_min(1e-6)).item()
-    self.remember(trainer.step, as_pictures(samples))
+    self.remember(trainer.step, as_images(samples))
     took = self.clock() - begin
     self.not_before = self.clock() + 9*took if took > .1 else 0.                  # at most a tenth of the time
 
 Watch.take = _take
 
 # %% ../nbs/13_dashboard.ipynb #e5c5d608
-def as_pictures(samples: Tensor) -> Tensor:
+def as_images(samples: Tensor) -> Tensor:
     "Samples as uint8 pictures; points in the plane become one picture with a dot for each."
-    if samples.ndim != 2 or samples.shape[1] != 2: return check_pictures(samples)
+    if samples.ndim != 2 or samples.shape[1] != 2: return check_images(samples)
     sheet = torch.full((1, 3, 96, 96), 238, dtype=torch.uint8)
     column, row = ((samples.clamp(-1, 1)*torch.tensor([1., -1.]) + 1)*47.5).round().long().T
     sheet[0, :, row, column] = torch.tensor([[220], [20], [60]], dtype=torch.uint8)
     return sheet
 
-def _remember(self: Watch, step: int, pictures: Tensor):
+def _remember(self: Watch, step: int, images: Tensor):
     "Keep a snapshot; too many of them: drop every other one."
     with self.lock:
-        kept = {s: p for s, p in self.pictures.items() if s < step} | {step: pictures}
+        kept = {s: p for s, p in self.images.items() if s < step} | {step: images}
         while len(kept) > self.keep:
             self.every *= 2
             kept = {s: p for s, p in kept.items() if s % self.every == 0 or s == step}
-        self.pictures = kept
+        self.images = kept
 
 # %% ../nbs/13_dashboard.ipynb #42ac97d6
 def _collect(self: Watch):
@@ -350,7 +350,7 @@ def _figure(self: Watch, trainer, state: str = '') -> Figure:
     self.collect()
     fig = DashboardFigure((8.6, 4.1), layout='constrained')
     axes = fig.subplot_mosaic([['losses', 'pictures'], ['scores', 'pictures']], width_ratios=[1.25, 1], height_ratios=[1.15, 1])
-    with self.lock: self.draw_losses(axes['losses']); self.draw_scores(axes['scores']); self.draw_pictures(axes['pictures'])
+    with self.lock: self.draw_losses(axes['losses']); self.draw_scores(axes['scores']); self.draw_images(axes['pictures'])
     goal = f' of {self.target}' if self.target else ''
     facts = [f'{name} {value}' if name in ('memory', 'to go') else value for name, value in self.facts(trainer).items() if value != '–' and name != 'pictures seen']
     fig.suptitle('   ·   '.join([f'{state}  step {trainer.step}{goal}'.strip(), *facts]), x=.01, ha='left', fontsize=10.5, fontweight='bold')
@@ -380,17 +380,17 @@ def _draw_scores(self: Watch, ax):
     ax.tick_params(labelsize=8); ax.set_yticks([]); ax.spines[['top', 'right', 'left']].set_visible(False)
     if heights: ax.legend(frameon=False, fontsize=8, loc='upper right')
 
-def _draw_pictures(self: Watch, ax):
+def _draw_images(self: Watch, ax):
     ax.set_axis_off()
-    if not self.pictures: return
-    step, pictures = list(self.pictures.items())[-1]
-    ax.imshow(self.sheet(pictures), interpolation='nearest'); ax.set_title(f'samples at step {step}', loc='left', fontsize=9)
+    if not self.images: return
+    step, images = list(self.images.items())[-1]
+    ax.imshow(self.sheet(images), interpolation='nearest'); ax.set_title(f'samples at step {step}', loc='left', fontsize=9)
 
-def _sheet(self: Watch, pictures: Tensor) -> Image.Image:
+def _sheet(self: Watch, images: Tensor) -> Image.Image:
     "A snapshot as one nearly square picture."
-    return grid(pictures, columns=int(np.ceil(np.sqrt(len(pictures)))))
+    return grid(images, columns=int(np.ceil(np.sqrt(len(images)))))
 
-Watch.figure, Watch.draw_losses, Watch.draw_scores, Watch.draw_pictures, Watch.sheet = _figure, _draw_losses, _draw_scores, _draw_pictures, _sheet
+Watch.figure, Watch.draw_losses, Watch.draw_scores, Watch.draw_images, Watch.sheet = _figure, _draw_losses, _draw_scores, _draw_images, _sheet
 
 # %% ../nbs/13_dashboard.ipynb #67e6234c
 def in_order(callbacks: list[Callback]) -> list[Callback]: return sorted(callbacks, key=lambda callback: callback.order)
@@ -619,13 +619,13 @@ def _build(self: TrainingDashboard, w):
     "The widgets (from the module `w`, ipywidgets) and what they call."
     html_box = lambda kind: w.HTML().add_class(f'agnb-{kind}-box')
     self.header, self.losses, self.scores, self.strip = map(html_box, ('header', 'losses', 'scores', 'health'))
-    self.picture, self.when = w.Image(format='png').add_class('agnb-pictures'), html_box('when')
+    self.image, self.when = w.Image(format='png').add_class('agnb-pictures'), html_box('when')
     self.slider = w.IntSlider(0, 0, 0, readout=False, tooltip='Look back: drag to an earlier snapshot').add_class('agnb-slider')
-    self.slider.observe(lambda change: self.show_pictures(moved=True), 'value')
+    self.slider.observe(lambda change: self.show_images(moved=True), 'value')
     self.buttons = {name: w.Button(description=name.capitalize(), icon=icon, tooltip=tip).add_class(f'agnb-{name}') for name, icon, tip in BUTTONS}
     for name, button in self.buttons.items(): button.on_click(lambda _, act=name: self.press(act))
     row = w.HBox(list(self.buttons.values())).add_class('agnb-rowbox')
-    right = w.VBox([self.when, self.picture, w.HBox([self.slider]).add_class('agnb-slide')]).add_class('agnb-right')
+    right = w.VBox([self.when, self.image, w.HBox([self.slider]).add_class('agnb-slide')]).add_class('agnb-right')
     main = w.HBox([w.VBox([self.losses, self.scores]).add_class('agnb-left'), right]).add_class('agnb-main')
     self.widget = w.VBox([w.HTML(CSS), self.header, row, main, self.strip]).add_class('agnb-dash')
 
@@ -649,7 +649,7 @@ def _paint(self: TrainingDashboard):
     state = self.state
     with self.watch.lock: self.losses.value, self.scores.value = losses_html(self.watch), scores_html(self.watch)
     self.header.value, self.strip.value = header_html(self), health_html(self)
-    self.show_buttons(state); self.show_pictures()
+    self.show_buttons(state); self.show_images()
     if state != self.shown_state and not self.busy: self.renew()
     self.shown_state = state
     if self.asked_at is not None and self.trainer.running: self.painter.asked.set()      # a checkpoint is on its way: look again
@@ -672,10 +672,10 @@ def see_through(sheet: Image.Image, size: Sequence[int], gap: int = 2) -> Image.
     return sheet
 
 # %% ../nbs/13_dashboard.ipynb #f060c833
-def _show_pictures(self: TrainingDashboard, moved: bool = False):
+def _show_images(self: TrainingDashboard, moved: bool = False):
     "The snapshot under the slider. At its right end the slider follows the training; elsewhere it stays with its snapshot."
     with self.painter.busy:
-        with self.watch.lock: kept = self.watch.pictures
+        with self.watch.lock: kept = self.watch.images
         if not kept or self.moving: return
         steps = list(kept)
         if moved: self.follows = self.slider.value >= self.slider.max        # only a hand on the slider decides
@@ -690,9 +690,9 @@ def _show_pictures(self: TrainingDashboard, moved: bool = False):
         if step == self.shown_step: return
         self.shown_step, file = step, io.BytesIO()
         see_through(self.watch.sheet(kept[step]), kept[step].shape[2:]).save(file, 'PNG')
-        self.picture.value, self.when.value = file.getvalue(), f'<div class="agnb-title">samples <small>at step {step}</small></div>'
+        self.image.value, self.when.value = file.getvalue(), f'<div class="agnb-title">samples <small>at step {step}</small></div>'
 
-TrainingDashboard.show_pictures, TrainingDashboard.moving, TrainingDashboard.follows = _show_pictures, False, True
+TrainingDashboard.show_images, TrainingDashboard.moving, TrainingDashboard.follows = _show_images, False, True
 
 # %% ../nbs/13_dashboard.ipynb #0260222a
 def _bundle(self: TrainingDashboard, include=None, exclude=None) -> dict:

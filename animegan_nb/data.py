@@ -28,61 +28,61 @@ from tqdm import tqdm
 from .core import cache_dir, default_device, Figure, rng, to_float
 
 # %% auto #0
-__all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'PUBLIC', 'open_picture', 'square_crop', 'pad_square', 'resize',
-           'Dropped', 'list_pictures', 'Report', 'StoreWriter', 'ArrayStore', 'PictureSet', 'ImageFolder', 'Loader',
-           'epoch_order', 'public_dataset']
+__all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'PUBLIC', 'open_image', 'square_crop', 'pad_square', 'resize', 'Dropped',
+           'list_images', 'Report', 'StoreWriter', 'ArrayStore', 'ImageSet', 'ImageFolder', 'Loader', 'epoch_order',
+           'public_dataset']
 
 # %% ../nbs/02_data.ipynb #b8471667
 MAX_PIXELS = 64_000_000      # a file that claims to hold more counts as a decompression bomb
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM')  # not EPS: Pillow would start Ghostscript for it
 WHITE = (255, 255, 255)
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image) -> Image.Image:
     "Grey pictures of 16 or 32 bits in 8 bits; Pillow alone would clip them."
-    if not picture.mode.startswith(('I', 'F')): return picture
-    values = np.asarray(picture, dtype=np.float64)
+    if not image.mode.startswith(('I', 'F')): return image
+    values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all(): raise ValueError('some of its values are not finite')
-    whites = (65535,) if ';16' in picture.mode else (1, 255, 65535) if picture.mode == 'F' else (255, 65535)
+    whites = (65535,) if ';16' in image.mode else (1, 255, 65535) if image.mode == 'F' else (255, 65535)
     white = next((w for w in whites if values.max() <= w), values.max())
     return Image.fromarray((values.clip(0, white)*(255/white)).round().astype(np.uint8))
 
 # %% ../nbs/02_data.ipynb #401b6f86
-def _upright(picture: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
     "The picture turned as its EXIF header asks; a header that cannot be read asks for nothing."
-    try: return ImageOps.exif_transpose(picture) if picture.getexif().get(0x0112, 1) != 1 else picture
-    except Exception: return picture                       # a broken header comes in any form
+    try: return ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
+    except Exception: return image                       # a broken header comes in any form
 
-def open_picture(file: str | Path | io.BytesIO,
+def open_image(file: str | Path | io.BytesIO,
                  background: tuple[int, int, int] = WHITE,   # shows through where the file is transparent
                 ) -> Image.Image:                            # RGB, upright
     "The picture in a file (its first frame): EXIF rotation applied, alpha laid on `background`."
-    with Image.open(file, formats=FORMATS) as picture:
-        if picture.width*picture.height > MAX_PIXELS:
-            raise ValueError(f'it claims {picture.width}×{picture.height} pixels, more than {MAX_PIXELS:,}')
-        picture.load()
-        picture = _eight_bits(_upright(picture))
-        if picture.mode in ('RGBA', 'LA', 'PA') or 'transparency' in picture.info:
-            sheet = Image.new('RGBA', picture.size, (*background, 255))
-            return Image.alpha_composite(sheet, picture.convert('RGBA')).convert('RGB')
-        return picture.convert('RGB')
+    with Image.open(file, formats=FORMATS) as image:
+        if image.width*image.height > MAX_PIXELS:
+            raise ValueError(f'it claims {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}')
+        image.load()
+        image = _eight_bits(_upright(image))
+        if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+            sheet = Image.new('RGBA', image.size, (*background, 255))
+            return Image.alpha_composite(sheet, image.convert('RGBA')).convert('RGB')
+        return image.convert('RGB')
 
 # %% ../nbs/02_data.ipynb #4079ada3
-def square_crop(picture: Image.Image) -> Image.Image:
+def square_crop(image: Image.Image) -> Image.Image:
     "The largest square in the middle."
-    side = min(picture.size)
-    left, top = (picture.width - side)//2, (picture.height - side)//2
-    return picture.crop((left, top, left + side, top + side))
+    side = min(image.size)
+    left, top = (image.width - side)//2, (image.height - side)//2
+    return image.crop((left, top, left + side, top + side))
 
-def pad_square(picture: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
+def pad_square(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
     "The smallest square around the picture, which stands untouched in its middle."
-    side = max(picture.size)
-    sheet = Image.new(picture.mode, (side, side), background)
-    sheet.paste(picture, ((side - picture.width)//2, (side - picture.height)//2))
+    side = max(image.size)
+    sheet = Image.new(image.mode, (side, side), background)
+    sheet.paste(image, ((side - image.width)//2, (side - image.height)//2))
     return sheet
 
-def resize(picture: Image.Image, size: int) -> Image.Image:
+def resize(image: Image.Image, size: int) -> Image.Image:
     "The picture in `size` × `size` pixels, with a LANCZOS filter."
-    return picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.LANCZOS)
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.LANCZOS)
 
 # %% ../nbs/02_data.ipynb #6408994b
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _judge(entry: os.DirEntry) -> tuple[int, int] | str | None:
     except OSError as error: return f'the file cannot be read ({error.strerror})'
 
 # %% ../nbs/02_data.ipynb #495c0e76
-def list_pictures(folder: str | Path,      # read recursively; links are followed, each folder once
+def list_images(folder: str | Path,      # read recursively; links are followed, each folder once
                  ) -> tuple[dict, list[Dropped]]:  # {relative name: (bytes, time)}, and the rest
     "The picture files below a folder, sorted, and what else lies there; names that begin with a dot are passed over."
     root = os.fspath(Path(folder).expanduser())
@@ -196,13 +196,13 @@ Report._repr_markdown_ = Report.__str__ = _markdown
 # %% ../nbs/02_data.ipynb #6f78bfa0
 def _thumbnail(report: Report, name: str, side: int = 72) -> Image.Image:
     "A picture of the folder on a small grey square; a cross where it cannot be read."
-    try: picture = open_picture(Path(report.folder)/name)
+    try: image = open_image(Path(report.folder)/name)
     except Exception:
         cross = np.eye(side, dtype=bool) | np.eye(side, dtype=bool)[::-1]
         return Image.fromarray(np.where(cross, 120, 225).astype(np.uint8)).convert('RGB')
-    picture.thumbnail((side, side))
+    image.thumbnail((side, side))
     tile = Image.new('RGB', (side, side), (225, 225, 225))
-    tile.paste(picture, ((side - picture.width)//2, (side - picture.height)//2))
+    tile.paste(image, ((side - image.width)//2, (side - image.height)//2))
     return tile
 
 # %% ../nbs/02_data.ipynb #9dc96a76
@@ -397,7 +397,7 @@ def _valid(path: str | Path, meta: dict | None = None, verify: bool = False) -> 
 ArrayStore.open, ArrayStore.valid = staticmethod(_open), staticmethod(_valid)
 
 # %% ../nbs/02_data.ipynb #6dbebf7d
-class PictureSet:
+class ImageSet:
     "Pictures, and what is known about each, as arrays with one row a picture."
     def __init__(self, arrays: Mapping[str, np.ndarray],  # 'image': uint8 [n, 3, height, width]; others: n rows each
                  indices: np.ndarray | None = None):         # the rows that belong to this set; None: all
@@ -411,32 +411,32 @@ class PictureSet:
     def size(self) -> int: return self.arrays['image'].shape[-1]
 
 # %% ../nbs/02_data.ipynb #84f29424
-def _batch(self: PictureSet, indices) -> dict[str, Tensor]:
+def _batch(self: ImageSet, indices) -> dict[str, Tensor]:
     "Several rows as tensors; `image` stays uint8 `[b, 3, h, w]`, so that few bytes travel to the device."
     rows = self.indices[np.asarray(indices, dtype=np.int64)]
     return {name: torch.from_numpy(np.array(array[rows], copy=None)) for name, array in self.arrays.items()}
 
-def _item(self: PictureSet, index: int) -> dict[str, Tensor]:
+def _item(self: ImageSet, index: int) -> dict[str, Tensor]:
     "One row; `image` is float32 `[3, h, w]` in [-1, 1]."
     row = {name: column[0] for name, column in self.batch([index]).items()}
     return {**row, 'image': to_float(row['image'])}
 
-PictureSet.batch, PictureSet.__getitem__ = _batch, _item
+ImageSet.batch, ImageSet.__getitem__ = _batch, _item
 
 # %% ../nbs/02_data.ipynb #35fea97d
-def _subset(self: PictureSet, indices) -> PictureSet:
+def _subset(self: ImageSet, indices) -> ImageSet:
     "The set that holds only these rows (numbers, or a mask); nothing is copied."
     part = object.__new__(type(self)); part.__dict__.update(self.__dict__)
     part.indices = self.indices[np.asarray(indices) if len(indices) else np.arange(0)]
     return part
 
-def _only(self: PictureSet, *names: str) -> PictureSet:
+def _only(self: ImageSet, *names: str) -> ImageSet:
     "The same pictures with fewer fields."
     part = self.subset(np.arange(len(self)))
     part.arrays = {name: self.arrays[name] for name in names}
     return part
 
-def _split(self: PictureSet, fraction: float = 0.1, seed: int = 0) -> tuple[PictureSet, PictureSet]:
+def _split(self: ImageSet, fraction: float = 0.1, seed: int = 0) -> tuple[ImageSet, ImageSet]:
     "A training set, and a held-out set with `fraction` of the pictures, drawn with `seed`."
     count = round(fraction*len(self))
     if not 0 < count < len(self):
@@ -444,16 +444,16 @@ def _split(self: PictureSet, fraction: float = 0.1, seed: int = 0) -> tuple[Pict
     order = torch.randperm(len(self), generator=rng(seed)).numpy()
     return self.subset(np.sort(order[count:])), self.subset(np.sort(order[:count]))
 
-PictureSet.subset, PictureSet.only, PictureSet.split = _subset, _only, _split
+ImageSet.subset, ImageSet.only, ImageSet.split = _subset, _only, _split
 
 # %% ../nbs/02_data.ipynb #4aad5192
 def _row_or_reason(load: Callable[[str], Image.Image], name: str, options: dict) -> np.ndarray | str:
     "One picture as uint8 `[3, size, size]`, or the reason why that cannot be."
     try:
-        picture = load(name)
+        image = load(name)
         pad = options['fit'] == 'pad'
-        picture = pad_square(picture, tuple(options['background'])) if pad else square_crop(picture)
-        return np.asarray(resize(picture, options['size'])).transpose(2, 0, 1)
+        image = pad_square(image, tuple(options['background'])) if pad else square_crop(image)
+        return np.asarray(resize(image, options['size'])).transpose(2, 0, 1)
     except Exception as error: return _reason(error)          # a file can be broken in any way
 
 def _bar(what: str, total: int, progress: bool) -> tqdm:
@@ -500,22 +500,22 @@ def _digest(*things) -> str: return hashlib.sha256(json.dumps(things).encode()).
 
 def _folder_store(folder: Path, options: dict, cache: Path, verify: bool, progress: bool) -> ArrayStore:
     "The store for a folder: the one that is there, if the folder has not changed since, else a new one."
-    found, dropped = list_pictures(folder)
+    found, dropped = list_images(folder)
     if not found: raise _empty(folder)
     path = cache/_name(folder.resolve().name, options['size'], _digest(str(folder.resolve()), options))
     meta = {'options': options, 'listing': _digest(list(found.items()), [[d.file, d.reason] for d in dropped])}
     if ArrayStore.valid(path, meta, verify): return ArrayStore.open(path)
-    load = lambda name: open_picture(folder/name, tuple(options['background']))
+    load = lambda name: open_image(folder/name, tuple(options['background']))
     return _decode(load, list(found), path, options, meta, dropped, progress)
 
 # %% ../nbs/02_data.ipynb #fc04bd39
-class ImageFolder(PictureSet):
+class ImageFolder(ImageSet):
     "The pictures below a folder, decoded once into a cache of bytes; broken files are reported, never fatal."
     def __init__(self, folder: str | Path,                       # read recursively
                  size: int = 64,                                 # pixels along a side
                  fit: str = 'crop',                              # 'crop': the middle square; 'pad': all of it
                  background: tuple[int, int, int] = WHITE,       # under alpha, and around it with 'pad'
-                 cache: str | Path | None = None,              # where stores lie; None: `cache_dir('pictures')`
+                 cache: str | Path | None = None,              # where stores lie; None: `cache_dir('images')`
                  verify: bool = False,                           # also compare the store's checksums
                  progress: bool = True):
         if fit not in ('crop', 'pad'):
@@ -533,7 +533,7 @@ class ImageFolder(PictureSet):
 # %% ../nbs/02_data.ipynb #3fc0f4af
 class Loader:
     "An endless stream of batches; batch `k` depends on `seed` and `k` alone; `position` is the number of the next."
-    def __init__(self, ds: PictureSet,                        # or anything with `len` and `batch(indices)`
+    def __init__(self, ds: ImageSet,                        # or anything with `len` and `batch(indices)`
                  batch_size: int,                             # pictures in a batch, on this process
                  seed: int = 0,
                  mirror: bool = True,                         # mirror a picture with probability ½
@@ -630,7 +630,7 @@ def _fetch(repository: str, split: str, column: str):
 def public_dataset(name: str,                        # one of `PUBLIC`
                    size: int = 64, fit: str = 'crop',
                    limit: int | None = None,         # only the first so many pictures
-                   cache: str | Path | None = None, progress: bool = True) -> PictureSet:
+                   cache: str | Path | None = None, progress: bool = True) -> ImageSet:
     "A public set of pictures, fetched at the first use."
     if name not in PUBLIC:
         raise ValueError(f"There is no public set called {name!r}: choose one of {', '.join(PUBLIC)}.")
@@ -640,10 +640,10 @@ def public_dataset(name: str,                        # one of `PUBLIC`
     path = Path(cache or cache_dir('public'))/_name(name, size, _digest(meta))
     if not ArrayStore.valid(path, meta):
         table = _fetch(repository, split, column)
-        load = lambda row: open_picture(io.BytesIO(table[int(row)][column]['bytes']))
+        load = lambda row: open_image(io.BytesIO(table[int(row)][column]['bytes']))
         rows = [f'{i:06d}' for i in range(min(len(table), limit or len(table)))]
         _decode(load, rows, path, options, meta, [], progress)
     store = ArrayStore.open(path)
-    ds = PictureSet(store.arrays)
+    ds = ImageSet(store.arrays)
     ds.report = Report(Path(repository), store.meta['files'], [Dropped(*d) for d in store.meta['dropped']])
     return ds

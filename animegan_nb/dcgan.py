@@ -95,10 +95,10 @@ class Discriminator(nn.Module):
         self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(w[-1]*config.base**2, 1))
         self.apply(init_weights)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        if pictures.shape[1:] != (3, self.config.size, self.config.size):
-            raise ValueError(f"This discriminator takes pictures [batch, 3, {self.config.size}, {self.config.size}], not {list(pictures.shape)}.")
-        return self.body(_layout(pictures, self.config.size))[:, 0]
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[1:] != (3, self.config.size, self.config.size):
+            raise ValueError(f"This discriminator takes pictures [batch, 3, {self.config.size}, {self.config.size}], not {list(images.shape)}.")
+        return self.body(_layout(images, self.config.size))[:, 0]
 
 # %% ../nbs/22_dcgan.ipynb #4250b5e1
 def init_weights(module: nn.Module):
@@ -115,11 +115,11 @@ def replace_norms(network: nn.Module, make: Callable[[int], nn.Module]):
         if isinstance(child, nn.BatchNorm2d): setattr(network, name, make(child.num_features))
         else: replace_norms(child, make)
 
-def check_batch(pictures: Tensor) -> Tensor:
+def check_batch(images: Tensor) -> Tensor:
     "Raise one sentence for a batch of one picture, whose batch statistics would be its own."
-    if len(pictures) < 2:
+    if len(images) < 2:
         raise ValueError("A batch of 1 picture has no batch statistics, and the generator's BatchNorm lives on them: use a batch_size of 2 or more.")
-    return pictures
+    return images
 
 class DCGANPair(ModelPair):
     "Liu's DCGAN with a loss from `losses` and, if wanted, R1."
@@ -135,7 +135,7 @@ def _discriminator_step(self: DCGANPair, batch: dict, draws: Draws) -> dict:
     real = check_batch(batch['image'])
     with torch.no_grad(): fake = self.generator(self.latents(len(real), draws))
     real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
-    logs = dict(loss=self.loss.discriminator(real_logits, fake_logits), real_logits=real_logits, fake_logits=fake_logits, fake_pictures=fake)
+    logs = dict(loss=self.loss.discriminator(real_logits, fake_logits), real_logits=real_logits, fake_logits=fake_logits, fake_images=fake)
     if self.config.r1_gamma:
         logs['penalty'] = r1_penalty(self.discriminator, real, self.config.r1_gamma)
         logs['loss'] = logs['loss'] + logs['penalty']
@@ -166,16 +166,16 @@ recipes.update({'dcgan-liu-128': DCGAN_LIU, 'dcgan-liu-64': DCGAN_LIU_64, 'dcgan
                 'dcgan-cpu': DCGAN_CPU, 'dcgan-live': DCGAN_LIVE, 'dcgan-tiny': DCGAN_TINY})
 
 # %% ../nbs/22_dcgan.ipynb #897766f2
-def thumbnails(pictures: Tensor) -> Tensor:
+def thumbnails(images: Tensor) -> Tensor:
     "Pictures [n, 3, h, w] in [-1, 1] as the points [n, 192] of their 8×8 thumbnails."
-    return F.adaptive_avg_pool2d(pictures.float(), 8).flatten(1)
+    return F.adaptive_avg_pool2d(images.float(), 8).flatten(1)
 
-def distinct(pictures: Tensor,       # [n, 3, h, w]
+def distinct(images: Tensor,       # [n, 3, h, w]
              width: float,           # h, the distance of two thumbnails at which they begin to differ
             ) -> float:              # from 1 (all the same) to n (all different)
     "The effective number of different pictures, or Vendi score. Friedman and Dieng (2023), definition 3.1."
-    if not torch.isfinite(pictures).all(): raise NotFinite("The pictures contain NaN or infinity: the network that made them has diverged.")
-    points = thumbnails(pictures).double()
+    if not torch.isfinite(images).all(): raise NotFinite("The pictures contain NaN or infinity: the network that made them has diverged.")
+    points = thumbnails(images).double()
     kernel = torch.exp(-(torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')/width).square()/2)
     return torch.special.entr(torch.linalg.eigvalsh(kernel/len(points)).clamp_min(0)).sum().exp().item()
 

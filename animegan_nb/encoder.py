@@ -34,9 +34,9 @@ class ConvEncoder(nn.Module):
         maps = (3, width, 2*width, 4*width, 8*width, w_dim)
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(maps, maps[1:]))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        if min(pictures.shape[-2:]) < 32: raise ValueError(f"Five halvings need pictures of at least 32 px, not {pictures.shape[-2]}×{pictures.shape[-1]}.")
-        x = self.convs[0](pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        if min(images.shape[-2:]) < 32: raise ValueError(f"Five halvings need pictures of at least 32 px, not {images.shape[-2]}×{images.shape[-1]}.")
+        x = self.convs[0](images)
         for conv in self.convs[1:]: x = conv(F.leaky_relu(x, .2))
         return x.mean((2, 3))
 
@@ -64,12 +64,12 @@ def fit_plain(net: nn.Module, generator: Generator, steps: int, batch: int = 32,
 # %% ../nbs/34_encoder.ipynb #39c11247
 def refine(encoder: Callable,         # [n, 6, h, w], the picture and the drawing so far, to a correction [n, layers, dim]
            generate: Callable,        # ws to drawings [n, 3, h, w]
-           pictures: Tensor,          # [n, 3, h, w]
+           images: Tensor,          # [n, 3, h, w]
            start: Tensor,             # [n, layers, dim]
            passes: int) -> list[Tensor]:
     "w₀ = start, wₜ₊₁ = wₜ + E(x, G(wₜ)) (Alaluf et al. 2021): all of them, the start first."
     found = [start]
-    for _ in range(passes): found.append(found[-1] + encoder(torch.cat([pictures, generate(found[-1])], 1)))
+    for _ in range(passes): found.append(found[-1] + encoder(torch.cat([images, generate(found[-1])], 1)))
     return found
 
 # %% ../nbs/34_encoder.ipynb #cc4367b4
@@ -111,16 +111,16 @@ class Encoder(nn.Module):
         self.config = config
         self.net = ConvEncoder(config.w_dim, config.width) if config.kind == 'plain' else Eye(config)
 
-    def passes(self, generator: Generator, pictures: Tensor, passes: int | None = None) -> list[Tensor]:
+    def passes(self, generator: Generator, images: Tensor, passes: int | None = None) -> list[Tensor]:
         "The ws after each look [n, layers, w_dim]; the first is the mean, before any look."
         c = self.config
-        if pictures.ndim != 4 or pictures.shape[1:] != (3, c.size, c.size):
-            raise ValueError(f"This encoder takes pictures [n, 3, {c.size}, {c.size}], not {list(pictures.shape)}: resize them, or add the batch's axis.")
-        start = as_ws(generator, generator.mapping.w_avg.expand(len(pictures), -1))
-        if c.kind == 'plain': return [start, as_ws(generator, self.net(pictures))]
-        return refine(self.net, lambda ws: generator.synthesis(ws, 'constant'), pictures, start, c.passes if passes is None else passes)
+        if images.ndim != 4 or images.shape[1:] != (3, c.size, c.size):
+            raise ValueError(f"This encoder takes pictures [n, 3, {c.size}, {c.size}], not {list(images.shape)}: resize them, or add the batch's axis.")
+        start = as_ws(generator, generator.mapping.w_avg.expand(len(images), -1))
+        if c.kind == 'plain': return [start, as_ws(generator, self.net(images))]
+        return refine(self.net, lambda ws: generator.synthesis(ws, 'constant'), images, start, c.passes if passes is None else passes)
 
-    def forward(self, generator: Generator, pictures: Tensor) -> Tensor: return self.passes(generator, pictures)[-1]
+    def forward(self, generator: Generator, images: Tensor) -> Tensor: return self.passes(generator, images)[-1]
 
 # %% ../nbs/34_encoder.ipynb #a003f998
 @dataclass(frozen=True)
@@ -132,15 +132,15 @@ class EncoderLoss:
     near: float = .01          # the leash: squared distance of ws from the mean
     drawings: float = .5       # share of drawings that the generator never made in a batch
 
-def encoder_loss(generator: Generator, pictures: Tensor, ws: Tensor,
+def encoder_loss(generator: Generator, images: Tensor, ws: Tensor,
                  distance: Callable,                      # (drawn, pictures) to [n]
                  weights: EncoderLoss = EncoderLoss(),
                  drawn: Tensor | None = None,             # G(ws), if it was drawn before
                 ) -> Tensor:
     "pixels·‖G(w) − x‖²/N + features·d(G(w), x) + near·‖w − w̄‖²/N, the mean of a batch."
     drawn = generator.synthesis(ws, 'constant') if drawn is None else drawn
-    loss = weights.pixels*F.mse_loss(drawn, pictures) + weights.near*(ws - generator.mapping.w_avg).square().mean()
-    return loss + weights.features*distance(drawn, pictures).mean() if weights.features else loss
+    loss = weights.pixels*F.mse_loss(drawn, images) + weights.near*(ws - generator.mapping.w_avg).square().mean()
+    return loss + weights.features*distance(drawn, images).mean() if weights.features else loss
 
 # %% ../nbs/34_encoder.ipynb #632d56e9
 @torch.no_grad()
@@ -166,20 +166,20 @@ def fit_refined(encoder: Encoder, generator: Generator, drawings: Tensor,       
     for _ in range(steps):
         chosen = drawings[torch.randint(len(drawings), (drawn_share,), generator=source)].float()/127.5 - 1
         known = generated_codes(generator, batch - drawn_share, source)
-        pictures = torch.cat([chosen, draw(generator, known)]) if len(known) else chosen
-        history.append(_looks(encoder, generator, pictures, known, distance, weights, optimizer)); schedule.step()
+        images = torch.cat([chosen, draw(generator, known)]) if len(known) else chosen
+        history.append(_looks(encoder, generator, images, known, distance, weights, optimizer)); schedule.step()
     return history
 
 # %% ../nbs/34_encoder.ipynb #4390430d
-def _looks(encoder, generator, pictures, known, distance, weights, optimizer) -> float:
+def _looks(encoder, generator, images, known, distance, weights, optimizer) -> float:
     "One training step: all looks at a batch whose last pictures have known ws, each look judged alone; the mean of their losses."
-    ws = as_ws(generator, generator.mapping.w_avg.expand(len(pictures), -1))
-    with torch.no_grad(): drawn = generator.synthesis(ws[:1], 'constant').expand_as(pictures)
+    ws = as_ws(generator, generator.mapping.w_avg.expand(len(images), -1))
+    with torch.no_grad(): drawn = generator.synthesis(ws[:1], 'constant').expand_as(images)
     optimizer.zero_grad(); total = 0.
     for _ in range(encoder.config.passes):
-        ws = ws.detach() + encoder.net(torch.cat([pictures, drawn.detach()], 1))
+        ws = ws.detach() + encoder.net(torch.cat([images, drawn.detach()], 1))
         drawn = generator.synthesis(ws, 'constant')
-        loss = encoder_loss(generator, pictures, ws, distance, weights, drawn)
+        loss = encoder_loss(generator, images, ws, distance, weights, drawn)
         if len(known): loss = loss + weights.codes*F.mse_loss(ws[-len(known):], known)*len(known)/len(ws)
         (loss/encoder.config.passes).backward(); total += loss.item()/encoder.config.passes
     optimizer.step()
@@ -194,7 +194,7 @@ def pretrained_encoder(name: str = 'encoder_refined_toon_32') -> tuple[Encoder, 
     return encoder.eval().requires_grad_(False), facts
 
 # %% ../nbs/34_encoder.ipynb #8946a0ce
-def descend(generator: Generator, pictures: Tensor,    # [n, 3, size, size]
+def descend(generator: Generator, images: Tensor,    # [n, 3, size, size]
             start: Tensor,                             # ws [n, layers, w_dim]; left as it is
             steps: int, distance: Callable, lr: float = .03,
             weights: EncoderLoss = EncoderLoss()) -> tuple[Tensor, list[float]]:
@@ -202,7 +202,7 @@ def descend(generator: Generator, pictures: Tensor,    # [n, 3, size, size]
     ws, history = start.detach().clone().requires_grad_(True), []
     optimizer = torch.optim.Adam([ws], lr)
     for _ in range(steps):
-        loss = encoder_loss(generator, pictures, ws, distance, weights); history.append(loss.item())
+        loss = encoder_loss(generator, images, ws, distance, weights); history.append(loss.item())
         optimizer.zero_grad(); loss.backward(); optimizer.step()
-    with torch.no_grad(): history.append(encoder_loss(generator, pictures, ws, distance, weights).item())
+    with torch.no_grad(): history.append(encoder_loss(generator, images, ws, distance, weights).item())
     return ws.detach(), history

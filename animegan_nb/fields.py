@@ -322,8 +322,8 @@ def render_views(field: SceneField, cam2world: Tensor,      # [n, 4, 4]
         if with_normals and solid.any(): out[k[solid], 5:] = _normals_at(field, o[k[solid]], d[k[solid]], distance[solid])
     out = out.view(len(cam2world), size*size, 8)
     depth = distance_to_depth(out[..., 4], d.view(len(out), -1, 3), cam2world).view(-1, size, size)
-    picture = lambda x: x.mT.reshape(len(out), -1, size, size)
-    return dict(image=picture(out[..., :3])*2 - 1, opacity=picture(out[..., 3:4]), depth=depth) | (dict(normal=picture(out[..., 5:])) if with_normals else {})
+    image = lambda x: x.mT.reshape(len(out), -1, size, size)
+    return dict(image=image(out[..., :3])*2 - 1, opacity=image(out[..., 3:4]), depth=depth) | (dict(normal=image(out[..., 5:])) if with_normals else {})
 
 # %% ../nbs/54_fields.ipynb #20e515b7
 def save_field(field: SceneField, path: str | Path, half: bool = False) -> Path:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 from .core import cache_dir, to_float, to_uint8
-from .data import ArrayStore, PictureSet
+from .data import ArrayStore, ImageSet
 from .surfaces import BACKGROUNDS, cel, ellipsoid, hex_colour, INK_GROUP, LIGHT, PART, PARTS, render_scene, round_cone, rounded_box, Scene, smooth_union, sphere
 from .toon import as_fov, ATTRIBUTES, check_identity, CORE, core_distances, decode, encode, HAIR_STYLES, HeadScene, sample_identity, seeded_rows, SLOT
 
@@ -827,7 +827,7 @@ def figure_rows(seed: int, first: int, last: int, camera: str = 'frontal') -> di
     return seeded_rows(sample_figure, 29, seed, first, last, camera)
 
 # %% ../nbs/07_figures.ipynb #7cb7c62d
-class ToonFigures(PictureSet):
+class ToonFigures(ImageSet):
     "Standing figures on white, drawn once into the cache; picture i of a seed is the same everywhere. Items also hold alpha, joints and the exact geometry."
     def __init__(self, n: int = 500,                 # pictures
                  size: int = 64,                     # pixels along a side, at most 512
@@ -864,7 +864,7 @@ def _fill_figures(folder, meta, chunk: int = 16):
 # %% ../nbs/07_figures.ipynb #272a75d2
 def _figure_batch(self: ToonFigures, indices) -> dict:
     "Several pictures (uint8) with identity, camera, coverage, joints and decoded attributes; without geometry, so it is fast."
-    rows = PictureSet.batch(self, indices)
+    rows = ImageSet.batch(self, indices)
     return {**rows, 'attributes': decode_figure(rows['identity'])}
 
 def _figure_item(self: ToonFigures, index: int) -> dict:

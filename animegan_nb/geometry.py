@@ -93,18 +93,18 @@ def depth_distance(a: Tensor, b: Tensor) -> Tensor:     # two sets of depths, of
 class PoseReader:
     "Reads yaw and pitch from pictures; calibrated, angle by angle, by a straight line on pictures whose angles are known."
     def __init__(self, read: Callable[[Tensor], Tensor],       # pictures → [n, 2] radians
-                 pictures: Tensor, angles: Tensor):            # [n, 3, h, w], [n, 2]: yaw, pitch
-        self.read, found = read, read(pictures)
+                 images: Tensor, angles: Tensor):            # [n, 3, h, w], [n, 2]: yaw, pitch
+        self.read, found = read, read(images)
         if len(angles) < 3 or not (angles.std(0) > 1e-4).all(): raise ValueError("Calibrating a pose reader needs at least three pictures with different yaw and different pitch.")
         centred = angles - angles.mean(0)
         self.slope = ((found - found.mean(0))*centred).sum(0)/centred.square().sum(0)
         self.offset = found.mean(0) - self.slope*angles.mean(0)
 
-    def __call__(self, pictures: Tensor) -> Tensor: return (self.read(pictures) - self.offset)/self.slope
+    def __call__(self, images: Tensor) -> Tensor: return (self.read(images) - self.offset)/self.slope
 
-    def error(self, pictures: Tensor, angles: Tensor) -> tuple[float, float]:
+    def error(self, images: Tensor, angles: Tensor) -> tuple[float, float]:
         "Median absolute error of yaw and of pitch, in degrees."
-        return tuple((self(pictures) - angles).abs().median(0).values.rad2deg().tolist())
+        return tuple((self(images) - angles).abs().median(0).values.rad2deg().tolist())
 
 # %% ../nbs/53_geometry.ipynb #c47008a1
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:      # [..., 3 or 4, 3 or 4] twice → [...]

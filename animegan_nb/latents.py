@@ -112,8 +112,8 @@ def mixing_grid(generator: Generator, rows: Tensor, columns: Tensor,      # w [r
     "Row by row: a blank and the column heads, then each row head and its mixtures, with `layers` from above (Liu, figure 4-7)."
     above, layers = as_ws(generator, columns), list(layers)
     mixtures = [replace_layers(row.expand_as(above), above, layers) for row in as_ws(generator, rows)[:, None]]
-    pictures = draw(generator, torch.cat([above, *(torch.cat([row[None], m]) for row, m in zip(as_ws(generator, rows), mixtures))]))
-    return torch.cat([torch.ones_like(pictures[:1]), pictures])
+    images = draw(generator, torch.cat([above, *(torch.cat([row[None], m]) for row, m in zip(as_ws(generator, rows), mixtures))]))
+    return torch.cat([torch.ones_like(images[:1]), images])
 
 # %% ../nbs/32_latents.ipynb #17a22d3d
 def slerp(a: Tensor, b: Tensor,              # [..., dim]
@@ -163,10 +163,10 @@ HEAD_READINGS = ('yaw', 'pitch', 'hair_style', 'fringe', 'accessory', 'outfit', 
                  'hair_colour', 'eye_colour', 'skin', 'cloth_colour', 'background')
 
 @torch.no_grad()
-def read_heads(net: toon.ToonNet, pictures: Tensor,     # [n, 3, size, size] in [-1, 1]
+def read_heads(net: toon.ToonNet, images: Tensor,     # [n, 3, size, size] in [-1, 1]
                batch: int = 250) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a quantity
     "What the toon network says of pictures of any size."
-    parts = [net(p) for p in pictures.split(batch)]
+    parts = [net(p) for p in images.split(batch)]
     out = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
     return {name: out['pose'][:, ('yaw', 'pitch').index(name)] if name in ('yaw', 'pitch') else out[name] for name in HEAD_READINGS}
 
@@ -246,14 +246,14 @@ def edit_effects(generator: Generator, net: toon.ToonNet, w: Tensor,      # [n, 
     return torch.stack([(read(edit(ws, d, step, layers)) - read(edit(ws, d, -step, layers))).mean(0)/spread for d in directions.values()])
 
 # %% ../nbs/32_latents.ipynb #ad8fc048
-def _png(pictures: Tensor, columns: int | None = None, scale: int = 1) -> bytes:
-    sheet, file = grid(pictures, columns), io.BytesIO()
+def _png(images: Tensor, columns: int | None = None, scale: int = 1) -> bytes:
+    sheet, file = grid(images, columns), io.BytesIO()
     sheet.resize((sheet.width*scale, sheet.height*scale), Image.NEAREST).save(file, 'PNG', optimize=True)
     return file.getvalue()
 
 def _bundle(self, include=None, exclude=None) -> dict:
     "The widget where widgets run, and a plain picture everywhere."
-    data = {'image/png': base64.b64encode(self.picture()).decode(), 'text/plain': f'<{type(self).__name__}: run the cell for its controls>'}
+    data = {'image/png': base64.b64encode(self.image()).decode(), 'text/plain': f'<{type(self).__name__}: run the cell for its controls>'}
     try: return {**{k: v for k, v in self.widget()._repr_mimebundle_().items() if k.startswith('application/')}, **data}
     except Exception: return data                # no ipywidgets: the picture alone
 
@@ -279,7 +279,7 @@ class LatentExplorer:
         for name, amount in amounts.items(): ws = edit(ws, self.directions[name], amount, self.layers[layers])
         return ws
 
-    def picture(self, **settings) -> bytes: return _png(draw(self.generator, self.ws(**settings)), 1, self.scale)
+    def image(self, **settings) -> bytes: return _png(draw(self.generator, self.ws(**settings)), 1, self.scale)
 
 # %% ../nbs/32_latents.ipynb #1a39997f
 def _explorer_widget(self: LatentExplorer):
@@ -288,7 +288,7 @@ def _explorer_widget(self: LatentExplorer):
     controls = {'seed': w.BoundedIntText(self.seed, min=0, max=10**6, description='seed'), 'psi': w.FloatSlider(self.psi, min=0, max=1.2, step=.05, description='ψ'),
                 'layers': w.ToggleButtons(options=list(self.layers), description='layers', style={'button_width': '64px'})}
     controls |= {n: w.FloatSlider(0., min=-self.reach, max=self.reach, step=.1, description=n, style={'description_width': 'initial'}) for n in self.directions}
-    return _panel(w.Image(format='png'), controls, self.picture)
+    return _panel(w.Image(format='png'), controls, self.image)
 
 LatentExplorer.widget, LatentExplorer._repr_mimebundle_ = _explorer_widget, _bundle
 
@@ -306,7 +306,7 @@ class StyleMixer:
         choice = {'coarse': coarse, 'middle': middle, 'fine': fine}
         return torch.stack([a, b, replace_layers(a[None], b[None], [i for name, r in self.groups.items() if choice[name] == 'B' for i in r])[0]])
 
-    def picture(self, **settings) -> bytes: return _png(draw(self.generator, self.ws(**settings)), 3, self.scale)
+    def image(self, **settings) -> bytes: return _png(draw(self.generator, self.ws(**settings)), 3, self.scale)
 
 # %% ../nbs/32_latents.ipynb #13100c7e
 def _mixer_widget(self: StyleMixer):
@@ -314,7 +314,7 @@ def _mixer_widget(self: StyleMixer):
     import ipywidgets as w
     controls = {f'seed_{x}': w.BoundedIntText(s, min=0, max=10**6, description=f'seed {x.upper()}') for x, s in zip('ab', self.seeds)}
     controls |= {n: w.ToggleButtons(options=['A', 'B'], value='A' if n == 'coarse' else 'B', description=n, style={'button_width': '64px'}) for n in self.groups}
-    return _panel(w.Image(format='png'), controls, self.picture)
+    return _panel(w.Image(format='png'), controls, self.image)
 
 StyleMixer.widget, StyleMixer._repr_mimebundle_ = _mixer_widget, _bundle
 

@@ -19,7 +19,7 @@ from scipy import stats
 from torch import nn, Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
-from .core import cache_dir, check_pictures, default_device, Figure, Registry, rng, show_images, to_float
+from .core import cache_dir, check_images, default_device, Figure, Registry, rng, show_images, to_float
 
 # %% auto #0
 __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH', 'FAMILY', 'CORRUPTIONS',
@@ -160,8 +160,8 @@ class OwnExtractor(Extractor):
         for key, value in module.state_dict().items(): digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         self.weights = digest.hexdigest()
 
-    def forward(self, pictures):
-        out = self.module(pictures)
+    def forward(self, images):
+        out = self.module(images)
         return out if isinstance(out, dict) else {'features': out.flatten(1)}
 
 # %% ../nbs/14_metrics.ipynb #33198c17
@@ -184,16 +184,16 @@ def _made(name: str, make: Callable) -> nn.Module:
 class Pixels(Extractor):
     "An 8×8 thumbnail (192 numbers) and the energy of four differences at up to four scales in four quadrants, on [-1, 1]."
     name, resize = 'pixels', 'area to 64×64'
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        pictures = F.interpolate(pictures, (64, 64), mode='area') if pictures.shape[-1] > 64 else F.interpolate(pictures, (64, 64), mode='bilinear', antialias=True)
-        grey, energies = pictures.mean(1, keepdim=True), []
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        images = F.interpolate(images, (64, 64), mode='area') if images.shape[-1] > 64 else F.interpolate(images, (64, 64), mode='bilinear', antialias=True)
+        grey, energies = images.mean(1, keepdim=True), []
         for _ in range(4):
             across, down = grey[..., :-1, 1:] - grey[..., :-1, :-1], grey[..., 1:, :-1] - grey[..., :-1, :-1]
             slash, backslash = grey[..., 1:, :-1] - grey[..., :-1, 1:], grey[..., 1:, 1:] - grey[..., :-1, :-1]
             maps = torch.cat([across, down, slash, backslash], 1).abs()
             energies.append(F.adaptive_avg_pool2d(maps, 2).flatten(1))
             grey = F.avg_pool2d(grey, 2)
-        return {'features': torch.cat([F.avg_pool2d(pictures, 8).flatten(1), 4*torch.cat(energies, 1)], 1)}
+        return {'features': torch.cat([F.avg_pool2d(images, 8).flatten(1), 4*torch.cat(energies, 1)], 1)}
 
 # %% ../nbs/14_metrics.ipynb #e348e824
 SQUEEZENET_FILE = 'squeezenet1_1_imagenet.safetensors'
@@ -231,9 +231,9 @@ class SqueezeNet(Extractor):
         self.register_buffer('mean', torch.tensor([.485, .456, .406])[:, None, None])
         self.register_buffer('std', torch.tensor([.229, .224, .225])[:, None, None])
 
-    def forward(self, pictures):
-        pictures = F.interpolate(pictures, (self.size, self.size), mode='bilinear', antialias=True)
-        maps = self.net.features(((pictures + 1)/2 - self.mean)/self.std)
+    def forward(self, images):
+        images = F.interpolate(images, (self.size, self.size), mode='bilinear', antialias=True)
+        maps = self.net.features(((images + 1)/2 - self.mean)/self.std)
         return {'features': maps.mean((2, 3)), 'logits': self.net.classifier(maps).flatten(1)}
 
 # %% ../nbs/14_metrics.ipynb #61974dc1
@@ -265,8 +265,8 @@ class Inception(Extractor):
         self.net = FeatureExtractorInceptionV3('inception-v3-compat', ['2048', 'logits_unbiased'], feature_extractor_weights_path=io.BytesIO(data))
         self.weights = hashlib.sha256(data).hexdigest()
 
-    def forward(self, pictures):
-        features, logits = self.net(pictures.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8))
+    def forward(self, images):
+        features, logits = self.net(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8))
         return {'features': features, 'logits': logits}
 
 # %% ../nbs/14_metrics.ipynb #9aa82cf0
@@ -281,8 +281,8 @@ class Toon(Extractor):
         self.net = toon_network()
         self.weights = OwnExtractor(self.net).weights
 
-    def forward(self, pictures):
-        return {'features': self.net.features(pictures).flatten(1)}
+    def forward(self, images):
+        return {'features': self.net.features(images).flatten(1)}
 
 # %% ../nbs/14_metrics.ipynb #6fd8ca76
 @dataclass
@@ -292,12 +292,12 @@ class Features:
     logits: Tensor | None             # [n, classes]
     extractor: str; weights: str; resize: str
     size: int                         # pixels along a side of the pictures
-    pictures: str                     # sha256 of all their bytes
+    images: str                     # sha256 of all their bytes
 
     def __len__(self): return len(self.features)
     def __repr__(self): return f'Features({len(self)} pictures of {self.size}×{self.size} by {self.extractor}: {self.features.shape[1]} coordinates)'
     def rows(self, index) -> Features:
-        return Features(self.features[index], None if self.logits is None else self.logits[index], self.extractor, self.weights, self.resize, self.size, self.pictures)
+        return Features(self.features[index], None if self.logits is None else self.logits[index], self.extractor, self.weights, self.resize, self.size, self.images)
 
 # %% ../nbs/14_metrics.ipynb #c339af0c
 def _one(item) -> Tensor:
@@ -307,7 +307,7 @@ def _one(item) -> Tensor:
     return item
 
 def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
-    "Batches of pictures from a tensor, a data set, or a generator `f(n) -> pictures`; n None means all."
+    "Batches of pictures from a tensor, a data set, or a generator `f(n) -> images`; n None means all."
     sample = getattr(source, 'sample', source)
     if not hasattr(source, '__len__') and callable(sample):
         if n is None: raise ValueError("A generator never ends: say how many pictures it shall draw, with n=…")
@@ -331,22 +331,22 @@ def extract(source,                            # pictures, a data set, a generat
     look = find_extractor(extractor)
     device, digest, found, size = torch.device(device or default_device()), hashlib.sha256(), [], None
     look.to(device)
-    for pictures in tqdm(batches(source, n, batch), desc=look.name, unit='batch', disable=not progress, leave=False, mininterval=1):
-        pictures = check_pictures(pictures).contiguous()
-        if size is not None and pictures.shape[-2:] != size: raise ValueError(f"The pictures differ in size ({list(size)} and {list(pictures.shape[-2:])}): resize them to one.")
-        size = pictures.shape[-2:]
-        digest.update(pictures.numpy().tobytes())
-        found.append({name: value.float().cpu() for name, value in look_at(look, to_float(pictures.to(device))).items()})
+    for images in tqdm(batches(source, n, batch), desc=look.name, unit='batch', disable=not progress, leave=False, mininterval=1):
+        images = check_images(images).contiguous()
+        if size is not None and images.shape[-2:] != size: raise ValueError(f"The pictures differ in size ({list(size)} and {list(images.shape[-2:])}): resize them to one.")
+        size = images.shape[-2:]
+        digest.update(images.numpy().tobytes())
+        found.append({name: value.float().cpu() for name, value in look_at(look, to_float(images.to(device))).items()})
     if not found: raise ValueError("There is no picture in this set.")
     join = lambda name: torch.cat([f[name] for f in found]) if name in found[0] else None
     return Features(join('features'), join('logits'), look.name, look.weights, look.resize, size[-1], digest.hexdigest())
 
 # %% ../nbs/14_metrics.ipynb #aef3480e
-def look_at(look: Extractor, pictures: Tensor) -> dict[str, Tensor]:
+def look_at(look: Extractor, images: Tensor) -> dict[str, Tensor]:
     "What an extractor sees, after a look at its shape."
-    seen = look(pictures)
-    if seen['features'].ndim != 2 or len(seen['features']) != len(pictures):
-        raise ValueError(f"The extractor {look.name!r} returns {list(seen['features'].shape)} for {len(pictures)} pictures: [batch, d] is expected.")
+    seen = look(images)
+    if seen['features'].ndim != 2 or len(seen['features']) != len(images):
+        raise ValueError(f"The extractor {look.name!r} returns {list(seen['features'].shape)} for {len(images)} pictures: [batch, d] is expected.")
     if not torch.isfinite(seen['features']).all(): raise ValueError(f"The extractor {look.name!r} returns NaN or infinity: check its weights.")
     return seen
 
@@ -363,7 +363,7 @@ class Card:
     size: int                        # pixels along a side
     resize: str                      # what the extractor does to the pictures
     seed: int                        # of the cut into halves and of the bootstrap
-    real_pictures: str               # sha256 of the real pictures' bytes
+    real_images: str               # sha256 of the real pictures' bytes
     engine: str                      # who computed the numbers
     dtype: str = 'float32 features, float64 metrics'
     versions: dict = field(default_factory=lambda: {name: library_version(name) for name in ('animegan_nb', 'torch', 'torch-fidelity', 'numpy')})
@@ -464,7 +464,7 @@ def interval(values, level: float = .95) -> tuple[float, float]:      # a few nu
 # %% ../nbs/14_metrics.ipynb #768fbb2f
 class Rows(torch.utils.data.Dataset):
     "Tensors one by one, without tuples: what torch-fidelity accepts. Pictures become bytes."
-    def __init__(self, rows: Tensor): self.rows = check_pictures(rows) if rows.ndim == 4 else rows
+    def __init__(self, rows: Tensor): self.rows = check_images(rows) if rows.ndim == 4 else rows
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return self.rows[i]
 
@@ -516,7 +516,7 @@ def _check_counts(real: Features, fake: Features | None, n: int):
         raise ValueError(f"The generated pictures are {fake.size}×{fake.size} and the real ones {real.size}×{real.size}: bring them to one size first.")
 
 # %% ../nbs/14_metrics.ipynb #e8c8841d
-def evaluate(generator,                                  # `f(n) -> pictures`, something with `.sample(n)`, pictures, a data set, or Features
+def evaluate(generator,                                  # `f(n) -> images`, something with `.sample(n)`, pictures, a data set, or Features
              dataset,                                    # real pictures: a tensor, a data set, or Features (a second evaluation is then cheap)
              extractor: str | nn.Module = 'squeezenet',  # a registered name or a module
              n: int | None = None,                       # pictures on each side; None: half of the real ones
@@ -528,14 +528,14 @@ def evaluate(generator,                                  # `f(n) -> pictures`, s
     "Every metric with its floor at the same counts, its interval and its card."
     look = partial(extract, extractor=extractor, batch=batch, device=device, progress=progress)
     for source in (generator, dataset):
-        if isinstance(source, Tensor): check_pictures(source[:1])
+        if isinstance(source, Tensor): check_images(source[:1])
     real = look(dataset)
     n = n or min(len(real)//2, len(generator) if hasattr(generator, '__len__') else len(real))
     _check_counts(real, None, n)
     fake = look(generator, n=n)
     _check_counts(real, fake, n)
     engine = engine or ('torch-fidelity' if library_version('torch-fidelity') != 'not installed' else 'animegan_nb')
-    card = Card(real.extractor, real.weights, n, n, real.size, real.resize, seed, real.pictures, engine)
+    card = Card(real.extractor, real.weights, n, n, real.size, real.resize, seed, real.images, engine)
     return Evaluation(_numbers(real, fake, n, seed, replicates, cuts, engine), card)
 
 # %% ../nbs/14_metrics.ipynb #f5bb3130
@@ -554,55 +554,55 @@ def _numbers(real: Features, fake: Features, n: int, seed: int, replicates: int,
             for m in FAMILY if m in value}
 
 # %% ../nbs/14_metrics.ipynb #e9d1effc
-def turn_hue(pictures: Tensor, angle: float) -> Tensor:       # [b, 3, h, w] in [-1, 1]
+def turn_hue(images: Tensor, angle: float) -> Tensor:       # [b, 3, h, w] in [-1, 1]
     "Turn the colours about the grey axis by `angle` radians."
     axis, c, s = 3**-.5, float(np.cos(angle)), float(np.sin(angle))
     cross = axis*torch.tensor([[0., -1, 1], [1, 0, -1], [-1, 1, 0]])
     matrix = c*torch.eye(3) + (1 - c)/3*torch.ones(3, 3) + s*cross
-    return torch.einsum('ij,bjhw->bihw', matrix.to(pictures), pictures).clamp(-1, 1)
+    return torch.einsum('ij,bjhw->bihw', matrix.to(images), images).clamp(-1, 1)
 
-def blur(pictures: Tensor, sigma: float) -> Tensor:
+def blur(images: Tensor, sigma: float) -> Tensor:
     "A Gaussian blur of `sigma` pixels."
     reach = int(3*sigma + 1)
-    weights = torch.exp(-torch.arange(-reach, reach + 1)**2/(2*sigma**2)).to(pictures)
+    weights = torch.exp(-torch.arange(-reach, reach + 1)**2/(2*sigma**2)).to(images)
     weights = (weights/weights.sum())[None, None, None].expand(3, 1, 1, -1)
-    padded = F.pad(pictures, (reach,)*4, mode='replicate')
+    padded = F.pad(images, (reach,)*4, mode='replicate')
     return F.conv2d(F.conv2d(padded, weights, groups=3), weights.transpose(-1, -2), groups=3)
 
-def mirror_half(pictures: Tensor) -> Tensor:
+def mirror_half(images: Tensor) -> Tensor:
     "The left half, mirrored onto the right."
-    left = pictures[..., :(pictures.shape[-1] + 1)//2]
-    return torch.cat([left, left.flip(-1)[..., pictures.shape[-1] % 2:]], -1)
+    left = images[..., :(images.shape[-1] + 1)//2]
+    return torch.cat([left, left.flip(-1)[..., images.shape[-1] % 2:]], -1)
 
 # %% ../nbs/14_metrics.ipynb #c974550e
-def one_kind(pictures: Tensor, share: float) -> Tensor:
+def one_kind(images: Tensor, share: float) -> Tensor:
     "Only the brightest `share` of the pictures, repeated to the old number: the other modes are dropped."
-    order = pictures.mean((1, 2, 3)).argsort(descending=True)
-    kept = pictures[order[:max(1, round(share*len(pictures)))]]
-    return kept.repeat(-(-len(pictures)//len(kept)), 1, 1, 1)[:len(pictures)]
+    order = images.mean((1, 2, 3)).argsort(descending=True)
+    kept = images[order[:max(1, round(share*len(images)))]]
+    return kept.repeat(-(-len(images)//len(kept)), 1, 1, 1)[:len(images)]
 
-def repeat_few(pictures: Tensor, count: int) -> Tensor:
+def repeat_few(images: Tensor, count: int) -> Tensor:
     "The first `count` pictures, repeated: a generator that has learned them by heart."
-    return pictures[:count].repeat(-(-len(pictures)//count), 1, 1, 1)[:len(pictures)]
+    return images[:count].repeat(-(-len(images)//count), 1, 1, 1)[:len(images)]
 
-def add_noise(pictures: Tensor, sigma: float) -> Tensor:
-    return (pictures + sigma*torch.randn(pictures.shape, generator=rng(0)).to(pictures)).clamp(-1, 1)
+def add_noise(images: Tensor, sigma: float) -> Tensor:
+    return (images + sigma*torch.randn(images.shape, generator=rng(0)).to(images)).clamp(-1, 1)
 
-def mirror_some(pictures: Tensor, share: float) -> Tensor:
-    return torch.cat([mirror_half(pictures[:round(share*len(pictures))]), pictures[round(share*len(pictures)):]])
+def mirror_some(images: Tensor, share: float) -> Tensor:
+    return torch.cat([mirror_half(images[:round(share*len(images))]), images[round(share*len(images)):]])
 
 CORRUPTIONS = {'blur': (blur, (.5, 1., 2.)), 'noise': (add_noise, (.05, .1, .2)), 'hue': (turn_hue, (.3, .8, 2.)),
                'mirrored halves': (mirror_some, (.25, .5, 1.)), 'memorised': (repeat_few, (64, 16, 4)), 'dropped mode': (one_kind, (.5, .25, .1))}
 
 # %% ../nbs/14_metrics.ipynb #52961e4e
-def ladder(pictures: Tensor,                   # real pictures; half is the reference, half is spoiled
+def ladder(images: Tensor,                   # real pictures; half is the reference, half is spoiled
            extractor: str | nn.Module = 'squeezenet', seed: int = 0, batch: int = 32,
            progress: bool = False) -> dict[str, list[dict[str, float]]]:
     "Every metric for every corruption in three strengths; `real` holds the untouched half."
-    order = torch.randperm(len(pictures), generator=rng(seed))
-    half = len(pictures)//2
+    order = torch.randperm(len(images), generator=rng(seed))
+    half = len(images)//2
     look = partial(extract, extractor=extractor, batch=batch)
-    reference, other = look(pictures[order[:half]]), to_float(check_pictures(pictures[order[half:2*half]]))
+    reference, other = look(images[order[:half]]), to_float(check_images(images[order[half:2*half]]))
     table = {'real': [measure(reference, look(other))]}
     for name, (function, strengths) in tqdm(CORRUPTIONS.items(), disable=not progress):
         table[name] = [measure(reference, look(function(other, strength))) for strength in strengths]
@@ -655,7 +655,7 @@ def show_nearest(fake: Tensor, real,                    # pictures [b, 3, h, w];
     _, index = nearest_neighbours(fake, real, extractor, k)
     flat = index.T.reshape(-1)
     found = real[flat] if isinstance(real, Tensor) else real.batch(flat.numpy())['image']
-    return show_images(torch.cat([check_pictures(fake), check_pictures(found)]), title=title, columns=len(fake), row_titles=['generated', *['nearest', *['next']*(k-1)]][:k+1])
+    return show_images(torch.cat([check_images(fake), check_images(found)]), title=title, columns=len(fake), row_titles=['generated', *['nearest', *['next']*(k-1)]][:k+1])
 
 # %% ../nbs/14_metrics.ipynb #972c8bd1
 def tracker(dataset, extractor: str | nn.Module = 'squeezenet', n: int = 256, seed: int = 0,

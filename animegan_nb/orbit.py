@@ -18,8 +18,8 @@ from PIL import Image
 from matplotlib import colormaps
 from torch import Tensor
 from . import toon
-from .cameras import check_cam2world, check_fov, depth_to_distance, distance_to_depth, picture_size, pose, rays, turntable
-from .core import check_pictures, encode_picture, get_budget, rng, show_images
+from .cameras import check_cam2world, check_fov, depth_to_distance, distance_to_depth, image_size, pose, rays, turntable
+from .core import check_images, encode_image, get_budget, rng, show_images
 from .latents import principal_space, save_film
 from .pigan import Generator, truncate
 from .raymarch import check_range, march, normals
@@ -28,7 +28,7 @@ from .siren import Condition
 # %% auto #0
 __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'Look', 'grip', 'drag', 'zoom', 'Source', 'check_source', 'render_checked',
            'FieldSource', 'depth_normals', 'flat_knobs', 'PiganSource', 'moved_knobs', 'ToonSource', 'walk',
-           'depth_colours', 'normal_colours', 'channel_picture', 'enlarge', 'Newest', 'OrbitViewer']
+           'depth_colours', 'normal_colours', 'channel_image', 'enlarge', 'Newest', 'OrbitViewer']
 
 # %% ../nbs/59_orbit.ipynb #050abf0e
 class Look(NamedTuple):
@@ -95,7 +95,7 @@ def check_source(source: Source) -> Source:
 
 def render_checked(source: Source, cam2world: Tensor, size: int, fov: float, coarse: bool = False, **amounts: float) -> dict[str, Tensor]:
     "What a source draws, or one clear sentence if it cannot be shown."
-    check_fov(fov); h, w = picture_size(size); b = len(check_cam2world(cam2world))
+    check_fov(fov); h, w = image_size(size); b = len(check_cam2world(cam2world))
     view = source.render(cam2world, size, fov, coarse, **amounts)
     for channel, planes in CHANNELS.items():
         x, wanted = view.get(channel), (b, planes, h, w)
@@ -118,7 +118,7 @@ class FieldSource:
 
     @torch.no_grad()
     def render(self, cam2world, size, fov, coarse=False):
-        h, w = picture_size(size)
+        h, w = image_size(size)
         lines, fewer = rays(cam2world, fov, (h, w)), 4 if coarse else 1
         seen = march(self.field, *lines, self.near, self.far, -(-self.samples//fewer), self.fine//fewer, background=self.background, activation=self.activation)
         flat = dict(colour=2*seen.rgb.clamp(0, 1) - 1, depth=distance_to_depth(seen.distance, lines.directions, cam2world)[..., None], opacity=seen.opacity[..., None])
@@ -214,7 +214,7 @@ ToonSource.walk = walk
 
 # %% ../nbs/59_orbit.ipynb #4ac8d564
 def _render_toon(self: ToonSource, cam2world, size, fov, coarse=False):
-    b, (h, w) = len(cam2world), picture_size(size)
+    b, (h, w) = len(cam2world), image_size(size)
     if not coarse:
         v = toon.render(self.identity.expand(b, -1), cam2world, fov, int(size), self.style, 'white')
         return dict(colour=v['image'], depth=v['depth'], opacity=v['mask'], normals=v['normal'])
@@ -244,7 +244,7 @@ def normal_colours(normals: Tensor, opacity: Tensor, cam2world: Tensor) -> Tenso
     return 1 + opacity*(torch.einsum('bij,bihw->bjhw', cam2world[:, :3, :3], normals) - 1)
 
 # %% ../nbs/59_orbit.ipynb #02e23e76
-def channel_picture(view: dict[str, Tensor], channel: str, cam2world: Tensor, near: float, far: float) -> Tensor:     # [b, 3, h, w] in [−1, 1]
+def channel_image(view: dict[str, Tensor], channel: str, cam2world: Tensor, near: float, far: float) -> Tensor:     # [b, 3, h, w] in [−1, 1]
     "One of the four things that a source shows, as a picture."
     if channel not in CHANNELS: raise ValueError(f"There is no channel {channel!r}: choose one of {', '.join(CHANNELS)}.")
     if channel == 'colour': return view['colour'].clamp(-1, 1)
@@ -253,7 +253,7 @@ def channel_picture(view: dict[str, Tensor], channel: str, cam2world: Tensor, ne
     return normal_colours(view['normals'], view['opacity'], cam2world)
 
 # %% ../nbs/59_orbit.ipynb #f1a2d1fb
-def enlarge(pictures: Tensor,             # [b, 3, h, w] in [−1, 1] or uint8
+def enlarge(images: Tensor,             # [b, 3, h, w] in [−1, 1] or uint8
             pixels: int,                  # the longer side afterwards
             how: str = 'lanczos',         # or 'nearest'
             ) -> list[Image.Image]:
@@ -261,9 +261,9 @@ def enlarge(pictures: Tensor,             # [b, 3, h, w] in [−1, 1] or uint8
     kinds = {'lanczos': Image.LANCZOS, 'nearest': Image.NEAREST}
     if how not in kinds: raise ValueError(f"Pictures are enlarged by 'lanczos' or 'nearest', not {how!r}.")
     if pixels < 1: raise ValueError(f"A picture has at least one pixel on a side, not {pixels}.")
-    h, w = pictures.shape[-2:]
+    h, w = images.shape[-2:]
     shape = round(pixels*w/max(h, w)), round(pixels*h/max(h, w))
-    return [Image.fromarray(p.permute(1, 2, 0).numpy()).resize(shape, kinds[how]) for p in check_pictures(pictures)]
+    return [Image.fromarray(p.permute(1, 2, 0).numpy()).resize(shape, kinds[how]) for p in check_images(images)]
 
 # %% ../nbs/59_orbit.ipynb #6eb4071b
 class Newest:
@@ -312,7 +312,7 @@ class OrbitViewer:
         self.sources, self.names = [check_source(s) for s in sources], [s.name for s in sources]
         if len(set(self.names)) < len(sources): raise ValueError(f"The sources need different names, not {', '.join(self.names)}: give name=….")
         self.sizes = tuple(sizes or get_budget().pick(fast=(16, 32), cpu=(32, 64, 128), gpu=(64, 256)))
-        for size in (*self.sizes, shown): picture_size(size)
+        for size in (*self.sizes, shown): image_size(size)
         check_fov(look.fov); _check_channel(channel)
         if abs(look.pitch) > pitch_limit or (yaw_limit is not None and abs(look.yaw) > yaw_limit): raise ValueError("The first look lies outside the limits of the pitch or the yaw.")
         enlarge(torch.zeros(1, 3, 1, 1), 1, upsampling)
@@ -334,21 +334,21 @@ def _orbit_view(self: OrbitViewer, source: Source, look: Look | None = None, siz
     own = {k.removeprefix(f'{source.name} · '): v for k, v in (self.amounts | (amounts or {})).items() if k.startswith(f'{source.name} · ')}
     return render_checked(source, cam2world, size or self.sizes[-1], look.fov, coarse, **own), cam2world
 
-def _orbit_picture(self: OrbitViewer, source: Source, channel: str | None = None, **options) -> Tensor:      # [1, 3, size, size]
+def _orbit_image(self: OrbitViewer, source: Source, channel: str | None = None, **options) -> Tensor:      # [1, 3, size, size]
     "One channel of one source as a picture."
     view, cam2world = self.view(source, **options)
-    return channel_picture(view, channel or self.channel, cam2world, source.near, source.far)
+    return channel_image(view, channel or self.channel, cam2world, source.near, source.far)
 
 def _orbit_sheet(self: OrbitViewer, size: int | None = None):
     "All channels of all sources, as one figure."
     size = size or min(96, self.sizes[-1])
-    pictures = []
+    images = []
     for source in self.sources:
         view, cam2world = self.view(source, size=size)
-        pictures += [channel_picture(view, c, cam2world, source.near, source.far) for c in CHANNELS]
-    return show_images(torch.cat(pictures), columns=len(CHANNELS), column_titles=list(CHANNELS), row_titles=self.names, scale=max(1, 160//size))
+        images += [channel_image(view, c, cam2world, source.near, source.far) for c in CHANNELS]
+    return show_images(torch.cat(images), columns=len(CHANNELS), column_titles=list(CHANNELS), row_titles=self.names, scale=max(1, 160//size))
 
-OrbitViewer.view, OrbitViewer.picture, OrbitViewer.sheet = _orbit_view, _orbit_picture, _orbit_sheet
+OrbitViewer.view, OrbitViewer.image, OrbitViewer.sheet = _orbit_view, _orbit_image, _orbit_sheet
 
 # %% ../nbs/59_orbit.ipynb #46c22417
 def _as_url(image: Image.Image, exact: bool) -> str:
@@ -364,9 +364,9 @@ def _serve(self: OrbitViewer, wish: dict, show: Callable, overtaken: Callable = 
         images = []
         for source in self.sources:
             if i and overtaken(): return
-            try: pictures = self.picture(source, wish['channel'], look=Look(wish['yaw'], wish['pitch'], wish['fov']), size=size, coarse=i == 0, amounts=wish['amounts'])
+            try: drawn = self.image(source, wish['channel'], look=Look(wish['yaw'], wish['pitch'], wish['fov']), size=size, coarse=i == 0, amounts=wish['amounts'])
             except Exception as error: return show([], size, (str(error) or type(error).__name__).strip().splitlines()[0])
-            images += enlarge(pictures, self.shown, self.upsampling)
+            images += enlarge(drawn, self.shown, self.upsampling)
         show(images, size, '')
 
 OrbitViewer.serve = _serve
@@ -493,16 +493,16 @@ def _orbit_sliders(self: OrbitViewer):
                     fov=W.FloatLogSlider(self.look.fov, min=math.log10(FOV_RANGE[0]), max=math.log10(FOV_RANGE[1]), step=.02, description='view °'),
                     channel=W.ToggleButtons(options=list(CHANNELS), value=self.channel, style={'button_width': '70px'}))
     amounts = {k: W.FloatSlider(self.amounts[k], min=v[0], max=v[1], step=(v[1] - v[0])/60, description=k, style={'description_width': 'initial'}) for k, v in self.sliders().items()}
-    pictures, problem = [W.Image(format='png', width=self.shown) for _ in self.sources], W.Label()
+    boxes, problem = [W.Image(format='png', width=self.shown) for _ in self.sources], W.Label()
     def show(images, size, text):
         problem.value = text
-        for picture, image in zip(pictures, images): picture.value = base64.b64decode(_as_url(image, True).partition(',')[2])
+        for shown, image in zip(boxes, images): shown.value = base64.b64decode(_as_url(image, True).partition(',')[2])
     newest = Newest(lambda wish: self.serve(wish, show, newest.overtaken))
     def changed(_=None):
         self.take({k: c.value for k, c in controls.items()} | dict(amounts={k: c.value for k, c in amounts.items()}))
         newest.ask(self.wish())
     for control in (*controls.values(), *amounts.values()): control.observe(changed, 'value')
-    tiles = [W.VBox([p, W.Label(name)]) for p, name in zip(pictures, self.names)]
+    tiles = [W.VBox([p, W.Label(name)]) for p, name in zip(boxes, self.names)]
     box = W.VBox([W.HBox(tiles), problem, *controls.values(), *amounts.values()]).add_class('agnb-orbit')
     box.newest = newest; changed()
     return box
@@ -510,7 +510,7 @@ def _orbit_sliders(self: OrbitViewer):
 # %% ../nbs/59_orbit.ipynb #0bb55309
 def _orbit_mimebundle(self: OrbitViewer, include=None, exclude=None):
     "The sheet as a picture, and the live view beside it where widgets are installed."
-    mime, data = encode_picture(self.sheet().image())
+    mime, data = encode_image(self.sheet().image())
     bundle = {mime: base64.b64encode(data).decode(), 'text/plain': f"<OrbitViewer: {', '.join(self.names)}; run the cell to turn it>"}
     try: live = self.widget()._repr_mimebundle_()
     except ImportError: return bundle
@@ -525,12 +525,12 @@ def _orbit_film(self: OrbitViewer, frames: int = 24, channel: str | None = None,
                 size: int | None = None, gap: int = 2) -> Tensor:                      # [frames, 3, size, …]: the sources side by side
     "A turn around all sources at the present pitch and field of view."
     channel, size = channel or self.channel, size or self.sizes[-1]
-    _check_channel(channel); picture_size(size)
+    _check_channel(channel); image_size(size)
     rows = []
     for source in self.sources:
         films, own = [], {k: self.amounts[f'{source.name} · {k}'] for k in source.sliders}
         for cam2world in turntable(frames, self.look.pitch, source.radius, swing).split(4):
-            films.append(channel_picture(render_checked(source, cam2world, size, self.look.fov, **own), channel, cam2world, source.near, source.far))
+            films.append(channel_image(render_checked(source, cam2world, size, self.look.fov, **own), channel, cam2world, source.near, source.far))
         rows.append(F.pad(torch.cat(films), (0, gap), value=1.))
     return torch.cat(rows, -1)[..., :-gap]
 

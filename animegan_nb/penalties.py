@@ -38,7 +38,7 @@ def input_gradients(discriminator: Callable,          # pictures [batch, ...] to
 
 # %% ../nbs/21_penalties.ipynb #a7f63409
 def check_no_batch_coupling(discriminator: Callable,         # a module, or any function of pictures
-                            pictures: Tensor | None = None,  # [batch ≥ 2, ...]: then the leak is measured, too
+                            images: Tensor | None = None,  # [batch ≥ 2, ...]: then the leak is measured, too
                            ) -> None:
     "Refuse a critic whose score of one picture depends on the others: a penalty for each picture would be meaningless."
     if isinstance(discriminator, nn.Module):
@@ -47,14 +47,14 @@ def check_no_batch_coupling(discriminator: Callable,         # a module, or any 
         if coupled:
             raise ValueError(f"The critic normalises over the batch in {', '.join(coupled[:3])}, so the gradient of one score reaches "
                              "every picture and a penalty for each picture is not defined: use LayerNorm (GroupNorm(1, channels)) or none.")
-    if pictures is not None and (leak := batch_leak(discriminator, pictures)) > 0:
+    if images is not None and (leak := batch_leak(discriminator, images)) > 0:
         raise ValueError(f"The critic's score of one picture depends on the others (by up to {leak:.2g} per unit): "
                          "remove what mixes the batch, such as batch statistics, before penalising gradients.")
 
 # %% ../nbs/21_penalties.ipynb #3f20e3c6
-def batch_leak(discriminator: Callable, pictures: Tensor) -> float:
+def batch_leak(discriminator: Callable, images: Tensor) -> float:
     "The largest |∂D(x₀)/∂xⱼ| over all other pictures j of a batch [batch, ...]: 0 for a critic without coupling."
-    points = pictures.detach().clone().requires_grad_(True)
+    points = images.detach().clone().requires_grad_(True)
     gradient, = torch.autograd.grad(discriminator(points)[0], points)
     return gradient[1:].abs().max().item() if len(points) > 1 else 0.
 

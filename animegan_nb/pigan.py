@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from . import toon
-from .cameras import check_cam2world, distance_to_depth, picture_size, pose, PRIORS, Rays, rays
+from .cameras import check_cam2world, distance_to_depth, image_size, pose, PRIORS, Rays, rays
 from .core import rng, shipped
 from .geometry import mean_shape, Shape
 from .raymarch import check_range, intervals, march, normals, optical_depth, query, ray_weights, Rendered, sample_bins, sample_pdf
@@ -151,7 +151,7 @@ def _view(self: Generator, size, fov, near, far, samples, hierarchical, backgrou
     if isinstance(samples, bool) or int(samples) != samples: raise ValueError(f"samples is a whole number of points on a ray, not {samples!r}.")
     hierarchical = v.fine > 0 if hierarchical is None else hierarchical
     given = dict(fov=fov, near=near, far=far, background=background)
-    return replace(v, samples=samples, fine=samples if hierarchical else 0, **{k: x for k, x in given.items() if x is not None}), picture_size(self.size if size is None else size)
+    return replace(v, samples=samples, fine=samples if hierarchical else 0, **{k: x for k, x in given.items() if x is not None}), image_size(self.size if size is None else size)
 
 def _check_batch(condition: Condition, cam2world: Tensor) -> Condition:
     "One set of knobs for every camera: a single one is used for all."
@@ -423,21 +423,21 @@ class Discriminator(nn.Module):
         return int(size), alpha
 
 # %% ../nbs/55_pigan.ipynb #b7a9a0c0
-def _judge(self: Discriminator, pictures: Tensor, direction: Tensor | None = None,      # [batch, 3], if it is shown the camera
+def _judge(self: Discriminator, images: Tensor, direction: Tensor | None = None,      # [batch, 3], if it is shown the camera
            heads: bool = False):
     "Logits `[batch]`, or with `heads` a `Judgement`."
     (size, alpha), channels = self.grown, 3 + self.config.alpha
-    if pictures.ndim != 4 or pictures.shape[1:] != (channels, size, size): raise ValueError(f"This discriminator works at {size} px and takes pictures [batch, {channels}, {size}, {size}], not {list(pictures.shape)}.")
+    if images.ndim != 4 or images.shape[1:] != (channels, size, size): raise ValueError(f"This discriminator works at {size} px and takes pictures [batch, {channels}, {size}, {size}], not {list(images.shape)}.")
     if (self.embed is not None) != (direction is not None): raise ValueError("This discriminator is shown the camera of each picture: give its direction [batch, 3]." if self.embed else "This discriminator is not shown the camera: give no direction.")
-    x = _relu(self.from_rgb[f'b{size}'](pictures))
+    x = _relu(self.from_rgb[f'b{size}'](images))
     for r in [2**k for k in range(size.bit_length() - 1, 1, -1)]:
         x = self.blocks[f'b{r}'](x)
-        if r == size and alpha < 1: x = torch.lerp(_relu(self.from_rgb[f'b{r//2}'](F.avg_pool2d(pictures, 2))), x, alpha)
+        if r == size and alpha < 1: x = torch.lerp(_relu(self.from_rgb[f'b{r//2}'](F.avg_pool2d(images, 2))), x, alpha)
     if self.config.group_size: x = minibatch_std(x, self.config.group_size)
     logit, seen_from, latent, features = self.out(x).flatten(1).split(self.heads, 1)
     logit = logit.squeeze(1)
     if self.embed is not None: logit = logit + (self.embed(direction)*features).sum(1)/8
-    if self.patch is not None: logit = product_logit(self.patch(pictures).mean((1, 2, 3)), logit)
+    if self.patch is not None: logit = product_logit(self.patch(images).mean((1, 2, 3)), logit)
     return Judgement(logit, torch.tanh(seen_from), latent) if heads else logit
 
 # %% ../nbs/55_pigan.ipynb #58712deb
@@ -450,9 +450,9 @@ def grow(self: Discriminator, size: int, alpha: float = 1.):
 def discriminator_flops(config: PiganConfig, size: int) -> float:
     "Operations of one look at one picture of `size` pixels, counted while a network without numbers runs."
     from torch.utils.flop_counter import FlopCounterMode
-    with torch.device('meta'): network, picture, direction = Discriminator(config), torch.zeros(1, 3 + config.alpha, size, size), torch.zeros(1, 3)
+    with torch.device('meta'): network, image, direction = Discriminator(config), torch.zeros(1, 3 + config.alpha, size, size), torch.zeros(1, 3)
     network.progress = torch.tensor([float(size), 1.], device='cpu')
-    with FlopCounterMode(display=False) as count: network(picture, direction if config.condition_pose else None)
+    with FlopCounterMode(display=False) as count: network(image, direction if config.condition_pose else None)
     return float(count.get_total_flops())
 
 Discriminator.forward, Discriminator.grow = _judge, grow
@@ -468,6 +468,6 @@ def deferred_gradient(draw: Callable, loss: Callable, knobs: Tensor, seeds: Sequ
     "∂ loss(picture)/∂ knobs of a picture that is drawn in pieces, `draw(knobs, k, rng)` being piece k: one graph at a time."
     again = lambda k: draw(knobs, k, torch.Generator().manual_seed(seeds[k]))
     with torch.no_grad(): pieces = [again(k) for k in range(len(seeds))]
-    picture = torch.cat(pieces).requires_grad_(True)
-    slopes = torch.autograd.grad(loss(picture), picture)[0].split([len(p) for p in pieces])
+    image = torch.cat(pieces).requires_grad_(True)
+    slopes = torch.autograd.grad(loss(image), image)[0].split([len(p) for p in pieces])
     return sum(torch.autograd.grad(again(k), knobs, s)[0] for k, s in enumerate(slopes))

@@ -15,14 +15,14 @@ from torch import Tensor
 from . import pigan, toon
 from .cameras import pose, PRIORS
 from .core import rng, seed_everything, to_uint8
-from .data import PictureSet
+from .data import ImageSet
 from .geometry import billboard, view_consistency
 from .metrics import extract, frechet_distance, interval
 from .training import Trainer, TrainingConfig
 
 # %% auto #0
 __all__ = ['SIZE', 'CROP', 'FOV', 'PICTURES', 'CONDITIONS', 'GUESS_CONFIG', 'HELD_OUT', 'crop_fov', 'cropped', 'expose',
-           'cover_eyes', 'condition_pictures', 'train_condition', 'eye_band', 'set_distances', 'shape_numbers', 'judge',
+           'cover_eyes', 'condition_images', 'train_condition', 'eye_band', 'set_distances', 'shape_numbers', 'judge',
            'paired', 'verdict']
 
 # %% ../nbs/57_pigan_anime.ipynb #518b21d9
@@ -64,7 +64,7 @@ PICTURES = 4900                    # that the discriminator sees in one run
 CONDITIONS = {
     'as the poster': {}, '100 pictures': dict(n=100), '2,000 pictures': dict(n=2000), 'brightness from 0.5 to 1.3': dict(kind='brightness'),
     'hair over an eye': dict(kind='opaque'), 'hair over an eye, half of it transparent': dict(kind='mixed'), 'batch of 56': dict(batch=56),
-    'a quarter of the steps': dict(pictures=PICTURES//4), 'official density': dict(official=True),
+    'a quarter of the steps': dict(images=PICTURES//4), 'official density': dict(official=True),
     'human heads first': dict(first=PICTURES//2)}
 
 # %% ../nbs/57_pigan_anime.ipynb #94c342d3
@@ -73,7 +73,7 @@ def _drawn(identity: Tensor, cam2world: Tensor, style: str = 'anime') -> Tensor:
     parts = [toon.render(i, c, toon.FOV, 64, style=style, background='white', geometry=False)['image'] for i, c in zip(identity.split(32), cam2world.split(32))]
     return cropped(to_uint8(torch.cat(parts)))
 
-def condition_pictures(kind: str,                       # 'plain', 'brightness', 'opaque', 'mixed', 'human'
+def condition_images(kind: str,                       # 'plain', 'brightness', 'opaque', 'mixed', 'human'
                        indices: range, cache: Path | str | None = None) -> Tensor:      # uint8 [n, 3, 16, 16]
     "The heads of a condition; those that must be drawn (0.4 s each) are kept in a folder, if one is given."
     path = Path(cache)/f'{kind}-{indices.start}-{indices.stop}.npy' if cache else None
@@ -94,19 +94,19 @@ def condition_pictures(kind: str,                       # 'plain', 'brightness',
 # %% ../nbs/57_pigan_anime.ipynb #7b4d4279
 GUESS_CONFIG = replace(pigan.PIGAN_CPU.network, size=SIZE, view=replace(pigan.TOON_VIEW, fov=FOV), noise_steps=400)
 
-def train_condition(condition: dict, seed: int = 0, pictures: int | None = None,          # that are shown; None: as the condition says
+def train_condition(condition: dict, seed: int = 0, images: int | None = None,          # that are shown; None: as the condition says
                     cache: Path | str | None = None,
                     callbacks: Callable[[], Sequence] = lambda: ()) -> Trainer:
     "A pi-GAN of one condition, trained until its discriminator has seen so many pictures; `trainer.average` draws."
     seed_everything(seed)
-    c = dict(n=726, kind='plain', batch=14, first=0, pictures=PICTURES, official=False) | condition
+    c = dict(n=726, kind='plain', batch=14, first=0, images=PICTURES, official=False) | condition
     network = replace(GUESS_CONFIG, noise_steps=c['pictures']//c['batch'])
     if c['official']: network = replace(network, noise=1., field=replace(network.field, density_scale=1., centred_density=False))
     training = TrainingConfig(c['batch'], 4e-4, 4e-4, (0., .99), (0., .99), clip_gradient=5., ema_half_life=1_000, seed=seed)
     pair = pigan.PiganPair(network)
-    for kind, n, shown in [('human', 400, c['first']), (c['kind'], c['n'], pictures or c['pictures'])]:
+    for kind, n, shown in [('human', 400, c['first']), (c['kind'], c['n'], images or c['pictures'])]:
         if not shown: continue
-        data = PictureSet({'image': condition_pictures(kind, range(n), cache).numpy()})
+        data = ImageSet({'image': condition_images(kind, range(n), cache).numpy()})
         trainer = Trainer(pair.requires_grad_(True), data, training, callbacks(), 'cpu').fit(until=shown//c['batch'], progress=False)
         if trainer.step < shown//c['batch']: raise RuntimeError(f"The training was stopped at step {trainer.step} of {shown//c['batch']}: a shorter run is not a run of this condition.")
     return trainer

@@ -24,13 +24,13 @@ from .siren import Condition
 __all__ = ['Heads', 'true_view', 'held_out_heads', 'psnr', 'own_cameras', 'scores', 'KnobStatistics', 'knob_statistics',
            'knobs_at', 'knob_distance', 'pose_gradient', 'grid_start', 'toon_pose_reader', 'pixel_error',
            'perceptual_distance', 'InversionConfig', 'Inversion', 'check_inversion', 'fit_loss', 'fade', 'free_numbers',
-           'invert', 'official_view', 'official_recipe', 'official_picture', 'pivotal_tuning']
+           'invert', 'official_view', 'official_recipe', 'official_image', 'pivotal_tuning']
 
 # %% ../nbs/58_pigan_inversion.ipynb #83e16075
 class Heads(NamedTuple):
     "Toon heads over white with known worlds: one view of each is given, the others are for the judge."
     identity: Tensor           # [n, attributes]
-    pictures: Tensor           # [n, 3, size, size]: what is given
+    images: Tensor           # [n, 3, size, size]: what is given
     coverage: Tensor           # [n, 1, size, size] in [0, 1]
     cam2world: Tensor          # [n, 4, 4]: the true camera
     others: list[dict]         # views from other cameras: image, depth, normal, opacity, coverage, cam2world
@@ -66,7 +66,7 @@ def own_cameras(found: Tensor, true: Tensor, new: Tensor) -> Tensor:      # cam2
 def scores(generator: Generator, condition: Condition, cam2world: Tensor, heads: Heads, own: bool = False) -> dict[str, float]:
     "Of found worlds: PSNR of the given view and of new views (mean over pictures, dB), pose error in degrees, errors of depth and normals, opacity where nothing is, knob distance."
     samples = max(8, generator.view.samples)
-    given = psnr(generator.render_views(condition, cam2world)['image'], heads.pictures).mean().item()
+    given = psnr(generator.render_views(condition, cam2world)['image'], heads.images).mean().item()
     cams = [own_cameras(cam2world, heads.cam2world, v['cam2world']) if own else v['cam2world'] for v in heads.others]
     found = [generator.render_views(condition, c, samples=samples, normal=True) for c in cams]
     both = [{k: torch.cat([v[k] for v in views]) for k in ('image', 'opacity', 'depth', 'normal')} for views in (found, heads.others)]
@@ -110,12 +110,12 @@ def pose_gradient(slope: Tensor,                     # ∂L/∂cam2world [n, 4, 
 
 # %% ../nbs/58_pigan_inversion.ipynb #7b5887f3
 @torch.no_grad()
-def grid_start(generator: Generator, pictures: Tensor, codes: Tensor | None = None,        # [n, 3, s, s]; a bank [k, z_dim], None: the mean head
+def grid_start(generator: Generator, images: Tensor, codes: Tensor | None = None,        # [n, 3, s, s]; a bank [k, z_dim], None: the mean head
                yaws=torch.linspace(-.6, .6, 9), pitches=torch.linspace(-.3, .3, 5), size: int = 16) -> tuple[Tensor, Tensor]:      # noqa: B008
     "Yaw and pitch `[n]` of the camera of a grid from which some known head looks most like each picture."
     yaw, pitch = (x.flatten() for x in torch.meshgrid(yaws, pitches, indexing='ij'))
     bank = generator.mean_condition() if codes is None else generator.condition(codes)
-    shown = F.adaptive_avg_pool2d(pictures, size).flatten(1)
+    shown = F.adaptive_avg_pool2d(images, size).flatten(1)
     error = []
     for k in range(len(bank.frequencies)):
         drawn = generator.render_views(Condition(*(x[k:k+1] for x in bank)), pose(yaw, pitch), size=size)['image']
@@ -126,8 +126,8 @@ def grid_start(generator: Generator, pictures: Tensor, codes: Tensor | None = No
 def toon_pose_reader(size: int = 32, n: int = 200) -> PoseReader:
     "The toon network as a reader of poses, calibrated on the first n shipped heads, averaged to `size` px."
     net, rows = toon.toon_network(), toon.ready_heads('white').batch(range(n))
-    pictures = F.adaptive_avg_pool2d(rows['image'].float()/127.5 - 1, size)
-    with torch.no_grad(): return PoseReader(lambda x: net(x)['pose'].detach(), pictures, torch.stack([rows['yaw'], rows['pitch']], 1))
+    images = F.adaptive_avg_pool2d(rows['image'].float()/127.5 - 1, size)
+    with torch.no_grad(): return PoseReader(lambda x: net(x)['pose'].detach(), images, torch.stack([rows['yaw'], rows['pitch']], 1))
 
 # %% ../nbs/58_pigan_inversion.ipynb #cf431399
 def pixel_error(a: Tensor, b: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:      # [n, 3, h, w] twice → [n]
@@ -182,27 +182,27 @@ class Inversion(NamedTuple):
     def cam2world(self) -> Tensor: return pose(self.yaw, self.pitch)
 
 # %% ../nbs/58_pigan_inversion.ipynb #656aa1b6
-def check_inversion(generator: Generator, pictures: Tensor, start=None, coverage: Tensor | None = None) -> None:
+def check_inversion(generator: Generator, images: Tensor, start=None, coverage: Tensor | None = None) -> None:
     "Raise one clear sentence unless these pictures can be inverted by this generator."
     s = generator.size
-    if not isinstance(pictures, Tensor) or pictures.ndim != 4 or pictures.shape[1:] != (3, s, s):
-        raise ValueError(f"This generator inverts pictures [n, 3, {s}, {s}], not {list(getattr(pictures, 'shape', [])) or type(pictures).__name__}.")
-    if not len(pictures): raise ValueError("There is no picture to invert.")
-    if not pictures.is_floating_point(): raise ValueError(f"Pictures are floats in [-1, 1], not {pictures.dtype}: use core.to_float.")
-    if not torch.isfinite(pictures).all(): raise ValueError("The pictures contain NaN or infinity.")
-    if pictures.abs().max() > 1.01: raise ValueError(f"Pictures lie in [-1, 1], but these reach {pictures.abs().max().item():.3g}: use core.to_float.")
-    if start is not None and (len(start) != 2 or any(not isinstance(a, Tensor) or a.shape != (len(pictures),) or not torch.isfinite(a).all() for a in start)):
-        raise ValueError(f"A start is two tensors [{len(pictures)}], yaw and pitch in radians, without NaN.")
-    if coverage is not None and (tuple(coverage.shape) != (len(pictures), 1, s, s) or not (coverage.min() >= 0 and coverage.max() <= 1)):
-        raise ValueError(f"A coverage is [{len(pictures)}, 1, {s}, {s}] with values from 0 to 1.")
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1:] != (3, s, s):
+        raise ValueError(f"This generator inverts pictures [n, 3, {s}, {s}], not {list(getattr(images, 'shape', [])) or type(images).__name__}.")
+    if not len(images): raise ValueError("There is no picture to invert.")
+    if not images.is_floating_point(): raise ValueError(f"Pictures are floats in [-1, 1], not {images.dtype}: use core.to_float.")
+    if not torch.isfinite(images).all(): raise ValueError("The pictures contain NaN or infinity.")
+    if images.abs().max() > 1.01: raise ValueError(f"Pictures lie in [-1, 1], but these reach {images.abs().max().item():.3g}: use core.to_float.")
+    if start is not None and (len(start) != 2 or any(not isinstance(a, Tensor) or a.shape != (len(images),) or not torch.isfinite(a).all() for a in start)):
+        raise ValueError(f"A start is two tensors [{len(images)}], yaw and pitch in radians, without NaN.")
+    if coverage is not None and (tuple(coverage.shape) != (len(images), 1, s, s) or not (coverage.min() >= 0 and coverage.max() <= 1)):
+        raise ValueError(f"A coverage is [{len(images)}, 1, {s}, {s}] with values from 0 to 1.")
 
 # %% ../nbs/58_pigan_inversion.ipynb #b5bab9c7
-def fit_loss(generator: Generator, condition: Condition, cam2world: Tensor, pictures: Tensor,       # at the size they have
+def fit_loss(generator: Generator, condition: Condition, cam2world: Tensor, images: Tensor,       # at the size they have
              config: InversionConfig, distance: Callable | None, coverage: Tensor | None = None) -> Tensor:
     "How far the worlds, seen from their cameras, are from the pictures, `[n]`."
-    seen = generator.render(condition, cam2world, size=pictures.shape[-1], alpha=coverage is not None)
-    loss = pixel_error(seen[:, :3], pictures)
-    if config.perceptual: loss = loss + config.perceptual*distance(seen[:, :3], pictures)
+    seen = generator.render(condition, cam2world, size=images.shape[-1], alpha=coverage is not None)
+    loss = pixel_error(seen[:, :3], images)
+    if config.perceptual: loss = loss + config.perceptual*distance(seen[:, :3], images)
     if coverage is not None: loss = loss + config.coverage*((seen[:, 3:] + 1)/2 - coverage).square().mean((1, 2, 3))
     return loss
 
@@ -221,25 +221,25 @@ def free_numbers(generator: Generator, n: int, space: str, usual: KnobStatistics
     return u, lambda noise=0.: knobs_at(Condition(*(x + noise*torch.randn(1, *x.shape[1:], generator=source) for x in u)), usual)        # one noise for all pictures
 
 # %% ../nbs/58_pigan_inversion.ipynb #c86cac6d
-def invert(generator: Generator, pictures: Tensor,            # [n, 3, size, size] in [-1, 1]
+def invert(generator: Generator, images: Tensor,            # [n, 3, size, size] in [-1, 1]
            start: tuple[Tensor, Tensor] | None = None,        # yaw and pitch [n]; None: read by the toon network
            config: InversionConfig = InversionConfig(), coverage: Tensor | None = None,      # noqa: B008 (frozen)
            distance: Callable | None = None,                  # perceptual; None: the toon network's
            seed: int = 0) -> Inversion:                       # of the noise
     "Find the camera and the knobs of every picture together; each as if it were alone."
-    check_inversion(generator, pictures, start, coverage)
-    if start is None: start = toon_pose_reader(generator.size)(pictures).unbind(1)
+    check_inversion(generator, images, start, coverage)
+    if start is None: start = toon_pose_reader(generator.size)(images).unbind(1)
     if distance is None and config.perceptual: distance = perceptual_distance()
     usual, first = knob_statistics(generator), torch.stack(start, 1).detach()
     angles = first.clone().requires_grad_(True)
-    free, knobs = free_numbers(generator, len(pictures), config.space, usual, seed)
+    free, knobs = free_numbers(generator, len(images), config.space, usual, seed)
     optimizer = torch.optim.Adam([dict(params=free), dict(params=[angles])])
     sizes = [generator.size//shrink for shrink, steps in config.stages for _ in range(steps)]
     history = []
     for step, size in enumerate(sizes):
         rates = config.lr, config.pose_lr*(step >= config.hold*len(sizes))
         for group, rate in zip(optimizer.param_groups, rates): group['lr'] = rate*fade(step, len(sizes))
-        condition, shrunk = knobs(config.noise*(1 - step/len(sizes))), [None if x is None else F.adaptive_avg_pool2d(x, size) for x in (pictures, coverage)]
+        condition, shrunk = knobs(config.noise*(1 - step/len(sizes))), [None if x is None else F.adaptive_avg_pool2d(x, size) for x in (images, coverage)]
         loss = fit_loss(generator, condition, pose(*angles.unbind(1)), shrunk[0], config, distance, shrunk[1]) + config.prior*knob_distance(condition, usual)
         loss = loss + config.pose_prior*((angles - first)/config.pose_sigma).square().sum(1)
         history.append(loss.detach())
@@ -252,14 +252,14 @@ def official_view(generator: Generator):
     v = generator.view
     return replace(v, samples=v.samples + v.fine, fine=0)
 
-def official_recipe(generator: Generator, pictures: Tensor, steps: int = 700, pixels: int | None = None, seed: int = 0) -> Inversion:
+def official_recipe(generator: Generator, images: Tensor, steps: int = 700, pixels: int | None = None, seed: int = 0) -> Inversion:
     "Offsets to the mean knobs by the published script's recipe (marcoamonteiro/pi-GAN, inverse_render.py), the camera always in front."
-    check_inversion(generator, pictures)
-    n, source, view, mean = len(pictures), rng(seed), official_view(generator), generator.mean_condition()
+    check_inversion(generator, images)
+    n, source, view, mean = len(images), rng(seed), official_view(generator), generator.mean_condition()
     offsets = [torch.zeros(n, *m.shape[1:], requires_grad=True) for m in mean]
     optimizer = torch.optim.Adam(offsets, 1e-2, weight_decay=1e-4)
     schedule, history = torch.optim.lr_scheduler.StepLR(optimizer, 100, .75), []
-    lines, target = rays(pose(torch.zeros(n)), view.fov, generator.size), pictures.flatten(2).mT
+    lines, target = rays(pose(torch.zeros(n)), view.fov, generator.size), images.flatten(2).mT
     for i in range(steps):
         noisy = Condition(*(m + o + .03*(1 - i/steps)*torch.randn(o.shape, generator=source) for m, o in zip(mean, offsets)))
         some = torch.randperm(target.shape[1], generator=source)[:pixels]
@@ -271,30 +271,30 @@ def official_recipe(generator: Generator, pictures: Tensor, steps: int = 700, pi
 
 # %% ../nbs/58_pigan_inversion.ipynb #4120a12c
 @torch.no_grad()
-def official_picture(generator: Generator, condition: Condition, cam2world: Tensor, last_back: bool = True) -> Tensor:
+def official_image(generator: Generator, condition: Condition, cam2world: Tensor, last_back: bool = True) -> Tensor:
     "The recipe's final picture: twice the points in two looks, the rest of the light to the last point, colours as from the front."
     v = replace(generator.view, samples=2*generator.view.samples, fine=2*generator.view.samples, last_back=last_back, directional=False, first_look='full')
     seen = generator.look(condition, rays(cam2world, v.fov, generator.size), v)
     return 2*seen.rgb.mT.unflatten(2, (generator.size, generator.size)) - 1
 
 # %% ../nbs/58_pigan_inversion.ipynb #28cd02b8
-def pivotal_tuning(generator: Generator, pictures: Tensor, found: Inversion, steps: int = 24, lr: float = 3e-4, locality: float = 1.,
+def pivotal_tuning(generator: Generator, images: Tensor, found: Inversion, steps: int = 24, lr: float = 3e-4, locality: float = 1.,
                    perceptual: float = 1., distance: Callable | None = None, seed: int = 0) -> Generator:
     "A copy of the generator whose field is tuned on these pictures at their pivots (Roich et al. 2021); knobs and cameras stay."
-    check_inversion(generator, pictures)
-    if len(found.yaw) != len(pictures): raise ValueError(f"There are {len(found.yaw)} pivots for {len(pictures)} pictures.")
+    check_inversion(generator, images)
+    if len(found.yaw) != len(images): raise ValueError(f"There are {len(found.yaw)} pivots for {len(images)} pictures.")
     if distance is None and perceptual: distance = perceptual_distance()
     tuned, source, half = copy.deepcopy(generator), rng(seed), max(4, generator.size//2)
     weights = [p.requires_grad_(True) for name, p in tuned.field.named_parameters() if not name.startswith('mapping')]
     optimizer, config = torch.optim.Adam(weights, lr), InversionConfig(perceptual=perceptual)
     for step in range(steps):
         optimizer.param_groups[0]['lr'] = lr*fade(step, steps)
-        loss = fit_loss(tuned, found.condition, found.cam2world, pictures, config, distance).mean()
+        loss = fit_loss(tuned, found.condition, found.cam2world, images, config, distance).mean()
         if locality:
             with torch.no_grad():
-                other = generator.condition(torch.randn(len(pictures), generator.z_dim, generator=source))
+                other = generator.condition(torch.randn(len(images), generator.z_dim, generator=source))
                 near = Condition(*(torch.lerp(a, b, torch.rand(len(a), 1, 1, generator=source)) for a, b in zip(found.condition, other)))
-                cams = pose(*PRIORS['celeba'].sample(len(pictures), source))
+                cams = pose(*PRIORS['celeba'].sample(len(images), source))
                 before = generator.render(near, cams, size=half)
             loss = loss + locality*pixel_error(tuned.render(near, cams, size=half), before).mean()
         optimizer.zero_grad(); loss.backward(); optimizer.step()

@@ -67,7 +67,7 @@ class PiganPair(ModelPair):
 # %% ../nbs/56_pigan_training.ipynb #fe2bf7ab
 class Fakes(NamedTuple):
     "Generated pictures and what they were made from."
-    pictures: Tensor       # [batch, 3, size, size]
+    images: Tensor       # [batch, 3, size, size]
     z: Tensor
     cam2world: Tensor
     opacity: Tensor | None = None       # [batch, 1, size, size], if anything asks for it
@@ -97,13 +97,13 @@ def _mirrored(batch: dict, value: Tensor, turned: Tensor) -> Tensor:
 
 def _reals(self: PiganPair, batch: dict) -> Tensor:
     "Real pictures at the size of the stage, with their coverage if the discriminator looks at it."
-    pictures, size = batch['image'], self.grown[0]
+    images, size = batch['image'], self.grown[0]
     if self.config.alpha:
         if 'coverage' not in batch: raise ValueError("This pi-GAN wants to know which pixels of a real picture are covered, and these pictures do not say: set alpha=False.")
-        cover = batch['coverage'].to(pictures.dtype)*(2/255) - 1
-        pictures = torch.cat([pictures, _mirrored(batch, cover, cover.flip(-1))], 1)
-    if pictures.shape[-1] % size: raise ValueError(f"Real pictures of {pictures.shape[-1]} px cannot be averaged down to {size} px: load them at {self.config.size} px.")
-    return pictures if pictures.shape[-1] == size else F.avg_pool2d(pictures, pictures.shape[-1]//size)
+        cover = batch['coverage'].to(images.dtype)*(2/255) - 1
+        images = torch.cat([images, _mirrored(batch, cover, cover.flip(-1))], 1)
+    if images.shape[-1] % size: raise ValueError(f"Real pictures of {images.shape[-1]} px cannot be averaged down to {size} px: load them at {self.config.size} px.")
+    return images if images.shape[-1] == size else F.avg_pool2d(images, images.shape[-1]//size)
 
 def _real_cameras(self: PiganPair, batch: dict) -> Tensor:
     "The cameras of the real pictures; a mirrored picture has a mirrored camera, S·C·S with S = diag(−1, 1, 1, 1)."
@@ -132,11 +132,11 @@ def _discriminator_step(self: PiganPair, batch: dict, draws: Draws) -> dict:
     real, seen_from = self.reals(batch), self.real_directions(batch)
     with nullcontext() if c.share_fakes else torch.no_grad():
         fakes = (self.shared_fakes if c.share_fakes else self.draw_fakes)(len(real), draws)
-    fake, turned = fakes.pictures.detach(), camera_direction(fakes.cam2world)
+    fake, turned = fakes.images.detach(), camera_direction(fakes.cam2world)
     shown = (seen_from, turned) if c.condition_pose else (None, None)
     on_real, on_fake = self.discriminator(real, shown[0], heads=True), self.discriminator(fake, shown[1], heads=True)
     heads = self.head_losses(on_fake, turned, fakes.z) if c.pose_teacher == 'fakes' else self.head_losses(on_real, seen_from, None)
-    logs = {'loss': discriminator_loss(on_real.logits, on_fake.logits) + heads + self.reconstruct(batch, real, on_real.latent), 'real_logits': on_real.logits, 'fake_logits': on_fake.logits, 'fake_pictures': fake, 'heads': heads.detach()}
+    logs = {'loss': discriminator_loss(on_real.logits, on_fake.logits) + heads + self.reconstruct(batch, real, on_real.latent), 'real_logits': on_real.logits, 'fake_logits': on_fake.logits, 'fake_images': fake, 'heads': heads.detach()}
     if c.r1_gamma and step % c.r1_every == 0:
         penalty = r1_penalty(lambda x: self.discriminator(x, shown[0]), real, c.r1_gamma)
         logs |= {'loss': logs['loss'] + c.r1_every*penalty, 'r1': penalty}
@@ -175,7 +175,7 @@ def _generator_step(self: PiganPair, batch: dict, draws: Draws) -> dict:
     c, step = self.config, int(self.counts[1])
     fakes, self.kept = self.kept if self.kept is not None else self.draw_fakes(len(batch['image']), draws), None
     turned = camera_direction(fakes.cam2world)
-    judgement = self.discriminator(fakes.pictures, turned if c.condition_pose else None, heads=True)
+    judgement = self.discriminator(fakes.images, turned if c.condition_pose else None, heads=True)
     kept = top_k(judgement.logits, top_k_fraction(step, floor=c.top_k_floor))
     self.counts[1] += 1
     loss = generator_loss(kept) + self.head_losses(judgement, turned, fakes.z)

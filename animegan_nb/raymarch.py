@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .core import encode_picture, Figure, grid
+from .core import encode_image, Figure, grid
 
 # %% auto #0
 __all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'optical_depth',
@@ -388,12 +388,12 @@ RayInspector.widget = _inspector_widget
 def _slider_widget(self: RayInspector):
     "The fallback: a slider for the row, a slider for the column, and the sheet."
     import ipywidgets as W
-    picture = W.Image(value=_sheet_png(self), format='png')
+    image = W.Image(value=_sheet_png(self), format='png')
     row = W.IntSlider(self.pixel[0], 0, self.height - 1, description='row', continuous_update=False)
     column = W.IntSlider(self.pixel[1], 0, self.width - 1, description='column', continuous_update=False)
-    def update(change): self.pixel = row.value, column.value; picture.value = _sheet_png(self)
+    def update(change): self.pixel = row.value, column.value; image.value = _sheet_png(self)
     for slider in (row, column): slider.observe(update, 'value')
-    box = W.VBox([W.HBox([row, column]), picture]); box.add_class('agnb-inspector')
+    box = W.VBox([W.HBox([row, column]), image]); box.add_class('agnb-inspector')
     return box
 
 def _sheet_png(self: RayInspector) -> bytes:
@@ -403,7 +403,7 @@ def _sheet_png(self: RayInspector) -> bytes:
 # %% ../nbs/50_raymarch.ipynb #86821b5b
 def _inspector_mimebundle(self: RayInspector, include=None, exclude=None):
     "The sheet as a picture, and the live view beside it where widgets are installed."
-    mime, data = encode_picture(self.sheet())
+    mime, data = encode_image(self.sheet())
     bundle = {mime: base64.b64encode(data).decode(), 'text/plain': f'<RayInspector {self.height}×{self.width}, pixel {self.pixel}>'}
     try: live = self.widget()._repr_mimebundle_()
     except ImportError: live = None

@@ -32,9 +32,9 @@ __all__ = ['FIGURE_LOOKS', 'FIGURE_READINGS', 'background_colour', 'reachable', 
            'figure_truth', 'FigureReader', 'figure_reader', 'read_figures']
 
 # %% ../nbs/33_standing.ipynb #c58e4f3a
-def background_colour(picture: Image.Image) -> tuple[int, int, int]:
+def background_colour(image: Image.Image) -> tuple[int, int, int]:
     "The median colour of the picture's border."
-    p = np.asarray(picture.convert('RGB'))
+    p = np.asarray(image.convert('RGB'))
     border = np.concatenate([p[0], p[-1], p[1:-1, 0], p[1:-1, -1]])
     return tuple(int(v) for v in np.median(border, axis=0))
 
@@ -49,20 +49,20 @@ def reachable(free: np.ndarray) -> np.ndarray:              # bool [h, w] → bo
         seen = grown
 
 # %% ../nbs/33_standing.ipynb #9875cc9a
-def figure_mask(picture: Image.Image,
+def figure_mask(image: Image.Image,
                 tolerance: int = 24                         # τ, in levels of 255
                ) -> np.ndarray:                             # bool [h, w]: True on the figure
     "Everything that the background, walking in from the border, does not reach."
-    apart = np.abs(np.asarray(picture.convert('RGB')).astype(int) - background_colour(picture)).max(-1)
+    apart = np.abs(np.asarray(image.convert('RGB')).astype(int) - background_colour(image)).max(-1)
     return ~reachable(apart <= tolerance)
 
-def on_white(picture: Image.Image, tolerance: int = 24, plain: float = .6) -> Image.Image:
+def on_white(image: Image.Image, tolerance: int = 24, plain: float = .6) -> Image.Image:
     "The figure on white; ValueError if less than a share `plain` of the border is background."
-    mask = figure_mask(picture, tolerance)
+    mask = figure_mask(image, tolerance)
     border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
     if 1 - border.mean() < plain: raise ValueError('its background is not plain')
     if not mask.any(): raise ValueError('there is no figure on it')
-    return Image.fromarray(np.where(mask[..., None], np.asarray(picture.convert('RGB')), np.uint8(255)))
+    return Image.fromarray(np.where(mask[..., None], np.asarray(image.convert('RGB')), np.uint8(255)))
 
 # %% ../nbs/33_standing.ipynb #5e3d5163
 def border_contact(mask: np.ndarray) -> dict[str, float]:   # bool [h, w]
@@ -72,11 +72,11 @@ def border_contact(mask: np.ndarray) -> dict[str, float]:   # bool [h, w]
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     return {'top': mask[0].sum()/width, 'bottom': mask[-1].sum()/width, 'left': mask[:, 0].sum()/height, 'right': mask[:, -1].sum()/height}
 
-def whole_figure(picture: Image.Image, most: float = 0., tolerance: int = 24) -> Image.Image:
+def whole_figure(image: Image.Image, most: float = 0., tolerance: int = 24) -> Image.Image:
     "The picture itself; ValueError if the figure touches a border with more than a share `most` of its width or height."
-    for side, share in border_contact(figure_mask(picture, tolerance)).items():
+    for side, share in border_contact(figure_mask(image, tolerance)).items():
         if share > most: raise ValueError(f'the figure is cut off at the {side}')
-    return picture
+    return image
 
 # %% ../nbs/33_standing.ipynb #da2cc357
 def standing_changes(size: int = 64, corner: tuple[int, int] = (20, 100),     # height and width of the watermark (Liu §4.1)
@@ -209,9 +209,9 @@ class FigureReader(nn.Module):
         self.looks = nn.ModuleDict({look: body() for look in FIGURE_LOOKS})      # one body for all learned the poses and never saw a colour
         self.heads = nn.ModuleDict({name: nn.Linear(features, _VALUES.get(name, 1)) for name in FIGURE_READINGS})
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        if pictures.shape[-2:] != (64, 64): pictures = F.interpolate(pictures, (64, 64), mode='bilinear', antialias=True, align_corners=False)
-        seen = {name: body(pictures) for name, body in self.looks.items()}
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        if images.shape[-2:] != (64, 64): images = F.interpolate(images, (64, 64), mode='bilinear', antialias=True, align_corners=False)
+        seen = {name: body(images) for name, body in self.looks.items()}
         return {name: self.heads[name](seen[look]).squeeze(1) for look, names in FIGURE_LOOKS.items() for name in names}
 
 # %% ../nbs/33_standing.ipynb #28304dcd
@@ -222,8 +222,8 @@ def figure_reader(name: str = 'standing_reader_64') -> tuple[FigureReader, dict]
     return net.eval().requires_grad_(False), json.loads(shipped(f'pretrained/{name}.json').read_text())
 
 @torch.no_grad()
-def read_figures(net: FigureReader, pictures: Tensor,     # [n, 3, size, size] in [-1, 1]
+def read_figures(net: FigureReader, images: Tensor,     # [n, 3, size, size] in [-1, 1]
                  batch: int = 250) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a length
     "What the reader says of many pictures."
-    parts = [net(p) for p in pictures.split(batch)]
+    parts = [net(p) for p in images.split(batch)]
     return {name: torch.cat([p[name] for p in parts]) for name in FIGURE_READINGS}

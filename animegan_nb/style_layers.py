@@ -206,11 +206,11 @@ def minibatch_std(x: Tensor,               # [batch, channels, height, width]
 def _per_sample(x, weight, style, demodulate, kernel, eps):
     "The definition: every picture by itself with its own weights."
     out = []
-    for picture, s in zip(x, style):
+    for image, s in zip(x, style):
         w = weight*s[None, :, None, None]                                                       # eq. 1
         if demodulate: w = w*torch.rsqrt(w.square().sum((1, 2, 3), keepdim=True) + eps)         # eq. 3
-        out.append(F.conv2d(picture[None], w, padding=w.shape[-1]//2) if kernel is None
-                   else conv_up(picture[None], w.transpose(0, 1), kernel))
+        out.append(F.conv2d(image[None], w, padding=w.shape[-1]//2) if kernel is None
+                   else conv_up(image[None], w.transpose(0, 1), kernel))
     return torch.cat(out)
 
 # %% ../nbs/30_style_layers.ipynb #ef6f0143

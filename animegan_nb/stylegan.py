@@ -119,13 +119,13 @@ class SkipBlock(nn.Module):
         self.to_rgb = ToRGB(outputs, w_dim, channels)
         self.layers = 2 if inputs else 1
 
-    def forward(self, x, picture, ws, noise, rng=None):
+    def forward(self, x, image, ws, noise, rng=None):
         *layer_ws, rgb_w = ws.unbind(1)                       # one w a layer, the last one for ToRGB
         if self.layers == 1: x = self.const.expand(len(ws), -1, -1, -1)
         else: x = self.conv0(x, layer_ws[0], noise[0], rng)
         x = self.conv1(x, layer_ws[-1], noise[-1], rng)
         drawn = self.to_rgb(x, rgb_w)
-        return x, drawn if picture is None else upsample_bilinear(picture) + drawn
+        return x, drawn if image is None else upsample_bilinear(image) + drawn
 
 # %% ../nbs/31_stylegan.ipynb #415dc37a
 class SkipSynthesis(nn.Module):
@@ -141,12 +141,12 @@ class SkipSynthesis(nn.Module):
                 noise: str | Sequence[Tensor] = 'random',                  # 'none', 'constant', 'random', or one tensor [b, 1, r, r] a layer
                 rng: torch.Generator | None = None) -> Tensor:             # [batch, channels, size, size]
         check_ws(ws, self.num_ws, self.w_dim)
-        maps, x, picture, first = noise_list(noise, len(self.noise_sizes)), None, None, 0
+        maps, x, image, first = noise_list(noise, len(self.noise_sizes)), None, None, 0
         for block in self.blocks.values():
             used = slice(first, first + block.layers)
-            x, picture = block(x, picture, ws[:, first:first + block.layers + 1], maps[used], rng)
+            x, image = block(x, image, ws[:, first:first + block.layers + 1], maps[used], rng)
             first += block.layers
-        return picture
+        return image
 
 # %% ../nbs/31_stylegan.ipynb #b1fe3004
 class AdaINLayer(nn.Module):
@@ -238,11 +238,11 @@ class Verdict(nn.Module):
     def forward(self, x): return self.out(self.fc(self.conv(minibatch_std(x, self.group_size)).flatten(1))).squeeze(1)
 
 # %% ../nbs/31_stylegan.ipynb #67bb3b1c
-def check_size(pictures: Tensor, channels: int, size: int) -> Tensor:
-    "Raise one sentence unless `pictures` fit this discriminator."
-    if pictures.ndim != 4 or pictures.shape[1:] != (channels, size, size):
-        raise ValueError(f"This discriminator takes pictures [batch, {channels}, {size}, {size}], not {list(pictures.shape)}: resize them.")
-    return pictures
+def check_size(images: Tensor, channels: int, size: int) -> Tensor:
+    "Raise one sentence unless `images` fit this discriminator."
+    if images.ndim != 4 or images.shape[1:] != (channels, size, size):
+        raise ValueError(f"This discriminator takes pictures [batch, {channels}, {size}, {size}], not {list(images.shape)}: resize them.")
+    return images
 
 class ResidualDiscriminator(nn.Module):
     "StyleGAN2's discriminator: pictures [batch, 3, size, size] to logits [batch]."
@@ -253,8 +253,8 @@ class ResidualDiscriminator(nn.Module):
         self.blocks = nn.ModuleDict({f'b{r}': ResidualBlock(c.maps(r), c.maps(r//2)) for r in reversed(c.resolutions[1:])})
         self.verdict = Verdict(c.maps(4), c.group_size)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        x = self.from_rgb(check_size(pictures, self.config.channels, self.config.size))
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.from_rgb(check_size(images, self.config.channels, self.config.size))
         for block in self.blocks.values(): x = block(x)
         return self.verdict(x)
 
@@ -280,12 +280,12 @@ class GrowingDiscriminator(Growing):
 
     def entrance(self, size: int): return self.from_rgb if size == 4 else self.blocks[f'b{size}'].from_rgb
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         size, alpha = self.grown
-        x = self.entrance(size)(check_size(pictures, self.config.channels, size))
+        x = self.entrance(size)(check_size(images, self.config.channels, size))
         for r in reversed([r for r in self.config.resolutions[1:] if r <= size]):
             x = self.blocks[f'b{r}'](x)
-            if r == size and alpha < 1: x = fade(self.entrance(size//2)(F.avg_pool2d(pictures, 2)), x, alpha)
+            if r == size and alpha < 1: x = fade(self.entrance(size//2)(F.avg_pool2d(images, 2)), x, alpha)
         return self.verdict(x)
 
 # %% ../nbs/31_stylegan.ipynb #ac7f2d7e
@@ -380,13 +380,13 @@ def style_layers(low: int, high: int) -> range:
     return range(2*low.bit_length() - 6, 2*high.bit_length() - 4)
 
 # %% ../nbs/31_stylegan.ipynb #11746e60
-def path_lengths(pictures: Tensor,      # [batch, c, h, w], computed from ws
+def path_lengths(images: Tensor,      # [batch, c, h, w], computed from ws
                  ws: Tensor,            # [batch, layers, dim], requiring gradients
                  probe: Tensor          # like the pictures, standard normal
                 ) -> Tensor:            # [batch]
     "‖Jᵀy‖: the root of the mean over layers of the squared gradient (StyleGAN2, eq. 4)."
-    y = probe/math.sqrt(pictures.shape[2]*pictures.shape[3])
-    gradient, = torch.autograd.grad((pictures*y).sum(), ws, create_graph=True)
+    y = probe/math.sqrt(images.shape[2]*images.shape[3])
+    gradient, = torch.autograd.grad((images*y).sum(), ws, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
 
 # %% ../nbs/31_stylegan.ipynb #ec275f18
@@ -394,7 +394,7 @@ class StyleGANPair(ModelPair):
     "A StyleGAN of either kind with the non-saturating loss, lazy R1 and lazy path length."
     def __init__(self, config: StyleGANConfig, augment: Callable[[Tensor], Tensor] | None = None):
         super().__init__(Generator(config), Discriminator(config))
-        self.config, self.augment = config, augment or (lambda pictures: pictures)
+        self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
         self.register_buffer('counts', torch.zeros(2, dtype=torch.long, device='cpu'))     # discriminator and generator steps
 
@@ -427,12 +427,12 @@ def _styles(self: StyleGANPair, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
 def _noise(self: StyleGANPair, n: int, draws: Draws) -> list[Tensor]:
     return [draws.normal(n, 1, r, r) for r in self.generator.synthesis.noise_sizes]
 
-def _reals(self: StyleGANPair, pictures: Tensor) -> Tensor:
+def _reals(self: StyleGANPair, images: Tensor) -> Tensor:
     "Real pictures at the size the networks have grown to, faded as the generator's are."
     size, alpha = self.grown
-    if pictures.shape[-1] != size: pictures = F.avg_pool2d(pictures, pictures.shape[-1]//size)
-    if alpha == 1: return pictures
-    return fade(F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2), pictures, alpha)
+    if images.shape[-1] != size: images = F.avg_pool2d(images, images.shape[-1]//size)
+    if alpha == 1: return images
+    return fade(F.interpolate(F.avg_pool2d(images, 2), scale_factor=2), images, alpha)
 
 StyleGANPair.styles, StyleGANPair.noise, StyleGANPair.reals = _styles, _noise, _reals
 
@@ -443,7 +443,7 @@ def _discriminator_step(self: StyleGANPair, batch: dict, draws: Draws) -> dict:
         _, ws = self.styles(len(real), draws)
         fake = self.generator.synthesis(ws, self.noise(len(real), draws))
     real_logits, fake_logits = self.discriminator(self.augment(real)), self.discriminator(self.augment(fake))
-    logs = {'loss': discriminator_loss(real_logits, fake_logits), 'real_logits': real_logits, 'fake_logits': fake_logits, 'fake_pictures': fake}
+    logs = {'loss': discriminator_loss(real_logits, fake_logits), 'real_logits': real_logits, 'fake_logits': fake_logits, 'fake_images': fake}
     if self.due(0, self.config.r1_every) and self.config.r1_gamma:
         penalty = r1_penalty(lambda x: self.discriminator(self.augment(x)), real, self.config.r1_gamma)
         logs |= {'loss': logs['loss'] + self.config.r1_every*penalty, 'r1': penalty}
@@ -468,8 +468,8 @@ def _path_penalty(self: StyleGANPair, n: int, draws: Draws) -> tuple[Tensor, Ten
     with torch.autocast(self.path_mean.device.type, enabled=False):
         _, ws = self.styles(n, draws)
         if not ws.requires_grad: ws = ws.detach().requires_grad_(True)      # a frozen mapping
-        pictures = self.generator.synthesis(ws, self.noise(n, draws))
-        lengths = path_lengths(pictures, ws, draws.normal(n, *pictures.shape[1:]))
+        images = self.generator.synthesis(ws, self.noise(n, draws))
+        lengths = path_lengths(images, ws, draws.normal(n, *images.shape[1:]))
         self.path_mean.lerp_(lengths.detach().mean(), 0.01)
         return self.config.path_weight*(lengths - self.path_mean).square().mean(), lengths.detach()
 

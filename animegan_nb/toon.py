@@ -716,7 +716,7 @@ def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: flo
     return -10*torch.log10(error[same].mean()).item(), (same.sum()/met.sum()).item()
 
 # %% ../nbs/06_toon.ipynb #81082a0f
-from .data import ArrayStore, PictureSet
+from .data import ArrayStore, ImageSet
 
 # %% ../nbs/06_toon.ipynb #0b4464b4
 # name: (law of the yaw, its size, law of the pitch, its size), radians
@@ -751,7 +751,7 @@ def toon_rows(seed: int, first: int, last: int, camera: str = 'celeba') -> dict:
     return seeded_rows(sample_identity, 17, seed, first, last, camera)
 
 # %% ../nbs/06_toon.ipynb #b6d44c68
-class ToonHeads(PictureSet):
+class ToonHeads(ImageSet):
     "Anime heads, drawn once into the cache; picture i of a seed is the same everywhere. Items also hold the exact geometry."
     def __init__(self, n: int = 1000,                # pictures
                  size: int = 64,                     # pixels along a side, at most 512
@@ -817,7 +817,7 @@ class ReadyHeads(ToonHeads):
         identity = torch.from_numpy(stored['identity'])
         if background == 'pastel': image = backdrop(image, coverage, BACKGROUNDS[decode(identity)['background']])
         arrays = dict(image=image, coverage=coverage, **{k: torch.from_numpy(stored[k]) for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch')})
-        PictureSet.__init__(self, {k: v.numpy() for k, v in arrays.items()})
+        ImageSet.__init__(self, {k: v.numpy() for k, v in arrays.items()})
 
 def ready_heads(background: str = 'pastel') -> ReadyHeads:
     "3,000 heads with identities and cameras, ready in about a second: nothing is drawn."
@@ -831,7 +831,7 @@ class HeadExplorer:
     def __init__(self, identity: Tensor | None = None, size: int = 160):
         self.identity, self.size = (encode(hair_style='twin tails', hair_colour='blue', fringe='full') if identity is None else identity).clone(), size
 
-    def picture(self, yaw=0., pitch=0., style='anime', **attributes) -> bytes:
+    def image(self, yaw=0., pitch=0., style='anime', **attributes) -> bytes:
         "The head as PNG bytes."
         person = self.identity.clone()
         for name, value in attributes.items(): person[SLOT[name]] = CATEGORIES[name].index(value)
@@ -843,17 +843,17 @@ class HeadExplorer:
 def _explorer_widget(self: HeadExplorer):
     "The widget itself (needs ipywidgets)."
     import ipywidgets as w
-    image = w.Image(value=self.picture(), format='png', width=320)
+    image = w.Image(value=self.image(), format='png', width=320)
     controls = {'yaw': w.FloatSlider(0, min=-math.pi, max=math.pi, step=.05, description='yaw'),
                 'pitch': w.FloatSlider(0, min=-.6, max=.6, step=.05, description='pitch'),
                 'style': w.Dropdown(options=('anime', 'human'), description='style')}
     controls |= {n: w.Dropdown(options=CATEGORIES[n], value=CATEGORIES[n][int(self.identity[SLOT[n]])], description=n.replace('_', ' ')) for n in self.names}
-    def redraw(_): image.value = self.picture(**{n: c.value for n, c in controls.items()})
+    def redraw(_): image.value = self.image(**{n: c.value for n, c in controls.items()})
     for control in controls.values(): control.observe(redraw, 'value')
     return w.HBox([image, w.VBox(list(controls.values()))])
 
 def _explorer_mime(self: HeadExplorer, include=None, exclude=None):
-    data = {'image/png': base64.b64encode(self.picture(.35, .1)).decode(), 'text/plain': '<HeadExplorer: run the cell for sliders>'}
+    data = {'image/png': base64.b64encode(self.image(.35, .1)).decode(), 'text/plain': '<HeadExplorer: run the cell for sliders>'}
     try: return {**self.widget()._repr_mimebundle_(), **data}
     except Exception: return data                # no ipywidgets: the picture alone
 

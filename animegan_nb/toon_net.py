@@ -89,7 +89,7 @@ def _jitter(images, coverage, identity, pose, source):
     identity[:, SLOT['background']] = torch.randint(0, len(BACKGROUNDS), (2*b,), generator=source).float()
     images = to_float(backdrop(images, coverage, BACKGROUNDS[identity[:, SLOT['background']].long()]))
     wide, moves = F.pad(images, (2, 2, 2, 2), mode='replicate'), torch.randint(0, 5, (2*b, 2), generator=source).tolist()
-    images = torch.stack([picture[:, dy:dy+64, dx:dx+64] for picture, (dx, dy) in zip(wide, moves)])
+    images = torch.stack([image[:, dy:dy+64, dx:dx+64] for image, (dx, dy) in zip(wide, moves)])
     images = images*(.9 + .2*draw(2*b, 1, 1, 1)) + .1*(draw(2*b, 1, 1, 1) - .5) + .02*torch.randn(images.shape, generator=source)
     return images.contiguous(memory_format=torch.channels_last), identity, pose
 
@@ -109,8 +109,8 @@ def train_network(images, coverage,        # uint8 [n, 2, 3, 64, 64] over white,
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=source)
             for rows in order[:len(order)//batch*batch].split(batch):
-                pictures, people, turned = _jitter(images[rows], coverage[rows], identity[rows], pose[rows], source)
-                with torch.autocast('cpu', torch.bfloat16, enabled=half): out = net(pictures)
+                drawn, people, turned = _jitter(images[rows], coverage[rows], identity[rows], pose[rows], source)
+                with torch.autocast('cpu', torch.bfloat16, enabled=half): out = net(images)
                 out = {k: v.float() for k, v in out.items()}
                 loss = network_loss(out, people, turned) + .5*same_person_loss(*out['embedding'].chunk(2))
                 optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()

@@ -507,14 +507,14 @@ def _resume(self: Trainer, run: str | Path) -> Trainer:
 def _sample(self: Trainer, n: int = 64, seed: int = 0, batch_size: int = 64, live: bool = False) -> Tensor:
     "[n, 3, h, w] pictures of the averaged generator (`live`: the one in training), always of the same latents for the same seed."
     network = self.pair.generator if live or self.average is None else self.average
-    draws, pictures = Draws(seed, self.device), []
+    draws, images = Draws(seed, self.device), []
     with self.lock, torch.random.fork_rng([self.device] if self.device.type == 'cuda' else []):     # looking changes nothing
         training = network.training; network.eval()
         try:
             for start in range(0, n, batch_size):
-                pictures.append(self.pair.generate(network, self.pair.latents(min(batch_size, n-start), draws)).float().cpu())
+                images.append(self.pair.generate(network, self.pair.latents(min(batch_size, n-start), draws)).float().cpu())
         finally: network.train(training)
-    return torch.cat(pictures)
+    return torch.cat(images)
 
 Trainer.load, Trainer.resume, Trainer.sample = _load, _resume, _sample
 
@@ -547,15 +547,15 @@ class Growing(nn.Module):
         size, alpha = self.progress.tolist()
         return int(size), alpha
 
-def faded_reals(pictures: Tensor,      # [batch, channels, height, width], at the largest size
+def faded_reals(images: Tensor,      # [batch, channels, height, width], at the largest size
                 size: int,             # of the stage
                 alpha: float,          # share of its newest resolution
                ) -> Tensor:            # [batch, channels, size, size]
     "Real pictures as a growing generator would draw them: averaged down to `size`, and blurred while that fades in."
-    pictures = F.adaptive_avg_pool2d(pictures, size)
+    images = F.adaptive_avg_pool2d(images, size)
     if alpha == 1:
-        return pictures
-    return fade(F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2), pictures, alpha)
+        return images
+    return fade(F.interpolate(F.avg_pool2d(images, 2), scale_factor=2), images, alpha)
 
 # %% ../nbs/10_training.ipynb #10f033dd
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def _critic_step(self: WGANPair, batch: dict, draws: Draws) -> dict:
     logs = DCGANPair.discriminator_step(self, batch, draws)
     logs['estimate'] = -logs['loss'].detach()
     if self.config.penalty:
-        logs['penalty'] = gradient_penalty(self.discriminator, batch['image'], logs['fake_pictures'], self.config.penalty, draws.generator)
+        logs['penalty'] = gradient_penalty(self.discriminator, batch['image'], logs['fake_images'], self.config.penalty, draws.generator)
         logs['loss'] = logs['loss'] + logs['penalty']
     return logs
 

@@ -27,7 +27,7 @@ from animegan_nb.metrics import evaluate, extract
 from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
 from animegan_nb.training import Trainer, build_pair, checkpoints, load_run
 
-policies['place'] = lambda pictures, rng=None, strength=1.: cut_out(shift(pictures, rng), rng)     # DiffAugment without its colours
+policies['place'] = lambda images, rng=None, strength=1.: cut_out(shift(images, rng), rng)     # DiffAugment without its colours
 HELD = .2                      # of a folder's pictures, for the judge's ceiling
 
 
@@ -85,7 +85,7 @@ def score(a):
         facts['judges'][name] = {'networks': len(j), 'groups': {k: {'ceiling': v['granted'], 'ceiling_values': v['values'], 'granted': [], 'chance': 0., 'values': {}} for k, v in top.items()}}
     for run in a.runs:
         pair, generator, info = look(run, a.step)
-        sets = [C.granted_pictures(pair, generator, a.n, seed) for seed in range(a.seeds)]
+        sets = [C.granted_images(pair, generator, a.n, seed) for seed in range(a.seeds)]
         facts['runs'].append({'seed': info['config']['seed'], 'steps': info['step'], 'augment': info['augment'], 'command': info['command'], **distance(sets[0][0], data, a.extractor)})
         for name, j in judges.items(): add(facts['judges'][name]['groups'], sets, j, groups, len(a.runs))
     out = Path(a.out); out.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def score(a):
 
 def add(into: dict, sets: list, judges: list, groups, runs: int):
     "Add the scores of one run: a share for each set of latents, and for each value all sets together."
-    reads = [C.judge(judges, pictures) for pictures, _ in sets]
+    reads = [C.judge(judges, images) for images, _ in sets]
     for (_, asked), read in zip(sets, reads):
         for k, v in C.tag_scores(asked, read, groups).items():
             into[k]['granted'].append(v['granted']); into[k]['chance'] = round(into[k]['chance'] + v['chance']/len(sets)/runs, 4)
@@ -109,9 +109,9 @@ def add(into: dict, sets: list, judges: list, groups, runs: int):
             into[k]['values'][value] = (round((before*m + share*n)/(m + n), 4), m + n)
 
 
-def distance(pictures, data, extractor: str) -> dict:
+def distance(images, data, extractor: str) -> dict:
     "A Frechet distance to the training pictures with its floor, and how much nearer a drawn picture is to them than they are to each other."
-    real, fake = extract(data, extractor), extract(pictures, extractor)
+    real, fake = extract(data, extractor), extract(images, extractor)
     n = len(data)//2
     result = evaluate(fake.rows(slice(n)), real, extractor, n=n)
     key = next(k for k in result.numbers if 'frechet' in k.lower())
@@ -141,7 +141,7 @@ def sheets(loaded, facts: dict, out: Path, columns: int = 12):
     pair, generator, _ = loaded
     wishes = WISHES['toon' if facts['name'] == 'toon' else 'faces']
     maker = C.FaceMaker(generator, pair.known[:int(pair.counts[0])].long(), n=columns, seed=1)
-    grid(torch.cat([maker.pictures(**wish) for wish in wishes]), columns).save(out.with_suffix('.jpg'), quality=92)
+    grid(torch.cat([maker.images(**wish) for wish in wishes]), columns).save(out.with_suffix('.jpg'), quality=92)
     facts['sheet'] = [', '.join(w.values()) if 'glasses' not in w else ', '.join([v for k, v in w.items() if k != 'glasses'] + ['glasses']) for w in wishes]
     out.with_suffix('.json').write_text(json.dumps(facts, indent=1))
 

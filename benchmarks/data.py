@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from animegan_nb.core import default_device
 from animegan_nb.cleaning import FaceFinder, clean, survey, unusual_brightness
-from animegan_nb.data import ImageFolder, Loader, list_pictures, open_picture, resize, square_crop
+from animegan_nb.data import ImageFolder, Loader, list_images, open_image, resize, square_crop
 
 FOLDERS = 'anime_faces_256', 'anime_faces_native', 'anime_faces_tagged_96', 'human_faces_89x109', 'figures_64'
 
@@ -33,11 +33,11 @@ def make_folder(folder: Path, n: int, side: int):
 class DecodeEachTime(Dataset):
     "What a tutorial does: open, crop, resize and flip in `__getitem__`."
     def __init__(self, folder, size):
-        self.files, self.size = [Path(folder)/name for name in list_pictures(folder)[0]], size
+        self.files, self.size = [Path(folder)/name for name in list_images(folder)[0]], size
     def __len__(self): return len(self.files)
     def __getitem__(self, i):
-        picture = resize(square_crop(open_picture(self.files[i])), self.size)
-        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div(127.5).sub(1)
+        image = resize(square_crop(open_image(self.files[i])), self.size)
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(127.5).sub(1)
         return x.flip(-1) if torch.rand(()) < 0.5 else x
 
 
@@ -67,7 +67,7 @@ def speed(n: int, side: int, size: int, batch: int) -> dict:
             baseline.append(rate(move(DataLoader(plain, batch, shuffle=True, drop_last=True)), count, batch))
             workers.append(rate(move(DataLoader(plain, batch, shuffle=True, drop_last=True, num_workers=2, pin_memory=device.type == 'cuda')), count, batch))
             ours.append(rate(Loader(ds, batch, device=device), 200, batch))
-    return dict(pictures=n, side=side, size=size, batch=batch, device=device.type, first_open_s=opened[0], second_open_s=opened[1],
+    return dict(images=n, side=side, size=size, batch=batch, device=device.type, first_open_s=opened[0], second_open_s=opened[1],
                 baseline_per_s=float(np.median(baseline)), two_workers_per_s=float(np.median(workers)), loader_per_s=float(np.median(ours)))
 
 
@@ -77,8 +77,8 @@ def real(root: Path) -> dict:
         folder = root/name
         start = time.perf_counter(); report = clean(folder); seconds = time.perf_counter() - start
         facts, _ = survey(folder, progress=False)
-        faces = sum(len(finder(open_picture(folder/f.file))) == 1 for f in facts) if name == 'anime_faces_256' else None
-        out[name] = dict(pictures=len(report.kept) + len(report.dropped), kept=len(report.kept), dropped=report.counts,
+        faces = sum(len(finder(open_image(folder/f.file))) == 1 for f in facts) if name == 'anime_faces_256' else None
+        out[name] = dict(images=len(report.kept) + len(report.dropped), kept=len(report.kept), dropped=report.counts,
                          brightness=len(unusual_brightness(facts)), faces=faces, seconds=round(seconds, 2))
         print(name, out[name], *[f'   {d.file} ({d.reason})' for d in report.dropped if d.step == 'near copy'], sep='\n')
     return out
@@ -90,7 +90,7 @@ if __name__ == '__main__':
     parser.add_argument('--size', type=int, default=64); parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--real', action='store_true'); parser.add_argument('--store', action='store_true')
     args = parser.parse_args()
-    result = {'command': 'python benchmarks/data.py --real', 'speed': speed(args.pictures, args.side, args.size, args.batch)}
+    result = {'command': 'python benchmarks/data.py --real', 'speed': speed(args.images, args.side, args.size, args.batch)}
     s = result['speed']
     print(f"{s['pictures']} JPEG files of {s['side']} px served at {s['size']} px in batches of {s['batch']} on {s['device']}")
     print(f"opening: first {s['first_open_s']:.2f} s, second {s['second_open_s']:.3f} s, ratio {s['first_open_s']/s['second_open_s']:.0f}")

@@ -11,16 +11,16 @@ import time
 import torch
 import torch.nn.functional as F
 
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.dcgan import DCGANConfig, DCGANPair
 from animegan_nb.training import Trainer, TrainingConfig
 
 
-def plain(config, pictures, batch):
+def plain(config, images, batch):
     "The loop everyone writes: no checks, no log, no callbacks."
     pair = DCGANPair(config)
     g, d = (torch.optim.Adam(net.parameters(), 2e-4, (.5, .999), fused=True) for net in (pair.generator, pair.discriminator))
-    data = pictures.float()/127.5 - 1
+    data = images.float()/127.5 - 1
 
     def step():
         real = data[torch.randint(len(data), (batch,))]
@@ -40,9 +40,9 @@ def main():
     a = p.parse_args()
     torch.manual_seed(0)
     config = DCGANConfig(a.size, channels=a.channels)
-    pictures = torch.randint(0, 256, (512, 3, a.size, a.size), dtype=torch.uint8)
-    trainer = Trainer(DCGANPair(config), PictureSet({'image': pictures.numpy()}), TrainingConfig(batch_size=a.batch))
-    naive = plain(config, pictures.to(trainer.device), a.batch)
+    images = torch.randint(0, 256, (512, 3, a.size, a.size), dtype=torch.uint8)
+    trainer = Trainer(DCGANPair(config), ImageSet({'image': images.numpy()}), TrainingConfig(batch_size=a.batch))
+    naive = plain(config, images.to(trainer.device), a.batch)
     contenders = {'plain loop': lambda: [naive() for _ in range(a.steps)], 'Trainer': lambda: [trainer.train_step() for _ in range(a.steps)]}
     for run in contenders.values(): run()                                             # warm up
     times = {name: [] for name in contenders}

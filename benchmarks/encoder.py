@@ -44,7 +44,7 @@ def generator_sha256(): return file_sha256(shipped('pretrained/stylegan_toon_32.
 def path_of(name, seed, steps): return RUNS/f'{generator_sha256()}-{steps[0]}-{steps[1]}'/f'{name.replace(" ", "-")}-{seed}.safetensors'
 
 
-def small(pictures): return F.avg_pool2d(pictures.float(), pictures.shape[-1]//32).round()
+def small(images): return F.avg_pool2d(images.float(), images.shape[-1]//32).round()
 
 
 def sets(generator):
@@ -57,14 +57,14 @@ def sets(generator):
 
 
 @torch.no_grad()
-def judge(ws, generator, net, distance, pictures, before):
+def judge(ws, generator, net, distance, images, before):
     "Of the reconstructions from ws: pixel error, feature distances, and the share of categories that are read from them as from the originals."
     drawn = draw(generator, ws)
     after = read_heads(net, drawn)
     same = {n: (before[n].argmax(1) == after[n].argmax(1)).float().mean().item() for n in READ}
     yaw = torch.corrcoef(torch.stack([before['yaw'], after['yaw']]))[0, 1].nan_to_num(0.).item()
-    apart = {name: torch.cat([d(a, b) for a, b in zip(drawn.split(50), pictures.split(50))]).mean().item() for name, d in distance.items()}
-    return dict(pixels=(drawn - pictures).square().mean().item(), features=apart.pop('toon'), **apart, attributes=sum(same.values())/len(same), yaw=yaw, **same)
+    apart = {name: torch.cat([d(a, b) for a, b in zip(drawn.split(50), images.split(50))]).mean().item() for name, d in distance.items()}
+    return dict(pixels=(drawn - images).square().mean().item(), features=apart.pop('toon'), **apart, attributes=sum(same.values())/len(same), yaw=yaw, **same)
 
 
 def train(name, config, seed, generator, distance, drawings, steps):
@@ -87,13 +87,13 @@ def compare(refined=60, plain=200):
     def note(name, where, ws):
         for k, v in judge(ws, generator, net, distance, tests[where], before[where]).items(): results.setdefault(name, {}).setdefault(where, {}).setdefault(k, []).append(round(v, 5))
         if where == 'anime': rebuilt.setdefault(name, ws[:12])
-    for where, pictures in tests.items(): note('the mean', where, as_ws(generator, generator.mapping.w_avg.expand(len(pictures), -1)))
+    for where, images in tests.items(): note('the mean', where, as_ws(generator, generator.mapping.w_avg.expand(len(images), -1)))
     for seed in SEEDS:
         for name, config in METHODS.items():
             encoder = train(name, config, seed, generator, distance, drawings, (refined, plain))
             with torch.no_grad():
-                for where, pictures in tests.items():
-                    found = encoder.passes(generator, pictures)
+                for where, images in tests.items():
+                    found = encoder.passes(generator, images)
                     if config.kind == 'refined': note('its first look', where, found[1])
                     note(name, where, found[-1])
                 if config.kind == 'plain': results[name].setdefault('explained', []).append(round(explained(encoder.net(tests['generated']), w, generator.mapping.w_avg), 4))
@@ -129,13 +129,13 @@ def descent(steps=30, heads=12):
     "Loss before each step of an inversion, from the mean and from each trained encoder's answer."
     stored = json.loads((ROOT/'data'/'results'/'encoder_compare.json').read_text())
     (generator, _), distance = pretrained_generator(), dict(distances())['toon']
-    pictures, losses = sets(generator)['toon'][:heads], {}
+    images, losses = sets(generator)['toon'][:heads], {}
     starts = [('the mean', as_ws(generator, generator.mapping.w_avg.expand(heads, -1)))]
     for name in ('thesis', 'three looks'):
         for seed in SEEDS:
             encoder = train(name, METHODS[name], seed, generator, None, None, list(stored['steps'].values()))
-            with torch.no_grad(): starts.append((name, encoder(generator, pictures)))
-    for name, ws in starts: losses.setdefault(name, []).append([round(v, 5) for v in descend(generator, pictures, ws, steps, distance)[1]])
+            with torch.no_grad(): starts.append((name, encoder(generator, images)))
+    for name, ws in starts: losses.setdefault(name, []).append([round(v, 5) for v in descend(generator, images, ws, steps, distance)[1]])
     result = dict(command=f'python benchmarks/encoder.py descent {steps}', what='loss before each step of Adam on ws, one run for each training seed of an encoder', seeds=list(SEEDS), heads=heads,
                   generator_sha256=generator_sha256(), weights=asdict(EncoderLoss()), losses=losses)
     (ROOT/'data'/'results'/'encoder_descent.json').write_text(json.dumps(result, indent=1) + '\n')

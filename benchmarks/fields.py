@@ -24,8 +24,8 @@ from animegan_nb.fields import (RATES, Fit, FitConfig, Views, chamfer, lego_view
 from animegan_nb.toon import encode
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, PICTURE, WEIGHTS = ROOT/'data/results/fields.json', ROOT/'data/results/fields_views.jpg', ROOT/'data/pretrained/fields_head.safetensors'
-HEAD_PICTURE = ROOT/'data/results/fields_head.jpg'
+RESULTS, IMAGE, WEIGHTS = ROOT/'data/results/fields.json', ROOT/'data/results/fields_views.jpg', ROOT/'data/pretrained/fields_head.safetensors'
+HEAD_IMAGE = ROOT/'data/results/fields_head.jpg'
 HEAD = dict(hair_style='twin tails', hair_colour='blue', fringe='full', outfit='sailor', cloth_colour='navy', accessory='none')
 CHOICES = {'siren': (1e-3, 2e-3, 4e-3), 'encoded': (6e-3, 1.2e-2, 2.4e-2), 'triplane': (2e-2, 4e-2, 8e-2)}
 LONG, WHITE = 'triplane, equal time', 'triplane, white'
@@ -101,10 +101,10 @@ def ship(fit: Fit, test, scores: dict, command: str):
     out = render_views(fit.field, test.cam2world[rows], test.fov, test.size, 32, 32, with_normals=True)
     alpha = test.rgba[rows, 3:]
     shots = [over(test.rgba[rows])*2 - 1, out['image'], alpha*test.normal[rows] + 1 - alpha, out['opacity']*out['normal'] + 1 - out['opacity']]
-    grid(to_uint8(torch.cat(shots).clamp(-1, 1).repeat_interleave(2, -1).repeat_interleave(2, -2)), columns=4).save(HEAD_PICTURE, quality=88, optimize=True)
+    grid(to_uint8(torch.cat(shots).clamp(-1, 1).repeat_interleave(2, -1).repeat_interleave(2, -2)), columns=4).save(HEAD_IMAGE, quality=88, optimize=True)
 
 
-def picture(work: Path, names: list[str]):
+def image(work: Path, names: list[str]):
     "Held-out views: rows are kinds; of each scene two views and the normals of the first."
     rows = []
     for kind in ('truth', 'siren', 'encoded', 'triplane', LONG):
@@ -117,7 +117,7 @@ def picture(work: Path, names: list[str]):
                 with np.load(work/f'{name}-{kind}.npz') as file: shots, normal, there = (torch.from_numpy(file[k]) for k in ('image', 'normal', 'opacity'))
             pad = (100 - shots.shape[-1])//2
             rows += [torch.nn.functional.pad(x, (pad,)*4, value=1.) for x in (shots[0], shots[1], there[0]*normal[0] + 1 - there[0])]
-    grid(to_uint8(torch.stack(rows).clamp(-1, 1)), columns=3*len(names)).save(PICTURE, quality=86, optimize=True)
+    grid(to_uint8(torch.stack(rows).clamp(-1, 1)), columns=3*len(names)).save(IMAGE, quality=86, optimize=True)
 
 
 def main():
@@ -157,7 +157,7 @@ def main():
                 config = FitConfig(steps=steps, lr=best[base], seed=seed, background='white' if kind == WHITE else 'random')
                 runs[f'{name}/{kind}/{seed}'] = one_run(name, kind, config, train, test, work, mesh if name == 'toon' else None)
                 store(results); print(name, kind, seed, runs[f'{name}/{kind}/{seed}'], f'{time.process_time() - begin:.0f} s in all', flush=True)
-    picture(work, list(data))
+    image(work, list(data))
 
 
 if __name__ == '__main__': main()

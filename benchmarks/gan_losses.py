@@ -10,7 +10,7 @@ import argparse, statistics, time
 import torch
 from torch import nn
 from animegan_nb import dcgan
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.dcgan import DCGANConfig, DCGANPair
 from animegan_nb.losses import discriminator_loss
 from animegan_nb.penalties import Lazy, gradient_penalty, r1_penalty
@@ -72,7 +72,7 @@ FORMATS = {'plain float32': ('no', 10**9), 'channels-last': ('no', 0), 'bfloat16
 
 def dcgan_formats(a):
     "A training step of the same DCGAN in four formats: ratios, and how far the first losses and gradients are from plain float32."
-    pictures = PictureSet({'image': torch.randint(0, 256, (256, 3, a.size, a.size), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)).numpy()})
+    images = ImageSet({'image': torch.randint(0, 256, (256, 3, a.size, a.size), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)).numpy()})
     trainers, first = {}, {}
     def step(name):
         dcgan.CHANNELS_LAST_FROM = FORMATS[name][1]
@@ -80,7 +80,7 @@ def dcgan_formats(a):
     for name, (precision, _) in FORMATS.items():
         torch.manual_seed(0)
         pair = DCGANPair(DCGANConfig(a.size, channels=a.channels, r1_gamma=a.r1))
-        trainers[name] = Trainer(pair, pictures, TrainingConfig(batch_size=a.batch, mixed_precision=precision), device=a.device)
+        trainers[name] = Trainer(pair, images, TrainingConfig(batch_size=a.batch, mixed_precision=precision), device=a.device)
         record = step(name)
         first[name] = [record[k] for k in ('discriminator_loss', 'generator_loss', 'discriminator_gradient', 'generator_gradient')]
     plain = first['plain float32']

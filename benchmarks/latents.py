@@ -76,8 +76,8 @@ def distances():
     yield 'toon', FeatureDistance(toon_net.toon_network().maps)
     try: squeeze = extractors['squeezenet']().eval()
     except FileNotFoundError: return print('SqueezeNet is left out: its weights are not here')
-    def maps(pictures):
-        x = ((F.interpolate(pictures, (64, 64), mode='bilinear', antialias=True) + 1)/2 - squeeze.mean)/squeeze.std
+    def maps(images):
+        x = ((F.interpolate(images, (64, 64), mode='bilinear', antialias=True) + 1)/2 - squeeze.mean)/squeeze.std
         out = []
         for i, layer in enumerate(squeeze.net.features):
             x = layer(x)

@@ -43,22 +43,22 @@ def rounded(table, digits=6): return json.loads(json.dumps(table), parse_float=l
 def join(*parts: metrics.Features) -> metrics.Features:
     first = parts[0]
     return metrics.Features(torch.cat([p.features for p in parts]), None if first.logits is None else torch.cat([p.logits for p in parts]),
-                            first.extractor, first.weights, first.resize, first.size, '+'.join(p.pictures[:16] for p in parts))
+                            first.extractor, first.weights, first.resize, first.size, '+'.join(p.images[:16] for p in parts))
 
 
 def table33(out: Path, extractors: list[str], seeds: int, size: int):
     "Liu (2020), table 3.3: real against real at 64 and more pictures, anime against human faces."
     folder, rows = data_folder(), []
     sets = {'anime': ['anime_faces_native', 'anime_faces_256'], 'TV anime': ['anime_faces_256'], 'Kaggle anime': ['anime_faces_native'], 'human': ['human_faces_89x109']}
-    pictures = {name: ImageFolder(folder/name, size) for names in sets.values() for name in names}
+    images = {name: ImageFolder(folder/name, size) for names in sets.values() for name in names}
     cards = {}
     for extractor in extractors:
         start, seen = time.time(), {}
-        for name, ds in pictures.items(): seen[name] = metrics.extract(ds, extractor, progress=True)
+        for name, ds in images.items(): seen[name] = metrics.extract(ds, extractor, progress=True)
         whole = {label: join(*(seen[name] for name in names)) for label, names in sets.items()}
         card = whole['anime']
         cards[extractor] = dict(weights_sha256=card.weights, resize=card.resize, size=size, seeds=list(range(seeds)), torch=torch.__version__,
-                                pictures={name: s.pictures for name, s in seen.items()}, counts={name: len(s) for name, s in seen.items()}, dtype='float32 features, float64 metrics')
+                                images={name: s.images for name, s in seen.items()}, counts={name: len(s) for name, s in seen.items()}, dtype='float32 features, float64 metrics')
         pairs = [('human', 'human', (64, 300, 750)), ('anime', 'anime', (64, 300, 750, 945)), ('Kaggle anime', 'TV anime', (64, 300, 600)), ('human', 'anime', (64, 300, 750, 945))]
         for a, b, counts in pairs:
             for n in counts:
@@ -77,12 +77,12 @@ def table33(out: Path, extractors: list[str], seeds: int, size: int):
 
 def ladder(out: Path, extractor: str, size: int):
     ds = ImageFolder(data_folder()/'anime_faces_native', size)
-    pictures = ds.batch(np.arange(len(ds)))['image']
-    table = metrics.ladder(pictures, extractor, progress=True)
-    half = len(pictures)//2
+    images = ds.batch(np.arange(len(ds)))['image']
+    table = metrics.ladder(images, extractor, progress=True)
+    half = len(images)//2
     look = metrics.find_extractor(extractor)
     card = metrics.Card(look.name, look.weights, half, half, size, look.resize, 0, 'anime_faces_native', 'animegan_nb')
-    save(out, rounded(dict(command=f'python benchmarks/metrics.py --ladder --size {size}', data=f'{len(pictures)} anime faces at {size} px', table=table, card=metrics.asdict(card))))
+    save(out, rounded(dict(command=f'python benchmarks/metrics.py --ladder --size {size}', data=f'{len(images)} anime faces at {size} px', table=table, card=metrics.asdict(card))))
 
 
 def seconds(function, repeats=3) -> float:
@@ -95,18 +95,18 @@ def seconds(function, repeats=3) -> float:
 def speed(n: int, extractor: str):
     "One pass and all metrics here, against torch-fidelity's public calls (one metric a call, and all in one call)."
     from torch_fidelity import calculate_metrics
-    pictures = [torch.randint(0, 256, (n, 3, 64, 64), dtype=torch.uint8, generator=rng(k)) for k in (0, 1)]
+    images = [torch.randint(0, 256, (n, 3, 64, 64), dtype=torch.uint8, generator=rng(k)) for k in (0, 1)]
     look = metrics.find_extractor(extractor)
     name = metrics.register_with_fidelity(f'bench-{look.name}', lambda rows: look(core.to_float(rows)))
-    common = dict(input1=metrics.Rows(pictures[0]), input2=metrics.Rows(pictures[1]), feature_extractor=name, cuda=False, cache=False, verbose=False,
+    common = dict(input1=metrics.Rows(images[0]), input2=metrics.Rows(images[1]), feature_extractor=name, cuda=False, cache=False, verbose=False,
                   save_cpu_ram=True, batch_size=32, kid_subset_size=n, kid_subsets=1)
     kinds = ['fid', 'kid', 'prc'] + (['isc'] if extractor != 'pixels' else [])
     common |= dict(isc_splits=1)
     with torch.inference_mode():
-        ours = seconds(lambda: metrics.measure(*(metrics.extract(p, extractor, device='cpu') for p in pictures)))
+        ours = seconds(lambda: metrics.measure(*(metrics.extract(p, extractor, device='cpu') for p in images)))
         single = seconds(lambda: [calculate_metrics(**common, **{kind: True}) for kind in kinds])
         together = seconds(lambda: calculate_metrics(**common, **dict.fromkeys(kinds, True)))
-        seen = [metrics.extract(p, extractor, device='cpu') for p in pictures]
+        seen = [metrics.extract(p, extractor, device='cpu') for p in images]
         formulas = seconds(lambda: metrics.measure(*seen))
         theirs = seconds(lambda: metrics.fidelity(*seen))
     print(f'{n} against {n} pictures of 64 px, extractor {extractor}, {torch.get_num_threads()} thread(s), median of 3')

@@ -121,7 +121,7 @@ def steps(a):
     pair.counts[0] = 1; without = best_of({'x': lambda: (pair.counts[0].fill_(1), library_step(pair, optimizers, real, sources['fast']))}, 1)['x']
     seconds['fast'] = (with_r1 + 15*without)/16
     print(f'  fast, mean over 16 steps: {seconds["fast"]:.2f} s, {seconds["official"]/seconds["fast"]:.2f}× official')
-    return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', seconds=seconds, picture_gap=gap)
+    return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', seconds=seconds, image_gap=gap)
 
 
 def recipes(a):

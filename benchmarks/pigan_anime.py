@@ -32,7 +32,7 @@ from animegan_nb.cameras import PRIORS, pose
 from animegan_nb.core import grid, rng, seed_everything, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, interval
-from animegan_nb.pigan_anime import CONDITIONS, FOV, GUESS_CONFIG, HELD_OUT, PICTURES, SIZE, condition_pictures, judge, set_distances, shape_numbers, train_condition
+from animegan_nb.pigan_anime import CONDITIONS, FOV, GUESS_CONFIG, HELD_OUT, PICTURES, SIZE, condition_images, judge, set_distances, shape_numbers, train_condition
 from animegan_nb.pigan_inversion import toon_pose_reader
 from animegan_nb.training import EMA, TrainingConfig, checkpoints, load_run
 from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples, read_log
@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def floors(cache):
     "The distances between the held-out heads of each kind and 600 others."
-    heads = lambda kind, indices: condition_pictures(kind, indices, cache)
+    heads = lambda kind, indices: condition_images(kind, indices, cache)
     return {kind: set_distances(heads(kind, HELD_OUT), heads(kind, range(726))[:600].float()/127.5 - 1) for kind in ('plain', 'brightness', 'opaque', 'mixed')}
 
 
@@ -50,7 +50,7 @@ def guesses(a):
     out = ROOT/'data'/'results'/'pigan_guesses.json'
     shape = pigan.toon_shape(64, 32, fov=FOV)
     command = f'python benchmarks/pigan_anime.py guesses --run RUN --seeds {a.seeds}'
-    facts = dict(command=command, size=SIZE, fov=FOV, pictures=PICTURES, learning_rate=4e-4, network=asdict(GUESS_CONFIG), floors=floors(a.run/'heads'), runs={},
+    facts = dict(command=command, size=SIZE, fov=FOV, images=PICTURES, learning_rate=4e-4, network=asdict(GUESS_CONFIG), floors=floors(a.run/'heads'), runs={},
                  conditions=CONDITIONS, machine='one thread of a shared two-core CPU; seconds are processor time',
                  protocol='600 pictures against 600 held-out heads of the same kind; geometry of 32 heads at 32 px; consistency between yaw ±0.25 rad')
     log = a.run/'runs.json'
@@ -61,7 +61,7 @@ def guesses(a):
             start = time.process_time()
             generator = train_condition(c, seed, cache=a.run/'heads').average
             seconds = time.process_time() - start
-            row = judge(generator, condition_pictures(c.get('kind', 'plain'), HELD_OUT, a.run/'heads'), shape) | dict(seed=seed, seconds=round(seconds))
+            row = judge(generator, condition_images(c.get('kind', 'plain'), HELD_OUT, a.run/'heads'), shape) | dict(seed=seed, seconds=round(seconds))
             facts['runs'].setdefault(name, []).append(row)
             with torch.no_grad(): drawn = generator.render_views(torch.randn(6, generator.z_dim, generator=rng(7)), pose(torch.linspace(-.4, .4, 6)), size=32, samples=16)['image'].clamp(-1, 1)
             np.save(a.run/f'{list(CONDITIONS).index(name)}-{seed}.npy', to_uint8(drawn).numpy())
@@ -136,8 +136,8 @@ def sheet(generator, n=6, psi=.8):
 def poses(data):
     "How far real faces turn, as the network that was trained on toon reads them; and whether it reads the mirrored pictures mirrored."
     faces, read = ImageFolder(data, 64), toon_pose_reader()
-    pictures = torch.cat([faces.batch(range(k, min(k + 100, len(faces))))['image'] for k in range(0, len(faces), 100)])/127.5 - 1
-    angles, mirrored = read(pictures), read(pictures.flip(-1))*torch.tensor([-1., 1.])
+    images = torch.cat([faces.batch(range(k, min(k + 100, len(faces))))['image'] for k in range(0, len(faces), 100)])/127.5 - 1
+    angles, mirrored = read(images), read(images.flip(-1))*torch.tensor([-1., 1.])
     agree = [torch.corrcoef(torch.stack([a, b]))[0, 1].item() for a, b in zip(angles.T, mirrored.T)]
     return {name: dict(degrees=angles.std(0)[k].rad2deg().item(), agreement=agree[k]) for k, name in enumerate(('yaw', 'pitch'))}
 
@@ -159,7 +159,7 @@ def score(a):
         rows.append(sheet(generator))
         print(name, [[round(v['value'], 2) for v in f['numbers'].values()] for e in found.values() for f in e], facts[name]['geometry'])
     out.write_text(json.dumps(dict(command='python benchmarks/pigan_anime.py score --data ' + faces_name(a.data) + ' --runs ' + ' '.join(f'"{r.split("=")[0]}=RUN"' for r in a.runs), data=faces_name(a.data),
-                                   pictures=len(faces), n=n, psi_of_the_sheet=.8, poses=poses(folder(a.data)), machine='one thread of a shared two-core CPU; seconds are processor time', runs=facts), indent=1) + '\n')
+                                   images=len(faces), n=n, psi_of_the_sheet=.8, poses=poses(folder(a.data)), machine='one thread of a shared two-core CPU; seconds are processor time', runs=facts), indent=1) + '\n')
     grid(torch.cat(rows), 6).save(out.with_suffix('.jpg'), quality=85)
 
 

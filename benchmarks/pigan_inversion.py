@@ -39,7 +39,7 @@ FRONT = 'mean head'
 def part(found, rows): return inv.Inversion(Condition(*(k[rows] for k in found.condition)), found.yaw[rows], found.pitch[rows], found.history[:, rows])
 
 
-def some(heads, rows): return inv.Heads(heads.identity[rows], heads.pictures[rows], heads.coverage[rows], heads.cam2world[rows], [{k: v[rows] for k, v in view.items()} for view in heads.others])
+def some(heads, rows): return inv.Heads(heads.identity[rows], heads.images[rows], heads.coverage[rows], heads.cam2world[rows], [{k: v[rows] for k, v in view.items()} for view in heads.others])
 
 
 def still(generator, start):
@@ -56,21 +56,21 @@ def scores_of(generator, found, heads, own=False):
 def tuned_scores(generator, found, heads, distance, steps):
     "Each head with a generator tuned on it alone; the mean of their scores, and the generators."
     tuned, table = [], []
-    for i in range(len(heads.pictures)):
+    for i in range(len(heads.images)):
         rows = slice(i, i + 1)
         one = some(heads, rows)
-        tuned.append(inv.pivotal_tuning(generator, one.pictures, part(found, rows), steps, distance=distance, seed=i))
+        tuned.append(inv.pivotal_tuning(generator, one.images, part(found, rows), steps, distance=distance, seed=i))
         table.append(scores_of(tuned[-1], part(found, rows), one))
     return tuned, {k: sum(t[k] for t in table)/len(table) for k in table[0]}
 
 
 def starts_of(generator, heads, reader, codes):
-    read = reader(heads.pictures).unbind(1)
-    zero = torch.zeros(len(heads.pictures))
-    return {'frontal': (zero, zero), 'grid, mean head': inv.grid_start(generator, heads.pictures), f'grid, {len(codes)} heads': inv.grid_start(generator, heads.pictures, codes), 'regressor': tuple(read)}
+    read = reader(heads.images).unbind(1)
+    zero = torch.zeros(len(heads.images))
+    return {'frontal': (zero, zero), 'grid, mean head': inv.grid_start(generator, heads.images), f'grid, {len(codes)} heads': inv.grid_start(generator, heads.images, codes), 'regressor': tuple(read)}
 
 
-def pictures_of(generator, condition, cam2world): return generator.render_views(condition, cam2world)['image']
+def images_of(generator, condition, cam2world): return generator.render_views(condition, cam2world)['image']
 
 
 def own_heads(generator, seed, n, others):
@@ -90,9 +90,9 @@ def real_faces(generator, distance, reader, n, tuning):
     faces = F.avg_pool2d(images.float(), 2)/127.5 - 1
     found = inv.invert(generator, faces, tuple(reader(faces).clamp(-.6, .6).unbind(1)), OURS, distance=distance)
     sides = [pose(found.yaw - .45, found.pitch), found.cam2world, pose(found.yaw + .45, found.pitch)]
-    rows = [pictures_of(generator, found.condition, c) for c in sides]
+    rows = [images_of(generator, found.condition, c) for c in sides]
     tuned = [inv.pivotal_tuning(generator, faces[i:i+1], part(found, slice(i, i + 1)), tuning, distance=distance, seed=i) for i in range(n)]
-    for c in sides: rows.append(torch.cat([pictures_of(g, part(found, slice(i, i + 1)).condition, c[i:i+1]) for i, g in enumerate(tuned)]))
+    for c in sides: rows.append(torch.cat([images_of(g, part(found, slice(i, i + 1)).condition, c[i:i+1]) for i, g in enumerate(tuned)]))
     with torch.no_grad(): features = distance(rows[1], faces)
     numbers = dict(given=inv.psnr(rows[1], faces), tuned=inv.psnr(rows[4], faces), prior=inv.knob_distance(found.condition, inv.knob_statistics(generator)), features=features)
     return {k: round(v.mean().item(), 4) for k, v in numbers.items()} | dict(count=n), torch.cat([*rows[:4], rows[5]])      # without the fourth: tuned and from the found camera, it is nearly the drawing
@@ -125,9 +125,9 @@ def experiment(seeds, n, others, quick):
         starts = starts_of(generator, heads, reader, codes)
         for name, s in starts.items(): out['starts'].setdefault(name, []).append(round(rotation_angle(pose(*s), heads.cam2world).rad2deg().mean().item(), 3))
         read, true = starts['regressor'], angles_of(heads.cam2world)
-        run = lambda start, c: inv.invert(generator, heads.pictures, start, c, distance=distance)
+        run = lambda start, c: inv.invert(generator, heads.images, start, c, distance=distance)
         found = {FRONT: still(generator, read)}
-        found['official recipe'] = timed('official recipe', lambda: inv.official_recipe(generator, heads.pictures, official_steps, OFFICIAL_PIXELS, seed=seed))
+        found['official recipe'] = timed('official recipe', lambda: inv.official_recipe(generator, heads.images, official_steps, OFFICIAL_PIXELS, seed=seed))
         found['z only'] = timed('z only', lambda: run(read, latent))
         found['joint, MSE'] = timed('joint, MSE', lambda: run(read, replace(config, perceptual=0.)))
         found['joint, MSE + features'] = timed('joint, MSE + features', lambda: run(read, config))
@@ -140,24 +140,24 @@ def experiment(seeds, n, others, quick):
         o = found['official recipe']
         with torch.no_grad():
             one_look = 2*generator.look(o.condition, cameras.rays(o.cam2world, generator.view.fov, generator.size), inv.official_view(generator)).rgb.mT.unflatten(2, (generator.size,)*2) - 1
-        for name, x in (('one look', one_look), ('own renderer', pictures_of(generator, o.condition, o.cam2world)), ('two looks, twice the points', inv.official_picture(generator, o.condition, o.cam2world, last_back=False)),
-                        ('final renderer', inv.official_picture(generator, o.condition, o.cam2world))):
-            out['official'].setdefault(name, []).append(round(inv.psnr(x, heads.pictures).mean().item(), 4))
+        for name, x in (('one look', one_look), ('own renderer', images_of(generator, o.condition, o.cam2world)), ('two looks, twice the points', inv.official_image(generator, o.condition, o.cam2world, last_back=False)),
+                        ('final renderer', inv.official_image(generator, o.condition, o.cam2world))):
+            out['official'].setdefault(name, []).append(round(inv.psnr(x, heads.images).mean().item(), 4))
         if which == 0:
-            with torch.no_grad(): out['features_toon'] = distance(pictures_of(generator, best.condition, best.cam2world), heads.pictures).mean().item()
+            with torch.no_grad(): out['features_toon'] = distance(images_of(generator, best.condition, best.cam2world), heads.images).mean().item()
             changes = {'no prior': dict(prior=0.), f'prior {config.prior:g}, as above': None, 'prior 1': dict(prior=1.), 'no noise': dict(noise=0.), 'no pose prior, no waiting': dict(pose_prior=0., hold=0.), 'with coverage': dict()}
             rows = slice(0, max(1, n//2))
             few, near = some(heads, rows), tuple(a[rows] for a in read)
             for name, change in changes.items():
-                f = part(best, rows) if change is None else inv.invert(generator, few.pictures, near, replace(config, **change), few.coverage if name == 'with coverage' else None, distance)
+                f = part(best, rows) if change is None else inv.invert(generator, few.images, near, replace(config, **change), few.coverage if name == 'with coverage' else None, distance)
                 out['sweep'][name] = rounded(inv.scores(generator, f.condition, f.cam2world, few))
                 print(' '*10, name, out['sweep'][name], flush=True)
             views(generator, heads, best)
     knobs, own = own_heads(generator, 71, max(2, n//2), others)
-    own_read = tuple(reader(own.pictures).unbind(1))
+    own_read = tuple(reader(own.images).unbind(1))
     true = angles_of(own.cam2world)
     for name, start, c in (('mean head, camera read', own_read, None), ('joint, camera read', own_read, config), ('joint, true camera', true, replace(config, pose_lr=0.)), ('z only, true camera', true, replace(latent, pose_lr=0.))):
-        f = still(generator, start) if c is None else inv.invert(generator, own.pictures, start, c, distance=distance)
+        f = still(generator, start) if c is None else inv.invert(generator, own.images, start, c, distance=distance)
         out['own'][name] = rounded(inv.scores(generator, f.condition, f.cam2world, own))
         print(' '*10, 'own', name, out['own'][name], flush=True)
     numbers, sheet = real_faces(generator, distance, reader, 2 if quick else 8, tuning)
@@ -177,8 +177,8 @@ SHEETS = {}
 
 def views(generator, heads, found, rows=5):
     "Given, found, and three times true and found from a true camera, for the first heads of a set."
-    pieces = [heads.pictures, pictures_of(generator, found.condition, found.cam2world)]
-    for v in heads.others[:3]: pieces += [v['image'], pictures_of(generator, found.condition, v['cam2world'])]
+    pieces = [heads.images, images_of(generator, found.condition, found.cam2world)]
+    for v in heads.others[:3]: pieces += [v['image'], images_of(generator, found.condition, v['cam2world'])]
     SHEETS['views'] = torch.stack([p[:rows] for p in pieces], 1).flatten(0, 1)
 
 
@@ -194,10 +194,10 @@ def timing(repeats=3, n=4):
     start = (torch.zeros(n), torch.zeros(n))
     config, steps = replace(OURS, stages=((2, 16), (1, 4))), sum(s for _, s in OURS.stages)
     plain = replace(config, stages=((1, 20),))                                     # all steps at full size
-    kinds = {'batch': lambda: inv.invert(generator, heads.pictures, start, config, distance=distance),
-             'one at a time': lambda: [inv.invert(generator, heads.pictures[i:i+1], (start[0][:1], start[1][:1]), config, distance=distance) for i in range(n)],
-             'one at a time, full size': lambda: [inv.invert(generator, heads.pictures[i:i+1], (start[0][:1], start[1][:1]), plain, distance=distance) for i in range(n)],
-             'official, one at a time, 4 steps': lambda: [inv.official_recipe(generator, heads.pictures[i:i+1], 4) for i in range(n)]}
+    kinds = {'batch': lambda: inv.invert(generator, heads.images, start, config, distance=distance),
+             'one at a time': lambda: [inv.invert(generator, heads.images[i:i+1], (start[0][:1], start[1][:1]), config, distance=distance) for i in range(n)],
+             'one at a time, full size': lambda: [inv.invert(generator, heads.images[i:i+1], (start[0][:1], start[1][:1]), plain, distance=distance) for i in range(n)],
+             'official, one at a time, 4 steps': lambda: [inv.official_recipe(generator, heads.images[i:i+1], 4) for i in range(n)]}
     for _ in range(repeats):
         for name, make in kinds.items():
             t = time.process_time(); make(); usual.setdefault(name, []).append((time.process_time() - t)/n)

@@ -79,8 +79,8 @@ def main():
         t = sample_bins(.88, 1.12, 24, 1, 4096)
         rgb, density = torch.rand(1, 4096, 24, 3, generator=g), 50*torch.randn(1, 4096, 24, generator=g)
         report('compositing 64² × 24', best_of({'printed product': lambda: printed_sum(rgb, density, t), 'composite': lambda: composite(rgb, density, t, last='inf')}, 10), 4096*24)
-        pictures = {f'{m}, 12 + 12': lambda m=m: march(field.at(condition, m), o, d, .88, 1.12, 12, 12) for m in ('straight', 'chunked')}
-        report('picture of 64², per sample', best_of(pictures, a.repeats), 4096*24)
+        images = {f'{m}, 12 + 12': lambda m=m: march(field.at(condition, m), o, d, .88, 1.12, 12, 12) for m in ('straight', 'chunked')}
+        report('picture of 64², per sample', best_of(images, a.repeats), 4096*24)
 
 
 if __name__ == '__main__': main()

@@ -30,7 +30,7 @@ from train_stylegan_toon import Clock, thinned
 
 from animegan_nb.augment import Augmentation
 from animegan_nb.core import grid, rng, seed_everything, to_float, to_uint8
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.cleaning import blank, clean, close_pairs, exact_duplicates, groups, perceptual_hash, tiny
 from animegan_nb.dcgan import CollapseAlarm, distinct, thumbnails
 from animegan_nb.latents import influence, layer_groups, reading_distance
@@ -47,8 +47,8 @@ DRAWN = 200            # samples kept at every quarter of a training
 
 def figures(args):
     "The toon figures, averaged down to the size of the experiment and rounded to bytes."
-    pictures = torch.from_numpy(np.array(ToonFigures(args.figures, 64, args.data_seed, supersample=args.supersample).arrays['image'])).float()
-    return PictureSet({'image': F.avg_pool2d(pictures, 64//args.size).round().byte().numpy()})
+    images = torch.from_numpy(np.array(ToonFigures(args.figures, 64, args.data_seed, supersample=args.supersample).arrays['image'])).float()
+    return ImageSet({'image': F.avg_pool2d(images, 64//args.size).round().byte().numpy()})
 
 
 class Quarters(Callback):
@@ -90,7 +90,7 @@ def score(args):
     "Distances, floors, different pictures and processor times of all finished runs; sheets of what they drew."
     data, out = figures(args), ROOT/'data'/'results'
     held = torch.from_numpy(np.array(data.arrays['image']))
-    real = {name: extract(PictureSet({'image': held.numpy()}), name) for name in args.extractors}
+    real = {name: extract(ImageSet({'image': held.numpy()}), name) for name in args.extractors}
     points = thumbnails(to_float(held[:DRAWN])); width = torch.cdist(points, points).fill_diagonal_(float('inf')).min(1).values.median().item()
     of_real, rows, sheets, strips = distinct(to_float(held[:64]), width), [], {}, []
     for key, variant in small_variants(args.size).items():
@@ -104,9 +104,9 @@ def score(args):
             pair = build_pair(variant.model, variant.network)
             row |= dict(generator_parameters=count_parameters(pair.generator), discriminator_parameters=count_parameters(pair.discriminator), network=asdict(variant.network), scores={}, curve={})
             for at in (*quarters, *(['faded'] if key == 'a' else [])):
-                pictures = F.interpolate(stored(run/f'{at}.npz').float(), (args.size, args.size)).byte()      # (a) may not have grown up yet
+                images = F.interpolate(stored(run/f'{at}.npz').float(), (args.size, args.size)).byte()      # (a) may not have grown up yet
                 for name in args.extractors if at == last else args.extractors[:1]:
-                    found = evaluate(to_float(pictures), real[name], name, n=DRAWN, seed=0, replicates=20 if at == last else 2, cuts=4 if at == last else 1, engine='animegan_nb')
+                    found = evaluate(to_float(images), real[name], name, n=DRAWN, seed=0, replicates=20 if at == last else 2, cuts=4 if at == last else 1, engine='animegan_nb')
                     if at == last: row['scores'][name] = found.to_dict()
                     row['curve'].setdefault(name, {})[at] = round(found['frechet'].value, 5)
             row['distinct'] = {at: round(distinct(to_float(stored(run/f'{at}.npz'))[:64], width)/of_real, 4) for at in quarters}
@@ -132,7 +132,7 @@ def long(args):
     "StyleGAN2 on 1,500 figures that begins with networks of many real faces (`--start`), because beginning with nothing collapses; as long as --minutes allow."
     run = Path(args.runs)/'long'
     run.mkdir(parents=True, exist_ok=True); seed_everything(args.seed)
-    data = PictureSet({'image': many(args).arrays['image']})
+    data = ImageSet({'image': many(args).arrays['image']})
     alarm = CollapseAlarm(to_float(data.batch(torch.arange(64))['image']), every=250, first=1000, patience=3)
     callbacks = [Augmentation('diffaugment', target=.6, kimg=60), alarm, Checkpoints(run, 500), JSONLog(run/'log.jsonl'), Samples(500, 64, folder=run/'samples'), Clock(run/'sittings.json', args.minutes, f'{len(data)} toon figures')]
     trainer = Trainer(build_pair('stylegan', asdict(NETWORK)), data, replace(TRAINING, seed=args.seed), callbacks, 'cpu', recipe={'model': 'stylegan', 'network': asdict(NETWORK)})
@@ -142,29 +142,29 @@ def long(args):
     trainer.resume(run).fit(until=1_000_000, progress=False)
 
 
-def spoiled(pictures, truth, source):
+def spoiled(images, truth, source):
     "Training pictures as a generator might draw them: mirrored, moved, blurred, paler or darker, noisy; and their truth."
-    n = len(pictures); draw = lambda *s: torch.rand(*s, generator=source)
+    n = len(images); draw = lambda *s: torch.rand(*s, generator=source)
     flip = draw(n) < .5
-    pictures = torch.where(flip[:, None, None, None], pictures.flip(3), pictures)
+    images = torch.where(flip[:, None, None, None], images.flip(3), images)
     truth = truth | {'pose': truth['pose'] ^ flip, 'left_hand': torch.where(flip, truth['right_hand'], truth['left_hand']), 'right_hand': torch.where(flip, truth['left_hand'], truth['right_hand'])}
-    soft = F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2, mode='bilinear')
-    pictures = torch.lerp(pictures, soft, draw(n, 1, 1, 1))
-    wide, moves = F.pad(pictures, (2, 2, 2, 2), value=1.), torch.randint(0, 5, (n, 2), generator=source).tolist()
-    pictures = torch.stack([picture[:, dy:dy + 64, dx:dx + 64] for picture, (dx, dy) in zip(wide, moves)])
+    soft = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode='bilinear')
+    images = torch.lerp(images, soft, draw(n, 1, 1, 1))
+    wide, moves = F.pad(images, (2, 2, 2, 2), value=1.), torch.randint(0, 5, (n, 2), generator=source).tolist()
+    images = torch.stack([image[:, dy:dy + 64, dx:dx + 64] for image, (dx, dy) in zip(wide, moves)])
     for name in ('left_hand', 'right_hand'): truth[name] = truth[name] + (2 - torch.tensor([dy for _, dy in moves]))/64
-    return pictures*(.9 + .2*draw(n, 1, 1, 1)) + .1*(draw(n, 1, 1, 1) - .5) + .04*torch.randn(pictures.shape, generator=source), truth
+    return images*(.9 + .2*draw(n, 1, 1, 1)) + .1*(draw(n, 1, 1, 1) - .5) + .04*torch.randn(images.shape, generator=source), truth
 
 
 def reader(args, epochs=60, batch=50, rate=3e-3):
     "Train the reader on 1,500 figures, score it on 480 that it never saw, write both."
     rows = many(args).batch(range(1500)); source = rng(args.seed); torch.manual_seed(args.seed)
-    pictures, truth, net, cpu = to_float(rows['image']), figure_truth(rows), FigureReader(), time.process_time()
+    images, truth, net, cpu = to_float(rows['image']), figure_truth(rows), FigureReader(), time.process_time()
     optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs*(len(pictures)//batch))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs*(len(images)//batch))
     for epoch in range(epochs):
-        for part in torch.randperm(len(pictures), generator=source).split(batch):
-            seen, wanted = spoiled(pictures[part], {k: v[part] for k, v in truth.items()}, source)
+        for part in torch.randperm(len(images), generator=source).split(batch):
+            seen, wanted = spoiled(images[part], {k: v[part] for k, v in truth.items()}, source)
             out = net(seen)
             loss = sum(100*F.smooth_l1_loss(out[k], wanted[k], beta=.02) if wanted[k].is_floating_point() else F.cross_entropy(out[k], wanted[k]) for k in FIGURE_READINGS)
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
@@ -189,8 +189,8 @@ def measure_variety(args):
     "How much two pictures differ in each reading, as a share of two real figures: for every training of the table and the long one; and the influence of layers on the long one."
     (net, facts), groups = figure_reader(), layer_groups(64)
     read = partial(read_figures, net)
-    def apart(pictures):
-        said, half = read(to_float(pictures)), len(pictures)//2
+    def apart(images):
+        said, half = read(to_float(images)), len(images)//2
         return {k: reading_distance(v[:half], v[half:2*half]).mean().item() for k, v in said.items()}
     real, runs = apart(figures(args).batch(torch.arange(DRAWN))['image']), {}
     for key in small_variants(args.size):
@@ -218,12 +218,12 @@ def contacts(masks):
     return {'whole': sorted(round(float(v), 3) for v in whole), 'cut': sorted(round(float(v), 3) for v in cut)}
 
 
-def measured(pictures, masks, hashes):
+def measured(images, masks, hashes):
     "What the cleaning steps do to pictures [PIL on a plain colour] whose true masks are known."
-    found = [figure_mask(p) for p in pictures]
+    found = [figure_mask(p) for p in images]
     overlap = [(m & t).sum()/(m | t).sum() for m, t in zip(found, masks)]
     corner = lambda m: bool(m[-round(m.shape[0]*20/500):, -round(m.shape[1]*100/500):].any())
-    return dict(n=len(pictures), overlap={'median': round(float(np.median(overlap)), 4), 'least': round(float(min(overlap)), 4), 'above .95': round(float(np.mean(np.array(overlap) > .95)), 4)},
+    return dict(n=len(images), overlap={'median': round(float(np.median(overlap)), 4), 'least': round(float(min(overlap)), 4), 'above .95': round(float(np.mean(np.array(overlap) > .95)), 4)},
                 contact=contacts(masks), near={str(k): len(hashes) - len(set(groups(len(hashes), close_pairs(np.array(hashes, np.uint64), k)).tolist())) for k in range(1, 9)},
                 in_the_corner=sum(map(corner, masks)))
 
@@ -231,8 +231,8 @@ def measured(pictures, masks, hashes):
 def data(args):
     "The cleaning steps on toon figures, and on the real sprites of ANIMEGAN_DATA laid on random plain colours."
     toons = ToonFigures(args.figures, 64, args.data_seed, supersample=args.supersample).arrays
-    pictures = [Image.fromarray(p) for p in np.array(toons['image']).transpose(0, 2, 3, 1)]
-    results = {'toon': measured(pictures, np.array(toons['coverage'])[:, 0] > 127, [perceptual_hash(p) for p in pictures])}
+    images = [Image.fromarray(p) for p in np.array(toons['image']).transpose(0, 2, 3, 1)]
+    results = {'toon': measured(images, np.array(toons['coverage'])[:, 0] > 127, [perceptual_hash(p) for p in images])}
     folder = Path(os.environ.get('ANIMEGAN_DATA') or '.')/'figures_64'
     if not folder.is_dir(): sys.exit('The real sprites are not here: set ANIMEGAN_DATA to the folder that holds figures_64.')
     sprites = [Image.open(p).convert('RGBA') for p in sorted(folder.glob('*.png'))]

@@ -75,7 +75,7 @@ def score(args):
     start = json.loads((run/'start.json').read_text()) if (run/'start.json').exists() else None
     steps = sorted(int(p.stem[5:]) for p in (run/'samples').glob('step-*.png'))
     shown = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, 6)]
-    facts = dict(data=data.name, pictures=len(faces), step=info['step'], images=info['images'], network=info['network'], training=info['config'], seed=args.seed,
+    facts = dict(data=data.name, images=len(faces), step=info['step'], images=info['images'], network=info['network'], training=info['config'], seed=args.seed,
                  augmentation=f'ADA, r_t = 0.6, {args.kimg:g} kimg from 0 to 1', start=start, noise_off_from=silent_from, sittings=json.loads((run/'sittings.json').read_text()), steps_shown=shown, nearest_ratio=ratios, n=n,
                  evaluations=results, log=thinned(log), machine='one thread of a shared two-core CPU', torch=torch.__version__,
                  command=f'python benchmarks/stylegan_faces.py train --data {data.name}' + (' --start RUN' if start else ''))

@@ -129,9 +129,9 @@ def frechet(count):
     from animegan_nb.metrics import SqueezeNet, extract, frechet_distance
     folder = Path(os.environ['ANIMEGAN_DATA'])
     def real(name):
-        pictures = ImageFolder(folder/name, 64)
-        order = torch.randperm(len(pictures), generator=rng(0))[:count]
-        return pictures.batch(order.numpy())['image']
+        images = ImageFolder(folder/name, 64)
+        order = torch.randperm(len(images), generator=rng(0))[:count]
+        return images.batch(order.numpy())['image']
     def heads(fov):
         rows = toon.toon_rows(0, 0, count)
         return torch.cat([toon.render(*(rows[k][i:i+50] for k in ('identity', 'cam2world')), fov, 64, geometry=False)['image'] for i in range(0, count, 50)])
@@ -145,10 +145,10 @@ def frechet(count):
         look = SqueezeNet(size); base = extract(native, look).features
         half = count//2
         found = {'the set itself, half against half': frechet_distance(base[:half], base[half:2*half])}
-        for name, pictures in sets.items(): found[name] = frechet_distance(base, extract(pictures, look).features)
+        for name, images in sets.items(): found[name] = frechet_distance(base, extract(images, look).features)
         about[f'{size} px'] = {name: round(float(value)) for name, value in sorted(found.items(), key=lambda pair: float(pair[1]))}
         print(size, about[f'{size} px'], flush=True)
-    counts = {'real': len(native), **{name: len(pictures) for name, pictures in sets.items()}, 'halves': half}
+    counts = {'real': len(native), **{name: len(images) for name, images in sets.items()}, 'halves': half}
     OUT.write_text(json.dumps(dict(what='Frechet distance to anime_faces_native on pooled fire9 features of SqueezeNet 1.1 (ImageNet), pictures of 64 px enlarged to 128 px and to 227 px; not an FID',
         command=f'python benchmarks/toon.py --frechet --count {count}', seed=0, counts=counts, distance=about['128 px'], distance_at_227=about["227 px"]), indent=1, ensure_ascii=False) + '\n')
 

@@ -80,7 +80,7 @@ YAW, SETS, HEADS = .25, 3, 32
 def measure(left, front, right, shape):
     "The numbers of one set of heads."
     found = shape_numbers(left, front, right, shape, 12.)
-    return dict(own_pictures_on_a_board=found.pop('board'), **found)
+    return dict(own_images_on_a_board=found.pop('board'), **found)
 
 
 def spread(rows):
@@ -98,7 +98,7 @@ def score(generator):
                 'value: mean of the sets, half_range: half the distance of the extremes; billboard_anchor: toon pictures with the depth of a board')
 
 
-def picture(generator, heads=10, psi=.8):
+def image(generator, heads=10, psi=.8):
     "Heads from the left, the front and the right, and their depth."
     codes = torch.randn(heads, generator.z_dim, generator=rng(7))
     rows = [generator.render_views(codes, pose(torch.full((heads,), yaw)), size=64, psi=psi) for yaw in (-.45, 0., .45)]
@@ -123,7 +123,7 @@ def finish(run, seed, note='', floaters=False):
     if note: facts['note'] = note
     facts['log'] = [{k: round(line[k], 4) for k in keys if k in line} for line in log if line['step'] % every == 0 or 'relief' in line]
     (weights/f'{name}.json').write_text(json.dumps(facts, indent=1) + '\n')
-    if not floaters: picture(generator).save(results/'pigan_toon_32.jpg', quality=82)
+    if not floaters: image(generator).save(results/'pigan_toon_32.jpg', quality=82)
     print(json.dumps(facts['measures'], indent=1))
 
 

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from animegan_nb import toon
 from animegan_nb.augment import Augmentation
 from animegan_nb.core import shipped
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.metrics import evaluate
 from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair, pretrained_generator
 from animegan_nb.training import Callback, Trainer, load_run
@@ -33,8 +33,8 @@ OUT = Path(__file__).resolve().parents[1]/'data'/'pretrained'
 
 def heads(size=32):
     "The 3,000 ready heads, averaged down to `size` and rounded to bytes."
-    pictures = torch.from_numpy(toon.ready_heads().arrays['image']).float()
-    return PictureSet({'image': F.avg_pool2d(pictures, pictures.shape[-1]//size).round().byte().numpy()})
+    images = torch.from_numpy(toon.ready_heads().arrays['image']).float()
+    return ImageSet({'image': F.avg_pool2d(images, images.shape[-1]//size).round().byte().numpy()})
 
 
 class Clock(Callback):

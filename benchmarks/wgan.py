@@ -27,7 +27,7 @@ from PIL import Image
 
 from animegan_nb import metrics, toon
 from animegan_nb.core import grid, seed_everything, to_uint8
-from animegan_nb.data import ImageFolder, PictureSet
+from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
 from animegan_nb.training import Callback, Trainer, TrainingConfig, build_pair
@@ -56,13 +56,13 @@ PRESETS = {
 
 
 @lru_cache
-def pictures(name: str, size: int) -> PictureSet | None:
+def images(name: str, size: int) -> ImageSet | None:
     "A data set at `size` pixels; None, with a sentence, where it is not here."
     if name == 'toon':
         heads = toon.ready_heads() if size <= 64 else toon.ToonHeads(n=3000, size=size, seed=0)
         image = heads.batch(np.arange(len(heads)))['image'].float()
         image = torch.nn.functional.interpolate(image, (size, size), mode='area') if size < 64 else image
-        return PictureSet({'image': image.round().to(torch.uint8).numpy()})
+        return ImageSet({'image': image.round().to(torch.uint8).numpy()})
     base = os.environ.get('ANIMEGAN_DATA')
     folder = Path(base or '.')/('anime_faces_256' if name == 'anime' and size >= 128 else SETS[name])
     if not base or not folder.is_dir():
@@ -115,7 +115,7 @@ class Looks(Callback):
 @lru_cache
 def references(name: str, size: int, n: int) -> dict:
     "For each extractor: the features of n real pictures, and what other n real ones score (4 cuts)."
-    faces, found = pictures(name, size), {}
+    faces, found = images(name, size), {}
     n = min(n, len(faces)//2)
     for extractor in extractors():
         seen = metrics.extract(faces, extractor)
@@ -139,7 +139,7 @@ def run(data: str, method: str, seed: int, preset_name: str, preset: Preset, fol
     seed_everything(seed)
     model, network, training = recipe(method, preset, seed)
     clock = Clock(torch.device(device)); looks = Looks(preset, method, references(data, preset.size, preset.n), clock)
-    trainer = Trainer(build_pair(model, network), pictures(data, preset.size), training, [clock, looks, Checkpoints(folder/name, every=max(100, preset.looks[method][-1]//10), keep=1)],
+    trainer = Trainer(build_pair(model, network), images(data, preset.size), training, [clock, looks, Checkpoints(folder/name, every=max(100, preset.looks[method][-1]//10), keep=1)],
                       device=device, recipe={'model': model, 'network': asdict(network)})
     trainer.resume(folder/name).fit(until=preset.looks[method][-1], progress=sys.stderr.isatty())
     found = list(looks.found.values())
@@ -202,7 +202,7 @@ def sheet(folder: Path, data: str, preset: Preset, seed: int = 1, columns: int =
         whole = torch.from_numpy(np.array(Image.open(folder/f'{data}-{method}-{seed}-{preset.looks[method][-1]}.png').convert('RGB'))).permute(2, 0, 1)
         side = preset.size + 2
         return [whole[:, i//8*side:i//8*side + preset.size, i % 8*side:i % 8*side + preset.size] for i in range(columns)]
-    return grid(torch.stack([picture for method in METHODS for picture in drawn(method)]), columns)
+    return grid(torch.stack([image for method in METHODS for image in drawn(method)]), columns)
 
 
 def main():
@@ -216,7 +216,7 @@ def main():
     if a.tables:
         stored = json.loads(out.read_text()); return print_tables(stored['rows'], stored['floors'], preset)
     if a.device == 'cpu': torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
-    names = [name for name in a.data.split(',') if pictures(name, preset.size) is not None]
+    names = [name for name in a.data.split(',') if images(name, preset.size) is not None]
     folder = a.runs/a.preset; folder.mkdir(parents=True, exist_ok=True)
     if a.pilot: return pilot([float(r) for r in a.pilot.split(',')], names[0], a.preset, preset, folder, out.with_name(f'{a.out.name}_pilot.json'), a.device)
     # seed 0 chose the learning rates; the tables start at 1
@@ -224,7 +224,7 @@ def main():
     rows = summary(results, preset)
     floors = {name: {e: floor for e, (_, floor) in references(name, preset.size, preset.n).items()} for name in names}
     facts = {'command': f'python benchmarks/wgan.py --preset {a.preset} --data {a.data} --seeds {a.seeds}', 'preset': {k: v for k, v in asdict(preset).items()},
-             'sets': {name: {'source': SETS[name], 'pictures': len(pictures(name, preset.size))} for name in names}, 'rows': rows, 'floors': floors,
+             'sets': {name: {'source': SETS[name], 'pictures': len(images(name, preset.size))} for name in names}, 'rows': rows, 'floors': floors,
              'protocol': f'{preset.n} drawn against {preset.n} real pictures of the training set; floor: disjoint halves of as many, 4 cuts; seconds: processor time of the training alone, one thread',
              'cards': {e: {'weights_sha256': metrics.find_extractor(e).weights, 'resize': metrics.find_extractor(e).resize} for e in extractors()},
              'device': a.device, 'torch': torch.__version__}

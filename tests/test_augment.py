@@ -11,14 +11,14 @@ from hypothesis import given, settings, strategies as st
 from animegan_nb.augment import (Augmentation, ada_augment, adjust_probability, cut_out, diff_augment, jitter_colour, policies,
                                  random_colour, random_geometry, shift, warp)
 from animegan_nb.core import rng
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.dcgan import DCGANConfig, DCGANPair
 from animegan_nb.training import Trainer, TrainingConfig
 
 ALL = {'colour': jitter_colour, 'shift': shift, 'cutout': cut_out, 'diffaugment': diff_augment, 'ada': lambda x, g=None: ada_augment(x, g, .9)}
 
 
-def pictures(n=4, size=12, seed=0): return torch.rand(n, 3, size, size, generator=rng(seed), dtype=torch.float64)*2 - 1
+def images(n=4, size=12, seed=0): return torch.rand(n, 3, size, size, generator=rng(seed), dtype=torch.float64)*2 - 1
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -34,24 +34,24 @@ def test_shape_dtype_repeatable_and_private_randomness(name, n, h, w, seed):
 
 @pytest.mark.parametrize('name', ALL)
 def test_every_picture_for_itself(name):
-    x = pictures(5).requires_grad_()
+    x = images(5).requires_grad_()
     for i in range(5):
         gradient, = torch.autograd.grad(ALL[name](x, rng(1))[i].square().sum(), x)
         assert gradient[[j for j in range(5) if j != i]].abs().max() == 0
-    same = pictures(1).expand(60, -1, -1, -1)
+    same = images(1).expand(60, -1, -1, -1)
     assert len({tuple(p.flatten().tolist()) for p in ALL[name](same, rng(2))}) > 5
 
 
 @pytest.mark.parametrize('name', ALL)
 def test_second_derivatives(name):
-    x = pictures(2, 4).requires_grad_()
+    x = images(2, 4).requires_grad_()
     assert torch.autograd.gradcheck(lambda t: ALL[name](t, rng(3)).square().mean((1, 2, 3)), x)
     assert torch.autograd.gradgradcheck(lambda t: ALL[name](t, rng(3)).square().mean((1, 2, 3)), x)
 
 
 @pytest.mark.parametrize('policy', policies)
 def test_strength_zero_and_untouched_pictures_are_bit_identical(policy):
-    x = pictures(200, 6).float()
+    x = images(200, 6).float()
     assert torch.equal(policies[policy](x, rng(4), 0.), x)
     slight = policies[policy](x, rng(4), .05)
     same = (slight == x).flatten(1).all(1)
@@ -62,7 +62,7 @@ def test_strength_zero_and_untouched_pictures_are_bit_identical(policy):
 
 
 def test_shift_moves_whole_pixels():
-    x = pictures(300, 16); moved = shift(x, rng(5)); seen = set()
+    x = images(300, 16); moved = shift(x, rng(5)); seen = set()
     for i in range(40):
         found = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)
                  if torch.equal(moved[i, :, max(0, -dy):16 - max(0, dy), max(0, -dx):16 - max(0, dx)], x[i, :, max(0, dy):16 + min(0, dy), max(0, dx):16 + min(0, dx)])]
@@ -71,7 +71,7 @@ def test_shift_moves_whole_pixels():
 
 
 def test_warp_identity_mirror_and_quarter_turn():
-    x = pictures(3, 9).float(); eye = torch.eye(3).expand(3, 3, 3)
+    x = images(3, 9).float(); eye = torch.eye(3).expand(3, 3, 3)
     torch.testing.assert_close(warp(x, eye), x, atol=1e-5, rtol=0)
     torch.testing.assert_close(warp(x, torch.diag(torch.tensor([-1., 1, 1])).expand(3, 3, 3)), x.flip(3), atol=1e-5, rtol=0)
     turn = torch.tensor([[0., -1, 0], [1, 0, 0], [0, 0, 1]]).expand(3, 3, 3)
@@ -108,14 +108,14 @@ def test_controller(p, sure, images):
 
 def trainer(*callbacks, steps=0, seed=0):
     torch.manual_seed(seed)
-    data = PictureSet({'image': (torch.rand(12, 3, 16, 16, generator=rng(9))*255).byte().numpy()})
+    data = ImageSet({'image': (torch.rand(12, 3, 16, 16, generator=rng(9))*255).byte().numpy()})
     t = Trainer(DCGANPair(DCGANConfig(16, channels=8, r1_gamma=1.)), data, TrainingConfig(batch_size=4), callbacks=list(callbacks), device='cpu')
     return t.fit(steps) if steps else t
 
 
 def test_the_callback_augments_training_and_only_training():
     augmentation = Augmentation('diffaugment', p=1., target=None)
-    t = trainer(augmentation); D, x = t.pair.discriminator, pictures(4, 16).float()
+    t = trainer(augmentation); D, x = t.pair.discriminator, images(4, 16).float()
     assert not torch.equal(D(x), D(x))                                     # a new draw each time
     D.eval(); assert torch.equal(D(x), D(x)); D.train()
     plain = D.body(x)[:, 0]; augmentation.detach(); assert torch.equal(D(x), plain)

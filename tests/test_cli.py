@@ -25,9 +25,9 @@ def run(*words, **kwargs):
 
 @pytest.fixture
 def folder(tmp_path):
-    pictures = tmp_path/'pictures'; pictures.mkdir()
-    for i in range(24): Image.effect_noise((40, 40), 20 + i).convert('RGB').save(pictures/f'{i}.png')
-    return pictures
+    images = tmp_path/'pictures'; images.mkdir()
+    for i in range(24): Image.effect_noise((40, 40), 20 + i).convert('RGB').save(images/f'{i}.png')
+    return images
 
 
 @pytest.mark.parametrize('words', [(), ('data',), ('data', 'check'), ('data', 'clean'), ('train',), ('resume',), ('sample',), ('evaluate',), ('presets',), ('tour',)])
@@ -79,7 +79,7 @@ def test_train_resume_sample_evaluate(folder, tmp_path):
     assert run('resume', out, '--steps', 8, '--device', 'cpu').returncode == 0
     assert checkpoints(out)[-1].name == 'step-00000008'
     assert run('sample', out, '--n', 6, '--columns', 3, '--out', tmp_path/'s.png').returncode == 0
-    with Image.open(tmp_path/'s.png') as picture: assert picture.size == (3*16 + 4, 2*16 + 2)
+    with Image.open(tmp_path/'s.png') as image: assert image.size == (3*16 + 4, 2*16 + 2)
     measured = run('evaluate', out, '--extractor', 'pixels', '--n', 12)
     assert measured.returncode == 0, measured.stderr
     assert json.loads(next(out.glob('evaluation-*.json')).read_text())

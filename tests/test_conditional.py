@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from animegan_nb import core
 from animegan_nb import conditional as C, toon
 from animegan_nb.core import rng
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.penalties import dragan_penalty
 from animegan_nb.callbacks import Checkpoints
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run, recipes
@@ -27,7 +27,7 @@ SMALL = C.ConditionalConfig(16, GROUPS, latent=5, base=8, channels=8, blocks=1, 
 def tagged(n=40, size=16, seed=0, groups=GROUPS):
     source = rng(seed)
     labels = torch.stack([torch.randint(0, len(C.choices(g)), (n,), generator=source) for g in groups], 1)
-    return PictureSet({'image': torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=source).numpy(), 'labels': labels.numpy()})
+    return ImageSet({'image': torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=source).numpy(), 'labels': labels.numpy()})
 
 
 # ---- tags ---------------------------------------------------------------------------------------------------------
@@ -143,9 +143,9 @@ def test_parameters_of_makegirlsmoe():
 def test_any_size_that_doubles(sizes, blocks, latent):
     size, base = sizes
     c = replace(SMALL, size=size, base=base, blocks=blocks, d_blocks=blocks, latent=latent)
-    pictures = C.Generator(c).eval()(torch.randn(2, latent + 6))
-    assert pictures.shape == (2, 3, size, size) and pictures.abs().max() <= 1
-    logits, tags = C.Discriminator(c)(pictures, tags=True)
+    images = C.Generator(c).eval()(torch.randn(2, latent + 6))
+    assert images.shape == (2, 3, size, size) and images.abs().max() <= 1
+    logits, tags = C.Discriminator(c)(images, tags=True)
     assert logits.shape == (2,) and tags.shape == (2, 6)
 
 
@@ -205,7 +205,7 @@ def test_the_loss_of_a_step_is_the_sum_of_its_parts():
     batch = {'image': torch.randn(4, 3, 16, 16, generator=rng(2)).clamp(-1, 1), 'labels': torch.tensor([[0, 1, 1], [1, 0, 0], [2, 1, 0], [0, 0, 1]])}
     logs = pair.discriminator_step(batch, Draws(3))
     draws = Draws(3); wish = pair.latents(4, draws)
-    real, fake = pair.discriminator(batch['image'], tags=True), pair.discriminator(logs['fake_pictures'], tags=True)
+    real, fake = pair.discriminator(batch['image'], tags=True), pair.discriminator(logs['fake_images'], tags=True)
     assert abs(pair.weight - np.log2(3*2*2)) < 1e-9                               # what a wish for one of 12 costs
     parts = pair.weight*pair.loss.discriminator(real[0], fake[0]) + pair.classify(real[1], C.one_hot(batch['labels'], GROUPS)) + pair.classify(fake[1], pair.asked(wish))
     penalty = dragan_penalty(pair.discriminator, batch['image'], SMALL.penalty_weight, rng=draws.generator)
@@ -213,7 +213,7 @@ def test_the_loss_of_a_step_is_the_sum_of_its_parts():
 
 
 def test_no_labels_no_training():
-    plain = PictureSet({'image': tagged().arrays['image']})
+    plain = ImageSet({'image': tagged().arrays['image']})
     with pytest.raises(ValueError, match='no labels'): Trainer(C.ConditionalPair(SMALL), plain, TrainingConfig(batch_size=4), device='cpu').fit(1, progress=False)
 
 
@@ -284,7 +284,7 @@ def test_a_judge_learns_colours():
     labels = torch.arange(60) % 2
     image = torch.where(labels[:, None, None, None] == 1, 200, 40).expand(-1, 3, 16, 16).to(torch.uint8)
     groups = (('shade', 'dark', 'light'),)
-    data = PictureSet({'image': image.numpy(), 'labels': labels[:, None].numpy()})
+    data = ImageSet({'image': image.numpy(), 'labels': labels[:, None].numpy()})
     nets = [C.train_tag_net(data, groups, 40, 16, seed=s) for s in (0, 1)]
     assert torch.equal(C.judge(nets, image)[:, 0], labels) and torch.equal(C.judge(nets[0], image)[:, 0], labels)
 
@@ -298,8 +298,8 @@ def test_the_toon_judge_reads_heads():
 
 def test_pictures_for_a_judge():
     pair = C.ConditionalPair(SMALL)
-    pictures, asked = C.granted_pictures(pair, pair.generator.eval(), 120, seed=3)
-    assert pictures.dtype == torch.uint8 and pictures.shape == (120, 3, 16, 16)
+    images, asked = C.granted_images(pair, pair.generator.eval(), 120, seed=3)
+    assert images.dtype == torch.uint8 and images.shape == (120, 3, 16, 16)
     assert torch.equal(C.one_hot(asked[:100], GROUPS), pair.asked(pair.latents(100, Draws(3))))
 
 
@@ -311,7 +311,7 @@ def test_the_shipped_generator():
     assert path.stat().st_size < 2_000_000
     assert not any(p.requires_grad for p in generator.parameters()) and not generator.training
     maker = C.FaceMaker(generator, known, n=64)
-    hair = C.judge(C.ToonJudge(), core.to_uint8(maker.pictures(hair_colour='pink')))[:, 0]
+    hair = C.judge(C.ToonJudge(), core.to_uint8(maker.images(hair_colour='pink')))[:, 0]
     assert (hair == C.choices(C.TOON_TAGS[0]).index('pink')).double().mean() > .5
 
 
@@ -329,9 +329,9 @@ def test_wishes_by_name():
 
 def test_the_same_seed_is_the_same_face():
     m = maker()
-    assert torch.equal(m.pictures(hair='pink'), m.pictures(hair='pink')) and not torch.equal(m.pictures(hair='pink'), m.pictures(hair='blue'))
-    assert not torch.equal(m.pictures(seed=1), m.pictures(seed=2))
-    assert Image.open(__import__('io').BytesIO(m.picture())).size == (34*3, 34*3)
+    assert torch.equal(m.images(hair='pink'), m.images(hair='pink')) and not torch.equal(m.images(hair='pink'), m.images(hair='blue'))
+    assert not torch.equal(m.images(seed=1), m.images(seed=2))
+    assert Image.open(__import__('io').BytesIO(m.image())).size == (34*3, 34*3)
 
 
 def test_the_widget_answers_its_menus():
@@ -341,13 +341,13 @@ def test_the_widget_answers_its_menus():
     first = m.image.value
     m.menus['hair'].value = 'pink'
     second = m.image.value
-    assert first != second and second == m.picture(hair='pink')
+    assert first != second and second == m.image(hair='pink')
     m.menus['eyes'].value = 'green'
-    assert m.image.value == m.picture(hair='pink', eyes='green')
+    assert m.image.value == m.image(hair='pink', eyes='green')
     m.menus['hair'].value = m.menus['eyes'].value = 'any'
-    assert m.image.value == m.picture()
+    assert m.image.value == m.image()
     m.other.click()
-    assert m.image.value == m.picture(seed=1) != m.picture(seed=0)
+    assert m.image.value == m.image(seed=1) != m.image(seed=0)
 
 
 def test_where_nothing_runs_there_is_a_picture(monkeypatch):

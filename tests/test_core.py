@@ -41,8 +41,8 @@ def test_wrong_pictures_get_one_sentence(bad):
 def test_every_figure_fits(tmp_path):
     noise = torch.rand(64, 3, 64, 64)*2 - 1                         # the hardest picture to compress
     fig = core.show_images(noise)
-    mime, data = core.encode_picture(fig.image())
-    assert len(data) <= core.MAX_PICTURE_BYTES and mime in ('image/png', 'image/jpeg')
+    mime, data = core.encode_image(fig.image())
+    assert len(data) <= core.MAX_IMAGE_BYTES and mime in ('image/png', 'image/jpeg')
     Image.open(io.BytesIO(data)).verify()
 
 

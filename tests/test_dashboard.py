@@ -174,9 +174,9 @@ def test_a_generator_that_draws_from_the_global_list_is_not_disturbed():
 def test_snapshots_span_the_training_and_stay_few():
     watch = d.Watch(n=4, keep=10)
     trainer([watch]).fit(105, progress=False)
-    steps = list(watch.pictures)
+    steps = list(watch.images)
     assert len(steps) <= 10 and steps[0] == 0 and steps[-1] == 105 and steps == sorted(steps)
-    assert all(p.dtype == torch.uint8 and p.shape == (4, 3, 8, 8) for p in watch.pictures.values())
+    assert all(p.dtype == torch.uint8 and p.shape == (4, 3, 8, 8) for p in watch.images.values())
 
 
 def test_a_watch_alone_is_a_callback():
@@ -432,16 +432,16 @@ def test_without_ipywidgets_it_is_a_picture(monkeypatch):
 
 
 def test_points_in_a_plane_are_drawn_as_a_cloud():
-    cloud = d.as_pictures(torch.tensor([[0., 0.], [1., 1.], [5., -5.]]))
+    cloud = d.as_images(torch.tensor([[0., 0.], [1., 1.], [5., -5.]]))
     assert cloud.shape == (1, 3, 96, 96) and cloud[0, :, 0, 95].tolist() == [220, 20, 60] == cloud[0, :, 95, 95].tolist()
 
 
 def test_the_slider_follows_the_end_and_stays_where_it_is_put():
     board = d.TrainingDashboard(trainer(), steps=40).run(10); board.painter.flush()
-    assert board.slider.value == board.slider.max == len(board.watch.pictures) - 1 and 'step 10' in board.when.value
-    last = board.picture.value
+    assert board.slider.value == board.slider.max == len(board.watch.images) - 1 and 'step 10' in board.when.value
+    last = board.image.value
     board.slider.value = 2
-    assert 'step 2' in board.when.value and board.picture.value != last
+    assert 'step 2' in board.when.value and board.image.value != last
     board.run(30); board.painter.flush()
     assert 'step 2' in board.when.value and board.slider.value < board.slider.max
     board.slider.value = board.slider.max

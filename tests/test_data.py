@@ -22,7 +22,7 @@ from PIL import Image
 
 from animegan_nb import cleaning
 from animegan_nb import data as D
-from animegan_nb.data import ArrayStore, ImageFolder, Loader, PictureSet, Report
+from animegan_nb.data import ArrayStore, ImageFolder, Loader, ImageSet, Report
 from animegan_nb.cleaning import Facts, FaceFinder
 
 ON_TMP = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -43,7 +43,7 @@ def numbered(n, size=8):
     "A set whose picture i holds the value i on its left half and 255 - i on its right half."
     image = np.arange(n, dtype=np.uint8)[:, None, None, None]*np.ones((1, 3, size, size), np.uint8)
     image[..., size//2:] = 255 - image[..., size//2:]
-    return PictureSet({'image': image, 'number': np.arange(n)})
+    return ImageSet({'image': image, 'number': np.arange(n)})
 
 
 # ---------------------------------------------------------------- formats
@@ -54,13 +54,13 @@ def distance(a, b): return np.abs(np.asarray(a, float) - np.asarray(b, float)).m
 @pytest.mark.parametrize('ending, options, tolerance', [('png', {}, 0), ('webp', {'lossless': True}, 0), ('bmp', {}, 0), ('tiff', {}, 0),
                                                         ('ppm', {}, 0), ('jpg', {'quality': 95}, 3), ('webp', {'quality': 95}, 4)])
 def test_formats(tmp_path, ending, options, tolerance):
-    picture = smooth(1); picture.save(tmp_path/f'a.{ending}', **options)
-    assert distance(D.open_picture(tmp_path/f'a.{ending}'), picture) <= tolerance
+    image = smooth(1); image.save(tmp_path/f'a.{ending}', **options)
+    assert distance(D.open_image(tmp_path/f'a.{ending}'), image) <= tolerance
 
 
 def test_cmyk_jpeg(tmp_path):
     smooth(2).convert('CMYK').save(tmp_path/'a.jpg', quality=98)
-    opened = D.open_picture(tmp_path/'a.jpg')
+    opened = D.open_image(tmp_path/'a.jpg')
     assert opened.mode == 'RGB' and distance(opened, smooth(2)) < 4
 
 
@@ -71,34 +71,34 @@ def test_all_exif_orientations(tmp_path, orientation, there, ending):
     upright = smooth(3, (48, 64)); exif = Image.Exif(); exif[0x0112] = orientation
     stored = upright.transpose(there) if there is not None else upright
     stored.save(tmp_path/f'a.{ending}', exif=exif, quality=98)
-    opened = D.open_picture(tmp_path/f'a.{ending}')
+    opened = D.open_image(tmp_path/f'a.{ending}')
     assert opened.size == upright.size and distance(opened, upright) < 4
 
 
 def test_a_broken_exif_header_asks_for_nothing(tmp_path):
     smooth(3).save(tmp_path/'a.jpg', exif=b'Exif\0\0MM\0*\xff\xff\xff\xff', quality=95)
-    assert D.open_picture(tmp_path/'a.jpg').size == (64, 64)
+    assert D.open_image(tmp_path/'a.jpg').size == (64, 64)
 
 
 @pytest.mark.parametrize('background', [(255, 255, 255), (10, 200, 30)])
 @pytest.mark.parametrize('mode', ['RGBA', 'LA', 'P'])
 def test_transparency(tmp_path, mode, background):
     alpha = Image.fromarray(np.repeat(np.array([0, 255], np.uint8), 32)[None].repeat(64, 0))
-    picture = smooth(4).convert('L' if mode == 'LA' else 'RGB'); picture.putalpha(alpha)
+    image = smooth(4).convert('L' if mode == 'LA' else 'RGB'); image.putalpha(alpha)
     if mode == 'P':
-        picture = smooth(4).quantize(16); pixels = np.array(picture); clear = int(pixels[0, 0])
-        picture.save(tmp_path/'a.png', transparency=clear); where = pixels == clear
-    else: picture.save(tmp_path/'a.png'); where = np.asarray(alpha) == 0
-    opened = np.asarray(D.open_picture(tmp_path/'a.png', background))
+        image = smooth(4).quantize(16); pixels = np.array(image); clear = int(pixels[0, 0])
+        image.save(tmp_path/'a.png', transparency=clear); where = pixels == clear
+    else: image.save(tmp_path/'a.png'); where = np.asarray(alpha) == 0
+    opened = np.asarray(D.open_image(tmp_path/'a.png', background))
     assert (opened[where] == background).all()
-    assert np.array_equal(opened[~where], np.asarray(picture.convert('RGB'))[~where])
+    assert np.array_equal(opened[~where], np.asarray(image.convert('RGB'))[~where])
 
 
 @given(alpha=st.integers(0, 255), colour=st.tuples(*[st.integers(0, 255)]*3), background=st.tuples(*[st.integers(0, 255)]*3))
 @settings(max_examples=60, deadline=None)
 def test_alpha_is_the_over_equation(alpha, colour, background):
     file = io.BytesIO(); Image.new('RGBA', (2, 2), (*colour, alpha)).save(file, 'PNG')
-    got = np.asarray(D.open_picture(io.BytesIO(file.getvalue()), background))[0, 0]
+    got = np.asarray(D.open_image(io.BytesIO(file.getvalue()), background))[0, 0]
     expected = alpha/255*np.array(colour) + (1 - alpha/255)*np.array(background)
     assert np.abs(got - expected).max() <= 1
 
@@ -107,12 +107,12 @@ def test_alpha_is_the_over_equation(alpha, colour, background):
 def test_sixteen_bit_grey(tmp_path, ending):
     grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
     Image.fromarray(grey*257).save(tmp_path/f'a.{ending}')
-    assert np.array_equal(np.asarray(D.open_picture(tmp_path/f'a.{ending}'))[..., 0], grey)
+    assert np.array_equal(np.asarray(D.open_image(tmp_path/f'a.{ending}'))[..., 0], grey)
 
 
 def test_float_tiff(tmp_path):
     Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path/'a.tif')
-    opened = np.asarray(D.open_picture(tmp_path/'a.tif'))
+    opened = np.asarray(D.open_image(tmp_path/'a.tif'))
     assert opened.min() == 0 and opened.max() == 255
 
 
@@ -120,32 +120,32 @@ def test_float_tiff(tmp_path):
 def test_first_frame_of_what_moves(tmp_path, ending):
     frames = [Image.new('RGB', (16, 16), colour) for colour in ('red', 'green', 'blue')]
     frames[0].save(tmp_path/f'a.{ending}', save_all=True, append_images=frames[1:], **({'lossless': True} if ending == 'webp' else {}))
-    assert (np.asarray(D.open_picture(tmp_path/f'a.{ending}')) == (255, 0, 0)).all()
+    assert (np.asarray(D.open_image(tmp_path/f'a.{ending}')) == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'YCbCr', 'LAB'])
 def test_other_modes(tmp_path, mode):
     if mode in ('1', 'L', 'P'): smooth(5).convert(mode).save(tmp_path/'a.png'); name = 'a.png'
     else:
-        picture = smooth(5).convert('YCbCr') if mode == 'YCbCr' else Image.merge('LAB', smooth(5).split())
-        picture.save(tmp_path/'a.tif'); name = 'a.tif'
-    assert D.open_picture(tmp_path/name).mode == 'RGB'
+        image = smooth(5).convert('YCbCr') if mode == 'YCbCr' else Image.merge('LAB', smooth(5).split())
+        image.save(tmp_path/'a.tif'); name = 'a.tif'
+    assert D.open_image(tmp_path/name).mode == 'RGB'
 
 
 def test_no_ghostscript(tmp_path):
     (tmp_path/'a.png').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF')
-    with pytest.raises(Image.UnidentifiedImageError): D.open_picture(tmp_path/'a.png')
+    with pytest.raises(Image.UnidentifiedImageError): D.open_image(tmp_path/'a.png')
 
 
 @given(w=st.integers(1, 40), h=st.integers(1, 40))
 @settings(max_examples=60, deadline=None)
 def test_squares(w, h):
-    picture = smooth(w*41 + h, (w, h)); padded = D.pad_square(picture, (1, 2, 3)); side = max(w, h)
+    image = smooth(w*41 + h, (w, h)); padded = D.pad_square(image, (1, 2, 3)); side = max(w, h)
     left, top = (side - w)//2, (side - h)//2
-    assert padded.size == (side, side) and np.array_equal(padded.crop((left, top, left + w, top + h)), picture)
+    assert padded.size == (side, side) and np.array_equal(padded.crop((left, top, left + w, top + h)), image)
     assert int((np.asarray(padded) == (1, 2, 3)).all(-1).sum()) >= side*side - w*h
-    assert D.square_crop(picture).size == (min(w, h),)*2
-    if w == h: assert np.array_equal(D.square_crop(picture), picture) and np.array_equal(padded, picture)
+    assert D.square_crop(image).size == (min(w, h),)*2
+    if w == h: assert np.array_equal(D.square_crop(image), image) and np.array_equal(padded, image)
 
 
 def test_resize_keeps_a_constant_and_does_not_alias():
@@ -339,8 +339,8 @@ def test_batches_do_not_write_into_the_store(tmp_path):
 
 
 def count_decodes(monkeypatch):
-    calls, original = [], D.open_picture
-    monkeypatch.setattr(D, 'open_picture', lambda *a, **k: (calls.append(a), original(*a, **k))[1])
+    calls, original = [], D.open_image
+    monkeypatch.setattr(D, 'open_image', lambda *a, **k: (calls.append(a), original(*a, **k))[1])
     return calls
 
 
@@ -383,7 +383,7 @@ def test_folder_errors_are_sentences(tmp_path):
 def test_linked_folders_are_followed_once(tmp_path):
     folder_of(tmp_path/'elsewhere', 3); folder_of(tmp_path/'p', 2)
     (tmp_path/'p/a').symlink_to(tmp_path/'elsewhere'); (tmp_path/'p/b').symlink_to(tmp_path/'elsewhere'); (tmp_path/'p/up').symlink_to(tmp_path/'p')
-    found, dropped = D.list_pictures(tmp_path/'p')
+    found, dropped = D.list_images(tmp_path/'p')
     assert len(found) == 5 and {d.file for d in dropped} == {'b', 'up'}
 
 
@@ -523,10 +523,10 @@ def test_perceptual_hash_is_imagehash():
 
 
 def test_md5_distance_is_an_avalanche():
-    g, picture, distances = np.random.default_rng(0), np.array(smooth(0)), []
+    g, image, distances = np.random.default_rng(0), np.array(smooth(0)), []
     for _ in range(400):
-        changed = picture.copy(); changed[tuple(g.integers(0, s) for s in changed.shape)] ^= 1
-        words = [np.frombuffer(hashlib.md5(x.tobytes()).digest(), np.uint64) for x in (picture, changed)]
+        changed = image.copy(); changed[tuple(g.integers(0, s) for s in changed.shape)] ^= 1
+        words = [np.frombuffer(hashlib.md5(x.tobytes()).digest(), np.uint64) for x in (image, changed)]
         distances.append(cleaning.hamming(*words).sum())
     assert abs(np.mean(distances) - 64) < 1.5 and min(distances) > 30
 
@@ -588,9 +588,9 @@ def test_changes_and_what_they_refuse(tmp_path):
 
 
 def test_an_interrupted_copy_leaves_nothing(tmp_path):
-    def stop(picture): raise KeyboardInterrupt
+    def stop(image): raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt): cleaning.clean(folder_of(tmp_path/'p', 3), into=tmp_path/'out', changes=[stop])
-    def refuse(picture): raise ValueError('never')
+    def refuse(image): raise ValueError('never')
     with pytest.raises(ValueError, match='No picture'): cleaning.clean(tmp_path/'p', into=tmp_path/'out', changes=[refuse])
     assert sorted(p.name for p in tmp_path.iterdir()) == ['p']
 
@@ -598,9 +598,9 @@ def test_an_interrupted_copy_leaves_nothing(tmp_path):
 @given(w=st.integers(1, 150), h=st.integers(21, 60))
 @settings(max_examples=30, deadline=None)
 def test_watermark(w, h):
-    picture = smooth(w + h, (w, h)); filled = np.asarray(cleaning.remove_corner(picture)); left = max(0, w - 100)
-    assert (filled[h - 20:, left:] == 255).all() and np.array_equal(filled[:h - 20], np.asarray(picture)[:h - 20]) and np.array_equal(filled[:, :left], np.asarray(picture)[:, :left])
-    assert np.array_equal(cleaning.remove_corner(picture, how='crop'), np.asarray(picture)[:h - 20])
+    image = smooth(w + h, (w, h)); filled = np.asarray(cleaning.remove_corner(image)); left = max(0, w - 100)
+    assert (filled[h - 20:, left:] == 255).all() and np.array_equal(filled[:h - 20], np.asarray(image)[:h - 20]) and np.array_equal(filled[:, :left], np.asarray(image)[:, :left])
+    assert np.array_equal(cleaning.remove_corner(image, how='crop'), np.asarray(image)[:h - 20])
 
 
 def test_watermark_errors():
@@ -671,7 +671,7 @@ def fake_datasets(monkeypatch, rows=None, error=None):
     return asked
 
 
-def png(picture): file = io.BytesIO(); picture.save(file, 'PNG'); return file.getvalue()
+def png(image): file = io.BytesIO(); image.save(file, 'PNG'); return file.getvalue()
 
 
 @pytest.mark.parametrize('name', list(D.PUBLIC))
@@ -701,8 +701,8 @@ def test_public_sets_offline(tmp_path, monkeypatch):
 
 @pytest.mark.real
 def test_the_cascade_finds_591_of_600(data_dir, weights_dir):
-    finder = FaceFinder(weights_dir); names = list(D.list_pictures(data_dir/'anime_faces_256')[0])
-    boxes = [finder(D.open_picture(data_dir/'anime_faces_256'/name)) for name in names]
+    finder = FaceFinder(weights_dir); names = list(D.list_images(data_dir/'anime_faces_256')[0])
+    boxes = [finder(D.open_image(data_dir/'anime_faces_256'/name)) for name in names]
     assert len(names) == 600 and sum(len(b) == 1 for b in boxes) == 591
     one = np.array([b[0] for b in boxes if len(b) == 1]); centres = one[:, :2] + one[:, 2:]/2
     assert (np.hypot(*(centres - (127.5, 129)).T) < 8).mean() > 0.9
@@ -725,9 +725,9 @@ def test_real_folders(tmp_path, data_dir, name, count):
 @pytest.mark.real
 def test_faces_that_were_scaled_and_shifted_are_found_where_they_are(data_dir, weights_dir):
     finder, off = FaceFinder(weights_dir), []
-    for name in list(D.list_pictures(data_dir/'anime_faces_256')[0])[:40]:
-        picture = D.open_picture(data_dir/'anime_faces_256'/name); sheet = Image.new('RGB', (420, 400), (230, 230, 230))
-        sheet.paste(picture.resize((200, 200)), (150, 120))
+    for name in list(D.list_images(data_dir/'anime_faces_256')[0])[:40]:
+        image = D.open_image(data_dir/'anime_faces_256'/name); sheet = Image.new('RGB', (420, 400), (230, 230, 230))
+        sheet.paste(image.resize((200, 200)), (150, 120))
         truth = np.array([127.5, 129])*200/256 + (150, 120)
         for box in finder(sheet)[:1]:
             off.append(np.abs(box[:2] + box[2:]/2 - truth).max()/box[2])

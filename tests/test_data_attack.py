@@ -26,8 +26,8 @@ ATTACK = settings(max_examples=60, deadline=None, suppress_health_check=list(Hea
 
 def encoded(seed, kind, size=(20, 14)):
     g = np.random.default_rng(seed)
-    picture = Image.fromarray(g.integers(0, 256, (4, 4, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    file = io.BytesIO(); picture.save(file, kind, **({'quality': 90} if kind in ('JPEG', 'WEBP') else {}))
+    image = Image.fromarray(g.integers(0, 256, (4, 4, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    file = io.BytesIO(); image.save(file, kind, **({'quality': 90} if kind in ('JPEG', 'WEBP') else {}))
     return file.getvalue()
 
 
@@ -133,7 +133,7 @@ def test_altered_bytes_give_a_picture_or_a_reason(kind, edits, cut):
     for where, value in edits: raw[where % len(raw)] = value
     if cut < 5_000: raw = raw[:cut % len(raw)]
     options = dict(size=8, fit='crop', background=[255, 255, 255])
-    row = D._row_or_reason(lambda name: D.open_picture(io.BytesIO(bytes(raw))), 'x', options)
+    row = D._row_or_reason(lambda name: D.open_image(io.BytesIO(bytes(raw))), 'x', options)
     assert isinstance(row, str) and row or row.shape == (3, 8, 8) and row.dtype == np.uint8
 
 
@@ -141,7 +141,7 @@ def test_bombs_are_refused_before_they_are_decoded(monkeypatch):
     def decode(self): raise AssertionError('a bomb was decoded')
     monkeypatch.setattr(Image.Image, 'load', decode)
     for content in (bomb_png(60_000, 60_000), bomb_bmp(50_000, 50_000), bomb_png(9_000, 9_000)):
-        with pytest.raises((ValueError, Image.DecompressionBombError)): D.open_picture(io.BytesIO(content))
+        with pytest.raises((ValueError, Image.DecompressionBombError)): D.open_image(io.BytesIO(content))
 
 
 @pytest.mark.parametrize('error', [PermissionError(errno.EACCES, 'Permission denied'), OSError(errno.EIO, 'Input/output error'), MemoryError(), RecursionError('too deep')])
@@ -163,14 +163,14 @@ def test_folders_that_cannot_be_read(tmp_path, monkeypatch):
         if str(path).endswith('locked'): raise PermissionError(errno.EACCES, 'Permission denied')
         return original(path)
     monkeypatch.setattr(os, 'scandir', refuse)
-    found, dropped = D.list_pictures(tmp_path)
+    found, dropped = D.list_images(tmp_path)
     assert list(found) == ['a.png'] and dropped[0].file == 'locked' and 'Permission denied' in dropped[0].reason
 
 
 def test_a_file_that_vanishes_between_listing_and_reading(tmp_path, monkeypatch):
     for i in range(3): (tmp_path/f'{i}.png').write_bytes(GOOD[0, 'PNG'])
-    listed = D.list_pictures(tmp_path); (tmp_path/'1.png').unlink()
-    monkeypatch.setattr(D, 'list_pictures', lambda folder: listed)
+    listed = D.list_images(tmp_path); (tmp_path/'1.png').unlink()
+    monkeypatch.setattr(D, 'list_images', lambda folder: listed)
     ds = ImageFolder(tmp_path, 8, cache=tmp_path/'.c')
     assert ds.files == ['0.png', '2.png'] and 'No such file' in ds.report.dropped[0].reason
 

@@ -15,9 +15,9 @@ from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, rec
 @settings(max_examples=15, deadline=None)
 def test_any_size_that_doubles(doublings, base, batch):
     config = DCGANConfig(base*2**doublings, channels=32, base=base, latent=7)
-    pictures = Generator(config)(torch.randn(batch, 7)) if batch > 1 else Generator(config).eval()(torch.randn(1, 7))
-    assert pictures.shape == (batch, 3, config.size, config.size) and pictures.abs().max() <= 1
-    assert Discriminator(config).eval()(pictures).shape == (batch,)
+    images = Generator(config)(torch.randn(batch, 7)) if batch > 1 else Generator(config).eval()(torch.randn(1, 7))
+    assert images.shape == (batch, 3, config.size, config.size) and images.abs().max() <= 1
+    assert Discriminator(config).eval()(images).shape == (batch,)
 
 
 @pytest.mark.parametrize('size, g, d', [(128, 6_067_075, 2_790_209)])
@@ -51,9 +51,9 @@ def test_wrong_shapes():
 @pytest.mark.parametrize('gamma', [0., 1.])
 @pytest.mark.parametrize('loss', ['non_saturating', 'hinge', 'least_squares'])
 def test_a_step_with_every_loss(gamma, loss):
-    from tiny import pictures
+    from tiny import images
     pair = DCGANPair(DCGANConfig(16, channels=16, loss=loss, r1_gamma=gamma))
-    t = Trainer(pair, pictures(size=16), TrainingConfig(batch_size=8), device='cpu').fit(2, progress=False)
+    t = Trainer(pair, images(size=16), TrainingConfig(batch_size=8), device='cpu').fit(2, progress=False)
     assert t.history[-1]['step'] == 2 and ('penalty' in t.history[-1]) == bool(gamma)
 
 
@@ -66,10 +66,10 @@ def test_r1_discriminator_does_not_couple_the_batch():
 
 def test_it_learns_a_batch():
     "Real and drawn pictures are told apart within a few steps (the pair is wired correctly)."
-    from tiny import pictures
+    from tiny import images
     torch.manual_seed(0)
     pair = DCGANPair(DCGANConfig(16, channels=32))
-    t = Trainer(pair, pictures(16, 16), TrainingConfig(batch_size=16, mirror=False), device='cpu')
+    t = Trainer(pair, images(16, 16), TrainingConfig(batch_size=16, mirror=False), device='cpu')
     for _ in range(40): t.update('discriminator')
     logs = pair.discriminator_step(t.batch, t.draws)
     assert (logs['real_logits'] > 0).float().mean() > .9 and (logs['fake_logits'] < 0).float().mean() > .9
@@ -117,11 +117,11 @@ def test_replace_norms_leaves_everything_else():
 
 
 def test_channels_last_changes_no_number_and_resumes_exactly(tmp_path, monkeypatch):
-    from tiny import pictures
+    from tiny import images
     def make(seed, first):
         monkeypatch.setattr(dcgan, 'CHANNELS_LAST_FROM', first)
         torch.manual_seed(seed)
-        return Trainer(DCGANPair(DCGANConfig(16, channels=16, base=4)), pictures(16, 16), TrainingConfig(batch_size=8), device='cpu')
+        return Trainer(DCGANPair(DCGANConfig(16, channels=16, base=4)), images(16, 16), TrainingConfig(batch_size=8), device='cpu')
     plain = make(0, 64).train_step()
     fast = make(0, 0); record = fast.train_step()
     for k, v in plain.items(): assert abs(record[k] - v) < 1e-4*max(1, abs(v))
@@ -137,19 +137,19 @@ def greys(*levels): return torch.tensor(levels)[:, None, None, None].expand(-1, 
 @settings(max_examples=30, deadline=None)
 def test_distinct_is_the_exponential_of_the_entropy_of_shares(counts, seed):
     "Groups of equal pictures, far from each other: the number depends on their shares alone."
-    pictures = greys(*[i/10 for i, n in enumerate(counts) for _ in range(n)])
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    images = greys(*[i/10 for i, n in enumerate(counts) for _ in range(n)])
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     shares = torch.tensor(counts).double()/sum(counts)
-    assert abs(dcgan.distinct(pictures[order], .001) - float(torch.special.entr(shares).sum().exp())) < 1e-6
-    assert abs(dcgan.distinct(pictures.repeat(2, 1, 1, 1), .001) - dcgan.distinct(pictures, .001)) < 1e-6
+    assert abs(dcgan.distinct(images[order], .001) - float(torch.special.entr(shares).sum().exp())) < 1e-6
+    assert abs(dcgan.distinct(images.repeat(2, 1, 1, 1), .001) - dcgan.distinct(images, .001)) < 1e-6
 
 
 @given(n=st.integers(1, 20), width=st.floats(.1, 50), seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
 def test_distinct_lies_between_one_and_n(n, width, seed):
-    pictures = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))*2 - 1
-    found = dcgan.distinct(pictures, width)
-    assert 1 - 1e-9 <= found <= n + 1e-9 and dcgan.distinct(pictures, 2*width) <= found + 1e-9
+    images = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))*2 - 1
+    found = dcgan.distinct(images, width)
+    assert 1 - 1e-9 <= found <= n + 1e-9 and dcgan.distinct(images, 2*width) <= found + 1e-9
 
 
 def watched(draw, steps, **settings):
@@ -180,9 +180,9 @@ def test_the_alarm_needs_patience_and_grace():
 
 
 def test_the_alarm_is_part_of_a_checkpoint(tmp_path):
-    from tiny import pictures
+    from tiny import images
     from animegan_nb.core import to_float
-    data = pictures(64, 16); real = to_float(data.batch(torch.arange(64))['image'])
+    data = images(64, 16); real = to_float(data.batch(torch.arange(64))['image'])
     def make(): torch.manual_seed(0); return Trainer(DCGANPair(DCGANConfig(16, channels=8)), data, TrainingConfig(batch_size=8), [dcgan.CollapseAlarm(real, every=1, n=16, first=0, patience=2)], device='cpu')
     whole = make().fit(4, progress=False)
     half = make().fit(1, progress=False); half.save(tmp_path/'at1')

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny import TinyPair, pictures, weights
+from tiny import TinyPair, images, weights
 
 from animegan_nb.callbacks import Checkpoints, JSONLog
 from animegan_nb.training import Trainer, TrainingConfig, checkpoints
@@ -19,7 +19,7 @@ STEPS = 60
 
 
 def trainer(run):
-    return Trainer(TinyPair(), pictures(), TrainingConfig(batch_size=8, ema_half_life=50),
+    return Trainer(TinyPair(), images(), TrainingConfig(batch_size=8, ema_half_life=50),
                    [Checkpoints(run, every=3), JSONLog(run/'log.jsonl')], device='cpu')
 
 

@@ -33,9 +33,9 @@ def test_samples_are_a_function_of_the_seed(tiny):
     w = la.sample_w(tiny, 10, seed=3)
     assert w.shape == (10, 12) and torch.equal(w, la.sample_w(tiny, 10, seed=3)) and not torch.equal(w, la.sample_w(tiny, 10, seed=4))
     assert torch.allclose(w, la.sample_w(tiny, 10, seed=3, batch=3), atol=1e-6)
-    pictures = la.draw(tiny, w)
-    assert pictures.shape == (10, 3, 16, 16) and pictures.abs().max() <= 1
-    assert torch.allclose(pictures, la.draw(tiny, la.as_ws(tiny, w), batch=4), atol=1e-5)
+    images = la.draw(tiny, w)
+    assert images.shape == (10, 3, 16, 16) and images.abs().max() <= 1
+    assert torch.allclose(images, la.draw(tiny, la.as_ws(tiny, w), batch=4), atol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -164,9 +164,9 @@ def test_the_bootstrap_interval_of_a_mean_is_the_textbook_one():
     assert torch.allclose(high - low, 2*1.96*x.std(0)/30, rtol=.12)
 
 
-def fake_readings(pictures):
+def fake_readings(images):
     "A reader with known answers: the sign of the top half, the mean of the bottom half."
-    top, bottom = pictures[:, :, :8].mean((1, 2, 3)), pictures[:, :, 8:].mean((1, 2, 3))
+    top, bottom = images[:, :, :8].mean((1, 2, 3)), images[:, :, 8:].mean((1, 2, 3))
     return {'top': torch.stack([top, -top], 1), 'bottom': bottom}
 
 
@@ -194,9 +194,9 @@ def test_influence_finds_a_planted_split(tiny):
 
 def test_influence_is_empty_where_nothing_moves_or_too_little_is_seen(tiny):
     "A reading that never changes, and one that changes in a single pair of sixty."
-    def still(pictures):
-        rare = torch.zeros(len(pictures)); rare[7] = pictures[7].mean()
-        return {'still': torch.zeros(len(pictures)), 'rare': rare, 'top': pictures[:, :, :8].mean((1, 2, 3))}
+    def still(images):
+        rare = torch.zeros(len(images)); rare[7] = images[7].mean()
+        return {'still': torch.zeros(len(images)), 'rare': rare, 'top': images[:, :, :8].mean((1, 2, 3))}
     found = la.influence(tiny, still, {'all': range(6)}, ('still', 'rare', 'top'), pairs=60)
     assert found.share[0].isnan().tolist() == found.low[0].isnan().tolist() == [True, True, False]
     text = json.dumps(found.to_dict(), allow_nan=False)                          # stored as plain JSON

@@ -120,17 +120,17 @@ def test_equal_to_torch_fidelity_from_pictures():
 # extractors and passes
 
 def test_the_pass_does_not_depend_on_batches_bytes_or_kind_of_set():
-    pictures = to_uint8(faces(23))
-    whole = metrics.extract(pictures, 'pixels')
+    images = to_uint8(faces(23))
+    whole = metrics.extract(images, 'pixels')
     class Tuples(torch.utils.data.Dataset):
         def __len__(self): return 23
-        def __getitem__(self, i): return to_float(pictures)[i], 'a label'
+        def __getitem__(self, i): return to_float(images)[i], 'a label'
     class Fast:
         def __len__(self): return 23
-        def batch(self, rows): return {'image': pictures[torch.as_tensor(rows)]}
-    for source, kwargs in ((pictures, dict(batch=5)), (to_float(pictures), {}), (Tuples(), {}), (Fast(), dict(batch=4))):
+        def batch(self, rows): return {'image': images[torch.as_tensor(rows)]}
+    for source, kwargs in ((images, dict(batch=5)), (to_float(images), {}), (Tuples(), {}), (Fast(), dict(batch=4))):
         seen = metrics.extract(source, 'pixels', **kwargs)
-        assert torch.allclose(seen.features, whole.features, atol=1e-6) and seen.pictures == whole.pictures
+        assert torch.allclose(seen.features, whole.features, atol=1e-6) and seen.images == whole.images
 
 
 def test_a_generator_is_asked_for_exactly_n():
@@ -242,7 +242,7 @@ def test_other_bad_input_is_one_sentence():
 
 class _Flat(metrics.Extractor):
     name = 'flat'
-    def forward(self, pictures): return {'features': pictures}
+    def forward(self, images): return {'features': images}
 
 
 # neighbours
@@ -258,15 +258,15 @@ def test_neighbours_find_the_originals():
 
 
 def test_corruptions_do_what_they_say():
-    pictures = faces(12)
-    assert torch.allclose(metrics.turn_hue(pictures, 2*np.pi), pictures, atol=1e-5)
-    grey = pictures.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    images = faces(12)
+    assert torch.allclose(metrics.turn_hue(images, 2*np.pi), images, atol=1e-5)
+    grey = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     assert torch.allclose(metrics.turn_hue(grey, 1.), grey, atol=1e-5)
     flat = torch.full((1, 3, 9, 9), .3)
-    assert torch.allclose(metrics.blur(flat, 2.), flat, atol=1e-6) and metrics.blur(pictures, 2.).std() < pictures.std()
+    assert torch.allclose(metrics.blur(flat, 2.), flat, atol=1e-6) and metrics.blur(images, 2.).std() < images.std()
     half = metrics.mirror_half(faces(3, size=15))
     assert half.shape[-1] == 15 and torch.equal(half, half.flip(-1))
-    assert len(metrics.repeat_few(pictures, 5).unique(dim=0)) == 5 and len(metrics.one_kind(pictures, .25)) == 12
+    assert len(metrics.repeat_few(images, 5).unique(dim=0)) == 5 and len(metrics.one_kind(images, .25)) == 12
 
 
 # real pictures and weights
@@ -275,8 +275,8 @@ def test_corruptions_do_what_they_say():
 def test_squeezenet_knows_a_car(weights_dir):
     from PIL import Image
     car = Image.open(weights_dir/'car.png').convert('RGB').resize((227, 227), Image.BILINEAR)
-    picture = torch.from_numpy(np.array(car)).permute(2, 0, 1)[None]
-    logits = metrics.extract(picture, metrics.SqueezeNet(227)).logits[0]
+    image = torch.from_numpy(np.array(car)).permute(2, 0, 1)[None]
+    logits = metrics.extract(image, metrics.SqueezeNet(227)).logits[0]
     assert logits.topk(3).indices.tolist() == [817, 479, 511]
 
 
@@ -356,11 +356,11 @@ def test_surface_errors_count_only_what_both_show():
 
 def test_a_pose_reader_is_calibrated_angle_by_angle():
     angles = torch.randn(20, 2, generator=rng(0))*.3
-    pictures = angles[:, :, None, None].expand(-1, -1, 2, 2)
+    images = angles[:, :, None, None].expand(-1, -1, 2, 2)
     crooked = lambda x: x[:, :, 0, 0]*torch.tensor([.5, 1.2]) + torch.tensor([.1, -.3])
-    reader = geometry.PoseReader(crooked, pictures, angles)
-    assert max(reader.error(pictures, angles)) < 1e-4 and reader.error(pictures, angles + .1)[0] == pytest.approx(math.degrees(.1), rel=1e-3)
-    with pytest.raises(ValueError, match='different yaw and different pitch'): geometry.PoseReader(crooked, pictures, torch.zeros(20, 2))
+    reader = geometry.PoseReader(crooked, images, angles)
+    assert max(reader.error(images, angles)) < 1e-4 and reader.error(images, angles + .1)[0] == pytest.approx(math.degrees(.1), rel=1e-3)
+    with pytest.raises(ValueError, match='different yaw and different pitch'): geometry.PoseReader(crooked, images, torch.zeros(20, 2))
 
 
 @settings(max_examples=30, deadline=None)

@@ -185,14 +185,14 @@ def test_sliders_without_anywidget(learned, monkeypatch):
     monkeypatch.setitem(sys.modules, 'anywidget', None)
     viewer = OrbitViewer(learned, sizes=(8, 16), shown=32)
     box = viewer.widget(); box.newest.wait()
-    picture = box.children[0].children[0].children[0]
+    image = box.children[0].children[0].children[0]
     sliders = {w.description: w for w in box.children if hasattr(w, 'description')}
-    before = picture.value
+    before = image.value
     assert Image.open(io.BytesIO(before)).size == (32, 32) and 'pi-GAN · axis 1' in sliders
     sliders['yaw'].value = .5; box.newest.wait()
-    assert picture.value != before and viewer.look.yaw == .5
-    before = picture.value; sliders['pi-GAN · axis 1'].value = 2.; box.newest.wait()
-    assert picture.value != before
+    assert image.value != before and viewer.look.yaw == .5
+    before = image.value; sliders['pi-GAN · axis 1'].value = 2.; box.newest.wait()
+    assert image.value != before
 
 
 @pytest.mark.parametrize('missing', [(), ('anywidget',), ('anywidget', 'ipywidgets')])
@@ -209,7 +209,7 @@ def test_films(tmp_path, ball, learned):
     viewer = OrbitViewer(ball, learned, sizes=(8, 16))
     film = viewer.film(frames=5, swing=.4)
     assert film.shape == (5, 3, 16, 34) and (film[0] - film[1]).abs().mean() > .005
-    one = viewer.picture(learned, look=Look(0., 0., 12.), size=16)
+    one = viewer.image(learned, look=Look(0., 0., 12.), size=16)
     assert torch.allclose(film[0, :, :, 18:], one[0], atol=1e-4)
     gif = viewer.save(tmp_path/'turn.gif', frames=5)
     assert Image.open(gif).n_frames == 5

@@ -19,7 +19,7 @@ from animegan_nb import metrics
 from animegan_nb import pigan
 from animegan_nb.cameras import PRIORS, pose, rays
 from animegan_nb.core import rng, shipped
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.pigan import CARLA_PHASES, PIGAN_CARLA, PIGAN_CATS, PIGAN_CELEBA, PIGAN_POSTER, PIGAN_TOON_32, Discriminator, Generator, Phase, PiganConfig, View, camera_direction, truncate
 from animegan_nb.pigan_training import PiganPair, fit_curriculum, noise_level, phase_at
 from animegan_nb.siren import Condition, FieldConfig
@@ -38,10 +38,10 @@ def tiny(seed=0, **view):
 def codes(n, seed=0): return torch.randn(n, 6, generator=rng(seed))
 
 
-def pictures(n=20, size=8, seed=0):
+def images(n=20, size=8, seed=0):
     g = np.random.default_rng(seed)
     cams = pose(torch.from_numpy(g.normal(0, .3, n)).float())
-    return PictureSet(dict(image=g.integers(0, 255, (n, 3, size, size), dtype=np.uint8), coverage=g.integers(0, 255, (n, 1, size, size), dtype=np.uint8), cam2world=cams.numpy()))
+    return ImageSet(dict(image=g.integers(0, 255, (n, 3, size, size), dtype=np.uint8), coverage=g.integers(0, 255, (n, 1, size, size), dtype=np.uint8), cam2world=cams.numpy()))
 
 
 # ---- the generator -------------------------------------------------------------------------------------------------
@@ -159,10 +159,10 @@ def test_deferred_gradients_are_the_direct_ones(options, first_look, monkeypatch
         G, z = tiny(first_look=first_look, fine=5 if 'hierarchical' in options else 0).double(), codes(2).double().requires_grad_(True)
         G.field.register_forward_pre_hook(lambda m, a: None)
         if not deferred: monkeypatch.setattr(pigan, 'checkpoint', lambda f, *a, **k: f(*a))
-        kept, picture = saved_bytes(lambda: G.render(z, pose(torch.tensor([0., .3])).double(), rng=rng(5) if options else None, max_points=2*6*5, **options))
+        kept, image = saved_bytes(lambda: G.render(z, pose(torch.tensor([0., .3])).double(), rng=rng(5) if options else None, max_points=2*6*5, **options))
         monkeypatch.undo()
-        F.softplus(picture).square().sum().backward()
-        return kept, picture.detach(), [z.grad, *(p.grad for p in G.parameters())]
+        F.softplus(image).square().sum().backward()
+        return kept, image.detach(), [z.grad, *(p.grad for p in G.parameters())]
     (small, a, ga), (large, b, gb) = gradients(True), gradients(False)
     assert torch.equal(a, b) and all(torch.allclose(x, y, rtol=1e-9, atol=1e-12*float(y.abs().max())) for x, y in zip(ga, gb))
     assert small < large/8
@@ -323,7 +323,7 @@ def test_presets_are_the_published_numbers():
     dict(discriminator='product', reconstruction=2., alpha=True, share_fakes=True), dict(front_weight=1., solid_weight=1., share_fakes=True, view=replace(SMALL.view, background='painted'))])
 def test_the_pair_trains(options):
     pair = PiganPair(replace(SMALL, **options))
-    trainer = Trainer(pair, pictures(), TrainingConfig(4, 1e-3, 1e-3), device='cpu')
+    trainer = Trainer(pair, images(), TrainingConfig(4, 1e-3, 1e-3), device='cpu')
     before = [p.clone() for p in pair.parameters()]
     trainer.fit(2, progress=False)
     assert all(math.isfinite(v) for record in trainer.history for v in record.values())
@@ -338,7 +338,7 @@ def test_shared_fakes_are_the_same_pictures_and_give_the_same_gradient():
         torch.manual_seed(0)
         pair, draws = PiganPair(replace(SMALL, share_fakes=share)), Draws(1)
         pair.generator.requires_grad_(False)
-        pair.discriminator_step(pictures().batch(range(4)) | {'image': torch.zeros(4, 3, 8, 8)}, draws)
+        pair.discriminator_step(images().batch(range(4)) | {'image': torch.zeros(4, 3, 8, 8)}, draws)
         pair.generator.requires_grad_(True)
         if not share: draws = Draws(1)                                       # the same codes, cameras and samples again
         pair.generator_step({'image': torch.zeros(4, 3, 8, 8)}, draws)['loss'].backward()
@@ -348,7 +348,7 @@ def test_shared_fakes_are_the_same_pictures_and_give_the_same_gradient():
 
 def test_the_reconstruction_reaches_generator_and_encoder():
     pair = PiganPair(replace(SMALL, reconstruction=1.))
-    batch = pictures(2).batch([0, 1]) | dict(image=torch.zeros(2, 3, 8, 8))
+    batch = images(2).batch([0, 1]) | dict(image=torch.zeros(2, 3, 8, 8))
     real = pair.reals(batch)
     pair.reconstruct(batch, real, pair.discriminator(real, heads=True).latent).backward()
     assert all(p.grad is not None for p in pair.generator.parameters()) and pair.discriminator.out.weight.grad.abs().max() > 0
@@ -396,7 +396,7 @@ def test_what_can_be_seen_through_counts_in_the_middle_only():
     assert 0 < pigan_training.seen_through(opacity) < .5 and pigan_training.seen_through(torch.zeros(1, 1, 9, 9)) == 1
     pair = PiganPair(replace(SMALL, solid_weight=1.))
     fakes = pair.draw_fakes(2, Draws(0))
-    assert fakes.pictures.shape[1] == 3 and fakes.opacity.shape == (2, 1, 8, 8)               # the discriminator is not shown it
+    assert fakes.images.shape[1] == 3 and fakes.opacity.shape == (2, 1, 8, 8)               # the discriminator is not shown it
     alone = pair.generator.render_views(fakes.z, fakes.cam2world)['opacity']
     assert (fakes.opacity - alone).abs().mean() < .3 and PiganPair(SMALL).draw_fakes(2, Draws(0)).opacity is None
     logs = pair.generator_step({'image': torch.zeros(2, 3, 8, 8)}, Draws(0))
@@ -411,7 +411,7 @@ def test_r1_is_lazy():
 
 def test_mirrored_pictures_have_mirrored_cameras_and_coverage():
     pair = PiganPair(replace(SMALL, condition_pose=True, alpha=True))
-    rows = pictures(2).batch([0, 1])
+    rows = images(2).batch([0, 1])
     batch = rows | dict(image=torch.zeros(2, 3, 8, 8), mirrored=torch.tensor([False, True]))
     plain = camera_direction(rows['cam2world'])
     turned = pair.real_directions(batch)
@@ -433,7 +433,7 @@ def test_a_curriculum_trains_through_its_stages_and_resumes_bit_for_bit(tmp_path
     config = TrainingConfig(4, 1., 1., seed=1)
     def start(folder, until=None, run=None):
         torch.manual_seed(0)
-        return fit_curriculum(PiganPair(GROWING), pictures(), config, watch(folder), run, until, 'cpu', {'model': 'pigan', 'network': asdict(GROWING)}, progress=False)
+        return fit_curriculum(PiganPair(GROWING), images(), config, watch(folder), run, until, 'cpu', {'model': 'pigan', 'network': asdict(GROWING)}, progress=False)
     whole = start(tmp_path/'whole')
     assert whole.step == 6 and whole.images == 3*4 + 3*6 and whole.pair.grown == (8, 1.) and whole.loader.batch_size == 3
     assert whole.optimizers['generator'].param_groups[0]['lr'] == 5e-4
@@ -450,7 +450,7 @@ def test_a_curriculum_trains_through_its_stages_and_resumes_bit_for_bit(tmp_path
 
 def test_two_averages_forget_at_different_speeds():
     pair = PiganPair(SMALL)
-    trainer = Trainer(pair, pictures(), TrainingConfig(4, 1e-2, 1e-3), [EMA(8, ramp=0), pigan_training.SlowAverage(800)], device='cpu')
+    trainer = Trainer(pair, images(), TrainingConfig(4, 1e-2, 1e-3), [EMA(8, ramp=0), pigan_training.SlowAverage(800)], device='cpu')
     start = [p.clone() for p in pair.generator.parameters()]
     trainer.fit(3, progress=False)
     gap = lambda net: sum(float((a - b).abs().sum()) for a, b in zip(net.parameters(), start))
@@ -475,7 +475,7 @@ def test_the_watch_writes_into_the_log():
     shape = pigan.toon_shape(3, 8)
     assert shape.depth.shape == (1, 1, 8, 8) and 0 < shape.relief < .05
     watch_shape = pigan_training.ShapeWatch(shape, every=2, n=3)
-    trainer = Trainer(PiganPair(SMALL), pictures(), TrainingConfig(4, 1e-3, 1e-3, ema_half_life=100), [watch_shape], device='cpu').fit(2, progress=False)
+    trainer = Trainer(PiganPair(SMALL), images(), TrainingConfig(4, 1e-3, 1e-3, ema_half_life=100), [watch_shape], device='cpu').fit(2, progress=False)
     assert {'relief', 'correlation', 'missing'} <= set(trainer.history[-1]) and 'relief' not in trainer.history[0] and watch_shape.status != 'not looked yet'
 
 
@@ -492,7 +492,7 @@ G = tiny()
     (lambda: View(fine=-1), 'second look'), (lambda: View(first_look='colour'), "'full' or 'density'"), (lambda: View(near=1.2), 'near must lie before'), (lambda: View(background='green'), "'painted'"),
     (lambda: replace(SMALL, size=12), 'power of two'), (lambda: replace(SMALL, prior='moon'), 'pose prior'), (lambda: replace(SMALL, discriminator='big'), 'discriminator'),
     (lambda: replace(SMALL, pose_teacher='me'), 'pose head'), (lambda: replace(SMALL, noise=-1.), 'noise must be at least 0'), (lambda: replace(SMALL, r1_every=0), 'r1_every must be at least 1'), (lambda: replace(SMALL, top_k_floor=0.), 'top_k_floor'), (lambda: replace(SMALL, front_weight=-1.), 'front_weight must be at least 0'), (lambda: replace(SMALL, solid_weight=-1.), 'solid_weight must be'), (lambda: replace(SMALL, front_share=1.5), 'front_share is a share'),
-    (lambda: fit_curriculum(PiganPair(SMALL), pictures(), TrainingConfig()), 'no curriculum'),
+    (lambda: fit_curriculum(PiganPair(SMALL), images(), TrainingConfig()), 'no curriculum'),
     (lambda: replace(SMALL, phases=(Phase(0, 9, 4, 4, 1., 1.),)), 'curriculum ends at 4 px'),
     (lambda: Discriminator(SMALL)(torch.zeros(1, 3, 16, 16)), 'takes pictures'), (lambda: Discriminator(SMALL).grow(16), 'grows through'), (lambda: Discriminator(SMALL).grow(8, 2.), 'alpha'),
     (lambda: PiganPair(SMALL).reals({'image': torch.zeros(1, 3, 12, 12)}), 'averaged down'),

@@ -13,7 +13,7 @@ from animegan_nb import pigan, pigan_anime, toon
 from animegan_nb.cameras import rays
 from animegan_nb.cameras import pose as camera
 from animegan_nb.core import rng, shipped
-from animegan_nb.pigan_anime import (CONDITIONS, FOV, GUESS_CONFIG, HELD_OUT, PICTURES, condition_pictures, cover_eyes, crop_fov, cropped, expose, eye_band, judge, paired, set_distances,
+from animegan_nb.pigan_anime import (CONDITIONS, FOV, GUESS_CONFIG, HELD_OUT, PICTURES, condition_images, cover_eyes, crop_fov, cropped, expose, eye_band, judge, paired, set_distances,
                                      train_condition, verdict)
 from animegan_nb.training import Callback
 
@@ -70,13 +70,13 @@ def test_covered_eyes_change_nothing_else_and_not_the_original():
 
 
 def test_pictures_are_drawn_once(tmp_path, monkeypatch):
-    first = condition_pictures('opaque', range(3), tmp_path)
+    first = condition_images('opaque', range(3), tmp_path)
     monkeypatch.setattr(pigan_anime, '_drawn', lambda *a: pytest.fail('drawn again'))
-    assert torch.equal(condition_pictures('opaque', range(3), tmp_path), first) and first.shape == (3, 3, 16, 16)
+    assert torch.equal(condition_images('opaque', range(3), tmp_path), first) and first.shape == (3, 3, 16, 16)
 
 
 def test_an_unknown_kind():
-    with pytest.raises(ValueError, match="no heads of the kind 'purple'"): condition_pictures('purple', range(2))
+    with pytest.raises(ValueError, match="no heads of the kind 'purple'"): condition_images('purple', range(2))
 
 
 # ---- training and judging
@@ -93,17 +93,17 @@ def test_a_condition_decides_pictures_batch_and_stages(monkeypatch):
         return torch.full((len(indices), 3, 16, 16), 100, dtype=torch.uint8)
     def watch(): seen.append(Seen()); return [seen[-1]]
     monkeypatch.setattr(pigan_anime, 'condition_pictures', heads)
-    trainer = train_condition(dict(first=28, n=60), pictures=42, callbacks=watch)
+    trainer = train_condition(dict(first=28, n=60), images=42, callbacks=watch)
     assert asked == [('human', 400), ('plain', 60)] and [s.batches for s in seen] == [[14]*2, [14]*3] and trainer.step == 3
     assert int(trainer.pair.counts[1]) == 5                                      # the density noise goes on where it was
-    assert train_condition(dict(batch=56, kind='mixed'), pictures=56).config.batch_size == 56 and asked[-1] == ('mixed', 726)
+    assert train_condition(dict(batch=56, kind='mixed'), images=56).config.batch_size == 56 and asked[-1] == ('mixed', 726)
 
 
 def test_a_run_that_was_stopped_is_no_result(monkeypatch):
     monkeypatch.setattr(pigan_anime, 'condition_pictures', lambda *a: torch.full((726, 3, 16, 16), 100, dtype=torch.uint8))
     class Stop(Callback):
         def on_step(self, trainer, record): trainer.stopping.set()
-    with pytest.raises(RuntimeError, match='stopped at step 1 of 3'): train_condition({}, pictures=42, callbacks=lambda: [Stop()])
+    with pytest.raises(RuntimeError, match='stopped at step 1 of 3'): train_condition({}, images=42, callbacks=lambda: [Stop()])
 
 
 def test_conditions_differ_in_one_thing():
@@ -114,14 +114,14 @@ def test_conditions_differ_in_one_thing():
 def test_the_judge_sees_a_network():
     torch.manual_seed(0)
     generator = pigan.Generator(GUESS_CONFIG.field, GUESS_CONFIG.view, 16).eval()
-    reference = condition_pictures('plain', range(2400, 2432))
+    reference = condition_images('plain', range(2400, 2432))
     found = judge(generator, reference, pigan.toon_shape(8, 32, fov=FOV))
     assert {'frechet', 'eyes', 'missing', 'correlation', 'consistency', 'board', 'black_hole'} <= set(found) and all(math.isfinite(v) for v in found.values())
     assert found['frechet'] > 3 and found == judge(generator, reference, pigan.toon_shape(8, 32, fov=FOV))
 
 
 def test_a_set_has_no_distance_to_itself():
-    images = condition_pictures('plain', range(64))
+    images = condition_images('plain', range(64))
     same = set_distances(images, images.float()/127.5 - 1)
     assert abs(same['frechet']) < 1e-3 and abs(same['eyes']) < 1e-3
     assert eye_band(images).shape == (64, 150)
@@ -154,5 +154,5 @@ def test_the_stored_runs_are_of_these_conditions():
     assert facts['conditions'] == CONDITIONS and facts['pictures'] == PICTURES and facts['fov'] == pytest.approx(FOV)
     assert all(sorted(r['seed'] for r in runs) == [0, 1, 2] for runs in facts['runs'].values()) and set(facts['runs']) == set(CONDITIONS)
     assert all(math.isfinite(v) for runs in facts['runs'].values() for r in runs for v in r.values())
-    plain = set_distances(condition_pictures('plain', HELD_OUT), condition_pictures('plain', range(600)).float()/127.5 - 1)
+    plain = set_distances(condition_images('plain', HELD_OUT), condition_images('plain', range(600)).float()/127.5 - 1)
     assert facts['floors']['plain'] == pytest.approx(plain, rel=1e-3)

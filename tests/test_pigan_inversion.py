@@ -13,7 +13,7 @@ from animegan_nb.grading import oracle, trial
 from animegan_nb.metrics import file_sha256
 from animegan_nb.geometry import rotation_angle
 from animegan_nb.pigan import Generator, View
-from animegan_nb.pigan_inversion import (Heads, Inversion, InversionConfig, grid_start, held_out_heads, invert, knob_distance, knob_statistics, knobs_at, official_picture,
+from animegan_nb.pigan_inversion import (Heads, Inversion, InversionConfig, grid_start, held_out_heads, invert, knob_distance, knob_statistics, knobs_at, official_image,
                                          official_recipe, official_view, own_cameras, perceptual_distance, pivotal_tuning, pixel_error, pose_gradient, psnr, scores, toon_pose_reader)
 from animegan_nb.siren import Condition, FieldConfig
 
@@ -86,8 +86,8 @@ def test_the_rendered_picture_has_the_right_slope():
 def test_a_grid_finds_the_camera_of_a_known_head():
     mean = G.mean_condition()
     cams = torch.tensor([-.6, 0., .3]), torch.tensor([.15, 0., -.3])
-    pictures = G.render_views(mean, pose(*cams))['image']
-    yaw, pitch = grid_start(G, pictures, size=8)
+    images = G.render_views(mean, pose(*cams))['image']
+    yaw, pitch = grid_start(G, images, size=8)
     assert torch.allclose(yaw, cams[0], atol=1e-5) and torch.allclose(pitch, cams[1], atol=1e-5)
     z = torch.randn(3, 8, generator=rng(4))
     yaw, pitch = grid_start(G, G.render_views(z, pose(*cams))['image'], z, size=8)
@@ -96,59 +96,59 @@ def test_a_grid_finds_the_camera_of_a_known_head():
 
 @pytest.mark.parametrize('space', ['knobs', 'z'])
 def test_a_search_lowers_its_loss_and_leaves_the_generator_alone(space):
-    _, _, pictures = world()
+    _, _, images = world()
     before = {k: v.clone() for k, v in G.state_dict().items()}
     config = replace(TINY, space=space, stages=((2, 25), (1, 5)), lr=.05, noise=0.)
-    found = invert(G, pictures, ZERO, config)
+    found = invert(G, images, ZERO, config)
     assert found.history.shape == (30, 2) and (found.history[24] < found.history[0]).all()
     assert all(torch.equal(v, before[k]) for k, v in G.state_dict().items()) and not found.condition.frequencies.requires_grad
 
 
 def test_pictures_in_a_batch_do_not_mix_and_a_seed_repeats():
-    _, _, pictures = world(3)
+    _, _, images = world(3)
     start = (torch.tensor([.1, 0., -.1]), torch.zeros(3))
-    many, again, one = (invert(G, pictures[:k], tuple(a[:k] for a in start), TINY) for k in (3, 3, 1))
+    many, again, one = (invert(G, images[:k], tuple(a[:k] for a in start), TINY) for k in (3, 3, 1))
     assert torch.equal(many.condition.phases, again.condition.phases)
     assert torch.allclose(many.condition.phases[:1], one.condition.phases, atol=1e-3) and torch.allclose(many.yaw[:1], one.yaw, atol=1e-4)
 
 
 def test_the_camera_waits_or_stays():
-    _, _, pictures = world()
+    _, _, images = world()
     start = (torch.tensor([.2, -.2]), torch.tensor([.1, 0.]))
-    fixed = invert(G, pictures, start, replace(TINY, pose_lr=0.))
+    fixed = invert(G, images, start, replace(TINY, pose_lr=0.))
     assert torch.equal(fixed.yaw, start[0]) and torch.equal(fixed.pitch, start[1])
-    assert torch.equal(invert(G, pictures, start, replace(TINY, hold=1.)).yaw, start[0])
-    assert not torch.equal(invert(G, pictures, start, replace(TINY, hold=0.)).yaw, start[0])
+    assert torch.equal(invert(G, images, start, replace(TINY, hold=1.)).yaw, start[0])
+    assert not torch.equal(invert(G, images, start, replace(TINY, hold=0.)).yaw, start[0])
 
 
 def test_a_stronger_prior_stays_nearer_and_a_coverage_counts():
-    _, _, pictures = world()
+    _, _, images = world()
     usual = knob_statistics(G)
     config = replace(TINY, stages=((2, 20),), noise=0.)
-    free, tied = (knob_distance(invert(G, pictures, ZERO, replace(config, prior=p)).condition, usual).mean() for p in (0., 5.))
+    free, tied = (knob_distance(invert(G, images, ZERO, replace(config, prior=p)).condition, usual).mean() for p in (0., 5.))
     assert tied < .5*free
-    full, none = (invert(G, pictures, ZERO, replace(config, coverage=5.), coverage=torch.full((2, 1, 8, 8), c)) for c in (1., 0.))
+    full, none = (invert(G, images, ZERO, replace(config, coverage=5.), coverage=torch.full((2, 1, 8, 8), c)) for c in (1., 0.))
     opacity = lambda f: G.render_views(f.condition, f.cam2world)['opacity'].mean()
     assert opacity(full) > opacity(none)
 
 
 def test_the_official_recipe_stays_in_front():
-    _, _, pictures = world()
-    found = official_recipe(G, pictures, steps=60)
+    _, _, images = world()
+    found = official_recipe(G, images, steps=60)
     assert not found.yaw.any() and not found.pitch.any() and found.history.shape == (60, 2)
     assert (found.history[-5:].mean(0) < found.history[:5].mean(0)).all()
     assert official_view(G).samples == 8 and official_view(G).fine == 0
-    assert official_picture(G, found.condition, found.cam2world).shape == pictures.shape
-    some = official_recipe(G, pictures, steps=3, pixels=64)                           # all pixels, in another order
-    assert torch.allclose(some.condition.phases, official_recipe(G, pictures, steps=3).condition.phases, atol=1e-4)
+    assert official_image(G, found.condition, found.cam2world).shape == images.shape
+    some = official_recipe(G, images, steps=3, pixels=64)                           # all pixels, in another order
+    assert torch.allclose(some.condition.phases, official_recipe(G, images, steps=3).condition.phases, atol=1e-4)
 
 
 def test_tuning_raises_the_given_view_and_spares_the_rest():
-    knobs, cams, pictures = world(1)
+    knobs, cams, images = world(1)
     found = Inversion(G.mean_condition(), torch.zeros(1), torch.zeros(1), torch.zeros(1, 1))
     before = {k: v.clone() for k, v in G.state_dict().items()}
-    tuned = pivotal_tuning(G, pictures, found, steps=15, perceptual=0., lr=1e-3)
-    fit = lambda g: psnr(g.render_views(found.condition, found.cam2world)['image'], pictures).item()
+    tuned = pivotal_tuning(G, images, found, steps=15, perceptual=0., lr=1e-3)
+    fit = lambda g: psnr(g.render_views(found.condition, found.cam2world)['image'], images).item()
     assert fit(tuned) > fit(G)
     assert all(torch.equal(v, before[k]) for k, v in G.state_dict().items())
     assert all(torch.equal(v, before[k]) for k, v in tuned.state_dict().items() if 'mapping' in k)
@@ -156,7 +156,7 @@ def test_tuning_raises_the_given_view_and_spares_the_rest():
 
 
 def test_a_perfect_world_has_perfect_scores():
-    knobs, cams, pictures = world()
+    knobs, cams, images = world()
     views = [G.render_views(knobs, pose(torch.tensor([.1, -.1])), samples=8, normal=True)]
     views[0]['opacity'] = (views[0]['opacity'] > .5).float()
     heads = Heads(torch.zeros(2, 1), G.render_views(knobs, cams)['image'], torch.zeros(2, 1, 8, 8), cams, views)
@@ -168,9 +168,9 @@ def test_a_perfect_world_has_perfect_scores():
 
 def test_held_out_heads_repeat_and_the_reader_reads():
     heads, again = held_out_heads(11, 1, others=1), held_out_heads(11, 1, others=1)
-    assert torch.equal(heads.pictures, again.pictures) and heads.coverage.shape == (1, 1, 32, 32)
+    assert torch.equal(heads.images, again.images) and heads.coverage.shape == (1, 1, 32, 32)
     assert set(heads.others[0]) == {'image', 'coverage', 'cam2world', 'opacity', 'depth', 'normal'} and heads.others[0]['depth'].isfinite().all()
-    found = toon_pose_reader(n=60)(heads.pictures)
+    found = toon_pose_reader(n=60)(heads.images)
     assert (rotation_angle(pose(*found.unbind(1)), heads.cam2world).rad2deg() < 20).all()
 
 
@@ -193,8 +193,8 @@ GOOD = torch.zeros(2, 3, 8, 8)
 @pytest.mark.parametrize('pictures, start, message', [
     (torch.zeros(2, 3, 16, 16), ZERO, r'\[n, 3, 8, 8\]'), (GOOD[0], ZERO, r'\[n, 3, 8, 8\]'), (GOOD[:0], None, 'no picture'), (GOOD.to(torch.uint8), ZERO, 'to_float'), (GOOD + torch.nan, ZERO, 'NaN'),
     (GOOD + 200, ZERO, 'to_float'), (GOOD, (torch.zeros(1), torch.zeros(1)), 'yaw and pitch'), (GOOD, (torch.full((2,), torch.nan), torch.zeros(2)), 'yaw and pitch'), ('x', ZERO, 'str')])
-def test_bad_pictures_are_answered_in_one_sentence(pictures, start, message):
-    with pytest.raises(ValueError, match=message): invert(G, pictures, start, TINY)
+def test_bad_pictures_are_answered_in_one_sentence(images, start, message):
+    with pytest.raises(ValueError, match=message): invert(G, images, start, TINY)
 
 
 def test_bad_settings_are_answered_in_one_sentence():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny import TinyPair, pictures, weights
+from tiny import TinyPair, images, weights
 
 from animegan_nb.training import Trainer, TrainingConfig
 
@@ -30,11 +30,11 @@ def train(out):
 
 def one_process():
     torch.set_num_threads(1)
-    return Trainer(TinyPair(seed=0), pictures(), TrainingConfig(batch_size=16, ema_half_life=50), device='cpu').fit(STEPS, progress=False)
+    return Trainer(TinyPair(seed=0), images(), TrainingConfig(batch_size=16, ema_half_life=50), device='cpu').fit(STEPS, progress=False)
 
 
 def compare(out):
-    two = Trainer(TinyPair(seed=5), pictures(), TrainingConfig(batch_size=16, ema_half_life=50), device='cpu').resume(out)
+    two = Trainer(TinyPair(seed=5), images(), TrainingConfig(batch_size=16, ema_half_life=50), device='cpu').resume(out)
     one = one_process()
     assert two.step == STEPS and two.images == one.images
     torch.testing.assert_close(weights(two), weights(one), rtol=1e-4, atol=1e-6)

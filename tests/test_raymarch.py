@@ -168,10 +168,10 @@ def test_sliders_replace_the_pointer(inspector, monkeypatch):
     W = pytest.importorskip('ipywidgets')
     monkeypatch.setitem(sys.modules, 'anywidget', None)
     box = inspector.widget()
-    row, picture = box.children[0].children[0], box.children[1]
-    before = picture.value
+    row, image = box.children[0].children[0], box.children[1]
+    before = image.value
     row.value = 3 if row.value != 3 else 4
-    assert isinstance(box, W.VBox) and picture.value != before
+    assert isinstance(box, W.VBox) and image.value != before
 
 
 def test_without_widgets_the_picture_remains(inspector, monkeypatch):

@@ -159,8 +159,8 @@ def test_the_published_pictures(published, view, kind, fine):
     field = official(published)
     cam = pose(*from_official_angles(published['camera/yaw'][view], published['camera/pitch'][view]))
     with torch.no_grad(): out = march(field.at(published['siren/z'][:1]), *rays(cam, 12., 16, 'border'), .88, 1.12, 12, fine, official=True)
-    picture = out.rgb.mT.reshape(1, 3, 16, 16)*2 - 1
-    assert torch.allclose(picture, published[f'render/view{view}_{kind}_12steps_16px'], atol=1e-4)
+    image = out.rgb.mT.reshape(1, 3, 16, 16)*2 - 1
+    assert torch.allclose(image, published[f'render/view{view}_{kind}_12steps_16px'], atol=1e-4)
 
 
 FIELD, POINTS, Z, DIRECTIONS = field_and_points()

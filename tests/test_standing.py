@@ -88,8 +88,8 @@ def test_equal_pictures_shown(size):
 
 
 def test_a_trainer_shows_as_many_pictures_as_the_variant_says():
-    from animegan_nb.data import PictureSet
-    data = PictureSet({'image': np.random.default_rng(0).integers(0, 255, (16, 3, 32, 32), dtype=np.uint8)})
+    from animegan_nb.data import ImageSet
+    data = ImageSet({'image': np.random.default_rng(0).integers(0, 255, (16, 3, 32, 32), dtype=np.uint8)})
     for key in ('wgan-gp', 'b'):
         v = sd.small_variants(32)[key]; images = 80
         trainer = Trainer(build_pair(v.model, v.network), data, v.training, [], 'cpu').fit(v.steps(images), progress=False)
@@ -149,27 +149,27 @@ def figures(n=6):
 
 
 def test_truth_and_readings_have_the_same_names_and_shapes():
-    pictures, truth = figures()
+    images, truth = figures()
     net, facts = sd.figure_reader()
-    said = sd.read_figures(net, pictures, batch=4)
+    said = sd.read_figures(net, images, batch=4)
     assert list(said) == list(sd.FIGURE_READINGS) and set(truth) == set(said) and set(facts['agreement']) == set(said)
     for name, found in said.items():
         assert len(found) == 6 and found.isfinite().all() and found.ndim == (1 if truth[name].is_floating_point() else 2)
         if found.ndim == 2: assert 0 <= int(truth[name].min()) and int(truth[name].max()) < found.shape[1]
-    assert torch.allclose(said['pose'], sd.read_figures(net, pictures)['pose'], atol=1e-4)              # the batch does not matter
+    assert torch.allclose(said['pose'], sd.read_figures(net, images)['pose'], atol=1e-4)              # the batch does not matter
 
 
 def test_the_reader_reads_what_was_drawn():
-    pictures, truth = figures()
-    said = sd.read_figures(sd.figure_reader()[0], pictures)
+    images, truth = figures()
+    said = sd.read_figures(sd.figure_reader()[0], images)
     assert max((said[k] - truth[k]).abs().median() for k in ('left_hand', 'right_hand', 'stance')) < .05
     assert sum(int((said[k].argmax(1) == truth[k]).sum()) for k in ('colours', 'hair_colour')) >= 8        # of 12
-    other = torch.nn.functional.interpolate(pictures, scale_factor=2)                      # another size is brought to 64 px
+    other = torch.nn.functional.interpolate(images, scale_factor=2)                      # another size is brought to 64 px
     assert (sd.read_figures(sd.figure_reader()[0], other)['stance'] - said['stance']).abs().max() < .05
 
 
 def test_a_drawn_hand_is_where_the_truth_says():
-    pictures, truth = figures()
+    images, truth = figures()
     assert all(((truth[k] > 0) & (truth[k] < 1)).all() for k in ('left_hand', 'right_hand')) and (truth['stance'] >= 0).all()
     assert (truth['pose']//2 < 14).all()
 

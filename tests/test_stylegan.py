@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from animegan_nb import training
 from animegan_nb import stylegan as sg
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run
 
 SMALL = sg.StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16, r1_every=2, path_every=2)
@@ -21,9 +21,9 @@ def networks(config, seed=0):
     return sg.Generator(config), sg.Discriminator(config)
 
 
-def pictures(n=32, size=16, seed=0):
+def images(n=32, size=16, seed=0):
     g = torch.Generator().manual_seed(seed)
-    return PictureSet({'image': torch.randint(0, 256, (n, 3, size, size), generator=g, dtype=torch.uint8).numpy()})
+    return ImageSet({'image': torch.randint(0, 256, (n, 3, size, size), generator=g, dtype=torch.uint8).numpy()})
 
 
 @pytest.mark.parametrize('config, generator, discriminator', [
@@ -47,9 +47,9 @@ def test_shapes_and_ranges(architecture, size):
     for n in (1, 3):
         ws = g.mapping(torch.randn(n, 8))
         assert ws.shape == (n, config.num_ws, 12) and config.num_ws == sg.num_layers(size)
-        picture = g.synthesis(ws)
-        assert picture.shape == (n, 3, size, size) and torch.isfinite(picture).all()
-        assert d(picture).shape == (n,)
+        image = g.synthesis(ws)
+        assert image.shape == (n, 3, size, size) and torch.isfinite(image).all()
+        assert d(image).shape == (n,)
     assert len(g.synthesis.noise_sizes) == (config.num_ws if architecture == 'stylegan1' else config.num_ws - 1)
 
 
@@ -156,7 +156,7 @@ def test_the_pair_trains_and_resumes_bit_for_bit(config, tmp_path):
     def trainer():
         torch.manual_seed(0)
         recipe = {'model': 'stylegan', 'network': {k: getattr(config, k) for k in config.__dataclass_fields__}}
-        return Trainer(sg.StyleGANPair(config), pictures(), TrainingConfig(8, .002, .002, (0., .99), (0., .99), ema_half_life=100), device='cpu', recipe=recipe)
+        return Trainer(sg.StyleGANPair(config), images(), TrainingConfig(8, .002, .002, (0., .99), (0., .99), ema_half_life=100), device='cpu', recipe=recipe)
     whole = trainer(); whole.fit(5)
     first = trainer(); first.fit(2); first.save(tmp_path/'step-00000002')
     second = trainer().load(tmp_path/'step-00000002'); second.fit(3)
@@ -192,8 +192,8 @@ def test_growing_inside_the_trainer():
     schedule = sg.GrowthSchedule((sg.Stage(4, .001, 4, 8), sg.Stage(8, .001, 4, 8), sg.Stage(16, .002, 4, 4)), stable=16, fade=16)
     sizes = []
     class Watch(training.Callback):
-        def on_step(self, trainer, record): sizes.append((int(record['size']), record['alpha'], trainer.last['fake_pictures'].shape[-1]))
-    trainer = sg.fit_growing(pair, pictures(), schedule, 96, lambda stage: [Watch()], 'cpu')
+        def on_step(self, trainer, record): sizes.append((int(record['size']), record['alpha'], trainer.last['fake_images'].shape[-1]))
+    trainer = sg.fit_growing(pair, images(), schedule, 96, lambda stage: [Watch()], 'cpu')
     assert [s for s, *_ in sizes] == sorted(s for s, *_ in sizes) and pair.grown == (16, 1.)
     assert {s for s, *_ in sizes} == {4, 8, 16} and 0 < min(a for _, a, _ in sizes) < 1
     assert trainer.config.generator_lr == .002 and trainer.sample(2).shape == (2, 3, 16, 16)
@@ -209,7 +209,7 @@ def test_real_pictures_are_faded_as_the_fakes_are():
 
 def test_looking_changes_nothing():
     torch.manual_seed(0)
-    trainer = Trainer(sg.StyleGANPair(replace(SMALL, path_weight=0.)), pictures(), TrainingConfig(8, ema_half_life=10), device='cpu')
+    trainer = Trainer(sg.StyleGANPair(replace(SMALL, path_weight=0.)), images(), TrainingConfig(8, ema_half_life=10), device='cpu')
     trainer.fit(1)
     state, draws = torch.random.get_rng_state(), trainer.draws.generator.get_state()
     assert torch.equal(trainer.sample(3), trainer.sample(3))
@@ -234,8 +234,8 @@ def test_bad_input_is_named_in_one_sentence():
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
-    Trainer(sg.StyleGANPair(SMALL), pictures(), TrainingConfig(4), device='cpu').save(tmp_path/'c')
-    other = Trainer(sg.StyleGANPair(replace(SMALL, channel_max=8)), pictures(), TrainingConfig(4), device='cpu')
+    Trainer(sg.StyleGANPair(SMALL), images(), TrainingConfig(4), device='cpu').save(tmp_path/'c')
+    other = Trainer(sg.StyleGANPair(replace(SMALL, channel_max=8)), images(), TrainingConfig(4), device='cpu')
     with pytest.raises(ValueError, match='another network'): other.load(tmp_path/'c')
 
 

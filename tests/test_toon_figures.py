@@ -152,11 +152,11 @@ def test_joints_lie_inside_and_project_to_their_pixels():
 
 def test_a_figure_does_not_depend_on_its_neighbours():
     "Figures are drawn several at a time; what one wears must not leak into another."
-    figures = torch.stack([figures.encode_figure(costume=c, pose='relaxed', hair_style=h) for c, h in zip(figures.COSTUMES, toon.HAIR_STYLES*2)])
+    drawn = torch.stack([figures.encode_figure(costume=c, pose='relaxed', hair_style=h) for c, h in zip(figures.COSTUMES, toon.HAIR_STYLES*2)])
     points = (torch.rand(3, 1, 400, generator=rng(0)) - .5)*torch.tensor([.10, .19, .08])[:, None, None]
-    scene = figures.FigureScene(figures)
-    together = scene.distance(points.expand(3, len(figures), -1))
-    alone = torch.stack([figures.FigureScene(figures[i:i+1]).distance(points)[0] for i in range(len(figures))])
+    scene = figures.FigureScene(drawn)
+    together = scene.distance(points.expand(3, len(drawn), -1))
+    alone = torch.stack([figures.FigureScene(drawn[i:i+1]).distance(points)[0] for i in range(len(drawn))])
     assert torch.allclose(together, alone, atol=2e-6)
 
 

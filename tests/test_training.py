@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny import TinyPair, pictures, weights
+from tiny import TinyPair, images, weights
 
 from animegan_nb import training
 from animegan_nb.training import Callback, DamagedCheckpoint, Draws, EMA, Trainer, TrainingConfig, TrainingDiverged, checkpoints, pack, unpack
@@ -20,7 +20,7 @@ CONFIG = TrainingConfig(batch_size=8, ema_half_life=50)
 
 
 def make(callbacks=(), config=CONFIG, pair=None):
-    return Trainer(pair or TinyPair(), pictures(), config, callbacks, device='cpu')
+    return Trainer(pair or TinyPair(), images(), config, callbacks, device='cpu')
 
 
 def test_two_runs_are_the_same():
@@ -161,7 +161,7 @@ def test_fp16_needs_a_gpu():
 @pytest.mark.cuda
 def test_on_a_gpu():
     if not torch.cuda.is_available(): pytest.skip('there is no GPU here')
-    t = Trainer(TinyPair(), pictures(), TrainingConfig(batch_size=8, mixed_precision='bf16'), device='cuda').fit(3, progress=False)
+    t = Trainer(TinyPair(), images(), TrainingConfig(batch_size=8, mixed_precision='bf16'), device='cuda').fit(3, progress=False)
     assert t.sample(4).device.type == 'cpu'
 
 
@@ -266,7 +266,7 @@ def test_health_names_what_is_wrong():
         for _ in range(5):
             trainer = type('T', (), {})()
             trainer.last = {'real_logits': torch.full((8,), real), 'fake_logits': torch.full((8,), fake),
-                            'fake_pictures': torch.randn(8, 3, 4, 4)*spread}
+                            'fake_images': torch.randn(8, 3, 4, 4)*spread}
             trainer.batch = {'image': torch.randn(8, 3, 4, 4)}
             h.on_step(trainer, {})
         return h.status

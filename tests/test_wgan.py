@@ -22,10 +22,10 @@ CLIPPED = dict(clip=.01, penalty=0., norm='batch')
 
 
 def trainer(weights=0, callbacks=(), batch=4, training=None, **network):
-    from tiny import pictures
+    from tiny import images
     torch.manual_seed(weights)
     config = TrainingConfig(batch_size=batch, **(training or {}))
-    return Trainer(WGANPair(WGANConfig(16, channels=8, base=4, **network)), pictures(16, 16), config, list(callbacks), device='cpu')
+    return Trainer(WGANPair(WGANConfig(16, channels=8, base=4, **network)), images(16, 16), config, list(callbacks), device='cpu')
 
 
 @given(seed=st.integers(0, 10**6), clip=st.floats(1e-4, .5))
@@ -78,9 +78,9 @@ def test_a_batchnorm_critic_is_refused_when_smuggled_in():
 
 @pytest.mark.parametrize('model, network', [('wgan', WGANConfig(16, channels=8)), ('wgan', WGANConfig(16, channels=8, **CLIPPED)), ('dcgan', DCGANConfig(16, channels=8)), ('dcgan', DCGANConfig(16, channels=8, r1_gamma=1.))])
 def test_a_batch_of_one_in_one_sentence(model, network):
-    from tiny import pictures
+    from tiny import images
     with pytest.raises(ValueError, match='A batch of 1 picture has no batch statistics.*batch_size of 2'):
-        Trainer(build_pair(model, network), pictures(8, 16), TrainingConfig(batch_size=1), device='cpu').train_step()
+        Trainer(build_pair(model, network), images(8, 16), TrainingConfig(batch_size=1), device='cpu').train_step()
 
 
 @pytest.mark.parametrize('role', ['generator', 'discriminator'])
@@ -108,10 +108,10 @@ def test_schedule_in_a_trainer_and_after_a_resume(tmp_path):
 
 @pytest.mark.parametrize('network', [CLIPPED, {}])
 def test_a_stored_run_comes_back(tmp_path, network):
-    from tiny import pictures
+    from tiny import images
     from dataclasses import asdict
     config = WGANConfig(16, channels=8, **network)
-    t = Trainer(build_pair('wgan', config), pictures(16, 16), TrainingConfig(batch_size=4), device='cpu', recipe={'model': 'wgan', 'network': asdict(config)}).fit(2, progress=False)
+    t = Trainer(build_pair('wgan', config), images(16, 16), TrainingConfig(batch_size=4), device='cpu', recipe={'model': 'wgan', 'network': asdict(config)}).fit(2, progress=False)
     t.save(tmp_path/'step-00000002')
     pair, _, _ = load_run(tmp_path)
     assert pair.config == config

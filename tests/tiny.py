@@ -4,12 +4,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from animegan_nb.cameras import distance_to_depth, pose, rays
-from animegan_nb.data import PictureSet
+from animegan_nb.data import ImageSet
 from animegan_nb.training import ModelPair
 
 
-def pictures(n=48, size=8, seed=0):
-    return PictureSet({'image': torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)).numpy()})
+def images(n=48, size=8, seed=0):
+    return ImageSet({'image': torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)).numpy()})
 
 
 class TinyPair(ModelPair):
@@ -25,7 +25,7 @@ class TinyPair(ModelPair):
         with torch.no_grad(): fake = self.generator(self.latents(len(batch['image']), draws))
         real_logits, fake_logits = self.discriminator(batch['image'])[:, 0], self.discriminator(fake)[:, 0]
         return dict(loss=F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean(),
-                    real_logits=real_logits, fake_logits=fake_logits, fake_pictures=fake)
+                    real_logits=real_logits, fake_logits=fake_logits, fake_images=fake)
 
     def generator_step(self, batch, draws):
         return dict(loss=F.softplus(-self.discriminator(self.generator(self.latents(len(batch['image']), draws)))[:, 0]).mean())

@@ -29,14 +29,14 @@ def check_adjust_probability(candidate):
     yield 'p stays a probability', candidate(0., 0., 256, .6, 500) == 0 and candidate(.8, 1., 10**9, .6, 500) <= 1
 
 # %% ../../nbs/exercises/25_augment.ipynb #932e48e3
-def _same_hole(pictures, rng=None, share=.5): return pictures*(cut_out(pictures[:1]*0 + 1, rng, share))
-def _small_hole(pictures, rng=None, share=.5): return cut_out(pictures, rng, share/2)
-def _hole_always_inside(pictures, rng=None, share=.5):
-    n, _, h, w = pictures.shape; size = round(h*share)
+def _same_hole(images, rng=None, share=.5): return images*(cut_out(images[:1]*0 + 1, rng, share))
+def _small_hole(images, rng=None, share=.5): return cut_out(images, rng, share/2)
+def _hole_always_inside(images, rng=None, share=.5):
+    n, _, h, w = images.shape; size = round(h*share)
     y, x = (torch.randint(0, h - size + 1, (n, 1), generator=rng) for _ in range(2)); at = torch.arange(h)
     hole = ((at >= y) & (at < y + size))[:, None, :, None] & ((at >= x) & (at < x + size))[:, None, None, :]
-    return pictures*(~hole)
-def _hole_in_place(pictures, rng=None, share=.5): return pictures.mul_(cut_out(torch.ones_like(pictures), rng, share))
+    return images*(~hole)
+def _hole_in_place(images, rng=None, share=.5): return images.mul_(cut_out(torch.ones_like(images), rng, share))
 
 @exercise('augment.cut_out', library=cut_out, mutants={'one hole for the batch': _same_hole, 'half as wide': _small_hole, 'never over the border': _hole_always_inside,
                                                       'changes its input': _hole_in_place, 'cuts the gradient': lambda x, rng=None, share=.5: cut_out(x.detach(), rng, share)})

@@ -55,10 +55,10 @@ def _pattern(seed: int, size: int = 64) -> Image.Image:
                    'first pixels': _first_pixels, 'constant': _constant})
 def check_perceptual_hash(candidate):
     "32 or more bits of a Pillow picture that survive brightening, shrinking and a changed pixel."
-    pictures = [_pattern(seed) for seed in range(8)]
+    images = [_pattern(seed) for seed in range(8)]
     look = lambda p: np.asarray(candidate(p)).astype(bool).ravel()
-    bits = [look(p) for p in pictures]
-    changed = lambda f: np.mean([np.mean(b != look(f(p.copy()))) for p, b in zip(pictures, bits)])
+    bits = [look(p) for p in images]
+    changed = lambda f: np.mean([np.mean(b != look(f(p.copy()))) for p, b in zip(images, bits)])
     def dot(p): p.putpixel((40, 30), (255, 0, 0)); return p
     yield 'at least 32 bits, always as many', len({len(b) for b in bits}) == 1 and len(bits[0]) >= 32
     yield 'one pixel changes at most 1 bit in 20', changed(dot) <= 0.05

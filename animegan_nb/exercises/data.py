@@ -31,10 +31,10 @@ def check_bytes_to_floats(candidate):
     yield 'any shape will do', candidate(b.view(4, 8, 8).clone()).shape == (4, 8, 8)
 
 # %% ../../nbs/exercises/02_data.ipynb #e8a28a2d
-def _pad_tensor(picture: Tensor, value: float = 1.) -> Tensor:
-    h, w = picture.shape[-2:]; side = max(h, w); top, left = (side - h)//2, (side - w)//2
-    sheet = picture.new_full((*picture.shape[:-2], side, side), value)
-    sheet[..., top:top + h, left:left + w] = picture
+def _pad_tensor(image: Tensor, value: float = 1.) -> Tensor:
+    h, w = image.shape[-2:]; side = max(h, w); top, left = (side - h)//2, (side - w)//2
+    sheet = image.new_full((*image.shape[:-2], side, side), value)
+    sheet[..., top:top + h, left:left + w] = image
     return sheet
 
 def _stretch(p, value=1.):                            # resize((s, s)): everybody gets thin
@@ -50,7 +50,7 @@ def _pad_swapped(p, value=1.):                        # F.pad counts from the la
 @exercise('data.pad_square', library=_pad_tensor,
           mutants={'stretches': _stretch, 'corner': _pad_corner, 'grey': _pad_zero, 'axes swapped': _pad_swapped})
 def check_pad_square(candidate):
-    "`pad(picture, value=1.)`: a picture `[3, h, w]` in the middle of the smallest square, `value` around it."
+    "`pad(image, value=1.)`: a picture `[3, h, w]` in the middle of the smallest square, `value` around it."
     for h, w in ((4, 10), (9, 4), (5, 5)):
         x = torch.rand(3, h, w, generator=rng(h)); side = max(h, w); top, left = (side - h)//2, (side - w)//2
         y = candidate(x.clone())

@@ -59,9 +59,9 @@ def check_init_weights(candidate):
     yield 'the signal arrives: an untrained picture depends on z', network(z).std(0).mean() > .01
 
 # %% ../../nbs/exercises/22_dcgan.ipynb #abb41123
-def _vendi(pictures, width, entropy=lambda l: torch.special.entr(l).sum().exp(), size=lambda points: len(points), points=lambda x: F.adaptive_avg_pool2d(x, 8).flatten(1).double()):
+def _vendi(images, width, entropy=lambda l: torch.special.entr(l).sum().exp(), size=lambda points: len(points), points=lambda x: F.adaptive_avg_pool2d(x, 8).flatten(1).double()):
     "`distinct` with one part replaced: how its mutants are made."
-    points = points(pictures)
+    points = points(images)
     kernel = torch.exp(-(torch.cdist(points, points)/width).square()/2)
     return entropy(torch.linalg.eigvalsh(kernel/size(points)).clamp_min(0)).item()
 
@@ -73,7 +73,7 @@ def _vendi(pictures, width, entropy=lambda l: torch.special.entr(l).sum().exp(),
     'all pixels, so noise counts': lambda x, h: _vendi(x, h, points=lambda x: x.flatten(1).double()),
     'exact copies only': lambda x, h: float(len({tuple(p.flatten().tolist()) for p in x}))})
 def check_distinct(candidate):
-    "The effective number of different pictures, by 8×8 thumbnails and a Gaussian kernel: `distinct(pictures, width)`."
+    "The effective number of different pictures, by 8×8 thumbnails and a Gaussian kernel: `distinct(images, width)`."
     near = lambda a, b: abs(float(a) - b) < 1e-3*b
     greys = torch.linspace(-1, 1, 12)[:, None, None, None].expand(12, 3, 16, 16)
     yield 'pictures far apart all count', near(candidate(greys, .01), 12)

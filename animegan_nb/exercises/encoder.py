@@ -63,27 +63,27 @@ def check_explained(candidate):
     yield 'a coordinate counts by its spread', close(candidate(some, truth, mean), float(share))
 
 # %% ../../nbs/exercises/34_encoder.ipynb #41d793a5
-def _refine_blind(encoder, generate, pictures, start, passes): drawn = generate(start); return refine(encoder, lambda ws: drawn, pictures, start, passes)
-def _refine_replace(encoder, generate, pictures, start, passes):
+def _refine_blind(encoder, generate, images, start, passes): drawn = generate(start); return refine(encoder, lambda ws: drawn, images, start, passes)
+def _refine_replace(encoder, generate, images, start, passes):
     found = [start]
-    for _ in range(passes): found.append(encoder(torch.cat([pictures, generate(found[-1])], 1)))
+    for _ in range(passes): found.append(encoder(torch.cat([images, generate(found[-1])], 1)))
     return found
-def _refine_from_start(encoder, generate, pictures, start, passes):
+def _refine_from_start(encoder, generate, images, start, passes):
     found = [start]
-    for _ in range(passes): found.append(start + encoder(torch.cat([pictures, generate(found[-1])], 1)))
+    for _ in range(passes): found.append(start + encoder(torch.cat([images, generate(found[-1])], 1)))
     return found
-def _refine_swapped(encoder, generate, pictures, start, passes): return refine(lambda both: encoder(torch.cat(both.chunk(2, 1)[::-1], 1)), generate, pictures, start, passes)
-def _refine_last(encoder, generate, pictures, start, passes): return refine(encoder, generate, pictures, start, passes)[1:]
-def _refine_in_place(encoder, generate, pictures, start, passes):
+def _refine_swapped(encoder, generate, images, start, passes): return refine(lambda both: encoder(torch.cat(both.chunk(2, 1)[::-1], 1)), generate, images, start, passes)
+def _refine_last(encoder, generate, images, start, passes): return refine(encoder, generate, images, start, passes)[1:]
+def _refine_in_place(encoder, generate, images, start, passes):
     found = [start]
-    for _ in range(passes): found.append(found[-1].add_(encoder(torch.cat([pictures, generate(found[-1])], 1))))
+    for _ in range(passes): found.append(found[-1].add_(encoder(torch.cat([images, generate(found[-1])], 1))))
     return found
 
 # %% ../../nbs/exercises/34_encoder.ipynb #05ddeca3
 @exercise('encoder.refine', library=refine, mutants={'blindfolded': _refine_blind, 'replaces instead of adding': _refine_replace, 'always from the start': _refine_from_start,
           'drawing before picture': _refine_swapped, 'without the start': _refine_last, 'in place': _refine_in_place})
 def check_refine(candidate):
-    "Refinement: `(encoder, generate, pictures [n, 3, h, w], start [n, layers, dim], passes)` → passes + 1 ws, the start first."
+    "Refinement: `(encoder, generate, images [n, 3, h, w], start [n, layers, dim], passes)` → passes + 1 ws, the start first."
     matrix = torch.eye(12).double() + .2*torch.randn(12, 12, generator=rng(1)).double()
     generate = lambda ws: (ws.mean(1) @ matrix.T).view(-1, 3, 2, 2)
     encoder = lambda both: .5*torch.linalg.solve(matrix, (both[:, :3] - both[:, 3:]).flatten(1).T).T[:, None].expand(-1, 2, -1)

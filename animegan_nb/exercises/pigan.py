@@ -39,8 +39,8 @@ def _deferred(seed=lambda k, seeds: seeds[k], keep=lambda n: range(n), whole=Tru
     "`deferred_gradient` with one of its parts replaced."
     def wrong(draw, loss, knobs, seeds):
         with torch.no_grad(): first = [draw(knobs, k, torch.Generator().manual_seed(seeds[k])) for k in range(len(seeds))]
-        picture = torch.cat(first).requires_grad_(True)
-        slopes = torch.autograd.grad(loss(picture), picture)[0].split([len(p) for p in first])
+        image = torch.cat(first).requires_grad_(True)
+        slopes = torch.autograd.grad(loss(image), image)[0].split([len(p) for p in first])
         if not whole: slopes = [torch.autograd.grad(loss(p.requires_grad_(True)), p)[0] for p in first]
         again = [torch.autograd.grad(draw(knobs, k, torch.Generator().manual_seed(seed(k, seeds))), knobs, slopes[k])[0] for k in keep(len(seeds))]
         return sum(again)*scale(len(seeds))
@@ -64,7 +64,7 @@ def check_deferred(candidate):
         y = torch.sin(jitter @ knobs)*(k + 1)
         if torch.is_grad_enabled(): y = Watch.apply(y); graphs.append(len(alive))
         return y
-    loss = lambda picture: torch.logsumexp(3*picture, 0)                            # every pixel matters to every other
+    loss = lambda image: torch.logsumexp(3*image, 0)                            # every pixel matters to every other
     for seeds in ([5], [3, 11, 4, 8]):
         knobs, graphs = torch.randn(6, generator=rng(2), dtype=torch.float64).requires_grad_(True), []
         direct, = torch.autograd.grad(loss(torch.cat([draw(knobs, k, torch.Generator().manual_seed(s)) for k, s in enumerate(seeds)])), knobs)

@@ -94,7 +94,7 @@ def _relu_net(inputs, hidden, layers, outputs, omega=30.): return ReluNet(inputs
 def _sigmoid_of_siren(inputs, hidden, layers, outputs, omega=30.): return nn.Sequential(Siren(inputs, hidden, layers, outputs, omega), nn.ReLU(), nn.Sigmoid())
 
 # %% ../../nbs/exercises/51_siren.ipynb #1b74b6b0
-def _checks_picture(n: int = 32) -> tuple[Tensor, Tensor]:
+def _checks_image(n: int = 32) -> tuple[Tensor, Tensor]:
     "Places and colours of a small test picture: rings and stripes."
     p = (2*torch.arange(n) + 1)/n - 1
     y, x = torch.meshgrid(p, p, indexing='ij')
@@ -104,11 +104,11 @@ def _checks_picture(n: int = 32) -> tuple[Tensor, Tensor]:
 def check_siren(candidate):
     "`Siren(inputs, hidden, layers, outputs, omega=30.)` → a module: `layers` sine layers of width `hidden`, then a linear layer."
     torch.manual_seed(0)
-    xy, picture = _checks_picture()
+    xy, image = _checks_image()
     net = candidate(2, 64, 3, 3)
     yield 'it maps [n, inputs] to [n, outputs]', tuple(net(xy).shape) == (1024, 3)
     yield 'three sine layers of 64 and a linear one have 8,707 parameters', sum(p.numel() for p in net.parameters()) == 2*64 + 64 + 2*(64*64 + 64) + 64*3 + 3
-    psnr = fit_values(net, xy, picture, 300, 1e-3)[-1]
+    psnr = fit_values(net, xy, image, 300, 1e-3)[-1]
     yield 'it fits a picture of 32² pixels to 30 dB in 300 steps', psnr > 30
     x = xy[:50].clone().requires_grad_(True)
     slope, = torch.autograd.grad(net(x)[:, 0].sum(), x, create_graph=True)

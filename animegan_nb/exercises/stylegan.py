@@ -75,7 +75,7 @@ def _paths_sum(p, ws, y): return path_lengths(p, ws, y)*math.sqrt(ws.shape[1])  
 @exercise('stylegan.path_lengths', library=path_lengths, mutants={
     'probe not scaled': _paths_plain, 'no graph': _paths_constant, 'squared': _paths_squared, 'one for the batch': _paths_batch, 'sum over layers': _paths_sum})
 def check_path_lengths(candidate):
-    "√(mean over layers of ‖∂Σ(g(ws)·y)/∂w‖²) with y = probe/√(HW): `(pictures [b, c, h, w], ws [b, layers, dim], probe)` → [b]."
+    "√(mean over layers of ‖∂Σ(g(ws)·y)/∂w‖²) with y = probe/√(HW): `(images [b, c, h, w], ws [b, layers, dim], probe)` → [b]."
     A, probe = torch.randn(3*6*6, 5, generator=rng(1), requires_grad=True), torch.randn(4, 3, 6, 6, generator=rng(2))
     ws = torch.randn(4, 1, 5, generator=rng(3), requires_grad=True)
     lengths = candidate((ws[:, 0] @ A.t()).view(4, 3, 6, 6), ws, probe)

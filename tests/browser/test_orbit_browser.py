@@ -85,13 +85,13 @@ def test_twenty_drags_give_ten_pictures_in_two_seconds(lab):
         photo.scroll_into_view_if_needed()
         box = photo.bounding_box()
         x, y = box['x'] + box['width']/2, box['y'] + box['height']/2
-        before, pictures = pixels(photo), count(page)
+        before, images = pixels(photo), count(page)
         page.page.mouse.move(x, y); page.page.mouse.down()
         begin = time.perf_counter()
         for i in range(1, 21):
             page.page.mouse.move(x - 3*i, y + i)
             page.page.wait_for_timeout(max(0., begin + i*seconds/20 - time.perf_counter())*1000)
-        during, took = count(page) - pictures, time.perf_counter() - begin
+        during, took = count(page) - images, time.perf_counter() - begin
         coarse = page.page.locator('.agnb-orbit-box').get_attribute('data-size')
         page.page.mouse.up()
         at_rest(page)                                          # fine at rest
@@ -175,14 +175,14 @@ def test_a_fault_is_one_sentence_and_the_next_wish_is_served(lab):
 def test_sliders_where_anywidget_is_missing(lab):
     with lab.open([SETUP, 'sys.modules["anywidget"] = None\nviewer = OrbitViewer(ball, sizes=(16, 32))\nviewer', STATE], name='plain') as page:
         page.run(0, seconds=240); page.run(1, seconds=120)
-        picture = page.page.locator('.agnb-orbit img').first
-        picture.wait_for(timeout=60_000)
-        page.until(lambda: (picture.get_attribute('src') or '') != '', seconds=60, what='the first picture')
+        image = page.page.locator('.agnb-orbit img').first
+        image.wait_for(timeout=60_000)
+        page.until(lambda: (image.get_attribute('src') or '') != '', seconds=60, what='the first picture')
         page.page.wait_for_timeout(800)
-        before = picture.get_attribute('src')
+        before = image.get_attribute('src')
         page.page.locator('.agnb-orbit .noUi-handle').first.focus()
         for _ in range(3): page.page.keyboard.press('ArrowRight'); page.page.wait_for_timeout(60)
-        page.until(lambda: picture.get_attribute('src') != before, what='another picture')
+        page.until(lambda: image.get_attribute('src') != before, what='another picture')
         page.page.wait_for_timeout(500)
         assert state(page, 2)['yaw'] > .03
         assert page.our_errors() == []

@@ -55,12 +55,12 @@ def test_a_click_shows_the_ray_of_its_pixel(lab):
 def test_sliders_where_anywidget_is_missing(lab):
     with lab.open([SETUP, 'sys.modules["anywidget"] = None\ninspector = inspect()\ninspector', 'inspector.pixel'], name='plain') as page:
         page.run(0); page.run(1)
-        picture = page.page.locator('.agnb-inspector img')
-        picture.wait_for()
-        before = picture.get_attribute('src')
+        image = page.page.locator('.agnb-inspector img')
+        image.wait_for()
+        before = image.get_attribute('src')
         page.page.locator('.agnb-inspector .noUi-handle').first.focus()
         for _ in range(2): page.page.keyboard.press('ArrowRight')
-        page.until(lambda: picture.get_attribute('src') != before, what='another ray')
+        page.until(lambda: image.get_attribute('src') != before, what='another ray')
         page.run(2)
         assert '(10, 8)' in page.text(2) or '(9, 8)' in page.text(2)
         assert page.our_errors() == []

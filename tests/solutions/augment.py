@@ -7,15 +7,15 @@ def adjust_probability(p, sure, images, target=.6, kimg=500):
     return sorted((0., p + direction*images/kimg/1000, .9))[1]
 
 
-def cut_out(pictures, rng=None, share=.5):
+def cut_out(images, rng=None, share=.5):
     "One picture after the other, with slices."
     result = []
-    for picture in pictures:
-        side = picture.shape[-1]; size = round(side*share)
+    for image in images:
+        side = image.shape[-1]; size = round(side*share)
         y, x = (int(torch.randint(-(size//2), side - size//2 + 1, (), generator=rng)) for _ in range(2))
         mask = torch.ones(side, side)
         mask[max(0, y):max(0, y + size), max(0, x):max(0, x + size)] = 0
-        result.append(picture*mask)
+        result.append(image*mask)
     return torch.stack(result)
 
 

@@ -11,15 +11,15 @@ def bytes_to_floats(b): return torch.linspace(-1, 1, 256)[b.long()]
 def hamming(a, b): return format(a ^ b, 'b').count('1')
 
 
-def pad_square(picture, value=1.):
+def pad_square(image, value=1.):
     "Two concatenations, as one does it by hand."
-    channels, h, w = picture.shape
+    channels, h, w = image.shape
     def strip(height, width): return torch.ones(channels, height, width)*value
     if w < h:
         extra = h - w
-        return torch.cat([strip(h, extra//2), picture, strip(h, extra - extra//2)], dim=2)
+        return torch.cat([strip(h, extra//2), image, strip(h, extra - extra//2)], dim=2)
     extra = w - h
-    return torch.cat([strip(extra//2, w), picture, strip(extra - extra//2, w)], dim=1)
+    return torch.cat([strip(extra//2, w), image, strip(extra - extra//2, w)], dim=1)
 
 
 def epoch_order(n, seed, epoch):
@@ -28,8 +28,8 @@ def epoch_order(n, seed, epoch):
     return torch.tensor(numbers)
 
 
-def average_hash(picture):
-    grey = np.asarray(picture.convert('L').reduce(picture.width//8), dtype=float)
+def average_hash(image):
+    grey = np.asarray(image.convert('L').reduce(image.width//8), dtype=float)
     return (grey > np.median(grey)).ravel()
 
 

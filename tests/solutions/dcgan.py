@@ -19,10 +19,10 @@ def init_weights(network):
             if module.bias is not None: module.bias.zero_()
 
 
-def distinct(pictures, width):
+def distinct(images, width):
     "By singular values: those of a root of the kernel, whose squares are its eigenvalues."
-    n, side = len(pictures), pictures.shape[-1]//8
-    points = pictures.double().reshape(n, 3, 8, side, 8, side).mean((3, 5)).reshape(n, -1)
+    n, side = len(images), images.shape[-1]//8
+    points = images.double().reshape(n, 3, 8, side, 8, side).mean((3, 5)).reshape(n, -1)
     kernel = torch.exp(-((points[:, None] - points[None])**2).sum(-1)/(2*width**2))
     shares = torch.linalg.svdvals(kernel)/n
     shares = shares[shares > 1e-12]

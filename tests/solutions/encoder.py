@@ -15,10 +15,10 @@ def explained(answers, truth, mean):
     return ((spread - missed)/spread).item()
 
 
-def refine(encoder, generate, pictures, start, passes):
+def refine(encoder, generate, images, start, passes):
     found, ws = [start], start
     while len(found) <= passes:
-        both = torch.concatenate((pictures, generate(ws)), dim=1)
+        both = torch.concatenate((images, generate(ws)), dim=1)
         ws = ws + encoder(both)
         found.append(ws)
     return found

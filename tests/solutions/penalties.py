@@ -3,10 +3,10 @@ import torch
 from torch import nn
 
 
-def slope_squared(discriminator, picture):
+def slope_squared(discriminator, image):
     "‖∇D‖² of a single picture, asked alone."
-    picture = picture.detach()[None].requires_grad_(True)
-    gradient = torch.autograd.grad(discriminator(picture)[0], picture, create_graph=True)[0]
+    image = image.detach()[None].requires_grad_(True)
+    gradient = torch.autograd.grad(discriminator(image)[0], image, create_graph=True)[0]
     return (gradient*gradient).sum()
 
 

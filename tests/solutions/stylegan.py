@@ -20,10 +20,10 @@ def fade(old, new, alpha):
     return old*(1 - alpha) + new*alpha
 
 
-def path_lengths(pictures, ws, probe):
-    height, width = pictures.shape[-2:]
+def path_lengths(images, ws, probe):
+    height, width = images.shape[-2:]
     noise = probe*(height*width)**-0.5
-    jacobian = torch.autograd.grad(pictures, ws, grad_outputs=noise, create_graph=True)[0]
+    jacobian = torch.autograd.grad(images, ws, grad_outputs=noise, create_graph=True)[0]
     return jacobian.pow(2).sum(-1).mean(-1).pow(.5)
 
 

@@ -23,12 +23,12 @@ def critic_steps(step, usual=5, many=100, first=25, every=500):
 
 def layer_norm(x, scale, shift, eps=1e-5):
     "One picture after the other."
-    pictures = []
-    for picture in x:
-        flat = picture.reshape(-1)
+    images = []
+    for image in x:
+        flat = image.reshape(-1)
         flat = (flat - flat.mean())/torch.sqrt((flat**2).mean() - flat.mean()**2 + eps)
-        pictures.append(flat.view_as(picture)*scale.view(-1, 1, 1) + shift.view(-1, 1, 1))
-    return torch.stack(pictures)
+        images.append(flat.view_as(image)*scale.view(-1, 1, 1) + shift.view(-1, 1, 1))
+    return torch.stack(images)
 
 
 SOLUTIONS = {'wgan.critic_update': critic_update, 'wgan.critic_steps': critic_steps, 'wgan.layer_norm': layer_norm}
