@@ -1,14 +1,19 @@
-# make run    install, then take the tour: a small GAN trained before your eyes, written as a page under _out/
-# make run DATA=folder    the same on your own pictures
-# make test   every check that needs no GPU
-# make lab    open JupyterLab on the book
+# make run      install, then take the tour: a small GAN trained before your eyes, written as a page under _out/
+# make run DATA=folder        the same on your own pictures
+# make lab      open JupyterLab on the book
+# make test     every check that needs no GPU
+# make export   the library from the notebooks
+# make execute  run the notebooks whose outputs are older than their code, and store the new outputs
+# make execute NB='20_losses exercises/losses'    run these (WORKERS=2 at a time)
+# make readme   README.md from nbs/index.ipynb
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
+NB ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test notebooks kernels tests export clean readme install wheel
+.PHONY: help run lab test export execute readme clean install wheel
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -18,13 +23,13 @@ help:
 	@$(PYTHON) -m venv .venv || { echo "Python's venv is missing: install it (Debian, Ubuntu: apt install python3-venv)."; exit 1; }
 	@touch $@
 
-# what reading and running the book needs
+#: what reading and running the book needs
 .venv/notebook: .venv/created pyproject.toml
 	@echo "Installing PyTorch and the notebook tools into .venv (about two minutes, 5 GB) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[notebook]'
 	@touch $@
 
-# what changing and testing it needs
+#: what changing and testing it needs
 .venv/dev: .venv/created pyproject.toml
 	@echo "Installing the development tools into .venv ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,course]'
@@ -39,23 +44,30 @@ run: .venv/notebook
 lab: .venv/notebook
 	$(BIN)/jupyter lab nbs/index.ipynb
 
-# two workers of one thread each: on two cores five times faster than two of two
+#: the tests that only read files; they run first, because they are quick
+HOUSE := tests/test_house.py tests/test_notebooks.py tests/test_drift.py
+
+#: two workers of one thread each: on two cores five times faster than two of two
+#: time limits end a hang: 15 minutes a test or a cell, an hour a notebook
 test: export OMP_NUM_THREADS := 1
 test: export MKL_NUM_THREADS := 1
 test: export ANIMEGAN_BUDGET := fast
 test: export MPLBACKEND := Agg
 test: .venv/dev
-	$(BIN)/ruff check animegan_nb tests benchmarks
-	$(BIN)/pytest tests/test_drift.py tests/test_notebooks.py
+	$(BIN)/ruff check animegan_nb tests benchmarks .ci
+	$(BIN)/pytest $(HOUSE)
 	$(BIN)/nbdev_test --n_workers $(WORKERS) --timing
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests --ignore tests/browser --ignore tests/test_drift.py --ignore tests/test_notebooks.py
-	$(BIN)/pytest -n $(WORKERS) --nbmake --nbmake-timeout=300 nbs
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests --ignore tests/browser $(HOUSE:%=--ignore %)
+	$(BIN)/pytest -n $(WORKERS) --nbmake --nbmake-timeout=900 --timeout=3600 nbs
 	$(BIN)/pytest tests/browser
 
-# the library from the notebooks; README.md from nbs/index.ipynb
 export: .venv/dev
 	$(BIN)/nbdev_clean
 	$(BIN)/nbdev_export
+
+#: the library is exported first, so that notebooks import what the notebooks say
+execute: export
+	$(BIN)/python .ci/execute.py --workers $(WORKERS) $(NB)
 
 readme: .venv/dev
 	$(BIN)/python .ci/readme.py

@@ -1,4 +1,4 @@
-"Write README.md (and its pictures) from nbs/index.ipynb, which is its only source. `--check` compares instead of writing."
+"Write README.md (and its pictures) from nbs/index.ipynb, its only source. `--check` compares instead of writing."
 import re
 import shutil
 import sys
@@ -17,7 +17,8 @@ def build(folder: Path):
     notebook = nbformat.read(ROOT/'nbs'/'index.ipynb', as_version=4)
     notebook.cells = [cell for cell in notebook.cells if '#| hide' not in cell.source]
     exporter = MarkdownExporter(exclude_input=True)      # a README shows what comes out; the notebook shows how
-    text, resources = exporter.from_notebook_node(notebook, resources={'output_files_dir': 'README_files', 'unique_key': 'README'})
+    resources = {'output_files_dir': 'README_files', 'unique_key': 'README'}
+    text, resources = exporter.from_notebook_node(notebook, resources=resources)
     text = re.sub(r'\]\((?!http|#|README_files)([\w/]+\.ipynb)\)', r'](nbs/\1)', text)
     text = re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
     (folder/'README.md').write_text('<!-- written by `make readme` from nbs/index.ipynb: edit that -->\n' + text)
@@ -31,7 +32,8 @@ if __name__ == '__main__':
         build(Path(temporary))
         new = {p.relative_to(temporary): p.read_bytes() for p in Path(temporary).rglob('*') if p.is_file()}
     if '--check' in sys.argv:
-        old = {p: (ROOT/p).read_bytes() for p in [Path('README.md'), *(q.relative_to(ROOT) for q in (ROOT/'README_files').glob('*'))] if (ROOT/p).exists()}
+        files = [ROOT/'README.md', *(ROOT/'README_files').glob('*')]
+        old = {path.relative_to(ROOT): path.read_bytes() for path in files if path.exists()}
         sys.exit(0 if old == new else 'README.md is not what nbs/index.ipynb says: run  make readme')
     shutil.rmtree(ROOT/'README_files', ignore_errors=True)
     for name, data in new.items():

@@ -23,6 +23,7 @@ from .data import Dropped, ImageFolder, Loader, ImageSet, Report
 from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty
 from .training import Draws, ModelPair, models, Recipe, recipes, TrainingConfig
+from . import toon_net
 
 # %% auto #0
 __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_MOE_128', 'CONDITIONAL_CPU', 'CONDITIONAL_TINY',
@@ -453,7 +454,7 @@ class ToonJudge(nn.Module):
     "The toon network that ships with the library, asked for tags: pictures → tag logits [batch, tags]."
     def __init__(self, groups: Sequence = TOON_TAGS, net: nn.Module | None = None):
         super().__init__()
-        self.groups, self.net = as_groups(groups), net or toon.toon_network()
+        self.groups, self.net = as_groups(groups), net or toon_net.toon_network()
 
     def forward(self, images: Tensor) -> Tensor:
         out = self.net(images)
@@ -538,14 +539,14 @@ def _maker_widget(self: FaceMaker):
     "The widget itself (needs ipywidgets): one menu a tag, and a button for other faces."
     import ipywidgets as w
     self.menus = {g[0]: w.Dropdown(options=('any', *choices(g)), value=self.wanted.get(g[0], 'any'), description=g[0].replace('_', ' ')) for g in self.groups}
-    self.image = w.Image(format='png').add_class('agnb-maker-faces')
+    self.shown = w.Image(format='png').add_class('agnb-maker-faces')
     self.other = w.Button(description='Other faces', icon='refresh', tooltip='New latents, the same wishes').add_class('agnb-maker-other')
-    def redraw(_=None): self.image.value = self.image(**{name: m.value for name, m in self.menus.items() if m.value != 'any'})
+    def redraw(_=None): self.shown.value = self.image(**{name: m.value for name, m in self.menus.items() if m.value != 'any'})
     def renew(_): self.seed += 1; redraw()
     for menu in self.menus.values(): menu.observe(redraw, 'value')
     self.other.on_click(renew); redraw()
     title = w.HTML(MAKER_CSS + '<span class="agnb-maker-name">Make a face</span>')
-    return w.VBox([title, w.HBox([self.image, w.VBox([*self.menus.values(), self.other])])]).add_class('agnb-maker')
+    return w.VBox([title, w.HBox([self.shown, w.VBox([*self.menus.values(), self.other])])]).add_class('agnb-maker')
 
 def _maker_bundle(self: FaceMaker, include=None, exclude=None) -> dict:
     wish = ', '.join(self.wanted.values()) or 'any face'

@@ -20,6 +20,7 @@ from . import toon
 from .core import Animation, figure, grid, rng
 from .style_layers import ModulatedLayer, StyleAdaIN, ToRGB
 from .stylegan import Generator, style_layers
+from . import toon_net
 
 # %% auto #0
 __all__ = ['GROUP_COLOURS', 'HEAD_READINGS', 'influence_figure', 'sample_w', 'as_ws', 'draw', 'truncated_normal', 'listeners',
@@ -163,7 +164,7 @@ HEAD_READINGS = ('yaw', 'pitch', 'hair_style', 'fringe', 'accessory', 'outfit', 
                  'hair_colour', 'eye_colour', 'skin', 'cloth_colour', 'background')
 
 @torch.no_grad()
-def read_heads(net: toon.ToonNet, images: Tensor,     # [n, 3, size, size] in [-1, 1]
+def read_heads(net: toon_net.ToonNet, images: Tensor,     # [n, 3, size, size] in [-1, 1]
                batch: int = 250) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a quantity
     "What the toon network says of pictures of any size."
     parts = [net(p) for p in images.split(batch)]
@@ -236,7 +237,7 @@ def edit(ws: Tensor,                             # [n, layers, dim] or [n, dim]
     return moved if layers is None else replace_layers(ws, moved, layers)
 
 # %% ../nbs/32_latents.ipynb #2eb65d76
-def edit_effects(generator: Generator, net: toon.ToonNet, w: Tensor,      # [n, dim]
+def edit_effects(generator: Generator, net: toon_net.ToonNet, w: Tensor,      # [n, dim]
                  directions: dict[str, Tensor], scores: Sequence[str] | None = None,     # None: those of the directions
                  step: float = 1., layers: Iterable[int] | None = None) -> Tensor:       # [directions, scores]
     "How far each score moves from −step to +step along each direction, in standard deviations of the score among `w`."

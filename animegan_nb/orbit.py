@@ -24,6 +24,7 @@ from .latents import principal_space, save_film
 from .pigan import Generator, truncate
 from .raymarch import check_range, march, normals
 from .siren import Condition
+from . import surfaces
 
 # %% auto #0
 __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'Look', 'grip', 'drag', 'zoom', 'Source', 'check_source', 'render_checked',
@@ -207,7 +208,7 @@ def walk(self: ToonSource, cam2world: Tensor, size, fov: float, steps: int = 40)
     scene = lambda p: self.scene.distance(p.permute(2, 0, 1).reshape(3, 1, -1)).view(p.shape[:2])
     for _ in range(2): t = t + scene(at(t)).clamp(-.01, .01)
     met = (scene(at(t)).abs() < 2e-3) & (t < far)
-    facing = toon.surface_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1)).view(3, *t.shape).permute(1, 2, 0)
+    facing = surfaces.surface_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1)).view(3, *t.shape).permute(1, 2, 0)
     return torch.where(met, t, torch.inf), at(t), facing
 
 ToonSource.walk = walk

@@ -19,6 +19,8 @@ from .data import ImageSet
 from .geometry import billboard, view_consistency
 from .metrics import extract, frechet_distance, interval
 from .training import Trainer, TrainingConfig
+from . import pigan_training
+from . import geometry
 
 # %% auto #0
 __all__ = ['SIZE', 'CROP', 'FOV', 'PICTURES', 'CONDITIONS', 'GUESS_CONFIG', 'HELD_OUT', 'crop_fov', 'cropped', 'expose',
@@ -103,7 +105,7 @@ def train_condition(condition: dict, seed: int = 0, images: int | None = None,  
     network = replace(GUESS_CONFIG, noise_steps=c['pictures']//c['batch'])
     if c['official']: network = replace(network, noise=1., field=replace(network.field, density_scale=1., centred_density=False))
     training = TrainingConfig(c['batch'], 4e-4, 4e-4, (0., .99), (0., .99), clip_gradient=5., ema_half_life=1_000, seed=seed)
-    pair = pigan.PiganPair(network)
+    pair = pigan_training.PiganPair(network)
     for kind, n, shown in [('human', 400, c['first']), (c['kind'], c['n'], images or c['pictures'])]:
         if not shown: continue
         data = ImageSet({'image': condition_images(kind, range(n), cache).numpy()})
@@ -125,14 +127,14 @@ def set_distances(real: Tensor, fake: Tensor) -> dict[str, float]:       # uint8
     return dict(frechet=float(frechet_distance(*features)), eyes=float(frechet_distance(eye_band(real), eye_band(fake))))
 
 # %% ../nbs/57_pigan_anime.ipynb #ddab3247
-def shape_numbers(left: dict, front: dict, right: dict, shape: pigan.Shape, fov: float) -> dict[str, float]:
+def shape_numbers(left: dict, front: dict, right: dict, shape: geometry.Shape, fov: float) -> dict[str, float]:
     "What the alarms read from the front, and how consistent the views from both sides are, beside the same pictures on a board."
     (own, share), (board, _) = view_consistency(left, right, fov), view_consistency(billboard(left, fov), billboard(right, fov), fov)
-    return {k: float(v) for k, v in pigan.alarms(front, shape).items()} | dict(consistency=own, board=board, share=share)
+    return {k: float(v) for k, v in pigan_training.alarms(front, shape).items()} | dict(consistency=own, board=board, share=share)
 
 @torch.no_grad()
 def judge(generator: pigan.Generator, reference: Tensor,         # held-out heads of the condition, uint8
-          shape: pigan.Shape) -> dict[str, float]:               # of the truth, from `toon_shape`
+          shape: geometry.Shape) -> dict[str, float]:               # of the truth, from `toon_shape`
     "Distances of as many fakes as there are references, and the geometry of 32 heads."
     n, source = len(reference), rng(77)
     z = torch.randn(n, generator.z_dim, generator=source)

@@ -19,6 +19,7 @@ from .geometry import PoseReader, rotation_angle, view_errors
 from .latents import FeatureDistance
 from .pigan import Generator
 from .siren import Condition
+from . import toon_net
 
 # %% auto #0
 __all__ = ['Heads', 'true_view', 'held_out_heads', 'psnr', 'own_cameras', 'scores', 'KnobStatistics', 'knob_statistics',
@@ -125,7 +126,7 @@ def grid_start(generator: Generator, images: Tensor, codes: Tensor | None = None
 
 def toon_pose_reader(size: int = 32, n: int = 200) -> PoseReader:
     "The toon network as a reader of poses, calibrated on the first n shipped heads, averaged to `size` px."
-    net, rows = toon.toon_network(), toon.ready_heads('white').batch(range(n))
+    net, rows = toon_net.toon_network(), toon.ready_heads('white').batch(range(n))
     images = F.adaptive_avg_pool2d(rows['image'].float()/127.5 - 1, size)
     with torch.no_grad(): return PoseReader(lambda x: net(x)['pose'].detach(), images, torch.stack([rows['yaw'], rows['pitch']], 1))
 
@@ -136,7 +137,7 @@ def pixel_error(a: Tensor, b: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tens
 
 def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) -> Callable:
     "A distance of two batches of pictures → [n], from unit-length features of the 'toon' network or of 'squeezenet'; smaller pictures are enlarged to `least` px."
-    if name == 'toon': blocks = list(toon.toon_network().blocks[:layers])
+    if name == 'toon': blocks = list(toon_net.toon_network().blocks[:layers])
     elif name == 'squeezenet':
         from animegan_nb.metrics import find_extractor
         features = find_extractor('squeezenet').net.features

@@ -24,6 +24,7 @@ from .stylegan import Discriminator, Generator, GrowthSchedule, Stage, StyleGANC
 from .toon import CATEGORIES
 from .training import TrainingConfig
 from .wgan import WGANConfig
+from . import figures
 
 # %% auto #0
 __all__ = ['FIGURE_LOOKS', 'FIGURE_READINGS', 'background_colour', 'reachable', 'figure_mask', 'on_white', 'border_contact',
@@ -192,7 +193,7 @@ _LENGTHS = ('left_hand', 'right_hand', 'stance')                  # in sides of 
 FIGURE_LOOKS = {'action': ('pose', *_LENGTHS), 'clothes': ('build', 'costume'), 'colours': ('colours', 'hair_colour')}
 FIGURE_READINGS = tuple(name for names in FIGURE_LOOKS.values() for name in names)
 
-def figure_truth(rows: dict,             # a batch of toon.ToonFigures
+def figure_truth(rows: dict,             # a batch of figures.ToonFigures
                  size: int = 64) -> dict[str, Tensor]:
     "What a reader should find: an index for a category, sides of the picture for a length; pose 2k is pose k, 2k + 1 its mirror image."
     a, at = rows['attributes'], lambda joint: rows['joints_2d'][:, JOINT[joint]]/size

@@ -92,7 +92,7 @@ def test_a_condition_decides_pictures_batch_and_stages(monkeypatch):
         asked.append((kind, len(indices)))
         return torch.full((len(indices), 3, 16, 16), 100, dtype=torch.uint8)
     def watch(): seen.append(Seen()); return [seen[-1]]
-    monkeypatch.setattr(pigan_anime, 'condition_pictures', heads)
+    monkeypatch.setattr(pigan_anime, 'condition_images', heads)
     trainer = train_condition(dict(first=28, n=60), images=42, callbacks=watch)
     assert asked == [('human', 400), ('plain', 60)] and [s.batches for s in seen] == [[14]*2, [14]*3] and trainer.step == 3
     assert int(trainer.pair.counts[1]) == 5                                      # the density noise goes on where it was
@@ -100,7 +100,7 @@ def test_a_condition_decides_pictures_batch_and_stages(monkeypatch):
 
 
 def test_a_run_that_was_stopped_is_no_result(monkeypatch):
-    monkeypatch.setattr(pigan_anime, 'condition_pictures', lambda *a: torch.full((726, 3, 16, 16), 100, dtype=torch.uint8))
+    monkeypatch.setattr(pigan_anime, 'condition_images', lambda *a: torch.full((726, 3, 16, 16), 100, dtype=torch.uint8))
     class Stop(Callback):
         def on_step(self, trainer, record): trainer.stopping.set()
     with pytest.raises(RuntimeError, match='stopped at step 1 of 3'): train_condition({}, images=42, callbacks=lambda: [Stop()])

@@ -87,8 +87,8 @@ def test_poses_are_many_and_interpolation_meets_both_ends():
 
 def test_figures_stand_on_the_floor_and_are_as_many_heads_tall_as_they_say():
     drawn = figures.sample_figure(64, rng(1))
-    scene = figures.FigureScene(figures)
-    heads = figures.decode_figure(figures)['heads']
+    scene = figures.FigureScene(drawn)
+    heads = figures.decode_figure(drawn)['heads']
     assert float(heads.min()) >= 5 and float(heads.max()) <= 8
     ankles = scene.p['joints'][:, [JOINT['left ankle'], JOINT['right ankle']], 1]
     assert bool((ankles.amin(1) > 0).all()) and bool((ankles.amin(1) < .7).all())
@@ -103,10 +103,10 @@ def test_geometry_agrees_with_the_surface(seed):
     n, size = 3, 48
     drawn = figures.sample_figure(n, rng(seed))
     cams, fov = camera(n, yaw=.5 + 2*seed)
-    out = figures.render_figure(figures, cams, fov, size, supersample=1, outline=False)
+    out = figures.render_figure(drawn, cams, fov, size, supersample=1, outline=False)
     row = torch.arange(size).float()
     origins, ways, cosine = surfaces.pixel_rays(cams, fov, row[:, None].expand(-1, size), row[None].expand(size, -1), size)
-    scene = figures.FigureScene(figures)
+    scene = figures.FigureScene(drawn)
     for i in range(n):
         hit = out['depth'][i, 0].isfinite().flatten()
         assert 100 < int(hit.sum()) < size*size/2
@@ -126,7 +126,7 @@ def test_geometry_agrees_with_the_surface(seed):
 
 def test_the_distance_never_overshoots():
     "Sphere tracing needs a lower bound: a ball of that radius around a point holds no surface."
-    drawn = figures.sample_figure(4, rng(3)); scene = figures.FigureScene(figures)
+    drawn = figures.sample_figure(4, rng(3)); scene = figures.FigureScene(drawn)
     source = rng(4)
     for i in range(4):
         one = scene[i:i+1]
@@ -141,8 +141,8 @@ def test_the_distance_never_overshoots():
 def test_joints_lie_inside_and_project_to_their_pixels():
     n = 4
     drawn = figures.sample_figure(n, rng(5)); cams, fov = camera(n)
-    out = figures.render_figure(figures, cams, fov, 64, geometry=False)
-    scene = figures.FigureScene(figures)
+    out = figures.render_figure(drawn, cams, fov, 64, geometry=False)
+    scene = figures.FigureScene(drawn)
     solid = [j for j, name in enumerate(JOINTS) if not any(end in name for end in ('fingers', 'toe', 'crown'))]
     for i in range(n): assert bool((scene[i:i+1].distance(out['joints'][i].T[:, None])[0, solid] < 0).all())
     column, row = out['joints_2d'][..., 0].round().long(), out['joints_2d'][..., 1].round().long()
