@@ -13,7 +13,7 @@ NB ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test export execute readme clean install wheel
+.PHONY: format help run lab test export execute readme clean install wheel
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -55,6 +55,7 @@ test: export ANIMEGAN_BUDGET := fast
 test: export MPLBACKEND := Agg
 test: .venv/dev
 	$(BIN)/ruff check animegan_nb tests benchmarks .ci
+	$(BIN)/ruff format --check nbs tests benchmarks .ci
 	$(BIN)/pytest $(HOUSE)
 	$(BIN)/nbdev_test --n_workers $(WORKERS) --timing
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests --ignore tests/browser $(HOUSE:%=--ignore %)
@@ -68,6 +69,10 @@ export: .venv/dev
 #: the library is exported first, so that notebooks import what the notebooks say
 execute: export
 	$(BIN)/python .ci/execute.py --workers $(WORKERS) $(NB)
+
+# the one layout of the code: 96 columns in notebooks, 120 in tests and benchmarks
+format: .venv/dev
+	$(BIN)/ruff format nbs tests benchmarks .ci
 
 readme: .venv/dev
 	$(BIN)/python .ci/readme.py

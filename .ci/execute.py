@@ -9,6 +9,7 @@
 A notebook runs in a fresh kernel, in its own folder, on the CPU, with one thread and the budget `cpu`. If a cell fails,
 the file stays as it was and the exit code is 1. The stamp stands in the notebook's metadata: `animegan_nb.outputs_of`.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -38,6 +39,7 @@ ENVIRONMENT = {'ANIMEGAN_BUDGET': 'cpu', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREAD
 
 # ---- the stamp
 
+
 def describe(node) -> str:
     """A syntax tree as text: like `ast.dump`, but without docstrings and the same in every version of Python.
 
@@ -47,8 +49,11 @@ def describe(node) -> str:
         fields = dict(ast.iter_fields(node))
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             fields['body'] = fields['body'][1:]
-        inside = [f'{name}={describe(value)}' for name, value in fields.items()
-                  if name not in IGNORED_FIELDS and value is not None and value != []]
+        inside = [
+            f'{name}={describe(value)}'
+            for name, value in fields.items()
+            if name not in IGNORED_FIELDS and value is not None and value != []
+        ]
         return f"{type(node).__name__}({', '.join(inside)})"
     if isinstance(node, list):
         return f"[{', '.join(map(describe, node))}]"
@@ -59,11 +64,11 @@ def executed(source: str) -> str:
     "What a cell executes, as text: comments, layout, directives and docstrings do not count."
     try:
         tree = ast.parse(source)
-    except SyntaxError:           # a line for IPython, such as %time
+    except SyntaxError:  # a line for IPython, such as %time
         return source.strip()
     if not tree.body:
         return ''
-    quiet = ';' if source.rstrip().endswith(';') else ''      # IPython shows no result then
+    quiet = ';' if source.rstrip().endswith(';') else ''  # IPython shows no result then
     return describe(tree) + quiet
 
 
@@ -88,6 +93,7 @@ def is_stale(notebook: dict) -> bool:
 
 # ---- finding notebooks
 
+
 def find_notebooks(nbs: Path) -> list[Path]:
     "All notebooks, at any depth; folders whose name begins with a dot or an underscore do not count."
     inside = [(path, path.relative_to(nbs).parts) for path in nbs.rglob('*.ipynb')]
@@ -96,7 +102,7 @@ def find_notebooks(nbs: Path) -> list[Path]:
 
 def find_notebook(name: str, nbs: Path) -> Path:
     "The notebook that `name` means: a path, '20_losses', 'losses' or 'exercises/losses'."
-    for path in (Path(name), nbs/name, nbs/f'{name}.ipynb'):
+    for path in (Path(name), nbs / name, nbs / f'{name}.ipynb'):
         if path.suffix == '.ipynb' and path.is_file():
             return path.resolve()
     for path in find_notebooks(nbs):
@@ -112,6 +118,7 @@ def stale_notebooks(nbs: Path) -> list[Path]:
 
 
 # ---- tidying and writing
+
 
 def last_version(text: str) -> str:
     "Text as a terminal shows it: what stands after a carriage return replaces what stood before it."
@@ -146,10 +153,16 @@ def cleaned_text(notebook: dict) -> str:
     from execnb.nbio import nb2str
     from nbdev.clean import clean_nb
     from nbdev.config import get_config
+
     config = get_config(path=ROOT)
     notebook['metadata'].pop('widgets', None)
-    clean_nb(notebook, False, config.allowed_metadata_keys.split(), config.allowed_cell_metadata_keys.split(),
-             config.clean_ids)
+    clean_nb(
+        notebook,
+        False,
+        config.allowed_metadata_keys.split(),
+        config.allowed_cell_metadata_keys.split(),
+        config.clean_ids,
+    )
     return nb2str(notebook)
 
 
@@ -177,9 +190,11 @@ def stamp(path: Path):
 
 # ---- running
 
+
 @dataclass(frozen=True)
 class Outcome:
     "How the run of one notebook ended: `problem` is empty if all went well."
+
     path: Path
     seconds: float
     problem: str = ''
@@ -191,7 +206,7 @@ def failing_cell(notebook, number: int, error: Exception) -> str:
         return f'The kernel did not start: {error}'
     text = re.sub(r'\x1b\[[0-9;]*m', '', str(error)).strip()
     source = notebook.cells[number].source
-    code, _, rest = text.partition('\n------------------\n\n')     # nbclient repeats the cell: once is enough
+    code, _, rest = text.partition('\n------------------\n\n')  # nbclient repeats the cell: once is enough
     return f'Cell {number} failed:\n\n{source}\n\n{(rest or code).strip()}'
 
 
@@ -199,6 +214,7 @@ def run(path: Path, limit: int) -> Outcome:
     "Run one notebook in a fresh kernel; replace the file only if every cell succeeded."
     import nbformat
     from nbclient import NotebookClient
+
     start = time.monotonic()
     before = path.read_bytes()
     notebook = nbformat.reads(before.decode(), as_version=4)
@@ -207,9 +223,16 @@ def run(path: Path, limit: int) -> Outcome:
     def note(cell, cell_index):
         at[0] = cell_index
 
-    client = NotebookClient(notebook, timeout=limit, kernel_name='python3', store_widget_state=False,
-                            record_timing=False, on_cell_execute=note, extra_arguments=['--log-level=50'],
-                            resources={'metadata': {'path': path.parent}})
+    client = NotebookClient(
+        notebook,
+        timeout=limit,
+        kernel_name='python3',
+        store_widget_state=False,
+        record_timing=False,
+        on_cell_execute=note,
+        extra_arguments=['--log-level=50'],
+        resources={'metadata': {'path': path.parent}},
+    )
     try:
         client.execute()
     except Exception as error:
@@ -235,14 +258,14 @@ def run_safely(path: Path, limit: int) -> Outcome:
 def run_all(paths: list[Path], workers: int, limit: int) -> int:
     "Run the notebooks, a few at a time, and print one line for each; the number of those that failed."
     os.environ.update(ENVIRONMENT)
-    os.environ.pop('MPLBACKEND', None)          # a kernel chooses the backend that shows figures in the notebook
+    os.environ.pop('MPLBACKEND', None)  # a kernel chooses the backend that shows figures in the notebook
     failed = []
-    print(f'Running {len(paths)} notebook{"s"[:len(paths) != 1]}, {min(workers, len(paths))} at a time.', flush=True)
+    print(f'Running {len(paths)} notebook{"s"[: len(paths) != 1]}, {min(workers, len(paths))} at a time.', flush=True)
     with ProcessPoolExecutor(workers) as pool:
         runs = [pool.submit(run_safely, path, limit) for path in paths]
         for number, future in enumerate(as_completed(runs), 1):
             outcome = future.result()
-            size = f'{outcome.path.stat().st_size/1000:.0f} kB' if not outcome.problem else 'FAILED'
+            size = f'{outcome.path.stat().st_size / 1000:.0f} kB' if not outcome.problem else 'FAILED'
             print(f'[{number}/{len(paths)}] {shown(outcome.path):32} {outcome.seconds:6.0f} s  {size}', flush=True)
             if outcome.problem:
                 failed.append(outcome.path)
@@ -267,7 +290,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--check', action='store_true', help='only list the stale ones')
     parser.add_argument('--stamp', action='store_true', help='stamp the named notebooks without running them')
     args = parser.parse_args(argv)
-    nbs = ROOT/'nbs'
+    nbs = ROOT / 'nbs'
     paths = list(dict.fromkeys(find_notebook(name, nbs) for name in args.names))
     if args.check:
         old = [path for path in paths or stale_notebooks(nbs) if is_stale(json.loads(path.read_text()))]

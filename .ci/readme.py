@@ -1,4 +1,5 @@
 "Write README.md (and its pictures) from nbs/index.ipynb, its only source. `--check` compares instead of writing."
+
 import re
 import shutil
 import sys
@@ -14,17 +15,17 @@ CODE = re.compile(r'```python\n.*?```\n', re.S)
 
 def build(folder: Path):
     "README.md and README_files/ in `folder`."
-    notebook = nbformat.read(ROOT/'nbs'/'index.ipynb', as_version=4)
+    notebook = nbformat.read(ROOT / 'nbs' / 'index.ipynb', as_version=4)
     notebook.cells = [cell for cell in notebook.cells if '#| hide' not in cell.source]
-    exporter = MarkdownExporter(exclude_input=True)      # a README shows what comes out; the notebook shows how
+    exporter = MarkdownExporter(exclude_input=True)  # a README shows what comes out; the notebook shows how
     resources = {'output_files_dir': 'README_files', 'unique_key': 'README'}
     text, resources = exporter.from_notebook_node(notebook, resources=resources)
     text = re.sub(r'\]\((?!http|#|README_files)([\w/]+\.ipynb)\)', r'](nbs/\1)', text)
     text = re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
-    (folder/'README.md').write_text('<!-- written by `make readme` from nbs/index.ipynb: edit that -->\n' + text)
+    (folder / 'README.md').write_text('<!-- written by `make readme` from nbs/index.ipynb: edit that -->\n' + text)
     for name, data in resources['outputs'].items():
-        (folder/name).parent.mkdir(exist_ok=True)
-        (folder/name).write_bytes(data)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
 
 
 if __name__ == '__main__':
@@ -32,10 +33,10 @@ if __name__ == '__main__':
         build(Path(temporary))
         new = {p.relative_to(temporary): p.read_bytes() for p in Path(temporary).rglob('*') if p.is_file()}
     if '--check' in sys.argv:
-        files = [ROOT/'README.md', *(ROOT/'README_files').glob('*')]
+        files = [ROOT / 'README.md', *(ROOT / 'README_files').glob('*')]
         old = {path.relative_to(ROOT): path.read_bytes() for path in files if path.exists()}
         sys.exit(0 if old == new else 'README.md is not what nbs/index.ipynb says: run  make readme')
-    shutil.rmtree(ROOT/'README_files', ignore_errors=True)
+    shutil.rmtree(ROOT / 'README_files', ignore_errors=True)
     for name, data in new.items():
-        (ROOT/name).parent.mkdir(exist_ok=True)
-        (ROOT/name).write_bytes(data)
+        (ROOT / name).parent.mkdir(exist_ok=True)
+        (ROOT / name).write_bytes(data)

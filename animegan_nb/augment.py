@@ -13,140 +13,228 @@ from .training import Callback
 
 # %% auto #0
 __all__ = ['policies', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'random_geometry', 'random_colour', 'warp',
-           'ada_augment', 'adjust_probability', 'Augmentation', 'detach']
+           'ada_augment', 'adjust_probability', 'Augmentation']
 
 # %% ../nbs/25_augment.ipynb #915b6ac7
 def _uniform(images: Tensor, low: float, high: float, rng: torch.Generator | None) -> Tensor:
     "One number for each picture, [batch, 1, 1, 1]."
-    return low + (high - low)*torch.rand(len(images), 1, 1, 1, generator=rng, device=images.device, dtype=images.dtype)
+    return low + (high - low) * torch.rand(
+        len(images), 1, 1, 1, generator=rng, device=images.device, dtype=images.dtype
+    )
 
-def jitter_colour(images: Tensor,                    # [batch, 3, h, w]
-                  rng: torch.Generator | None = None) -> Tensor:
+
+def jitter_colour(
+    images: Tensor,  # [batch, 3, h, w]
+    rng: torch.Generator | None = None,
+) -> Tensor:
     "Brightness ±0.5, saturation × U(0, 2), contrast × U(0.5, 1.5) (Zhao et al. 2020)."
-    images = images + _uniform(images, -.5, .5, rng)
+    images = images + _uniform(images, -0.5, 0.5, rng)
     grey = images.mean(1, keepdim=True)
-    images = grey + _uniform(images, 0, 2, rng)*(images - grey)
+    images = grey + _uniform(images, 0, 2, rng) * (images - grey)
     level = images.mean((1, 2, 3), keepdim=True)
-    return level + _uniform(images, .5, 1.5, rng)*(images - level)
+    return level + _uniform(images, 0.5, 1.5, rng) * (images - level)
 
 # %% ../nbs/25_augment.ipynb #3d41013b
-def shift(images: Tensor,                            # [batch, channels, h, w]
-          rng: torch.Generator | None = None,
-          share: float = 1/8) -> Tensor:               # of the side
-    "Move each picture by whole pixels, up to `share` of its side each way; 0 comes in (Zhao et al. 2020)."
+def shift(
+    images: Tensor,  # [batch, channels, h, w]
+    rng: torch.Generator | None = None,
+    share: float = 1 / 8,
+) -> Tensor:  # of the side
+    """Move each picture by whole pixels, up to `share` of its side each way;
+    0 comes in (Zhao et al. 2020)."""
     n, _, h, w = images.shape
+
     def places(side):
-        most = round(side*share)
+        most = round(side * share)
         move = torch.randint(-most, most + 1, (n, 1), generator=rng, device=images.device)
         return torch.arange(side, device=images.device) + move + most, most
+
     (rows, top), (columns, left) = places(h), places(w)
     padded = F.pad(images, (left, left, top, top)).permute(0, 2, 3, 1)
     which = torch.arange(n, device=images.device)[:, None, None]
     return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 # %% ../nbs/25_augment.ipynb #1cf455ac
-def cut_out(images: Tensor,                          # [batch, channels, h, w]
-            rng: torch.Generator | None = None,
-            share: float = 1/2) -> Tensor:             # of the side
-    "Put a grey (0) square of `share` of the side at a random place; it may reach over the border (Zhao et al. 2020)."
+def cut_out(
+    images: Tensor,  # [batch, channels, h, w]
+    rng: torch.Generator | None = None,
+    share: float = 1 / 2,
+) -> Tensor:  # of the side
+    """Put a grey (0) square of `share` of the side at a random place;
+    it may reach over the border (Zhao et al. 2020)."""
     n, _, h, w = images.shape
+
     def near(side):
-        size = round(side*share)
-        first = torch.randint(-(size//2), side - size//2 + 1, (n, 1), generator=rng, device=images.device)
+        size = round(side * share)
+        first = torch.randint(
+            -(size // 2), side - size // 2 + 1, (n, 1), generator=rng, device=images.device
+        )
         place = torch.arange(side, device=images.device)
         return (place >= first) & (place < first + size)
+
     hole = near(h)[:, None, :, None] & near(w)[:, None, None, :]
-    return images*(~hole)
+    return images * (~hole)
 
 # %% ../nbs/25_augment.ipynb #35ad7212
-def diff_augment(images: Tensor, rng: torch.Generator | None = None, strength: float = 1.) -> Tensor:
-    "Colour, shift and cutout in turn: DiffAugment. With probability 1 − strength a picture is left alone."
+def diff_augment(
+    images: Tensor, rng: torch.Generator | None = None, strength: float = 1.0
+) -> Tensor:
+    """Colour, shift and cutout in turn: DiffAugment.
+    With probability 1 − strength a picture is left alone."""
     changed = cut_out(shift(jitter_colour(images, rng), rng), rng)
-    if strength == 1: return changed
+    if strength == 1:
+        return changed
     return torch.where(_uniform(images, 0, 1, rng) < strength, changed, images)
 
 # %% ../nbs/25_augment.ipynb #760616c7
 def _numbers(n: int, kind: str, rng: torch.Generator | None, device) -> Tensor:
     "n random numbers: 'normal' or 'uniform' in [−1, 1)."
-    if kind == 'normal': return torch.randn(n, generator=rng, device=device)
-    return 2*torch.rand(n, generator=rng, device=device) - 1
+    if kind == 'normal':
+        return torch.randn(n, generator=rng, device=device)
+    return 2 * torch.rand(n, generator=rng, device=device) - 1
+
 
 def _perhaps(matrices: Tensor, p: float, rng: torch.Generator | None) -> Tensor:
     "Each matrix with probability p, else the identity."
     use = torch.rand(len(matrices), 1, 1, generator=rng, device=matrices.device) < p
     return torch.where(use, matrices, torch.eye(matrices.shape[-1], device=matrices.device))
 
+
 def _matrix(*rows) -> Tensor:
     "Tensors [n] and numbers, row by row, as matrices [n, rows, columns]."
     n = next(len(v) for row in rows for v in row if isinstance(v, Tensor))
     like = next(v for row in rows for v in row if isinstance(v, Tensor))
-    return torch.stack([torch.stack([v if isinstance(v, Tensor) else like.new_full((n,), v) for v in row], -1) for row in rows], -2)
+    return torch.stack(
+        [
+            torch.stack(
+                [v if isinstance(v, Tensor) else like.new_full((n,), v) for v in row], -1
+            )
+            for row in rows
+        ],
+        -2,
+    )
 
 # %% ../nbs/25_augment.ipynb #d90dff1e
-def _turn(angle): return _matrix((angle.cos(), -angle.sin(), 0.), (angle.sin(), angle.cos(), 0.), (0., 0., 1.))
-def _stretch(a, b): return _matrix((a, 0., 0.), (0., b, 0.), (0., 0., 1.))
-def _move(a, b): return _matrix((1. + 0*a, 0., a), (0., 1., b), (0., 0., 1.))
+def _turn(angle):
+    return _matrix(
+        (angle.cos(), -angle.sin(), 0.0), (angle.sin(), angle.cos(), 0.0), (0.0, 0.0, 1.0)
+    )
 
-def random_geometry(n: int, p: float, size: int, rng: torch.Generator | None = None, device='cpu') -> Tensor:
-    "Matrices [n, 3, 3] in coordinates from −1 to 1: ADA's blitting and geometry, each part with probability p (Karras et al. 2020, appendix B)."
+
+def _stretch(a, b):
+    return _matrix((a, 0.0, 0.0), (0.0, b, 0.0), (0.0, 0.0, 1.0))
+
+
+def _move(a, b):
+    return _matrix((1.0 + 0 * a, 0.0, a), (0.0, 1.0, b), (0.0, 0.0, 1.0))
+
+
+def random_geometry(
+    n: int, p: float, size: int, rng: torch.Generator | None = None, device='cpu'
+) -> Tensor:
+    """Matrices [n, 3, 3] in coordinates from −1 to 1:
+    ADA's blitting and geometry, each part with probability p (Karras et al. 2020, appendix
+    B)."""
     draw = lambda kind: _numbers(n, kind, rng, device)
-    whole = lambda: (draw('uniform')*size/8).round()*2/size                            # up to an eighth, in whole pixels
-    half_turns = 1 - math.sqrt(1 - p)                                                  # two turns: together probability p
-    parts = [(_stretch(draw('uniform').sign(), torch.ones(n, device=device)), p),      # mirrored or not
-             (_turn(((draw('uniform') + 1)*2).floor()*math.pi/2), p), (_move(whole(), whole()), p),
-             (_stretch(*[2**(.2*draw('normal'))]*2), p), (_turn(math.pi*draw('uniform')), half_turns),
-             (_stretch(s := 2**(.2*draw('normal')), 1/s), p), (_turn(math.pi*draw('uniform')), half_turns),
-             (_move(.25*draw('normal'), .25*draw('normal')), p)]
+    # up to an eighth, in whole pixels
+    whole = lambda: (draw('uniform') * size / 8).round() * 2 / size
+    half_turns = 1 - math.sqrt(1 - p)  # two turns: together probability p
+    parts = [
+        (_stretch(draw('uniform').sign(), torch.ones(n, device=device)), p),  # mirrored or not
+        (_turn(((draw('uniform') + 1) * 2).floor() * math.pi / 2), p),
+        (_move(whole(), whole()), p),
+        (_stretch(*[2 ** (0.2 * draw('normal'))] * 2), p),
+        (_turn(math.pi * draw('uniform')), half_turns),
+        (_stretch(s := 2 ** (0.2 * draw('normal')), 1 / s), p),
+        (_turn(math.pi * draw('uniform')), half_turns),
+        (_move(0.25 * draw('normal'), 0.25 * draw('normal')), p),
+    ]
     result = torch.eye(3, device=device).expand(n, 3, 3)
-    for matrices, chance in parts: result = result @ _perhaps(matrices, chance, rng)
+    for matrices, chance in parts:
+        result = result @ _perhaps(matrices, chance, rng)
     return result
 
 # %% ../nbs/25_augment.ipynb #5f4807b5
 def random_colour(n: int, p: float, rng: torch.Generator | None = None, device='cpu') -> Tensor:
-    "Matrices [n, 4, 4] on (red, green, blue, 1): ADA's brightness, contrast, luma flip, hue and saturation, each with probability p."
+    """Matrices [n, 4, 4] on (red, green, blue, 1):
+    ADA's brightness, contrast, luma flip, hue and saturation, each with probability p."""
     draw = lambda kind: _numbers(n, kind, rng, device)[:, None, None]
-    eye, grey, edge = torch.eye(3, device=device), torch.full((3, 3), 1/3, device=device), torch.zeros(n, 4, 4, device=device)
-    def whole(linear, offset=0.):
-        result = edge.clone(); result[:, :3, :3] = linear; result[:, :3, 3:] = offset; result[:, 3, 3] = 1
+    eye, grey, edge = (
+        torch.eye(3, device=device),
+        torch.full((3, 3), 1 / 3, device=device),
+        torch.zeros(n, 4, 4, device=device),
+    )
+
+    def whole(linear, offset=0.0):
+        result = edge.clone()
+        result[:, :3, :3] = linear
+        result[:, :3, 3:] = offset
+        result[:, 3, 3] = 1
         return result
-    cross = torch.tensor([[0., -1, 1], [1, 0, -1], [-1, 1, 0]], device=device)/math.sqrt(3)
-    angle = math.pi*draw('uniform')
-    hue = grey + angle.cos()*(eye - grey) + angle.sin()*cross                          # a turn around the grey axis
-    parts = [whole(eye, .2*draw('normal')), whole(eye*2**(.5*draw('normal'))), whole(eye - 2*grey*(draw('uniform') > 0)),
-             whole(hue), whole(grey + (eye - grey)*2**draw('normal'))]
+
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=device) / math.sqrt(3)
+    angle = math.pi * draw('uniform')
+    hue = grey + angle.cos() * (eye - grey) + angle.sin() * cross  # a turn around the grey axis
+    parts = [
+        whole(eye, 0.2 * draw('normal')),
+        whole(eye * 2 ** (0.5 * draw('normal'))),
+        whole(eye - 2 * grey * (draw('uniform') > 0)),
+        whole(hue),
+        whole(grey + (eye - grey) * 2 ** draw('normal')),
+    ]
     result = torch.eye(4, device=device).expand(n, 4, 4)
-    for matrices in parts: result = _perhaps(matrices, p, rng) @ result
+    for matrices in parts:
+        result = _perhaps(matrices, p, rng) @ result
     return result
 
 # %% ../nbs/25_augment.ipynb #fd5e3ce6
-def warp(images: Tensor,        # [batch, channels, h, w]
-         matrices: Tensor,        # [batch, 3, 3]: place in the result → place in the picture, both from −1 to 1
-        ) -> Tensor:
-    "Bilinear sampling with mirrored borders, differentiable as often as you like with respect to the pictures."
+def warp(
+    images: Tensor,  # [batch, channels, h, w]
+    # [batch, 3, 3]: place in the result → place in the picture, both from −1 to 1
+    matrices: Tensor,
+) -> Tensor:
+    """Bilinear sampling with mirrored borders, differentiable as often as you like with respect
+    to the pictures."""
     n, c, h, w = images.shape
-    y, x = ((torch.arange(side, device=images.device) + .5)*2/side - 1 for side in (h, w))
-    there = torch.stack([x.expand(h, w), y[:, None].expand(h, w), torch.ones(h, w, device=x.device)], -1).view(-1, 3)
-    u, v = (there @ matrices.transpose(1, 2))[..., :2].unbind(-1)                      # [n, h·w]
+    y, x = ((torch.arange(side, device=images.device) + 0.5) * 2 / side - 1 for side in (h, w))
+    there = torch.stack(
+        [x.expand(h, w), y[:, None].expand(h, w), torch.ones(h, w, device=x.device)], -1
+    ).view(-1, 3)
+    u, v = (there @ matrices.transpose(1, 2))[..., :2].unbind(-1)  # [n, h·w]
+
     def pixels(place, side):
-        place = (place + 1)*side/2 - .5
-        place = side - ((place + .5) % (2*side) - side).abs() - .5                     # mirrored at the border
+        place = (place + 1) * side / 2 - 0.5
+        place = side - ((place + 0.5) % (2 * side) - side).abs() - 0.5  # mirrored at the border
         low = place.clamp(0, side - 1).floor()
-        return low.long(), (low + 1).clamp_max(side - 1).long(), (place - low).clamp(0, 1).to(images.dtype)
+        return (
+            low.long(),
+            (low + 1).clamp_max(side - 1).long(),
+            (place - low).clamp(0, 1).to(images.dtype),
+        )
+
     (left, right, a), (top, bottom, b) = pixels(u, w), pixels(v, h)
-    at = lambda row, column: images.flatten(2).gather(2, (row*w + column)[:, None].expand(-1, c, -1))
+    at = lambda row, column: images.flatten(2).gather(
+        2, (row * w + column)[:, None].expand(-1, c, -1)
+    )
     a, b = a[:, None], b[:, None]
-    mixed = (1 - b)*((1 - a)*at(top, left) + a*at(top, right)) + b*((1 - a)*at(bottom, left) + a*at(bottom, right))
+    mixed = (1 - b) * ((1 - a) * at(top, left) + a * at(top, right)) + b * (
+        (1 - a) * at(bottom, left) + a * at(bottom, right)
+    )
     return mixed.view(n, c, h, w)
 
 # %% ../nbs/25_augment.ipynb #90aaae77
-def ada_augment(images: Tensor,                     # [batch, 3, h, w]
-                rng: torch.Generator | None = None,
-                strength: float = .5,                 # p, the probability of each transformation
-               ) -> Tensor:
-    "ADA's pixel, geometric and colour transformations, each with probability p; untouched pictures stay bit for bit."
+def ada_augment(
+    images: Tensor,  # [batch, 3, h, w]
+    rng: torch.Generator | None = None,
+    strength: float = 0.5,  # p, the probability of each transformation
+) -> Tensor:
+    """ADA's pixel, geometric and colour transformations, each with probability p;
+    untouched pictures stay bit for bit."""
     n, _, h, w = images.shape
-    if not 0 <= strength <= 1: raise ValueError(f"The strength of an augmentation is a probability, not {strength}.")
-    if strength == 0: return images
+    if not 0 <= strength <= 1:
+        raise ValueError(f"The strength of an augmentation is a probability, not {strength}.")
+    if strength == 0:
+        return images
     geometry = random_geometry(n, strength, w, rng, images.device)
     colour = random_colour(n, strength, rng, images.device).to(images.dtype)
     moved = (geometry != torch.eye(3, device=images.device)).any((1, 2))[:, None, None, None]
@@ -156,64 +244,92 @@ def ada_augment(images: Tensor,                     # [batch, 3, h, w]
     return torch.where(tinted, coloured, images)
 
 # %% ../nbs/25_augment.ipynb #0fabb84b
-def adjust_probability(p: float,
-                       sure: float,            # r_t, the mean sign of the logits at real pictures
-                       images: int,            # real pictures seen since the last adjustment
-                       target: float = .6,
-                       kimg: float = 500,      # thousands of pictures in which p could go from 0 to 1
-                       most: float = .85,      # beyond it, augmentations begin to leak
-                      ) -> float:
+def adjust_probability(
+    p: float,
+    sure: float,  # r_t, the mean sign of the logits at real pictures
+    images: int,  # real pictures seen since the last adjustment
+    target: float = 0.6,
+    kimg: float = 500,  # thousands of pictures in which p could go from 0 to 1
+    most: float = 0.85,  # beyond it, augmentations begin to leak
+) -> float:
     "One step of ADA's controller (Karras et al. 2020, section 3.2)."
-    step = images/(1000*kimg)
-    return min(most, max(0., p + (step if sure > target else -step if sure < target else 0.)))
+    step = images / (1000 * kimg)
+    return min(most, max(0.0, p + (step if sure > target else -step if sure < target else 0.0)))
 
 # %% ../nbs/25_augment.ipynb #0d0821a4
 policies = Registry('augmentation')
 policies['diffaugment'], policies['ada'] = diff_augment, ada_augment
 
+
 class Augmentation(Callback):
-    "Augments all that a trainer's discriminator sees; with a `target` the probability follows the overfitting (ADA)."
-    def __init__(self, policy: str = 'ada',            # a name in `policies`
-                 p: float = 0.,                        # the probability to start with
-                 target: float | None = .6,            # wanted r_t; None keeps p as it is
-                 kimg: float = 500, every: int = 4,    # speed, and batches between two adjustments
-                 seed: int = 0):
-        if not 0 <= p <= 1: raise ValueError(f"An augmentation starts with a probability p between 0 and 1, not {p}.")
-        self.policy, self.p, self.target, self.kimg, self.every, self.seed = policies[policy], p, target, kimg, every, seed
-        self.signs, self.images, self.sure = [], 0, 0.
+    """Augments all that a trainer's discriminator sees;
+    with a `target` the probability follows the overfitting (ADA)."""
 
-# %% ../nbs/25_augment.ipynb #0c6c89fe
-def _attach(self: Augmentation, trainer):
-    "Hook into the discriminator; evaluation (`eval()`) sees pictures as they are."
-    self.rng = torch.Generator(trainer.device).manual_seed(self.seed + 1000*trainer.engine.process_index)
-    def augment(network, arguments):
-        if not network.training or self.p == 0: return None
-        return (self.policy(arguments[0], self.rng, self.p), *arguments[1:])
-    self.hook = trainer.pair.discriminator.register_forward_pre_hook(augment)
+    def __init__(
+        self,
+        policy: str = 'ada',  # a name in `policies`
+        p: float = 0.0,  # the probability to start with
+        target: float | None = 0.6,  # wanted r_t; None keeps p as it is
+        kimg: float = 500,
+        every: int = 4,  # speed, and batches between two adjustments
+        seed: int = 0,
+    ):
+        if not 0 <= p <= 1:
+            raise ValueError(
+                f"An augmentation starts with a probability p between 0 and 1, not {p}."
+            )
+        self.policy, self.p, self.target, self.kimg, self.every, self.seed = (
+            policies[policy],
+            p,
+            target,
+            kimg,
+            every,
+            seed,
+        )
+        self.signs, self.images, self.sure = [], 0, 0.0
 
-def _after_step(self: Augmentation, trainer, record: dict):
-    "Log p and r_t; adjust p every few steps."
-    if self.target is not None:
-        sign = trainer.last['real_logits'].sign().float().mean()
-        self.signs.append(float(trainer.engine.reduce(sign)))
-        if len(self.signs) == self.every:
-            self.sure, seen = sum(self.signs)/self.every, record['images'] - self.images
-            self.p = adjust_probability(self.p, self.sure, seen, self.target, self.kimg)
-            self.signs, self.images = [], record['images']
-    record |= {'augment_p': self.p, 'overfitting': self.sure}
+    def on_attach(self, trainer):
+        "Hook into the discriminator; evaluation (`eval()`) sees pictures as they are."
+        self.rng = torch.Generator(trainer.device).manual_seed(
+            self.seed + 1000 * trainer.engine.process_index
+        )
 
-Augmentation.on_attach, Augmentation.on_step = _attach, _after_step
+        def augment(network, arguments):
+            if not network.training or self.p == 0:
+                return None
+            return (self.policy(arguments[0], self.rng, self.p), *arguments[1:])
 
-# %% ../nbs/25_augment.ipynb #9152b077
-def _augment_state(self: Augmentation) -> dict:
-    return {'p': self.p, 'sure': self.sure, 'signs': self.signs, 'images': self.images, 'rng': self.rng.get_state()}
+        self.hook = trainer.pair.discriminator.register_forward_pre_hook(augment)
 
-def _augment_load(self: Augmentation, state: dict):
-    self.p, self.sure, self.signs, self.images = state['p'], state['sure'], list(state['signs']), state['images']
-    self.rng.set_state(state['rng'].cpu())
+    def on_step(self, trainer, record: dict):
+        "Log p and r_t; adjust p every few steps."
+        if self.target is not None:
+            sign = trainer.last['real_logits'].sign().float().mean()
+            self.signs.append(float(trainer.engine.reduce(sign)))
+            if len(self.signs) == self.every:
+                self.sure, seen = sum(self.signs) / self.every, record['images'] - self.images
+                self.p = adjust_probability(self.p, self.sure, seen, self.target, self.kimg)
+                self.signs, self.images = [], record['images']
+        record |= {'augment_p': self.p, 'overfitting': self.sure}
 
-def detach(self: Augmentation):
-    "Take the hook out again."
-    self.hook.remove()
+    def state(self) -> dict:
+        return {
+            'p': self.p,
+            'sure': self.sure,
+            'signs': self.signs,
+            'images': self.images,
+            'rng': self.rng.get_state(),
+        }
 
-Augmentation.state, Augmentation.load, Augmentation.detach = _augment_state, _augment_load, detach
+    def load(self, state: dict):
+        self.p, self.sure, self.signs, self.images = (
+            state['p'],
+            state['sure'],
+            list(state['signs']),
+            state['images'],
+        )
+        self.rng.set_state(state['rng'].cpu())
+
+    def detach(self):
+        "Take the hook out again."
+        self.hook.remove()

@@ -19,104 +19,150 @@ __all__ = ['Checkpoints', 'JSONLog', 'read_log', 'Samples', 'Evaluate', 'TensorB
 # %% ../nbs/11_callbacks.ipynb #88a3c902
 class Checkpoints(Callback):
     "Saves to `run/step-…` every `every` steps and at the end; keeps the last `keep`."
+
     order = 9
+
     def __init__(self, run: str | Path, every: int = 500, keep: int = 2):
         self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
 
     def on_start(self, trainer):
-        self.run.mkdir(parents=True, exist_ok=True); self.tried = 0
-        for part in self.run.glob('.step-*.part'): shutil.rmtree(part, ignore_errors=True)    # left by a kill
+        self.run.mkdir(parents=True, exist_ok=True)
+        self.tried = 0
+        for part in self.run.glob('.step-*.part'):
+            shutil.rmtree(part, ignore_errors=True)  # left by a kill
 
     def on_step(self, trainer, record):
-        if trainer.step % self.every == 0 or trainer.saving.is_set(): trainer.saving.clear(); self.save(trainer)
+        if trainer.step % self.every == 0 or trainer.saving.is_set():
+            trainer.saving.clear()
+            self.save(trainer)
 
-    def on_end(self, trainer): self.save(trainer)
+    def on_end(self, trainer):
+        self.save(trainer)
 
     def save(self, trainer):
-        folder = self.run/f'step-{trainer.step:08d}'
-        if folder.exists() or trainer.step == 0 or not trainer.engine.is_main_process: return
+        folder = self.run / f'step-{trainer.step:08d}'
+        if folder.exists() or trainer.step == 0 or not trainer.engine.is_main_process:
+            return
         try:
             trainer.save(folder)
-            for old in checkpoints(self.run)[:-self.keep]: shutil.rmtree(old, ignore_errors=True)
+            for old in checkpoints(self.run)[: -self.keep]:
+                shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
-            warnings.warn(f"The checkpoint of step {trainer.step} could not be written ({error.strerror or error}): make room "
-                          f"on the disk; the last good one is {[p.name for p in checkpoints(self.run)][-1:] or 'none'}.", stacklevel=2)
-        finally: self.tried = trainer.step                    # whoever asked for this checkpoint may look now
+            warnings.warn(
+                f"The checkpoint of step {trainer.step} could not be written"
+                f" ({error.strerror or error}): make room on the disk; the last good one is"
+                f" {[p.name for p in checkpoints(self.run)][-1:] or 'none'}.",
+                stacklevel=2,
+            )
+        finally:
+            self.tried = trainer.step  # whoever asked for this checkpoint may look now
 
 # %% ../nbs/11_callbacks.ipynb #6f0179df
 class JSONLog(Callback):
-    "Appends every record to a file of JSON lines; after a resume the lines of undone steps are dropped."
-    def __init__(self, path: str | Path): self.path, self.file = Path(path), None
+    """Appends every record to a file of JSON lines;
+    after a resume the lines of undone steps are dropped."""
+
+    def __init__(self, path: str | Path):
+        self.path, self.file = Path(path), None
 
     def on_start(self, trainer):
-        if not trainer.engine.is_main_process: return
+        if not trainer.engine.is_main_process:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_log(self.path) if line['step'] <= trainer.step]
-        part = self.path.with_suffix('.part'); part.write_text(''.join(json.dumps(line)+'\n' for line in kept)); part.replace(self.path)
+        part = self.path.with_suffix('.part')
+        part.write_text(''.join(json.dumps(line) + '\n' for line in kept))
+        part.replace(self.path)
         self.file = open(self.path, 'a', buffering=1)
 
     def on_step(self, trainer, record):
-        if self.file: self.file.write(json.dumps(record)+'\n')
+        if self.file:
+            self.file.write(json.dumps(record) + '\n')
 
     def on_end(self, trainer):
-        if self.file: self.file.close(); self.file = None
+        if self.file:
+            self.file.close()
+            self.file = None
+
 
 def read_log(path: str | Path) -> list[dict]:
     "The records of a JSON-lines log; a last line cut short by a kill is left out."
     records = []
     if Path(path).exists():
         for line in Path(path).read_text().splitlines():
-            with contextlib.suppress(ValueError): records.append(json.loads(line))
+            with contextlib.suppress(ValueError):
+                records.append(json.loads(line))
     return records
 
 # %% ../nbs/11_callbacks.ipynb #d8a8f0b7
 class Samples(Callback):
-    "Pictures of the same latents every `every` steps: kept in `images` (step → uint8), and as PNG if a folder is given."
-    def __init__(self, every: int = 100, n: int = 32, seed: int = 0, folder: str | Path | None = None):
+    """Pictures of the same latents every `every` steps:
+    kept in `images` (step → uint8), and as PNG if a folder is given."""
+
+    def __init__(
+        self, every: int = 100, n: int = 32, seed: int = 0, folder: str | Path | None = None
+    ):
         self.every, self.n, self.seed, self.images = every, n, seed, {}
         self.folder = Path(folder) if folder else None
 
     def on_start(self, trainer):
-        if trainer.step == 0: self.take(trainer)
+        if trainer.step == 0:
+            self.take(trainer)
 
     def on_step(self, trainer, record):
-        if trainer.step % self.every == 0: self.take(trainer)
+        if trainer.step % self.every == 0:
+            self.take(trainer)
 
     def take(self, trainer):
-        if not trainer.engine.is_main_process: return
+        if not trainer.engine.is_main_process:
+            return
         self.images[trainer.step] = check_images(trainer.sample(self.n, self.seed))
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
-            grid(self.images[trainer.step]).save(self.folder/f'step-{trainer.step:08d}.png')
+            grid(self.images[trainer.step]).save(self.folder / f'step-{trainer.step:08d}.png')
 
 # %% ../nbs/11_callbacks.ipynb #3f10f921
 class Evaluate(Callback):
     "Calls `metric(trainer)` every `every` steps and adds the numbers it returns to the record."
-    def __init__(self, metric, every: int = 1000): self.metric, self.every, self.results = metric, every, {}
+
+    def __init__(self, metric, every: int = 1000):
+        self.metric, self.every, self.results = metric, every, {}
 
     def on_step(self, trainer, record):
         if trainer.step % self.every == 0:
             numbers = self.metric(trainer)
-            self.results[trainer.step] = numbers; record.update(numbers)
+            self.results[trainer.step] = numbers
+            record.update(numbers)
+
 
 class TensorBoard(Callback):
     "Writes every record to TensorBoard, if it is installed."
-    def __init__(self, folder: str | Path): self.folder, self.writer = folder, None
+
+    def __init__(self, folder: str | Path):
+        self.folder, self.writer = folder, None
 
     def on_start(self, trainer):
-        try: from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error: raise ImportError("TensorBoard is not installed: pip install 'animegan_nb[scale]'.") from error
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError(
+                "TensorBoard is not installed: pip install 'animegan_nb[scale]'."
+            ) from error
         self.writer = SummaryWriter(str(self.folder), purge_step=trainer.step)
 
     def on_step(self, trainer, record):
         for name, value in record.items():
-            if name != 'step': self.writer.add_scalar(name, value, trainer.step)
+            if name != 'step':
+                self.writer.add_scalar(name, value, trainer.step)
 
-    def on_end(self, trainer): self.writer.close()
+    def on_end(self, trainer):
+        self.writer.close()
 
 # %% ../nbs/11_callbacks.ipynb #387bbcac
 class Health(Callback):
-    "Watches the discriminator's accuracy and the spread of the fakes; `status` is 'healthy' or says what is wrong."
+    """Watches the discriminator's accuracy and the spread of the fakes;
+    `status` is 'healthy' or says what is wrong."""
+
     def __init__(self, window: int = 100, won: float = 0.99, collapsed: float = 0.25):
         self.won, self.collapsed, self.status = won, collapsed, 'healthy'
         self.accuracy, self.spread = deque(maxlen=window), deque(maxlen=window)
@@ -124,14 +170,30 @@ class Health(Callback):
     def on_step(self, trainer, record):
         last, real = trainer.last, trainer.batch['image']
         if {'real_logits', 'fake_logits'} <= last.keys():
-            self.accuracy.append(((last['real_logits'] > 0).float().mean() + (last['fake_logits'] < 0).float().mean()).item()/2)
+            self.accuracy.append(
+                (
+                    (last['real_logits'] > 0).float().mean()
+                    + (last['fake_logits'] < 0).float().mean()
+                ).item()
+                / 2
+            )
         if 'fake_images' in last and len(real) > 1:
-            self.spread.append((last['fake_images'].float().std(0).mean()/real.float().std(0).mean().clamp_min(1e-6)).item())
+            self.spread.append(
+                (
+                    last['fake_images'].float().std(0).mean()
+                    / real.float().std(0).mean().clamp_min(1e-6)
+                ).item()
+            )
         self.status = self.judge()
         record['health'] = self.status == 'healthy'
 
     def judge(self) -> str:
         full = len(self.accuracy) == self.accuracy.maxlen
-        if full and sum(self.accuracy)/len(self.accuracy) > self.won: return 'the discriminator has won'
-        if len(self.spread) == self.spread.maxlen and sum(self.spread)/len(self.spread) < self.collapsed: return 'the fakes have collapsed'
+        if full and sum(self.accuracy) / len(self.accuracy) > self.won:
+            return 'the discriminator has won'
+        if (
+            len(self.spread) == self.spread.maxlen
+            and sum(self.spread) / len(self.spread) < self.collapsed
+        ):
+            return 'the fakes have collapsed'
         return 'healthy'

@@ -12,246 +12,374 @@ from torch import Tensor
 from .core import Registry
 
 # %% auto #0
-__all__ = ['PRIORS', 'as_tensor', 'pose', 'Angles', 'pose_angles', 'check_cam2world', 'PosePrior', 'sample_angles', 'check_fov',
-           'focal_length', 'field_of_view', 'intrinsics', 'image_size', 'pixel_positions', 'Rays', 'pixel_directions',
-           'rays', 'to_camera', 'project', 'ray_cosine', 'distance_to_depth', 'depth_to_distance', 'frustum',
-           'for_plot', 'draw_frustum', 'turntable', 'from_official_angles']
+__all__ = ['PRIORS', 'as_tensor', 'pose', 'Angles', 'pose_angles', 'check_cam2world', 'PosePrior', 'check_fov', 'focal_length',
+           'field_of_view', 'intrinsics', 'image_size', 'pixel_positions', 'Rays', 'pixel_directions', 'rays',
+           'to_camera', 'project', 'ray_cosine', 'distance_to_depth', 'depth_to_distance', 'frustum', 'for_plot',
+           'draw_frustum', 'turntable', 'from_official_angles']
 
 # %% ../nbs/04_cameras.ipynb #9ae2741b
 def as_tensor(value, like: Tensor | None = None) -> Tensor:
     "Angles and lengths as a float tensor of at least one element, on the device of `like`."
-    value = torch.as_tensor(value, dtype=torch.float32, device=None if like is None else like.device)
+    value = torch.as_tensor(
+        value, dtype=torch.float32, device=None if like is None else like.device
+    )
     return value.reshape(-1) if value.ndim < 1 else value
 
 # %% ../nbs/04_cameras.ipynb #fb929d7a
-def pose(yaw,                        # [batch] or a number, radians; 0 in front, growing towards +x
-         pitch=0.,                   # [batch] or a number, radians; 0 in front, growing upwards
-         radius=1.,                  # [batch] or a number: distance from the target
-         target=(0., 0., 0.),        # [3] or [batch, 3]: the point that is looked at
-         ) -> Tensor:                # cam2world [batch, 4, 4]
+def pose(
+    yaw,  # [batch] or a number, radians; 0 in front, growing towards +x
+    pitch=0.0,  # [batch] or a number, radians; 0 in front, growing upwards
+    radius=1.0,  # [batch] or a number: distance from the target
+    target=(0.0, 0.0, 0.0),  # [3] or [batch, 3]: the point that is looked at
+) -> Tensor:  # cam2world [batch, 4, 4]
     "A camera on a sphere around `target`, looking at it, with its head upright."
     yaw = as_tensor(yaw)
-    yaw, pitch, radius = torch.broadcast_tensors(yaw, as_tensor(pitch, yaw), as_tensor(radius, yaw))
-    if (radius <= 0).any(): raise ValueError("The radius of a pose must be positive: the camera cannot stand on what it looks at.")
+    yaw, pitch, radius = torch.broadcast_tensors(
+        yaw, as_tensor(pitch, yaw), as_tensor(radius, yaw)
+    )
+    if (radius <= 0).any():
+        raise ValueError(
+            "The radius of a pose must be positive: the camera cannot stand on what it"
+            " looks at."
+        )
     sy, cy, sp, cp, zero = yaw.sin(), yaw.cos(), pitch.sin(), pitch.cos(), torch.zeros_like(yaw)
-    right, up = torch.stack([cy, zero, -sy], -1), torch.stack([-sp*sy, cp, -sp*cy], -1)
-    back = torch.stack([cp*sy, sp, cp*cy], -1)
-    position = as_tensor(target, yaw) + radius[:, None]*back
+    right, up = torch.stack([cy, zero, -sy], -1), torch.stack([-sp * sy, cp, -sp * cy], -1)
+    back = torch.stack([cp * sy, sp, cp * cy], -1)
+    position = as_tensor(target, yaw) + radius[:, None] * back
     top = torch.stack([right, up, back, position], -1)
-    return torch.cat([top, top.new_tensor([0., 0., 0., 1.]).expand(len(top), 1, 4)], 1)
+    return torch.cat([top, top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(top), 1, 4)], 1)
 
 # %% ../nbs/04_cameras.ipynb #2eab5854
 class Angles(NamedTuple):
     "Yaw, pitch (radians) and the distance from the target, each `[batch]`."
+
     yaw: Tensor
     pitch: Tensor
     radius: Tensor
 
-def pose_angles(cam2world: Tensor,           # [batch, 4, 4]
-                target=(0., 0., 0.)) -> Angles:
-    "Where a camera stands on the sphere around `target`: the inverse of `pose`, with yaw in (−π, π]."
+
+def pose_angles(
+    cam2world: Tensor,  # [batch, 4, 4]
+    target=(0.0, 0.0, 0.0),
+) -> Angles:
+    """Where a camera stands on the sphere around `target`:
+    the inverse of `pose`, with yaw in (−π, π]."""
     offset = check_cam2world(cam2world)[:, :3, 3] - as_tensor(target, cam2world)
     radius, back = offset.norm(dim=-1), cam2world[:, :3, 2]
-    return Angles(torch.atan2(back[:, 0], back[:, 2]), torch.asin(back[:, 1].clamp(-1, 1)), radius)
+    return Angles(
+        torch.atan2(back[:, 0], back[:, 2]), torch.asin(back[:, 1].clamp(-1, 1)), radius
+    )
+
 
 def check_cam2world(cam2world: Tensor) -> Tensor:
     "Raise one clear sentence unless this is `[batch, 4, 4]`; return it."
-    if not isinstance(cam2world, Tensor) or cam2world.ndim != 3 or cam2world.shape[1:] != (4, 4):
+    if (
+        not isinstance(cam2world, Tensor)
+        or cam2world.ndim != 3
+        or cam2world.shape[1:] != (4, 4)
+    ):
         shape = list(getattr(cam2world, 'shape', [])) or type(cam2world).__name__
-        raise ValueError(f"A pose is cam2world [batch, 4, 4], not {shape}: make it with cameras.pose.")
+        raise ValueError(
+            f"A pose is cam2world [batch, 4, 4], not {shape}: make it with cameras.pose."
+        )
     return cam2world
 
 # %% ../nbs/04_cameras.ipynb #45208bc9
 @dataclass(frozen=True)
 class PosePrior:
-    "A distribution of cameras: `gaussian`, `uniform` in the angles, or `sphere` (uniform in area)."
-    kind: str                               # 'gaussian', 'uniform' or 'sphere'
-    yaw: float                              # standard deviation, or half the width, in radians
-    pitch: float                            # the same for the pitch
-    mean_yaw: float = 0.
-    mean_pitch: float = 0.
+    """A distribution of cameras:
+    `gaussian`, `uniform` in the angles, or `sphere` (uniform in area)."""
+
+    kind: str  # 'gaussian', 'uniform' or 'sphere'
+    yaw: float  # standard deviation, or half the width, in radians
+    pitch: float  # the same for the pitch
+    mean_yaw: float = 0.0
+    mean_pitch: float = 0.0
     source: str = ''
 
     def __post_init__(self):
         if self.kind not in ('gaussian', 'uniform', 'sphere'):
-            raise ValueError(f"A pose prior is 'gaussian', 'uniform' or 'sphere', not {self.kind!r}.")
-        if self.yaw < 0 or self.pitch < 0: raise ValueError("The spread of a pose prior cannot be negative.")
+            raise ValueError(
+                f"A pose prior is 'gaussian', 'uniform' or 'sphere', not {self.kind!r}."
+            )
+        if self.yaw < 0 or self.pitch < 0:
+            raise ValueError("The spread of a pose prior cannot be negative.")
 
-# %% ../nbs/04_cameras.ipynb #654746c6
-def sample_angles(prior: PosePrior,
-                  n: int,                       # how many cameras
-                  rng: torch.Generator,         # the random source
-                  ) -> tuple[Tensor, Tensor]:   # yaw [n], pitch [n] on the generator's device
-    "Yaw and pitch of `n` cameras."
-    draw = torch.randn if prior.kind == 'gaussian' else lambda *a, **k: 2*torch.rand(*a, **k) - 1
-    yaw, pitch = draw(2, n, generator=rng, device=rng.device)
-    if prior.kind != 'sphere': return prior.mean_yaw + prior.yaw*yaw, prior.mean_pitch + prior.pitch*pitch
-    low, high = math.sin(prior.mean_pitch - prior.pitch), math.sin(prior.mean_pitch + prior.pitch)
-    return prior.mean_yaw + prior.yaw*yaw, torch.asin(low + (high - low)*(pitch + 1)/2)
-
-PosePrior.sample = sample_angles
+    def sample(
+        self,
+        n: int,  # how many cameras
+        rng: torch.Generator,  # the random source
+    ) -> tuple[Tensor, Tensor]:  # yaw [n], pitch [n] on the generator's device
+        "Yaw and pitch of `n` cameras."
+        draw = (
+            torch.randn
+            if self.kind == 'gaussian'
+            else lambda *a, **k: 2 * torch.rand(*a, **k) - 1
+        )
+        yaw, pitch = draw(2, n, generator=rng, device=rng.device)
+        if self.kind != 'sphere':
+            return self.mean_yaw + self.yaw * yaw, self.mean_pitch + self.pitch * pitch
+        low, high = (
+            math.sin(self.mean_pitch - self.pitch),
+            math.sin(self.mean_pitch + self.pitch),
+        )
+        return self.mean_yaw + self.yaw * yaw, torch.asin(low + (high - low) * (pitch + 1) / 2)
 
 # %% ../nbs/04_cameras.ipynb #ef3688ee
 PRIORS = Registry('pose prior')
-PRIORS['celeba'] = PosePrior('gaussian', .3, .155, source='pi-GAN (Chan et al. 2021), supplement: CelebA')
-PRIORS['cats'] = PosePrior('uniform', .5, .4, source='pi-GAN, Cats')
-_LOW = math.asin(1 - 2*85/180)             # CARLA: the upper hemisphere down to 3.2 degrees above the ground
-PRIORS['carla'] = PosePrior('sphere', math.pi, (math.pi/2 - _LOW)/2, mean_pitch=(math.pi/2 + _LOW)/2, source='pi-GAN, CARLA')
-PRIORS['anime'] = PosePrior('gaussian', .1, .06, source='ours: faces from anime films, nearly all from the front (chapter 45)')
-PRIORS['turn'] = PosePrior('uniform', math.pi, 0., source='a full turn at eye height')
-PRIORS['frontal'] = PosePrior('uniform', 0., 0., source='always from the front')
+PRIORS['celeba'] = PosePrior(
+    'gaussian', 0.3, 0.155, source='pi-GAN (Chan et al. 2021), supplement: CelebA'
+)
+PRIORS['cats'] = PosePrior('uniform', 0.5, 0.4, source='pi-GAN, Cats')
+# CARLA: the upper hemisphere down to 3.2 degrees above the ground
+_LOW = math.asin(1 - 2 * 85 / 180)
+PRIORS['carla'] = PosePrior(
+    'sphere',
+    math.pi,
+    (math.pi / 2 - _LOW) / 2,
+    mean_pitch=(math.pi / 2 + _LOW) / 2,
+    source='pi-GAN, CARLA',
+)
+PRIORS['anime'] = PosePrior(
+    'gaussian',
+    0.1,
+    0.06,
+    source='ours: faces from anime films, nearly all from the front (chapter 45)',
+)
+PRIORS['turn'] = PosePrior('uniform', math.pi, 0.0, source='a full turn at eye height')
+PRIORS['frontal'] = PosePrior('uniform', 0.0, 0.0, source='always from the front')
 
 # %% ../nbs/04_cameras.ipynb #3198c900
 def check_fov(fov) -> None:
     "Raise one clear sentence unless the field of view is between 0 and 180 degrees."
-    low, high = (float(fov.min()), float(fov.max())) if isinstance(fov, Tensor) else (float(fov), float(fov))
-    if not (0 < low and high < 180): raise ValueError(f"The field of view is in degrees between 0 and 180, not {low:g}.")
+    low, high = (
+        (float(fov.min()), float(fov.max()))
+        if isinstance(fov, Tensor)
+        else (float(fov), float(fov))
+    )
+    if not (0 < low and high < 180):
+        raise ValueError(f"The field of view is in degrees between 0 and 180, not {low:g}.")
 
-def focal_length(fov,                     # degrees, across the width: a number or [batch]
-                 width: float = 2.,       # of the picture: 2 (from −1 to 1) or a number of pixels
-                 ):                       # in the unit of `width`
+
+def focal_length(
+    fov,  # degrees, across the width: a number or [batch]
+    width: float = 2.0,  # of the picture: 2 (from −1 to 1) or a number of pixels
+):  # in the unit of `width`
     "How far in front of the eye a picture of this width fills the field of view."
     check_fov(fov)
-    half = torch.deg2rad(fov)/2 if isinstance(fov, Tensor) else math.radians(fov)/2
-    return width/2/(torch.tan(half) if isinstance(half, Tensor) else math.tan(half))
+    half = torch.deg2rad(fov) / 2 if isinstance(fov, Tensor) else math.radians(fov) / 2
+    return width / 2 / (torch.tan(half) if isinstance(half, Tensor) else math.tan(half))
 
-def field_of_view(focal: float,           # the focal length in pixels
-                  width: float) -> float: # of the picture, in pixels
+
+def field_of_view(
+    focal: float,  # the focal length in pixels
+    width: float,
+) -> float:  # of the picture, in pixels
     "The field of view in degrees across the width: the inverse of `focal_length`."
-    return math.degrees(2*math.atan(width/2/focal))
+    return math.degrees(2 * math.atan(width / 2 / focal))
 
 # %% ../nbs/04_cameras.ipynb #f3dd16ca
 def intrinsics(fov: float, size) -> Tensor:
-    "The 3×3 matrix K in pixels (square pixels, principal point in the middle; x right, y down, z forward)."
+    """The 3×3 matrix K in pixels (square pixels, principal point in the middle; x right, y
+    down, z forward)."""
     height, width = image_size(size)
     f = focal_length(fov, width)
-    return torch.tensor([[f, 0, width/2], [0, f, height/2], [0, 0, 1]], dtype=torch.float32)
+    return torch.tensor([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]], dtype=torch.float32)
+
 
 def image_size(size) -> tuple[int, int]:
     "Height and width from one number or a pair."
     height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1: raise ValueError(f"A picture has at least one pixel, not {height}×{width}.")
+    if height < 1 or width < 1:
+        raise ValueError(f"A picture has at least one pixel, not {height}×{width}.")
     return int(height), int(width)
 
 # %% ../nbs/04_cameras.ipynb #ec0b0c46
-def pixel_positions(n: int,                        # pixels in a row
-                    pixel_grid: str = 'centers',   # 'centers', or 'border' as in the official pi-GAN
-                    device=None) -> Tensor:        # [n]
+def pixel_positions(
+    n: int,  # pixels in a row
+    pixel_grid: str = 'centers',  # 'centers', or 'border' as in the official pi-GAN
+    device=None,
+) -> Tensor:  # [n]
     "Where the pixels of a row lie in [−1, 1]."
-    if pixel_grid == 'centers': return (2*torch.arange(n, device=device, dtype=torch.float32) + 1)/n - 1
-    if pixel_grid == 'border': return torch.linspace(-1, 1, n, device=device) if n > 1 else torch.zeros(1, device=device)
+    if pixel_grid == 'centers':
+        return (2 * torch.arange(n, device=device, dtype=torch.float32) + 1) / n - 1
+    if pixel_grid == 'border':
+        return (
+            torch.linspace(-1, 1, n, device=device) if n > 1 else torch.zeros(1, device=device)
+        )
     raise ValueError(f"A pixel grid is 'centers' or 'border', not {pixel_grid!r}.")
 
 # %% ../nbs/04_cameras.ipynb #a1c4c239
 class Rays(NamedTuple):
     "Straight lines into the world: `origins + t·directions`."
-    origins: Tensor        # [batch, rays, 3]
-    directions: Tensor     # [batch, rays, 3], of length 1
 
-def pixel_directions(fov,                           # degrees across the width: a number or [batch]
-                     size,                          # pixels: one number, or (height, width)
-                     pixel_grid: str = 'centers',
-                     device=None) -> Tensor:        # [batch or 1, height·width, 3]
+    origins: Tensor  # [batch, rays, 3]
+    directions: Tensor  # [batch, rays, 3], of length 1
+
+
+def pixel_directions(
+    fov,  # degrees across the width: a number or [batch]
+    size,  # pixels: one number, or (height, width)
+    pixel_grid: str = 'centers',
+    device=None,
+) -> Tensor:  # [batch or 1, height·width, 3]
     "Unit directions through the pixels, in the camera's own axes."
     height, width = image_size(size)
-    y = -pixel_positions(height, pixel_grid, device)*height/width
+    y = -pixel_positions(height, pixel_grid, device) * height / width
     y, x = torch.meshgrid(y, pixel_positions(width, pixel_grid, device), indexing='ij')
     f = as_tensor(focal_length(fov), x)[:, None, None].expand(-1, height, width)
     d = torch.stack([x.expand_as(f), y.expand_as(f), -f], -1).flatten(1, 2)
     return torch.nn.functional.normalize(d, dim=-1)
 
 # %% ../nbs/04_cameras.ipynb #edee7d02
-def rays(cam2world: Tensor,                 # [batch, 4, 4]
-         fov,                               # degrees across the width: a number or [batch]
-         size,                              # pixels: one number, or (height, width)
-         pixel_grid: str = 'centers',       # 'centers', or 'border' as in the official pi-GAN
-         ) -> Rays:                         # origins and unit directions [batch, height·width, 3]
+def rays(
+    cam2world: Tensor,  # [batch, 4, 4]
+    fov,  # degrees across the width: a number or [batch]
+    size,  # pixels: one number, or (height, width)
+    pixel_grid: str = 'centers',  # 'centers', or 'border' as in the official pi-GAN
+) -> Rays:  # origins and unit directions [batch, height·width, 3]
     "One ray through every pixel, row by row from the top left."
     check_cam2world(cam2world)
     local = pixel_directions(fov, size, pixel_grid, cam2world.device).to(cam2world.dtype)
     if len(local) not in (1, len(cam2world)):
-        raise ValueError(f"There are {len(local)} fields of view for {len(cam2world)} poses: give one, or one for each.")
+        raise ValueError(
+            f"There are {len(local)} fields of view for {len(cam2world)} poses: give one, or"
+            " one for each."
+        )
     directions = local @ cam2world[:, :3, :3].mT
     return Rays(cam2world[:, None, :3, 3].expand_as(directions), directions)
 
 # %% ../nbs/04_cameras.ipynb #71fe6c91
-def to_camera(points: Tensor,             # [batch, n, 3] in the world
-              cam2world: Tensor,          # [batch, 4, 4]
-              ) -> Tensor:                # [batch, n, 3] in the camera's axes
+def to_camera(
+    points: Tensor,  # [batch, n, 3] in the world
+    cam2world: Tensor,  # [batch, 4, 4]
+) -> Tensor:  # [batch, n, 3] in the camera's axes
     "World points as the camera sees them: x right, y up, −z ahead."
     check_cam2world(cam2world)
     return (points - cam2world[:, None, :3, 3]) @ cam2world[:, :3, :3]
 
 # %% ../nbs/04_cameras.ipynb #f4b1c60e
-def project(points: Tensor,                # [batch, n, 3] in the world
-            cam2world: Tensor,             # [batch, 4, 4]
-            fov, size, pixel_grid: str = 'centers',
-            ) -> tuple[Tensor, Tensor]:    # pixels [batch, n, 2] as (row, column), depth [batch, n]
-    "The pixel at which a point appears (whole numbers are pixel centres) and its depth; behind the camera the depth is negative and the pixel NaN."
+def project(
+    points: Tensor,  # [batch, n, 3] in the world
+    cam2world: Tensor,  # [batch, 4, 4]
+    fov,
+    size,
+    pixel_grid: str = 'centers',
+) -> tuple[Tensor, Tensor]:  # pixels [batch, n, 2] as (row, column), depth [batch, n]
+    """The pixel at which a point appears (whole numbers are pixel centres) and its depth;
+    behind the camera the depth is negative and the pixel NaN."""
     height, width = image_size(size)
     x, y, z = to_camera(points, cam2world).unbind(-1)
     depth, f = -z, as_tensor(focal_length(fov), points)[:, None]
     safe = torch.where(depth > 0, depth, torch.nan)
-    x, y = f*x/safe, f*y/safe*width/height                       # in [−1, 1] inside the picture
-    if pixel_grid == 'border': column, row = (x + 1)/2*(width - 1), (1 - y)/2*(height - 1)
-    else: column, row = ((x + 1)*width - 1)/2, ((1 - y)*height - 1)/2
+    x, y = f * x / safe, f * y / safe * width / height  # in [−1, 1] inside the picture
+    if pixel_grid == 'border':
+        column, row = (x + 1) / 2 * (width - 1), (1 - y) / 2 * (height - 1)
+    else:
+        column, row = ((x + 1) * width - 1) / 2, ((1 - y) * height - 1) / 2
     return torch.stack([row, column], -1), depth
 
 # %% ../nbs/04_cameras.ipynb #6c12ec4b
-def ray_cosine(directions: Tensor,          # [batch, rays, 3], unit
-               cam2world: Tensor,           # [batch, 4, 4]
-               ) -> Tensor:                 # [batch, rays]
+def ray_cosine(
+    directions: Tensor,  # [batch, rays, 3], unit
+    cam2world: Tensor,  # [batch, 4, 4]
+) -> Tensor:  # [batch, rays]
     "Cosine of the angle between each ray and the camera's axis."
     return -(directions @ check_cam2world(cam2world)[:, :3, 2, None]).squeeze(-1)
 
-def distance_to_depth(distance: Tensor,     # [batch, rays], along the rays
-                      directions: Tensor, cam2world: Tensor) -> Tensor:
-    "Depth along the camera's axis from distance along the rays."
-    return distance*ray_cosine(directions, cam2world)
 
-def depth_to_distance(depth: Tensor,        # [batch, rays], along the camera's axis
-                      directions: Tensor, cam2world: Tensor) -> Tensor:
+def distance_to_depth(
+    distance: Tensor,  # [batch, rays], along the rays
+    directions: Tensor,
+    cam2world: Tensor,
+) -> Tensor:
+    "Depth along the camera's axis from distance along the rays."
+    return distance * ray_cosine(directions, cam2world)
+
+
+def depth_to_distance(
+    depth: Tensor,  # [batch, rays], along the camera's axis
+    directions: Tensor,
+    cam2world: Tensor,
+) -> Tensor:
     "Distance along the rays from depth along the camera's axis."
-    return depth/ray_cosine(directions, cam2world)
+    return depth / ray_cosine(directions, cam2world)
 
 # %% ../nbs/04_cameras.ipynb #58aa18c3
-def frustum(cam2world: Tensor,              # [batch, 4, 4]
-            fov, near: float, far: float,   # near and far are depths
-            aspect: float = 1.,             # width over height
-            ) -> Tensor:                    # [batch, 8, 3]: the near corners, then the far ones, each in a circle
+def frustum(
+    cam2world: Tensor,  # [batch, 4, 4]
+    fov,
+    near: float,
+    far: float,  # near and far are depths
+    aspect: float = 1.0,  # width over height
+) -> Tensor:  # [batch, 8, 3]: the near corners, then the far ones, each in a circle
     "The eight corners of what a camera sees between two depths."
-    if not 0 <= near < far: raise ValueError(f"near must lie before far and not behind the camera, not near={near:g}, far={far:g}.")
-    half = 1/as_tensor(focal_length(fov), cam2world)[:, None, None]
-    circle = cam2world.new_tensor([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]])*cam2world.new_tensor([1, 1/aspect, 0])
-    ahead = cam2world.new_tensor([0, 0, -1.])
-    local = torch.cat([depth*(half*circle + ahead) for depth in (near, far)], 1).expand(len(cam2world), -1, -1)
+    if not 0 <= near < far:
+        raise ValueError(
+            f"near must lie before far and not behind the camera, not near={near:g},"
+            f" far={far:g}."
+        )
+    half = 1 / as_tensor(focal_length(fov), cam2world)[:, None, None]
+    circle = cam2world.new_tensor(
+        [[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]]
+    ) * cam2world.new_tensor([1, 1 / aspect, 0])
+    ahead = cam2world.new_tensor([0, 0, -1.0])
+    local = torch.cat([depth * (half * circle + ahead) for depth in (near, far)], 1).expand(
+        len(cam2world), -1, -1
+    )
     return local @ check_cam2world(cam2world)[:, :3, :3].mT + cam2world[:, None, :3, 3]
 
 # %% ../nbs/04_cameras.ipynb #ecef204d
 def for_plot(points: Tensor):
-    "World points for Matplotlib's 3-D axes, whose third axis is up: (z, x, y), which keeps the hand."
+    """World points for Matplotlib's 3-D axes, whose third axis is up:
+    (z, x, y), which keeps the hand."""
     return points.detach().cpu().double()[..., [2, 0, 1]].numpy()
 
-def draw_frustum(ax,                        # a Matplotlib 3-D axis
-                 cam2world: Tensor,         # [batch, 4, 4]
-                 fov, near: float, far: float, color='tab:blue', **style):
+
+def draw_frustum(
+    ax,  # a Matplotlib 3-D axis
+    cam2world: Tensor,  # [batch, 4, 4]
+    fov,
+    near: float,
+    far: float,
+    color='tab:blue',
+    **style,
+):
     "Draw the frusta of some cameras, the edge that is up with a thicker line."
     for c in frustum(cam2world, fov, near, far):
         p = for_plot(c)
-        for a, b in [(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)]:
-            ax.plot(*p[[a, b]].T, color=color, lw=2 if (a, b) == (4, 5) else .8, **style)
+        for a, b in [
+            (0, 1),
+            (1, 2),
+            (2, 3),
+            (3, 0),
+            (4, 5),
+            (5, 6),
+            (6, 7),
+            (7, 4),
+            (0, 4),
+            (1, 5),
+            (2, 6),
+            (3, 7),
+        ]:
+            ax.plot(*p[[a, b]].T, color=color, lw=2 if (a, b) == (4, 5) else 0.8, **style)
 
 # %% ../nbs/04_cameras.ipynb #31facba5
-def turntable(frames: int,                   # how many cameras
-              pitch: float = 0., radius: float = 1.,
-              swing: float | None = None,    # None: a full turn; else the largest yaw of a swing to both sides
-              ) -> Tensor:                   # cam2world [frames, 4, 4]
+def turntable(
+    frames: int,  # how many cameras
+    pitch: float = 0.0,
+    radius: float = 1.0,
+    # None: a full turn; else the largest yaw of a swing to both sides
+    swing: float | None = None,
+) -> Tensor:  # cam2world [frames, 4, 4]
     "Cameras of a loop that starts in front: a full turn, or a swing to both sides."
-    if frames < 1: raise ValueError(f"A turntable has at least one frame, not {frames}.")
-    angle = torch.linspace(0, 2*math.pi, frames + 1)[:-1]
-    return pose(angle if swing is None else swing*angle.sin(), pitch, radius)
+    if frames < 1:
+        raise ValueError(f"A turntable has at least one frame, not {frames}.")
+    angle = torch.linspace(0, 2 * math.pi, frames + 1)[:-1]
+    return pose(angle if swing is None else swing * angle.sin(), pitch, radius)
 
 # %% ../nbs/04_cameras.ipynb #cbf4303b
 def from_official_angles(yaw, pitch) -> tuple[Tensor, Tensor]:
-    "The official pi-GAN's theta and phi (π/2 in front) as our yaw and pitch, or back: the map is its own inverse."
-    return math.pi/2 - as_tensor(yaw), math.pi/2 - as_tensor(pitch)
+    """The official pi-GAN's theta and phi (π/2 in front) as our yaw and pitch, or back:
+    the map is its own inverse."""
+    return math.pi / 2 - as_tensor(yaw), math.pi / 2 - as_tensor(pitch)

@@ -17,7 +17,19 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 from .core import cache_dir, Figure
-from .data import _bar, _empty, _part, _put_in_place, _reason, _sweep, Dropped, list_images, open_image, Report, WHITE
+from animegan_nb.data import (
+    _bar,
+    _empty,
+    _part,
+    _put_in_place,
+    _reason,
+    _sweep,
+    Dropped,
+    list_images,
+    open_image,
+    Report,
+    WHITE,
+)
 
 # %% auto #0
 __all__ = ['STEPS', 'CASCADE', 'CASCADE_URL', 'CASCADE_SHA256', 'hamming', 'perceptual_hash', 'Facts', 'image_facts', 'survey',
@@ -29,237 +41,349 @@ __all__ = ['STEPS', 'CASCADE', 'CASCADE_URL', 'CASCADE_SHA256', 'hamming', 'perc
 def hamming(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     "In how many bits two unsigned integers differ, element by element (with broadcasting)."
     different = np.bitwise_xor(np.asarray(a, np.uint64), np.asarray(b, np.uint64))
-    if hasattr(np, 'bitwise_count'): return np.bitwise_count(different)
-    eights = np.ascontiguousarray(different[..., None]).view(np.uint8)          # NumPy below 2
+    if hasattr(np, 'bitwise_count'):
+        return np.bitwise_count(different)
+    eights = np.ascontiguousarray(different[..., None]).view(np.uint8)  # NumPy below 2
     return np.unpackbits(eights, axis=-1).sum(-1)
 
 # %% ../nbs/03_cleaning.ipynb #7a765cb2
 def perceptual_hash(image: Image.Image) -> int:
     "The 64-bit pHash (imagehash): similar pictures differ in few bits."
     import imagehash
+
     return int(str(imagehash.phash(image)), 16)
 
 # %% ../nbs/03_cleaning.ipynb #b3377690
 @dataclass(frozen=True)
 class Facts:
     "What the cleaning steps want to know about one picture."
-    file: str             # relative name
-    md5: str              # of the file's bytes
-    width: int            # pixels
+
+    file: str  # relative name
+    md5: str  # of the file's bytes
+    width: int  # pixels
     height: int
-    brightness: float     # the mean grey level, 0 (black) to 1 (white)
-    contrast: float       # the standard deviation of the grey levels
-    looks: int            # the perceptual hash
+    brightness: float  # the mean grey level, 0 (black) to 1 (white)
+    contrast: float  # the standard deviation of the grey levels
+    looks: int  # the perceptual hash
+
 
 def image_facts(path: Path, name: str) -> Facts | str:
     "The facts about one file, or why it cannot be read."
     try:
         data = path.read_bytes()
         image = open_image(io.BytesIO(data))
-        grey = np.asarray(image.convert('L'), np.float32)/255
+        grey = np.asarray(image.convert('L'), np.float32) / 255
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        return Facts(name, md5, *image.size, float(grey.mean()), float(grey.std()), perceptual_hash(image))
-    except Exception as error: return _reason(error)         # a file can be broken in any way
+        return Facts(
+            name,
+            md5,
+            *image.size,
+            float(grey.mean()),
+            float(grey.std()),
+            perceptual_hash(image),
+        )
+    except Exception as error:
+        return _reason(error)  # a file can be broken in any way
 
 # %% ../nbs/03_cleaning.ipynb #6555d95b
 def survey(folder: str | Path, progress: bool = True) -> tuple[list[Facts], list[Dropped]]:
     "The facts about every picture below a folder, and the files that are none or are broken."
     found, dropped = list_images(folder)
-    if not found: raise _empty(folder)
+    if not found:
+        raise _empty(folder)
     root, facts = Path(folder).expanduser(), []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, _bar('reading', len(found), progress) as bar:
-        for name, fact in zip(found, pool.map(lambda name: image_facts(root/name, name), found)):
-            if isinstance(fact, str): dropped.append(Dropped(name, 'broken', fact))
-            else: facts.append(fact)
+    with (
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        _bar('reading', len(found), progress) as bar,
+    ):
+        for name, fact in zip(
+            found, pool.map(lambda name: image_facts(root / name, name), found)
+        ):
+            if isinstance(fact, str):
+                dropped.append(Dropped(name, 'broken', fact))
+            else:
+                facts.append(fact)
             bar.update()
     return facts, dropped
 
 # %% ../nbs/03_cleaning.ipynb #adce6f1f
 def _best(facts: Sequence[Facts], labels: Sequence) -> list[Facts]:
-    "For each picture, which one of its group is kept: the largest; of several the one with the shortest name."
+    """For each picture, which one of its group is kept: the largest;
+    of several the one with the shortest name."""
     best: dict = {}
-    rank = lambda f: (-f.width*f.height, len(f.file), f.file)
-    for label, f in sorted(zip(labels, facts), key=lambda pair: rank(pair[1])): best.setdefault(label, f)
+    rank = lambda f: (-f.width * f.height, len(f.file), f.file)
+    for label, f in sorted(zip(labels, facts), key=lambda pair: rank(pair[1])):
+        best.setdefault(label, f)
     return [best[label] for label in labels]
+
 
 def exact_duplicates(facts: Sequence[Facts]) -> list[Dropped]:
     "Files with the same bytes (MD5) as another."
-    return [Dropped(f.file, 'exact copy', f'the same bytes as {kept.file}', kept.file)
-            for f, kept in zip(facts, _best(facts, [f.md5 for f in facts])) if kept is not f]
+    return [
+        Dropped(f.file, 'exact copy', f'the same bytes as {kept.file}', kept.file)
+        for f, kept in zip(facts, _best(facts, [f.md5 for f in facts]))
+        if kept is not f
+    ]
 
 # %% ../nbs/03_cleaning.ipynb #3b26a1f4
 def tiny(facts: Sequence[Facts], side: int = 32) -> list[Dropped]:
     "Pictures whose shorter side is below `side` pixels: enlarging adds no detail."
-    return [Dropped(f.file, 'tiny', f'{f.width}×{f.height} pixels') for f in facts if min(f.width, f.height) < side]
+    return [
+        Dropped(f.file, 'tiny', f'{f.width}×{f.height} pixels')
+        for f in facts
+        if min(f.width, f.height) < side
+    ]
+
 
 def blank(facts: Sequence[Facts], contrast: float = 0.02) -> list[Dropped]:
     "Pictures of one colour, or nearly."
-    return [Dropped(f.file, 'blank', f'contrast {f.contrast:.3f}') for f in facts if f.contrast < contrast]
+    return [
+        Dropped(f.file, 'blank', f'contrast {f.contrast:.3f}')
+        for f in facts
+        if f.contrast < contrast
+    ]
+
 
 def _middle_and_spread(values: Sequence[float]) -> tuple[float, float]:
     "The median, and the median absolute deviation from it (at least one grey level)."
     middle = float(np.median(values))
-    return middle, max(float(np.median(np.abs(np.array(values) - middle))), 1/255)
+    return middle, max(float(np.median(np.abs(np.array(values) - middle))), 1 / 255)
+
 
 def unusual_brightness(facts: Sequence[Facts], deviations: float = 5) -> list[Dropped]:
-    "Pictures whose brightness is more than `deviations` median absolute deviations from the median."
-    if not facts: return []
+    """Pictures whose brightness is more than `deviations` median absolute deviations from the
+    median."""
+    if not facts:
+        return []
     middle, spread = _middle_and_spread([f.brightness for f in facts])
-    return [Dropped(f.file, 'brightness', f'brightness {f.brightness:.2f}, the median is {middle:.2f}')
-            for f in facts if abs(f.brightness - middle) > deviations*spread]
+    return [
+        Dropped(
+            f.file, 'brightness', f'brightness {f.brightness:.2f}, the median is {middle:.2f}'
+        )
+        for f in facts
+        if abs(f.brightness - middle) > deviations * spread
+    ]
 
 # %% ../nbs/03_cleaning.ipynb #85daeab9
-def close_pairs(hashes: np.ndarray,      # [n] uint64
-                distance: int = 3,       # pairs below this many bits
-                block: int = 512,        # rows compared at once
-               ) -> np.ndarray:          # [pairs, 2] int, first < second
+def close_pairs(
+    hashes: np.ndarray,  # [n] uint64
+    distance: int = 3,  # pairs below this many bits
+    block: int = 512,  # rows compared at once
+) -> np.ndarray:  # [pairs, 2] int, first < second
     "All pairs of hashes with a Hamming distance below `distance`."
     hashes = np.asarray(hashes, np.uint64)
     pairs = []
     for start in range(0, len(hashes), block):
-        near = hamming(hashes[start:start + block, None], hashes[None, start:]) < distance
+        near = hamming(hashes[start : start + block, None], hashes[None, start:]) < distance
         first, second = np.nonzero(np.triu(near, 1))
         pairs.append(np.stack([first, second], 1) + start)
     return np.concatenate(pairs) if pairs else np.empty((0, 2), int)
 
+
 def groups(n: int, pairs: np.ndarray) -> np.ndarray:
-    "Union-find: a label for each of `n` things, equal for those that a chain of pairs connects."
+    """Union-find: a label for each of `n` things, equal for those that a chain of pairs
+    connects."""
     parent = list(range(n))
+
     def root(i):
-        while parent[i] != i: parent[i] = parent[parent[i]]; i = parent[i]
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
         return i
-    for a, b in pairs.tolist(): parent[max(root(a), root(b))] = min(root(a), root(b))
+
+    for a, b in pairs.tolist():
+        parent[max(root(a), root(b))] = min(root(a), root(b))
     return np.array([root(i) for i in range(n)], dtype=int)
 
 # %% ../nbs/03_cleaning.ipynb #f3b2e97c
 def near_duplicates(facts: Sequence[Facts], distance: int = 3) -> list[Dropped]:
-    "Pictures that look like another: a pHash distance below `distance` (Liu §4.1 says 3), chained."
-    if not facts: return []
-    hashes, which = np.unique(np.array([f.looks for f in facts], np.uint64), return_inverse=True)
+    """Pictures that look like another:
+    a pHash distance below `distance` (Liu §4.1 says 3), chained."""
+    if not facts:
+        return []
+    hashes, which = np.unique(
+        np.array([f.looks for f in facts], np.uint64), return_inverse=True
+    )
     labels = groups(len(hashes), close_pairs(hashes, distance))[which].tolist()
     bits = lambda f, kept: f'{hamming(f.looks, kept.looks)} of 64 bits from {kept.file}'
-    return [Dropped(f.file, 'near copy', bits(f, kept), kept.file)
-            for f, kept in zip(facts, _best(facts, labels)) if kept is not f]
+    return [
+        Dropped(f.file, 'near copy', bits(f, kept), kept.file)
+        for f, kept in zip(facts, _best(facts, labels))
+        if kept is not f
+    ]
 
-STEPS = (exact_duplicates, tiny, blank, near_duplicates)      # what `clean` does unless told otherwise
+
+# what `clean` does unless told otherwise
+STEPS = (exact_duplicates, tiny, blank, near_duplicates)
 
 # %% ../nbs/03_cleaning.ipynb #f60d91f2
-def clean(folder: str | Path,
-          steps: Sequence[Callable] = STEPS,            # functions from facts to what they drop, in order
-          into: str | Path | None = None,               # a new folder for the clean pictures; None: only report
-          changes: Sequence[Callable] = (),             # functions from a picture to a picture, for `into`
-          progress: bool = True) -> Report:
+def clean(
+    folder: str | Path,
+    steps: Sequence[Callable] = STEPS,  # functions from facts to what they drop, in order
+    into: str | Path | None = None,  # a new folder for the clean pictures; None: only report
+    changes: Sequence[Callable] = (),  # functions from a picture to a picture, for `into`
+    progress: bool = True,
+) -> Report:
     "Survey a folder and drop what the steps drop. No file is deleted or changed."
     facts, dropped = survey(folder, progress)
     for step in steps:
-        out = step(facts); dropped += out
+        out = step(facts)
+        dropped += out
         gone = {d.file for d in out}
         facts = [f for f in facts if f.file not in gone]
     report = Report(Path(folder).expanduser(), [f.file for f in facts], dropped)
     return copy_clean(report, into, changes, progress) if into else report
 
 # %% ../nbs/03_cleaning.ipynb #d147327c
-def copy_clean(report: Report,                     # what to copy: `report.kept`
-               into: str | Path,                   # a folder that does not exist yet
-               changes: Sequence[Callable] = (),  # functions from a picture to a picture; a ValueError drops it
-               progress: bool = True) -> Report:
-    "Copy the kept files, or with `changes` write PNG files, into a new folder that appears when it is complete."
+def copy_clean(
+    report: Report,  # what to copy: `report.kept`
+    into: str | Path,  # a folder that does not exist yet
+    # functions from a picture to a picture; a ValueError drops it
+    changes: Sequence[Callable] = (),
+    progress: bool = True,
+) -> Report:
+    """Copy the kept files, or with `changes` write PNG files, into a new folder that appears
+    when it is complete."""
     into = Path(into).expanduser()
-    if into.exists(): raise FileExistsError(f"The folder {str(into)!r} exists already: name a new one.")
+    if into.exists():
+        raise FileExistsError(f"The folder {str(into)!r} exists already: name a new one.")
     if into.resolve().is_relative_to(report.folder.resolve()):
-        raise ValueError(f"{str(into)!r} lies inside the folder it is made from: name one beside it.")
-    into.parent.mkdir(parents=True, exist_ok=True); _sweep(into)
+        raise ValueError(
+            f"{str(into)!r} lies inside the folder it is made from: name one beside it."
+        )
+    into.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(into)
     part, kept, dropped = _part(into), [], list(report.dropped)
     try:
         for name in tqdm(report.kept, desc='writing', disable=not progress, delay=2):
-            try: _copy_one(report.folder, name, part, changes); kept.append(name)
-            except ValueError as error: dropped.append(Dropped(name, 'change', str(error)))
-        if not kept: raise ValueError(f"No picture of {str(report.folder)!r} is left to write: loosen the steps.")
-        (part/'.report.json').write_text(json.dumps([asdict(d) for d in dropped], indent=1), encoding='ascii')
+            try:
+                _copy_one(report.folder, name, part, changes)
+                kept.append(name)
+            except ValueError as error:
+                dropped.append(Dropped(name, 'change', str(error)))
+        if not kept:
+            raise ValueError(
+                f"No picture of {str(report.folder)!r} is left to write: loosen the steps."
+            )
+        (part / '.report.json').write_text(
+            json.dumps([asdict(d) for d in dropped], indent=1), encoding='ascii'
+        )
         _put_in_place(part, into)
-    finally: shutil.rmtree(part, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return Report(report.folder, kept, dropped)
 
 # %% ../nbs/03_cleaning.ipynb #b6c68440
 def _copy_one(folder: Path, name: str, into: Path, changes: Sequence[Callable]):
     "One file as it is, or its picture after all changes as PNG."
-    target = into/name
+    target = into / name
     if changes:
-        image = open_image(folder/name)
-        for change in changes: image = change(image)
-        target = target if target.suffix.lower() == '.png' else target.with_name(target.name + '.png')
+        image = open_image(folder / name)
+        for change in changes:
+            image = change(image)
+        target = (
+            target
+            if target.suffix.lower() == '.png'
+            else target.with_name(target.name + '.png')
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
-    if changes: image.save(target)
-    else: shutil.copy2(folder/name, target)
+    if changes:
+        image.save(target)
+    else:
+        shutil.copy2(folder / name, target)
 
 # %% ../nbs/03_cleaning.ipynb #7a304751
 def brightness_figure(facts: Sequence[Facts], deviations: float = 5) -> Figure:
     "The brightness audit: a histogram over the folder with the limits of `unusual_brightness`."
     values = [f.brightness for f in facts]
     middle, spread = _middle_and_spread(values)
-    fig = Figure((5, 2.2), layout='constrained'); ax = fig.subplots()
+    fig = Figure((5, 2.2), layout='constrained')
+    ax = fig.subplots()
     ax.hist(values, np.linspace(0, 1, 51), color='0.7')
     ax.axvline(middle, color='k', lw=1, label='median')
     for side, label in ((-1, None), (1, 'limits')):
-        ax.axvline(middle + side*deviations*spread, color='tab:red', lw=1, label=label)
-    ax.set(xlabel='mean grey level', ylabel='pictures', xlim=(0, 1)); ax.legend(frameon=False)
+        ax.axvline(middle + side * deviations * spread, color='tab:red', lw=1, label=label)
+    ax.set(xlabel='mean grey level', ylabel='pictures', xlim=(0, 1))
+    ax.legend(frameon=False)
     ax.spines[['top', 'right']].set_visible(False)
     return fig
 
 # %% ../nbs/03_cleaning.ipynb #06435649
-def remove_corner(image: Image.Image,
-                  height: int = 20, width: int = 100,                 # of the watermark, in pixels (Liu §4.1)
-                  how: str = 'fill',                           # 'fill': paint it over; 'crop': cut the rows off
-                  background: tuple[int, int, int] = WHITE) -> Image.Image:
+def remove_corner(
+    image: Image.Image,
+    height: int = 20,
+    width: int = 100,  # of the watermark, in pixels (Liu §4.1)
+    how: str = 'fill',  # 'fill': paint it over; 'crop': cut the rows off
+    background: tuple[int, int, int] = WHITE,
+) -> Image.Image:
     "Remove a watermark from the lower right corner; every other pixel stays as it is."
-    if how not in ('fill', 'crop'): raise ValueError(f"A corner is removed by 'fill' or 'crop', not {how!r}.")
+    if how not in ('fill', 'crop'):
+        raise ValueError(f"A corner is removed by 'fill' or 'crop', not {how!r}.")
     if height >= image.height:
         raise ValueError(f'it is only {image.height} pixels high, no more than the watermark')
-    if how == 'crop': return image.crop((0, 0, image.width, image.height - height))
+    if how == 'crop':
+        return image.crop((0, 0, image.width, image.height - height))
     image, left = image.copy(), max(0, image.width - width)
     image.paste(background, (left, image.height - height, image.width, image.height))
     return image
 
 # %% ../nbs/03_cleaning.ipynb #ce1a7bee
 CASCADE = 'lbpcascade_animeface.xml'
-CASCADE_URL = f'https://raw.githubusercontent.com/nagadomi/lbpcascade_animeface/master/{CASCADE}'
+CASCADE_URL = (
+    f'https://raw.githubusercontent.com/nagadomi/lbpcascade_animeface/master/{CASCADE}'
+)
 CASCADE_SHA256 = '9376d30ac38db6bda2a68b88b3b76bbd7e6aa33af47f7f5c76bc88ca75f1ce30'
 
+
 def find_cascade(path: str | Path | None = None) -> Path:
-    "The cascade's file: `path`, else below `ANIMEGAN_WEIGHTS`, else where `download_cascade` puts it."
+    """The cascade's file: `path`, else below `ANIMEGAN_WEIGHTS`, else where `download_cascade`
+    puts it."""
     places = [path] if path else [os.environ.get('ANIMEGAN_WEIGHTS'), cache_dir('weights')]
     for place in places:
-        file = Path(place or '')/CASCADE if not place or Path(place).is_dir() else Path(place)
-        if place and file.is_file(): return file
-    raise FileNotFoundError(f"The face detector needs {CASCADE} (by nagadomi, MIT licence): "
-                            "call download_cascade() once, or name its folder in ANIMEGAN_WEIGHTS.")
+        file = Path(place or '') / CASCADE if not place or Path(place).is_dir() else Path(place)
+        if place and file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"The face detector needs {CASCADE} (by nagadomi, MIT licence): call download_cascade()"
+        " once, or name its folder in ANIMEGAN_WEIGHTS."
+    )
 
 # %% ../nbs/03_cleaning.ipynb #1b6fed09
 def download_cascade() -> Path:
-    "Fetch the cascade (250 kB) into the cache and check it; nothing is kept unless the checksum agrees."
+    """Fetch the cascade (250 kB) into the cache and check it;
+    nothing is kept unless the checksum agrees."""
     from urllib.request import urlopen
-    target = cache_dir('weights')/CASCADE
+
+    target = cache_dir('weights') / CASCADE
     try:
-        with urlopen(CASCADE_URL, timeout=20) as answer: data = answer.read(5_000_000)
+        with urlopen(CASCADE_URL, timeout=20) as answer:
+            data = answer.read(5_000_000)
     except OSError as error:
-        raise ConnectionError(f"{CASCADE} cannot be fetched ({error}): "
-                              f"get it from {CASCADE_URL} elsewhere and put it into {target.parent}.") from None
+        raise ConnectionError(
+            f"{CASCADE} cannot be fetched ({error}): get it from {CASCADE_URL} elsewhere and"
+            f" put it into {target.parent}."
+        ) from None
     if hashlib.sha256(data).hexdigest() != CASCADE_SHA256:
-        raise ValueError(f"What came from {CASCADE_URL} is not the file that was expected: try again.")
-    part = target.with_suffix('.part'); part.write_bytes(data); os.replace(part, target)
+        raise ValueError(
+            f"What came from {CASCADE_URL} is not the file that was expected: try again."
+        )
+    part = target.with_suffix('.part')
+    part.write_bytes(data)
+    os.replace(part, target)
     return target
 
 # %% ../nbs/03_cleaning.ipynb #9c6d837b
-def crop_face(image: Image.Image,
-              box: Sequence[float],                        # left, top, width, height of the face
-              zoom: float = 1.5,                           # side of the crop, in box widths
-              rise: float = 0.1,                           # how far it is moved up, in box widths
-              background: tuple[int, int, int] = WHITE     # beyond the border
-             ) -> Image.Image:                             # a square
+def crop_face(
+    image: Image.Image,
+    box: Sequence[float],  # left, top, width, height of the face
+    zoom: float = 1.5,  # side of the crop, in box widths
+    rise: float = 0.1,  # how far it is moved up, in box widths
+    background: tuple[int, int, int] = WHITE,  # beyond the border
+) -> Image.Image:  # a square
     "The square around a face; the box lies at the same place in every crop."
     left, top, width, height = box
-    side = max(1, round(zoom*max(width, height)))
-    x, y = round(left + width/2 - side/2), round(top + height/2 - rise*width - side/2)
+    side = max(1, round(zoom * max(width, height)))
+    x, y = round(left + width / 2 - side / 2), round(top + height / 2 - rise * width - side / 2)
     sheet = Image.new('RGB', (side, side), background)
     sheet.paste(image, (-x, -y))
     return sheet
@@ -267,25 +391,39 @@ def crop_face(image: Image.Image,
 # %% ../nbs/03_cleaning.ipynb #a1cb617a
 class FaceFinder:
     "Finds anime faces with nagadomi's cascade (OpenCV below 5)."
-    def __init__(self, path: str | Path | None = None,      # None: see `find_cascade`
-                 smallest: int = 48):                       # pixels; smaller faces are not looked for
+
+    def __init__(
+        self,
+        path: str | Path | None = None,  # None: see `find_cascade`
+        smallest: int = 48,  # pixels; smaller faces are not looked for
+    ):
         import cv2
+
         if not hasattr(cv2, 'CascadeClassifier'):
-            raise ImportError(f"OpenCV {cv2.__version__} has no cascades: install 'opencv-python-headless<5'.")
+            raise ImportError(
+                f"OpenCV {cv2.__version__} has no cascades: install 'opencv-python-headless<5'."
+            )
         file = find_cascade(path)
         self.smallest, self.cascade = smallest, cv2.CascadeClassifier(str(file))
-        if self.cascade.empty(): raise ValueError(f"{file} is not a cascade that OpenCV can read: fetch it again.")
+        if self.cascade.empty():
+            raise ValueError(f"{file} is not a cascade that OpenCV can read: fetch it again.")
 
-    def __call__(self, image: Image.Image) -> np.ndarray:   # [faces, 4]: left, top, width, height
+    def __call__(
+        self, image: Image.Image
+    ) -> np.ndarray:  # [faces, 4]: left, top, width, height
         "The boxes of all faces, the largest first."
         import cv2
+
         grey = cv2.equalizeHist(np.asarray(image.convert('L')))
-        boxes = self.cascade.detectMultiScale(grey, 1.1, 5, minSize=(self.smallest, self.smallest))
+        boxes = self.cascade.detectMultiScale(
+            grey, 1.1, 5, minSize=(self.smallest, self.smallest)
+        )
         boxes = np.array(boxes, dtype=int).reshape(-1, 4)
         return boxes[np.argsort(-boxes[:, 2], kind='stable')]
 
     def crop(self, image: Image.Image) -> Image.Image:
         "A change for `clean`: the square around the largest face."
         boxes = self(image)
-        if not len(boxes): raise ValueError('no face was found')
+        if not len(boxes):
+            raise ValueError('no face was found')
         return crop_face(image, boxes[0])

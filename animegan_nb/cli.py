@@ -21,49 +21,85 @@ __all__ = ['recipe_to_toml', 'recipe_from_toml', 'load_models', 'find_recipe', '
 def recipe_to_toml(recipe) -> str:
     "A `training.Recipe` as TOML text."
     import tomli_w
-    plain = lambda thing: {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(thing).items()}
-    return tomli_w.dumps({'model': recipe.model, 'steps': recipe.steps, 'source': recipe.source,
-                          'network': plain(recipe.network), 'training': plain(recipe.training)})
 
-def _tuples(table: dict) -> dict: return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    plain = lambda thing: {
+        k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(thing).items()
+    }
+    return tomli_w.dumps(
+        {
+            'model': recipe.model,
+            'steps': recipe.steps,
+            'source': recipe.source,
+            'network': plain(recipe.network),
+            'training': plain(recipe.training),
+        }
+    )
+
+
+def _tuples(table: dict) -> dict:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+
 
 def _build(kind, table: dict, what: str):
     known = [f.name for f in dataclasses.fields(kind)]
     for key in table:
-        if key not in known: raise ValueError(f"{what} has no setting {key!r}: it knows {', '.join(known)}.")
+        if key not in known:
+            raise ValueError(f"{what} has no setting {key!r}: it knows {', '.join(known)}.")
     return kind(**_tuples(table))
 
 # %% ../nbs/71_cli.ipynb #37d0d3ab
 def recipe_from_toml(text: str):
     "The `training.Recipe` that a TOML text describes; what it leaves out keeps its default."
-    try: import tomllib
-    except ImportError: import tomli as tomllib      # Python 3.10
+    try:
+        import tomllib
+    except ImportError:
+        import tomli as tomllib  # Python 3.10
     from animegan_nb.training import Recipe, TrainingConfig
-    try: table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error: raise ValueError(f"This recipe is not valid TOML: {error}.") from error
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"This recipe is not valid TOML: {error}.") from error
     known_models = load_models()
-    if 'model' not in table: raise ValueError(f"This recipe names no model: add a line such as model = \"dcgan\" (known: {', '.join(known_models)}).")
+    if 'model' not in table:
+        raise ValueError(
+            "This recipe names no model: add a line such as model = \"dcgan\" (known:"
+            f" {', '.join(known_models)})."
+        )
     config_class, _ = known_models[table['model']]
-    return Recipe(table['model'], _build(config_class, table.get('network', {}), f"The model {table['model']!r}"),
-                  _build(TrainingConfig, table.get('training', {}), 'The training'), int(table.get('steps', 1000)), table.get('source', ''))
+    return Recipe(
+        table['model'],
+        _build(config_class, table.get('network', {}), f"The model {table['model']!r}"),
+        _build(TrainingConfig, table.get('training', {}), 'The training'),
+        int(table.get('steps', 1000)),
+        table.get('source', ''),
+    )
 
 # %% ../nbs/71_cli.ipynb #cf330c5f
 def load_models():
-    "Import every chapter that registers a model or a recipe, and return the registry of models."
+    """Import every chapter that registers a model or a recipe, and return the registry of
+    models."""
     import importlib, pkgutil
     import animegan_nb
     from animegan_nb.training import models
+
     for module in pkgutil.iter_modules(animegan_nb.__path__):
-        if not module.name.startswith('_') and module.name not in ('cli', 'grading'): importlib.import_module(f'animegan_nb.{module.name}')
+        if not module.name.startswith('_') and module.name not in ('cli', 'grading'):
+            importlib.import_module(f'animegan_nb.{module.name}')
     return models
+
 
 def find_recipe(name: str):
     "A preset by its name, or the recipe in the TOML file of that name."
     if name.endswith('.toml'):
-        if not Path(name).exists(): raise FileNotFoundError(f"There is no file {name}: write one with  animegan presets NAME > {name}.")
+        if not Path(name).exists():
+            raise FileNotFoundError(
+                f"There is no file {name}: write one with  animegan presets NAME > {name}."
+            )
         return recipe_from_toml(Path(name).read_text())
     load_models()
     from animegan_nb.training import recipes
+
     return recipes[name]
 
 # %% ../nbs/71_cli.ipynb #852fbdd9
@@ -71,30 +107,52 @@ def open_data(name: str, size: int):
     "The data set that `--data` names: a folder of pictures, 'toon', or 'toon:N'."
     if name == 'toon' or name.startswith('toon:'):
         from animegan_nb import toon
+
         count = name.partition(':')[2]
-        if count and not count.isdigit(): raise ValueError(f"toon:{count} is no number of heads: write toon:500, or toon.")
-        if size == 64 and not count: return toon.ready_heads()
+        if count and not count.isdigit():
+            raise ValueError(f"toon:{count} is no number of heads: write toon:500, or toon.")
+        if size == 64 and not count:
+            return toon.ready_heads()
         return toon.ToonHeads(n=int(count or 3000), size=size, seed=0)
     from animegan_nb.data import ImageFolder
+
     return ImageFolder(name, size)
 
 # %% ../nbs/71_cli.ipynb #1940c691
 def make_trainer(recipe, data: str, run: Path, device: str | None = None):
-    "The `Trainer` of a recipe on `data`, with log, samples, health and checkpoints in the folder `run`."
+    """The `Trainer` of a recipe on `data`, with log, samples, health and checkpoints in the
+    folder `run`."""
     from animegan_nb.core import seed_everything
     from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples
     from animegan_nb.training import Trainer, build_pair
+
     seed_everything(recipe.training.seed)
     dataset = open_data(data, recipe.network.size)
     pair = build_pair(recipe.model, recipe.network)
-    every = max(1, min(500, recipe.steps//10))
-    callbacks = [Samples(every, 64, folder=run/'samples'), Health(), Checkpoints(run, every), JSONLog(run/'log.jsonl')]
-    return Trainer(pair, dataset, recipe.training, callbacks, device, {'model': recipe.model, 'network': dataclasses.asdict(recipe.network)})
+    every = max(1, min(500, recipe.steps // 10))
+    callbacks = [
+        Samples(every, 64, folder=run / 'samples'),
+        Health(),
+        Checkpoints(run, every),
+        JSONLog(run / 'log.jsonl'),
+    ]
+    return Trainer(
+        pair,
+        dataset,
+        recipe.training,
+        callbacks,
+        device,
+        {'model': recipe.model, 'network': dataclasses.asdict(recipe.network)},
+    )
+
 
 def _train(trainer, run: Path, steps: int) -> int:
     trainer.resume(run).fit(until=steps)
     if trainer.step < steps:
-        print(f'Stopped at step {trainer.step} of {steps}; all is saved. Go on with  animegan resume {run}')
+        print(
+            f'Stopped at step {trainer.step} of {steps}; all is saved. Go on with  animegan'
+            f' resume {run}'
+        )
         return 130
     print(f'Trained {trainer.step} steps. Look at them with  animegan sample {run}')
     return 0
@@ -102,41 +160,81 @@ def _train(trainer, run: Path, steps: int) -> int:
 # %% ../nbs/71_cli.ipynb #d080a222
 def train(args) -> int:
     run, recipe = Path(args.out), find_recipe(args.preset)
-    if (run/'recipe.toml').exists(): raise FileExistsError(f"{run} holds a training already: go on with  animegan resume {run}  or name another folder.")
-    changes = {k: v for k, v in (('steps', args.steps), ('training', dataclasses.replace(recipe.training, **_given(args)))) if v}
+    if (run / 'recipe.toml').exists():
+        raise FileExistsError(
+            f"{run} holds a training already: go on with  animegan resume {run}  or name"
+            " another folder."
+        )
+    changes = {
+        k: v
+        for k, v in (
+            ('steps', args.steps),
+            ('training', dataclasses.replace(recipe.training, **_given(args))),
+        )
+        if v
+    }
     recipe = dataclasses.replace(recipe, **changes)
-    trainer = make_trainer(recipe, args.data, run, args.device)      # before anything is written: pictures and numbers are checked here
+    # before anything is written: pictures and numbers are checked here
+    trainer = make_trainer(recipe, args.data, run, args.device)
     run.mkdir(parents=True, exist_ok=True)
-    (run/'data.json').write_text(json.dumps({'data': args.data if args.data.startswith('toon') else str(Path(args.data).resolve())}))
-    (run/'recipe.toml').write_text(recipe_to_toml(recipe))
+    (run / 'data.json').write_text(
+        json.dumps(
+            {
+                'data': (
+                    args.data
+                    if args.data.startswith('toon')
+                    else str(Path(args.data).resolve())
+                )
+            }
+        )
+    )
+    (run / 'recipe.toml').write_text(recipe_to_toml(recipe))
     return _train(trainer, run, recipe.steps)
+
 
 def _given(args) -> dict:
     "The numbers of the training that the command line overrules."
     names = {'batch': 'batch_size', 'seed': 'seed', 'precision': 'mixed_precision'}
-    return {field: getattr(args, name) for name, field in names.items() if getattr(args, name) is not None}
+    return {
+        field: getattr(args, name)
+        for name, field in names.items()
+        if getattr(args, name) is not None
+    }
 
 # %% ../nbs/71_cli.ipynb #b3da642b
 def _run_recipe(run: Path):
-    if not (run/'recipe.toml').exists(): raise FileNotFoundError(f"{run} is not the folder of a training (it has no recipe.toml): start one with  animegan train.")
-    return recipe_from_toml((run/'recipe.toml').read_text()), json.loads((run/'data.json').read_text())['data']
+    if not (run / 'recipe.toml').exists():
+        raise FileNotFoundError(
+            f"{run} is not the folder of a training (it has no recipe.toml): start one with "
+            " animegan train."
+        )
+    return (
+        recipe_from_toml((run / 'recipe.toml').read_text()),
+        json.loads((run / 'data.json').read_text())['data'],
+    )
+
 
 def resume(args) -> int:
     run = Path(args.run)
     recipe, data = _run_recipe(run)
-    if args.steps: recipe = dataclasses.replace(recipe, steps=args.steps); (run/'recipe.toml').write_text(recipe_to_toml(recipe))
+    if args.steps:
+        recipe = dataclasses.replace(recipe, steps=args.steps)
+        (run / 'recipe.toml').write_text(recipe_to_toml(recipe))
     return _train(make_trainer(recipe, args.data or data, run, args.device), run, recipe.steps)
 
 # %% ../nbs/71_cli.ipynb #339756ff
 def sample(args) -> int:
     from animegan_nb.core import grid
     from animegan_nb.training import Draws, load_run
+
     load_models()
     pair, generator, info = load_run(args.run)
-    out = Path(args.out or Path(args.run)/'samples.png')
+    out = Path(args.out or Path(args.run) / 'samples.png')
     out.parent.mkdir(parents=True, exist_ok=True)
     import torch
-    with torch.no_grad(): images = pair.generate(generator, pair.latents(args.n, Draws(args.seed)))
+
+    with torch.no_grad():
+        images = pair.generate(generator, pair.latents(args.n, Draws(args.seed)))
     grid(images, args.columns).save(out)
     print(f'{args.n} pictures of step {info["step"]} in {out}')
     return 0
@@ -145,138 +243,225 @@ def sample(args) -> int:
 def evaluate(args) -> int:
     from animegan_nb.metrics import evaluate as measure
     from animegan_nb.training import Draws, load_run
+
     load_models()
     recipe, data = _run_recipe(Path(args.run))
     pair, generator, info = load_run(args.run)
     real = open_data(args.data or data, recipe.network.size)
     draws = Draws(args.seed)
-    result = measure(lambda n: pair.generate(generator, pair.latents(n, draws)), real, extractor=args.extractor, n=args.n, seed=args.seed)
+    result = measure(
+        lambda n: pair.generate(generator, pair.latents(n, draws)),
+        real,
+        extractor=args.extractor,
+        n=args.n,
+        seed=args.seed,
+    )
     print(result)
-    out = Path(args.run)/f'evaluation-{args.extractor}-step-{info["step"]}.json'
+    out = Path(args.run) / f'evaluation-{args.extractor}-step-{info["step"]}.json'
     out.write_text(json.dumps(result.to_dict(), indent=1))
     return 0
 
 # %% ../nbs/71_cli.ipynb #7381dd67
 def data_check(args) -> int:
     from animegan_nb.cleaning import clean
+
     report = clean(args.folder)
     print(report)
     return 0 if not report.dropped else 3
 
+
 def data_clean(args) -> int:
     from animegan_nb.cleaning import clean
+
     report = clean(args.folder, into=args.out)
     print(report)
     return 0
 
+
 def presets(args) -> int:
     load_models()
     from animegan_nb.training import recipes
-    if args.name: print(recipe_to_toml(find_recipe(args.name)), end='')
-    else: print('\n'.join(f'{name:16} {r.network.size:4} px  {r.steps:6} steps  {r.source}' for name, r in sorted(recipes.items())))
+
+    if args.name:
+        print(recipe_to_toml(find_recipe(args.name)), end='')
+    else:
+        print(
+            '\n'.join(
+                f'{name:16} {r.network.size:4} px  {r.steps:6} steps  {r.source}'
+                for name, r in sorted(recipes.items())
+            )
+        )
     return 0
 
 # %% ../nbs/71_cli.ipynb #dd2beef8
 def tour_notebook() -> Path:
-    "The book's first page: in a checkout `nbs/index.ipynb`, in an installed wheel the copy that ships with it."
+    """The book's first page: in a checkout `nbs/index.ipynb`, in an installed wheel the copy
+    that ships with it."""
     import animegan_nb
-    checkout = Path(animegan_nb.__file__).parent.parent/'nbs'/'index.ipynb'
+
+    checkout = Path(animegan_nb.__file__).parent.parent / 'nbs' / 'index.ipynb'
     from animegan_nb.core import shipped
+
     return checkout if checkout.exists() else shipped('index.ipynb')
 
+
 def tour(args) -> int:
-    try: import nbformat; from nbclient import NotebookClient; from nbconvert import HTMLExporter
-    except ImportError as error: raise ImportError("The tour needs the notebook tools: pip install 'animegan_nb[notebook]'.") from error
+    try:
+        import nbformat
+        from nbclient import NotebookClient
+        from nbconvert import HTMLExporter
+    except ImportError as error:
+        raise ImportError(
+            "The tour needs the notebook tools: pip install 'animegan_nb[notebook]'."
+        ) from error
     from tqdm import tqdm
+
     if args.data:
         from animegan_nb.data import ImageFolder
-        ImageFolder(args.data, 64)                                  # what is wrong with the pictures is said here, not in the page
+
+        # what is wrong with the pictures is said here, not in the page
+        ImageFolder(args.data, 64)
         os.environ['ANIMEGAN_TOUR_DATA'] = str(Path(args.data).resolve())
     book = nbformat.read(tour_notebook(), as_version=4)
     with tqdm(total=len(book.cells), desc='the tour', unit='cell') as bar:
-        NotebookClient(book, timeout=1200, kernel_name='python3', on_cell_complete=lambda **_: bar.update()).execute()
-    page = write_page(book, Path(args.out), HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True))
+        NotebookClient(
+            book, timeout=1200, kernel_name='python3', on_cell_complete=lambda **_: bar.update()
+        ).execute()
+    page = write_page(
+        book,
+        Path(args.out),
+        HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True),
+    )
     print(f'The tour is in {page}: open it in a browser.')
     return 0
 
 # %% ../nbs/71_cli.ipynb #345b6178
 def write_page(book, out: Path, exporter) -> Path:
-    "The executed notebook as `out/index.html`, without hidden cells, its links leading to the chapters."
+    """The executed notebook as `out/index.html`, without hidden cells, its links leading to the
+    chapters."""
     out.mkdir(parents=True, exist_ok=True)
     chapters = os.path.relpath(tour_notebook().parent, out)
     book.cells = [cell for cell in book.cells if '#| hide' not in cell.source]
     for cell in book.cells:
-        if cell.cell_type == 'markdown': cell.source = re.sub(r'\]\((\w+\.ipynb)\)', rf']({chapters}/\1)', cell.source)
-    page, part = out/'index.html', out/'.index.part'
-    part.write_text(exporter.from_notebook_node(book)[0], encoding='utf-8'); part.replace(page)
+        if cell.cell_type == 'markdown':
+            cell.source = re.sub(r'\]\((\w+\.ipynb)\)', rf']({chapters}/\1)', cell.source)
+    page, part = out / 'index.html', out / '.index.part'
+    part.write_text(exporter.from_notebook_node(book)[0], encoding='utf-8')
+    part.replace(page)
     return page
 
 # %% ../nbs/71_cli.ipynb #eb6a13b1
 def parser() -> argparse.ArgumentParser:
     "The grammar of the command `animegan`."
     show = dict(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    top = argparse.ArgumentParser('animegan', description='Anime image synthesis: check pictures, train, resume, sample, evaluate.',
-                                  epilog='Exit codes: 0 done, 1 an error (one sentence says which), 2 a wrong word, 3 pictures to drop, 130 interrupted and saved.')
+    top = argparse.ArgumentParser(
+        'animegan',
+        description='Anime image synthesis: check pictures, train, resume, sample, evaluate.',
+        epilog=(
+            'Exit codes: 0 done, 1 an error (one sentence says which), 2 a wrong word, 3'
+            ' pictures to drop, 130 interrupted and saved.'
+        ),
+    )
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    _data_words(commands, show); _training_words(commands, show); _looking_words(commands, show)
+    _data_words(commands, show)
+    _training_words(commands, show)
+    _looking_words(commands, show)
     return top
 
+
 def _data_words(commands, show):
-    data = commands.add_parser('data', help='check or clean a folder of pictures').add_subparsers(required=True, metavar='check|clean')
-    p = data.add_parser('check', help='what is wrong with this folder? (exit code 3 if anything is)', **show)
-    p.add_argument('folder', help='a folder of pictures, read recursively'); p.set_defaults(run_command=data_check)
+    data = commands.add_parser(
+        'data', help='check or clean a folder of pictures'
+    ).add_subparsers(required=True, metavar='check|clean')
+    p = data.add_parser(
+        'check', help='what is wrong with this folder? (exit code 3 if anything is)', **show
+    )
+    p.add_argument('folder', help='a folder of pictures, read recursively')
+    p.set_defaults(run_command=data_check)
     p = data.add_parser('clean', help='copy the good pictures into a new folder', **show)
     p.add_argument('folder', help='a folder of pictures; it is not changed')
-    p.add_argument('--out', required=True, help='the folder to make'); p.set_defaults(run_command=data_clean)
+    p.add_argument('--out', required=True, help='the folder to make')
+    p.set_defaults(run_command=data_clean)
     p = commands.add_parser('presets', help='list the recipes, or print one as TOML', **show)
-    p.add_argument('name', nargs='?', help='a preset'); p.set_defaults(run_command=presets)
+    p.add_argument('name', nargs='?', help='a preset')
+    p.set_defaults(run_command=presets)
 
 # %% ../nbs/71_cli.ipynb #1bece6ce
 def _training_words(commands, show):
     p = commands.add_parser('train', help='train a recipe on pictures', **show)
     p.add_argument('preset', help='a preset (animegan presets) or a TOML file')
-    p.add_argument('--data', default='toon', help="a folder of pictures, 'toon' (heads drawn by the library) or 'toon:N'")
+    p.add_argument(
+        '--data',
+        default='toon',
+        help="a folder of pictures, 'toon' (heads drawn by the library) or 'toon:N'",
+    )
     p.add_argument('--out', required=True, help='the folder of the run')
     p.add_argument('--steps', type=_positive, help="generator steps; the preset's if not given")
     p.add_argument('--batch', type=_positive, help="batch size; the preset's if not given")
     p.add_argument('--seed', type=int, help="the preset's if not given")
-    p.add_argument('--precision', choices=['no', 'bf16', 'fp16'], help="the preset's if not given")
-    p.add_argument('--device', help='cpu, cuda, cuda:1, mps; the best one if not given'); p.set_defaults(run_command=train)
+    p.add_argument(
+        '--precision', choices=['no', 'bf16', 'fp16'], help="the preset's if not given"
+    )
+    p.add_argument('--device', help='cpu, cuda, cuda:1, mps; the best one if not given')
+    p.set_defaults(run_command=train)
     p = commands.add_parser('resume', help='go on with a run', **show)
     p.add_argument('run', help='the folder of the run')
     p.add_argument('--data', help='if the pictures have moved: where they are now')
     p.add_argument('--steps', type=_positive, help='a new length of the training')
-    p.add_argument('--device', help='cpu, cuda, …; the best one if not given'); p.set_defaults(run_command=resume)
+    p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
+    p.set_defaults(run_command=resume)
+
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1: raise argparse.ArgumentTypeError(f'{text!r} is not a positive whole number')
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a positive whole number')
     return int(text)
 
 # %% ../nbs/71_cli.ipynb #2e11c524
 def _looking_words(commands, show):
-    p = commands.add_parser('tour', help="run the book's first page and write it as a web page", **show)
+    p = commands.add_parser(
+        'tour', help="run the book's first page and write it as a web page", **show
+    )
     p.add_argument('--out', default='_out', help='the folder for the page')
-    p.add_argument('--data', help='your own folder of pictures instead of drawn heads'); p.set_defaults(run_command=tour)
+    p.add_argument('--data', help='your own folder of pictures instead of drawn heads')
+    p.set_defaults(run_command=tour)
     p = commands.add_parser('sample', help='draw pictures with a trained generator', **show)
     p.add_argument('run', help='the folder of a run, or one checkpoint in it')
     p.add_argument('--out', help='the picture to write; RUN/samples.png if not given')
-    p.add_argument('--n', type=_positive, default=64, help='how many'); p.add_argument('--columns', type=_positive, help='of the grid')
-    p.add_argument('--seed', type=int, default=0, help='of the latents'); p.set_defaults(run_command=sample)
+    p.add_argument('--n', type=_positive, default=64, help='how many')
+    p.add_argument('--columns', type=_positive, help='of the grid')
+    p.add_argument('--seed', type=int, default=0, help='of the latents')
+    p.set_defaults(run_command=sample)
     p = commands.add_parser('evaluate', help='measure a trained generator', **show)
     p.add_argument('run', help='the folder of a run')
     p.add_argument('--data', help="real pictures to compare with; the training's if not given")
-    p.add_argument('--extractor', default='toon', help="what turns pictures into features: 'toon', 'squeezenet', 'inception', 'pixels'")
-    p.add_argument('--n', type=_positive, help='pictures on each side; half of the real ones if not given')
-    p.add_argument('--seed', type=int, default=0, help='of the latents'); p.set_defaults(run_command=evaluate)
+    p.add_argument(
+        '--extractor',
+        default='toon',
+        help="what turns pictures into features: 'toon', 'squeezenet', 'inception', 'pixels'",
+    )
+    p.add_argument(
+        '--n', type=_positive, help='pictures on each side; half of the real ones if not given'
+    )
+    p.add_argument('--seed', type=int, default=0, help='of the latents')
+    p.set_defaults(run_command=evaluate)
 
 # %% ../nbs/71_cli.ipynb #d6406456
 def main(argv: list[str] | None = None) -> int:
     "Run one command; an expected error becomes one sentence and exit code 1."
     args = parser().parse_args(argv)
-    try: return args.run_command(args)
-    except KeyboardInterrupt: return print('Interrupted.', file=sys.stderr) or 130
-    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 0      # … | head
+    try:
+        return args.run_command(args)
+    except KeyboardInterrupt:
+        return print('Interrupted.', file=sys.stderr) or 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0  # … | head
     except (ValueError, KeyError, OSError, RuntimeError, ImportError) as error:
-        if os.environ.get('ANIMEGAN_TRACEBACK'): raise
-        print(f'animegan: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
+        if os.environ.get('ANIMEGAN_TRACEBACK'):
+            raise
+        print(
+            f'animegan: {error.args[0] if isinstance(error, KeyError) else error}',
+            file=sys.stderr,
+        )
         return 1

@@ -34,21 +34,56 @@ __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_M
            'ToonJudge', 'tag_scores', 'granted_images', 'pretrained_generator', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
-MOE_TAGS = (('hair', *'blonde brown black blue pink purple green red silver white orange aqua gray'.split()),
-            ('eyes', *'blue red brown green purple yellow pink aqua black orange'.split()),
-            *((name, 'yes') for name in ('long hair', 'short hair', 'twintails', 'drill hair', 'ponytail', 'blush', 'smile', 'open mouth', 'hat', 'ribbon', 'glasses')))
-TOON_TAGS = tuple((name, *(v for v in toon.CATEGORIES[name] if v != 'no')) for name in ('hair_colour', 'eye_colour', 'hair_style', 'mouth', 'glasses'))
-FACE_TAGS = (('hair', *'blonde brown black blue pink purple green red aqua gray white'.split()),
-             ('eyes', *'blue red brown purple green aqua yellow pink orange black gray'.split()))
+MOE_TAGS = (
+    (
+        'hair',
+        *'blonde brown black blue pink purple green red silver white orange aqua gray'.split(),
+    ),
+    ('eyes', *'blue red brown green purple yellow pink aqua black orange'.split()),
+    *(
+        (name, 'yes')
+        for name in (
+            'long hair',
+            'short hair',
+            'twintails',
+            'drill hair',
+            'ponytail',
+            'blush',
+            'smile',
+            'open mouth',
+            'hat',
+            'ribbon',
+            'glasses',
+        )
+    ),
+)
+TOON_TAGS = tuple(
+    (name, *(v for v in toon.CATEGORIES[name] if v != 'no'))
+    for name in ('hair_colour', 'eye_colour', 'hair_style', 'mouth', 'glasses')
+)
+FACE_TAGS = (
+    ('hair', *'blonde brown black blue pink purple green red aqua gray white'.split()),
+    ('eyes', *'blue red brown purple green aqua yellow pink orange black gray'.split()),
+)
+
 
 def as_groups(groups) -> tuple:
     "The groups as nested tuples, or one sentence about what is wrong with them."
     groups = tuple(tuple(map(str, group)) for group in groups)
-    if not groups: raise ValueError("There is no tag: a conditional GAN needs at least one group such as ('hair', 'black', 'brown').")
+    if not groups:
+        raise ValueError(
+            "There is no tag: a conditional GAN needs at least one group such as ('hair',"
+            " 'black', 'brown')."
+        )
     for group in groups:
-        if len(group) < 2: raise ValueError(f"The group {group} has no value: write its name, then its values.")
-        if len(set(group[1:])) < len(group) - 1: raise ValueError(f"The group {group[0]!r} names a value twice.")
-    if len({g[0] for g in groups}) < len(groups): raise ValueError("Two groups of tags have the same name.")
+        if len(group) < 2:
+            raise ValueError(
+                f"The group {group} has no value: write its name, then its values."
+            )
+        if len(set(group[1:])) < len(group) - 1:
+            raise ValueError(f"The group {group[0]!r} names a value twice.")
+    if len({g[0] for g in groups}) < len(groups):
+        raise ValueError("Two groups of tags have the same name.")
     return groups
 
 # %% ../nbs/24_conditional.ipynb #332c9d8b
@@ -57,476 +92,891 @@ def tag_slices(groups: Sequence) -> dict[str, slice]:
     ends = np.cumsum([len(group) - 1 for group in groups]).tolist()
     return {group[0]: slice(end - len(group) + 1, end) for group, end in zip(groups, ends)}
 
+
 def tag_names(groups: Sequence) -> list[str]:
     "A name for every column."
-    return [group[0] if len(group) == 2 else f'{group[0]}: {value}' for group in groups for value in group[1:]]
+    return [
+        group[0] if len(group) == 2 else f'{group[0]}: {value}'
+        for group in groups
+        for value in group[1:]
+    ]
+
 
 def choices(group: Sequence) -> tuple:
-    "The values that a label of this group counts; a group of one value is a question answered by no (0) or yes (1)."
+    """The values that a label of this group counts;
+    a group of one value is a question answered by no (0) or yes (1)."""
     return ('no', group[1]) if len(group) == 2 else tuple(group[1:])
 
 # %% ../nbs/24_conditional.ipynb #748167cb
-def one_hot(labels: Tensor,          # [batch, groups] integers: which value each group has
-            groups: Sequence,
-           ) -> Tensor:              # [batch, tags] float, zeros and ones
+def one_hot(
+    labels: Tensor,  # [batch, groups] integers: which value each group has
+    groups: Sequence,
+) -> Tensor:  # [batch, tags] float, zeros and ones
     "Labels as tags; a label out of range is one sentence."
     if labels.ndim != 2 or labels.shape[1] != len(groups) or labels.is_floating_point():
-        raise ValueError(f"Labels are whole numbers [batch, {len(groups)}], one for each group, not {labels.dtype} {list(labels.shape)}.")
+        raise ValueError(
+            f"Labels are whole numbers [batch, {len(groups)}], one for each group, not"
+            f" {labels.dtype} {list(labels.shape)}."
+        )
     counts = torch.tensor([len(choices(g)) for g in groups], device=labels.device)
     if (bad := (labels < 0) | (labels >= counts)).any():
         row, column = bad.nonzero()[0].tolist()
-        raise ValueError(f"The label {labels[row, column].item()} of picture {row} is out of range: {groups[column][0]!r} counts from 0 to {counts[column] - 1}.")
-    columns = [labels[:, i:i+1] if len(g) == 2 else F.one_hot(labels[:, i].long(), len(g) - 1) for i, g in enumerate(groups)]
+        raise ValueError(
+            f"The label {labels[row, column].item()} of picture {row} is out of range:"
+            f" {groups[column][0]!r} counts from 0 to {counts[column] - 1}."
+        )
+    columns = [
+        labels[:, i : i + 1] if len(g) == 2 else F.one_hot(labels[:, i].long(), len(g) - 1)
+        for i, g in enumerate(groups)
+    ]
     return torch.cat(columns, 1).float()
 
 # %% ../nbs/24_conditional.ipynb #b7ce0808
-def read_labels(logits: Tensor,       # [batch, tags]
-                groups: Sequence) -> Tensor:   # [batch, groups] long
-    "The most probable value of every group; of a yes-or-no tag, whether its logit is positive. Undoes `one_hot`."
+def read_labels(
+    logits: Tensor,  # [batch, tags]
+    groups: Sequence,
+) -> Tensor:  # [batch, groups] long
+    """The most probable value of every group;
+    of a yes-or-no tag, whether its logit is positive. Undoes `one_hot`."""
     parts = (logits[:, where] for where in tag_slices(groups).values())
-    return torch.stack([(p[:, 0] > 0).long() if p.shape[1] == 1 else p.argmax(1) for p in parts], 1)
+    return torch.stack(
+        [(p[:, 0] > 0).long() if p.shape[1] == 1 else p.argmax(1) for p in parts], 1
+    )
 
 # %% ../nbs/24_conditional.ipynb #276df797
 def toon_labels(identity: Tensor, groups: Sequence = TOON_TAGS) -> Tensor:
     "The labels [n, groups] of drawn heads."
     known = toon.decode(identity.cpu())
     unknown = [g[0] for g in groups if g[0] not in toon.CATEGORIES]
-    if unknown: raise ValueError(f"A drawn head has no attribute {unknown[0]!r}: choose from {', '.join(toon.CATEGORIES)}.")
+    if unknown:
+        raise ValueError(
+            f"A drawn head has no attribute {unknown[0]!r}: choose from"
+            f" {', '.join(toon.CATEGORIES)}."
+        )
     return torch.stack([known[g[0]] for g in groups], 1).to(identity.device)
 
-def tagged_heads(size: int = 32, heads: ImageSet | None = None, groups: Sequence = TOON_TAGS) -> ImageSet:
-    "Drawn heads (None: the 3,000 that ship with the library) halved down to `size`, with labels."
+
+def tagged_heads(
+    size: int = 32, heads: ImageSet | None = None, groups: Sequence = TOON_TAGS
+) -> ImageSet:
+    """Drawn heads (None: the 3,000 that ship with the library) halved down to `size`, with
+    labels."""
     heads = toon.ready_heads() if heads is None else heads
     rows = heads.batch(range(len(heads)))
-    if heads.size % size: raise ValueError(f"Heads of {heads.size} px can be averaged to a size that divides it, not to {size}.")
-    image = F.avg_pool2d(rows['image'].float(), heads.size//size).round().to(torch.uint8)
-    return ImageSet({'image': image.numpy(), 'labels': toon_labels(rows['identity'], groups).numpy()})
+    if heads.size % size:
+        raise ValueError(
+            f"Heads of {heads.size} px can be averaged to a size that divides it, not to"
+            f" {size}."
+        )
+    image = F.avg_pool2d(rows['image'].float(), heads.size // size).round().to(torch.uint8)
+    return ImageSet(
+        {'image': image.numpy(), 'labels': toon_labels(rows['identity'], groups).numpy()}
+    )
 
 # %% ../nbs/24_conditional.ipynb #53172449
 def read_tag_file(path: Path) -> tuple[list[str], list[dict]]:
     "The columns and rows of a CSV file whose column `file` names pictures."
-    if not path.exists(): raise FileNotFoundError(f"There is no tag file {path.name} beside the pictures: write one with the columns file, hair, eyes, ….")
+    if not path.exists():
+        raise FileNotFoundError(
+            f"There is no tag file {path.name} beside the pictures: write one with the columns"
+            " file, hair, eyes, …."
+        )
     with open(path, newline='', encoding='utf-8-sig') as file:
         reader = csv.DictReader(file)
         columns = [c for c in reader.fieldnames or [] if c]
         if 'file' not in columns or len(columns) < 2:
-            raise ValueError(f"The first line of {path.name} must name a column 'file' and at least one tag, not {', '.join(columns) or 'nothing'}.")
+            raise ValueError(
+                f"The first line of {path.name} must name a column 'file' and at least one tag,"
+                f" not {', '.join(columns) or 'nothing'}."
+            )
         return [c for c in columns if c != 'file'], list(reader)
 
 # %% ../nbs/24_conditional.ipynb #7295776f
 def label_row(row: dict, groups: Sequence, where: str) -> list[int] | str:
-    "The labels in one row of a tag file, or why it has none; a value that no group knows is an error."
+    """The labels in one row of a tag file, or why it has none;
+    a value that no group knows is an error."""
     empty = [g[0] for g in groups if not (row.get(g[0]) or '').strip()]
-    if empty: return f'its row says nothing about {empty[0]}'
+    if empty:
+        return f'its row says nothing about {empty[0]}'
     labels = []
     for group in groups:
         value, known = row[group[0]].strip(), choices(group)
         if value.isdigit() and value not in known:
-            if int(value) >= len(known): raise ValueError(f"{where}: the label {value} of {group[0]!r} is out of range, it counts from 0 to {len(known) - 1}.")
+            if int(value) >= len(known):
+                raise ValueError(
+                    f"{where}: the label {value} of {group[0]!r} is out of range, it counts"
+                    f" from 0 to {len(known) - 1}."
+                )
             value = known[int(value)]
-        if value not in known: raise ValueError(f"{where}: {group[0]!r} has no value {value!r}: it knows {', '.join(known)}.")
+        if value not in known:
+            raise ValueError(
+                f"{where}: {group[0]!r} has no value {value!r}: it knows {', '.join(known)}."
+            )
         labels.append(known.index(value))
     return labels
 
 # %% ../nbs/24_conditional.ipynb #ded2e1f8
 class TaggedFolder(ImageFolder):
-    "A folder of pictures with a tag file; pictures without a row and rows without a picture are reported, not fatal."
-    def __init__(self, folder: str | Path, size: int = 32,
-                 groups: Sequence | None = None,           # None: every column, with the values that occur, most frequent first
-                 tags: str = 'labels.csv', **options):     # further settings of `ImageFolder`
+    """A folder of pictures with a tag file;
+    pictures without a row and rows without a picture are reported, not fatal."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        size: int = 32,
+        # None: every column, with the values that occur, most frequent first
+        groups: Sequence | None = None,
+        tags: str = 'labels.csv',
+        **options,  # further settings of `ImageFolder`
+    ):
         super().__init__(folder, size, **options)
-        columns, rows = read_tag_file(self.folder/tags)
+        columns, rows = read_tag_file(self.folder / tags)
         self.groups = as_groups(groups or [(c, *_by_frequency(rows, c)) for c in columns])
         for group in self.groups:
-            if group[0] not in columns: raise ValueError(f"{tags} has no column {group[0]!r}: it has {', '.join(columns)}.")
+            if group[0] not in columns:
+                raise ValueError(
+                    f"{tags} has no column {group[0]!r}: it has {', '.join(columns)}."
+                )
         self._match(rows, tags)
 
     @property
-    def files(self) -> list[str]: return [self.names[i] for i in self.indices]
+    def files(self) -> list[str]:
+        return [self.names[i] for i in self.indices]
+
+    def _match(self, rows: list[dict], tags: str):
+        "Give every picture its labels; what has none leaves the set and joins the report."
+        place, labelled, why = {name: i for i, name in enumerate(self.report.kept)}, {}, {}
+        labels = np.zeros((len(place), len(self.groups)), np.int64)
+        for line, row in enumerate(rows, 2):
+            name = (row['file'] or '').strip()
+            result = label_row(row, self.groups, f'{tags}, line {line}')
+            if name not in place:
+                result = f'{tags} lists it in line {line}, but the folder has no such picture'
+            elif name in labelled:
+                result = f'{tags} lists it again in line {line}; the first row counts'
+            if isinstance(result, str):
+                why[name, line] = result
+            else:
+                labels[place[name]] = result
+                labelled[name] = line
+        named = {name for name, _ in why}
+        why |= {
+            (name, 0): f'{tags} has no row for it'
+            for name in place
+            if name not in labelled and name not in named
+        }
+        if not labelled:
+            raise ValueError(
+                f"No picture of {str(self.folder)!r} has a usable row in {tags}: its column"
+                " 'file' must hold their names."
+            )
+        self.arrays['labels'], self.indices = (
+            labels,
+            np.array([i for name, i in place.items() if name in labelled]),
+        )
+        self.names = self.report.kept
+        dropped = [d for d in self.report.dropped if d.file != tags] + [
+            Dropped(name, 'tags', text) for (name, _), text in why.items()
+        ]
+        self.report = Report(self.folder, self.files, dropped)
 
 # %% ../nbs/24_conditional.ipynb #946effce
 def _by_frequency(rows: list[dict], column: str) -> list[str]:
     values = [v for row in rows if (v := (row.get(column) or '').strip())]
     return sorted(set(values), key=lambda v: (-values.count(v), v))
 
-def _match(self: TaggedFolder, rows: list[dict], tags: str):
-    "Give every picture its labels; what has none leaves the set and joins the report."
-    place, labelled, why = {name: i for i, name in enumerate(self.report.kept)}, {}, {}
-    labels = np.zeros((len(place), len(self.groups)), np.int64)
-    for line, row in enumerate(rows, 2):
-        name = (row['file'] or '').strip()
-        result = label_row(row, self.groups, f'{tags}, line {line}')
-        if name not in place: result = f'{tags} lists it in line {line}, but the folder has no such picture'
-        elif name in labelled: result = f'{tags} lists it again in line {line}; the first row counts'
-        if isinstance(result, str): why[name, line] = result
-        else: labels[place[name]] = result; labelled[name] = line
-    named = {name for name, _ in why}
-    why |= {(name, 0): f'{tags} has no row for it' for name in place if name not in labelled and name not in named}
-    if not labelled: raise ValueError(f"No picture of {str(self.folder)!r} has a usable row in {tags}: its column 'file' must hold their names.")
-    self.arrays['labels'], self.indices = labels, np.array([i for name, i in place.items() if name in labelled])
-    self.names = self.report.kept
-    dropped = [d for d in self.report.dropped if d.file != tags] + [Dropped(name, 'tags', text) for (name, _), text in why.items()]
-    self.report = Report(self.folder, self.files, dropped)
-
-TaggedFolder._match = _match
-
 # %% ../nbs/24_conditional.ipynb #b6bc542f
-def tag_loss(logits: Tensor,         # [batch, tags]
-             tags: Tensor,           # [batch, tags] zeros and ones
-             groups: Sequence,
-             kind: str = 'sigmoid') -> Tensor:
-    "−log P(tags | picture), a mean over the batch and a sum over the tags ('sigmoid') or over the groups ('softmax')."
-    if logits.shape != tags.shape: raise ValueError(f"There are {list(logits.shape)} tag logits for {list(tags.shape)} tags: both are [batch, tags].")
-    if kind == 'sigmoid': return F.binary_cross_entropy_with_logits(logits, tags, reduction='none').sum(1).mean()
+def tag_loss(
+    logits: Tensor,  # [batch, tags]
+    tags: Tensor,  # [batch, tags] zeros and ones
+    groups: Sequence,
+    kind: str = 'sigmoid',
+) -> Tensor:
+    """−log P(tags | picture), a mean over the batch and a sum over the tags ('sigmoid') or over
+    the groups ('softmax')."""
+    if logits.shape != tags.shape:
+        raise ValueError(
+            f"There are {list(logits.shape)} tag logits for {list(tags.shape)} tags: both are"
+            " [batch, tags]."
+        )
+    if kind == 'sigmoid':
+        return F.binary_cross_entropy_with_logits(logits, tags, reduction='none').sum(1).mean()
     total = logits.new_zeros(())
     for where in tag_slices(groups).values():
         part, truth = logits[:, where], tags[:, where]
-        if part.shape[1] == 1: total = total + F.binary_cross_entropy_with_logits(part, truth)
-        else: total = total + F.cross_entropy(part, truth)
+        if part.shape[1] == 1:
+            total = total + F.binary_cross_entropy_with_logits(part, truth)
+        else:
+            total = total + F.cross_entropy(part, truth)
     return total
 
 # %% ../nbs/24_conditional.ipynb #49be5843
-def acgan_discriminator_loss(real: tuple, fake: tuple,     # each: logits [batch], tag logits [batch, tags], tags [batch, tags]
-                             weight: float,                # λ_adv
-                             classify: Callable[[Tensor, Tensor], Tensor],    # tag logits and tags to a scalar
-                             loss: str | GANLoss = 'non_saturating', classify_fakes: bool = True) -> Tensor:
-    "λ_adv L_adv + L_cls for the discriminator: the labels of the real pictures, and the wishes behind the generated ones."
-    tags = classify(*real[1:]) + (classify(*fake[1:]) if classify_fakes else 0.)
-    return weight*find_loss(loss).discriminator(real[0], fake[0]) + tags
+def acgan_discriminator_loss(
+    real: tuple,
+    fake: tuple,  # each: logits [batch], tag logits [batch, tags], tags [batch, tags]
+    weight: float,  # λ_adv
+    classify: Callable[[Tensor, Tensor], Tensor],  # tag logits and tags to a scalar
+    loss: str | GANLoss = 'non_saturating',
+    classify_fakes: bool = True,
+) -> Tensor:
+    """λ_adv L_adv + L_cls for the discriminator:
+    the labels of the real pictures, and the wishes behind the generated ones."""
+    tags = classify(*real[1:]) + (classify(*fake[1:]) if classify_fakes else 0.0)
+    return weight * find_loss(loss).discriminator(real[0], fake[0]) + tags
 
-def acgan_generator_loss(fake: tuple, weight: float, classify: Callable[[Tensor, Tensor], Tensor], loss: str | GANLoss = 'non_saturating') -> Tensor:
+
+def acgan_generator_loss(
+    fake: tuple,
+    weight: float,
+    classify: Callable[[Tensor, Tensor], Tensor],
+    loss: str | GANLoss = 'non_saturating',
+) -> Tensor:
     "λ_adv L_adv + L_cls for the generator: look real, and look as wished."
-    return weight*find_loss(loss).generator(fake[0]) + classify(*fake[1:])
+    return weight * find_loss(loss).generator(fake[0]) + classify(*fake[1:])
 
 # %% ../nbs/24_conditional.ipynb #7b001e90
-def sample_labels(known: Tensor,      # [rows, groups] labels of the data
-                  n: int, draws: Draws) -> Tensor:     # [n, groups]
-    "Whole rows of the data, drawn with replacement: what occurs together there is asked for together."
+def sample_labels(
+    known: Tensor,  # [rows, groups] labels of the data
+    n: int,
+    draws: Draws,
+) -> Tensor:  # [n, groups]
+    """Whole rows of the data, drawn with replacement:
+    what occurs together there is asked for together."""
     return known[draws.integers(0, len(known), n)].long()
 
 # %% ../nbs/24_conditional.ipynb #820e435a
 @dataclass(frozen=True)
 class ConditionalConfig:
     "The numbers of the two networks, their tags and their losses."
-    size: int = 128                  # pixels along one side: base · 2ᵏ
-    tags: tuple = MOE_TAGS           # groups: a name, then its values; one value alone is a yes-or-no tag
-    latent: int = 128                # length of z
-    base: int = 16                   # side of the generator's residual part
-    channels: int = 64               # feature maps there
-    blocks: int = 16                 # residual blocks
-    last_kernel: int = 9             # of the convolution that makes colours
-    d_channels: int = 32             # of the discriminator's first convolution; doubled at every halving
-    d_blocks: int = 2                # residual blocks before a halving
-    tag_loss: str = 'sigmoid'        # 'sigmoid': every tag on its own (MakeGirlsMoe); 'softmax': the values of a group exclude each other
-    classify_fakes: bool = True      # the discriminator also learns tags from generated pictures (Odena et al.)
-    prior: str = 'uniform'           # wishes in training: 'uniform' over each group, or 'data': as they occur there
-    loss: str = 'non_saturating'     # a name in `losses`
-    adversarial_weight: float = 0.   # λ_adv; 0: the bits of a wish, 34 for 34 tags
-    penalty_weight: float = 0.5      # λ_gp of DRAGAN
-    penalty_every: int = 1           # discriminator steps between two penalties
+
+    size: int = 128  # pixels along one side: base · 2ᵏ
+    # groups: a name, then its values; one value alone is a yes-or-no tag
+    tags: tuple = MOE_TAGS
+    latent: int = 128  # length of z
+    base: int = 16  # side of the generator's residual part
+    channels: int = 64  # feature maps there
+    blocks: int = 16  # residual blocks
+    last_kernel: int = 9  # of the convolution that makes colours
+    d_channels: int = 32  # of the discriminator's first convolution; doubled at every halving
+    d_blocks: int = 2  # residual blocks before a halving
+    # 'sigmoid': every tag on its own (MakeGirlsMoe); 'softmax': the values of a group exclude
+    # each other
+    tag_loss: str = 'sigmoid'
+    # the discriminator also learns tags from generated pictures (Odena et al.)
+    classify_fakes: bool = True
+    # wishes in training: 'uniform' over each group, or 'data': as they occur there
+    prior: str = 'uniform'
+    loss: str = 'non_saturating'  # a name in `losses`
+    adversarial_weight: float = 0.0  # λ_adv; 0: the bits of a wish, 34 for 34 tags
+    penalty_weight: float = 0.5  # λ_gp of DRAGAN
+    penalty_every: int = 1  # discriminator steps between two penalties
+
     def __post_init__(self):
-        object.__setattr__(self, 'tags', as_groups(self.tags)); _check_config(self)
+        object.__setattr__(self, 'tags', as_groups(self.tags))
+        _check_config(self)
+
     @property
-    def width(self) -> int: return sum(len(g) - 1 for g in self.tags)
+    def width(self) -> int:
+        return sum(len(g) - 1 for g in self.tags)
+
+    # what the tag loss costs a head that knows nothing, in units of log 2: one for each tag, or
+    # log₂ K for a group of K values
     @property
-    def bits(self) -> float:         # what the tag loss costs a head that knows nothing, in units of log 2: one for each tag, or log₂ K for a group of K values
-        return float(self.width) if self.tag_loss == 'sigmoid' else sum(math.log2(len(choices(g))) for g in self.tags)
+    def bits(self) -> float:
+        return (
+            float(self.width)
+            if self.tag_loss == 'sigmoid'
+            else sum(math.log2(len(choices(g))) for g in self.tags)
+        )
 
 # %% ../nbs/24_conditional.ipynb #473cf447
 def _check_config(c: ConditionalConfig):
     "Raise one sentence that names the first number that cannot be."
-    ups = max(0, (c.size//c.base).bit_length() - 1)
-    if c.base*2**ups != c.size or ups < 1 or c.size < 8 or c.size & (c.size - 1):
-        raise ValueError(f"This generator doubles {c.base}×{c.base} and its discriminator halves to 2×2, so the size is a power of two above the base, not {c.size}.")
-    rules = [(c.tag_loss in ('sigmoid', 'softmax'), "tag_loss must be 'sigmoid' or 'softmax'"), (c.prior in ('uniform', 'data'), "prior must be 'uniform' or 'data'"),
-             (c.last_kernel % 2 == 1, 'last_kernel must be odd'), (c.adversarial_weight >= 0, 'adversarial_weight cannot be negative'),
-             (c.penalty_weight >= 0, 'penalty_weight cannot be negative'), (c.penalty_every >= 1, 'penalty_every must be at least 1'),
-             (min(c.latent, c.channels, c.d_channels) >= 1 and min(c.blocks, c.d_blocks) >= 0, 'widths must be at least 1 and blocks at least 0')]
+    ups = max(0, (c.size // c.base).bit_length() - 1)
+    if c.base * 2**ups != c.size or ups < 1 or c.size < 8 or c.size & (c.size - 1):
+        raise ValueError(
+            f"This generator doubles {c.base}×{c.base} and its discriminator halves to 2×2, so"
+            f" the size is a power of two above the base, not {c.size}."
+        )
+    rules = [
+        (c.tag_loss in ('sigmoid', 'softmax'), "tag_loss must be 'sigmoid' or 'softmax'"),
+        (c.prior in ('uniform', 'data'), "prior must be 'uniform' or 'data'"),
+        (c.last_kernel % 2 == 1, 'last_kernel must be odd'),
+        (c.adversarial_weight >= 0, 'adversarial_weight cannot be negative'),
+        (c.penalty_weight >= 0, 'penalty_weight cannot be negative'),
+        (c.penalty_every >= 1, 'penalty_every must be at least 1'),
+        (
+            min(c.latent, c.channels, c.d_channels) >= 1 and min(c.blocks, c.d_blocks) >= 0,
+            'widths must be at least 1 and blocks at least 0',
+        ),
+    ]
     for holds, sentence in rules:
-        if not holds: raise ValueError(f'ConditionalConfig: {sentence}.')
+        if not holds:
+            raise ValueError(f'ConditionalConfig: {sentence}.')
     find_loss(c.loss)
 
 # %% ../nbs/24_conditional.ipynb #ba27a243
 @torch.no_grad()
 def alike_(conv: nn.Conv2d):
-    "Start the four maps that a pixel shuffle lays out together as copies, so that no grid shows (Aitken et al. 2017)."
+    """Start the four maps that a pixel shuffle lays out together as copies, so that no grid
+    shows (Aitken et al. 2017)."""
     conv.weight.copy_(conv.weight[::4].repeat_interleave(4, 0))
+
 
 class NormBlock(nn.Module):
     "SRResNet's block: x + BN(conv(ReLU(BN(conv(x)))))."
+
     def __init__(self, channels: int):
         super().__init__()
         conv = lambda: nn.Conv2d(channels, channels, 3, 1, 1)
-        self.body = nn.Sequential(conv(), nn.BatchNorm2d(channels), nn.ReLU(inplace=True), conv(), nn.BatchNorm2d(channels))
+        self.body = nn.Sequential(
+            conv(),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            conv(),
+            nn.BatchNorm2d(channels),
+        )
 
-    def forward(self, x): return x + self.body(x)
+    def forward(self, x):
+        return x + self.body(x)
 
 # %% ../nbs/24_conditional.ipynb #392834cf
 class Generator(nn.Module):
-    "z ⊕ tags [batch, latent + tags] → pictures [batch, 3, size, size] in [-1, 1]. Jin et al. (2017), figure 4."
+    """z ⊕ tags [batch, latent + tags] → pictures [batch, 3, size, size] in [-1, 1].
+    Jin et al. (2017), figure 4."""
+
     def __init__(self, config: ConditionalConfig):
         super().__init__()
         self.config, c, relu = config, config.channels, lambda: nn.ReLU(inplace=True)
-        self.project = nn.Linear(config.latent + config.width, c*config.base**2)
+        self.project = nn.Linear(config.latent + config.width, c * config.base**2)
         self.first = nn.Sequential(nn.BatchNorm2d(c), relu())
-        self.body = nn.Sequential(*[NormBlock(c) for _ in range(config.blocks)], nn.BatchNorm2d(c), relu())
-        ups = (config.size//config.base).bit_length() - 1
-        double = lambda: [nn.Conv2d(c, 4*c, 3, 1, 1), nn.PixelShuffle(2), nn.BatchNorm2d(c), relu()]
+        self.body = nn.Sequential(
+            *[NormBlock(c) for _ in range(config.blocks)], nn.BatchNorm2d(c), relu()
+        )
+        ups = (config.size // config.base).bit_length() - 1
+        double = lambda: [
+            nn.Conv2d(c, 4 * c, 3, 1, 1),
+            nn.PixelShuffle(2),
+            nn.BatchNorm2d(c),
+            relu(),
+        ]
         self.up = nn.Sequential(*[layer for _ in range(ups) for layer in double()])
-        self.colours = nn.Sequential(nn.Conv2d(c, 3, config.last_kernel, 1, config.last_kernel//2), nn.Tanh())
+        self.colours = nn.Sequential(
+            nn.Conv2d(c, 3, config.last_kernel, 1, config.last_kernel // 2), nn.Tanh()
+        )
         self.apply(init_weights)
-        for conv in self.up[::4]: alike_(conv)
-        with torch.no_grad(): self.colours[0].weight.mul_(.3)                      # start in the middle of the tanh
+        for conv in self.up[::4]:
+            alike_(conv)
+        with torch.no_grad():
+            self.colours[0].weight.mul_(0.3)  # start in the middle of the tanh
 
     def forward(self, wish: Tensor) -> Tensor:
         if wish.ndim != 2 or wish.shape[1] != self.project.in_features:
-            raise ValueError(f"This generator takes z and tags side by side, [batch, {self.config.latent} + {self.config.width}], not {list(wish.shape)}.")
+            raise ValueError(
+                f"This generator takes z and tags side by side, [batch, {self.config.latent} +"
+                f" {self.config.width}], not {list(wish.shape)}."
+            )
         x = self.project(wish).view(len(wish), -1, self.config.base, self.config.base)
-        x = self.first(x.contiguous(memory_format=torch.channels_last))            # a fifth faster on a CPU
+        # a fifth faster on a CPU
+        x = self.first(x.contiguous(memory_format=torch.channels_last))
         return self.colours(self.up(x + self.body(x)))
 
 # %% ../nbs/24_conditional.ipynb #aca1f14d
 class PlainBlock(nn.Module):
     "A residual block without normalisation: LeakyReLU(x + conv(LeakyReLU(conv(x))))."
+
     def __init__(self, channels: int):
         super().__init__()
         self.conv0, self.conv1 = (nn.Conv2d(channels, channels, 3, 1, 1) for _ in range(2))
 
-    def forward(self, x): return F.leaky_relu(x + self.conv1(F.leaky_relu(self.conv0(x), .2)), .2)
+    def forward(self, x):
+        return F.leaky_relu(x + self.conv1(F.leaky_relu(self.conv0(x), 0.2)), 0.2)
 
 # %% ../nbs/24_conditional.ipynb #0b858210
 class Discriminator(nn.Module):
-    "Pictures [batch, 3, size, size] → logits [batch], and with `tags` also tag logits [batch, tags]. Jin et al. (2017), figure 4."
+    """Pictures [batch, 3, size, size] → logits [batch], and with `tags` also tag logits [batch,
+    tags]. Jin et al. (2017), figure 4."""
+
     def __init__(self, config: ConditionalConfig):
         super().__init__()
-        self.config, c, act = config, config.d_channels, lambda: nn.LeakyReLU(.2)
+        self.config, c, act = config, config.d_channels, lambda: nn.LeakyReLU(0.2)
         layers = [nn.Conv2d(3, c, 4, 2, 1), act()]
-        for _ in range(config.size.bit_length() - 3):                     # down to 2×2
-            layers += [*(PlainBlock(c) for _ in range(config.d_blocks)), nn.Conv2d(c, 2*c, 4, 2, 1), act()]
+        for _ in range(config.size.bit_length() - 3):  # down to 2×2
+            layers += [
+                *(PlainBlock(c) for _ in range(config.d_blocks)),
+                nn.Conv2d(c, 2 * c, 4, 2, 1),
+                act(),
+            ]
             c *= 2
         self.body = nn.Sequential(*layers, nn.Flatten())
-        self.real, self.tags = nn.Linear(4*c, 1), nn.Linear(4*c, config.width)
+        self.real, self.tags = nn.Linear(4 * c, 1), nn.Linear(4 * c, config.width)
         self.apply(init_weights)
 
     def forward(self, images: Tensor, tags: bool = False):
         if images.shape[1:] != (3, self.config.size, self.config.size):
-            raise ValueError(f"This discriminator takes pictures [batch, 3, {self.config.size}, {self.config.size}], not {list(images.shape)}.")
+            raise ValueError(
+                f"This discriminator takes pictures [batch, 3, {self.config.size},"
+                f" {self.config.size}], not {list(images.shape)}."
+            )
         features = self.body(images.contiguous(memory_format=torch.channels_last))
         logits = self.real(features)[:, 0]
         return (logits, self.tags(features)) if tags else logits
 
 # %% ../nbs/24_conditional.ipynb #282a8a4a
 def init_weights(module: nn.Module):
-    "Kernels with the variance that a LeakyReLU needs (He et al. 2015), biases 0; the last kernel of a plain block starts small, so that the block starts as a copy."
+    """Kernels with the variance that a LeakyReLU needs (He et al. 2015), biases 0;
+    the last kernel of a plain block starts small, so that the block starts as a copy."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
-        nn.init.kaiming_normal_(module.weight, .2)
+        nn.init.kaiming_normal_(module.weight, 0.2)
         nn.init.zeros_(module.bias)
     elif isinstance(module, PlainBlock):
-        with torch.no_grad(): module.conv1.weight.mul_(.1)
+        with torch.no_grad():
+            module.conv1.weight.mul_(0.1)
 
 # %% ../nbs/24_conditional.ipynb #896ffc6c
 class ConditionalPair(ModelPair):
-    "ACGAN with DRAGAN: batches carry `labels` [batch, groups], or are drawn heads with their `identity`."
+    """ACGAN with DRAGAN: batches carry `labels` [batch, groups], or are drawn heads with their
+    `identity`."""
+
     def __init__(self, config: ConditionalConfig):
         super().__init__(Generator(config), Discriminator(config))
         self.config, self.loss = config, find_loss(config.loss)
         self.weight = config.adversarial_weight or config.bits
-        self.register_buffer('known', torch.zeros(MEMORY, len(config.tags), dtype=torch.int16))     # labels seen in the data
-        self.register_buffer('counts', torch.zeros(2, dtype=torch.long))                            # how many, and discriminator steps
+        # labels seen in the data
+        self.register_buffer('known', torch.zeros(MEMORY, len(config.tags), dtype=torch.int16))
+        # how many, and discriminator steps
+        self.register_buffer('counts', torch.zeros(2, dtype=torch.long))
 
     def labels(self, batch: dict) -> Tensor:
         "The labels of a batch, [batch, groups]."
-        if 'labels' in batch: return batch['labels'].long()
-        if 'identity' in batch: return toon_labels(batch['identity'], self.config.tags)
-        raise ValueError("These batches carry no labels: train on tagged_heads(), on drawn heads, or on a TaggedFolder.")
+        if 'labels' in batch:
+            return batch['labels'].long()
+        if 'identity' in batch:
+            return toon_labels(batch['identity'], self.config.tags)
+        raise ValueError(
+            "These batches carry no labels: train on tagged_heads(), on drawn heads, or on a"
+            " TaggedFolder."
+        )
 
-    def classify(self, logits: Tensor, tags: Tensor) -> Tensor: return tag_loss(logits, tags, self.config.tags, self.config.tag_loss)
+    def classify(self, logits: Tensor, tags: Tensor) -> Tensor:
+        return tag_loss(logits, tags, self.config.tags, self.config.tag_loss)
+
     def right(self, logits: Tensor, tags: Tensor) -> Tensor:
         "The share of groups that the discriminator's own tag head reads as they should be."
-        return (read_labels(logits.detach(), self.config.tags) == read_labels(tags - .5, self.config.tags)).float().mean()
+        return (
+            (
+                read_labels(logits.detach(), self.config.tags)
+                == read_labels(tags - 0.5, self.config.tags)
+            )
+            .float()
+            .mean()
+        )
 
     def remember(self, labels: Tensor):
         "Keep the first labels that the data show, to wish for what occurs there."
-        n = int(self.counts[0]); new = labels[:MEMORY - n]
-        if len(new): self.known[n:n + len(new)] = new.to(self.known.dtype); self.counts[0] += len(new)
+        n = int(self.counts[0])
+        new = labels[: MEMORY - n]
+        if len(new):
+            self.known[n : n + len(new)] = new.to(self.known.dtype)
+            self.counts[0] += len(new)
+
+    def wishes(self, n: int, draws: Draws) -> Tensor:
+        """Labels [n, groups] to ask for:
+        rows of the data, or each group by itself, all its values alike."""
+        if self.config.prior == 'data' and (count := int(self.counts[0])):
+            return sample_labels(self.known[:count], n, draws)
+        return torch.stack([draws.integers(0, len(choices(g)), n) for g in self.config.tags], 1)
+
+    def latents(self, n: int, draws: Draws) -> Tensor:
+        "z ⊕ tags [n, latent + tags]."
+        return torch.cat(
+            [
+                draws.normal(n, self.config.latent),
+                one_hot(self.wishes(n, draws), self.config.tags),
+            ],
+            1,
+        )
+
+    def asked(self, latents: Tensor) -> Tensor:
+        "The tags that these latents ask for, [n, tags]."
+        return latents[:, self.config.latent :]
+
+    def discriminator_step(self, batch: dict, draws: Draws) -> dict:
+        real, c = batch['image'], self.config
+        labels = self.labels(batch)
+        self.remember(labels)
+        wish = self.latents(len(real), draws)
+        with torch.no_grad():
+            fake = self.generator(wish)
+        on_real = (*self.discriminator(real, tags=True), one_hot(labels, c.tags))
+        on_fake = (*self.discriminator(fake, tags=True), self.asked(wish))
+        loss = acgan_discriminator_loss(
+            on_real, on_fake, self.weight, self.classify, self.loss, c.classify_fakes
+        )
+        logs = dict(
+            real_logits=on_real[0],
+            fake_logits=on_fake[0],
+            fake_images=fake,
+            tags_on_real=self.right(*on_real[1:]),
+        )
+        if c.penalty_weight and int(self.counts[1]) % c.penalty_every == 0:
+            logs['penalty'] = c.penalty_every * dragan_penalty(
+                self.discriminator, real, c.penalty_weight, rng=draws.generator
+            )
+            loss = loss + logs['penalty']
+        self.counts[1] += 1
+        return {'loss': loss, **logs}
+
+    def generator_step(self, batch: dict, draws: Draws) -> dict:
+        wish = self.latents(len(batch['image']), draws)
+        on_fake = (*self.discriminator(self.generator(wish), tags=True), self.asked(wish))
+        return dict(
+            loss=acgan_generator_loss(on_fake, self.weight, self.classify, self.loss),
+            tags_on_fake=self.right(*on_fake[1:]),
+        )
+
 
 MEMORY = 1024
-
-# %% ../nbs/24_conditional.ipynb #dfcc2a8b
-def _wishes(self: ConditionalPair, n: int, draws: Draws) -> Tensor:
-    "Labels [n, groups] to ask for: rows of the data, or each group by itself, all its values alike."
-    if self.config.prior == 'data' and (count := int(self.counts[0])): return sample_labels(self.known[:count], n, draws)
-    return torch.stack([draws.integers(0, len(choices(g)), n) for g in self.config.tags], 1)
-
-def _latents(self: ConditionalPair, n: int, draws: Draws) -> Tensor:
-    "z ⊕ tags [n, latent + tags]."
-    return torch.cat([draws.normal(n, self.config.latent), one_hot(self.wishes(n, draws), self.config.tags)], 1)
-
-def _asked(self: ConditionalPair, latents: Tensor) -> Tensor:
-    "The tags that these latents ask for, [n, tags]."
-    return latents[:, self.config.latent:]
-
-ConditionalPair.wishes, ConditionalPair.latents, ConditionalPair.asked = _wishes, _latents, _asked
-
-# %% ../nbs/24_conditional.ipynb #b7dd39be
-def _discriminator_step(self: ConditionalPair, batch: dict, draws: Draws) -> dict:
-    real, c = batch['image'], self.config
-    labels = self.labels(batch); self.remember(labels)
-    wish = self.latents(len(real), draws)
-    with torch.no_grad(): fake = self.generator(wish)
-    on_real = (*self.discriminator(real, tags=True), one_hot(labels, c.tags))
-    on_fake = (*self.discriminator(fake, tags=True), self.asked(wish))
-    loss = acgan_discriminator_loss(on_real, on_fake, self.weight, self.classify, self.loss, c.classify_fakes)
-    logs = dict(real_logits=on_real[0], fake_logits=on_fake[0], fake_images=fake, tags_on_real=self.right(*on_real[1:]))
-    if c.penalty_weight and int(self.counts[1]) % c.penalty_every == 0:
-        logs['penalty'] = c.penalty_every*dragan_penalty(self.discriminator, real, c.penalty_weight, rng=draws.generator)
-        loss = loss + logs['penalty']
-    self.counts[1] += 1
-    return {'loss': loss, **logs}
-
-def _generator_step(self: ConditionalPair, batch: dict, draws: Draws) -> dict:
-    wish = self.latents(len(batch['image']), draws)
-    on_fake = (*self.discriminator(self.generator(wish), tags=True), self.asked(wish))
-    return dict(loss=acgan_generator_loss(on_fake, self.weight, self.classify, self.loss), tags_on_fake=self.right(*on_fake[1:]))
-
-ConditionalPair.discriminator_step, ConditionalPair.generator_step = _discriminator_step, _generator_step
 
 # %% ../nbs/24_conditional.ipynb #454f2de6
 models['conditional'] = ConditionalConfig, ConditionalPair
 
 JIN = 'Jin et al. (2017), sections 3.2 and 4: Adam 2e-4, batch 64, λ_adv 34, λ_gp 0.5'
-CONDITIONAL_MOE_128 = Recipe('conditional', ConditionalConfig(128), TrainingConfig(batch_size=64), 50_000, JIN)
-CONDITIONAL_CPU = Recipe('conditional', ConditionalConfig(32, TOON_TAGS, latent=32, base=8, channels=40, blocks=3, last_kernel=5, d_channels=24, d_blocks=1,
-                         tag_loss='softmax', classify_fakes=False, prior='data', adversarial_weight=5., penalty_weight=2., penalty_every=4),
-                         TrainingConfig(batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4, ema_half_life=2_000), 3_000, 'ours: the same at 32 px with fewer and narrower blocks, for two CPU cores')
-CONDITIONAL_TINY = Recipe('conditional', ConditionalConfig(16, TOON_TAGS, latent=16, base=8, channels=16, blocks=1, last_kernel=3, d_channels=12, d_blocks=1,
-                          tag_loss='softmax', classify_fakes=False, prior='data', adversarial_weight=5., penalty_weight=2., penalty_every=4),
-                          TrainingConfig(batch_size=16, generator_lr=1e-3, discriminator_lr=1e-3, ema_half_life=500), 500, 'ours: the smallest one, to try things')
-recipes.update({'conditional-moe-128': CONDITIONAL_MOE_128, 'conditional-cpu': CONDITIONAL_CPU, 'conditional-tiny': CONDITIONAL_TINY})
+CONDITIONAL_MOE_128 = Recipe(
+    'conditional', ConditionalConfig(128), TrainingConfig(batch_size=64), 50_000, JIN
+)
+CONDITIONAL_CPU = Recipe(
+    'conditional',
+    ConditionalConfig(
+        32,
+        TOON_TAGS,
+        latent=32,
+        base=8,
+        channels=40,
+        blocks=3,
+        last_kernel=5,
+        d_channels=24,
+        d_blocks=1,
+        tag_loss='softmax',
+        classify_fakes=False,
+        prior='data',
+        adversarial_weight=5.0,
+        penalty_weight=2.0,
+        penalty_every=4,
+    ),
+    TrainingConfig(
+        batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4, ema_half_life=2_000
+    ),
+    3_000,
+    'ours: the same at 32 px with fewer and narrower blocks, for two CPU cores',
+)
+CONDITIONAL_TINY = Recipe(
+    'conditional',
+    ConditionalConfig(
+        16,
+        TOON_TAGS,
+        latent=16,
+        base=8,
+        channels=16,
+        blocks=1,
+        last_kernel=3,
+        d_channels=12,
+        d_blocks=1,
+        tag_loss='softmax',
+        classify_fakes=False,
+        prior='data',
+        adversarial_weight=5.0,
+        penalty_weight=2.0,
+        penalty_every=4,
+    ),
+    TrainingConfig(batch_size=16, generator_lr=1e-3, discriminator_lr=1e-3, ema_half_life=500),
+    500,
+    'ours: the smallest one, to try things',
+)
+recipes.update(
+    {
+        'conditional-moe-128': CONDITIONAL_MOE_128,
+        'conditional-cpu': CONDITIONAL_CPU,
+        'conditional-tiny': CONDITIONAL_TINY,
+    }
+)
 
 # %% ../nbs/24_conditional.ipynb #10856646
 class TagNet(nn.Module):
-    "A small judge of tags, trained on real pictures alone: pictures [batch, 3, size, size] → tag logits [batch, tags]."
+    """A small judge of tags, trained on real pictures alone:
+    pictures [batch, 3, size, size] → tag logits [batch, tags]."""
+
     def __init__(self, groups: Sequence, widths: Sequence[int] = (32, 64, 96, 128)):
         super().__init__()
         self.groups = as_groups(groups)
-        block = lambda a, b, stride: [nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
-        layers = [layer for i, (a, b) in enumerate(zip((3, *widths), widths)) for layer in block(a, b, 1 if i == 0 else 2)]
-        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(.5))
-        self.out = nn.Linear(16*widths[-1], sum(len(g) - 1 for g in self.groups))
+        block = lambda a, b, stride: [
+            nn.Conv2d(a, b, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(b),
+            nn.ReLU(inplace=True),
+        ]
+        layers = [
+            layer
+            for i, (a, b) in enumerate(zip((3, *widths), widths))
+            for layer in block(a, b, 1 if i == 0 else 2)
+        ]
+        self.body = nn.Sequential(
+            *layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.5)
+        )
+        self.out = nn.Linear(16 * widths[-1], sum(len(g) - 1 for g in self.groups))
 
-    def forward(self, images: Tensor) -> Tensor: return self.out(self.body(images))
+    def forward(self, images: Tensor) -> Tensor:
+        return self.out(self.body(images))
 
 # %% ../nbs/24_conditional.ipynb #5ba59918
-def train_tag_net(data: ImageSet,            # with `labels`
-                  groups: Sequence, steps: int = 1500, batch_size: int = 64, rate: float = 2e-3, seed: int = 0) -> TagNet:
-    "Train a judge on real pictures, mirrored and shifted by up to two pixels; colours are left as they are."
+def train_tag_net(
+    data: ImageSet,  # with `labels`
+    groups: Sequence,
+    steps: int = 1500,
+    batch_size: int = 64,
+    rate: float = 2e-3,
+    seed: int = 0,
+) -> TagNet:
+    """Train a judge on real pictures, mirrored and shifted by up to two pixels;
+    colours are left as they are."""
     torch.manual_seed(seed)
-    net, loader, source = TagNet(groups), Loader(data, batch_size, seed=seed, device='cpu'), rng(seed)
-    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=.05)
+    net, loader, source = (
+        TagNet(groups),
+        Loader(data, batch_size, seed=seed, device='cpu'),
+        rng(seed),
+    )
+    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
     for _, batch in zip(range(steps), loader):
         dy, dx = torch.randint(0, 5, (2,), generator=source).tolist()
-        images = F.pad(batch['image'], (2, 2, 2, 2), mode='replicate')[..., dy:dy + data.size, dx:dx + data.size]
+        images = F.pad(batch['image'], (2, 2, 2, 2), mode='replicate')[
+            ..., dy : dy + data.size, dx : dx + data.size
+        ]
         loss = tag_loss(net(images), one_hot(batch['labels'], groups), groups, 'softmax')
-        optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
     return net.eval().requires_grad_(False)
 
 # %% ../nbs/24_conditional.ipynb #8b95e08b
 @torch.no_grad()
-def judge(judges: Sequence[nn.Module] | nn.Module,      # one or several judges; several vote by their mean probabilities
-          images: Tensor,                             # uint8 [n, 3, size, size]
-          batch_size: int = 250) -> Tensor:             # [n, groups] long
+def judge(
+    # one or several judges; several vote by their mean probabilities
+    judges: Sequence[nn.Module] | nn.Module,
+    images: Tensor,  # uint8 [n, 3, size, size]
+    batch_size: int = 250,
+) -> Tensor:  # [n, groups] long
     "The labels that judges read in pictures."
     judges = [judges] if isinstance(judges, nn.Module) else list(judges)
     groups, rows = judges[0].groups, []
     for part in images.split(batch_size):
-        rows.append(read_labels(sum(_normalised(j(to_float(part)), groups) for j in judges)/len(judges), groups))
+        rows.append(
+            read_labels(
+                sum(_normalised(j(to_float(part)), groups) for j in judges) / len(judges),
+                groups,
+            )
+        )
     return torch.cat(rows)
 
+
 def _normalised(logits: Tensor, groups: Sequence) -> Tensor:
-    "Probabilities of the values of every group; of a yes-or-no tag, its probability minus one half."
+    """Probabilities of the values of every group;
+    of a yes-or-no tag, its probability minus one half."""
     parts = (logits[:, where] for where in tag_slices(groups).values())
-    return torch.cat([p.sigmoid() - .5 if p.shape[1] == 1 else p.softmax(1) for p in parts], 1)
+    return torch.cat([p.sigmoid() - 0.5 if p.shape[1] == 1 else p.softmax(1) for p in parts], 1)
 
 # %% ../nbs/24_conditional.ipynb #a6c3f5f0
 class ToonJudge(nn.Module):
-    "The toon network that ships with the library, asked for tags: pictures → tag logits [batch, tags]."
+    """The toon network that ships with the library, asked for tags:
+    pictures → tag logits [batch, tags]."""
+
     def __init__(self, groups: Sequence = TOON_TAGS, net: nn.Module | None = None):
         super().__init__()
         self.groups, self.net = as_groups(groups), net or toon_net.toon_network()
 
     def forward(self, images: Tensor) -> Tensor:
         out = self.net(images)
-        return torch.cat([out[g[0]] if len(g) > 2 else out[g[0]][:, 1:] - out[g[0]][:, :1] for g in self.groups], 1)
+        return torch.cat(
+            [
+                out[g[0]] if len(g) > 2 else out[g[0]][:, 1:] - out[g[0]][:, :1]
+                for g in self.groups
+            ],
+            1,
+        )
 
 # %% ../nbs/24_conditional.ipynb #429fab95
-def tag_scores(asked: Tensor, read: Tensor,       # [n, groups] labels: what was wished for, what a judge sees
-               groups: Sequence) -> dict:
-    "For each group: the share of granted wishes, the share that chance would grant, and for each value (share, how often asked)."
+def tag_scores(
+    asked: Tensor,
+    read: Tensor,  # [n, groups] labels: what was wished for, what a judge sees
+    groups: Sequence,
+) -> dict:
+    """For each group: the share of granted wishes, the share that chance would grant, and for
+    each value (share, how often asked)."""
     scores = {}
     for i, group in enumerate(groups):
         a, r, k = asked[:, i], read[:, i], len(choices(group))
-        often, seen = (torch.bincount(x, minlength=k).double()/len(x) for x in (a, r))
-        values = {v: (round(float((r[a == j] == j).double().mean()), 4), int((a == j).sum())) for j, v in enumerate(choices(group)) if (a == j).any()}
-        scores[group[0]] = {'granted': round(float((a == r).double().mean()), 4), 'chance': round(float((often*seen).sum()), 4), 'values': values}
+        often, seen = (torch.bincount(x, minlength=k).double() / len(x) for x in (a, r))
+        values = {
+            v: (round(float((r[a == j] == j).double().mean()), 4), int((a == j).sum()))
+            for j, v in enumerate(choices(group))
+            if (a == j).any()
+        }
+        scores[group[0]] = {
+            'granted': round(float((a == r).double().mean()), 4),
+            'chance': round(float((often * seen).sum()), 4),
+            'values': values,
+        }
     return scores
 
 # %% ../nbs/24_conditional.ipynb #98d0c565
 @torch.no_grad()
-def granted_images(pair: ConditionalPair, generator: nn.Module, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    "n pictures (uint8: a judge sees what a person sees) and the labels that were asked for [n, groups]."
+def granted_images(
+    pair: ConditionalPair, generator: nn.Module, n: int, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """n pictures (uint8: a judge sees what a person sees) and the labels that were asked for
+    [n, groups]."""
     draws, images, asked = Draws(seed), [], []
     for start in range(0, n, 100):
         wish = pair.latents(min(100, n - start), draws)
-        images.append(to_uint8(pair.generate(generator, wish))); asked.append(read_labels(pair.asked(wish) - .5, pair.config.tags))
+        images.append(to_uint8(pair.generate(generator, wish)))
+        asked.append(read_labels(pair.asked(wish) - 0.5, pair.config.tags))
     return torch.cat(images), torch.cat(asked)
 
 # %% ../nbs/24_conditional.ipynb #f6c0a887
 def pretrained_generator(name: str = 'conditional_toon_32') -> tuple[Generator, Tensor, dict]:
-    "A generator of ours that ships with the library, labels that occur in its data [rows, groups], and the facts of its training."
+    """A generator of ours that ships with the library, labels that occur in its data [rows,
+    groups], and the facts of its training."""
     facts = json.loads(shipped(f'pretrained/{name}.json').read_text())
     tensors = load_file(str(shipped(f'pretrained/{name}.safetensors')))
     known = tensors.pop('known').long()
     generator = Generator(ConditionalConfig(**facts['network']))
-    generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    generator.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    )
     return generator.eval().requires_grad_(False), known, facts
 
 # %% ../nbs/24_conditional.ipynb #0297873b
-def name_labels(labels: Tensor,       # [n, groups], changed in a copy
-                groups: Sequence, **wanted: str) -> Tensor:
+def name_labels(
+    labels: Tensor,  # [n, groups], changed in a copy
+    groups: Sequence,
+    **wanted: str,
+) -> Tensor:
     "The same labels with some groups set by name, such as `hair_colour='pink'`."
     labels, names = labels.clone(), [g[0] for g in groups]
     for name, value in wanted.items():
-        if name not in names: raise ValueError(f"There is no tag {name!r}: choose from {', '.join(names)}.")
+        if name not in names:
+            raise ValueError(f"There is no tag {name!r}: choose from {', '.join(names)}.")
         known = choices(groups[names.index(name)])
-        if value not in known: raise ValueError(f"{name} has no value {value!r}: choose from {', '.join(known)}.")
+        if value not in known:
+            raise ValueError(f"{name} has no value {value!r}: choose from {', '.join(known)}.")
         labels[:, names.index(name)] = known.index(value)
     return labels
 
 # %% ../nbs/24_conditional.ipynb #c3a7831f
 class FaceMaker:
-    "Choose hair, eyes and expression: faces of a generator. A plain picture where no widgets run."
-    def __init__(self, generator: Generator | None = None,     # None: the one that ships with the library
-                 known: Tensor | None = None,                  # [rows, groups] labels, for what is left open
-                 n: int = 12, seed: int = 0, columns: int = 4, scale: int = 3, **wanted: str):
-        if generator is None: generator, known, _ = pretrained_generator()
-        self.generator, self.groups, self.n, self.seed, self.columns, self.scale = generator.eval(), generator.config.tags, n, seed, columns, scale
-        self.known = torch.zeros(1, len(self.groups), dtype=torch.long) if known is None else known
-        self.wanted = wanted; name_labels(self.known[:1], self.groups, **wanted)
+    """Choose hair, eyes and expression: faces of a generator.
+    A plain picture where no widgets run."""
+
+    def __init__(
+        self,
+        generator: Generator | None = None,  # None: the one that ships with the library
+        known: Tensor | None = None,  # [rows, groups] labels, for what is left open
+        n: int = 12,
+        seed: int = 0,
+        columns: int = 4,
+        scale: int = 3,
+        **wanted: str,
+    ):
+        if generator is None:
+            generator, known, _ = pretrained_generator()
+        self.generator, self.groups, self.n, self.seed, self.columns, self.scale = (
+            generator.eval(),
+            generator.config.tags,
+            n,
+            seed,
+            columns,
+            scale,
+        )
+        self.known = (
+            torch.zeros(1, len(self.groups), dtype=torch.long) if known is None else known
+        )
+        self.wanted = wanted
+        name_labels(self.known[:1], self.groups, **wanted)
 
     @torch.no_grad()
     def images(self, seed: int | None = None, **wanted: str) -> Tensor:
-        "[n, 3, size, size]: the same seed gives the same latents and the same open tags, whatever is wanted."
+        """[n, 3, size, size]: the same seed gives the same latents and the same open tags,
+        whatever is wanted."""
         draws = Draws(self.seed if seed is None else seed)
-        z, labels = draws.normal(self.n, self.generator.config.latent), sample_labels(self.known, self.n, draws)
-        return self.generator(torch.cat([z, one_hot(name_labels(labels, self.groups, **wanted), self.groups)], 1))
+        z, labels = (
+            draws.normal(self.n, self.generator.config.latent),
+            sample_labels(self.known, self.n, draws),
+        )
+        return self.generator(
+            torch.cat([z, one_hot(name_labels(labels, self.groups, **wanted), self.groups)], 1)
+        )
 
     def image(self, seed: int | None = None, **wanted: str) -> bytes:
         "The faces as PNG bytes."
         sheet = grid(self.images(seed, **wanted), self.columns)
-        file = io.BytesIO(); sheet.resize((sheet.width*self.scale, sheet.height*self.scale), 0).save(file, 'PNG', optimize=True)
+        file = io.BytesIO()
+        sheet.resize((sheet.width * self.scale, sheet.height * self.scale), 0).save(
+            file, 'PNG', optimize=True
+        )
         return file.getvalue()
+
+    def widget(self):
+        "The widget itself (needs ipywidgets): one menu a tag, and a button for other faces."
+        import ipywidgets as w
+
+        self.menus = {
+            g[0]: w.Dropdown(
+                options=('any', *choices(g)),
+                value=self.wanted.get(g[0], 'any'),
+                description=g[0].replace('_', ' '),
+            )
+            for g in self.groups
+        }
+        self.shown = w.Image(format='png').add_class('agnb-maker-faces')
+        self.other = w.Button(
+            description='Other faces', icon='refresh', tooltip='New latents, the same wishes'
+        ).add_class('agnb-maker-other')
+
+        def redraw(_=None):
+            self.shown.value = self.image(
+                **{name: m.value for name, m in self.menus.items() if m.value != 'any'}
+            )
+
+        def renew(_):
+            self.seed += 1
+            redraw()
+
+        for menu in self.menus.values():
+            menu.observe(redraw, 'value')
+        self.other.on_click(renew)
+        redraw()
+        title = w.HTML(MAKER_CSS + '<span class="agnb-maker-name">Make a face</span>')
+        return w.VBox(
+            [title, w.HBox([self.shown, w.VBox([*self.menus.values(), self.other])])]
+        ).add_class('agnb-maker')
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        wish = ', '.join(self.wanted.values()) or 'any face'
+        data = {
+            'image/png': base64.b64encode(self.image(**self.wanted)).decode(),
+            'text/plain': f'<FaceMaker: {wish}; run the cell for menus>',
+        }
+        try:
+            return {
+                **{
+                    k: v
+                    for k, v in self.widget()._repr_mimebundle_().items()
+                    if k.startswith('application/')
+                },
+                **data,
+            }
+        except Exception:
+            return data  # no ipywidgets: the picture alone
 
 # %% ../nbs/24_conditional.ipynb #af81868d
 MAKER_CSS = '''<style>
@@ -534,24 +984,3 @@ MAKER_CSS = '''<style>
 .agnb-maker .widget-image{image-rendering:pixelated;border-radius:4px}.agnb-maker .widget-button{width:auto;border-radius:5px}
 .agnb-maker-name{font-weight:600;font-size:14px;color:var(--jp-ui-font-color1,#222)}
 </style>'''
-
-def _maker_widget(self: FaceMaker):
-    "The widget itself (needs ipywidgets): one menu a tag, and a button for other faces."
-    import ipywidgets as w
-    self.menus = {g[0]: w.Dropdown(options=('any', *choices(g)), value=self.wanted.get(g[0], 'any'), description=g[0].replace('_', ' ')) for g in self.groups}
-    self.shown = w.Image(format='png').add_class('agnb-maker-faces')
-    self.other = w.Button(description='Other faces', icon='refresh', tooltip='New latents, the same wishes').add_class('agnb-maker-other')
-    def redraw(_=None): self.shown.value = self.image(**{name: m.value for name, m in self.menus.items() if m.value != 'any'})
-    def renew(_): self.seed += 1; redraw()
-    for menu in self.menus.values(): menu.observe(redraw, 'value')
-    self.other.on_click(renew); redraw()
-    title = w.HTML(MAKER_CSS + '<span class="agnb-maker-name">Make a face</span>')
-    return w.VBox([title, w.HBox([self.shown, w.VBox([*self.menus.values(), self.other])])]).add_class('agnb-maker')
-
-def _maker_bundle(self: FaceMaker, include=None, exclude=None) -> dict:
-    wish = ', '.join(self.wanted.values()) or 'any face'
-    data = {'image/png': base64.b64encode(self.image(**self.wanted)).decode(), 'text/plain': f'<FaceMaker: {wish}; run the cell for menus>'}
-    try: return {**{k: v for k, v in self.widget()._repr_mimebundle_().items() if k.startswith('application/')}, **data}
-    except Exception: return data                # no ipywidgets: the picture alone
-
-FaceMaker.widget, FaceMaker._repr_mimebundle_ = _maker_widget, _maker_bundle

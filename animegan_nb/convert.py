@@ -24,34 +24,65 @@ __all__ = ['rename', 'infer_generator', 'infer_discriminator', 'load_stylegan2_g
            'allowed']
 
 # %% ../nbs/70_convert.ipynb #e3988a42
-_GENERATOR_NAMES = [(r'mapping\.fc(\d+)\.', r'mapping.layers.\1.'), (r'synthesis\.(b\d+)\.', r'synthesis.blocks.\1.'),
-                    (r'\.torgb\.', '.to_rgb.'), (r'\.noise_strength$', '.noise.strength'), (r'\.noise_const$', '.noise.constant')]
-_DISCRIMINATOR_NAMES = [(r'^b\d+\.fromrgb\.', 'from_rgb.'), (r'^b4\.', 'verdict.'), (r'^(b\d+)\.', r'blocks.\1.')]
+_GENERATOR_NAMES = [
+    (r'mapping\.fc(\d+)\.', r'mapping.layers.\1.'),
+    (r'synthesis\.(b\d+)\.', r'synthesis.blocks.\1.'),
+    (r'\.torgb\.', '.to_rgb.'),
+    (r'\.noise_strength$', '.noise.strength'),
+    (r'\.noise_const$', '.noise.constant'),
+]
+_DISCRIMINATOR_NAMES = [
+    (r'^b\d+\.fromrgb\.', 'from_rgb.'),
+    (r'^b4\.', 'verdict.'),
+    (r'^(b\d+)\.', r'blocks.\1.'),
+]
+
 
 def rename(key: str, table: list[tuple[str, str]]) -> str:
     "A key with every pattern of the table replaced."
-    for pattern, new in table: key = re.sub(pattern, new, key)
+    for pattern, new in table:
+        key = re.sub(pattern, new, key)
     return key
+
 
 def _ours(state: dict[str, Tensor], table) -> dict[str, Tensor]:
     "Our names, without the constant filters, in float32."
     kernel = resample_kernel()
     for key, value in state.items():
-        if key.endswith('resample_filter') and not torch.allclose(value.float(), kernel, atol=1e-6):
-            raise ValueError(f"This network filters with another kernel than [1, 3, 3, 1] ({key}): it is not a StyleGAN2 that this library knows.")
-    return {rename(key, table): value.detach().float() for key, value in state.items() if not key.endswith('resample_filter')}
+        if key.endswith('resample_filter') and not torch.allclose(
+            value.float(), kernel, atol=1e-6
+        ):
+            raise ValueError(
+                f"This network filters with another kernel than [1, 3, 3, 1] ({key}): it is not"
+                " a StyleGAN2 that this library knows."
+            )
+    return {
+        rename(key, table): value.detach().float()
+        for key, value in state.items()
+        if not key.endswith('resample_filter')
+    }
 
 # %% ../nbs/70_convert.ipynb #e6bec369
 def _need(state: dict, key: str, what: str) -> Tensor:
-    if key not in state: raise ValueError(f"These weights hold no {key!r}, so they are not {what}: pass the state dict of an official StyleGAN2 network.")
+    if key not in state:
+        raise ValueError(
+            f"These weights hold no {key!r}, so they are not {what}: pass the state dict of an"
+            " official StyleGAN2 network."
+        )
     return state[key]
+
 
 def _rule(maps: dict[int, int]) -> dict:
     "channel_base and channel_max from the feature maps at each resolution."
     size, top = max(maps), max(maps.values())
-    found = dict(size=size, channel_base=maps[size]*size, channel_max=top)
-    if sorted(maps) != [2**k for k in range(2, size.bit_length())] or any(min(found['channel_base']//r, top) != n for r, n in maps.items()):
-        raise ValueError(f"The feature maps {maps} do not follow min(base/resolution, maximum): this StyleGAN2 has another shape.")
+    found = dict(size=size, channel_base=maps[size] * size, channel_max=top)
+    if sorted(maps) != [2**k for k in range(2, size.bit_length())] or any(
+        min(found['channel_base'] // r, top) != n for r, n in maps.items()
+    ):
+        raise ValueError(
+            f"The feature maps {maps} do not follow min(base/resolution, maximum): this"
+            " StyleGAN2 has another shape."
+        )
     return found
 
 # %% ../nbs/70_convert.ipynb #9cc5dc41
@@ -59,160 +90,326 @@ def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
     "The configuration of an official generator's state dict."
     const = _need(state, 'synthesis.b4.const', 'a StyleGAN2 generator')
     if any(key.startswith('mapping.embed') for key in state):
-        raise ValueError("This generator is conditional on a class label, which is not supported: use an unconditional one.")
-    maps = {int(m[1]): len(value) for key, value in state.items() if (m := re.fullmatch(r'synthesis\.b(\d+)\.conv1\.bias', key))}
+        raise ValueError(
+            "This generator is conditional on a class label, which is not supported: use an"
+            " unconditional one."
+        )
+    maps = {
+        int(m[1]): len(value)
+        for key, value in state.items()
+        if (m := re.fullmatch(r'synthesis\.b(\d+)\.conv1\.bias', key))
+    }
     maps[4] = len(const)
-    for r in maps: _need(state, f'synthesis.b{r}.torgb.weight', 'a generator with output skips')
-    return StyleGANConfig(z_dim=_need(state, 'mapping.fc0.weight', 'a StyleGAN2 generator').shape[1],
-                          w_dim=state['synthesis.b4.conv1.affine.weight'].shape[1],
-                          mapping_layers=sum(bool(re.fullmatch(r'mapping\.fc\d+\.weight', key)) for key in state),
-                          channels=len(state['synthesis.b4.torgb.weight']), **_rule(maps))
+    for r in maps:
+        _need(state, f'synthesis.b{r}.torgb.weight', 'a generator with output skips')
+    return StyleGANConfig(
+        z_dim=_need(state, 'mapping.fc0.weight', 'a StyleGAN2 generator').shape[1],
+        w_dim=state['synthesis.b4.conv1.affine.weight'].shape[1],
+        mapping_layers=sum(bool(re.fullmatch(r'mapping\.fc\d+\.weight', key)) for key in state),
+        channels=len(state['synthesis.b4.torgb.weight']),
+        **_rule(maps),
+    )
+
 
 def infer_discriminator(state: dict[str, Tensor], group_size: int = 4) -> StyleGANConfig:
     "The configuration of an official discriminator's state dict."
-    maps = {int(m[1]): len(value) for key, value in state.items() if (m := re.fullmatch(r'b(\d+)\.conv0\.bias', key))}
+    maps = {
+        int(m[1]): len(value)
+        for key, value in state.items()
+        if (m := re.fullmatch(r'b(\d+)\.conv0\.bias', key))
+    }
     out = _need(state, 'b4.out.weight', 'a StyleGAN2 discriminator')
-    if len(out) != 1: raise ValueError("This discriminator is conditional on a class label, which is not supported: use an unconditional one.")
+    if len(out) != 1:
+        raise ValueError(
+            "This discriminator is conditional on a class label, which is not supported: use an"
+            " unconditional one."
+        )
     maps[4] = len(_need(state, 'b4.conv.bias', 'a StyleGAN2 discriminator'))
-    for r in maps: r == 4 or _need(state, f'b{r}.skip.weight', 'a residual discriminator')
-    return StyleGANConfig(channels=_need(state, f'b{max(maps)}.fromrgb.weight', 'a residual discriminator').shape[1], group_size=group_size, **_rule(maps))
+    for r in maps:
+        r == 4 or _need(state, f'b{r}.skip.weight', 'a residual discriminator')
+    return StyleGANConfig(
+        channels=_need(state, f'b{max(maps)}.fromrgb.weight', 'a residual discriminator').shape[
+            1
+        ],
+        group_size=group_size,
+        **_rule(maps),
+    )
 
 # %% ../nbs/70_convert.ipynb #71973fd4
 def _fill(network: nn.Module, state: dict[str, Tensor], what: str) -> nn.Module:
     "Load, or say in one sentence which tensor differs."
     mine = network.state_dict()
-    wrong = sorted(k for k in {*mine, *state} if k not in mine or k not in state or mine[k].shape != state[k].shape)
+    wrong = sorted(
+        k
+        for k in {*mine, *state}
+        if k not in mine or k not in state or mine[k].shape != state[k].shape
+    )
     if wrong:
-        shapes = [list(d[wrong[0]].shape) if wrong[0] in d else 'missing' for d in (mine, state)]
-        raise ValueError(f"These weights do not fit {what}: {wrong[0]} is {shapes[1]} where {shapes[0]} is needed ({len(wrong)} tensors differ in all).")
+        shapes = [
+            list(d[wrong[0]].shape) if wrong[0] in d else 'missing' for d in (mine, state)
+        ]
+        raise ValueError(
+            f"These weights do not fit {what}: {wrong[0]} is {shapes[1]} where {shapes[0]} is"
+            f" needed ({len(wrong)} tensors differ in all)."
+        )
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
 
-def load_stylegan2_generator(state: dict[str, Tensor]) -> Generator:
-    "A generator from an official stylegan2-ada-pytorch state dict, sizes inferred, ready to draw."
-    return _fill(Generator(infer_generator(state)), _ours(state, _GENERATOR_NAMES), 'the generator that they describe')
 
-def load_stylegan2_discriminator(state: dict[str, Tensor],
-                                 group_size: int = 4,       # of the minibatch standard deviation: not stored in the weights
-                                ) -> nn.Module:
-    "A discriminator (pictures to logits [batch]) from an official stylegan2-ada-pytorch state dict."
-    return _fill(Discriminator(infer_discriminator(state, group_size)), _ours(state, _DISCRIMINATOR_NAMES), 'the discriminator that they describe')
+def load_stylegan2_generator(state: dict[str, Tensor]) -> Generator:
+    """A generator from an official stylegan2-ada-pytorch state dict, sizes inferred, ready to
+    draw."""
+    return _fill(
+        Generator(infer_generator(state)),
+        _ours(state, _GENERATOR_NAMES),
+        'the generator that they describe',
+    )
+
+
+def load_stylegan2_discriminator(
+    state: dict[str, Tensor],
+    group_size: int = 4,  # of the minibatch standard deviation: not stored in the weights
+) -> nn.Module:
+    """A discriminator (pictures to logits [batch]) from an official stylegan2-ada-pytorch state
+    dict."""
+    return _fill(
+        Discriminator(infer_discriminator(state, group_size)),
+        _ours(state, _DISCRIMINATOR_NAMES),
+        'the discriminator that they describe',
+    )
 
 # %% ../nbs/70_convert.ipynb #5b42f5b3
-_BACK_GENERATOR = [(r'mapping\.layers\.(\d+)\.', r'mapping.fc\1.'), (r'synthesis\.blocks\.', 'synthesis.'), (r'\.to_rgb\.', '.torgb.'),
-                   (r'\.noise\.strength$', '.noise_strength'), (r'\.noise\.constant$', '.noise_const')]
+_BACK_GENERATOR = [
+    (r'mapping\.layers\.(\d+)\.', r'mapping.fc\1.'),
+    (r'synthesis\.blocks\.', 'synthesis.'),
+    (r'\.to_rgb\.', '.torgb.'),
+    (r'\.noise\.strength$', '.noise_strength'),
+    (r'\.noise\.constant$', '.noise_const'),
+]
+
 
 def stylegan2_state(network: nn.Module) -> dict[str, Tensor]:
-    "The state dict that stylegan2-ada-pytorch's generator or discriminator of the same sizes loads."
+    """The state dict that stylegan2-ada-pytorch's generator or discriminator of the same sizes
+    loads."""
     config = network.config
-    if config.architecture != 'stylegan2': raise ValueError("Only the StyleGAN2 architecture has an official counterpart, not 'stylegan1'.")
-    table = _BACK_GENERATOR if isinstance(network, Generator) else [
-        (r'^from_rgb\.', f'b{config.size}.fromrgb.'), (r'^verdict\.', 'b4.'), (r'^blocks\.', '')]
-    state = {rename(key, table): value.detach().clone() for key, value in network.state_dict().items()}
-    filtered = {m[1] for key in state if (m := re.match(r'(.*\.(?:conv\d?|skip|fromrgb))\.', key)) if 'torgb' not in m[1]}
-    blocks = {m[1] for key in state if (m := re.match(r'((?:synthesis\.)?b\d+)\.', key))} - (set() if isinstance(network, Generator) else {'b4'})
-    return state | {f'{name}.resample_filter': resample_kernel() for name in sorted(filtered | blocks)}
+    if config.architecture != 'stylegan2':
+        raise ValueError(
+            "Only the StyleGAN2 architecture has an official counterpart, not 'stylegan1'."
+        )
+    table = (
+        _BACK_GENERATOR
+        if isinstance(network, Generator)
+        else [
+            (r'^from_rgb\.', f'b{config.size}.fromrgb.'),
+            (r'^verdict\.', 'b4.'),
+            (r'^blocks\.', ''),
+        ]
+    )
+    state = {
+        rename(key, table): value.detach().clone()
+        for key, value in network.state_dict().items()
+    }
+    filtered = {
+        m[1]
+        for key in state
+        if (m := re.match(r'(.*\.(?:conv\d?|skip|fromrgb))\.', key))
+        if 'torgb' not in m[1]
+    }
+    blocks = {m[1] for key in state if (m := re.match(r'((?:synthesis\.)?b\d+)\.', key))} - (
+        set() if isinstance(network, Generator) else {'b4'}
+    )
+    return state | {
+        f'{name}.resample_filter': resample_kernel() for name in sorted(filtered | blocks)
+    }
 
 # %% ../nbs/70_convert.ipynb #953db69d
-def load_pigan_generator(state: dict[str, Tensor],           # of the official generator or its SIREN, or the arrays
-                         box: float = .24,                   # side of the box that is scaled to [−1, 1]; 2 for TALLSIREN, which has none
-                         view: pigan.View = pigan.View(),    # noqa: B008 (frozen); how `render` looks if nothing else is asked for
-                        ) -> pigan.Generator:
-    "A pi-GAN generator from an official state dict (marcoamonteiro/pi-GAN), sizes inferred, ready to look at."
-    try: field = load_official_field(state, box)
+def load_pigan_generator(
+    state: dict[str, Tensor],  # of the official generator or its SIREN, or the arrays
+    # side of the box that is scaled to [−1, 1]; 2 for TALLSIREN, which has none
+    box: float = 0.24,
+    # how `render` looks if nothing else is asked for
+    view: pigan.View = pigan.View(),  # noqa: B008 (frozen)
+) -> pigan.Generator:
+    """A pi-GAN generator from an official state dict (marcoamonteiro/pi-GAN), sizes inferred,
+    ready to look at."""
+    try:
+        field = load_official_field(state, box)
     except RuntimeError as error:
-        raise ValueError("These weights do not fit together as an official pi-GAN: " + re.sub(r'\s+', ' ', str(error)).partition(': ')[2]) from None
+        raise ValueError(
+            "These weights do not fit together as an official pi-GAN: "
+            + re.sub(r'\s+', ' ', str(error)).partition(': ')[2]
+        ) from None
     return pigan.Generator(field, view).eval().requires_grad_(False)
 
 # %% ../nbs/70_convert.ipynb #46a9a45a
-def pigan_state(generator: pigan.Generator, box: float = .24,      # of the official network that will load it
-                prefix: str = '',                                  # 'siren.' for the official generator, nothing for its SIREN
-               ) -> dict[str, Tensor]:
-    "The state dict of an official pi-GAN that computes the same: density scale and box are multiplied into the weights."
+def pigan_state(
+    generator: pigan.Generator,
+    box: float = 0.24,  # of the official network that will load it
+    prefix: str = '',  # 'siren.' for the official generator, nothing for its SIREN
+) -> dict[str, Tensor]:
+    """The state dict of an official pi-GAN that computes the same:
+    density scale and box are multiplied into the weights."""
     c = generator.field.config
-    if (c.frequency_scale, c.frequency_shift) != (15., 30.):
-        raise ValueError(f"The official pi-GAN uses the frequencies 15·f + 30, this one {c.frequency_scale:g}·f + {c.frequency_shift:g}: it has no official counterpart.")
-    state = {key: value.detach().clone() for key, value in official_field_state(generator.field).items()}
-    state['network.0.layer.weight'] *= box/c.box
-    for key in ('final_layer.weight', 'final_layer.bias'): state[key] *= c.density_scale
+    if (c.frequency_scale, c.frequency_shift) != (15.0, 30.0):
+        raise ValueError(
+            "The official pi-GAN uses the frequencies 15·f + 30, this one"
+            f" {c.frequency_scale:g}·f + {c.frequency_shift:g}: it has no official counterpart."
+        )
+    state = {
+        key: value.detach().clone()
+        for key, value in official_field_state(generator.field).items()
+    }
+    state['network.0.layer.weight'] *= box / c.box
+    for key in ('final_layer.weight', 'final_layer.bias'):
+        state[key] *= c.density_scale
     state['final_layer.bias'] += c.density_bias
     return {prefix + key: value for key, value in state.items()}
 
 # %% ../nbs/70_convert.ipynb #adf76fbc
 class Inert(dict):
     "Stands for an object of foreign code: keeps what it is given, runs nothing."
-    def __init__(self, *args, **kwargs): super().__init__(); self.args, self.state = args, None
-    def __setstate__(self, state): self.state = state
-    def append(self, item): pass
-    def extend(self, items): pass
-    def add(self, item): pass
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+        self.args, self.state = args, None
+
+    def __setstate__(self, state):
+        self.state = state
+
+    def append(self, item):
+        pass
+
+    def extend(self, items):
+        pass
+
+    def add(self, item):
+        pass
+
     __hash__ = object.__hash__
+
 
 def _storage(data: bytes) -> Tensor:
     "The numbers of a stored tensor, flat."
-    try: storage = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError: raise pickle.UnpicklingError('code inside a tensor') from None
+    try:
+        storage = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError:
+        raise pickle.UnpicklingError('code inside a tensor') from None
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')                       # PyTorch means to rename this class
-        return torch.empty(0, dtype=storage.dtype).set_(storage.untyped(), 0, (len(storage),), (1,))
+        warnings.simplefilter('ignore')  # PyTorch means to rename this class
+        return torch.empty(0, dtype=storage.dtype).set_(
+            storage.untyped(), 0, (len(storage),), (1,)
+        )
+
 
 def _tensor(flat: Tensor, offset, size, stride, *rest) -> Tensor:
-    return flat.as_strided(size, stride, offset).clone()      # refuses to look outside the numbers that are there
+    # refuses to look outside the numbers that are there
+    return flat.as_strided(size, stride, offset).clone()
 
-_ALLOWED = {('torch._utils', '_rebuild_tensor_v2'): _tensor, ('torch._utils', '_rebuild_parameter'): lambda data, *rest: data,
-            ('torch.storage', '_load_from_bytes'): _storage, ('collections', 'OrderedDict'): OrderedDict, ('torch', 'Size'): tuple,
-            ('builtins', 'set'): set, ('builtins', 'frozenset'): frozenset, ('builtins', 'slice'): lambda *a: a}
-_INERT = re.compile(r'(torch_utils|dnnlib|training|metrics|numpy|torch\.nn)(\.|$)')      # names of classes that only hold state
+
+_ALLOWED = {
+    ('torch._utils', '_rebuild_tensor_v2'): _tensor,
+    ('torch._utils', '_rebuild_parameter'): lambda data, *rest: data,
+    ('torch.storage', '_load_from_bytes'): _storage,
+    ('collections', 'OrderedDict'): OrderedDict,
+    ('torch', 'Size'): tuple,
+    ('builtins', 'set'): set,
+    ('builtins', 'frozenset'): frozenset,
+    ('builtins', 'slice'): lambda *a: a,
+}
+# names of classes that only hold state
+_INERT = re.compile(r'(torch_utils|dnnlib|training|metrics|numpy|torch\.nn)(\.|$)')
 
 # %% ../nbs/70_convert.ipynb #a876461b
 class TensorReader(pickle.Unpickler):
     "An unpickler that can build tensors and containers, and nothing else."
+
     def find_class(self, module: str, name: str):
-        if (module, name) in _ALLOWED: return _ALLOWED[module, name]
-        if _INERT.match(module) or (module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)):
-            return type(name, (Inert,), {})                    # a class of ours with that name: nothing is imported
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if _INERT.match(module) or (
+            module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
+        ):
+            # a class of ours with that name: nothing is imported
+            return type(name, (Inert,), {})
         raise pickle.UnpicklingError(f'{module}.{name}')
 
-    def persistent_load(self, pid): raise pickle.UnpicklingError('an object outside the file')
+    def persistent_load(self, pid):
+        raise pickle.UnpicklingError('an object outside the file')
+
 
 def _collect(module: dict, prefix: str = '') -> dict[str, Tensor]:
     "The tensors of a stored module and of all modules in it, under dotted names."
     found = {}
     for part in ('_parameters', '_buffers'):
-        found |= {prefix + name: value for name, value in (module.get(part) or {}).items() if isinstance(value, Tensor)}
+        found |= {
+            prefix + name: value
+            for name, value in (module.get(part) or {}).items()
+            if isinstance(value, Tensor)
+        }
     for name, child in (module.get('_modules') or {}).items():
-        if (state := _state(child)) is not None: found |= _collect(state, f'{prefix}{name}.')
+        if (state := _state(child)) is not None:
+            found |= _collect(state, f'{prefix}{name}.')
     return found
 
 # %% ../nbs/70_convert.ipynb #f269499c
 def _state(thing) -> dict | None:
     "The attributes of a stored object: given to it later, or inside its first argument."
-    if not isinstance(thing, Inert): return None
-    if isinstance(thing.state, dict): return thing.state
+    if not isinstance(thing, Inert):
+        return None
+    if isinstance(thing.state, dict):
+        return thing.state
     meta = thing.args[0] if thing.args else None
     state = meta.get('state') if isinstance(meta, dict) else None
     return state if isinstance(state, dict) else None
 
+
 def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
-    "State dicts by network ('G', 'D', 'G_ema') from an official .pkl. Nothing in the file is executed; a file that asks for more is refused."
+    """State dicts by network ('G', 'D', 'G_ema') from an official .pkl.
+    Nothing in the file is executed; a file that asks for more is refused."""
     path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f"There is no file {path.name}: download the network first.")
-    if zipfile.is_zipfile(path): raise ValueError(f"The file {path.name} is a zip archive (PyTorch's own format is one), not an official .pkl: it was refused, download the .pkl.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path.name}: download the network first.")
+    if zipfile.is_zipfile(path):
+        raise ValueError(
+            f"The file {path.name} is a zip archive (PyTorch's own format is one), not an"
+            " official .pkl: it was refused, download the .pkl."
+        )
     try:
-        with open(path, 'rb') as file: content = TensorReader(file).load()
+        with open(path, 'rb') as file:
+            content = TensorReader(file).load()
     except pickle.UnpicklingError as error:
-        if re.fullmatch(r'[\w.]+\.\w+|an object outside the file|code inside a tensor', str(error)):
-            raise ValueError(f"The file {path.name} asks for {error}, which is no tensor: it was refused and nothing of it was executed.") from None
-        raise ValueError(f"The file {path.name} is cut short or damaged: download it again.") from None
-    except Exception as error:                       # a broken pickle can fail in any way
-        raise ValueError(f"The file {path.name} is cut short or damaged ({type(error).__name__}): download it again.") from None
-    networks = {name: _collect(state) for name, thing in content.items() if (state := _state(thing))} if isinstance(content, dict) else {}
-    if not any(networks.values()): raise ValueError(f"The file {path.name} holds no network: an official file holds 'G', 'D' and 'G_ema'.")
+        if re.fullmatch(
+            r'[\w.]+\.\w+|an object outside the file|code inside a tensor', str(error)
+        ):
+            raise ValueError(
+                f"The file {path.name} asks for {error}, which is no tensor: it was refused and"
+                " nothing of it was executed."
+            ) from None
+        raise ValueError(
+            f"The file {path.name} is cut short or damaged: download it again."
+        ) from None
+    except Exception as error:  # a broken pickle can fail in any way
+        raise ValueError(
+            f"The file {path.name} is cut short or damaged ({type(error).__name__}): download"
+            " it again."
+        ) from None
+    networks = (
+        {name: _collect(state) for name, thing in content.items() if (state := _state(thing))}
+        if isinstance(content, dict)
+        else {}
+    )
+    if not any(networks.values()):
+        raise ValueError(
+            f"The file {path.name} holds no network: an official file holds 'G', 'D' and"
+            " 'G_ema'."
+        )
     return networks
 
 # %% ../nbs/70_convert.ipynb #5d1aab90
 def allowed(module: str, name: str) -> bool:
     "May an untrusted file fetch this name?"
-    try: TensorReader(io.BytesIO()).find_class(module, name)
-    except pickle.UnpicklingError: return False
+    try:
+        TensorReader(io.BytesIO()).find_class(module, name)
+    except pickle.UnpicklingError:
+        return False
     return True

@@ -26,102 +26,145 @@ from torch import nn, Tensor
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'Registry',
            'shipped', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'load_pretrained', 'NotFinite',
            'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images',
-           'Animation', 'save_animation']
+           'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
 class Budget:
-    "How much work a chapter may do: `fast` (tests), `cpu` (a reader's laptop) or `gpu` (paper size)."
-    name: str             # 'fast', 'cpu' or 'gpu'
-    size: int             # pixels along one side of a picture
-    batch: int            # pictures in a batch
-    steps: int            # generator steps of a short training
-    images: int           # pictures drawn or measured
-    samples: int          # points along a ray
+    """How much work a chapter may do:
+    `fast` (tests), `cpu` (a reader's laptop) or `gpu` (paper size)."""
+
+    name: str  # 'fast', 'cpu' or 'gpu'
+    size: int  # pixels along one side of a picture
+    batch: int  # pictures in a batch
+    steps: int  # generator steps of a short training
+    images: int  # pictures drawn or measured
+    samples: int  # points along a ray
 
     def pick(self, *, fast, cpu, gpu):
         "The one of three values that belongs to this budget."
         return {'fast': fast, 'cpu': cpu, 'gpu': gpu}[self.name]
 
 # %% ../nbs/01_core.ipynb #780aeebb
-BUDGETS = {'fast': Budget('fast', size=16, batch=8, steps=4, images=32, samples=6),
-           'cpu': Budget('cpu', size=32, batch=32, steps=300, images=512, samples=12),
-           'gpu': Budget('gpu', size=128, batch=64, steps=20_000, images=10_000, samples=48)}
+BUDGETS = {
+    'fast': Budget('fast', size=16, batch=8, steps=4, images=32, samples=6),
+    'cpu': Budget('cpu', size=32, batch=32, steps=300, images=512, samples=12),
+    'gpu': Budget('gpu', size=128, batch=64, steps=20_000, images=10_000, samples=48),
+}
 
-def get_budget(name: str | None = None  # 'fast', 'cpu', 'gpu'; None reads `ANIMEGAN_BUDGET`, else 'cpu'
-              ) -> Budget:
+
+def get_budget(
+    name: str | None = None,  # 'fast', 'cpu', 'gpu'; None reads `ANIMEGAN_BUDGET`, else 'cpu'
+) -> Budget:
     "The budget called `name`, or the one that the environment asks for."
     name = name or os.environ.get('ANIMEGAN_BUDGET') or 'cpu'
     if name not in BUDGETS:
-        raise ValueError(f"There is no budget called {name!r}: choose one of {', '.join(BUDGETS)} (environment variable ANIMEGAN_BUDGET).")
+        raise ValueError(
+            f"There is no budget called {name!r}: choose one of {', '.join(BUDGETS)}"
+            " (environment variable ANIMEGAN_BUDGET)."
+        )
     return BUDGETS[name]
 
 # %% ../nbs/01_core.ipynb #235b7d69
-def seed_everything(seed: int = 0,   # any integer
-                   ) -> torch.Generator:
-    "Seed Python, NumPy and PyTorch, ask for deterministic kernels, and return a fresh generator with the same seed."
-    random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)  # noqa: NPY002
-    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')   # cuBLAS is deterministic only with this
+def seed_everything(
+    seed: int = 0,  # any integer
+) -> torch.Generator:
+    """Seed Python, NumPy and PyTorch, ask for deterministic kernels, and return a fresh
+    generator with the same seed."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+    # cuBLAS is deterministic only with this
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     torch.use_deterministic_algorithms(True, warn_only=True)
     return rng(seed)
+
 
 def rng(seed: int = 0, device: str | torch.device = 'cpu') -> torch.Generator:
     "A `torch.Generator` on `device`, started at `seed`."
     return torch.Generator(device).manual_seed(seed)
 
+
 def default_device() -> torch.device:
     "The best device here: CUDA, else Apple's MPS, else the CPU; `ANIMEGAN_DEVICE` overrules."
-    if name := os.environ.get('ANIMEGAN_DEVICE'): return torch.device(name)
-    if torch.cuda.is_available(): return torch.device('cuda')
+    if name := os.environ.get('ANIMEGAN_DEVICE'):
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device('cuda')
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
 # %% ../nbs/01_core.ipynb #dd288a10
 class Registry(dict):
     "Things found by name; an unknown name is answered with the known ones."
-    def __init__(self, kind: str):           # what is kept here, in the singular: 'preset', 'extractor', …
-        super().__init__(); self.kind = kind
+
+    # what is kept here, in the singular: 'preset', 'extractor', …
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind = kind
 
     def register(self, name: str):
         "A decorator that files what it decorates under `name`; a name can be taken only once."
+
         def file(thing):
             old = self.get(name)
             # running a notebook cell again replaces its own definition
-            if old is not None and getattr(old, '__qualname__', old) != getattr(thing, '__qualname__', thing):
-                raise ValueError(f"The {self.kind} {name!r} exists already: choose another name.")
+            if old is not None and getattr(old, '__qualname__', old) != getattr(
+                thing, '__qualname__', thing
+            ):
+                raise ValueError(
+                    f"The {self.kind} {name!r} exists already: choose another name."
+                )
             self[name] = thing
             return thing
+
         return file
 
     def __missing__(self, name):
-        raise KeyError(f"There is no {self.kind} called {name!r}: choose one of {', '.join(sorted(self)) or '(none yet)'}.")
+        raise KeyError(
+            f"There is no {self.kind} called {name!r}: choose one of"
+            f" {', '.join(sorted(self)) or '(none yet)'}."
+        )
 
 # %% ../nbs/01_core.ipynb #9d1c938c
 def _checkout() -> Path | None:
     "The root of the checkout that this module was imported from, if it was."
     root = Path(str(resources.files('animegan_nb'))).parent
-    return root if (root/'settings.ini').exists() and (root/'data').is_dir() else None
+    return root if (root / 'settings.ini').exists() and (root / 'data').is_dir() else None
 
-def shipped(name: str = '',   # a path below `data/`, such as 'pretrained/toon_net.safetensors'
-           ) -> Path:
+
+def shipped(
+    name: str = '',  # a path below `data/`, such as 'pretrained/toon_net.safetensors'
+) -> Path:
     "Where a file that ships with the library lies on this machine."
     root = _checkout()
-    path = Path(root/'data'/name if root else str(resources.files('animegan_nb')/'_shipped'/name))
+    path = Path(
+        root / 'data' / name
+        if root
+        else str(resources.files('animegan_nb') / '_shipped' / name)
+    )
     if not path.exists():
-        raise FileNotFoundError(f"The library ships no file {name!r} (looked in its data folder): reinstall animegan_nb, or name a file that exists.")
+        raise FileNotFoundError(
+            f"The library ships no file {name!r} (looked in its data folder): reinstall"
+            " animegan_nb, or name a file that exists."
+        )
     return path
 
 # %% ../nbs/01_core.ipynb #e5cc7391
 def cache_dir(*parts: str) -> Path:
-    "A folder for what can be made again: `ANIMEGAN_CACHE`, else `data/cache` of a checkout, else `~/.cache/animegan_nb`."
+    """A folder for what can be made again:
+    `ANIMEGAN_CACHE`, else `data/cache` of a checkout, else `~/.cache/animegan_nb`."""
     root = _checkout()
-    base = os.environ.get('ANIMEGAN_CACHE') or (root/'data'/'cache' if root else Path.home()/'.cache'/'animegan_nb')
+    base = os.environ.get('ANIMEGAN_CACHE') or (
+        root / 'data' / 'cache' if root else Path.home() / '.cache' / 'animegan_nb'
+    )
     path = Path(base).joinpath(*parts)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 # %% ../nbs/01_core.ipynb #43267e26
 def sync_folder(folder: str | Path):
-    "Force a rename inside `folder` to the disk (nothing happens where the system does not allow it)."
+    """Force a rename inside `folder` to the disk (nothing happens where the system does not
+    allow it)."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -129,11 +172,14 @@ def sync_folder(folder: str | Path):
         finally:
             os.close(descriptor)
 
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    "A temporary path beside `path`: it becomes `path` when the block ends well and is removed when it does not."
+    """A temporary path beside `path`:
+    it becomes `path` when the block ends well and is removed when it does not."""
     path = Path(path)
-    part = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')     # the ending stays: it may say the format
+    # the ending stays: it may say the format
+    part = path.with_name(f'.{os.getpid()}-{threading.get_ident()}-{path.name}')
     try:
         yield part
         with open(part, 'rb+') as file:
@@ -143,8 +189,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
 
+
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    "Write bytes, or text as UTF-8, so that `path` is always whole; its folder is made if need be."
+    """Write bytes, or text as UTF-8, so that `path` is always whole;
+    its folder is made if need be."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
@@ -152,9 +200,10 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     return path
 
 # %% ../nbs/01_core.ipynb #c649c54c
-def load_pretrained(name: str,                            # of a shipped network, such as 'toon_net'
-                    build: Callable[[dict], nn.Module],   # makes the module from the stored facts
-                   ) -> tuple[nn.Module, dict]:           # the module, frozen and in evaluation mode; its facts
+def load_pretrained(
+    name: str,  # of a shipped network, such as 'toon_net'
+    build: Callable[[dict], nn.Module],  # makes the module from the stored facts
+) -> tuple[nn.Module, dict]:  # the module, frozen and in evaluation mode; its facts
     "A network of ours that ships with the library, and the facts of its training."
     facts = json.loads(shipped(f'pretrained/{name}.json').read_text(encoding='utf-8'))
     network = build(facts)
@@ -162,48 +211,68 @@ def load_pretrained(name: str,                            # of a shipped network
     return network.eval().requires_grad_(False), facts
 
 # %% ../nbs/01_core.ipynb #6b0587a8
-class NotFinite(ValueError): "A number that should be finite is NaN or infinite."
+class NotFinite(ValueError):
+    "A number that should be finite is NaN or infinite."
 
-def to_uint8(images: Tensor        # any shape, float in [-1, 1]
-            ) -> Tensor:             # the same shape, uint8
+
+def to_uint8(
+    images: Tensor,  # any shape, float in [-1, 1]
+) -> Tensor:  # the same shape, uint8
     "Float pictures in [-1, 1] to bytes; values outside are clipped, NaN is an error."
-    if torch.isnan(images).any(): raise NotFinite("The pictures contain NaN: the network that made them has diverged.")
+    if torch.isnan(images).any():
+        raise NotFinite("The pictures contain NaN: the network that made them has diverged.")
     return images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
-def to_float(images: Tensor        # any shape, uint8
-            ) -> Tensor:             # the same shape, float32 in [-1, 1]
+
+def to_float(
+    images: Tensor,  # any shape, uint8
+) -> Tensor:  # the same shape, float32 in [-1, 1]
     "Bytes to float pictures in [-1, 1]."
-    if images.dtype != torch.uint8: raise ValueError(f"Bytes (uint8) are expected, not {images.dtype}.")
+    if images.dtype != torch.uint8:
+        raise ValueError(f"Bytes (uint8) are expected, not {images.dtype}.")
     return images.float().div_(127.5).sub_(1)
 
 # %% ../nbs/01_core.ipynb #28a3a56f
 from matplotlib.figure import Figure as _Figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-MAX_IMAGE_BYTES = 40_000      # what one picture may weigh in a notebook
+MAX_IMAGE_BYTES = 40_000  # what one picture may weigh in a notebook
+
 
 def _bytes(image: Image.Image, kind: str, **options) -> bytes:
-    buffer = io.BytesIO(); image.save(buffer, kind, **options)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
-def encode_image(image: Image.Image,              # an RGB picture
-                   limit: int = MAX_IMAGE_BYTES,  # bytes
-                   exact: bool = True,              # every pixel as it is, if that fits; else a palette will do for a plot
-                   ) -> tuple[str, bytes]:          # its MIME type and its bytes
-    "An encoding of `image` in at most `limit` bytes: PNG (with a palette for plots), else JPEG, else a smaller picture."
-    if not exact and image.getcolors(4096): data = _bytes(image.quantize(256, dither=Image.Dither.NONE), 'PNG', optimize=True)
-    else: data = _bytes(image, 'PNG', optimize=True)
-    if len(data) <= limit: return 'image/png', data
+
+def encode_image(
+    image: Image.Image,  # an RGB picture
+    limit: int = MAX_IMAGE_BYTES,  # bytes
+    exact: bool = True,  # every pixel as it is, if that fits; else a palette will do for a plot
+) -> tuple[str, bytes]:  # its MIME type and its bytes
+    """An encoding of `image` in at most `limit` bytes:
+    PNG (with a palette for plots), else JPEG, else a smaller picture."""
+    if not exact and image.getcolors(4096):
+        data = _bytes(image.quantize(256, dither=Image.Dither.NONE), 'PNG', optimize=True)
+    else:
+        data = _bytes(image, 'PNG', optimize=True)
+    if len(data) <= limit:
+        return 'image/png', data
     for quality in (88, 80, 72, 62):
         data = _bytes(image, 'JPEG', quality=quality, optimize=True)
-        if len(data) <= limit: return 'image/jpeg', data
-    half = image.resize((max(1, image.width*3//4), max(1, image.height*3//4)), Image.LANCZOS)
+        if len(data) <= limit:
+            return 'image/jpeg', data
+    half = image.resize(
+        (max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)), Image.LANCZOS
+    )
     return encode_image(half, limit, exact)
 
 # %% ../nbs/01_core.ipynb #1588e903
 class Figure(_Figure):
     "A Matplotlib figure without pyplot, safe in threads, that shows itself in at most 40 kB."
-    exact = False                # a plot may use a palette; a grid of pictures keeps its pixels
+
+    exact = False  # a plot may use a palette; a grid of pictures keeps its pixels
+
     def __init__(self, figsize=(6, 3), dpi=100, **kwargs):
         super().__init__(figsize=figsize, dpi=dpi, **kwargs)
         FigureCanvasAgg(self)
@@ -213,135 +282,228 @@ class Figure(_Figure):
         self.canvas.draw()
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert('RGB')
 
-    def png(self) -> bytes: return _bytes(self.image(), 'PNG')
+    def png(self) -> bytes:
+        return _bytes(self.image(), 'PNG')
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         mime, data = encode_image(self.image(), exact=self.exact)
-        size = '×'.join(str(int(n)) for n in self.get_size_inches()*self.dpi)
+        size = '×'.join(str(int(n)) for n in self.get_size_inches() * self.dpi)
         return {mime: base64.b64encode(data).decode(), 'text/plain': f'<Figure {size}>'}
 
 # %% ../nbs/01_core.ipynb #09629115
-def figure(rows: int = 1, columns: int = 1,
-           width: float = 4.0, height: float = 3.0,    # of one panel, in inches
-           **kwargs):
+def figure(
+    rows: int = 1,
+    columns: int = 1,
+    width: float = 4.0,
+    height: float = 3.0,  # of one panel, in inches
+    **kwargs,
+):
     "A `Figure` and its axes, laid out in `rows` × `columns` (one axis alone is returned bare)."
-    fig = Figure((width*columns, height*rows), layout='constrained')
+    fig = Figure((width * columns, height * rows), layout='constrained')
     axes = fig.subplots(rows, columns, **kwargs)
-    for ax in np.atleast_1d(axes).flat: ax.spines[['top', 'right']].set_visible(False)
+    for ax in np.atleast_1d(axes).flat:
+        ax.spines[['top', 'right']].set_visible(False)
     return fig, axes
 
 # %% ../nbs/01_core.ipynb #53b26755
 def check_images(images: Tensor) -> Tensor:
-    "Raise one clear sentence unless `images` is `[batch, 1 or 3, height, width]`, float or uint8; return it as uint8 on the CPU."
+    """Raise one clear sentence unless `images` is `[batch, 1 or 3, height, width]`, float or
+    uint8; return it as uint8 on the CPU."""
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in (1, 3):
         shape = list(getattr(images, 'shape', [])) or type(images).__name__
-        raise ValueError(f"Pictures are a tensor [batch, 3, height, width], not {shape}: add or move an axis.")
-    if len(images) == 0: raise ValueError("There is no picture in this batch.")
-    if images.dtype != torch.uint8: images = to_uint8(images)
+        raise ValueError(
+            f"Pictures are a tensor [batch, 3, height, width], not {shape}: add or move an"
+            " axis."
+        )
+    if len(images) == 0:
+        raise ValueError("There is no picture in this batch.")
+    if images.dtype != torch.uint8:
+        images = to_uint8(images)
     return images.detach().cpu().expand(-1, 3, -1, -1)
 
-def grid(images: Tensor,            # [batch, 1 or 3, height, width], float in [-1, 1] or uint8
-         columns: int | None = None,  # None: about twice as wide as high
-         gap: int = 2,                # pixels of white between two pictures
-        ) -> Image.Image:
+
+def grid(
+    images: Tensor,  # [batch, 1 or 3, height, width], float in [-1, 1] or uint8
+    columns: int | None = None,  # None: about twice as wide as high
+    gap: int = 2,  # pixels of white between two pictures
+) -> Image.Image:
     "A batch as one picture, row by row."
     p = check_images(images).permute(0, 2, 3, 1).numpy()
     n, h, w, _ = p.shape
-    columns = min(n, columns or max(1, int(np.ceil(np.sqrt(2*n)))))
+    columns = min(n, columns or max(1, int(np.ceil(np.sqrt(2 * n)))))
     rows = -(-n // columns)
-    sheet = np.full((rows*columns, h+gap, w+gap, 3), 255, np.uint8)
+    sheet = np.full((rows * columns, h + gap, w + gap, 3), 255, np.uint8)
     sheet[:n, :h, :w] = p
-    sheet = sheet.reshape(rows, columns, h+gap, w+gap, 3).swapaxes(1, 2).reshape(rows*(h+gap), columns*(w+gap), 3)
-    return Image.fromarray(np.ascontiguousarray(sheet[:rows*(h+gap)-gap, :columns*(w+gap)-gap]))
+    sheet = (
+        sheet.reshape(rows, columns, h + gap, w + gap, 3)
+        .swapaxes(1, 2)
+        .reshape(rows * (h + gap), columns * (w + gap), 3)
+    )
+    return Image.fromarray(
+        np.ascontiguousarray(sheet[: rows * (h + gap) - gap, : columns * (w + gap) - gap])
+    )
 
 # %% ../nbs/01_core.ipynb #960d4aec
-def tiles(sheet: Image.Image,          # what `grid` made, or a file that holds it
-          size: int,                   # pixels along a side of each picture
-          count: int | None = None,    # the first so many; None: every place, white ones as well
-          gap: int = 2) -> Tensor:     # uint8 [count, 3, size, size]
+def tiles(
+    sheet: Image.Image,  # what `grid` made, or a file that holds it
+    size: int,  # pixels along a side of each picture
+    count: int | None = None,  # the first so many; None: every place, white ones as well
+    gap: int = 2,
+) -> Tensor:  # uint8 [count, 3, size, size]
     "The pictures of a sheet, row by row: the inverse of `grid`."
     p, step = np.asarray(sheet.convert('RGB')), size + gap
     if (p.shape[0] + gap) % step or (p.shape[1] + gap) % step:
-        raise ValueError(f"A sheet of {p.shape[1]}×{p.shape[0]} pixels does not hold pictures of {size}×{size} with {gap} pixels between them.")
-    p = np.pad(p, ((0, gap), (0, gap), (0, 0))).reshape((p.shape[0] + gap)//step, step, -1, step, 3).swapaxes(1, 2)[:, :, :size, :size]
-    return torch.from_numpy(np.ascontiguousarray(p.reshape(-1, size, size, 3))).permute(0, 3, 1, 2)[:count]
+        raise ValueError(
+            f"A sheet of {p.shape[1]}×{p.shape[0]} pixels does not hold pictures of"
+            f" {size}×{size} with {gap} pixels between them."
+        )
+    p = (
+        np.pad(p, ((0, gap), (0, gap), (0, 0)))
+        .reshape((p.shape[0] + gap) // step, step, -1, step, 3)
+        .swapaxes(1, 2)[:, :, :size, :size]
+    )
+    return torch.from_numpy(np.ascontiguousarray(p.reshape(-1, size, size, 3))).permute(
+        0, 3, 1, 2
+    )[:count]
 
 # %% ../nbs/01_core.ipynb #a4c3453f
-def show_images(images: Tensor,                      # [batch, 1 or 3, height, width]
-                title: str = '',
-                columns: int | None = None,
-                column_titles: Sequence[str] = (),     # one above each column
-                row_titles: Sequence[str] = (),        # one beside each row
-                scale: int | None = None,              # screen pixels for a picture pixel; None: chosen
-                width: int = 800,                      # the widest the grid may get, in screen pixels
-               ) -> Figure:
+def show_images(
+    images: Tensor,  # [batch, 1 or 3, height, width]
+    title: str = '',
+    columns: int | None = None,
+    column_titles: Sequence[str] = (),  # one above each column
+    row_titles: Sequence[str] = (),  # one beside each row
+    scale: int | None = None,  # screen pixels for a picture pixel; None: chosen
+    width: int = 800,  # the widest the grid may get, in screen pixels
+) -> Figure:
     "A grid of pictures as a `Figure`, every picture pixel a square of `scale` screen pixels."
     sheet = grid(images, columns)
     h, w = images.shape[-2:]
     scale = scale or int(np.clip(width // sheet.width, 1, max(1, 128 // w)))
-    left = 12 + 7*max(map(len, row_titles)) if row_titles else 2
-    top = 4 + 22*bool(title) + 18*bool(column_titles)
-    W, H = sheet.width*scale, sheet.height*scale
-    fig = Figure(((W+left+2)/100, (H+top+2)/100), dpi=100); fig.exact = True
-    ax = fig.add_axes([left/(W+left+2), 2/(H+top+2), W/(W+left+2), H/(H+top+2)])
-    ax.imshow(sheet, interpolation='nearest', extent=(0, sheet.width, sheet.height, 0)); ax.set_axis_off()
+    left = 12 + 7 * max(map(len, row_titles)) if row_titles else 2
+    top = 4 + 22 * bool(title) + 18 * bool(column_titles)
+    W, H = sheet.width * scale, sheet.height * scale
+    fig = Figure(((W + left + 2) / 100, (H + top + 2) / 100), dpi=100)
+    fig.exact = True
+    ax = fig.add_axes(
+        [left / (W + left + 2), 2 / (H + top + 2), W / (W + left + 2), H / (H + top + 2)]
+    )
+    ax.imshow(sheet, interpolation='nearest', extent=(0, sheet.width, sheet.height, 0))
+    ax.set_axis_off()
     for i, text in enumerate(column_titles):
-        ax.text(i*(w+2) + w/2, -3/scale, text, ha='center', va='bottom', fontsize=9)
+        ax.text(i * (w + 2) + w / 2, -3 / scale, text, ha='center', va='bottom', fontsize=9)
     for i, text in enumerate(row_titles):
-        ax.text(-5/scale, i*(h+2) + h/2, text, ha='right', va='center', fontsize=9)
-    if title: fig.text((left + W/2)/(W+left+2), 1 - 3/(H+top+2), title, ha='center', va='top', fontsize=11)
+        ax.text(-5 / scale, i * (h + 2) + h / 2, text, ha='right', va='center', fontsize=9)
+    if title:
+        fig.text(
+            (left + W / 2) / (W + left + 2),
+            1 - 3 / (H + top + 2),
+            title,
+            ha='center',
+            va='top',
+            fontsize=11,
+        )
     return fig
 
 # %% ../nbs/01_core.ipynb #28092d20
 class Animation:
-    "Frames that show themselves as an animated PNG of at most `limit` bytes and save themselves as GIF, MP4, PNG or WebP."
-    def __init__(self, frames: Tensor,           # [frames, 1 or 3, height, width], float in [-1, 1] or uint8
-                 fps: float = 12,                # frames a second
-                 limit: int = 400_000):          # bytes that its picture in a notebook may weigh
+    """Frames that show themselves as an animated PNG of at most `limit` bytes and save
+    themselves as GIF, MP4, PNG or WebP."""
+
+    def __init__(
+        self,
+        frames: Tensor,  # [frames, 1 or 3, height, width], float in [-1, 1] or uint8
+        fps: float = 12,  # frames a second
+        limit: int = 400_000,  # bytes that its picture in a notebook may weigh
+    ):
         self.frames, self.fps, self.limit = check_images(frames), fps, limit
-        if not fps > 0: raise ValueError(f"fps is the number of frames a second and must be positive, not {fps}.")
+        if not fps > 0:
+            raise ValueError(
+                f"fps is the number of frames a second and must be positive, not {fps}."
+            )
 
     def images(self, colours: int | None = None, every: int = 1) -> list[Image.Image]:
         "The frames as Pillow pictures, with one shared palette of `colours` if asked for."
         frames = [Image.fromarray(f.permute(1, 2, 0).numpy()) for f in self.frames[::every]]
-        if not colours: return frames
-        # the palette that covers most: median cut would lose rare colours, such as one small dot
-        palette = grid(self.frames[::max(1, len(self.frames)//8)]).quantize(colours, Image.Quantize.MAXCOVERAGE)
+        if not colours:
+            return frames
+        # the palette that covers most: median cut would lose rare colours, such as one small
+        # dot
+        palette = grid(self.frames[:: max(1, len(self.frames) // 8)]).quantize(
+            colours, Image.Quantize.MAXCOVERAGE
+        )
         return [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        n, _, h, w = self.frames.shape
+        return {
+            'image/png': base64.b64encode(_apng(self)).decode(),
+            'text/plain': f'<Animation of {n} frames, {w}×{h}>',
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write `path`: `.gif`, `.png`, `.webp` (Pillow) or `.mp4` (imageio-ffmpeg; H.264, even
+        sides). Nothing half-written remains."""
+        path = Path(path)
+        kind = path.suffix.lower()
+        if kind not in ('.gif', '.png', '.webp', '.mp4'):
+            raise ValueError(
+                "An animation is saved as .gif, .png, .webp or .mp4, not"
+                f" {kind or 'without an ending'!r}."
+            )
+        part = path.with_name(f'.{path.stem}.part{kind}')
+        try:
+            if kind == '.mp4':
+                import imageio.v2 as imageio
+
+                even = self.frames[
+                    ..., : self.frames.shape[-2] // 2 * 2, : self.frames.shape[-1] // 2 * 2
+                ]
+                imageio.mimwrite(
+                    part,
+                    list(even.permute(0, 2, 3, 1).numpy()),
+                    fps=self.fps,
+                    macro_block_size=1,
+                    quality=8,
+                )
+            else:
+                first, *rest = self.images(255 if kind == '.gif' else None)
+                first.save(
+                    part,
+                    save_all=True,
+                    append_images=rest,
+                    duration=int(1000 / self.fps),
+                    loop=0,
+                )
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
 
 # %% ../nbs/01_core.ipynb #b71f0bfe
 @torch.no_grad()
 def _apng(self: Animation) -> bytes:
     "An animated PNG below the limit: fewer colours first, then fewer frames."
-    for every, colours in ((1, None), (1, 255), (1, 96), (2, 96), (2, 48), (3, 32), (4, 24), (6, 16), (8, 8)):
+    for every, colours in (
+        (1, None),
+        (1, 255),
+        (1, 96),
+        (2, 96),
+        (2, 48),
+        (3, 32),
+        (4, 24),
+        (6, 16),
+        (8, 8),
+    ):
         frames = self.images(colours, every)
-        data = _bytes(frames[0], 'PNG', save_all=True, append_images=frames[1:], duration=int(1000*every/self.fps), loop=0)
-        if len(data) <= self.limit: return data
+        data = _bytes(
+            frames[0],
+            'PNG',
+            save_all=True,
+            append_images=frames[1:],
+            duration=int(1000 * every / self.fps),
+            loop=0,
+        )
+        if len(data) <= self.limit:
+            return data
     return _bytes(self.images()[0], 'PNG', optimize=True)
-
-def _animation_mimebundle(self: Animation, include=None, exclude=None):
-    n, _, h, w = self.frames.shape
-    return {'image/png': base64.b64encode(_apng(self)).decode(), 'text/plain': f'<Animation of {n} frames, {w}×{h}>'}
-
-Animation._repr_mimebundle_ = _animation_mimebundle
-
-# %% ../nbs/01_core.ipynb #4f66c589
-def save_animation(animation: Animation, path: str | Path) -> Path:
-    "Write `path`: `.gif`, `.png`, `.webp` (Pillow) or `.mp4` (imageio-ffmpeg; H.264, even sides). Nothing half-written remains."
-    path = Path(path); kind = path.suffix.lower()
-    if kind not in ('.gif', '.png', '.webp', '.mp4'):
-        raise ValueError(f"An animation is saved as .gif, .png, .webp or .mp4, not {kind or 'without an ending'!r}.")
-    part = path.with_name(f'.{path.stem}.part{kind}')
-    try:
-        if kind == '.mp4':
-            import imageio.v2 as imageio
-            even = animation.frames[..., :animation.frames.shape[-2]//2*2, :animation.frames.shape[-1]//2*2]
-            imageio.mimwrite(part, list(even.permute(0, 2, 3, 1).numpy()), fps=animation.fps, macro_block_size=1, quality=8)
-        else:
-            first, *rest = animation.images(255 if kind == '.gif' else None)
-            first.save(part, save_all=True, append_images=rest, duration=int(1000/animation.fps), loop=0)
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
-    return path
-
-Animation.save = save_animation

@@ -35,22 +35,42 @@ __all__ = ['COLOURS', 'LEVELS', 'LABELS', 'CSS', 'BUTTONS', 'Throttle', 'Painter
 # %% ../nbs/13_dashboard.ipynb #c9d29030
 class Throttle:
     "`due()` says yes at most once in `interval` seconds; a no does not postpone the next yes."
-    def __init__(self, interval: float = .25,                       # seconds
-                 clock: Callable[[], float] = time.monotonic):      # a function that tells the time, in seconds
+
+    def __init__(
+        self,
+        interval: float = 0.25,  # seconds
+        # a function that tells the time, in seconds
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.interval, self.clock, self.last = interval, clock, float('-inf')
 
     def due(self) -> bool:
         now = self.clock()
-        if now - self.last < self.interval: return False
+        if now - self.last < self.interval:
+            return False
         self.last = now
         return True
 
 # %% ../nbs/13_dashboard.ipynb #b0b8a08c
 class Painter:
-    "Calls `paint` when asked, from its own thread, at most once in `interval` seconds, and never loses the last request."
-    def __init__(self, paint: Callable[[], None], interval: float = .25, share: float = .2, clock=time.monotonic):
+    """Calls `paint` when asked, from its own thread, at most once in `interval` seconds, and
+    never loses the last request."""
+
+    def __init__(
+        self,
+        paint: Callable[[], None],
+        interval: float = 0.25,
+        share: float = 0.2,
+        clock=time.monotonic,
+    ):
         self.paint, self.interval, self.share, self.clock = paint, interval, share, clock
-        self.asked, self.lock, self.busy, self.next, self.thread = threading.Event(), threading.Lock(), threading.RLock(), 0., None
+        self.asked, self.lock, self.busy, self.next, self.thread = (
+            threading.Event(),
+            threading.Lock(),
+            threading.RLock(),
+            0.0,
+            None,
+        )
 
     def ask(self):
         "Something is new. Costs a microsecond; starts the thread if it sleeps."
@@ -58,525 +78,842 @@ class Painter:
         if self.thread is None:
             with self.lock:
                 if self.thread is None:
-                    self.thread = threading.Thread(target=self.work, daemon=True, name='painter'); self.thread.start()
+                    self.thread = threading.Thread(
+                        target=self.work, daemon=True, name='painter'
+                    )
+                    self.thread.start()
 
     def turn(self) -> float:
-        "Paint if something is new and it is time; returns for how many seconds there is nothing to do."
+        """Paint if something is new and it is time;
+        returns for how many seconds there is nothing to do."""
         now = self.clock()
-        if not self.asked.is_set(): return self.interval
-        if now < self.next: return self.next - now
-        self.flush(); self.next = now + max(self.interval, (self.clock() - now)/self.share)
+        if not self.asked.is_set():
+            return self.interval
+        if now < self.next:
+            return self.next - now
+        self.flush()
+        self.next = now + max(self.interval, (self.clock() - now) / self.share)
         return self.next - self.clock()
 
-# %% ../nbs/13_dashboard.ipynb #22287c09
-def _flush(self: Painter):
-    "Paint now."
-    with self.busy:
-        self.asked.clear()           # first: what is asked during the painting asks again
-        self.paint()
+    def flush(self):
+        "Paint now."
+        with self.busy:
+            self.asked.clear()  # first: what is asked during the painting asks again
+            self.paint()
 
-def _work(self: Painter):
-    "The life of the thread: it ends when nobody has asked for two seconds."
-    while True:
-        if self.asked.wait(2): time.sleep(max(0., self.turn()))
-        else:
-            with self.lock:
-                me, self.thread = self.thread, None      # first this, then look again: a request in between is not lost
-                if not self.asked.is_set(): return
-                self.thread = me
-
-Painter.flush, Painter.work = _flush, _work
+    def work(self):
+        "The life of the thread: it ends when nobody has asked for two seconds."
+        while True:
+            if self.asked.wait(2):
+                time.sleep(max(0.0, self.turn()))
+            else:
+                with self.lock:
+                    # first this, then look again: a request in between is not lost
+                    me, self.thread = self.thread, None
+                    if not self.asked.is_set():
+                        return
+                    self.thread = me
 
 # %% ../nbs/13_dashboard.ipynb #8678206f
 class Pace:
     "Steps a second, forgetting with a half-life in seconds; rests do not count."
-    def __init__(self, half_life: float = 5., clock=time.monotonic):
+
+    def __init__(self, half_life: float = 5.0, clock=time.monotonic):
         self.half_life, self.clock, self.before = half_life, clock, None
-        self.steps = self.seconds = 0.
+        self.steps = self.seconds = 0.0
 
     def add(self, duration: float):
-        keep = 0.5**(duration/self.half_life)
-        self.steps, self.seconds = self.steps*keep + 1, self.seconds*keep + duration
+        keep = 0.5 ** (duration / self.half_life)
+        self.steps, self.seconds = self.steps * keep + 1, self.seconds * keep + duration
 
     def tick(self):
         "A step has ended."
         now = self.clock()
-        if self.before is not None: self.add(now - self.before)
+        if self.before is not None:
+            self.add(now - self.before)
         self.before = now
 
-    def rest(self): self.before = None
+    def rest(self):
+        self.before = None
 
     @property
-    def rate(self) -> float: return self.steps/self.seconds if self.seconds else 0.
+    def rate(self) -> float:
+        return self.steps / self.seconds if self.seconds else 0.0
 
 # %% ../nbs/13_dashboard.ipynb #8f3aced6
-def steps_per_second(durations: Sequence[float],     # how long each step took, in seconds, oldest first
-                     half_life: float = 5.) -> float:
+def steps_per_second(
+    durations: Sequence[float],  # how long each step took, in seconds, oldest first
+    half_life: float = 5.0,
+) -> float:
     "The pace after these steps."
     pace = Pace(half_life)
-    for duration in durations: pace.add(duration)
+    for duration in durations:
+        pace.add(duration)
     return pace.rate
+
 
 def duration_text(seconds: float) -> str:
     "A duration for people: '42 s', '3 min 05 s', '2 h 10 min'."
-    if not np.isfinite(seconds): return '–'
+    if not np.isfinite(seconds):
+        return '–'
     s = round(seconds)
-    if s < 60: return f'{s} s'
-    return f'{s//60} min {s%60:02d} s' if s < 3600 else f'{s//3600} h {s%3600//60:02d} min'
+    if s < 60:
+        return f'{s} s'
+    return (
+        f'{s // 60} min {s % 60:02d} s'
+        if s < 3600
+        else f'{s // 3600} h {s % 3600 // 60:02d} min'
+    )
 
 # %% ../nbs/13_dashboard.ipynb #0a90c460
 def halve(values: Sequence[float]) -> list[float]:
     "Half as many numbers, each the mean of two neighbours."
-    return [(a + b)/2 for a, b in zip(values[::2], values[1::2])]
+    return [(a + b) / 2 for a, b in zip(values[::2], values[1::2])]
+
 
 class Curve:
     "A line through everything that was appended, in at most `points` numbers (even)."
+
     def __init__(self, first: int = 1, points: int = 256):
-        self.first, self.points, self.each, self.values, self.sum, self.count = first, points, 1, [], 0., 0
+        self.first, self.points, self.each, self.values, self.sum, self.count = (
+            first,
+            points,
+            1,
+            [],
+            0.0,
+            0,
+        )
 
     def append(self, value: float):
         self.sum, self.count = self.sum + value, self.count + 1
-        if self.count < self.each: return
-        self.values.append(self.sum/self.count); self.sum, self.count = 0., 0
-        if len(self.values) == self.points: self.values, self.each = halve(self.values), 2*self.each
+        if self.count < self.each:
+            return
+        self.values.append(self.sum / self.count)
+        self.sum, self.count = 0.0, 0
+        if len(self.values) == self.points:
+            self.values, self.each = halve(self.values), 2 * self.each
 
     @property
-    def x(self) -> np.ndarray: return self.first + self.each*(np.arange(len(self.values)) + .5) - .5
+    def x(self) -> np.ndarray:
+        return self.first + self.each * (np.arange(len(self.values)) + 0.5) - 0.5
 
 # %% ../nbs/13_dashboard.ipynb #3e1bdf61
 class Watch(Callback):
-    "Remembers what a person wants to see of a training: losses, scores, pictures, pace and health. Needs no screen."
-    def __init__(self, n: int = 16,          # fixed latents to draw
-                 keep: int = 48,             # snapshots of them to remember
-                 seed: int = 0,              # of those latents
-                 clock=time.monotonic):
+    """Remembers what a person wants to see of a training:
+    losses, scores, pictures, pace and health. Needs no screen."""
+
+    def __init__(
+        self,
+        n: int = 16,  # fixed latents to draw
+        keep: int = 48,  # snapshots of them to remember
+        seed: int = 0,  # of those latents
+        clock=time.monotonic,
+    ):
         self.n, self.keep, self.seed, self.clock = n, keep, seed, clock
-        self.lock, self.queue, self.seen = threading.RLock(), deque(), 0      # numbers on their way
+        self.lock, self.queue, self.seen = threading.RLock(), deque(), 0  # numbers on their way
         self.curves, self.images, self.every = {}, {}, 1
-        self.scores = {'real': deque(maxlen=8), 'fake': deque(maxlen=8)}      # the logits of the latest batches
-        self.pace, self.peek, self.health, self.variety = Pace(clock=clock), Throttle(.25, clock), Health(), None
-        self.step, self.target, self.not_before = 0, None, 0.
+        # the logits of the latest batches
+        self.scores = {'real': deque(maxlen=8), 'fake': deque(maxlen=8)}
+        self.pace, self.peek, self.health, self.variety = (
+            Pace(clock=clock),
+            Throttle(0.25, clock),
+            Health(),
+            None,
+        )
+        self.step, self.target, self.not_before = 0, None, 0.0
         self.phase, self.runner, self.halt, self.single = 'idle', None, False, False
         self.error, self.outer, self.problem, self.listeners = None, None, '', []
 
     def tell(self):
-        for listener in self.listeners: listener()
+        for listener in self.listeners:
+            listener()
 
     def careful(self, look: Callable, *args):
         "A mistake in looking is noted; it never ends a training."
-        try: look(*args)
-        except Exception as error: self.problem = f'The dashboard cannot look: {one_sentence(error)}'
+        try:
+            look(*args)
+        except Exception as error:
+            self.problem = f'The dashboard cannot look: {one_sentence(error)}'
+
+    def on_start(self, trainer):
+        self.phase, self.runner, self.error, self.outer = (
+            'training',
+            threading.current_thread(),
+            None,
+            sys.exc_info()[1],
+        )
+        if self.halt:
+            trainer.stopping.set()  # Stop was pressed before the thread had begun
+        self.halt = False
+        self.pace.rest()
+        self.careful(self.take, trainer)
+        self.tell()
+
+    def on_step(self, trainer, record):
+        self.pace.tick()
+        self.queue.append(record)
+        self.step = trainer.step
+        if self.single:
+            self.single = False
+            trainer.pause()
+            self.pace.rest()
+        self.careful(self.look, trainer, record)
+        self.tell()
+
+    def on_end(self, trainer):
+        # `fit` calls on_end also while an exception is on its way out
+        error = sys.exc_info()[1]
+        self.error = error if error is not self.outer else None
+        self.careful(self.keep_scores, trainer)
+        self.careful(self.take, trainer)
+        self.phase, self.halt, self.single = 'idle', False, False
+        self.tell()
+
+    def look(self, trainer, record):
+        "What is looked at during a step, the cheap things first."
+        self.health.on_step(trainer, dict(record))
+        if self.peek.due():
+            self.keep_scores(trainer)
+        if trainer.step % self.every == 0 and self.clock() >= self.not_before:
+            self.take(trainer)
+        if len(self.queue) > 10_000:
+            self.collect()  # nobody else empties it
+
+    def keep_scores(self, trainer):
+        for kind, kept in self.scores.items():
+            if f'{kind}_logits' in trainer.last:
+                kept.append(trainer.last[f'{kind}_logits'].flatten().float().cpu().numpy())
+
+    def take(self, trainer):
+        "A snapshot of the fixed latents. All random lists are put back as they were."
+        if trainer.step in self.images:
+            return
+        begin, devices = self.clock(), [trainer.device] if trainer.device.type == 'cuda' else []
+        with trainer.lock, torch.random.fork_rng(devices):
+            samples = trainer.sample(self.n, self.seed)
+            if samples.ndim == 2:
+                # points in a plane, not pictures
+                samples = trainer.sample(32 * self.n, self.seed)
+        real = getattr(trainer, 'batch', {}).get('image')
+        if real is not None and len(real) > 1 and len(samples) > 1:
+            self.variety = (
+                samples.float().std(0).mean() / real.float().std(0).mean().clamp_min(1e-6)
+            ).item()
+        self.remember(trainer.step, as_images(samples))
+        took = self.clock() - begin
+        # at most a tenth of the time
+        self.not_before = self.clock() + 9 * took if took > 0.1 else 0.0
+
+    def remember(self, step: int, images: Tensor):
+        "Keep a snapshot; too many of them: drop every other one."
+        with self.lock:
+            kept = {s: p for s, p in self.images.items() if s < step} | {step: images}
+            while len(kept) > self.keep:
+                self.every *= 2
+                kept = {s: p for s, p in kept.items() if s % self.every == 0 or s == step}
+            self.images = kept
+
+    def collect(self):
+        """Empty the queue into the curves;
+        a step that went back (a loaded checkpoint) starts them anew."""
+        with self.lock:
+            while self.queue:
+                record = self.queue.popleft()
+                if record['step'] <= self.seen:
+                    self.curves = {}
+                self.seen = record['step']
+                for name, value in record.items():
+                    if (name.endswith('_loss') or 'penalty' in name) and np.isfinite(value):
+                        self.curves.setdefault(name, Curve(record['step'])).append(value)
+
+    def lamps(self) -> list[tuple[str, str, str]]:
+        "(name, value, 'good', 'warn', 'bad' or 'off') of each lamp of the health strip."
+        right, spread = self.health.accuracy, self.variety
+        accuracy = sum(right) / len(right) if right else None
+        won = self.health.judge() == 'the discriminator has won'
+        alike = (
+            self.step > 20
+            and spread is not None
+            and (spread < self.health.collapsed or 'collapsed' in self.health.judge())
+        )
+        lamps = [
+            (
+                ('loss', 'finite', 'good' if self.step else 'off')
+                if self.error is None
+                else ('training', 'failed', 'bad')
+            )
+        ]
+        if accuracy is None:
+            lamps += [('D is right', '–', 'off')]
+        else:
+            lamps += [
+                (
+                    'D is right',
+                    f'{accuracy:.0%}',
+                    'bad' if won else 'warn' if accuracy > 0.95 else 'good',
+                )
+            ]
+        if spread is None:
+            return [*lamps, ('variety', '–', 'off')]
+        return [
+            *lamps,
+            (
+                'variety',
+                f'{spread:.2f}',
+                (
+                    'bad'
+                    if alike
+                    else (
+                        'warn'
+                        if self.step > 20 and spread < 2 * self.health.collapsed
+                        else 'good'
+                    )
+                ),
+            ),
+        ]
+
+    def verdict(self) -> str:
+        "One sentence on the state of the training; empty if there is nothing to say."
+        if self.error is not None:
+            return one_sentence(self.error)
+        bad = {name for name, _, level in self.lamps() if level == 'bad'}
+        if 'D is right' in bad:
+            return (
+                'The discriminator has won: it is nearly always right, and its gradient teaches'
+                ' the generator nothing.'
+            )
+        if 'variety' in bad:
+            return (
+                'The samples have collapsed: they are much more alike than real pictures are.'
+            )
+        return self.problem
+
+    def facts(self, trainer) -> dict[str, str]:
+        "Pace, time to go, memory and pictures seen, as text."
+        rate, left = self.pace.rate, max(0, (self.target or 0) - trainer.step)
+        pace = (
+            '–'
+            if not rate
+            else f'{rate:.3g} steps/s'
+            if rate >= 1
+            else f'{1 / rate:.3g} s a step'
+        )
+        memory = memory_used(trainer.device)
+        return {
+            'pace': pace,
+            'to go': duration_text(left / rate) if left and rate else '–',
+            'memory': f'{memory / 2**30:.2f} GB' if memory else '–',
+            'pictures seen': f'{trainer.images:,}'.replace(',', ' '),
+        }
+
+    def figure(self, trainer, state: str = '') -> Figure:
+        """The whole state as one figure:
+        losses, scores, the newest samples, the facts and the lamps."""
+        self.collect()
+        fig = DashboardFigure((8.6, 4.1), layout='constrained')
+        axes = fig.subplot_mosaic(
+            [['losses', 'pictures'], ['scores', 'pictures']],
+            width_ratios=[1.25, 1],
+            height_ratios=[1.15, 1],
+        )
+        with self.lock:
+            self.draw_losses(axes['losses'])
+            self.draw_scores(axes['scores'])
+            self.draw_images(axes['pictures'])
+        goal = f' of {self.target}' if self.target else ''
+        facts = [
+            f'{name} {value}' if name in ('memory', 'to go') else value
+            for name, value in self.facts(trainer).items()
+            if value != '–' and name != 'pictures seen'
+        ]
+        fig.suptitle(
+            '   ·   '.join([f'{state}  step {trainer.step}{goal}'.strip(), *facts]),
+            x=0.01,
+            ha='left',
+            fontsize=10.5,
+            fontweight='bold',
+        )
+        verdict = textwrap.wrap(self.verdict(), 130)[:2]
+        fig.get_layout_engine().set(
+            rect=(0, 0.07 + 0.045 * len(verdict), 1, 0.93 - 0.045 * len(verdict))
+        )
+        for i, (name, value, level) in enumerate(self.lamps()):
+            for x, text, style in (
+                (0.012, '●', {'color': LEVELS[level], 'fontsize': 11}),
+                (0.03, f'{name} {value}', {'fontsize': 9}),
+            ):
+                fig.text(x + 0.15 * i, 0.035 + 0.045 * len(verdict), text, va='center', **style)
+        for i, line in enumerate(reversed(verdict)):
+            fig.text(
+                0.012, 0.03 + 0.042 * i, line, fontsize=8.5, va='center', color=LEVELS['bad']
+            )
+        return fig
+
+    def draw_losses(self, ax):
+        for name, curve in self.curves.items():
+            colour = COLOURS.get(name, '#8a63c9')
+            ax.plot(curve.x, curve.values, color=colour, lw=0.6, alpha=0.35)
+            ax.plot(
+                curve.x,
+                smooth(curve.values),
+                color=colour,
+                lw=1.6,
+                label=LABELS.get(name, name),
+            )
+        ax.set_title('losses', loc='left', fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.spines[['top', 'right']].set_visible(False)
+        if self.curves:
+            ax.set_ylim(limits([curve.values for curve in self.curves.values()]))
+            ax.legend(frameon=False, fontsize=8, ncols=3, loc='upper right')
+
+    def draw_scores(self, ax):
+        edges, heights = histogram(self.scores)
+        for kind, height in heights.items():
+            ax.stairs(
+                height, edges, fill=True, alpha=0.55, color=COLOURS[kind], label=LABELS[kind]
+            )
+        ax.axvline(0, color='.5', lw=0.8, ls='--')
+        ax.set_title('what the discriminator says (below 0: fake)', loc='left', fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.set_yticks([])
+        ax.spines[['top', 'right', 'left']].set_visible(False)
+        if heights:
+            ax.legend(frameon=False, fontsize=8, loc='upper right')
+
+    def draw_images(self, ax):
+        ax.set_axis_off()
+        if not self.images:
+            return
+        step, images = list(self.images.items())[-1]
+        ax.imshow(self.sheet(images), interpolation='nearest')
+        ax.set_title(f'samples at step {step}', loc='left', fontsize=9)
+
+    def sheet(self, images: Tensor) -> Image.Image:
+        "A snapshot as one nearly square picture."
+        return grid(images, columns=int(np.ceil(np.sqrt(len(images)))))
 
 # %% ../nbs/13_dashboard.ipynb #a1f54ba2
 def one_sentence(error: BaseException) -> str:
-    "An exception for people: its first line, with its type unless the message is a sentence already."
+    """An exception for people: its first line, with its type unless the message is a sentence
+    already."""
     text = str(error).strip().split('\n')[0]
-    return text if text.endswith('.') and ' ' in text else f'{type(error).__name__}: {text}' if text else f'{type(error).__name__}.'
-
-# %% ../nbs/13_dashboard.ipynb #5d34f5dc
-def _on_start(self: Watch, trainer):
-    self.phase, self.runner, self.error, self.outer = 'training', threading.current_thread(), None, sys.exc_info()[1]
-    if self.halt: trainer.stopping.set()                  # Stop was pressed before the thread had begun
-    self.halt = False; self.pace.rest()
-    self.careful(self.take, trainer)
-    self.tell()
-
-def _on_step(self: Watch, trainer, record):
-    self.pace.tick()
-    self.queue.append(record); self.step = trainer.step
-    if self.single: self.single = False; trainer.pause(); self.pace.rest()
-    self.careful(self.look, trainer, record)
-    self.tell()
-
-def _on_end(self: Watch, trainer):
-    error = sys.exc_info()[1]                             # `fit` calls on_end also while an exception is on its way out
-    self.error = error if error is not self.outer else None
-    self.careful(self.keep_scores, trainer); self.careful(self.take, trainer)
-    self.phase, self.halt, self.single = 'idle', False, False
-    self.tell()
-
-Watch.on_start, Watch.on_step, Watch.on_end = _on_start, _on_step, _on_end
-
-# %% ../nbs/13_dashboard.ipynb #74f4cc44
-def _look(self: Watch, trainer, record):
-    "What is looked at during a step, the cheap things first."
-    self.health.on_step(trainer, dict(record))
-    if self.peek.due(): self.keep_scores(trainer)
-    if trainer.step % self.every == 0 and self.clock() >= self.not_before: self.take(trainer)
-    if len(self.queue) > 10_000: self.collect()           # nobody else empties it
-
-def _keep_scores(self: Watch, trainer):
-    for kind, kept in self.scores.items():
-        if f'{kind}_logits' in trainer.last: kept.append(trainer.last[f'{kind}_logits'].flatten().float().cpu().numpy())
-
-Watch.look, Watch.keep_scores = _look, _keep_scores
-
-# %% ../nbs/13_dashboard.ipynb #81a0c263
-def _take(self: Watch, trainer):
-    "A snapshot of the fixed latents. All random lists are put back as they were."
-    if trainer.step in self.images: return
-    begin, devices = self.clock(), [trainer.device] if trainer.device.type == 'cuda' else []
-    with trainer.lock, torch.random.fork_rng(devices):
-        samples = trainer.sample(self.n, self.seed)
-        if samples.ndim == 2: samples = trainer.sample(32*self.n, self.seed)      # points in a plane, not pictures
-    real = getattr(trainer, 'batch', {}).get('image')
-    if real is not None and len(real) > 1 and len(samples) > 1:
-        self.variety = (samples.float().std(0).mean()/real.float().std(0).mean().clamp_min(1e-6)).item()
-    self.remember(trainer.step, as_images(samples))
-    took = self.clock() - begin
-    self.not_before = self.clock() + 9*took if took > .1 else 0.                  # at most a tenth of the time
-
-Watch.take = _take
+    return (
+        text
+        if text.endswith('.') and ' ' in text
+        else f'{type(error).__name__}: {text}'
+        if text
+        else f'{type(error).__name__}.'
+    )
 
 # %% ../nbs/13_dashboard.ipynb #e5c5d608
 def as_images(samples: Tensor) -> Tensor:
     "Samples as uint8 pictures; points in the plane become one picture with a dot for each."
-    if samples.ndim != 2 or samples.shape[1] != 2: return check_images(samples)
+    if samples.ndim != 2 or samples.shape[1] != 2:
+        return check_images(samples)
     sheet = torch.full((1, 3, 96, 96), 238, dtype=torch.uint8)
-    column, row = ((samples.clamp(-1, 1)*torch.tensor([1., -1.]) + 1)*47.5).round().long().T
+    column, row = (
+        ((samples.clamp(-1, 1) * torch.tensor([1.0, -1.0]) + 1) * 47.5).round().long().T
+    )
     sheet[0, :, row, column] = torch.tensor([[220], [20], [60]], dtype=torch.uint8)
     return sheet
 
-def _remember(self: Watch, step: int, images: Tensor):
-    "Keep a snapshot; too many of them: drop every other one."
-    with self.lock:
-        kept = {s: p for s, p in self.images.items() if s < step} | {step: images}
-        while len(kept) > self.keep:
-            self.every *= 2
-            kept = {s: p for s, p in kept.items() if s % self.every == 0 or s == step}
-        self.images = kept
-
-# %% ../nbs/13_dashboard.ipynb #42ac97d6
-def _collect(self: Watch):
-    "Empty the queue into the curves; a step that went back (a loaded checkpoint) starts them anew."
-    with self.lock:
-        while self.queue:
-            record = self.queue.popleft()
-            if record['step'] <= self.seen: self.curves = {}
-            self.seen = record['step']
-            for name, value in record.items():
-                if (name.endswith('_loss') or 'penalty' in name) and np.isfinite(value):
-                    self.curves.setdefault(name, Curve(record['step'])).append(value)
-
-Watch.remember, Watch.collect = _remember, _collect
-
-# %% ../nbs/13_dashboard.ipynb #ff5547f3
-def _lamps(self: Watch) -> list[tuple[str, str, str]]:
-    "(name, value, 'good', 'warn', 'bad' or 'off') of each lamp of the health strip."
-    right, spread = self.health.accuracy, self.variety
-    accuracy = sum(right)/len(right) if right else None
-    won = self.health.judge() == 'the discriminator has won'
-    alike = self.step > 20 and spread is not None and (spread < self.health.collapsed or 'collapsed' in self.health.judge())
-    lamps = [('loss', 'finite', 'good' if self.step else 'off') if self.error is None else ('training', 'failed', 'bad')]
-    if accuracy is None: lamps += [('D is right', '–', 'off')]
-    else: lamps += [('D is right', f'{accuracy:.0%}', 'bad' if won else 'warn' if accuracy > .95 else 'good')]
-    if spread is None: return [*lamps, ('variety', '–', 'off')]
-    return [*lamps, ('variety', f'{spread:.2f}', 'bad' if alike else 'warn' if self.step > 20 and spread < 2*self.health.collapsed else 'good')]
-
-def _verdict(self: Watch) -> str:
-    "One sentence on the state of the training; empty if there is nothing to say."
-    if self.error is not None: return one_sentence(self.error)
-    bad = {name for name, _, level in self.lamps() if level == 'bad'}
-    if 'D is right' in bad: return 'The discriminator has won: it is nearly always right, and its gradient teaches the generator nothing.'
-    if 'variety' in bad: return 'The samples have collapsed: they are much more alike than real pictures are.'
-    return self.problem
-
-Watch.lamps, Watch.verdict = _lamps, _verdict
-
 # %% ../nbs/13_dashboard.ipynb #c081aad9
 def memory_used(device: torch.device) -> int:
-    "Bytes: on a GPU what PyTorch has allocated there, else the memory that this process occupies."
-    if device.type == 'cuda': return torch.cuda.memory_allocated(device)
+    """Bytes: on a GPU what PyTorch has allocated there, else the memory that this process
+    occupies."""
+    if device.type == 'cuda':
+        return torch.cuda.memory_allocated(device)
     with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path('/proc/self/statm').read_text().split()[1])*os.sysconf('SC_PAGE_SIZE')
-    try: import resource
-    except ImportError: return 0                                                     # Windows
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)
-
-def _facts(self: Watch, trainer) -> dict[str, str]:
-    "Pace, time to go, memory and pictures seen, as text."
-    rate, left = self.pace.rate, max(0, (self.target or 0) - trainer.step)
-    pace = '–' if not rate else f'{rate:.3g} steps/s' if rate >= 1 else f'{1/rate:.3g} s a step'
-    memory = memory_used(trainer.device)
-    return {'pace': pace, 'to go': duration_text(left/rate) if left and rate else '–',
-            'memory': f'{memory/2**30:.2f} GB' if memory else '–', 'pictures seen': f'{trainer.images:,}'.replace(',', ' ')}
-
-Watch.facts = _facts
+        return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+    try:
+        import resource
+    except ImportError:
+        return 0  # Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == 'darwin' else 1024
+    )
 
 # %% ../nbs/13_dashboard.ipynb #b4e88c3d
-COLOURS = {'discriminator_loss': '#3b7dd8', 'generator_loss': '#e8743b', 'real': '#3b7dd8', 'fake': '#e8743b'}
+COLOURS = {
+    'discriminator_loss': '#3b7dd8',
+    'generator_loss': '#e8743b',
+    'real': '#3b7dd8',
+    'fake': '#e8743b',
+}
 LEVELS = {'good': '#2e9e5b', 'warn': '#d99a1c', 'bad': '#d6453d', 'off': '#9a9a9a'}
-LABELS = {'discriminator_loss': 'discriminator', 'generator_loss': 'generator', 'real': 'D(real)', 'fake': 'D(fake)'}
+LABELS = {
+    'discriminator_loss': 'discriminator',
+    'generator_loss': 'generator',
+    'real': 'D(real)',
+    'fake': 'D(fake)',
+}
 
-def smooth(values: Sequence[float], span: float = .05) -> np.ndarray:
+
+def smooth(values: Sequence[float], span: float = 0.05) -> np.ndarray:
     "A running mean over a fraction of the curve, shorter at its ends."
-    values = np.asarray(values, float); half = max(2, int(len(values)*span))
-    total = np.concatenate([[0.], values.cumsum()])
-    low, high = np.clip(np.arange(len(values)) - half, 0, None), np.clip(np.arange(len(values)) + half + 1, None, len(values))
-    return (total[high] - total[low])/(high - low)
+    values = np.asarray(values, float)
+    half = max(2, int(len(values) * span))
+    total = np.concatenate([[0.0], values.cumsum()])
+    low, high = (
+        np.clip(np.arange(len(values)) - half, 0, None),
+        np.clip(np.arange(len(values)) + half + 1, None, len(values)),
+    )
+    return (total[high] - total[low]) / (high - low)
+
 
 def limits(values: Sequence[float]) -> tuple[float, float]:
     "The range of an axis that a few outliers do not spoil."
-    values = np.concatenate([np.ravel(v) for v in values]) if len(values) else np.array([0., 1.])
-    low, high = np.percentile(values, [.5, 99.5]) if len(values) else (0., 1.)
-    room = .06*(high - low) or .5
+    values = (
+        np.concatenate([np.ravel(v) for v in values]) if len(values) else np.array([0.0, 1.0])
+    )
+    low, high = np.percentile(values, [0.5, 99.5]) if len(values) else (0.0, 1.0)
+    room = 0.06 * (high - low) or 0.5
     return float(low - room), float(high + room)
+
 
 def histogram(scores: dict[str, Sequence[np.ndarray]], bins: int = 28):
     "The edges of common bins, and for real and fake the fraction of scores in each."
     found = {kind: np.concatenate(list(kept)) for kind, kept in scores.items() if len(kept)}
     edges = np.linspace(*limits(list(found.values())), bins + 1)
-    return edges, {kind: np.histogram(v.clip(edges[0], edges[-1]), edges)[0]/len(v) for kind, v in found.items()}
+    return edges, {
+        kind: np.histogram(v.clip(edges[0], edges[-1]), edges)[0] / len(v)
+        for kind, v in found.items()
+    }
 
 # %% ../nbs/13_dashboard.ipynb #5655bef9
 def small_png(image: Image.Image, limit: int = 28_000) -> bytes:
     "A PNG of at most `limit` bytes: fewer colours if needed, then fewer pixels."
     for colours in (None, 256, 192, 128, 96, 64):
         file = io.BytesIO()
-        few = image.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE) if colours else image
+        few = (
+            image.quantize(
+                colours, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
+            )
+            if colours
+            else image
+        )
         few.save(file, 'PNG', optimize=True)
-        if file.tell() <= limit: return file.getvalue()
-    return small_png(image.resize((image.width*4//5, image.height*4//5), Image.LANCZOS), limit)
+        if file.tell() <= limit:
+            return file.getvalue()
+    return small_png(
+        image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.LANCZOS), limit
+    )
 
 # %% ../nbs/13_dashboard.ipynb #501e9d6a
 class DashboardFigure(Figure):
     "A figure with pictures in it that shows itself as a small PNG."
+
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {'image/png': base64.b64encode(small_png(self.image())).decode(), 'text/plain': '<DashboardFigure>'}
-
-# %% ../nbs/13_dashboard.ipynb #e9d6a40e
-def _figure(self: Watch, trainer, state: str = '') -> Figure:
-    "The whole state as one figure: losses, scores, the newest samples, the facts and the lamps."
-    self.collect()
-    fig = DashboardFigure((8.6, 4.1), layout='constrained')
-    axes = fig.subplot_mosaic([['losses', 'pictures'], ['scores', 'pictures']], width_ratios=[1.25, 1], height_ratios=[1.15, 1])
-    with self.lock: self.draw_losses(axes['losses']); self.draw_scores(axes['scores']); self.draw_images(axes['pictures'])
-    goal = f' of {self.target}' if self.target else ''
-    facts = [f'{name} {value}' if name in ('memory', 'to go') else value for name, value in self.facts(trainer).items() if value != '–' and name != 'pictures seen']
-    fig.suptitle('   ·   '.join([f'{state}  step {trainer.step}{goal}'.strip(), *facts]), x=.01, ha='left', fontsize=10.5, fontweight='bold')
-    verdict = textwrap.wrap(self.verdict(), 130)[:2]
-    fig.get_layout_engine().set(rect=(0, .07 + .045*len(verdict), 1, .93 - .045*len(verdict)))
-    for i, (name, value, level) in enumerate(self.lamps()):
-        for x, text, style in ((.012, '●', {'color': LEVELS[level], 'fontsize': 11}), (.03, f'{name} {value}', {'fontsize': 9})):
-            fig.text(x + .15*i, .035 + .045*len(verdict), text, va='center', **style)
-    for i, line in enumerate(reversed(verdict)): fig.text(.012, .03 + .042*i, line, fontsize=8.5, va='center', color=LEVELS['bad'])
-    return fig
-
-# %% ../nbs/13_dashboard.ipynb #6489806d
-def _draw_losses(self: Watch, ax):
-    for name, curve in self.curves.items():
-        colour = COLOURS.get(name, '#8a63c9')
-        ax.plot(curve.x, curve.values, color=colour, lw=.6, alpha=.35); ax.plot(curve.x, smooth(curve.values), color=colour, lw=1.6, label=LABELS.get(name, name))
-    ax.set_title('losses', loc='left', fontsize=9); ax.tick_params(labelsize=8); ax.spines[['top', 'right']].set_visible(False)
-    if self.curves:
-        ax.set_ylim(limits([curve.values for curve in self.curves.values()])); ax.legend(frameon=False, fontsize=8, ncols=3, loc='upper right')
-
-# %% ../nbs/13_dashboard.ipynb #a473b796
-def _draw_scores(self: Watch, ax):
-    edges, heights = histogram(self.scores)
-    for kind, height in heights.items(): ax.stairs(height, edges, fill=True, alpha=.55, color=COLOURS[kind], label=LABELS[kind])
-    ax.axvline(0, color='.5', lw=.8, ls='--')
-    ax.set_title('what the discriminator says (below 0: fake)', loc='left', fontsize=9)
-    ax.tick_params(labelsize=8); ax.set_yticks([]); ax.spines[['top', 'right', 'left']].set_visible(False)
-    if heights: ax.legend(frameon=False, fontsize=8, loc='upper right')
-
-def _draw_images(self: Watch, ax):
-    ax.set_axis_off()
-    if not self.images: return
-    step, images = list(self.images.items())[-1]
-    ax.imshow(self.sheet(images), interpolation='nearest'); ax.set_title(f'samples at step {step}', loc='left', fontsize=9)
-
-def _sheet(self: Watch, images: Tensor) -> Image.Image:
-    "A snapshot as one nearly square picture."
-    return grid(images, columns=int(np.ceil(np.sqrt(len(images)))))
-
-Watch.figure, Watch.draw_losses, Watch.draw_scores, Watch.draw_images, Watch.sheet = _figure, _draw_losses, _draw_scores, _draw_images, _sheet
+        return {
+            'image/png': base64.b64encode(small_png(self.image())).decode(),
+            'text/plain': '<DashboardFigure>',
+        }
 
 # %% ../nbs/13_dashboard.ipynb #67e6234c
-def in_order(callbacks: list[Callback]) -> list[Callback]: return sorted(callbacks, key=lambda callback: callback.order)
+def in_order(callbacks: list[Callback]) -> list[Callback]:
+    return sorted(callbacks, key=lambda callback: callback.order)
+
 
 class Controls:
     "Start, pause, step, stop and save a trainer; what the buttons of a dashboard do."
-    def __init__(self, trainer: Trainer,
-                 steps: int = 1000,                       # what Start trains; pressed again at the end, as many more
-                 run: str | Path | None = None,           # where Save saves, if the trainer has no `Checkpoints` of its own
-                 n: int = 16, seed: int = 0):             # fixed latents to draw
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        steps: int = 1000,  # what Start trains; pressed again at the end, as many more
+        # where Save saves, if the trainer has no `Checkpoints` of its own
+        run: str | Path | None = None,
+        n: int = 16,
+        seed: int = 0,  # fixed latents to draw
+    ):
         self.trainer, self.steps, self.note, self.asked_at = trainer, steps, '', None
         self.watch = next((c for c in trainer.callbacks if isinstance(c, Watch)), None)
         self.keeper = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)
         if self.keeper is None and run is not None:
-            self.keeper = Checkpoints(run, every=10**9); self.keeper.on_start(trainer)
+            self.keeper = Checkpoints(run, every=10**9)
+            self.keeper.on_start(trainer)
             trainer.callbacks = in_order([*trainer.callbacks, self.keeper])
-        if self.watch is None: self.attach(Watch(n, seed=seed))
-        if self.watch.target is None: self.watch.target = getattr(trainer, 'until', None) or trainer.step + steps
+        if self.watch is None:
+            self.attach(Watch(n, seed=seed))
+        if self.watch.target is None:
+            self.watch.target = getattr(trainer, 'until', None) or trainer.step + steps
 
     def attach(self, watch: Watch):
         "Begin to watch, also in the middle of a training."
-        watch.queue.extend(list(self.trainer.history)); watch.step = self.trainer.step
-        self.watch, self.trainer.callbacks = watch, in_order([*self.trainer.callbacks, watch])     # a new list: the thread may be walking the old one
+        watch.queue.extend(list(self.trainer.history))
+        watch.step = self.trainer.step
+        # a new list: the thread may be walking the old one
+        self.watch, self.trainer.callbacks = watch, in_order([*self.trainer.callbacks, watch])
         watch.runner = self.trainer.thread
-        if self.trainer.running: watch.phase = 'training'
+        if self.trainer.running:
+            watch.phase = 'training'
         watch.careful(watch.take, self.trainer)
 
-# %% ../nbs/13_dashboard.ipynb #3d0a9dd4
-def _busy(self: Controls) -> bool:
-    "Is a training going on (or just beginning, or paused)?"
-    runner = self.watch.runner
-    return self.watch.phase != 'idle' and (runner is None or runner.is_alive())
+    @property
+    def busy(self) -> bool:
+        "Is a training going on (or just beginning, or paused)?"
+        runner = self.watch.runner
+        return self.watch.phase != 'idle' and (runner is None or runner.is_alive())
 
-def _state(self: Controls) -> str:
-    "'ready', 'training', 'paused', 'stopping', 'stopped', 'finished' or 'failed'."
-    if self.busy: return 'stopping' if self.trainer.stopping.is_set() and self.watch.phase == 'training' else 'paused' if self.trainer.paused else 'training'
-    if self.watch.error is not None: return 'failed'
-    if self.trainer.step >= self.watch.target: return 'finished'
-    return 'stopped' if self.trainer.step else 'ready'
+    @property
+    def state(self) -> str:
+        "'ready', 'training', 'paused', 'stopping', 'stopped', 'finished' or 'failed'."
+        if self.busy:
+            return (
+                'stopping'
+                if self.trainer.stopping.is_set() and self.watch.phase == 'training'
+                else 'paused'
+                if self.trainer.paused
+                else 'training'
+            )
+        if self.watch.error is not None:
+            return 'failed'
+        if self.trainer.step >= self.watch.target:
+            return 'finished'
+        return 'stopped' if self.trainer.step else 'ready'
 
-Controls.busy, Controls.state = property(_busy), property(_state)
+    def start(self, steps: int | None = None):
+        """Train in the background: go on after a pause or a stop;
+        at the end, as many steps more."""
+        if self.busy:
+            self.watch.pace.rest()
+            self.trainer.proceed()
+        else:
+            if self.trainer.thread is not None:
+                self.trainer.thread.join(2)  # its last moments
+            if steps or self.trainer.step >= self.watch.target:
+                self.watch.target = self.trainer.step + (steps or self.steps)
+            self.watch.phase, self.watch.runner, self.watch.halt, self.note = (
+                'starting',
+                None,
+                False,
+                '',
+            )
+            try:
+                self.trainer.fit_background(until=self.watch.target)
+            except BaseException:
+                self.watch.phase = 'idle'
+                raise
+            self.watch.runner = self.trainer.thread
+        self.watch.tell()
+        return self
 
-# %% ../nbs/13_dashboard.ipynb #f08808a1
-def _start(self: Controls, steps: int | None = None):
-    "Train in the background: go on after a pause or a stop; at the end, as many steps more."
-    if self.busy: self.watch.pace.rest(); self.trainer.proceed()
-    else:
-        if self.trainer.thread is not None: self.trainer.thread.join(2)           # its last moments
-        if steps or self.trainer.step >= self.watch.target: self.watch.target = self.trainer.step + (steps or self.steps)
-        self.watch.phase, self.watch.runner, self.watch.halt, self.note = 'starting', None, False, ''
-        try: self.trainer.fit_background(until=self.watch.target)
-        except BaseException: self.watch.phase = 'idle'; raise
-        self.watch.runner = self.trainer.thread
-    self.watch.tell()
-    return self
+    def pause(self):
+        "Stand still after the current step, or go on."
+        if not self.busy:
+            return
+        self.watch.pace.rest()
+        if self.trainer.paused:
+            self.trainer.proceed()
+        else:
+            self.trainer.pause()
+        self.watch.tell()
 
-Controls.start = _start
+    def step(self):
+        "Do one step, then stand still."
+        self.watch.single = True
+        self.start(None if self.trainer.step < self.watch.target else 1)
 
-# %% ../nbs/13_dashboard.ipynb #90f5d41f
-def _pause(self: Controls):
-    "Stand still after the current step, or go on."
-    if not self.busy: return
-    self.watch.pace.rest()
-    if self.trainer.paused: self.trainer.proceed()
-    else: self.trainer.pause()
-    self.watch.tell()
+    def stop(self):
+        "Finish the current step and end the training; returns at once."
+        if not self.busy:
+            return
+        self.watch.halt = self.watch.phase == 'starting'
+        self.trainer.stopping.set()
+        self.trainer.going.set()
+        self.watch.tell()
 
-def _step(self: Controls):
-    "Do one step, then stand still."
-    self.watch.single = True
-    self.start(None if self.trainer.step < self.watch.target else 1)
+    def wait(self, timeout: float | None = None):
+        "Wait for the background training; an exception in it is raised here."
+        self.trainer.join(timeout)
 
-def _stop(self: Controls):
-    "Finish the current step and end the training; returns at once."
-    if not self.busy: return
-    self.watch.halt = self.watch.phase == 'starting'
-    self.trainer.stopping.set(); self.trainer.going.set()
-    self.watch.tell()
+    def run(self, steps: int | None = None):
+        """Train here and now, without a thread, and return:
+        for scripts and pages, where nobody presses a button."""
+        if self.busy:
+            raise RuntimeError("This trainer is running already: stop it, or wait() for it.")
+        if steps or self.trainer.step >= self.watch.target:
+            self.watch.target = self.trainer.step + (steps or self.steps)
+        self.trainer.fit(until=self.watch.target, progress=False)
+        return self
 
-Controls.pause, Controls.step, Controls.stop = _pause, _step, _stop
+    def save(self):
+        "Save a checkpoint: after the current step, or now if the training stands still."
+        self.asked_at = None
+        if self.keeper is None:
+            self.note = (
+                "Nothing is saved: give the Trainer a Checkpoints callback, or the dashboard a"
+                " folder (run='runs/name')."
+            )
+        elif self.trainer.step == 0:
+            self.note = 'There is nothing to save before the first step.'
+        elif self.state == 'training' or not self.trainer.lock.acquire(timeout=1):
+            # a step is being done
+            self.asked_at, self.note = self.trainer.step + 1, 'Saving after this step …'
+            self.trainer.snapshot()
+        else:
+            try:
+                self.keeper.save(self.trainer)
+                self.asked_at = self.trainer.step
+            finally:
+                self.trainer.lock.release()
+            self.saved()
+        self.watch.tell()
 
-# %% ../nbs/13_dashboard.ipynb #e4799779
-def _wait(self: Controls, timeout: float | None = None):
-    "Wait for the background training; an exception in it is raised here."
-    self.trainer.join(timeout)
-
-def _run(self: Controls, steps: int | None = None):
-    "Train here and now, without a thread, and return: for scripts and pages, where nobody presses a button."
-    if self.busy: raise RuntimeError("This trainer is running already: stop it, or wait() for it.")
-    if steps or self.trainer.step >= self.watch.target: self.watch.target = self.trainer.step + (steps or self.steps)
-    self.trainer.fit(until=self.watch.target, progress=False)
-    return self
-
-Controls.wait, Controls.run = _wait, _run
-
-# %% ../nbs/13_dashboard.ipynb #99c70c5e
-def _save(self: Controls):
-    "Save a checkpoint: after the current step, or now if the training stands still."
-    self.asked_at = None
-    if self.keeper is None: self.note = "Nothing is saved: give the Trainer a Checkpoints callback, or the dashboard a folder (run='runs/name')."
-    elif self.trainer.step == 0: self.note = 'There is nothing to save before the first step.'
-    elif self.state == 'training' or not self.trainer.lock.acquire(timeout=1):      # a step is being done
-        self.asked_at, self.note = self.trainer.step + 1, 'Saving after this step …'; self.trainer.snapshot()
-    else:
-        try: self.keeper.save(self.trainer); self.asked_at = self.trainer.step
-        finally: self.trainer.lock.release()
-        self.saved()
-    self.watch.tell()
-
-def _saved(self: Controls):
-    "Say what became of the checkpoint that was asked for, as soon as it is known."
-    if self.asked_at is None: return
-    newest = [p.name for p in checkpoints(self.keeper.run)][-1:]
-    good = bool(newest) and int(newest[0].split('-')[1]) >= min(self.asked_at, self.trainer.step)
-    if not good and self.keeper.tried < self.asked_at and (self.busy or self.trainer.running): return     # it may still be written
-    self.note = f'Saved {newest[0]}.' if good else 'The checkpoint could not be written: is there room on the disk?'
-    self.asked_at = None
-
-Controls.save, Controls.saved = _save, _saved
+    def saved(self):
+        "Say what became of the checkpoint that was asked for, as soon as it is known."
+        if self.asked_at is None:
+            return
+        newest = [p.name for p in checkpoints(self.keeper.run)][-1:]
+        good = bool(newest) and int(newest[0].split('-')[1]) >= min(
+            self.asked_at, self.trainer.step
+        )
+        if (
+            not good
+            and self.keeper.tried < self.asked_at
+            and (self.busy or self.trainer.running)
+        ):
+            return  # it may still be written
+        self.note = (
+            f'Saved {newest[0]}.'
+            if good
+            else 'The checkpoint could not be written: is there room on the disk?'
+        )
+        self.asked_at = None
 
 # %% ../nbs/13_dashboard.ipynb #b7b6bfd9
-def svg_plot(xlim: tuple, ylim: tuple,
-             draw: Callable,                        # draw(x, y) → SVG text; x and y turn numbers into places
-             yticks: bool = True, size: tuple[int, int] = (420, 150)) -> str:
+def svg_plot(
+    xlim: tuple,
+    ylim: tuple,
+    draw: Callable,  # draw(x, y) → SVG text; x and y turn numbers into places
+    yticks: bool = True,
+    size: tuple[int, int] = (420, 150),
+) -> str:
     "An SVG of two axes and what `draw` puts between them."
     (w, h), left = size, 38 if yticks else 8
-    place = lambda low, high, a, b: lambda v: a + (np.asarray(v, float) - low)/((high - low) or 1)*(b - a)
+    place = lambda low, high, a, b: (
+        lambda v: a + (np.asarray(v, float) - low) / ((high - low) or 1) * (b - a)
+    )
     x, y = place(*xlim, left, w - 8), place(*ylim, h - 20, 6)
-    ticks = lambda lim, n: [t for t in MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]).tick_values(*lim) if lim[0] <= t <= lim[1]]
-    text = ''.join(f'<text x="{x(t):.1f}" y="{h - 5}" text-anchor="middle">{t:g}</text>' for t in ticks(xlim, 6))
-    if yticks: text += ''.join(f'<path class="agnb-rule" d="M{left} {y(t):.1f}H{w - 8}"/><text x="{left - 5}" y="{y(t) + 3.5:.1f}" text-anchor="end">{t:g}</text>' for t in ticks(ylim, 4))
+    ticks = lambda lim, n: [
+        t
+        for t in MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]).tick_values(*lim)
+        if lim[0] <= t <= lim[1]
+    ]
+    text = ''.join(
+        f'<text x="{x(t):.1f}" y="{h - 5}" text-anchor="middle">{t:g}</text>'
+        for t in ticks(xlim, 6)
+    )
+    if yticks:
+        text += ''.join(
+            f'<path class="agnb-rule" d="M{left} {y(t):.1f}H{w - 8}"/><text x="{left - 5}"'
+            f' y="{y(t) + 3.5:.1f}" text-anchor="end">{t:g}</text>'
+            for t in ticks(ylim, 4)
+        )
     return f'<svg class="agnb-plot" viewBox="0 0 {w} {h}">{text}{draw(x, y)}</svg>'
+
 
 def svg_path(xs, ys, colour: str, **style) -> str:
     points = 'L'.join(f'{a:.1f},{b:.1f}' for a, b in zip(xs, ys))
-    attributes = ''.join(f' {k.replace("_", "-")}="{v}"' for k, v in {'fill': 'none', 'stroke': colour, **style}.items())
+    attributes = ''.join(
+        f' {k.replace("_", "-")}="{v}"'
+        for k, v in {'fill': 'none', 'stroke': colour, **style}.items()
+    )
     return f'<path d="M{points}"{attributes}/>' if points else ''
 
 # %% ../nbs/13_dashboard.ipynb #e00c1092
 def legend(title: str, names: Sequence[str]) -> str:
-    keys = ''.join(f'<span class="agnb-key" style="--agnb-c:{COLOURS.get(n, "#8a63c9")}">{html.escape(LABELS.get(n, n))}</span>' for n in names)
+    keys = ''.join(
+        '<span class="agnb-key"'
+        f' style="--agnb-c:{COLOURS.get(n, "#8a63c9")}">{html.escape(LABELS.get(n, n))}</span>'
+        for n in names
+    )
     return f'<div class="agnb-title">{title}{keys}</div>'
+
 
 def losses_html(watch: Watch) -> str:
     "The panel of losses: every average faintly, a running mean on top."
     curves = watch.curves
-    if not any(len(c.values) for c in curves.values()): return legend('losses', []) + '<div class="agnb-empty">no step yet</div>'
-    xs = np.concatenate([c.x for c in curves.values()]); ylim = limits([c.values for c in curves.values()])
+    if not any(len(c.values) for c in curves.values()):
+        return legend('losses', []) + '<div class="agnb-empty">no step yet</div>'
+    xs = np.concatenate([c.x for c in curves.values()])
+    ylim = limits([c.values for c in curves.values()])
+
     def draw(x, y):
         lines = ''
         for name, c in curves.items():
             raw, mean = (y(np.clip(v, *ylim)) for v in (c.values, smooth(c.values)))
             colour = COLOURS.get(name, '#8a63c9')
-            lines += svg_path(x(c.x), raw, colour, opacity=.3) + svg_path(x(c.x), mean, colour, stroke_width=2, stroke_linejoin='round')
+            lines += svg_path(x(c.x), raw, colour, opacity=0.3) + svg_path(
+                x(c.x), mean, colour, stroke_width=2, stroke_linejoin='round'
+            )
         return lines
-    return legend('losses', curves) + svg_plot((xs.min(), max(xs.max(), xs.min() + 1)), ylim, draw)
+
+    return legend('losses', curves) + svg_plot(
+        (xs.min(), max(xs.max(), xs.min() + 1)), ylim, draw
+    )
 
 # %% ../nbs/13_dashboard.ipynb #03de7689
 def scores_html(watch: Watch) -> str:
-    "The panel of scores: two histograms over common bins, and a line at 0, where D cannot tell."
+    """The panel of scores: two histograms over common bins, and a line at 0, where D cannot
+    tell."""
     edges, heights = histogram(watch.scores)
-    if not heights: return legend('what D says', []) + '<div class="agnb-empty">no scores yet</div>'
+    if not heights:
+        return legend('what D says', []) + '<div class="agnb-empty">no scores yet</div>'
     top = max(h.max() for h in heights.values())
+
     def draw(x, y):
         bars = ''
         for kind, height in heights.items():
-            xs, ys = np.repeat(x(edges), 2), np.concatenate([[y(0)], np.repeat(y(height), 2), [y(0)]])
-            bars += svg_path(xs, ys, COLOURS[kind], fill=COLOURS[kind], fill_opacity=.4, stroke_width=1.2)
-        return (f'<path class="agnb-zero" d="M{x(0):.1f} 6V130"/>' if edges[0] < 0 < edges[-1] else '') + bars
-    return legend('what D says <small>(below 0: fake)</small>', heights) + svg_plot((edges[0], edges[-1]), (0, top*1.05), draw, yticks=False)
+            xs, ys = (
+                np.repeat(x(edges), 2),
+                np.concatenate([[y(0)], np.repeat(y(height), 2), [y(0)]]),
+            )
+            bars += svg_path(
+                xs, ys, COLOURS[kind], fill=COLOURS[kind], fill_opacity=0.4, stroke_width=1.2
+            )
+        return (
+            f'<path class="agnb-zero" d="M{x(0):.1f} 6V130"/>'
+            if edges[0] < 0 < edges[-1]
+            else ''
+        ) + bars
+
+    return legend('what D says <small>(below 0: fake)</small>', heights) + svg_plot(
+        (edges[0], edges[-1]), (0, top * 1.05), draw, yticks=False
+    )
 
 # %% ../nbs/13_dashboard.ipynb #4391dc7f
 def header_html(controls: Controls) -> str:
     "Name, state, progress and the four facts."
     watch, trainer, state = controls.watch, controls.trainer, controls.state
-    done = min(1., trainer.step/watch.target) if watch.target else 0.
-    facts = ''.join(f'<div class="agnb-fact"><b>{value}</b>{name}</div>' for name, value in watch.facts(trainer).items())
-    return (f'<div class="agnb-head"><span class="agnb-name">{html.escape(type(trainer.pair).__name__)}</span>'
-            f'<span class="agnb-state agnb-{state}">{state}</span><span class="agnb-steps">step {trainer.step} of {watch.target}</span></div>'
-            f'<div class="agnb-bar"><div style="width:{done:.2%}"></div></div><div class="agnb-facts">{facts}</div>')
+    done = min(1.0, trainer.step / watch.target) if watch.target else 0.0
+    facts = ''.join(
+        f'<div class="agnb-fact"><b>{value}</b>{name}</div>'
+        for name, value in watch.facts(trainer).items()
+    )
+    return (
+        '<div class="agnb-head"><span'
+        f' class="agnb-name">{html.escape(type(trainer.pair).__name__)}</span><span'
+        f' class="agnb-state agnb-{state}">{state}</span><span class="agnb-steps">step'
+        f' {trainer.step} of {watch.target}</span></div><div class="agnb-bar"><div'
+        f' style="width:{done:.2%}"></div></div><div class="agnb-facts">{facts}</div>'
+    )
+
 
 def health_html(controls: Controls) -> str:
     "The health strip, and at most one sentence."
-    lamps = ''.join(f'<span class="agnb-lamp"><i style="background:{LEVELS[level]}"></i>{name} <b>{value}</b></span>' for name, value, level in controls.watch.lamps())
+    lamps = ''.join(
+        f'<span class="agnb-lamp"><i style="background:{LEVELS[level]}"></i>{name}'
+        f' <b>{value}</b></span>'
+        for name, value, level in controls.watch.lamps()
+    )
     verdict, note = controls.watch.verdict(), controls.note
-    said = f'<span class="agnb-error">{html.escape(verdict, quote=False)}</span>' if verdict else f'<span class="agnb-note">{html.escape(note, quote=False)}</span>'
+    said = (
+        f'<span class="agnb-error">{html.escape(verdict, quote=False)}</span>'
+        if verdict
+        else f'<span class="agnb-note">{html.escape(note, quote=False)}</span>'
+    )
     return f'<div class="agnb-health">{lamps}{said}</div>'
 
 # %% ../nbs/13_dashboard.ipynb #c8294940
@@ -603,128 +940,216 @@ CSS = '''<style>
 
 # %% ../nbs/13_dashboard.ipynb #5995349e
 class TrainingDashboard(Controls):
-    "Buttons, curves, samples over time and health of a `Trainer`, live in a notebook; a picture where nothing runs."
-    def __init__(self, trainer: Trainer, steps: int = 1000, run: str | Path | None = None, n: int = 16, seed: int = 0):
+    """Buttons, curves, samples over time and health of a `Trainer`, live in a notebook;
+    a picture where nothing runs."""
+
+    moving = False
+    follows = True
+    displayed = False
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        steps: int = 1000,
+        run: str | Path | None = None,
+        n: int = 16,
+        seed: int = 0,
+    ):
         super().__init__(trainer, steps, run, n, seed)
-        self.widget, self.display_id, self.shown_state, self.shown_step = None, f'agnb-{uuid.uuid4().hex}', '', None
+        self.widget, self.display_id, self.shown_state, self.shown_step = (
+            None,
+            f'agnb-{uuid.uuid4().hex}',
+            '',
+            None,
+        )
         self.painter = Painter(self.paint)
-        try: import ipywidgets
-        except ImportError: return                        # without it, the dashboard is a picture
+        try:
+            import ipywidgets
+        except ImportError:
+            return  # without it, the dashboard is a picture
         self.build(ipywidgets)
         self.watch.listeners = [*self.watch.listeners, self.painter.ask]
         self.painter.flush()
 
-# %% ../nbs/13_dashboard.ipynb #5121501f
-def _build(self: TrainingDashboard, w):
-    "The widgets (from the module `w`, ipywidgets) and what they call."
-    html_box = lambda kind: w.HTML().add_class(f'agnb-{kind}-box')
-    self.header, self.losses, self.scores, self.strip = map(html_box, ('header', 'losses', 'scores', 'health'))
-    self.image, self.when = w.Image(format='png').add_class('agnb-pictures'), html_box('when')
-    self.slider = w.IntSlider(0, 0, 0, readout=False, tooltip='Look back: drag to an earlier snapshot').add_class('agnb-slider')
-    self.slider.observe(lambda change: self.show_images(moved=True), 'value')
-    self.buttons = {name: w.Button(description=name.capitalize(), icon=icon, tooltip=tip).add_class(f'agnb-{name}') for name, icon, tip in BUTTONS}
-    for name, button in self.buttons.items(): button.on_click(lambda _, act=name: self.press(act))
-    row = w.HBox(list(self.buttons.values())).add_class('agnb-rowbox')
-    right = w.VBox([self.when, self.image, w.HBox([self.slider]).add_class('agnb-slide')]).add_class('agnb-right')
-    main = w.HBox([w.VBox([self.losses, self.scores]).add_class('agnb-left'), right]).add_class('agnb-main')
-    self.widget = w.VBox([w.HTML(CSS), self.header, row, main, self.strip]).add_class('agnb-dash')
+    def build(self, w):
+        "The widgets (from the module `w`, ipywidgets) and what they call."
+        html_box = lambda kind: w.HTML().add_class(f'agnb-{kind}-box')
+        self.header, self.losses, self.scores, self.strip = map(
+            html_box, ('header', 'losses', 'scores', 'health')
+        )
+        self.image, self.when = (
+            w.Image(format='png').add_class('agnb-pictures'),
+            html_box('when'),
+        )
+        self.slider = w.IntSlider(
+            0, 0, 0, readout=False, tooltip='Look back: drag to an earlier snapshot'
+        ).add_class('agnb-slider')
+        self.slider.observe(lambda change: self.show_images(moved=True), 'value')
+        self.buttons = {
+            name: (
+                w.Button(description=name.capitalize(), icon=icon, tooltip=tip).add_class(
+                    f'agnb-{name}'
+                )
+            )
+            for name, icon, tip in BUTTONS
+        }
+        for name, button in self.buttons.items():
+            button.on_click(lambda _, act=name: self.press(act))
+        row = w.HBox(list(self.buttons.values())).add_class('agnb-rowbox')
+        right = w.VBox(
+            [self.when, self.image, w.HBox([self.slider]).add_class('agnb-slide')]
+        ).add_class('agnb-right')
+        main = w.HBox(
+            [w.VBox([self.losses, self.scores]).add_class('agnb-left'), right]
+        ).add_class('agnb-main')
+        self.widget = w.VBox([w.HTML(CSS), self.header, row, main, self.strip]).add_class(
+            'agnb-dash'
+        )
 
-TrainingDashboard.build = _build
+    def press(self, name: str):
+        "A button was pressed; what goes wrong is said, not thrown away."
+        try:
+            getattr(self, name)()
+        except Exception as error:
+            self.note = one_sentence(error)
+        self.painter.ask()
+
+    def paint(self):
+        "Show the present state. Called by the painter, never by the training."
+        if self.widget is None:
+            return
+        self.saved()
+        self.watch.collect()
+        state = self.state
+        with self.watch.lock:
+            self.losses.value, self.scores.value = (
+                losses_html(self.watch),
+                scores_html(self.watch),
+            )
+        self.header.value, self.strip.value = header_html(self), health_html(self)
+        self.show_buttons(state)
+        self.show_images()
+        if state != self.shown_state and not self.busy:
+            self.renew()
+        self.shown_state = state
+        if self.asked_at is not None and self.trainer.running:
+            self.painter.asked.set()  # a checkpoint is on its way: look again
+
+    def show_buttons(self, state: str):
+        running = self.busy
+        self.buttons['start'].disabled = running
+        self.buttons['pause'].disabled = self.buttons['stop'].disabled = (
+            not running or state == 'stopping'
+        )
+        self.buttons['pause'].description, self.buttons['pause'].icon = (
+            ('Resume', 'play') if state == 'paused' else ('Pause', 'pause')
+        )
+        self.buttons['save'].disabled = self.keeper is None
+        if self.keeper is None:
+            self.buttons[
+                'save'
+            ].tooltip = "Give the dashboard a folder to save to: run='runs/name'"
+
+    def show_images(self, moved: bool = False):
+        """The snapshot under the slider. At its right end the slider follows the training;
+        elsewhere it stays with its snapshot."""
+        with self.painter.busy:
+            with self.watch.lock:
+                kept = self.watch.images
+            if not kept or self.moving:
+                return
+            steps = list(kept)
+            if moved:
+                # only a hand on the slider decides
+                self.follows = self.slider.value >= self.slider.max
+            # or the one before, if thinned
+            seen = (
+                max(np.searchsorted(steps, self.shown_step, 'right') - 1, 0)
+                if self.shown_step is not None
+                else 0
+            )
+            index = self.slider.value if moved else len(steps) - 1 if self.follows else seen
+            if not moved:
+                self.moving = True  # moving the slider from here is not a drag
+                try:
+                    with self.slider.hold_sync():
+                        self.slider.max, self.slider.value = len(steps) - 1, int(index)
+                finally:
+                    self.moving = False
+            step = steps[min(index, len(steps) - 1)]
+            if step == self.shown_step:
+                return
+            self.shown_step, file = step, io.BytesIO()
+            see_through(self.watch.sheet(kept[step]), kept[step].shape[2:]).save(file, 'PNG')
+            self.image.value, self.when.value = (
+                file.getvalue(),
+                f'<div class="agnb-title">samples <small>at step {step}</small></div>',
+            )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        "The live widget and a PNG of the whole state."
+        image = self.watch.figure(self.trainer, self.state).image()
+        bundle = {
+            'image/png': base64.b64encode(small_png(image)).decode(),
+            'text/plain': (
+                f'<TrainingDashboard: {self.state}, step {self.trainer.step} of'
+                f' {self.watch.target}>'
+            ),
+        }
+        if self.widget is not None:
+            bundle |= {
+                k: v
+                for k, v in self.widget._repr_mimebundle_().items()
+                if k.startswith('application/')
+            }
+        return bundle
+
+    def _ipython_display_(self):
+        from IPython.display import display
+
+        self.displayed = True
+        display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
+
+    def renew(self):
+        "Replace the picture that the notebook stores."
+        if not self.displayed:
+            return
+        from IPython.display import update_display
+
+        update_display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
+
+    def wait(self, timeout: float | None = None):
+        """Wait for the background training and show its last state;
+        an exception in it is raised here."""
+        try:
+            Controls.wait(self, timeout)
+        finally:
+            self.painter.flush()
+
+    def close(self):
+        """Take the widgets away; the training goes on, and another dashboard may be made of the
+        same trainer."""
+        self.watch.listeners = [
+            tell for tell in self.watch.listeners if tell != self.painter.ask
+        ]
+        if self.widget is not None:
+            self.widget.close()
+            self.widget = None
 
 # %% ../nbs/13_dashboard.ipynb #05cb1565
-BUTTONS = [('start', 'play', 'Train in the background'), ('pause', 'pause', 'Stand still after this step'), ('stop', 'stop', 'End the training after this step'),
-           ('step', 'step-forward', 'Do one step, then stand still'), ('save', 'save', 'Save a checkpoint')]
-
-def _press(self: TrainingDashboard, name: str):
-    "A button was pressed; what goes wrong is said, not thrown away."
-    try: getattr(self, name)()
-    except Exception as error: self.note = one_sentence(error)
-    self.painter.ask()
-
-# %% ../nbs/13_dashboard.ipynb #21ab1d11
-def _paint(self: TrainingDashboard):
-    "Show the present state. Called by the painter, never by the training."
-    if self.widget is None: return
-    self.saved(); self.watch.collect()
-    state = self.state
-    with self.watch.lock: self.losses.value, self.scores.value = losses_html(self.watch), scores_html(self.watch)
-    self.header.value, self.strip.value = header_html(self), health_html(self)
-    self.show_buttons(state); self.show_images()
-    if state != self.shown_state and not self.busy: self.renew()
-    self.shown_state = state
-    if self.asked_at is not None and self.trainer.running: self.painter.asked.set()      # a checkpoint is on its way: look again
-
-def _show_buttons(self: TrainingDashboard, state: str):
-    running = self.busy
-    self.buttons['start'].disabled = running
-    self.buttons['pause'].disabled = self.buttons['stop'].disabled = not running or state == 'stopping'
-    self.buttons['pause'].description, self.buttons['pause'].icon = ('Resume', 'play') if state == 'paused' else ('Pause', 'pause')
-    self.buttons['save'].disabled = self.keeper is None
-    if self.keeper is None: self.buttons['save'].tooltip = "Give the dashboard a folder to save to: run='runs/name'"
-
-TrainingDashboard.press, TrainingDashboard.paint, TrainingDashboard.show_buttons = _press, _paint, _show_buttons
+BUTTONS = [
+    ('start', 'play', 'Train in the background'),
+    ('pause', 'pause', 'Stand still after this step'),
+    ('stop', 'stop', 'End the training after this step'),
+    ('step', 'step-forward', 'Do one step, then stand still'),
+    ('save', 'save', 'Save a checkpoint'),
+]
 
 # %% ../nbs/13_dashboard.ipynb #1b09db21
 def see_through(sheet: Image.Image, size: Sequence[int], gap: int = 2) -> Image.Image:
     "A grid whose gaps are transparent, for pages of any colour."
-    rows, columns = (np.arange(n) % (side + gap) < side for n, side in zip((sheet.height, sheet.width), size))
-    sheet.putalpha(Image.fromarray((np.outer(rows, columns)*255).astype(np.uint8)))
+    rows, columns = (
+        np.arange(n) % (side + gap) < side for n, side in zip((sheet.height, sheet.width), size)
+    )
+    sheet.putalpha(Image.fromarray((np.outer(rows, columns) * 255).astype(np.uint8)))
     return sheet
-
-# %% ../nbs/13_dashboard.ipynb #f060c833
-def _show_images(self: TrainingDashboard, moved: bool = False):
-    "The snapshot under the slider. At its right end the slider follows the training; elsewhere it stays with its snapshot."
-    with self.painter.busy:
-        with self.watch.lock: kept = self.watch.images
-        if not kept or self.moving: return
-        steps = list(kept)
-        if moved: self.follows = self.slider.value >= self.slider.max        # only a hand on the slider decides
-        seen = max(np.searchsorted(steps, self.shown_step, 'right') - 1, 0) if self.shown_step is not None else 0   # or the one before, if thinned
-        index = self.slider.value if moved else len(steps) - 1 if self.follows else seen
-        if not moved:
-            self.moving = True                           # moving the slider from here is not a drag
-            try:
-                with self.slider.hold_sync(): self.slider.max, self.slider.value = len(steps) - 1, int(index)
-            finally: self.moving = False
-        step = steps[min(index, len(steps) - 1)]
-        if step == self.shown_step: return
-        self.shown_step, file = step, io.BytesIO()
-        see_through(self.watch.sheet(kept[step]), kept[step].shape[2:]).save(file, 'PNG')
-        self.image.value, self.when.value = file.getvalue(), f'<div class="agnb-title">samples <small>at step {step}</small></div>'
-
-TrainingDashboard.show_images, TrainingDashboard.moving, TrainingDashboard.follows = _show_images, False, True
-
-# %% ../nbs/13_dashboard.ipynb #0260222a
-def _bundle(self: TrainingDashboard, include=None, exclude=None) -> dict:
-    "The live widget and a PNG of the whole state."
-    image = self.watch.figure(self.trainer, self.state).image()
-    bundle = {'image/png': base64.b64encode(small_png(image)).decode(), 'text/plain': f'<TrainingDashboard: {self.state}, step {self.trainer.step} of {self.watch.target}>'}
-    if self.widget is not None: bundle |= {k: v for k, v in self.widget._repr_mimebundle_().items() if k.startswith('application/')}
-    return bundle
-
-def _display(self: TrainingDashboard):
-    from IPython.display import display
-    self.displayed = True
-    display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
-
-def _renew(self: TrainingDashboard):
-    "Replace the picture that the notebook stores."
-    if not self.displayed: return
-    from IPython.display import update_display
-    update_display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
-
-TrainingDashboard._repr_mimebundle_, TrainingDashboard._ipython_display_, TrainingDashboard.renew = _bundle, _display, _renew
-TrainingDashboard.displayed = False
-
-# %% ../nbs/13_dashboard.ipynb #83588793
-def _wait_and_show(self: TrainingDashboard, timeout: float | None = None):
-    "Wait for the background training and show its last state; an exception in it is raised here."
-    try: Controls.wait(self, timeout)
-    finally: self.painter.flush()
-
-def _close(self: TrainingDashboard):
-    "Take the widgets away; the training goes on, and another dashboard may be made of the same trainer."
-    self.watch.listeners = [tell for tell in self.watch.listeners if tell != self.painter.ask]
-    if self.widget is not None: self.widget.close(); self.widget = None
-
-TrainingDashboard.wait, TrainingDashboard.close = _wait_and_show, _close

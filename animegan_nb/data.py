@@ -33,32 +33,49 @@ __all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'PUBLIC', 'open_image', 
            'public_dataset']
 
 # %% ../nbs/02_data.ipynb #b8471667
-MAX_PIXELS = 64_000_000      # a file that claims to hold more counts as a decompression bomb
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM')  # not EPS: Pillow would start Ghostscript for it
+MAX_PIXELS = 64_000_000  # a file that claims to hold more counts as a decompression bomb
+# not EPS: Pillow would start Ghostscript for it
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM')
 WHITE = (255, 255, 255)
+
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     "Grey pictures of 16 or 32 bits in 8 bits; Pillow alone would clip them."
-    if not image.mode.startswith(('I', 'F')): return image
+    if not image.mode.startswith(('I', 'F')):
+        return image
     values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all(): raise ValueError('some of its values are not finite')
-    whites = (65535,) if ';16' in image.mode else (1, 255, 65535) if image.mode == 'F' else (255, 65535)
+    if not np.isfinite(values).all():
+        raise ValueError('some of its values are not finite')
+    whites = (
+        (65535,)
+        if ';16' in image.mode
+        else (1, 255, 65535)
+        if image.mode == 'F'
+        else (255, 65535)
+    )
     white = next((w for w in whites if values.max() <= w), values.max())
-    return Image.fromarray((values.clip(0, white)*(255/white)).round().astype(np.uint8))
+    return Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
 
 # %% ../nbs/02_data.ipynb #401b6f86
 def _upright(image: Image.Image) -> Image.Image:
     "The picture turned as its EXIF header asks; a header that cannot be read asks for nothing."
-    try: return ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
-    except Exception: return image                       # a broken header comes in any form
+    try:
+        return ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
+    except Exception:
+        return image  # a broken header comes in any form
 
-def open_image(file: str | Path | io.BytesIO,
-                 background: tuple[int, int, int] = WHITE,   # shows through where the file is transparent
-                ) -> Image.Image:                            # RGB, upright
-    "The picture in a file (its first frame): EXIF rotation applied, alpha laid on `background`."
+
+def open_image(
+    file: str | Path | io.BytesIO,
+    background: tuple[int, int, int] = WHITE,  # shows through where the file is transparent
+) -> Image.Image:  # RGB, upright
+    """The picture in a file (its first frame):
+    EXIF rotation applied, alpha laid on `background`."""
     with Image.open(file, formats=FORMATS) as image:
-        if image.width*image.height > MAX_PIXELS:
-            raise ValueError(f'it claims {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}')
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(
+                f'it claims {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}'
+            )
         image.load()
         image = _eight_bits(_upright(image))
         if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
@@ -70,88 +87,140 @@ def open_image(file: str | Path | io.BytesIO,
 def square_crop(image: Image.Image) -> Image.Image:
     "The largest square in the middle."
     side = min(image.size)
-    left, top = (image.width - side)//2, (image.height - side)//2
+    left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
+
 
 def pad_square(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
     "The smallest square around the picture, which stands untouched in its middle."
     side = max(image.size)
     sheet = Image.new(image.mode, (side, side), background)
-    sheet.paste(image, ((side - image.width)//2, (side - image.height)//2))
+    sheet.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return sheet
+
 
 def resize(image: Image.Image, size: int) -> Image.Image:
     "The picture in `size` × `size` pixels, with a LANCZOS filter."
-    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.LANCZOS)
+    return (
+        image
+        if image.size == (size, size)
+        else image.resize((size, size), Image.Resampling.LANCZOS)
+    )
 
 # %% ../nbs/02_data.ipynb #6408994b
 @dataclass(frozen=True)
 class Dropped:
     "One file that was left out."
-    file: str        # relative to the folder
-    step: str        # which step dropped it: 'format', 'unreadable', 'broken', 'tiny', …
-    reason: str      # why, for a person
-    like: str = ''   # the file that is kept in its stead, if there is one
 
-ENDINGS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.gif', '.bmp', '.tif', '.tiff', '.ppm', '.pgm')
+    file: str  # relative to the folder
+    step: str  # which step dropped it: 'format', 'unreadable', 'broken', 'tiny', …
+    reason: str  # why, for a person
+    like: str = ''  # the file that is kept in its stead, if there is one
+
+
+ENDINGS = (
+    '.jpg',
+    '.jpeg',
+    '.jpe',
+    '.jfif',
+    '.png',
+    '.webp',
+    '.gif',
+    '.bmp',
+    '.tif',
+    '.tiff',
+    '.ppm',
+    '.pgm',
+)
 _FIRST_BYTES = (b'\xff\xd8\xff', b'\x89PNG', b'RIFF', b'GIF8', b'II*\0', b'MM\0*')
 
+
 def _is_folder(entry: os.DirEntry) -> bool:
-    try: return entry.is_dir()
-    except OSError: return False
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 # %% ../nbs/02_data.ipynb #c7d52b54
 def _folders(root: str) -> Iterator[tuple[str, list[os.DirEntry], str]]:
-    "Every folder below `root`, each once, real ones before linked ones: path, entries, and what went wrong."
+    """Every folder below `root`, each once, real ones before linked ones:
+    path, entries, and what went wrong."""
     pending, seen = deque([root]), set()
     while pending:
         folder = pending.popleft()
         try:
             identity = os.stat(folder).st_dev, os.stat(folder).st_ino
-            with os.scandir(folder) as entries: entries = sorted(entries, key=lambda e: os.fsencode(e.name))
-        except OSError as error: yield folder, [], f'the folder cannot be read ({error.strerror})'; continue
-        if identity in seen: yield folder, [], 'it links to a folder that was read already'; continue
+            with os.scandir(folder) as entries:
+                entries = sorted(entries, key=lambda e: os.fsencode(e.name))
+        except OSError as error:
+            yield folder, [], f'the folder cannot be read ({error.strerror})'
+            continue
+        if identity in seen:
+            yield folder, [], 'it links to a folder that was read already'
+            continue
         seen.add(identity)
         yield folder, entries, ''
-        below = [entry for entry in entries if not entry.name.startswith('.') and _is_folder(entry)]
+        below = [
+            entry for entry in entries if not entry.name.startswith('.') and _is_folder(entry)
+        ]
         pending.extendleft(entry.path for entry in reversed(below) if not entry.is_symlink())
         pending.extend(entry.path for entry in below if entry.is_symlink())
 
 # %% ../nbs/02_data.ipynb #cadc7fac
 def _empty(folder: str | Path) -> ValueError:
-    return ValueError(f"There is no picture below {str(folder)!r}: name a folder with JPEG, PNG or WebP files.")
+    return ValueError(
+        f"There is no picture below {str(folder)!r}: name a folder with JPEG, PNG or WebP"
+        " files."
+    )
+
 
 def _judge(entry: os.DirEntry) -> tuple[int, int] | str | None:
-    "Size and time of a picture file, or why it is none; `None` for what is passed over in silence."
+    """Size and time of a picture file, or why it is none;
+    `None` for what is passed over in silence."""
     ending_says_so = entry.name.lower().endswith(ENDINGS)
-    if entry.name.startswith('.') or (_is_folder(entry) and not ending_says_so): return None
+    if entry.name.startswith('.') or (_is_folder(entry) and not ending_says_so):
+        return None
     try:
         status = entry.stat()
-        if stat.S_ISDIR(status.st_mode): return 'it is a folder'
-        if not stat.S_ISREG(status.st_mode): return 'it is not an ordinary file'
-        if status.st_size == 0: return 'the file is empty'
+        if stat.S_ISDIR(status.st_mode):
+            return 'it is a folder'
+        if not stat.S_ISREG(status.st_mode):
+            return 'it is not an ordinary file'
+        if status.st_size == 0:
+            return 'the file is empty'
         if not ending_says_so:
             with open(entry.path, 'rb') as file:
-                if not file.read(8).startswith(_FIRST_BYTES): return 'it is not a picture file'
+                if not file.read(8).startswith(_FIRST_BYTES):
+                    return 'it is not a picture file'
         return status.st_size, status.st_mtime_ns
-    except OSError as error: return f'the file cannot be read ({error.strerror})'
+    except OSError as error:
+        return f'the file cannot be read ({error.strerror})'
 
 # %% ../nbs/02_data.ipynb #495c0e76
-def list_images(folder: str | Path,      # read recursively; links are followed, each folder once
-                 ) -> tuple[dict, list[Dropped]]:  # {relative name: (bytes, time)}, and the rest
-    "The picture files below a folder, sorted, and what else lies there; names that begin with a dot are passed over."
+def list_images(
+    folder: str | Path,  # read recursively; links are followed, each folder once
+) -> tuple[dict, list[Dropped]]:  # {relative name: (bytes, time)}, and the rest
+    """The picture files below a folder, sorted, and what else lies there;
+    names that begin with a dot are passed over."""
     root = os.fspath(Path(folder).expanduser())
     if not os.path.isdir(root):
-        raise FileNotFoundError(f"There is no folder {root!r}: name a folder that holds pictures.")
+        raise FileNotFoundError(
+            f"There is no folder {root!r}: name a folder that holds pictures."
+        )
     found, why = {}, {}
     for path, entries, trouble in _folders(root):
-        if trouble: why.setdefault(os.path.relpath(path, root), trouble)
+        if trouble:
+            why.setdefault(os.path.relpath(path, root), trouble)
         for entry in entries:
             verdict, name = _judge(entry), os.path.relpath(entry.path, root)
-            if isinstance(verdict, tuple): found[name] = verdict
-            elif verdict: why.setdefault(name, verdict)
+            if isinstance(verdict, tuple):
+                found[name] = verdict
+            elif verdict:
+                why.setdefault(name, verdict)
     kind = lambda reason: 'format' if 'picture file' in reason else 'unreadable'
-    return dict(sorted(found.items())), [Dropped(name, kind(reason), reason) for name, reason in sorted(why.items())]
+    return dict(sorted(found.items())), [
+        Dropped(name, kind(reason), reason) for name, reason in sorted(why.items())
+    ]
 
 # %% ../nbs/02_data.ipynb #805ab95f
 def _plain(text: str) -> str:
@@ -160,331 +229,474 @@ def _plain(text: str) -> str:
     text = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return text.replace('\\', '\\\\').replace('|', '\\|').replace('`', "'").replace('<', '\\<')
 
-def _counted(counts: Mapping[str, int]) -> str: return ', '.join(f'{n} {step}' for step, n in counts.items())
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ', '.join(f'{n} {step}' for step, n in counts.items())
+
 
 @dataclass
 class Report:
     "What was kept of a folder and what was dropped, by which step, and why."
+
     folder: Path
-    kept: list[str]             # names relative to the folder
+    kept: list[str]  # names relative to the folder
     dropped: list[Dropped]
-    limit: int = 12             # rows that the table shows
+    limit: int = 12  # rows that the table shows
 
     @property
-    def counts(self) -> dict[str, int]: return dict(Counter(d.step for d in self.dropped))
-    def __repr__(self): return f'Report({len(self.kept)} kept, {_counted(self.counts) or "none dropped"})'
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(d.step for d in self.dropped))
+
+    def __repr__(self):
+        return f'Report({len(self.kept)} kept, {_counted(self.counts) or "none dropped"})'
+
+    def _repr_markdown_(self) -> str:
+        "The report as a Markdown table."
+        shown = _some_of_each(self.dropped, self.limit)
+        rows = [f'| {d.step} | {_plain(d.file)} | {_plain(d.reason)} |' for d in shown]
+        rest = (
+            [f'\n… and {len(self.dropped) - len(shown)} more.']
+            if len(shown) < len(self.dropped)
+            else []
+        )
+        counts = f' ({_counted(self.counts)})' if rows else ''
+        head = f'**{len(self.kept)} kept, {len(self.dropped)} dropped**{counts}\n'
+        return '\n'.join(
+            [head, '| step | file | why |', '|---|---|---|', *rows, *rest] if rows else [head]
+        )
+
+    __str__ = _repr_markdown_
+
+    def figure(self, limit: int = 12, columns: int = 4) -> Figure:
+        "The dropped pictures, each beside the one that is kept in its stead."
+        shown = _some_of_each(
+            [d for d in self.dropped if d.step not in ('format', 'unreadable')], limit
+        )
+        rows = max(1, -(-len(shown) // columns))
+        fig = Figure((2.1 * columns, 1.5 * rows), dpi=75)
+        for ax in (axes := fig.subplots(rows, columns, squeeze=False).ravel()):
+            ax.set_axis_off()
+        for ax, d in zip(axes, shown):
+            tiles = [_thumbnail(self, name) for name in (d.file, d.like) if name]
+            ax.imshow(np.hstack(tiles), interpolation='nearest')
+            ax.set_xlim(-0.5, 143.5)
+            ax.set_title(
+                textwrap.fill(_plain(f'{d.step}: {d.reason}'), 30), fontsize=8, loc='left'
+            )
+        fig.subplots_adjust(0.01, 0.01, 0.99, 0.88, 0.05, 0.42)
+        return fig
 
 # %% ../nbs/02_data.ipynb #735d6895
 def _some_of_each(dropped: list[Dropped], limit: int) -> list[Dropped]:
     "At most `limit` of them, taking turns between the steps."
     turn, rank = Counter(), []
-    for d in dropped: rank.append(turn[d.step]); turn[d.step] += 1
+    for d in dropped:
+        rank.append(turn[d.step])
+        turn[d.step] += 1
     chosen = sorted(range(len(dropped)), key=lambda i: rank[i])[:limit]
     return [dropped[i] for i in sorted(chosen)]
-
-def _markdown(self: Report) -> str:
-    "The report as a Markdown table."
-    shown = _some_of_each(self.dropped, self.limit)
-    rows = [f'| {d.step} | {_plain(d.file)} | {_plain(d.reason)} |' for d in shown]
-    rest = [f'\n… and {len(self.dropped) - len(shown)} more.'] if len(shown) < len(self.dropped) else []
-    counts = f' ({_counted(self.counts)})' if rows else ''
-    head = f'**{len(self.kept)} kept, {len(self.dropped)} dropped**{counts}\n'
-    return '\n'.join([head, '| step | file | why |', '|---|---|---|', *rows, *rest] if rows else [head])
-
-Report._repr_markdown_ = Report.__str__ = _markdown
 
 # %% ../nbs/02_data.ipynb #6f78bfa0
 def _thumbnail(report: Report, name: str, side: int = 72) -> Image.Image:
     "A picture of the folder on a small grey square; a cross where it cannot be read."
-    try: image = open_image(Path(report.folder)/name)
+    try:
+        image = open_image(Path(report.folder) / name)
     except Exception:
         cross = np.eye(side, dtype=bool) | np.eye(side, dtype=bool)[::-1]
         return Image.fromarray(np.where(cross, 120, 225).astype(np.uint8)).convert('RGB')
     image.thumbnail((side, side))
     tile = Image.new('RGB', (side, side), (225, 225, 225))
-    tile.paste(image, ((side - image.width)//2, (side - image.height)//2))
+    tile.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return tile
-
-# %% ../nbs/02_data.ipynb #9dc96a76
-def _report_figure(self: Report, limit: int = 12, columns: int = 4) -> Figure:
-    "The dropped pictures, each beside the one that is kept in its stead."
-    shown = _some_of_each([d for d in self.dropped if d.step not in ('format', 'unreadable')], limit)
-    rows = max(1, -(-len(shown)//columns))
-    fig = Figure((2.1*columns, 1.5*rows), dpi=75)
-    for ax in (axes := fig.subplots(rows, columns, squeeze=False).ravel()): ax.set_axis_off()
-    for ax, d in zip(axes, shown):
-        tiles = [_thumbnail(self, name) for name in (d.file, d.like) if name]
-        ax.imshow(np.hstack(tiles), interpolation='nearest'); ax.set_xlim(-.5, 143.5)
-        ax.set_title(textwrap.fill(_plain(f'{d.step}: {d.reason}'), 30), fontsize=8, loc='left')
-    fig.subplots_adjust(0.01, 0.01, 0.99, 0.88, 0.05, 0.42)
-    return fig
-
-Report.figure = _report_figure
 
 # %% ../nbs/02_data.ipynb #d98e532c
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        while block := file.read(1 << 20): digest.update(block)
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
+
 
 def _flush(path: Path):
     "Ask the operating system to put a file or a folder on the disk now."
-    try: handle = os.open(path, os.O_RDONLY)
-    except OSError: return                     # Windows opens no folders
-    try: os.fsync(handle)
-    except OSError: pass
-    finally: os.close(handle)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return  # Windows opens no folders
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
 
 # %% ../nbs/02_data.ipynb #32a8149e
 class StoreWriter:
-    "Fills a new store with ordinary writes: a full disk raises `OSError`, where a memory map would kill the process."
+    """Fills a new store with ordinary writes:
+    a full disk raises `OSError`, where a memory map would kill the process."""
+
     def __init__(self, folder: Path, n: int, fields: Mapping, meta: dict):
-        self.folder, self.n, self.meta = folder, n, meta        # `n` may be lowered before the end
-        self.fields = {name: (tuple(shape), np.dtype(dtype)) for name, (shape, dtype) in fields.items()}
-        self.files = {name: open(folder/f'{name}.npy', 'wb+') for name in self.fields}
+        self.folder, self.n, self.meta = folder, n, meta  # `n` may be lowered before the end
+        self.fields = {
+            name: (tuple(shape), np.dtype(dtype)) for name, (shape, dtype) in fields.items()
+        }
+        self.files = {name: open(folder / f'{name}.npy', 'wb+') for name in self.fields}
         self.start = {name: self._head(name) for name in self.fields}
 
     def _head(self, name: str) -> int:
         "Write the head of an .npy file for `n` rows; its length does not depend on `n`."
         (shape, dtype), file = self.fields[name], self.files[name]
-        about = dict(descr=np.lib.format.dtype_to_descr(dtype), fortran_order=False, shape=(self.n, *shape))
-        file.seek(0); np.lib.format.write_array_header_1_0(file, about)
+        about = dict(
+            descr=np.lib.format.dtype_to_descr(dtype),
+            fortran_order=False,
+            shape=(self.n, *shape),
+        )
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, about)
         return file.tell()
 
     def _row(self, name: str) -> int:
         "Bytes in one row."
         shape, dtype = self.fields[name]
-        return int(np.prod(shape))*dtype.itemsize
+        return int(np.prod(shape)) * dtype.itemsize
 
-# %% ../nbs/02_data.ipynb #08b90193
-def _write(self: StoreWriter, start: int, arrays: Mapping[str, np.ndarray]):
-    "Put rows `start`, `start` + 1, … of the named arrays (NumPy arrays or CPU tensors) in their place."
-    for name, rows in arrays.items():
-        if name not in self.fields:
-            raise ValueError(f"The store has no field {name!r}: it has {', '.join(self.fields)}.")
-        (shape, dtype), rows = self.fields[name], np.asarray(rows)
-        if rows.dtype != dtype or rows.shape[1:] != shape:
-            got = f'{rows.dtype}{list(rows.shape[1:])}'
-            raise ValueError(f"The field {name!r} takes rows {dtype}{list(shape)}, not {got}.")
-        if not 0 <= start <= start + len(rows) <= self.n:
-            raise ValueError(f"Rows {start} to {start + len(rows) - 1} do not fit into a store of {self.n} rows.")
-        self.files[name].seek(self.start[name] + start*self._row(name))
-        self.files[name].write(np.ascontiguousarray(rows).tobytes())
+    def write(self, start: int, arrays: Mapping[str, np.ndarray]):
+        """Put rows `start`, `start` + 1, … of the named arrays (NumPy arrays or CPU tensors) in
+        their place."""
+        for name, rows in arrays.items():
+            if name not in self.fields:
+                raise ValueError(
+                    f"The store has no field {name!r}: it has {', '.join(self.fields)}."
+                )
+            (shape, dtype), rows = self.fields[name], np.asarray(rows)
+            if rows.dtype != dtype or rows.shape[1:] != shape:
+                got = f'{rows.dtype}{list(rows.shape[1:])}'
+                raise ValueError(
+                    f"The field {name!r} takes rows {dtype}{list(shape)}, not {got}."
+                )
+            if not 0 <= start <= start + len(rows) <= self.n:
+                raise ValueError(
+                    f"Rows {start} to {start + len(rows) - 1} do not fit into a store of"
+                    f" {self.n} rows."
+                )
+            self.files[name].seek(self.start[name] + start * self._row(name))
+            self.files[name].write(np.ascontiguousarray(rows).tobytes())
 
-# %% ../nbs/02_data.ipynb #857e789c
-def _finish(self: StoreWriter):
-    "Write the heads for the final `n`, flush, and describe everything in the manifest, which comes last."
-    about = {}
-    for name, (shape, dtype) in self.fields.items():
-        size = self._head(name) + self.n*self._row(name)
-        with self.files[name] as file: file.truncate(size); file.flush(); os.fsync(file.fileno())
-        digest = _sha256(self.folder/f'{name}.npy')
-        about[name] = {'shape': [self.n, *shape], 'dtype': dtype.str, 'bytes': size, 'sha256': digest}
-    manifest = {'format': 'animegan_nb.ArrayStore 1', 'n': self.n, 'fields': about, 'meta': self.meta}
-    (self.folder/'manifest.json').write_text(json.dumps(manifest), encoding='ascii')
-    _flush(self.folder/'manifest.json'); _flush(self.folder)
-
-StoreWriter.write, StoreWriter.finish = _write, _finish
+    def finish(self):
+        """Write the heads for the final `n`, flush, and describe everything in the manifest,
+        which comes last."""
+        about = {}
+        for name, (shape, dtype) in self.fields.items():
+            size = self._head(name) + self.n * self._row(name)
+            with self.files[name] as file:
+                file.truncate(size)
+                file.flush()
+                os.fsync(file.fileno())
+            digest = _sha256(self.folder / f'{name}.npy')
+            about[name] = {
+                'shape': [self.n, *shape],
+                'dtype': dtype.str,
+                'bytes': size,
+                'sha256': digest,
+            }
+        manifest = {
+            'format': 'animegan_nb.ArrayStore 1',
+            'n': self.n,
+            'fields': about,
+            'meta': self.meta,
+        }
+        (self.folder / 'manifest.json').write_text(json.dumps(manifest), encoding='ascii')
+        _flush(self.folder / 'manifest.json')
+        _flush(self.folder)
 
 # %% ../nbs/02_data.ipynb #f4abc950
 def _part(path: Path) -> Path:
     "A fresh name beside `path` for something unfinished."
     return path.with_name(f'.{path.name}.part-{os.getpid()}-{uuid.uuid4().hex[:8]}')
 
+
 def _sweep(path: Path):
     "Remove what killed processes left beside `path`."
     mine = f'.{path.name}.part-'
     for part in path.parent.glob('.*.part-*') if os.name == 'posix' else ():
-        owner = part.name[len(mine):].split('-')[0]
-        if not part.name.startswith(mine) or not owner.isdigit(): continue
-        try: os.kill(int(owner), 0)                    # signal 0 only asks whether the process lives
-        except ProcessLookupError: shutil.rmtree(part, ignore_errors=True)
-        except OSError: pass
+        owner = part.name[len(mine) :].split('-')[0]
+        if not part.name.startswith(mine) or not owner.isdigit():
+            continue
+        try:
+            os.kill(int(owner), 0)  # signal 0 only asks whether the process lives
+        except ProcessLookupError:
+            shutil.rmtree(part, ignore_errors=True)
+        except OSError:
+            pass
+
 
 def _put_in_place(part: Path, path: Path):
     "Rename the folder `part` to `path`; what stood there before goes."
     for attempt in range(100):
         old = _part(path)
-        try: os.rename(path, old); shutil.rmtree(old, ignore_errors=True)
-        except FileNotFoundError: pass                 # nothing there, or another process was quicker
-        try: os.rename(part, path); return _flush(path.parent)
-        except OSError as error:                       # another process has just put its own there
-            if attempt == 99 or error.errno not in (errno.ENOTEMPTY, errno.EEXIST): raise
+        try:
+            os.rename(path, old)
+            shutil.rmtree(old, ignore_errors=True)
+        except FileNotFoundError:
+            pass  # nothing there, or another process was quicker
+        try:
+            os.rename(part, path)
+            return _flush(path.parent)
+        except OSError as error:  # another process has just put its own there
+            if attempt == 99 or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 # %% ../nbs/02_data.ipynb #ce916c8a
 class ArrayStore:
-    "A folder of memory-mapped arrays, one row for each thing, and a manifest. `create` makes one, `open` opens it."
+    """A folder of memory-mapped arrays, one row for each thing, and a manifest.
+    `create` makes one, `open` opens it."""
+
     def __init__(self, path: Path, arrays: dict[str, np.ndarray], manifest: dict):
         self.path, self.arrays, self.manifest = path, arrays, manifest
         self.meta: dict = manifest['meta']
 
-    def __len__(self): return self.manifest['n']
-    def __reduce__(self): return ArrayStore.open, (self.path,)          # another process maps the files itself
+    def __len__(self):
+        return self.manifest['n']
+
+    def __reduce__(self):
+        return ArrayStore.open, (self.path,)  # another process maps the files itself
+
     def __repr__(self):
-        arrays = ', '.join(f'{name} {a.dtype}{list(a.shape)}' for name, a in self.arrays.items())
+        arrays = ', '.join(
+            f'{name} {a.dtype}{list(a.shape)}' for name, a in self.arrays.items()
+        )
         return f'ArrayStore({self.path.name!r}: {arrays})'
 
-# %% ../nbs/02_data.ipynb #7c771106
-@contextmanager
-def _create(path: str | Path,                 # the folder to make; an older store there is replaced, at the end
-            n: int,                            # rows
-            fields: Mapping[str, tuple],       # {'image': ((3, 64, 64), 'uint8'), …}: a row's shape and type
-            meta: dict | None = None,          # anything that JSON can hold
-           ) -> Iterator[StoreWriter]:
-    "A writer for a new store. The store appears, whole, when the block ends; after an exception nothing appears."
-    path = Path(path)
-    if n < 1: raise ValueError(f"A store needs at least one row, not {n}.")
-    path.parent.mkdir(parents=True, exist_ok=True); _sweep(path)
-    part = _part(path); part.mkdir()
-    writer = None
-    try:
-        writer = StoreWriter(part, n, fields, dict(meta or {}))
-        yield writer
-        writer.finish(); _put_in_place(part, path)
-    finally:
-        if writer: _close(writer)
-        shutil.rmtree(part, ignore_errors=True)
+    @staticmethod
+    @contextmanager
+    def create(
+        path: str | Path,  # the folder to make; an older store there is replaced, at the end
+        n: int,  # rows
+        # {'image': ((3, 64, 64), 'uint8'), …}: a row's shape and type
+        fields: Mapping[str, tuple],
+        meta: dict | None = None,  # anything that JSON can hold
+    ) -> Iterator[StoreWriter]:
+        """A writer for a new store. The store appears, whole, when the block ends;
+        after an exception nothing appears."""
+        path = Path(path)
+        if n < 1:
+            raise ValueError(f"A store needs at least one row, not {n}.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        part = _part(path)
+        part.mkdir()
+        writer = None
+        try:
+            writer = StoreWriter(part, n, fields, dict(meta or {}))
+            yield writer
+            writer.finish()
+            _put_in_place(part, path)
+        finally:
+            if writer:
+                _close(writer)
+            shutil.rmtree(part, ignore_errors=True)
+
+    @staticmethod
+    def open(
+        path: str | Path,
+        verify: bool = False,  # True: read everything and compare the checksums
+    ) -> ArrayStore:
+        """Open a store. Sizes are always checked, which takes no time;
+        contents only with `verify`."""
+        path = Path(path)
+        if not (path / 'manifest.json').is_file():
+            raise FileNotFoundError(
+                f"There is no array store at {str(path)!r}: make one with ArrayStore.create."
+            )
+        try:
+            manifest = json.loads((path / 'manifest.json').read_text())
+            arrays = {
+                name: _map(path, name, about, verify)
+                for name, about in manifest['fields'].items()
+            }
+            return ArrayStore(path, arrays, {**manifest, 'n': int(manifest['n'])})
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+            raise _damaged(path, 'its manifest cannot be read') from None
+
+    @staticmethod
+    def valid(path: str | Path, meta: dict | None = None, verify: bool = False) -> bool:
+        "Is there an undamaged store at `path` whose meta agrees with every key of `meta`?"
+        try:
+            store = ArrayStore.open(path, verify)
+        except (OSError, ValueError):
+            return False
+        return all(
+            key in store.meta and store.meta[key] == value
+            for key, value in (meta or {}).items()
+        )
 
 # %% ../nbs/02_data.ipynb #d8d71193
 def _close(writer: StoreWriter):
     for file in writer.files.values():
-        try: file.close()
-        except OSError: pass                   # a full disk complains once more
+        try:
+            file.close()
+        except OSError:
+            pass  # a full disk complains once more
 
-ArrayStore.create = staticmethod(_create)
 
 def _damaged(path: Path, what: str) -> ValueError:
-    return ValueError(f"The array store {str(path)!r} is damaged ({what}): delete that folder and make it again.")
+    return ValueError(
+        f"The array store {str(path)!r} is damaged ({what}): delete that folder and make it"
+        " again."
+    )
 
 # %% ../nbs/02_data.ipynb #a156aa0c
 def _map(path: Path, name: str, about: dict, verify: bool) -> np.ndarray:
     "One array of a store, memory-mapped, if the file is what the manifest says."
-    file = path/f'{name}.npy'
-    if not file.is_file(): raise _damaged(path, f'{file.name} is missing')
+    file = path / f'{name}.npy'
+    if not file.is_file():
+        raise _damaged(path, f'{file.name} is missing')
     size = file.stat().st_size
-    if size != about['bytes']: raise _damaged(path, f"{file.name} has {size} bytes, not {about['bytes']}")
+    if size != about['bytes']:
+        raise _damaged(path, f"{file.name} has {size} bytes, not {about['bytes']}")
     if verify and _sha256(file) != about['sha256']:
         raise _damaged(path, f'{file.name} does not match its checksum')
-    try: array = np.load(file, mmap_mode='r', allow_pickle=False)
-    except ValueError: raise _damaged(path, f'{file.name} is no array') from None
+    try:
+        array = np.load(file, mmap_mode='r', allow_pickle=False)
+    except ValueError:
+        raise _damaged(path, f'{file.name} is no array') from None
     if [list(array.shape), array.dtype.str] != [about['shape'], about['dtype']]:
         raise _damaged(path, f'{file.name} has another shape')
     return array
 
-# %% ../nbs/02_data.ipynb #784a8d63
-def _open(path: str | Path,
-          verify: bool = False,          # True: read everything and compare the checksums
-         ) -> ArrayStore:
-    "Open a store. Sizes are always checked, which takes no time; contents only with `verify`."
-    path = Path(path)
-    if not (path/'manifest.json').is_file():
-        raise FileNotFoundError(f"There is no array store at {str(path)!r}: make one with ArrayStore.create.")
-    try:
-        manifest = json.loads((path/'manifest.json').read_text())
-        arrays = {name: _map(path, name, about, verify) for name, about in manifest['fields'].items()}
-        return ArrayStore(path, arrays, {**manifest, 'n': int(manifest['n'])})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        raise _damaged(path, 'its manifest cannot be read') from None
-
-# %% ../nbs/02_data.ipynb #0e69e0e0
-def _valid(path: str | Path, meta: dict | None = None, verify: bool = False) -> bool:
-    "Is there an undamaged store at `path` whose meta agrees with every key of `meta`?"
-    try: store = ArrayStore.open(path, verify)
-    except (OSError, ValueError): return False
-    return all(key in store.meta and store.meta[key] == value for key, value in (meta or {}).items())
-
-ArrayStore.open, ArrayStore.valid = staticmethod(_open), staticmethod(_valid)
-
 # %% ../nbs/02_data.ipynb #6dbebf7d
 class ImageSet:
     "Pictures, and what is known about each, as arrays with one row a picture."
-    def __init__(self, arrays: Mapping[str, np.ndarray],  # 'image': uint8 [n, 3, height, width]; others: n rows each
-                 indices: np.ndarray | None = None):         # the rows that belong to this set; None: all
-        self.arrays = dict(arrays)
-        self.indices = np.arange(len(self.arrays['image'])) if indices is None else np.asarray(indices)
 
-    def __len__(self): return len(self.indices)
-    def __repr__(self): return f'{type(self).__name__}({len(self)} pictures of {self.size}×{self.size})'
+    def __init__(
+        self,
+        # 'image': uint8 [n, 3, height, width]; others: n rows each
+        arrays: Mapping[str, np.ndarray],
+        indices: np.ndarray | None = None,  # the rows that belong to this set; None: all
+    ):
+        self.arrays = dict(arrays)
+        self.indices = (
+            np.arange(len(self.arrays['image'])) if indices is None else np.asarray(indices)
+        )
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __repr__(self):
+        return f'{type(self).__name__}({len(self)} pictures of {self.size}×{self.size})'
 
     @property
-    def size(self) -> int: return self.arrays['image'].shape[-1]
+    def size(self) -> int:
+        return self.arrays['image'].shape[-1]
 
-# %% ../nbs/02_data.ipynb #84f29424
-def _batch(self: ImageSet, indices) -> dict[str, Tensor]:
-    "Several rows as tensors; `image` stays uint8 `[b, 3, h, w]`, so that few bytes travel to the device."
-    rows = self.indices[np.asarray(indices, dtype=np.int64)]
-    return {name: torch.from_numpy(np.array(array[rows], copy=None)) for name, array in self.arrays.items()}
+    def batch(self, indices) -> dict[str, Tensor]:
+        """Several rows as tensors; `image` stays uint8 `[b, 3, h, w]`, so that few bytes travel
+        to the device."""
+        rows = self.indices[np.asarray(indices, dtype=np.int64)]
+        return {
+            name: torch.from_numpy(np.array(array[rows], copy=None))
+            for name, array in self.arrays.items()
+        }
 
-def _item(self: ImageSet, index: int) -> dict[str, Tensor]:
-    "One row; `image` is float32 `[3, h, w]` in [-1, 1]."
-    row = {name: column[0] for name, column in self.batch([index]).items()}
-    return {**row, 'image': to_float(row['image'])}
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        "One row; `image` is float32 `[3, h, w]` in [-1, 1]."
+        row = {name: column[0] for name, column in self.batch([index]).items()}
+        return {**row, 'image': to_float(row['image'])}
 
-ImageSet.batch, ImageSet.__getitem__ = _batch, _item
+    def subset(self, indices) -> ImageSet:
+        "The set that holds only these rows (numbers, or a mask); nothing is copied."
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part.indices = self.indices[np.asarray(indices) if len(indices) else np.arange(0)]
+        return part
 
-# %% ../nbs/02_data.ipynb #35fea97d
-def _subset(self: ImageSet, indices) -> ImageSet:
-    "The set that holds only these rows (numbers, or a mask); nothing is copied."
-    part = object.__new__(type(self)); part.__dict__.update(self.__dict__)
-    part.indices = self.indices[np.asarray(indices) if len(indices) else np.arange(0)]
-    return part
+    def only(self, *names: str) -> ImageSet:
+        "The same pictures with fewer fields."
+        part = self.subset(np.arange(len(self)))
+        part.arrays = {name: self.arrays[name] for name in names}
+        return part
 
-def _only(self: ImageSet, *names: str) -> ImageSet:
-    "The same pictures with fewer fields."
-    part = self.subset(np.arange(len(self)))
-    part.arrays = {name: self.arrays[name] for name in names}
-    return part
-
-def _split(self: ImageSet, fraction: float = 0.1, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-    "A training set, and a held-out set with `fraction` of the pictures, drawn with `seed`."
-    count = round(fraction*len(self))
-    if not 0 < count < len(self):
-        raise ValueError(f"A fraction of {fraction} holds out {count} of {len(self)} pictures: choose another.")
-    order = torch.randperm(len(self), generator=rng(seed)).numpy()
-    return self.subset(np.sort(order[count:])), self.subset(np.sort(order[:count]))
-
-ImageSet.subset, ImageSet.only, ImageSet.split = _subset, _only, _split
+    def split(self, fraction: float = 0.1, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+        "A training set, and a held-out set with `fraction` of the pictures, drawn with `seed`."
+        count = round(fraction * len(self))
+        if not 0 < count < len(self):
+            raise ValueError(
+                f"A fraction of {fraction} holds out {count} of {len(self)} pictures: choose"
+                " another."
+            )
+        order = torch.randperm(len(self), generator=rng(seed)).numpy()
+        return self.subset(np.sort(order[count:])), self.subset(np.sort(order[:count]))
 
 # %% ../nbs/02_data.ipynb #4aad5192
-def _row_or_reason(load: Callable[[str], Image.Image], name: str, options: dict) -> np.ndarray | str:
+def _row_or_reason(
+    load: Callable[[str], Image.Image], name: str, options: dict
+) -> np.ndarray | str:
     "One picture as uint8 `[3, size, size]`, or the reason why that cannot be."
     try:
         image = load(name)
         pad = options['fit'] == 'pad'
         image = pad_square(image, tuple(options['background'])) if pad else square_crop(image)
         return np.asarray(resize(image, options['size'])).transpose(2, 0, 1)
-    except Exception as error: return _reason(error)          # a file can be broken in any way
+    except Exception as error:
+        return _reason(error)  # a file can be broken in any way
+
 
 def _bar(what: str, total: int, progress: bool) -> tqdm:
     "A progress bar that appears when the work takes longer than two seconds."
     return tqdm(total=total, desc=what, unit='pictures', disable=not progress, delay=2)
 
+
 def _reason(error: Exception) -> str:
     "Why a file could not be decoded, for a person, without its path."
-    if isinstance(error, Image.UnidentifiedImageError): return 'its content is not a picture'
-    if isinstance(error, Image.DecompressionBombError): return f'it claims more than {MAX_PIXELS:,} pixels'
-    if isinstance(error, OSError) and error.strerror: return f'the file cannot be read ({error.strerror})'
+    if isinstance(error, Image.UnidentifiedImageError):
+        return 'its content is not a picture'
+    if isinstance(error, Image.DecompressionBombError):
+        return f'it claims more than {MAX_PIXELS:,} pixels'
+    if isinstance(error, OSError) and error.strerror:
+        return f'the file cannot be read ({error.strerror})'
     return ' '.join(str(error).split())[:120] or type(error).__name__
 
 # %% ../nbs/02_data.ipynb #423488b8
-def _decode(load: Callable[[str], Image.Image], names: list[str], path: Path, options: dict, meta: dict,
-            dropped: list[Dropped], progress: bool) -> ArrayStore:
-    "Decode every name into a new store, block by block in threads; what cannot be decoded joins `dropped`."
+def _decode(
+    load: Callable[[str], Image.Image],
+    names: list[str],
+    path: Path,
+    options: dict,
+    meta: dict,
+    dropped: list[Dropped],
+    progress: bool,
+) -> ArrayStore:
+    """Decode every name into a new store, block by block in threads;
+    what cannot be decoded joins `dropped`."""
     size, kept, dropped = options['size'], [], list(dropped)
-    block = int(np.clip(50_000_000//(3*size*size), 8, 256))
-    with ArrayStore.create(path, len(names), {'image': ((3, size, size), 'uint8')}, meta) as writer, \
-         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, _bar('decoding', len(names), progress) as bar:
+    block = int(np.clip(50_000_000 // (3 * size * size), 8, 256))
+    with (
+        ArrayStore.create(
+            path, len(names), {'image': ((3, size, size), 'uint8')}, meta
+        ) as writer,
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        _bar('decoding', len(names), progress) as bar,
+    ):
         for start in range(0, len(names), block):
-            part = names[start:start + block]
+            part = names[start : start + block]
             rows = list(pool.map(lambda name: _row_or_reason(load, name, options), part))
-            dropped += [Dropped(name, 'broken', row) for name, row in zip(part, rows) if isinstance(row, str)]
+            dropped += [
+                Dropped(name, 'broken', row)
+                for name, row in zip(part, rows)
+                if isinstance(row, str)
+            ]
             good = {name: row for name, row in zip(part, rows) if not isinstance(row, str)}
-            if good: writer.write(len(kept), {'image': np.stack(list(good.values()))})
-            kept += good; bar.update(len(part))
+            if good:
+                writer.write(len(kept), {'image': np.stack(list(good.values()))})
+            kept += good
+            bar.update(len(part))
         if not kept:
             first = dropped[-len(names)].reason
-            raise ValueError(f"None of the {len(names)} picture files could be read; about the first: {first}.")
+            raise ValueError(
+                f"None of the {len(names)} picture files could be read; about the first:"
+                f" {first}."
+            )
         writer.n = len(kept)
         dropped = [list(asdict(d).values()) for d in sorted(dropped, key=lambda d: d.file)]
         writer.meta.update(files=kept, dropped=dropped)
@@ -493,151 +705,215 @@ def _decode(load: Callable[[str], Image.Image], names: list[str], path: Path, op
 # %% ../nbs/02_data.ipynb #2483777c
 def _name(*parts) -> str:
     "A file name of plain letters."
-    plain = lambda text: ''.join(c if c.isascii() and (c.isalnum() or c in '_-') else '_' for c in text)[:40]
+    plain = lambda text: ''.join(
+        c if c.isascii() and (c.isalnum() or c in '_-') else '_' for c in text
+    )[:40]
     return '-'.join(plain(str(part)) for part in parts)
 
-def _digest(*things) -> str: return hashlib.sha256(json.dumps(things).encode()).hexdigest()[:16]
 
-def _folder_store(folder: Path, options: dict, cache: Path, verify: bool, progress: bool) -> ArrayStore:
-    "The store for a folder: the one that is there, if the folder has not changed since, else a new one."
+def _digest(*things) -> str:
+    return hashlib.sha256(json.dumps(things).encode()).hexdigest()[:16]
+
+
+def _folder_store(
+    folder: Path, options: dict, cache: Path, verify: bool, progress: bool
+) -> ArrayStore:
+    """The store for a folder: the one that is there, if the folder has not changed since, else
+    a new one."""
     found, dropped = list_images(folder)
-    if not found: raise _empty(folder)
-    path = cache/_name(folder.resolve().name, options['size'], _digest(str(folder.resolve()), options))
-    meta = {'options': options, 'listing': _digest(list(found.items()), [[d.file, d.reason] for d in dropped])}
-    if ArrayStore.valid(path, meta, verify): return ArrayStore.open(path)
-    load = lambda name: open_image(folder/name, tuple(options['background']))
+    if not found:
+        raise _empty(folder)
+    path = cache / _name(
+        folder.resolve().name, options['size'], _digest(str(folder.resolve()), options)
+    )
+    meta = {
+        'options': options,
+        'listing': _digest(list(found.items()), [[d.file, d.reason] for d in dropped]),
+    }
+    if ArrayStore.valid(path, meta, verify):
+        return ArrayStore.open(path)
+    load = lambda name: open_image(folder / name, tuple(options['background']))
     return _decode(load, list(found), path, options, meta, dropped, progress)
 
 # %% ../nbs/02_data.ipynb #fc04bd39
 class ImageFolder(ImageSet):
-    "The pictures below a folder, decoded once into a cache of bytes; broken files are reported, never fatal."
-    def __init__(self, folder: str | Path,                       # read recursively
-                 size: int = 64,                                 # pixels along a side
-                 fit: str = 'crop',                              # 'crop': the middle square; 'pad': all of it
-                 background: tuple[int, int, int] = WHITE,       # under alpha, and around it with 'pad'
-                 cache: str | Path | None = None,              # where stores lie; None: `cache_dir('images')`
-                 verify: bool = False,                           # also compare the store's checksums
-                 progress: bool = True):
+    """The pictures below a folder, decoded once into a cache of bytes;
+    broken files are reported, never fatal."""
+
+    def __init__(
+        self,
+        folder: str | Path,  # read recursively
+        size: int = 64,  # pixels along a side
+        fit: str = 'crop',  # 'crop': the middle square; 'pad': all of it
+        background: tuple[int, int, int] = WHITE,  # under alpha, and around it with 'pad'
+        cache: str | Path | None = None,  # where stores lie; None: `cache_dir('images')`
+        verify: bool = False,  # also compare the store's checksums
+        progress: bool = True,
+    ):
         if fit not in ('crop', 'pad'):
             raise ValueError(f"A picture is made square by 'crop' or 'pad', not {fit!r}.")
-        if size < 1: raise ValueError(f"A picture needs at least one pixel along a side, not {size}.")
-        self.folder, options = Path(folder).expanduser(), dict(size=size, fit=fit, background=list(background))
-        self.store = _folder_store(self.folder, options, Path(cache or cache_dir('pictures')), verify, progress)
+        if size < 1:
+            raise ValueError(f"A picture needs at least one pixel along a side, not {size}.")
+        self.folder, options = (
+            Path(folder).expanduser(),
+            dict(size=size, fit=fit, background=list(background)),
+        )
+        self.store = _folder_store(
+            self.folder, options, Path(cache or cache_dir('pictures')), verify, progress
+        )
         super().__init__(self.store.arrays)
         dropped = [Dropped(*d) for d in self.store.meta['dropped']]
         self.report = Report(self.folder, self.store.meta['files'], dropped)
 
     @property
-    def files(self) -> list[str]: return [self.report.kept[i] for i in self.indices]
+    def files(self) -> list[str]:
+        return [self.report.kept[i] for i in self.indices]
 
 # %% ../nbs/02_data.ipynb #3fc0f4af
 class Loader:
-    "An endless stream of batches; batch `k` depends on `seed` and `k` alone; `position` is the number of the next."
-    def __init__(self, ds: ImageSet,                        # or anything with `len` and `batch(indices)`
-                 batch_size: int,                             # pictures in a batch, on this process
-                 seed: int = 0,
-                 mirror: bool = True,                         # mirror a picture with probability ½
-                 device: torch.device | str | None = None,    # None: `default_device()`
-                 rank: int = 0, world: int = 1,               # this process, and how many there are
-                 prefetch: int = 2):                          # batches prepared ahead, in a thread
-        if len(ds) == 0: raise ValueError("The data set is empty: there is nothing to load.")
-        if batch_size < 1: raise ValueError(f"A batch holds at least one picture, not {batch_size}.")
+    """An endless stream of batches; batch `k` depends on `seed` and `k` alone;
+    `position` is the number of the next."""
+
+    def __init__(
+        self,
+        ds: ImageSet,  # or anything with `len` and `batch(indices)`
+        batch_size: int,  # pictures in a batch, on this process
+        seed: int = 0,
+        mirror: bool = True,  # mirror a picture with probability ½
+        device: torch.device | str | None = None,  # None: `default_device()`
+        rank: int = 0,
+        world: int = 1,  # this process, and how many there are
+        prefetch: int = 2,  # batches prepared ahead, in a thread
+    ):
+        if len(ds) == 0:
+            raise ValueError("The data set is empty: there is nothing to load.")
+        if batch_size < 1:
+            raise ValueError(f"A batch holds at least one picture, not {batch_size}.")
         if not 0 <= rank < world:
-            raise ValueError(f"Rank {rank} is not one of {world} processes: count from 0 to {world - 1}.")
+            raise ValueError(
+                f"Rank {rank} is not one of {world} processes: count from 0 to {world - 1}."
+            )
         self.ds, self.batch_size, self.seed, self.mirror = ds, batch_size, seed, mirror
         self.device = torch.device(device) if device is not None else default_device()
         self.rank, self.world, self.prefetch, self.position = rank, world, prefetch, 0
         self._epoch = lru_cache(maxsize=4)(lambda epoch: epoch_order(len(ds), seed, epoch))
 
+    def rows(self, k: int) -> tuple[Tensor, Tensor]:
+        "Which pictures batch `k` holds on this process, and which of them are mirrored."
+        if k < 0:
+            raise ValueError(f"Batches are numbered from 0, not {k}.")
+        n, start = len(self.ds), (k * self.world + self.rank) * self.batch_size
+        places = torch.arange(start, start + self.batch_size)  # in the endless stream
+        # that this batch reaches into
+        epochs = range(start // n, (start + self.batch_size - 1) // n + 1)
+        order, coins = (torch.cat(parts) for parts in zip(*map(self._epoch, epochs)))
+        places = places - epochs[0] * n
+        return order[places], coins[places] & self.mirror
+
+    def _on_host(self, k: int) -> dict[str, Tensor]:
+        "Batch `k` as bytes in main memory, pinned if it will travel to a GPU."
+        index, mirrored = self.rows(k)
+        batch = {**self.ds.batch(index.numpy()), 'index': index, 'mirrored': mirrored}
+        return (
+            {name: t.pin_memory() for name, t in batch.items()}
+            if self.device.type == 'cuda'
+            else batch
+        )
+
+    def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        "Move a batch, and only there make it float and mirror it."
+        batch = {name: t.to(self.device, non_blocking=True) for name, t in batch.items()}
+        image = to_float(batch['image'])
+        return {
+            **batch,
+            'image': torch.where(batch['mirrored'][:, None, None, None], image.flip(-1), image),
+        }
+
+    def batch(self, k: int) -> dict[str, Tensor]:
+        """Batch `k`: `image` float32 `[b, 3, h, w]` in [-1, 1], `index`, `mirrored`, and other
+        fields, never mirrored."""
+        return self._on_device(self._on_host(k))
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Batches from `position` on, without end;
+        `prefetch` of them are being prepared while one is used."""
+        pool, ahead = ThreadPoolExecutor(1, 'loader'), deque()  # ahead: (number, future)
+        try:
+            while True:
+                if ahead and ahead[0][0] != self.position:
+                    ahead.clear()  # somebody set the position
+                following = ahead[-1][0] + 1 if ahead else self.position
+                for k in range(following, self.position + self.prefetch + 1):
+                    ahead.append((k, pool.submit(self._on_host, k)))
+                k, future = ahead.popleft()
+                batch = self._on_device(future.result())  # the thread's errors appear here
+                self.position = k + 1
+                yield batch
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
 # %% ../nbs/02_data.ipynb #dc56e2cc
 def epoch_order(n: int, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-    "The order of `n` pictures in one epoch, and a coin for each: a function of the arguments alone."
-    mixed = np.random.SeedSequence((seed % 2**64, epoch)).generate_state(1)[0]     # (1, 2) is far from (2, 1)
+    """The order of `n` pictures in one epoch, and a coin for each:
+    a function of the arguments alone."""
+    # (1, 2) is far from (2, 1)
+    mixed = np.random.SeedSequence((seed % 2**64, epoch)).generate_state(1)[0]
     generator = rng(int(mixed))
     return torch.randperm(n, generator=generator), torch.rand(n, generator=generator) < 0.5
 
-def _rows(self: Loader, k: int) -> tuple[Tensor, Tensor]:
-    "Which pictures batch `k` holds on this process, and which of them are mirrored."
-    if k < 0: raise ValueError(f"Batches are numbered from 0, not {k}.")
-    n, start = len(self.ds), (k*self.world + self.rank)*self.batch_size
-    places = torch.arange(start, start + self.batch_size)                 # in the endless stream
-    epochs = range(start//n, (start + self.batch_size - 1)//n + 1)        # that this batch reaches into
-    order, coins = (torch.cat(parts) for parts in zip(*map(self._epoch, epochs)))
-    places = places - epochs[0]*n
-    return order[places], coins[places] & self.mirror
-
-Loader.rows = _rows
-
-# %% ../nbs/02_data.ipynb #52e571c5
-def _on_host(self: Loader, k: int) -> dict[str, Tensor]:
-    "Batch `k` as bytes in main memory, pinned if it will travel to a GPU."
-    index, mirrored = self.rows(k)
-    batch = {**self.ds.batch(index.numpy()), 'index': index, 'mirrored': mirrored}
-    return {name: t.pin_memory() for name, t in batch.items()} if self.device.type == 'cuda' else batch
-
-def _on_device(self: Loader, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    "Move a batch, and only there make it float and mirror it."
-    batch = {name: t.to(self.device, non_blocking=True) for name, t in batch.items()}
-    image = to_float(batch['image'])
-    return {**batch, 'image': torch.where(batch['mirrored'][:, None, None, None], image.flip(-1), image)}
-
-def _loader_batch(self: Loader, k: int) -> dict[str, Tensor]:
-    "Batch `k`: `image` float32 `[b, 3, h, w]` in [-1, 1], `index`, `mirrored`, and other fields, never mirrored."
-    return self._on_device(self._on_host(k))
-
-Loader._on_host, Loader._on_device, Loader.batch = _on_host, _on_device, _loader_batch
-
-# %% ../nbs/02_data.ipynb #4098b3af
-def _stream(self: Loader) -> Iterator[dict[str, Tensor]]:
-    "Batches from `position` on, without end; `prefetch` of them are being prepared while one is used."
-    pool, ahead = ThreadPoolExecutor(1, 'loader'), deque()              # ahead: (number, future)
-    try:
-        while True:
-            if ahead and ahead[0][0] != self.position: ahead.clear()    # somebody set the position
-            following = ahead[-1][0] + 1 if ahead else self.position
-            for k in range(following, self.position + self.prefetch + 1):
-                ahead.append((k, pool.submit(self._on_host, k)))
-            k, future = ahead.popleft()
-            batch = self._on_device(future.result())                    # the thread's errors appear here
-            self.position = k + 1
-            yield batch
-    finally: pool.shutdown(wait=False, cancel_futures=True)
-
-Loader.__iter__ = _stream
-
 # %% ../nbs/02_data.ipynb #69d5e461
-PUBLIC = {'anime-faces':  ('huggan/anime-faces', 'train', 'image'),      # 21,551 anime faces of 64 px
-          'selfie2anime': ('huggan/selfie2anime', 'train', 'imageB'),    # 3400 anime faces of 256 px (U-GAT-IT)
-          'selfies':      ('huggan/selfie2anime', 'train', 'imageA'),    # 3400 selfies, its human domain
-          'celeba':       ('flwrlabs/celeba', 'train', 'image')}   # 162,770 faces; non-commercial research only
+PUBLIC = {
+    'anime-faces': ('huggan/anime-faces', 'train', 'image'),  # 21,551 anime faces of 64 px
+    # 3400 anime faces of 256 px (U-GAT-IT)
+    'selfie2anime': ('huggan/selfie2anime', 'train', 'imageB'),
+    'selfies': ('huggan/selfie2anime', 'train', 'imageA'),  # 3400 selfies, its human domain
+    # 162,770 faces; non-commercial research only
+    'celeba': ('flwrlabs/celeba', 'train', 'image'),
+}
+
 
 def _fetch(repository: str, split: str, column: str):
     "The rows of a set on the Hugging Face hub, pictures undecoded."
     instead = 'or give a folder of your own to ImageFolder'
-    try: import datasets
+    try:
+        import datasets
     except ImportError:
-        raise ImportError(f"The public set {repository!r} needs a package: "
-                          f"run pip install datasets, {instead}.") from None
-    try: table = datasets.load_dataset(repository, split=split)
-    except Exception as error:              # hub, network, proxy and disk each raise their own kind
-        raise ConnectionError(f"The public set {repository!r} cannot be fetched ({_reason(error)}): "
-                              f"check the network, {instead}.") from error
+        raise ImportError(
+            f"The public set {repository!r} needs a package: run pip install datasets,"
+            f" {instead}."
+        ) from None
+    try:
+        table = datasets.load_dataset(repository, split=split)
+    except Exception as error:  # hub, network, proxy and disk each raise their own kind
+        raise ConnectionError(
+            f"The public set {repository!r} cannot be fetched ({_reason(error)}): check the"
+            f" network, {instead}."
+        ) from error
     if column not in table.column_names:
-        raise ValueError(f"The public set {repository!r} has no column {column!r}: {', '.join(table.column_names)} are there.")
+        raise ValueError(
+            f"The public set {repository!r} has no column {column!r}:"
+            f" {', '.join(table.column_names)} are there."
+        )
     return table.cast_column(column, datasets.Image(decode=False))
 
 # %% ../nbs/02_data.ipynb #b453028e
-def public_dataset(name: str,                        # one of `PUBLIC`
-                   size: int = 64, fit: str = 'crop',
-                   limit: int | None = None,         # only the first so many pictures
-                   cache: str | Path | None = None, progress: bool = True) -> ImageSet:
+def public_dataset(
+    name: str,  # one of `PUBLIC`
+    size: int = 64,
+    fit: str = 'crop',
+    limit: int | None = None,  # only the first so many pictures
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> ImageSet:
     "A public set of pictures, fetched at the first use."
     if name not in PUBLIC:
-        raise ValueError(f"There is no public set called {name!r}: choose one of {', '.join(PUBLIC)}.")
+        raise ValueError(
+            f"There is no public set called {name!r}: choose one of {', '.join(PUBLIC)}."
+        )
     repository, split, column = PUBLIC[name]
     options = dict(size=size, fit=fit, background=list(WHITE))
     meta = {'options': options, 'source': [repository, split, column, limit]}
-    path = Path(cache or cache_dir('public'))/_name(name, size, _digest(meta))
+    path = Path(cache or cache_dir('public')) / _name(name, size, _digest(meta))
     if not ArrayStore.valid(path, meta):
         table = _fetch(repository, split, column)
         load = lambda row: open_image(io.BytesIO(table[int(row)][column]['bytes']))
@@ -645,5 +921,7 @@ def public_dataset(name: str,                        # one of `PUBLIC`
         _decode(load, rows, path, options, meta, [], progress)
     store = ArrayStore.open(path)
     ds = ImageSet(store.arrays)
-    ds.report = Report(Path(repository), store.meta['files'], [Dropped(*d) for d in store.meta['dropped']])
+    ds.report = Report(
+        Path(repository), store.meta['files'], [Dropped(*d) for d in store.meta['dropped']]
+    )
     return ds

@@ -12,7 +12,15 @@ from torch import nn, Tensor
 from .core import NotFinite
 from .losses import find_loss
 from .penalties import r1_penalty
-from .training import Callback, Draws, ModelPair, models, Recipe, recipes, TrainingConfig
+from animegan_nb.training import (
+    Callback,
+    Draws,
+    ModelPair,
+    models,
+    Recipe,
+    recipes,
+    TrainingConfig,
+)
 
 # %% auto #0
 __all__ = ['CHANNELS_LAST_FROM', 'LIU', 'DCGAN_LIU', 'DCGAN_LIU_64', 'DCGAN_LIU_32', 'DCGAN_RADFORD', 'DCGAN_CPU', 'DCGAN_LIVE',
@@ -22,195 +30,348 @@ __all__ = ['CHANNELS_LAST_FROM', 'LIU', 'DCGAN_LIU', 'DCGAN_LIU_64', 'DCGAN_LIU_
 # %% ../nbs/22_dcgan.ipynb #a4346b7a
 def conv_size(size: int, kernel: int = 4, stride: int = 2, padding: int = 1) -> int:
     "The side of a strided convolution's output. Liu (2020), eq. 3.1."
-    return (size + 2*padding - kernel)//stride + 1
+    return (size + 2 * padding - kernel) // stride + 1
+
 
 def deconv_size(size: int, kernel: int = 4, stride: int = 2, padding: int = 1) -> int:
     "The side of a transposed convolution's output. Liu (2020), eq. 3.2."
-    return stride*(size - 1) + kernel - 2*padding
+    return stride * (size - 1) + kernel - 2 * padding
 
 # %% ../nbs/22_dcgan.ipynb #1124cd03
 @dataclass(frozen=True)
 class DCGANConfig:
     "The numbers of a DCGAN's two networks and their loss."
-    size: int = 64                 # pixels along one side: base · 2ᵏ
-    channels: int = 512            # feature maps at the base; halved at every doubling
-    latent: int = 100              # length of z
-    base: int = 8                  # side of the first feature map
-    activation: str = 'leaky'      # in the generator: 'leaky' (Liu) or 'relu' (Radford et al.)
-    loss: str = 'non_saturating'   # a name in `losses`
-    r1_gamma: float = 0.           # weight γ of the R1 penalty; 0: none
+
+    size: int = 64  # pixels along one side: base · 2ᵏ
+    channels: int = 512  # feature maps at the base; halved at every doubling
+    latent: int = 100  # length of z
+    base: int = 8  # side of the first feature map
+    activation: str = 'leaky'  # in the generator: 'leaky' (Liu) or 'relu' (Radford et al.)
+    loss: str = 'non_saturating'  # a name in `losses`
+    r1_gamma: float = 0.0  # weight γ of the R1 penalty; 0: none
 
     def __post_init__(self):
         doublings = self.doublings
-        if self.base*2**doublings != self.size or doublings < 1:
-            raise ValueError(f"A DCGAN that starts at {self.base}×{self.base} reaches {', '.join(str(self.base*2**k) for k in range(1, 6))} … pixels, "
-                             f"not {self.size}: choose one of those sizes or another base.")
-        if self.channels % 2**(doublings-1): raise ValueError(f"channels={self.channels} cannot be halved {doublings-1} times: use a multiple of {2**(doublings-1)}.")
-        if self.activation not in ('leaky', 'relu'): raise ValueError("activation must be 'leaky' or 'relu'.")
+        if self.base * 2**doublings != self.size or doublings < 1:
+            raise ValueError(
+                f"A DCGAN that starts at {self.base}×{self.base} reaches"
+                f" {', '.join(str(self.base * 2**k) for k in range(1, 6))} … pixels, not"
+                f" {self.size}: choose one of those sizes or another base."
+            )
+        if self.channels % 2 ** (doublings - 1):
+            raise ValueError(
+                f"channels={self.channels} cannot be halved {doublings - 1} times: use a"
+                f" multiple of {2 ** (doublings - 1)}."
+            )
+        if self.activation not in ('leaky', 'relu'):
+            raise ValueError("activation must be 'leaky' or 'relu'.")
         find_loss(self.loss)
 
     @property
-    def doublings(self) -> int: return max(0, (self.size//self.base).bit_length() - 1)
+    def doublings(self) -> int:
+        return max(0, (self.size // self.base).bit_length() - 1)
+
     @property
-    def widths(self) -> list[int]: return [self.channels//2**i for i in range(self.doublings)]
+    def widths(self) -> list[int]:
+        return [self.channels // 2**i for i in range(self.doublings)]
 
 # %% ../nbs/22_dcgan.ipynb #6da3efef
-CHANNELS_LAST_FROM = 64      # pixels
+CHANNELS_LAST_FROM = 64  # pixels
+
 
 def _layout(maps: Tensor, size: int) -> Tensor:
-    "The same numbers with channels last in memory, where that is faster (benchmarks/gan_losses.py)."
-    return maps.contiguous(memory_format=torch.channels_last) if size >= CHANNELS_LAST_FROM else maps
+    """The same numbers with channels last in memory, where that is faster
+    (benchmarks/gan_losses.py)."""
+    return (
+        maps.contiguous(memory_format=torch.channels_last)
+        if size >= CHANNELS_LAST_FROM
+        else maps
+    )
+
 
 def _activation(config: DCGANConfig) -> nn.Module:
-    return nn.LeakyReLU(0.2, inplace=True) if config.activation == 'leaky' else nn.ReLU(inplace=True)
+    return (
+        nn.LeakyReLU(0.2, inplace=True)
+        if config.activation == 'leaky'
+        else nn.ReLU(inplace=True)
+    )
 
 # %% ../nbs/22_dcgan.ipynb #ebf7a6f4
 class Generator(nn.Module):
     "z [batch, latent] → pictures [batch, 3, size, size] in [-1, 1]. Liu (2020), figure 3-1."
+
     def __init__(self, config: DCGANConfig):
         super().__init__()
         self.config, w = config, config.widths
-        self.project = nn.Linear(config.latent, w[0]*config.base**2)
+        self.project = nn.Linear(config.latent, w[0] * config.base**2)
         layers = [nn.BatchNorm2d(w[0]), _activation(config)]
         for wide, narrow in zip(w, w[1:]):
-            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), _activation(config)]
+            layers += [
+                nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(narrow),
+                _activation(config),
+            ]
         self.body = nn.Sequential(*layers, nn.ConvTranspose2d(w[-1], 3, 4, 2, 1), nn.Tanh())
         self.apply(init_weights)
 
     def forward(self, z: Tensor) -> Tensor:
         if z.ndim != 2 or z.shape[1] != self.config.latent:
-            raise ValueError(f"This generator takes z of shape [batch, {self.config.latent}], not {list(z.shape)}.")
+            raise ValueError(
+                f"This generator takes z of shape [batch, {self.config.latent}], not"
+                f" {list(z.shape)}."
+            )
         maps = self.project(z).view(len(z), -1, self.config.base, self.config.base)
         return self.body(_layout(maps, self.config.size))
 
 # %% ../nbs/22_dcgan.ipynb #e269600b
 class Discriminator(nn.Module):
-    "Pictures [batch, 3, size, size] → logits [batch]. Liu (2020), figure 3-1, without the sigmoid."
+    """Pictures [batch, 3, size, size] → logits [batch].
+    Liu (2020), figure 3-1, without the sigmoid."""
+
     def __init__(self, config: DCGANConfig):
         super().__init__()
         self.config, w = config, config.widths[::-1]
         layers = [nn.Conv2d(3, w[0], 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for narrow, wide in zip(w, w[1:]):
-            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2, inplace=True)]
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(w[-1]*config.base**2, 1))
+            layers += [
+                nn.Conv2d(narrow, wide, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(wide),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(w[-1] * config.base**2, 1))
         self.apply(init_weights)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[1:] != (3, self.config.size, self.config.size):
-            raise ValueError(f"This discriminator takes pictures [batch, 3, {self.config.size}, {self.config.size}], not {list(images.shape)}.")
+            raise ValueError(
+                f"This discriminator takes pictures [batch, 3, {self.config.size},"
+                f" {self.config.size}], not {list(images.shape)}."
+            )
         return self.body(_layout(images, self.config.size))[:, 0]
 
 # %% ../nbs/22_dcgan.ipynb #4250b5e1
 def init_weights(module: nn.Module):
-    "Weights N(0, 0.02), batch-norm scales N(1, 0.02), biases 0. Radford et al. (2016), section 4; use as `network.apply(init_weights)`."
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)): nn.init.normal_(module.weight, 0., 0.02)
-    elif isinstance(module, nn.BatchNorm2d): nn.init.normal_(module.weight, 1., 0.02)
-    else: return
-    if module.bias is not None: nn.init.zeros_(module.bias)
+    """Weights N(0, 0.02), batch-norm scales N(1, 0.02), biases 0.
+    Radford et al. (2016), section 4; use as `network.apply(init_weights)`."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 # %% ../nbs/22_dcgan.ipynb #18bdd14c
 def replace_norms(network: nn.Module, make: Callable[[int], nn.Module]):
-    "Put `make(channels)` in the place of every batch norm; `lambda c: nn.GroupNorm(1, c)` normalises each picture by itself."
+    """Put `make(channels)` in the place of every batch norm; `lambda c:
+    nn.GroupNorm(1, c)` normalises each picture by itself."""
     for name, child in network.named_children():
-        if isinstance(child, nn.BatchNorm2d): setattr(network, name, make(child.num_features))
-        else: replace_norms(child, make)
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(network, name, make(child.num_features))
+        else:
+            replace_norms(child, make)
+
 
 def check_batch(images: Tensor) -> Tensor:
     "Raise one sentence for a batch of one picture, whose batch statistics would be its own."
     if len(images) < 2:
-        raise ValueError("A batch of 1 picture has no batch statistics, and the generator's BatchNorm lives on them: use a batch_size of 2 or more.")
+        raise ValueError(
+            "A batch of 1 picture has no batch statistics, and the generator's BatchNorm lives"
+            " on them: use a batch_size of 2 or more."
+        )
     return images
+
 
 class DCGANPair(ModelPair):
     "Liu's DCGAN with a loss from `losses` and, if wanted, R1."
+
     def __init__(self, config: DCGANConfig):
         super().__init__(Generator(config), Discriminator(config))
         self.config, self.loss = config, find_loss(config.loss)
-        if config.r1_gamma: replace_norms(self.discriminator, lambda channels: nn.GroupNorm(1, channels))
+        if config.r1_gamma:
+            replace_norms(self.discriminator, lambda channels: nn.GroupNorm(1, channels))
 
-    def latents(self, n: int, draws: Draws) -> Tensor: return draws.normal(n, self.config.latent)
+    def latents(self, n: int, draws: Draws) -> Tensor:
+        return draws.normal(n, self.config.latent)
 
-# %% ../nbs/22_dcgan.ipynb #4eac7f3b
-def _discriminator_step(self: DCGANPair, batch: dict, draws: Draws) -> dict:
-    real = check_batch(batch['image'])
-    with torch.no_grad(): fake = self.generator(self.latents(len(real), draws))
-    real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
-    logs = dict(loss=self.loss.discriminator(real_logits, fake_logits), real_logits=real_logits, fake_logits=fake_logits, fake_images=fake)
-    if self.config.r1_gamma:
-        logs['penalty'] = r1_penalty(self.discriminator, real, self.config.r1_gamma)
-        logs['loss'] = logs['loss'] + logs['penalty']
-    return logs
+    def discriminator_step(self, batch: dict, draws: Draws) -> dict:
+        real = check_batch(batch['image'])
+        with torch.no_grad():
+            fake = self.generator(self.latents(len(real), draws))
+        real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
+        logs = dict(
+            loss=self.loss.discriminator(real_logits, fake_logits),
+            real_logits=real_logits,
+            fake_logits=fake_logits,
+            fake_images=fake,
+        )
+        if self.config.r1_gamma:
+            logs['penalty'] = r1_penalty(self.discriminator, real, self.config.r1_gamma)
+            logs['loss'] = logs['loss'] + logs['penalty']
+        return logs
 
-def _generator_step(self: DCGANPair, batch: dict, draws: Draws) -> dict:
-    fake = self.generator(self.latents(len(batch['image']), draws))
-    return dict(loss=self.loss.generator(self.discriminator(fake)))
-
-DCGANPair.discriminator_step, DCGANPair.generator_step = _discriminator_step, _generator_step
+    def generator_step(self, batch: dict, draws: Draws) -> dict:
+        fake = self.generator(self.latents(len(batch['image']), draws))
+        return dict(loss=self.loss.generator(self.discriminator(fake)))
 
 # %% ../nbs/22_dcgan.ipynb #948fa341
 models['dcgan'] = DCGANConfig, DCGANPair
 
-LIU = 'Liu (2020), section 3.2, figure 3-1 and table 3.2: Adam 2e-4, batch 64, 4,000 iterations on AniFace'
+LIU = (
+    'Liu (2020), section 3.2, figure 3-1 and table 3.2: Adam 2e-4, batch 64, 4,000 iterations'
+    ' on AniFace'
+)
 DCGAN_LIU = Recipe('dcgan', DCGANConfig(128), TrainingConfig(batch_size=64), 4_000, LIU)
-DCGAN_LIU_64 = Recipe('dcgan', DCGANConfig(64), TrainingConfig(batch_size=64), 4_000, LIU + ', at 64 px')
-DCGAN_LIU_32 = Recipe('dcgan', DCGANConfig(32), TrainingConfig(batch_size=64), 4_000, LIU + ', at 32 px')
-DCGAN_RADFORD = Recipe('dcgan', DCGANConfig(64, channels=1024, base=4, activation='relu'), TrainingConfig(batch_size=128), 4_000,
-                       'Radford et al. (2016), figure 1 and section 4: Adam 2e-4, β₁ 0.5, batch 128; the number of steps is ours')
-DCGAN_CPU = Recipe('dcgan', DCGANConfig(64, channels=128, r1_gamma=1.), TrainingConfig(batch_size=32, ema_half_life=2_000), 5_000,
-                   'ours: figure 3-1 with a quarter of the channels, R1 and an averaged generator, for two CPU cores')
-DCGAN_LIVE = Recipe('dcgan', DCGANConfig(32, channels=96, r1_gamma=1.), TrainingConfig(batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4, ema_half_life=1_000),
-                    1_500, 'ours: the live demonstration of this chapter and of the tour')
-DCGAN_TINY = Recipe('dcgan', DCGANConfig(16, channels=16, r1_gamma=1.), TrainingConfig(batch_size=16, ema_half_life=500), 500,
-                    'ours: the smallest one, to try things')
-recipes.update({'dcgan-liu-128': DCGAN_LIU, 'dcgan-liu-64': DCGAN_LIU_64, 'dcgan-liu-32': DCGAN_LIU_32, 'dcgan-radford-64': DCGAN_RADFORD,
-                'dcgan-cpu': DCGAN_CPU, 'dcgan-live': DCGAN_LIVE, 'dcgan-tiny': DCGAN_TINY})
+DCGAN_LIU_64 = Recipe(
+    'dcgan', DCGANConfig(64), TrainingConfig(batch_size=64), 4_000, LIU + ', at 64 px'
+)
+DCGAN_LIU_32 = Recipe(
+    'dcgan', DCGANConfig(32), TrainingConfig(batch_size=64), 4_000, LIU + ', at 32 px'
+)
+DCGAN_RADFORD = Recipe(
+    'dcgan',
+    DCGANConfig(64, channels=1024, base=4, activation='relu'),
+    TrainingConfig(batch_size=128),
+    4_000,
+    'Radford et al. (2016), figure 1 and section 4: Adam 2e-4, β₁ 0.5, batch 128; the number of'
+    ' steps is ours',
+)
+DCGAN_CPU = Recipe(
+    'dcgan',
+    DCGANConfig(64, channels=128, r1_gamma=1.0),
+    TrainingConfig(batch_size=32, ema_half_life=2_000),
+    5_000,
+    'ours: figure 3-1 with a quarter of the channels, R1 and an averaged generator, for two CPU'
+    ' cores',
+)
+DCGAN_LIVE = Recipe(
+    'dcgan',
+    DCGANConfig(32, channels=96, r1_gamma=1.0),
+    TrainingConfig(
+        batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4, ema_half_life=1_000
+    ),
+    1_500,
+    'ours: the live demonstration of this chapter and of the tour',
+)
+DCGAN_TINY = Recipe(
+    'dcgan',
+    DCGANConfig(16, channels=16, r1_gamma=1.0),
+    TrainingConfig(batch_size=16, ema_half_life=500),
+    500,
+    'ours: the smallest one, to try things',
+)
+recipes.update(
+    {
+        'dcgan-liu-128': DCGAN_LIU,
+        'dcgan-liu-64': DCGAN_LIU_64,
+        'dcgan-liu-32': DCGAN_LIU_32,
+        'dcgan-radford-64': DCGAN_RADFORD,
+        'dcgan-cpu': DCGAN_CPU,
+        'dcgan-live': DCGAN_LIVE,
+        'dcgan-tiny': DCGAN_TINY,
+    }
+)
 
 # %% ../nbs/22_dcgan.ipynb #897766f2
 def thumbnails(images: Tensor) -> Tensor:
     "Pictures [n, 3, h, w] in [-1, 1] as the points [n, 192] of their 8×8 thumbnails."
     return F.adaptive_avg_pool2d(images.float(), 8).flatten(1)
 
-def distinct(images: Tensor,       # [n, 3, h, w]
-             width: float,           # h, the distance of two thumbnails at which they begin to differ
-            ) -> float:              # from 1 (all the same) to n (all different)
-    "The effective number of different pictures, or Vendi score. Friedman and Dieng (2023), definition 3.1."
-    if not torch.isfinite(images).all(): raise NotFinite("The pictures contain NaN or infinity: the network that made them has diverged.")
+
+def distinct(
+    images: Tensor,  # [n, 3, h, w]
+    width: float,  # h, the distance of two thumbnails at which they begin to differ
+) -> float:  # from 1 (all the same) to n (all different)
+    """The effective number of different pictures, or Vendi score.
+    Friedman and Dieng (2023), definition 3.1."""
+    if not torch.isfinite(images).all():
+        raise NotFinite(
+            "The pictures contain NaN or infinity: the network that made them has diverged."
+        )
     points = thumbnails(images).double()
-    kernel = torch.exp(-(torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')/width).square()/2)
-    return torch.special.entr(torch.linalg.eigvalsh(kernel/len(points)).clamp_min(0)).sum().exp().item()
+    kernel = torch.exp(
+        -(
+            torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist') / width
+        ).square()
+        / 2
+    )
+    return (
+        torch.special.entr(torch.linalg.eigvalsh(kernel / len(points)).clamp_min(0))
+        .sum()
+        .exp()
+        .item()
+    )
 
 # %% ../nbs/22_dcgan.ipynb #52eb727c
 class CollapseAlarm(Callback):
-    "Raised when the generator draws far fewer different pictures than there are real ones; `status` says so in a sentence."
+    """Raised when the generator draws far fewer different pictures than there are real ones;
+    `status` says so in a sentence."""
+
     order = 4
-    def __init__(self, real: Tensor,             # [≥ n, 3, h, w] in [-1, 1], real pictures
-                 every: int = 25, n: int = 64,   # steps between two looks, pictures at each
-                 least: float = .6,              # of the real pictures' number of different ones
-                 patience: int = 4,              # low looks in a row
-                 first: int = 150,               # steps of grace
-                 stop: bool = False):            # also end the training?
-        if len(real) < n: raise ValueError(f"The collapse alarm compares {n} pictures with as many real ones, and got {len(real)}: give more, or a smaller n.")
+
+    def __init__(
+        self,
+        real: Tensor,  # [≥ n, 3, h, w] in [-1, 1], real pictures
+        every: int = 25,
+        n: int = 64,  # steps between two looks, pictures at each
+        least: float = 0.6,  # of the real pictures' number of different ones
+        patience: int = 4,  # low looks in a row
+        first: int = 150,  # steps of grace
+        stop: bool = False,  # also end the training?
+    ):
+        if len(real) < n:
+            raise ValueError(
+                f"The collapse alarm compares {n} pictures with as many real ones, and got"
+                f" {len(real)}: give more, or a smaller n."
+            )
         points = thumbnails(real[:n])
-        self.width = torch.cdist(points, points).fill_diagonal_(float('inf')).min(1).values.median().item()
+        self.width = (
+            torch.cdist(points, points)
+            .fill_diagonal_(float('inf'))
+            .min(1)
+            .values.median()
+            .item()
+        )
         self.of_real = distinct(real[:n], self.width)
-        self.every, self.n, self.least, self.patience, self.first, self.stop = every, n, least, patience, first, stop
+        self.every, self.n, self.least, self.patience, self.first, self.stop = (
+            every,
+            n,
+            least,
+            patience,
+            first,
+            stop,
+        )
         self.shares, self.low, self.raised = {}, 0, None
 
-# %% ../nbs/22_dcgan.ipynb #7856d837
-def _look(self: CollapseAlarm, trainer, record: dict):
-    "Count different pictures; raise the alarm after `patience` low counts in a row."
-    if trainer.step % self.every: return
-    share = distinct(trainer.sample(self.n, live=True), self.width)/self.of_real
-    self.shares[str(trainer.step)] = record['distinct'] = share
-    self.low = self.low + 1 if share < self.least and trainer.step > self.first else 0
-    if self.low == self.patience and self.raised is None: self.raised = trainer.step
-    if self.raised and self.stop: trainer.stopping.set()
+    def on_step(self, trainer, record: dict):
+        "Count different pictures; raise the alarm after `patience` low counts in a row."
+        if trainer.step % self.every:
+            return
+        share = distinct(trainer.sample(self.n, live=True), self.width) / self.of_real
+        self.shares[str(trainer.step)] = record['distinct'] = share
+        self.low = self.low + 1 if share < self.least and trainer.step > self.first else 0
+        if self.low == self.patience and self.raised is None:
+            self.raised = trainer.step
+        if self.raised and self.stop:
+            trainer.stopping.set()
 
-def _status(self: CollapseAlarm) -> str:
-    if self.raised is None: return 'healthy'
-    count = self.shares[str(self.raised)]*self.of_real
-    return f'collapsed by step {self.raised}: {self.n} drawn pictures count as {count:.1f} different ones, real ones as {self.of_real:.1f}'
+    def load(self, state: dict):
+        self.shares, self.low, self.raised = (
+            dict(state['shares']),
+            state['low'],
+            state['raised'],
+        )
 
-def _alarm_load(self: CollapseAlarm, state: dict): self.shares, self.low, self.raised = dict(state['shares']), state['low'], state['raised']
-CollapseAlarm.on_step, CollapseAlarm.load, CollapseAlarm.status = _look, _alarm_load, property(_status)
-CollapseAlarm.state = lambda self: {'shares': self.shares, 'low': self.low, 'raised': self.raised}
+    @property
+    def status(self) -> str:
+        if self.raised is None:
+            return 'healthy'
+        count = self.shares[str(self.raised)] * self.of_real
+        return (
+            f'collapsed by step {self.raised}: {self.n} drawn pictures count as {count:.1f}'
+            f' different ones, real ones as {self.of_real:.1f}'
+        )
+
+    def state(self):
+        return {'shares': self.shares, 'low': self.low, 'raised': self.raised}

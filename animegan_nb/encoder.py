@@ -21,167 +21,270 @@ __all__ = ['output_size', 'ConvEncoder', 'explained', 'fit_plain', 'refine', 'En
            'encoder_loss', 'generated_codes', 'generated_batch', 'fit_refined', 'pretrained_encoder', 'descend']
 
 # %% ../nbs/34_encoder.ipynb #07692dac
-def output_size(size: int, kernel: int = 4, stride: int = 2, padding: int = 1, layers: int = 1) -> int:
-    "Side of the map after `layers` equal convolutions: n → ⌊(n + 2p − k)/s⌋ + 1 (Liu, eq. 3.1, with the floor it leaves out)."
-    for _ in range(layers): size = (size + 2*padding - kernel)//stride + 1
+def output_size(
+    size: int, kernel: int = 4, stride: int = 2, padding: int = 1, layers: int = 1
+) -> int:
+    """Side of the map after `layers` equal convolutions:
+    n → ⌊(n + 2p − k)/s⌋ + 1 (Liu, eq. 3.1, with the floor it leaves out)."""
+    for _ in range(layers):
+        size = (size + 2 * padding - kernel) // stride + 1
     return size
 
 # %% ../nbs/34_encoder.ipynb #e814ca0d
 class ConvEncoder(nn.Module):
-    "The thesis's encoder: five convolutions, nothing else; the last map is averaged. Pictures [n, 3, h, w] to w [n, w_dim]."
+    """The thesis's encoder: five convolutions, nothing else; the last map is averaged.
+    Pictures [n, 3, h, w] to w [n, w_dim]."""
+
     def __init__(self, w_dim: int = 64, width: int = 32):
         super().__init__()
-        maps = (3, width, 2*width, 4*width, 8*width, w_dim)
+        maps = (3, width, 2 * width, 4 * width, 8 * width, w_dim)
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(maps, maps[1:]))
 
     def forward(self, images: Tensor) -> Tensor:
-        if min(images.shape[-2:]) < 32: raise ValueError(f"Five halvings need pictures of at least 32 px, not {images.shape[-2]}×{images.shape[-1]}.")
+        if min(images.shape[-2:]) < 32:
+            raise ValueError(
+                "Five halvings need pictures of at least 32 px, not"
+                f" {images.shape[-2]}×{images.shape[-1]}."
+            )
         x = self.convs[0](images)
-        for conv in self.convs[1:]: x = conv(F.leaky_relu(x, .2))
+        for conv in self.convs[1:]:
+            x = conv(F.leaky_relu(x, 0.2))
         return x.mean((2, 3))
 
 # %% ../nbs/34_encoder.ipynb #cf157900
-def explained(answers: Tensor, truth: Tensor,   # [n, dim]
-              mean: Tensor,                     # [dim]: the answer of one who has not looked
-             ) -> float:
-    "1 − E‖ŵ − w‖²/E‖w − w̄‖²: 1 is perfect, 0 no better than always answering the mean, below 0 worse."
-    if answers.shape != truth.shape: raise ValueError(f"Answers {list(answers.shape)} and truth {list(truth.shape)} cannot be compared: give one answer for each w.")
-    return 1 - ((answers - truth).square().sum()/(truth - mean).square().sum()).item()
+def explained(
+    answers: Tensor,
+    truth: Tensor,  # [n, dim]
+    mean: Tensor,  # [dim]: the answer of one who has not looked
+) -> float:
+    """1 − E‖ŵ − w‖²/E‖w − w̄‖²:
+    1 is perfect, 0 no better than always answering the mean, below 0 worse."""
+    if answers.shape != truth.shape:
+        raise ValueError(
+            f"Answers {list(answers.shape)} and truth {list(truth.shape)} cannot be compared:"
+            " give one answer for each w."
+        )
+    return 1 - ((answers - truth).square().sum() / (truth - mean).square().sum()).item()
 
 # %% ../nbs/34_encoder.ipynb #69495353
-def fit_plain(net: nn.Module, generator: Generator, steps: int, batch: int = 32, lr: float = 1e-3, seed: int = 0) -> list[float]:
-    "Train pictures → w on pairs (G(w), w) by squared error; returns the share of w explained in each batch, before its step."
+def fit_plain(
+    net: nn.Module,
+    generator: Generator,
+    steps: int,
+    batch: int = 32,
+    lr: float = 1e-3,
+    seed: int = 0,
+) -> list[float]:
+    """Train pictures → w on pairs (G(w), w) by squared error;
+    returns the share of w explained in each batch, before its step."""
     source, mean = rng(seed), generator.mapping.w_avg
     optimizer = torch.optim.Adam(net.parameters(), lr)
     schedule, history = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), []
     for _ in range(steps):
-        with torch.no_grad(): w = generator.mapping.w(torch.randn(batch, generator.config.z_dim, generator=source))
+        with torch.no_grad():
+            w = generator.mapping.w(
+                torch.randn(batch, generator.config.z_dim, generator=source)
+            )
         answers = net(draw(generator, w))
-        optimizer.zero_grad(); F.mse_loss(answers, w).backward(); optimizer.step(); schedule.step()
+        optimizer.zero_grad()
+        F.mse_loss(answers, w).backward()
+        optimizer.step()
+        schedule.step()
         history.append(explained(answers.detach(), w, mean))
     return history
 
 # %% ../nbs/34_encoder.ipynb #39c11247
-def refine(encoder: Callable,         # [n, 6, h, w], the picture and the drawing so far, to a correction [n, layers, dim]
-           generate: Callable,        # ws to drawings [n, 3, h, w]
-           images: Tensor,          # [n, 3, h, w]
-           start: Tensor,             # [n, layers, dim]
-           passes: int) -> list[Tensor]:
+def refine(
+    # [n, 6, h, w], the picture and the drawing so far, to a correction [n, layers, dim]
+    encoder: Callable,
+    generate: Callable,  # ws to drawings [n, 3, h, w]
+    images: Tensor,  # [n, 3, h, w]
+    start: Tensor,  # [n, layers, dim]
+    passes: int,
+) -> list[Tensor]:
     "w₀ = start, wₜ₊₁ = wₜ + E(x, G(wₜ)) (Alaluf et al. 2021): all of them, the start first."
     found = [start]
-    for _ in range(passes): found.append(found[-1] + encoder(torch.cat([images, generate(found[-1])], 1)))
+    for _ in range(passes):
+        found.append(found[-1] + encoder(torch.cat([images, generate(found[-1])], 1)))
     return found
 
 # %% ../nbs/34_encoder.ipynb #cc4367b4
 @dataclass(frozen=True)
 class EncoderConfig:
     "The numbers of an encoder; they are stored beside its weights."
-    kind: str = 'refined'      # 'plain': Liu's, picture to w; 'refined': picture and drawing to a correction of w⁺
+
+    # 'plain': Liu's, picture to w; 'refined': picture and drawing to a correction of w⁺
+    kind: str = 'refined'
     w_dim: int = 64
-    width: int = 32            # maps of its first layer
-    size: int = 32             # pixels along a side
-    passes: int = 3            # looks of the refining kind
-    reach: float = 1.          # scale of a correction
+    width: int = 32  # maps of its first layer
+    size: int = 32  # pixels along a side
+    passes: int = 3  # looks of the refining kind
+    reach: float = 1.0  # scale of a correction
 
     def __post_init__(self):
-        if self.kind not in ('plain', 'refined'): raise ValueError(f"The kind of an encoder is 'plain' or 'refined', not {self.kind!r}.")
-        if self.size < 8 or self.size & (self.size - 1): raise ValueError(f"The size is a power of two from 8 on, as the generator's, not {self.size}.")
-        if self.passes < 1: raise ValueError(f"An encoder looks at least once, not {self.passes} times.")
+        if self.kind not in ('plain', 'refined'):
+            raise ValueError(
+                f"The kind of an encoder is 'plain' or 'refined', not {self.kind!r}."
+            )
+        if self.size < 8 or self.size & (self.size - 1):
+            raise ValueError(
+                f"The size is a power of two from 8 on, as the generator's, not {self.size}."
+            )
+        if self.passes < 1:
+            raise ValueError(f"An encoder looks at least once, not {self.passes} times.")
 
 # %% ../nbs/34_encoder.ipynb #871e3c69
 class Eye(nn.Module):
-    "Picture and drawing, side by side [n, 6, size, size], to a correction of each layer's w [n, layers, w_dim]."
+    """Picture and drawing, side by side [n, 6, size, size], to a correction of each layer's w
+    [n, layers, w_dim]."""
+
     def __init__(self, config: EncoderConfig):
         super().__init__()
         c, self.reach, self.layers = config, config.reach, num_layers(config.size)
-        maps = [c.width*min(2**i, 4) for i in range(1, c.size.bit_length() - 2)]          # from half the size down to 4×4
+        # from half the size down to 4×4
+        maps = [c.width * min(2**i, 4) for i in range(1, c.size.bit_length() - 2)]
         self.first = nn.Conv2d(6, maps[0], 4, 2, 1)
         self.blocks = nn.Sequential(*[ResidualBlock(a, b) for a, b in zip(maps, maps[1:])])
-        self.squeeze, self.out = EqualConv2d(maps[-1], c.width, 1), EqualLinear(16*c.width, self.layers*c.w_dim)
+        self.squeeze, self.out = (
+            EqualConv2d(maps[-1], c.width, 1),
+            EqualLinear(16 * c.width, self.layers * c.w_dim),
+        )
 
     def forward(self, both: Tensor) -> Tensor:
         seen = self.squeeze(self.blocks(leaky_relu(self.first(both)))).flatten(1)
-        return self.reach*self.out(seen).unflatten(1, (self.layers, -1))
+        return self.reach * self.out(seen).unflatten(1, (self.layers, -1))
 
 # %% ../nbs/34_encoder.ipynb #8ce0df02
 class Encoder(nn.Module):
     "Pictures to ws of a generator. Call it with (generator, pictures [n, 3, size, size])."
+
     def __init__(self, config: EncoderConfig):
         super().__init__()
         self.config = config
-        self.net = ConvEncoder(config.w_dim, config.width) if config.kind == 'plain' else Eye(config)
+        self.net = (
+            ConvEncoder(config.w_dim, config.width) if config.kind == 'plain' else Eye(config)
+        )
 
-    def passes(self, generator: Generator, images: Tensor, passes: int | None = None) -> list[Tensor]:
+    def passes(
+        self, generator: Generator, images: Tensor, passes: int | None = None
+    ) -> list[Tensor]:
         "The ws after each look [n, layers, w_dim]; the first is the mean, before any look."
         c = self.config
         if images.ndim != 4 or images.shape[1:] != (3, c.size, c.size):
-            raise ValueError(f"This encoder takes pictures [n, 3, {c.size}, {c.size}], not {list(images.shape)}: resize them, or add the batch's axis.")
+            raise ValueError(
+                f"This encoder takes pictures [n, 3, {c.size}, {c.size}], not"
+                f" {list(images.shape)}: resize them, or add the batch's axis."
+            )
         start = as_ws(generator, generator.mapping.w_avg.expand(len(images), -1))
-        if c.kind == 'plain': return [start, as_ws(generator, self.net(images))]
-        return refine(self.net, lambda ws: generator.synthesis(ws, 'constant'), images, start, c.passes if passes is None else passes)
+        if c.kind == 'plain':
+            return [start, as_ws(generator, self.net(images))]
+        return refine(
+            self.net,
+            lambda ws: generator.synthesis(ws, 'constant'),
+            images,
+            start,
+            c.passes if passes is None else passes,
+        )
 
-    def forward(self, generator: Generator, images: Tensor) -> Tensor: return self.passes(generator, images)[-1]
+    def forward(self, generator: Generator, images: Tensor) -> Tensor:
+        return self.passes(generator, images)[-1]
 
 # %% ../nbs/34_encoder.ipynb #a003f998
 @dataclass(frozen=True)
 class EncoderLoss:
     "Weights of the refining encoder's loss."
-    pixels: float = 1.         # squared error of the pixels
-    features: float = .2       # distance of feature maps
-    codes: float = 1.          # squared error of ws, for the pictures whose ws are known
-    near: float = .01          # the leash: squared distance of ws from the mean
-    drawings: float = .5       # share of drawings that the generator never made in a batch
 
-def encoder_loss(generator: Generator, images: Tensor, ws: Tensor,
-                 distance: Callable,                      # (drawn, pictures) to [n]
-                 weights: EncoderLoss = EncoderLoss(),
-                 drawn: Tensor | None = None,             # G(ws), if it was drawn before
-                ) -> Tensor:
+    pixels: float = 1.0  # squared error of the pixels
+    features: float = 0.2  # distance of feature maps
+    codes: float = 1.0  # squared error of ws, for the pictures whose ws are known
+    near: float = 0.01  # the leash: squared distance of ws from the mean
+    drawings: float = 0.5  # share of drawings that the generator never made in a batch
+
+
+def encoder_loss(
+    generator: Generator,
+    images: Tensor,
+    ws: Tensor,
+    distance: Callable,  # (drawn, pictures) to [n]
+    weights: EncoderLoss = EncoderLoss(),
+    drawn: Tensor | None = None,  # G(ws), if it was drawn before
+) -> Tensor:
     "pixels·‖G(w) − x‖²/N + features·d(G(w), x) + near·‖w − w̄‖²/N, the mean of a batch."
     drawn = generator.synthesis(ws, 'constant') if drawn is None else drawn
-    loss = weights.pixels*F.mse_loss(drawn, images) + weights.near*(ws - generator.mapping.w_avg).square().mean()
-    return loss + weights.features*distance(drawn, images).mean() if weights.features else loss
+    loss = (
+        weights.pixels * F.mse_loss(drawn, images)
+        + weights.near * (ws - generator.mapping.w_avg).square().mean()
+    )
+    return (
+        loss + weights.features * distance(drawn, images).mean() if weights.features else loss
+    )
 
 # %% ../nbs/34_encoder.ipynb #632d56e9
 @torch.no_grad()
 def generated_codes(generator: Generator, n: int, source: torch.Generator) -> Tensor:
-    "ws [n, layers, w_dim], half of them of two styles: an encoder to w⁺ needs to see pictures that no single w can draw."
-    one, two = (generator.mapping(torch.randn(n, generator.config.z_dim, generator=source)) for _ in range(2))
+    """ws [n, layers, w_dim], half of them of two styles:
+    an encoder to w⁺ needs to see pictures that no single w can draw."""
+    one, two = (
+        generator.mapping(torch.randn(n, generator.config.z_dim, generator=source))
+        for _ in range(2)
+    )
     crossover = torch.randint(1, generator.config.num_ws, (n,), generator=source)
-    crossover[torch.rand(n, generator=source) < .5] = generator.config.num_ws
+    crossover[torch.rand(n, generator=source) < 0.5] = generator.config.num_ws
     return mix_styles(one, two, crossover)
+
 
 def generated_batch(generator: Generator, n: int, source: torch.Generator) -> Tensor:
     "The pictures of `generated_codes` [n, 3, size, size]."
     return draw(generator, generated_codes(generator, n, source))
 
 # %% ../nbs/34_encoder.ipynb #2680b29d
-def fit_refined(encoder: Encoder, generator: Generator, drawings: Tensor,         # uint8 [N, 3, size, size]
-                distance: Callable, steps: int, batch: int = 16, lr: float = 5e-3, seed: int = 0,
-                weights: EncoderLoss = EncoderLoss()) -> list[float]:
-    "Train by what is seen: every look is judged by the picture it draws, and the next begins where it ended. Returns the mean loss of each step."
-    source, history, drawn_share = rng(seed), [], round(weights.drawings*batch)
-    optimizer = torch.optim.Adam(encoder.net.parameters(), lr, (.9, .99))
+def fit_refined(
+    encoder: Encoder,
+    generator: Generator,
+    drawings: Tensor,  # uint8 [N, 3, size, size]
+    distance: Callable,
+    steps: int,
+    batch: int = 16,
+    lr: float = 5e-3,
+    seed: int = 0,
+    weights: EncoderLoss = EncoderLoss(),
+) -> list[float]:
+    """Train by what is seen: every look is judged by the picture it draws, and the next begins
+    where it ended. Returns the mean loss of each step."""
+    source, history, drawn_share = rng(seed), [], round(weights.drawings * batch)
+    optimizer = torch.optim.Adam(encoder.net.parameters(), lr, (0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        chosen = drawings[torch.randint(len(drawings), (drawn_share,), generator=source)].float()/127.5 - 1
+        chosen = (
+            drawings[torch.randint(len(drawings), (drawn_share,), generator=source)].float()
+            / 127.5
+            - 1
+        )
         known = generated_codes(generator, batch - drawn_share, source)
         images = torch.cat([chosen, draw(generator, known)]) if len(known) else chosen
-        history.append(_looks(encoder, generator, images, known, distance, weights, optimizer)); schedule.step()
+        history.append(_looks(encoder, generator, images, known, distance, weights, optimizer))
+        schedule.step()
     return history
 
 # %% ../nbs/34_encoder.ipynb #4390430d
 def _looks(encoder, generator, images, known, distance, weights, optimizer) -> float:
-    "One training step: all looks at a batch whose last pictures have known ws, each look judged alone; the mean of their losses."
+    """One training step: all looks at a batch whose last pictures have known ws, each look
+    judged alone; the mean of their losses."""
     ws = as_ws(generator, generator.mapping.w_avg.expand(len(images), -1))
-    with torch.no_grad(): drawn = generator.synthesis(ws[:1], 'constant').expand_as(images)
-    optimizer.zero_grad(); total = 0.
+    with torch.no_grad():
+        drawn = generator.synthesis(ws[:1], 'constant').expand_as(images)
+    optimizer.zero_grad()
+    total = 0.0
     for _ in range(encoder.config.passes):
         ws = ws.detach() + encoder.net(torch.cat([images, drawn.detach()], 1))
         drawn = generator.synthesis(ws, 'constant')
         loss = encoder_loss(generator, images, ws, distance, weights, drawn)
-        if len(known): loss = loss + weights.codes*F.mse_loss(ws[-len(known):], known)*len(known)/len(ws)
-        (loss/encoder.config.passes).backward(); total += loss.item()/encoder.config.passes
+        if len(known):
+            loss = loss + weights.codes * F.mse_loss(ws[-len(known) :], known) * len(
+                known
+            ) / len(ws)
+        (loss / encoder.config.passes).backward()
+        total += loss.item() / encoder.config.passes
     optimizer.step()
     return total
 
@@ -190,19 +293,34 @@ def pretrained_encoder(name: str = 'encoder_refined_toon_32') -> tuple[Encoder, 
     "An encoder of ours for the shipped generator of toon heads, and the facts of its training."
     facts = json.loads(shipped(f'pretrained/{name}.json').read_text())
     encoder = Encoder(EncoderConfig(**facts['network']))
-    encoder.load_state_dict({k: v.float() for k, v in load_file(str(shipped(f'pretrained/{name}.safetensors'))).items()})
+    encoder.load_state_dict(
+        {
+            k: v.float()
+            for k, v in load_file(str(shipped(f'pretrained/{name}.safetensors'))).items()
+        }
+    )
     return encoder.eval().requires_grad_(False), facts
 
 # %% ../nbs/34_encoder.ipynb #8946a0ce
-def descend(generator: Generator, images: Tensor,    # [n, 3, size, size]
-            start: Tensor,                             # ws [n, layers, w_dim]; left as it is
-            steps: int, distance: Callable, lr: float = .03,
-            weights: EncoderLoss = EncoderLoss()) -> tuple[Tensor, list[float]]:
-    "Inversion by descent: Adam on ws, whatever the start. Returns ws and the loss before each step and at the end."
+def descend(
+    generator: Generator,
+    images: Tensor,  # [n, 3, size, size]
+    start: Tensor,  # ws [n, layers, w_dim]; left as it is
+    steps: int,
+    distance: Callable,
+    lr: float = 0.03,
+    weights: EncoderLoss = EncoderLoss(),
+) -> tuple[Tensor, list[float]]:
+    """Inversion by descent: Adam on ws, whatever the start.
+    Returns ws and the loss before each step and at the end."""
     ws, history = start.detach().clone().requires_grad_(True), []
     optimizer = torch.optim.Adam([ws], lr)
     for _ in range(steps):
-        loss = encoder_loss(generator, images, ws, distance, weights); history.append(loss.item())
-        optimizer.zero_grad(); loss.backward(); optimizer.step()
-    with torch.no_grad(): history.append(encoder_loss(generator, images, ws, distance, weights).item())
+        loss = encoder_loss(generator, images, ws, distance, weights)
+        history.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        history.append(encoder_loss(generator, images, ws, distance, weights).item())
     return ws.detach(), history

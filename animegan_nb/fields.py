@@ -41,161 +41,291 @@ __all__ = ['FIELDS', 'RATES', 'Views', 'check_views', 'toon_views', 'lego_views'
 @dataclass(frozen=True)
 class Views:
     "Pictures of one scene with their cameras, and what is known of its shape."
-    rgba: Tensor                     # [n, 4, size, size] in [0, 1], the colour multiplied by alpha
-    cam2world: Tensor                # [n, 4, 4]
-    focal: float                     # the focal length in pixels
-    side: float                      # of the cube around the origin that holds the scene
-    depth: Tensor | None = None      # [n, size, size], along the camera's axis, inf where nothing is
-    normal: Tensor | None = None     # [n, 3, size, size]
 
-    def __post_init__(self): check_views(self)
-    def __len__(self): return len(self.rgba)
-    def __getitem__(self, rows):     # a slice or a list of indices
-        return replace(self, **{k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor)})
+    rgba: Tensor  # [n, 4, size, size] in [0, 1], the colour multiplied by alpha
+    cam2world: Tensor  # [n, 4, 4]
+    focal: float  # the focal length in pixels
+    side: float  # of the cube around the origin that holds the scene
+    # [n, size, size], along the camera's axis, inf where nothing is
+    depth: Tensor | None = None
+    normal: Tensor | None = None  # [n, 3, size, size]
+
+    def __post_init__(self):
+        check_views(self)
+
+    def __len__(self):
+        return len(self.rgba)
+
+    def __getitem__(self, rows):  # a slice or a list of indices
+        return replace(
+            self, **{k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor)}
+        )
+
     @property
-    def size(self) -> int: return self.rgba.shape[-1]
+    def size(self) -> int:
+        return self.rgba.shape[-1]
+
     @property
-    def fov(self) -> float: return field_of_view(self.focal, self.size)
+    def fov(self) -> float:
+        return field_of_view(self.focal, self.size)
 
 # %% ../nbs/54_fields.ipynb #5e8e7bdc
 def check_views(views: Views) -> None:
     "Raise one clear sentence unless pictures, cameras and cube fit together."
     x, cams, side = views.rgba, check_cam2world(views.cam2world), views.side
-    if x.ndim != 4 or x.shape[1] != 4 or x.shape[2] != x.shape[3] or not len(x): raise ValueError(f"Views are pictures [n, 4, size, size] with alpha, not {list(x.shape)}.")
-    if len(cams) != len(x): raise ValueError(f"There are {len(x)} pictures and {len(cams)} poses: every picture needs its own.")
-    if not torch.isfinite(x).all(): raise ValueError(f"View {int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])} has pixels that are NaN or infinite: leave it out.")
-    if x.min() < 0 or x.max() > 1: raise ValueError(f"The pictures' values lie in [0, 1], not between {float(x.min()):g} and {float(x.max()):g}.")
-    if (x[:, :3] > x[:, 3:] + .02).any(): raise ValueError("A colour is brighter than its alpha: multiply the colours by alpha first.")
-    if not views.focal > 0: raise ValueError(f"The focal length is a positive number of pixels, not {views.focal:g}.")
-    if not side > 0: raise ValueError(f"The side of the cube must be positive, not {side:g}.")
+    if x.ndim != 4 or x.shape[1] != 4 or x.shape[2] != x.shape[3] or not len(x):
+        raise ValueError(
+            f"Views are pictures [n, 4, size, size] with alpha, not {list(x.shape)}."
+        )
+    if len(cams) != len(x):
+        raise ValueError(
+            f"There are {len(x)} pictures and {len(cams)} poses: every picture needs its own."
+        )
+    if not torch.isfinite(x).all():
+        raise ValueError(
+            f"View {int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])} has pixels that"
+            " are NaN or infinite: leave it out."
+        )
+    if x.min() < 0 or x.max() > 1:
+        raise ValueError(
+            f"The pictures' values lie in [0, 1], not between {float(x.min()):g} and"
+            f" {float(x.max()):g}."
+        )
+    if (x[:, :3] > x[:, 3:] + 0.02).any():
+        raise ValueError(
+            "A colour is brighter than its alpha: multiply the colours by alpha first."
+        )
+    if not views.focal > 0:
+        raise ValueError(
+            f"The focal length is a positive number of pixels, not {views.focal:g}."
+        )
+    if not side > 0:
+        raise ValueError(f"The side of the cube must be positive, not {side:g}.")
     turn = cams[:, :3, :3]
     straight = (turn.mT @ turn - torch.eye(3)).abs().amax((1, 2)) < 1e-3
-    wrong = ~(straight & (torch.linalg.det(turn) > 0) & ((cams[:, 3] - torch.tensor([0., 0, 0, 1])).abs() < 1e-4).all(1))
-    if wrong.any(): raise ValueError(f"The pose of view {int(wrong.nonzero()[0])} is not a rotation and a position: give camera-to-world matrices.")
-    inside = (cams[:, :3, 3].abs() <= side/2).all(1)
-    if inside.any(): raise ValueError(f"The camera of view {int(inside.nonzero()[0])} stands inside the cube of side {side:g}: near would not lie before far.")
+    wrong = ~(
+        straight
+        & (torch.linalg.det(turn) > 0)
+        & ((cams[:, 3] - torch.tensor([0.0, 0, 0, 1])).abs() < 1e-4).all(1)
+    )
+    if wrong.any():
+        raise ValueError(
+            f"The pose of view {int(wrong.nonzero()[0])} is not a rotation and a position: give"
+            " camera-to-world matrices."
+        )
+    inside = (cams[:, :3, 3].abs() <= side / 2).all(1)
+    if inside.any():
+        raise ValueError(
+            f"The camera of view {int(inside.nonzero()[0])} stands inside the cube of side"
+            f" {side:g}: near would not lie before far."
+        )
 
 # %% ../nbs/54_fields.ipynb #29effc58
-def toon_views(identity: Tensor,          # [1, D], from toon.encode or toon.sample_identity
-               n: int, size: int = 64,    # pictures, and their side in pixels
-               seed: int = 0, side: float = .3) -> Views:
-    "A toon head from `n` cameras all around it (yaw spread evenly, pitch up to 17°), with exact depth and normals, without outlines."
+def toon_views(
+    identity: Tensor,  # [1, D], from toon.encode or toon.sample_identity
+    n: int,
+    size: int = 64,  # pictures, and their side in pixels
+    seed: int = 0,
+    side: float = 0.3,
+) -> Views:
+    """A toon head from `n` cameras all around it (yaw spread evenly, pitch up to 17°), with
+    exact depth and normals, without outlines."""
     identity = check_identity(identity if identity.ndim == 2 else identity[None])
     u = torch.rand(2, n, generator=rng(seed))
-    cams = look_at((torch.arange(n) + u[0])*(2*math.pi/n), .6*u[1] - .3)
-    out = render(identity.expand(n, -1), cams, FOV, size, background=(0., 0., 0.), outline=False, supersample=2)
-    rgba = torch.cat([(out['image'] + 1)/2, out['alpha']], 1).clamp(0, 1)
-    return Views(rgba, cams, size/2/math.tan(math.radians(FOV/2)), side, out['depth'][:, 0], out['normal'])
+    cams = look_at((torch.arange(n) + u[0]) * (2 * math.pi / n), 0.6 * u[1] - 0.3)
+    out = render(
+        identity.expand(n, -1),
+        cams,
+        FOV,
+        size,
+        background=(0.0, 0.0, 0.0),
+        outline=False,
+        supersample=2,
+    )
+    rgba = torch.cat([(out['image'] + 1) / 2, out['alpha']], 1).clamp(0, 1)
+    return Views(
+        rgba,
+        cams,
+        size / 2 / math.tan(math.radians(FOV / 2)),
+        side,
+        out['depth'][:, 0],
+        out['normal'],
+    )
 
 # %% ../nbs/54_fields.ipynb #da4735ae
-def lego_views(path: str | Path,          # lego_100.npz: images uint8 RGBA (premultiplied), poses (z up), focal, is_test
-               test: bool = False,        # the 25 held-out views, or the 100 others
-               side: float = 2.4) -> Views:
+def lego_views(
+    # lego_100.npz: images uint8 RGBA (premultiplied), poses (z up), focal, is_test
+    path: str | Path,
+    test: bool = False,  # the 25 held-out views, or the 100 others
+    side: float = 2.4,
+) -> Views:
     "NeRF's toy bulldozer from 100 sides, turned so that y is up."
-    if not Path(path).exists(): raise FileNotFoundError(f"There is no file {Path(path).name}: set ANIMEGAN_DATA to the folder that holds it.")
-    with np.load(path) as file: images, poses, focal, held_out = (file[k] for k in ('images', 'poses', 'focal', 'is_test'))
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"There is no file {Path(path).name}: set ANIMEGAN_DATA to the folder that"
+            " holds it."
+        )
+    with np.load(path) as file:
+        images, poses, focal, held_out = (
+            file[k] for k in ('images', 'poses', 'focal', 'is_test')
+        )
     rows = held_out == test
-    y_up = torch.tensor([[1., 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
-    rgba = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float()/255
+    y_up = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+    rgba = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255
     return Views(rgba, y_up @ torch.from_numpy(poses[rows]), float(focal), side)
 
 # %% ../nbs/54_fields.ipynb #6fb2b1e4
 class Bundle(NamedTuple):
     "The rays of many pictures in one heap: those that meet the cube."
-    origins: Tensor       # [rays, 3]
-    directions: Tensor    # [rays, 3], unit
-    near: Tensor          # [rays]: where each ray enters the cube …
-    far: Tensor           # [rays]: … and where it leaves
-    rgba: Tensor          # [rays, 4]
 
-def cube_range(origins: Tensor, directions: Tensor,    # [..., 3]
-               side: float) -> tuple[Tensor, Tensor, Tensor]:   # near [...], far [...], does the ray meet the cube [...]
-    "Where rays enter and leave a cube around the origin: the last of three entries and the first of three exits."
-    inverse = 1/torch.where(directions.abs() < 1e-9, 1e-9, directions)
-    a, b = (-side/2 - origins)*inverse, (side/2 - origins)*inverse
+    origins: Tensor  # [rays, 3]
+    directions: Tensor  # [rays, 3], unit
+    near: Tensor  # [rays]: where each ray enters the cube …
+    far: Tensor  # [rays]: … and where it leaves
+    rgba: Tensor  # [rays, 4]
+
+
+def cube_range(
+    origins: Tensor,
+    directions: Tensor,  # [..., 3]
+    side: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # near [...], far [...], does the ray meet the cube [...]
+    """Where rays enter and leave a cube around the origin:
+    the last of three entries and the first of three exits."""
+    inverse = 1 / torch.where(directions.abs() < 1e-9, 1e-9, directions)
+    a, b = (-side / 2 - origins) * inverse, (side / 2 - origins) * inverse
     near, far = torch.minimum(a, b).amax(-1), torch.maximum(a, b).amin(-1)
-    return near, far, (far > near + 1e-6*side) & (near > 0)
+    return near, far, (far > near + 1e-6 * side) & (near > 0)
+
 
 def bundle(views: Views) -> Bundle:
     "All rays of all views that meet the cube; what lies beside it must be empty."
     o, d = rays(views.cam2world, views.fov, views.size)
     near, far, met = cube_range(o, d, views.side)
     rgba = views.rgba.flatten(2).mT
-    cut = float((rgba[..., 3][~met] > .1).float().sum()/(rgba[..., 3] > .1).sum().clamp(min=1))
-    if cut > .01: raise ValueError(f"{cut:.0%} of the pixels with something in them look past the cube of side {views.side:g}: make it larger.")
+    cut = float(
+        (rgba[..., 3][~met] > 0.1).float().sum() / (rgba[..., 3] > 0.1).sum().clamp(min=1)
+    )
+    if cut > 0.01:
+        raise ValueError(
+            f"{cut:.0%} of the pixels with something in them look past the cube of side"
+            f" {views.side:g}: make it larger."
+        )
     return Bundle(o[met], d[met], near[met], far[met], rgba[met])
 
 # %% ../nbs/54_fields.ipynb #694acef4
-def over(rgba: Tensor,              # [..., 4 or channels at `dim`], the colour multiplied by alpha
-         background=1.,             # a number, or colours that broadcast
-         dim: int = 1) -> Tensor:   # the colours, three channels at `dim`
+def over(
+    rgba: Tensor,  # [..., 4 or channels at `dim`], the colour multiplied by alpha
+    background=1.0,  # a number, or colours that broadcast
+    dim: int = 1,
+) -> Tensor:  # the colours, three channels at `dim`
     "Premultiplied colours over a background: C + (1 − α)b (Porter and Duff 1984)."
     colour, alpha = rgba.split([3, 1], dim)
-    return colour + (1 - alpha)*background
+    return colour + (1 - alpha) * background
 
 # %% ../nbs/54_fields.ipynb #fe124f32
 class SceneField(nn.Module):
-    "A radiance field in a cube: (points, directions) → (rgb, density). Subclasses give `net`, or `values`: points in [−1, 1]³ to four raw numbers."
+    """A radiance field in a cube: (points, directions) → (rgb, density).
+    Subclasses give `net`, or `values`: points in [−1, 1]³ to four raw numbers."""
+
     def __init__(self, side: float):
         super().__init__()
         self.side, self.options = side, {}
 
-    def values(self, x: Tensor) -> Tensor: return self.net(x)
+    def values(self, x: Tensor) -> Tensor:
+        return self.net(x)
 
-    def forward(self, points: Tensor,                 # [..., 3], in the world
-                directions: Tensor | None = None,     # not used: what we fit is matt
-                ) -> tuple[Tensor, Tensor]:           # rgb [..., 3] in [0, 1], density [...] per unit of length
-        raw = self.values(points*(2/self.side))
-        return torch.sigmoid(raw[..., :3]), 40/self.side*F.softplus(raw[..., 3] - 4)
+    def forward(
+        self,
+        points: Tensor,  # [..., 3], in the world
+        directions: Tensor | None = None,  # not used: what we fit is matt
+    ) -> tuple[Tensor, Tensor]:  # rgb [..., 3] in [0, 1], density [...] per unit of length
+        raw = self.values(points * (2 / self.side))
+        return torch.sigmoid(raw[..., :3]), 40 / self.side * F.softplus(raw[..., 3] - 4)
 
 # %% ../nbs/54_fields.ipynb #66204cc7
 FIELDS = Registry('kind of field')
 
+
 @FIELDS.register('siren')
 class SirenField(SceneField):
     "Sines all the way (Sitzmann et al. 2020)."
-    def __init__(self, side: float, hidden: int = 64, layers: int = 3, omega: float = 30.):
+
+    def __init__(self, side: float, hidden: int = 64, layers: int = 3, omega: float = 30.0):
         super().__init__(side)
-        self.net, self.options = Siren(3, hidden, layers, 4, omega), dict(hidden=hidden, layers=layers, omega=omega)
+        self.net, self.options = (
+            Siren(3, hidden, layers, 4, omega),
+            dict(hidden=hidden, layers=layers, omega=omega),
+        )
 
 
 @FIELDS.register('encoded')
 class EncodedField(SceneField):
     "ReLU behind a positional encoding (Mildenhall et al. 2020, NeRF)."
+
     def __init__(self, side: float, hidden: int = 64, layers: int = 3, frequencies: int = 6):
         super().__init__(side)
-        self.net, self.options = ReluNet(3, hidden, layers, 4, frequencies), dict(hidden=hidden, layers=layers, frequencies=frequencies)
-
+        self.net, self.options = (
+            ReluNet(3, hidden, layers, 4, frequencies),
+            dict(hidden=hidden, layers=layers, frequencies=frequencies),
+        )
 
 # %% ../nbs/54_fields.ipynb #82fb20e3
-def plane_coordinates(points: Tensor          # [n, 3]
-                      ) -> Tensor:            # [3, n, 2]: (x, y), (y, z), (z, x)
+def plane_coordinates(
+    points: Tensor,  # [n, 3]
+) -> Tensor:  # [3, n, 2]: (x, y), (y, z), (z, x)
     "A point's shadows on the three planes."
     return torch.stack([points[:, [0, 1]], points[:, [1, 2]], points[:, [2, 0]]])
 
-def triplane(planes: Tensor,        # [3, channels, texels, texels]: texel [row j, column i] belongs to the place (i, j), from −1 to 1 inclusive
-             points: Tensor,        # [n, 3] in [−1, 1]³; beyond, the border's value
-             ) -> Tensor:           # [n, channels]
-    "The sum of three planes' features, each looked up between its four nearest texels (Chan et al. 2022, EG3D)."
+
+def triplane(
+    # [3, channels, texels, texels]: texel [row j, column i] belongs to the place (i, j), from
+    # −1 to 1 inclusive
+    planes: Tensor,
+    points: Tensor,  # [n, 3] in [−1, 1]³; beyond, the border's value
+) -> Tensor:  # [n, channels]
+    """The sum of three planes' features, each looked up between its four nearest texels (Chan
+    et al. 2022, EG3D)."""
     uv = plane_coordinates(points)
-    return F.grid_sample(planes, uv[:, :, None], align_corners=True, padding_mode='border')[..., 0].sum(0).mT
+    return (
+        F.grid_sample(planes, uv[:, :, None], align_corners=True, padding_mode='border')[..., 0]
+        .sum(0)
+        .mT
+    )
+
 
 @FIELDS.register('triplane')
 class TriplaneField(SceneField):
     "Three planes of features and a small decoder."
-    def __init__(self, side: float, texels: int = 64, channels: int = 16, hidden: int = 32, scale: float = .02):
+
+    def __init__(
+        self,
+        side: float,
+        texels: int = 64,
+        channels: int = 16,
+        hidden: int = 32,
+        scale: float = 0.02,
+    ):
         super().__init__(side)
-        self.planes = nn.Parameter(scale*torch.randn(3, channels, texels, texels))
-        self.decoder = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 4))
+        self.planes = nn.Parameter(scale * torch.randn(3, channels, texels, texels))
+        self.decoder = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 4)
+        )
         self.options = dict(texels=texels, channels=channels, hidden=hidden, scale=scale)
-    def values(self, x): return self.decoder(triplane(self.planes, x.reshape(-1, 3))).view(*x.shape[:-1], 4)
+
+    def values(self, x):
+        return self.decoder(triplane(self.planes, x.reshape(-1, 3))).view(*x.shape[:-1], 4)
 
 # %% ../nbs/54_fields.ipynb #8a3752f7
-def make_field(kind: str,              # 'siren', 'encoded' or 'triplane'
-               side: float,            # of its cube
-               seed: int = 0, **options) -> SceneField:
+def make_field(
+    kind: str,  # 'siren', 'encoded' or 'triplane'
+    side: float,  # of its cube
+    seed: int = 0,
+    **options,
+) -> SceneField:
     "A field of this kind, its weights drawn from a seed of its own."
-    if not side > 0: raise ValueError(f"The side of the cube must be positive, not {side:g}.")
+    if not side > 0:
+        raise ValueError(f"The side of the cube must be positive, not {side:g}.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         field = FIELDS[kind](side, **options)
@@ -203,147 +333,281 @@ def make_field(kind: str,              # 'siren', 'encoded' or 'triplane'
     return field
 
 # %% ../nbs/54_fields.ipynb #ab255b25
-RATES = {'siren': 2e-3, 'encoded': 1.2e-2, 'triplane': 4e-2}      # learning rates of whole fits; see the benchmark
+# learning rates of whole fits; see the benchmark
+RATES = {'siren': 2e-3, 'encoded': 1.2e-2, 'triplane': 4e-2}
+
 
 @dataclass(frozen=True)
 class FitConfig:
     "How a scene is fitted."
-    steps: int = 1000                # the learning rate falls to a tenth until the last of them
-    rays: int = 512                  # in a step, from all views at once
-    samples: int = 12                # points of the first look along each ray
-    fine: int = 12                   # points of the second look
+
+    steps: int = 1000  # the learning rate falls to a tenth until the last of them
+    rays: int = 512  # in a step, from all views at once
+    samples: int = 12  # points of the first look along each ray
+    fine: int = 12  # points of the second look
     lr: float = 2e-2
-    background: str = 'random'       # behind every ray: 'random', or 'white'
+    background: str = 'random'  # behind every ray: 'random', or 'white'
     seed: int = 0
 
     def __post_init__(self):
         for name, least in (('steps', 1), ('rays', 1), ('samples', 1), ('fine', 0)):
-            if getattr(self, name) < least: raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
-        if not 0 < self.lr < 1: raise ValueError(f"The learning rate lies between 0 and 1, not {self.lr:g}.")
-        if self.background not in ('random', 'white'): raise ValueError(f"The background is 'random' or 'white', not {self.background!r}.")
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+        if not 0 < self.lr < 1:
+            raise ValueError(f"The learning rate lies between 0 and 1, not {self.lr:g}.")
+        if self.background not in ('random', 'white'):
+            raise ValueError(f"The background is 'random' or 'white', not {self.background!r}.")
 
 # %% ../nbs/54_fields.ipynb #564b1ae9
 class Fit:
     "One field, fitted to the views of one scene."
-    def __init__(self, field: SceneField, views: Views, config: FitConfig = FitConfig()):     # noqa: B008 (frozen)
-        if abs(field.side - views.side) > 1e-6*views.side: raise ValueError(f"The field fills a cube of side {field.side:g}, the views show one of {views.side:g}.")
+
+    def __init__(
+        self,
+        field: SceneField,
+        views: Views,
+        config: FitConfig = FitConfig(),  # noqa: B008 (frozen)
+    ):
+        if abs(field.side - views.side) > 1e-6 * views.side:
+            raise ValueError(
+                f"The field fills a cube of side {field.side:g}, the views show one of"
+                f" {views.side:g}."
+            )
         self.field, self.config, self.bundle = field, config, bundle(views)
-        self.optimizer = torch.optim.Adam(field.parameters(), config.lr, betas=(.9, .99))
+        self.optimizer = torch.optim.Adam(field.parameters(), config.lr, betas=(0.9, 0.99))
         self.rng, self.stopping = rng(config.seed), threading.Event()
-        self.step, self.seconds, self.history = 0, 0., []          # steps done, their processor time, PSNR of each batch
+        # steps done, their processor time, PSNR of each batch
+        self.step, self.seconds, self.history = 0, 0.0, []
 
     def look(self, index: Tensor) -> tuple[Rendered, Tensor]:
         "What the field shows on some rays, and what it should show, over the same background."
         o, d, near, far, rgba = (x[index][None] for x in self.bundle)
-        behind = torch.rand(1, len(index), 3, generator=self.rng) if self.config.background == 'random' else torch.ones(1, len(index), 3)
+        behind = (
+            torch.rand(1, len(index), 3, generator=self.rng)
+            if self.config.background == 'random'
+            else torch.ones(1, len(index), 3)
+        )
         c = self.config
-        seen = march(self.field, o, d, near, far, c.samples, c.fine, self.rng, background=behind, activation='none', check=False)
+        seen = march(
+            self.field,
+            o,
+            d,
+            near,
+            far,
+            c.samples,
+            c.fine,
+            self.rng,
+            background=behind,
+            activation='none',
+            check=False,
+        )
         return seen, over(rgba, behind, -1)
 
-# %% ../nbs/54_fields.ipynb #1368e350
-def _one_step(self: Fit) -> float:
-    "Draw rays, compare, correct; the PSNR of this batch."
-    c, begin = self.config, time.process_time()
-    for group in self.optimizer.param_groups: group['lr'] = c.lr*.1**(self.step/c.steps)
-    index = torch.randint(len(self.bundle.near), (c.rays,), generator=self.rng)
-    seen, target = self.look(index)
-    loss = (seen.rgb - target).square().mean()
-    if not torch.isfinite(loss): raise ValueError(f"The fit diverged at step {self.step} (the loss is not finite): lower the learning rate.")
-    self.optimizer.zero_grad(); loss.backward(); self.optimizer.step()
-    self.history.append(-10*math.log10(max(loss.item(), 1e-12)))
-    self.step += 1; self.seconds += time.process_time() - begin
-    return self.history[-1]
+    def one_step(self) -> float:
+        "Draw rays, compare, correct; the PSNR of this batch."
+        c, begin = self.config, time.process_time()
+        for group in self.optimizer.param_groups:
+            group['lr'] = c.lr * 0.1 ** (self.step / c.steps)
+        index = torch.randint(len(self.bundle.near), (c.rays,), generator=self.rng)
+        seen, target = self.look(index)
+        loss = (seen.rgb - target).square().mean()
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"The fit diverged at step {self.step} (the loss is not finite): lower the"
+                " learning rate."
+            )
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.history.append(-10 * math.log10(max(loss.item(), 1e-12)))
+        self.step += 1
+        self.seconds += time.process_time() - begin
+        return self.history[-1]
 
-def _run(self: Fit, steps: int | None = None,    # None: until config.steps
-         progress: bool = True) -> Fit:
-    "Fit on. The stop button or Ctrl-C ends it after a whole step, and `run` goes on from there."
-    goal = self.config.steps if steps is None else self.step + steps
-    self.stopping.clear()
-    with stop_on_interrupt(self.stopping), tqdm(total=goal, initial=self.step, desc='fitting', disable=not progress, leave=False, mininterval=.5) as bar:
-        while self.step < goal and not self.stopping.is_set():
-            psnr = self.one_step(); bar.update()
-            if self.step % 20 == 0: bar.set_postfix_str(f'{psnr:.1f} dB')
-    return self
+    def run(
+        self,
+        steps: int | None = None,  # None: until config.steps
+        progress: bool = True,
+    ) -> Fit:
+        """Fit on. The stop button or Ctrl-C ends it after a whole step, and `run` goes on from
+        there."""
+        goal = self.config.steps if steps is None else self.step + steps
+        self.stopping.clear()
+        with (
+            stop_on_interrupt(self.stopping),
+            tqdm(
+                total=goal,
+                initial=self.step,
+                desc='fitting',
+                disable=not progress,
+                leave=False,
+                mininterval=0.5,
+            ) as bar,
+        ):
+            while self.step < goal and not self.stopping.is_set():
+                psnr = self.one_step()
+                bar.update()
+                if self.step % 20 == 0:
+                    bar.set_postfix_str(f'{psnr:.1f} dB')
+        return self
 
-Fit.one_step, Fit.run = _one_step, _run
+    def save(self, run: str | Path) -> Path:
+        """Everything that the next step depends on, as `run`/step-…;
+        older checkpoints there are removed."""
+        state = dict(
+            field=_signature(self),
+            config=asdict(self.config),
+            weights=dict(self.field.state_dict()),
+            optimizer=self.optimizer.state_dict(),
+            rng=self.rng.get_state(),
+            step=self.step,
+            seconds=self.seconds,
+            history=self.history,
+        )
+        old, place = checkpoints(run), Path(run) / f'step-{self.step:07d}'
+        if place in old:
+            return place
+        save_state(place, state, dict(step=self.step, kind=self.field.kind))
+        for folder in old:
+            shutil.rmtree(folder)
+        return place
+
+    def resume(self, run: str | Path) -> Fit:
+        "Go on from the newest checkpoint of a run, bit for bit; without one, from the start."
+        found = checkpoints(run)
+        if not found:
+            return self
+        state = load_state(found[-1])
+        if state['field'] != _signature(self):
+            raise ValueError(
+                f"The checkpoint {found[-1].name} holds another field"
+                f" ({state['field']['kind']}), not this one ({self.field.kind}): make a field"
+                " with its options."
+            )
+        if state['config'] != asdict(self.config):
+            raise ValueError(
+                f"The checkpoint {found[-1].name} was fitted with other settings: use its own"
+                f" ({state['config']})."
+            )
+        self.field.load_state_dict(state['weights'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.rng.set_state(state['rng'])
+        self.step, self.seconds, self.history = (
+            state['step'],
+            state['seconds'],
+            list(state['history']),
+        )
+        return self
 
 # %% ../nbs/54_fields.ipynb #48d1621f
 def _signature(fit: Fit) -> dict:
     "What a checkpoint must share with the fit that reads it."
     return dict(kind=fit.field.kind, side=fit.field.side, **fit.field.options)
 
-def _save(self: Fit, run: str | Path) -> Path:
-    "Everything that the next step depends on, as `run`/step-…; older checkpoints there are removed."
-    state = dict(field=_signature(self), config=asdict(self.config), weights=dict(self.field.state_dict()), optimizer=self.optimizer.state_dict(),
-                 rng=self.rng.get_state(), step=self.step, seconds=self.seconds, history=self.history)
-    old, place = checkpoints(run), Path(run)/f'step-{self.step:07d}'
-    if place in old: return place
-    save_state(place, state, dict(step=self.step, kind=self.field.kind))
-    for folder in old: shutil.rmtree(folder)
-    return place
-
-def _resume(self: Fit, run: str | Path) -> Fit:
-    "Go on from the newest checkpoint of a run, bit for bit; without one, from the start."
-    found = checkpoints(run)
-    if not found: return self
-    state = load_state(found[-1])
-    if state['field'] != _signature(self): raise ValueError(f"The checkpoint {found[-1].name} holds another field ({state['field']['kind']}), not this one ({self.field.kind}): make a field with its options.")
-    if state['config'] != asdict(self.config): raise ValueError(f"The checkpoint {found[-1].name} was fitted with other settings: use its own ({state['config']}).")
-    self.field.load_state_dict(state['weights']); self.optimizer.load_state_dict(state['optimizer']); self.rng.set_state(state['rng'])
-    self.step, self.seconds, self.history = state['step'], state['seconds'], list(state['history'])
-    return self
-
-Fit.save, Fit.resume = _save, _resume
-
 # %% ../nbs/54_fields.ipynb #096496be
 def _normals_at(field, o, d, distance, points: int = 5) -> Tensor:
-    "Unit normals [rays, 3] of a field where rays meet it: the mean over a hundredth of the cube before and behind."
-    t = distance[:, None] + torch.linspace(-.01, .01, points)*field.side
-    x = (o[:, None] + t[..., None]*d[:, None]).detach().requires_grad_(True)
-    with torch.enable_grad(): slope, = torch.autograd.grad(field(x.view(1, -1, 3), None)[1].sum(), x)
+    """Unit normals [rays, 3] of a field where rays meet it:
+    the mean over a hundredth of the cube before and behind."""
+    t = distance[:, None] + torch.linspace(-0.01, 0.01, points) * field.side
+    x = (o[:, None] + t[..., None] * d[:, None]).detach().requires_grad_(True)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(field(x.view(1, -1, 3), None)[1].sum(), x)
     return -F.normalize(slope.mean(1), dim=-1)
 
 # %% ../nbs/54_fields.ipynb #7b4fa1da
 @torch.no_grad()
-def render_views(field: SceneField, cam2world: Tensor,      # [n, 4, 4]
-                 fov: float, size: int, samples: int = 32, fine: int = 32,
-                 with_normals: bool = False, background: float = 1., chunk: int = 4096) -> dict[str, Tensor]:
-    "Pictures of a field: image [n, 3, s, s] in [−1, 1], opacity [n, 1, s, s], depth [n, s, s] (inf where opacity < ½), normal [n, 3, s, s] if asked."
+def render_views(
+    field: SceneField,
+    cam2world: Tensor,  # [n, 4, 4]
+    fov: float,
+    size: int,
+    samples: int = 32,
+    fine: int = 32,
+    with_normals: bool = False,
+    background: float = 1.0,
+    chunk: int = 4096,
+) -> dict[str, Tensor]:
+    """Pictures of a field: image [n, 3, s, s] in [−1, 1], opacity [n, 1, s, s], depth [n, s, s]
+    (inf where opacity < ½), normal [n, 3, s, s] if asked."""
     o, d = rays(cam2world, fov, size)
     near, far, met = cube_range(o, d, field.side)
     flat, many = met.flatten().nonzero()[:, 0], met.numel()
-    out = torch.cat([torch.full((many, 3), background), torch.zeros(many, 1), torch.full((many, 1), torch.inf), torch.zeros(many, 3)], 1)
+    out = torch.cat(
+        [
+            torch.full((many, 3), background),
+            torch.zeros(many, 1),
+            torch.full((many, 1), torch.inf),
+            torch.zeros(many, 3),
+        ],
+        1,
+    )
     o, d, near, far = o.reshape(-1, 3), d.reshape(-1, 3), near.flatten(), far.flatten()
     for k in flat.split(chunk):
-        seen = march(field, o[None, k], d[None, k], near[None, k], far[None, k], samples, fine, background=background, activation='none')
-        distance = torch.where(seen.opacity[0] < .5, torch.inf, seen.distance[0])
+        seen = march(
+            field,
+            o[None, k],
+            d[None, k],
+            near[None, k],
+            far[None, k],
+            samples,
+            fine,
+            background=background,
+            activation='none',
+        )
+        distance = torch.where(seen.opacity[0] < 0.5, torch.inf, seen.distance[0])
         out[k, :5] = torch.cat([seen.rgb[0], seen.opacity[0, :, None], distance[:, None]], 1)
         solid = distance.isfinite()
-        if with_normals and solid.any(): out[k[solid], 5:] = _normals_at(field, o[k[solid]], d[k[solid]], distance[solid])
-    out = out.view(len(cam2world), size*size, 8)
-    depth = distance_to_depth(out[..., 4], d.view(len(out), -1, 3), cam2world).view(-1, size, size)
+        if with_normals and solid.any():
+            out[k[solid], 5:] = _normals_at(field, o[k[solid]], d[k[solid]], distance[solid])
+    out = out.view(len(cam2world), size * size, 8)
+    depth = distance_to_depth(out[..., 4], d.view(len(out), -1, 3), cam2world).view(
+        -1, size, size
+    )
     image = lambda x: x.mT.reshape(len(out), -1, size, size)
-    return dict(image=image(out[..., :3])*2 - 1, opacity=image(out[..., 3:4]), depth=depth) | (dict(normal=image(out[..., 5:])) if with_normals else {})
+    return dict(
+        image=image(out[..., :3]) * 2 - 1, opacity=image(out[..., 3:4]), depth=depth
+    ) | (dict(normal=image(out[..., 5:])) if with_normals else {})
 
 # %% ../nbs/54_fields.ipynb #20e515b7
 def save_field(field: SceneField, path: str | Path, half: bool = False) -> Path:
     "One safetensors file with the weights and what is needed to make the field again."
     path = Path(path)
-    tensors = {k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k, v in field.state_dict().items()}
+    tensors = {
+        k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous()
+        for k, v in field.state_dict().items()
+    }
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
-        part.write_bytes(dump_tensors(tensors, {'field': json.dumps(dict(kind=field.kind, side=field.side, options=field.options))}))
+        part.write_bytes(
+            dump_tensors(
+                tensors,
+                {
+                    'field': json.dumps(
+                        dict(kind=field.kind, side=field.side, options=field.options)
+                    )
+                },
+            )
+        )
         part.replace(path)
-    finally: part.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
     return path
+
 
 def load_field(path: str | Path) -> SceneField:
     "A field from `save_field`'s file, in single precision."
     try:
         with safe_open(str(path), 'pt') as file:
-            about, weights = json.loads(file.metadata()['field']), {k: file.get_tensor(k).float() for k in file.keys()}      # noqa: SIM118
-    except FileNotFoundError: raise FileNotFoundError(f"There is no file {Path(path).name}.") from None
-    except Exception as error: raise ValueError(f"{Path(path).name} is not a file of save_field: {str(error).splitlines()[0]}.") from error
+            about, weights = (
+                json.loads(file.metadata()['field']),
+                {k: file.get_tensor(k).float() for k in file.keys()},  # noqa: SIM118
+            )
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no file {Path(path).name}.") from None
+    except Exception as error:
+        raise ValueError(
+            f"{Path(path).name} is not a file of save_field: {str(error).splitlines()[0]}."
+        ) from error
     field = make_field(about['kind'], about['side'], **about['options'])
     field.load_state_dict(weights)
     return field
@@ -351,28 +615,50 @@ def load_field(path: str | Path) -> SceneField:
 # %% ../nbs/54_fields.ipynb #c85f7ba6
 class Chamfer(NamedTuple):
     "Two clouds of points compared: mean distances to the nearest neighbour."
-    accuracy: float         # from the first cloud to the second: is what was made also true?
-    completeness: float     # from the second to the first: was all that is true also made?
-    @property
-    def chamfer(self) -> float: return (self.accuracy + self.completeness)/2
 
-def chamfer(made: Tensor, true: Tensor,     # [n, 3], [m, 3]
-            chunk: int = 2048) -> Chamfer:
+    accuracy: float  # from the first cloud to the second: is what was made also true?
+    completeness: float  # from the second to the first: was all that is true also made?
+
+    @property
+    def chamfer(self) -> float:
+        return (self.accuracy + self.completeness) / 2
+
+
+def chamfer(
+    made: Tensor,
+    true: Tensor,  # [n, 3], [m, 3]
+    chunk: int = 2048,
+) -> Chamfer:
     "The chamfer distance of two clouds of points, in their unit."
-    if not (len(made) and len(true)): raise ValueError("The chamfer distance needs two clouds with at least one point each.")
-    to = lambda a, b: float(torch.cat([torch.cdist(part, b).amin(1) for part in a.split(chunk)]).mean())
+    if not (len(made) and len(true)):
+        raise ValueError("The chamfer distance needs two clouds with at least one point each.")
+    to = lambda a, b: float(
+        torch.cat([torch.cdist(part, b).amin(1) for part in a.split(chunk)]).mean()
+    )
     return Chamfer(to(made, true), to(true, made))
 
 # %% ../nbs/54_fields.ipynb #516717ea
-def toon_mesh(identity: Tensor, side: float = .3, resolution: int = 96):
+def toon_mesh(identity: Tensor, side: float = 0.3, resolution: int = 96):
     "The true surface of a toon head in its cube, as a mesh."
     scene = HeadScene(check_identity(identity if identity.ndim == 2 else identity[None]))
     return extract(lambda p: -scene.distance(p.T[:, None])[0], side, resolution)
 
-def seen_points(mesh, cam2world: Tensor, fov: float, depth: Tensor,      # [n, 4, 4], degrees, [n, s, s]
-                tolerance: float, points: int = 6000, seed: int = 0) -> Tensor:    # [k, 3]
-    "Points spread evenly over a mesh, those that some camera sees: its depth picture has them within `tolerance`."
-    p = torch.tensor(np.asarray(trimesh.sample.sample_surface(mesh, points, seed=seed)[0]), dtype=torch.float32)
+
+def seen_points(
+    mesh,
+    cam2world: Tensor,
+    fov: float,
+    depth: Tensor,  # [n, 4, 4], degrees, [n, s, s]
+    tolerance: float,
+    points: int = 6000,
+    seed: int = 0,
+) -> Tensor:  # [k, 3]
+    """Points spread evenly over a mesh, those that some camera sees:
+    its depth picture has them within `tolerance`."""
+    p = torch.tensor(
+        np.asarray(trimesh.sample.sample_surface(mesh, points, seed=seed)[0]),
+        dtype=torch.float32,
+    )
     n, size = len(depth), depth.shape[-1]
     pixel, at = project(p.expand(n, -1, -1), cam2world, fov, size)
     row, column = pixel.nan_to_num(-1).round().long().unbind(-1)
@@ -381,19 +667,41 @@ def seen_points(mesh, cam2world: Tensor, fov: float, depth: Tensor,      # [n, 4
     return p[(inside & ((there - at).abs() < tolerance)).any(0)]
 
 # %% ../nbs/54_fields.ipynb #27a166b1
-def measure(field: SceneField, views: Views,          # that were not fitted
-            samples: int = 24, fine: int = 24,
-            mesh=None) -> dict[str, float]:           # the true surface, for the chamfer distance
-    "PSNR over white (dB, mean over views), error of the opacity and, where they are known, of depth (% of the cube's side), normals (degrees), visible surface (chamfer, %)."
-    out = render_views(field, views.cam2world, views.fov, views.size, samples, fine, views.normal is not None)
-    error = ((out['image'] + 1)/2 - over(views.rgba)).square().mean((1, 2, 3))
-    scores = dict(psnr=float((-10*error.log10()).mean()), opacity=float((out['opacity'] - views.rgba[:, 3:]).abs().mean()))
+def measure(
+    field: SceneField,
+    views: Views,  # that were not fitted
+    samples: int = 24,
+    fine: int = 24,
+    mesh=None,
+) -> dict[str, float]:  # the true surface, for the chamfer distance
+    """PSNR over white (dB, mean over views), error of the opacity and, where they are known, of
+    depth (% of the cube's side), normals (degrees), visible surface (chamfer, %)."""
+    out = render_views(
+        field, views.cam2world, views.fov, views.size, samples, fine, views.normal is not None
+    )
+    error = ((out['image'] + 1) / 2 - over(views.rgba)).square().mean((1, 2, 3))
+    scores = dict(
+        psnr=float((-10 * error.log10()).mean()),
+        opacity=float((out['opacity'] - views.rgba[:, 3:]).abs().mean()),
+    )
     if views.depth is not None:
-        solid = (views.rgba[:, 3] > .99) & views.depth.isfinite()
+        solid = (views.rgba[:, 3] > 0.99) & views.depth.isfinite()
         both = solid & out['depth'].isfinite()
-        errors = surface_errors(both, out['depth'], views.depth, out.get('normal'), views.normal)
-        scores |= errors | dict(missed=float(1 - both.sum()/solid.sum()), depth=errors['depth']/views.side*100)
-    if mesh is None: return scores
-    look = lambda m, depth, seed: seen_points(m, views.cam2world, views.fov, depth, .02*views.side, seed=seed)
-    gap = chamfer(look(extract(field.forward, views.side, 96, colours=False), out['depth'], 0), look(mesh, views.depth, 1))
-    return scores | {k: v*100/views.side for k, v in (gap._asdict() | dict(chamfer=gap.chamfer)).items()}
+        errors = surface_errors(
+            both, out['depth'], views.depth, out.get('normal'), views.normal
+        )
+        scores |= errors | dict(
+            missed=float(1 - both.sum() / solid.sum()), depth=errors['depth'] / views.side * 100
+        )
+    if mesh is None:
+        return scores
+    look = lambda m, depth, seed: seen_points(
+        m, views.cam2world, views.fov, depth, 0.02 * views.side, seed=seed
+    )
+    gap = chamfer(
+        look(extract(field.forward, views.side, 96, colours=False), out['depth'], 0),
+        look(mesh, views.depth, 1),
+    )
+    return scores | {
+        k: v * 100 / views.side for k, v in (gap._asdict() | dict(chamfer=gap.chamfer)).items()
+    }

@@ -11,8 +11,36 @@ from torch import Tensor
 from tqdm import tqdm
 from .core import cache_dir, to_float, to_uint8
 from .data import ArrayStore, ImageSet
-from .surfaces import BACKGROUNDS, cel, ellipsoid, hex_colour, INK_GROUP, LIGHT, PART, PARTS, render_scene, round_cone, rounded_box, Scene, smooth_union, sphere
-from .toon import as_fov, ATTRIBUTES, check_identity, CORE, core_distances, decode, encode, HAIR_STYLES, HeadScene, sample_identity, seeded_rows, SLOT
+from animegan_nb.surfaces import (
+    BACKGROUNDS,
+    cel,
+    ellipsoid,
+    hex_colour,
+    INK_GROUP,
+    LIGHT,
+    PART,
+    PARTS,
+    render_scene,
+    round_cone,
+    rounded_box,
+    Scene,
+    smooth_union,
+    sphere,
+)
+from animegan_nb.toon import (
+    as_fov,
+    ATTRIBUTES,
+    check_identity,
+    CORE,
+    core_distances,
+    decode,
+    encode,
+    HAIR_STYLES,
+    HeadScene,
+    sample_identity,
+    seeded_rows,
+    SLOT,
+)
 
 # %% auto #0
 __all__ = ['JOINTS', 'JOINT', 'PARENTS', 'MIRROR', 'HEADS_TO_UNITS', 'POSES', 'COSTUMES', 'FIGURE_COLOURS', 'FIGURE_ATTRIBUTES',
@@ -21,29 +49,56 @@ __all__ = ['JOINTS', 'JOINT', 'PARENTS', 'MIRROR', 'HEADS_TO_UNITS', 'POSES', 'C
            'figure_parameters', 'FigureScene', 'tube', 'render_figure', 'project_points', 'figure_rows', 'ToonFigures']
 
 # %% ../nbs/07_figures.ipynb #4621c99d
-_LIMBS = {'arm': ('shoulder', 'elbow', 'wrist', 'fingers'), 'leg': ('hip', 'knee', 'ankle', 'toe')}
-JOINTS = ('pelvis', 'waist', 'chest', 'neck', 'head', 'crown',
-          *(f'{side} {joint}' for limb in _LIMBS.values() for side in ('left', 'right') for joint in limb))
+_LIMBS = {
+    'arm': ('shoulder', 'elbow', 'wrist', 'fingers'),
+    'leg': ('hip', 'knee', 'ankle', 'toe'),
+}
+JOINTS = (
+    'pelvis',
+    'waist',
+    'chest',
+    'neck',
+    'head',
+    'crown',
+    *(
+        f'{side} {joint}'
+        for limb in _LIMBS.values()
+        for side in ('left', 'right')
+        for joint in limb
+    ),
+)
 JOINT = {name: i for i, name in enumerate(JOINTS)}
-#          spine                 arms hang from the chest      legs from the pelvis; a parent stands before its children
-PARENTS = (-1, 0, 1, 2, 3, 4,    2, 6, 7, 8, 2, 10, 11, 12,    0, 14, 15, 16, 0, 18, 19, 20)
-MIRROR = tuple(JOINT[name.replace('left', '#').replace('right', 'left').replace('#', 'right')] for name in JOINTS)
+# spine                 arms hang from the chest      legs from the pelvis; a parent stands
+# before its children
+PARENTS = (-1, 0, 1, 2, 3, 4, 2, 6, 7, 8, 2, 10, 11, 12, 0, 14, 15, 16, 0, 18, 19, 20)
+MIRROR = tuple(
+    JOINT[name.replace('left', '#').replace('right', 'left').replace('#', 'right')]
+    for name in JOINTS
+)
 
 # %% ../nbs/07_figures.ipynb #909fff64
-def rotation_matrix(vectors: Tensor,    # [..., 3]: the axis times the angle in radians
-                   ) -> Tensor:         # [..., 3, 3]
+def rotation_matrix(
+    vectors: Tensor,  # [..., 3]: the axis times the angle in radians
+) -> Tensor:  # [..., 3, 3]
     "Rotation matrices of rotation vectors (Rodrigues' formula), smooth at the angle zero."
-    angle2 = (vectors*vectors).sum(-1)[..., None, None]
+    angle2 = (vectors * vectors).sum(-1)[..., None, None]
     angle = angle2.clamp_min(1e-12).sqrt()
-    x, y, z = vectors.unbind(-1); zero = torch.zeros_like(x)
+    x, y, z = vectors.unbind(-1)
+    zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    return torch.eye(3, device=vectors.device) + angle.sin()/angle*cross + (1 - angle.cos())/angle**2*cross @ cross
+    return (
+        torch.eye(3, device=vectors.device)
+        + angle.sin() / angle * cross
+        + (1 - angle.cos()) / angle**2 * cross @ cross
+    )
 
 # %% ../nbs/07_figures.ipynb #0a92e0cb
-def forward_kinematics(bones: Tensor,      # [b, joints, 3]: each joint in its parent's frame; the root's row is its place in the world
-                       pose: Tensor,       # [b, joints, 3] rotation vectors
-                       parents=PARENTS,    # the parent of each joint, −1 for the root; parents come first
-                      ) -> tuple[Tensor, Tensor]:    # places [b, joints, 3], frames [b, joints, 3, 3]
+def forward_kinematics(
+    # [b, joints, 3]: each joint in its parent's frame; the root's row is its place in the world
+    bones: Tensor,
+    pose: Tensor,  # [b, joints, 3] rotation vectors
+    parents=PARENTS,  # the parent of each joint, −1 for the root; parents come first
+) -> tuple[Tensor, Tensor]:  # places [b, joints, 3], frames [b, joints, 3, 3]
     "Where the joints are, and how they are turned."
     turns = rotation_matrix(pose)
     places, frames = [bones[:, 0]], [turns[:, 0]]
@@ -53,146 +108,473 @@ def forward_kinematics(bones: Tensor,      # [b, joints, 3]: each joint in its p
     return torch.stack(places, 1), torch.stack(frames, 1)
 
 # %% ../nbs/07_figures.ipynb #ae390318
-HEADS_TO_UNITS = 1.30                     # head units in one head height
+HEADS_TO_UNITS = 1.30  # head units in one head height
 
-def figure_bones(heads: Tensor,           # [b] 5 … 8
-                 frame: Tensor,           # [b] 0 … 1
-                ) -> Tensor:              # [b, joints, 3] in head units, arms hanging, standing at the origin
+
+def figure_bones(
+    heads: Tensor,  # [b] 5 … 8
+    frame: Tensor,  # [b] 0 … 1
+) -> Tensor:  # [b, joints, 3] in head units, arms hanging, standing at the origin
     "The skeleton at rest."
-    height = heads*HEADS_TO_UNITS
-    hip = height*(.515 - .02*frame); trunk = height - 1.25 - hip
-    wide = (trunk/2.98)**.75; leg = hip - .32*wide
-    arm = trunk + .25*wide
-    zero = torch.zeros_like(heads); out = lambda x, y, z=zero: torch.stack([x, y, z], -1)
-    spine = [out(zero, hip + .06*trunk), out(zero, .20*trunk), out(zero, .27*trunk), out(zero, .33*trunk, -.05*wide), out(zero, .14*trunk, .06*wide), out(zero, zero + 1.2)]
+    height = heads * HEADS_TO_UNITS
+    hip = height * (0.515 - 0.02 * frame)
+    trunk = height - 1.25 - hip
+    wide = (trunk / 2.98) ** 0.75
+    leg = hip - 0.32 * wide
+    arm = trunk + 0.25 * wide
+    zero = torch.zeros_like(heads)
+    out = lambda x, y, z=zero: torch.stack([x, y, z], -1)
+    spine = [
+        out(zero, hip + 0.06 * trunk),
+        out(zero, 0.20 * trunk),
+        out(zero, 0.27 * trunk),
+        out(zero, 0.33 * trunk, -0.05 * wide),
+        out(zero, 0.14 * trunk, 0.06 * wide),
+        out(zero, zero + 1.2),
+    ]
     limbs = []
-    for s in (1, -1): limbs += [out(s*wide*(.50 + .17*frame), .245*trunk, -.03*wide), out(zero, -.385*arm), out(zero, -.345*arm), out(zero, -.15*arm)]
-    for s in (1, -1): limbs += [out(s*wide*(.275 - .02*frame), -.06*trunk), out(zero, -.5*leg), out(zero, -.5*leg), out(zero + .02*s, -.22*wide, .46*wide)]
+    for s in (1, -1):
+        limbs += [
+            out(s * wide * (0.50 + 0.17 * frame), 0.245 * trunk, -0.03 * wide),
+            out(zero, -0.385 * arm),
+            out(zero, -0.345 * arm),
+            out(zero, -0.15 * arm),
+        ]
+    for s in (1, -1):
+        limbs += [
+            out(s * wide * (0.275 - 0.02 * frame), -0.06 * trunk),
+            out(zero, -0.5 * leg),
+            out(zero, -0.5 * leg),
+            out(zero + 0.02 * s, -0.22 * wide, 0.46 * wide),
+        ]
     return torch.stack(spine + limbs, 1)
 
 # %% ../nbs/07_figures.ipynb #10e93ade
-def aim(direction: Tensor) -> Tensor:     # [3] → [3]
-    "The rotation vector that turns a bone hanging straight down into this direction by the shortest way."
-    x, y, z = (direction/direction.norm()).tolist()
+def aim(direction: Tensor) -> Tensor:  # [3] → [3]
+    """The rotation vector that turns a bone hanging straight down into this direction by the
+    shortest way."""
+    x, y, z = (direction / direction.norm()).tolist()
     side = math.hypot(x, z)
-    if side < 1e-6: return torch.tensor([0. if y < 0 else math.pi, 0., 0.])
-    return torch.tensor([-z, 0., x])/side*math.atan2(side, -y)
+    if side < 1e-6:
+        return torch.tensor([0.0 if y < 0 else math.pi, 0.0, 0.0])
+    return torch.tensor([-z, 0.0, x]) / side * math.atan2(side, -y)
+
 
 def _limb(first, second, side):
-    "The rotation vectors of both bones of a limb; the second direction is given in the trunk's frame too."
-    first, second = (torch.tensor(d, dtype=torch.float32)*torch.tensor([side, 1., 1.]) for d in (first, second))
+    """The rotation vectors of both bones of a limb;
+    the second direction is given in the trunk's frame too."""
+    first, second = (
+        torch.tensor(d, dtype=torch.float32) * torch.tensor([side, 1.0, 1.0])
+        for d in (first, second)
+    )
     upper = aim(first)
     return upper, aim(rotation_matrix(upper).T @ second)
 
 # %% ../nbs/07_figures.ipynb #4d87ef63
-def make_pose(left_arm=((.20, -1, .0), (.12, -1, .16)), right_arm=None, left_leg=((.07, -1, .01), (.02, -1, -.02)), right_leg=None, **turns) -> Tensor:
-    "A pose [joints, 3] from directions (outwards, up, front) for the limbs and degrees (x, y, z) for other joints; right limbs default to the left's."
+def make_pose(
+    left_arm=((0.20, -1, 0.0), (0.12, -1, 0.16)),
+    right_arm=None,
+    left_leg=((0.07, -1, 0.01), (0.02, -1, -0.02)),
+    right_leg=None,
+    **turns,
+) -> Tensor:
+    """A pose [joints, 3] from directions (outwards, up, front) for the limbs and degrees (x, y,
+    z) for other joints; right limbs default to the left's."""
     pose = torch.zeros(len(JOINTS), 3)
-    for limb, left, right in (('arm', left_arm, right_arm or left_arm), ('leg', left_leg, right_leg or left_leg)):
-        for side, sign, (first, second) in (('left', 1., left), ('right', -1., right)):
-            pose[JOINT[f'{side} {_LIMBS[limb][0]}']], pose[JOINT[f'{side} {_LIMBS[limb][1]}']] = _limb(first, second, sign)
-            if limb == 'leg': pose[JOINT[f'{side} ankle']] = torch.tensor([-.04, sign*.28, 0.])      # toes point a little outwards
-    for name, degrees in turns.items(): pose[JOINT[name.replace('_', ' ')]] += torch.tensor(degrees, dtype=torch.float32)*math.pi/180
+    for limb, left, right in (
+        ('arm', left_arm, right_arm or left_arm),
+        ('leg', left_leg, right_leg or left_leg),
+    ):
+        for side, sign, (first, second) in (('left', 1.0, left), ('right', -1.0, right)):
+            (
+                pose[JOINT[f'{side} {_LIMBS[limb][0]}']],
+                pose[JOINT[f'{side} {_LIMBS[limb][1]}']],
+            ) = _limb(first, second, sign)
+            if limb == 'leg':
+                # toes point a little outwards
+                pose[JOINT[f'{side} ankle']] = torch.tensor([-0.04, sign * 0.28, 0.0])
+    for name, degrees in turns.items():
+        pose[JOINT[name.replace('_', ' ')]] += (
+            torch.tensor(degrees, dtype=torch.float32) * math.pi / 180
+        )
     return pose
 
 # %% ../nbs/07_figures.ipynb #799caa9c
-_DOWN, _BENT = ((.20, -1, 0), (.10, -1, .18)), ((.10, -1, .22), (.06, -1, -.34))
-_HIP_HAND, _STRAIGHT = ((.66, -.8, -.22), (-.72, -.52, .42)), ((.03, -1, 0), (.0, -1, .0))
+_DOWN, _BENT = ((0.20, -1, 0), (0.10, -1, 0.18)), ((0.10, -1, 0.22), (0.06, -1, -0.34))
+_HIP_HAND, _STRAIGHT = (
+    ((0.66, -0.8, -0.22), (-0.72, -0.52, 0.42)),
+    ((0.03, -1, 0), (0.0, -1, 0.0)),
+)
 _SWAY = dict(pelvis=(0, -6, 5), waist=(0, 2, -5), chest=(0, 3, -6), head=(0, 0, 5))
 POSES = {
     'relaxed': make_pose(_DOWN, head=(0, 4, 2)),
-    'contrapposto': make_pose(_DOWN, ((.26, -1, -.06), (.05, -1, .22)), ((.20, -1, .12), (.16, -1, -.16)), ((.02, -1, -.02), (-.04, -1, 0)), **_SWAY),
-    'akimbo': make_pose(_HIP_HAND, left_leg=((.15, -1, .02), (.08, -1, -.02)), head=(-3, 0, 0)),
-    'hand on hip': make_pose(_DOWN, _HIP_HAND, ((.20, -1, .10), (.16, -1, -.14)), ((.0, -1, -.02), (-.06, -1, 0)), **_SWAY),
-    'waving': make_pose(_DOWN, ((.90, -.32, .22), (.28, 1, .20)), head=(0, 0, -7), chest=(0, 0, 3)),
-    'arms crossed': make_pose(((.24, -.95, .28), (-.95, .10, .42)), ((.24, -.95, .24), (-.95, -.10, .50)), ((.14, -1, .02), (.08, -1, -.02)), head=(4, 6, 0)),
-    'behind back': make_pose(((.30, -.95, -.26), (-.52, -.80, -.42)), left_leg=_STRAIGHT, head=(6, 10, 6), chest=(-3, 0, 0)),
-    'shy': make_pose(((.22, -1, .14), (-.46, -.72, .52)), left_leg=((.03, -1, .05), (.10, -1, -.06)), head=(10, -8, -6), pelvis=(0, 8, 0)),
-    'walking': make_pose(((.16, -1, .34), (.04, -.86, .52)), ((.18, -1, -.34), (.08, -1, -.06)), ((.04, -1, -.30), (.02, -1, -.62)), ((.04, -1, .36), (.03, -1, .10)), chest=(2, -7, 0), pelvis=(0, 5, 0)),
-    'pointing': make_pose(((.66, -.80, -.20), (-.72, -.52, .42)), ((.80, -.10, .62), (.72, .04, .70)), ((.14, -1, .10), (.10, -1, -.08)), chest=(0, 6, 0), head=(0, -6, 0)),
-    'step forward': make_pose(((.24, -1, -.10), (.12, -1, .12)), ((.24, -1, .04), (.10, -1, .30)), _STRAIGHT, ((.08, -1, .28), (.05, -1, -.02)), pelvis=(0, 7, 0), head=(0, -8, 3)),
-    'thinking': make_pose(((.20, -.95, .20), (-.92, .05, .42)), ((.16, -.95, .34), (-.30, .95, .28)), ((.16, -1, .06), (.12, -1, -.08)), head=(6, 6, 7), pelvis=(0, -4, 3)),
-    'cheering': make_pose(((.72, .62, .10), (.18, 1, .12)), left_leg=((.14, -1, .04), (.08, -1, -.05)), head=(-8, 0, 0), chest=(-4, 0, 0)),
-    'greeting': make_pose(_DOWN, ((.42, -.85, .30), (.28, .9, .42)), ((.03, -1, .03), (.02, -1, -.03)), head=(2, 4, -8)),
+    'contrapposto': make_pose(
+        _DOWN,
+        ((0.26, -1, -0.06), (0.05, -1, 0.22)),
+        ((0.20, -1, 0.12), (0.16, -1, -0.16)),
+        ((0.02, -1, -0.02), (-0.04, -1, 0)),
+        **_SWAY,
+    ),
+    'akimbo': make_pose(
+        _HIP_HAND, left_leg=((0.15, -1, 0.02), (0.08, -1, -0.02)), head=(-3, 0, 0)
+    ),
+    'hand on hip': make_pose(
+        _DOWN,
+        _HIP_HAND,
+        ((0.20, -1, 0.10), (0.16, -1, -0.14)),
+        ((0.0, -1, -0.02), (-0.06, -1, 0)),
+        **_SWAY,
+    ),
+    'waving': make_pose(
+        _DOWN, ((0.90, -0.32, 0.22), (0.28, 1, 0.20)), head=(0, 0, -7), chest=(0, 0, 3)
+    ),
+    'arms crossed': make_pose(
+        ((0.24, -0.95, 0.28), (-0.95, 0.10, 0.42)),
+        ((0.24, -0.95, 0.24), (-0.95, -0.10, 0.50)),
+        ((0.14, -1, 0.02), (0.08, -1, -0.02)),
+        head=(4, 6, 0),
+    ),
+    'behind back': make_pose(
+        ((0.30, -0.95, -0.26), (-0.52, -0.80, -0.42)),
+        left_leg=_STRAIGHT,
+        head=(6, 10, 6),
+        chest=(-3, 0, 0),
+    ),
+    'shy': make_pose(
+        ((0.22, -1, 0.14), (-0.46, -0.72, 0.52)),
+        left_leg=((0.03, -1, 0.05), (0.10, -1, -0.06)),
+        head=(10, -8, -6),
+        pelvis=(0, 8, 0),
+    ),
+    'walking': make_pose(
+        ((0.16, -1, 0.34), (0.04, -0.86, 0.52)),
+        ((0.18, -1, -0.34), (0.08, -1, -0.06)),
+        ((0.04, -1, -0.30), (0.02, -1, -0.62)),
+        ((0.04, -1, 0.36), (0.03, -1, 0.10)),
+        chest=(2, -7, 0),
+        pelvis=(0, 5, 0),
+    ),
+    'pointing': make_pose(
+        ((0.66, -0.80, -0.20), (-0.72, -0.52, 0.42)),
+        ((0.80, -0.10, 0.62), (0.72, 0.04, 0.70)),
+        ((0.14, -1, 0.10), (0.10, -1, -0.08)),
+        chest=(0, 6, 0),
+        head=(0, -6, 0),
+    ),
+    'step forward': make_pose(
+        ((0.24, -1, -0.10), (0.12, -1, 0.12)),
+        ((0.24, -1, 0.04), (0.10, -1, 0.30)),
+        _STRAIGHT,
+        ((0.08, -1, 0.28), (0.05, -1, -0.02)),
+        pelvis=(0, 7, 0),
+        head=(0, -8, 3),
+    ),
+    'thinking': make_pose(
+        ((0.20, -0.95, 0.20), (-0.92, 0.05, 0.42)),
+        ((0.16, -0.95, 0.34), (-0.30, 0.95, 0.28)),
+        ((0.16, -1, 0.06), (0.12, -1, -0.08)),
+        head=(6, 6, 7),
+        pelvis=(0, -4, 3),
+    ),
+    'cheering': make_pose(
+        ((0.72, 0.62, 0.10), (0.18, 1, 0.12)),
+        left_leg=((0.14, -1, 0.04), (0.08, -1, -0.05)),
+        head=(-8, 0, 0),
+        chest=(-4, 0, 0),
+    ),
+    'greeting': make_pose(
+        _DOWN,
+        ((0.42, -0.85, 0.30), (0.28, 0.9, 0.42)),
+        ((0.03, -1, 0.03), (0.02, -1, -0.03)),
+        head=(2, 4, -8),
+    ),
 }
 
 # %% ../nbs/07_figures.ipynb #2ac49173
-def mirrored_pose(pose: Tensor) -> Tensor:       # [..., joints, 3]
-    "The pose seen in a mirror: left and right change places, and the rotations about y and z change sign."
-    return pose[..., list(MIRROR), :]*pose.new_tensor([1., -1., -1.])
+def mirrored_pose(pose: Tensor) -> Tensor:  # [..., joints, 3]
+    """The pose seen in a mirror:
+    left and right change places, and the rotations about y and z change sign."""
+    return pose[..., list(MIRROR), :] * pose.new_tensor([1.0, -1.0, -1.0])
+
 
 def between_poses(first: Tensor, second: Tensor, amount) -> Tensor:
     "A pose on the way from one to the other, amount 0 … 1, with a soft start and a soft end."
     amount = torch.as_tensor(amount, dtype=first.dtype)
-    return first + (second - first)*(amount*amount*(3 - 2*amount))[..., None, None]
+    return first + (second - first) * (amount * amount * (3 - 2 * amount))[..., None, None]
 
 # %% ../nbs/07_figures.ipynb #db90c62e
-_GARMENT = ('sleeve', 'cuff', 'hem', 'skirt', 'swing', 'pleats', 'trousers', 'wide', 'sock', 'boot', 'coat')
-# sleeve: 1 to the elbow, 2 to the wrist; skirt, trousers, sock, boot, coat: parts of the leg; hem: how far the top hangs over the hips
+_GARMENT = (
+    'sleeve',
+    'cuff',
+    'hem',
+    'skirt',
+    'swing',
+    'pleats',
+    'trousers',
+    'wide',
+    'sock',
+    'boot',
+    'coat',
+)
+# sleeve: 1 to the elbow, 2 to the wrist; skirt, trousers, sock, boot, coat: parts of the leg;
+# hem: how far the top hangs over the hips
 COSTUMES = {
     #                 slv  cuff  hem  skrt swng plts trs  wide sock boot coat   details
-    'sailor suit':   ( .72, .07, .0,  .36, .52, 16, 0.,  0., .44, .0, .0, 'sailor bow pleated'),
-    'blazer':        (1.95, .04, .0,  .33, .48, 16, 0.,  0., .44, .0, .10, 'shirt bow pleated checked lapels'),
-    'dress':         ( .60, .08, .0,  .46, .60, 9,  0.,  0., .13, .0, .0, 'round one_piece belt border bow'),
-    'pinafore':      (1.90, .05, .0,  .44, .58, 10, 0.,  0., .62, .0, .0, 'round one_piece apron bow cuffs'),
-    'gown':          ( .42, .05, .0,  .90, .62, 11, 0.,  0., .0,  .0, .0, 'one_piece belt border'),
-    'T-shirt':       ( .68, .06, .16, .0,  .0,  0,  .36, .06, .10, .0, .0, 'print'),
-    'hooded jacket': (1.90, .03, .24, .0,  .0,  0,  .30, .07, .62, .0, .0, 'hood pocket cuffs'),
-    'vest':          (1.90, .03, .0,  .36, .44, 14, 0.,  0., .42, .0, .0, 'shirt tie vest pleated'),
-    'long coat':     (1.92, .06, .10, .0,  .0,  0,  .97, .00, .0,  .36, .62, 'turtleneck lapels'),
-    'tunic':         (1.10, .07, .40, .0,  .0,  0,  .97, -.03, .0, .42, .0, 'scarf belt border strap'),
-    'track suit':    (1.93, .02, .16, .0,  .0,  0,  .95, .05, .0,  .0, .0, 'turtleneck stripes zip'),
-    'school jacket': (1.95, .03, .0,  .0,  .0,  0,  .97, .03, .0,  .0, .12, 'shirt tie lapels'),
-    'waistcoat':     (1.30, .05, .10, .0,  .0,  0,  .97, .02, .0,  .0, .0, 'shirt tie vest'),
-    'sweatshirt':    (1.90, .02, .18, .0,  .0,  0,  .95, .06, .0,  .0, .0, 'hood pocket cuffs print')}
+    'sailor suit': (
+        0.72,
+        0.07,
+        0.0,
+        0.36,
+        0.52,
+        16,
+        0.0,
+        0.0,
+        0.44,
+        0.0,
+        0.0,
+        'sailor bow pleated',
+    ),
+    'blazer': (
+        1.95,
+        0.04,
+        0.0,
+        0.33,
+        0.48,
+        16,
+        0.0,
+        0.0,
+        0.44,
+        0.0,
+        0.10,
+        'shirt bow pleated checked lapels',
+    ),
+    'dress': (
+        0.60,
+        0.08,
+        0.0,
+        0.46,
+        0.60,
+        9,
+        0.0,
+        0.0,
+        0.13,
+        0.0,
+        0.0,
+        'round one_piece belt border bow',
+    ),
+    'pinafore': (
+        1.90,
+        0.05,
+        0.0,
+        0.44,
+        0.58,
+        10,
+        0.0,
+        0.0,
+        0.62,
+        0.0,
+        0.0,
+        'round one_piece apron bow cuffs',
+    ),
+    'gown': (0.42, 0.05, 0.0, 0.90, 0.62, 11, 0.0, 0.0, 0.0, 0.0, 0.0, 'one_piece belt border'),
+    'T-shirt': (0.68, 0.06, 0.16, 0.0, 0.0, 0, 0.36, 0.06, 0.10, 0.0, 0.0, 'print'),
+    'hooded jacket': (
+        1.90,
+        0.03,
+        0.24,
+        0.0,
+        0.0,
+        0,
+        0.30,
+        0.07,
+        0.62,
+        0.0,
+        0.0,
+        'hood pocket cuffs',
+    ),
+    'vest': (
+        1.90,
+        0.03,
+        0.0,
+        0.36,
+        0.44,
+        14,
+        0.0,
+        0.0,
+        0.42,
+        0.0,
+        0.0,
+        'shirt tie vest pleated',
+    ),
+    'long coat': (
+        1.92,
+        0.06,
+        0.10,
+        0.0,
+        0.0,
+        0,
+        0.97,
+        0.00,
+        0.0,
+        0.36,
+        0.62,
+        'turtleneck lapels',
+    ),
+    'tunic': (
+        1.10,
+        0.07,
+        0.40,
+        0.0,
+        0.0,
+        0,
+        0.97,
+        -0.03,
+        0.0,
+        0.42,
+        0.0,
+        'scarf belt border strap',
+    ),
+    'track suit': (
+        1.93,
+        0.02,
+        0.16,
+        0.0,
+        0.0,
+        0,
+        0.95,
+        0.05,
+        0.0,
+        0.0,
+        0.0,
+        'turtleneck stripes zip',
+    ),
+    'school jacket': (
+        1.95,
+        0.03,
+        0.0,
+        0.0,
+        0.0,
+        0,
+        0.97,
+        0.03,
+        0.0,
+        0.0,
+        0.12,
+        'shirt tie lapels',
+    ),
+    'waistcoat': (1.30, 0.05, 0.10, 0.0, 0.0, 0, 0.97, 0.02, 0.0, 0.0, 0.0, 'shirt tie vest'),
+    'sweatshirt': (
+        1.90,
+        0.02,
+        0.18,
+        0.0,
+        0.0,
+        0,
+        0.95,
+        0.06,
+        0.0,
+        0.0,
+        0.0,
+        'hood pocket cuffs print',
+    ),
+}
 _DETAILS = tuple(sorted({word for row in COSTUMES.values() for word in row[-1].split()}))
 
 # %% ../nbs/07_figures.ipynb #0740304d
-_MATERIALS = ('skin', 'top', 'trim', 'bottom', 'sock', 'shoe', 'coat', 'accent', 'leather', 'metal', 'white', 'sole')
-FIGURE_COLOURS = {      # top, trim, bottom, sock, shoe, coat, accent, leather
-    'navy and white': 'f8f6f3 33406e 3a4674 2d2f40 5b3a30 3a4674 d2404a 6b4433', 'grey and wine': 'f6f3ee 7d2b3c 8a3244 3a3540 4a3230 6a6d7c c9a24a 54382e',
-    'beige and green': 'f4ead2 3f6b52 4c7a5e f7f3e8 6b4630 c9a87c d98a3c 7a5236', 'sky': 'd8ebf8 4a86c8 5a96d4 f8f8fa 3c5a8c 4a76b0 f2c94c 8a5a3c',
-    'rose': 'f9d9df c8506e e58aa2 fbf4f2 8c3a50 d87a94 b83a5c 7a4a3c', 'black and red': '3a3844 b8323c 2f2d38 2b2934 26242e 3a3440 c83a42 2f2730',
-    'mustard': 'f3e3b8 8a4a2c 5c6078 f2ece0 6b4028 b9803a a83c34 6b4028', 'teal': 'eaf4ee 2c7276 348388 f5f7f4 314a58 2f6a72 ee8a5a 6a4a3a',
-    'lilac': 'ece2f6 6a4a9c 8668b8 f7f4fa 4a3a6c 74599f e8b84a 5a4050', 'sand and blue': 'f5efe3 b8864c 3f5a8c e8e0d0 8a5a38 d9bd8c 3f6aa8 8a5a38',
-    'mint and brown': 'd4efe2 4f8f7a 6e4b3c f6f1e6 4a3228 7a9a86 e0746a 5a3a2c', 'crimson': 'f7f1ec 8c2434 b03040 3a2a30 4a2a2a 9c2c3c e0b050 4a2f2a'}
+_MATERIALS = (
+    'skin',
+    'top',
+    'trim',
+    'bottom',
+    'sock',
+    'shoe',
+    'coat',
+    'accent',
+    'leather',
+    'metal',
+    'white',
+    'sole',
+)
+FIGURE_COLOURS = {  # top, trim, bottom, sock, shoe, coat, accent, leather
+    'navy and white': 'f8f6f3 33406e 3a4674 2d2f40 5b3a30 3a4674 d2404a 6b4433',
+    'grey and wine': 'f6f3ee 7d2b3c 8a3244 3a3540 4a3230 6a6d7c c9a24a 54382e',
+    'beige and green': 'f4ead2 3f6b52 4c7a5e f7f3e8 6b4630 c9a87c d98a3c 7a5236',
+    'sky': 'd8ebf8 4a86c8 5a96d4 f8f8fa 3c5a8c 4a76b0 f2c94c 8a5a3c',
+    'rose': 'f9d9df c8506e e58aa2 fbf4f2 8c3a50 d87a94 b83a5c 7a4a3c',
+    'black and red': '3a3844 b8323c 2f2d38 2b2934 26242e 3a3440 c83a42 2f2730',
+    'mustard': 'f3e3b8 8a4a2c 5c6078 f2ece0 6b4028 b9803a a83c34 6b4028',
+    'teal': 'eaf4ee 2c7276 348388 f5f7f4 314a58 2f6a72 ee8a5a 6a4a3a',
+    'lilac': 'ece2f6 6a4a9c 8668b8 f7f4fa 4a3a6c 74599f e8b84a 5a4050',
+    'sand and blue': 'f5efe3 b8864c 3f5a8c e8e0d0 8a5a38 d9bd8c 3f6aa8 8a5a38',
+    'mint and brown': 'd4efe2 4f8f7a 6e4b3c f6f1e6 4a3228 7a9a86 e0746a 5a3a2c',
+    'crimson': 'f7f1ec 8c2434 b03040 3a2a30 4a2a2a 9c2c3c e0b050 4a2f2a',
+}
 
 # %% ../nbs/07_figures.ipynb #2b28dc02
-FIGURE_ATTRIBUTES = {      # the same form as ATTRIBUTES
-    'build': (('girl', 'boy'), (62, 38)), 'costume': (tuple(COSTUMES), (1,)*len(COSTUMES)), 'colours': (tuple(FIGURE_COLOURS), (1,)*len(FIGURE_COLOURS)),
-    'pose': (tuple(POSES), (1,)*len(POSES)), 'mirrored': (('no', 'yes'), (50, 50)),
-    'heads': (5., 8., 5.5, .4), 'frame': (0., 1., .2, .15), 'limbs': (0., 1., .5, .2), 'length': (0., 1., .5, .25)}
+FIGURE_ATTRIBUTES = {  # the same form as ATTRIBUTES
+    'build': (('girl', 'boy'), (62, 38)),
+    'costume': (tuple(COSTUMES), (1,) * len(COSTUMES)),
+    'colours': (tuple(FIGURE_COLOURS), (1,) * len(FIGURE_COLOURS)),
+    'pose': (tuple(POSES), (1,) * len(POSES)),
+    'mirrored': (('no', 'yes'), (50, 50)),
+    'heads': (5.0, 8.0, 5.5, 0.4),
+    'frame': (0.0, 1.0, 0.2, 0.15),
+    'limbs': (0.0, 1.0, 0.5, 0.2),
+    'length': (0.0, 1.0, 0.5, 0.25),
+}
 # how often each build wears each costume, in the order of COSTUMES
-_WORN = {'girl': (12, 12, 12, 9, 6, 8, 9, 9, 8, 6, 5, 0, 0, 4), 'boy': (0, 0, 0, 0, 0, 12, 6, 0, 14, 12, 12, 16, 14, 14)}
+_WORN = {
+    'girl': (12, 12, 12, 9, 6, 8, 9, 9, 8, 6, 5, 0, 0, 4),
+    'boy': (0, 0, 0, 0, 0, 12, 6, 0, 14, 12, 12, 16, 14, 14),
+}
 FIGURE_SLOT = {name: len(ATTRIBUTES) + i for i, name in enumerate(FIGURE_ATTRIBUTES)}
 
 # %% ../nbs/07_figures.ipynb #31107e9a
 def _choose(weights, n, rng):
     "n indices drawn with these weights."
     edges = torch.tensor(weights, dtype=torch.float64).cumsum(0)
-    return torch.searchsorted(edges/edges[-1], torch.rand(n, generator=rng, dtype=torch.float64)).clamp_max(len(edges) - 1).float()
+    return (
+        torch.searchsorted(edges / edges[-1], torch.rand(n, generator=rng, dtype=torch.float64))
+        .clamp_max(len(edges) - 1)
+        .float()
+    )
 
-def sample_figure(n: int, rng: torch.Generator) -> Tensor:     # [n, len(ATTRIBUTES) + len(FIGURE_ATTRIBUTES)]
+
+def sample_figure(
+    n: int, rng: torch.Generator
+) -> Tensor:  # [n, len(ATTRIBUTES) + len(FIGURE_ATTRIBUTES)]
     "Figures drawn from the prior: a head's identity, then body, costume, colours and pose."
     head, columns = sample_identity(n, rng), []
     for spec in FIGURE_ATTRIBUTES.values():
-        if isinstance(spec[0], tuple): columns.append(_choose(spec[1], n, rng))
-        else: columns.append((spec[2] + spec[3]*torch.randn(n, generator=rng)).clamp(*spec[:2]))
+        if isinstance(spec[0], tuple):
+            columns.append(_choose(spec[1], n, rng))
+        else:
+            columns.append((spec[2] + spec[3] * torch.randn(n, generator=rng)).clamp(*spec[:2]))
     figure = dict(zip(FIGURE_ATTRIBUTES, columns))
     boy = figure['build'] == 1
-    figure['costume'] = torch.where(boy, _choose(_WORN['boy'], n, rng), _choose(_WORN['girl'], n, rng))
-    figure['frame'] = torch.where(boy, .55 + figure['frame'], figure['frame']).clamp(0, 1)
-    figure['heads'] = (figure['heads'] + .5*boy).clamp(5, 8)
-    return torch.cat([_haircut(head, boy, rng), torch.stack([figure[name] for name in FIGURE_ATTRIBUTES], 1)], 1)
+    figure['costume'] = torch.where(
+        boy, _choose(_WORN['boy'], n, rng), _choose(_WORN['girl'], n, rng)
+    )
+    figure['frame'] = torch.where(boy, 0.55 + figure['frame'], figure['frame']).clamp(0, 1)
+    figure['heads'] = (figure['heads'] + 0.5 * boy).clamp(5, 8)
+    return torch.cat(
+        [
+            _haircut(head, boy, rng),
+            torch.stack([figure[name] for name in FIGURE_ATTRIBUTES], 1),
+        ],
+        1,
+    )
 
 # %% ../nbs/07_figures.ipynb #e98279a9
 def _haircut(head, boy, rng):
     "Boys wear their hair short, show both eyes and leave out ribbons and ears."
-    short = torch.tensor([float(HAIR_STYLES.index(s)) for s in ('spiky', 'side-swept', 'bob')])[_choose((5, 4, 3), len(head), rng).long()]
+    short = torch.tensor([float(HAIR_STYLES.index(s)) for s in ('spiky', 'side-swept', 'bob')])[
+        _choose((5, 4, 3), len(head), rng).long()
+    ]
     head[:, SLOT['hair_style']] = torch.where(boy, short, head[:, SLOT['hair_style']])
-    head[:, SLOT['hair_over_eye']] = torch.where(boy, 0., head[:, SLOT['hair_over_eye']])
+    head[:, SLOT['hair_over_eye']] = torch.where(boy, 0.0, head[:, SLOT['hair_over_eye']])
     plain = boy & (head[:, SLOT['accessory']] != 0)
-    head[:, SLOT['accessory']] = torch.where(plain, 0., head[:, SLOT['accessory']])
+    head[:, SLOT['accessory']] = torch.where(plain, 0.0, head[:, SLOT['accessory']])
     return head
 
 # %% ../nbs/07_figures.ipynb #d6b9a57c
@@ -200,52 +582,79 @@ def _figure_range(name):
     spec = FIGURE_ATTRIBUTES[name]
     return (0, len(spec[0]) - 1) if isinstance(spec[0], tuple) else spec[:2]
 
+
 def check_figure(identity: Tensor) -> Tensor:
     "The figures [n, D], or one sentence about what is wrong with them."
     width = len(ATTRIBUTES) + len(FIGURE_ATTRIBUTES)
     if not isinstance(identity, Tensor) or identity.ndim != 2 or identity.shape[1] != width:
-        raise ValueError(f"A figure is a tensor [n, {width}] from sample_figure or encode_figure, not {list(getattr(identity, 'shape', [])) or type(identity).__name__}.")
-    check_identity(identity[:, :len(ATTRIBUTES)])
+        raise ValueError(
+            f"A figure is a tensor [n, {width}] from sample_figure or encode_figure, not"
+            f" {list(getattr(identity, 'shape', [])) or type(identity).__name__}."
+        )
+    check_identity(identity[:, : len(ATTRIBUTES)])
     for name, slot in FIGURE_SLOT.items():
         (low, high), column = _figure_range(name), identity[:, slot]
-        if not bool(((column >= low) & (column <= high)).all()): raise ValueError(f"{name} must lie between {low:g} and {high:g}.")
+        if not bool(((column >= low) & (column <= high)).all()):
+            raise ValueError(f"{name} must lie between {low:g} and {high:g}.")
     return identity
 
 # %% ../nbs/07_figures.ipynb #daa4c5d1
 def decode_figure(identity: Tensor) -> dict:
-    "Attributes of head and figure by name, each [n]: a long index for a category, a float for a quantity."
+    """Attributes of head and figure by name, each [n]:
+    a long index for a category, a float for a quantity."""
     identity = check_figure(identity)
-    own = {name: identity[:, slot].round().long() if isinstance(FIGURE_ATTRIBUTES[name][0], tuple) else identity[:, slot] for name, slot in FIGURE_SLOT.items()}
-    return {**decode(identity[:, :len(ATTRIBUTES)]), **own}
+    own = {
+        name: identity[:, slot].round().long()
+        if isinstance(FIGURE_ATTRIBUTES[name][0], tuple)
+        else identity[:, slot]
+        for name, slot in FIGURE_SLOT.items()
+    }
+    return {**decode(identity[:, : len(ATTRIBUTES)]), **own}
+
 
 def encode_figure(**attributes) -> Tensor:
-    "One figure [D]: the neutral one, with some attributes of head or body changed; categories by name or index."
+    """One figure [D]: the neutral one, with some attributes of head or body changed;
+    categories by name or index."""
     body = {name: attributes.pop(name) for name in list(attributes) if name in FIGURE_SLOT}
-    row = [0. if isinstance(spec[0], tuple) else float(spec[2]) for spec in FIGURE_ATTRIBUTES.values()]
+    row = [
+        0.0 if isinstance(spec[0], tuple) else float(spec[2])
+        for spec in FIGURE_ATTRIBUTES.values()
+    ]
     for name, value in body.items():
         values = FIGURE_ATTRIBUTES[name][0]
         if isinstance(value, str) and (not isinstance(values, tuple) or value not in values):
-            raise ValueError(f"{name} has no value {value!r}: choose from {', '.join(values) if isinstance(values, tuple) else 'the numbers'}.")
-        row[list(FIGURE_ATTRIBUTES).index(name)] = float(values.index(value)) if isinstance(value, str) else float(value)
+            raise ValueError(
+                f"{name} has no value {value!r}: choose from"
+                f" {', '.join(values) if isinstance(values, tuple) else 'the numbers'}."
+            )
+        row[list(FIGURE_ATTRIBUTES).index(name)] = (
+            float(values.index(value)) if isinstance(value, str) else float(value)
+        )
     return check_figure(torch.cat([encode(**attributes), torch.tensor(row)])[None])[0]
 
 # %% ../nbs/07_figures.ipynb #5e417688
-def _three_tones(base: Tensor) -> Tensor:      # [..., 3] → [..., 3 tones, 3]
+def _three_tones(base: Tensor) -> Tensor:  # [..., 3] → [..., 3 tones, 3]
     "A colour, its shade (cooler, darker) and its light."
     bright = base.mean(-1, keepdim=True)
-    shade = base*(base.new_tensor([.62, .56, .70]) + bright*base.new_tensor([.20, .22, .18]))
-    return torch.stack([base, shade, base + .35*(1 - base)], -2)
+    shade = base * (
+        base.new_tensor([0.62, 0.56, 0.70]) + bright * base.new_tensor([0.20, 0.22, 0.18])
+    )
+    return torch.stack([base, shade, base + 0.35 * (1 - base)], -2)
+
 
 def _material_table(colours: Tensor, skin: Tensor) -> Tensor:
     "Materials of each figure [b, materials, 3 tones, 3]."
-    sets = torch.stack([torch.stack([hex_colour(c) for c in row.split()]) for row in FIGURE_COLOURS.values()])
+    sets = torch.stack(
+        [torch.stack([hex_colour(c) for c in row.split()]) for row in FIGURE_COLOURS.values()]
+    )
     fixed = torch.stack([hex_colour(c) for c in ('e8c25a', 'faf8f5', '4a4550')])
     rows = torch.cat([sets, fixed.expand(len(sets), -1, -1)], 1)[colours.cpu()]
     return torch.cat([skin[:, None], _three_tones(rows).to(skin.device)], 1)
 
 # %% ../nbs/07_figures.ipynb #fa4d76cd
 def _posed(a: dict, pose: Tensor | None) -> dict:
-    "Joints and frames of figures that stand on the floor, and the lengths that clothes are measured by."
+    """Joints and frames of figures that stand on the floor, and the lengths that clothes are
+    measured by."""
     device = a['heads'].device
     bones = figure_bones(a['heads'], a['frame'])
     if pose is None:
@@ -253,307 +662,706 @@ def _posed(a: dict, pose: Tensor | None) -> dict:
         pose = table[a['pose']]
         pose = torch.where((a['mirrored'] == 1)[:, None, None], mirrored_pose(pose), pose)
     places, frames = forward_kinematics(bones, pose.to(device))
-    trunk = bones[:, JOINT['waist']:JOINT['head'] + 1, 1].sum(1)[:, None]/.94
-    w = (trunk/2.98)**.75
-    soles = places[:, [JOINT['left ankle'], JOINT['right ankle'], JOINT['left toe'], JOINT['right toe']], 1] - torch.stack([.32*w[:, 0], .32*w[:, 0], .10*w[:, 0], .10*w[:, 0]], 1)
-    places = places - torch.stack([places[:, 0, 0]*0, soles.amin(1), places[:, 0, 0]*0], -1)[:, None]
-    return dict(joints=places, frames=frames, w=w, trunk=trunk, pose=pose, leg=-bones[:, JOINT['left knee'], 1:2] - bones[:, JOINT['left ankle'], 1:2])
+    trunk = bones[:, JOINT['waist'] : JOINT['head'] + 1, 1].sum(1)[:, None] / 0.94
+    w = (trunk / 2.98) ** 0.75
+    soles = places[
+        :, [JOINT['left ankle'], JOINT['right ankle'], JOINT['left toe'], JOINT['right toe']], 1
+    ] - torch.stack([0.32 * w[:, 0], 0.32 * w[:, 0], 0.10 * w[:, 0], 0.10 * w[:, 0]], 1)
+    places = (
+        places
+        - torch.stack([places[:, 0, 0] * 0, soles.amin(1), places[:, 0, 0] * 0], -1)[:, None]
+    )
+    return dict(
+        joints=places,
+        frames=frames,
+        w=w,
+        trunk=trunk,
+        pose=pose,
+        leg=-bones[:, JOINT['left knee'], 1:2] - bones[:, JOINT['left ankle'], 1:2],
+    )
 
 # %% ../nbs/07_figures.ipynb #9ad765f1
 def figure_parameters(a: dict, head_p: dict, pose: Tensor | None) -> dict:
     "Numbers behind the formulas: lengths in head units, [b, 1]; joints, frames; materials."
     device = a['heads'].device
-    p = {name: a[name][:, None] for name in ('heads', 'frame', 'limbs', 'length')} | _posed(a, pose)
+    p = {name: a[name][:, None] for name in ('heads', 'frame', 'limbs', 'length')} | _posed(
+        a, pose
+    )
     costume = torch.tensor([row[:-1] for row in COSTUMES.values()], device=device)[a['costume']]
-    p |= {name: costume[:, i:i+1] for i, name in enumerate(_GARMENT)}
-    p['skirt'] = p['skirt']*(.85 + .3*p['length']); p['coat'] = p['coat']*(.9 + .2*p['length'])
-    details = torch.tensor([[float(word in row[-1].split()) for word in _DETAILS] for row in COSTUMES.values()], device=device)[a['costume']]
-    p |= {f'has_{word}': details[:, i:i+1] for i, word in enumerate(_DETAILS)}
-    return p | dict(materials=_material_table(a['colours'], head_p['skin']), scale=.186/(a['heads']*HEADS_TO_UNITS)[:, None])
+    p |= {name: costume[:, i : i + 1] for i, name in enumerate(_GARMENT)}
+    p['skirt'] = p['skirt'] * (0.85 + 0.3 * p['length'])
+    p['coat'] = p['coat'] * (0.9 + 0.2 * p['length'])
+    details = torch.tensor(
+        [[float(word in row[-1].split()) for word in _DETAILS] for row in COSTUMES.values()],
+        device=device,
+    )[a['costume']]
+    p |= {f'has_{word}': details[:, i : i + 1] for i, word in enumerate(_DETAILS)}
+    return p | dict(
+        materials=_material_table(a['colours'], head_p['skin']),
+        scale=0.186 / (a['heads'] * HEADS_TO_UNITS)[:, None],
+    )
 
 # %% ../nbs/07_figures.ipynb #5b3344b5
 class FigureScene(Scene):
-    "Standing figures as a scene. The methods that end in _h take head units, the floor at height 0."
-    margin = .3                                # head units; nearer than this a limb is measured exactly
+    """Standing figures as a scene.
+    The methods that end in _h take head units, the floor at height 0."""
 
-    def __init__(self, identity: Tensor,             # [b, D] from sample_figure or encode_figure
-                 style: str = 'anime',               # 'anime' or 'human'
-                 pose: Tensor | None = None):        # [b, joints, 3] instead of the identity's own
+    margin = 0.3  # head units; nearer than this a limb is measured exactly
+
+    def __init__(
+        self,
+        identity: Tensor,  # [b, D] from sample_figure or encode_figure
+        style: str = 'anime',  # 'anime' or 'human'
+        pose: Tensor | None = None,  # [b, joints, 3] instead of the identity's own
+    ):
         identity = check_figure(identity)
         if pose is not None and tuple(pose.shape) != (len(identity), len(JOINTS), 3):
-            raise ValueError(f"A pose is a tensor [{len(identity)}, {len(JOINTS)}, 3] of rotation vectors, one row a figure, not {list(pose.shape)}.")
-        self.head = HeadScene(identity[:, :len(ATTRIBUTES)], style, bust=False)
+            raise ValueError(
+                f"A pose is a tensor [{len(identity)}, {len(JOINTS)}, 3] of rotation vectors,"
+                f" one row a figure, not {list(pose.shape)}."
+            )
+        self.head = HeadScene(identity[:, : len(ATTRIBUTES)], style, bust=False)
         self.style, self.attributes = style, decode_figure(identity)
-        natural = {'heads': 7 + (self.attributes['heads'] - 5)/6} if style == 'human' else {}          # people are 7 to 7.5 heads tall
+        # people are 7 to 7.5 heads tall
+        natural = {'heads': 7 + (self.attributes['heads'] - 5) / 6} if style == 'human' else {}
         self.p = figure_parameters({**self.attributes, **natural}, self.head.p, pose)
-        self.p['head_scale'] = torch.full_like(self.p['w'], 1. if style == 'anime' else .92)
-        self.kept = {}                               # what depends on the pose only, computed once
+        self.p['head_scale'] = torch.full_like(self.p['w'], 1.0 if style == 'anime' else 0.92)
+        self.kept = {}  # what depends on the pose only, computed once
         self.head.p['cloth'] = self.p['materials'][:, _MATERIALS.index('accent')]
 
     @property
-    def line_jump(self): return .05*float(self.p['scale'].mean())
+    def line_jump(self):
+        return 0.05 * float(self.p['scale'].mean())
 
 # %% ../nbs/07_figures.ipynb #c37406f3
 def _some(self, rows):
-    part = Scene.__getitem__(self, rows); part.head, part.kept = self.head[rows], {}
+    part = Scene.__getitem__(self, rows)
+    part.head, part.kept = self.head[rows], {}
     part.attributes = {name: value[rows] for name, value in self.attributes.items()}
     return part
 
+
 def _to(self, device):
-    part = Scene.to(self, device); part.head, part.kept = self.head.to(device), {}
+    part = Scene.to(self, device)
+    part.head, part.kept = self.head.to(device), {}
     part.attributes = {name: value.to(device) for name, value in self.attributes.items()}
     return part
+
+
 FigureScene.__getitem__, FigureScene.to = _some, _to
+
 
 def _keep(self, name, make):
     "What `make` returns; it is asked once for each scene."
-    if name not in self.kept: self.kept[name] = make()
+    if name not in self.kept:
+        self.kept[name] = make()
     return self.kept[name]
 
-def _joint(self, name): return self.keep(name, lambda: self.p['joints'][:, JOINT[name]].T[:, :, None])            # [3, b, 1]
-def _has(self, name): return self.keep('has ' + name, lambda: bool((self.p[name] > 0).any()))
+
+def _joint(self, name):
+    return self.keep(name, lambda: self.p['joints'][:, JOINT[name]].T[:, :, None])  # [3, b, 1]
+
+
+def _has(self, name):
+    return self.keep('has ' + name, lambda: bool((self.p[name] > 0).any()))
+
+
 FigureScene.keep, FigureScene.joint, FigureScene.has = _keep, _joint, _has
 
 # %% ../nbs/07_figures.ipynb #a19f0752
-def _to_h(self, points): return (points/self.p['scale']) + torch.stack([0*self.p['heads'], self.p['heads']*(HEADS_TO_UNITS/2), 0*self.p['heads']])
-def _to_world(self, points): return (points - torch.stack([0*self.p['heads'], self.p['heads']*(HEADS_TO_UNITS/2), 0*self.p['heads']]))*self.p['scale']
+def _to_h(self, points):
+    return (points / self.p['scale']) + torch.stack(
+        [0 * self.p['heads'], self.p['heads'] * (HEADS_TO_UNITS / 2), 0 * self.p['heads']]
+    )
+
+
+def _to_world(self, points):
+    return (
+        points
+        - torch.stack(
+            [0 * self.p['heads'], self.p['heads'] * (HEADS_TO_UNITS / 2), 0 * self.p['heads']]
+        )
+    ) * self.p['scale']
+
+
 def _local(self, points, name):
     "Points in a joint's own frame."
-    turn = self.keep('turn ' + name, lambda: self.p['frames'][:, JOINT[name]].transpose(1, 2).contiguous())
+    turn = self.keep(
+        'turn ' + name, lambda: self.p['frames'][:, JOINT[name]].transpose(1, 2).contiguous()
+    )
     return torch.matmul(turn, (points - self.joint(name)).transpose(0, 1)).transpose(0, 1)
+
+
 def _head_local(self, points):
     "Points in the head's own units, the eyes at height 0."
-    return self.local(points, 'head')/self.p['head_scale'] + points.new_tensor([0., -.45, -.10])[:, None, None]
-FigureScene.to_h, FigureScene.to_world, FigureScene.local, FigureScene.head_local = _to_h, _to_world, _local, _head_local
+    return (
+        self.local(points, 'head') / self.p['head_scale']
+        + points.new_tensor([0.0, -0.45, -0.10])[:, None, None]
+    )
+
+
+FigureScene.to_h, FigureScene.to_world, FigureScene.local, FigureScene.head_local = (
+    _to_h,
+    _to_world,
+    _local,
+    _head_local,
+)
+
 
 def _figure_bounds(self):
     "A sphere around the whole figure, arms up included."
     b, device = self.batch, self.p['w'].device
-    return torch.zeros(3, b, device=device), torch.full((b,), .135, device=device)
+    return torch.zeros(3, b, device=device), torch.full((b,), 0.135, device=device)
+
+
 FigureScene.bounds = _figure_bounds
 
 # %% ../nbs/07_figures.ipynb #46adde4d
-def tube(points, a, b, ra, rb,
-         stop):              # where it is cut flat, as a part of the way from a to b
+def tube(
+    points,
+    a,
+    b,
+    ra,
+    rb,
+    stop,  # where it is cut flat, as a part of the way from a to b
+):
     "A rod with radius from ra to rb, round at a and cut flat."
     ab = b - a
-    length2 = (ab*ab).sum(0).clamp_min(1e-8)
-    t = ((points - a)*ab).sum(0)/length2
+    length2 = (ab * ab).sum(0).clamp_min(1e-8)
+    t = ((points - a) * ab).sum(0) / length2
     s = t.clamp(0, 1)
-    away = points - a - s*ab
-    side = ((away*away).sum(0).sqrt() - ra - (rb - ra)*s)*(1 + (ra - rb)**2/length2)**-0.5
-    return torch.maximum(side, (t - stop)*length2.sqrt())
+    away = points - a - s * ab
+    side = ((away * away).sum(0).sqrt() - ra - (rb - ra) * s) * (
+        1 + (ra - rb) ** 2 / length2
+    ) ** -0.5
+    return torch.maximum(side, (t - stop) * length2.sqrt())
+
 
 def _spot(x, y, z, like):
     "A point [3, b, 1] from numbers or [b, 1] tensors."
-    return torch.stack([v + 0*like for v in (x, y, z)])
+    return torch.stack([v + 0 * like for v in (x, y, z)])
 
 # %% ../nbs/07_figures.ipynb #78d34257
 def _trunk(self, points):
     "Distance to the trunk without clothes."
-    p = self.p; w, T, frame = p['w'], p['trunk'], p['frame']
+    p = self.p
+    w, T, frame = p['w'], p['trunk'], p['frame']
     x, y, z = self.local(points, 'chest')
-    flat = torch.stack([(x.abs() - .07*w).clamp_min(0), y, z/.76])
-    waist = (.285 + .06*frame)*w
-    ribs = round_cone(flat, _spot(0, -.17*T, 0, w), _spot(0, .15*T, -.02*w, w), waist, (.335 + .05*frame)*w)
-    yoke = round_cone(torch.stack([(x*x + 1e-4).sqrt(), y, z]), _spot(.05, .285*T, -.05*w, w), _spot((.44 + .17*frame)*w, .235*T, -.03*w, w), .15*w, .13*w)
-    d = smooth_union(ribs*.76, yoke, .22)
-    bust = ellipsoid(x.abs() - .14*w, y - .06*T, z - .17*w, .18*w, .17*w, (.175 - .10*frame)*w)
-    d = smooth_union(d, bust, .20)
+    flat = torch.stack([(x.abs() - 0.07 * w).clamp_min(0), y, z / 0.76])
+    waist = (0.285 + 0.06 * frame) * w
+    ribs = round_cone(
+        flat,
+        _spot(0, -0.17 * T, 0, w),
+        _spot(0, 0.15 * T, -0.02 * w, w),
+        waist,
+        (0.335 + 0.05 * frame) * w,
+    )
+    yoke = round_cone(
+        torch.stack([(x * x + 1e-4).sqrt(), y, z]),
+        _spot(0.05, 0.285 * T, -0.05 * w, w),
+        _spot((0.44 + 0.17 * frame) * w, 0.235 * T, -0.03 * w, w),
+        0.15 * w,
+        0.13 * w,
+    )
+    d = smooth_union(ribs * 0.76, yoke, 0.22)
+    bust = ellipsoid(
+        x.abs() - 0.14 * w,
+        y - 0.06 * T,
+        z - 0.17 * w,
+        0.18 * w,
+        0.17 * w,
+        (0.175 - 0.10 * frame) * w,
+    )
+    d = smooth_union(d, bust, 0.20)
     x, y, z = self.local(points, 'pelvis')
-    flat = torch.stack([(x.abs() - .09*w).clamp_min(0), y, (z + .03*w)/.82])
-    hips = round_cone(flat, _spot(0, .14*T, 0, w), _spot(0, -.07*T, 0, w), waist*.98, (.36 - .06*frame)*w)
-    return smooth_union(d, hips*.82, .22)
+    flat = torch.stack([(x.abs() - 0.09 * w).clamp_min(0), y, (z + 0.03 * w) / 0.82])
+    hips = round_cone(
+        flat,
+        _spot(0, 0.14 * T, 0, w),
+        _spot(0, -0.07 * T, 0, w),
+        waist * 0.98,
+        (0.36 - 0.06 * frame) * w,
+    )
+    return smooth_union(d, hips * 0.82, 0.22)
+
+
 FigureScene.trunk = _trunk
 
 # %% ../nbs/07_figures.ipynb #dd2ad12c
 def _dressed(self, points, trunk):
-    "The trunk with the roots of the arms, and with the roots of the legs: what shirts and trousers go over."
-    p = self.p; w = p['w']
-    thick, leg = (.86 + .28*p['limbs'] + .16*p['frame'])*w, (.90 + .2*p['limbs'])*w
+    """The trunk with the roots of the arms, and with the roots of the legs:
+    what shirts and trousers go over."""
+    p = self.p
+    w = p['w']
+    thick, leg = (
+        (0.86 + 0.28 * p['limbs'] + 0.16 * p['frame']) * w,
+        (0.90 + 0.2 * p['limbs']) * w,
+    )
     shirt = hips = trunk
     for side in ('left', 'right'):
         a, b = self.joint(f'{side} shoulder'), self.joint(f'{side} elbow')
-        shirt = smooth_union(shirt, round_cone(points, a, a + .38*(b - a), .128*thick, .112*thick), .16)
+        shirt = smooth_union(
+            shirt, round_cone(points, a, a + 0.38 * (b - a), 0.128 * thick, 0.112 * thick), 0.16
+        )
         a, b = self.joint(f'{side} hip'), self.joint(f'{side} knee')
-        hips = smooth_union(hips, round_cone(points, a, a + .45*(b - a), (.255 - .02*p['frame'])*leg, .22*leg), .14)
+        hips = smooth_union(
+            hips,
+            round_cone(
+                points, a, a + 0.45 * (b - a), (0.255 - 0.02 * p['frame']) * leg, 0.22 * leg
+            ),
+            0.14,
+        )
     return shirt, hips
+
+
 FigureScene.dressed = _dressed
 
 # %% ../nbs/07_figures.ipynb #a5d39ce5
-def _skirt_cone(self, points, length, swing, pleats, more=0.):
+def _skirt_cone(self, points, length, swing, pleats, more=0.0):
     "A cone around the pelvis that opens downwards and swallows the thighs."
-    p = self.p; w, T = p['w'], p['trunk']
+    p = self.p
+    w, T = p['w'], p['trunk']
     x, y, z = self.local(points, 'pelvis')
-    top, low = .15*T, -length*p['leg']
-    z = (z + .02*w)/.86
-    s = ((top - y)/(top - low)).clamp(0, 1)
-    rho, angle = (x*x + z*z + 1e-6).sqrt(), torch.atan2(x, z)
-    hip = (.40 - .04*p['frame'])*w
-    r = (.36*w + (hip + .08*w - .36*w)*(s*(top - low)/(.30*T)).clamp_max(1) + swing*w*s*s**.35 + more)
-    phase = angle*pleats/(2*math.pi)
-    fold = (phase - phase.round()).abs()*2
-    cone = (rho - r - (.07*w*s)*(fold - .5)*(pleats > 0))*.62
+    top, low = 0.15 * T, -length * p['leg']
+    z = (z + 0.02 * w) / 0.86
+    s = ((top - y) / (top - low)).clamp(0, 1)
+    rho, angle = (x * x + z * z + 1e-6).sqrt(), torch.atan2(x, z)
+    hip = (0.40 - 0.04 * p['frame']) * w
+    r = (
+        0.36 * w
+        + (hip + 0.08 * w - 0.36 * w) * (s * (top - low) / (0.30 * T)).clamp_max(1)
+        + swing * w * s * s**0.35
+        + more
+    )
+    phase = angle * pleats / (2 * math.pi)
+    fold = (phase - phase.round()).abs() * 2
+    cone = (rho - r - (0.07 * w * s) * (fold - 0.5) * (pleats > 0)) * 0.62
     for side in ('left', 'right'):
-        thigh = round_cone(points, self.joint(f'{side} hip'), self.joint(f'{side} knee'), .30*w + more, (.33 - .15*(length > .6))*w + more)
-        cone = smooth_union(cone, thigh, .16)
-        if bool((length > .6).any()):                             # a gown covers the shins too
-            shin = round_cone(points, self.joint(f'{side} knee'), self.joint(f'{side} ankle'), .20*w, .17*w) + 9.*(length <= .6)
-            cone = smooth_union(cone, shin, .16)
-    edge = low + .02*w*torch.cos(3*angle)
-    return cone, torch.maximum(cone, torch.maximum(y - top, (edge - y)*.95))
+        thigh = round_cone(
+            points,
+            self.joint(f'{side} hip'),
+            self.joint(f'{side} knee'),
+            0.30 * w + more,
+            (0.33 - 0.15 * (length > 0.6)) * w + more,
+        )
+        cone = smooth_union(cone, thigh, 0.16)
+        if bool((length > 0.6).any()):  # a gown covers the shins too
+            shin = round_cone(
+                points,
+                self.joint(f'{side} knee'),
+                self.joint(f'{side} ankle'),
+                0.20 * w,
+                0.17 * w,
+            ) + 9.0 * (length <= 0.6)
+            cone = smooth_union(cone, shin, 0.16)
+    edge = low + 0.02 * w * torch.cos(3 * angle)
+    return cone, torch.maximum(cone, torch.maximum(y - top, (edge - y) * 0.95))
+
+
 FigureScene.skirt_cone = _skirt_cone
 
 # %% ../nbs/07_figures.ipynb #22a27a73
 def _coat_open(self, points):
     "Signed distance-like number of the gap in front of a coat: negative inside the gap."
-    p = self.p; w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'pelvis'); _, yc, zc = self.local(points, 'chest')
-    gap = .035*w + .30*(-y).clamp_min(0)*(.25 + p['coat']) + .32*(yc - .0*T).clamp_min(0)
-    return torch.maximum((x.abs() - gap)*.9, -torch.minimum(z, zc + 1.))
+    p = self.p
+    w, T = p['w'], p['trunk']
+    x, y, z = self.local(points, 'pelvis')
+    _, yc, zc = self.local(points, 'chest')
+    gap = (
+        0.035 * w
+        + 0.30 * (-y).clamp_min(0) * (0.25 + p['coat'])
+        + 0.32 * (yc - 0.0 * T).clamp_min(0)
+    )
+    return torch.maximum((x.abs() - gap) * 0.9, -torch.minimum(z, zc + 1.0))
+
 
 def _coat(self, points, trunk):
     "A hollow coat: around the trunk, and a cone around the hips."
-    p = self.p; w = p['w']
-    inner, cone = self.skirt_cone(points, p['coat'], .30, 0*w, .05*w)
-    lower = torch.maximum(cone, -(inner + .05*w))
+    p = self.p
+    w = p['w']
+    inner, cone = self.skirt_cone(points, p['coat'], 0.30, 0 * w, 0.05 * w)
+    lower = torch.maximum(cone, -(inner + 0.05 * w))
     _, y, _ = self.local(points, 'pelvis')
-    upper = torch.maximum(trunk - .085*w, .02 - y - .02*w)
-    return torch.maximum(smooth_union(lower, upper, .10), -self.coat_open(points))
+    upper = torch.maximum(trunk - 0.085 * w, 0.02 - y - 0.02 * w)
+    return torch.maximum(smooth_union(lower, upper, 0.10), -self.coat_open(points))
+
+
 FigureScene.coat_open, FigureScene.coat = _coat_open, _coat
 
 # %% ../nbs/07_figures.ipynb #1b53ace4
 def _neckwear(self, points):
     "Collars, hood, bow, tie knot and scarf: pairs (label, distance)."
-    p = self.p; w, T = p['w'], p['trunk']
+    p = self.p
+    w, T = p['w'], p['trunk']
     x, y, z = self.local(points, 'chest')
-    ax, yn, zn = x.abs(), y - .33*T, z + .06*w
-    rho = (x*x + zn*zn + 1e-6).sqrt()
+    ax, yn, zn = x.abs(), y - 0.33 * T, z + 0.06 * w
+    rho = (x * x + zn * zn + 1e-6).sqrt()
     if self.has('has_turtleneck'):
-        roll = torch.maximum((rho - .19*w - .02).abs() - .03, (yn - .06*T + .02).abs() - .10*w)
-        yield 'clothes', torch.where(p['has_turtleneck'] > 0, roll, 9.)
+        roll = torch.maximum(
+            (rho - 0.19 * w - 0.02).abs() - 0.03, (yn - 0.06 * T + 0.02).abs() - 0.10 * w
+        )
+        yield 'clothes', torch.where(p['has_turtleneck'] > 0, roll, 9.0)
     if self.has('has_shirt'):
-        stand = torch.maximum((rho - .20*w + .28*(yn - .02)).abs() - .03, torch.maximum((yn - .015 - .10*zn).abs() - .085*w, (.05 + .55*(yn - .1).abs() - ax)*(zn > 0)))*.85
-        yield 'trim', torch.where(p['has_shirt'] > 0, stand, 9.)
+        stand = (
+            torch.maximum(
+                (rho - 0.20 * w + 0.28 * (yn - 0.02)).abs() - 0.03,
+                torch.maximum(
+                    (yn - 0.015 - 0.10 * zn).abs() - 0.085 * w,
+                    (0.05 + 0.55 * (yn - 0.1).abs() - ax) * (zn > 0),
+                ),
+            )
+            * 0.85
+        )
+        yield 'trim', torch.where(p['has_shirt'] > 0, stand, 9.0)
     if self.has('has_hood'):
-        hood = (((rho - .27*w)**2 + (yn - .08*w - .30*zn*(zn < 0) + .30*zn*(zn > 0))**2 + 1e-6).sqrt() - (.095 + .22*(-zn).clamp_min(0))*w)*.8
-        yield 'trim', torch.where(p['has_hood'] > 0, hood, 9.)
+        hood = (
+            (
+                (rho - 0.27 * w) ** 2
+                + (yn - 0.08 * w - 0.30 * zn * (zn < 0) + 0.30 * zn * (zn > 0)) ** 2
+                + 1e-6
+            ).sqrt()
+            - (0.095 + 0.22 * (-zn).clamp_min(0)) * w
+        ) * 0.8
+        yield 'trim', torch.where(p['has_hood'] > 0, hood, 9.0)
     if self.has('has_scarf'):
-        ring = ((rho - .22*w)**2 + ((yn + .02 + .10*zn)*.8)**2 + 1e-6).sqrt() - .115*w
-        tail = rounded_box(x - .20*w + .12*(y - .2*T), y - .02*T, z + .30*w - .10*y, .10*w, .30*T, .03*w, .025)*.8
-        yield 'ribbon', torch.where(p['has_scarf'] > 0, torch.minimum(ring, tail), 9.)
+        ring = (
+            (rho - 0.22 * w) ** 2 + ((yn + 0.02 + 0.10 * zn) * 0.8) ** 2 + 1e-6
+        ).sqrt() - 0.115 * w
+        tail = (
+            rounded_box(
+                x - 0.20 * w + 0.12 * (y - 0.2 * T),
+                y - 0.02 * T,
+                z + 0.30 * w - 0.10 * y,
+                0.10 * w,
+                0.30 * T,
+                0.03 * w,
+                0.025,
+            )
+            * 0.8
+        )
+        yield 'ribbon', torch.where(p['has_scarf'] > 0, torch.minimum(ring, tail), 9.0)
+
+
 FigureScene.neckwear = _neckwear
 
 # %% ../nbs/07_figures.ipynb #d6c1f361
 def _bow(self, points):
     "A bow on the chest, or a tie."
-    p = self.p; w, T = p['w'], p['trunk']
+    p = self.p
+    w, T = p['w'], p['trunk']
     x, y, z = self.local(points, 'chest')
-    y, z, ax = y - .215*T, z - (.285 + .03*(1 - p['frame']))*w, x.abs()
+    y, z, ax = y - 0.215 * T, z - (0.285 + 0.03 * (1 - p['frame'])) * w, x.abs()
     if self.has('has_bow'):
-        loop = ellipsoid(ax - .15*w, (y - .18*ax)*(1.0 - .8*ax), z, .15*w, .085*w, .055*w)*.8
-        tails = tube(torch.stack([ax, y, z]), _spot(.02, -.02, 0, w), _spot(.15*w, -.34*w, .03*w, w), .025*w, .065*w, 1.)
-        bow = torch.minimum(torch.minimum(loop, tails), sphere(x, y, z - .03*w, .055*w))
-        yield 'ribbon', torch.where(p['has_bow'] > 0, bow, 9.)
+        loop = (
+            ellipsoid(
+                ax - 0.15 * w,
+                (y - 0.18 * ax) * (1.0 - 0.8 * ax),
+                z,
+                0.15 * w,
+                0.085 * w,
+                0.055 * w,
+            )
+            * 0.8
+        )
+        tails = tube(
+            torch.stack([ax, y, z]),
+            _spot(0.02, -0.02, 0, w),
+            _spot(0.15 * w, -0.34 * w, 0.03 * w, w),
+            0.025 * w,
+            0.065 * w,
+            1.0,
+        )
+        bow = torch.minimum(torch.minimum(loop, tails), sphere(x, y, z - 0.03 * w, 0.055 * w))
+        yield 'ribbon', torch.where(p['has_bow'] > 0, bow, 9.0)
     if self.has('has_tie'):
-        fall = rounded_box(x, y + .20*T, z - .02*w + .02*(y + .2*T), (.050*w + .05*(-y).clamp(0, 1)*w), .24*T, .025*w, .02)*.75
-        yield 'ribbon', torch.where(p['has_tie'] > 0, torch.minimum(fall, ellipsoid(x, y - .03*T, z, .075*w, .07*w, .05*w)), 9.)
+        fall = (
+            rounded_box(
+                x,
+                y + 0.20 * T,
+                z - 0.02 * w + 0.02 * (y + 0.2 * T),
+                (0.050 * w + 0.05 * (-y).clamp(0, 1) * w),
+                0.24 * T,
+                0.025 * w,
+                0.02,
+            )
+            * 0.75
+        )
+        yield (
+            'ribbon',
+            torch.where(
+                p['has_tie'] > 0,
+                torch.minimum(
+                    fall, ellipsoid(x, y - 0.03 * T, z, 0.075 * w, 0.07 * w, 0.05 * w)
+                ),
+                9.0,
+            ),
+        )
+
+
 FigureScene.bow = _bow
 
 # %% ../nbs/07_figures.ipynb #0904ab50
 def _torso_parts(self, points):
     "Trunk, hips, neck, skirt, coat, collar: pairs (label, distance)."
-    p = self.p; w, T = p['w'], p['trunk']
+    p = self.p
+    w, T = p['w'], p['trunk']
     trunk = self.trunk(points)
     _, y, _ = self.local(points, 'pelvis')
-    neck = round_cone(points, self.joint('neck'), self.joint('head') + .10*(self.joint('head') - self.joint('neck')), .165*w**.5, .145*w**.3)
+    neck = round_cone(
+        points,
+        self.joint('neck'),
+        self.joint('head') + 0.10 * (self.joint('head') - self.joint('neck')),
+        0.165 * w**0.5,
+        0.145 * w**0.3,
+    )
     yield 'neck', neck
-    low = -p['hem']*.5*T
+    low = -p['hem'] * 0.5 * T
     shirt, hips = self.dressed(points, trunk)
-    loose = torch.where(p['hem'] > 0, smooth_union(shirt, hips - (.045 + p['wide'].clamp_min(0))*w, .05), shirt) if self.has('hem') else shirt
-    yield 'clothes', torch.maximum(loose - (.035 + .06*p['hem']*(.5 - (y/T - .02).abs()).clamp_min(0)*2)*w, low + .10*T*(p['hem'] == 0) - y)
-    if self.has('trousers'): yield 'trousers', torch.where(p['trousers'] > 0, torch.maximum(hips - (.03 + .5*p['wide'])*w, y - .16*T), 9.)
-    yield 'leg', torch.maximum(trunk, y - .10*T) + 9.*(p['trousers'] > 0)
-    if self.has('skirt'): yield 'skirt', torch.where(p['skirt'] > 0, self.skirt_cone(points, p['skirt'], p['swing'], p['pleats'])[1], 9.)
-    if self.has('coat'): yield 'coat', torch.where(p['coat'] > 0, self.coat(points, shirt), 9.)
-    if self.has('has_bow') or self.has('has_tie'): yield from self.bow(points)
+    loose = (
+        torch.where(
+            p['hem'] > 0,
+            smooth_union(shirt, hips - (0.045 + p['wide'].clamp_min(0)) * w, 0.05),
+            shirt,
+        )
+        if self.has('hem')
+        else shirt
+    )
+    yield (
+        'clothes',
+        torch.maximum(
+            loose
+            - (0.035 + 0.06 * p['hem'] * (0.5 - (y / T - 0.02).abs()).clamp_min(0) * 2) * w,
+            low + 0.10 * T * (p['hem'] == 0) - y,
+        ),
+    )
+    if self.has('trousers'):
+        yield (
+            'trousers',
+            torch.where(
+                p['trousers'] > 0,
+                torch.maximum(hips - (0.03 + 0.5 * p['wide']) * w, y - 0.16 * T),
+                9.0,
+            ),
+        )
+    yield 'leg', torch.maximum(trunk, y - 0.10 * T) + 9.0 * (p['trousers'] > 0)
+    if self.has('skirt'):
+        yield (
+            'skirt',
+            torch.where(
+                p['skirt'] > 0,
+                self.skirt_cone(points, p['skirt'], p['swing'], p['pleats'])[1],
+                9.0,
+            ),
+        )
+    if self.has('coat'):
+        yield 'coat', torch.where(p['coat'] > 0, self.coat(points, shirt), 9.0)
+    if self.has('has_bow') or self.has('has_tie'):
+        yield from self.bow(points)
     yield from self.neckwear(points)
+
+
 FigureScene.torso_parts = _torso_parts
 
 # %% ../nbs/07_figures.ipynb #a5df98fe
 def _arm_parts(self, points, side):
     "Arm, hand and sleeve."
-    p = self.p; w = p['w']
-    thick = (.86 + .28*p['limbs'] + .16*p['frame'])*w
+    p = self.p
+    w = p['w']
+    thick = (0.86 + 0.28 * p['limbs'] + 0.16 * p['frame']) * w
     a, b, c = (self.joint(f'{side} {j}') for j in ('shoulder', 'elbow', 'wrist'))
-    yield 'arm', smooth_union(round_cone(points, a, b, .122*thick, .10*thick), round_cone(points, b, c, .10*thick, .075*thick), .06)
+    yield (
+        'arm',
+        smooth_union(
+            round_cone(points, a, b, 0.122 * thick, 0.10 * thick),
+            round_cone(points, b, c, 0.10 * thick, 0.075 * thick),
+            0.06,
+        ),
+    )
     x, y, z = self.local(points, f'{side} wrist')
-    size = 1.12*w; x = x*(1. if side == 'left' else -1.)/size; y, z = y/size, z/size
-    palm = ellipsoid(x, y + .13, z, .062, .145, .10)
-    flat = torch.stack([x/.62, y, z])
-    fingers = round_cone(flat, flat.new_tensor([0., -.20, .0])[:, None, None], flat.new_tensor([-.05, -.40, .015])[:, None, None], .082, .040)*.62
-    thumb = round_cone(torch.stack([x, y, z]), flat.new_tensor([0., -.07, .07])[:, None, None], flat.new_tensor([-.03, -.25, .135])[:, None, None], .040, .027)
-    yield 'hand', smooth_union(smooth_union(palm, fingers, .05), thumb, .03)*size
-    extra = (.035 + .05*(p['coat'] > 0))*w
-    upper = tube(points, a, b, .120*thick + extra, .112*thick + extra + p['cuff']*w*(p['sleeve'] <= 1), p['sleeve'].clamp_max(1.2))
-    lower = tube(points, b, c, .112*thick + extra, .085*thick + extra + p['cuff']*w, p['sleeve'] - 1)
-    yield 'sleeve', torch.where(p['sleeve'] > 1, smooth_union(upper, lower, .08), upper)
+    size = 1.12 * w
+    x = x * (1.0 if side == 'left' else -1.0) / size
+    y, z = y / size, z / size
+    palm = ellipsoid(x, y + 0.13, z, 0.062, 0.145, 0.10)
+    flat = torch.stack([x / 0.62, y, z])
+    fingers = (
+        round_cone(
+            flat,
+            flat.new_tensor([0.0, -0.20, 0.0])[:, None, None],
+            flat.new_tensor([-0.05, -0.40, 0.015])[:, None, None],
+            0.082,
+            0.040,
+        )
+        * 0.62
+    )
+    thumb = round_cone(
+        torch.stack([x, y, z]),
+        flat.new_tensor([0.0, -0.07, 0.07])[:, None, None],
+        flat.new_tensor([-0.03, -0.25, 0.135])[:, None, None],
+        0.040,
+        0.027,
+    )
+    yield 'hand', smooth_union(smooth_union(palm, fingers, 0.05), thumb, 0.03) * size
+    extra = (0.035 + 0.05 * (p['coat'] > 0)) * w
+    upper = tube(
+        points,
+        a,
+        b,
+        0.120 * thick + extra,
+        0.112 * thick + extra + p['cuff'] * w * (p['sleeve'] <= 1),
+        p['sleeve'].clamp_max(1.2),
+    )
+    lower = tube(
+        points,
+        b,
+        c,
+        0.112 * thick + extra,
+        0.085 * thick + extra + p['cuff'] * w,
+        p['sleeve'] - 1,
+    )
+    yield 'sleeve', torch.where(p['sleeve'] > 1, smooth_union(upper, lower, 0.08), upper)
+
+
 FigureScene.arm_parts = _arm_parts
 
 # %% ../nbs/07_figures.ipynb #fdf83883
 def _leg_parts(self, points, side):
     "Leg, shoe or boot, and a trouser leg."
-    p = self.p; w = p['w']
-    thick = (.90 + .2*p['limbs'])*w
+    p = self.p
+    w = p['w']
+    thick = (0.90 + 0.2 * p['limbs']) * w
     a, b, c = (self.joint(f'{side} {j}') for j in ('hip', 'knee', 'ankle'))
     back = self.p['frames'][:, JOINT[f'{side} knee'], :, 2].T[:, :, None]
-    bulge = b + (c - b)*.30 - .03*w*back
-    shin = smooth_union(round_cone(points, b, bulge, .132*thick, .142*thick), round_cone(points, bulge, c, .142*thick, .086*thick), .05)
-    yield 'leg', smooth_union(round_cone(points, a, b, (.27 - .03*p['frame'])*thick, .130*thick), shin, .05)
-    x, y, z = self.local(points, f'{side} ankle'); foot = torch.stack([x, y, z])/w
+    bulge = b + (c - b) * 0.30 - 0.03 * w * back
+    shin = smooth_union(
+        round_cone(points, b, bulge, 0.132 * thick, 0.142 * thick),
+        round_cone(points, bulge, c, 0.142 * thick, 0.086 * thick),
+        0.05,
+    )
+    yield (
+        'leg',
+        smooth_union(
+            round_cone(points, a, b, (0.27 - 0.03 * p['frame']) * thick, 0.130 * thick),
+            shin,
+            0.05,
+        ),
+    )
+    x, y, z = self.local(points, f'{side} ankle')
+    foot = torch.stack([x, y, z]) / w
     spot = lambda *v: foot.new_tensor(v)[:, None, None]
-    shoe = smooth_union(round_cone(foot, spot(0, -.17, -.07), spot(0, -.215, .26), .135, .128), round_cone(foot, spot(0, -.2, .26), spot(0, -.235, .42), .125, .09), .10)
-    shoe = smooth_union(shoe, round_cone(foot, spot(0, -.14, -.06), spot(0, .02, -.02), .115, .11), .10)*w
-    shoe = torch.maximum(shoe, torch.maximum(-(y + .315*w), y + .03*w))
+    shoe = smooth_union(
+        round_cone(foot, spot(0, -0.17, -0.07), spot(0, -0.215, 0.26), 0.135, 0.128),
+        round_cone(foot, spot(0, -0.2, 0.26), spot(0, -0.235, 0.42), 0.125, 0.09),
+        0.10,
+    )
+    shoe = (
+        smooth_union(
+            shoe,
+            round_cone(foot, spot(0, -0.14, -0.06), spot(0, 0.02, -0.02), 0.115, 0.11),
+            0.10,
+        )
+        * w
+    )
+    shoe = torch.maximum(shoe, torch.maximum(-(y + 0.315 * w), y + 0.03 * w))
     if self.has('boot'):
-        shaft = torch.maximum(tube(points, c, b, .145*w, .215*w, 2*p['boot']), -(y + .2*w))
-        shoe = torch.where(p['boot'] > 0, smooth_union(shoe, shaft, .10), shoe)
+        shaft = torch.maximum(
+            tube(points, c, b, 0.145 * w, 0.215 * w, 2 * p['boot']), -(y + 0.2 * w)
+        )
+        shoe = torch.where(p['boot'] > 0, smooth_union(shoe, shaft, 0.10), shoe)
     yield 'shoe', shoe
     if self.has('trousers'):
-        upper = tube(points, a, b, (.29 - .02*p['frame'])*thick + p['wide']*w*.5, .205*thick + p['wide']*w, (2*p['trousers']).clamp_max(1.5))
-        lower = tube(points, b, c, .205*thick + p['wide']*w, .165*thick + p['wide']*w, 2*p['trousers'] - 1)
-        yield 'trousers', torch.where(p['trousers'] > 0, torch.where(p['trousers'] > .5, smooth_union(upper, lower, .10), upper), 9.)
+        upper = tube(
+            points,
+            a,
+            b,
+            (0.29 - 0.02 * p['frame']) * thick + p['wide'] * w * 0.5,
+            0.205 * thick + p['wide'] * w,
+            (2 * p['trousers']).clamp_max(1.5),
+        )
+        lower = tube(
+            points,
+            b,
+            c,
+            0.205 * thick + p['wide'] * w,
+            0.165 * thick + p['wide'] * w,
+            2 * p['trousers'] - 1,
+        )
+        yield (
+            'trousers',
+            torch.where(
+                p['trousers'] > 0,
+                torch.where(p['trousers'] > 0.5, smooth_union(upper, lower, 0.10), upper),
+                9.0,
+            ),
+        )
+
+
 FigureScene.leg_parts = _leg_parts
 
 # %% ../nbs/07_figures.ipynb #49498068
 def _limbs(self):
-    "The groups of parts, each with its bounding sphere (centre [3, b, 1], radius [b, 1]) and its formulas."
-    p = self.p; w = p['w']; J = self.joint
+    """The groups of parts, each with its bounding sphere (centre [3, b, 1], radius [b, 1]) and
+    its formulas."""
+    p = self.p
+    w = p['w']
+    J = self.joint
     far = lambda c, *names: torch.stack([(J(n) - c).norm(dim=0) for n in names]).amax(0)
-    middle = (J('pelvis') + J('neck'))/2
-    low = torch.maximum(p['skirt'], p['coat'])*p['leg']
-    centre = middle - torch.stack([0*low, low*.42, 0*low])
-    yield centre, torch.maximum(far(centre, 'head', 'left shoulder', 'right shoulder') + .22*w, (middle - J('pelvis')).norm(dim=0) + .58*low + (.55 + p['swing']*(p['skirt'] > 0))*w), lambda q: self.torso_parts(q)
+    middle = (J('pelvis') + J('neck')) / 2
+    low = torch.maximum(p['skirt'], p['coat']) * p['leg']
+    centre = middle - torch.stack([0 * low, low * 0.42, 0 * low])
+    yield (
+        centre,
+        torch.maximum(
+            far(centre, 'head', 'left shoulder', 'right shoulder') + 0.22 * w,
+            (middle - J('pelvis')).norm(dim=0)
+            + 0.58 * low
+            + (0.55 + p['swing'] * (p['skirt'] > 0)) * w,
+        ),
+        lambda q: self.torso_parts(q),
+    )
     for side in ('left', 'right'):
-        c = (J(f'{side} shoulder') + J(f'{side} wrist'))/2
-        yield c, far(c, f'{side} shoulder', f'{side} elbow', f'{side} fingers') + .26*w, lambda q, s=side: self.arm_parts(q, s)
-        c = (J(f'{side} hip') + J(f'{side} ankle'))/2
-        yield c, far(c, f'{side} hip', f'{side} knee', f'{side} toe') + .34*w, lambda q, s=side: self.leg_parts(q, s)
-    c = J('head') + torch.einsum('bij,jb->ib', p['frames'][:, JOINT['head']], torch.tensor([0., -.15, -.15], device=w.device)[:, None].expand(3, self.batch))[..., None]*p['head_scale']
-    yield c, 1.75*p['head_scale'], self.head_parts
+        c = (J(f'{side} shoulder') + J(f'{side} wrist')) / 2
+        yield (
+            c,
+            far(c, f'{side} shoulder', f'{side} elbow', f'{side} fingers') + 0.26 * w,
+            lambda q, s=side: self.arm_parts(q, s),
+        )
+        c = (J(f'{side} hip') + J(f'{side} ankle')) / 2
+        yield (
+            c,
+            far(c, f'{side} hip', f'{side} knee', f'{side} toe') + 0.34 * w,
+            lambda q, s=side: self.leg_parts(q, s),
+        )
+    c = (
+        J('head')
+        + torch.einsum(
+            'bij,jb->ib',
+            p['frames'][:, JOINT['head']],
+            torch.tensor([0.0, -0.15, -0.15], device=w.device)[:, None].expand(3, self.batch),
+        )[..., None]
+        * p['head_scale']
+    )
+    yield c, 1.75 * p['head_scale'], self.head_parts
+
+
 FigureScene.limbs = _limbs
+
 
 def _head_parts(self, points):
     local = self.head_local(points)
     for label, d in (*zip(CORE, core_distances(self.head.p, *local)), *self.head.extras(local)):
-        if label not in ('neck', 'clothes'): yield label, d*self.p['head_scale']
+        if label not in ('neck', 'clothes'):
+            yield label, d * self.p['head_scale']
+
+
 FigureScene.head_parts = _head_parts
 
 # %% ../nbs/07_figures.ipynb #c357cee5
 def _compact(near):
-    "Where the marked entries of [b, n] lie: their rows, their places in a shorter row, and for each place the column it came from."
+    """Where the marked entries of [b, n] lie:
+    their rows, their places in a shorter row, and for each place the column it came from."""
     rows, columns = near.nonzero(as_tuple=True)
-    if len(near) == 1: return rows, torch.arange(len(rows), device=rows.device), columns[None]
+    if len(near) == 1:
+        return rows, torch.arange(len(rows), device=rows.device), columns[None]
     place = (near.cumsum(1) - 1)[rows, columns]
     index = columns.new_zeros(len(near), int(place.max()) + 1 if len(place) else 0)
     index[rows, place] = columns
@@ -561,218 +1369,425 @@ def _compact(near):
 
 # %% ../nbs/07_figures.ipynb #bcea8b50
 def _evaluate(self, points, labels=False):
-    "The smallest distance [b, n] of points in head units, and the label of the nearest part if asked."
-    best = torch.full(points.shape[1:], 99., device=points.device)
+    """The smallest distance [b, n] of points in head units, and the label of the nearest part
+    if asked."""
+    best = torch.full(points.shape[1:], 99.0, device=points.device)
     name = torch.zeros(points.shape[1:], dtype=torch.long, device=points.device)
     for centre, radius, formulas in self.keep('limbs', lambda: list(self.limbs())):
-        bound = ((points - centre)**2).sum(0).sqrt() - radius
+        bound = ((points - centre) ** 2).sum(0).sqrt() - radius
         near = bound < best.clamp_max(self.margin)
         rows, place, index = _compact(near)
         if len(rows):
             names, distances = zip(*formulas(points.gather(2, index.expand(3, -1, -1))))
             d, which = torch.stack(distances).min(0) if labels else (_least(distances), None)
             if labels:
-                found = name.masked_scatter(near, torch.tensor([PART[n] for n in names], device=points.device)[which][rows, place])
+                found = name.masked_scatter(
+                    near,
+                    torch.tensor([PART[n] for n in names], device=points.device)[which][
+                        rows, place
+                    ],
+                )
             bound = bound.masked_scatter(near, d[rows, place])
-            if labels: name = torch.where(bound < best, found, name)
+            if labels:
+                name = torch.where(bound < best, found, name)
         best = torch.minimum(best, bound)
     return (best, name) if labels else best
 
+
 def _least(distances):
     first, *others = distances
-    for d in others: first = torch.minimum(first, d)
+    for d in others:
+        first = torch.minimum(first, d)
     return first
+
+
 FigureScene.evaluate = _evaluate
 
 # %% ../nbs/07_figures.ipynb #dec8db21
-FigureScene.kinds = lambda self: self.attributes['costume'].float()        # alike costumes are drawn together
+# alike costumes are drawn together
+FigureScene.kinds = lambda self: self.attributes['costume'].float()
 FigureScene.distance_h = lambda self, points: self.evaluate(points)
-FigureScene.distance = lambda self, points: self.evaluate(self.to_h(points))*self.p['scale']
+FigureScene.distance = lambda self, points: self.evaluate(self.to_h(points)) * self.p['scale']
 FigureScene.parts = lambda self, points: self.evaluate(self.to_h(points), labels=True)[1]
 
 # %% ../nbs/07_figures.ipynb #1756435c
 def _lit(self, points, normals):
-    "How much light [b, n] a point gets: the cosine with the light, less where something shadows it; independent of the camera."
+    """How much light [b, n] a point gets:
+    the cosine with the light, less where something shadows it; independent of the camera."""
     light = LIGHT.to(points.device)[:, None, None]
-    lambert = (normals*light).sum(0)
-    for way in (.16, .45): lambert = torch.minimum(lambert, self.evaluate(points + light*way + normals*.02)/way*1.1)
-    behind = (normals*light*light.new_tensor([1., 1., -1.])[:, None, None]).sum(0) - 2*normals[2].clamp_min(0)
-    return torch.maximum(lambert, behind)                     # a second lamp lights the back
+    lambert = (normals * light).sum(0)
+    for way in (0.16, 0.45):
+        lambert = torch.minimum(
+            lambert, self.evaluate(points + light * way + normals * 0.02) / way * 1.1
+        )
+    behind = (normals * light * light.new_tensor([1.0, 1.0, -1.0])[:, None, None]).sum(
+        0
+    ) - 2 * normals[2].clamp_min(0)
+    return torch.maximum(lambert, behind)  # a second lamp lights the back
+
 
 def _pleats(self, points, parts, lambert):
     "Light on a pleated skirt: one side of every fold lies in the shade."
     p = self.p
     x, y, z = self.local(points, 'pelvis')
-    phase = torch.atan2(x, z)*p['pleats']/(2*math.pi)
-    reach = ((-p['trunk']*.02 - y)/(.10*p['w'] + .6*p['skirt']*p['leg'])).clamp(0, 1)
-    dark = (parts == PART['skirt']) & (torch.remainder(phase, 1.) < .08 + .20*reach*p['has_pleated']) & (reach > .02 + .5*(1 - p['has_pleated']))
-    return torch.where(dark, -1., lambert)
+    phase = torch.atan2(x, z) * p['pleats'] / (2 * math.pi)
+    reach = ((-p['trunk'] * 0.02 - y) / (0.10 * p['w'] + 0.6 * p['skirt'] * p['leg'])).clamp(
+        0, 1
+    )
+    dark = (
+        (parts == PART['skirt'])
+        & (torch.remainder(phase, 1.0) < 0.08 + 0.20 * reach * p['has_pleated'])
+        & (reach > 0.02 + 0.5 * (1 - p['has_pleated']))
+    )
+    return torch.where(dark, -1.0, lambert)
+
+
 FigureScene.lit, FigureScene.pleats = _lit, _pleats
 
-def _paint(material, where, name): return torch.where(where, _MATERIALS.index(name), material)
+
+def _paint(material, where, name):
+    return torch.where(where, _MATERIALS.index(name), material)
 
 # %% ../nbs/07_figures.ipynb #0261a899
-_OF_PART = {'neck': 'skin', 'arm': 'skin', 'hand': 'skin', 'leg': 'skin', 'clothes': 'top', 'sleeve': 'top', 'trim': 'trim', 'ribbon': 'accent',
-            'skirt': 'bottom', 'trousers': 'bottom', 'shoe': 'shoe', 'coat': 'coat'}
+_OF_PART = {
+    'neck': 'skin',
+    'arm': 'skin',
+    'hand': 'skin',
+    'leg': 'skin',
+    'clothes': 'top',
+    'sleeve': 'top',
+    'trim': 'trim',
+    'ribbon': 'accent',
+    'skirt': 'bottom',
+    'trousers': 'bottom',
+    'shoe': 'shoe',
+    'coat': 'coat',
+}
+
 
 def _materials(self, points, parts):
     "The material of each point, and the parts with sewn-on ones marked."
     p = self.p
     table = torch.zeros(len(PARTS), dtype=torch.long, device=points.device)
-    for part, name in _OF_PART.items(): table[PART[part]] = _MATERIALS.index(name)
+    for part, name in _OF_PART.items():
+        table[PART[part]] = _MATERIALS.index(name)
     material = table[parts]
     material = _paint(material, (parts == PART['trim']) & (p['has_shirt'] > 0), 'white')
     material = _paint(material, (parts == PART['trim']) & (p['has_hood'] > 0), 'coat')
     dressed = (p['has_hood'] + p['has_stripes'] + p['has_apron']) > 0
-    material = _paint(material, dressed & ((parts == PART['clothes']) | (parts == PART['sleeve'])), 'coat')
+    material = _paint(
+        material, dressed & ((parts == PART['clothes']) | (parts == PART['sleeve'])), 'coat'
+    )
     material = _paint(material, (parts == PART['sleeve']) & (p['coat'] > 0), 'coat')
-    material = _paint(material, (p['has_one_piece'] > 0) & (p['has_apron'] == 0) & ((parts == PART['clothes']) | (parts == PART['sleeve'])), 'bottom')
+    material = _paint(
+        material,
+        (p['has_one_piece'] > 0)
+        & (p['has_apron'] == 0)
+        & ((parts == PART['clothes']) | (parts == PART['sleeve'])),
+        'bottom',
+    )
     material = _paint(material, (p['has_apron'] > 0) & (parts == PART['skirt']), 'coat')
-    material = _paint(material, (p['has_strap'] > 0) & ((parts == PART['clothes']) | (parts == PART['sleeve'])), 'coat')
-    for paint in (self.paint_trunk, self.paint_chest, self.paint_skirt, self.paint_limbs): material, parts = paint(points, material, parts)
+    material = _paint(
+        material,
+        (p['has_strap'] > 0) & ((parts == PART['clothes']) | (parts == PART['sleeve'])),
+        'coat',
+    )
+    for paint in (self.paint_trunk, self.paint_chest, self.paint_skirt, self.paint_limbs):
+        material, parts = paint(points, material, parts)
     return material, parts
+
+
 FigureScene.figure_materials = _materials
 
 # %% ../nbs/07_figures.ipynb #28d35976
 def _paint_chest(self, points, material, parts):
     "Collars, vest, buttons, stripes and prints on the upper body."
-    p = self.p; w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'chest'); ax, front = x.abs(), z > 0
-    cloth, top = (parts == PART['clothes']) | (parts == PART['sleeve']), parts == PART['clothes']
-    v = ax - (y - .12*T)*.62                                      # below zero inside a V that opens upwards
-    sailor = cloth & (p['has_sailor'] > 0) & torch.where(front, (v < .15*w) & (v > -.02), (y > .09*T) & (ax < .46*w))
-    edge = torch.where(front, v - .15*w, torch.maximum(.09*T - y, ax - .46*w))
-    material = _paint(material, sailor, 'trim'); parts = torch.where(sailor, PART['trim'], parts)
-    material = _paint(material, sailor & ((edge + .055*w).abs() < .016*w), 'white')
-    bare = top & (p['has_sailor'] > 0) & front & (v <= -.02)
+    p = self.p
+    w, T = p['w'], p['trunk']
+    x, y, z = self.local(points, 'chest')
+    ax, front = x.abs(), z > 0
+    cloth, top = (
+        (parts == PART['clothes']) | (parts == PART['sleeve']),
+        parts == PART['clothes'],
+    )
+    v = ax - (y - 0.12 * T) * 0.62  # below zero inside a V that opens upwards
+    sailor = (
+        cloth
+        & (p['has_sailor'] > 0)
+        & torch.where(front, (v < 0.15 * w) & (v > -0.02), (y > 0.09 * T) & (ax < 0.46 * w))
+    )
+    edge = torch.where(front, v - 0.15 * w, torch.maximum(0.09 * T - y, ax - 0.46 * w))
+    material = _paint(material, sailor, 'trim')
+    parts = torch.where(sailor, PART['trim'], parts)
+    material = _paint(material, sailor & ((edge + 0.055 * w).abs() < 0.016 * w), 'white')
+    bare = top & (p['has_sailor'] > 0) & front & (v <= -0.02)
     material, parts = _paint(material, bare, 'skin'), torch.where(bare, PART['neck'], parts)
-    round_collar = cloth & (p['has_round'] > 0) & ((x*x + ((z + .04*w)*1.1)**2).sqrt() < .33*w) & (y > .15*T)
-    material, parts = _paint(material, round_collar, 'white'), torch.where(round_collar, PART['trim'], parts)
+    round_collar = (
+        cloth
+        & (p['has_round'] > 0)
+        & ((x * x + ((z + 0.04 * w) * 1.1) ** 2).sqrt() < 0.33 * w)
+        & (y > 0.15 * T)
+    )
+    material, parts = (
+        _paint(material, round_collar, 'white'),
+        torch.where(round_collar, PART['trim'], parts),
+    )
     return self.paint_shirt(points, material, parts)
+
+
 FigureScene.paint_chest = _paint_chest
 
 # %% ../nbs/07_figures.ipynb #6145105f
 def _paint_shirt(self, points, material, parts):
     "Vest, zip, badge and strap."
-    p = self.p; w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'chest'); ax, front, top = x.abs(), z > 0, parts == PART['clothes']
-    vest = top & (p['has_vest'] > 0) & ~(front & (ax < (y + .0*T)*.5)) & (ax < (.42 + .16*p['frame'])*w)
+    p = self.p
+    w, T = p['w'], p['trunk']
+    x, y, z = self.local(points, 'chest')
+    ax, front, top = x.abs(), z > 0, parts == PART['clothes']
+    vest = (
+        top
+        & (p['has_vest'] > 0)
+        & ~(front & (ax < (y + 0.0 * T) * 0.5))
+        & (ax < (0.42 + 0.16 * p['frame']) * w)
+    )
     material, parts = _paint(material, vest, 'coat'), torch.where(vest, PART['coat'], parts)
-    button = front & (ax < .022*w) & (torch.remainder(y + .3*T, .13*T) < .045*w) & ((p['has_vest'] > 0) & vest & (y < -.02*T))
+    button = (
+        front
+        & (ax < 0.022 * w)
+        & (torch.remainder(y + 0.3 * T, 0.13 * T) < 0.045 * w)
+        & ((p['has_vest'] > 0) & vest & (y < -0.02 * T))
+    )
     material = _paint(material, button, 'metal')
-    zip_line = top & front & (p['has_zip'] > 0) & (ax < .02*w)
+    zip_line = top & front & (p['has_zip'] > 0) & (ax < 0.02 * w)
     material = _paint(material, zip_line, 'white')
-    star = (torch.atan2(x, y - .02*T)*5).cos()*.3 + .7
-    badge = top & front & (p['has_print'] > 0) & ((x*x + (y - .02*T)**2).sqrt() < .15*w*star)
+    star = (torch.atan2(x, y - 0.02 * T) * 5).cos() * 0.3 + 0.7
+    badge = (
+        top
+        & front
+        & (p['has_print'] > 0)
+        & ((x * x + (y - 0.02 * T) ** 2).sqrt() < 0.15 * w * star)
+    )
     material = _paint(material, badge, 'accent')
-    strap = top & (p['has_strap'] > 0) & ((x*.7 + (y - .02*T)*.6).abs() < .045*w)
+    strap = top & (p['has_strap'] > 0) & ((x * 0.7 + (y - 0.02 * T) * 0.6).abs() < 0.045 * w)
     return _paint(material, strap, 'leather'), torch.where(strap, PART['trim'], parts)
+
+
 FigureScene.paint_shirt = _paint_shirt
 
 # %% ../nbs/07_figures.ipynb #051256ec
 def _paint_trunk(self, points, material, parts):
     "Belts, pockets, the coat's lapels and lining."
-    p = self.p; w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'pelvis'); ax, front = x.abs(), z > 0
+    p = self.p
+    w, T = p['w'], p['trunk']
+    x, y, z = self.local(points, 'pelvis')
+    ax, front = x.abs(), z > 0
     over = (parts == PART['clothes']) | (parts == PART['skirt'])
-    belt = over & (p['has_belt'] > 0) & ((y - .17*T).abs() < .035*T)
+    belt = over & (p['has_belt'] > 0) & ((y - 0.17 * T).abs() < 0.035 * T)
     material, parts = _paint(material, belt, 'leather'), torch.where(belt, PART['trim'], parts)
-    material = _paint(material, belt & front & (ax < .06*w), 'metal')
-    waistband = ((parts == PART['trousers']) | (parts == PART['skirt'])) & (y > .115*T) & (p['has_one_piece'] == 0)
+    material = _paint(material, belt & front & (ax < 0.06 * w), 'metal')
+    waistband = (
+        ((parts == PART['trousers']) | (parts == PART['skirt']))
+        & (y > 0.115 * T)
+        & (p['has_one_piece'] == 0)
+    )
     material = _paint(material, waistband, 'leather')
-    pocket = (parts == PART['clothes']) & front & (p['has_pocket'] > 0) & (ax < .24*w - .25*(y - .05*T).clamp_min(0)) & (y < .15*T) & (y > -.04*T)
+    pocket = (
+        (parts == PART['clothes'])
+        & front
+        & (p['has_pocket'] > 0)
+        & (ax < 0.24 * w - 0.25 * (y - 0.05 * T).clamp_min(0))
+        & (y < 0.15 * T)
+        & (y > -0.04 * T)
+    )
     parts = torch.where(pocket, PART['trim'], parts)
-    hem = (parts == PART['clothes']) & (p['has_border'] > 0) & (p['hem'] > 0) & (y < -p['hem']*.5*T + .07*w)
+    hem = (
+        (parts == PART['clothes'])
+        & (p['has_border'] > 0)
+        & (p['hem'] > 0)
+        & (y < -p['hem'] * 0.5 * T + 0.07 * w)
+    )
     return self.paint_coat(points, _paint(material, hem, 'trim'), parts)
+
+
 FigureScene.paint_trunk = _paint_trunk
 
 # %% ../nbs/07_figures.ipynb #a31c26b6
 def _paint_coat(self, points, material, parts):
     "Lapels and buttons along the opening of a coat."
-    p = self.p; w, T = p['w'], p['trunk']
-    _, y, z = self.local(points, 'pelvis'); front = z > 0
+    p = self.p
+    w, T = p['w'], p['trunk']
+    _, y, z = self.local(points, 'pelvis')
+    front = z > 0
     gap = self.coat_open(points)
     _, yc, _ = self.local(points, 'chest')
-    lapel = (parts == PART['coat']) & (p['has_lapels'] > 0) & (gap < .13*w*((yc + .10*T)/(.2*T)).clamp(0, 1)) & (yc > -.10*T)
+    lapel = (
+        (parts == PART['coat'])
+        & (p['has_lapels'] > 0)
+        & (gap < 0.13 * w * ((yc + 0.10 * T) / (0.2 * T)).clamp(0, 1))
+        & (yc > -0.10 * T)
+    )
     parts = torch.where(lapel, PART['trim'], parts)
-    buttons = (parts == PART['coat']) & front & (p['has_lapels'] > 0) & ((gap - .09*w).abs() < .025*w) & (torch.remainder(y, .16*T) < .05*w) & (yc < -.12*T) & (y > -.06*T)
+    buttons = (
+        (parts == PART['coat'])
+        & front
+        & (p['has_lapels'] > 0)
+        & ((gap - 0.09 * w).abs() < 0.025 * w)
+        & (torch.remainder(y, 0.16 * T) < 0.05 * w)
+        & (yc < -0.12 * T)
+        & (y > -0.06 * T)
+    )
     return _paint(material, buttons, 'metal'), parts
+
+
 FigureScene.paint_coat = _paint_coat
 
 # %% ../nbs/07_figures.ipynb #2308e457
 def _paint_skirt(self, points, material, parts):
     "Borders, checks and an apron on the skirt."
-    p = self.p; w = p['w']
+    p = self.p
+    w = p['w']
     x, y, z = self.local(points, 'pelvis')
-    skirt, low = parts == PART['skirt'], -p['skirt']*p['leg']
+    skirt, low = parts == PART['skirt'], -p['skirt'] * p['leg']
     height, angle = y - low, torch.atan2(x, z)
-    material = _paint(material, skirt & (p['has_border'] > 0) & (height > .06*w) & (height < .13*w), 'white')
-    material = _paint(material, skirt & (p['has_sailor'] > 0) & (height > .07*w) & (height < .10*w), 'white')
-    lines = (torch.remainder(height, .26*w) < .03*w) | (torch.remainder(angle + .06, 2*math.pi/8) < .07)
+    material = _paint(
+        material,
+        skirt & (p['has_border'] > 0) & (height > 0.06 * w) & (height < 0.13 * w),
+        'white',
+    )
+    material = _paint(
+        material,
+        skirt & (p['has_sailor'] > 0) & (height > 0.07 * w) & (height < 0.10 * w),
+        'white',
+    )
+    lines = (torch.remainder(height, 0.26 * w) < 0.03 * w) | (
+        torch.remainder(angle + 0.06, 2 * math.pi / 8) < 0.07
+    )
     material = _paint(material, skirt & (p['has_checked'] > 0) & lines, 'accent')
     return self.paint_apron(points, material, parts)
+
+
 FigureScene.paint_skirt = _paint_skirt
 
 # %% ../nbs/07_figures.ipynb #1b3bfbf8
 def _paint_apron(self, points, material, parts):
     "A white apron with a frill, its band and the bow behind."
-    p = self.p; w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'pelvis'); _, yc, _ = self.local(points, 'chest')
-    skirt, height, angle = parts == PART['skirt'], y + p['skirt']*p['leg'], torch.atan2(x, z)
-    frill = .02*w*torch.cos(angle*26)
-    apron = (p['has_apron'] > 0) & (z > 0) & ((skirt & (angle.abs() < 1.0) & (height > .16*w + frill)) | ((parts == PART['clothes']) & (x.abs() < .22*w) & (yc < .17*T)))
-    band = (p['has_apron'] > 0) & (skirt | (parts == PART['clothes'])) & ((y - .16*T).abs() < .03*T)
-    knot = (p['has_apron'] > 0) & (z < 0) & (skirt | (parts == PART['clothes'])) & (x.abs() < .30*w) & ((y - .10*T).abs() < .03*w + .35*x.abs())
+    p = self.p
+    w, T = p['w'], p['trunk']
+    x, y, z = self.local(points, 'pelvis')
+    _, yc, _ = self.local(points, 'chest')
+    skirt, height, angle = parts == PART['skirt'], y + p['skirt'] * p['leg'], torch.atan2(x, z)
+    frill = 0.02 * w * torch.cos(angle * 26)
+    apron = (
+        (p['has_apron'] > 0)
+        & (z > 0)
+        & (
+            (skirt & (angle.abs() < 1.0) & (height > 0.16 * w + frill))
+            | ((parts == PART['clothes']) & (x.abs() < 0.22 * w) & (yc < 0.17 * T))
+        )
+    )
+    band = (
+        (p['has_apron'] > 0)
+        & (skirt | (parts == PART['clothes']))
+        & ((y - 0.16 * T).abs() < 0.03 * T)
+    )
+    knot = (
+        (p['has_apron'] > 0)
+        & (z < 0)
+        & (skirt | (parts == PART['clothes']))
+        & (x.abs() < 0.30 * w)
+        & ((y - 0.10 * T).abs() < 0.03 * w + 0.35 * x.abs())
+    )
     white = apron | band | knot
     return _paint(material, white, 'white'), torch.where(white, PART['trim'], parts)
+
+
 FigureScene.paint_apron = _paint_apron
 
 # %% ../nbs/07_figures.ipynb #0527c359
 def _along(self, points, first, second):
     "How far along a bone a point lies: 0 at its start, 1 at its end."
     a, b = self.joint(first), self.joint(second)
-    return ((points - a)*(b - a)).sum(0)/((b - a)**2).sum(0)
+    return ((points - a) * (b - a)).sum(0) / ((b - a) ** 2).sum(0)
 
-def _other(side): return 'right' if side == 'left' else 'left'
+
+def _other(side):
+    return 'right' if side == 'left' else 'left'
 
 # %% ../nbs/07_figures.ipynb #5fe4fb52
 def _paint_limbs(self, points, material, parts):
     "Socks, soles, cuffs, stripes along the limbs."
-    p = self.p; w = p['w']
+    p = self.p
+    w = p['w']
     for side in ('left', 'right'):
-        mine = (points - self.joint(f'{side} knee')).norm(dim=0) < (points - self.joint(f'{_other(side)} knee')).norm(dim=0)
-        thigh, shin = _along(self, points, f'{side} hip', f'{side} knee'), _along(self, points, f'{side} knee', f'{side} ankle')
-        down = torch.where(shin > 0, .5 + .5*shin, .5*thigh.clamp_max(1.))
+        mine = (points - self.joint(f'{side} knee')).norm(dim=0) < (
+            points - self.joint(f'{_other(side)} knee')
+        ).norm(dim=0)
+        thigh, shin = (
+            _along(self, points, f'{side} hip', f'{side} knee'),
+            _along(self, points, f'{side} knee', f'{side} ankle'),
+        )
+        down = torch.where(shin > 0, 0.5 + 0.5 * shin, 0.5 * thigh.clamp_max(1.0))
         sock = mine & (parts == PART['leg']) & (1 - down < p['sock'])
         material, parts = _paint(material, sock, 'sock'), torch.where(sock, PART['trim'], parts)
         _, y, z = self.local(points, f'{side} ankle')
         shoe = (parts == PART['shoe']) & mine
-        material = _paint(material, shoe & (y < -.262*w), 'sole')
-        material = _paint(material, shoe & (p['sock'] < .2) & (p['boot'] == 0) & (p['skirt'] == 0) & ((y < -.235*w) | (z > .36*w)), 'white')
-        cuff = shoe & (p['boot'] > 0) & (1 - down > p['boot'] - .035)
+        material = _paint(material, shoe & (y < -0.262 * w), 'sole')
+        material = _paint(
+            material,
+            shoe
+            & (p['sock'] < 0.2)
+            & (p['boot'] == 0)
+            & (p['skirt'] == 0)
+            & ((y < -0.235 * w) | (z > 0.36 * w)),
+            'white',
+        )
+        cuff = shoe & (p['boot'] > 0) & (1 - down > p['boot'] - 0.035)
         material = _paint(material, cuff, 'leather')
         fore = _along(self, points, f'{side} elbow', f'{side} wrist')
-        sleeve = (parts == PART['sleeve']) & ((points - self.joint(f'{side} wrist')).norm(dim=0) < (points - self.joint(f'{_other(side)} wrist')).norm(dim=0))
+        sleeve = (parts == PART['sleeve']) & (
+            (points - self.joint(f'{side} wrist')).norm(dim=0)
+            < (points - self.joint(f'{_other(side)} wrist')).norm(dim=0)
+        )
         upper = _along(self, points, f'{side} shoulder', f'{side} elbow')
-        arm = torch.where(fore > 0, 1 + fore, upper.clamp_max(1.))
-        end = sleeve & (arm > p['sleeve'] - .12) & ((p['has_cuffs'] + p['has_sailor'] + p['has_border']) > 0)
+        arm = torch.where(fore > 0, 1 + fore, upper.clamp_max(1.0))
+        end = (
+            sleeve
+            & (arm > p['sleeve'] - 0.12)
+            & ((p['has_cuffs'] + p['has_sailor'] + p['has_border']) > 0)
+        )
         material = _paint(material, end, 'trim')
     return self.paint_stripes(points, material, parts)
+
+
 FigureScene.paint_limbs = _paint_limbs
 
 # %% ../nbs/07_figures.ipynb #b3442495
 def _paint_stripes(self, points, material, parts):
     "The white stripes of a track suit, along sleeves and trousers."
-    if not self.has('has_stripes'): return material, parts
-    p = self.p; w = p['w']
-    for side, sign in (('left', 1.), ('right', -1.)):
-        for joints, part in ((('shoulder', 'elbow', 'wrist'), 'sleeve'), (('hip', 'knee', 'ankle'), 'trousers')):
+    if not self.has('has_stripes'):
+        return material, parts
+    p = self.p
+    w = p['w']
+    for side, sign in (('left', 1.0), ('right', -1.0)):
+        for joints, part in (
+            (('shoulder', 'elbow', 'wrist'), 'sleeve'),
+            (('hip', 'knee', 'ankle'), 'trousers'),
+        ):
             for first, second in zip(joints, joints[1:]):
                 along = _along(self, points, f'{side} {first}', f'{side} {second}')
                 x, _, z = self.local(points, f'{side} {first}')
-                stripe = (parts == PART[part]) & (along > -.1) & (along < 1.05) & (x*sign > .05*w) & ((z.abs() - .045*w).abs() < .022*w) & (x.abs() < .45*w)
+                stripe = (
+                    (parts == PART[part])
+                    & (along > -0.1)
+                    & (along < 1.05)
+                    & (x * sign > 0.05 * w)
+                    & ((z.abs() - 0.045 * w).abs() < 0.022 * w)
+                    & (x.abs() < 0.45 * w)
+                )
                 material = _paint(material, stripe & (p['has_stripes'] > 0), 'white')
     return material, parts
+
+
 FigureScene.paint_stripes = _paint_stripes
 
 # %% ../nbs/07_figures.ipynb #4d026fcd
@@ -781,45 +1796,114 @@ def _figure_colours(self, points, normals, parts, pixel):
     q = self.to_h(points)
     material, painted = self.figure_materials(q, parts)
     lambert = self.pleats(q, parts, self.lit(q, normals))
-    tones_ = self.p['materials'].flatten(0, 1)[(material + len(_MATERIALS)*torch.arange(len(material), device=q.device)[:, None])]     # [b, n, 3 tones, 3]
+    # [b, n, 3 tones, 3]
+    tones_ = self.p['materials'].flatten(0, 1)[
+        (material + len(_MATERIALS) * torch.arange(len(material), device=q.device)[:, None])
+    ]
     base, shade, light = tones_.permute(2, 3, 0, 1)
-    soft = .05 if self.style == 'anime' else .9
-    rgb = cel(light if self.style == 'human' else base, base, shade, lambert, soft + 0*lambert, low=.16 if self.style == 'anime' else .25)
+    soft = 0.05 if self.style == 'anime' else 0.9
+    rgb = cel(
+        light if self.style == 'human' else base,
+        base,
+        shade,
+        lambert,
+        soft + 0 * lambert,
+        low=0.16 if self.style == 'anime' else 0.25,
+    )
     head_local = self.head_local(q)
-    on_head = torch.isin(parts, torch.tensor([PART[n] for n in ('face', 'ear', 'eye', 'brow', 'mouth', 'fringe', 'side hair', 'back hair', 'tail', 'glasses', 'hat', 'cat ears')], device=q.device)) | ((parts == PART['ribbon']) & (head_local[1] > -.55))
+    on_head = torch.isin(
+        parts,
+        torch.tensor(
+            [
+                PART[n]
+                for n in (
+                    'face',
+                    'ear',
+                    'eye',
+                    'brow',
+                    'mouth',
+                    'fringe',
+                    'side hair',
+                    'back hair',
+                    'tail',
+                    'glasses',
+                    'hat',
+                    'cat ears',
+                )
+            ],
+            device=q.device,
+        ),
+    ) | ((parts == PART['ribbon']) & (head_local[1] > -0.55))
     where = on_head if self.batch == 1 else None
-    if where is not None and not bool(where.any()): return rgb, painted
+    if where is not None and not bool(where.any()):
+        return rgb, painted
     pick = (lambda t: t[..., where[0]]) if where is not None else (lambda t: t)
     turned = torch.einsum('bij,ibn->jbn', self.p['frames'][:, JOINT['head']], pick(normals))
-    face, face_parts = self.head.colours_h(pick(head_local), turned, pick(parts), pixel/(self.p['scale']*self.p['head_scale']))
-    if where is None: return torch.where(on_head, face, rgb), torch.where(on_head, face_parts, painted)
-    return rgb.masked_scatter(where.expand(3, -1, -1), face), painted.masked_scatter(where, face_parts)
+    face, face_parts = self.head.colours_h(
+        pick(head_local), turned, pick(parts), pixel / (self.p['scale'] * self.p['head_scale'])
+    )
+    if where is None:
+        return torch.where(on_head, face, rgb), torch.where(on_head, face_parts, painted)
+    return rgb.masked_scatter(where.expand(3, -1, -1), face), painted.masked_scatter(
+        where, face_parts
+    )
+
+
 FigureScene.colours = _figure_colours
 
 # %% ../nbs/07_figures.ipynb #8e633a41
-INK_GROUP[PART['sleeve']] = PART['clothes']               # no line where a sleeve meets the shirt
+INK_GROUP[PART['sleeve']] = PART['clothes']  # no line where a sleeve meets the shirt
 
-def render_figure(identity: Tensor,        # [b, D] from sample_figure or encode_figure
-                  cam2world: Tensor,       # [b, 4, 4]
-                  fov: Tensor,             # [b] degrees
-                  size: int, style: str = 'anime', background='white',
-                  pose: Tensor | None = None,      # [b, joints, 3] instead of the identity's own
-                  **options) -> dict:      # supersample, outline, lines, geometry as for render_scene
-    "Draw figures [b, D] from cameras; like `render`, and with `alpha`, `joints` (world) and `joints_2d` (pixels)."
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 4096: raise ValueError(f"size must be a positive integer, not {size!r}.")
+
+def render_figure(
+    identity: Tensor,  # [b, D] from sample_figure or encode_figure
+    cam2world: Tensor,  # [b, 4, 4]
+    fov: Tensor,  # [b] degrees
+    size: int,
+    style: str = 'anime',
+    background='white',
+    pose: Tensor | None = None,  # [b, joints, 3] instead of the identity's own
+    **options,
+) -> dict:  # supersample, outline, lines, geometry as for render_scene
+    """Draw figures [b, D] from cameras;
+    like `render`, and with `alpha`, `joints` (world) and `joints_2d` (pixels)."""
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 4096:
+        raise ValueError(f"size must be a positive integer, not {size!r}.")
     scene, fov = FigureScene(identity, style, pose), as_fov(fov, identity)
-    back = {'white': (1., 1., 1.), 'pastel': BACKGROUNDS.to(identity.device)[scene.attributes['background']]}[background] if isinstance(background, str) else background
-    out = render_scene(scene, cam2world, fov, size, background=back, **{'lines': .62, **options})
+    back = (
+        {
+            'white': (1.0, 1.0, 1.0),
+            'pastel': BACKGROUNDS.to(identity.device)[scene.attributes['background']],
+        }[background]
+        if isinstance(background, str)
+        else background
+    )
+    out = render_scene(
+        scene, cam2world, fov, size, background=back, **{'lines': 0.62, **options}
+    )
     joints = scene.to_world(scene.p['joints'].permute(2, 0, 1)).permute(1, 2, 0)
-    return {**out, 'identity': identity, 'attributes': scene.attributes, 'joints': joints, 'joints_2d': project_points(joints, cam2world, fov, size), 'pose': scene.p['pose']}
+    return {
+        **out,
+        'identity': identity,
+        'attributes': scene.attributes,
+        'joints': joints,
+        'joints_2d': project_points(joints, cam2world, fov, size),
+        'pose': scene.p['pose'],
+    }
 
 # %% ../nbs/07_figures.ipynb #3d7eb8d6
-def project_points(points: Tensor,        # [b, n, 3] world
-                   cam2world: Tensor, fov: Tensor, size: int) -> Tensor:      # [b, n, 2] column, row in pixels
+def project_points(
+    points: Tensor,  # [b, n, 3] world
+    cam2world: Tensor,
+    fov: Tensor,
+    size: int,
+) -> Tensor:  # [b, n, 2] column, row in pixels
     "Where points appear in the picture; the centre of the first pixel is (0, 0)."
-    local = torch.einsum('bji,bnj->bni', cam2world[:, :3, :3], points - cam2world[:, None, :3, 3])
-    flat = local[..., :2]/(-local[..., 2:])/(fov*(math.pi/360)).tan()[:, None, None]
-    return (flat*flat.new_tensor([1., -1.]) + 1)*(size/2) - .5
+    local = torch.einsum(
+        'bji,bnj->bni', cam2world[:, :3, :3], points - cam2world[:, None, :3, 3]
+    )
+    flat = local[..., :2] / (-local[..., 2:]) / (fov * (math.pi / 360)).tan()[:, None, None]
+    return (flat * flat.new_tensor([1.0, -1.0]) + 1) * (size / 2) - 0.5
 
 # %% ../nbs/07_figures.ipynb #04683d6e
 def figure_rows(seed: int, first: int, last: int, camera: str = 'frontal') -> dict:
@@ -828,22 +1912,79 @@ def figure_rows(seed: int, first: int, last: int, camera: str = 'frontal') -> di
 
 # %% ../nbs/07_figures.ipynb #7cb7c62d
 class ToonFigures(ImageSet):
-    "Standing figures on white, drawn once into the cache; picture i of a seed is the same everywhere. Items also hold alpha, joints and the exact geometry."
-    def __init__(self, n: int = 500,                 # pictures
-                 size: int = 64,                     # pixels along a side, at most 512
-                 seed: int = 0,
-                 style: str = 'anime',               # 'anime' or 'human'
-                 camera: str = 'frontal',            # a name in CAMERAS
-                 supersample: int = 2):
-        for name, value, top in (('n', n, 10**7), ('size', size, 512), ('supersample', supersample, 8)):
+    """Standing figures on white, drawn once into the cache;
+    picture i of a seed is the same everywhere. Items also hold alpha, joints and the exact
+    geometry."""
+
+    def __init__(
+        self,
+        n: int = 500,  # pictures
+        size: int = 64,  # pixels along a side, at most 512
+        seed: int = 0,
+        style: str = 'anime',  # 'anime' or 'human'
+        camera: str = 'frontal',  # a name in CAMERAS
+        supersample: int = 2,
+    ):
+        for name, value, top in (
+            ('n', n, 10**7),
+            ('size', size, 512),
+            ('supersample', supersample, 8),
+        ):
             if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= top:
-                raise ValueError(f"{name} must be a positive integer up to {top}, not {value!r}.")
-        if style not in ('anime', 'human'): raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
+                raise ValueError(
+                    f"{name} must be a positive integer up to {top}, not {value!r}."
+                )
+        if style not in ('anime', 'human'):
+            raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
         self.style, self.supersample = style, supersample
-        meta = dict(kind='figures', version=FIGURE_VERSION, n=n, size=size, seed=seed, style=style, camera=camera, supersample=supersample)
-        folder = cache_dir('toon')/'-'.join(str(v) for v in meta.values())
-        if not ArrayStore.valid(folder, meta): _fill_figures(folder, meta)
+        meta = dict(
+            kind='figures',
+            version=FIGURE_VERSION,
+            n=n,
+            size=size,
+            seed=seed,
+            style=style,
+            camera=camera,
+            supersample=supersample,
+        )
+        folder = cache_dir('toon') / '-'.join(str(v) for v in meta.values())
+        if not ArrayStore.valid(folder, meta):
+            _fill_figures(folder, meta)
         super().__init__(dict(ArrayStore.open(folder).arrays))
+
+    def batch(self, indices) -> dict:
+        """Several pictures (uint8) with identity, camera, coverage, joints and decoded
+        attributes; without geometry, so it is fast."""
+        rows = ImageSet.batch(self, indices)
+        return {**rows, 'attributes': decode_figure(rows['identity'])}
+
+    def __getitem__(self, index: int) -> dict:
+        """One picture with everything known about it:
+        depth, distance, normal and parts are traced on demand."""
+        index = range(len(self))[index]
+        row = self.batch([index])
+        exact = render_figure(
+            row['identity'],
+            row['cam2world'],
+            row['fov'],
+            self.size,
+            style=self.style,
+            supersample=1,
+            outline=False,
+        )
+        alpha = row['coverage'][0].float() / 255
+        return {
+            **{k: exact[k][0] for k in ('depth', 'distance', 'normal', 'parts', 'pose')},
+            **{
+                k: row[k][0]
+                for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch', 'joints', 'joints_2d')
+            },
+            'image': to_float(row['image'])[0],
+            'alpha': alpha,
+            'mask': alpha,
+            'attributes': {k: v[0] for k, v in row['attributes'].items()},
+        }
+
 
 FIGURE_VERSION = 2
 
@@ -852,29 +1993,31 @@ def _fill_figures(folder, meta, chunk: int = 16):
     "Draw a whole set of figures into a store, with a progress bar."
     n, size = meta['n'], meta['size']
     rows = figure_rows(meta['seed'], 0, n, meta['camera'])
-    fields = dict(image=((3, size, size), 'uint8'), coverage=((1, size, size), 'uint8'), joints=((len(JOINTS), 3), 'float32'), joints_2d=((len(JOINTS), 2), 'float32'),
-                  **{k: (tuple(v.shape[1:]), 'float32') for k, v in rows.items()})
+    fields = dict(
+        image=((3, size, size), 'uint8'),
+        coverage=((1, size, size), 'uint8'),
+        joints=((len(JOINTS), 3), 'float32'),
+        joints_2d=((len(JOINTS), 2), 'float32'),
+        **{k: (tuple(v.shape[1:]), 'float32') for k, v in rows.items()},
+    )
     with ArrayStore.create(folder, n, fields, meta) as store:
-        for start in tqdm(range(0, n, chunk), desc='drawing figures', unit=f'×{chunk}', disable=n <= chunk):
-            part = {k: v[start:start+chunk] for k, v in rows.items()}
-            out = render_figure(part['identity'], part['cam2world'], part['fov'], size, style=meta['style'], supersample=meta['supersample'], geometry=False)
-            part |= dict(image=to_uint8(out['image']), coverage=(out['mask']*255).round().to(torch.uint8), joints=out['joints'], joints_2d=out['joints_2d'])
+        for start in tqdm(
+            range(0, n, chunk), desc='drawing figures', unit=f'×{chunk}', disable=n <= chunk
+        ):
+            part = {k: v[start : start + chunk] for k, v in rows.items()}
+            out = render_figure(
+                part['identity'],
+                part['cam2world'],
+                part['fov'],
+                size,
+                style=meta['style'],
+                supersample=meta['supersample'],
+                geometry=False,
+            )
+            part |= dict(
+                image=to_uint8(out['image']),
+                coverage=(out['mask'] * 255).round().to(torch.uint8),
+                joints=out['joints'],
+                joints_2d=out['joints_2d'],
+            )
             store.write(start, {k: v.numpy() for k, v in part.items()})
-
-# %% ../nbs/07_figures.ipynb #272a75d2
-def _figure_batch(self: ToonFigures, indices) -> dict:
-    "Several pictures (uint8) with identity, camera, coverage, joints and decoded attributes; without geometry, so it is fast."
-    rows = ImageSet.batch(self, indices)
-    return {**rows, 'attributes': decode_figure(rows['identity'])}
-
-def _figure_item(self: ToonFigures, index: int) -> dict:
-    "One picture with everything known about it: depth, distance, normal and parts are traced on demand."
-    index = range(len(self))[index]
-    row = _figure_batch(self, [index])
-    exact = render_figure(row['identity'], row['cam2world'], row['fov'], self.size, style=self.style, supersample=1, outline=False)
-    alpha = row['coverage'][0].float()/255
-    return {**{k: exact[k][0] for k in ('depth', 'distance', 'normal', 'parts', 'pose')},
-            **{k: row[k][0] for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch', 'joints', 'joints_2d')},
-            'image': to_float(row['image'])[0], 'alpha': alpha, 'mask': alpha, 'attributes': {k: v[0] for k, v in row['attributes'].items()}}
-
-ToonFigures.batch, ToonFigures.__getitem__ = _figure_batch, _figure_item

@@ -16,117 +16,190 @@ __all__ = ['reproject', 'view_consistency', 'billboard', 'flattened', 'depth_cor
            'depth_distance', 'PoseReader', 'rotation_angle', 'surface_errors', 'view_errors']
 
 # %% ../nbs/53_geometry.ipynb #c8932bd9
-def reproject(first: dict, second: dict, fov: float, depth_tolerance: float = .01) -> tuple[Tensor, Tensor]:
-    "What the second view shows at the points that the first one sees: colours [b, 3, n], and which points [b, n] it sees, too."
+def reproject(
+    first: dict, second: dict, fov: float, depth_tolerance: float = 0.01
+) -> tuple[Tensor, Tensor]:
+    """What the second view shows at the points that the first one sees:
+    colours [b, 3, n], and which points [b, n] it sees, too."""
     b, _, h, w = first['image'].shape
     lines = rays(first['cam2world'], fov, (h, w))
-    places, depth = project(lines.origins + first['distance'].flatten(2).mT*lines.directions, second['cam2world'], fov, (h, w))
-    grid = ((places.flip(-1)*2 + 1)/places.new_tensor([w, h]) - 1)[:, None]
-    fetch = lambda x, mode='bilinear': F.grid_sample(x, grid.nan_to_num(9.), mode=mode, padding_mode='border', align_corners=False)[:, :, 0]
+    places, depth = project(
+        lines.origins + first['distance'].flatten(2).mT * lines.directions,
+        second['cam2world'],
+        fov,
+        (h, w),
+    )
+    grid = ((places.flip(-1) * 2 + 1) / places.new_tensor([w, h]) - 1)[:, None]
+    fetch = lambda x, mode='bilinear': F.grid_sample(
+        x, grid.nan_to_num(9.0), mode=mode, padding_mode='border', align_corners=False
+    )[:, :, 0]
     near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < depth_tolerance
-    solid = (first['opacity'].flatten(1) > .9) & (fetch(second['opacity'])[:, 0] > .9)
+    solid = (first['opacity'].flatten(1) > 0.9) & (fetch(second['opacity'])[:, 0] > 0.9)
     return fetch(second['image']), near & solid & (grid[:, 0].abs().amax(-1) < 1)
 
-def view_consistency(first: dict, second: dict, fov: float, depth_tolerance: float = .01) -> tuple[float, float]:
-    "PSNR (dB) between two views of the same worlds, each looked up in the other by its own depth, where both see the same point; and the share of solid pixels for which that holds."
-    error, count, solid = 0., 0, 0
+
+def view_consistency(
+    first: dict, second: dict, fov: float, depth_tolerance: float = 0.01
+) -> tuple[float, float]:
+    """PSNR (dB) between two views of the same worlds, each looked up in the other by its own
+    depth, where both see the same point; and the share of solid pixels for which that holds."""
+    error, count, solid = 0.0, 0, 0
     for a, b in ((first, second), (second, first)):
         colours, seen = reproject(a, b, fov, depth_tolerance)
-        error += float((((colours - a['image'].flatten(2))/2).square().mean(1)*seen).sum())
-        count += int(seen.sum()); solid += int((a['opacity'] > .9).sum())
-    return -10*math.log10(max(error/max(count, 1), 1e-10)), count/max(solid, 1)
+        error += float((((colours - a['image'].flatten(2)) / 2).square().mean(1) * seen).sum())
+        count += int(seen.sum())
+        solid += int((a['opacity'] > 0.9).sum())
+    return -10 * math.log10(max(error / max(count, 1), 1e-10)), count / max(solid, 1)
 
 # %% ../nbs/53_geometry.ipynb #a2e48fac
 def billboard(view: dict, fov: float) -> dict:
-    "The same pictures on a flat board through the origin that faces the front: the anchor that a view consistency must beat."
+    """The same pictures on a flat board through the origin that faces the front:
+    the anchor that a view consistency must beat."""
     h, w = view['image'].shape[2:]
     lines = rays(view['cam2world'], fov, (h, w))
-    t = -lines.origins[..., 2]/lines.directions[..., 2]
+    t = -lines.origins[..., 2] / lines.directions[..., 2]
     depth = distance_to_depth(t, lines.directions, view['cam2world'])
     return view | dict(distance=t.view(-1, 1, h, w), depth=depth.view(-1, 1, h, w))
 
+
 def flattened(view: dict, fov: float, share: float) -> dict:
-    "A view whose surface moved towards that board along each ray: `share` 1 leaves it, 0 is the board, −1 turns it inside out."
+    """A view whose surface moved towards that board along each ray:
+    `share` 1 leaves it, 0 is the board, −1 turns it inside out."""
     board = billboard(view, fov)
-    return view | {k: torch.where(view['opacity'] > .9, torch.lerp(board[k], view[k], share), view[k]) for k in ('depth', 'distance')}
+    return view | {
+        k: torch.where(view['opacity'] > 0.9, torch.lerp(board[k], view[k], share), view[k])
+        for k in ('depth', 'distance')
+    }
 
 # %% ../nbs/53_geometry.ipynb #e938e974
 def depth_correlation(depth: Tensor, solid: Tensor, reference: Tensor) -> Tensor:
-    "Pearson's correlation of each depth map [b, 1, h, w] with a reference [1, 1, h, w], over pixels that are solid in both (the reference is finite)."
+    """Pearson's correlation of each depth map [b, 1, h, w] with a reference [1, 1, h, w], over
+    pixels that are solid in both (the reference is finite)."""
     both = (solid & reference.isfinite()).flatten(1)
     n = both.sum(1, keepdim=True).clamp(min=1)
-    def centred(x): x = torch.where(both, x.flatten(1), 0.); return torch.where(both, x - x.sum(1, keepdim=True)/n, 0.)
+
+    def centred(x):
+        x = torch.where(both, x.flatten(1), 0.0)
+        return torch.where(both, x - x.sum(1, keepdim=True) / n, 0.0)
+
     a, b = centred(depth), centred(reference.expand_as(depth))
-    return (a*b).sum(1)/(a.norm(dim=1)*b.norm(dim=1)).clamp(min=1e-9)
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-9)
+
 
 def relief(depth: Tensor, solid: Tensor) -> Tensor:
-    "Standard deviation of the depth over the solid pixels of each picture, `[b]`: 0 for a board that faces the camera."
+    """Standard deviation of the depth over the solid pixels of each picture, `[b]`:
+    0 for a board that faces the camera."""
     n = solid.flatten(1).sum(1).clamp(min=1)
-    x = torch.where(solid, depth, 0.).flatten(1)
-    mean = x.sum(1)/n
-    return (torch.where(solid.flatten(1), x - mean[:, None], 0.).square().sum(1)/n).sqrt()
+    x = torch.where(solid, depth, 0.0).flatten(1)
+    mean = x.sum(1) / n
+    return (torch.where(solid.flatten(1), x - mean[:, None], 0.0).square().sum(1) / n).sqrt()
+
 
 class Shape(NamedTuple):
     "What geometry looks like from the front, on average."
-    depth: Tensor        # [1, 1, h, w]: mean depth where most heads are solid, else infinite
-    solid: Tensor        # [1, 1, h, w]: share of heads that are solid here
-    relief: float        # mean spread of the depth of one head
+
+    depth: Tensor  # [1, 1, h, w]: mean depth where most heads are solid, else infinite
+    solid: Tensor  # [1, 1, h, w]: share of heads that are solid here
+    relief: float  # mean spread of the depth of one head
+
 
 def mean_shape(depth: Tensor, solid: Tensor) -> Shape:
     "The mean of depth maps [b, 1, h, w] over what is solid in them."
     share = solid.float().mean(0, keepdim=True)
-    mean = torch.where(solid, depth, 0.).sum(0, keepdim=True)/solid.sum(0, keepdim=True).clamp(min=1)
-    return Shape(torch.where(share > .5, mean, torch.inf), share, relief(depth, solid).mean().item())
+    mean = torch.where(solid, depth, 0.0).sum(0, keepdim=True) / solid.sum(
+        0, keepdim=True
+    ).clamp(min=1)
+    return Shape(
+        torch.where(share > 0.5, mean, torch.inf), share, relief(depth, solid).mean().item()
+    )
 
 # %% ../nbs/53_geometry.ipynb #d474a31b
-def depth_distance(a: Tensor, b: Tensor) -> Tensor:     # two sets of depths, of any shape and count
-    "Wasserstein's distance of two distributions of depth, exactly: the area between their quantile functions."
+def depth_distance(
+    a: Tensor, b: Tensor
+) -> Tensor:  # two sets of depths, of any shape and count
+    """Wasserstein's distance of two distributions of depth, exactly:
+    the area between their quantile functions."""
     a, b = a.flatten().double().sort().values, b.flatten().double().sort().values
-    if not (len(a) and len(b)): raise ValueError("A distribution of depth needs at least one solid pixel; there is none.")
-    steps = torch.cat([torch.arange(1, len(x) + 1, dtype=torch.float64)/len(x) for x in (a, b)]).sort().values
+    if not (len(a) and len(b)):
+        raise ValueError(
+            "A distribution of depth needs at least one solid pixel; there is none."
+        )
+    steps = (
+        torch.cat([torch.arange(1, len(x) + 1, dtype=torch.float64) / len(x) for x in (a, b)])
+        .sort()
+        .values
+    )
     widths = torch.diff(steps, prepend=steps.new_zeros(1))
-    middle = steps - widths/2
-    at = lambda x: x[(middle*len(x)).long().clamp(max=len(x) - 1)]
-    return ((at(a) - at(b)).abs()*widths).sum()
+    middle = steps - widths / 2
+    at = lambda x: x[(middle * len(x)).long().clamp(max=len(x) - 1)]
+    return ((at(a) - at(b)).abs() * widths).sum()
 
 # %% ../nbs/53_geometry.ipynb #398a0f66
 class PoseReader:
-    "Reads yaw and pitch from pictures; calibrated, angle by angle, by a straight line on pictures whose angles are known."
-    def __init__(self, read: Callable[[Tensor], Tensor],       # pictures → [n, 2] radians
-                 images: Tensor, angles: Tensor):            # [n, 3, h, w], [n, 2]: yaw, pitch
-        self.read, found = read, read(images)
-        if len(angles) < 3 or not (angles.std(0) > 1e-4).all(): raise ValueError("Calibrating a pose reader needs at least three pictures with different yaw and different pitch.")
-        centred = angles - angles.mean(0)
-        self.slope = ((found - found.mean(0))*centred).sum(0)/centred.square().sum(0)
-        self.offset = found.mean(0) - self.slope*angles.mean(0)
+    """Reads yaw and pitch from pictures;
+    calibrated, angle by angle, by a straight line on pictures whose angles are known."""
 
-    def __call__(self, images: Tensor) -> Tensor: return (self.read(images) - self.offset)/self.slope
+    def __init__(
+        self,
+        read: Callable[[Tensor], Tensor],  # pictures → [n, 2] radians
+        images: Tensor,
+        angles: Tensor,  # [n, 3, h, w], [n, 2]: yaw, pitch
+    ):
+        self.read, found = read, read(images)
+        if len(angles) < 3 or not (angles.std(0) > 1e-4).all():
+            raise ValueError(
+                "Calibrating a pose reader needs at least three pictures with different yaw and"
+                " different pitch."
+            )
+        centred = angles - angles.mean(0)
+        self.slope = ((found - found.mean(0)) * centred).sum(0) / centred.square().sum(0)
+        self.offset = found.mean(0) - self.slope * angles.mean(0)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return (self.read(images) - self.offset) / self.slope
 
     def error(self, images: Tensor, angles: Tensor) -> tuple[float, float]:
         "Median absolute error of yaw and of pitch, in degrees."
         return tuple((self(images) - angles).abs().median(0).values.rad2deg().tolist())
 
 # %% ../nbs/53_geometry.ipynb #c47008a1
-def rotation_angle(a: Tensor, b: Tensor) -> Tensor:      # [..., 3 or 4, 3 or 4] twice → [...]
+def rotation_angle(a: Tensor, b: Tensor) -> Tensor:  # [..., 3 or 4, 3 or 4] twice → [...]
     "The angle in radians, 0 … π, of the one turn that takes rotation a (or a camera's) to b."
     turn = a[..., :3, :3].mT @ b[..., :3, :3]
-    sine = (turn - turn.mT).flatten(-2).norm(dim=-1)/8**.5
-    return torch.atan2(sine, (turn.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)/2)
+    sine = (turn - turn.mT).flatten(-2).norm(dim=-1) / 8**0.5
+    return torch.atan2(sine, (turn.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2)
 
-def surface_errors(both: Tensor,                               # bool [b, h, w]: where both are solid
-                   depth: Tensor, true_depth: Tensor,          # [b, h, w]
-                   normal: Tensor | None = None, true_normal: Tensor | None = None) -> dict[str, float]:      # [b, 3, h, w]
-    "Mean error of the depth, in its unit, and mean angle between the normals, in degrees, if both are known."
+
+def surface_errors(
+    both: Tensor,  # bool [b, h, w]: where both are solid
+    depth: Tensor,
+    true_depth: Tensor,  # [b, h, w]
+    normal: Tensor | None = None,
+    true_normal: Tensor | None = None,
+) -> dict[str, float]:  # [b, 3, h, w]
+    """Mean error of the depth, in its unit, and mean angle between the normals, in degrees, if
+    both are known."""
     errors = dict(depth=(depth - true_depth)[both].abs().mean().item())
-    if normal is None or true_normal is None: return errors
+    if normal is None or true_normal is None:
+        return errors
     cosine = F.cosine_similarity(normal, true_normal, dim=1)[both]
     return errors | dict(normal=cosine.clamp(-1, 1).acos().rad2deg().mean().item())
 
+
 def view_errors(found: dict, true: dict) -> dict[str, float]:
-    "PSNR of the picture (dB), overlap of the solid parts, and where both are solid: mean error of the depth, mean angle of the normals in degrees if both have them."
-    a, b = found['opacity'] > .5, true['opacity'] > .5
+    """PSNR of the picture (dB), overlap of the solid parts, and where both are solid:
+    mean error of the depth, mean angle of the normals in degrees if both have them."""
+    a, b = found['opacity'] > 0.5, true['opacity'] > 0.5
     both = (a & b)[:, 0]
-    if not both.any(): raise ValueError("The two views have no solid pixel in common: there is no depth to compare.")
-    error = ((found['image'] - true['image'])/2).square().mean().clamp(min=1e-10)
-    surface = surface_errors(both, found['depth'][:, 0], true['depth'][:, 0], found.get('normal'), true.get('normal'))
-    return dict(psnr=-10*error.log10().item(), overlap=((a & b).sum()/(a | b).sum()).item()) | surface
+    if not both.any():
+        raise ValueError(
+            "The two views have no solid pixel in common: there is no depth to compare."
+        )
+    error = ((found['image'] - true['image']) / 2).square().mean().clamp(min=1e-10)
+    surface = surface_errors(
+        both, found['depth'][:, 0], true['depth'][:, 0], found.get('normal'), true.get('normal')
+    )
+    return (
+        dict(psnr=-10 * error.log10().item(), overlap=((a & b).sum() / (a | b).sum()).item())
+        | surface
+    )

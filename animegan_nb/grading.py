@@ -25,104 +25,161 @@ __all__ = ['oracles', 'Exercise', 'exercise', 'Law', 'Report', 'time_limit', 'ex
 @dataclass(frozen=True)
 class Exercise:
     "One exercise: how to check a candidate, the library's own answer, and known wrong answers."
-    id: str                                                  # 'module.exercise'
-    check: Callable[[Callable], Iterator[tuple[str, bool]]]  # takes the candidate, yields (law, does it hold)
-    library: Callable                                        # the library's own version: passes
-    mutants: dict[str, Callable]                             # wrong versions by name: each fails
+
+    id: str  # 'module.exercise'
+    # takes the candidate, yields (law, does it hold)
+    check: Callable[[Callable], Iterator[tuple[str, bool]]]
+    library: Callable  # the library's own version: passes
+    mutants: dict[str, Callable]  # wrong versions by name: each fails
 
     @property
-    def task(self) -> str: return (self.check.__doc__ or '').strip()
+    def task(self) -> str:
+        return (self.check.__doc__ or '').strip()
+
 
 oracles = Registry('oracle')
 
+
 def exercise(id: str, library: Callable, mutants: dict[str, Callable]):
     "A decorator that registers a generator function of (law, holds) pairs as the oracle `id`."
+
     def file(check):
         oracles[id] = Exercise(id, check, library, dict(mutants))
         return check
+
     return file
 
 # %% ../nbs/72_grading.ipynb #25b39a5f
 @dataclass(frozen=True)
 class Law:
     "One law about a candidate, and whether it holds."
+
     sentence: str
     holds: bool
-    problem: str = ''      # the exception, if the candidate raised one
+    problem: str = ''  # the exception, if the candidate raised one
 
 # %% ../nbs/72_grading.ipynb #4d658611
 @dataclass(frozen=True)
 class Report:
     "What an oracle says of a candidate: the laws it was tried on, and points."
+
     id: str
     laws: tuple[Law, ...]
-    max_points: int        # the number of laws in all
+    max_points: int  # the number of laws in all
     seconds: float
 
     @property
-    def points(self) -> int: return sum(law.holds for law in self.laws)
+    def points(self) -> int:
+        return sum(law.holds for law in self.laws)
+
     @property
-    def passed(self) -> bool: return self.points == self.max_points
+    def passed(self) -> bool:
+        return self.points == self.max_points
 
     def __str__(self):
-        lines = [f"{'✓' if law.holds else '✗'} {law.sentence}{f' – {law.problem}' if law.problem else ''}" for law in self.laws]
+        lines = [
+            f"{'✓' if law.holds else '✗'}"
+            f" {law.sentence}{f' – {law.problem}' if law.problem else ''}"
+            for law in self.laws
+        ]
         missing = self.max_points - len(self.laws)
-        if missing: lines.append(f'  ({missing} more not reached)')
+        if missing:
+            lines.append(f'  ({missing} more not reached)')
         return '\n'.join([f"{self.id}: {self.points} of {self.max_points} laws hold", *lines])
 
     __repr__ = __str__
-    def _repr_markdown_(self): return '\n\n'.join(str(self).splitlines())
+
+    def _repr_markdown_(self):
+        return '\n\n'.join(str(self).splitlines())
 
 # %% ../nbs/72_grading.ipynb #e15a7b8a
 @contextlib.contextmanager
 def time_limit(seconds: float):
-    "Raise `TimeoutError` in the main thread after so many seconds (elsewhere, and on Windows, there is no limit)."
-    usable = threading.current_thread() is threading.main_thread() and hasattr(signal, 'setitimer')
-    if not usable: yield; return
-    def ring(number, frame): raise TimeoutError(f'it took longer than {seconds:g} s')
-    old = signal.signal(signal.SIGALRM, ring); signal.setitimer(signal.ITIMER_REAL, seconds)
-    try: yield
-    finally: signal.setitimer(signal.ITIMER_REAL, 0); signal.signal(signal.SIGALRM, old)
+    """Raise `TimeoutError` in the main thread after so many seconds (elsewhere, and on Windows,
+    there is no limit)."""
+    usable = threading.current_thread() is threading.main_thread() and hasattr(
+        signal, 'setitimer'
+    )
+    if not usable:
+        yield
+        return
+
+    def ring(number, frame):
+        raise TimeoutError(f'it took longer than {seconds:g} s')
+
+    old = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
 
 # %% ../nbs/72_grading.ipynb #0d0aa66a
 def examine(exercise: Exercise, candidate: Callable, limit: float = 60) -> list[Law]:
-    "Try every law of an exercise on a candidate; an exception ends the examination with a law that does not hold."
+    """Try every law of an exercise on a candidate;
+    an exception ends the examination with a law that does not hold."""
     laws = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
             with time_limit(limit):
-                for sentence, holds in exercise.check(candidate): laws.append(Law(sentence, bool(holds)))
-        except NotImplementedError: laws.append(Law('the function is written', False, 'it still raises NotImplementedError'))
+                for sentence, holds in exercise.check(candidate):
+                    laws.append(Law(sentence, bool(holds)))
+        except NotImplementedError:
+            laws.append(
+                Law('the function is written', False, 'it still raises NotImplementedError')
+            )
         except Exception as error:
-            laws.append(Law('the function runs' if not laws else f'it runs on, after “{laws[-1].sentence}”', False, f'{type(error).__name__}: {error}'))
+            laws.append(
+                Law(
+                    'the function runs'
+                    if not laws
+                    else f'it runs on, after “{laws[-1].sentence}”',
+                    False,
+                    f'{type(error).__name__}: {error}',
+                )
+            )
     return laws
+
 
 @cache
 def number_of_laws(id: str) -> int:
-    "How many laws an oracle states (counted on the library's own version, which keeps them all)."
+    """How many laws an oracle states (counted on the library's own version, which keeps them
+    all)."""
     laws = examine(find(id), find(id).library)
     broken = [law.sentence for law in laws if not law.holds]
-    if broken: raise RuntimeError(f"The oracle {id!r} fails the library itself: {broken[0]}")
+    if broken:
+        raise RuntimeError(f"The oracle {id!r} fails the library itself: {broken[0]}")
     return len(laws)
 
 # %% ../nbs/72_grading.ipynb #04562fc1
 def find(id: str) -> Exercise:
-    "The exercise called `id`; the module of `animegan_nb.exercises` that registers it is imported on demand."
+    """The exercise called `id`;
+    the module of `animegan_nb.exercises` that registers it is imported on demand."""
     module = f"animegan_nb.exercises.{id.split('.')[0]}"
-    if id not in oracles and importlib.util.find_spec(module): importlib.import_module(module)
+    if id not in oracles and importlib.util.find_spec(module):
+        importlib.import_module(module)
     return oracles[id]
 
-def oracle(id: str):                  # 'module.exercise'; `exercises()` lists them
+
+def oracle(id: str):  # 'module.exercise'; `exercises()` lists them
     "A function that takes your function and returns a `Report`."
     exercise = find(id)
+
     def judge(candidate: Callable, limit: float = 60) -> Report:
-        if not callable(candidate): raise TypeError(f"The oracle {id!r} takes a function, not {type(candidate).__name__}: pass it without calling it.")
+        if not callable(candidate):
+            raise TypeError(
+                f"The oracle {id!r} takes a function, not {type(candidate).__name__}: pass it"
+                " without calling it."
+            )
         most, start = number_of_laws(id), time.perf_counter()
         laws = examine(exercise, candidate, limit)
-        return Report(id, tuple(laws), max(most, len(laws)), time.perf_counter()-start)
+        return Report(id, tuple(laws), max(most, len(laws)), time.perf_counter() - start)
+
     judge.__doc__ = exercise.task
     return judge
+
 
 def exercises() -> dict[str, str]:
     "Every exercise of the book: id → task."
@@ -134,9 +191,13 @@ def exercises() -> dict[str, str]:
 # %% ../nbs/72_grading.ipynb #962b6e2c
 def trial(id: str) -> dict[str, Report]:
     "Reports of the library's version, of a blank stub and of every mutant of one oracle."
-    def blank(*args, **kwargs): raise NotImplementedError
+
+    def blank(*args, **kwargs):
+        raise NotImplementedError
+
     candidates = {'library': find(id).library, 'blank': blank, **find(id).mutants}
     return {name: oracle(id)(candidate) for name, candidate in candidates.items()}
+
 
 def survivors(id: str) -> list[str]:
     "The mutants that pass an oracle: there must be none."
@@ -144,40 +205,60 @@ def survivors(id: str) -> list[str]:
 
 # %% ../nbs/72_grading.ipynb #eab03aef
 def trial_figure(ids: list[str]) -> Figure:
-    "For each oracle the share of laws that its mutants keep; one that kept all would stand at 1."
-    rows = [(id, name, r.points/r.max_points) for id in ids for name, r in trial(id).items() if name not in ('library', 'blank')]
-    fig, ax = figure(width=8, height=.6 + .21*len(rows))
-    ax.barh(range(len(rows)), [share for *_, share in rows], color='tab:red', height=.7)
+    """For each oracle the share of laws that its mutants keep;
+    one that kept all would stand at 1."""
+    rows = [
+        (id, name, r.points / r.max_points)
+        for id in ids
+        for name, r in trial(id).items()
+        if name not in ('library', 'blank')
+    ]
+    fig, ax = figure(width=8, height=0.6 + 0.21 * len(rows))
+    ax.barh(range(len(rows)), [share for *_, share in rows], color='tab:red', height=0.7)
     ax.set_yticks(range(len(rows)), [f'{id}: {name}' for id, name, _ in rows], fontsize=7)
-    ax.axvline(1, color='tab:green'); ax.set(xlim=(0, 1.02), xlabel='share of the laws kept (green: a correct answer)'); ax.invert_yaxis()
+    ax.axvline(1, color='tab:green')
+    ax.set(xlim=(0, 1.02), xlabel='share of the laws kept (green: a correct answer)')
+    ax.invert_yaxis()
     return fig
 
 # %% ../nbs/72_grading.ipynb #1aw0f1a2
 def law_table(id: str) -> tuple[list[str], dict[str, list[bool | None]]]:
-    "The laws of an oracle, and for every mutant whether it keeps each of them (None: an exception came first)."
+    """The laws of an oracle, and for every mutant whether it keeps each of them (None: an
+    exception came first)."""
     exercise = find(id)
     laws = [law.sentence for law in examine(exercise, exercise.library)]
     kept = {}
     for name, mutant in exercise.mutants.items():
-        row = [law.holds for law in examine(exercise, mutant)][:len(laws)]
-        kept[name] = row + [None]*(len(laws) - len(row))
+        row = [law.holds for law in examine(exercise, mutant)][: len(laws)]
+        kept[name] = row + [None] * (len(laws) - len(row))
     return laws, kept
 
+
 def law_figure(id: str) -> Figure:
-    "Which law finds which mutant of an oracle. Red: the law is broken. Grey: not reached, after an exception."
+    """Which law finds which mutant of an oracle. Red: the law is broken.
+    Grey: not reached, after an exception."""
     laws, kept = law_table(id)
-    colour = {True: 0., None: .5, False: 1.}
+    colour = {True: 0.0, None: 0.5, False: 1.0}
     table = [[colour[holds] for holds in row] for row in kept.values()]
-    assert all(1. in row for row in table), f'a mutant of {id} survives'
-    fig, ax = figure(width=8.6, height=1.1 + .24*(len(table) + len(laws)))
-    ax.pcolormesh(table, cmap=ListedColormap(['#e8eef1', '#b9c4ca', '#b5402f']), vmin=0, vmax=1, edgecolors='white', lw=2)
+    assert all(1.0 in row for row in table), f'a mutant of {id} survives'
+    fig, ax = figure(width=8.6, height=1.1 + 0.24 * (len(table) + len(laws)))
+    ax.pcolormesh(
+        table,
+        cmap=ListedColormap(['#e8eef1', '#b9c4ca', '#b5402f']),
+        vmin=0,
+        vmax=1,
+        edgecolors='white',
+        lw=2,
+    )
     ax.invert_yaxis()
     numbers = range(1, len(laws) + 1)
-    ax.set_yticks([i + .5 for i in range(len(table))], kept, fontsize=8)
-    ax.set_xticks([i - .5 for i in numbers], numbers, fontsize=8)
+    ax.set_yticks([i + 0.5 for i in range(len(table))], kept, fontsize=8)
+    ax.set_xticks([i - 0.5 for i in numbers], numbers, fontsize=8)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    sentences = '\n'.join(f'{i}  {law if len(law) < 100 else law[:98] + "…"}' for i, law in zip(numbers, laws))
+    sentences = '\n'.join(
+        f'{i}  {law if len(law) < 100 else law[:98] + "…"}' for i, law in zip(numbers, laws)
+    )
     ax.set_xlabel(sentences, fontsize=8, loc='left')
     ax.xaxis.label.set_ha('left')
     return fig

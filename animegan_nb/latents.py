@@ -32,45 +32,76 @@ __all__ = ['GROUP_COLOURS', 'HEAD_READINGS', 'influence_figure', 'sample_w', 'as
 # %% ../nbs/32_latents.ipynb #e6916677
 GROUP_COLOURS = {'coarse': '#2f6f9f', 'middle': '#d08c2a', 'fine': '#b5402f'}
 
+
 def influence_figure(found: dict | Influence, height: float = 4.3):
-    "Shares of an influence as dots with intervals, one row for each attribute; what cannot be seen is left empty."
+    """Shares of an influence as dots with intervals, one row for each attribute;
+    what cannot be seen is left empty."""
     found = found if isinstance(found, dict) else found.to_dict()
     fig, ax = figure(width=7.6, height=height)
     for i, group in enumerate(found['groups']):
-        share, low, high = (np.array(found[k][i], dtype=float) for k in ('share', 'low', 'high'))
-        y = np.arange(len(share)) + .2*(i - 1)
-        ax.hlines(y, low, high, color=GROUP_COLOURS[group], lw=2); ax.plot(share, y, 'o', color=GROUP_COLOURS[group], ms=5, label=group)
-    ax.set(yticks=range(len(found['names'])), yticklabels=[n.replace('_', ' ') for n in found['names']], xlim=(0, 1.6), xlabel='share that this group of layers decides')
-    ax.axvline(1, color='.8', lw=1, zorder=0); ax.invert_yaxis(); ax.legend(frameon=False, loc='lower right'); ax.tick_params(length=0)
+        share, low, high = (
+            np.array(found[k][i], dtype=float) for k in ('share', 'low', 'high')
+        )
+        y = np.arange(len(share)) + 0.2 * (i - 1)
+        ax.hlines(y, low, high, color=GROUP_COLOURS[group], lw=2)
+        ax.plot(share, y, 'o', color=GROUP_COLOURS[group], ms=5, label=group)
+    ax.set(
+        yticks=range(len(found['names'])),
+        yticklabels=[n.replace('_', ' ') for n in found['names']],
+        xlim=(0, 1.6),
+        xlabel='share that this group of layers decides',
+    )
+    ax.axvline(1, color='.8', lw=1, zorder=0)
+    ax.invert_yaxis()
+    ax.legend(frameon=False, loc='lower right')
+    ax.tick_params(length=0)
     return fig
 
 # %% ../nbs/32_latents.ipynb #eabfaea8
 @torch.no_grad()
-def sample_w(generator: Generator, n: int,     # how many
-             seed: int = 0, batch: int = 1000,
-            ) -> Tensor:                       # [n, w_dim]
+def sample_w(
+    generator: Generator,
+    n: int,  # how many
+    seed: int = 0,
+    batch: int = 1000,
+) -> Tensor:  # [n, w_dim]
     "w of n random z: a function of the seed."
-    z = torch.randn(n, generator.config.z_dim, generator=rng(seed)).to(generator.mapping.w_avg.device)
+    z = torch.randn(n, generator.config.z_dim, generator=rng(seed)).to(
+        generator.mapping.w_avg.device
+    )
     return torch.cat([generator.mapping(part)[:, 0] for part in z.split(batch)])
+
 
 def as_ws(generator: Generator, w: Tensor) -> Tensor:
     "[n, w_dim] repeated for every layer: [n, layers, w_dim]. What has layers already stays."
     return w if w.ndim == 3 else w[:, None].expand(-1, generator.config.num_ws, -1)
 
+
 @torch.no_grad()
-def draw(generator: Generator, w: Tensor,      # [n, w_dim] or [n, layers, w_dim]
-         batch: int = 100) -> Tensor:          # [n, 3, size, size] in [-1, 1]
+def draw(
+    generator: Generator,
+    w: Tensor,  # [n, w_dim] or [n, layers, w_dim]
+    batch: int = 100,
+) -> Tensor:  # [n, 3, size, size] in [-1, 1]
     "Pictures of w, with constant noise."
-    return torch.cat([generator.synthesis(part, 'constant') for part in as_ws(generator, w).split(batch)]).clamp(-1, 1)
+    return torch.cat(
+        [generator.synthesis(part, 'constant') for part in as_ws(generator, w).split(batch)]
+    ).clamp(-1, 1)
 
 # %% ../nbs/32_latents.ipynb #4009d06d
-def truncated_normal(n: int, dim: int,
-                     threshold: float,            # no number is farther from 0
-                     rng: torch.Generator) -> Tensor:    # [n, dim]
+def truncated_normal(
+    n: int,
+    dim: int,
+    threshold: float,  # no number is farther from 0
+    rng: torch.Generator,
+) -> Tensor:  # [n, dim]
     "Standard normal numbers under the condition |z| ≤ threshold."
-    if not threshold > 0: raise ValueError(f"The threshold of a truncated normal must be positive, not {threshold}.")
+    if not threshold > 0:
+        raise ValueError(
+            f"The threshold of a truncated normal must be positive, not {threshold}."
+        )
     edge = torch.special.ndtr(torch.tensor(float(threshold), dtype=torch.float64))
-    u = (1 - edge) + (2*edge - 1)*torch.rand(n, dim, generator=rng, dtype=torch.float64)
+    u = (1 - edge) + (2 * edge - 1) * torch.rand(n, dim, generator=rng, dtype=torch.float64)
     return torch.special.ndtri(u).clamp(-threshold, threshold).float()
 
 # %% ../nbs/32_latents.ipynb #59e88956
@@ -78,301 +109,618 @@ def truncated_normal(n: int, dim: int,
 def listeners(generator: Generator, layers: Iterable[int]) -> list[str]:
     "The modules of the synthesis network that receive the w of these layers (counted from 0)."
     c, layers, heard = generator.config, set(layers), []
-    def hear(name): return lambda module, inputs: heard.append((int(inputs[1][0, 0].round()), name))
-    hooks = [m.register_forward_pre_hook(hear(name)) for name, m in generator.synthesis.named_modules() if isinstance(m, (ModulatedLayer, StyleAdaIN, ToRGB))]
-    try: generator.synthesis(torch.arange(float(c.num_ws), device=generator.mapping.w_avg.device)[None, :, None].expand(1, -1, c.w_dim), 'none')
+
+    def hear(name):
+        return lambda module, inputs: heard.append((int(inputs[1][0, 0].round()), name))
+
+    hooks = [
+        m.register_forward_pre_hook(hear(name))
+        for name, m in generator.synthesis.named_modules()
+        if isinstance(m, (ModulatedLayer, StyleAdaIN, ToRGB))
+    ]
+    try:
+        generator.synthesis(
+            torch.arange(float(c.num_ws), device=generator.mapping.w_avg.device)[
+                None, :, None
+            ].expand(1, -1, c.w_dim),
+            'none',
+        )
     finally:
-        for hook in hooks: hook.remove()
+        for hook in hooks:
+            hook.remove()
     return [name for i, name in heard if i in layers]
 
 # %% ../nbs/32_latents.ipynb #0e23708a
 def layer_groups(size: int) -> dict[str, range]:
-    "The layers (from 0) of the coarse, middle and fine resolutions of a picture of this size: thirds, rounded up."
-    if size < 1 or size & (size - 1): raise ValueError(f"The size of a StyleGAN's picture is a power of two, not {size}.")
-    if size < 16: raise ValueError(f"Pictures have coarse, middle and fine layers from 16 px on, not at {size}.")
-    count = size.bit_length() - 2                            # resolutions: 4, 8, …, size
-    first, second = -(-count//3), -(-2*count//3)
+    """The layers (from 0) of the coarse, middle and fine resolutions of a picture of this size:
+    thirds, rounded up."""
+    if size < 1 or size & (size - 1):
+        raise ValueError(f"The size of a StyleGAN's picture is a power of two, not {size}.")
+    if size < 16:
+        raise ValueError(
+            f"Pictures have coarse, middle and fine layers from 16 px on, not at {size}."
+        )
+    count = size.bit_length() - 2  # resolutions: 4, 8, …, size
+    first, second = -(-count // 3), -(-2 * count // 3)
     cuts = [4 << first, 4 << second]
-    return {'coarse': style_layers(4, cuts[0]//2), 'middle': style_layers(cuts[0], cuts[1]//2), 'fine': style_layers(cuts[1], size)}
+    return {
+        'coarse': style_layers(4, cuts[0] // 2),
+        'middle': style_layers(cuts[0], cuts[1] // 2),
+        'fine': style_layers(cuts[1], size),
+    }
 
 # %% ../nbs/32_latents.ipynb #5ba5299c
-def replace_layers(ws: Tensor,                 # [n, layers, dim]
-                   other: Tensor,              # the same shape, or one that broadcasts
-                   layers: Iterable[int],      # counted from 0
-                  ) -> Tensor:
+def replace_layers(
+    ws: Tensor,  # [n, layers, dim]
+    other: Tensor,  # the same shape, or one that broadcasts
+    layers: Iterable[int],  # counted from 0
+) -> Tensor:
     "A copy of `ws` whose `layers` come from `other`."
     layers = list(layers)
     for i in layers:
-        if not 0 <= i < ws.shape[1]: raise ValueError(f"There is no layer {i}: these ws have {ws.shape[1]}, counted from 0.")
+        if not 0 <= i < ws.shape[1]:
+            raise ValueError(
+                f"There is no layer {i}: these ws have {ws.shape[1]}, counted from 0."
+            )
     mixed = torch.broadcast_tensors(ws, other)[0].clone()
     mixed[:, layers] = other.expand_as(mixed)[:, layers]
     return mixed
 
-def mixing_grid(generator: Generator, rows: Tensor, columns: Tensor,      # w [r, dim], [c, dim]
-                layers: Iterable[int]) -> Tensor:                         # [(1 + r)(1 + c), 3, size, size]
-    "Row by row: a blank and the column heads, then each row head and its mixtures, with `layers` from above (Liu, figure 4-7)."
+
+def mixing_grid(
+    generator: Generator,
+    rows: Tensor,
+    columns: Tensor,  # w [r, dim], [c, dim]
+    layers: Iterable[int],
+) -> Tensor:  # [(1 + r)(1 + c), 3, size, size]
+    """Row by row: a blank and the column heads, then each row head and its mixtures, with
+    `layers` from above (Liu, figure 4-7)."""
     above, layers = as_ws(generator, columns), list(layers)
-    mixtures = [replace_layers(row.expand_as(above), above, layers) for row in as_ws(generator, rows)[:, None]]
-    images = draw(generator, torch.cat([above, *(torch.cat([row[None], m]) for row, m in zip(as_ws(generator, rows), mixtures))]))
+    mixtures = [
+        replace_layers(row.expand_as(above), above, layers)
+        for row in as_ws(generator, rows)[:, None]
+    ]
+    images = draw(
+        generator,
+        torch.cat(
+            [
+                above,
+                *(
+                    torch.cat([row[None], m])
+                    for row, m in zip(as_ws(generator, rows), mixtures)
+                ),
+            ]
+        ),
+    )
     return torch.cat([torch.ones_like(images[:1]), images])
 
 # %% ../nbs/32_latents.ipynb #17a22d3d
-def slerp(a: Tensor, b: Tensor,              # [..., dim]
-          t: float | Tensor) -> Tensor:      # 0: a, 1: b
-    "The point that divides the great arc from a to b (Shoemake 1985); a straight line where they are parallel or opposite."
+def slerp(
+    a: Tensor,
+    b: Tensor,  # [..., dim]
+    t: float | Tensor,
+) -> Tensor:  # 0: a, 1: b
+    """The point that divides the great arc from a to b (Shoemake 1985);
+    a straight line where they are parallel or opposite."""
     x, y = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
-    angle = 2*torch.atan2((x - y).norm(dim=-1, keepdim=True), (x + y).norm(dim=-1, keepdim=True))
+    angle = 2 * torch.atan2(
+        (x - y).norm(dim=-1, keepdim=True), (x + y).norm(dim=-1, keepdim=True)
+    )
     sine = angle.sin()
     flat = sine < 1e-6
-    curved = (((1 - t)*angle).sin()*a + (t*angle).sin()*b)/torch.where(flat, torch.ones_like(sine), sine)
-    return torch.where(flat, (1 - t)*a + t*b, curved)
+    curved = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / torch.where(
+        flat, torch.ones_like(sine), sine
+    )
+    return torch.where(flat, (1 - t) * a + t * b, curved)
 
 # %% ../nbs/32_latents.ipynb #a0d2e926
-def poses(ws: Tensor,                        # [k, layers, dim]
-          coarse: Iterable[int]) -> Tensor:  # [k, layers, dim]
-    "The first of `ws`, with the coarse layers of each: one character in the pose of the others (Liu, section 4.6)."
+def poses(
+    ws: Tensor,  # [k, layers, dim]
+    coarse: Iterable[int],
+) -> Tensor:  # [k, layers, dim]
+    """The first of `ws`, with the coarse layers of each:
+    one character in the pose of the others (Liu, section 4.6)."""
     return replace_layers(ws[:1].expand_as(ws), ws, coarse)
 
-def travel(keys: Tensor,              # [k, ...]
-           frames: int,               # from one key to the next
-           loop: bool = True,         # back to the first key at the end
-           smooth: bool = False,      # slow down at the keys
-          ) -> Tensor:                # [k·frames, ...], without loop [(k − 1)·frames + 1, ...]
+
+def travel(
+    keys: Tensor,  # [k, ...]
+    frames: int,  # from one key to the next
+    loop: bool = True,  # back to the first key at the end
+    smooth: bool = False,  # slow down at the keys
+) -> Tensor:  # [k·frames, ...], without loop [(k − 1)·frames + 1, ...]
     "Straight from key to key, each key once."
-    if len(keys) < 2: raise ValueError(f"A journey needs at least 2 keys, not {len(keys)}.")
-    if frames < 1: raise ValueError(f"From one key to the next it takes at least 1 frame, not {frames}.")
-    t = torch.arange(frames, dtype=torch.float64)/frames
-    if smooth: t = t*t*(3 - 2*t)
-    t = t.to(keys).view(-1, *[1]*(keys.ndim - 1))
+    if len(keys) < 2:
+        raise ValueError(f"A journey needs at least 2 keys, not {len(keys)}.")
+    if frames < 1:
+        raise ValueError(f"From one key to the next it takes at least 1 frame, not {frames}.")
+    t = torch.arange(frames, dtype=torch.float64) / frames
+    if smooth:
+        t = t * t * (3 - 2 * t)
+    t = t.to(keys).view(-1, *[1] * (keys.ndim - 1))
     ends = torch.cat([keys[1:], keys[:1]]) if loop else keys[1:]
-    film = torch.cat([a + t*(b - a) for a, b in zip(keys, ends)])
+    film = torch.cat([a + t * (b - a) for a, b in zip(keys, ends)])
     return film if loop else torch.cat([film, keys[-1:]])
 
 # %% ../nbs/32_latents.ipynb #df652e7a
-def save_film(frames: Tensor,                # [n, 3, height, width] in [-1, 1]
-              path: str | Path,              # ends in .gif, .mp4, .png or .webp
-              fps: float = 24) -> Path:
+def save_film(
+    frames: Tensor,  # [n, 3, height, width] in [-1, 1]
+    path: str | Path,  # ends in .gif, .mp4, .png or .webp
+    fps: float = 24,
+) -> Path:
     "Write a film; without an encoder for MP4, one sentence."
     path = Path(path)
-    try: return Animation(frames, fps).save(path)
+    try:
+        return Animation(frames, fps).save(path)
     except (ImportError, RuntimeError, OSError) as error:
-        if path.suffix.lower() != '.mp4' or isinstance(error, FileNotFoundError) and not path.parent.is_dir(): raise
-        raise RuntimeError(f"{path.name} was not written, because no MP4 encoder works here ({type(error).__name__}): pip install imageio-ffmpeg, or save as .gif.") from error
+        if (
+            path.suffix.lower() != '.mp4'
+            or isinstance(error, FileNotFoundError)
+            and not path.parent.is_dir()
+        ):
+            raise
+        raise RuntimeError(
+            f"{path.name} was not written, because no MP4 encoder works here"
+            f" ({type(error).__name__}): pip install imageio-ffmpeg, or save as .gif."
+        ) from error
 
 # %% ../nbs/32_latents.ipynb #25ebb9ae
-HEAD_READINGS = ('yaw', 'pitch', 'hair_style', 'fringe', 'accessory', 'outfit', 'glasses', 'eye_shape', 'mouth', 'blush',
-                 'hair_colour', 'eye_colour', 'skin', 'cloth_colour', 'background')
+HEAD_READINGS = (
+    'yaw',
+    'pitch',
+    'hair_style',
+    'fringe',
+    'accessory',
+    'outfit',
+    'glasses',
+    'eye_shape',
+    'mouth',
+    'blush',
+    'hair_colour',
+    'eye_colour',
+    'skin',
+    'cloth_colour',
+    'background',
+)
+
 
 @torch.no_grad()
-def read_heads(net: toon_net.ToonNet, images: Tensor,     # [n, 3, size, size] in [-1, 1]
-               batch: int = 250) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a quantity
+def read_heads(
+    net: toon_net.ToonNet,
+    images: Tensor,  # [n, 3, size, size] in [-1, 1]
+    batch: int = 250,
+) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a quantity
     "What the toon network says of pictures of any size."
     parts = [net(p) for p in images.split(batch)]
     out = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-    return {name: out['pose'][:, ('yaw', 'pitch').index(name)] if name in ('yaw', 'pitch') else out[name] for name in HEAD_READINGS}
+    return {
+        name: out['pose'][:, ('yaw', 'pitch').index(name)]
+        if name in ('yaw', 'pitch')
+        else out[name]
+        for name in HEAD_READINGS
+    }
 
 # %% ../nbs/32_latents.ipynb #74a716c6
-def score(readings: dict[str, Tensor], name: str) -> Tensor:     # 'yaw' or 'hair_colour=blonde' → [n]
+def score(
+    readings: dict[str, Tensor], name: str
+) -> Tensor:  # 'yaw' or 'hair_colour=blonde' → [n]
     "A quantity as it is; of a category's value the log-odds, log p/(1 − p)."
     name, _, value = name.partition('=')
-    if name not in readings: raise ValueError(f"There is no reading called {name!r}: choose from {', '.join(readings)}.")
-    if not value: return readings[name]
+    if name not in readings:
+        raise ValueError(
+            f"There is no reading called {name!r}: choose from {', '.join(readings)}."
+        )
+    if not value:
+        return readings[name]
     values = list(map(str, toon.CATEGORIES[name]))
-    if value not in values: raise ValueError(f"{name} has no value {value!r}: choose from {', '.join(values)}.")
-    k = values.index(value); logits = readings[name]
-    return logits[:, k] - torch.cat([logits[:, :k], logits[:, k + 1:]], 1).logsumexp(1)
+    if value not in values:
+        raise ValueError(f"{name} has no value {value!r}: choose from {', '.join(values)}.")
+    k = values.index(value)
+    logits = readings[name]
+    return logits[:, k] - torch.cat([logits[:, :k], logits[:, k + 1 :]], 1).logsumexp(1)
 
 # %% ../nbs/32_latents.ipynb #9b3b8529
-def principal_axes(samples: Tensor) -> tuple[Tensor, Tensor]:     # [n, dim] → axes [dim, dim] in rows, spreads [dim]
+def principal_axes(
+    samples: Tensor,
+) -> tuple[Tensor, Tensor]:  # [n, dim] → axes [dim, dim] in rows, spreads [dim]
     "Unit axes of a cloud and its standard deviations along them, largest first."
     centred = samples.double() - samples.double().mean(0)
     spreads, axes = torch.linalg.svd(centred, full_matrices=False)[1:]
-    return axes.to(samples), (spreads/math.sqrt(len(samples) - 1)).to(samples)
+    return axes.to(samples), (spreads / math.sqrt(len(samples) - 1)).to(samples)
 
 # %% ../nbs/32_latents.ipynb #3a260c33
 @dataclass
 class PrincipalSpace:
-    "White coordinates u of w: `coordinates(w)` and, for a step u, `step(u)`, so that w = mean + step(coordinates(w))."
-    mean: Tensor         # [dim]
-    axes: Tensor         # [k, dim]
-    spreads: Tensor      # [k]
-    def coordinates(self, w: Tensor) -> Tensor: return (w - self.mean) @ self.axes.T/self.spreads
-    def step(self, u: Tensor) -> Tensor: return (u*self.spreads) @ self.axes
+    """White coordinates u of w:
+    `coordinates(w)` and, for a step u, `step(u)`, so that w = mean + step(coordinates(w))."""
 
-def principal_space(w: Tensor,                  # [n, dim], thousands
-                    k: int | None = None) -> PrincipalSpace:      # None: all axes along which w varies
+    mean: Tensor  # [dim]
+    axes: Tensor  # [k, dim]
+    spreads: Tensor  # [k]
+
+    def coordinates(self, w: Tensor) -> Tensor:
+        return (w - self.mean) @ self.axes.T / self.spreads
+
+    def step(self, u: Tensor) -> Tensor:
+        return (u * self.spreads) @ self.axes
+
+
+def principal_space(
+    w: Tensor,  # [n, dim], thousands
+    k: int | None = None,
+) -> PrincipalSpace:  # None: all axes along which w varies
     "The principal space of many w; axes without variance are left out."
-    if len(w) <= w.shape[1]: raise ValueError(f"{len(w)} w do not show the axes of {w.shape[1]} dimensions: sample thousands.")
+    if len(w) <= w.shape[1]:
+        raise ValueError(
+            f"{len(w)} w do not show the axes of {w.shape[1]} dimensions: sample thousands."
+        )
     axes, spreads = principal_axes(w)
-    k = min(k or len(spreads), int((spreads > 1e-4*spreads[0]).sum()))
+    k = min(k or len(spreads), int((spreads > 1e-4 * spreads[0]).sum()))
     return PrincipalSpace(w.mean(0), axes[:k], spreads[:k])
 
 # %% ../nbs/32_latents.ipynb #db5ba4ef
-def attribute_direction(space: PrincipalSpace, w: Tensor,            # [n, dim]
-                        scores: Tensor,                              # [n], such as score(readings, 'hair_colour=blonde')
-                        ridge: float = .02,                          # λ
-                        keep: Sequence[Tensor] = (),                 # directions along which nothing may move
-                       ) -> Tensor:                                  # [dim]
+def attribute_direction(
+    space: PrincipalSpace,
+    w: Tensor,  # [n, dim]
+    scores: Tensor,  # [n], such as score(readings, 'hair_colour=blonde')
+    ridge: float = 0.02,  # λ
+    keep: Sequence[Tensor] = (),  # directions along which nothing may move
+) -> Tensor:  # [dim]
     "The step of w, one standard deviation long, along which the scores grow most."
-    if scores.shape != (len(w),): raise ValueError(f"There must be one score for each w: {len(w)}, not {list(scores.shape)}.")
+    if scores.shape != (len(w),):
+        raise ValueError(
+            f"There must be one score for each w: {len(w)}, not {list(scores.shape)}."
+        )
     u, s = space.coordinates(w).double(), scores.double()
     u, s = u - u.mean(0), s - s.mean()
-    beta = torch.linalg.solve(u.T @ u/len(u) + ridge*torch.eye(u.shape[1]).to(u), u.T @ s/len(u))
+    beta = torch.linalg.solve(
+        u.T @ u / len(u) + ridge * torch.eye(u.shape[1]).to(u), u.T @ s / len(u)
+    )
     rest = beta
     if len(keep):
-        others = torch.linalg.qr(torch.stack([(d @ space.axes.T/space.spreads).double() for d in keep], 1))[0]
+        others = torch.linalg.qr(
+            torch.stack([(d @ space.axes.T / space.spreads).double() for d in keep], 1)
+        )[0]
         rest = beta - others @ (others.T @ beta)
-        if rest.norm() < 1e-3*beta.norm(): raise ValueError("Nothing is left of this direction when the others are kept: keep fewer.")
-    return space.step((rest/rest.norm()).to(w))
+        if rest.norm() < 1e-3 * beta.norm():
+            raise ValueError(
+                "Nothing is left of this direction when the others are kept: keep fewer."
+            )
+    return space.step((rest / rest.norm()).to(w))
 
 # %% ../nbs/32_latents.ipynb #c5ae6801
-def edit(ws: Tensor,                             # [n, layers, dim] or [n, dim]
-         direction: Tensor,                      # [dim]
-         amount: float | Tensor,                 # one number, or one for each picture
-         layers: Iterable[int] | None = None,    # None: all
-        ) -> Tensor:
+def edit(
+    ws: Tensor,  # [n, layers, dim] or [n, dim]
+    direction: Tensor,  # [dim]
+    amount: float | Tensor,  # one number, or one for each picture
+    layers: Iterable[int] | None = None,  # None: all
+) -> Tensor:
     "`ws` moved along a direction, in some layers or in all."
-    if layers is not None and ws.ndim != 3: raise ValueError("To edit some layers only, ws must have layers: make them with as_ws(generator, w).")
-    moved = ws + torch.as_tensor(amount).to(ws).reshape(-1, *[1]*(ws.ndim - 1))*direction
+    if layers is not None and ws.ndim != 3:
+        raise ValueError(
+            "To edit some layers only, ws must have layers: make them with as_ws(generator, w)."
+        )
+    moved = ws + torch.as_tensor(amount).to(ws).reshape(-1, *[1] * (ws.ndim - 1)) * direction
     return moved if layers is None else replace_layers(ws, moved, layers)
 
 # %% ../nbs/32_latents.ipynb #2eb65d76
-def edit_effects(generator: Generator, net: toon_net.ToonNet, w: Tensor,      # [n, dim]
-                 directions: dict[str, Tensor], scores: Sequence[str] | None = None,     # None: those of the directions
-                 step: float = 1., layers: Iterable[int] | None = None) -> Tensor:       # [directions, scores]
-    "How far each score moves from −step to +step along each direction, in standard deviations of the score among `w`."
+def edit_effects(
+    generator: Generator,
+    net: toon_net.ToonNet,
+    w: Tensor,  # [n, dim]
+    directions: dict[str, Tensor],
+    scores: Sequence[str] | None = None,  # None: those of the directions
+    step: float = 1.0,
+    layers: Iterable[int] | None = None,
+) -> Tensor:  # [directions, scores]
+    """How far each score moves from −step to +step along each direction, in standard deviations
+    of the score among `w`."""
     ws, scores = as_ws(generator, w), list(scores or directions)
-    read = lambda ws: (lambda readings: torch.stack([score(readings, name) for name in scores], 1))(read_heads(net, draw(generator, ws)))
+    read = lambda ws: (
+        lambda readings: torch.stack([score(readings, name) for name in scores], 1)
+    )(read_heads(net, draw(generator, ws)))
     spread = read(ws).std(0).clamp_min(1e-6)
-    return torch.stack([(read(edit(ws, d, step, layers)) - read(edit(ws, d, -step, layers))).mean(0)/spread for d in directions.values()])
+    return torch.stack(
+        [
+            (read(edit(ws, d, step, layers)) - read(edit(ws, d, -step, layers))).mean(0)
+            / spread
+            for d in directions.values()
+        ]
+    )
 
 # %% ../nbs/32_latents.ipynb #ad8fc048
 def _png(images: Tensor, columns: int | None = None, scale: int = 1) -> bytes:
     sheet, file = grid(images, columns), io.BytesIO()
-    sheet.resize((sheet.width*scale, sheet.height*scale), Image.NEAREST).save(file, 'PNG', optimize=True)
+    sheet.resize((sheet.width * scale, sheet.height * scale), Image.NEAREST).save(
+        file, 'PNG', optimize=True
+    )
     return file.getvalue()
 
-def _bundle(self, include=None, exclude=None) -> dict:
-    "The widget where widgets run, and a plain picture everywhere."
-    data = {'image/png': base64.b64encode(self.image()).decode(), 'text/plain': f'<{type(self).__name__}: run the cell for its controls>'}
-    try: return {**{k: v for k, v in self.widget()._repr_mimebundle_().items() if k.startswith('application/')}, **data}
-    except Exception: return data                # no ipywidgets: the picture alone
 
 def _panel(image, controls: dict, redraw: Callable):
     "A picture beside its controls; a change of any redraws."
     import ipywidgets as w
-    def changed(_=None): image.value = redraw(**{name: c.value for name, c in controls.items()})
-    for control in controls.values(): control.observe(changed, 'value')
+
+    def changed(_=None):
+        image.value = redraw(**{name: c.value for name, c in controls.items()})
+
+    for control in controls.values():
+        control.observe(changed, 'value')
     changed()
     return w.HBox([image, w.VBox(list(controls.values()))]).add_class('agnb-latents')
 
 # %% ../nbs/32_latents.ipynb #ce4c5c3a
 class LatentExplorer:
     "Sliders along directions of w; shows itself as a plain picture where no widgets run."
-    def __init__(self, generator: Generator, directions: dict[str, Tensor], seed: int = 0, psi: float = .8, scale: int = 6, reach: float = 3.):
-        if not directions: raise ValueError("A LatentExplorer needs at least one direction: {'name': direction}.")
-        self.generator, self.directions, self.seed, self.psi, self.scale, self.reach = generator, directions, seed, psi, scale, reach
-        self.layers = {'all': range(generator.config.num_ws), **layer_groups(generator.config.size)}
 
-    def ws(self, seed: int | None = None, psi: float | None = None, layers: str = 'all', **amounts: float) -> Tensor:      # [1, layers, dim]
+    def __init__(
+        self,
+        generator: Generator,
+        directions: dict[str, Tensor],
+        seed: int = 0,
+        psi: float = 0.8,
+        scale: int = 6,
+        reach: float = 3.0,
+    ):
+        if not directions:
+            raise ValueError(
+                "A LatentExplorer needs at least one direction: {'name': direction}."
+            )
+        self.generator, self.directions, self.seed, self.psi, self.scale, self.reach = (
+            generator,
+            directions,
+            seed,
+            psi,
+            scale,
+            reach,
+        )
+        self.layers = {
+            'all': range(generator.config.num_ws),
+            **layer_groups(generator.config.size),
+        }
+
+    def ws(
+        self,
+        seed: int | None = None,
+        psi: float | None = None,
+        layers: str = 'all',
+        **amounts: float,
+    ) -> Tensor:  # [1, layers, dim]
         w = sample_w(self.generator, 1, self.seed if seed is None else seed)
-        ws = as_ws(self.generator, torch.lerp(self.generator.mapping.w_avg, w, self.psi if psi is None else psi))
-        for name, amount in amounts.items(): ws = edit(ws, self.directions[name], amount, self.layers[layers])
+        ws = as_ws(
+            self.generator,
+            torch.lerp(self.generator.mapping.w_avg, w, self.psi if psi is None else psi),
+        )
+        for name, amount in amounts.items():
+            ws = edit(ws, self.directions[name], amount, self.layers[layers])
         return ws
 
-    def image(self, **settings) -> bytes: return _png(draw(self.generator, self.ws(**settings)), 1, self.scale)
+    def image(self, **settings) -> bytes:
+        return _png(draw(self.generator, self.ws(**settings)), 1, self.scale)
 
-# %% ../nbs/32_latents.ipynb #1a39997f
-def _explorer_widget(self: LatentExplorer):
-    "The widget itself (needs ipywidgets)."
-    import ipywidgets as w
-    controls = {'seed': w.BoundedIntText(self.seed, min=0, max=10**6, description='seed'), 'psi': w.FloatSlider(self.psi, min=0, max=1.2, step=.05, description='ψ'),
-                'layers': w.ToggleButtons(options=list(self.layers), description='layers', style={'button_width': '64px'})}
-    controls |= {n: w.FloatSlider(0., min=-self.reach, max=self.reach, step=.1, description=n, style={'description_width': 'initial'}) for n in self.directions}
-    return _panel(w.Image(format='png'), controls, self.image)
+    def widget(self):
+        "The widget itself (needs ipywidgets)."
+        import ipywidgets as w
 
-LatentExplorer.widget, LatentExplorer._repr_mimebundle_ = _explorer_widget, _bundle
+        controls = {
+            'seed': w.BoundedIntText(self.seed, min=0, max=10**6, description='seed'),
+            'psi': w.FloatSlider(self.psi, min=0, max=1.2, step=0.05, description='ψ'),
+            'layers': w.ToggleButtons(
+                options=list(self.layers), description='layers', style={'button_width': '64px'}
+            ),
+        }
+        controls |= {
+            n: w.FloatSlider(
+                0.0,
+                min=-self.reach,
+                max=self.reach,
+                step=0.1,
+                description=n,
+                style={'description_width': 'initial'},
+            )
+            for n in self.directions
+        }
+        return _panel(w.Image(format='png'), controls, self.image)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        "The widget where widgets run, and a plain picture everywhere."
+        data = {
+            'image/png': base64.b64encode(self.image()).decode(),
+            'text/plain': f'<{type(self).__name__}: run the cell for its controls>',
+        }
+        try:
+            return {
+                **{
+                    k: v
+                    for k, v in self.widget()._repr_mimebundle_().items()
+                    if k.startswith('application/')
+                },
+                **data,
+            }
+        except Exception:
+            return data  # no ipywidgets: the picture alone
 
 # %% ../nbs/32_latents.ipynb #270208e8
 class StyleMixer:
-    "Two heads, A and B, and their mixture: every group of layers from one of them. A plain picture where no widgets run."
-    def __init__(self, generator: Generator, seeds: tuple[int, int] = (1, 2), psi: float = .8, scale: int = 5):
-        self.generator, self.seeds, self.psi, self.scale, self.groups = generator, tuple(seeds), psi, scale, layer_groups(generator.config.size)
+    """Two heads, A and B, and their mixture: every group of layers from one of them.
+    A plain picture where no widgets run."""
 
-    def ws(self, seed_a: int | None = None, seed_b: int | None = None, coarse: str = 'A', middle: str = 'B', fine: str = 'B') -> Tensor:     # [3, layers, dim]
+    def __init__(
+        self,
+        generator: Generator,
+        seeds: tuple[int, int] = (1, 2),
+        psi: float = 0.8,
+        scale: int = 5,
+    ):
+        self.generator, self.seeds, self.psi, self.scale, self.groups = (
+            generator,
+            tuple(seeds),
+            psi,
+            scale,
+            layer_groups(generator.config.size),
+        )
+
+    def ws(
+        self,
+        seed_a: int | None = None,
+        seed_b: int | None = None,
+        coarse: str = 'A',
+        middle: str = 'B',
+        fine: str = 'B',
+    ) -> Tensor:  # [3, layers, dim]
         "A, B and the mixture."
-        seeds = (self.seeds[0] if seed_a is None else seed_a, self.seeds[1] if seed_b is None else seed_b)
+        seeds = (
+            self.seeds[0] if seed_a is None else seed_a,
+            self.seeds[1] if seed_b is None else seed_b,
+        )
         w = torch.cat([sample_w(self.generator, 1, seed) for seed in seeds])
         a, b = as_ws(self.generator, torch.lerp(self.generator.mapping.w_avg, w, self.psi))
         choice = {'coarse': coarse, 'middle': middle, 'fine': fine}
-        return torch.stack([a, b, replace_layers(a[None], b[None], [i for name, r in self.groups.items() if choice[name] == 'B' for i in r])[0]])
+        return torch.stack(
+            [
+                a,
+                b,
+                replace_layers(
+                    a[None],
+                    b[None],
+                    [i for name, r in self.groups.items() if choice[name] == 'B' for i in r],
+                )[0],
+            ]
+        )
 
-    def image(self, **settings) -> bytes: return _png(draw(self.generator, self.ws(**settings)), 3, self.scale)
+    def image(self, **settings) -> bytes:
+        return _png(draw(self.generator, self.ws(**settings)), 3, self.scale)
 
-# %% ../nbs/32_latents.ipynb #13100c7e
-def _mixer_widget(self: StyleMixer):
-    "The widget itself (needs ipywidgets)."
-    import ipywidgets as w
-    controls = {f'seed_{x}': w.BoundedIntText(s, min=0, max=10**6, description=f'seed {x.upper()}') for x, s in zip('ab', self.seeds)}
-    controls |= {n: w.ToggleButtons(options=['A', 'B'], value='A' if n == 'coarse' else 'B', description=n, style={'button_width': '64px'}) for n in self.groups}
-    return _panel(w.Image(format='png'), controls, self.image)
+    def widget(self):
+        "The widget itself (needs ipywidgets)."
+        import ipywidgets as w
 
-StyleMixer.widget, StyleMixer._repr_mimebundle_ = _mixer_widget, _bundle
+        controls = {
+            f'seed_{x}': w.BoundedIntText(s, min=0, max=10**6, description=f'seed {x.upper()}')
+            for x, s in zip('ab', self.seeds)
+        }
+        controls |= {
+            n: w.ToggleButtons(
+                options=['A', 'B'],
+                value='A' if n == 'coarse' else 'B',
+                description=n,
+                style={'button_width': '64px'},
+            )
+            for n in self.groups
+        }
+        return _panel(w.Image(format='png'), controls, self.image)
+
+    _repr_mimebundle_ = LatentExplorer._repr_mimebundle_
 
 # %% ../nbs/32_latents.ipynb #6a1640e0
-def reading_distance(a: Tensor, b: Tensor) -> Tensor:       # two readings [n] or logits [n, values] → [n]
-    "Squared difference of quantities, or of the probabilities of a category, summed over its values."
+def reading_distance(
+    a: Tensor, b: Tensor
+) -> Tensor:  # two readings [n] or logits [n, values] → [n]
+    """Squared difference of quantities, or of the probabilities of a category, summed over its
+    values."""
     return (a - b).square() if a.ndim == 1 else (a.softmax(1) - b.softmax(1)).square().sum(1)
 
-def resampled(x: Tensor,                                   # [n, ...]: one row for each pair
-              statistic: Callable[[Tensor], Tensor],       # of means [rounds, ...]
-              rounds: int = 1000, seed: int = 0) -> tuple[Tensor, Tensor]:
+
+def resampled(
+    x: Tensor,  # [n, ...]: one row for each pair
+    statistic: Callable[[Tensor], Tensor],  # of means [rounds, ...]
+    rounds: int = 1000,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
     "The 95 % bootstrap interval of a statistic of the mean of x."
     n = len(x)
     drawn = torch.randint(n, (rounds, n), generator=rng(seed))
     counts = torch.zeros(rounds, n).scatter_add_(1, drawn, torch.ones(rounds, n))
-    means = (counts.to(x) @ x.flatten(1)/n).view(rounds, *x.shape[1:])
-    return tuple(torch.quantile(statistic(means), torch.tensor([.025, .975]).to(x), dim=0))
+    means = (counts.to(x) @ x.flatten(1) / n).view(rounds, *x.shape[1:])
+    return tuple(torch.quantile(statistic(means), torch.tensor([0.025, 0.975]).to(x), dim=0))
 
 # %% ../nbs/32_latents.ipynb #e71863bf
 @dataclass
 class Influence:
-    "Which share of each attribute every group of layers decides; NaN where nothing can be seen."
+    """Which share of each attribute every group of layers decides;
+    NaN where nothing can be seen."""
+
     groups: tuple[str, ...]
     names: tuple[str, ...]
-    share: Tensor        # [groups, names]
-    low: Tensor          # 95 % interval
+    share: Tensor  # [groups, names]
+    low: Tensor  # 95 % interval
     high: Tensor
-    total: Tensor        # [names]: mean distance of two heads
-    floor: Tensor        # [names]: mean distance of one head under two noises
+    total: Tensor  # [names]: mean distance of two heads
+    floor: Tensor  # [names]: mean distance of one head under two noises
     pairs: int
 
     def to_dict(self) -> dict:
-        plain = lambda v: [plain(x) for x in v] if isinstance(v, list) else None if v != v else float(f'{v:.7g}')
-        return {k: plain(v.tolist()) if isinstance(v, Tensor) else list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        plain = lambda v: (
+            [plain(x) for x in v]
+            if isinstance(v, list)
+            else None
+            if v != v
+            else float(f'{v:.7g}')
+        )
+        return {
+            k: plain(v.tolist())
+            if isinstance(v, Tensor)
+            else list(v)
+            if isinstance(v, tuple)
+            else v
+            for k, v in vars(self).items()
+        }
 
     @classmethod
     def from_dict(cls, d: dict) -> Influence:
-        full = lambda v: [full(x) for x in v] if isinstance(v, list) else math.nan if v is None else v
-        return cls(tuple(d['groups']), tuple(d['names']), *(torch.tensor(full(d[k])) for k in ('share', 'low', 'high', 'total', 'floor')), d['pairs'])
+        full = lambda v: (
+            [full(x) for x in v] if isinstance(v, list) else math.nan if v is None else v
+        )
+        return cls(
+            tuple(d['groups']),
+            tuple(d['names']),
+            *(torch.tensor(full(d[k])) for k in ('share', 'low', 'high', 'total', 'floor')),
+            d['pairs'],
+        )
 
 # %% ../nbs/32_latents.ipynb #8d38b255
 @torch.no_grad()
-def influence(generator: Generator, read: Callable[[Tensor], dict[str, Tensor]],      # pictures to readings
-              groups: dict[str, Iterable[int]], names: Sequence[str] = HEAD_READINGS, pairs: int = 300, seed: int = 0) -> Influence:
-    "The share of every reading that each group of layers decides (Sobol's total effect in Jansen's form, for layers that share one w), with bootstrap intervals."
-    first, second = as_ws(generator, sample_w(generator, 2*pairs, seed)).chunk(2)
+def influence(
+    generator: Generator,
+    read: Callable[[Tensor], dict[str, Tensor]],  # pictures to readings
+    groups: dict[str, Iterable[int]],
+    names: Sequence[str] = HEAD_READINGS,
+    pairs: int = 300,
+    seed: int = 0,
+) -> Influence:
+    """The share of every reading that each group of layers decides (Sobol's total effect in
+    Jansen's form, for layers that share one w), with bootstrap intervals."""
+    first, second = as_ws(generator, sample_w(generator, 2 * pairs, seed)).chunk(2)
     source = rng(seed + 1)
-    fresh = [torch.randn(pairs, 1, size, size, generator=source).to(first) for size in generator.synthesis.noise_sizes]
-    see = lambda ws, noise=None: read(draw(generator, ws) if noise is None else _with_noise(generator, ws, noise))
+    fresh = [
+        torch.randn(pairs, 1, size, size, generator=source).to(first)
+        for size in generator.synthesis.noise_sizes
+    ]
+    see = lambda ws, noise=None: read(
+        draw(generator, ws) if noise is None else _with_noise(generator, ws, noise)
+    )
     before, apart = see(first), []
-    for after in (*(see(replace_layers(first, second, layers)) for layers in groups.values()), see(second), see(first, fresh)):
-        apart.append(torch.stack([reading_distance(before[name], after[name]) for name in names], 1))
-    table = torch.stack(apart, 1).double()                                            # [pairs, groups + 2, names]
-    mean, ratio = table.mean(0), lambda means: means[..., :-2, :]/means[..., -2:-1, :]
-    seen = (mean[-2] > 2*mean[-1]) & (resampled(table[:, -2], lambda m: m, seed=seed)[0] > mean[-2]/2)
-    shares = (torch.where(seen, x, math.nan) for x in (ratio(mean), *resampled(table, ratio, seed=seed)))
-    return Influence(tuple(groups), tuple(names), *(x.float() for x in (*shares, mean[-2], mean[-1])), pairs)
+    for after in (
+        *(see(replace_layers(first, second, layers)) for layers in groups.values()),
+        see(second),
+        see(first, fresh),
+    ):
+        apart.append(
+            torch.stack([reading_distance(before[name], after[name]) for name in names], 1)
+        )
+    table = torch.stack(apart, 1).double()  # [pairs, groups + 2, names]
+    mean, ratio = table.mean(0), lambda means: means[..., :-2, :] / means[..., -2:-1, :]
+    seen = (mean[-2] > 2 * mean[-1]) & (
+        resampled(table[:, -2], lambda m: m, seed=seed)[0] > mean[-2] / 2
+    )
+    shares = (
+        torch.where(seen, x, math.nan)
+        for x in (ratio(mean), *resampled(table, ratio, seed=seed))
+    )
+    return Influence(
+        tuple(groups), tuple(names), *(x.float() for x in (*shares, mean[-2], mean[-1])), pairs
+    )
+
 
 def _with_noise(generator, ws, noise, batch=100):
     parts = zip(ws.split(batch), *(n.split(batch) for n in noise))
@@ -380,37 +728,74 @@ def _with_noise(generator, ws, noise, batch=100):
 
 # %% ../nbs/32_latents.ipynb #167b63a2
 class FeatureDistance:
-    "Squared distance of unit-length features, summed over the layers of a network (Zhang et al. 2018, eq. 1 with weights 1): two batches to [n]."
-    def __init__(self, maps: Callable[[Tensor], Sequence[Tensor]]): self.maps = maps      # pictures to a list of [n, c, h, w]
+    """Squared distance of unit-length features, summed over the layers of a network (Zhang et
+    al. 2018, eq. 1 with weights 1): two batches to [n]."""
+
+    def __init__(self, maps: Callable[[Tensor], Sequence[Tensor]]):
+        self.maps = maps  # pictures to a list of [n, c, h, w]
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         features = zip(*(map(partial(F.normalize, dim=1), self.maps(x)) for x in (a, b)))
         return sum((fa - fb).square().sum(1).mean((1, 2)) for fa, fb in features)
 
 # %% ../nbs/32_latents.ipynb #98641ae9
-def path_steps(f: Callable, g: Callable, distance: Callable,     # z → w, w → pictures, two batches of pictures → [n]
-               z0: Tensor, z1: Tensor, t: Tensor,                # [n, z_dim] twice, [n]
-               epsilon: float = 1e-4, space: str = 'w') -> Tensor:    # [n]
-    "d(g(t), g(t + ε))/ε² on straight lines in w or on great arcs in z (StyleGAN, eqs. 2 and 3)."
-    if space not in ('w', 'z'): raise ValueError(f"Path length is measured in the space 'w' or 'z', not {space!r}.")
-    if space == 'w': a, b = f(z0), f(z1); place = lambda t: torch.lerp(a, b, t[:, None])
-    else: a, b = F.normalize(z0, dim=1), F.normalize(z1, dim=1); place = lambda t: f(slerp(a, b, t[:, None]))
-    return distance(g(place(t)), g(place(t + epsilon)))/epsilon**2
+def path_steps(
+    f: Callable,
+    g: Callable,
+    distance: Callable,  # z → w, w → pictures, two batches of pictures → [n]
+    z0: Tensor,
+    z1: Tensor,
+    t: Tensor,  # [n, z_dim] twice, [n]
+    epsilon: float = 1e-4,
+    space: str = 'w',
+) -> Tensor:  # [n]
+    """d(g(t), g(t + ε))/ε² on straight lines in w or on great arcs in z (StyleGAN, eqs. 2 and
+    3)."""
+    if space not in ('w', 'z'):
+        raise ValueError(f"Path length is measured in the space 'w' or 'z', not {space!r}.")
+    if space == 'w':
+        a, b = f(z0), f(z1)
+        place = lambda t: torch.lerp(a, b, t[:, None])
+    else:
+        a, b = F.normalize(z0, dim=1), F.normalize(z1, dim=1)
+        place = lambda t: f(slerp(a, b, t[:, None]))
+    return distance(g(place(t)), g(place(t + epsilon))) / epsilon**2
 
 # %% ../nbs/32_latents.ipynb #7457bb56
-def trimmed_mean(x: Tensor, share: float = .01) -> float:
+def trimmed_mean(x: Tensor, share: float = 0.01) -> float:
     "The mean without the largest and the smallest `share` of the values."
-    cut = int(len(x)*share)
-    return float(x.sort().values[cut:len(x) - cut].mean())
+    cut = int(len(x) * share)
+    return float(x.sort().values[cut : len(x) - cut].mean())
+
 
 @torch.no_grad()
-def perceptual_path_length(generator: Generator, distance: Callable, n: int, space: str = 'w',
-                           where: str = 'full',      # t from 0 to 1, or 'end': t = 0
-                           batch: int = 50, seed: int = 0, epsilon: float = 1e-4) -> Tensor:     # [n]: take their trimmed_mean
+def perceptual_path_length(
+    generator: Generator,
+    distance: Callable,
+    n: int,
+    space: str = 'w',
+    where: str = 'full',  # t from 0 to 1, or 'end': t = 0
+    batch: int = 50,
+    seed: int = 0,
+    epsilon: float = 1e-4,
+) -> Tensor:  # [n]: take their trimmed_mean
     "The squared speed of n random paths, with constant noise."
-    if where not in ('full', 'end'): raise ValueError(f"Path length is measured on the 'full' path or at its 'end', not {where!r}.")
+    if where not in ('full', 'end'):
+        raise ValueError(
+            f"Path length is measured on the 'full' path or at its 'end', not {where!r}."
+        )
     source, w_avg = rng(seed), generator.mapping.w_avg
-    z0, z1 = (torch.randn(n, generator.config.z_dim, generator=source).to(w_avg) for _ in range(2))
-    t = torch.rand(n, generator=source).to(w_avg)*(where == 'full')
-    f, g = lambda z: generator.mapping(z)[:, 0], lambda w: generator.synthesis(as_ws(generator, w), 'constant')
-    return torch.cat([path_steps(f, g, distance, *part, epsilon, space) for part in zip(z0.split(batch), z1.split(batch), t.split(batch))])
+    z0, z1 = (
+        torch.randn(n, generator.config.z_dim, generator=source).to(w_avg) for _ in range(2)
+    )
+    t = torch.rand(n, generator=source).to(w_avg) * (where == 'full')
+    f, g = (
+        lambda z: generator.mapping(z)[:, 0],
+        lambda w: generator.synthesis(as_ws(generator, w), 'constant'),
+    )
+    return torch.cat(
+        [
+            path_steps(f, g, distance, *part, epsilon, space)
+            for part in zip(z0.split(batch), z1.split(batch), t.split(batch))
+        ]
+    )

@@ -18,32 +18,52 @@ __all__ = ['losses', 'check_logits', 'GANLoss', 'find_loss', 'discriminator_loss
            'top_k_fraction', 'top_k']
 
 # %% ../nbs/20_losses.ipynb #7636f3fb
-def check_logits(logits: Tensor,          # what a discriminator returned
-                 name: str = 'logits',    # how to call it in the error
-                ) -> Tensor:              # the same, at least float32
-    "Raise one clear sentence unless `logits` is a float tensor `[batch]` without NaN; half precision becomes float32."
+def check_logits(
+    logits: Tensor,  # what a discriminator returned
+    name: str = 'logits',  # how to call it in the error
+) -> Tensor:  # the same, at least float32
+    """Raise one clear sentence unless `logits` is a float tensor `[batch]` without NaN;
+    half precision becomes float32."""
     if not isinstance(logits, Tensor) or logits.ndim != 1 or not logits.is_floating_point():
-        found = f'{logits.dtype} {list(logits.shape)}' if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"The {name} are a float tensor [batch], one number a picture, not {found}: "
-                         "use .squeeze(1) on [batch, 1], .mean((1, 2, 3)) on a map of patches.")
-    if len(logits) == 0: raise ValueError(f"The {name} are empty: a batch holds at least one picture.")
+        found = (
+            f'{logits.dtype} {list(logits.shape)}'
+            if isinstance(logits, Tensor)
+            else type(logits).__name__
+        )
+        raise ValueError(
+            f"The {name} are a float tensor [batch], one number a picture, not {found}: use"
+            " .squeeze(1) on [batch, 1], .mean((1, 2, 3)) on a map of patches."
+        )
+    if len(logits) == 0:
+        raise ValueError(f"The {name} are empty: a batch holds at least one picture.")
     if torch.isnan(logits).any():
-        raise NotFinite(f"The {name} contain NaN: the networks have diverged; go back to a checkpoint and lower the learning rate.")
+        raise NotFinite(
+            f"The {name} contain NaN: the networks have diverged; go back to a checkpoint and"
+            " lower the learning rate."
+        )
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 # %% ../nbs/20_losses.ipynb #45dc1b54
 @dataclass(frozen=True)
 class GANLoss:
-    "A game between a discriminator and a generator, given by three functions of one logit; both sides minimise."
+    """A game between a discriminator and a generator, given by three functions of one logit;
+    both sides minimise."""
+
     name: str
-    on_real: Callable[[Tensor], Tensor]        # what the discriminator pays for a logit at a real picture
-    on_fake: Callable[[Tensor], Tensor]        # … at a generated picture
-    on_generator: Callable[[Tensor], Tensor]   # what the generator pays for the logit of its picture
+    # what the discriminator pays for a logit at a real picture
+    on_real: Callable[[Tensor], Tensor]
+    on_fake: Callable[[Tensor], Tensor]  # … at a generated picture
+    # what the generator pays for the logit of its picture
+    on_generator: Callable[[Tensor], Tensor]
     source: str = ''
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        "The discriminator's loss, a scalar: mean over the real logits `[batch]` plus mean over the fake ones."
-        real, fake = check_logits(real_logits, 'real logits'), check_logits(fake_logits, 'fake logits')
+        """The discriminator's loss, a scalar:
+        mean over the real logits `[batch]` plus mean over the fake ones."""
+        real, fake = (
+            check_logits(real_logits, 'real logits'),
+            check_logits(fake_logits, 'fake logits'),
+        )
         return self.on_real(real).mean() + self.on_fake(fake).mean()
 
     def generator(self, fake_logits: Tensor) -> Tensor:
@@ -53,141 +73,211 @@ class GANLoss:
 # %% ../nbs/20_losses.ipynb #184f195e
 losses = Registry('loss')
 
+
 def find_loss(kind: str | GANLoss) -> GANLoss:
     "The loss called `kind`; a `GANLoss` is returned as it is."
     return kind if isinstance(kind, GANLoss) else losses[kind]
 
-def discriminator_loss(real_logits: Tensor,    # [batch]
-                       fake_logits: Tensor,    # [batch], perhaps of another size
-                       kind: str | GANLoss = 'non_saturating') -> Tensor:
+
+def discriminator_loss(
+    real_logits: Tensor,  # [batch]
+    fake_logits: Tensor,  # [batch], perhaps of another size
+    kind: str | GANLoss = 'non_saturating',
+) -> Tensor:
     "The discriminator's loss, a scalar to minimise."
     return find_loss(kind).discriminator(real_logits, fake_logits)
 
-def generator_loss(fake_logits: Tensor,        # [batch]
-                   kind: str | GANLoss = 'non_saturating') -> Tensor:
+
+def generator_loss(
+    fake_logits: Tensor,  # [batch]
+    kind: str | GANLoss = 'non_saturating',
+) -> Tensor:
     "The generator's loss, a scalar to minimise."
     return find_loss(kind).generator(fake_logits)
 
 # %% ../nbs/20_losses.ipynb #074bc615
-losses['minimax'] = GANLoss('minimax',
-                            on_real=lambda d: F.softplus(-d), on_fake=F.softplus, on_generator=lambda d: -F.softplus(d),
-                            source='Goodfellow et al. 2014, eq. 1')
+losses['minimax'] = GANLoss(
+    'minimax',
+    on_real=lambda d: F.softplus(-d),
+    on_fake=F.softplus,
+    on_generator=lambda d: -F.softplus(d),
+    source='Goodfellow et al. 2014, eq. 1',
+)
 
 # %% ../nbs/20_losses.ipynb #3b1cf9aa
-losses['non_saturating'] = GANLoss('non_saturating',
-                                   on_real=lambda d: F.softplus(-d), on_fake=F.softplus, on_generator=lambda d: F.softplus(-d),
-                                   source='Goodfellow et al. 2014, section 3')
+losses['non_saturating'] = GANLoss(
+    'non_saturating',
+    on_real=lambda d: F.softplus(-d),
+    on_fake=F.softplus,
+    on_generator=lambda d: F.softplus(-d),
+    source='Goodfellow et al. 2014, section 3',
+)
 
 # %% ../nbs/20_losses.ipynb #b0671d86
-losses['least_squares'] = GANLoss('least_squares',
-                                  on_real=lambda d: (d - 1).square()/2, on_fake=lambda d: d.square()/2, on_generator=lambda d: (d - 1).square()/2,
-                                  source='Mao et al. 2017, eq. 2 with a = 0, b = c = 1')
+losses['least_squares'] = GANLoss(
+    'least_squares',
+    on_real=lambda d: (d - 1).square() / 2,
+    on_fake=lambda d: d.square() / 2,
+    on_generator=lambda d: (d - 1).square() / 2,
+    source='Mao et al. 2017, eq. 2 with a = 0, b = c = 1',
+)
 
 # %% ../nbs/20_losses.ipynb #78c1e70d
-losses['hinge'] = GANLoss('hinge',
-                          on_real=lambda d: F.relu(1 - d), on_fake=lambda d: F.relu(1 + d), on_generator=lambda d: -d,
-                          source='Lim and Ye 2017; Miyato et al. 2018, eq. 16, 17')
+losses['hinge'] = GANLoss(
+    'hinge',
+    on_real=lambda d: F.relu(1 - d),
+    on_fake=lambda d: F.relu(1 + d),
+    on_generator=lambda d: -d,
+    source='Lim and Ye 2017; Miyato et al. 2018, eq. 16, 17',
+)
 
 # %% ../nbs/20_losses.ipynb #5f301831
-losses['wasserstein'] = GANLoss('wasserstein',
-                                on_real=lambda d: -d, on_fake=lambda d: d, on_generator=lambda d: -d,
-                                source='Arjovsky et al. 2017, eq. 2 and algorithm 1')
+losses['wasserstein'] = GANLoss(
+    'wasserstein',
+    on_real=lambda d: -d,
+    on_fake=lambda d: d,
+    on_generator=lambda d: -d,
+    source='Arjovsky et al. 2017, eq. 2 and algorithm 1',
+)
 
 # %% ../nbs/20_losses.ipynb #6e3d9685
-def best_discriminator(p: Tensor,     # [..., n] probabilities of n pictures among the real ones
-                       q: Tensor,     # [..., n] and among the fakes
-                       kind: str | GANLoss = 'non_saturating',
-                       limit: float = 30.) -> tuple[Tensor, Tensor]:  # its logits [..., n], its loss [...]
+def best_discriminator(
+    p: Tensor,  # [..., n] probabilities of n pictures among the real ones
+    q: Tensor,  # [..., n] and among the fakes
+    kind: str | GANLoss = 'non_saturating',
+    limit: float = 30.0,
+) -> tuple[Tensor, Tensor]:  # its logits [..., n], its loss [...]
     "The discriminator that is a table, optimised on a fine grid of logits in [−limit, limit]."
     loss, d = find_loss(kind), torch.linspace(-limit, limit, 60_001, dtype=torch.float64)
-    paid = p[..., None].double()*loss.on_real(d) + q[..., None].double()*loss.on_fake(d)
+    paid = p[..., None].double() * loss.on_real(d) + q[..., None].double() * loss.on_fake(d)
     lowest, where = paid.min(-1)
     return d[where], lowest.sum(-1)
 
 # %% ../nbs/20_losses.ipynb #03d3a5cf
-def js_divergence(p: Tensor,        # [..., n] probabilities
-                  q: Tensor,        # [..., n]
-                 ) -> Tensor:       # [...], between 0 and log 2, in nats
+def js_divergence(
+    p: Tensor,  # [..., n] probabilities
+    q: Tensor,  # [..., n]
+) -> Tensor:  # [...], between 0 and log 2, in nats
     "The Jensen–Shannon divergence of two tables; 0·log 0 counts as 0."
-    middle = (p + q)/2
-    return (torch.special.xlogy(p, p/middle.clamp_min(1e-300)) + torch.special.xlogy(q, q/middle.clamp_min(1e-300))).sum(-1)/2
+    middle = (p + q) / 2
+    return (
+        torch.special.xlogy(p, p / middle.clamp_min(1e-300))
+        + torch.special.xlogy(q, q / middle.clamp_min(1e-300))
+    ).sum(-1) / 2
 
 # %% ../nbs/20_losses.ipynb #206cb45c
-def wasserstein_1d(a: Tensor,      # [..., n] samples on a line
-                   b: Tensor,      # [..., n], as many
-                  ) -> Tensor:     # [...]
-    "The Wasserstein-1 distance of two equally large samples on a line: the mean |difference| after sorting."
+def wasserstein_1d(
+    a: Tensor,  # [..., n] samples on a line
+    b: Tensor,  # [..., n], as many
+) -> Tensor:  # [...]
+    """The Wasserstein-1 distance of two equally large samples on a line:
+    the mean |difference| after sorting."""
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"The sorted formula needs equally many samples on both sides, not {a.shape[-1]} and {b.shape[-1]}.")
+        raise ValueError(
+            f"The sorted formula needs equally many samples on both sides, not {a.shape[-1]}"
+            f" and {b.shape[-1]}."
+        )
     return (a.sort(-1).values - b.sort(-1).values).abs().mean(-1)
 
 # %% ../nbs/20_losses.ipynb #ce952b03
-def toy_field(state: Tensor,                 # [..., 3]: the fake θ, the discriminator's slope ψ and bias b
-              kind: str | GANLoss = 'non_saturating',
-              penalty: Callable | None = None,   # (discriminator, real, fake) → scalar, a mean over the batch
-             ) -> Tensor:                    # [..., 3]: the velocities of θ, ψ and b
-    "Where gradient descent moves a GAN of three numbers whose real data are all 0: a batch of games at once."
+def toy_field(
+    state: Tensor,  # [..., 3]: the fake θ, the discriminator's slope ψ and bias b
+    kind: str | GANLoss = 'non_saturating',
+    # (discriminator, real, fake) → scalar, a mean over the batch
+    penalty: Callable | None = None,
+) -> Tensor:  # [..., 3]: the velocities of θ, ψ and b
+    """Where gradient descent moves a GAN of three numbers whose real data are all 0:
+    a batch of games at once."""
     loss, flat = find_loss(kind), state.detach().reshape(-1, 3)
     theta, slope, bias = (part.clone().requires_grad_() for part in flat.unbind(-1))
-    discriminator = lambda x: slope*x[:, 0] + bias
+    discriminator = lambda x: slope * x[:, 0] + bias
     real, fake = torch.zeros_like(flat[:, :1]), flat[:, :1]
-    to_discriminator = (loss.on_real(discriminator(real)) + loss.on_fake(discriminator(fake))).sum()
-    if penalty: to_discriminator = to_discriminator + len(flat)*penalty(discriminator, real, fake)
-    to_generator = loss.on_generator(slope.detach()*theta + bias.detach()).sum()
-    of_theta, = torch.autograd.grad(to_generator, theta)
+    to_discriminator = (
+        loss.on_real(discriminator(real)) + loss.on_fake(discriminator(fake))
+    ).sum()
+    if penalty:
+        to_discriminator = to_discriminator + len(flat) * penalty(discriminator, real, fake)
+    to_generator = loss.on_generator(slope.detach() * theta + bias.detach()).sum()
+    (of_theta,) = torch.autograd.grad(to_generator, theta)
     of_slope, of_bias = torch.autograd.grad(to_discriminator, (slope, bias), allow_unused=True)
     return -torch.stack([of_theta, of_slope, of_bias], -1).reshape(state.shape)
 
 # %% ../nbs/20_losses.ipynb #9190599b
-def toy_path(start: Tensor,                  # [..., 3]
-             kind: str | GANLoss = 'non_saturating',
-             steps: int = 200, step_size: float = 0.1,
-             penalty: Callable | None = None,
-             alternate: bool = False,        # the generator answers the discriminator's new position
-            ) -> Tensor:                     # [steps + 1, ..., 3]
+def toy_path(
+    start: Tensor,  # [..., 3]
+    kind: str | GANLoss = 'non_saturating',
+    steps: int = 200,
+    step_size: float = 0.1,
+    penalty: Callable | None = None,
+    alternate: bool = False,  # the generator answers the discriminator's new position
+) -> Tensor:  # [steps + 1, ..., 3]
     "Gradient descent of both players from `start`, simultaneous or alternating."
-    path, players = [start.detach()], torch.tensor([0., 1., 1.], dtype=start.dtype)
+    path, players = [start.detach()], torch.tensor([0.0, 1.0, 1.0], dtype=start.dtype)
     for _ in range(steps):
-        move = step_size*toy_field(path[-1], kind, penalty)
-        if alternate: move[..., 0] = step_size*toy_field(path[-1] + players*move, kind, penalty)[..., 0]
+        move = step_size * toy_field(path[-1], kind, penalty)
+        if alternate:
+            move[..., 0] = (
+                step_size * toy_field(path[-1] + players * move, kind, penalty)[..., 0]
+            )
         path.append(path[-1] + move)
     return torch.stack(path)
 
 # %% ../nbs/20_losses.ipynb #9a676401
-def toy_jacobian(state: Tensor,              # [3], float64
-                 kind: str | GANLoss = 'non_saturating',
-                 penalty: Callable | None = None) -> Tensor:   # [3, 3]: row = velocity, column = parameter
+def toy_jacobian(
+    state: Tensor,  # [3], float64
+    kind: str | GANLoss = 'non_saturating',
+    penalty: Callable | None = None,
+) -> Tensor:  # [3, 3]: row = velocity, column = parameter
     "The matrix of slopes of `toy_field` at one state, by central differences."
-    nudge = 1e-5*torch.eye(3, dtype=torch.float64)
-    return (toy_field(state.double() + nudge, kind, penalty) - toy_field(state.double() - nudge, kind, penalty)).T/2e-5
+    nudge = 1e-5 * torch.eye(3, dtype=torch.float64)
+    return (
+        toy_field(state.double() + nudge, kind, penalty)
+        - toy_field(state.double() - nudge, kind, penalty)
+    ).T / 2e-5
 
 # %% ../nbs/20_losses.ipynb #875c2022
-def smooth_labels(kind: str | GANLoss,
-                  real: float = 0.9,      # the label of real pictures; 1 leaves them alone
-                  fake: float = 0.0,      # the label of generated ones; above 0 is rarely wise
-                 ) -> GANLoss:
-    "The same game for a discriminator whose labels are smoothed (Salimans et al. 2016, section 3.4)."
-    if not 0 <= fake < real <= 1: raise ValueError(f"Smoothed labels need 0 ≤ fake < real ≤ 1, not real={real}, fake={fake}.")
+def smooth_labels(
+    kind: str | GANLoss,
+    real: float = 0.9,  # the label of real pictures; 1 leaves them alone
+    fake: float = 0.0,  # the label of generated ones; above 0 is rarely wise
+) -> GANLoss:
+    """The same game for a discriminator whose labels are smoothed (Salimans et al. 2016,
+    section 3.4)."""
+    if not 0 <= fake < real <= 1:
+        raise ValueError(
+            f"Smoothed labels need 0 ≤ fake < real ≤ 1, not real={real}, fake={fake}."
+        )
     loss = find_loss(kind)
-    return replace(loss, name=f'{loss.name}, labels {real:g}/{fake:g}',
-                   on_real=lambda d: real*loss.on_real(d) + (1 - real)*loss.on_fake(d),
-                   on_fake=lambda d: (1 - fake)*loss.on_fake(d) + fake*loss.on_real(d))
+    return replace(
+        loss,
+        name=f'{loss.name}, labels {real:g}/{fake:g}',
+        on_real=lambda d: real * loss.on_real(d) + (1 - real) * loss.on_fake(d),
+        on_fake=lambda d: (1 - fake) * loss.on_fake(d) + fake * loss.on_real(d),
+    )
 
 # %% ../nbs/20_losses.ipynb #a9707c4a
-def top_k_fraction(step: int,              # generator steps done
-                   interval: int = 2000,   # steps after which another 1 % is dropped
-                   floor: float = 0.6,     # never keep less than this share; 1 switches top-k off
-                  ) -> float:
-    "The share of a batch that trains the generator: max(0.99^(step/interval), floor), pi-GAN's schedule."
+def top_k_fraction(
+    step: int,  # generator steps done
+    interval: int = 2000,  # steps after which another 1 % is dropped
+    floor: float = 0.6,  # never keep less than this share; 1 switches top-k off
+) -> float:
+    """The share of a batch that trains the generator:
+    max(0.99^(step/interval), floor), pi-GAN's schedule."""
     if step < 0 or interval <= 0 or not 0 < floor <= 1:
-        raise ValueError(f"The top-k schedule needs step ≥ 0, interval > 0 and 0 < floor ≤ 1, not {step}, {interval}, {floor}.")
-    return max(0.99**(step/interval), floor)
+        raise ValueError(
+            f"The top-k schedule needs step ≥ 0, interval > 0 and 0 < floor ≤ 1, not {step},"
+            f" {interval}, {floor}."
+        )
+    return max(0.99 ** (step / interval), floor)
 
 # %% ../nbs/20_losses.ipynb #e22397e7
-def top_k(fake_logits: Tensor,      # [batch]
-          fraction: float,          # share to keep, in (0, 1]
-         ) -> Tensor:               # [ceil(fraction·batch)], the highest logits
-    "The most convincing part of a batch of fakes (Sinha et al. 2020); the rest gives the generator no gradient."
+def top_k(
+    fake_logits: Tensor,  # [batch]
+    fraction: float,  # share to keep, in (0, 1]
+) -> Tensor:  # [ceil(fraction·batch)], the highest logits
+    """The most convincing part of a batch of fakes (Sinha et al. 2020);
+    the rest gives the generator no gradient."""
     check_logits(fake_logits, 'fake logits')
-    if not 0 < fraction <= 1: raise ValueError(f"Top-k keeps a share in (0, 1] of the batch, not {fraction}.")
-    return fake_logits.topk(math.ceil(round(fraction*len(fake_logits), 6))).values
+    if not 0 < fraction <= 1:
+        raise ValueError(f"Top-k keeps a share in (0, 1] of the batch, not {fraction}.")
+    return fake_logits.topk(math.ceil(round(fraction * len(fake_logits), 6))).values

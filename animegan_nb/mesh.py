@@ -19,93 +19,161 @@ from torch import Tensor
 __all__ = ['grid_points', 'automatic_level', 'evaluate', 'surface_colours', 'extract', 'save_mesh']
 
 # %% ../nbs/52_mesh.ipynb #f628f797
-def grid_points(resolution: int,               # n: points along each side
-                side: float = 2.,              # of the cube, from border point to border point
-                centre=(0., 0., 0.)) -> Tensor:   # [n³, 3], the last coordinate running fastest
+def grid_points(
+    resolution: int,  # n: points along each side
+    side: float = 2.0,  # of the cube, from border point to border point
+    centre=(0.0, 0.0, 0.0),
+) -> Tensor:  # [n³, 3], the last coordinate running fastest
     "A cubic grid of points, indexed by whole numbers."
-    if resolution < 2: raise ValueError(f"A grid needs at least 2 points along each side, not {resolution}.")
-    if side <= 0: raise ValueError(f"The side of the grid must be positive, not {side:g}.")
-    axis = (torch.arange(resolution, dtype=torch.float64)/(resolution - 1) - .5)*side
-    return (torch.cartesian_prod(axis, axis, axis) + torch.tensor(centre, dtype=torch.float64)).float()
+    if resolution < 2:
+        raise ValueError(f"A grid needs at least 2 points along each side, not {resolution}.")
+    if side <= 0:
+        raise ValueError(f"The side of the grid must be positive, not {side:g}.")
+    axis = (torch.arange(resolution, dtype=torch.float64) / (resolution - 1) - 0.5) * side
+    return (
+        torch.cartesian_prod(axis, axis, axis) + torch.tensor(centre, dtype=torch.float64)
+    ).float()
 
 # %% ../nbs/52_mesh.ipynb #7deea94f
 def automatic_level(values: Tensor, side: float) -> float:
-    "0 for values of both signs; for a density the one that absorbs half the light within side/32, or the middle if it is never reached."
+    """0 for values of both signs;
+    for a density the one that absorbs half the light within side/32, or the middle if it is
+    never reached."""
     low, high = float(values.min()), float(values.max())
-    if low < 0 < high: return 0.
-    level = math.log(2)/(side/32)
-    return level if low < level < high else (low + high)/2
+    if low < 0 < high:
+        return 0.0
+    level = math.log(2) / (side / 32)
+    return level if low < level < high else (low + high) / 2
 
 # %% ../nbs/52_mesh.ipynb #8da7fd87
 def _takes_directions(function: Callable) -> bool:
     "Does this function want points and directions (a radiance field), or points alone?"
-    try: parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError): return False
-    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in parameters) >= 2 or 'directions' in [p.name for p in parameters]
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return sum(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+        for p in parameters
+    ) >= 2 or 'directions' in [p.name for p in parameters]
+
 
 @torch.no_grad()
-def evaluate(function: Callable, points: Tensor,          # [n, 3]
-             chunk: int = 65_536) -> Tensor:              # [n]
-    "Values at points: the density (never negative) of a field, or the function itself, in chunks."
+def evaluate(
+    function: Callable,
+    points: Tensor,  # [n, 3]
+    chunk: int = 65_536,
+) -> Tensor:  # [n]
+    """Values at points: the density (never negative) of a field, or the function itself, in
+    chunks."""
     parts = []
     for p in points.split(chunk):
-        if _takes_directions(function): parts.append(function(p[None], torch.zeros_like(p)[None] - torch.tensor([0., 0., 1.]).to(p))[1].reshape(-1).clamp(min=0))
-        else: parts.append(torch.as_tensor(function(p)).reshape(-1))
+        if _takes_directions(function):
+            parts.append(
+                function(
+                    p[None], torch.zeros_like(p)[None] - torch.tensor([0.0, 0.0, 1.0]).to(p)
+                )[1]
+                .reshape(-1)
+                .clamp(min=0)
+            )
+        else:
+            parts.append(torch.as_tensor(function(p)).reshape(-1))
     values = torch.cat(parts).float().cpu()
-    if len(values) != len(points): raise ValueError(f"The function gave {len(values)} values for {len(points)} points: one for each is needed.")
-    if not torch.isfinite(values).all(): raise ValueError("The field has values that are not finite: its network has diverged.")
+    if len(values) != len(points):
+        raise ValueError(
+            f"The function gave {len(values)} values for {len(points)} points: one for each is"
+            " needed."
+        )
+    if not torch.isfinite(values).all():
+        raise ValueError("The field has values that are not finite: its network has diverged.")
     return values
 
 # %% ../nbs/52_mesh.ipynb #5f22d0af
 @torch.no_grad()
-def surface_colours(function: Callable, vertices: Tensor, normals: Tensor,     # [n, 3] each
-                    chunk: int = 65_536) -> Tensor:                            # [n, 3] in [0, 1]
+def surface_colours(
+    function: Callable,
+    vertices: Tensor,
+    normals: Tensor,  # [n, 3] each
+    chunk: int = 65_536,
+) -> Tensor:  # [n, 3] in [0, 1]
     "Colours of a radiance field on a surface, every point looked at head-on."
-    parts = [function(p[None], -d[None])[0][0] for p, d in zip(vertices.split(chunk), normals.split(chunk))]
+    parts = [
+        function(p[None], -d[None])[0][0]
+        for p, d in zip(vertices.split(chunk), normals.split(chunk))
+    ]
     return torch.cat(parts).float().clamp(0, 1).cpu()
 
 # %% ../nbs/52_mesh.ipynb #0db5dd7e
 def _level_set(volume: np.ndarray, level: float):
-    "Vertices in whole-number grid coordinates and faces, closed at the border, facing outwards."
-    outside_is_low = np.median(volume[::volume.shape[0]-1, ::volume.shape[1]-1, ::volume.shape[2]-1]) < level
+    """Vertices in whole-number grid coordinates and faces, closed at the border, facing
+    outwards."""
+    outside_is_low = (
+        np.median(
+            volume[:: volume.shape[0] - 1, :: volume.shape[1] - 1, :: volume.shape[2] - 1]
+        )
+        < level
+    )
     solid = volume - level if outside_is_low else level - volume
     reach = float(np.abs(solid).max())
-    touching = np.abs(solid) < 1e-5*reach          # a grid point on the surface would make triangles without area
-    solid = np.pad(np.where(touching, 1e-5*reach, solid), 1, constant_values=-reach)
-    vertices, faces, *_ = marching_cubes(solid.astype(np.float32), 0., gradient_direction='ascent')
+    # a grid point on the surface would make triangles without area
+    touching = np.abs(solid) < 1e-5 * reach
+    solid = np.pad(np.where(touching, 1e-5 * reach, solid), 1, constant_values=-reach)
+    vertices, faces, *_ = marching_cubes(
+        solid.astype(np.float32), 0.0, gradient_direction='ascent'
+    )
     return vertices - 1, faces
 
 # %% ../nbs/52_mesh.ipynb #eb395b1d
-def extract(function: Callable,                  # a radiance field (points, directions) → (rgb, density), or a function of points [n, 3] → [n]
-            side: float = 2.,                    # of the cube that is searched
-            resolution: int = 64,                # grid points along each side
-            level: float | None = None,          # the value at the surface; None: `automatic_level`
-            centre=(0., 0., 0.),
-            colours: bool = True,                # vertex colours, if the function is a field
-            chunk: int = 65_536) -> trimesh.Trimesh:
+def extract(
+    # a radiance field (points, directions) → (rgb, density), or a function of points [n, 3] →
+    # [n]
+    function: Callable,
+    side: float = 2.0,  # of the cube that is searched
+    resolution: int = 64,  # grid points along each side
+    level: float | None = None,  # the value at the surface; None: `automatic_level`
+    centre=(0.0, 0.0, 0.0),
+    colours: bool = True,  # vertex colours, if the function is a field
+    chunk: int = 65_536,
+) -> trimesh.Trimesh:
     "The surface of a field as a closed mesh in world coordinates, with vertex colours."
     values = evaluate(function, grid_points(resolution, side, centre), chunk)
     level = automatic_level(values, side) if level is None else float(level)
     if not float(values.min()) < level < float(values.max()):
-        raise ValueError(f"There is no surface at level {level:g}: the values lie between {float(values.min()):g} and {float(values.max()):g}; choose another level or a larger cube.")
+        raise ValueError(
+            f"There is no surface at level {level:g}: the values lie between"
+            f" {float(values.min()):g} and {float(values.max()):g}; choose another level or a"
+            " larger cube."
+        )
     vertices, faces = _level_set(values.view(resolution, resolution, resolution).numpy(), level)
-    world = (vertices/(resolution - 1) - .5)*side + np.asarray(centre)
+    world = (vertices / (resolution - 1) - 0.5) * side + np.asarray(centre)
     mesh = trimesh.Trimesh(world, faces, process=True)
-    if mesh.volume < 0: mesh.invert()
+    if mesh.volume < 0:
+        mesh.invert()
     if colours and _takes_directions(function):
-        rgb = surface_colours(function, torch.tensor(np.array(mesh.vertices), dtype=torch.float32), torch.tensor(np.array(mesh.vertex_normals), dtype=torch.float32), chunk)
-        mesh.visual.vertex_colors = (rgb*255).round().to(torch.uint8).numpy()
+        rgb = surface_colours(
+            function,
+            torch.tensor(np.array(mesh.vertices), dtype=torch.float32),
+            torch.tensor(np.array(mesh.vertex_normals), dtype=torch.float32),
+            chunk,
+        )
+        mesh.visual.vertex_colors = (rgb * 255).round().to(torch.uint8).numpy()
     return mesh
 
 # %% ../nbs/52_mesh.ipynb #116e7789
 def save_mesh(mesh: trimesh.Trimesh, path: str | Path) -> Path:
     "Write a mesh as `.glb`, `.ply` or `.obj`, colours included. Nothing half-written remains."
-    path = Path(path); kind = path.suffix.lower().lstrip('.')
-    if kind not in ('glb', 'ply', 'obj'): raise ValueError(f"A mesh is saved as .glb, .ply or .obj, not {path.suffix or 'without an ending'!r}.")
+    path = Path(path)
+    kind = path.suffix.lower().lstrip('.')
+    if kind not in ('glb', 'ply', 'obj'):
+        raise ValueError(
+            "A mesh is saved as .glb, .ply or .obj, not"
+            f" {path.suffix or 'without an ending'!r}."
+        )
     data = mesh.export(file_type=kind)
     part = path.with_name(f'.{path.name}.part')
     try:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
         os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
     return path

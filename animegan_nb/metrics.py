@@ -19,7 +19,16 @@ from scipy import stats
 from torch import nn, Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
-from .core import cache_dir, check_images, default_device, Figure, Registry, rng, show_images, to_float
+from animegan_nb.core import (
+    cache_dir,
+    check_images,
+    default_device,
+    Figure,
+    Registry,
+    rng,
+    show_images,
+    to_float,
+)
 
 # %% auto #0
 __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH', 'FAMILY', 'CORRUPTIONS',
@@ -32,101 +41,146 @@ __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE
            'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'tracker']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
-def moments(features: Tensor              # [n, d]
-           ) -> tuple[Tensor, Tensor]:    # mean [d], covariance [d, d], both float64
+def moments(
+    features: Tensor,  # [n, d]
+) -> tuple[Tensor, Tensor]:  # mean [d], covariance [d, d], both float64
     "Mean and unbiased covariance (divided by n − 1)."
     features = features.double()
     return features.mean(0), torch.cov(features.T).reshape(features.shape[1], -1)
 
-def frechet_from_moments(mean_x: Tensor, cov_x: Tensor, mean_g: Tensor, cov_g: Tensor) -> Tensor:
+
+def frechet_from_moments(
+    mean_x: Tensor, cov_x: Tensor, mean_g: Tensor, cov_g: Tensor
+) -> Tensor:
     "The squared Fréchet distance of two Gaussians. Heusel et al. (2017); Liu (2020), eq. 2.9."
     values, vectors = torch.linalg.eigh(cov_x.double())
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T            # cov_x^(1/2)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T  # cov_x^(1/2)
     overlap = torch.linalg.eigvalsh(root @ cov_g.double() @ root).clamp_min(0).sqrt().sum()
-    return (mean_x - mean_g).square().sum() + cov_x.trace() + cov_g.trace() - 2*overlap
+    return (mean_x - mean_g).square().sum() + cov_x.trace() + cov_g.trace() - 2 * overlap
 
 # %% ../nbs/14_metrics.ipynb #c0066a37
 def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
-    "Raise one clear sentence unless all are finite `[n, d]` with the same d; return them as float64."
+    """Raise one clear sentence unless all are finite `[n, d]` with the same d;
+    return them as float64."""
     for cloud in clouds:
         if not isinstance(cloud, Tensor) or cloud.ndim != 2:
-            raise ValueError(f"Features are a tensor [pictures, coordinates], not {list(getattr(cloud, 'shape', [])) or type(cloud).__name__}.")
+            raise ValueError(
+                "Features are a tensor [pictures, coordinates], not"
+                f" {list(getattr(cloud, 'shape', [])) or type(cloud).__name__}."
+            )
         if cloud.shape[1] != clouds[0].shape[1]:
-            raise ValueError(f"Both sets need features from the same extractor: {clouds[0].shape[1]} coordinates against {cloud.shape[1]}.")
-        if len(cloud) < least: raise ValueError(f"At least {least} pictures are needed on each side, not {len(cloud)}.")
-        if not torch.isfinite(cloud).all(): raise ValueError("The features contain NaN or infinity: look at the pictures and the extractor.")
+            raise ValueError(
+                f"Both sets need features from the same extractor: {clouds[0].shape[1]}"
+                f" coordinates against {cloud.shape[1]}."
+            )
+        if len(cloud) < least:
+            raise ValueError(
+                f"At least {least} pictures are needed on each side, not {len(cloud)}."
+            )
+        if not torch.isfinite(cloud).all():
+            raise ValueError(
+                "The features contain NaN or infinity: look at the pictures and the extractor."
+            )
     return [cloud.double() for cloud in clouds]
 
 # %% ../nbs/14_metrics.ipynb #2f519bb5
 def _factor(features: Tensor) -> Tensor:
     "R of at most [d, d] with RᵀR = the covariance."
-    centred = (features - features.mean(0)) / (len(features) - 1)**.5
+    centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
     return torch.linalg.qr(centred, mode='r').R if len(centred) > centred.shape[1] else centred
 
-def frechet_distance(real: Tensor, fake: Tensor) -> Tensor:     # [n, d], [m, d] -> scalar, float64
-    "The squared Fréchet distance of the Gaussians of two sets of points; never negative. Liu (2020), eq. 2.9."
+
+def frechet_distance(real: Tensor, fake: Tensor) -> Tensor:  # [n, d], [m, d] -> scalar, float64
+    """The squared Fréchet distance of the Gaussians of two sets of points; never negative.
+    Liu (2020), eq. 2.9."""
     real, fake = check_features(real, fake)
     a, b = _factor(real), _factor(fake)
     overlap = torch.linalg.svdvals(a @ b.T).sum()
-    return ((real.mean(0) - fake.mean(0)).square().sum() + a.square().sum() + b.square().sum() - 2*overlap).clamp_min(0)
+    return (
+        (real.mean(0) - fake.mean(0)).square().sum()
+        + a.square().sum()
+        + b.square().sum()
+        - 2 * overlap
+    ).clamp_min(0)
 
 # %% ../nbs/14_metrics.ipynb #e8cd813c
-def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:      # [n, d], [m, d] -> [n, m]
+def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:  # [n, d], [m, d] -> [n, m]
     "(x·y/d + 1)³. Bińkowski et al. (2018), eq. 4."
-    return (x @ y.T / x.shape[1] + 1)**3
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
 
 def _pair_sum(x, y, weights_x, weights_y, others_only: bool, rows: int = 1024) -> Tensor:
-    "Σ wᵢ vⱼ k(xᵢ, yⱼ) for each of B rows of weights, in blocks of rows, so that n² numbers never lie in memory."
+    """Σ wᵢ vⱼ k(xᵢ, yⱼ) for each of B rows of weights, in blocks of rows, so that n² numbers
+    never lie in memory."""
     total = 0
     for start in range(0, len(x), rows):
-        block = polynomial_kernel(x[start:start+rows], y)
-        if others_only: block[range(len(block)), range(start, start+len(block))] = 0
-        total = total + ((weights_x[:, start:start+rows] @ block)*weights_y).sum(1)
+        block = polynomial_kernel(x[start : start + rows], y)
+        if others_only:
+            block[range(len(block)), range(start, start + len(block))] = 0
+        total = total + ((weights_x[:, start : start + rows] @ block) * weights_y).sum(1)
     return total
 
 # %% ../nbs/14_metrics.ipynb #097437c7
-def kernel_distance(real: Tensor, fake: Tensor,            # [n, d], [m, d]
-                    real_weights: Tensor | None = None,    # [B, n]: B weightings at once; None: all 1
-                    fake_weights: Tensor | None = None,    # [B, m]
-                   ) -> Tensor:                            # scalar, or [B]
-    "The unbiased squared MMD with the cubic kernel; may be slightly negative. Bińkowski et al. (2018)."
+def kernel_distance(
+    real: Tensor,
+    fake: Tensor,  # [n, d], [m, d]
+    real_weights: Tensor | None = None,  # [B, n]: B weightings at once; None: all 1
+    fake_weights: Tensor | None = None,  # [B, m]
+) -> Tensor:  # scalar, or [B]
+    """The unbiased squared MMD with the cubic kernel; may be slightly negative.
+    Bińkowski et al. (2018)."""
     x, y = check_features(real, fake)
     w = x.new_ones(1, len(x)) if real_weights is None else real_weights.to(x)
     v = y.new_ones(1, len(y)) if fake_weights is None else fake_weights.to(y)
-    pairs = lambda u: u.sum(1)**2 - u.square().sum(1)
-    result = (_pair_sum(x, x, w, w, True)/pairs(w) + _pair_sum(y, y, v, v, True)/pairs(v)
-              - 2*_pair_sum(x, y, w, v, False)/(w.sum(1)*v.sum(1)))
+    pairs = lambda u: u.sum(1) ** 2 - u.square().sum(1)
+    result = (
+        _pair_sum(x, x, w, w, True) / pairs(w)
+        + _pair_sum(y, y, v, v, True) / pairs(v)
+        - 2 * _pair_sum(x, y, w, v, False) / (w.sum(1) * v.sum(1))
+    )
     return result if real_weights is not None else result[0]
 
 # %% ../nbs/14_metrics.ipynb #482735a1
-def inception_score(logits: Tensor,                   # [n, classes]
-                    splits: int = 1,                  # the mean over this many equal parts (Salimans et al. use 10 of 5,000)
-                    weights: Tensor | None = None,    # [B, n], without splits
-                   ) -> Tensor:                       # scalar, or [B]
+def inception_score(
+    logits: Tensor,  # [n, classes]
+    splits: int = 1,  # the mean over this many equal parts (Salimans et al. use 10 of 5,000)
+    weights: Tensor | None = None,  # [B, n], without splits
+) -> Tensor:  # scalar, or [B]
     "exp(H(p(y)) − E H(p(y|x))). Salimans et al. (2016); Liu (2020), eq. 2.8."
-    logits, = check_features(logits)
+    (logits,) = check_features(logits)
     if splits > 1:
-        bounds = [i*len(logits)//splits for i in range(splits + 1)]
-        return torch.stack([inception_score(logits[a:b]) for a, b in zip(bounds, bounds[1:])]).mean()
+        bounds = [i * len(logits) // splits for i in range(splits + 1)]
+        return torch.stack(
+            [inception_score(logits[a:b]) for a, b in zip(bounds, bounds[1:])]
+        ).mean()
     p = logits.softmax(1)
     w = p.new_ones(1, len(p)) if weights is None else weights.to(p)
-    w = w/w.sum(1, keepdim=True)
+    w = w / w.sum(1, keepdim=True)
     score = (torch.special.entr(w @ p).sum(1) - w @ torch.special.entr(p).sum(1)).exp()
     return score if weights is not None else score[0]
 
 # %% ../nbs/14_metrics.ipynb #6e8bd9b0
-def _radii(points: Tensor, k: int, rows: int = 2048) -> Tensor:      # [n, d] -> [n]
-    "The distance of each point to its k-th nearest neighbour (the point itself does not count)."
-    return torch.cat([torch.cdist(block, points).kthvalue(k + 1).values for block in points.split(rows)])
+def _radii(points: Tensor, k: int, rows: int = 2048) -> Tensor:  # [n, d] -> [n]
+    """The distance of each point to its k-th nearest neighbour (the point itself does not
+    count)."""
+    return torch.cat(
+        [torch.cdist(block, points).kthvalue(k + 1).values for block in points.split(rows)]
+    )
+
 
 def _covered(points: Tensor, centres: Tensor, radii: Tensor, rows: int = 2048) -> Tensor:
     "Whether each point lies in a ball around some centre."
-    return torch.cat([(torch.cdist(block, centres) <= radii).any(1) for block in points.split(rows)])
+    return torch.cat(
+        [(torch.cdist(block, centres) <= radii).any(1) for block in points.split(rows)]
+    )
+
 
 def coverage(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
-    "For each fake: is it where real points are? For each real: is it where fakes are? Kynkäänniemi et al. (2019), eq. 1."
+    """For each fake: is it where real points are? For each real: is it where fakes are?
+    Kynkäänniemi et al. (2019), eq. 1."""
     real, fake = check_features(real, fake, least=k + 1)
     return _covered(fake, real, _radii(real, k)), _covered(real, fake, _radii(fake, k))
+
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
     "Improved precision and recall. Kynkäänniemi et al. (2019)."
@@ -134,30 +188,40 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Te
 
 # %% ../nbs/14_metrics.ipynb #ab046a84
 def _mean_gap(points: Tensor, rows: int = 2048) -> Tensor:
-    total = sum(torch.cdist(block, points, compute_mode='donot_use_mm_for_euclid_dist').sum() for block in points.split(rows))
-    return total/(len(points)*(len(points) - 1))
+    total = sum(
+        torch.cdist(block, points, compute_mode='donot_use_mm_for_euclid_dist').sum()
+        for block in points.split(rows)
+    )
+    return total / (len(points) * (len(points) - 1))
+
 
 def diversity(real: Tensor, fake: Tensor) -> Tensor:
     "The mean distance between two fakes, divided by that between two real pictures."
     real, fake = check_features(real, fake)
-    return _mean_gap(fake)/_mean_gap(real).clamp_min(1e-300)
+    return _mean_gap(fake) / _mean_gap(real).clamp_min(1e-300)
 
 # %% ../nbs/14_metrics.ipynb #873fa68e
-extractors = Registry('extractor')       # name -> a function without arguments that makes it
+extractors = Registry('extractor')  # name -> a function without arguments that makes it
+
 
 class Extractor(nn.Module):
-    "Float pictures [b, 3, h, w] in [-1, 1] to {'features': [b, d]}, and 'logits' [b, classes] where it knows classes."
-    name = 'extractor'          # stands beside every number
-    weights = 'none'            # sha256 of its weights
-    resize = 'none'             # how it resizes pictures
+    """Float pictures [b, 3, h, w] in [-1, 1] to {'features':
+    [b, d]}, and 'logits' [b, classes] where it knows classes."""
+
+    name = 'extractor'  # stands beside every number
+    weights = 'none'  # sha256 of its weights
+    resize = 'none'  # how it resizes pictures
+
 
 class OwnExtractor(Extractor):
     "Any module that returns [b, d] (or such a dict), with the checksum of its state."
+
     def __init__(self, module: nn.Module, name: str | None = None):
         super().__init__()
         self.module, self.name = module, name or type(module).__name__
         digest = hashlib.sha256()
-        for key, value in module.state_dict().items(): digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        for key, value in module.state_dict().items():
+            digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         self.weights = digest.hexdigest()
 
     def forward(self, images):
@@ -166,118 +230,206 @@ class OwnExtractor(Extractor):
 
 # %% ../nbs/14_metrics.ipynb #33198c17
 def find_extractor(extractor: str | nn.Module) -> Extractor:
-    "An extractor by name (made once) or a module of your own, ready to look: no gradients, evaluation mode."
+    """An extractor by name (made once) or a module of your own, ready to look:
+    no gradients, evaluation mode."""
     if isinstance(extractor, str):
         make = extractors[extractor]
         extractor = _made(extractor, make)
     elif not isinstance(extractor, nn.Module):
-        raise TypeError(f"An extractor is a name ({', '.join(sorted(extractors))}) or an nn.Module, not {type(extractor).__name__}.")
-    if not isinstance(extractor, Extractor): extractor = OwnExtractor(extractor)
+        raise TypeError(
+            f"An extractor is a name ({', '.join(sorted(extractors))}) or an nn.Module, not"
+            f" {type(extractor).__name__}."
+        )
+    if not isinstance(extractor, Extractor):
+        extractor = OwnExtractor(extractor)
     return extractor.eval().requires_grad_(False)
+
 
 @lru_cache(maxsize=4)
 def _made(name: str, make: Callable) -> nn.Module:
-    with torch.inference_mode(False): return make()       # kept for all: whoever asks first must not decide that nobody may differentiate
+    with torch.inference_mode(False):
+        # kept for all: whoever asks first must not decide that nobody may differentiate
+        return make()
 
 # %% ../nbs/14_metrics.ipynb #3af23c13
 @extractors.register('pixels')
 class Pixels(Extractor):
-    "An 8×8 thumbnail (192 numbers) and the energy of four differences at up to four scales in four quadrants, on [-1, 1]."
+    """An 8×8 thumbnail (192 numbers) and the energy of four differences at up to four scales in
+    four quadrants, on [-1, 1]."""
+
     name, resize = 'pixels', 'area to 64×64'
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        images = F.interpolate(images, (64, 64), mode='area') if images.shape[-1] > 64 else F.interpolate(images, (64, 64), mode='bilinear', antialias=True)
+        images = (
+            F.interpolate(images, (64, 64), mode='area')
+            if images.shape[-1] > 64
+            else F.interpolate(images, (64, 64), mode='bilinear', antialias=True)
+        )
         grey, energies = images.mean(1, keepdim=True), []
         for _ in range(4):
-            across, down = grey[..., :-1, 1:] - grey[..., :-1, :-1], grey[..., 1:, :-1] - grey[..., :-1, :-1]
-            slash, backslash = grey[..., 1:, :-1] - grey[..., :-1, 1:], grey[..., 1:, 1:] - grey[..., :-1, :-1]
+            across, down = (
+                grey[..., :-1, 1:] - grey[..., :-1, :-1],
+                grey[..., 1:, :-1] - grey[..., :-1, :-1],
+            )
+            slash, backslash = (
+                grey[..., 1:, :-1] - grey[..., :-1, 1:],
+                grey[..., 1:, 1:] - grey[..., :-1, :-1],
+            )
             maps = torch.cat([across, down, slash, backslash], 1).abs()
             energies.append(F.adaptive_avg_pool2d(maps, 2).flatten(1))
             grey = F.avg_pool2d(grey, 2)
-        return {'features': torch.cat([F.avg_pool2d(images, 8).flatten(1), 4*torch.cat(energies, 1)], 1)}
+        return {
+            'features': torch.cat(
+                [F.avg_pool2d(images, 8).flatten(1), 4 * torch.cat(energies, 1)], 1
+            )
+        }
 
 # %% ../nbs/14_metrics.ipynb #e348e824
 SQUEEZENET_FILE = 'squeezenet1_1_imagenet.safetensors'
 SQUEEZENET_SHA256 = '2668f9a52eb7acf3c63a879cbd67f697e5310e53d82eb387f1c4735b0cee4472'
 
-def file_sha256(path: str | Path) -> str: return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+def file_sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
 
 def find_weights(file: str, sha256: str, variable: str) -> Path:
-    "A weights file in `ANIMEGAN_WEIGHTS` or the cache, else downloaded from the address in `variable`; its checksum is compared."
-    folders = [Path(folder) for folder in (os.environ.get('ANIMEGAN_WEIGHTS'), cache_dir('weights')) if folder]
-    path = next((folder/file for folder in folders if (folder/file).is_file()), None)
+    """A weights file in `ANIMEGAN_WEIGHTS` or the cache, else downloaded from the address in
+    `variable`; its checksum is compared."""
+    folders = [
+        Path(folder)
+        for folder in (os.environ.get('ANIMEGAN_WEIGHTS'), cache_dir('weights'))
+        if folder
+    ]
+    path = next((folder / file for folder in folders if (folder / file).is_file()), None)
     if path is None:
         if not (url := os.environ.get(variable)):
-            raise FileNotFoundError(f"The weights {file} are not here: put them into the folder named by ANIMEGAN_WEIGHTS, set {variable} to an address to fetch them from, or choose extractor='pixels'.")
-        path = cache_dir('weights')/file
-        try: torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=True)
+            raise FileNotFoundError(
+                f"The weights {file} are not here: put them into the folder named by"
+                f" ANIMEGAN_WEIGHTS, set {variable} to an address to fetch them from, or choose"
+                " extractor='pixels'."
+            )
+        path = cache_dir('weights') / file
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=True)
         except Exception as error:
-            raise OSError(f"The weights {file} could not be fetched from {variable} ({type(error).__name__}): check the address and the network, or choose extractor='pixels'.") from error
-    if file_sha256(path) != sha256: raise ValueError(f"The file {file} is not the expected one (its sha256 differs): delete it and fetch it again.")
+            raise OSError(
+                f"The weights {file} could not be fetched from {variable}"
+                f" ({type(error).__name__}): check the address and the network, or choose"
+                " extractor='pixels'."
+            ) from error
+    if file_sha256(path) != sha256:
+        raise ValueError(
+            f"The file {file} is not the expected one (its sha256 differs): delete it and fetch"
+            " it again."
+        )
     return path
 
 # %% ../nbs/14_metrics.ipynb #58803a1f
 @extractors.register('squeezenet')
 class SqueezeNet(Extractor):
     "SqueezeNet 1.1 on ImageNet: 512 pooled features of `fire9`, 1000 logits."
+
     name = 'squeezenet'
-    def __init__(self, size: int = 128):      # pictures are resized to this side first; the network was trained at 227
+
+    # pictures are resized to this side first; the network was trained at 227
+    def __init__(self, size: int = 128):
         super().__init__()
         from safetensors.torch import load_file
         from torchvision.models import squeezenet1_1
+
         path = find_weights(SQUEEZENET_FILE, SQUEEZENET_SHA256, 'ANIMEGAN_SQUEEZENET_URL')
         self.net, self.size, self.weights = squeezenet1_1(weights=None), size, SQUEEZENET_SHA256
         self.net.load_state_dict(load_file(path))
         self.resize = f'bilinear, antialiased, to {size}×{size}'
-        self.register_buffer('mean', torch.tensor([.485, .456, .406])[:, None, None])
-        self.register_buffer('std', torch.tensor([.229, .224, .225])[:, None, None])
+        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406])[:, None, None])
+        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225])[:, None, None])
 
     def forward(self, images):
         images = F.interpolate(images, (self.size, self.size), mode='bilinear', antialias=True)
-        maps = self.net.features(((images + 1)/2 - self.mean)/self.std)
+        maps = self.net.features(((images + 1) / 2 - self.mean) / self.std)
         return {'features': maps.mean((2, 3)), 'logits': self.net.classifier(maps).flatten(1)}
 
 # %% ../nbs/14_metrics.ipynb #61974dc1
 INCEPTION_FILE = 'weights-inception-2015-12-05-6726825d.pth'
 INCEPTION_HASH = '6726825d'
 
+
 def find_inception() -> bytes:
-    "The bytes of torch-fidelity's Inception weights from `ANIMEGAN_WEIGHTS` or PyTorch's hub cache, checked."
-    places = [os.environ.get('ANIMEGAN_WEIGHTS'), Path(torch.hub.get_dir())/'checkpoints']
-    path = next((Path(place)/INCEPTION_FILE for place in places if place and (Path(place)/INCEPTION_FILE).is_file()), None)
+    """The bytes of torch-fidelity's Inception weights from `ANIMEGAN_WEIGHTS` or PyTorch's hub
+    cache, checked."""
+    places = [os.environ.get('ANIMEGAN_WEIGHTS'), Path(torch.hub.get_dir()) / 'checkpoints']
+    path = next(
+        (
+            Path(place) / INCEPTION_FILE
+            for place in places
+            if place and (Path(place) / INCEPTION_FILE).is_file()
+        ),
+        None,
+    )
     if path is None:
-        raise FileNotFoundError(f"The Inception weights are not here: put torch-fidelity's {INCEPTION_FILE} (from its releases page) into the folder named by ANIMEGAN_WEIGHTS, or choose extractor='squeezenet' or 'pixels'.")
+        raise FileNotFoundError(
+            f"The Inception weights are not here: put torch-fidelity's {INCEPTION_FILE} (from"
+            " its releases page) into the folder named by ANIMEGAN_WEIGHTS, or choose"
+            " extractor='squeezenet' or 'pixels'."
+        )
     data = path.read_bytes()
     if not hashlib.sha256(data).hexdigest().startswith(INCEPTION_HASH):
-        raise ValueError(f"The file {INCEPTION_FILE} is not torch-fidelity's (its sha256 does not begin with {INCEPTION_HASH}): delete it and fetch it again.")
-    try: torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')     # refuses anything that is not a tensor
-    except Exception as error: raise ValueError(f"The file {INCEPTION_FILE} holds more than tensors and is not opened: fetch it again.") from error
+        raise ValueError(
+            f"The file {INCEPTION_FILE} is not torch-fidelity's (its sha256 does not begin with"
+            f" {INCEPTION_HASH}): delete it and fetch it again."
+        )
+    try:
+        # refuses anything that is not a tensor
+        torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')
+    except Exception as error:
+        raise ValueError(
+            f"The file {INCEPTION_FILE} holds more than tensors and is not opened: fetch it"
+            " again."
+        ) from error
     return data
 
 # %% ../nbs/14_metrics.ipynb #6beab6a7
 @extractors.register('inception')
 class Inception(Extractor):
     "torch-fidelity's Inception v3 of 2015: 2048 features, 1008 logits without their bias."
+
     name, resize = 'inception', 'bilinear as in TensorFlow 1, to 299×299'
+
     def __init__(self):
         super().__init__()
         data = find_inception()
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        self.net = FeatureExtractorInceptionV3('inception-v3-compat', ['2048', 'logits_unbiased'], feature_extractor_weights_path=io.BytesIO(data))
+
+        self.net = FeatureExtractorInceptionV3(
+            'inception-v3-compat',
+            ['2048', 'logits_unbiased'],
+            feature_extractor_weights_path=io.BytesIO(data),
+        )
         self.weights = hashlib.sha256(data).hexdigest()
 
     def forward(self, images):
-        features, logits = self.net(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8))
+        features, logits = self.net(
+            images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        )
         return {'features': features, 'logits': logits}
 
 # %% ../nbs/14_metrics.ipynb #9aa82cf0
 @extractors.register('toon')
 class Toon(Extractor):
     "The features of the library's own attribute network."
+
     name, resize = 'toon', 'bilinear, antialiased, to 64×64'
+
     def __init__(self):
         super().__init__()
-        try: from animegan_nb.toon_net import toon_network
-        except ImportError: raise FileNotFoundError("This installation has no network of drawn heads: choose extractor='pixels' or 'squeezenet'.") from None
+        try:
+            from animegan_nb.toon_net import toon_network
+        except ImportError:
+            raise FileNotFoundError(
+                "This installation has no network of drawn heads: choose extractor='pixels' or"
+                " 'squeezenet'."
+            ) from None
         self.net = toon_network()
         self.weights = OwnExtractor(self.net).weights
 
@@ -288,198 +440,397 @@ class Toon(Extractor):
 @dataclass
 class Features:
     "The points of one set of pictures, and who made them."
-    features: Tensor                  # [n, d] float32, on the CPU
-    logits: Tensor | None             # [n, classes]
-    extractor: str; weights: str; resize: str
-    size: int                         # pixels along a side of the pictures
-    images: str                     # sha256 of all their bytes
 
-    def __len__(self): return len(self.features)
-    def __repr__(self): return f'Features({len(self)} pictures of {self.size}×{self.size} by {self.extractor}: {self.features.shape[1]} coordinates)'
+    features: Tensor  # [n, d] float32, on the CPU
+    logits: Tensor | None  # [n, classes]
+    extractor: str
+    weights: str
+    resize: str
+    size: int  # pixels along a side of the pictures
+    images: str  # sha256 of all their bytes
+
+    def __len__(self):
+        return len(self.features)
+
+    def __repr__(self):
+        return (
+            f'Features({len(self)} pictures of {self.size}×{self.size} by {self.extractor}:'
+            f' {self.features.shape[1]} coordinates)'
+        )
+
     def rows(self, index) -> Features:
-        return Features(self.features[index], None if self.logits is None else self.logits[index], self.extractor, self.weights, self.resize, self.size, self.images)
+        return Features(
+            self.features[index],
+            None if self.logits is None else self.logits[index],
+            self.extractor,
+            self.weights,
+            self.resize,
+            self.size,
+            self.images,
+        )
 
 # %% ../nbs/14_metrics.ipynb #c339af0c
 def _one(item) -> Tensor:
-    "The picture of a data set's item: a tensor, the first of a tuple, or the field `image` of a dict."
-    item = item['image'] if isinstance(item, dict) else item[0] if isinstance(item, (tuple, list)) else item
-    if not isinstance(item, Tensor): raise TypeError(f"A data set must give tensors, not {type(item).__name__}: convert its pictures first.")
+    """The picture of a data set's item:
+    a tensor, the first of a tuple, or the field `image` of a dict."""
+    item = (
+        item['image']
+        if isinstance(item, dict)
+        else item[0]
+        if isinstance(item, (tuple, list))
+        else item
+    )
+    if not isinstance(item, Tensor):
+        raise TypeError(
+            f"A data set must give tensors, not {type(item).__name__}: convert its pictures"
+            " first."
+        )
     return item
 
+
 def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
-    "Batches of pictures from a tensor, a data set, or a generator `f(n) -> images`; n None means all."
+    """Batches of pictures from a tensor, a data set, or a generator `f(n) -> images`;
+    n None means all."""
     sample = getattr(source, 'sample', source)
     if not hasattr(source, '__len__') and callable(sample):
-        if n is None: raise ValueError("A generator never ends: say how many pictures it shall draw, with n=…")
+        if n is None:
+            raise ValueError(
+                "A generator never ends: say how many pictures it shall draw, with n=…"
+            )
         return (sample(min(size, n - start)) for start in range(0, n, size))
-    if not hasattr(source, '__len__'): raise TypeError(f"Pictures come from a tensor, a data set or a function of n, not from {type(source).__name__}.")
+    if not hasattr(source, '__len__'):
+        raise TypeError(
+            "Pictures come from a tensor, a data set or a function of n, not from"
+            f" {type(source).__name__}."
+        )
     n = len(source) if n is None else n
-    if n > len(source): raise ValueError(f"There are only {len(source)} pictures, and {n} are asked for: lower n.")
+    if n > len(source):
+        raise ValueError(
+            f"There are only {len(source)} pictures, and {n} are asked for: lower n."
+        )
     spans = ((start, min(start + size, n)) for start in range(0, n, size))
-    if isinstance(source, Tensor): return (source[a:b] for a, b in spans)
-    if hasattr(source, 'batch'): return (source.batch(np.arange(a, b))['image'] for a, b in spans)
+    if isinstance(source, Tensor):
+        return (source[a:b] for a, b in spans)
+    if hasattr(source, 'batch'):
+        return (source.batch(np.arange(a, b))['image'] for a, b in spans)
     return (torch.stack([_one(source[i]) for i in range(a, b)]) for a, b in spans)
 
 # %% ../nbs/14_metrics.ipynb #9099b0a0
 @torch.inference_mode()
-def extract(source,                            # pictures, a data set, a generator, or Features (returned as they are)
-            extractor: str | nn.Module = 'squeezenet',
-            n: int | None = None,              # how many pictures; None: all
-            batch: int = 32, device=None, progress: bool = False) -> Features:
-    "One pass of the extractor over the pictures, in batches; memory holds one batch and the features."
-    if isinstance(source, Features): return source if n is None else source.rows(slice(n))
+def extract(
+    source,  # pictures, a data set, a generator, or Features (returned as they are)
+    extractor: str | nn.Module = 'squeezenet',
+    n: int | None = None,  # how many pictures; None: all
+    batch: int = 32,
+    device=None,
+    progress: bool = False,
+) -> Features:
+    """One pass of the extractor over the pictures, in batches;
+    memory holds one batch and the features."""
+    if isinstance(source, Features):
+        return source if n is None else source.rows(slice(n))
     look = find_extractor(extractor)
-    device, digest, found, size = torch.device(device or default_device()), hashlib.sha256(), [], None
+    device, digest, found, size = (
+        torch.device(device or default_device()),
+        hashlib.sha256(),
+        [],
+        None,
+    )
     look.to(device)
-    for images in tqdm(batches(source, n, batch), desc=look.name, unit='batch', disable=not progress, leave=False, mininterval=1):
+    for images in tqdm(
+        batches(source, n, batch),
+        desc=look.name,
+        unit='batch',
+        disable=not progress,
+        leave=False,
+        mininterval=1,
+    ):
         images = check_images(images).contiguous()
-        if size is not None and images.shape[-2:] != size: raise ValueError(f"The pictures differ in size ({list(size)} and {list(images.shape[-2:])}): resize them to one.")
+        if size is not None and images.shape[-2:] != size:
+            raise ValueError(
+                f"The pictures differ in size ({list(size)} and {list(images.shape[-2:])}):"
+                " resize them to one."
+            )
         size = images.shape[-2:]
         digest.update(images.numpy().tobytes())
-        found.append({name: value.float().cpu() for name, value in look_at(look, to_float(images.to(device))).items()})
-    if not found: raise ValueError("There is no picture in this set.")
+        found.append(
+            {
+                name: value.float().cpu()
+                for name, value in look_at(look, to_float(images.to(device))).items()
+            }
+        )
+    if not found:
+        raise ValueError("There is no picture in this set.")
     join = lambda name: torch.cat([f[name] for f in found]) if name in found[0] else None
-    return Features(join('features'), join('logits'), look.name, look.weights, look.resize, size[-1], digest.hexdigest())
+    return Features(
+        join('features'),
+        join('logits'),
+        look.name,
+        look.weights,
+        look.resize,
+        size[-1],
+        digest.hexdigest(),
+    )
 
 # %% ../nbs/14_metrics.ipynb #aef3480e
 def look_at(look: Extractor, images: Tensor) -> dict[str, Tensor]:
     "What an extractor sees, after a look at its shape."
     seen = look(images)
     if seen['features'].ndim != 2 or len(seen['features']) != len(images):
-        raise ValueError(f"The extractor {look.name!r} returns {list(seen['features'].shape)} for {len(images)} pictures: [batch, d] is expected.")
-    if not torch.isfinite(seen['features']).all(): raise ValueError(f"The extractor {look.name!r} returns NaN or infinity: check its weights.")
+        raise ValueError(
+            f"The extractor {look.name!r} returns {list(seen['features'].shape)} for"
+            f" {len(images)} pictures: [batch, d] is expected."
+        )
+    if not torch.isfinite(seen['features']).all():
+        raise ValueError(
+            f"The extractor {look.name!r} returns NaN or infinity: check its weights."
+        )
     return seen
 
 # %% ../nbs/14_metrics.ipynb #43b8a33f
 def library_version(name: str) -> str:
-    try: return version(name)
-    except PackageNotFoundError: return 'not installed'
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return 'not installed'
+
 
 @dataclass(frozen=True)
 class Card:
     "Everything that a number depends on; stored with it."
-    extractor: str; weights_sha256: str
-    n_real: int; n_fake: int
-    size: int                        # pixels along a side
-    resize: str                      # what the extractor does to the pictures
-    seed: int                        # of the cut into halves and of the bootstrap
-    real_images: str               # sha256 of the real pictures' bytes
-    engine: str                      # who computed the numbers
+
+    extractor: str
+    weights_sha256: str
+    n_real: int
+    n_fake: int
+    size: int  # pixels along a side
+    resize: str  # what the extractor does to the pictures
+    seed: int  # of the cut into halves and of the bootstrap
+    real_images: str  # sha256 of the real pictures' bytes
+    engine: str  # who computed the numbers
     dtype: str = 'float32 features, float64 metrics'
-    versions: dict = field(default_factory=lambda: {name: library_version(name) for name in ('animegan_nb', 'torch', 'torch-fidelity', 'numpy')})
+    versions: dict = field(
+        default_factory=lambda: {
+            name: library_version(name)
+            for name in ('animegan_nb', 'torch', 'torch-fidelity', 'numpy')
+        }
+    )
 
     def __str__(self):
-        return (f'{self.extractor} ({self.weights_sha256[:8]}), {self.n_real} real and {self.n_fake} generated pictures of {self.size}×{self.size}, '
-                f'resized {self.resize}, {self.dtype}, seed {self.seed}, {self.engine}, torch {self.versions["torch"]}')
+        return (
+            f'{self.extractor} ({self.weights_sha256[:8]}), {self.n_real} real and'
+            f' {self.n_fake} generated pictures of {self.size}×{self.size}, resized'
+            f' {self.resize}, {self.dtype}, seed {self.seed}, {self.engine}, torch'
+            f' {self.versions["torch"]}'
+        )
 
 # %% ../nbs/14_metrics.ipynb #ddb527e6
 @dataclass(frozen=True)
 class Number:
-    "A value, the interval in which 95 % of repetitions would lie, and what real pictures score (mean, least, greatest)."
-    value: float; low: float; high: float
-    floor: float; floor_low: float; floor_high: float
+    """A value, the interval in which 95 % of repetitions would lie, and what real pictures
+    score (mean, least, greatest)."""
 
-FAMILY = {'frechet': ('FID', 'frechet_distance', 'lower'), 'kernel': ('KID', 'kernel_distance', 'lower'), 'score': ('IS', 'inception_score', 'higher'),
-          'precision': ('precision', 'precision', 'higher'), 'recall': ('recall', 'recall', 'higher'), 'diversity': ('diversity', 'diversity', 'near 1')}
+    value: float
+    low: float
+    high: float
+    floor: float
+    floor_low: float
+    floor_high: float
+
+
+FAMILY = {
+    'frechet': ('FID', 'frechet_distance', 'lower'),
+    'kernel': ('KID', 'kernel_distance', 'lower'),
+    'score': ('IS', 'inception_score', 'higher'),
+    'precision': ('precision', 'precision', 'higher'),
+    'recall': ('recall', 'recall', 'higher'),
+    'diversity': ('diversity', 'diversity', 'near 1'),
+}
+
 
 def metric_name(metric: str, extractor: str) -> str:
     "FID, KID and IS on Inception alone; elsewhere the distance's own name and the extractor."
     famous, plain, _ = FAMILY[metric]
-    return famous if extractor == 'inception' and metric in ('frechet', 'kernel', 'score') else f'{plain}[{extractor}]'
+    return (
+        famous
+        if extractor == 'inception' and metric in ('frechet', 'kernel', 'score')
+        else f'{plain}[{extractor}]'
+    )
 
 # %% ../nbs/14_metrics.ipynb #c3942e4b
 @dataclass(frozen=True)
 class Evaluation:
-    "Numbers with their card. `e['frechet']` is a Number; shown, it is a table; `to_dict` and `from_dict` are JSON."
+    """Numbers with their card. `e['frechet']` is a Number; shown, it is a table;
+    `to_dict` and `from_dict` are JSON."""
+
     numbers: dict[str, Number]
     card: Card
 
-    def __getitem__(self, metric: str) -> Number: return self.numbers[metric]
+    def __getitem__(self, metric: str) -> Number:
+        return self.numbers[metric]
+
     def to_dict(self) -> dict:
-        return {'numbers': {metric_name(m, self.card.extractor): {'metric': m, **asdict(v)} for m, v in self.numbers.items()}, 'card': asdict(self.card)}
+        return {
+            'numbers': {
+                metric_name(m, self.card.extractor): {'metric': m, **asdict(v)}
+                for m, v in self.numbers.items()
+            },
+            'card': asdict(self.card),
+        }
 
     @classmethod
     def from_dict(cls, stored: dict) -> Evaluation:
-        numbers = {v['metric']: Number(**{k: x for k, x in v.items() if k != 'metric'}) for v in stored['numbers'].values()}
+        numbers = {
+            v['metric']: Number(**{k: x for k, x in v.items() if k != 'metric'})
+            for v in stored['numbers'].values()
+        }
         return cls(numbers, Card(**stored['card']))
 
     def save(self, path: str | Path) -> Path:
-        path = Path(path); part = path.with_name(path.name + '.part')
-        part.write_text(json.dumps(self.to_dict(), indent=1) + '\n'); os.replace(part, path)
+        path = Path(path)
+        part = path.with_name(path.name + '.part')
+        part.write_text(json.dumps(self.to_dict(), indent=1) + '\n')
+        os.replace(part, path)
         return path
+
+    def _repr_markdown_(self) -> str:
+        head = (
+            '| number | value | 95 % interval | real against real (range) | better'
+            ' |\n|---|---:|---:|---:|---|\n'
+        )
+        return (
+            head
+            + '\n'.join('| ' + ' | '.join(row) + ' |' for row in _rows(self))
+            + f'\n\n*{self.card}*'
+        )
+
+    def __str__(self) -> str:
+        rows = [
+            ['number', 'value', '95 % interval', 'real against real (range)', 'better'],
+            *_rows(self),
+        ]
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        return (
+            '\n'.join(
+                '  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+                for row in rows
+            )
+            + f'\n{self.card}'
+        )
+
+    __repr__ = __str__
 
 # %% ../nbs/14_metrics.ipynb #ef13e6f1
 def _rows(self: Evaluation) -> list[list[str]]:
     "The table as text: name, value, interval, floor, which way is better."
     show = lambda x: f'{x:.4g}'
-    return [[metric_name(m, self.card.extractor), show(v.value), f'{show(v.low)} … {show(v.high)}', f'{show(v.floor)} ({show(v.floor_low)} … {show(v.floor_high)})', FAMILY[m][2]]
-            for m, v in self.numbers.items()]
-
-def _markdown(self: Evaluation) -> str:
-    head = '| number | value | 95 % interval | real against real (range) | better |\n|---|---:|---:|---:|---|\n'
-    return head + '\n'.join('| ' + ' | '.join(row) + ' |' for row in _rows(self)) + f'\n\n*{self.card}*'
-
-def _text(self: Evaluation) -> str:
-    rows = [['number', 'value', '95 % interval', 'real against real (range)', 'better'], *_rows(self)]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows) + f'\n{self.card}'
-
-Evaluation._repr_markdown_, Evaluation.__str__, Evaluation.__repr__ = _markdown, _text, _text
+    return [
+        [
+            metric_name(m, self.card.extractor),
+            show(v.value),
+            f'{show(v.low)} … {show(v.high)}',
+            f'{show(v.floor)} ({show(v.floor_low)} … {show(v.floor_high)})',
+            FAMILY[m][2],
+        ]
+        for m, v in self.numbers.items()
+    ]
 
 # %% ../nbs/14_metrics.ipynb #bf960398
 def measure(real: Features, fake: Features) -> dict[str, float]:
     "Every metric of two sets of features; the score only where the extractor knows classes."
     precision, recall = precision_recall(real.features, fake.features)
-    found = dict(frechet=frechet_distance(real.features, fake.features), kernel=kernel_distance(real.features, fake.features),
-                 precision=precision, recall=recall, diversity=diversity(real.features, fake.features))
-    if fake.logits is not None: found['score'] = inception_score(fake.logits)
+    found = dict(
+        frechet=frechet_distance(real.features, fake.features),
+        kernel=kernel_distance(real.features, fake.features),
+        precision=precision,
+        recall=recall,
+        diversity=diversity(real.features, fake.features),
+    )
+    if fake.logits is not None:
+        found['score'] = inception_score(fake.logits)
     return {name: float(value) for name, value in found.items()}
 
 # %% ../nbs/14_metrics.ipynb #64045d20
 def _draw(n: int, replicates: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    "n draws with replacement, `replicates` times, and how often each point was drawn: both [replicates, n]."
+    """n draws with replacement, `replicates` times, and how often each point was drawn:
+    both [replicates, n]."""
     draws = torch.randint(n, (replicates, n), generator=generator)
-    return draws, torch.zeros(replicates, n, dtype=torch.float64).scatter_add_(1, draws, torch.ones_like(draws, dtype=torch.float64))
+    return draws, torch.zeros(replicates, n, dtype=torch.float64).scatter_add_(
+        1, draws, torch.ones_like(draws, dtype=torch.float64)
+    )
 
-def bootstrap(real: Features, fake: Features, replicates: int = 40, seed: int = 0) -> dict[str, float]:
+
+def bootstrap(
+    real: Features, fake: Features, replicates: int = 40, seed: int = 0
+) -> dict[str, float]:
     "The standard deviation of each metric over resampled sets."
     generator = rng(seed)
-    (a, w), (b, v) = _draw(len(real), replicates, generator), _draw(len(fake), replicates, generator)
+    (a, w), (b, v) = (
+        _draw(len(real), replicates, generator),
+        _draw(len(fake), replicates, generator),
+    )
     pairs = [(real.features[i], fake.features[j]) for i, j in zip(a, b)]
     inside = coverage(real.features, fake.features)
-    spread = dict(frechet=torch.stack([frechet_distance(x, y) for x, y in pairs]), kernel=kernel_distance(real.features, fake.features, w, v),
-                  precision=v @ inside[0].double()/len(fake), recall=w @ inside[1].double()/len(real),
-                  diversity=torch.stack([diversity(x, y) for x, y in pairs]))
-    if fake.logits is not None: spread['score'] = inception_score(fake.logits, weights=v)
+    spread = dict(
+        frechet=torch.stack([frechet_distance(x, y) for x, y in pairs]),
+        kernel=kernel_distance(real.features, fake.features, w, v),
+        precision=v @ inside[0].double() / len(fake),
+        recall=w @ inside[1].double() / len(real),
+        diversity=torch.stack([diversity(x, y) for x, y in pairs]),
+    )
+    if fake.logits is not None:
+        spread['score'] = inception_score(fake.logits, weights=v)
     return {name: float(values.std()) for name, values in spread.items()}
 
 # %% ../nbs/14_metrics.ipynb #4b6e7f1c
-def interval(values, level: float = .95) -> tuple[float, float]:      # a few numbers
+def interval(values, level: float = 0.95) -> tuple[float, float]:  # a few numbers
     "Their mean, and the half width of its interval by Student's t; NaN for a single number."
     values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or not len(values): raise ValueError(f"An interval needs a list of numbers, not an array of shape {list(values.shape)}.")
-    if len(values) == 1: return float(values[0]), float('nan')
-    return float(values.mean()), float(stats.t.ppf((1 + level)/2, len(values) - 1)*values.std(ddof=1)/len(values)**.5)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(
+            f"An interval needs a list of numbers, not an array of shape {list(values.shape)}."
+        )
+    if len(values) == 1:
+        return float(values[0]), float('nan')
+    return float(values.mean()), float(
+        stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    )
 
 # %% ../nbs/14_metrics.ipynb #768fbb2f
 class Rows(torch.utils.data.Dataset):
     "Tensors one by one, without tuples: what torch-fidelity accepts. Pictures become bytes."
-    def __init__(self, rows: Tensor): self.rows = check_images(rows) if rows.ndim == 4 else rows
-    def __len__(self): return len(self.rows)
-    def __getitem__(self, i): return self.rows[i]
+
+    def __init__(self, rows: Tensor):
+        self.rows = check_images(rows) if rows.ndim == 4 else rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.rows[i]
+
 
 @lru_cache(maxsize=32)
 def register_with_fidelity(name: str, look: Callable) -> str:
-    "File a function `rows -> {'features', 'logits'}` as an extractor of torch-fidelity, under `name`, once; returns the name."
+    """File a function `rows -> {'features', 'logits'}` as an extractor of torch-fidelity, under
+    `name`, once; returns the name."""
     from torch_fidelity import register_feature_extractor
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
     class Registered(FeatureExtractorBase):
-        def __init__(self, name, features_list, **_): super().__init__(name, features_list)
+        def __init__(self, name, features_list, **_):
+            super().__init__(name, features_list)
+
         get_provided_features_list = staticmethod(lambda: ('features', 'logits'))
-        get_default_feature_layer_for_metric = staticmethod(lambda metric: 'logits' if metric == 'isc' else 'features')
+        get_default_feature_layer_for_metric = staticmethod(
+            lambda metric: 'logits' if metric == 'isc' else 'features'
+        )
         can_be_compiled = staticmethod(lambda: False)
         get_dummy_input_for_compile = staticmethod(lambda: None)
-        def forward(self, rows): return tuple(look(rows)[layer] for layer in self.features_list)
+
+        def forward(self, rows):
+            return tuple(look(rows)[layer] for layer in self.features_list)
+
     register_feature_extractor(name, Registered)
     return name
 
@@ -489,179 +840,327 @@ def _cut(width: int) -> Callable:
     "A function that cuts rows back into features and logits."
     return lambda rows: {'features': rows[:, :width], 'logits': rows[:, width:]}
 
+
 def fidelity(real: Features, fake: Features) -> dict[str, float]:
-    "The metrics of torch-fidelity on features that exist already. KID: one subset, all points (both sides of one size)."
+    """The metrics of torch-fidelity on features that exist already.
+    KID: one subset, all points (both sides of one size)."""
     from torch_fidelity import calculate_metrics
-    join = lambda f: Rows(torch.cat([f.features, *([f.logits] if f.logits is not None else [])], 1).double())
+
+    join = lambda f: Rows(
+        torch.cat([f.features, *([f.logits] if f.logits is not None else [])], 1).double()
+    )
     width, n = real.features.shape[1], min(len(real), len(fake))
-    out = calculate_metrics(input1=join(fake), input2=join(real), feature_extractor=register_with_fidelity(f'animegan-rows-{width}', _cut(width)),
-                            fid=True, kid=True, prc=True, isc=fake.logits is not None, isc_splits=1, samples_shuffle=False,
-                            kid_subsets=1, kid_subset_size=n, cuda=False, cache=False, save_cpu_ram=True, verbose=False, batch_size=1024)
-    names = dict(frechet='frechet_inception_distance', kernel='kernel_inception_distance_mean', precision='precision', recall='recall', score='inception_score_mean')
+    out = calculate_metrics(
+        input1=join(fake),
+        input2=join(real),
+        feature_extractor=register_with_fidelity(f'animegan-rows-{width}', _cut(width)),
+        fid=True,
+        kid=True,
+        prc=True,
+        isc=fake.logits is not None,
+        isc_splits=1,
+        samples_shuffle=False,
+        kid_subsets=1,
+        kid_subset_size=n,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+        batch_size=1024,
+    )
+    names = dict(
+        frechet='frechet_inception_distance',
+        kernel='kernel_inception_distance_mean',
+        precision='precision',
+        recall='recall',
+        score='inception_score_mean',
+    )
     return {ours: float(out[theirs]) for ours, theirs in names.items() if theirs in out}
 
 # %% ../nbs/14_metrics.ipynb #dee77485
 def _halves(real: Features, n: int, seed: int) -> tuple[Features, Features]:
     "Two disjoint sets of n rows, drawn with `seed`."
     order = torch.randperm(len(real), generator=rng(seed))
-    return real.rows(order[:n]), real.rows(order[n:2*n])
+    return real.rows(order[:n]), real.rows(order[n : 2 * n])
+
 
 def _check_counts(real: Features, fake: Features | None, n: int):
     "One sentence if the sets cannot be compared."
-    if n < 5: raise ValueError(f"At least 5 pictures are needed on each side, and {n} were asked for; below some hundred the numbers say little.")
-    if 2*n > len(real):
-        raise ValueError(f"{len(real)} real pictures give at most n={len(real)//2}: the floor compares two disjoint halves. Lower n or add pictures.")
-    if fake is not None and fake.extractor != real.extractor: raise ValueError(f"The real features come from {real.extractor!r} and the generated from {fake.extractor!r}: use one extractor.")
+    if n < 5:
+        raise ValueError(
+            f"At least 5 pictures are needed on each side, and {n} were asked for; below some"
+            " hundred the numbers say little."
+        )
+    if 2 * n > len(real):
+        raise ValueError(
+            f"{len(real)} real pictures give at most n={len(real) // 2}: the floor compares two"
+            " disjoint halves. Lower n or add pictures."
+        )
+    if fake is not None and fake.extractor != real.extractor:
+        raise ValueError(
+            f"The real features come from {real.extractor!r} and the generated from"
+            f" {fake.extractor!r}: use one extractor."
+        )
     if fake is not None and fake.size != real.size:
-        raise ValueError(f"The generated pictures are {fake.size}×{fake.size} and the real ones {real.size}×{real.size}: bring them to one size first.")
+        raise ValueError(
+            f"The generated pictures are {fake.size}×{fake.size} and the real ones"
+            f" {real.size}×{real.size}: bring them to one size first."
+        )
 
 # %% ../nbs/14_metrics.ipynb #e8c8841d
-def evaluate(generator,                                  # `f(n) -> images`, something with `.sample(n)`, pictures, a data set, or Features
-             dataset,                                    # real pictures: a tensor, a data set, or Features (a second evaluation is then cheap)
-             extractor: str | nn.Module = 'squeezenet',  # a registered name or a module
-             n: int | None = None,                       # pictures on each side; None: half of the real ones
-             batch: int = 32, seed: int = 0,
-             replicates: int = 40,                       # bootstrap samples behind the interval
-             cuts: int = 4,                              # cuts of the real set into halves, for the floor
-             engine: str | None = None,                  # 'torch-fidelity' or 'animegan_nb'; None: the first if it is installed
-             device=None, progress: bool = False) -> Evaluation:
+def evaluate(
+    # `f(n) -> images`, something with `.sample(n)`, pictures, a data set, or Features
+    generator,
+    # real pictures: a tensor, a data set, or Features (a second evaluation is then cheap)
+    dataset,
+    extractor: str | nn.Module = 'squeezenet',  # a registered name or a module
+    n: int | None = None,  # pictures on each side; None: half of the real ones
+    batch: int = 32,
+    seed: int = 0,
+    replicates: int = 40,  # bootstrap samples behind the interval
+    cuts: int = 4,  # cuts of the real set into halves, for the floor
+    # 'torch-fidelity' or 'animegan_nb'; None: the first if it is installed
+    engine: str | None = None,
+    device=None,
+    progress: bool = False,
+) -> Evaluation:
     "Every metric with its floor at the same counts, its interval and its card."
     look = partial(extract, extractor=extractor, batch=batch, device=device, progress=progress)
     for source in (generator, dataset):
-        if isinstance(source, Tensor): check_images(source[:1])
+        if isinstance(source, Tensor):
+            check_images(source[:1])
     real = look(dataset)
-    n = n or min(len(real)//2, len(generator) if hasattr(generator, '__len__') else len(real))
+    n = n or min(len(real) // 2, len(generator) if hasattr(generator, '__len__') else len(real))
     _check_counts(real, None, n)
     fake = look(generator, n=n)
     _check_counts(real, fake, n)
-    engine = engine or ('torch-fidelity' if library_version('torch-fidelity') != 'not installed' else 'animegan_nb')
-    card = Card(real.extractor, real.weights, n, n, real.size, real.resize, seed, real.images, engine)
+    engine = engine or (
+        'torch-fidelity'
+        if library_version('torch-fidelity') != 'not installed'
+        else 'animegan_nb'
+    )
+    card = Card(
+        real.extractor, real.weights, n, n, real.size, real.resize, seed, real.images, engine
+    )
     return Evaluation(_numbers(real, fake, n, seed, replicates, cuts, engine), card)
 
 # %% ../nbs/14_metrics.ipynb #f5bb3130
-def _numbers(real: Features, fake: Features, n: int, seed: int, replicates: int, cuts: int, engine: str) -> dict[str, Number]:
+def _numbers(
+    real: Features, fake: Features, n: int, seed: int, replicates: int, cuts: int, engine: str
+) -> dict[str, Number]:
     "Value, interval and floor of every metric."
-    if engine not in ('torch-fidelity', 'animegan_nb'): raise ValueError(f"The engine is 'torch-fidelity' or 'animegan_nb', not {engine!r}.")
+    if engine not in ('torch-fidelity', 'animegan_nb'):
+        raise ValueError(f"The engine is 'torch-fidelity' or 'animegan_nb', not {engine!r}.")
     reference, _ = _halves(real, n, seed)
     value = measure(reference, fake)
-    if engine == 'torch-fidelity': value |= fidelity(reference, fake)
+    if engine == 'torch-fidelity':
+        value |= fidelity(reference, fake)
     spread = bootstrap(reference, fake, replicates, seed)
     floors = [measure(*_halves(real, n, seed + i)) for i in range(cuts)]
-    least = lambda m: 1. if m == 'score' else -np.inf if m == 'kernel' else 0.
-    most = lambda m: 1. if m in ('precision', 'recall') else np.inf
-    return {m: Number(value[m], max(least(m), value[m] - 1.96*spread[m]), min(most(m), value[m] + 1.96*spread[m]),
-                      float(np.mean([f[m] for f in floors])), min(f[m] for f in floors), max(f[m] for f in floors))
-            for m in FAMILY if m in value}
+    least = lambda m: 1.0 if m == 'score' else -np.inf if m == 'kernel' else 0.0
+    most = lambda m: 1.0 if m in ('precision', 'recall') else np.inf
+    return {
+        m: Number(
+            value[m],
+            max(least(m), value[m] - 1.96 * spread[m]),
+            min(most(m), value[m] + 1.96 * spread[m]),
+            float(np.mean([f[m] for f in floors])),
+            min(f[m] for f in floors),
+            max(f[m] for f in floors),
+        )
+        for m in FAMILY
+        if m in value
+    }
 
 # %% ../nbs/14_metrics.ipynb #e9d1effc
-def turn_hue(images: Tensor, angle: float) -> Tensor:       # [b, 3, h, w] in [-1, 1]
+def turn_hue(images: Tensor, angle: float) -> Tensor:  # [b, 3, h, w] in [-1, 1]
     "Turn the colours about the grey axis by `angle` radians."
-    axis, c, s = 3**-.5, float(np.cos(angle)), float(np.sin(angle))
-    cross = axis*torch.tensor([[0., -1, 1], [1, 0, -1], [-1, 1, 0]])
-    matrix = c*torch.eye(3) + (1 - c)/3*torch.ones(3, 3) + s*cross
+    axis, c, s = 3**-0.5, float(np.cos(angle)), float(np.sin(angle))
+    cross = axis * torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    matrix = c * torch.eye(3) + (1 - c) / 3 * torch.ones(3, 3) + s * cross
     return torch.einsum('ij,bjhw->bihw', matrix.to(images), images).clamp(-1, 1)
+
 
 def blur(images: Tensor, sigma: float) -> Tensor:
     "A Gaussian blur of `sigma` pixels."
-    reach = int(3*sigma + 1)
-    weights = torch.exp(-torch.arange(-reach, reach + 1)**2/(2*sigma**2)).to(images)
-    weights = (weights/weights.sum())[None, None, None].expand(3, 1, 1, -1)
-    padded = F.pad(images, (reach,)*4, mode='replicate')
+    reach = int(3 * sigma + 1)
+    weights = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * sigma**2)).to(images)
+    weights = (weights / weights.sum())[None, None, None].expand(3, 1, 1, -1)
+    padded = F.pad(images, (reach,) * 4, mode='replicate')
     return F.conv2d(F.conv2d(padded, weights, groups=3), weights.transpose(-1, -2), groups=3)
+
 
 def mirror_half(images: Tensor) -> Tensor:
     "The left half, mirrored onto the right."
-    left = images[..., :(images.shape[-1] + 1)//2]
-    return torch.cat([left, left.flip(-1)[..., images.shape[-1] % 2:]], -1)
+    left = images[..., : (images.shape[-1] + 1) // 2]
+    return torch.cat([left, left.flip(-1)[..., images.shape[-1] % 2 :]], -1)
 
 # %% ../nbs/14_metrics.ipynb #c974550e
 def one_kind(images: Tensor, share: float) -> Tensor:
-    "Only the brightest `share` of the pictures, repeated to the old number: the other modes are dropped."
+    """Only the brightest `share` of the pictures, repeated to the old number:
+    the other modes are dropped."""
     order = images.mean((1, 2, 3)).argsort(descending=True)
-    kept = images[order[:max(1, round(share*len(images)))]]
-    return kept.repeat(-(-len(images)//len(kept)), 1, 1, 1)[:len(images)]
+    kept = images[order[: max(1, round(share * len(images)))]]
+    return kept.repeat(-(-len(images) // len(kept)), 1, 1, 1)[: len(images)]
+
 
 def repeat_few(images: Tensor, count: int) -> Tensor:
     "The first `count` pictures, repeated: a generator that has learned them by heart."
-    return images[:count].repeat(-(-len(images)//count), 1, 1, 1)[:len(images)]
+    return images[:count].repeat(-(-len(images) // count), 1, 1, 1)[: len(images)]
+
 
 def add_noise(images: Tensor, sigma: float) -> Tensor:
-    return (images + sigma*torch.randn(images.shape, generator=rng(0)).to(images)).clamp(-1, 1)
+    return (images + sigma * torch.randn(images.shape, generator=rng(0)).to(images)).clamp(
+        -1, 1
+    )
+
 
 def mirror_some(images: Tensor, share: float) -> Tensor:
-    return torch.cat([mirror_half(images[:round(share*len(images))]), images[round(share*len(images)):]])
+    return torch.cat(
+        [
+            mirror_half(images[: round(share * len(images))]),
+            images[round(share * len(images)) :],
+        ]
+    )
 
-CORRUPTIONS = {'blur': (blur, (.5, 1., 2.)), 'noise': (add_noise, (.05, .1, .2)), 'hue': (turn_hue, (.3, .8, 2.)),
-               'mirrored halves': (mirror_some, (.25, .5, 1.)), 'memorised': (repeat_few, (64, 16, 4)), 'dropped mode': (one_kind, (.5, .25, .1))}
+
+CORRUPTIONS = {
+    'blur': (blur, (0.5, 1.0, 2.0)),
+    'noise': (add_noise, (0.05, 0.1, 0.2)),
+    'hue': (turn_hue, (0.3, 0.8, 2.0)),
+    'mirrored halves': (mirror_some, (0.25, 0.5, 1.0)),
+    'memorised': (repeat_few, (64, 16, 4)),
+    'dropped mode': (one_kind, (0.5, 0.25, 0.1)),
+}
 
 # %% ../nbs/14_metrics.ipynb #52961e4e
-def ladder(images: Tensor,                   # real pictures; half is the reference, half is spoiled
-           extractor: str | nn.Module = 'squeezenet', seed: int = 0, batch: int = 32,
-           progress: bool = False) -> dict[str, list[dict[str, float]]]:
+def ladder(
+    images: Tensor,  # real pictures; half is the reference, half is spoiled
+    extractor: str | nn.Module = 'squeezenet',
+    seed: int = 0,
+    batch: int = 32,
+    progress: bool = False,
+) -> dict[str, list[dict[str, float]]]:
     "Every metric for every corruption in three strengths; `real` holds the untouched half."
     order = torch.randperm(len(images), generator=rng(seed))
-    half = len(images)//2
+    half = len(images) // 2
     look = partial(extract, extractor=extractor, batch=batch)
-    reference, other = look(images[order[:half]]), to_float(check_images(images[order[half:2*half]]))
+    reference, other = (
+        look(images[order[:half]]),
+        to_float(check_images(images[order[half : 2 * half]])),
+    )
     table = {'real': [measure(reference, look(other))]}
     for name, (function, strengths) in tqdm(CORRUPTIONS.items(), disable=not progress):
-        table[name] = [measure(reference, look(function(other, strength))) for strength in strengths]
+        table[name] = [
+            measure(reference, look(function(other, strength))) for strength in strengths
+        ]
     return table
 
 # %% ../nbs/14_metrics.ipynb #b8b6fa5d
-def ladder_figure(table: dict, title: str = '', metrics: tuple[str, ...] = tuple(FAMILY)) -> Figure:
-    "Metrics × corruptions: each panel one metric, each line one corruption from real to strong."
+def ladder_figure(
+    table: dict, title: str = '', metrics: tuple[str, ...] = tuple(FAMILY)
+) -> Figure:
+    """Metrics × corruptions: each panel one metric, each line one corruption from real to
+    strong."""
     metrics = [m for m in metrics if m in table['real'][0]]
-    fig = Figure((2.5*3, 2.2*-(-len(metrics)//3)), dpi=80, layout='constrained')
-    axes = fig.subplots(-(-len(metrics)//3), 3, squeeze=False).flat
+    fig = Figure((2.5 * 3, 2.2 * -(-len(metrics) // 3)), dpi=80, layout='constrained')
+    axes = fig.subplots(-(-len(metrics) // 3), 3, squeeze=False).flat
     for metric, ax in zip(metrics, axes):
-        shown = {name: [max(0, row[metric]) for row in table['real'] + rows] for name, rows in table.items()}     # a kernel distance may be just below 0
+        # a kernel distance may be just below 0
+        shown = {
+            name: [max(0, row[metric]) for row in table['real'] + rows]
+            for name, rows in table.items()
+        }
         for name, values in shown.items():
-            if name != 'real': ax.plot(range(4), values, 'o-', ms=3, lw=1.4, label=name)
-        if metric == 'frechet': ax.set_yscale('log')
-        if metric == 'kernel': ax.set_yscale('symlog', linthresh=max(values[1] for values in shown.values() if len(values) > 1)/10)
-        ax.axhline(shown['real'][0], color='#999999', lw=.8, ls=':')
-        ax.set_xticks(range(4), ['real', 'weak', 'medium', 'strong'], fontsize=7); ax.tick_params(axis='y', labelsize=7)
-        ax.set_title(FAMILY[metric][1].replace('_', ' ') + f' ({FAMILY[metric][2]})', fontsize=9); ax.spines[['top', 'right']].set_visible(False)
-    for ax in list(axes): ax.set_axis_off()
+            if name != 'real':
+                ax.plot(range(4), values, 'o-', ms=3, lw=1.4, label=name)
+        if metric == 'frechet':
+            ax.set_yscale('log')
+        if metric == 'kernel':
+            ax.set_yscale(
+                'symlog',
+                linthresh=max(values[1] for values in shown.values() if len(values) > 1) / 10,
+            )
+        ax.axhline(shown['real'][0], color='#999999', lw=0.8, ls=':')
+        ax.set_xticks(range(4), ['real', 'weak', 'medium', 'strong'], fontsize=7)
+        ax.tick_params(axis='y', labelsize=7)
+        ax.set_title(
+            FAMILY[metric][1].replace('_', ' ') + f' ({FAMILY[metric][2]})', fontsize=9
+        )
+        ax.spines[['top', 'right']].set_visible(False)
+    for ax in list(axes):
+        ax.set_axis_off()
     handles, labels = fig.axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc='outside lower center', ncols=6, fontsize=8, frameon=False)
-    if title: fig.suptitle(title, fontsize=10)
+    if title:
+        fig.suptitle(title, fontsize=10)
     return fig
 
 # %% ../nbs/14_metrics.ipynb #39c915a8
-def nearest_neighbours(fake, real,                      # pictures, data sets or Features
-                       extractor: str | nn.Module = 'squeezenet', k: int = 1, n: int | None = None, batch: int = 32,
-                      ) -> tuple[Tensor, Tensor]:       # distances and row numbers in `real`, both [n, k], nearest first
+def nearest_neighbours(
+    fake,
+    real,  # pictures, data sets or Features
+    extractor: str | nn.Module = 'squeezenet',
+    k: int = 1,
+    n: int | None = None,
+    batch: int = 32,
+) -> tuple[Tensor, Tensor]:  # distances and row numbers in `real`, both [n, k], nearest first
     "The `k` pictures of `real` nearest to each of `fake`, in feature space."
     look = partial(extract, extractor=extractor, batch=batch)
     points, others = check_features(look(fake, n=n).features, look(real).features, least=1)
-    if k > len(others): raise ValueError(f"There are only {len(others)} real pictures, and {k} neighbours are asked for: lower k.")
-    found = [torch.cdist(block, others, compute_mode='donot_use_mm_for_euclid_dist').topk(k, largest=False) for block in points.split(512)]
+    if k > len(others):
+        raise ValueError(
+            f"There are only {len(others)} real pictures, and {k} neighbours are asked for:"
+            " lower k."
+        )
+    found = [
+        torch.cdist(block, others, compute_mode='donot_use_mm_for_euclid_dist').topk(
+            k, largest=False
+        )
+        for block in points.split(512)
+    ]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
+
 def memorisation(fake, train, held_out, extractor: str | nn.Module = 'squeezenet') -> float:
-    "P(a fake is nearer to the training set than a held-out picture is): 0.5 new, 1 copied. After Meehan et al. (2020)."
+    """P(a fake is nearer to the training set than a held-out picture is): 0.5 new, 1 copied.
+    After Meehan et al. (2020)."""
     train = extract(train, extractor)
     near = nearest_neighbours(fake, train, extractor)[0]
     new = nearest_neighbours(held_out, train, extractor)[0].T
-    return float((near < new).double().mean() + .5*(near == new).double().mean())
+    return float((near < new).double().mean() + 0.5 * (near == new).double().mean())
 
 # %% ../nbs/14_metrics.ipynb #99126f2e
-def show_nearest(fake: Tensor, real,                    # pictures [b, 3, h, w]; a tensor or data set of the same size
-                 extractor: str | nn.Module = 'squeezenet',
-                 k: int = 2, title: str = 'generated, and nearest in training') -> Figure:
+def show_nearest(
+    fake: Tensor,
+    real,  # pictures [b, 3, h, w]; a tensor or data set of the same size
+    extractor: str | nn.Module = 'squeezenet',
+    k: int = 2,
+    title: str = 'generated, and nearest in training',
+) -> Figure:
     "Each picture above its nearest neighbours."
     _, index = nearest_neighbours(fake, real, extractor, k)
     flat = index.T.reshape(-1)
     found = real[flat] if isinstance(real, Tensor) else real.batch(flat.numpy())['image']
-    return show_images(torch.cat([check_images(fake), check_images(found)]), title=title, columns=len(fake), row_titles=['generated', *['nearest', *['next']*(k-1)]][:k+1])
+    return show_images(
+        torch.cat([check_images(fake), check_images(found)]),
+        title=title,
+        columns=len(fake),
+        row_titles=['generated', *['nearest', *['next'] * (k - 1)]][: k + 1],
+    )
 
 # %% ../nbs/14_metrics.ipynb #972c8bd1
-def tracker(dataset, extractor: str | nn.Module = 'squeezenet', n: int = 256, seed: int = 0,
-            metrics: tuple[str, ...] = ('frechet', 'kernel', 'precision', 'recall', 'diversity')) -> Callable:
-    "A function `trainer -> {name: value}` for the callback `Evaluate`; real features are extracted once, at the first call."
+def tracker(
+    dataset,
+    extractor: str | nn.Module = 'squeezenet',
+    n: int = 256,
+    seed: int = 0,
+    metrics: tuple[str, ...] = ('frechet', 'kernel', 'precision', 'recall', 'diversity'),
+) -> Callable:
+    """A function `trainer -> {name: value}` for the callback `Evaluate`;
+    real features are extracted once, at the first call."""
     reference = []
+
     def metric(trainer) -> dict[str, float]:
         if not reference:
             real = extract(dataset, extractor)
@@ -669,4 +1168,5 @@ def tracker(dataset, extractor: str | nn.Module = 'squeezenet', n: int = 256, se
             reference.append(_halves(real, n, seed)[0])
         found = measure(reference[0], extract(trainer.sample(n, seed), extractor))
         return {metric_name(m, reference[0].extractor): found[m] for m in metrics}
+
     return metric

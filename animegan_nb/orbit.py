@@ -18,7 +18,16 @@ from PIL import Image
 from matplotlib import colormaps
 from torch import Tensor
 from . import toon
-from .cameras import check_cam2world, check_fov, depth_to_distance, distance_to_depth, image_size, pose, rays, turntable
+from animegan_nb.cameras import (
+    check_cam2world,
+    check_fov,
+    depth_to_distance,
+    distance_to_depth,
+    image_size,
+    pose,
+    rays,
+    turntable,
+)
 from .core import check_images, encode_image, get_budget, rng, show_images
 from .latents import principal_space, save_film
 from .pigan import Generator, truncate
@@ -28,249 +37,493 @@ from . import surfaces
 
 # %% auto #0
 __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'Look', 'grip', 'drag', 'zoom', 'Source', 'check_source', 'render_checked',
-           'FieldSource', 'depth_normals', 'flat_knobs', 'PiganSource', 'moved_knobs', 'ToonSource', 'walk',
-           'depth_colours', 'normal_colours', 'channel_image', 'enlarge', 'Newest', 'OrbitViewer']
+           'FieldSource', 'depth_normals', 'flat_knobs', 'PiganSource', 'ToonSource', 'depth_colours', 'normal_colours',
+           'channel_image', 'enlarge', 'Newest', 'OrbitViewer']
 
 # %% ../nbs/59_orbit.ipynb #050abf0e
 class Look(NamedTuple):
     "Where an orbit camera stands and how much it sees."
-    yaw: float = 0.        # radians, 0 in front
-    pitch: float = 0.      # radians, 0 in front
-    fov: float = 12.       # degrees across the picture
 
-    def camera(self, radius: float = 1.) -> Tensor:      # cam2world [1, 4, 4]
+    yaw: float = 0.0  # radians, 0 in front
+    pitch: float = 0.0  # radians, 0 in front
+    fov: float = 12.0  # degrees across the picture
+
+    def camera(self, radius: float = 1.0) -> Tensor:  # cam2world [1, 4, 4]
         "The camera at this radius, looking at the origin."
         return pose(self.yaw, self.pitch, radius)
 
-PITCH_LIMIT = 1.2          # radians, 69 degrees
-FOV_RANGE = 1., 120.       # degrees
+
+PITCH_LIMIT = 1.2  # radians, 69 degrees
+FOV_RANGE = 1.0, 120.0  # degrees
 
 # %% ../nbs/59_orbit.ipynb #fda68241
-def grip(fov: float, width: float,     # degrees, and pixels of the picture on the screen
-         radius: float, ball: float,   # how far away the camera is, and how large what it looks at
-         ) -> float:                   # radians for one pixel
-    "How far to turn for one pixel so that the front of a ball around the origin stays under the pointer."
+def grip(
+    fov: float,
+    width: float,  # degrees, and pixels of the picture on the screen
+    radius: float,
+    ball: float,  # how far away the camera is, and how large what it looks at
+) -> float:  # radians for one pixel
+    """How far to turn for one pixel so that the front of a ball around the origin stays under
+    the pointer."""
     check_fov(fov)
-    if not 0 < ball < radius: raise ValueError(f"The ball of radius {ball:g} must be smaller than the camera's distance {radius:g}: move the camera away.")
-    return (radius - ball)/ball*2*math.tan(math.radians(fov)/2)/width
+    if not 0 < ball < radius:
+        raise ValueError(
+            f"The ball of radius {ball:g} must be smaller than the camera's distance"
+            f" {radius:g}: move the camera away."
+        )
+    return (radius - ball) / ball * 2 * math.tan(math.radians(fov) / 2) / width
 
-def drag(yaw: float, pitch: float,            # where the camera was when the button went down
-         dx: float, dy: float,                # pixels from there to the pointer: right and down
-         gain: float,                         # radians for one pixel: `grip`
-         pitch_limit: float = PITCH_LIMIT, yaw_limit: float | None = None) -> tuple[float, float]:
+
+def drag(
+    yaw: float,
+    pitch: float,  # where the camera was when the button went down
+    dx: float,
+    dy: float,  # pixels from there to the pointer: right and down
+    gain: float,  # radians for one pixel: `grip`
+    pitch_limit: float = PITCH_LIMIT,
+    yaw_limit: float | None = None,
+) -> tuple[float, float]:
     "Yaw and pitch after a drag, counted from where it began."
     clamp = lambda x, limit: x if limit is None else max(-limit, min(limit, x))
-    return clamp(yaw - gain*dx/math.cos(pitch), yaw_limit), clamp(pitch + gain*dy, pitch_limit)
+    return clamp(yaw - gain * dx / math.cos(pitch), yaw_limit), clamp(
+        pitch + gain * dy, pitch_limit
+    )
 
 # %% ../nbs/59_orbit.ipynb #71e7babf
-def zoom(fov: float,                   # degrees
-         notches: float,               # of the wheel: positive shows more
-         step: float = 1.1,            # how much smaller one notch makes everything
-         limits: tuple[float, float] = FOV_RANGE) -> float:
-    "The field of view after turning the wheel: each notch changes the size on the screen by the same factor."
+def zoom(
+    fov: float,  # degrees
+    notches: float,  # of the wheel: positive shows more
+    step: float = 1.1,  # how much smaller one notch makes everything
+    limits: tuple[float, float] = FOV_RANGE,
+) -> float:
+    """The field of view after turning the wheel:
+    each notch changes the size on the screen by the same factor."""
     check_fov(fov)
-    return max(limits[0], min(limits[1], math.degrees(2*math.atan(math.tan(math.radians(fov)/2)*step**notches))))
+    return max(
+        limits[0],
+        min(
+            limits[1],
+            math.degrees(2 * math.atan(math.tan(math.radians(fov) / 2) * step**notches)),
+        ),
+    )
 
 # %% ../nbs/59_orbit.ipynb #b0d819b9
 class Source(Protocol):
     "A world that can be looked at."
-    name: str
-    radius: float                                            # how far from the origin its camera stands
-    near: float                                              # distances along a ray between which there is something,
-    far: float                                               # with the origin in between
-    sliders: dict[str, tuple[float, float, float]]           # name → lowest, highest, start
 
-    def render(self, cam2world: Tensor, size: int, fov: float, coarse: bool = False, **amounts: float) -> dict[str, Tensor]:
-        "From cameras [b, 4, 4]: `colour` [b, 3, h, w] in [−1, 1]; `depth` (along the axis; may be infinite), `opacity` [b, 1, h, w]; `normals` [b, 3, h, w] in world axes."
+    name: str
+    radius: float  # how far from the origin its camera stands
+    near: float  # distances along a ray between which there is something,
+    far: float  # with the origin in between
+    sliders: dict[str, tuple[float, float, float]]  # name → lowest, highest, start
+
+    def render(
+        self, cam2world: Tensor, size: int, fov: float, coarse: bool = False, **amounts: float
+    ) -> dict[str, Tensor]:
+        """From cameras [b, 4, 4]: `colour` [b, 3, h, w] in [−1, 1];
+        `depth` (along the axis; may be infinite), `opacity` [b, 1, h, w]; `normals` [b, 3, h,
+        w] in world axes."""
         ...
+
 
 CHANNELS = {'colour': 3, 'depth': 1, 'opacity': 1, 'normals': 3}
 
 # %% ../nbs/59_orbit.ipynb #334c9a0d
 def check_source(source: Source) -> Source:
-    "One clear sentence unless the camera stands outside the volume and the volume holds the origin; return it."
+    """One clear sentence unless the camera stands outside the volume and the volume holds the
+    origin; return it."""
     check_range(source.near, source.far, 1)
     if not source.near < source.radius < source.far:
-        raise ValueError(f"The origin, {source.radius:g} from the camera, must lie between near={source.near:g} and far={source.far:g}.")
+        raise ValueError(
+            f"The origin, {source.radius:g} from the camera, must lie between"
+            f" near={source.near:g} and far={source.far:g}."
+        )
     return source
 
-def render_checked(source: Source, cam2world: Tensor, size: int, fov: float, coarse: bool = False, **amounts: float) -> dict[str, Tensor]:
+
+def render_checked(
+    source: Source,
+    cam2world: Tensor,
+    size: int,
+    fov: float,
+    coarse: bool = False,
+    **amounts: float,
+) -> dict[str, Tensor]:
     "What a source draws, or one clear sentence if it cannot be shown."
-    check_fov(fov); h, w = image_size(size); b = len(check_cam2world(cam2world))
+    check_fov(fov)
+    h, w = image_size(size)
+    b = len(check_cam2world(cam2world))
     view = source.render(cam2world, size, fov, coarse, **amounts)
     for channel, planes in CHANNELS.items():
         x, wanted = view.get(channel), (b, planes, h, w)
-        if x is None: raise ValueError(f"The source {source.name!r} returned no {channel}: it must return {', '.join(CHANNELS)}.")
-        if tuple(x.shape) != wanted: raise ValueError(f"The source {source.name!r} returned {channel} {list(x.shape)} where {list(wanted)} is needed.")
-        if torch.isnan(x).any(): raise ValueError(f"The source {source.name!r} returned NaN in its {channel}: its network has diverged.")
+        if x is None:
+            raise ValueError(
+                f"The source {source.name!r} returned no {channel}: it must return"
+                f" {', '.join(CHANNELS)}."
+            )
+        if tuple(x.shape) != wanted:
+            raise ValueError(
+                f"The source {source.name!r} returned {channel} {list(x.shape)} where"
+                f" {list(wanted)} is needed."
+            )
+        if torch.isnan(x).any():
+            raise ValueError(
+                f"The source {source.name!r} returned NaN in its {channel}: its network has"
+                " diverged."
+            )
     return view
 
 # %% ../nbs/59_orbit.ipynb #b4b7de51
 class FieldSource:
     "A field `(points, directions)` → `(rgb, density)` seen by ray marching."
+
     sliders: dict = {}
-    def __init__(self, field: Callable, radius: float = 1., near: float = .88, far: float = 1.12, samples: int = 32, fine: int = 32,
-                 name: str = 'field', background: float = 1., activation: str = 'relu', normals_from: str = 'density'):     # or 'depth'
+
+    def __init__(
+        self,
+        field: Callable,
+        radius: float = 1.0,
+        near: float = 0.88,
+        far: float = 1.12,
+        samples: int = 32,
+        fine: int = 32,
+        name: str = 'field',
+        background: float = 1.0,
+        activation: str = 'relu',
+        normals_from: str = 'density',  # or 'depth'
+    ):
         check_range(near, far, samples)
-        if normals_from not in ('density', 'depth'): raise ValueError(f"Normals come from the 'density' or from the 'depth', not {normals_from!r}.")
-        self.field, self.name, self.radius, self.near, self.far = field, name, float(radius), float(near), float(far)
-        self.samples, self.fine, self.background, self.activation, self.normals_from = samples, fine, background, activation, normals_from
+        if normals_from not in ('density', 'depth'):
+            raise ValueError(
+                f"Normals come from the 'density' or from the 'depth', not {normals_from!r}."
+            )
+        self.field, self.name, self.radius, self.near, self.far = (
+            field,
+            name,
+            float(radius),
+            float(near),
+            float(far),
+        )
+        self.samples, self.fine, self.background, self.activation, self.normals_from = (
+            samples,
+            fine,
+            background,
+            activation,
+            normals_from,
+        )
         check_source(self)
 
     @torch.no_grad()
     def render(self, cam2world, size, fov, coarse=False):
         h, w = image_size(size)
         lines, fewer = rays(cam2world, fov, (h, w)), 4 if coarse else 1
-        seen = march(self.field, *lines, self.near, self.far, -(-self.samples//fewer), self.fine//fewer, background=self.background, activation=self.activation)
-        flat = dict(colour=2*seen.rgb.clamp(0, 1) - 1, depth=distance_to_depth(seen.distance, lines.directions, cam2world)[..., None], opacity=seen.opacity[..., None])
-        if self.normals_from == 'density': flat['normals'] = normals(self.field, lines.origins + seen.distance[..., None]*lines.directions, lines.directions)
+        seen = march(
+            self.field,
+            *lines,
+            self.near,
+            self.far,
+            -(-self.samples // fewer),
+            self.fine // fewer,
+            background=self.background,
+            activation=self.activation,
+        )
+        flat = dict(
+            colour=2 * seen.rgb.clamp(0, 1) - 1,
+            depth=distance_to_depth(seen.distance, lines.directions, cam2world)[..., None],
+            opacity=seen.opacity[..., None],
+        )
+        if self.normals_from == 'density':
+            flat['normals'] = normals(
+                self.field,
+                lines.origins + seen.distance[..., None] * lines.directions,
+                lines.directions,
+            )
         view = {k: v.mT.reshape(len(cam2world), -1, h, w) for k, v in flat.items()}
-        return view if 'normals' in view else view | dict(normals=depth_normals(view['depth'], cam2world, fov))
+        return (
+            view
+            if 'normals' in view
+            else view | dict(normals=depth_normals(view['depth'], cam2world, fov))
+        )
 
 # %% ../nbs/59_orbit.ipynb #3c7e1561
-def depth_normals(depth: Tensor,           # [b, 1, h, w] along the camera's axis; not finite: nothing there
-                  cam2world: Tensor,       # [b, 4, 4]
-                  fov: float) -> Tensor:   # [b, 3, h, w], unit, in world axes; 0 beside nothing
+def depth_normals(
+    depth: Tensor,  # [b, 1, h, w] along the camera's axis; not finite: nothing there
+    cam2world: Tensor,  # [b, 4, 4]
+    fov: float,
+) -> Tensor:  # [b, 3, h, w], unit, in world axes; 0 beside nothing
     "Normals of the surface that a depth picture shows, by central differences of its points."
     b, _, h, w = depth.shape
     lines = rays(cam2world, fov, (h, w))
     t = depth_to_distance(depth.flatten(1), lines.directions, cam2world)
-    points = (lines.origins + t[..., None]*lines.directions).mT.reshape(b, 3, h, w)
+    points = (lines.origins + t[..., None] * lines.directions).mT.reshape(b, 3, h, w)
     p = F.pad(points, (1, 1, 1, 1), mode='replicate')
     down, right = p[:, :, 2:, 1:-1] - p[:, :, :-2, 1:-1], p[:, :, 1:-1, 2:] - p[:, :, 1:-1, :-2]
     n = torch.linalg.cross(down, right, dim=1)
-    return torch.where(n.isfinite().all(1, keepdim=True), F.normalize(n, dim=1), 0.)
+    return torch.where(n.isfinite().all(1, keepdim=True), F.normalize(n, dim=1), 0.0)
 
 # %% ../nbs/59_orbit.ipynb #5ce085e6
-def flat_knobs(condition: Condition) -> Tensor: return torch.cat([x.flatten(1) for x in condition], 1)       # [n, 2·(layers + 1)·hidden]
+def flat_knobs(condition: Condition) -> Tensor:
+    return torch.cat([x.flatten(1) for x in condition], 1)  # [n, 2·(layers + 1)·hidden]
+
 
 class PiganSource:
-    "One code of a pi-GAN, with sliders for the truncation and along the principal axes of its knobs."
-    def __init__(self, generator: Generator, z: Tensor | int = 0, name: str = 'pi-GAN', psi: float = .8, axes: int = 3, reach: float = 3., codes: int = 2000):
+    """One code of a pi-GAN, with sliders for the truncation and along the principal axes of its
+    knobs."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        z: Tensor | int = 0,
+        name: str = 'pi-GAN',
+        psi: float = 0.8,
+        axes: int = 3,
+        reach: float = 3.0,
+        codes: int = 2000,
+    ):
         v = generator.view
-        self.generator, self.name, self.radius, self.near, self.far = generator, name, 1., v.near, v.far      # its cameras stand on the unit sphere
+        # its cameras stand on the unit sphere
+        self.generator, self.name, self.radius, self.near, self.far = (
+            generator,
+            name,
+            1.0,
+            v.near,
+            v.far,
+        )
         device = next(generator.parameters()).device
-        z = torch.randn(1, generator.z_dim, generator=rng(z)).to(device) if isinstance(z, int) else z
-        if z.shape != (1, generator.z_dim): raise ValueError(f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not {list(z.shape)}.")
+        z = (
+            torch.randn(1, generator.z_dim, generator=rng(z)).to(device)
+            if isinstance(z, int)
+            else z
+        )
+        if z.shape != (1, generator.z_dim):
+            raise ValueError(
+                f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not"
+                f" {list(z.shape)}."
+            )
         with torch.no_grad():
             self.knobs, self.mean = generator.condition(z), generator.mean_condition()
-            if axes: self.space = principal_space(flat_knobs(generator.condition(torch.randn(codes, generator.z_dim, generator=rng(0)).to(device))), axes)
-        self.sliders = {'ψ': (0., 1.2, psi)} | {f'axis {i + 1}': (-reach, reach, 0.) for i in range(axes)}
+            if axes:
+                self.space = principal_space(
+                    flat_knobs(
+                        generator.condition(
+                            torch.randn(codes, generator.z_dim, generator=rng(0)).to(device)
+                        )
+                    ),
+                    axes,
+                )
+        self.sliders = {'ψ': (0.0, 1.2, psi)} | {
+            f'axis {i + 1}': (-reach, reach, 0.0) for i in range(axes)
+        }
         check_source(self)
 
-# %% ../nbs/59_orbit.ipynb #9dc934e7
-def moved_knobs(self: PiganSource, **amounts: float) -> Condition:
-    "The code's knobs, truncated and moved along the axes by so many standard deviations."
-    unknown = set(amounts) - set(self.sliders)
-    if unknown: raise ValueError(f"The source {self.name!r} has no slider {sorted(unknown)[0]!r}: choose one of {', '.join(self.sliders)}.")
-    amounts = {k: start for k, (_, _, start) in self.sliders.items()} | amounts
-    knobs, u = truncate(self.knobs, self.mean, amounts.pop('ψ')), list(amounts.values())
-    if not any(u): return knobs
-    step = self.space.step(self.space.spreads.new_tensor(u))
-    return Condition(*(x + part.view_as(x) for x, part in zip(knobs, step.chunk(2))))
+    def moved_knobs(self, **amounts: float) -> Condition:
+        "The code's knobs, truncated and moved along the axes by so many standard deviations."
+        unknown = set(amounts) - set(self.sliders)
+        if unknown:
+            raise ValueError(
+                f"The source {self.name!r} has no slider {sorted(unknown)[0]!r}: choose one of"
+                f" {', '.join(self.sliders)}."
+            )
+        amounts = {k: start for k, (_, _, start) in self.sliders.items()} | amounts
+        knobs, u = truncate(self.knobs, self.mean, amounts.pop('ψ')), list(amounts.values())
+        if not any(u):
+            return knobs
+        step = self.space.step(self.space.spreads.new_tensor(u))
+        return Condition(*(x + part.view_as(x) for x, part in zip(knobs, step.chunk(2))))
 
-def _render_pigan(self: PiganSource, cam2world, size, fov, coarse=False, **amounts):
-    more = {} if coarse else dict(samples=2*self.generator.view.samples)
-    view = self.generator.render_views(self.moved_knobs(**amounts), cam2world, size, fov, normal=True, **more)
-    return {name: view[key] for name, key in zip(CHANNELS, ('image', 'depth', 'opacity', 'normal'))}
-
-PiganSource.moved_knobs, PiganSource.render = moved_knobs, _render_pigan
+    def render(self, cam2world, size, fov, coarse=False, **amounts):
+        more = {} if coarse else dict(samples=2 * self.generator.view.samples)
+        view = self.generator.render_views(
+            self.moved_knobs(**amounts), cam2world, size, fov, normal=True, **more
+        )
+        return {
+            name: view[key]
+            for name, key in zip(CHANNELS, ('image', 'depth', 'opacity', 'normal'))
+        }
 
 # %% ../nbs/59_orbit.ipynb #99dba96a
 class ToonSource:
     "The exact surface of one toon head; coarse looks walk through a grid of its distances."
+
     sliders: dict = {}
-    def __init__(self, identity: Tensor, style: str = 'anime', name: str = 'toon', radius: float = 1., resolution: int = 64):
-        self.identity, self.style, self.name, self.radius = toon.check_identity(identity.reshape(1, -1)), style, name, float(radius)
+
+    def __init__(
+        self,
+        identity: Tensor,
+        style: str = 'anime',
+        name: str = 'toon',
+        radius: float = 1.0,
+        resolution: int = 64,
+    ):
+        self.identity, self.style, self.name, self.radius = (
+            toon.check_identity(identity.reshape(1, -1)),
+            style,
+            name,
+            float(radius),
+        )
         self.scene = toon.HeadScene(self.identity, style)
         self.centre, reach = (x[..., 0] for x in self.scene.bounds())
-        self.side = 2*float(reach)
-        self.near, self.far = self.radius - .12, self.radius + .12
+        self.side = 2 * float(reach)
+        self.near, self.far = self.radius - 0.12, self.radius + 0.12
         check_source(self)
         axis = torch.linspace(-1, 1, resolution)
-        points = torch.stack(torch.meshgrid(axis, axis, axis, indexing='ij')).flip(0).flatten(1)[:, None]*self.side/2 + self.centre[:, None, None]
-        with torch.no_grad(): self.grid = torch.cat([self.scene.distance(p) for p in points.split(2**16, -1)], -1).view(1, 1, resolution, resolution, resolution)
+        points = (
+            torch.stack(torch.meshgrid(axis, axis, axis, indexing='ij'))
+            .flip(0)
+            .flatten(1)[:, None]
+            * self.side
+            / 2
+            + self.centre[:, None, None]
+        )
+        with torch.no_grad():
+            self.grid = torch.cat(
+                [self.scene.distance(p) for p in points.split(2**16, -1)], -1
+            ).view(1, 1, resolution, resolution, resolution)
 
-    def grid_distance(self, points: Tensor) -> Tensor:          # [b, n, 3] → [b, n]
+    def grid_distance(self, points: Tensor) -> Tensor:  # [b, n, 3] → [b, n]
         "The distance, read from the grid between its points."
-        where = (points - self.centre)*2/self.side
-        return F.grid_sample(self.grid, where[None, None], padding_mode='border', align_corners=True)[0, 0, 0]
+        where = (points - self.centre) * 2 / self.side
+        return F.grid_sample(
+            self.grid, where[None, None], padding_mode='border', align_corners=True
+        )[0, 0, 0]
 
-# %% ../nbs/59_orbit.ipynb #241db0ed
-@torch.no_grad()
-def walk(self: ToonSource, cam2world: Tensor, size, fov: float, steps: int = 40) -> tuple[Tensor, Tensor, Tensor]:
-    "Distances along the rays [b, n] (infinite: nothing met), the points met and their normals [b, n, 3], by the grid and two true steps."
-    lines = rays(cam2world, fov, size)
-    start, far = self.radius - self.side*.6, self.radius + self.side*.6
-    t = torch.full(lines.directions.shape[:2], max(start, 1e-3))
-    at = lambda t: lines.origins + t[..., None]*lines.directions
-    for _ in range(steps): t = t + self.grid_distance(at(t)).clamp(min=-.01)
-    scene = lambda p: self.scene.distance(p.permute(2, 0, 1).reshape(3, 1, -1)).view(p.shape[:2])
-    for _ in range(2): t = t + scene(at(t)).clamp(-.01, .01)
-    met = (scene(at(t)).abs() < 2e-3) & (t < far)
-    facing = surfaces.surface_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1)).view(3, *t.shape).permute(1, 2, 0)
-    return torch.where(met, t, torch.inf), at(t), facing
+    @torch.no_grad()
+    def walk(
+        self, cam2world: Tensor, size, fov: float, steps: int = 40
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Distances along the rays [b, n] (infinite: nothing met), the points met and their
+        normals [b, n, 3], by the grid and two true steps."""
+        lines = rays(cam2world, fov, size)
+        start, far = self.radius - self.side * 0.6, self.radius + self.side * 0.6
+        t = torch.full(lines.directions.shape[:2], max(start, 1e-3))
+        at = lambda t: lines.origins + t[..., None] * lines.directions
+        for _ in range(steps):
+            t = t + self.grid_distance(at(t)).clamp(min=-0.01)
+        scene = lambda p: self.scene.distance(p.permute(2, 0, 1).reshape(3, 1, -1)).view(
+            p.shape[:2]
+        )
+        for _ in range(2):
+            t = t + scene(at(t)).clamp(-0.01, 0.01)
+        met = (scene(at(t)).abs() < 2e-3) & (t < far)
+        facing = (
+            surfaces.surface_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1))
+            .view(3, *t.shape)
+            .permute(1, 2, 0)
+        )
+        return torch.where(met, t, torch.inf), at(t), facing
 
-ToonSource.walk = walk
-
-# %% ../nbs/59_orbit.ipynb #4ac8d564
-def _render_toon(self: ToonSource, cam2world, size, fov, coarse=False):
-    b, (h, w) = len(cam2world), image_size(size)
-    if not coarse:
-        v = toon.render(self.identity.expand(b, -1), cam2world, fov, int(size), self.style, 'white')
-        return dict(colour=v['image'], depth=v['depth'], opacity=v['mask'], normals=v['normal'])
-    t, points, facing = self.walk(cam2world, size, fov)
-    flat = points.permute(2, 0, 1).reshape(3, 1, -1), facing.permute(2, 0, 1).reshape(3, 1, -1)
-    pixel = torch.full((1, 1), self.radius*2*math.tan(math.radians(fov)/2)/w)
-    met = t.isfinite()[..., None]
-    rgb = self.scene.colours(*flat, self.scene.parts(flat[0]), pixel)[0].view(3, b, h*w).permute(1, 2, 0)
-    depth = distance_to_depth(t, rays(cam2world, fov, size).directions, cam2world)[..., None]
-    return {k: v.mT.reshape(b, -1, h, w) for k, v in dict(colour=torch.where(met, 2*rgb - 1, 1.), depth=depth, opacity=met.float(), normals=facing*met).items()}
-
-ToonSource.render = torch.no_grad()(_render_toon)
+    @torch.no_grad()
+    def render(self, cam2world, size, fov, coarse=False):
+        b, (h, w) = len(cam2world), image_size(size)
+        if not coarse:
+            v = toon.render(
+                self.identity.expand(b, -1), cam2world, fov, int(size), self.style, 'white'
+            )
+            return dict(
+                colour=v['image'], depth=v['depth'], opacity=v['mask'], normals=v['normal']
+            )
+        t, points, facing = self.walk(cam2world, size, fov)
+        flat = (
+            points.permute(2, 0, 1).reshape(3, 1, -1),
+            facing.permute(2, 0, 1).reshape(3, 1, -1),
+        )
+        pixel = torch.full((1, 1), self.radius * 2 * math.tan(math.radians(fov) / 2) / w)
+        met = t.isfinite()[..., None]
+        rgb = (
+            self.scene.colours(*flat, self.scene.parts(flat[0]), pixel)[0]
+            .view(3, b, h * w)
+            .permute(1, 2, 0)
+        )
+        depth = distance_to_depth(t, rays(cam2world, fov, size).directions, cam2world)[
+            ..., None
+        ]
+        return {
+            k: v.mT.reshape(b, -1, h, w)
+            for k, v in dict(
+                colour=torch.where(met, 2 * rgb - 1, 1.0),
+                depth=depth,
+                opacity=met.float(),
+                normals=facing * met,
+            ).items()
+        }
 
 # %% ../nbs/59_orbit.ipynb #ddf91dbf
-def depth_colours(depth: Tensor,               # [b, 1, h, w]
-                  opacity: Tensor,             # [b, 1, h, w] in [0, 1]
-                  near: float, far: float,     # depths that get the brightest and the darkest colour
-                  colours: str = 'magma') -> Tensor:      # [b, 3, h, w] in [−1, 1]
+def depth_colours(
+    depth: Tensor,  # [b, 1, h, w]
+    opacity: Tensor,  # [b, 1, h, w] in [0, 1]
+    near: float,
+    far: float,  # depths that get the brightest and the darkest colour
+    colours: str = 'magma',
+) -> Tensor:  # [b, 3, h, w] in [−1, 1]
     "Depth as a colour, near is bright; what is transparent fades into white."
     check_range(near, far, 1)
-    share = ((far - depth)/(far - near)).nan_to_num(0., 1., 0.).clamp(0, 1)
-    rgb = torch.from_numpy(colormaps[colours](share[:, 0].cpu().numpy())[..., :3]).float().permute(0, 3, 1, 2).to(depth)
-    return 2*(1 + opacity*(rgb - 1)) - 1
+    share = ((far - depth) / (far - near)).nan_to_num(0.0, 1.0, 0.0).clamp(0, 1)
+    rgb = (
+        torch.from_numpy(colormaps[colours](share[:, 0].cpu().numpy())[..., :3])
+        .float()
+        .permute(0, 3, 1, 2)
+        .to(depth)
+    )
+    return 2 * (1 + opacity * (rgb - 1)) - 1
 
-def normal_colours(normals: Tensor, opacity: Tensor, cam2world: Tensor) -> Tensor:      # [b, 3, h, w] in [−1, 1]
-    "Normals in the camera's axes as colours (red is right, green is up, blue is towards us), fading into white."
-    return 1 + opacity*(torch.einsum('bij,bihw->bjhw', cam2world[:, :3, :3], normals) - 1)
+
+def normal_colours(
+    normals: Tensor, opacity: Tensor, cam2world: Tensor
+) -> Tensor:  # [b, 3, h, w] in [−1, 1]
+    """Normals in the camera's axes as colours (red is right, green is up, blue is towards us),
+    fading into white."""
+    return 1 + opacity * (torch.einsum('bij,bihw->bjhw', cam2world[:, :3, :3], normals) - 1)
 
 # %% ../nbs/59_orbit.ipynb #02e23e76
-def channel_image(view: dict[str, Tensor], channel: str, cam2world: Tensor, near: float, far: float) -> Tensor:     # [b, 3, h, w] in [−1, 1]
+def channel_image(
+    view: dict[str, Tensor], channel: str, cam2world: Tensor, near: float, far: float
+) -> Tensor:  # [b, 3, h, w] in [−1, 1]
     "One of the four things that a source shows, as a picture."
-    if channel not in CHANNELS: raise ValueError(f"There is no channel {channel!r}: choose one of {', '.join(CHANNELS)}.")
-    if channel == 'colour': return view['colour'].clamp(-1, 1)
-    if channel == 'depth': return depth_colours(view['depth'], view['opacity'], near, far)
-    if channel == 'opacity': return (2*view['opacity'] - 1).expand(-1, 3, -1, -1)
+    if channel not in CHANNELS:
+        raise ValueError(
+            f"There is no channel {channel!r}: choose one of {', '.join(CHANNELS)}."
+        )
+    if channel == 'colour':
+        return view['colour'].clamp(-1, 1)
+    if channel == 'depth':
+        return depth_colours(view['depth'], view['opacity'], near, far)
+    if channel == 'opacity':
+        return (2 * view['opacity'] - 1).expand(-1, 3, -1, -1)
     return normal_colours(view['normals'], view['opacity'], cam2world)
 
 # %% ../nbs/59_orbit.ipynb #f1a2d1fb
-def enlarge(images: Tensor,             # [b, 3, h, w] in [−1, 1] or uint8
-            pixels: int,                  # the longer side afterwards
-            how: str = 'lanczos',         # or 'nearest'
-            ) -> list[Image.Image]:
+def enlarge(
+    images: Tensor,  # [b, 3, h, w] in [−1, 1] or uint8
+    pixels: int,  # the longer side afterwards
+    how: str = 'lanczos',  # or 'nearest'
+) -> list[Image.Image]:
     "Pictures as large as they are shown."
     kinds = {'lanczos': Image.LANCZOS, 'nearest': Image.NEAREST}
-    if how not in kinds: raise ValueError(f"Pictures are enlarged by 'lanczos' or 'nearest', not {how!r}.")
-    if pixels < 1: raise ValueError(f"A picture has at least one pixel on a side, not {pixels}.")
+    if how not in kinds:
+        raise ValueError(f"Pictures are enlarged by 'lanczos' or 'nearest', not {how!r}.")
+    if pixels < 1:
+        raise ValueError(f"A picture has at least one pixel on a side, not {pixels}.")
     h, w = images.shape[-2:]
-    shape = round(pixels*w/max(h, w)), round(pixels*h/max(h, w))
-    return [Image.fromarray(p.permute(1, 2, 0).numpy()).resize(shape, kinds[how]) for p in check_images(images)]
+    shape = round(pixels * w / max(h, w)), round(pixels * h / max(h, w))
+    return [
+        Image.fromarray(p.permute(1, 2, 0).numpy()).resize(shape, kinds[how])
+        for p in check_images(images)
+    ]
 
 # %% ../nbs/59_orbit.ipynb #6eb4071b
 class Newest:
-    "Does `work(request)` in a thread for the newest request; those overtaken while it was busy are dropped."
+    """Does `work(request)` in a thread for the newest request;
+    those overtaken while it was busy are dropped."""
+
     def __init__(self, work: Callable):
-        self.work, self.waiting, self.thread, self.error, self.done, self.dropped = work, None, None, None, 0, 0
+        self.work, self.waiting, self.thread, self.error, self.done, self.dropped = (
+            work,
+            None,
+            None,
+            None,
+            0,
+            0,
+        )
         self.lock = threading.Lock()
 
     def ask(self, request):
@@ -282,110 +535,297 @@ class Newest:
                 self.thread = threading.Thread(target=self._run, daemon=True)
                 self.thread.start()
 
-    def overtaken(self) -> bool: return self.waiting is not None       # is there a newer request than the one at work?
+    def overtaken(self) -> bool:
+        return self.waiting is not None  # is there a newer request than the one at work?
 
-# %% ../nbs/59_orbit.ipynb #70b37493
-def _run(self: Newest):
-    while True:
-        with self.lock:
-            waiting, self.waiting = self.waiting, None
-            if waiting is None: self.thread = None; return             # nothing to do: the thread ends
-        try: self.work(waiting[0])
-        except Exception as error: self.error = error                  # kept for `wait`; the next request is served as usual
-        self.done += 1
+    def _run(self):
+        while True:
+            with self.lock:
+                waiting, self.waiting = self.waiting, None
+                if waiting is None:
+                    self.thread = None
+                    return  # nothing to do: the thread ends
+            try:
+                self.work(waiting[0])
+            except Exception as error:
+                self.error = error  # kept for `wait`; the next request is served as usual
+            self.done += 1
 
-def _wait(self: Newest, seconds: float = 60.):
-    "Wait until nothing is left to do; a fault of the work is raised here."
-    if (thread := self.thread) is not None: thread.join(seconds)
-    error, self.error = self.error, None
-    if error is not None: raise error
-
-Newest._run, Newest.wait = _run, _wait
+    def wait(self, seconds: float = 60.0):
+        "Wait until nothing is left to do; a fault of the work is raised here."
+        if (thread := self.thread) is not None:
+            thread.join(seconds)
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
 
 # %% ../nbs/59_orbit.ipynb #fddd6196
 class OrbitViewer:
-    "Sources side by side, turned by the pointer. Shows a plain sheet of its channels where no kernel runs."
-    def __init__(self, *sources: Source, sizes: Sequence[int] | None = None,      # pixels: coarse first; None: by the budget
-                 look: Look | None = None, channel: str = 'colour', shown: int = 256,           # pixels of each picture on the screen
-                 pitch_limit: float = PITCH_LIMIT, yaw_limit: float | None = None, upsampling: str = 'lanczos'):
+    """Sources side by side, turned by the pointer.
+    Shows a plain sheet of its channels where no kernel runs."""
+
+    def __init__(
+        self,
+        *sources: Source,
+        sizes: Sequence[int] | None = None,  # pixels: coarse first; None: by the budget
+        look: Look | None = None,
+        channel: str = 'colour',
+        shown: int = 256,  # pixels of each picture on the screen
+        pitch_limit: float = PITCH_LIMIT,
+        yaw_limit: float | None = None,
+        upsampling: str = 'lanczos',
+    ):
         look = Look() if look is None else Look(*look)
-        if not sources: raise ValueError("An orbit viewer needs at least one source.")
+        if not sources:
+            raise ValueError("An orbit viewer needs at least one source.")
         self.sources, self.names = [check_source(s) for s in sources], [s.name for s in sources]
-        if len(set(self.names)) < len(sources): raise ValueError(f"The sources need different names, not {', '.join(self.names)}: give name=….")
-        self.sizes = tuple(sizes or get_budget().pick(fast=(16, 32), cpu=(32, 64, 128), gpu=(64, 256)))
-        for size in (*self.sizes, shown): image_size(size)
-        check_fov(look.fov); _check_channel(channel)
-        if abs(look.pitch) > pitch_limit or (yaw_limit is not None and abs(look.yaw) > yaw_limit): raise ValueError("The first look lies outside the limits of the pitch or the yaw.")
+        if len(set(self.names)) < len(sources):
+            raise ValueError(
+                f"The sources need different names, not {', '.join(self.names)}: give name=…."
+            )
+        self.sizes = tuple(
+            sizes or get_budget().pick(fast=(16, 32), cpu=(32, 64, 128), gpu=(64, 256))
+        )
+        for size in (*self.sizes, shown):
+            image_size(size)
+        check_fov(look.fov)
+        _check_channel(channel)
+        if abs(look.pitch) > pitch_limit or (
+            yaw_limit is not None and abs(look.yaw) > yaw_limit
+        ):
+            raise ValueError("The first look lies outside the limits of the pitch or the yaw.")
         enlarge(torch.zeros(1, 3, 1, 1), 1, upsampling)
-        self.home, self.look, self.channel, self.shown, self.upsampling = look, look, channel, shown, upsampling
-        self.pitch_limit, self.yaw_limit, self.amounts = pitch_limit, yaw_limit, {k: v[2] for k, v in self.sliders().items()}
+        self.home, self.look, self.channel, self.shown, self.upsampling = (
+            look,
+            look,
+            channel,
+            shown,
+            upsampling,
+        )
+        self.pitch_limit, self.yaw_limit, self.amounts = (
+            pitch_limit,
+            yaw_limit,
+            {k: v[2] for k, v in self.sliders().items()},
+        )
 
     def sliders(self) -> dict[str, tuple[float, float, float]]:
         "All sliders by 'source · slider'."
         return {f'{s.name} · {k}': v for s in self.sources for k, v in s.sliders.items()}
 
+    def view(
+        self,
+        source: Source,
+        look: Look | None = None,
+        size: int | None = None,
+        coarse: bool = False,
+        amounts: dict | None = None,
+    ):
+        "What one source shows, and the camera."
+        look = look or self.look
+        cam2world = look.camera(source.radius)
+        own = {
+            k.removeprefix(f'{source.name} · '): v
+            for k, v in (self.amounts | (amounts or {})).items()
+            if k.startswith(f'{source.name} · ')
+        }
+        return render_checked(
+            source, cam2world, size or self.sizes[-1], look.fov, coarse, **own
+        ), cam2world
+
+    def image(
+        self, source: Source, channel: str | None = None, **options
+    ) -> Tensor:  # [1, 3, size, size]
+        "One channel of one source as a picture."
+        view, cam2world = self.view(source, **options)
+        return channel_image(view, channel or self.channel, cam2world, source.near, source.far)
+
+    def sheet(self, size: int | None = None):
+        "All channels of all sources, as one figure."
+        size = size or min(96, self.sizes[-1])
+        images = []
+        for source in self.sources:
+            view, cam2world = self.view(source, size=size)
+            images += [
+                channel_image(view, c, cam2world, source.near, source.far) for c in CHANNELS
+            ]
+        return show_images(
+            torch.cat(images),
+            columns=len(CHANNELS),
+            column_titles=list(CHANNELS),
+            row_titles=self.names,
+            scale=max(1, 160 // size),
+        )
+
+    def serve(self, wish: dict, show: Callable, overtaken: Callable = lambda: False):
+        """Draw a wish, coarse first; `show(images, size, problem)` is called for each size.
+        Given up when overtaken."""
+        for i, size in enumerate(self.sizes[:1] if wish['moving'] else self.sizes):
+            images = []
+            for source in self.sources:
+                if i and overtaken():
+                    return
+                try:
+                    drawn = self.image(
+                        source,
+                        wish['channel'],
+                        look=Look(wish['yaw'], wish['pitch'], wish['fov']),
+                        size=size,
+                        coarse=i == 0,
+                        amounts=wish['amounts'],
+                    )
+                except Exception as error:
+                    return show(
+                        [], size, (str(error) or type(error).__name__).strip().splitlines()[0]
+                    )
+                images += enlarge(drawn, self.shown, self.upsampling)
+            show(images, size, '')
+
+    def wish(self, moving: bool = False) -> dict:
+        return dict(
+            yaw=self.look.yaw,
+            pitch=self.look.pitch,
+            fov=self.look.fov,
+            channel=self.channel,
+            moving=moving,
+            amounts=dict(self.amounts),
+        )
+
+    def take(self, wish: dict):
+        "Remember what is wished for, so that the next cell can ask for `viewer.look`."
+        self.look, self.channel, self.amounts = (
+            Look(wish['yaw'], wish['pitch'], wish['fov']),
+            wish['channel'],
+            dict(wish['amounts']),
+        )
+
+    def settings(self) -> dict:
+        "What the browser must know: the grip is `grips·2·tan(fov/2)/width`."
+        return dict(
+            names=self.names,
+            channels=list(CHANNELS),
+            home=list(self.home),
+            sliders={k: list(v) for k, v in self.sliders().items()},
+            shown=self.shown,
+            grips=[s.near / (s.radius - s.near) for s in self.sources],
+            pitch_limit=self.pitch_limit,
+            yaw_limit=self.yaw_limit,
+            fov_range=list(FOV_RANGE),
+        )
+
+    def widget(self):
+        """The live widget: an anywidget that takes the pointer, else sliders;
+        ImportError without ipywidgets."""
+        try:
+            import anywidget, traitlets
+        except ImportError:
+            return _orbit_sliders(self)
+
+        class Orbit(anywidget.AnyWidget):
+            _esm, _css = _ORBIT_JS, _ORBIT_CSS
+            settings, wish, drawn = (
+                traitlets.Dict().tag(sync=True),
+                traitlets.Dict().tag(sync=True),
+                traitlets.Dict().tag(sync=True),
+            )
+
+        count = 0
+
+        def show(id, images, size, problem):
+            nonlocal count
+            count += bool(images)
+            widget.drawn = dict(
+                photos=[_as_url(i, size == self.sizes[-1]) for i in images],
+                problem=problem,
+                count=count,
+                size=size,
+                id=id,
+            )
+
+        newest = Newest(
+            lambda wish: self.serve(wish, partial(show, wish['id']), newest.overtaken)
+        )
+        widget = Orbit(
+            settings=self.settings(),
+            wish=self.wish() | dict(id=0),
+            drawn=dict(photos=[], problem='', count=0, size=0, id=0),
+        )
+        widget.newest = newest
+
+        def wished(change):
+            self.take(change['new'])
+            newest.ask(change['new'])
+
+        widget.observe(wished, 'wish')
+        newest.ask(widget.wish)
+        return widget
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        "The sheet as a picture, and the live view beside it where widgets are installed."
+        mime, data = encode_image(self.sheet().image())
+        bundle = {
+            mime: base64.b64encode(data).decode(),
+            'text/plain': f"<OrbitViewer: {', '.join(self.names)}; run the cell to turn it>",
+        }
+        try:
+            live = self.widget()._repr_mimebundle_()
+        except ImportError:
+            return bundle
+        if isinstance(live, tuple):
+            live = live[0]
+        view = (live or {}).get('application/vnd.jupyter.widget-view+json')
+        return bundle | ({'application/vnd.jupyter.widget-view+json': view} if view else {})
+
+    def film(
+        self,
+        frames: int = 24,
+        channel: str | None = None,
+        swing: float | None = None,  # None: a full turn; else the largest yaw to both sides
+        size: int | None = None,
+        gap: int = 2,
+    ) -> Tensor:  # [frames, 3, size, …]: the sources side by side
+        "A turn around all sources at the present pitch and field of view."
+        channel, size = channel or self.channel, size or self.sizes[-1]
+        _check_channel(channel)
+        image_size(size)
+        rows = []
+        for source in self.sources:
+            films, own = [], {k: self.amounts[f'{source.name} · {k}'] for k in source.sliders}
+            for cam2world in turntable(frames, self.look.pitch, source.radius, swing).split(4):
+                films.append(
+                    channel_image(
+                        render_checked(source, cam2world, size, self.look.fov, **own),
+                        channel,
+                        cam2world,
+                        source.near,
+                        source.far,
+                    )
+                )
+            rows.append(F.pad(torch.cat(films), (0, gap), value=1.0))
+        return torch.cat(rows, -1)[..., :-gap]
+
+    def save(self, path: str | Path, fps: float = 12, **options) -> Path:
+        "Write a turntable as .gif, .mp4, .png or .webp; options as for `film`."
+        return save_film(self.film(**options), path, fps)
+
 # %% ../nbs/59_orbit.ipynb #ef46be63
 def _check_channel(channel):
-    if channel not in CHANNELS: raise ValueError(f"There is no channel {channel!r}: choose one of {', '.join(CHANNELS)}.")
-
-def _orbit_view(self: OrbitViewer, source: Source, look: Look | None = None, size: int | None = None, coarse: bool = False, amounts: dict | None = None):
-    "What one source shows, and the camera."
-    look = look or self.look
-    cam2world = look.camera(source.radius)
-    own = {k.removeprefix(f'{source.name} · '): v for k, v in (self.amounts | (amounts or {})).items() if k.startswith(f'{source.name} · ')}
-    return render_checked(source, cam2world, size or self.sizes[-1], look.fov, coarse, **own), cam2world
-
-def _orbit_image(self: OrbitViewer, source: Source, channel: str | None = None, **options) -> Tensor:      # [1, 3, size, size]
-    "One channel of one source as a picture."
-    view, cam2world = self.view(source, **options)
-    return channel_image(view, channel or self.channel, cam2world, source.near, source.far)
-
-def _orbit_sheet(self: OrbitViewer, size: int | None = None):
-    "All channels of all sources, as one figure."
-    size = size or min(96, self.sizes[-1])
-    images = []
-    for source in self.sources:
-        view, cam2world = self.view(source, size=size)
-        images += [channel_image(view, c, cam2world, source.near, source.far) for c in CHANNELS]
-    return show_images(torch.cat(images), columns=len(CHANNELS), column_titles=list(CHANNELS), row_titles=self.names, scale=max(1, 160//size))
-
-OrbitViewer.view, OrbitViewer.image, OrbitViewer.sheet = _orbit_view, _orbit_image, _orbit_sheet
+    if channel not in CHANNELS:
+        raise ValueError(
+            f"There is no channel {channel!r}: choose one of {', '.join(CHANNELS)}."
+        )
 
 # %% ../nbs/59_orbit.ipynb #46c22417
 def _as_url(image: Image.Image, exact: bool) -> str:
     "A picture as a data URL: PNG at rest, JPEG while something moves."
     buffer = io.BytesIO()
-    if exact: image.save(buffer, 'PNG', compress_level=3)
-    else: image.save(buffer, 'JPEG', quality=90)
-    return f'data:image/{"png" if exact else "jpeg"};base64,' + base64.b64encode(buffer.getvalue()).decode()
-
-def _serve(self: OrbitViewer, wish: dict, show: Callable, overtaken: Callable = lambda: False):
-    "Draw a wish, coarse first; `show(images, size, problem)` is called for each size. Given up when overtaken."
-    for i, size in enumerate(self.sizes[:1] if wish['moving'] else self.sizes):
-        images = []
-        for source in self.sources:
-            if i and overtaken(): return
-            try: drawn = self.image(source, wish['channel'], look=Look(wish['yaw'], wish['pitch'], wish['fov']), size=size, coarse=i == 0, amounts=wish['amounts'])
-            except Exception as error: return show([], size, (str(error) or type(error).__name__).strip().splitlines()[0])
-            images += enlarge(drawn, self.shown, self.upsampling)
-        show(images, size, '')
-
-OrbitViewer.serve = _serve
-
-# %% ../nbs/59_orbit.ipynb #61c22849
-def _wish(self: OrbitViewer, moving: bool = False) -> dict:
-    return dict(yaw=self.look.yaw, pitch=self.look.pitch, fov=self.look.fov, channel=self.channel, moving=moving, amounts=dict(self.amounts))
-
-def _take(self: OrbitViewer, wish: dict):
-    "Remember what is wished for, so that the next cell can ask for `viewer.look`."
-    self.look, self.channel, self.amounts = Look(wish['yaw'], wish['pitch'], wish['fov']), wish['channel'], dict(wish['amounts'])
-
-def _settings(self: OrbitViewer) -> dict:
-    "What the browser must know: the grip is `grips·2·tan(fov/2)/width`."
-    return dict(names=self.names, channels=list(CHANNELS), home=list(self.home), sliders={k: list(v) for k, v in self.sliders().items()}, shown=self.shown,
-                grips=[s.near/(s.radius - s.near) for s in self.sources], pitch_limit=self.pitch_limit, yaw_limit=self.yaw_limit, fov_range=list(FOV_RANGE))
-
-OrbitViewer.wish, OrbitViewer.take, OrbitViewer.settings = _wish, _take, _settings
+    if exact:
+        image.save(buffer, 'PNG', compress_level=3)
+    else:
+        image.save(buffer, 'JPEG', quality=90)
+    return (
+        f'data:image/{"png" if exact else "jpeg"};base64,'
+        + base64.b64encode(buffer.getvalue()).decode()
+    )
 
 # %% ../nbs/59_orbit.ipynb #7d8079c5
 _ORBIT_JS = """
@@ -462,81 +902,61 @@ _ORBIT_CSS = """
 .agnb-orbit-slider { display: inline-flex; align-items: center; gap: 6px; font-size: 12px; margin-right: 14px; } .agnb-orbit-amount { width: 110px; }
 """
 
-# %% ../nbs/59_orbit.ipynb #b928cd9e
-def _orbit_widget(self: OrbitViewer):
-    "The live widget: an anywidget that takes the pointer, else sliders; ImportError without ipywidgets."
-    try: import anywidget, traitlets
-    except ImportError: return _orbit_sliders(self)
-    class Orbit(anywidget.AnyWidget):
-        _esm, _css = _ORBIT_JS, _ORBIT_CSS
-        settings, wish, drawn = traitlets.Dict().tag(sync=True), traitlets.Dict().tag(sync=True), traitlets.Dict().tag(sync=True)
-    count = 0
-    def show(id, images, size, problem):
-        nonlocal count
-        count += bool(images)
-        widget.drawn = dict(photos=[_as_url(i, size == self.sizes[-1]) for i in images], problem=problem, count=count, size=size, id=id)
-    newest = Newest(lambda wish: self.serve(wish, partial(show, wish['id']), newest.overtaken))
-    widget = Orbit(settings=self.settings(), wish=self.wish() | dict(id=0), drawn=dict(photos=[], problem='', count=0, size=0, id=0))
-    widget.newest = newest
-    def wished(change): self.take(change['new']); newest.ask(change['new'])
-    widget.observe(wished, 'wish')
-    newest.ask(widget.wish)
-    return widget
-
-OrbitViewer.widget = _orbit_widget
-
 # %% ../nbs/59_orbit.ipynb #0e012d2d
 def _orbit_sliders(self: OrbitViewer):
     "The fallback: the same viewer with ipywidgets' own sliders."
     import ipywidgets as W
-    turn = lambda name, value, limit: W.FloatSlider(value, min=-limit, max=limit, step=.02, description=name)
-    controls = dict(yaw=turn('yaw', self.look.yaw, self.yaw_limit or math.pi), pitch=turn('pitch', self.look.pitch, self.pitch_limit),
-                    fov=W.FloatLogSlider(self.look.fov, min=math.log10(FOV_RANGE[0]), max=math.log10(FOV_RANGE[1]), step=.02, description='view °'),
-                    channel=W.ToggleButtons(options=list(CHANNELS), value=self.channel, style={'button_width': '70px'}))
-    amounts = {k: W.FloatSlider(self.amounts[k], min=v[0], max=v[1], step=(v[1] - v[0])/60, description=k, style={'description_width': 'initial'}) for k, v in self.sliders().items()}
+
+    turn = lambda name, value, limit: W.FloatSlider(
+        value, min=-limit, max=limit, step=0.02, description=name
+    )
+    controls = dict(
+        yaw=turn('yaw', self.look.yaw, self.yaw_limit or math.pi),
+        pitch=turn('pitch', self.look.pitch, self.pitch_limit),
+        fov=W.FloatLogSlider(
+            self.look.fov,
+            min=math.log10(FOV_RANGE[0]),
+            max=math.log10(FOV_RANGE[1]),
+            step=0.02,
+            description='view °',
+        ),
+        channel=W.ToggleButtons(
+            options=list(CHANNELS), value=self.channel, style={'button_width': '70px'}
+        ),
+    )
+    amounts = {
+        k: W.FloatSlider(
+            self.amounts[k],
+            min=v[0],
+            max=v[1],
+            step=(v[1] - v[0]) / 60,
+            description=k,
+            style={'description_width': 'initial'},
+        )
+        for k, v in self.sliders().items()
+    }
     boxes, problem = [W.Image(format='png', width=self.shown) for _ in self.sources], W.Label()
+
     def show(images, size, text):
         problem.value = text
-        for shown, image in zip(boxes, images): shown.value = base64.b64decode(_as_url(image, True).partition(',')[2])
+        for shown, image in zip(boxes, images):
+            shown.value = base64.b64decode(_as_url(image, True).partition(',')[2])
+
     newest = Newest(lambda wish: self.serve(wish, show, newest.overtaken))
+
     def changed(_=None):
-        self.take({k: c.value for k, c in controls.items()} | dict(amounts={k: c.value for k, c in amounts.items()}))
+        self.take(
+            {k: c.value for k, c in controls.items()}
+            | dict(amounts={k: c.value for k, c in amounts.items()})
+        )
         newest.ask(self.wish())
-    for control in (*controls.values(), *amounts.values()): control.observe(changed, 'value')
+
+    for control in (*controls.values(), *amounts.values()):
+        control.observe(changed, 'value')
     tiles = [W.VBox([p, W.Label(name)]) for p, name in zip(boxes, self.names)]
-    box = W.VBox([W.HBox(tiles), problem, *controls.values(), *amounts.values()]).add_class('agnb-orbit')
-    box.newest = newest; changed()
+    box = W.VBox([W.HBox(tiles), problem, *controls.values(), *amounts.values()]).add_class(
+        'agnb-orbit'
+    )
+    box.newest = newest
+    changed()
     return box
-
-# %% ../nbs/59_orbit.ipynb #0bb55309
-def _orbit_mimebundle(self: OrbitViewer, include=None, exclude=None):
-    "The sheet as a picture, and the live view beside it where widgets are installed."
-    mime, data = encode_image(self.sheet().image())
-    bundle = {mime: base64.b64encode(data).decode(), 'text/plain': f"<OrbitViewer: {', '.join(self.names)}; run the cell to turn it>"}
-    try: live = self.widget()._repr_mimebundle_()
-    except ImportError: return bundle
-    if isinstance(live, tuple): live = live[0]
-    view = (live or {}).get('application/vnd.jupyter.widget-view+json')
-    return bundle | ({'application/vnd.jupyter.widget-view+json': view} if view else {})
-
-OrbitViewer._repr_mimebundle_ = _orbit_mimebundle
-
-# %% ../nbs/59_orbit.ipynb #f8f8d5b2
-def _orbit_film(self: OrbitViewer, frames: int = 24, channel: str | None = None, swing: float | None = None,      # None: a full turn; else the largest yaw to both sides
-                size: int | None = None, gap: int = 2) -> Tensor:                      # [frames, 3, size, …]: the sources side by side
-    "A turn around all sources at the present pitch and field of view."
-    channel, size = channel or self.channel, size or self.sizes[-1]
-    _check_channel(channel); image_size(size)
-    rows = []
-    for source in self.sources:
-        films, own = [], {k: self.amounts[f'{source.name} · {k}'] for k in source.sliders}
-        for cam2world in turntable(frames, self.look.pitch, source.radius, swing).split(4):
-            films.append(channel_image(render_checked(source, cam2world, size, self.look.fov, **own), channel, cam2world, source.near, source.far))
-        rows.append(F.pad(torch.cat(films), (0, gap), value=1.))
-    return torch.cat(rows, -1)[..., :-gap]
-
-def _orbit_save(self: OrbitViewer, path: str | Path, fps: float = 12, **options) -> Path:
-    "Write a turntable as .gif, .mp4, .png or .webp; options as for `film`."
-    return save_film(self.film(**options), path, fps)
-
-OrbitViewer.film, OrbitViewer.save = _orbit_film, _orbit_save

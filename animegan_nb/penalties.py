@@ -16,110 +16,177 @@ __all__ = ['clip_weights', 'input_gradients', 'check_no_batch_coupling', 'batch_
 # %% ../nbs/21_penalties.ipynb #79b20005
 @torch.no_grad()
 def clip_weights(critic: nn.Module, limit: float = 0.01) -> None:
-    "Clamp every parameter to [−limit, limit], after each critic step (Arjovsky et al. 2017, algorithm 1)."
-    if not limit > 0: raise ValueError(f"Weights are clipped to [−limit, limit] with a positive limit, not {limit}.")
-    for parameter in critic.parameters(): parameter.clamp_(-limit, limit)
+    """Clamp every parameter to [−limit, limit], after each critic step (Arjovsky et al. 2017,
+    algorithm 1)."""
+    if not limit > 0:
+        raise ValueError(
+            f"Weights are clipped to [−limit, limit] with a positive limit, not {limit}."
+        )
+    for parameter in critic.parameters():
+        parameter.clamp_(-limit, limit)
 
 # %% ../nbs/21_penalties.ipynb #9eaf93be
-def input_gradients(discriminator: Callable,          # pictures [batch, ...] to logits [batch]
-                    points: Tensor,                   # [batch, ...], where to differentiate; detached here
-                    amp_scale: float | None = None,   # None: in float32, outside autocast; a number: inside, logits scaled by it
-                   ) -> Tensor:                       # [batch, ...], float32 (float64 stays)
-    "∇ₓD(x) of each point, differentiable with respect to the critic's weights, never to whatever made the points."
+def input_gradients(
+    discriminator: Callable,  # pictures [batch, ...] to logits [batch]
+    points: Tensor,  # [batch, ...], where to differentiate; detached here
+    # None: in float32, outside autocast; a number: inside, logits scaled by it
+    amp_scale: float | None = None,
+) -> Tensor:  # [batch, ...], float32 (float64 stays)
+    """∇ₓD(x) of each point, differentiable with respect to the critic's weights, never to
+    whatever made the points."""
     check_no_batch_coupling(discriminator)
-    points, scale = points.detach().requires_grad_(True), amp_scale or 1.
+    points, scale = points.detach().requires_grad_(True), amp_scale or 1.0
     autocast = torch.is_autocast_enabled(points.device.type) and amp_scale is not None
     with torch.enable_grad(), torch.autocast(points.device.type, enabled=autocast):
         logits = check_logits(discriminator(points), 'logits of the penalty')
         if len(logits) != len(points):
-            raise ValueError(f"The critic returned {len(logits)} logits for {len(points)} pictures: it must return one for each.")
-        gradient, = torch.autograd.grad(scale*logits.sum(), points, create_graph=True)
-    return (gradient.float() if gradient.dtype in (torch.float16, torch.bfloat16) else gradient)/scale
+            raise ValueError(
+                f"The critic returned {len(logits)} logits for {len(points)} pictures: it must"
+                " return one for each."
+            )
+        (gradient,) = torch.autograd.grad(scale * logits.sum(), points, create_graph=True)
+    return (
+        gradient.float() if gradient.dtype in (torch.float16, torch.bfloat16) else gradient
+    ) / scale
 
 # %% ../nbs/21_penalties.ipynb #a7f63409
-def check_no_batch_coupling(discriminator: Callable,         # a module, or any function of pictures
-                            images: Tensor | None = None,  # [batch ≥ 2, ...]: then the leak is measured, too
-                           ) -> None:
-    "Refuse a critic whose score of one picture depends on the others: a penalty for each picture would be meaningless."
+def check_no_batch_coupling(
+    discriminator: Callable,  # a module, or any function of pictures
+    images: Tensor | None = None,  # [batch ≥ 2, ...]: then the leak is measured, too
+) -> None:
+    """Refuse a critic whose score of one picture depends on the others:
+    a penalty for each picture would be meaningless."""
     if isinstance(discriminator, nn.Module):
-        coupled = [f'{name or "the critic"} ({type(m).__name__})' for name, m in discriminator.named_modules()
-                   if isinstance(m, nn.modules.batchnorm._BatchNorm) and (m.training or not m.track_running_stats)]
+        coupled = [
+            f'{name or "the critic"} ({type(m).__name__})'
+            for name, m in discriminator.named_modules()
+            if isinstance(m, nn.modules.batchnorm._BatchNorm)
+            and (m.training or not m.track_running_stats)
+        ]
         if coupled:
-            raise ValueError(f"The critic normalises over the batch in {', '.join(coupled[:3])}, so the gradient of one score reaches "
-                             "every picture and a penalty for each picture is not defined: use LayerNorm (GroupNorm(1, channels)) or none.")
+            raise ValueError(
+                f"The critic normalises over the batch in {', '.join(coupled[:3])}, so the"
+                " gradient of one score reaches every picture and a penalty for each picture"
+                " is not defined: use LayerNorm (GroupNorm(1, channels)) or none."
+            )
     if images is not None and (leak := batch_leak(discriminator, images)) > 0:
-        raise ValueError(f"The critic's score of one picture depends on the others (by up to {leak:.2g} per unit): "
-                         "remove what mixes the batch, such as batch statistics, before penalising gradients.")
+        raise ValueError(
+            f"The critic's score of one picture depends on the others (by up to {leak:.2g} per"
+            " unit): remove what mixes the batch, such as batch statistics, before penalising"
+            " gradients."
+        )
 
 # %% ../nbs/21_penalties.ipynb #3f20e3c6
 def batch_leak(discriminator: Callable, images: Tensor) -> float:
-    "The largest |∂D(x₀)/∂xⱼ| over all other pictures j of a batch [batch, ...]: 0 for a critic without coupling."
+    """The largest |∂D(x₀)/∂xⱼ| over all other pictures j of a batch [batch, ...]:
+    0 for a critic without coupling."""
     points = images.detach().clone().requires_grad_(True)
-    gradient, = torch.autograd.grad(discriminator(points)[0], points)
-    return gradient[1:].abs().max().item() if len(points) > 1 else 0.
+    (gradient,) = torch.autograd.grad(discriminator(points)[0], points)
+    return gradient[1:].abs().max().item() if len(points) > 1 else 0.0
 
 # %% ../nbs/21_penalties.ipynb #9babcba2
-def gradient_norms(discriminator: Callable, points: Tensor,   # [batch, ...]
-                   amp_scale: float | None = None) -> Tensor:   # [batch]
+def gradient_norms(
+    discriminator: Callable,
+    points: Tensor,  # [batch, ...]
+    amp_scale: float | None = None,
+) -> Tensor:  # [batch]
     "‖∇ₓD(x)‖₂ of each point over all its axes, with derivative 0 where the norm is 0."
-    return torch.linalg.vector_norm(input_gradients(discriminator, points, amp_scale).flatten(1), dim=1)
+    return torch.linalg.vector_norm(
+        input_gradients(discriminator, points, amp_scale).flatten(1), dim=1
+    )
 
 # %% ../nbs/21_penalties.ipynb #b890f4e7
-def interpolate(real: Tensor,                       # [batch, ...]
-                fake: Tensor,                       # [batch, ...]
-                rng: torch.Generator | None = None  # on the pictures' device; None: the global one
-               ) -> Tensor:                         # [batch, ...], detached
-    "x̂ = εx + (1 − ε)x̃ with one ε ~ U(0, 1) for each pair: points between real and generated pictures."
+def interpolate(
+    real: Tensor,  # [batch, ...]
+    fake: Tensor,  # [batch, ...]
+    rng: torch.Generator | None = None,  # on the pictures' device; None: the global one
+) -> Tensor:  # [batch, ...], detached
+    """x̂ = εx + (1 − ε)x̃ with one ε ~ U(0, 1) for each pair:
+    points between real and generated pictures."""
     if real.shape != fake.shape:
-        raise ValueError(f"A penalty between pairs needs as many real as generated pictures of one size, not {list(real.shape)} and {list(fake.shape)}.")
+        raise ValueError(
+            "A penalty between pairs needs as many real as generated pictures of one size, not"
+            f" {list(real.shape)} and {list(fake.shape)}."
+        )
     real, fake = real.detach(), fake.detach()
-    epsilon = torch.rand((len(real),) + (1,)*(real.ndim - 1), generator=rng, device=real.device, dtype=real.dtype)
-    return epsilon*real + (1 - epsilon)*fake
+    epsilon = torch.rand(
+        (len(real),) + (1,) * (real.ndim - 1),
+        generator=rng,
+        device=real.device,
+        dtype=real.dtype,
+    )
+    return epsilon * real + (1 - epsilon) * fake
 
 # %% ../nbs/21_penalties.ipynb #3a3905d5
-def gradient_penalty(discriminator: Callable,
-                     real: Tensor, fake: Tensor,          # [batch, ...] each
-                     weight: float = 10.,                 # λ
-                     rng: torch.Generator | None = None,
-                     center: float = 1.,                  # 1: WGAN-GP; 0: zero-centred (Thanh-Tung et al. 2019)
-                    ) -> Tensor:
-    "λ E[(‖∇D(x̂)‖ − center)²] between real and fake (Gulrajani et al. 2017, eq. 3), a scalar for the critic's loss."
-    return weight*(gradient_norms(discriminator, interpolate(real, fake, rng)) - center).square().mean()
+def gradient_penalty(
+    discriminator: Callable,
+    real: Tensor,
+    fake: Tensor,  # [batch, ...] each
+    weight: float = 10.0,  # λ
+    rng: torch.Generator | None = None,
+    center: float = 1.0,  # 1: WGAN-GP; 0: zero-centred (Thanh-Tung et al. 2019)
+) -> Tensor:
+    """λ E[(‖∇D(x̂)‖ − center)²] between real and fake (Gulrajani et al. 2017, eq. 3), a scalar
+    for the critic's loss."""
+    return (
+        weight
+        * (gradient_norms(discriminator, interpolate(real, fake, rng)) - center).square().mean()
+    )
 
 # %% ../nbs/21_penalties.ipynb #cc3cf08f
-def dragan_penalty(discriminator: Callable,
-                   real: Tensor,                        # [batch, ...]
-                   weight: float = 10.,                 # λ
-                   scale: float = 0.5,                  # of the noise, in standard deviations of the batch
-                   rng: torch.Generator | None = None,
-                   center: float = 1.) -> Tensor:
-    "λ E[(‖∇D(x + δ)‖ − center)²] around the real pictures (Kodali et al. 2017), δ = scale · std(x) · U(0, 1)."
+def dragan_penalty(
+    discriminator: Callable,
+    real: Tensor,  # [batch, ...]
+    weight: float = 10.0,  # λ
+    scale: float = 0.5,  # of the noise, in standard deviations of the batch
+    rng: torch.Generator | None = None,
+    center: float = 1.0,
+) -> Tensor:
+    """λ E[(‖∇D(x + δ)‖ − center)²] around the real pictures (Kodali et al. 2017), δ = scale ·
+    std(x) · U(0, 1)."""
     real = real.detach()
     noise = torch.rand(real.shape, generator=rng, device=real.device, dtype=real.dtype)
-    points = real + scale*real.std(correction=0)*noise
-    return weight*(gradient_norms(discriminator, points) - center).square().mean()
+    points = real + scale * real.std(correction=0) * noise
+    return weight * (gradient_norms(discriminator, points) - center).square().mean()
 
 # %% ../nbs/21_penalties.ipynb #b08eabcc
-def r1_penalty(discriminator: Callable,
-               real: Tensor,                      # [batch, ...]
-               gamma: float = 10.,
-               amp_scale: float | None = None) -> Tensor:
-    "γ/2 E‖∇D(x)‖² at the real pictures (Mescheder et al. 2018, eq. 9), a scalar for the discriminator's loss."
-    return gamma/2*input_gradients(discriminator, real, amp_scale).flatten(1).square().sum(1).mean()
+def r1_penalty(
+    discriminator: Callable,
+    real: Tensor,  # [batch, ...]
+    gamma: float = 10.0,
+    amp_scale: float | None = None,
+) -> Tensor:
+    """γ/2 E‖∇D(x)‖² at the real pictures (Mescheder et al. 2018, eq. 9), a scalar for the
+    discriminator's loss."""
+    return (
+        gamma
+        / 2
+        * input_gradients(discriminator, real, amp_scale).flatten(1).square().sum(1).mean()
+    )
 
-def r2_penalty(discriminator: Callable,
-               fake: Tensor,                      # [batch, ...]
-               gamma: float = 10.,
-               amp_scale: float | None = None) -> Tensor:
-    "γ/2 E‖∇D(x)‖² at the generated pictures (Mescheder et al. 2018, eq. 10); no gradient reaches the generator."
+
+def r2_penalty(
+    discriminator: Callable,
+    fake: Tensor,  # [batch, ...]
+    gamma: float = 10.0,
+    amp_scale: float | None = None,
+) -> Tensor:
+    """γ/2 E‖∇D(x)‖² at the generated pictures (Mescheder et al. 2018, eq. 10);
+    no gradient reaches the generator."""
     return r1_penalty(discriminator, fake, gamma, amp_scale)
 
 # %% ../nbs/21_penalties.ipynb #a7e29350
 class Lazy:
-    "A penalty every so many steps, with as many times the weight, so that the mean push is unchanged (Karras et al. 2020, appendix B)."
-    def __init__(self, penalty: Callable[..., Tensor],   # such as `r1_penalty`
-                 every: int = 16):                       # 1: at each step
-        if every < 1: raise ValueError(f"A lazy penalty acts every 1, 2, … steps, not every {every}.")
+    """A penalty every so many steps, with as many times the weight, so that the mean push is
+    unchanged (Karras et al. 2020, appendix B)."""
+
+    def __init__(
+        self,
+        penalty: Callable[..., Tensor],  # such as `r1_penalty`
+        every: int = 16,  # 1: at each step
+    ):
+        if every < 1:
+            raise ValueError(f"A lazy penalty acts every 1, 2, … steps, not every {every}.")
         self.penalty, self.every = penalty, every
 
     def due(self, step: int) -> bool:
@@ -128,4 +195,4 @@ class Lazy:
 
     def __call__(self, step: int, *args, **kwargs) -> Tensor | float:
         "`every` times the penalty when it is due, else 0."
-        return self.every*self.penalty(*args, **kwargs) if self.due(step) else 0.
+        return self.every * self.penalty(*args, **kwargs) if self.due(step) else 0.0

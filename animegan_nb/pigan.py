@@ -15,329 +15,768 @@ from safetensors.torch import load_file
 from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from . import toon
-from .cameras import check_cam2world, distance_to_depth, image_size, pose, PRIORS, Rays, rays
+from animegan_nb.cameras import (
+    check_cam2world,
+    distance_to_depth,
+    image_size,
+    pose,
+    PRIORS,
+    Rays,
+    rays,
+)
 from .core import rng, shipped
 from .geometry import mean_shape, Shape
-from .raymarch import check_range, intervals, march, normals, optical_depth, query, ray_weights, Rendered, sample_bins, sample_pdf
-from .siren import Condition, FieldConfig, PIGAN_FIELD, PIGAN_FIELD_OFFICIAL, PiganField
+from animegan_nb.raymarch import (
+    check_range,
+    intervals,
+    march,
+    normals,
+    optical_depth,
+    query,
+    ray_weights,
+    Rendered,
+    sample_bins,
+    sample_pdf,
+)
+from animegan_nb.siren import (
+    Condition,
+    FieldConfig,
+    PIGAN_FIELD,
+    PIGAN_FIELD_OFFICIAL,
+    PiganField,
+)
 from .style_layers import minibatch_std
 from .training import Recipe, recipes, TrainingConfig
 
 # %% auto #0
 __all__ = ['FRONT', 'DISCRIMINATORS', 'PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_PHASES', 'PIGAN_CARLA', 'TOON_FIELD',
-           'TOON_VIEW', 'TOON_PHASES', 'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'View', 'Generator',
-           'mean_condition', 'truncate', 'world', 'second_look', 'look', 'look_twice', 'Part', 'split_rays',
-           'surface_normals', 'render_views', 'render', 'Phase', 'check_phases', 'PiganConfig', 'pretrained_generator',
+           'TOON_VIEW', 'TOON_PHASES', 'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'View', 'Generator', 'truncate',
+           'second_look', 'Part', 'split_rays', 'Phase', 'check_phases', 'PiganConfig', 'pretrained_generator',
            'CoordConv', 'DownBlock', 'Judgement', 'camera_direction', 'product_logit', 'patch_network', 'Discriminator',
-           'grow', 'discriminator_flops', 'toon_shape', 'deferred_gradient']
+           'discriminator_flops', 'toon_shape', 'deferred_gradient']
 
 # %% ../nbs/55_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
 class View:
     "How a field is looked at: the camera, the points on a ray, and what lies behind."
-    fov: float = 12.                 # degrees across the picture
-    near: float = .88                # distances along the ray between which there can be matter
+
+    fov: float = 12.0  # degrees across the picture
+    near: float = 0.88  # distances along the ray between which there can be matter
     far: float = 1.12
-    samples: int = 12                # points of the first look along a ray
-    fine: int = 12                   # points of the second look (0: none)
-    background: float | str = -1.    # colour behind the volume, from −1 (black) to 1 (white); 'painted': what the field has at `far`
-    last_back: bool = False          # the light that is left goes to the last point, as in the official evaluation of CelebA
-    activation: str = 'relu'         # of the density
-    directional: bool = True         # may colours depend on the direction from which they are seen?
-    first_look: str = 'full'         # 'full': both looks are added up; 'density': the first one only decides where to look again
+    samples: int = 12  # points of the first look along a ray
+    fine: int = 12  # points of the second look (0: none)
+    # colour behind the volume, from −1 (black) to 1 (white); 'painted': what the field has at
+    # `far`
+    background: float | str = -1.0
+    # the light that is left goes to the last point, as in the official evaluation of CelebA
+    last_back: bool = False
+    activation: str = 'relu'  # of the density
+    directional: bool = True  # may colours depend on the direction from which they are seen?
+    # 'full': both looks are added up; 'density': the first one only decides where to look again
+    first_look: str = 'full'
 
     def __post_init__(self):
         check_range(self.near, self.far, self.samples)
-        if isinstance(self.background, str) and self.background != 'painted': raise ValueError(f"The background is a number from -1 to 1 or 'painted', not {self.background!r}.")
-        if self.fine < 0: raise ValueError(f"A second look has no or more points, not {self.fine}.")
-        if self.first_look not in ('full', 'density'): raise ValueError(f"The first look is 'full' or 'density', not {self.first_look!r}.")
+        if isinstance(self.background, str) and self.background != 'painted':
+            raise ValueError(
+                "The background is a number from -1 to 1 or 'painted', not"
+                f" {self.background!r}."
+            )
+        if self.fine < 0:
+            raise ValueError(f"A second look has no or more points, not {self.fine}.")
+        if self.first_look not in ('full', 'density'):
+            raise ValueError(f"The first look is 'full' or 'density', not {self.first_look!r}.")
 
 # %% ../nbs/55_pigan.ipynb #5e3fdba8
 class Generator(nn.Module):
-    "z and a camera to a picture (Chan et al. 2021, figure 2): `field` is the world of z, `render` a look at it."
-    def __init__(self, field: FieldConfig | PiganField = PIGAN_FIELD, view: View = View(), size: int = 64):     # noqa: B008 (frozen)
+    """z and a camera to a picture (Chan et al. 2021, figure 2):
+    `field` is the world of z, `render` a look at it."""
+
+    def __init__(
+        self,
+        field: FieldConfig | PiganField = PIGAN_FIELD,
+        view: View = View(),  # noqa: B008 (frozen)
+        size: int = 64,
+    ):
         super().__init__()
         self.field = field if isinstance(field, PiganField) else PiganField(field)
         self.view, self.size, self._mean = view, size, None
 
     @property
-    def z_dim(self) -> int: return self.field.config.z_dim
+    def z_dim(self) -> int:
+        return self.field.config.z_dim
 
     def forward(self, z: Tensor, cam2world: Tensor, **options) -> Tensor:
         "Pictures of the world of each code, from the camera beside it."
         return self.render(z, cam2world, **options)
 
-# %% ../nbs/55_pigan.ipynb #4e08c956
-def mean_condition(self: Generator, n: int = 10_000, seed: int = 0) -> Condition:
-    "Mean frequencies and phases of n codes, `[1, layers + 1, hidden]`; kept until the mapping network changes."
-    key = n, seed, *(p._version for p in self.field.mapping.parameters())
-    if self._mean is None or self._mean[0] != key:
-        with torch.no_grad():
-            z = torch.randn(n, self.z_dim, generator=rng(seed)).to(next(self.parameters()))
-            self._mean = key, Condition(*(torch.stack([x.mean(0) for x in part.split(1000)]).mean(0, keepdim=True) for part in self.field.mapping(z)))
-    return self._mean[1]
+    def mean_condition(self, n: int = 10_000, seed: int = 0) -> Condition:
+        """Mean frequencies and phases of n codes, `[1, layers + 1, hidden]`;
+        kept until the mapping network changes."""
+        key = n, seed, *(p._version for p in self.field.mapping.parameters())
+        if self._mean is None or self._mean[0] != key:
+            with torch.no_grad():
+                z = torch.randn(n, self.z_dim, generator=rng(seed)).to(next(self.parameters()))
+                self._mean = (
+                    key,
+                    Condition(
+                        *(
+                            torch.stack([x.mean(0) for x in part.split(1000)]).mean(
+                                0, keepdim=True
+                            )
+                            for part in self.field.mapping(z)
+                        )
+                    ),
+                )
+        return self._mean[1]
 
+    def condition(self, z, psi: float = 1.0) -> Condition:
+        "The knobs of codes `[batch, z_dim]` (knobs pass through), truncated by ψ."
+        condition = self.field.condition(z)
+        return condition if psi == 1 else truncate(condition, self.mean_condition(), psi)
+
+    def world(
+        self, condition: Condition, directional: bool = True, half: bool = False
+    ) -> Callable:
+        """The field of some knobs as a function (points, directions) → (rgb, density); `half`:
+        products in bfloat16."""
+
+        def ask(points, directions):
+            if not directional:
+                directions = directions.new_tensor(FRONT).expand_as(points)
+            return self.field(points, condition, directions, 'mixed' if half else 'auto')
+
+        return ask
+
+    def look(
+        self,
+        condition: Condition,
+        lines: Rays,
+        view: View,
+        rng: torch.Generator | None = None,  # None: deterministic
+        official: bool = False,
+        noise: float = 0.0,
+        half: bool = False,
+    ) -> Rendered:
+        """March along rays `[batch, rays, 3]` through the worlds of the knobs;
+        colours in [0, 1]."""
+        seen_by = self.world(condition, view.directional, half)
+        noise = noise if rng is not None else 0.0
+        if official:
+            background = None
+        elif view.background == 'painted':
+            background = seen_by(lines.origins + view.far * lines.directions, lines.directions)[
+                0
+            ]
+        else:
+            background = (view.background + 1) / 2
+        if view.fine and view.first_look == 'density' and not official:
+            return self.look_twice(condition, seen_by, lines, view, rng, background, noise)
+        return march(
+            seen_by,
+            *lines,
+            view.near,
+            view.far,
+            view.samples,
+            view.fine,
+            rng,
+            official,
+            background=background,
+            activation=view.activation,
+            noise=noise,
+            last_back=view.last_back,
+        )
+
+    def look_twice(
+        self,
+        condition: Condition,
+        seen_by: Callable,
+        lines: Rays,
+        view: View,
+        rng,
+        background,
+        noise: float,
+    ) -> Rendered:
+        """A first look at the density alone, without a gradient;
+        then the points that matter, and only they are composited."""
+        b, n = lines.directions.shape[:2]
+        first = sample_bins(
+            view.near, view.far, view.samples, b, n, rng, device=lines.origins.device
+        )
+        with torch.no_grad():
+            points = lines.origins[:, :, None] + first[..., None] * lines.directions[:, :, None]
+            again, lengths = second_look(
+                first,
+                self.field.density_only(points.flatten(1, 2), condition).view_as(first),
+                view,
+                rng,
+            )
+        rgb, density = query(seen_by, *lines, again)
+        tau = optical_depth(density, lengths, view.activation, noise, rng)
+        w = ray_weights(tau)
+        opacity = w.sum(-1)
+        distance = torch.where(
+            opacity > 1e-6, (w * again).sum(-1) / opacity.clamp(min=1e-6), view.far
+        )
+        return Rendered(
+            (w[..., None] * rgb).sum(-2) + (1 - opacity)[..., None] * background, distance, w
+        )
+
+    def _view(
+        self, size, fov, near, far, samples, hierarchical, background
+    ) -> tuple[View, tuple[int, int]]:
+        "The generator's own view with what was asked for in its place."
+        v = self.view
+        samples = v.samples if samples is None else samples
+        if isinstance(samples, bool) or int(samples) != samples:
+            raise ValueError(f"samples is a whole number of points on a ray, not {samples!r}.")
+        hierarchical = v.fine > 0 if hierarchical is None else hierarchical
+        given = dict(fov=fov, near=near, far=far, background=background)
+        return replace(
+            v,
+            samples=samples,
+            fine=samples if hierarchical else 0,
+            **{k: x for k, x in given.items() if x is not None},
+        ), image_size(self.size if size is None else size)
+
+    def surface_normals(self, condition: Condition, lines: Rays, distance: Tensor) -> Tensor:
+        "Outward unit normals `[batch, rays, 3]` at a distance along each ray."
+        return normals(
+            self.world(condition),
+            lines.origins + distance[..., None] * lines.directions,
+            lines.directions,
+        )
+
+    def render_views(
+        self,
+        z,
+        cam2world: Tensor,  # codes [batch, z_dim] or knobs; poses [batch, 4, 4]
+        size=None,
+        fov: float | None = None,
+        near=None,
+        far=None,
+        samples: int | None = None,
+        hierarchical: bool | None = None,
+        deterministic: bool = True,
+        official: bool = False,
+        rng: torch.Generator | None = None,
+        psi: float = 1.0,
+        background: float | str | None = None,
+        normal: bool = False,
+        max_points: int | None = 2**18,
+    ) -> dict[str, Tensor]:
+        """All that can be seen: `image` [b, 3, h, w] in [−1, 1];
+        `depth` (along the camera's axis), `distance`, `opacity` [b, 1, h, w]; `normal` [b, 3,
+        h, w]; `cam2world`. No gradient; in stages of at most `max_points` points."""
+        view, (h, w) = self._view(size, fov, near, far, samples, hierarchical, background)
+        with torch.no_grad():
+            condition = _check_batch(self.condition(z, psi), cam2world)
+            lines = rays(cam2world, view.fov, (h, w), 'border' if official else 'centers')
+            pieces = split_rays(
+                lines, view, max_points, _source(deterministic, rng, cam2world.device)
+            )
+            seen = [self.look(condition, p.lines, view, p.rng(), official) for p in pieces]
+            whole = lambda values: torch.cat(list(values), 1)
+            out = dict(
+                image=2 * whole(s.rgb for s in seen) - 1,
+                distance=whole(s.distance for s in seen)[..., None],
+                opacity=whole(s.opacity for s in seen)[..., None],
+            )
+            out['depth'] = distance_to_depth(
+                out['distance'][..., 0], lines.directions, cam2world
+            )[..., None]
+            if normal:
+                out['normal'] = whole(
+                    self.surface_normals(condition, p.lines, s.distance)
+                    for p, s in zip(pieces, seen)
+                )
+        return {k: v.mT.reshape(len(cam2world), -1, h, w) for k, v in out.items()} | dict(
+            cam2world=cam2world
+        )
+
+    def render(
+        self,
+        z,
+        cam2world: Tensor,
+        size=None,
+        fov: float | None = None,
+        near=None,
+        far=None,
+        samples: int | None = None,
+        hierarchical: bool | None = None,
+        deterministic: bool = True,
+        official: bool = False,
+        rng: torch.Generator | None = None,
+        psi: float = 1.0,
+        background: float | str | None = None,
+        noise: float = 0.0,
+        alpha: bool = False,
+        max_points: int | None = None,
+    ) -> Tensor:
+        """Pictures [batch, 3, h, w] in [−1, 1] of codes [batch, z_dim] (or knobs) from cameras
+        [batch, 4, 4], differentiable; `alpha` adds the opacity as a fourth channel. `official`:
+        border pixels, endless last interval, black behind. With `max_points` piece by piece,
+        the gradient too."""
+        kind = cam2world.device.type if isinstance(cam2world, Tensor) else 'cpu'
+        half = torch.is_autocast_enabled(kind)  # then the field's products alone are rounded
+        with torch.autocast(kind, enabled=False):
+            view, (h, w) = self._view(size, fov, near, far, samples, hierarchical, background)
+            condition = _check_batch(self.condition(z, psi), cam2world)
+            pieces = split_rays(
+                rays(cam2world, view.fov, (h, w), 'border' if official else 'centers'),
+                view,
+                max_points,
+                _source(deterministic, rng, cam2world.device),
+            )
+
+            def draw(frequencies, phases, part):
+                seen = self.look(
+                    Condition(frequencies, phases),
+                    part.lines,
+                    view,
+                    part.rng(),
+                    official,
+                    noise,
+                    half,
+                )
+                return torch.cat([seen.rgb, seen.opacity[..., None]], -1) if alpha else seen.rgb
+
+            if len(pieces) > 1 and torch.is_grad_enabled():
+                colour = [
+                    checkpoint(
+                        draw, *condition, part, use_reentrant=False, preserve_rng_state=False
+                    )
+                    for part in pieces
+                ]
+            else:
+                colour = [draw(*condition, part) for part in pieces]
+            return 2 * torch.cat(colour, 1).mT.reshape(len(cam2world), -1, h, w) - 1
+
+# %% ../nbs/55_pigan.ipynb #4e08c956
 def truncate(condition: Condition, mean: Condition, psi: float) -> Condition:
     "Frequencies and phases moved towards their means: f̄ + ψ(f − f̄) (pi-GAN, supplement)."
-    return condition if psi == 1 else Condition(*(torch.lerp(m, x, psi) for x, m in zip(condition, mean)))
-
-def _condition(self: Generator, z, psi: float = 1.) -> Condition:
-    "The knobs of codes `[batch, z_dim]` (knobs pass through), truncated by ψ."
-    condition = self.field.condition(z)
-    return condition if psi == 1 else truncate(condition, self.mean_condition(), psi)
-
-Generator.mean_condition, Generator.condition = mean_condition, _condition
+    return (
+        condition
+        if psi == 1
+        else Condition(*(torch.lerp(m, x, psi) for x, m in zip(condition, mean)))
+    )
 
 # %% ../nbs/55_pigan.ipynb #c3541de9
-FRONT = (0., 0., -1.)         # the direction in which a camera in front looks
-
-def world(self: Generator, condition: Condition, directional: bool = True, half: bool = False) -> Callable:
-    "The field of some knobs as a function (points, directions) → (rgb, density); `half`: products in bfloat16."
-    def ask(points, directions):
-        if not directional: directions = directions.new_tensor(FRONT).expand_as(points)
-        return self.field(points, condition, directions, 'mixed' if half else 'auto')
-    return ask
-
-Generator.world = world
+FRONT = (0.0, 0.0, -1.0)  # the direction in which a camera in front looks
 
 # %% ../nbs/55_pigan.ipynb #4ee7c2db
-def second_look(first: Tensor, density: Tensor,      # [batch, rays, samples]: distances and densities of the first look
-                view: View, rng=None) -> tuple[Tensor, Tensor]:     # distances and lengths [batch, rays, fine]
-    "Where to look again, and how long a piece of the ray each point stands for: its bin divided by the points expected there."
-    w = ray_weights(optical_depth(density, intervals(first, view.near, view.far), view.activation)) + .01/view.samples
-    edges = F.pad((first[..., 1:] + first[..., :-1])/2, (1, 1))
+def second_look(
+    first: Tensor,
+    density: Tensor,  # [batch, rays, samples]: distances and densities of the first look
+    view: View,
+    rng=None,
+) -> tuple[Tensor, Tensor]:  # distances and lengths [batch, rays, fine]
+    """Where to look again, and how long a piece of the ray each point stands for:
+    its bin divided by the points expected there."""
+    w = (
+        ray_weights(
+            optical_depth(density, intervals(first, view.near, view.far), view.activation)
+        )
+        + 0.01 / view.samples
+    )
+    edges = F.pad((first[..., 1:] + first[..., :-1]) / 2, (1, 1))
     edges[..., 0], edges[..., -1] = view.near, view.far
-    t = sample_pdf(edges, w, view.fine, rng, floor=0.)
-    expected = view.fine*w/w.sum(-1, keepdim=True)
-    lengths = edges.diff(dim=-1)/expected.clamp(min=1)
+    t = sample_pdf(edges, w, view.fine, rng, floor=0.0)
+    expected = view.fine * w / w.sum(-1, keepdim=True)
+    lengths = edges.diff(dim=-1) / expected.clamp(min=1)
     return t, lengths.gather(-1, torch.searchsorted(edges[..., 1:-1].contiguous(), t))
 
-# %% ../nbs/55_pigan.ipynb #da7f6890
-def look(self: Generator, condition: Condition, lines: Rays, view: View,
-         rng: torch.Generator | None = None,     # None: deterministic
-         official: bool = False, noise: float = 0., half: bool = False) -> Rendered:
-    "March along rays `[batch, rays, 3]` through the worlds of the knobs; colours in [0, 1]."
-    seen_by = self.world(condition, view.directional, half)
-    noise = noise if rng is not None else 0.
-    if official: background = None
-    elif view.background == 'painted': background = seen_by(lines.origins + view.far*lines.directions, lines.directions)[0]
-    else: background = (view.background + 1)/2
-    if view.fine and view.first_look == 'density' and not official: return self.look_twice(condition, seen_by, lines, view, rng, background, noise)
-    return march(seen_by, *lines, view.near, view.far, view.samples, view.fine, rng, official, background=background,
-                 activation=view.activation, noise=noise, last_back=view.last_back)
-
-# %% ../nbs/55_pigan.ipynb #fcccd4a2
-def look_twice(self: Generator, condition: Condition, seen_by: Callable, lines: Rays, view: View, rng, background, noise: float) -> Rendered:
-    "A first look at the density alone, without a gradient; then the points that matter, and only they are composited."
-    b, n = lines.directions.shape[:2]
-    first = sample_bins(view.near, view.far, view.samples, b, n, rng, device=lines.origins.device)
-    with torch.no_grad():
-        points = lines.origins[:, :, None] + first[..., None]*lines.directions[:, :, None]
-        again, lengths = second_look(first, self.field.density_only(points.flatten(1, 2), condition).view_as(first), view, rng)
-    rgb, density = query(seen_by, *lines, again)
-    tau = optical_depth(density, lengths, view.activation, noise, rng)
-    w = ray_weights(tau)
-    opacity = w.sum(-1)
-    distance = torch.where(opacity > 1e-6, (w*again).sum(-1)/opacity.clamp(min=1e-6), view.far)
-    return Rendered((w[..., None]*rgb).sum(-2) + (1 - opacity)[..., None]*background, distance, w)
-
-Generator.look, Generator.look_twice = look, look_twice
-
 # %% ../nbs/55_pigan.ipynb #c746615a
-def _view(self: Generator, size, fov, near, far, samples, hierarchical, background) -> tuple[View, tuple[int, int]]:
-    "The generator's own view with what was asked for in its place."
-    v = self.view
-    samples = v.samples if samples is None else samples
-    if isinstance(samples, bool) or int(samples) != samples: raise ValueError(f"samples is a whole number of points on a ray, not {samples!r}.")
-    hierarchical = v.fine > 0 if hierarchical is None else hierarchical
-    given = dict(fov=fov, near=near, far=far, background=background)
-    return replace(v, samples=samples, fine=samples if hierarchical else 0, **{k: x for k, x in given.items() if x is not None}), image_size(self.size if size is None else size)
-
 def _check_batch(condition: Condition, cam2world: Tensor) -> Condition:
     "One set of knobs for every camera: a single one is used for all."
     check_cam2world(cam2world)
     n = len(condition.frequencies)
-    if n == 1: return Condition(*(x.expand(len(cam2world), -1, -1) for x in condition))
-    if n != len(cam2world): raise ValueError(f"There are {n} codes for {len(cam2world)} cameras: give one code for each camera, or a single one.")
+    if n == 1:
+        return Condition(*(x.expand(len(cam2world), -1, -1) for x in condition))
+    if n != len(cam2world):
+        raise ValueError(
+            f"There are {n} codes for {len(cam2world)} cameras: give one code for each camera,"
+            " or a single one."
+        )
     return condition
-
-Generator._view = _view
 
 # %% ../nbs/55_pigan.ipynb #5075ff64
 class Part(NamedTuple):
-    "A piece of a picture: some of its rays, and where their randomness starts (None: deterministic)."
+    """A piece of a picture: some of its rays, and where their randomness starts (None:
+    deterministic)."""
+
     lines: Rays
     seed: int | None
 
     def rng(self) -> torch.Generator | None:
-        "The piece's own random source, started anew at every call: so the piece can be drawn again."
-        return None if self.seed is None else torch.Generator(self.lines.origins.device).manual_seed(self.seed)
+        """The piece's own random source, started anew at every call:
+        so the piece can be drawn again."""
+        return (
+            None
+            if self.seed is None
+            else torch.Generator(self.lines.origins.device).manual_seed(self.seed)
+        )
 
-def split_rays(lines: Rays, view: View, max_points: int | None, rng: torch.Generator | None = None) -> list[Part]:
-    "The rays in pieces, so that no piece asks the field about more than `max_points` points at once."
+
+def split_rays(
+    lines: Rays, view: View, max_points: int | None, rng: torch.Generator | None = None
+) -> list[Part]:
+    """The rays in pieces, so that no piece asks the field about more than `max_points` points
+    at once."""
     b, n = lines.directions.shape[:2]
-    count = n if max_points is None else max(1, max_points//(b*max(view.samples, view.fine)))
-    pieces = [Rays(*x) for x in zip(lines.origins.split(count, 1), lines.directions.split(count, 1))]
-    seeds = [None]*len(pieces) if rng is None else torch.randint(2**62, (len(pieces),), generator=rng, device=rng.device).tolist()
+    count = (
+        n if max_points is None else max(1, max_points // (b * max(view.samples, view.fine)))
+    )
+    pieces = [
+        Rays(*x) for x in zip(lines.origins.split(count, 1), lines.directions.split(count, 1))
+    ]
+    seeds = (
+        [None] * len(pieces)
+        if rng is None
+        else torch.randint(2**62, (len(pieces),), generator=rng, device=rng.device).tolist()
+    )
     return [Part(*x) for x in zip(pieces, seeds)]
+
 
 def _source(deterministic: bool, rng: torch.Generator | None, device) -> torch.Generator | None:
     "None if deterministic; else what was given, or a source started by PyTorch's global one."
-    return None if deterministic else rng or torch.Generator(device).manual_seed(int(torch.randint(2**62, ())))
-
-# %% ../nbs/55_pigan.ipynb #671a4617
-def surface_normals(self: Generator, condition: Condition, lines: Rays, distance: Tensor) -> Tensor:
-    "Outward unit normals `[batch, rays, 3]` at a distance along each ray."
-    return normals(self.world(condition), lines.origins + distance[..., None]*lines.directions, lines.directions)
-
-Generator.surface_normals = surface_normals
-
-# %% ../nbs/55_pigan.ipynb #29e0ec78
-def render_views(self: Generator, z, cam2world: Tensor,       # codes [batch, z_dim] or knobs; poses [batch, 4, 4]
-                 size=None, fov: float | None = None, near=None, far=None, samples: int | None = None, hierarchical: bool | None = None,
-                 deterministic: bool = True, official: bool = False, rng: torch.Generator | None = None,
-                 psi: float = 1., background: float | str | None = None, normal: bool = False, max_points: int | None = 2**18) -> dict[str, Tensor]:
-    "All that can be seen: `image` [b, 3, h, w] in [−1, 1]; `depth` (along the camera's axis), `distance`, `opacity` [b, 1, h, w]; `normal` [b, 3, h, w]; `cam2world`. No gradient; in stages of at most `max_points` points."
-    view, (h, w) = self._view(size, fov, near, far, samples, hierarchical, background)
-    with torch.no_grad():
-        condition = _check_batch(self.condition(z, psi), cam2world)
-        lines = rays(cam2world, view.fov, (h, w), 'border' if official else 'centers')
-        pieces = split_rays(lines, view, max_points, _source(deterministic, rng, cam2world.device))
-        seen = [self.look(condition, p.lines, view, p.rng(), official) for p in pieces]
-        whole = lambda values: torch.cat(list(values), 1)
-        out = dict(image=2*whole(s.rgb for s in seen) - 1, distance=whole(s.distance for s in seen)[..., None], opacity=whole(s.opacity for s in seen)[..., None])
-        out['depth'] = distance_to_depth(out['distance'][..., 0], lines.directions, cam2world)[..., None]
-        if normal: out['normal'] = whole(self.surface_normals(condition, p.lines, s.distance) for p, s in zip(pieces, seen))
-    return {k: v.mT.reshape(len(cam2world), -1, h, w) for k, v in out.items()} | dict(cam2world=cam2world)
-
-Generator.render_views = render_views
-
-# %% ../nbs/55_pigan.ipynb #2cdfc4f1
-def render(self: Generator, z, cam2world: Tensor, size=None, fov: float | None = None, near=None, far=None, samples: int | None = None,
-           hierarchical: bool | None = None, deterministic: bool = True, official: bool = False, rng: torch.Generator | None = None,
-           psi: float = 1., background: float | str | None = None, noise: float = 0., alpha: bool = False, max_points: int | None = None) -> Tensor:
-    "Pictures [batch, 3, h, w] in [−1, 1] of codes [batch, z_dim] (or knobs) from cameras [batch, 4, 4], differentiable; `alpha` adds the opacity as a fourth channel. `official`: border pixels, endless last interval, black behind. With `max_points` piece by piece, the gradient too."
-    kind = cam2world.device.type if isinstance(cam2world, Tensor) else 'cpu'
-    half = torch.is_autocast_enabled(kind)                      # then the field's products alone are rounded
-    with torch.autocast(kind, enabled=False):
-        view, (h, w) = self._view(size, fov, near, far, samples, hierarchical, background)
-        condition = _check_batch(self.condition(z, psi), cam2world)
-        pieces = split_rays(rays(cam2world, view.fov, (h, w), 'border' if official else 'centers'), view, max_points, _source(deterministic, rng, cam2world.device))
-        def draw(frequencies, phases, part):
-            seen = self.look(Condition(frequencies, phases), part.lines, view, part.rng(), official, noise, half)
-            return torch.cat([seen.rgb, seen.opacity[..., None]], -1) if alpha else seen.rgb
-        if len(pieces) > 1 and torch.is_grad_enabled(): colour = [checkpoint(draw, *condition, part, use_reentrant=False, preserve_rng_state=False) for part in pieces]
-        else: colour = [draw(*condition, part) for part in pieces]
-        return 2*torch.cat(colour, 1).mT.reshape(len(cam2world), -1, h, w) - 1
-
-Generator.render = render
+    return (
+        None
+        if deterministic
+        else rng or torch.Generator(device).manual_seed(int(torch.randint(2**62, ())))
+    )
 
 # %% ../nbs/55_pigan.ipynb #aba3f69a
 @dataclass(frozen=True)
 class Phase:
     "One stage of a curriculum."
-    start: int                    # generator steps at which it begins …
-    stop: int                     # … and ends
-    size: int                     # pixels
-    batch: int                    # pictures in a step
+
+    start: int  # generator steps at which it begins …
+    stop: int  # … and ends
+    size: int  # pixels
+    batch: int  # pictures in a step
     generator_lr: float
     discriminator_lr: float
-    split: int = 1                # parts into which a batch is split to fit into memory
+    split: int = 1  # parts into which a batch is split to fit into memory
+
 
 def check_phases(phases: Sequence[Phase], fade: int = 0) -> tuple[Phase, ...]:
     "Raise one sentence that names the first stage that cannot be; return them."
     for k, p in enumerate(phases):
-        if p.size < 4 or p.size & (p.size - 1): raise ValueError(f"Stage {k} of the curriculum has {p.size} px: a size is a power of two from 4 on.")
-        if p.stop <= p.start: raise ValueError(f"Stage {k} of the curriculum ends at step {p.stop}, not after its start {p.start}.")
-        if p.batch < 1 or p.split < 1 or p.batch % p.split: raise ValueError(f"Stage {k} of the curriculum: the batch {p.batch} cannot be split into {p.split} equal parts.")
-        if min(p.generator_lr, p.discriminator_lr) <= 0: raise ValueError(f"Stage {k} of the curriculum needs positive learning rates.")
+        if p.size < 4 or p.size & (p.size - 1):
+            raise ValueError(
+                f"Stage {k} of the curriculum has {p.size} px: a size is a power of two from"
+                " 4 on."
+            )
+        if p.stop <= p.start:
+            raise ValueError(
+                f"Stage {k} of the curriculum ends at step {p.stop}, not after its start"
+                f" {p.start}."
+            )
+        if p.batch < 1 or p.split < 1 or p.batch % p.split:
+            raise ValueError(
+                f"Stage {k} of the curriculum: the batch {p.batch} cannot be split into"
+                f" {p.split} equal parts."
+            )
+        if min(p.generator_lr, p.discriminator_lr) <= 0:
+            raise ValueError(f"Stage {k} of the curriculum needs positive learning rates.")
     for k, (a, b) in enumerate(zip(phases, phases[1:])):
-        if b.start < a.stop: raise ValueError(f"Stages {k} and {k+1} of the curriculum overlap: one starts at step {b.start}, before the other ends at {a.stop}.")
-        if b.start > a.stop: raise ValueError(f"Between stages {k} and {k+1} of the curriculum nothing happens from step {a.stop} to {b.start}.")
-        if b.size not in (a.size, 2*a.size): raise ValueError(f"A curriculum doubles: after {a.size} px comes {a.size} or {2*a.size}, not {b.size}.")
-    if phases and phases[0].start: raise ValueError(f"A curriculum begins at step 0, not {phases[0].start}.")
+        if b.start < a.stop:
+            raise ValueError(
+                f"Stages {k} and {k + 1} of the curriculum overlap: one starts at step"
+                f" {b.start}, before the other ends at {a.stop}."
+            )
+        if b.start > a.stop:
+            raise ValueError(
+                f"Between stages {k} and {k + 1} of the curriculum nothing happens from step"
+                f" {a.stop} to {b.start}."
+            )
+        if b.size not in (a.size, 2 * a.size):
+            raise ValueError(
+                f"A curriculum doubles: after {a.size} px comes {a.size} or {2 * a.size}, not"
+                f" {b.size}."
+            )
+    if phases and phases[0].start:
+        raise ValueError(f"A curriculum begins at step 0, not {phases[0].start}.")
     return tuple(phases)
 
 # %% ../nbs/55_pigan.ipynb #9b10e4ec
-DISCRIMINATORS = {'progressive': (True, False), 'coord_strided': (True, True), 'strided': (False, True), 'product': (True, True)}      # CoordConv? strided?
+# CoordConv? strided?
+DISCRIMINATORS = {
+    'progressive': (True, False),
+    'coord_strided': (True, True),
+    'strided': (False, True),
+    'product': (True, True),
+}
+
 
 def _complete(c: PiganConfig):
-    "Dictionaries (from JSON) become dataclasses; one sentence for the first number that cannot be."
+    """Dictionaries (from JSON) become dataclasses;
+    one sentence for the first number that cannot be."""
     for name, kind in (('field', FieldConfig), ('view', View)):
-        if isinstance(value := getattr(c, name), dict): object.__setattr__(c, name, kind(**value))
-    object.__setattr__(c, 'phases', check_phases([Phase(**p) if isinstance(p, dict) else p for p in c.phases]))
-    least = dict.fromkeys(('noise', 'noise_steps', 'pose_weight', 'latent_weight', 'reconstruction', 'front_weight', 'solid_weight', 'r1_gamma', 'fade', 'group_size'), 0) | dict.fromkeys(('r1_every', 'channel_max'), 1)
-    rules = [(c.size >= 4 and not c.size & (c.size - 1), f"The size of a pi-GAN's pictures is a power of two from 4 on, not {c.size}."),
-             (not c.phases or c.phases[-1].size == c.size, f"The curriculum ends at {c.phases[-1].size if c.phases else 0} px, but the size is {c.size}."),
-             (c.prior in PRIORS, f"There is no pose prior {c.prior!r}: choose one of {', '.join(PRIORS)}."),
-             (c.discriminator in DISCRIMINATORS, f"The discriminator is one of {', '.join(DISCRIMINATORS)}, not {c.discriminator!r}."),
-             (c.pose_teacher in ('fakes', 'reals'), f"The pose head learns from 'fakes' or 'reals', not {c.pose_teacher!r}."),
-             (c.channel_base >= c.size, f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the first layer would have no feature map."),
-             *((0 < getattr(c, name) <= 1, f"{name} is a share in (0, 1], not {getattr(c, name)}.") for name in ('top_k_floor', 'front_share')),
-             *((getattr(c, name) >= low, f"{name} must be at least {low}, not {getattr(c, name)}.") for name, low in least.items())]
+        if isinstance(value := getattr(c, name), dict):
+            object.__setattr__(c, name, kind(**value))
+    object.__setattr__(
+        c, 'phases', check_phases([Phase(**p) if isinstance(p, dict) else p for p in c.phases])
+    )
+    least = dict.fromkeys(
+        (
+            'noise',
+            'noise_steps',
+            'pose_weight',
+            'latent_weight',
+            'reconstruction',
+            'front_weight',
+            'solid_weight',
+            'r1_gamma',
+            'fade',
+            'group_size',
+        ),
+        0,
+    ) | dict.fromkeys(('r1_every', 'channel_max'), 1)
+    rules = [
+        (
+            c.size >= 4 and not c.size & (c.size - 1),
+            f"The size of a pi-GAN's pictures is a power of two from 4 on, not {c.size}.",
+        ),
+        (
+            not c.phases or c.phases[-1].size == c.size,
+            (
+                f"The curriculum ends at {c.phases[-1].size if c.phases else 0} px, but the"
+                f" size is {c.size}."
+            ),
+        ),
+        (
+            c.prior in PRIORS,
+            f"There is no pose prior {c.prior!r}: choose one of {', '.join(PRIORS)}.",
+        ),
+        (
+            c.discriminator in DISCRIMINATORS,
+            (
+                f"The discriminator is one of {', '.join(DISCRIMINATORS)}, not"
+                f" {c.discriminator!r}."
+            ),
+        ),
+        (
+            c.pose_teacher in ('fakes', 'reals'),
+            f"The pose head learns from 'fakes' or 'reals', not {c.pose_teacher!r}.",
+        ),
+        (
+            c.channel_base >= c.size,
+            (
+                f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the"
+                " first layer would have no feature map."
+            ),
+        ),
+        *(
+            (0 < getattr(c, name) <= 1, f"{name} is a share in (0, 1], not {getattr(c, name)}.")
+            for name in ('top_k_floor', 'front_share')
+        ),
+        *(
+            (getattr(c, name) >= low, f"{name} must be at least {low}, not {getattr(c, name)}.")
+            for name, low in least.items()
+        ),
+    ]
     for holds, sentence in rules:
-        if not holds: raise ValueError(sentence)
+        if not holds:
+            raise ValueError(sentence)
 
 # %% ../nbs/55_pigan.ipynb #a2e6bc36
 @dataclass(frozen=True)
 class PiganConfig:
     "The numbers of a pi-GAN; every checkpoint carries them."
-    size: int = 64                        # pixels of the largest stage
+
+    size: int = 64  # pixels of the largest stage
     field: FieldConfig = PIGAN_FIELD
     view: View = View()
-    prior: str = 'celeba'                 # of the cameras: a name in `cameras.PRIORS`
-    discriminator: str = 'progressive'    # CoordConv and pooling; 'coord_strided', 'strided', or 'product' (the summary's, last section)
-    channel_base: int = 8192; channel_max: int = 400          # feature maps at resolution r: channel_base / r, but at most channel_max
-    group_size: int = 0                   # of the minibatch standard deviation; 0: without
-    alpha: bool = False                   # show the discriminator the opacity, too (real pictures must come with their coverage)
-    condition_pose: bool = False          # show it the camera of each picture (real ones must have one)
-    pose_weight: float = 0.               # of the pose head's loss
-    pose_teacher: str = 'fakes'           # what that head learns from: 'fakes' (official) or 'reals', whose poses are known
-    latent_weight: float = 0.             # of the latent head's loss
-    reconstruction: float = 0.            # of the summary's loss: a real picture, coded by the latent head, is drawn again
-    front_weight: float = 0.              # of the penalty on matter close to the camera …
-    front_share: float = .25              # … in this share of the depth that it sees
-    solid_weight: float = 0.              # of the penalty on what can be seen through in the middle of a picture
-    r1_gamma: float = .2; r1_every: int = 1                   # weight of R1, and every how many steps (16: lazy)
-    top_k_floor: float = 1.               # 1: off
-    noise: float = 1.; noise_steps: int = 5000                # standard deviation of the density noise at the start, and the steps in which it falls to 0
-    share_fakes: bool = False             # both players use the same fakes
-    phases: tuple[Phase, ...] = ()        # empty: one size throughout
-    fade: int = 0                         # steps over which a new resolution is faded in
+    prior: str = 'celeba'  # of the cameras: a name in `cameras.PRIORS`
+    # CoordConv and pooling; 'coord_strided', 'strided', or 'product' (the summary's, last
+    # section)
+    discriminator: str = 'progressive'
+    channel_base: int = 8192
+    # feature maps at resolution r: channel_base / r, but at most channel_max
+    channel_max: int = 400
+    group_size: int = 0  # of the minibatch standard deviation; 0: without
+    # show the discriminator the opacity, too (real pictures must come with their coverage)
+    alpha: bool = False
+    condition_pose: bool = False  # show it the camera of each picture (real ones must have one)
+    pose_weight: float = 0.0  # of the pose head's loss
+    # what that head learns from: 'fakes' (official) or 'reals', whose poses are known
+    pose_teacher: str = 'fakes'
+    latent_weight: float = 0.0  # of the latent head's loss
+    # of the summary's loss: a real picture, coded by the latent head, is drawn again
+    reconstruction: float = 0.0
+    front_weight: float = 0.0  # of the penalty on matter close to the camera …
+    front_share: float = 0.25  # … in this share of the depth that it sees
+    # of the penalty on what can be seen through in the middle of a picture
+    solid_weight: float = 0.0
+    r1_gamma: float = 0.2
+    r1_every: int = 1  # weight of R1, and every how many steps (16: lazy)
+    top_k_floor: float = 1.0  # 1: off
+    noise: float = 1.0
+    # standard deviation of the density noise at the start, and the steps in which it falls to 0
+    noise_steps: int = 5000
+    share_fakes: bool = False  # both players use the same fakes
+    phases: tuple[Phase, ...] = ()  # empty: one size throughout
+    fade: int = 0  # steps over which a new resolution is faded in
     __post_init__ = _complete
 
 # %% ../nbs/55_pigan.ipynb #5033aa1f
-_POSTER = 'the poster: 726 anime faces, batch 14, pre-trained on CelebA; the rest is the official CelebA setting'
+_POSTER = (
+    'the poster: 726 anime faces, batch 14, pre-trained on CelebA; the rest is the official'
+    ' CelebA setting'
+)
 _OFFICIAL = 'marcoamonteiro/pi-GAN, curriculum '
-_ADAM = dict(generator_betas=(0., .9), discriminator_betas=(0., .9))
+_ADAM = dict(generator_betas=(0.0, 0.9), discriminator_betas=(0.0, 0.9))
+
 
 def _celeba(batch: int, source: str) -> Recipe:
-    network = PiganConfig(64, PIGAN_FIELD_OFFICIAL, View(12., .88, 1.12, 12, 12), 'celeba', 'coord_strided', pose_weight=15., top_k_floor=.6)
-    return Recipe('pigan', network, TrainingConfig(batch, 6e-5, 2e-4, clip_gradient=10., ema_half_life=693*batch, **_ADAM), 200_000, source)
+    network = PiganConfig(
+        64,
+        PIGAN_FIELD_OFFICIAL,
+        View(12.0, 0.88, 1.12, 12, 12),
+        'celeba',
+        'coord_strided',
+        pose_weight=15.0,
+        top_k_floor=0.6,
+    )
+    return Recipe(
+        'pigan',
+        network,
+        TrainingConfig(
+            batch, 6e-5, 2e-4, clip_gradient=10.0, ema_half_life=693 * batch, **_ADAM
+        ),
+        200_000,
+        source,
+    )
+
 
 PIGAN_POSTER, PIGAN_CELEBA = _celeba(14, _POSTER), _celeba(56, _OFFICIAL + 'CelebA')
-PIGAN_CATS = Recipe('pigan', PiganConfig(64, PIGAN_FIELD_OFFICIAL, View(12., .8, 1.2, 24, 24), 'cats', 'strided', pose_weight=15., top_k_floor=.6),
-                    TrainingConfig(28, 6e-5, 2e-4, clip_gradient=10., ema_half_life=693*28, **_ADAM), 200_000, _OFFICIAL + 'CATS')
-CARLA_PHASES = (Phase(0, 10_000, 32, 30, 4e-5, 4e-4), Phase(10_000, 55_000, 64, 14, 2e-5, 2e-4), Phase(55_000, 200_000, 128, 10, 1e-5, 1e-4, split=5))
-PIGAN_CARLA = Recipe('pigan', PiganConfig(128, replace(PIGAN_FIELD_OFFICIAL, box=2.), View(30., .7, 1.3, 48, 48, background=1.), 'carla', 'progressive', r1_gamma=10.,
-                                          phases=CARLA_PHASES, fade=10_000),
-                     TrainingConfig(10, 1e-5, 1e-4, clip_gradient=1., ema_half_life=6930, **_ADAM), 200_000, _OFFICIAL + 'CARLA; its last stage, the curriculum has all')
+PIGAN_CATS = Recipe(
+    'pigan',
+    PiganConfig(
+        64,
+        PIGAN_FIELD_OFFICIAL,
+        View(12.0, 0.8, 1.2, 24, 24),
+        'cats',
+        'strided',
+        pose_weight=15.0,
+        top_k_floor=0.6,
+    ),
+    TrainingConfig(28, 6e-5, 2e-4, clip_gradient=10.0, ema_half_life=693 * 28, **_ADAM),
+    200_000,
+    _OFFICIAL + 'CATS',
+)
+CARLA_PHASES = (
+    Phase(0, 10_000, 32, 30, 4e-5, 4e-4),
+    Phase(10_000, 55_000, 64, 14, 2e-5, 2e-4),
+    Phase(55_000, 200_000, 128, 10, 1e-5, 1e-4, split=5),
+)
+PIGAN_CARLA = Recipe(
+    'pigan',
+    PiganConfig(
+        128,
+        replace(PIGAN_FIELD_OFFICIAL, box=2.0),
+        View(30.0, 0.7, 1.3, 48, 48, background=1.0),
+        'carla',
+        'progressive',
+        r1_gamma=10.0,
+        phases=CARLA_PHASES,
+        fade=10_000,
+    ),
+    TrainingConfig(10, 1e-5, 1e-4, clip_gradient=1.0, ema_half_life=6930, **_ADAM),
+    200_000,
+    _OFFICIAL + 'CARLA; its last stage, the curriculum has all',
+)
 
 # %% ../nbs/55_pigan.ipynb #f1e7a479
 TOON_FIELD = FieldConfig(hidden=64, layers=4, z_dim=64, mapping_hidden=64)
-TOON_VIEW = View(12., .88, 1.12, 8, 8, background=1., directional=False, first_look='density')
-TOON_PHASES = (Phase(0, 950, 16, 12, 4e-4, 4e-4), Phase(950, 4000, 32, 8, 4e-4, 4e-4), Phase(4000, 7000, 32, 8, 2e-4, 2e-4))
-_OURS = dict(share_fakes=True, group_size=4, r1_gamma=2., r1_every=4, noise=30., noise_steps=1700, channel_base=512, channel_max=96)
-_ADAM_OURS = dict(generator_betas=(0., .99), discriminator_betas=(0., .99), clip_gradient=5., ema_half_life=2_000)
-PIGAN_TOON_32 = Recipe('pigan', PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, near=.92, far=1.09), 'celeba', 'coord_strided', alpha=True, condition_pose=True, pose_weight=2., pose_teacher='reals', front_weight=3., front_share=.12,
-                                            phases=TOON_PHASES, fade=100, **_OURS),
-                       TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 7000, 'ours: toon heads with their cameras and coverage, on one CPU thread')
-PIGAN_CPU = Recipe('pigan', PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, background=-1.), 'celeba', 'coord_strided', pose_weight=2., **_OURS),
-                   TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS), 8000, 'ours: any folder of pictures on a laptop, 32 px')
-_KNOWN = dict(prior='anime', view=replace(TOON_VIEW, near=.92, far=1.09, background='painted'), front_weight=3., front_share=.12, solid_weight=3.)
-PIGAN_FACES_CPU = Recipe('pigan', replace(PIGAN_CPU.network, **_KNOWN), PIGAN_CPU.training, 8000, 'ours: faces before a room, nearly from the front, 32 px')
-recipes.update({'pigan-poster': PIGAN_POSTER, 'pigan-celeba': PIGAN_CELEBA, 'pigan-cats': PIGAN_CATS, 'pigan-carla': PIGAN_CARLA, 'pigan-toon-32': PIGAN_TOON_32, 'pigan-cpu': PIGAN_CPU,
-                'pigan-faces-cpu': PIGAN_FACES_CPU})
+TOON_VIEW = View(
+    12.0, 0.88, 1.12, 8, 8, background=1.0, directional=False, first_look='density'
+)
+TOON_PHASES = (
+    Phase(0, 950, 16, 12, 4e-4, 4e-4),
+    Phase(950, 4000, 32, 8, 4e-4, 4e-4),
+    Phase(4000, 7000, 32, 8, 2e-4, 2e-4),
+)
+_OURS = dict(
+    share_fakes=True,
+    group_size=4,
+    r1_gamma=2.0,
+    r1_every=4,
+    noise=30.0,
+    noise_steps=1700,
+    channel_base=512,
+    channel_max=96,
+)
+_ADAM_OURS = dict(
+    generator_betas=(0.0, 0.99),
+    discriminator_betas=(0.0, 0.99),
+    clip_gradient=5.0,
+    ema_half_life=2_000,
+)
+PIGAN_TOON_32 = Recipe(
+    'pigan',
+    PiganConfig(
+        32,
+        TOON_FIELD,
+        replace(TOON_VIEW, near=0.92, far=1.09),
+        'celeba',
+        'coord_strided',
+        alpha=True,
+        condition_pose=True,
+        pose_weight=2.0,
+        pose_teacher='reals',
+        front_weight=3.0,
+        front_share=0.12,
+        phases=TOON_PHASES,
+        fade=100,
+        **_OURS,
+    ),
+    TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS),
+    7000,
+    'ours: toon heads with their cameras and coverage, on one CPU thread',
+)
+PIGAN_CPU = Recipe(
+    'pigan',
+    PiganConfig(
+        32,
+        TOON_FIELD,
+        replace(TOON_VIEW, background=-1.0),
+        'celeba',
+        'coord_strided',
+        pose_weight=2.0,
+        **_OURS,
+    ),
+    TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS),
+    8000,
+    'ours: any folder of pictures on a laptop, 32 px',
+)
+_KNOWN = dict(
+    prior='anime',
+    view=replace(TOON_VIEW, near=0.92, far=1.09, background='painted'),
+    front_weight=3.0,
+    front_share=0.12,
+    solid_weight=3.0,
+)
+PIGAN_FACES_CPU = Recipe(
+    'pigan',
+    replace(PIGAN_CPU.network, **_KNOWN),
+    PIGAN_CPU.training,
+    8000,
+    'ours: faces before a room, nearly from the front, 32 px',
+)
+recipes.update(
+    {
+        'pigan-poster': PIGAN_POSTER,
+        'pigan-celeba': PIGAN_CELEBA,
+        'pigan-cats': PIGAN_CATS,
+        'pigan-carla': PIGAN_CARLA,
+        'pigan-toon-32': PIGAN_TOON_32,
+        'pigan-cpu': PIGAN_CPU,
+        'pigan-faces-cpu': PIGAN_FACES_CPU,
+    }
+)
 
 # %% ../nbs/55_pigan.ipynb #a163d9ad
 def pretrained_generator(name: str = 'pigan_toon_32') -> tuple[Generator, dict]:
@@ -350,38 +789,57 @@ def pretrained_generator(name: str = 'pigan_toon_32') -> tuple[Generator, dict]:
 
 # %% ../nbs/55_pigan.ipynb #b55bccbe
 class CoordConv(nn.Conv2d):
-    "A convolution that also sees where it is: two more input maps with x and y from −1 to 1 (Liu et al. 2018)."
-    def __init__(self, inputs: int, outputs: int, kernel: int, **options): super().__init__(inputs + 2, outputs, kernel, **options)
+    """A convolution that also sees where it is:
+    two more input maps with x and y from −1 to 1 (Liu et al. 2018)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, **options):
+        super().__init__(inputs + 2, outputs, kernel, **options)
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[2:]
         place = lambda n: torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype)
-        maps = torch.stack([place(w).expand(h, w), place(h)[:, None].expand(h, w)]).expand(len(x), -1, -1, -1)
+        maps = torch.stack([place(w).expand(h, w), place(h)[:, None].expand(h, w)]).expand(
+            len(x), -1, -1, -1
+        )
         return super().forward(torch.cat([x, maps], 1))
 
-def _relu(x: Tensor) -> Tensor: return F.leaky_relu(x, .2)
+
+def _relu(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2)
 
 # %% ../nbs/55_pigan.ipynb #4b15c808
 class DownBlock(nn.Module):
-    "Two convolutions and a shortcut from one resolution to the next: (shortcut + conv(conv(x)))/√2."
+    """Two convolutions and a shortcut from one resolution to the next:
+    (shortcut + conv(conv(x)))/√2."""
+
     def __init__(self, inputs: int, outputs: int, coords: bool = True, strided: bool = False):
         super().__init__()
         conv, step = CoordConv if coords else nn.Conv2d, 2 if strided else 1
-        self.conv0, self.conv1 = conv(inputs, outputs, 3, padding=1), conv(outputs, outputs, 3, padding=1, stride=step)
-        self.skip = nn.Conv2d(inputs, outputs, 1, stride=step) if strided or inputs != outputs else nn.Identity()
+        self.conv0, self.conv1 = (
+            conv(inputs, outputs, 3, padding=1),
+            conv(outputs, outputs, 3, padding=1, stride=step),
+        )
+        self.skip = (
+            nn.Conv2d(inputs, outputs, 1, stride=step)
+            if strided or inputs != outputs
+            else nn.Identity()
+        )
         self.strided = strided
 
     def forward(self, x: Tensor) -> Tensor:
         y = _relu(self.conv1(_relu(self.conv0(x))))
-        if not self.strided: x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-        return (self.skip(x) + y)*math.sqrt(.5)
+        if not self.strided:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        return (self.skip(x) + y) * math.sqrt(0.5)
 
 # %% ../nbs/55_pigan.ipynb #6de1d5cf
 class Judgement(NamedTuple):
     "What the discriminator thinks of pictures: real or not, seen from where, made from what."
-    logits: Tensor         # [batch]
-    direction: Tensor      # [batch, 3]: from the subject towards the camera
-    latent: Tensor         # [batch, z_dim or 0]
+
+    logits: Tensor  # [batch]
+    direction: Tensor  # [batch, 3]: from the subject towards the camera
+    latent: Tensor  # [batch, z_dim or 0]
+
 
 def camera_direction(cam2world: Tensor) -> Tensor:
     "The unit vector from the subject to the camera, `[batch, 3]`: a pose without a seam at ±π."
@@ -393,81 +851,149 @@ def product_logit(p: Tensor, v: Tensor) -> Tensor:
     a = F.softplus(-p) + F.softplus(-v)
     return -a - torch.log(-torch.expm1(-a.clamp(min=1e-12)))
 
+
 def patch_network(channels: int, maps: int) -> nn.Sequential:
     "Pictures to a map of logits, each of a patch of 15 pixels."
-    sizes = [channels, maps, 2*maps, 4*maps]
-    layers = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.LeakyReLU(.2))]
+    sizes = [channels, maps, 2 * maps, 4 * maps]
+    layers = [
+        m
+        for a, b in zip(sizes, sizes[1:])
+        for m in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.LeakyReLU(0.2))
+    ]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 1))
 
 # %% ../nbs/55_pigan.ipynb #ab3f00ae
 class Discriminator(nn.Module):
-    "Pictures [batch, 3, size, size] to logits [batch], at the size it has grown to (Chan et al. 2021, section 3.3)."
+    """Pictures [batch, 3, size, size] to logits [batch], at the size it has grown to (Chan et
+    al. 2021, section 3.3)."""
+
     def __init__(self, config: PiganConfig):
         super().__init__()
         self.config, c = config, config
         coords, strided = DISCRIMINATORS[c.discriminator]
-        maps, sizes = lambda r: min(c.channel_base//r, c.channel_max), [2**k for k in range(2, c.size.bit_length())]
-        self.from_rgb = nn.ModuleDict({f'b{r}': nn.Conv2d(3 + c.alpha, maps(r), 1) for r in sizes})
-        self.blocks = nn.ModuleDict({f'b{r}': DownBlock(maps(r), maps(r//2), coords, strided) for r in sizes})
-        self.embed = nn.Sequential(nn.Linear(3, 64), nn.LeakyReLU(.2), nn.Linear(64, 64)) if c.condition_pose else None
-        self.patch = patch_network(3 + c.alpha, maps(c.size)) if c.discriminator == 'product' else None
-        self.heads = [1, 3, c.field.z_dim if c.latent_weight or c.reconstruction else 0, 64 if c.condition_pose else 0]
+        maps, sizes = (
+            lambda r: min(c.channel_base // r, c.channel_max),
+            [2**k for k in range(2, c.size.bit_length())],
+        )
+        self.from_rgb = nn.ModuleDict(
+            {f'b{r}': nn.Conv2d(3 + c.alpha, maps(r), 1) for r in sizes}
+        )
+        self.blocks = nn.ModuleDict(
+            {f'b{r}': DownBlock(maps(r), maps(r // 2), coords, strided) for r in sizes}
+        )
+        self.embed = (
+            nn.Sequential(nn.Linear(3, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64))
+            if c.condition_pose
+            else None
+        )
+        self.patch = (
+            patch_network(3 + c.alpha, maps(c.size)) if c.discriminator == 'product' else None
+        )
+        self.heads = [
+            1,
+            3,
+            c.field.z_dim if c.latent_weight or c.reconstruction else 0,
+            64 if c.condition_pose else 0,
+        ]
         self.out = nn.Conv2d(maps(2) + bool(c.group_size), sum(self.heads), 2)
         for m in self.modules():
-            if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, a=.2, nonlinearity='leaky_relu'); nn.init.zeros_(m.bias)
-        self.register_buffer('progress', torch.tensor([float(c.size), 1.]))
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, a=0.2, nonlinearity='leaky_relu')
+                nn.init.zeros_(m.bias)
+        self.register_buffer('progress', torch.tensor([float(c.size), 1.0]))
 
     @property
     def grown(self) -> tuple[int, float]:
         size, alpha = self.progress.tolist()
         return int(size), alpha
 
-# %% ../nbs/55_pigan.ipynb #b7a9a0c0
-def _judge(self: Discriminator, images: Tensor, direction: Tensor | None = None,      # [batch, 3], if it is shown the camera
-           heads: bool = False):
-    "Logits `[batch]`, or with `heads` a `Judgement`."
-    (size, alpha), channels = self.grown, 3 + self.config.alpha
-    if images.ndim != 4 or images.shape[1:] != (channels, size, size): raise ValueError(f"This discriminator works at {size} px and takes pictures [batch, {channels}, {size}, {size}], not {list(images.shape)}.")
-    if (self.embed is not None) != (direction is not None): raise ValueError("This discriminator is shown the camera of each picture: give its direction [batch, 3]." if self.embed else "This discriminator is not shown the camera: give no direction.")
-    x = _relu(self.from_rgb[f'b{size}'](images))
-    for r in [2**k for k in range(size.bit_length() - 1, 1, -1)]:
-        x = self.blocks[f'b{r}'](x)
-        if r == size and alpha < 1: x = torch.lerp(_relu(self.from_rgb[f'b{r//2}'](F.avg_pool2d(images, 2))), x, alpha)
-    if self.config.group_size: x = minibatch_std(x, self.config.group_size)
-    logit, seen_from, latent, features = self.out(x).flatten(1).split(self.heads, 1)
-    logit = logit.squeeze(1)
-    if self.embed is not None: logit = logit + (self.embed(direction)*features).sum(1)/8
-    if self.patch is not None: logit = product_logit(self.patch(images).mean((1, 2, 3)), logit)
-    return Judgement(logit, torch.tanh(seen_from), latent) if heads else logit
+    def forward(
+        self,
+        images: Tensor,
+        direction: Tensor | None = None,  # [batch, 3], if it is shown the camera
+        heads: bool = False,
+    ):
+        "Logits `[batch]`, or with `heads` a `Judgement`."
+        (size, alpha), channels = self.grown, 3 + self.config.alpha
+        if images.ndim != 4 or images.shape[1:] != (channels, size, size):
+            raise ValueError(
+                f"This discriminator works at {size} px and takes pictures [batch, {channels},"
+                f" {size}, {size}], not {list(images.shape)}."
+            )
+        if (self.embed is not None) != (direction is not None):
+            raise ValueError(
+                "This discriminator is shown the camera of each picture: give its direction"
+                " [batch, 3]."
+                if self.embed
+                else "This discriminator is not shown the camera: give no direction."
+            )
+        x = _relu(self.from_rgb[f'b{size}'](images))
+        for r in [2**k for k in range(size.bit_length() - 1, 1, -1)]:
+            x = self.blocks[f'b{r}'](x)
+            if r == size and alpha < 1:
+                x = torch.lerp(
+                    _relu(self.from_rgb[f'b{r // 2}'](F.avg_pool2d(images, 2))), x, alpha
+                )
+        if self.config.group_size:
+            x = minibatch_std(x, self.config.group_size)
+        logit, seen_from, latent, features = self.out(x).flatten(1).split(self.heads, 1)
+        logit = logit.squeeze(1)
+        if self.embed is not None:
+            logit = logit + (self.embed(direction) * features).sum(1) / 8
+        if self.patch is not None:
+            logit = product_logit(self.patch(images).mean((1, 2, 3)), logit)
+        return Judgement(logit, torch.tanh(seen_from), latent) if heads else logit
+
+    def grow(self, size: int, alpha: float = 1.0):
+        "Work at `size` pixels, the newest block faded in by `alpha`."
+        if f'b{size}' not in self.blocks:
+            raise ValueError(
+                f"This discriminator grows through {', '.join(k[1:] for k in self.blocks)} px,"
+                f" not to {size}."
+            )
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
+        self.progress.copy_(torch.tensor([size, alpha if size > 4 else 1.0]))
 
 # %% ../nbs/55_pigan.ipynb #58712deb
-def grow(self: Discriminator, size: int, alpha: float = 1.):
-    "Work at `size` pixels, the newest block faded in by `alpha`."
-    if f'b{size}' not in self.blocks: raise ValueError(f"This discriminator grows through {', '.join(k[1:] for k in self.blocks)} px, not to {size}.")
-    if not 0 <= alpha <= 1: raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
-    self.progress.copy_(torch.tensor([size, alpha if size > 4 else 1.]))
-
 def discriminator_flops(config: PiganConfig, size: int) -> float:
-    "Operations of one look at one picture of `size` pixels, counted while a network without numbers runs."
+    """Operations of one look at one picture of `size` pixels, counted while a network without
+    numbers runs."""
     from torch.utils.flop_counter import FlopCounterMode
-    with torch.device('meta'): network, image, direction = Discriminator(config), torch.zeros(1, 3 + config.alpha, size, size), torch.zeros(1, 3)
-    network.progress = torch.tensor([float(size), 1.], device='cpu')
-    with FlopCounterMode(display=False) as count: network(image, direction if config.condition_pose else None)
+
+    with torch.device('meta'):
+        network, image, direction = (
+            Discriminator(config),
+            torch.zeros(1, 3 + config.alpha, size, size),
+            torch.zeros(1, 3),
+        )
+    network.progress = torch.tensor([float(size), 1.0], device='cpu')
+    with FlopCounterMode(display=False) as count:
+        network(image, direction if config.condition_pose else None)
     return float(count.get_total_flops())
 
-Discriminator.forward, Discriminator.grow = _judge, grow
-
 # %% ../nbs/55_pigan.ipynb #9793ba9b
-def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.) -> Shape:
+def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) -> Shape:
     "The mean depth of n toon heads from the front, exactly."
-    view = toon.render(toon.sample_identity(n, rng(seed)), pose(torch.zeros(n)), fov, size, supersample=1, outline=False)
+    view = toon.render(
+        toon.sample_identity(n, rng(seed)),
+        pose(torch.zeros(n)),
+        fov,
+        size,
+        supersample=1,
+        outline=False,
+    )
     return mean_shape(view['depth'], view['depth'].isfinite())
 
 # %% ../nbs/55_pigan.ipynb #ef4a6d9d
-def deferred_gradient(draw: Callable, loss: Callable, knobs: Tensor, seeds: Sequence[int]) -> Tensor:
-    "∂ loss(picture)/∂ knobs of a picture that is drawn in pieces, `draw(knobs, k, rng)` being piece k: one graph at a time."
+def deferred_gradient(
+    draw: Callable, loss: Callable, knobs: Tensor, seeds: Sequence[int]
+) -> Tensor:
+    """∂ loss(picture)/∂ knobs of a picture that is drawn in pieces, `draw(knobs, k, rng)` being
+    piece k: one graph at a time."""
     again = lambda k: draw(knobs, k, torch.Generator().manual_seed(seeds[k]))
-    with torch.no_grad(): pieces = [again(k) for k in range(len(seeds))]
+    with torch.no_grad():
+        pieces = [again(k) for k in range(len(seeds))]
     image = torch.cat(pieces).requires_grad_(True)
     slopes = torch.autograd.grad(loss(image), image)[0].split([len(p) for p in pieces])
     return sum(torch.autograd.grad(again(k), knobs, s)[0] for k, s in enumerate(slopes))

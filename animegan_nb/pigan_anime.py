@@ -28,127 +28,251 @@ __all__ = ['SIZE', 'CROP', 'FOV', 'PICTURES', 'CONDITIONS', 'GUESS_CONFIG', 'HEL
            'paired', 'verdict']
 
 # %% ../nbs/57_pigan_anime.ipynb #518b21d9
-SIZE, CROP = 16, 48                 # pixels of a picture; how much of 64 px is kept
+SIZE, CROP = 16, 48  # pixels of a picture; how much of 64 px is kept
 
-def crop_fov(fov: float,            # degrees across the whole picture
-             kept: float) -> float: # share of its width that is kept, around the middle
+
+def crop_fov(
+    fov: float,  # degrees across the whole picture
+    kept: float,
+) -> float:  # share of its width that is kept, around the middle
     "Degrees across what is kept: tan(α'/2) = kept · tan(α/2)."
-    if not 0 < kept <= 1: raise ValueError(f"The share that is kept lies in (0, 1], not {kept}.")
-    return math.degrees(2*math.atan(kept*math.tan(math.radians(fov)/2)))
+    if not 0 < kept <= 1:
+        raise ValueError(f"The share that is kept lies in (0, 1], not {kept}.")
+    return math.degrees(2 * math.atan(kept * math.tan(math.radians(fov) / 2)))
 
-FOV = crop_fov(toon.FOV, CROP/64)
+
+FOV = crop_fov(toon.FOV, CROP / 64)
+
 
 def cropped(image: Tensor) -> Tensor:
     "64 px heads `[n, c, 64, 64]`, uint8, to the middle of the face at 16 px."
-    edge = (64 - CROP)//2
-    return F.avg_pool2d(image[..., edge:64-edge, edge:64-edge].float(), CROP//SIZE).round_().to(torch.uint8)
+    edge = (64 - CROP) // 2
+    return (
+        F.avg_pool2d(image[..., edge : 64 - edge, edge : 64 - edge].float(), CROP // SIZE)
+        .round_()
+        .to(torch.uint8)
+    )
 
 # %% ../nbs/57_pigan_anime.ipynb #283421ba
-def expose(image: Tensor,          # heads over white, uint8 [n, 3, h, w]
-           coverage: Tensor,       # uint8 [n, 1, h, w]
-           gain: Tensor) -> Tensor:     # [n]
+def expose(
+    image: Tensor,  # heads over white, uint8 [n, 3, h, w]
+    coverage: Tensor,  # uint8 [n, 1, h, w]
+    gain: Tensor,
+) -> Tensor:  # [n]
     "Each head with its own exposure, over the same white: uint8."
-    if len(gain) != len(image): raise ValueError(f"Every picture has its own gain: {len(image)} pictures, {len(gain)} gains.")
+    if len(gain) != len(image):
+        raise ValueError(
+            f"Every picture has its own gain: {len(image)} pictures, {len(gain)} gains."
+        )
     c = coverage.float()
-    head = (image.float() - 255 + c)*gain.view(-1, 1, 1, 1)
+    head = (image.float() - 255 + c) * gain.view(-1, 1, 1, 1)
     return (head + 255 - c).clamp(0, 255).round_().to(torch.uint8)
 
 # %% ../nbs/57_pigan_anime.ipynb #3c14098a
 def cover_eyes(identity: Tensor, every: int = 2, transparent_every: int = 0) -> Tensor:
-    "Identities in which every so many-th head (from the first) has hair over one eye; `transparent_every`: of which so many-th see-through."
+    """Identities in which every so many-th head (from the first) has hair over one eye;
+    `transparent_every`: of which so many-th see-through."""
     changed = identity.clone()
-    changed[::every, toon.SLOT['hair_over_eye']] = 1.
-    if transparent_every: changed[::every*transparent_every, toon.SLOT['hair_alpha']] = .5
+    changed[::every, toon.SLOT['hair_over_eye']] = 1.0
+    if transparent_every:
+        changed[:: every * transparent_every, toon.SLOT['hair_alpha']] = 0.5
     return changed
 
 # %% ../nbs/57_pigan_anime.ipynb #f545649f
-PICTURES = 4900                    # that the discriminator sees in one run
+PICTURES = 4900  # that the discriminator sees in one run
 CONDITIONS = {
-    'as the poster': {}, '100 pictures': dict(n=100), '2,000 pictures': dict(n=2000), 'brightness from 0.5 to 1.3': dict(kind='brightness'),
-    'hair over an eye': dict(kind='opaque'), 'hair over an eye, half of it transparent': dict(kind='mixed'), 'batch of 56': dict(batch=56),
-    'a quarter of the steps': dict(images=PICTURES//4), 'official density': dict(official=True),
-    'human heads first': dict(first=PICTURES//2)}
+    'as the poster': {},
+    '100 pictures': dict(n=100),
+    '2,000 pictures': dict(n=2000),
+    'brightness from 0.5 to 1.3': dict(kind='brightness'),
+    'hair over an eye': dict(kind='opaque'),
+    'hair over an eye, half of it transparent': dict(kind='mixed'),
+    'batch of 56': dict(batch=56),
+    'a quarter of the steps': dict(images=PICTURES // 4),
+    'official density': dict(official=True),
+    'human heads first': dict(first=PICTURES // 2),
+}
 
 # %% ../nbs/57_pigan_anime.ipynb #94c342d3
 def _drawn(identity: Tensor, cam2world: Tensor, style: str = 'anime') -> Tensor:
     "Heads over white, drawn as those that ship with the library, then cut and reduced."
-    parts = [toon.render(i, c, toon.FOV, 64, style=style, background='white', geometry=False)['image'] for i, c in zip(identity.split(32), cam2world.split(32))]
+    parts = [
+        toon.render(i, c, toon.FOV, 64, style=style, background='white', geometry=False)[
+            'image'
+        ]
+        for i, c in zip(identity.split(32), cam2world.split(32))
+    ]
     return cropped(to_uint8(torch.cat(parts)))
 
-def condition_images(kind: str,                       # 'plain', 'brightness', 'opaque', 'mixed', 'human'
-                       indices: range, cache: Path | str | None = None) -> Tensor:      # uint8 [n, 3, 16, 16]
-    "The heads of a condition; those that must be drawn (0.4 s each) are kept in a folder, if one is given."
-    path = Path(cache)/f'{kind}-{indices.start}-{indices.stop}.npy' if cache else None
-    if path and path.exists(): return torch.from_numpy(np.load(path, allow_pickle=False))
+
+def condition_images(
+    kind: str,  # 'plain', 'brightness', 'opaque', 'mixed', 'human'
+    indices: range,
+    cache: Path | str | None = None,
+) -> Tensor:  # uint8 [n, 3, 16, 16]
+    """The heads of a condition;
+    those that must be drawn (0.4 s each) are kept in a folder, if one is given."""
+    path = Path(cache) / f'{kind}-{indices.start}-{indices.stop}.npy' if cache else None
+    if path and path.exists():
+        return torch.from_numpy(np.load(path, allow_pickle=False))
     rows = toon.ready_heads('white').batch(indices)
-    if kind == 'plain': images = cropped(rows['image'])
-    elif kind == 'brightness': images = cropped(expose(rows['image'], rows['coverage'], .5 + .8*torch.rand(len(indices), generator=rng(5))))
-    elif kind == 'human': images = _drawn(rows['identity'], rows['cam2world'], 'human')
+    if kind == 'plain':
+        images = cropped(rows['image'])
+    elif kind == 'brightness':
+        images = cropped(
+            expose(
+                rows['image'],
+                rows['coverage'],
+                0.5 + 0.8 * torch.rand(len(indices), generator=rng(5)),
+            )
+        )
+    elif kind == 'human':
+        images = _drawn(rows['identity'], rows['cam2world'], 'human')
     elif kind in ('opaque', 'mixed'):
-        identity, images = cover_eyes(rows['identity'], 2, 2*(kind == 'mixed')), cropped(rows['image'])
+        identity, images = (
+            cover_eyes(rows['identity'], 2, 2 * (kind == 'mixed')),
+            cropped(rows['image']),
+        )
         images[::2] = _drawn(identity[::2], rows['cam2world'][::2])
-    else: raise ValueError(f"There are no heads of the kind {kind!r}: choose 'plain', 'brightness', 'opaque', 'mixed' or 'human'.")
+    else:
+        raise ValueError(
+            f"There are no heads of the kind {kind!r}: choose 'plain', 'brightness', 'opaque',"
+            " 'mixed' or 'human'."
+        )
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True); np.save(part := path.with_suffix('.part.npy'), images.numpy())
-        part.replace(path)                                    # whole, or not there
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(part := path.with_suffix('.part.npy'), images.numpy())
+        part.replace(path)  # whole, or not there
     return images
 
 # %% ../nbs/57_pigan_anime.ipynb #7b4d4279
-GUESS_CONFIG = replace(pigan.PIGAN_CPU.network, size=SIZE, view=replace(pigan.TOON_VIEW, fov=FOV), noise_steps=400)
+GUESS_CONFIG = replace(
+    pigan.PIGAN_CPU.network, size=SIZE, view=replace(pigan.TOON_VIEW, fov=FOV), noise_steps=400
+)
 
-def train_condition(condition: dict, seed: int = 0, images: int | None = None,          # that are shown; None: as the condition says
-                    cache: Path | str | None = None,
-                    callbacks: Callable[[], Sequence] = lambda: ()) -> Trainer:
-    "A pi-GAN of one condition, trained until its discriminator has seen so many pictures; `trainer.average` draws."
+
+def train_condition(
+    condition: dict,
+    seed: int = 0,
+    images: int | None = None,  # that are shown; None: as the condition says
+    cache: Path | str | None = None,
+    callbacks: Callable[[], Sequence] = lambda: (),
+) -> Trainer:
+    """A pi-GAN of one condition, trained until its discriminator has seen so many pictures;
+    `trainer.average` draws."""
     seed_everything(seed)
-    c = dict(n=726, kind='plain', batch=14, first=0, images=PICTURES, official=False) | condition
-    network = replace(GUESS_CONFIG, noise_steps=c['pictures']//c['batch'])
-    if c['official']: network = replace(network, noise=1., field=replace(network.field, density_scale=1., centred_density=False))
-    training = TrainingConfig(c['batch'], 4e-4, 4e-4, (0., .99), (0., .99), clip_gradient=5., ema_half_life=1_000, seed=seed)
+    c = (
+        dict(n=726, kind='plain', batch=14, first=0, images=PICTURES, official=False)
+        | condition
+    )
+    network = replace(GUESS_CONFIG, noise_steps=c['pictures'] // c['batch'])
+    if c['official']:
+        network = replace(
+            network,
+            noise=1.0,
+            field=replace(network.field, density_scale=1.0, centred_density=False),
+        )
+    training = TrainingConfig(
+        c['batch'],
+        4e-4,
+        4e-4,
+        (0.0, 0.99),
+        (0.0, 0.99),
+        clip_gradient=5.0,
+        ema_half_life=1_000,
+        seed=seed,
+    )
     pair = pigan_training.PiganPair(network)
-    for kind, n, shown in [('human', 400, c['first']), (c['kind'], c['n'], images or c['pictures'])]:
-        if not shown: continue
+    for kind, n, shown in [
+        ('human', 400, c['first']),
+        (c['kind'], c['n'], images or c['pictures']),
+    ]:
+        if not shown:
+            continue
         data = ImageSet({'image': condition_images(kind, range(n), cache).numpy()})
-        trainer = Trainer(pair.requires_grad_(True), data, training, callbacks(), 'cpu').fit(until=shown//c['batch'], progress=False)
-        if trainer.step < shown//c['batch']: raise RuntimeError(f"The training was stopped at step {trainer.step} of {shown//c['batch']}: a shorter run is not a run of this condition.")
+        trainer = Trainer(pair.requires_grad_(True), data, training, callbacks(), 'cpu').fit(
+            until=shown // c['batch'], progress=False
+        )
+        if trainer.step < shown // c['batch']:
+            raise RuntimeError(
+                f"The training was stopped at step {trainer.step} of {shown // c['batch']}: a"
+                " shorter run is not a run of this condition."
+            )
     return trainer
 
 # %% ../nbs/57_pigan_anime.ipynb #8ddb4089
 HELD_OUT = range(2400, 3000)
 
+
 def eye_band(images: Tensor) -> Tensor:
     "The pixels of the rows in which eyes lie, `[n, 150]`, of pictures `[n, 3, 16, 16]`."
     return images[..., 6:11, 3:13].flatten(1).double()
 
-def set_distances(real: Tensor, fake: Tensor) -> dict[str, float]:       # uint8 and [-1, 1], [n, 3, 16, 16]
-    "Fréchet distances of whole pictures (extractor `pixels`) and of the band of the eyes (raw)."
-    real = real.float()/127.5 - 1
+
+def set_distances(
+    real: Tensor, fake: Tensor
+) -> dict[str, float]:  # uint8 and [-1, 1], [n, 3, 16, 16]
+    """Fréchet distances of whole pictures (extractor `pixels`) and of the band of the eyes
+    (raw)."""
+    real = real.float() / 127.5 - 1
     features = [extract(x, 'pixels').features for x in (real, fake)]
-    return dict(frechet=float(frechet_distance(*features)), eyes=float(frechet_distance(eye_band(real), eye_band(fake))))
+    return dict(
+        frechet=float(frechet_distance(*features)),
+        eyes=float(frechet_distance(eye_band(real), eye_band(fake))),
+    )
 
 # %% ../nbs/57_pigan_anime.ipynb #ddab3247
-def shape_numbers(left: dict, front: dict, right: dict, shape: geometry.Shape, fov: float) -> dict[str, float]:
-    "What the alarms read from the front, and how consistent the views from both sides are, beside the same pictures on a board."
-    (own, share), (board, _) = view_consistency(left, right, fov), view_consistency(billboard(left, fov), billboard(right, fov), fov)
-    return {k: float(v) for k, v in pigan_training.alarms(front, shape).items()} | dict(consistency=own, board=board, share=share)
+def shape_numbers(
+    left: dict, front: dict, right: dict, shape: geometry.Shape, fov: float
+) -> dict[str, float]:
+    """What the alarms read from the front, and how consistent the views from both sides are,
+    beside the same pictures on a board."""
+    (own, share), (board, _) = (
+        view_consistency(left, right, fov),
+        view_consistency(billboard(left, fov), billboard(right, fov), fov),
+    )
+    return {k: float(v) for k, v in pigan_training.alarms(front, shape).items()} | dict(
+        consistency=own, board=board, share=share
+    )
+
 
 @torch.no_grad()
-def judge(generator: pigan.Generator, reference: Tensor,         # held-out heads of the condition, uint8
-          shape: geometry.Shape) -> dict[str, float]:               # of the truth, from `toon_shape`
+def judge(
+    generator: pigan.Generator,
+    reference: Tensor,  # held-out heads of the condition, uint8
+    shape: geometry.Shape,
+) -> dict[str, float]:  # of the truth, from `toon_shape`
     "Distances of as many fakes as there are references, and the geometry of 32 heads."
     n, source = len(reference), rng(77)
     z = torch.randn(n, generator.z_dim, generator=source)
-    cams = pose(PRIORS['celeba'].yaw*torch.randn(n, generator=source), PRIORS['celeba'].pitch*torch.randn(n, generator=source))
-    fakes = torch.cat([generator.render_views(a, b)['image'] for a, b in zip(z.split(100), cams.split(100))]).clamp(-1, 1)
-    see = lambda yaw: generator.render_views(z[:32], pose(torch.full((32,), yaw)), size=32, samples=16, hierarchical=True)
-    return set_distances(reference, fakes) | shape_numbers(see(-.25), see(0.), see(.25), shape, FOV)
+    cams = pose(
+        PRIORS['celeba'].yaw * torch.randn(n, generator=source),
+        PRIORS['celeba'].pitch * torch.randn(n, generator=source),
+    )
+    fakes = torch.cat(
+        [generator.render_views(a, b)['image'] for a, b in zip(z.split(100), cams.split(100))]
+    ).clamp(-1, 1)
+    see = lambda yaw: generator.render_views(
+        z[:32], pose(torch.full((32,), yaw)), size=32, samples=16, hierarchical=True
+    )
+    return set_distances(reference, fakes) | shape_numbers(
+        see(-0.25), see(0.0), see(0.25), shape, FOV
+    )
 
 # %% ../nbs/57_pigan_anime.ipynb #647ddc90
-def paired(base: Sequence[float], changed: Sequence[float], level: float = .95) -> tuple[float, float]:
+def paired(
+    base: Sequence[float], changed: Sequence[float], level: float = 0.95
+) -> tuple[float, float]:
     "Mean of the differences changed − base, seed by seed, and the half width of its interval."
-    if len(base) != len(changed) or len(base) < 2: raise ValueError(f"Pairs need the same two or more seeds on both sides, not {len(base)} and {len(changed)} numbers.")
+    if len(base) != len(changed) or len(base) < 2:
+        raise ValueError(
+            f"Pairs need the same two or more seeds on both sides, not {len(base)} and"
+            f" {len(changed)} numbers."
+        )
     return interval([b - a for a, b in zip(base, changed)], level)
 
+
 def verdict(difference: float, half: float) -> str:
-    "'worse' or 'better' (of a measure that should be small) if the whole interval says so, else 'undecided'."
+    """'worse' or 'better' (of a measure that should be small) if the whole interval says so,
+    else 'undecided'."""
     return 'worse' if difference > half else 'better' if -difference > half else 'undecided'

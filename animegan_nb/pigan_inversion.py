@@ -29,274 +29,544 @@ __all__ = ['Heads', 'true_view', 'held_out_heads', 'psnr', 'own_cameras', 'score
 
 # %% ../nbs/58_pigan_inversion.ipynb #83e16075
 class Heads(NamedTuple):
-    "Toon heads over white with known worlds: one view of each is given, the others are for the judge."
-    identity: Tensor           # [n, attributes]
-    images: Tensor           # [n, 3, size, size]: what is given
-    coverage: Tensor           # [n, 1, size, size] in [0, 1]
-    cam2world: Tensor          # [n, 4, 4]: the true camera
-    others: list[dict]         # views from other cameras: image, depth, normal, opacity, coverage, cam2world
+    """Toon heads over white with known worlds:
+    one view of each is given, the others are for the judge."""
 
-def true_view(identity: Tensor, cam2world: Tensor, size: int = 32, geometry: bool = True) -> dict[str, Tensor]:
-    "Toon heads over white as the training data show them (drawn at 64 px, averaged), with exact depth and normals."
+    identity: Tensor  # [n, attributes]
+    images: Tensor  # [n, 3, size, size]: what is given
+    coverage: Tensor  # [n, 1, size, size] in [0, 1]
+    cam2world: Tensor  # [n, 4, 4]: the true camera
+    # views from other cameras: image, depth, normal, opacity, coverage, cam2world
+    others: list[dict]
+
+
+def true_view(
+    identity: Tensor, cam2world: Tensor, size: int = 32, geometry: bool = True
+) -> dict[str, Tensor]:
+    """Toon heads over white as the training data show them (drawn at 64 px, averaged), with
+    exact depth and normals."""
     fine = toon.render(identity, cam2world, toon.FOV, 64, background='white', geometry=False)
-    view = {k: F.adaptive_avg_pool2d(fine[v], size) for k, v in (('image', 'image'), ('coverage', 'mask'))} | dict(cam2world=cam2world)
-    if not geometry: return view
-    exact = toon.render(identity, cam2world, toon.FOV, size, background='white', supersample=1, outline=False)
-    return view | dict(opacity=exact['depth'].isfinite().float(), depth=exact['depth'].nan_to_num(posinf=1.12), normal=exact['normal'])
+    view = {
+        k: F.adaptive_avg_pool2d(fine[v], size)
+        for k, v in (('image', 'image'), ('coverage', 'mask'))
+    } | dict(cam2world=cam2world)
+    if not geometry:
+        return view
+    exact = toon.render(
+        identity, cam2world, toon.FOV, size, background='white', supersample=1, outline=False
+    )
+    return view | dict(
+        opacity=exact['depth'].isfinite().float(),
+        depth=exact['depth'].nan_to_num(posinf=1.12),
+        normal=exact['normal'],
+    )
+
 
 def held_out_heads(seed: int, n: int = 8, others: int = 3, size: int = 32) -> Heads:
-    "n heads of a seed, each with `others` more cameras, all drawn like those of the training set (which has seed 0)."
+    """n heads of a seed, each with `others` more cameras, all drawn like those of the training
+    set (which has seed 0)."""
     source = rng(seed)
     identity = toon.sample_identity(n, source)
     cams = [toon.sample_camera(n, source)['cam2world'] for _ in range(1 + others)]
     given = true_view(identity, cams[0], size, geometry=False)
-    return Heads(identity, given['image'], given['coverage'], cams[0], [true_view(identity, c, size) for c in cams[1:]])
+    return Heads(
+        identity,
+        given['image'],
+        given['coverage'],
+        cams[0],
+        [true_view(identity, c, size) for c in cams[1:]],
+    )
 
 # %% ../nbs/58_pigan_inversion.ipynb #4f181659
-def psnr(a: Tensor, b: Tensor) -> Tensor:      # [n, 3, h, w] twice, in [-1, 1] → [n]
+def psnr(a: Tensor, b: Tensor) -> Tensor:  # [n, 3, h, w] twice, in [-1, 1] → [n]
     "Peak signal-to-noise ratio of each picture in decibels; the range is 2 wide."
-    if a.shape != b.shape: raise ValueError(f"Two batches of pictures are compared one by one: their shapes {list(a.shape)} and {list(b.shape)} differ.")
-    return -10*((a - b)/2).square().flatten(1).mean(1).clamp(min=1e-10).log10()
+    if a.shape != b.shape:
+        raise ValueError(
+            f"Two batches of pictures are compared one by one: their shapes {list(a.shape)} and"
+            f" {list(b.shape)} differ."
+        )
+    return -10 * ((a - b) / 2).square().flatten(1).mean(1).clamp(min=1e-10).log10()
 
 # %% ../nbs/58_pigan_inversion.ipynb #081064c6
-def own_cameras(found: Tensor, true: Tensor, new: Tensor) -> Tensor:      # cam2world [n, 4, 4] each
-    "The new cameras in the found world, if that was turned by as much as its camera is wrong: C_found C_true⁻¹ C_new."
-    return check_cam2world(found) @ torch.linalg.inv(check_cam2world(true)) @ check_cam2world(new)
+def own_cameras(found: Tensor, true: Tensor, new: Tensor) -> Tensor:  # cam2world [n, 4, 4] each
+    """The new cameras in the found world, if that was turned by as much as its camera is wrong:
+    C_found C_true⁻¹ C_new."""
+    return (
+        check_cam2world(found) @ torch.linalg.inv(check_cam2world(true)) @ check_cam2world(new)
+    )
+
 
 @torch.no_grad()
-def scores(generator: Generator, condition: Condition, cam2world: Tensor, heads: Heads, own: bool = False) -> dict[str, float]:
-    "Of found worlds: PSNR of the given view and of new views (mean over pictures, dB), pose error in degrees, errors of depth and normals, opacity where nothing is, knob distance."
+def scores(
+    generator: Generator,
+    condition: Condition,
+    cam2world: Tensor,
+    heads: Heads,
+    own: bool = False,
+) -> dict[str, float]:
+    """Of found worlds: PSNR of the given view and of new views (mean over pictures, dB), pose
+    error in degrees, errors of depth and normals, opacity where nothing is, knob distance."""
     samples = max(8, generator.view.samples)
-    given = psnr(generator.render_views(condition, cam2world)['image'], heads.images).mean().item()
-    cams = [own_cameras(cam2world, heads.cam2world, v['cam2world']) if own else v['cam2world'] for v in heads.others]
+    given = (
+        psnr(generator.render_views(condition, cam2world)['image'], heads.images).mean().item()
+    )
+    cams = [
+        own_cameras(cam2world, heads.cam2world, v['cam2world']) if own else v['cam2world']
+        for v in heads.others
+    ]
     found = [generator.render_views(condition, c, samples=samples, normal=True) for c in cams]
-    both = [{k: torch.cat([v[k] for v in views]) for k in ('image', 'opacity', 'depth', 'normal')} for views in (found, heads.others)]
-    errors, outside = view_errors(*both), both[1]['opacity'] < .5
-    return dict(given=given, fog=both[0]['opacity'][outside].mean().item(), novel=psnr(both[0]['image'], both[1]['image']).mean().item(), pose=rotation_angle(cam2world, heads.cam2world).rad2deg().mean().item(),
-                depth=errors['depth'], normal=errors['normal'], overlap=errors['overlap'], prior=knob_distance(condition, knob_statistics(generator)).mean().item())
+    both = [
+        {k: torch.cat([v[k] for v in views]) for k in ('image', 'opacity', 'depth', 'normal')}
+        for views in (found, heads.others)
+    ]
+    errors, outside = view_errors(*both), both[1]['opacity'] < 0.5
+    return dict(
+        given=given,
+        fog=both[0]['opacity'][outside].mean().item(),
+        novel=psnr(both[0]['image'], both[1]['image']).mean().item(),
+        pose=rotation_angle(cam2world, heads.cam2world).rad2deg().mean().item(),
+        depth=errors['depth'],
+        normal=errors['normal'],
+        overlap=errors['overlap'],
+        prior=knob_distance(condition, knob_statistics(generator)).mean().item(),
+    )
 
 # %% ../nbs/58_pigan_inversion.ipynb #9c00bc16
 class KnobStatistics(NamedTuple):
     "What is usual for the knobs of a generator."
-    mean: Condition            # [1, layers + 1, hidden] each
+
+    mean: Condition  # [1, layers + 1, hidden] each
     deviation: Condition
+
 
 def knob_statistics(generator: Generator, n: int = 10_000, seed: int = 0) -> KnobStatistics:
     "Mean and standard deviation of every knob over n codes."
-    if n < 2: raise ValueError(f"A spread needs at least two codes, not {n}.")
+    if n < 2:
+        raise ValueError(f"A spread needs at least two codes, not {n}.")
     with torch.no_grad():
-        knobs = generator.field.mapping(torch.randn(n, generator.z_dim, generator=rng(seed)).to(next(generator.parameters())))
-    return KnobStatistics(Condition(*(x.mean(0, keepdim=True) for x in knobs)), Condition(*(x.std(0, keepdim=True).clamp(min=1e-6) for x in knobs)))
+        knobs = generator.field.mapping(
+            torch.randn(n, generator.z_dim, generator=rng(seed)).to(
+                next(generator.parameters())
+            )
+        )
+    return KnobStatistics(
+        Condition(*(x.mean(0, keepdim=True) for x in knobs)),
+        Condition(*(x.std(0, keepdim=True).clamp(min=1e-6) for x in knobs)),
+    )
+
 
 def knobs_at(u: Condition, usual: KnobStatistics) -> Condition:
     "Knobs from offsets counted in standard deviations."
-    return Condition(*(m + s*x for m, s, x in zip(usual.mean, usual.deviation, u)))
+    return Condition(*(m + s * x for m, s, x in zip(usual.mean, usual.deviation, u)))
 
-def knob_distance(condition: Condition, usual: KnobStatistics) -> Tensor:      # → [n]
-    "Squared distance to the mean in standard deviations, averaged over all frequencies and phases: about 1 for the knobs of a code."
-    u = torch.cat([((x - m)/s).flatten(1) for x, m, s in zip(condition, usual.mean, usual.deviation)], 1)
+
+def knob_distance(condition: Condition, usual: KnobStatistics) -> Tensor:  # → [n]
+    """Squared distance to the mean in standard deviations, averaged over all frequencies and
+    phases: about 1 for the knobs of a code."""
+    u = torch.cat(
+        [((x - m) / s).flatten(1) for x, m, s in zip(condition, usual.mean, usual.deviation)], 1
+    )
     return u.square().mean(1)
 
 # %% ../nbs/58_pigan_inversion.ipynb #ea57835c
-def pose_gradient(slope: Tensor,                     # ∂L/∂cam2world [n, 4, 4]
-                  yaw: Tensor, pitch: Tensor,        # [n]
-                  ) -> Tensor:                       # ∂L/∂(yaw, pitch) [n, 2]
-    "The gradient with respect to yaw and pitch of a camera on the unit sphere, by the chain rule in closed form."
+def pose_gradient(
+    slope: Tensor,  # ∂L/∂cam2world [n, 4, 4]
+    yaw: Tensor,
+    pitch: Tensor,  # [n]
+) -> Tensor:  # ∂L/∂(yaw, pitch) [n, 2]
+    """The gradient with respect to yaw and pitch of a camera on the unit sphere, by the chain
+    rule in closed form."""
     turn = pose(yaw, pitch)
     right, up, back = turn[:, :3, :3].unbind(-1)
-    about = lambda v: torch.stack([v[:, 2], torch.zeros_like(v[:, 1]), -v[:, 0]], -1)         # the vertical axis × v
+    # the vertical axis × v
+    about = lambda v: torch.stack([v[:, 2], torch.zeros_like(v[:, 1]), -v[:, 0]], -1)
     still = torch.zeros_like(right)
-    ways = torch.stack([torch.stack([about(right), about(up), about(back), about(back)], -1), torch.stack([still, -back, up, up], -1)], 1)
-    return (ways*slope[:, None, :3]).sum((2, 3))
+    ways = torch.stack(
+        [
+            torch.stack([about(right), about(up), about(back), about(back)], -1),
+            torch.stack([still, -back, up, up], -1),
+        ],
+        1,
+    )
+    return (ways * slope[:, None, :3]).sum((2, 3))
 
 # %% ../nbs/58_pigan_inversion.ipynb #7b5887f3
 @torch.no_grad()
-def grid_start(generator: Generator, images: Tensor, codes: Tensor | None = None,        # [n, 3, s, s]; a bank [k, z_dim], None: the mean head
-               yaws=torch.linspace(-.6, .6, 9), pitches=torch.linspace(-.3, .3, 5), size: int = 16) -> tuple[Tensor, Tensor]:      # noqa: B008
-    "Yaw and pitch `[n]` of the camera of a grid from which some known head looks most like each picture."
+def grid_start(
+    generator: Generator,
+    images: Tensor,
+    codes: Tensor | None = None,  # [n, 3, s, s]; a bank [k, z_dim], None: the mean head
+    yaws=torch.linspace(-0.6, 0.6, 9),  # noqa: B008
+    pitches=torch.linspace(-0.3, 0.3, 5),  # noqa: B008
+    size: int = 16,
+) -> tuple[Tensor, Tensor]:
+    """Yaw and pitch `[n]` of the camera of a grid from which some known head looks most like
+    each picture."""
     yaw, pitch = (x.flatten() for x in torch.meshgrid(yaws, pitches, indexing='ij'))
     bank = generator.mean_condition() if codes is None else generator.condition(codes)
     shown = F.adaptive_avg_pool2d(images, size).flatten(1)
     error = []
     for k in range(len(bank.frequencies)):
-        drawn = generator.render_views(Condition(*(x[k:k+1] for x in bank)), pose(yaw, pitch), size=size)['image']
+        drawn = generator.render_views(
+            Condition(*(x[k : k + 1] for x in bank)), pose(yaw, pitch), size=size
+        )['image']
         error.append(torch.cdist(shown, drawn.flatten(1)))
     best = torch.stack(error).amin(0).argmin(1)
     return yaw[best], pitch[best]
 
+
 def toon_pose_reader(size: int = 32, n: int = 200) -> PoseReader:
-    "The toon network as a reader of poses, calibrated on the first n shipped heads, averaged to `size` px."
+    """The toon network as a reader of poses, calibrated on the first n shipped heads, averaged
+    to `size` px."""
     net, rows = toon_net.toon_network(), toon.ready_heads('white').batch(range(n))
-    images = F.adaptive_avg_pool2d(rows['image'].float()/127.5 - 1, size)
-    with torch.no_grad(): return PoseReader(lambda x: net(x)['pose'].detach(), images, torch.stack([rows['yaw'], rows['pitch']], 1))
+    images = F.adaptive_avg_pool2d(rows['image'].float() / 127.5 - 1, size)
+    with torch.no_grad():
+        return PoseReader(
+            lambda x: net(x)['pose'].detach(),
+            images,
+            torch.stack([rows['yaw'], rows['pitch']], 1),
+        )
 
 # %% ../nbs/58_pigan_inversion.ipynb #cf431399
-def pixel_error(a: Tensor, b: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:      # [n, 3, h, w] twice → [n]
+def pixel_error(
+    a: Tensor, b: Tensor, scales: Sequence[int] = (1, 2, 4)
+) -> Tensor:  # [n, 3, h, w] twice → [n]
     "Squared error, averaged over pictures shrunk by each of the scales."
-    return sum(F.avg_pool2d(a - b, k).square().mean((1, 2, 3)) for k in scales)/len(scales)
+    return sum(F.avg_pool2d(a - b, k).square().mean((1, 2, 3)) for k in scales) / len(scales)
+
 
 def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) -> Callable:
-    "A distance of two batches of pictures → [n], from unit-length features of the 'toon' network or of 'squeezenet'; smaller pictures are enlarged to `least` px."
-    if name == 'toon': blocks = list(toon_net.toon_network().blocks[:layers])
+    """A distance of two batches of pictures → [n], from unit-length features of the 'toon'
+    network or of 'squeezenet'; smaller pictures are enlarged to `least` px."""
+    if name == 'toon':
+        blocks = list(toon_net.toon_network().blocks[:layers])
     elif name == 'squeezenet':
         from animegan_nb.metrics import find_extractor
+
         features = find_extractor('squeezenet').net.features
         blocks = [features[:2], features[2:5], features[5:8], features[8:13]][:layers]
-    else: raise ValueError(f"A perceptual distance looks with 'toon' or 'squeezenet', not {name!r}.")
+    else:
+        raise ValueError(
+            f"A perceptual distance looks with 'toon' or 'squeezenet', not {name!r}."
+        )
+
     def maps(x):
-        if x.shape[-1] < least: x = F.interpolate(x, (least, least), mode='bilinear', align_corners=False)
+        if x.shape[-1] < least:
+            x = F.interpolate(x, (least, least), mode='bilinear', align_corners=False)
         return [x := block(x) for block in blocks]
+
     return FeatureDistance(maps)
 
 # %% ../nbs/58_pigan_inversion.ipynb #8f29dffc
 @dataclass(frozen=True)
 class InversionConfig:
     "How a picture is inverted."
-    stages: tuple[tuple[int, int], ...] = ((2, 80), (1, 20))      # (pictures shrunk by, steps)
-    space: str = 'knobs'              # what is searched: 'knobs' (in standard deviations), or 'z'
-    lr: float = .3                    # of the knobs (or of z); constant, then half a cosine
-    pose_lr: float = .01              # radians; 0: the camera stays where it starts
-    hold: float = .3                  # share of the steps in which only the knobs move
-    noise: float = 1.                 # added to the knobs while searching, in standard deviations; falls to 0
-    perceptual: float = 1.            # weight of the perceptual distance; 0: none
-    prior: float = .2                 # weight of the knobs' distance to the mean
-    pose_prior: float = .02           # weight of the camera's distance to its start …
-    pose_sigma: float = .07           # … counted in this many radians, the error of the start
-    coverage: float = 1.              # weight of the error of the opacity, if a coverage is given
+
+    stages: tuple[tuple[int, int], ...] = ((2, 80), (1, 20))  # (pictures shrunk by, steps)
+    space: str = 'knobs'  # what is searched: 'knobs' (in standard deviations), or 'z'
+    lr: float = 0.3  # of the knobs (or of z); constant, then half a cosine
+    pose_lr: float = 0.01  # radians; 0: the camera stays where it starts
+    hold: float = 0.3  # share of the steps in which only the knobs move
+    noise: float = 1.0  # added to the knobs while searching, in standard deviations; falls to 0
+    perceptual: float = 1.0  # weight of the perceptual distance; 0: none
+    prior: float = 0.2  # weight of the knobs' distance to the mean
+    pose_prior: float = 0.02  # weight of the camera's distance to its start …
+    pose_sigma: float = 0.07  # … counted in this many radians, the error of the start
+    coverage: float = 1.0  # weight of the error of the opacity, if a coverage is given
 
     def __post_init__(self):
-        if self.space not in ('knobs', 'z'): raise ValueError(f"An inversion searches 'knobs' or 'z', not {self.space!r}.")
-        if not self.stages or any(shrink < 1 or steps < 1 for shrink, steps in self.stages): raise ValueError(f"Stages are pairs (shrink, steps) of positive numbers, not {self.stages!r}.")
-        for name in ('lr', 'pose_lr', 'hold', 'noise', 'perceptual', 'prior', 'pose_prior', 'coverage'):
-            if getattr(self, name) < 0: raise ValueError(f"{name} cannot be negative.")
-        if self.pose_sigma <= 0: raise ValueError("pose_sigma must be positive.")
+        if self.space not in ('knobs', 'z'):
+            raise ValueError(f"An inversion searches 'knobs' or 'z', not {self.space!r}.")
+        if not self.stages or any(shrink < 1 or steps < 1 for shrink, steps in self.stages):
+            raise ValueError(
+                f"Stages are pairs (shrink, steps) of positive numbers, not {self.stages!r}."
+            )
+        for name in (
+            'lr',
+            'pose_lr',
+            'hold',
+            'noise',
+            'perceptual',
+            'prior',
+            'pose_prior',
+            'coverage',
+        ):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} cannot be negative.")
+        if self.pose_sigma <= 0:
+            raise ValueError("pose_sigma must be positive.")
 
 # %% ../nbs/58_pigan_inversion.ipynb #29380f80
 class Inversion(NamedTuple):
     "What was found: the knobs of a world and a camera for each picture."
-    condition: Condition      # [n, layers + 1, hidden] each
-    yaw: Tensor               # [n]
-    pitch: Tensor             # [n]
-    history: Tensor           # [steps, n]: the loss of each picture before each step
+
+    condition: Condition  # [n, layers + 1, hidden] each
+    yaw: Tensor  # [n]
+    pitch: Tensor  # [n]
+    history: Tensor  # [steps, n]: the loss of each picture before each step
 
     @property
-    def cam2world(self) -> Tensor: return pose(self.yaw, self.pitch)
+    def cam2world(self) -> Tensor:
+        return pose(self.yaw, self.pitch)
 
 # %% ../nbs/58_pigan_inversion.ipynb #656aa1b6
-def check_inversion(generator: Generator, images: Tensor, start=None, coverage: Tensor | None = None) -> None:
+def check_inversion(
+    generator: Generator, images: Tensor, start=None, coverage: Tensor | None = None
+) -> None:
     "Raise one clear sentence unless these pictures can be inverted by this generator."
     s = generator.size
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1:] != (3, s, s):
-        raise ValueError(f"This generator inverts pictures [n, 3, {s}, {s}], not {list(getattr(images, 'shape', [])) or type(images).__name__}.")
-    if not len(images): raise ValueError("There is no picture to invert.")
-    if not images.is_floating_point(): raise ValueError(f"Pictures are floats in [-1, 1], not {images.dtype}: use core.to_float.")
-    if not torch.isfinite(images).all(): raise ValueError("The pictures contain NaN or infinity.")
-    if images.abs().max() > 1.01: raise ValueError(f"Pictures lie in [-1, 1], but these reach {images.abs().max().item():.3g}: use core.to_float.")
-    if start is not None and (len(start) != 2 or any(not isinstance(a, Tensor) or a.shape != (len(images),) or not torch.isfinite(a).all() for a in start)):
-        raise ValueError(f"A start is two tensors [{len(images)}], yaw and pitch in radians, without NaN.")
-    if coverage is not None and (tuple(coverage.shape) != (len(images), 1, s, s) or not (coverage.min() >= 0 and coverage.max() <= 1)):
+        raise ValueError(
+            f"This generator inverts pictures [n, 3, {s}, {s}], not"
+            f" {list(getattr(images, 'shape', [])) or type(images).__name__}."
+        )
+    if not len(images):
+        raise ValueError("There is no picture to invert.")
+    if not images.is_floating_point():
+        raise ValueError(
+            f"Pictures are floats in [-1, 1], not {images.dtype}: use core.to_float."
+        )
+    if not torch.isfinite(images).all():
+        raise ValueError("The pictures contain NaN or infinity.")
+    if images.abs().max() > 1.01:
+        raise ValueError(
+            f"Pictures lie in [-1, 1], but these reach {images.abs().max().item():.3g}: use"
+            " core.to_float."
+        )
+    if start is not None and (
+        len(start) != 2
+        or any(
+            not isinstance(a, Tensor)
+            or a.shape != (len(images),)
+            or not torch.isfinite(a).all()
+            for a in start
+        )
+    ):
+        raise ValueError(
+            f"A start is two tensors [{len(images)}], yaw and pitch in radians, without NaN."
+        )
+    if coverage is not None and (
+        tuple(coverage.shape) != (len(images), 1, s, s)
+        or not (coverage.min() >= 0 and coverage.max() <= 1)
+    ):
         raise ValueError(f"A coverage is [{len(images)}, 1, {s}, {s}] with values from 0 to 1.")
 
 # %% ../nbs/58_pigan_inversion.ipynb #b5bab9c7
-def fit_loss(generator: Generator, condition: Condition, cam2world: Tensor, images: Tensor,       # at the size they have
-             config: InversionConfig, distance: Callable | None, coverage: Tensor | None = None) -> Tensor:
+def fit_loss(
+    generator: Generator,
+    condition: Condition,
+    cam2world: Tensor,
+    images: Tensor,  # at the size they have
+    config: InversionConfig,
+    distance: Callable | None,
+    coverage: Tensor | None = None,
+) -> Tensor:
     "How far the worlds, seen from their cameras, are from the pictures, `[n]`."
-    seen = generator.render(condition, cam2world, size=images.shape[-1], alpha=coverage is not None)
+    seen = generator.render(
+        condition, cam2world, size=images.shape[-1], alpha=coverage is not None
+    )
     loss = pixel_error(seen[:, :3], images)
-    if config.perceptual: loss = loss + config.perceptual*distance(seen[:, :3], images)
-    if coverage is not None: loss = loss + config.coverage*((seen[:, 3:] + 1)/2 - coverage).square().mean((1, 2, 3))
+    if config.perceptual:
+        loss = loss + config.perceptual * distance(seen[:, :3], images)
+    if coverage is not None:
+        loss = loss + config.coverage * ((seen[:, 3:] + 1) / 2 - coverage).square().mean(
+            (1, 2, 3)
+        )
     return loss
+
 
 def fade(step: int, total: int) -> float:
     "A learning rate's factor: 1 for the first half, then half a cosine down to 0.02."
-    return max(.02, .5 + .5*math.cos(math.pi*max(0., 2*step/total - 1)))
+    return max(0.02, 0.5 + 0.5 * math.cos(math.pi * max(0.0, 2 * step / total - 1)))
 
 # %% ../nbs/58_pigan_inversion.ipynb #a34f5b6c
-def free_numbers(generator: Generator, n: int, space: str, usual: KnobStatistics, seed: int = 0) -> tuple[list[Tensor], Callable]:
-    "What is searched for n pictures, starting at 0, and the function from a level of noise to their knobs."
+def free_numbers(
+    generator: Generator, n: int, space: str, usual: KnobStatistics, seed: int = 0
+) -> tuple[list[Tensor], Callable]:
+    """What is searched for n pictures, starting at 0, and the function from a level of noise to
+    their knobs."""
     source = rng(seed)
     if space == 'z':
         z = torch.zeros(n, generator.z_dim, requires_grad=True)
-        return [z], lambda noise=0.: generator.condition(z)
+        return [z], lambda noise=0.0: generator.condition(z)
     u = [torch.zeros(n, *m.shape[1:], requires_grad=True) for m in usual.mean]
-    return u, lambda noise=0.: knobs_at(Condition(*(x + noise*torch.randn(1, *x.shape[1:], generator=source) for x in u)), usual)        # one noise for all pictures
+    # one noise for all pictures
+    return u, lambda noise=0.0: knobs_at(
+        Condition(*(x + noise * torch.randn(1, *x.shape[1:], generator=source) for x in u)),
+        usual,
+    )
 
 # %% ../nbs/58_pigan_inversion.ipynb #c86cac6d
-def invert(generator: Generator, images: Tensor,            # [n, 3, size, size] in [-1, 1]
-           start: tuple[Tensor, Tensor] | None = None,        # yaw and pitch [n]; None: read by the toon network
-           config: InversionConfig = InversionConfig(), coverage: Tensor | None = None,      # noqa: B008 (frozen)
-           distance: Callable | None = None,                  # perceptual; None: the toon network's
-           seed: int = 0) -> Inversion:                       # of the noise
+def invert(
+    generator: Generator,
+    images: Tensor,  # [n, 3, size, size] in [-1, 1]
+    # yaw and pitch [n]; None: read by the toon network
+    start: tuple[Tensor, Tensor] | None = None,
+    config: InversionConfig = InversionConfig(),  # noqa: B008 (frozen)
+    coverage: Tensor | None = None,
+    distance: Callable | None = None,  # perceptual; None: the toon network's
+    seed: int = 0,
+) -> Inversion:  # of the noise
     "Find the camera and the knobs of every picture together; each as if it were alone."
     check_inversion(generator, images, start, coverage)
-    if start is None: start = toon_pose_reader(generator.size)(images).unbind(1)
-    if distance is None and config.perceptual: distance = perceptual_distance()
+    if start is None:
+        start = toon_pose_reader(generator.size)(images).unbind(1)
+    if distance is None and config.perceptual:
+        distance = perceptual_distance()
     usual, first = knob_statistics(generator), torch.stack(start, 1).detach()
     angles = first.clone().requires_grad_(True)
     free, knobs = free_numbers(generator, len(images), config.space, usual, seed)
     optimizer = torch.optim.Adam([dict(params=free), dict(params=[angles])])
-    sizes = [generator.size//shrink for shrink, steps in config.stages for _ in range(steps)]
+    sizes = [generator.size // shrink for shrink, steps in config.stages for _ in range(steps)]
     history = []
     for step, size in enumerate(sizes):
-        rates = config.lr, config.pose_lr*(step >= config.hold*len(sizes))
-        for group, rate in zip(optimizer.param_groups, rates): group['lr'] = rate*fade(step, len(sizes))
-        condition, shrunk = knobs(config.noise*(1 - step/len(sizes))), [None if x is None else F.adaptive_avg_pool2d(x, size) for x in (images, coverage)]
-        loss = fit_loss(generator, condition, pose(*angles.unbind(1)), shrunk[0], config, distance, shrunk[1]) + config.prior*knob_distance(condition, usual)
-        loss = loss + config.pose_prior*((angles - first)/config.pose_sigma).square().sum(1)
+        rates = config.lr, config.pose_lr * (step >= config.hold * len(sizes))
+        for group, rate in zip(optimizer.param_groups, rates):
+            group['lr'] = rate * fade(step, len(sizes))
+        condition, shrunk = (
+            knobs(config.noise * (1 - step / len(sizes))),
+            [None if x is None else F.adaptive_avg_pool2d(x, size) for x in (images, coverage)],
+        )
+        loss = fit_loss(
+            generator,
+            condition,
+            pose(*angles.unbind(1)),
+            shrunk[0],
+            config,
+            distance,
+            shrunk[1],
+        ) + config.prior * knob_distance(condition, usual)
+        loss = loss + config.pose_prior * ((angles - first) / config.pose_sigma).square().sum(1)
         history.append(loss.detach())
-        optimizer.zero_grad(); loss.sum().backward(); optimizer.step()
-    with torch.no_grad(): return Inversion(Condition(*(k.detach() for k in knobs())), *angles.detach().unbind(1), torch.stack(history))
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+    with torch.no_grad():
+        return Inversion(
+            Condition(*(k.detach() for k in knobs())),
+            *angles.detach().unbind(1),
+            torch.stack(history),
+        )
 
 # %% ../nbs/58_pigan_inversion.ipynb #ad0cec44
 def official_view(generator: Generator):
-    "How the official recipe looks while optimising: one look, with as many points as both looks of the generator."
+    """How the official recipe looks while optimising:
+    one look, with as many points as both looks of the generator."""
     v = generator.view
     return replace(v, samples=v.samples + v.fine, fine=0)
 
-def official_recipe(generator: Generator, images: Tensor, steps: int = 700, pixels: int | None = None, seed: int = 0) -> Inversion:
-    "Offsets to the mean knobs by the published script's recipe (marcoamonteiro/pi-GAN, inverse_render.py), the camera always in front."
+
+def official_recipe(
+    generator: Generator,
+    images: Tensor,
+    steps: int = 700,
+    pixels: int | None = None,
+    seed: int = 0,
+) -> Inversion:
+    """Offsets to the mean knobs by the published script's recipe (marcoamonteiro/pi-GAN,
+    inverse_render.py), the camera always in front."""
     check_inversion(generator, images)
-    n, source, view, mean = len(images), rng(seed), official_view(generator), generator.mean_condition()
+    n, source, view, mean = (
+        len(images),
+        rng(seed),
+        official_view(generator),
+        generator.mean_condition(),
+    )
     offsets = [torch.zeros(n, *m.shape[1:], requires_grad=True) for m in mean]
     optimizer = torch.optim.Adam(offsets, 1e-2, weight_decay=1e-4)
-    schedule, history = torch.optim.lr_scheduler.StepLR(optimizer, 100, .75), []
+    schedule, history = torch.optim.lr_scheduler.StepLR(optimizer, 100, 0.75), []
     lines, target = rays(pose(torch.zeros(n)), view.fov, generator.size), images.flatten(2).mT
     for i in range(steps):
-        noisy = Condition(*(m + o + .03*(1 - i/steps)*torch.randn(o.shape, generator=source) for m, o in zip(mean, offsets)))
+        noisy = Condition(
+            *(
+                m + o + 0.03 * (1 - i / steps) * torch.randn(o.shape, generator=source)
+                for m, o in zip(mean, offsets)
+            )
+        )
         some = torch.randperm(target.shape[1], generator=source)[:pixels]
         seen = generator.look(noisy, Rays(*(x[:, some] for x in lines)), view, source)
-        loss = (2*seen.rgb - 1 - target[:, some]).square().mean((1, 2))
+        loss = (2 * seen.rgb - 1 - target[:, some]).square().mean((1, 2))
         history.append(loss.detach())
-        optimizer.zero_grad(); loss.sum().backward(); optimizer.step(); schedule.step()
-    with torch.no_grad(): return Inversion(Condition(*(m + o.detach() for m, o in zip(mean, offsets))), torch.zeros(n), torch.zeros(n), torch.stack(history))
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        return Inversion(
+            Condition(*(m + o.detach() for m, o in zip(mean, offsets))),
+            torch.zeros(n),
+            torch.zeros(n),
+            torch.stack(history),
+        )
 
 # %% ../nbs/58_pigan_inversion.ipynb #4120a12c
 @torch.no_grad()
-def official_image(generator: Generator, condition: Condition, cam2world: Tensor, last_back: bool = True) -> Tensor:
-    "The recipe's final picture: twice the points in two looks, the rest of the light to the last point, colours as from the front."
-    v = replace(generator.view, samples=2*generator.view.samples, fine=2*generator.view.samples, last_back=last_back, directional=False, first_look='full')
+def official_image(
+    generator: Generator, condition: Condition, cam2world: Tensor, last_back: bool = True
+) -> Tensor:
+    """The recipe's final picture:
+    twice the points in two looks, the rest of the light to the last point, colours as from the
+    front."""
+    v = replace(
+        generator.view,
+        samples=2 * generator.view.samples,
+        fine=2 * generator.view.samples,
+        last_back=last_back,
+        directional=False,
+        first_look='full',
+    )
     seen = generator.look(condition, rays(cam2world, v.fov, generator.size), v)
-    return 2*seen.rgb.mT.unflatten(2, (generator.size, generator.size)) - 1
+    return 2 * seen.rgb.mT.unflatten(2, (generator.size, generator.size)) - 1
 
 # %% ../nbs/58_pigan_inversion.ipynb #28cd02b8
-def pivotal_tuning(generator: Generator, images: Tensor, found: Inversion, steps: int = 24, lr: float = 3e-4, locality: float = 1.,
-                   perceptual: float = 1., distance: Callable | None = None, seed: int = 0) -> Generator:
-    "A copy of the generator whose field is tuned on these pictures at their pivots (Roich et al. 2021); knobs and cameras stay."
+def pivotal_tuning(
+    generator: Generator,
+    images: Tensor,
+    found: Inversion,
+    steps: int = 24,
+    lr: float = 3e-4,
+    locality: float = 1.0,
+    perceptual: float = 1.0,
+    distance: Callable | None = None,
+    seed: int = 0,
+) -> Generator:
+    """A copy of the generator whose field is tuned on these pictures at their pivots (Roich et
+    al. 2021); knobs and cameras stay."""
     check_inversion(generator, images)
-    if len(found.yaw) != len(images): raise ValueError(f"There are {len(found.yaw)} pivots for {len(images)} pictures.")
-    if distance is None and perceptual: distance = perceptual_distance()
-    tuned, source, half = copy.deepcopy(generator), rng(seed), max(4, generator.size//2)
-    weights = [p.requires_grad_(True) for name, p in tuned.field.named_parameters() if not name.startswith('mapping')]
+    if len(found.yaw) != len(images):
+        raise ValueError(f"There are {len(found.yaw)} pivots for {len(images)} pictures.")
+    if distance is None and perceptual:
+        distance = perceptual_distance()
+    tuned, source, half = copy.deepcopy(generator), rng(seed), max(4, generator.size // 2)
+    weights = [
+        p.requires_grad_(True)
+        for name, p in tuned.field.named_parameters()
+        if not name.startswith('mapping')
+    ]
     optimizer, config = torch.optim.Adam(weights, lr), InversionConfig(perceptual=perceptual)
     for step in range(steps):
-        optimizer.param_groups[0]['lr'] = lr*fade(step, steps)
-        loss = fit_loss(tuned, found.condition, found.cam2world, images, config, distance).mean()
+        optimizer.param_groups[0]['lr'] = lr * fade(step, steps)
+        loss = fit_loss(
+            tuned, found.condition, found.cam2world, images, config, distance
+        ).mean()
         if locality:
             with torch.no_grad():
-                other = generator.condition(torch.randn(len(images), generator.z_dim, generator=source))
-                near = Condition(*(torch.lerp(a, b, torch.rand(len(a), 1, 1, generator=source)) for a, b in zip(found.condition, other)))
+                other = generator.condition(
+                    torch.randn(len(images), generator.z_dim, generator=source)
+                )
+                near = Condition(
+                    *(
+                        torch.lerp(a, b, torch.rand(len(a), 1, 1, generator=source))
+                        for a, b in zip(found.condition, other)
+                    )
+                )
                 cams = pose(*PRIORS['celeba'].sample(len(images), source))
                 before = generator.render(near, cams, size=half)
-            loss = loss + locality*pixel_error(tuned.render(near, cams, size=half), before).mean()
-        optimizer.zero_grad(); loss.backward(); optimizer.step()
+            loss = (
+                loss
+                + locality * pixel_error(tuned.render(near, cams, size=half), before).mean()
+            )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     return tuned.requires_grad_(False)

@@ -11,41 +11,64 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .cameras import pose, PRIORS, rays, sample_angles
+from .cameras import pose, PRIORS, rays
 from .core import rng
 from .geometry import depth_correlation, relief, Shape
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
 from .penalties import r1_penalty
-from .pigan import camera_direction, Discriminator, discriminator_flops, Generator, Judgement, Phase, PiganConfig
+from animegan_nb.pigan import (
+    camera_direction,
+    Discriminator,
+    discriminator_flops,
+    Generator,
+    Judgement,
+    Phase,
+    PiganConfig,
+)
 from .raymarch import optical_depth
 from .siren import FieldConfig
-from .training import Callback, checkpoints, Draws, EMA, ModelPair, models, Trainer, TrainingConfig
+from animegan_nb.training import (
+    Callback,
+    checkpoints,
+    Draws,
+    EMA,
+    ModelPair,
+    models,
+    Trainer,
+    TrainingConfig,
+)
 
 # %% auto #0
-__all__ = ['phase_at', 'noise_level', 'PiganPair', 'Fakes', 'draw_fakes', 'shared_fakes', 'head_losses', 'reconstruct',
-           'matter_in_front', 'seen_through', 'SlowAverage', 'fit_curriculum', 'field_flops', 'step_flops',
-           'fast_recipe', 'alarms', 'ShapeWatch']
+__all__ = ['phase_at', 'noise_level', 'PiganPair', 'Fakes', 'seen_through', 'SlowAverage', 'fit_curriculum', 'field_flops',
+           'step_flops', 'fast_recipe', 'alarms', 'ShapeWatch']
 
 # %% ../nbs/56_pigan_training.ipynb #3fd1d2d1
 def phase_at(config: PiganConfig, step: int) -> tuple[Phase | None, float]:
     "The stage of the curriculum at a generator step and how far its resolution is faded in."
-    if not config.phases: return None, 1.
+    if not config.phases:
+        return None, 1.0
     k = max(i for i, p in enumerate(config.phases) if p.start <= max(step, 0))
     phase = config.phases[k]
-    grew = k > 0 and config.phases[k-1].size < phase.size
-    return phase, min(1., (step - phase.start)/config.fade) if grew and config.fade else 1.
+    grew = k > 0 and config.phases[k - 1].size < phase.size
+    return phase, min(1.0, (step - phase.start) / config.fade) if grew and config.fade else 1.0
+
 
 def noise_level(config: PiganConfig, step: int) -> float:
-    "Standard deviation of the noise on the density at a generator step: it falls to 0 along a line."
-    return config.noise*max(0., 1 - step/config.noise_steps) if config.noise_steps else 0.
+    """Standard deviation of the noise on the density at a generator step:
+    it falls to 0 along a line."""
+    return config.noise * max(0.0, 1 - step / config.noise_steps) if config.noise_steps else 0.0
 
 # %% ../nbs/56_pigan_training.ipynb #1c0c1315
 class PiganPair(ModelPair):
     "A pi-GAN's generator and discriminator with their losses."
+
     def __init__(self, config: PiganConfig):
-        super().__init__(Generator(config.field, config.view, config.size), Discriminator(config))
+        super().__init__(
+            Generator(config.field, config.view, config.size), Discriminator(config)
+        )
         self.config, self.kept = config, None
-        self.register_buffer('counts', torch.zeros(2, dtype=torch.long, device='cpu'))     # discriminator and generator steps
+        # discriminator and generator steps
+        self.register_buffer('counts', torch.zeros(2, dtype=torch.long, device='cpu'))
         self.follow()
 
     def follow(self):
@@ -54,195 +77,319 @@ class PiganPair(ModelPair):
         self.discriminator.grow(phase.size if phase else self.config.size, alpha)
 
     @property
-    def grown(self) -> tuple[int, float]: return self.discriminator.grown
+    def grown(self) -> tuple[int, float]:
+        return self.discriminator.grown
 
     def latents(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
         "Codes and cameras."
         z = draws.normal(n, self.config.field.z_dim)
-        yaw, pitch = sample_angles(PRIORS[self.config.prior], n*draws.world, draws.generator)
-        return z, pose(*(x[draws.rank*n:(draws.rank + 1)*n] for x in (yaw, pitch)))
+        yaw, pitch = PRIORS[self.config.prior].sample(n * draws.world, draws.generator)
+        return z, pose(*(x[draws.rank * n : (draws.rank + 1) * n] for x in (yaw, pitch)))
 
-    def generate(self, generator, latents): return generator.render(*latents, size=self.grown[0], max_points=2**18)
+    def generate(self, generator, latents):
+        return generator.render(*latents, size=self.grown[0], max_points=2**18)
+
+    def draw_fakes(self, n: int, draws: Draws) -> Fakes:
+        "n pictures with random samples on their rays and noise on the density."
+        z, cam2world = self.latents(n, draws)
+        c, noise = self.config, noise_level(self.config, int(self.counts[1]))
+        drawn = self.generator.render(
+            z,
+            cam2world,
+            size=self.grown[0],
+            deterministic=False,
+            rng=draws.generator,
+            noise=noise,
+            alpha=c.alpha or c.solid_weight > 0,
+        )
+        return Fakes(
+            drawn if c.alpha else drawn[:, :3],
+            z,
+            cam2world,
+            (drawn[:, 3:] + 1) / 2 if drawn.shape[1] == 4 else None,
+        )
+
+    def shared_fakes(self, n: int, draws: Draws) -> Fakes:
+        """Fakes for the discriminator whose graph is kept for the generator's step, which is
+        next."""
+        asleep = [p for p in self.generator.parameters() if not p.requires_grad]
+        for p in asleep:
+            p.requires_grad_(True)
+        try:
+            self.kept = self.draw_fakes(n, draws)
+        finally:
+            for p in asleep:
+                p.requires_grad_(False)
+        return self.kept
+
+    def reals(self, batch: dict) -> Tensor:
+        """Real pictures at the size of the stage, with their coverage if the discriminator
+        looks at it."""
+        images, size = batch['image'], self.grown[0]
+        if self.config.alpha:
+            if 'coverage' not in batch:
+                raise ValueError(
+                    "This pi-GAN wants to know which pixels of a real picture are covered, and"
+                    " these pictures do not say: set alpha=False."
+                )
+            cover = batch['coverage'].to(images.dtype) * (2 / 255) - 1
+            images = torch.cat([images, _mirrored(batch, cover, cover.flip(-1))], 1)
+        if images.shape[-1] % size:
+            raise ValueError(
+                f"Real pictures of {images.shape[-1]} px cannot be averaged down to {size} px:"
+                f" load them at {self.config.size} px."
+            )
+        return (
+            images
+            if images.shape[-1] == size
+            else F.avg_pool2d(images, images.shape[-1] // size)
+        )
+
+    def real_cameras(self, batch: dict) -> Tensor:
+        """The cameras of the real pictures;
+        a mirrored picture has a mirrored camera, S·C·S with S = diag(−1, 1, 1, 1)."""
+        if 'cam2world' not in batch:
+            raise ValueError(
+                "This pi-GAN wants the camera of every real picture, and these pictures have"
+                " none: set condition_pose=False, reconstruction=0 and pose_teacher='fakes'."
+            )
+        cams, sign = batch['cam2world'], torch.tensor([-1.0, 1.0, 1.0, 1.0])
+        return _mirrored(batch, cams, cams * (sign[:, None] * sign).to(cams))
+
+    def real_directions(self, batch: dict) -> Tensor | None:
+        "Where the cameras of the real pictures stood; mirrored pictures have mirrored cameras."
+        if not self.config.condition_pose and self.config.pose_teacher == 'fakes':
+            return None
+        return camera_direction(self.real_cameras(batch))
+
+    def reconstruct(self, batch: dict, real: Tensor, code: Tensor) -> Tensor:
+        """The summary's reconstruction loss, weighted:
+        real pictures, drawn again from the code that the latent head gives them and from their
+        cameras."""
+        if not self.config.reconstruction:
+            return real.new_zeros(())
+        drawn = self.generator.render(
+            code, self.real_cameras(batch), size=self.grown[0], alpha=self.config.alpha
+        )
+        return self.config.reconstruction * F.mse_loss(drawn, real)
+
+    def matter_in_front(self, fakes: Fakes, draws: Draws, n: int = 256) -> Tensor:
+        """Mean density at n random points a picture in the first `front_share` of the depth,
+        over the field's density scale (after Yang et al. 2023, FreeNeRF)."""
+        view, b = self.config.view, len(fakes.z)
+        u, lines = draws.uniform(b, n, 2), rays(fakes.cam2world, view.fov, self.grown[0])
+        ray = (u[..., :1] * lines.directions.shape[1]).long().expand(-1, -1, 3)
+        distance = view.near + self.config.front_share * (view.far - view.near) * u[..., 1:]
+        points = lines.origins.gather(1, ray) + distance * lines.directions.gather(1, ray)
+        density = self.generator.field.density_only(
+            points, self.generator.field.condition(fakes.z)
+        )
+        return (
+            optical_depth(density, torch.ones_like(density), view.activation).mean()
+            / self.config.field.density_scale
+        )
+
+    def head_losses(self, judgement: Judgement, direction: Tensor, z: Tensor | None) -> Tensor:
+        "What the pose head and the latent head pay, weighted."
+        c, loss = self.config, judgement.logits.new_zeros(())
+        if c.pose_weight:
+            loss = (
+                loss
+                + c.pose_weight * (judgement.direction - direction).square().sum(1).mean() / 2
+            )
+        if c.latent_weight and z is not None:
+            loss = loss + c.latent_weight * F.mse_loss(judgement.latent, z)
+        return loss
+
+    def discriminator_step(self, batch: dict, draws: Draws) -> dict:
+        c, step = self.config, int(self.counts[0])
+        self.counts[0] += 1
+        self.follow()
+        real, seen_from = self.reals(batch), self.real_directions(batch)
+        with nullcontext() if c.share_fakes else torch.no_grad():
+            fakes = (self.shared_fakes if c.share_fakes else self.draw_fakes)(len(real), draws)
+        fake, turned = fakes.images.detach(), camera_direction(fakes.cam2world)
+        shown = (seen_from, turned) if c.condition_pose else (None, None)
+        on_real, on_fake = (
+            self.discriminator(real, shown[0], heads=True),
+            self.discriminator(fake, shown[1], heads=True),
+        )
+        heads = (
+            self.head_losses(on_fake, turned, fakes.z)
+            if c.pose_teacher == 'fakes'
+            else self.head_losses(on_real, seen_from, None)
+        )
+        logs = {
+            'loss': (
+                discriminator_loss(on_real.logits, on_fake.logits)
+                + heads
+                + self.reconstruct(batch, real, on_real.latent)
+            ),
+            'real_logits': on_real.logits,
+            'fake_logits': on_fake.logits,
+            'fake_images': fake,
+            'heads': heads.detach(),
+        }
+        if c.r1_gamma and step % c.r1_every == 0:
+            penalty = r1_penalty(lambda x: self.discriminator(x, shown[0]), real, c.r1_gamma)
+            logs |= {'loss': logs['loss'] + c.r1_every * penalty, 'r1': penalty}
+        return logs
+
+    def generator_step(self, batch: dict, draws: Draws) -> dict:
+        c, step = self.config, int(self.counts[1])
+        fakes, self.kept = (
+            self.kept if self.kept is not None else self.draw_fakes(len(batch['image']), draws),
+            None,
+        )
+        turned = camera_direction(fakes.cam2world)
+        judgement = self.discriminator(
+            fakes.images, turned if c.condition_pose else None, heads=True
+        )
+        kept = top_k(judgement.logits, top_k_fraction(step, floor=c.top_k_floor))
+        self.counts[1] += 1
+        loss = generator_loss(kept) + self.head_losses(judgement, turned, fakes.z)
+        if c.reconstruction:
+            real, shown = (
+                self.reals(batch),
+                self.real_directions(batch) if c.condition_pose else None,
+            )
+            loss = loss + self.reconstruct(
+                batch, real, self.discriminator(real, shown, heads=True).latent
+            )
+        logs = {'fake_logits': judgement.logits}
+        if c.front_weight:
+            logs['front'] = self.matter_in_front(fakes, draws)
+            loss = loss + c.front_weight * logs['front']
+        if c.solid_weight:
+            logs['holes'] = seen_through(fakes.opacity)
+            loss = loss + c.solid_weight * logs['holes']
+        return logs | {'loss': loss}
 
 # %% ../nbs/56_pigan_training.ipynb #fe2bf7ab
 class Fakes(NamedTuple):
     "Generated pictures and what they were made from."
-    images: Tensor       # [batch, 3, size, size]
+
+    images: Tensor  # [batch, 3, size, size]
     z: Tensor
     cam2world: Tensor
-    opacity: Tensor | None = None       # [batch, 1, size, size], if anything asks for it
-
-def draw_fakes(self: PiganPair, n: int, draws: Draws) -> Fakes:
-    "n pictures with random samples on their rays and noise on the density."
-    z, cam2world = self.latents(n, draws)
-    c, noise = self.config, noise_level(self.config, int(self.counts[1]))
-    drawn = self.generator.render(z, cam2world, size=self.grown[0], deterministic=False, rng=draws.generator, noise=noise, alpha=c.alpha or c.solid_weight > 0)
-    return Fakes(drawn if c.alpha else drawn[:, :3], z, cam2world, (drawn[:, 3:] + 1)/2 if drawn.shape[1] == 4 else None)
-
-def shared_fakes(self: PiganPair, n: int, draws: Draws) -> Fakes:
-    "Fakes for the discriminator whose graph is kept for the generator's step, which is next."
-    asleep = [p for p in self.generator.parameters() if not p.requires_grad]
-    for p in asleep: p.requires_grad_(True)
-    try: self.kept = self.draw_fakes(n, draws)
-    finally:
-        for p in asleep: p.requires_grad_(False)
-    return self.kept
-
-PiganPair.draw_fakes, PiganPair.shared_fakes = draw_fakes, shared_fakes
+    opacity: Tensor | None = None  # [batch, 1, size, size], if anything asks for it
 
 # %% ../nbs/56_pigan_training.ipynb #5f598588
 def _mirrored(batch: dict, value: Tensor, turned: Tensor) -> Tensor:
     "`turned` for the pictures of a batch that were mirrored, `value` for the others."
-    return torch.where(batch['mirrored'].view(-1, *[1]*(value.ndim - 1)), turned, value) if 'mirrored' in batch else value
-
-def _reals(self: PiganPair, batch: dict) -> Tensor:
-    "Real pictures at the size of the stage, with their coverage if the discriminator looks at it."
-    images, size = batch['image'], self.grown[0]
-    if self.config.alpha:
-        if 'coverage' not in batch: raise ValueError("This pi-GAN wants to know which pixels of a real picture are covered, and these pictures do not say: set alpha=False.")
-        cover = batch['coverage'].to(images.dtype)*(2/255) - 1
-        images = torch.cat([images, _mirrored(batch, cover, cover.flip(-1))], 1)
-    if images.shape[-1] % size: raise ValueError(f"Real pictures of {images.shape[-1]} px cannot be averaged down to {size} px: load them at {self.config.size} px.")
-    return images if images.shape[-1] == size else F.avg_pool2d(images, images.shape[-1]//size)
-
-def _real_cameras(self: PiganPair, batch: dict) -> Tensor:
-    "The cameras of the real pictures; a mirrored picture has a mirrored camera, S·C·S with S = diag(−1, 1, 1, 1)."
-    if 'cam2world' not in batch: raise ValueError("This pi-GAN wants the camera of every real picture, and these pictures have none: set condition_pose=False, reconstruction=0 and pose_teacher='fakes'.")
-    cams, sign = batch['cam2world'], torch.tensor([-1., 1., 1., 1.])
-    return _mirrored(batch, cams, cams*(sign[:, None]*sign).to(cams))
-
-def _real_directions(self: PiganPair, batch: dict) -> Tensor | None:
-    "Where the cameras of the real pictures stood; mirrored pictures have mirrored cameras."
-    if not self.config.condition_pose and self.config.pose_teacher == 'fakes': return None
-    return camera_direction(self.real_cameras(batch))
-
-PiganPair.reals, PiganPair.real_cameras, PiganPair.real_directions = _reals, _real_cameras, _real_directions
-
-# %% ../nbs/56_pigan_training.ipynb #b704a639
-def head_losses(self: PiganPair, judgement: Judgement, direction: Tensor, z: Tensor | None) -> Tensor:
-    "What the pose head and the latent head pay, weighted."
-    c, loss = self.config, judgement.logits.new_zeros(())
-    if c.pose_weight: loss = loss + c.pose_weight*(judgement.direction - direction).square().sum(1).mean()/2
-    if c.latent_weight and z is not None: loss = loss + c.latent_weight*F.mse_loss(judgement.latent, z)
-    return loss
-
-def _discriminator_step(self: PiganPair, batch: dict, draws: Draws) -> dict:
-    c, step = self.config, int(self.counts[0]); self.counts[0] += 1
-    self.follow()
-    real, seen_from = self.reals(batch), self.real_directions(batch)
-    with nullcontext() if c.share_fakes else torch.no_grad():
-        fakes = (self.shared_fakes if c.share_fakes else self.draw_fakes)(len(real), draws)
-    fake, turned = fakes.images.detach(), camera_direction(fakes.cam2world)
-    shown = (seen_from, turned) if c.condition_pose else (None, None)
-    on_real, on_fake = self.discriminator(real, shown[0], heads=True), self.discriminator(fake, shown[1], heads=True)
-    heads = self.head_losses(on_fake, turned, fakes.z) if c.pose_teacher == 'fakes' else self.head_losses(on_real, seen_from, None)
-    logs = {'loss': discriminator_loss(on_real.logits, on_fake.logits) + heads + self.reconstruct(batch, real, on_real.latent), 'real_logits': on_real.logits, 'fake_logits': on_fake.logits, 'fake_images': fake, 'heads': heads.detach()}
-    if c.r1_gamma and step % c.r1_every == 0:
-        penalty = r1_penalty(lambda x: self.discriminator(x, shown[0]), real, c.r1_gamma)
-        logs |= {'loss': logs['loss'] + c.r1_every*penalty, 'r1': penalty}
-    return logs
-
-# %% ../nbs/56_pigan_training.ipynb #76dc6cca
-def reconstruct(self: PiganPair, batch: dict, real: Tensor, code: Tensor) -> Tensor:
-    "The summary's reconstruction loss, weighted: real pictures, drawn again from the code that the latent head gives them and from their cameras."
-    if not self.config.reconstruction: return real.new_zeros(())
-    drawn = self.generator.render(code, self.real_cameras(batch), size=self.grown[0], alpha=self.config.alpha)
-    return self.config.reconstruction*F.mse_loss(drawn, real)
-
-PiganPair.reconstruct = reconstruct
+    return (
+        torch.where(batch['mirrored'].view(-1, *[1] * (value.ndim - 1)), turned, value)
+        if 'mirrored' in batch
+        else value
+    )
 
 # %% ../nbs/56_pigan_training.ipynb #4ff0a803
-def matter_in_front(self: PiganPair, fakes: Fakes, draws: Draws, n: int = 256) -> Tensor:
-    "Mean density at n random points a picture in the first `front_share` of the depth, over the field's density scale (after Yang et al. 2023, FreeNeRF)."
-    view, b = self.config.view, len(fakes.z)
-    u, lines = draws.uniform(b, n, 2), rays(fakes.cam2world, view.fov, self.grown[0])
-    ray = (u[..., :1]*lines.directions.shape[1]).long().expand(-1, -1, 3)
-    distance = view.near + self.config.front_share*(view.far - view.near)*u[..., 1:]
-    points = lines.origins.gather(1, ray) + distance*lines.directions.gather(1, ray)
-    density = self.generator.field.density_only(points, self.generator.field.condition(fakes.z))
-    return optical_depth(density, torch.ones_like(density), view.activation).mean()/self.config.field.density_scale
-
-def seen_through(opacity: Tensor, radius: float = .2) -> Tensor:     # [batch, 1, size, size]; of the width
-    "How much can be seen through in a disc in the middle of pictures, on average: 0 (solid) to 1 (air)."
+def seen_through(
+    opacity: Tensor, radius: float = 0.2
+) -> Tensor:  # [batch, 1, size, size]; of the width
+    """How much can be seen through in a disc in the middle of pictures, on average:
+    0 (solid) to 1 (air)."""
     n = opacity.shape[-1]
-    middle = (torch.arange(n, device=opacity.device) + .5)/n - .5
-    return (1 - opacity)[..., middle[:, None]**2 + middle**2 <= radius**2].mean()
-
-PiganPair.matter_in_front = matter_in_front
+    middle = (torch.arange(n, device=opacity.device) + 0.5) / n - 0.5
+    return (1 - opacity)[..., middle[:, None] ** 2 + middle**2 <= radius**2].mean()
 
 # %% ../nbs/56_pigan_training.ipynb #b7a7073a
-def _generator_step(self: PiganPair, batch: dict, draws: Draws) -> dict:
-    c, step = self.config, int(self.counts[1])
-    fakes, self.kept = self.kept if self.kept is not None else self.draw_fakes(len(batch['image']), draws), None
-    turned = camera_direction(fakes.cam2world)
-    judgement = self.discriminator(fakes.images, turned if c.condition_pose else None, heads=True)
-    kept = top_k(judgement.logits, top_k_fraction(step, floor=c.top_k_floor))
-    self.counts[1] += 1
-    loss = generator_loss(kept) + self.head_losses(judgement, turned, fakes.z)
-    if c.reconstruction:
-        real, shown = self.reals(batch), self.real_directions(batch) if c.condition_pose else None
-        loss = loss + self.reconstruct(batch, real, self.discriminator(real, shown, heads=True).latent)
-    logs = {'fake_logits': judgement.logits}
-    if c.front_weight:
-        logs['front'] = self.matter_in_front(fakes, draws)
-        loss = loss + c.front_weight*logs['front']
-    if c.solid_weight:
-        logs['holes'] = seen_through(fakes.opacity)
-        loss = loss + c.solid_weight*logs['holes']
-    return logs | {'loss': loss}
-
-PiganPair.head_losses, PiganPair.discriminator_step, PiganPair.generator_step = head_losses, _discriminator_step, _generator_step
 models['pigan'] = PiganConfig, PiganPair
 
 # %% ../nbs/56_pigan_training.ipynb #23a15b91
 class SlowAverage(Callback):
-    "A second, slower average of the generator beside `EMA`: `trainer.slow_average` (the official code keeps 0.999 and 0.9999)."
+    """A second, slower average of the generator beside `EMA`:
+    `trainer.slow_average` (the official code keeps 0.999 and 0.9999)."""
+
     order = -1
-    def __init__(self, half_life: float): self.ema = EMA(half_life, ramp=0)
+
+    def __init__(self, half_life: float):
+        self.ema = EMA(half_life, ramp=0)
 
     def on_attach(self, trainer):
         first = trainer.average
         self.ema.on_attach(trainer)
         trainer.average, trainer.slow_average = first, self.ema.average
 
-    def on_step(self, trainer, record): self.ema.on_step(trainer, record)
-    def state(self): return self.ema.state()
-    def load(self, state): self.ema.load(state)
+    def on_step(self, trainer, record):
+        self.ema.on_step(trainer, record)
+
+    def state(self):
+        return self.ema.state()
+
+    def load(self, state):
+        self.ema.load(state)
 
 # %% ../nbs/56_pigan_training.ipynb #d2bf4f05
 def _hand_over(old: Trainer, new: Trainer):
-    "Give a new stage's trainer all that the last one had reached: optimisers, random source, counts, averages."
+    """Give a new stage's trainer all that the last one had reached:
+    optimisers, random source, counts, averages."""
     state = old.state()
-    for role, optimizer in new.optimizers.items(): optimizer.load_state_dict(state['optimizers'][role])
+    for role, optimizer in new.optimizers.items():
+        optimizer.load_state_dict(state['optimizers'][role])
     new.draws.generator.set_state(state['draws'])
     new.step, new.images, new.position = old.step, old.images, old.position
     for callback in new.callbacks:
-        if saved := state['callbacks'].get(type(callback).__name__): callback.load(saved)
+        if saved := state['callbacks'].get(type(callback).__name__):
+            callback.load(saved)
+
 
 def _own_rates(trainer: Trainer) -> Trainer:
-    "The learning rates of the trainer's own configuration, whatever its optimisers were loaded with."
+    """The learning rates of the trainer's own configuration, whatever its optimisers were
+    loaded with."""
     for role, optimizer in trainer.optimizers.items():
-        for group in optimizer.param_groups: group['lr'] = group['initial_lr'] = getattr(trainer.config, f'{role}_lr')
+        for group in optimizer.param_groups:
+            group['lr'] = group['initial_lr'] = getattr(trainer.config, f'{role}_lr')
     return trainer
 
 # %% ../nbs/56_pigan_training.ipynb #3561a7fc
-def fit_curriculum(pair: PiganPair, data, config: TrainingConfig,          # its batch and learning rates are overruled by the stages
-                   callbacks: Callable[[Phase], Sequence[Callback]] = lambda phase: (), run=None,     # a folder with checkpoints to go on from
-                   until: int | None = None, device=None, recipe: dict | None = None, progress: bool = True) -> Trainer:
-    "Train through the stages of a curriculum, each with its own size, batch and learning rates; returns the last trainer."
-    if not pair.config.phases: raise ValueError("This pi-GAN has no curriculum: train it with a Trainer, or give its configuration phases.")
+def fit_curriculum(
+    pair: PiganPair,
+    data,
+    config: TrainingConfig,  # its batch and learning rates are overruled by the stages
+    callbacks: Callable[[Phase], Sequence[Callback]] = lambda phase: (),
+    run=None,  # a folder with checkpoints to go on from
+    until: int | None = None,
+    device=None,
+    recipe: dict | None = None,
+    progress: bool = True,
+) -> Trainer:
+    """Train through the stages of a curriculum, each with its own size, batch and learning
+    rates; returns the last trainer."""
+    if not pair.config.phases:
+        raise ValueError(
+            "This pi-GAN has no curriculum: train it with a Trainer, or give its configuration"
+            " phases."
+        )
     trainer, reached = None, _reached(run)
     for phase in pair.config.phases:
         stop = phase.stop if until is None else min(until, phase.stop)
         last = phase is pair.config.phases[-1]
-        if (phase.stop <= reached and not last) or (phase.start >= stop and trainer): continue
-        rates = dict(batch_size=phase.batch//phase.split, accumulate=phase.split, generator_lr=phase.generator_lr, discriminator_lr=phase.discriminator_lr)
-        following = Trainer(pair.requires_grad_(True), data, replace(config, **rates), callbacks(phase), device, recipe)
-        if trainer: _hand_over(trainer, following)
-        elif run is not None: following.resume(run)
+        if (phase.stop <= reached and not last) or (phase.start >= stop and trainer):
+            continue
+        rates = dict(
+            batch_size=phase.batch // phase.split,
+            accumulate=phase.split,
+            generator_lr=phase.generator_lr,
+            discriminator_lr=phase.discriminator_lr,
+        )
+        following = Trainer(
+            pair.requires_grad_(True),
+            data,
+            replace(config, **rates),
+            callbacks(phase),
+            device,
+            recipe,
+        )
+        if trainer:
+            _hand_over(trainer, following)
+        elif run is not None:
+            following.resume(run)
         trainer = _own_rates(following).fit(until=stop, progress=progress)
-        if trainer.step < stop: break
+        if trainer.step < stop:
+            break
     return trainer
+
 
 def _reached(run) -> int:
     "The step of the newest checkpoint of a run, 0 without any."
@@ -252,44 +399,80 @@ def _reached(run) -> int:
 # %% ../nbs/56_pigan_training.ipynb #d0856317
 def field_flops(c: FieldConfig, colour: bool = True) -> float:
     "Operations at one point: two for each weight."
-    density = 2*(3*c.hidden + (c.layers - 1)*c.hidden**2 + c.hidden)
-    return density + 2*((c.hidden + 3)*c.hidden + 3*c.hidden)*colour
+    density = 2 * (3 * c.hidden + (c.layers - 1) * c.hidden**2 + c.hidden)
+    return density + 2 * ((c.hidden + 3) * c.hidden + 3 * c.hidden) * colour
+
 
 def step_flops(config: PiganConfig, batch: int, size: int | None = None) -> dict[str, float]:
-    "Operations of one step of both players, in the field and in the discriminator (mapping network and compositing are below 1 %)."
-    v, n = config.view, batch*(size or config.size)**2
+    """Operations of one step of both players, in the field and in the discriminator (mapping
+    network and compositing are below 1 %)."""
+    v, n = config.view, batch * (size or config.size) ** 2
     bare, whole = (field_flops(config.field, colour) for colour in (False, True))
     two_looks = v.fine > 0 and v.first_look == 'density'
-    forward = n*((v.samples*bare + v.fine*whole) if two_looks else (v.samples + v.fine)*whole)
-    backward = 2*n*(v.fine if two_looks else v.samples + v.fine)*whole
-    look = batch*discriminator_flops(config, size or config.size)
-    return dict(field=(1 if config.share_fakes else 2)*forward + backward, discriminator=(3 + 3 + 2 + 4*bool(config.r1_gamma)/config.r1_every)*look)
+    forward = n * (
+        (v.samples * bare + v.fine * whole) if two_looks else (v.samples + v.fine) * whole
+    )
+    backward = 2 * n * (v.fine if two_looks else v.samples + v.fine) * whole
+    look = batch * discriminator_flops(config, size or config.size)
+    return dict(
+        field=(1 if config.share_fakes else 2) * forward + backward,
+        discriminator=(3 + 3 + 2 + 4 * bool(config.r1_gamma) / config.r1_every) * look,
+    )
+
 
 def fast_recipe(config: PiganConfig) -> PiganConfig:
     "The same networks, trained with half the work."
-    return replace(config, share_fakes=True, r1_every=16, view=replace(config.view, first_look='density'))
+    return replace(
+        config, share_fakes=True, r1_every=16, view=replace(config.view, first_look='density')
+    )
 
 # %% ../nbs/56_pigan_training.ipynb #8ef004f7
-def alarms(front: dict,              # pictures from the front: `depth`, `opacity`
-           shape: Shape) -> dict[str, float | bool]:
-    "Numbers and alarms about the geometry: black hole (the middle of the head is missing), flat billboard, hollow face."
-    solid = front['opacity'] > .9
-    middle = (shape.solid > .95).expand_as(front['opacity'])
-    numbers = dict(missing=float((front['opacity'] < .5)[middle].float().mean()),
-                   relief=relief(front['depth'], solid).mean().item()/shape.relief,
-                   correlation=depth_correlation(front['depth'], solid, shape.depth).mean().item())
-    return numbers | dict(black_hole=numbers['missing'] > .05, billboard=numbers['relief'] < .35, hollow=numbers['correlation'] < .2)
+def alarms(
+    front: dict,  # pictures from the front: `depth`, `opacity`
+    shape: Shape,
+) -> dict[str, float | bool]:
+    """Numbers and alarms about the geometry:
+    black hole (the middle of the head is missing), flat billboard, hollow face."""
+    solid = front['opacity'] > 0.9
+    middle = (shape.solid > 0.95).expand_as(front['opacity'])
+    numbers = dict(
+        missing=float((front['opacity'] < 0.5)[middle].float().mean()),
+        relief=relief(front['depth'], solid).mean().item() / shape.relief,
+        correlation=depth_correlation(front['depth'], solid, shape.depth).mean().item(),
+    )
+    return numbers | dict(
+        black_hole=numbers['missing'] > 0.05,
+        billboard=numbers['relief'] < 0.35,
+        hollow=numbers['correlation'] < 0.2,
+    )
+
 
 class ShapeWatch(Callback):
-    "Looks at the averaged generator from the front every `every` steps: numbers into the record, alarms into `status`."
+    """Looks at the averaged generator from the front every `every` steps:
+    numbers into the record, alarms into `status`."""
+
     def __init__(self, shape: Shape, every: int = 250, n: int = 16, seed: int = 0):
-        self.shape, self.every, self.n, self.seed, self.status = shape, every, n, seed, 'not looked yet'
+        self.shape, self.every, self.n, self.seed, self.status = (
+            shape,
+            every,
+            n,
+            seed,
+            'not looked yet',
+        )
 
     def on_step(self, trainer, record):
-        if trainer.step % self.every: return
+        if trainer.step % self.every:
+            return
         generator = trainer.pair.generator if trainer.average is None else trainer.average
         z = torch.randn(self.n, generator.z_dim, generator=rng(self.seed)).to(trainer.device)
-        front = generator.render_views(z, pose(torch.zeros(self.n)).to(trainer.device), size=self.shape.depth.shape[-1])
+        front = generator.render_views(
+            z, pose(torch.zeros(self.n)).to(trainer.device), size=self.shape.depth.shape[-1]
+        )
         found = alarms({k: v.cpu() for k, v in front.items()}, self.shape)
         record.update(found)
-        self.status = ', '.join(k.replace('_', ' ') for k in ('black_hole', 'billboard', 'hollow') if found[k]) or 'healthy'
+        self.status = (
+            ', '.join(
+                k.replace('_', ' ') for k in ('black_hole', 'billboard', 'hollow') if found[k]
+            )
+            or 'healthy'
+        )

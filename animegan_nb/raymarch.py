@@ -19,174 +19,277 @@ __all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'trans
            'fine_distances', 'march', 'distortion', 'normals', 'RayInspector']
 
 # %% ../nbs/50_raymarch.ipynb #067b32b5
-ENDLESS = 1e10          # the length of an endless last interval, as in NeRF and pi-GAN
+ENDLESS = 1e10  # the length of an endless last interval, as in NeRF and pi-GAN
 
-def intervals(distances: Tensor,              # [..., samples], growing
-              near=None,                      # number or [...]: where the ray enters; None: at the first sample, as in the paper
-              far=None,                       # number or [...]: where it ends; None: one more step like the last
-              last: str = 'far',              # 'far' or 'inf'
-              ) -> Tensor:                    # [..., samples]
-    "How much of the ray each sample stands for: δ of the sum. With `near`, cells bounded halfway between samples; without, from each sample to the next."
-    if last not in ('far', 'inf'): raise ValueError(f"The last interval ends at 'far' or at 'inf', not {last!r}.")
+
+def intervals(
+    distances: Tensor,  # [..., samples], growing
+    # number or [...]: where the ray enters; None: at the first sample, as in the paper
+    near=None,
+    far=None,  # number or [...]: where it ends; None: one more step like the last
+    last: str = 'far',  # 'far' or 'inf'
+) -> Tensor:  # [..., samples]
+    """How much of the ray each sample stands for: δ of the sum.
+    With `near`, cells bounded halfway between samples; without, from each sample to the
+    next."""
+    if last not in ('far', 'inf'):
+        raise ValueError(f"The last interval ends at 'far' or at 'inf', not {last!r}.")
     t = distances
     step = t.diff(dim=-1)
-    end = _column(far, t) if far is not None else t[..., -1:] + (step[..., -1:] if step.shape[-1] else _no_end(last))
-    if last == 'inf': end = torch.full_like(t[..., :1], ENDLESS)
-    if near is None: return torch.cat([step, end - t[..., -1:]], -1).clamp(min=0)
-    middle = t[..., :-1] + step/2
+    end = (
+        _column(far, t)
+        if far is not None
+        else t[..., -1:] + (step[..., -1:] if step.shape[-1] else _no_end(last))
+    )
+    if last == 'inf':
+        end = torch.full_like(t[..., :1], ENDLESS)
+    if near is None:
+        return torch.cat([step, end - t[..., -1:]], -1).clamp(min=0)
+    middle = t[..., :-1] + step / 2
     return torch.cat([_column(near, t), middle, end], -1).diff(dim=-1).clamp(min=0)
 
 # %% ../nbs/50_raymarch.ipynb #36ec4e13
 def _column(value, like: Tensor) -> Tensor:
     "A number, or one number per ray, as [..., 1]."
     value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return (value[..., None] if value.ndim == like.ndim - 1 and value.ndim else value).expand_as(like[..., :1])
+    return (
+        value[..., None] if value.ndim == like.ndim - 1 and value.ndim else value
+    ).expand_as(like[..., :1])
+
 
 def _no_end(last: str) -> float:
-    if last == 'far': raise ValueError("One sample alone does not say where its interval ends: give far=…, or last='inf'.")
-    return 0.
+    if last == 'far':
+        raise ValueError(
+            "One sample alone does not say where its interval ends: give far=…, or last='inf'."
+        )
+    return 0.0
 
 # %% ../nbs/50_raymarch.ipynb #31ccaa53
-def ray_weights(optical: Tensor,     # [..., samples]: σδ of each interval, ≥ 0
-                ) -> Tensor:         # [..., samples]
-    "The share of the light that comes from each interval: w = Tα (poster, equation 3), without a product."
+def ray_weights(
+    optical: Tensor,  # [..., samples]: σδ of each interval, ≥ 0
+) -> Tensor:  # [..., samples]
+    """The share of the light that comes from each interval:
+    w = Tα (poster, equation 3), without a product."""
     before = F.pad(optical[..., :-1].cumsum(-1), (1, 0))
-    return torch.exp(-before)*-torch.expm1(-optical)
+    return torch.exp(-before) * -torch.expm1(-optical)
 
-def transmittance(optical: Tensor) -> Tensor:     # [..., samples + 1]
-    "What is left of the light at each boundary: 1 before the first interval, T_end after the last."
+
+def transmittance(optical: Tensor) -> Tensor:  # [..., samples + 1]
+    """What is left of the light at each boundary:
+    1 before the first interval, T_end after the last."""
     return torch.exp(-F.pad(optical.cumsum(-1), (1, 0)))
 
 # %% ../nbs/50_raymarch.ipynb #c9805aea
 class Rendered(NamedTuple):
     "What compositing returns, for rays of any leading shape."
-    rgb: Tensor          # [..., 3]
-    distance: Tensor     # [...]: mean distance along the ray (normalised by the opacity unless official)
-    weights: Tensor      # [..., samples]
+
+    rgb: Tensor  # [..., 3]
+    # [...]: mean distance along the ray (normalised by the opacity unless official)
+    distance: Tensor
+    weights: Tensor  # [..., samples]
 
     @property
     def opacity(self) -> Tensor:
         "How much of the light was absorbed, in [0, 1]: Σw."
         return self.weights.sum(-1)
 
+
 ACTIVATIONS = {'relu': F.relu, 'softplus': F.softplus, 'none': lambda x: x}
 
 # %% ../nbs/50_raymarch.ipynb #f1b5fb16
 def _matching(rgb, density, distances, check):
-    "Density and distances as [..., samples] (a last axis of 1 is dropped), or one clear sentence."
-    density, distances = (x.squeeze(-1) if x.ndim == rgb.ndim and x.shape[-1] == 1 else x for x in (density, distances))
+    """Density and distances as [..., samples] (a last axis of 1 is dropped), or one clear
+    sentence."""
+    density, distances = (
+        x.squeeze(-1) if x.ndim == rgb.ndim and x.shape[-1] == 1 else x
+        for x in (density, distances)
+    )
     if rgb.shape[:-1] != density.shape or density.shape[-1] != distances.shape[-1]:
-        raise ValueError(f"Shapes do not match: rgb {list(rgb.shape)} needs density {list(rgb.shape[:-1])} and as many distances, not {list(density.shape)} and {list(distances.shape)}.")
-    if density.shape[-1] == 0: raise ValueError("There are no samples on the rays: ask for at least one.")
-    if check and torch.isnan(density).any(): raise ValueError("The density contains NaN: the field that made it has diverged.")
+        raise ValueError(
+            f"Shapes do not match: rgb {list(rgb.shape)} needs density {list(rgb.shape[:-1])}"
+            f" and as many distances, not {list(density.shape)} and {list(distances.shape)}."
+        )
+    if density.shape[-1] == 0:
+        raise ValueError("There are no samples on the rays: ask for at least one.")
+    if check and torch.isnan(density).any():
+        raise ValueError("The density contains NaN: the field that made it has diverged.")
     return density, distances
 
 # %% ../nbs/50_raymarch.ipynb #3199ba2c
-def optical_depth(density: Tensor, deltas: Tensor,      # [..., samples] each
-                  activation: str = 'relu',             # 'relu', 'softplus' or 'none'
-                  noise: float = 0., rng: torch.Generator | None = None) -> Tensor:
+def optical_depth(
+    density: Tensor,
+    deltas: Tensor,  # [..., samples] each
+    activation: str = 'relu',  # 'relu', 'softplus' or 'none'
+    noise: float = 0.0,
+    rng: torch.Generator | None = None,
+) -> Tensor:
     "σδ of each interval: noise, then activation, then length."
-    if activation not in ACTIVATIONS: raise ValueError(f"The density's activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}.")
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"The density's activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}."
+        )
     if noise:
-        if rng is None: raise ValueError("Noise on the density needs a random source: give rng=….")
-        density = density + noise*torch.randn(density.shape, generator=rng, device=rng.device).to(density)
-    return ACTIVATIONS[activation](density)*deltas
+        if rng is None:
+            raise ValueError("Noise on the density needs a random source: give rng=….")
+        density = density + noise * torch.randn(
+            density.shape, generator=rng, device=rng.device
+        ).to(density)
+    return ACTIVATIONS[activation](density) * deltas
 
 # %% ../nbs/50_raymarch.ipynb #21cf1040
-def composite(rgb: Tensor,               # [..., samples, 3]: colour of each sample
-              density: Tensor,           # [..., samples]: raw density per unit of length
-              distances: Tensor,         # [..., samples]: where the samples lie, growing
-              *, near=None, far=None, last: str = 'far',  # see `intervals`
-              background=None,           # None (black), a number, or a colour [3] or [..., 3]
-              activation: str = 'relu', noise: float = 0., rng: torch.Generator | None = None,
-              last_back: bool = False,   # give the light that is left to the last sample (official pi-GAN)
-              normalise: bool = True,    # divide the mean distance by the opacity
-              check: bool = True,        # look for NaN in the density
-              ) -> Rendered:             # rgb [..., 3], distance [...], weights [..., samples]
+def composite(
+    rgb: Tensor,  # [..., samples, 3]: colour of each sample
+    density: Tensor,  # [..., samples]: raw density per unit of length
+    distances: Tensor,  # [..., samples]: where the samples lie, growing
+    *,
+    near=None,
+    far=None,
+    last: str = 'far',  # see `intervals`
+    background=None,  # None (black), a number, or a colour [3] or [..., 3]
+    activation: str = 'relu',
+    noise: float = 0.0,
+    rng: torch.Generator | None = None,
+    last_back: bool = False,  # give the light that is left to the last sample (official pi-GAN)
+    normalise: bool = True,  # divide the mean distance by the opacity
+    check: bool = True,  # look for NaN in the density
+) -> Rendered:  # rgb [..., 3], distance [...], weights [..., samples]
     "The colour of rays through a field, by alpha compositing (poster, equation 3)."
     density, distances = _matching(rgb, density, distances, check)
     tau = optical_depth(density, intervals(distances, near, far, last), activation, noise, rng)
     w, left = ray_weights(tau), transmittance(tau)[..., -1:]
-    if last_back: w = torch.cat([w[..., :-1], w[..., -1:] + left], -1)
-    colour, opacity, distance = (w[..., None]*rgb).sum(-2), w.sum(-1), (w*distances).sum(-1)
+    if last_back:
+        w = torch.cat([w[..., :-1], w[..., -1:] + left], -1)
+    colour, opacity, distance = (w[..., None] * rgb).sum(-2), w.sum(-1), (w * distances).sum(-1)
     if normalise:
-        beyond = _column(far, w).squeeze(-1) if far is not None else distances[..., -1].expand_as(opacity)
-        distance = torch.where(opacity > 1e-6, distance/opacity.clamp(min=1e-6), beyond)
-    if background is not None: colour = colour + left*torch.as_tensor(background, dtype=colour.dtype, device=colour.device)
+        beyond = (
+            _column(far, w).squeeze(-1)
+            if far is not None
+            else distances[..., -1].expand_as(opacity)
+        )
+        distance = torch.where(opacity > 1e-6, distance / opacity.clamp(min=1e-6), beyond)
+    if background is not None:
+        colour = colour + left * torch.as_tensor(
+            background, dtype=colour.dtype, device=colour.device
+        )
     return Rendered(colour, distance, w)
 
 # %% ../nbs/50_raymarch.ipynb #b8636f60
 def check_range(near, far, samples: int) -> None:
     "Raise one clear sentence unless 0 < near < far and there is at least one sample."
-    if samples < 1: raise ValueError(f"A ray needs at least one sample, not {samples}.")
+    if samples < 1:
+        raise ValueError(f"A ray needs at least one sample, not {samples}.")
     low, high = torch.as_tensor(near), torch.as_tensor(far)
-    if (low <= 0).any(): raise ValueError(f"near is {float(low.min()):g}: the camera stands inside the volume; move it away or raise near above 0.")
-    if (low >= high).any(): raise ValueError(f"near must lie before far, not near={float(low.max()):g}, far={float(high.min()):g}.")
+    if (low <= 0).any():
+        raise ValueError(
+            f"near is {float(low.min()):g}: the camera stands inside the volume; move it away"
+            " or raise near above 0."
+        )
+    if (low >= high).any():
+        raise ValueError(
+            f"near must lie before far, not near={float(low.max()):g},"
+            f" far={float(high.min()):g}."
+        )
 
 # %% ../nbs/50_raymarch.ipynb #dea87800
-def bin_edges(near, far,                       # numbers, or tensors [batch, rays]
-              samples: int, device=None) -> Tensor:   # [samples + 1] or [batch, rays, samples + 1]
+def bin_edges(
+    near,
+    far,  # numbers, or tensors [batch, rays]
+    samples: int,
+    device=None,
+) -> Tensor:  # [samples + 1] or [batch, rays, samples + 1]
     "The boundaries of `samples` equal bins between near and far."
     check_range(near, far, samples)
-    near, far = (torch.as_tensor(x, dtype=torch.float32, device=device)[..., None] for x in (near, far))
-    return near + (far - near)*torch.linspace(0, 1, samples + 1, device=near.device)
+    near, far = (
+        torch.as_tensor(x, dtype=torch.float32, device=device)[..., None] for x in (near, far)
+    )
+    return near + (far - near) * torch.linspace(0, 1, samples + 1, device=near.device)
 
-def sample_bins(near, far, samples: int,
-                batch: int, rays: int,
-                rng: torch.Generator | None = None,   # None: deterministic
-                placement: str = 'middle',            # 'middle' of the bins, or the official 'ends' (linspace)
-                device=None) -> Tensor:               # [batch, rays, samples]
+
+def sample_bins(
+    near,
+    far,
+    samples: int,
+    batch: int,
+    rays: int,
+    rng: torch.Generator | None = None,  # None: deterministic
+    placement: str = 'middle',  # 'middle' of the bins, or the official 'ends' (linspace)
+    device=None,
+) -> Tensor:  # [batch, rays, samples]
     "One distance in every bin of every ray: uniform in the bin with `rng`, else its middle."
     edges = bin_edges(near, far, samples, device).expand(batch, rays, -1)
-    if placement == 'ends': edges = _official_edges(near, far, samples, edges)
-    elif placement != 'middle': raise ValueError(f"Samples are placed in the 'middle' of the bins or at the 'ends', not {placement!r}.")
-    u = .5 if rng is None else torch.rand(batch, rays, samples, generator=rng, device=rng.device).to(edges.device)
-    return edges[..., :-1] + u*edges.diff(dim=-1)
+    if placement == 'ends':
+        edges = _official_edges(near, far, samples, edges)
+    elif placement != 'middle':
+        raise ValueError(
+            "Samples are placed in the 'middle' of the bins or at the 'ends', not"
+            f" {placement!r}."
+        )
+    u = (
+        0.5
+        if rng is None
+        else torch.rand(batch, rays, samples, generator=rng, device=rng.device).to(edges.device)
+    )
+    return edges[..., :-1] + u * edges.diff(dim=-1)
 
 # %% ../nbs/50_raymarch.ipynb #605ac0a3
 def _official_edges(near, far, samples, edges):
     "Bins around linspace(near, far, samples): half a step wider than the volume on both sides."
-    half = (edges[..., -1:] - edges[..., :1])/max(1, samples - 1)/2
+    half = (edges[..., -1:] - edges[..., :1]) / max(1, samples - 1) / 2
     start, end = edges[..., :1] - half, edges[..., -1:] + half
-    return start + (end - start)*torch.linspace(0, 1, samples + 1, device=edges.device)
+    return start + (end - start) * torch.linspace(0, 1, samples + 1, device=edges.device)
 
 # %% ../nbs/50_raymarch.ipynb #3c2ad3ed
-Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]      # points, directions [b, n, 3] → rgb [b, n, 3], density [b, n]
+# points, directions [b, n, 3] → rgb [b, n, 3], density [b, n]
+Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-def query(field: Field, origins: Tensor, directions: Tensor,   # [batch, rays, 3]
-          distances: Tensor,                                   # [batch, rays, samples]
-          ) -> tuple[Tensor, Tensor]:                          # rgb [batch, rays, samples, 3], density [batch, rays, samples]
+
+def query(
+    field: Field,
+    origins: Tensor,
+    directions: Tensor,  # [batch, rays, 3]
+    distances: Tensor,  # [batch, rays, samples]
+) -> tuple[Tensor, Tensor]:  # rgb [batch, rays, samples, 3], density [batch, rays, samples]
     "Ask a field about points on rays."
     b, r, s = distances.shape
-    points = origins[:, :, None] + distances[..., None]*directions[:, :, None]
+    points = origins[:, :, None] + distances[..., None] * directions[:, :, None]
     along = directions[:, :, None].expand(-1, -1, s, -1)
-    rgb, density = field(points.reshape(b, r*s, 3), along.reshape(b, r*s, 3))
+    rgb, density = field(points.reshape(b, r * s, 3), along.reshape(b, r * s, 3))
     return rgb.view(b, r, s, 3), density.view(b, r, s)
 
 # %% ../nbs/50_raymarch.ipynb #0f776934
-def bounds(origins: Tensor,            # [batch, ..., 3]: where the cameras stand
-           radius: float,              # of a ball around the origin that holds the subject
-           ) -> tuple[Tensor, Tensor]: # near, far
+def bounds(
+    origins: Tensor,  # [batch, ..., 3]: where the cameras stand
+    radius: float,  # of a ball around the origin that holds the subject
+) -> tuple[Tensor, Tensor]:  # near, far
     "Near and far for a subject that fits into a ball around the origin."
     distance = origins.norm(dim=-1)
     if (distance <= radius).any():
-        raise ValueError(f"A camera stands {float(distance.min()):g} from the centre, inside the volume of radius {radius:g}: move it away.")
+        raise ValueError(
+            f"A camera stands {float(distance.min()):g} from the centre, inside the volume of"
+            f" radius {radius:g}: move it away."
+        )
     return distance - radius, distance + radius
 
 # %% ../nbs/50_raymarch.ipynb #00bd7365
-def sample_pdf(edges: Tensor,                      # [..., bins + 1]: growing
-               weights: Tensor,                    # [..., bins]: not negative, need not sum to 1
-               samples: int,
-               rng: torch.Generator | None = None, # None: deterministic
-               stratified: bool = True,            # False with rng: independent u, as the official code
-               placement: str = 'middle',          # of the deterministic u: 'middle', or the official 'ends'
-               floor: float = 1e-5,                # added to every weight, so that an empty ray is sampled evenly
-               ) -> Tensor:                        # [..., samples], growing if stratified or deterministic
+def sample_pdf(
+    edges: Tensor,  # [..., bins + 1]: growing
+    weights: Tensor,  # [..., bins]: not negative, need not sum to 1
+    samples: int,
+    rng: torch.Generator | None = None,  # None: deterministic
+    stratified: bool = True,  # False with rng: independent u, as the official code
+    placement: str = 'middle',  # of the deterministic u: 'middle', or the official 'ends'
+    floor: float = 1e-5,  # added to every weight, so that an empty ray is sampled evenly
+) -> Tensor:  # [..., samples], growing if stratified or deterministic
     "Distances drawn from a histogram by inverting its cumulative sum."
-    if edges.shape[-1] != weights.shape[-1] + 1: raise ValueError(f"{weights.shape[-1]} weights need {weights.shape[-1] + 1} edges, not {edges.shape[-1]}.")
-    if samples < 1: raise ValueError(f"At least one sample must be drawn, not {samples}.")
+    if edges.shape[-1] != weights.shape[-1] + 1:
+        raise ValueError(
+            f"{weights.shape[-1]} weights need {weights.shape[-1] + 1} edges, not"
+            f" {edges.shape[-1]}."
+        )
+    if samples < 1:
+        raise ValueError(f"At least one sample must be drawn, not {samples}.")
     weights = weights.detach() + floor
-    mass = weights/weights.sum(-1, keepdim=True)
+    mass = weights / weights.sum(-1, keepdim=True)
     cdf = F.pad(mass.cumsum(-1), (1, 0))
     u = _levels(weights.shape[:-1], samples, rng, stratified, placement).to(cdf)
     return _invert(cdf, edges.expand(*cdf.shape), u)
@@ -195,153 +298,293 @@ def sample_pdf(edges: Tensor,                      # [..., bins + 1]: growing
 def _levels(shape, samples, rng, stratified, placement):
     "The u in [0, 1] at which a cumulative sum is inverted."
     if rng is None:
-        u = (torch.arange(samples) + .5)/samples if placement == 'middle' else torch.linspace(0, 1, samples)
+        u = (
+            (torch.arange(samples) + 0.5) / samples
+            if placement == 'middle'
+            else torch.linspace(0, 1, samples)
+        )
         return u.expand(*shape, samples)
     u = torch.rand(*shape, samples, generator=rng, device=rng.device)
-    return (torch.arange(samples, device=u.device) + u)/samples if stratified else u
+    return (torch.arange(samples, device=u.device) + u) / samples if stratified else u
+
 
 def _invert(cdf, edges, u):
     "Where a piecewise linear cdf reaches u."
-    k = torch.searchsorted(cdf.contiguous(), u.contiguous(), right=True).clamp(1, cdf.shape[-1] - 1)
+    k = torch.searchsorted(cdf.contiguous(), u.contiguous(), right=True).clamp(
+        1, cdf.shape[-1] - 1
+    )
     pick = lambda x, i: torch.gather(x, -1, i)
-    low, high = pick(cdf, k-1), pick(cdf, k)
-    share = ((u - low)/(high - low).clamp(min=1e-12)).clamp(0, 1)
-    left = pick(edges, k-1)
-    return left + share*(pick(edges, k) - left)
+    low, high = pick(cdf, k - 1), pick(cdf, k)
+    share = ((u - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+    left = pick(edges, k - 1)
+    return left + share * (pick(edges, k) - left)
 
 # %% ../nbs/50_raymarch.ipynb #ce7fc430
-def merge(first: tuple[Tensor, Tensor, Tensor],     # distances [..., a], rgb [..., a, 3], density [..., a]
-          second: tuple[Tensor, Tensor, Tensor],    # the same with b samples
-          ) -> tuple[Tensor, Tensor, Tensor]:       # with a + b samples, in the order of distance
+def merge(
+    # distances [..., a], rgb [..., a, 3], density [..., a]
+    first: tuple[Tensor, Tensor, Tensor],
+    second: tuple[Tensor, Tensor, Tensor],  # the same with b samples
+) -> tuple[Tensor, Tensor, Tensor]:  # with a + b samples, in the order of distance
     "Two sets of evaluated samples on the same rays as one."
-    distances, rgb, density = (torch.cat([a, b], dim) for a, b, dim in zip(first, second, (-1, -2, -1)))
+    distances, rgb, density = (
+        torch.cat([a, b], dim) for a, b, dim in zip(first, second, (-1, -2, -1))
+    )
     distances, order = distances.sort(dim=-1, stable=True)
     return distances, rgb.gather(-2, order[..., None].expand_as(rgb)), density.gather(-1, order)
 
 # %% ../nbs/50_raymarch.ipynb #1f02f0ae
-def fine_distances(coarse: Tensor, density: Tensor,  # [..., samples]: distances and densities of the first look
-                   near, far, samples: int, rng=None, official: bool = False, activation: str = 'relu') -> Tensor:
-    "Where to look a second time. Official: inner weights between bin middles, endless last interval, ends of the unit interval."
+def fine_distances(
+    coarse: Tensor,
+    density: Tensor,  # [..., samples]: distances and densities of the first look
+    near,
+    far,
+    samples: int,
+    rng=None,
+    official: bool = False,
+    activation: str = 'relu',
+) -> Tensor:
+    """Where to look a second time. Official:
+    inner weights between bin middles, endless last interval, ends of the unit interval."""
     if official:
-        w = ray_weights(optical_depth(density.detach(), intervals(coarse, last='inf'), activation)) + 1e-5
-        middle = (coarse[..., 1:] + coarse[..., :-1])/2
-        return sample_pdf(middle, w[..., 1:-1], samples, rng, stratified=False, placement='ends').sort(-1).values
+        w = (
+            ray_weights(
+                optical_depth(density.detach(), intervals(coarse, last='inf'), activation)
+            )
+            + 1e-5
+        )
+        middle = (coarse[..., 1:] + coarse[..., :-1]) / 2
+        return (
+            sample_pdf(middle, w[..., 1:-1], samples, rng, stratified=False, placement='ends')
+            .sort(-1)
+            .values
+        )
     w = ray_weights(optical_depth(density.detach(), intervals(coarse, near, far), activation))
-    edges = torch.cat([_column(near, coarse), (coarse[..., 1:] + coarse[..., :-1])/2, _column(far, coarse)], -1)
-    return sample_pdf(edges, w, samples, rng, floor=1e-3/coarse.shape[-1])
+    edges = torch.cat(
+        [_column(near, coarse), (coarse[..., 1:] + coarse[..., :-1]) / 2, _column(far, coarse)],
+        -1,
+    )
+    return sample_pdf(edges, w, samples, rng, floor=1e-3 / coarse.shape[-1])
 
 # %% ../nbs/50_raymarch.ipynb #89063cc2
-def march(field: Field, origins: Tensor, directions: Tensor,     # [batch, rays, 3]
-          near, far, samples: int,                # numbers (or [batch, rays]), and how many points on a ray
-          fine: int = 0,                          # points of a second look (0: none)
-          rng: torch.Generator | None = None,     # None: deterministic
-          official: bool = False,                 # the official placement, endless last interval, distance not divided
-          **options) -> Rendered:                 # passed to `composite`: background, activation, noise, last_back, …
+def march(
+    field: Field,
+    origins: Tensor,
+    directions: Tensor,  # [batch, rays, 3]
+    near,
+    far,
+    samples: int,  # numbers (or [batch, rays]), and how many points on a ray
+    fine: int = 0,  # points of a second look (0: none)
+    rng: torch.Generator | None = None,  # None: deterministic
+    # the official placement, endless last interval, distance not divided
+    official: bool = False,
+    **options,
+) -> Rendered:  # passed to `composite`: background, activation, noise, last_back, …
     "Render rays through any field."
     batch, n, _ = origins.shape
-    t = sample_bins(near, far, samples, batch, n, rng, 'ends' if official else 'middle', origins.device)
+    t = sample_bins(
+        near, far, samples, batch, n, rng, 'ends' if official else 'middle', origins.device
+    )
     seen = t, *query(field, origins, directions, t)
     if fine:
-        again = fine_distances(t, seen[2], near, far, fine, rng, official, options.get('activation', 'relu'))
+        again = fine_distances(
+            t, seen[2], near, far, fine, rng, official, options.get('activation', 'relu')
+        )
         seen = merge(seen, (again, *query(field, origins, directions, again)))
     ends = dict(last='inf', normalise=False) if official else dict(near=near, far=far)
     distances, rgb, density = seen
     return composite(rgb, density, distances, rng=rng, **{**ends, **options})
 
 # %% ../nbs/50_raymarch.ipynb #aaa0f6ce
-def distortion(weights: Tensor,      # [..., samples]
-               distances: Tensor,    # [..., samples], growing
-               deltas: Tensor,       # [..., samples]: lengths of the intervals
-               near: float, far: float) -> Tensor:     # [...]
-    "How spread out the weight of a ray is, on [near, far] scaled to length 1 (Barron et al. 2022, equation 15)."
-    s, width = (distances - near)/(far - near), deltas/(far - near)
-    mass_before, moment_before = (F.pad(x[..., :-1].cumsum(-1), (1, 0)) for x in (weights, weights*s))
-    return 2*(weights*(s*mass_before - moment_before)).sum(-1) + (weights**2*width).sum(-1)/3
+def distortion(
+    weights: Tensor,  # [..., samples]
+    distances: Tensor,  # [..., samples], growing
+    deltas: Tensor,  # [..., samples]: lengths of the intervals
+    near: float,
+    far: float,
+) -> Tensor:  # [...]
+    """How spread out the weight of a ray is, on [near, far] scaled to length 1 (Barron et al.
+    2022, equation 15)."""
+    s, width = (distances - near) / (far - near), deltas / (far - near)
+    mass_before, moment_before = (
+        F.pad(x[..., :-1].cumsum(-1), (1, 0)) for x in (weights, weights * s)
+    )
+    return (
+        2 * (weights * (s * mass_before - moment_before)).sum(-1)
+        + (weights**2 * width).sum(-1) / 3
+    )
 
 # %% ../nbs/50_raymarch.ipynb #8faeef8e
-def normals(field: Field, points: Tensor,      # [batch, n, 3]
-            directions: Tensor | None = None) -> Tensor:   # [batch, n, 3], unit; 0 where the density is flat
+def normals(
+    field: Field,
+    points: Tensor,  # [batch, n, 3]
+    directions: Tensor | None = None,
+) -> Tensor:  # [batch, n, 3], unit; 0 where the density is flat
     "Outward normals of a field: minus the direction in which the density grows."
     with torch.enable_grad():
         points = points.detach().requires_grad_(True)
-        density = field(points, torch.zeros_like(points) if directions is None else directions)[1]
-        slope, = torch.autograd.grad(density.sum(), points)
+        density = field(points, torch.zeros_like(points) if directions is None else directions)[
+            1
+        ]
+        (slope,) = torch.autograd.grad(density.sum(), points)
     return -F.normalize(slope, dim=-1)
 
 # %% ../nbs/50_raymarch.ipynb #bab8da87
 class RayInspector:
-    "A rendered picture; click a pixel and see σ, T and w along its ray. Shows a plain picture where no kernel runs."
-    def __init__(self, field: Field, origins: Tensor, directions: Tensor,   # rays of one picture, [1, rays, 3]
-                 near: float, far: float, samples: int = 32,
-                 size: tuple[int, int] | None = None,     # height and width; None: square
-                 pixel: tuple[int, int] | None = None,    # (row, column) to begin with; None: the middle
-                 activation: str = 'relu', background=1.):
+    """A rendered picture; click a pixel and see σ, T and w along its ray.
+    Shows a plain picture where no kernel runs."""
+
+    def __init__(
+        self,
+        field: Field,
+        origins: Tensor,
+        directions: Tensor,  # rays of one picture, [1, rays, 3]
+        near: float,
+        far: float,
+        samples: int = 32,
+        size: tuple[int, int] | None = None,  # height and width; None: square
+        pixel: tuple[int, int] | None = None,  # (row, column) to begin with; None: the middle
+        activation: str = 'relu',
+        background=1.0,
+    ):
         self.near, self.far = float(near), float(far)
         n = origins.shape[1]
-        self.height, self.width = size or (round(n**.5), round(n**.5))
-        if self.height*self.width != n or len(origins) != 1: raise ValueError(f"A ray inspector shows one picture: {self.height}×{self.width} pixels need rays [1, {self.height*self.width}, 3], not {list(origins.shape)}.")
+        self.height, self.width = size or (round(n**0.5), round(n**0.5))
+        if self.height * self.width != n or len(origins) != 1:
+            raise ValueError(
+                f"A ray inspector shows one picture: {self.height}×{self.width} pixels need"
+                f" rays [1, {self.height * self.width}, 3], not {list(origins.shape)}."
+            )
         with torch.no_grad():
             self.distances = sample_bins(near, far, samples, 1, n, device=origins.device)
             self.rgb, self.density = query(field, origins, directions, self.distances)
-            self.rendered = composite(self.rgb, self.density, self.distances, near=near, far=far, activation=activation, background=background)
-            self.optical = optical_depth(self.density, intervals(self.distances, near, far), activation)
-        self.pixel = pixel or (self.height//2, self.width//2)
+            self.rendered = composite(
+                self.rgb,
+                self.density,
+                self.distances,
+                near=near,
+                far=far,
+                activation=activation,
+                background=background,
+            )
+            self.optical = optical_depth(
+                self.density, intervals(self.distances, near, far), activation
+            )
+        self.pixel = pixel or (self.height // 2, self.width // 2)
 
-# %% ../nbs/50_raymarch.ipynb #b3862969
-def _inspect_ray(self: RayInspector, row: int, column: int) -> dict[str, np.ndarray]:
-    "Distances, density, transmittance, weights and colours along the ray of one pixel."
-    if not (0 <= row < self.height and 0 <= column < self.width): raise ValueError(f"There is no pixel ({row}, {column}) in a picture of {self.height}×{self.width}.")
-    i = row*self.width + column
-    T = transmittance(self.optical[0, i])
-    values = dict(distance=self.distances[0, i], density=self.optical[0, i]/intervals(self.distances[0, i], self.near, self.far),
-                  transmittance=T, weights=self.rendered.weights[0, i], rgb=self.rgb[0, i].clamp(0, 1))
-    return {k: v.detach().float().cpu().numpy() for k, v in values.items()}
+    def ray(self, row: int, column: int) -> dict[str, np.ndarray]:
+        "Distances, density, transmittance, weights and colours along the ray of one pixel."
+        if not (0 <= row < self.height and 0 <= column < self.width):
+            raise ValueError(
+                f"There is no pixel ({row}, {column}) in a picture of"
+                f" {self.height}×{self.width}."
+            )
+        i = row * self.width + column
+        T = transmittance(self.optical[0, i])
+        values = dict(
+            distance=self.distances[0, i],
+            density=self.optical[0, i] / intervals(self.distances[0, i], self.near, self.far),
+            transmittance=T,
+            weights=self.rendered.weights[0, i],
+            rgb=self.rgb[0, i].clamp(0, 1),
+        )
+        return {k: v.detach().float().cpu().numpy() for k, v in values.items()}
 
-RayInspector.ray = _inspect_ray
+    def plot(self, pixel=None, width=5.2, height=3.4) -> Figure:
+        "σ, T and w along the ray of a pixel, the samples in their own colours."
+        row, column = pixel or self.pixel
+        ray = self.ray(row, column)
+        edges = np.linspace(self.near, self.far, len(ray['distance']) + 1)
+        fig = Figure((width, height), layout='constrained')
+        axes = fig.subplots(3, 1, sharex=True)
+        axes[0].step(
+            edges, np.r_[ray['density'], ray['density'][-1:]], where='post', color='0.25'
+        )
+        axes[0].set_ylabel('σ')
+        axes[1].plot(edges, ray['transmittance'], color='tab:blue')
+        axes[1].set(ylabel='T', ylim=(-0.05, 1.05))
+        axes[2].bar(
+            ray['distance'],
+            ray['weights'],
+            width=np.diff(edges),
+            color=ray['rgb'],
+            edgecolor='0.4',
+            lw=0.5,
+        )
+        axes[2].set(ylabel='w', xlabel='distance', xlim=(self.near, self.far))
+        for ax in axes:
+            ax.spines[['top', 'right']].set_visible(False)
+        axes[0].set_title(
+            f'row {row}, column {column}: opacity {ray["weights"].sum():.2f}', fontsize=10
+        )
+        return fig
 
-# %% ../nbs/50_raymarch.ipynb #e3f442d9
-def _inspector_plot(self: RayInspector, pixel=None, width=5.2, height=3.4) -> Figure:
-    "σ, T and w along the ray of a pixel, the samples in their own colours."
-    row, column = pixel or self.pixel
-    ray = self.ray(row, column)
-    edges = np.linspace(self.near, self.far, len(ray['distance']) + 1)
-    fig = Figure((width, height), layout='constrained')
-    axes = fig.subplots(3, 1, sharex=True)
-    axes[0].step(edges, np.r_[ray['density'], ray['density'][-1:]], where='post', color='0.25'); axes[0].set_ylabel('σ')
-    axes[1].plot(edges, ray['transmittance'], color='tab:blue'); axes[1].set(ylabel='T', ylim=(-.05, 1.05))
-    axes[2].bar(ray['distance'], ray['weights'], width=np.diff(edges), color=ray['rgb'], edgecolor='0.4', lw=.5)
-    axes[2].set(ylabel='w', xlabel='distance', xlim=(self.near, self.far))
-    for ax in axes: ax.spines[['top', 'right']].set_visible(False)
-    axes[0].set_title(f'row {row}, column {column}: opacity {ray["weights"].sum():.2f}', fontsize=10)
-    return fig
+    def image(self, scale: int | None = None):
+        """The picture as a Pillow image, every pixel `scale` screen pixels wide, the chosen
+        pixel marked."""
+        from PIL import Image, ImageDraw
 
-RayInspector.plot = _inspector_plot
+        scale = scale or max(1, 340 // max(self.height, self.width))
+        p = self.rendered.rgb[0].mT.reshape(1, 3, self.height, self.width) * 2 - 1
+        image = grid(p.clamp(-1, 1)).resize(
+            (self.width * scale, self.height * scale), Image.NEAREST
+        )
+        row, column = self.pixel
+        x, y = (column + 0.5) * scale, (row + 0.5) * scale
+        draw = ImageDraw.Draw(image)
+        for r, colour in ((scale / 2 + 3, 'white'), (scale / 2 + 5, 'black')):
+            draw.ellipse((x - r, y - r, x + r, y + r), outline=colour, width=2)
+        return image
 
-# %% ../nbs/50_raymarch.ipynb #3da5ac1d
-def _inspector_image(self: RayInspector, scale: int | None = None):
-    "The picture as a Pillow image, every pixel `scale` screen pixels wide, the chosen pixel marked."
-    from PIL import Image, ImageDraw
-    scale = scale or max(1, 340//max(self.height, self.width))
-    p = self.rendered.rgb[0].mT.reshape(1, 3, self.height, self.width)*2 - 1
-    image = grid(p.clamp(-1, 1)).resize((self.width*scale, self.height*scale), Image.NEAREST)
-    row, column = self.pixel
-    x, y = (column + .5)*scale, (row + .5)*scale
-    draw = ImageDraw.Draw(image)
-    for r, colour in ((scale/2 + 3, 'white'), (scale/2 + 5, 'black')): draw.ellipse((x-r, y-r, x+r, y+r), outline=colour, width=2)
-    return image
+    def sheet(self):
+        "Picture and plot side by side."
+        from PIL import Image
 
-RayInspector.image = _inspector_image
+        left, right = self.image(), self.plot().image()
+        sheet = Image.new(
+            'RGB', (left.width + right.width, max(left.height, right.height)), 'white'
+        )
+        sheet.paste(left, (0, (sheet.height - left.height) // 2))
+        sheet.paste(right, (left.width, (sheet.height - right.height) // 2))
+        return sheet
 
-# %% ../nbs/50_raymarch.ipynb #0f79927e
-def _inspector_sheet(self: RayInspector):
-    "Picture and plot side by side."
-    from PIL import Image
-    left, right = self.image(), self.plot().image()
-    sheet = Image.new('RGB', (left.width + right.width, max(left.height, right.height)), 'white')
-    sheet.paste(left, (0, (sheet.height - left.height)//2)); sheet.paste(right, (left.width, (sheet.height - right.height)//2))
-    return sheet
+    def widget(self):
+        """The live widget: an anywidget that takes clicks, else two sliders;
+        ImportError without ipywidgets."""
+        try:
+            import anywidget, traitlets
+        except ImportError:
+            return _slider_widget(self)
 
-RayInspector.sheet = _inspector_sheet
+        class Inspector(anywidget.AnyWidget):
+            _esm = _INSPECTOR_JS
+            photo, plot = traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True)
+            size, pixel = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True)
+
+        def update(change=None):
+            if change is not None:
+                self.pixel = tuple(change['new'])
+            widget.photo, widget.plot = _data_url(self.image()), _data_url(self.plot().image())
+
+        widget = Inspector(size=[self.height, self.width], pixel=list(self.pixel))
+        update()
+        widget.observe(update, 'pixel')
+        return widget
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        "The sheet as a picture, and the live view beside it where widgets are installed."
+        mime, data = encode_image(self.sheet())
+        bundle = {
+            mime: base64.b64encode(data).decode(),
+            'text/plain': f'<RayInspector {self.height}×{self.width}, pixel {self.pixel}>',
+        }
+        try:
+            live = self.widget()._repr_mimebundle_()
+        except ImportError:
+            live = None
+        if isinstance(live, tuple):
+            live = live[0]
+        view = (live or {}).get('application/vnd.jupyter.widget-view+json')
+        return bundle | ({'application/vnd.jupyter.widget-view+json': view} if view else {})
 
 # %% ../nbs/50_raymarch.ipynb #f99aa48f
 _INSPECTOR_JS = """
@@ -364,51 +607,35 @@ export default { render({ model, el }) {
 
 # %% ../nbs/50_raymarch.ipynb #bfb0999d
 def _data_url(image) -> str:
-    buffer = io.BytesIO(); image.save(buffer, 'PNG')
+    buffer = io.BytesIO()
+    image.save(buffer, 'PNG')
     return 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()
-
-def _inspector_widget(self: RayInspector):
-    "The live widget: an anywidget that takes clicks, else two sliders; ImportError without ipywidgets."
-    try: import anywidget, traitlets
-    except ImportError: return _slider_widget(self)
-    class Inspector(anywidget.AnyWidget):
-        _esm = _INSPECTOR_JS
-        photo, plot = traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True)
-        size, pixel = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True)
-    def update(change=None):
-        if change is not None: self.pixel = tuple(change['new'])
-        widget.photo, widget.plot = _data_url(self.image()), _data_url(self.plot().image())
-    widget = Inspector(size=[self.height, self.width], pixel=list(self.pixel))
-    update(); widget.observe(update, 'pixel')
-    return widget
-
-RayInspector.widget = _inspector_widget
 
 # %% ../nbs/50_raymarch.ipynb #0773cdd7
 def _slider_widget(self: RayInspector):
     "The fallback: a slider for the row, a slider for the column, and the sheet."
     import ipywidgets as W
+
     image = W.Image(value=_sheet_png(self), format='png')
-    row = W.IntSlider(self.pixel[0], 0, self.height - 1, description='row', continuous_update=False)
-    column = W.IntSlider(self.pixel[1], 0, self.width - 1, description='column', continuous_update=False)
-    def update(change): self.pixel = row.value, column.value; image.value = _sheet_png(self)
-    for slider in (row, column): slider.observe(update, 'value')
-    box = W.VBox([W.HBox([row, column]), image]); box.add_class('agnb-inspector')
+    row = W.IntSlider(
+        self.pixel[0], 0, self.height - 1, description='row', continuous_update=False
+    )
+    column = W.IntSlider(
+        self.pixel[1], 0, self.width - 1, description='column', continuous_update=False
+    )
+
+    def update(change):
+        self.pixel = row.value, column.value
+        image.value = _sheet_png(self)
+
+    for slider in (row, column):
+        slider.observe(update, 'value')
+    box = W.VBox([W.HBox([row, column]), image])
+    box.add_class('agnb-inspector')
     return box
 
+
 def _sheet_png(self: RayInspector) -> bytes:
-    buffer = io.BytesIO(); self.sheet().save(buffer, 'PNG')
+    buffer = io.BytesIO()
+    self.sheet().save(buffer, 'PNG')
     return buffer.getvalue()
-
-# %% ../nbs/50_raymarch.ipynb #86821b5b
-def _inspector_mimebundle(self: RayInspector, include=None, exclude=None):
-    "The sheet as a picture, and the live view beside it where widgets are installed."
-    mime, data = encode_image(self.sheet())
-    bundle = {mime: base64.b64encode(data).decode(), 'text/plain': f'<RayInspector {self.height}×{self.width}, pixel {self.pixel}>'}
-    try: live = self.widget()._repr_mimebundle_()
-    except ImportError: live = None
-    if isinstance(live, tuple): live = live[0]
-    view = (live or {}).get('application/vnd.jupyter.widget-view+json')
-    return bundle | ({'application/vnd.jupyter.widget-view+json': view} if view else {})
-
-RayInspector._repr_mimebundle_ = _inspector_mimebundle

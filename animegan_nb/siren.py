@@ -15,351 +15,565 @@ from torch.autograd.function import once_differentiable
 # %% auto #0
 __all__ = ['PIGAN_FIELD', 'PIGAN_FIELD_OFFICIAL', 'PIGAN_FIELD_TOY', 'CHUNK', 'KEPT', 'sine_init_', 'SineLayer', 'Siren',
            'positional_encoding', 'ReluNet', 'fit_values', 'film', 'Condition', 'Mapping', 'FieldConfig', 'PiganField',
-           'check_condition', 'straight_field', 'official_field_state', 'load_official_field', 'Folded', 'fold',
-           'folded_field', 'chunk_size', 'chunked_field', 'field_forward', 'field_density', 'field_at']
+           'check_condition', 'official_field_state', 'load_official_field', 'Folded', 'fold', 'folded_field',
+           'chunk_size', 'chunked_field']
 
 # %% ../nbs/51_siren.ipynb #460a53e2
-def sine_init_(linear: nn.Linear,       # changed in place
-               omega: float = 30.,      # the factor inside the sine
-               first: bool = False,     # is this the layer that sees the coordinates?
-               ) -> nn.Linear:
-    "SIREN's initialisation: U(±1/n) for the first layer, U(±√(6/n)/ω) for the others (Sitzmann et al. 2020, theorem 1.8)."
+def sine_init_(
+    linear: nn.Linear,  # changed in place
+    omega: float = 30.0,  # the factor inside the sine
+    first: bool = False,  # is this the layer that sees the coordinates?
+) -> nn.Linear:
+    """SIREN's initialisation: U(±1/n) for the first layer, U(±√(6/n)/ω) for the others
+    (Sitzmann et al. 2020, theorem 1.8)."""
     n = linear.in_features
-    bound = 1/n if first else math.sqrt(6/n)/omega
+    bound = 1 / n if first else math.sqrt(6 / n) / omega
     nn.init.uniform_(linear.weight, -bound, bound)
     return linear
 
 # %% ../nbs/51_siren.ipynb #1f9c7614
 class SineLayer(nn.Module):
     "sin(ω(Wx + b)) (Sitzmann et al. 2020, equation 4)."
-    def __init__(self, inputs: int, outputs: int, omega: float = 30., first: bool = False):
+
+    def __init__(self, inputs: int, outputs: int, omega: float = 30.0, first: bool = False):
         super().__init__()
         self.omega, self.linear = omega, sine_init_(nn.Linear(inputs, outputs), omega, first)
 
-    def forward(self, x: Tensor) -> Tensor: return torch.sin(self.omega*self.linear(x))
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.omega * self.linear(x))
+
 
 class Siren(nn.Module):
     "Coordinates [..., inputs] to values [..., outputs], every hidden neuron a sine."
-    def __init__(self, inputs: int, hidden: int, layers: int, outputs: int, omega: float = 30.):
+
+    def __init__(
+        self, inputs: int, hidden: int, layers: int, outputs: int, omega: float = 30.0
+    ):
         super().__init__()
-        body = [SineLayer(inputs if i == 0 else hidden, hidden, omega, first=i == 0) for i in range(layers)]
+        body = [
+            SineLayer(inputs if i == 0 else hidden, hidden, omega, first=i == 0)
+            for i in range(layers)
+        ]
         self.net = nn.Sequential(*body, sine_init_(nn.Linear(hidden, outputs), omega))
 
-    def forward(self, x: Tensor) -> Tensor: return self.net(x)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
 
 # %% ../nbs/51_siren.ipynb #06762061
-def positional_encoding(x: Tensor,            # [..., d]
-                        frequencies: int,     # L
-                        ) -> Tensor:          # [..., d + 2·L·d]
+def positional_encoding(
+    x: Tensor,  # [..., d]
+    frequencies: int,  # L
+) -> Tensor:  # [..., d + 2·L·d]
     "x, and sin(2ᵏπx), cos(2ᵏπx) for k < L (NeRF, equation 4)."
-    angles = (x[..., None, :]*(2.**torch.arange(frequencies, device=x.device)[:, None])*math.pi).flatten(-2)
+    angles = (
+        x[..., None, :] * (2.0 ** torch.arange(frequencies, device=x.device)[:, None]) * math.pi
+    ).flatten(-2)
     return torch.cat([x, angles.sin(), angles.cos()], -1)
+
 
 class ReluNet(nn.Module):
     "The ordinary network, with `frequencies` octaves of positional encoding (0: none)."
-    def __init__(self, inputs: int, hidden: int, layers: int, outputs: int, frequencies: int = 0):
-        super().__init__()
-        wide = inputs*(1 + 2*frequencies)
-        body = [m for i in range(layers) for m in (nn.Linear(wide if i == 0 else hidden, hidden), nn.ReLU())]
-        self.net, self.frequencies = nn.Sequential(*body, nn.Linear(hidden, outputs)), frequencies
 
-    def forward(self, x: Tensor) -> Tensor: return self.net(positional_encoding(x, self.frequencies) if self.frequencies else x)
+    def __init__(
+        self, inputs: int, hidden: int, layers: int, outputs: int, frequencies: int = 0
+    ):
+        super().__init__()
+        wide = inputs * (1 + 2 * frequencies)
+        body = [
+            m
+            for i in range(layers)
+            for m in (nn.Linear(wide if i == 0 else hidden, hidden), nn.ReLU())
+        ]
+        self.net, self.frequencies = (
+            nn.Sequential(*body, nn.Linear(hidden, outputs)),
+            frequencies,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(positional_encoding(x, self.frequencies) if self.frequencies else x)
 
 # %% ../nbs/51_siren.ipynb #d64459fa
-def fit_values(net: nn.Module, x: Tensor, values: Tensor, steps: int, lr: float = 1e-3, progress: bool = False) -> list[float]:
-    "Fit `net(x)` to `values` by Adam on the mean squared error; returns the PSNR in decibels (for values in [0, 1]) before every step."
+def fit_values(
+    net: nn.Module,
+    x: Tensor,
+    values: Tensor,
+    steps: int,
+    lr: float = 1e-3,
+    progress: bool = False,
+) -> list[float]:
+    """Fit `net(x)` to `values` by Adam on the mean squared error;
+    returns the PSNR in decibels (for values in [0, 1]) before every step."""
     from tqdm import tqdm
+
     optimizer, history = torch.optim.Adam(net.parameters(), lr), []
     for _ in tqdm(range(steps), disable=not progress, leave=False):
         loss = (net(x) - values).square().mean()
-        optimizer.zero_grad(); loss.backward(); optimizer.step()
-        history.append(-10*math.log10(max(loss.item(), 1e-12)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(-10 * math.log10(max(loss.item(), 1e-12)))
     return history
 
 # %% ../nbs/51_siren.ipynb #afee6df8
-def film(x: Tensor,              # [batch, n, inputs]
-         weight: Tensor,         # [outputs, inputs]
-         bias: Tensor,           # [outputs]
-         frequency: Tensor,      # [batch, outputs]: γ
-         phase: Tensor,          # [batch, outputs]: β
-         ) -> Tensor:            # [batch, n, outputs]
+def film(
+    x: Tensor,  # [batch, n, inputs]
+    weight: Tensor,  # [outputs, inputs]
+    bias: Tensor,  # [outputs]
+    frequency: Tensor,  # [batch, outputs]: γ
+    phase: Tensor,  # [batch, outputs]: β
+) -> Tensor:  # [batch, n, outputs]
     "A sine layer whose frequencies and phases depend on the sample (pi-GAN, equation 2)."
     if frequency.shape != phase.shape or frequency.shape[-1] != len(weight):
-        raise ValueError(f"Frequencies and phases are [batch, {len(weight)}] each, not {list(frequency.shape)} and {list(phase.shape)}.")
-    return torch.sin(frequency[:, None]*F.linear(x, weight, bias) + phase[:, None])
+        raise ValueError(
+            f"Frequencies and phases are [batch, {len(weight)}] each, not"
+            f" {list(frequency.shape)} and {list(phase.shape)}."
+        )
+    return torch.sin(frequency[:, None] * F.linear(x, weight, bias) + phase[:, None])
 
 # %% ../nbs/51_siren.ipynb #bbf67c0d
 class Condition(NamedTuple):
     "The knobs of a field, raw (the field uses `scale·frequencies + shift`)."
-    frequencies: Tensor      # [batch, layers + 1, hidden]
-    phases: Tensor           # [batch, layers + 1, hidden]
+
+    frequencies: Tensor  # [batch, layers + 1, hidden]
+    phases: Tensor  # [batch, layers + 1, hidden]
+
 
 class Mapping(nn.Module):
     "From a latent code to the frequencies and phases of every layer (pi-GAN, figure 2)."
-    def __init__(self, z_dim: int, hidden: int, blocks: int, width: int):   # `blocks` layers of `width` sines are steered
+
+    # `blocks` layers of `width` sines are steered
+    def __init__(self, z_dim: int, hidden: int, blocks: int, width: int):
         super().__init__()
         self.blocks, self.width = blocks, width
-        sizes = [z_dim, hidden, hidden, hidden, 2*blocks*width]
+        sizes = [z_dim, hidden, hidden, hidden, 2 * blocks * width]
         self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])])
-        for layer in self.layers: nn.init.kaiming_normal_(layer.weight, a=.2, nonlinearity='leaky_relu')
-        with torch.no_grad(): self.layers[-1].weight *= .25
+        for layer in self.layers:
+            nn.init.kaiming_normal_(layer.weight, a=0.2, nonlinearity='leaky_relu')
+        with torch.no_grad():
+            self.layers[-1].weight *= 0.25
 
-    def forward(self, z: Tensor) -> Condition:      # z [batch, z_dim]
+    def forward(self, z: Tensor) -> Condition:  # z [batch, z_dim]
         *body, last = self.layers
-        for layer in body: z = F.leaky_relu(layer(z), .2)
+        for layer in body:
+            z = F.leaky_relu(layer(z), 0.2)
         return Condition(*last(z).view(len(z), 2, self.blocks, self.width).unbind(1))
 
 # %% ../nbs/51_siren.ipynb #0e5a8c44
 @dataclass(frozen=True)
 class FieldConfig:
     "The shape of a pi-GAN field."
-    hidden: int = 256                 # sines in a layer
-    layers: int = 8                   # FiLM layers before the density
+
+    hidden: int = 256  # sines in a layer
+    layers: int = 8  # FiLM layers before the density
     z_dim: int = 256
     mapping_hidden: int = 256
-    box: float = .24                  # side of the box that is scaled to [−1, 1]
-    frequency_scale: float = 15.      # γ = scale·f + shift
-    frequency_shift: float = 30.
-    density_scale: float = 150.       # raw density of the network → density per unit length
-    density_bias: float = 0.
-    centred_density: bool = True      # start the density's own bias at 0
-    init_omega: float = 25.           # the official initialisation divides by 25, SIREN by 30
+    box: float = 0.24  # side of the box that is scaled to [−1, 1]
+    frequency_scale: float = 15.0  # γ = scale·f + shift
+    frequency_shift: float = 30.0
+    density_scale: float = 150.0  # raw density of the network → density per unit length
+    density_bias: float = 0.0
+    centred_density: bool = True  # start the density's own bias at 0
+    init_omega: float = 25.0  # the official initialisation divides by 25, SIREN by 30
 
-PIGAN_FIELD = FieldConfig()                                                  # the paper's shape, a visible start
-PIGAN_FIELD_OFFICIAL = FieldConfig(density_scale=1., centred_density=False)  # marcoamonteiro/pi-GAN, SPATIALSIRENBASELINE
-PIGAN_FIELD_TOY = FieldConfig(hidden=48, layers=3, z_dim=64, mapping_hidden=64)   # for a laptop
+
+PIGAN_FIELD = FieldConfig()  # the paper's shape, a visible start
+# marcoamonteiro/pi-GAN, SPATIALSIRENBASELINE
+PIGAN_FIELD_OFFICIAL = FieldConfig(density_scale=1.0, centred_density=False)
+PIGAN_FIELD_TOY = FieldConfig(hidden=48, layers=3, z_dim=64, mapping_hidden=64)  # for a laptop
 
 # %% ../nbs/51_siren.ipynb #1707d72d
 class PiganField(nn.Module):
     "A radiance field steered by a latent code (Chan et al. 2021)."
+
     def __init__(self, config: FieldConfig = PIGAN_FIELD):
         super().__init__()
         c = self.config = config
-        self.trunk = nn.ModuleList([sine_init_(nn.Linear(3 if i == 0 else c.hidden, c.hidden), c.init_omega, i == 0) for i in range(c.layers)])
+        self.trunk = nn.ModuleList(
+            [
+                sine_init_(nn.Linear(3 if i == 0 else c.hidden, c.hidden), c.init_omega, i == 0)
+                for i in range(c.layers)
+            ]
+        )
         self.density = sine_init_(nn.Linear(c.hidden, 1), c.init_omega)
-        if c.centred_density: nn.init.zeros_(self.density.bias)
-        self.colour = sine_init_(nn.Linear(3 + c.hidden, c.hidden), c.init_omega)       # takes (direction, features)
+        if c.centred_density:
+            nn.init.zeros_(self.density.bias)
+        # takes (direction, features)
+        self.colour = sine_init_(nn.Linear(3 + c.hidden, c.hidden), c.init_omega)
         self.rgb = sine_init_(nn.Linear(c.hidden, 3), c.init_omega)
         self.mapping = Mapping(c.z_dim, c.mapping_hidden, c.layers + 1, c.hidden)
 
     def condition(self, z) -> Condition:
         "The knobs of a latent code [batch, z_dim]; knobs pass through."
-        if isinstance(z, tuple): return check_condition(Condition(*z), self.config)
-        if z.ndim != 2 or z.shape[1] != self.config.z_dim: raise ValueError(f"A latent code is [batch, {self.config.z_dim}], not {list(z.shape)}.")
+        if isinstance(z, tuple):
+            return check_condition(Condition(*z), self.config)
+        if z.ndim != 2 or z.shape[1] != self.config.z_dim:
+            raise ValueError(
+                f"A latent code is [batch, {self.config.z_dim}], not {list(z.shape)}."
+            )
         return self.mapping(z)
+
+    def straight(
+        self,
+        points: Tensor,  # [batch, n, 3]
+        z,
+        directions: Tensor,  # code or Condition; unit [batch, n, 3]
+    ) -> tuple[Tensor, Tensor]:  # rgb [batch, n, 3] in [0, 1], density [batch, n], raw
+        "The pi-GAN field as the paper writes it."
+        c = self.config
+        frequencies, phases = self.condition(z)
+        _check_points(points, directions, len(frequencies))
+        gamma = c.frequency_scale * frequencies + c.frequency_shift
+        h = points * (2 / c.box)
+        for i, layer in enumerate(self.trunk):
+            h = film(h, layer.weight, layer.bias, gamma[:, i], phases[:, i])
+        density = c.density_scale * self.density(h).squeeze(-1) + c.density_bias
+        h = film(
+            torch.cat([directions, h], -1),
+            self.colour.weight,
+            self.colour.bias,
+            gamma[:, -1],
+            phases[:, -1],
+        )
+        return torch.sigmoid(self.rgb(h)), density
+
+    def forward(
+        self,
+        points: Tensor,  # [batch, n, 3]
+        z,  # latent code [batch, z_dim] or a Condition
+        directions: Tensor,  # unit [batch, n, 3]
+        # 'auto', 'chunked' (CPU), 'folded', 'mixed' (bf16 products) or 'straight'
+        method: str = 'auto',
+    ) -> tuple[Tensor, Tensor]:  # rgb in [0, 1], raw density per unit length
+        """Colour and density. 'auto' is chunked for float32 on a CPU, folded elsewhere;
+        second derivatives need 'folded' or 'straight'."""
+        if method == 'straight':
+            return self.straight(points, z, directions)
+        condition = self.condition(z)
+        _check_points(points, directions, len(condition.frequencies))
+        folded = fold(self, condition)
+        if method == 'auto':
+            method = (
+                'chunked'
+                if points.device.type == 'cpu'
+                and points.dtype == torch.float32
+                and not directions.requires_grad
+                else 'folded'
+            )
+        if method == 'chunked':
+            return chunked_field(folded, points, directions)
+        if method not in ('folded', 'mixed'):
+            raise ValueError(
+                "A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not"
+                f" {method!r}."
+            )
+        return folded_field(folded, points, directions, half=method == 'mixed')
+
+    def density_only(self, points: Tensor, z) -> Tensor:  # [batch, n]
+        """The density alone (87 % of the work of a full evaluation at hidden 256), for a first
+        look along the rays and for surfaces."""
+        condition = self.condition(z)
+        _check_points(points, None, len(condition.frequencies))
+        folded = fold(self, condition)
+        if (
+            torch.is_grad_enabled()
+            or points.device.type != 'cpu'
+            or points.dtype != torch.float32
+        ):
+            return folded_field(folded, points, None)[1]
+        rows = []
+        for k, x in enumerate(points):
+            layers = [(w[k].contiguous(), b[k].contiguous()) for w, b in folded.trunk]
+            for part in x.split(chunk_size(folded)):
+                for w, b in layers:
+                    part = _linear(part, w, b).sin_()
+                rows.append(
+                    F.linear(part, folded.density[0][k], folded.density[1][k]).squeeze(-1)
+                )
+        return torch.cat(rows).view(points.shape[:2])
+
+    def at(self, z, method: str = 'auto'):
+        """The field of some codes as a function (points, directions) → (rgb, density), the form
+        that `raymarch.march` takes."""
+        condition = self.condition(z)
+        return lambda points, directions: self(points, condition, directions, method)
 
 # %% ../nbs/51_siren.ipynb #f481b89e
 def check_condition(condition: Condition, config: FieldConfig) -> Condition:
     "Raise one clear sentence unless frequencies and phases fit the field."
     expected = [config.layers + 1, config.hidden]
     for name, x in zip(condition._fields, condition):
-        if list(x.shape[1:]) != expected: raise ValueError(f"The {name} are [batch, {expected[0]}, {expected[1]}] for this field, not {list(x.shape)}.")
-    if len(condition.frequencies) != len(condition.phases): raise ValueError(f"There are {len(condition.frequencies)} sets of frequencies for {len(condition.phases)} of phases.")
+        if list(x.shape[1:]) != expected:
+            raise ValueError(
+                f"The {name} are [batch, {expected[0]}, {expected[1]}] for this field, not"
+                f" {list(x.shape)}."
+            )
+    if len(condition.frequencies) != len(condition.phases):
+        raise ValueError(
+            f"There are {len(condition.frequencies)} sets of frequencies for"
+            f" {len(condition.phases)} of phases."
+        )
     return condition
+
 
 def _check_points(points, directions, batch):
     "Points and directions are [batch, n, 3], one batch entry for each code."
-    if points.ndim != 3 or points.shape[-1] != 3 or len(points) != batch: raise ValueError(f"Points are [{batch}, n, 3] for {batch} codes, not {list(points.shape)}.")
-    if directions is not None and directions.shape != points.shape: raise ValueError(f"Every point needs a direction: {list(points.shape)} points, {list(directions.shape)} directions.")
-
-# %% ../nbs/51_siren.ipynb #bee54631
-def straight_field(field: PiganField, points: Tensor,       # [batch, n, 3]
-                   z, directions: Tensor,                    # code or Condition; unit [batch, n, 3]
-                   ) -> tuple[Tensor, Tensor]:               # rgb [batch, n, 3] in [0, 1], density [batch, n], raw
-    "The pi-GAN field as the paper writes it."
-    c = field.config
-    frequencies, phases = field.condition(z)
-    _check_points(points, directions, len(frequencies))
-    gamma = c.frequency_scale*frequencies + c.frequency_shift
-    h = points*(2/c.box)
-    for i, layer in enumerate(field.trunk): h = film(h, layer.weight, layer.bias, gamma[:, i], phases[:, i])
-    density = c.density_scale*field.density(h).squeeze(-1) + c.density_bias
-    h = film(torch.cat([directions, h], -1), field.colour.weight, field.colour.bias, gamma[:, -1], phases[:, -1])
-    return torch.sigmoid(field.rgb(h)), density
-
-PiganField.straight = straight_field
+    if points.ndim != 3 or points.shape[-1] != 3 or len(points) != batch:
+        raise ValueError(
+            f"Points are [{batch}, n, 3] for {batch} codes, not {list(points.shape)}."
+        )
+    if directions is not None and directions.shape != points.shape:
+        raise ValueError(
+            f"Every point needs a direction: {list(points.shape)} points,"
+            f" {list(directions.shape)} directions."
+        )
 
 # %% ../nbs/51_siren.ipynb #cb2e1559
 def _official_names(layers: int) -> dict[str, str]:
     "The official name of each of our parameters, without `.weight` and `.bias`."
     names = {f'trunk.{i}': f'network.{i}.layer' for i in range(layers)}
-    names |= {'density': 'final_layer', 'colour': 'color_layer_sine.layer', 'rgb': 'color_layer_linear.0'}
-    return names | {f'mapping.layers.{i}': f'mapping_network.network.{2*i}' for i in range(4)}
+    names |= {
+        'density': 'final_layer',
+        'colour': 'color_layer_sine.layer',
+        'rgb': 'color_layer_linear.0',
+    }
+    return names | {f'mapping.layers.{i}': f'mapping_network.network.{2 * i}' for i in range(4)}
+
 
 def official_field_state(field: PiganField) -> dict[str, Tensor]:
     "Our parameters under the official names."
     own = field.state_dict()
-    return {f'{theirs}.{kind}': own[f'{ours}.{kind}'] for ours, theirs in _official_names(field.config.layers).items() for kind in ('weight', 'bias')}
+    return {
+        f'{theirs}.{kind}': own[f'{ours}.{kind}']
+        for ours, theirs in _official_names(field.config.layers).items()
+        for kind in ('weight', 'bias')
+    }
 
 # %% ../nbs/51_siren.ipynb #2f3ec18b
-def load_official_field(state: dict[str, Tensor],   # a generator's or a SIREN's state dict, or its arrays
-                        box: float = .24) -> PiganField:
-    "A `PiganField` with the weights of an official pi-GAN (SPATIALSIRENBASELINE); sizes are read from the shapes."
-    state = {k.removeprefix('module.').removeprefix('siren.'): torch.as_tensor(v) for k, v in state.items()}
+def load_official_field(
+    state: dict[str, Tensor],  # a generator's or a SIREN's state dict, or its arrays
+    box: float = 0.24,
+) -> PiganField:
+    """A `PiganField` with the weights of an official pi-GAN (SPATIALSIRENBASELINE);
+    sizes are read from the shapes."""
+    state = {
+        k.removeprefix('module.').removeprefix('siren.'): torch.as_tensor(v)
+        for k, v in state.items()
+    }
     layers = sum(k.startswith('network.') and k.endswith('.layer.weight') for k in state)
-    missing = [f'{n}.{kind}' for n in _official_names(layers).values() for kind in ('weight', 'bias') if f'{n}.{kind}' not in state]
-    if missing or not layers: raise ValueError(f"This is not an official pi-GAN field: {missing[0] if layers else 'network.0.layer.weight'} is missing.")
+    missing = [
+        f'{n}.{kind}'
+        for n in _official_names(layers).values()
+        for kind in ('weight', 'bias')
+        if f'{n}.{kind}' not in state
+    ]
+    if missing or not layers:
+        raise ValueError(
+            "This is not an official pi-GAN field:"
+            f" {missing[0] if layers else 'network.0.layer.weight'} is missing."
+        )
     mapping = state['mapping_network.network.0.weight']
-    config = replace(PIGAN_FIELD_OFFICIAL, hidden=len(state['network.0.layer.weight']), layers=layers, z_dim=mapping.shape[1], mapping_hidden=len(mapping), box=box)
+    config = replace(
+        PIGAN_FIELD_OFFICIAL,
+        hidden=len(state['network.0.layer.weight']),
+        layers=layers,
+        z_dim=mapping.shape[1],
+        mapping_hidden=len(mapping),
+        box=box,
+    )
     field = PiganField(config)
-    field.load_state_dict({f'{ours}.{kind}': state[f'{theirs}.{kind}'] for ours, theirs in _official_names(layers).items() for kind in ('weight', 'bias')})
+    field.load_state_dict(
+        {
+            f'{ours}.{kind}': state[f'{theirs}.{kind}']
+            for ours, theirs in _official_names(layers).items()
+            for kind in ('weight', 'bias')
+        }
+    )
     return field
 
 # %% ../nbs/51_siren.ipynb #bcb86bfe
 class Folded(NamedTuple):
-    "The field of each code as plain matrices: weights [batch, out, in] and biases [batch, out]."
-    trunk: list            # of (weight, bias)
-    colour: tuple          # weight on features, bias, weight on directions
-    density: tuple         # weight, bias
-    rgb: tuple             # weight, bias
+    """The field of each code as plain matrices:
+    weights [batch, out, in] and biases [batch, out]."""
+
+    trunk: list  # of (weight, bias)
+    colour: tuple  # weight on features, bias, weight on directions
+    density: tuple  # weight, bias
+    rgb: tuple  # weight, bias
+
 
 def fold(field: PiganField, z) -> Folded:
     "Frequencies, phases, box and density scale multiplied into the weights: exact."
     c = field.config
     frequencies, phases = field.condition(z)
-    gamma, b = c.frequency_scale*frequencies + c.frequency_shift, len(frequencies)
-    layers = [(gamma[:, i, :, None]*l.weight, gamma[:, i]*l.bias + phases[:, i]) for i, l in enumerate([*field.trunk, field.colour])]
-    layers[0] = layers[0][0]*(2/c.box), layers[0][1]
+    gamma, b = c.frequency_scale * frequencies + c.frequency_shift, len(frequencies)
+    layers = [
+        (gamma[:, i, :, None] * l.weight, gamma[:, i] * l.bias + phases[:, i])
+        for i, l in enumerate([*field.trunk, field.colour])
+    ]
+    layers[0] = layers[0][0] * (2 / c.box), layers[0][1]
     weight, bias = layers.pop()
-    head = lambda l, s=1., t=0.: ((s*l.weight).expand(b, -1, -1), (s*l.bias + t).expand(b, -1))
-    return Folded(layers, (weight[:, :, 3:], bias, weight[:, :, :3]), head(field.density, c.density_scale, c.density_bias), head(field.rgb))
+    head = lambda l, s=1.0, t=0.0: (
+        (s * l.weight).expand(b, -1, -1),
+        (s * l.bias + t).expand(b, -1),
+    )
+    return Folded(
+        layers,
+        (weight[:, :, 3:], bias, weight[:, :, :3]),
+        head(field.density, c.density_scale, c.density_bias),
+        head(field.rgb),
+    )
 
 # %% ../nbs/51_siren.ipynb #cb16d11c
 def _affine(x, weight, bias, half: bool = False):
-    "Wx + b for a batch of matrices; in half precision the product alone is rounded, the sum stays float32."
-    if not half: return torch.baddbmm(bias[:, None], x, weight.mT)
+    """Wx + b for a batch of matrices;
+    in half precision the product alone is rounded, the sum stays float32."""
+    if not half:
+        return torch.baddbmm(bias[:, None], x, weight.mT)
     return torch.bmm(x.to(torch.bfloat16), weight.mT.to(torch.bfloat16)).float() + bias[:, None]
 
+
 def folded_field(folded: Folded, points: Tensor, directions: Tensor | None, half: bool = False):
-    "Evaluate a folded field by batched products; without directions only the density. `half` follows the mixed-precision rule."
+    """Evaluate a folded field by batched products; without directions only the density.
+    `half` follows the mixed-precision rule."""
     h = points
-    for i, (w, b) in enumerate(folded.trunk): h = torch.sin(_affine(h, w, b, half and i > 0))     # coordinates and layer 0: float32
+    for i, (w, b) in enumerate(folded.trunk):
+        h = torch.sin(_affine(h, w, b, half and i > 0))  # coordinates and layer 0: float32
     density = _affine(h, *folded.density).squeeze(-1)
-    if directions is None: return None, density
+    if directions is None:
+        return None, density
     w, b, along = folded.colour
     h = torch.sin(_affine(h, w, b, half) + directions @ along.mT)
     return torch.sigmoid(_affine(h, *folded.rgb)), density
 
 # %% ../nbs/51_siren.ipynb #cc2fc843
-CHUNK = 1024            # points that are evaluated together on a CPU, at 256 numbers a layer; narrower layers take more
-KEPT = 2**29            # bytes of the sines' arguments that may wait for the backward pass; above, they are computed again
+# points that are evaluated together on a CPU, at 256 numbers a layer; narrower layers take more
+CHUNK = 1024
+# bytes of the sines' arguments that may wait for the backward pass; above, they are computed
+# again
+KEPT = 2**29
 
-_ONEDNN = getattr(torch.ops.mkldnn, '_linear_pointwise', None) if torch.backends.mkldnn.is_available() else None
+_ONEDNN = (
+    getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+    if torch.backends.mkldnn.is_available()
+    else None
+)
+
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     "xWᵀ + b on a CPU, by oneDNN where this PyTorch offers it; float32, no gradient."
-    if _ONEDNN is not None and weight.shape[1] >= 16 and weight.shape[0] >= 16: return _ONEDNN(x, weight, bias, 'none', [], '')
+    if _ONEDNN is not None and weight.shape[1] >= 16 and weight.shape[0] >= 16:
+        return _ONEDNN(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
 
+
 def _run_chunk(x, d, p, keep=None):
-    "One chunk of one code: raw colours and density. `p` is the flat list of matrices; `keep` collects the arguments of the sines."
+    """One chunk of one code: raw colours and density.
+    `p` is the flat list of matrices; `keep` collects the arguments of the sines."""
     *trunk, wc, bc, wd, ws, bs, wr, br = p
     for w, b in zip(trunk[::2], trunk[1::2]):
         argument = _linear(x, w, b)
-        if keep is not None: keep.append(argument)
+        if keep is not None:
+            keep.append(argument)
         x = argument.sin() if keep is not None else argument.sin_()
     argument = _linear(x, wc, bc).addmm_(d, wd.T)
-    if keep is not None: keep.append(argument)
+    if keep is not None:
+        keep.append(argument)
     return torch.cat([F.linear(argument.sin(), wr, br), F.linear(x, ws, bs)], -1)
 
 # %% ../nbs/51_siren.ipynb #3bbf7078
 def _back_chunk(grad, x, d, p, grads, grad_x, kept):
-    "Gradients of one chunk, added to `grads`, from the arguments that were kept; without them forward again first."
-    if not kept: _run_chunk(x, d, p, kept := [])
+    """Gradients of one chunk, added to `grads`, from the arguments that were kept;
+    without them forward again first."""
+    if not kept:
+        _run_chunk(x, d, p, kept := [])
     *trunk, wc, bc, wd, ws, bs, wr, br = p
     *gtrunk, gwc, gbc, gwd, gws, gbs, gwr, gbr = grads
     grgb, gdensity = grad[:, :3], grad[:, 3:]
     *arguments, argument = kept
     features = arguments[-1].sin()
-    gwr.addmm_(grgb.T, argument.sin()); gbr.add_(grgb.sum(0)); gws.addmm_(gdensity.T, features); gbs.add_(gdensity.sum(0))
+    gwr.addmm_(grgb.T, argument.sin())
+    gbr.add_(grgb.sum(0))
+    gws.addmm_(gdensity.T, features)
+    gbs.add_(gdensity.sum(0))
     g = (grgb @ wr).mul_(argument.cos())
-    gwc.addmm_(g.T, features); gbc.add_(g.sum(0)); gwd.addmm_(g.T, d)
+    gwc.addmm_(g.T, features)
+    gbc.add_(g.sum(0))
+    gwd.addmm_(g.T, d)
     gh = _linear(g, wc.T.contiguous()).addmm_(gdensity, ws)
     for i in reversed(range(len(arguments))):
         g = gh.mul_(arguments[i].cos())
-        gtrunk[2*i].addmm_(g.T, arguments[i-1].sin() if i else x); gtrunk[2*i+1].add_(g.sum(0))
-        if i: gh = _linear(g, trunk[2*i].T.contiguous())
-        elif grad_x is not None: grad_x.copy_(g @ trunk[0])
+        gtrunk[2 * i].addmm_(g.T, arguments[i - 1].sin() if i else x)
+        gtrunk[2 * i + 1].add_(g.sum(0))
+        if i:
+            gh = _linear(g, trunk[2 * i].T.contiguous())
+        elif grad_x is not None:
+            grad_x.copy_(g @ trunk[0])
 
 # %% ../nbs/51_siren.ipynb #3b53158b
 class _ChunkedField(torch.autograd.Function):
-    "The field of one code on [n, 3] points, chunk by chunk; the arguments of the sines are kept or computed again. First derivatives only."
+    """The field of one code on [n, 3] points, chunk by chunk;
+    the arguments of the sines are kept or computed again. First derivatives only."""
+
     @staticmethod
     def forward(ctx, points, directions, chunk, keep, *p):
         kept = [] if keep else None
-        parts = [_run_chunk(x, d, p, kept) for x, d in zip(points.split(chunk), directions.split(chunk))]
-        ctx.chunk, ctx.size = chunk, len(p); ctx.save_for_backward(points, directions, *p, *(kept or []))
+        parts = [
+            _run_chunk(x, d, p, kept)
+            for x, d in zip(points.split(chunk), directions.split(chunk))
+        ]
+        ctx.chunk, ctx.size = chunk, len(p)
+        ctx.save_for_backward(points, directions, *p, *(kept or []))
         return torch.cat(parts) if parts else points.new_zeros(0, 4)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         points, directions, *p = ctx.saved_tensors
-        p, kept = p[:ctx.size], p[ctx.size:]
-        sines = ctx.size//2 - 2                                                                 # in a chunk: the trunk's and the colour's
+        p, kept = p[: ctx.size], p[ctx.size :]
+        sines = ctx.size // 2 - 2  # in a chunk: the trunk's and the colour's
         grads = [torch.zeros_like(w, memory_format=torch.contiguous_format) for w in p]
         grad_points = torch.empty_like(points) if ctx.needs_input_grad[0] else None
         for k in range(0, len(points), ctx.chunk):
             part = slice(k, k + ctx.chunk)
-            first = k//ctx.chunk*sines
-            _back_chunk(grad[part], points[part], directions[part], p, grads, None if grad_points is None else grad_points[part], kept[first:first+sines])
+            first = k // ctx.chunk * sines
+            _back_chunk(
+                grad[part],
+                points[part],
+                directions[part],
+                p,
+                grads,
+                None if grad_points is None else grad_points[part],
+                kept[first : first + sines],
+            )
         return grad_points, None, None, None, *grads
 
 # %% ../nbs/51_siren.ipynb #f06275e4
 def chunk_size(folded: Folded) -> int:
     "Points in a chunk, so that its numbers fit into the cache."
-    return max(1, CHUNK*256//folded.trunk[-1][0].shape[1])
+    return max(1, CHUNK * 256 // folded.trunk[-1][0].shape[1])
 
-def chunked_field(folded: Folded, points: Tensor, directions: Tensor, chunk: int | None = None, kept: int = KEPT):
-    "Evaluate a folded field on a CPU in float32, in cache-sized chunks; gradients reach points and weights, once. `kept`: bytes that may wait for them."
-    raw, width = [], sum(weight.shape[1] for weight, _ in folded.trunk) + folded.colour[0].shape[1]
-    keep = torch.is_grad_enabled() and 4*width*points.shape[0]*points.shape[1] <= kept
+
+def chunked_field(
+    folded: Folded,
+    points: Tensor,
+    directions: Tensor,
+    chunk: int | None = None,
+    kept: int = KEPT,
+):
+    """Evaluate a folded field on a CPU in float32, in cache-sized chunks;
+    gradients reach points and weights, once. `kept`: bytes that may wait for them."""
+    raw, width = (
+        [],
+        sum(weight.shape[1] for weight, _ in folded.trunk) + folded.colour[0].shape[1],
+    )
+    keep = torch.is_grad_enabled() and 4 * width * points.shape[0] * points.shape[1] <= kept
     chunk = chunk or chunk_size(folded)
     for k, (x, d) in enumerate(zip(points, directions)):
-        p = [t[k].contiguous() for pair in folded.trunk for t in pair] + [t[k].contiguous() for group in folded[1:] for t in group]
-        raw.append(_ChunkedField.apply(x.contiguous(), d.detach().contiguous(), chunk, keep, *p))
+        p = [t[k].contiguous() for pair in folded.trunk for t in pair] + [
+            t[k].contiguous() for group in folded[1:] for t in group
+        ]
+        raw.append(
+            _ChunkedField.apply(x.contiguous(), d.detach().contiguous(), chunk, keep, *p)
+        )
     raw = torch.stack(raw)
     return torch.sigmoid(raw[..., :3]), raw[..., 3]
-
-# %% ../nbs/51_siren.ipynb #e8110c81
-def field_forward(self: PiganField, points: Tensor,      # [batch, n, 3]
-                  z,                                      # latent code [batch, z_dim] or a Condition
-                  directions: Tensor,                     # unit [batch, n, 3]
-                  method: str = 'auto',                   # 'auto', 'chunked' (CPU), 'folded', 'mixed' (bf16 products) or 'straight'
-                  ) -> tuple[Tensor, Tensor]:             # rgb in [0, 1], raw density per unit length
-    "Colour and density. 'auto' is chunked for float32 on a CPU, folded elsewhere; second derivatives need 'folded' or 'straight'."
-    if method == 'straight': return straight_field(self, points, z, directions)
-    condition = self.condition(z)
-    _check_points(points, directions, len(condition.frequencies))
-    folded = fold(self, condition)
-    if method == 'auto': method = 'chunked' if points.device.type == 'cpu' and points.dtype == torch.float32 and not directions.requires_grad else 'folded'
-    if method == 'chunked': return chunked_field(folded, points, directions)
-    if method not in ('folded', 'mixed'): raise ValueError(f"A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not {method!r}.")
-    return folded_field(folded, points, directions, half=method == 'mixed')
-
-PiganField.forward = field_forward
-
-# %% ../nbs/51_siren.ipynb #fbf793f7
-def field_density(self: PiganField, points: Tensor, z) -> Tensor:     # [batch, n]
-    "The density alone (87 % of the work of a full evaluation at hidden 256), for a first look along the rays and for surfaces."
-    condition = self.condition(z)
-    _check_points(points, None, len(condition.frequencies))
-    folded = fold(self, condition)
-    if torch.is_grad_enabled() or points.device.type != 'cpu' or points.dtype != torch.float32: return folded_field(folded, points, None)[1]
-    rows = []
-    for k, x in enumerate(points):
-        layers = [(w[k].contiguous(), b[k].contiguous()) for w, b in folded.trunk]
-        for part in x.split(chunk_size(folded)):
-            for w, b in layers: part = _linear(part, w, b).sin_()
-            rows.append(F.linear(part, folded.density[0][k], folded.density[1][k]).squeeze(-1))
-    return torch.cat(rows).view(points.shape[:2])
-
-PiganField.density_only = field_density
-
-# %% ../nbs/51_siren.ipynb #a704acef
-def field_at(self: PiganField, z, method: str = 'auto'):
-    "The field of some codes as a function (points, directions) → (rgb, density), the form that `raymarch.march` takes."
-    condition = self.condition(z)
-    return lambda points, directions: self(points, condition, directions, method)
-
-PiganField.at = field_at

@@ -39,192 +39,339 @@ def background_colour(image: Image.Image) -> tuple[int, int, int]:
     border = np.concatenate([p[0], p[-1], p[1:-1, 0], p[1:-1, -1]])
     return tuple(int(v) for v in np.median(border, axis=0))
 
-def reachable(free: np.ndarray) -> np.ndarray:              # bool [h, w] → bool [h, w]
-    "The free pixels that a walk over free pixels, up, down, left and right, reaches from outside the picture."
-    free = np.pad(free, 1, constant_values=True); seen = np.zeros_like(free); seen[0] = True
+
+def reachable(free: np.ndarray) -> np.ndarray:  # bool [h, w] → bool [h, w]
+    """The free pixels that a walk over free pixels, up, down, left and right, reaches from
+    outside the picture."""
+    free = np.pad(free, 1, constant_values=True)
+    seen = np.zeros_like(free)
+    seen[0] = True
     while True:
         grown = seen.copy()
-        grown[1:] |= seen[:-1]; grown[:-1] |= seen[1:]; grown[:, 1:] |= seen[:, :-1]; grown[:, :-1] |= seen[:, 1:]
+        grown[1:] |= seen[:-1]
+        grown[:-1] |= seen[1:]
+        grown[:, 1:] |= seen[:, :-1]
+        grown[:, :-1] |= seen[:, 1:]
         grown &= free
-        if (grown == seen).all(): return seen[1:-1, 1:-1]
+        if (grown == seen).all():
+            return seen[1:-1, 1:-1]
         seen = grown
 
 # %% ../nbs/33_standing.ipynb #9875cc9a
-def figure_mask(image: Image.Image,
-                tolerance: int = 24                         # τ, in levels of 255
-               ) -> np.ndarray:                             # bool [h, w]: True on the figure
+def figure_mask(
+    image: Image.Image,
+    tolerance: int = 24,  # τ, in levels of 255
+) -> np.ndarray:  # bool [h, w]: True on the figure
     "Everything that the background, walking in from the border, does not reach."
-    apart = np.abs(np.asarray(image.convert('RGB')).astype(int) - background_colour(image)).max(-1)
+    apart = np.abs(np.asarray(image.convert('RGB')).astype(int) - background_colour(image)).max(
+        -1
+    )
     return ~reachable(apart <= tolerance)
 
-def on_white(image: Image.Image, tolerance: int = 24, plain: float = .6) -> Image.Image:
+
+def on_white(image: Image.Image, tolerance: int = 24, plain: float = 0.6) -> Image.Image:
     "The figure on white; ValueError if less than a share `plain` of the border is background."
     mask = figure_mask(image, tolerance)
     border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
-    if 1 - border.mean() < plain: raise ValueError('its background is not plain')
-    if not mask.any(): raise ValueError('there is no figure on it')
-    return Image.fromarray(np.where(mask[..., None], np.asarray(image.convert('RGB')), np.uint8(255)))
+    if 1 - border.mean() < plain:
+        raise ValueError('its background is not plain')
+    if not mask.any():
+        raise ValueError('there is no figure on it')
+    return Image.fromarray(
+        np.where(mask[..., None], np.asarray(image.convert('RGB')), np.uint8(255))
+    )
 
 # %% ../nbs/33_standing.ipynb #5e3d5163
-def border_contact(mask: np.ndarray) -> dict[str, float]:   # bool [h, w]
+def border_contact(mask: np.ndarray) -> dict[str, float]:  # bool [h, w]
     "How much of the figure's width (for left and right: height) touches each border."
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows): return dict.fromkeys(('top', 'bottom', 'left', 'right'), 0.)
+    if not len(rows):
+        return dict.fromkeys(('top', 'bottom', 'left', 'right'), 0.0)
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
-    return {'top': mask[0].sum()/width, 'bottom': mask[-1].sum()/width, 'left': mask[:, 0].sum()/height, 'right': mask[:, -1].sum()/height}
+    return {
+        'top': mask[0].sum() / width,
+        'bottom': mask[-1].sum() / width,
+        'left': mask[:, 0].sum() / height,
+        'right': mask[:, -1].sum() / height,
+    }
 
-def whole_figure(image: Image.Image, most: float = 0., tolerance: int = 24) -> Image.Image:
-    "The picture itself; ValueError if the figure touches a border with more than a share `most` of its width or height."
+
+def whole_figure(image: Image.Image, most: float = 0.0, tolerance: int = 24) -> Image.Image:
+    """The picture itself; ValueError if the figure touches a border with more than a share
+    `most` of its width or height."""
     for side, share in border_contact(figure_mask(image, tolerance)).items():
-        if share > most: raise ValueError(f'the figure is cut off at the {side}')
+        if share > most:
+            raise ValueError(f'the figure is cut off at the {side}')
     return image
 
 # %% ../nbs/33_standing.ipynb #da2cc357
-def standing_changes(size: int = 64, corner: tuple[int, int] = (20, 100),     # height and width of the watermark (Liu §4.1)
-                     most: float = 0.) -> tuple[Callable, ...]:
-    "The changes to one picture, in order: watermark, background, wholeness, padding to a square, size. For `data.clean`."
-    return (partial(remove_corner, height=corner[0], width=corner[1]), on_white, partial(whole_figure, most=most), pad_square, partial(resize, size=size))
+def standing_changes(
+    size: int = 64,
+    corner: tuple[int, int] = (20, 100),  # height and width of the watermark (Liu §4.1)
+    most: float = 0.0,
+) -> tuple[Callable, ...]:
+    """The changes to one picture, in order:
+    watermark, background, wholeness, padding to a square, size. For `data.clean`."""
+    return (
+        partial(remove_corner, height=corner[0], width=corner[1]),
+        on_white,
+        partial(whole_figure, most=most),
+        pad_square,
+        partial(resize, size=size),
+    )
 
 # %% ../nbs/33_standing.ipynb #22862f8f
 @dataclass(frozen=True)
 class Variant:
     "One row of table 4.2: a model, its networks and its training."
-    name: str                        # as the thesis calls it
-    model: str                       # a name in `training.models`
+
+    name: str  # as the thesis calls it
+    model: str  # a name in `training.models`
     network: StyleGANConfig | WGANConfig
     training: TrainingConfig
 
     def steps(self, images: int) -> int:
         "Generator steps until the discriminator was shown `images` real pictures."
-        return images//(self.training.batch_size*self.training.n_critic)
+        return images // (self.training.batch_size * self.training.n_critic)
 
 # %% ../nbs/33_standing.ipynb #f717e00f
 def small_variants(size: int = 64, seed: int = 0, batch: int = 8) -> dict[str, Variant]:
-    "The four networks of Liu's table 4.2, small enough for a processor; (c) has twice the maps of (b) in its upper layers."
-    style = dict(size=size, z_dim=64, w_dim=64, mapping_layers=3, channel_base=512, channel_max=48, r1_gamma=1., path_weight=0.)
-    fast = TrainingConfig(batch, .003, .003, (0., .99), (0., .99), ema_half_life=1_000, seed=seed)
-    critic = replace(fast, generator_lr=5e-4, discriminator_lr=5e-4, generator_betas=(0., .9), discriminator_betas=(0., .9), n_critic=5)
-    return {'wgan-gp': Variant('WGAN-GP', 'wgan', WGANConfig(size, channels=64), critic),
-            'a': Variant('StyleGAN (a)', 'stylegan', StyleGANConfig(architecture='stylegan1', **style), fast),
-            'b': Variant('StyleGAN (b)', 'stylegan', StyleGANConfig(**style), fast),
-            'c': Variant('StyleGAN (c)', 'stylegan', StyleGANConfig(**style | {'channel_base': 1024}), fast)}
+    """The four networks of Liu's table 4.2, small enough for a processor;
+    (c) has twice the maps of (b) in its upper layers."""
+    style = dict(
+        size=size,
+        z_dim=64,
+        w_dim=64,
+        mapping_layers=3,
+        channel_base=512,
+        channel_max=48,
+        r1_gamma=1.0,
+        path_weight=0.0,
+    )
+    fast = TrainingConfig(
+        batch, 0.003, 0.003, (0.0, 0.99), (0.0, 0.99), ema_half_life=1_000, seed=seed
+    )
+    critic = replace(
+        fast,
+        generator_lr=5e-4,
+        discriminator_lr=5e-4,
+        generator_betas=(0.0, 0.9),
+        discriminator_betas=(0.0, 0.9),
+        n_critic=5,
+    )
+    return {
+        'wgan-gp': Variant('WGAN-GP', 'wgan', WGANConfig(size, channels=64), critic),
+        'a': Variant(
+            'StyleGAN (a)', 'stylegan', StyleGANConfig(architecture='stylegan1', **style), fast
+        ),
+        'b': Variant('StyleGAN (b)', 'stylegan', StyleGANConfig(**style), fast),
+        'c': Variant(
+            'StyleGAN (c)', 'stylegan', StyleGANConfig(**style | {'channel_base': 1024}), fast
+        ),
+    }
 
 # %% ../nbs/33_standing.ipynb #95316ff8
-def small_growth(size: int, images: int, batch: int = 8, lr: float = .003) -> GrowthSchedule:
-    "A schedule that reaches `size` after half of the `images`: equally long for every resolution, half of it fading."
+def small_growth(size: int, images: int, batch: int = 8, lr: float = 0.003) -> GrowthSchedule:
+    """A schedule that reaches `size` after half of the `images`:
+    equally long for every resolution, half of it fading."""
     stages = tuple(Stage(2**k, lr, batch, batch) for k in range(2, size.bit_length()))
-    half = max(1, images//(4*(len(stages) - 1)))
+    half = max(1, images // (4 * (len(stages) - 1)))
     return GrowthSchedule(stages, half, half)
 
 # %% ../nbs/33_standing.ipynb #9a05acd2
 class FlopCounter(TorchDispatchMode):
-    "Adds up the floating-point operations of matrix products and convolutions, forward and backward: two for each multiply-add."
+    """Adds up the floating-point operations of matrix products and convolutions, forward and
+    backward: two for each multiply-add."""
+
     total = 0
+
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         out = operation(*args, **(kwargs or {}))
         count = flop_registry.get(operation._overloadpacket)
-        if count: self.total += count(*args, **(kwargs or {}), out_val=out)
+        if count:
+            self.total += count(*args, **(kwargs or {}), out_val=out)
         return out
+
 
 def count_flops(work: Callable) -> int:
     "The operations of a call."
-    with FlopCounter() as counter: work()
+    with FlopCounter() as counter:
+        work()
     return counter.total
 
 # %% ../nbs/33_standing.ipynb #ee73e43a
 def ghosts(config: StyleGANConfig, size: int) -> tuple:
-    "Generator and discriminator on the meta device: shapes without numbers, so 512 px cost no memory."
-    with torch.device('meta'): pair = Generator(config), Discriminator(config)
+    """Generator and discriminator on the meta device:
+    shapes without numbers, so 512 px cost no memory."""
+    with torch.device('meta'):
+        pair = Generator(config), Discriminator(config)
     if config.architecture == 'stylegan1':
-        for network in (pair[0].synthesis, pair[1]): network.progress = torch.tensor([float(size), 1.])
+        for network in (pair[0].synthesis, pair[1]):
+            network.progress = torch.tensor([float(size), 1.0])
     return pair
+
 
 def _slope(f: Callable, x: Tensor) -> Tensor:
     "The squared gradient of a sum, itself to be differentiated."
     x = x if x.requires_grad else x.requires_grad_(True)
-    gradient, = torch.autograd.grad(f(x).sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(f(x).sum(), x, create_graph=True)
     return gradient.square().sum()
 
 # %% ../nbs/33_standing.ipynb #ea47de4b
-def step_flops(config: StyleGANConfig, size: int | None = None, batch: int = 4) -> dict[str, float]:
-    "Operations for one picture in each part of a training step, counted: forward passes, both players' steps, R1, path length."
-    size = size or config.size; g, d = ghosts(config, size)
-    z, real = torch.empty(batch, config.z_dim, device='meta'), torch.empty(batch, 3, size, size, device='meta')
+def step_flops(
+    config: StyleGANConfig, size: int | None = None, batch: int = 4
+) -> dict[str, float]:
+    """Operations for one picture in each part of a training step, counted:
+    forward passes, both players' steps, R1, path length."""
+    size = size or config.size
+    g, d = ghosts(config, size)
+    z, real = (
+        torch.empty(batch, config.z_dim, device='meta'),
+        torch.empty(batch, 3, size, size, device='meta'),
+    )
     draw = lambda n=batch: g.synthesis(g.mapping(z[:n]), 'none')
-    g.requires_grad_(False); d.requires_grad_(False)
+    g.requires_grad_(False)
+    d.requires_grad_(False)
     found = {'generator': count_flops(draw), 'discriminator': count_flops(lambda: d(real))}
     d.requires_grad_(True)
     found['discriminator step'] = count_flops(lambda: (d(draw()) + d(real)).sum().backward())
     found['R1'] = count_flops(lambda: _slope(d, real).backward())
-    g.requires_grad_(True); d.requires_grad_(False)
+    g.requires_grad_(True)
+    d.requires_grad_(False)
     found['generator step'] = count_flops(lambda: d(draw()).sum().backward())
-    if config.path_weight: found['path length'] = count_flops(lambda: _slope(lambda ws: g.synthesis(ws, 'none'), g.mapping(z[:batch//2])).backward())
-    return {k: v/batch for k, v in found.items()}
+    if config.path_weight:
+        found['path length'] = count_flops(
+            lambda: _slope(
+                lambda ws: g.synthesis(ws, 'none'), g.mapping(z[: batch // 2])
+            ).backward()
+        )
+    return {k: v / batch for k, v in found.items()}
 
 # %% ../nbs/33_standing.ipynb #ceb8fb08
-def iteration_cost(g: float, d: float,            # operations of a forward pass of generator and discriminator, for one picture
-                   r1_every: int = 16,
-                   path_every: int = 0            # 0: no path-length regularisation
-                  ) -> float:
-    "Operations of a training step for one picture shown: 4g + 8d + 6d/r1_every + 3g/path_every."
-    return 4*g + 8*d + 6*d/r1_every + (3*g/path_every if path_every else 0.)
+def iteration_cost(
+    g: float,
+    d: float,  # operations of a forward pass of generator and discriminator, for one picture
+    r1_every: int = 16,
+    path_every: int = 0,  # 0: no path-length regularisation
+) -> float:
+    """Operations of a training step for one picture shown:
+    4g + 8d + 6d/r1_every + 3g/path_every."""
+    return 4 * g + 8 * d + 6 * d / r1_every + (3 * g / path_every if path_every else 0.0)
+
 
 def training_flops(config: StyleGANConfig, size: int | None = None) -> float:
     "The same, counted: operations for each picture shown, lazy penalties included."
     f = step_flops(config, size)
-    return f['discriminator step'] + f['generator step'] + f['R1']/config.r1_every + f.get('path length', 0)/config.path_every
+    return (
+        f['discriminator step']
+        + f['generator step']
+        + f['R1'] / config.r1_every
+        + f.get('path length', 0) / config.path_every
+    )
 
 # %% ../nbs/33_standing.ipynb #d2b7bc81
 def growing_flops(config: StyleGANConfig, schedule: GrowthSchedule, images: int) -> float:
-    "The mean of `training_flops` over a growing training: every picture at the resolution it was shown at."
-    at = [schedule.at(i)[0].size for i in range(0, images, max(1, images//2000))]
-    return sum(at.count(size)/len(at)*training_flops(config, size) for size in sorted(set(at)))
+    """The mean of `training_flops` over a growing training:
+    every picture at the resolution it was shown at."""
+    at = [schedule.at(i)[0].size for i in range(0, images, max(1, images // 2000))]
+    return sum(
+        at.count(size) / len(at) * training_flops(config, size) for size in sorted(set(at))
+    )
 
-def gpu_hours(flops: float,              # for each picture
-              images: int,               # pictures shown
-              throughput: float          # operations a second that the card really does
-             ) -> float:
+
+def gpu_hours(
+    flops: float,  # for each picture
+    images: int,  # pictures shown
+    throughput: float,  # operations a second that the card really does
+) -> float:
     "How long a training takes."
-    return flops*images/throughput/3600
+    return flops * images / throughput / 3600
 
 # %% ../nbs/33_standing.ipynb #58d0b5ee
-_VALUES = {'pose': 2*len(POSES), 'build': 2, 'costume': len(COSTUMES), 'colours': len(FIGURE_COLOURS), 'hair_colour': len(CATEGORIES['hair_colour'])}
-_LENGTHS = ('left_hand', 'right_hand', 'stance')                  # in sides of the picture
-FIGURE_LOOKS = {'action': ('pose', *_LENGTHS), 'clothes': ('build', 'costume'), 'colours': ('colours', 'hair_colour')}
+_VALUES = {
+    'pose': 2 * len(POSES),
+    'build': 2,
+    'costume': len(COSTUMES),
+    'colours': len(FIGURE_COLOURS),
+    'hair_colour': len(CATEGORIES['hair_colour']),
+}
+_LENGTHS = ('left_hand', 'right_hand', 'stance')  # in sides of the picture
+FIGURE_LOOKS = {
+    'action': ('pose', *_LENGTHS),
+    'clothes': ('build', 'costume'),
+    'colours': ('colours', 'hair_colour'),
+}
 FIGURE_READINGS = tuple(name for names in FIGURE_LOOKS.values() for name in names)
 
-def figure_truth(rows: dict,             # a batch of figures.ToonFigures
-                 size: int = 64) -> dict[str, Tensor]:
-    "What a reader should find: an index for a category, sides of the picture for a length; pose 2k is pose k, 2k + 1 its mirror image."
-    a, at = rows['attributes'], lambda joint: rows['joints_2d'][:, JOINT[joint]]/size
-    return {'pose': 2*a['pose'] + a['mirrored'], **{k: a[k] for k in ('build', 'costume', 'colours', 'hair_colour')},
-            'left_hand': at('left wrist')[:, 1], 'right_hand': at('right wrist')[:, 1], 'stance': (at('left ankle') - at('right ankle'))[:, 0].abs()}
+
+def figure_truth(
+    rows: dict,  # a batch of figures.ToonFigures
+    size: int = 64,
+) -> dict[str, Tensor]:
+    """What a reader should find: an index for a category, sides of the picture for a length;
+    pose 2k is pose k, 2k + 1 its mirror image."""
+    a, at = rows['attributes'], lambda joint: rows['joints_2d'][:, JOINT[joint]] / size
+    return {
+        'pose': 2 * a['pose'] + a['mirrored'],
+        **{k: a[k] for k in ('build', 'costume', 'colours', 'hair_colour')},
+        'left_hand': at('left wrist')[:, 1],
+        'right_hand': at('right wrist')[:, 1],
+        'stance': (at('left ankle') - at('right ankle'))[:, 0].abs(),
+    }
 
 # %% ../nbs/33_standing.ipynb #a37fa03a
 class FigureReader(nn.Module):
-    "Reads a standing figure: logits of every category, lengths in sides of the picture. Pictures float [-1, 1], brought to 64 px."
-    def __init__(self, widths=(24, 40, 40, 64, 64), strides=(2, 2, 1, 2, 2), features: int = 128):
+    """Reads a standing figure: logits of every category, lengths in sides of the picture.
+    Pictures float [-1, 1], brought to 64 px."""
+
+    def __init__(
+        self, widths=(24, 40, 40, 64, 64), strides=(2, 2, 1, 2, 2), features: int = 128
+    ):
         super().__init__()
-        block = lambda a, b, s: nn.Sequential(nn.Conv2d(a, b, 3, s, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
-        body = lambda: nn.Sequential(*map(block, (3, *widths), widths, strides), nn.Flatten(), nn.Linear(widths[-1]*16, features), nn.ReLU(inplace=True), nn.Dropout(.2))
-        self.looks = nn.ModuleDict({look: body() for look in FIGURE_LOOKS})      # one body for all learned the poses and never saw a colour
-        self.heads = nn.ModuleDict({name: nn.Linear(features, _VALUES.get(name, 1)) for name in FIGURE_READINGS})
+        block = lambda a, b, s: nn.Sequential(
+            nn.Conv2d(a, b, 3, s, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)
+        )
+        body = lambda: nn.Sequential(
+            *map(block, (3, *widths), widths, strides),
+            nn.Flatten(),
+            nn.Linear(widths[-1] * 16, features),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.2),
+        )
+        # one body for all learned the poses and never saw a colour
+        self.looks = nn.ModuleDict({look: body() for look in FIGURE_LOOKS})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(features, _VALUES.get(name, 1)) for name in FIGURE_READINGS}
+        )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        if images.shape[-2:] != (64, 64): images = F.interpolate(images, (64, 64), mode='bilinear', antialias=True, align_corners=False)
+        if images.shape[-2:] != (64, 64):
+            images = F.interpolate(
+                images, (64, 64), mode='bilinear', antialias=True, align_corners=False
+            )
         seen = {name: body(images) for name, body in self.looks.items()}
-        return {name: self.heads[name](seen[look]).squeeze(1) for look, names in FIGURE_LOOKS.items() for name in names}
+        return {
+            name: self.heads[name](seen[look]).squeeze(1)
+            for look, names in FIGURE_LOOKS.items()
+            for name in names
+        }
 
 # %% ../nbs/33_standing.ipynb #28304dcd
 def figure_reader(name: str = 'standing_reader_64') -> tuple[FigureReader, dict]:
     "The trained reader that ships with the library, and what is known of its training."
     net = FigureReader()
     net.load_state_dict(load_file(shipped(f'pretrained/{name}.safetensors')))
-    return net.eval().requires_grad_(False), json.loads(shipped(f'pretrained/{name}.json').read_text())
+    return net.eval().requires_grad_(False), json.loads(
+        shipped(f'pretrained/{name}.json').read_text()
+    )
+
 
 @torch.no_grad()
-def read_figures(net: FigureReader, images: Tensor,     # [n, 3, size, size] in [-1, 1]
-                 batch: int = 250) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a length
+def read_figures(
+    net: FigureReader,
+    images: Tensor,  # [n, 3, size, size] in [-1, 1]
+    batch: int = 250,
+) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a length
     "What the reader says of many pictures."
     parts = [net(p) for p in images.split(batch)]
     return {name: torch.cat([p[name] for p in parts]) for name in FIGURE_READINGS}

@@ -19,53 +19,80 @@ __all__ = ['SQRT2', 'FORMS', 'leaky_relu', 'equalized_scale', 'EqualLinear', 'pi
 # %% ../nbs/30_style_layers.ipynb #71ef598c
 SQRT2 = math.sqrt(2)
 
-def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
-    "Leaky ReLU of slope 0.2 times `gain`; √2 keeps the variance of what follows a normal weight near 1."
-    return F.leaky_relu(x, 0.2) if gain == 1 else F.leaky_relu(x, 0.2)*gain
 
-def equalized_scale(fan_in: int,                   # inputs that one output sums over
-                    gain: float = 1.,
-                    lr_multiplier: float = 1.) -> float:
-    "What a stored weight of variance 1/λ² is multiplied by when it is used (ProGAN, section 4.1)."
-    return gain*lr_multiplier/math.sqrt(fan_in)
+def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
+    """Leaky ReLU of slope 0.2 times `gain`;
+    √2 keeps the variance of what follows a normal weight near 1."""
+    return F.leaky_relu(x, 0.2) if gain == 1 else F.leaky_relu(x, 0.2) * gain
+
+
+def equalized_scale(
+    fan_in: int,  # inputs that one output sums over
+    gain: float = 1.0,
+    lr_multiplier: float = 1.0,
+) -> float:
+    """What a stored weight of variance 1/λ² is multiplied by when it is used (ProGAN, section
+    4.1)."""
+    return gain * lr_multiplier / math.sqrt(fan_in)
 
 # %% ../nbs/30_style_layers.ipynb #5bdf97e8
 class EqualLinear(nn.Module):
     "A linear layer with equalised learning rate, and a leaky ReLU if asked for."
-    def __init__(self, inputs: int, outputs: int,
-                 activation: bool = False,          # leaky ReLU with gain √2 afterwards
-                 bias_init: float = 0.,
-                 lr_multiplier: float = 1.):
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        activation: bool = False,  # leaky ReLU with gain √2 afterwards
+        bias_init: float = 0.0,
+        lr_multiplier: float = 1.0,
+    ):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs)/lr_multiplier)
-        self.bias = nn.Parameter(torch.full((outputs,), bias_init/lr_multiplier))
-        self.scale, self.lr_multiplier, self.activation = equalized_scale(inputs, 1., lr_multiplier), lr_multiplier, activation
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((outputs,), bias_init / lr_multiplier))
+        self.scale, self.lr_multiplier, self.activation = (
+            equalized_scale(inputs, 1.0, lr_multiplier),
+            lr_multiplier,
+            activation,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        bias = self.bias if self.lr_multiplier == 1 else self.bias*self.lr_multiplier
-        y = F.linear(x, self.weight*self.scale, bias)
+        bias = self.bias if self.lr_multiplier == 1 else self.bias * self.lr_multiplier
+        y = F.linear(x, self.weight * self.scale, bias)
         return leaky_relu(y) if self.activation else y
 
 # %% ../nbs/30_style_layers.ipynb #20e44965
-def pixel_norm(x: Tensor,          # [batch, features, ...]
-               eps: float = 1e-8) -> Tensor:
+def pixel_norm(
+    x: Tensor,  # [batch, features, ...]
+    eps: float = 1e-8,
+) -> Tensor:
     "Scale every vector along axis 1 to a mean square of 1 (ProGAN, section 4.2)."
-    return x*torch.rsqrt(x.square().mean(1, keepdim=True) + eps)
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + eps)
 
 # %% ../nbs/30_style_layers.ipynb #d5b721e1
 class MappingNetwork(nn.Module):
-    "z to w: pixel norm and fully connected layers that learn at a hundredth of the speed (StyleGAN, section 2)."
-    def __init__(self, z_dim: int = 512, w_dim: int = 512, layers: int = 8, lr_multiplier: float = 0.01):
+    """z to w: pixel norm and fully connected layers that learn at a hundredth of the speed
+    (StyleGAN, section 2)."""
+
+    def __init__(
+        self, z_dim: int = 512, w_dim: int = 512, layers: int = 8, lr_multiplier: float = 0.01
+    ):
         super().__init__()
         self.z_dim, self.w_dim = z_dim, w_dim
-        widths = [z_dim] + [w_dim]*layers
-        self.layers = nn.Sequential(*[EqualLinear(a, b, activation=True, lr_multiplier=lr_multiplier)
-                                      for a, b in zip(widths, widths[1:])])
-        self.register_buffer('w_avg', torch.zeros(w_dim))      # a running mean of w
+        widths = [z_dim] + [w_dim] * layers
+        self.layers = nn.Sequential(
+            *[
+                EqualLinear(a, b, activation=True, lr_multiplier=lr_multiplier)
+                for a, b in zip(widths, widths[1:])
+            ]
+        )
+        self.register_buffer('w_avg', torch.zeros(w_dim))  # a running mean of w
 
-    def forward(self, z: Tensor) -> Tensor:                    # [batch, z_dim] → [batch, w_dim]
+    def forward(self, z: Tensor) -> Tensor:  # [batch, z_dim] → [batch, w_dim]
         if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ValueError(f"z is [batch, {self.z_dim}] for this network, not {list(z.shape)}.")
+            raise ValueError(
+                f"z is [batch, {self.z_dim}] for this network, not {list(z.shape)}."
+            )
         return self.layers(pixel_norm(z))
 
     @torch.no_grad()
@@ -74,49 +101,72 @@ class MappingNetwork(nn.Module):
         self.w_avg.lerp_(w.detach().float().mean(0), 1 - beta)
 
 # %% ../nbs/30_style_layers.ipynb #83451e5a
-def instance_norm(x: Tensor,               # [batch, channels, height, width]
-                  eps: float = 1e-8) -> Tensor:
+def instance_norm(
+    x: Tensor,  # [batch, channels, height, width]
+    eps: float = 1e-8,
+) -> Tensor:
     "Every map of every picture to mean 0 and standard deviation 1 (biased variance)."
     x = x - x.mean((2, 3), keepdim=True)
-    return x*torch.rsqrt(x.square().mean((2, 3), keepdim=True) + eps)
+    return x * torch.rsqrt(x.square().mean((2, 3), keepdim=True) + eps)
 
-def adain(x: Tensor,                       # [batch, channels, height, width]
-          scale: Tensor,                   # [batch, channels]: w_s
-          bias: Tensor,                    # [batch, channels]: w_b
-          eps: float = 1e-8) -> Tensor:
+
+def adain(
+    x: Tensor,  # [batch, channels, height, width]
+    scale: Tensor,  # [batch, channels]: w_s
+    bias: Tensor,  # [batch, channels]: w_b
+    eps: float = 1e-8,
+) -> Tensor:
     "Adaptive instance normalisation (Huang & Belongie 2017, eq. 8; Wang's thesis, eq. 2.2)."
     return torch.addcmul(bias[:, :, None, None], instance_norm(x, eps), scale[:, :, None, None])
 
 # %% ../nbs/30_style_layers.ipynb #d766a14e
 class StyleAdaIN(nn.Module):
-    "AdaIN whose scale and bias are affine functions of w; the scale starts around 1 (StyleGAN, section 2)."
+    """AdaIN whose scale and bias are affine functions of w;
+    the scale starts around 1 (StyleGAN, section 2)."""
+
     def __init__(self, w_dim: int, channels: int):
         super().__init__()
-        self.affine = EqualLinear(w_dim, 2*channels)
+        self.affine = EqualLinear(w_dim, 2 * channels)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:     # [b, c, h, w], [b, w_dim]
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:  # [b, c, h, w], [b, w_dim]
         scale, bias = self.affine(w).chunk(2, 1)
         return adain(x, scale + 1, bias)
 
 # %% ../nbs/30_style_layers.ipynb #13c02c27
 class Noise(nn.Module):
     "Adds noise times a learned strength, per channel (StyleGAN) or one for all (StyleGAN2)."
-    def __init__(self, size: int, channels: int | None = None):   # pixels; None: one strength
+
+    def __init__(self, size: int, channels: int | None = None):  # pixels; None: one strength
         super().__init__()
         self.size = size
-        self.strength = nn.Parameter(torch.zeros(()) if channels is None else torch.zeros(1, channels, 1, 1))
+        self.strength = nn.Parameter(
+            torch.zeros(()) if channels is None else torch.zeros(1, channels, 1, 1)
+        )
         self.register_buffer('constant', torch.randn(size, size))
 
-    def map(self, x: Tensor, noise: str | Tensor, rng: torch.Generator | None = None) -> Tensor | None:
-        "What to add to `x`: [b or 1, 1 or c, size, size], or None. `noise` is 'none', 'constant', 'random' or a tensor [b, 1, size, size]."
-        if isinstance(noise, Tensor): return noise*self.strength
-        if noise == 'none': return None
-        if noise == 'constant': return self.constant[None, None]*self.strength
-        if noise != 'random': raise ValueError(f"noise is 'none', 'constant', 'random' or a list of tensors, not {noise!r}.")
-        white = torch.randn(len(x), 1, self.size, self.size, generator=rng, device=x.device, dtype=x.dtype)
-        return white*self.strength
+    def map(
+        self, x: Tensor, noise: str | Tensor, rng: torch.Generator | None = None
+    ) -> Tensor | None:
+        """What to add to `x`: [b or 1, 1 or c, size, size], or None.
+        `noise` is 'none', 'constant', 'random' or a tensor [b, 1, size, size]."""
+        if isinstance(noise, Tensor):
+            return noise * self.strength
+        if noise == 'none':
+            return None
+        if noise == 'constant':
+            return self.constant[None, None] * self.strength
+        if noise != 'random':
+            raise ValueError(
+                f"noise is 'none', 'constant', 'random' or a list of tensors, not {noise!r}."
+            )
+        white = torch.randn(
+            len(x), 1, self.size, self.size, generator=rng, device=x.device, dtype=x.dtype
+        )
+        return white * self.strength
 
-    def forward(self, x: Tensor, noise: str | Tensor = 'random', rng: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, noise: str | Tensor = 'random', rng: torch.Generator | None = None
+    ) -> Tensor:
         extra = self.map(x, noise, rng)
         return x if extra is None else x + extra
 
@@ -124,82 +174,121 @@ class Noise(nn.Module):
 def resample_kernel(taps: Sequence[float] = (1, 3, 3, 1)) -> Tensor:
     "The outer product of symmetric `taps`, normalised to sum 1."
     taps = list(taps)
-    if taps != taps[::-1]: raise ValueError(f"The taps of a resampling filter must be symmetric, not {taps}.")
+    if taps != taps[::-1]:
+        raise ValueError(f"The taps of a resampling filter must be symmetric, not {taps}.")
     t = torch.tensor(taps, dtype=torch.float32)
-    return torch.outer(t, t)/t.sum()**2
+    return torch.outer(t, t) / t.sum() ** 2
 
-def filter2d(x: Tensor,                            # [batch, channels, height, width]
-             kernel: Tensor,                       # [k, k]
-             padding: tuple[int, int] | None = None,   # zeros before and after each axis; None: the size stays
-             stride: int = 1) -> Tensor:
+
+def filter2d(
+    x: Tensor,  # [batch, channels, height, width]
+    kernel: Tensor,  # [k, k]
+    # zeros before and after each axis; None: the size stays
+    padding: tuple[int, int] | None = None,
+    stride: int = 1,
+) -> Tensor:
     "Convolve every channel with one kernel, keeping every `stride`-th pixel."
     k, c = kernel.shape[0], x.shape[1]
-    before, after = (k//2, (k - 1)//2) if padding is None else padding
+    before, after = (k // 2, (k - 1) // 2) if padding is None else padding
     weight = kernel.to(x.dtype).expand(c, 1, k, k)
-    if before == after: return F.conv2d(x, weight, stride=stride, padding=before, groups=c)
+    if before == after:
+        return F.conv2d(x, weight, stride=stride, padding=before, groups=c)
     return F.conv2d(F.pad(x, (before, after, before, after)), weight, stride=stride, groups=c)
 
 # %% ../nbs/30_style_layers.ipynb #2bae72a8
 def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
     "Blur, then keep every second pixel: [b, c, h, w] → [b, c, h/2, w/2]."
     k = kernel.shape[0]
-    return filter2d(x, kernel, ((k - 1)//2, (k - 2)//2), stride=2)
+    return filter2d(x, kernel, ((k - 1) // 2, (k - 2) // 2), stride=2)
+
 
 def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
-    "Put zeros between the pixels, then blur (times 4, to keep the brightness): [b, c, h, w] → [b, c, 2h, 2w]."
+    """Put zeros between the pixels, then blur (times 4, to keep the brightness):
+    [b, c, h, w] → [b, c, 2h, 2w]."""
     k, c = kernel.shape[0], x.shape[1]
-    weight = (4*kernel).to(x.dtype).expand(c, 1, k, k)
-    if k % 2 == 0: return F.conv_transpose2d(x, weight, stride=2, padding=k//2 - 1, groups=c)
-    return F.conv_transpose2d(x, weight, stride=2, padding=k//2, output_padding=1, groups=c)
+    weight = (4 * kernel).to(x.dtype).expand(c, 1, k, k)
+    if k % 2 == 0:
+        return F.conv_transpose2d(x, weight, stride=2, padding=k // 2 - 1, groups=c)
+    return F.conv_transpose2d(x, weight, stride=2, padding=k // 2, output_padding=1, groups=c)
 
 # %% ../nbs/30_style_layers.ipynb #9f54d22f
 def upsample_bilinear(x: Tensor) -> Tensor:
-    "`upsample2d` with the kernel [1, 3, 3, 1], computed as bilinear interpolation with zeros around."
-    y = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode='bilinear', align_corners=False)
+    """`upsample2d` with the kernel [1, 3, 3, 1], computed as bilinear interpolation with zeros
+    around."""
+    y = F.interpolate(
+        F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode='bilinear', align_corners=False
+    )
     return y[..., 2:-2, 2:-2]
 
 # %% ../nbs/30_style_layers.ipynb #7149d491
-def conv_up(x: Tensor, weight: Tensor, kernel: Tensor, gain: float = 1., groups: int = 1) -> Tensor:
-    "A 3×3 convolution of twice the size: transposed with stride 2, then blurred (StyleGAN2's order). `weight` [inputs, outputs, 3, 3]."
+def conv_up(
+    x: Tensor, weight: Tensor, kernel: Tensor, gain: float = 1.0, groups: int = 1
+) -> Tensor:
+    """A 3×3 convolution of twice the size:
+    transposed with stride 2, then blurred (StyleGAN2's order). `weight` [inputs, outputs, 3,
+    3]."""
     y = F.conv_transpose2d(x, weight, stride=2, groups=groups)
-    return filter2d(y, kernel*(4*gain), (kernel.shape[0]//2 - 1,)*2)
+    return filter2d(y, kernel * (4 * gain), (kernel.shape[0] // 2 - 1,) * 2)
+
 
 def conv_down(x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    "Blurred, then a convolution of stride 2 (k = 3) or of every second pixel (k = 1). `weight` [outputs, inputs, k, k]."
+    """Blurred, then a convolution of stride 2 (k = 3) or of every second pixel (k = 1).
+    `weight` [outputs, inputs, k, k]."""
     k, taps = weight.shape[-1], kernel.shape[0]
-    if k == 1: return F.conv2d(downsample2d(x, kernel), weight, bias)
-    return F.conv2d(filter2d(x, kernel, ((taps + 1)//2, taps//2)), weight, bias, stride=2)
+    if k == 1:
+        return F.conv2d(downsample2d(x, kernel), weight, bias)
+    return F.conv2d(filter2d(x, kernel, ((taps + 1) // 2, taps // 2)), weight, bias, stride=2)
 
 # %% ../nbs/30_style_layers.ipynb #d5b8830a
 class EqualConv2d(nn.Module):
-    "A convolution with equalised learning rate: blur and halving, bias, leaky ReLU and gain as asked for."
-    def __init__(self, inputs: int, outputs: int, kernel: int,
-                 bias: bool = True, activation: bool = True,
-                 down: bool = False,                              # blur, then halve
-                 gain: float = 1.,                                # of the output
-                 taps: Sequence[float] = (1, 3, 3, 1)):
+    """A convolution with equalised learning rate:
+    blur and halving, bias, leaky ReLU and gain as asked for."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        bias: bool = True,
+        activation: bool = True,
+        down: bool = False,  # blur, then halve
+        gain: float = 1.0,  # of the output
+        taps: Sequence[float] = (1, 3, 3, 1),
+    ):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.register_buffer('kernel', resample_kernel(taps), persistent=False)
-        self.down, self.activation, self.padding = down, activation, kernel//2
-        self.gain = gain*(SQRT2 if activation else 1)             # leaky ReLU is homogeneous: its gain moves into the weight
-        self.scale = equalized_scale(inputs*kernel**2, self.gain)
+        self.down, self.activation, self.padding = down, activation, kernel // 2
+        # leaky ReLU is homogeneous: its gain moves into the weight
+        self.gain = gain * (SQRT2 if activation else 1)
+        self.scale = equalized_scale(inputs * kernel**2, self.gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight*self.scale, self.bias if self.bias is None or self.gain == 1 else self.bias*self.gain
-        y = conv_down(x, weight, self.kernel, bias) if self.down else F.conv2d(x, weight, bias, padding=self.padding)
-        return leaky_relu(y, 1.) if self.activation else y
+        weight, bias = (
+            self.weight * self.scale,
+            self.bias if self.bias is None or self.gain == 1 else self.bias * self.gain,
+        )
+        y = (
+            conv_down(x, weight, self.kernel, bias)
+            if self.down
+            else F.conv2d(x, weight, bias, padding=self.padding)
+        )
+        return leaky_relu(y, 1.0) if self.activation else y
 
 # %% ../nbs/30_style_layers.ipynb #1231e6d4
-def minibatch_std(x: Tensor,               # [batch, channels, height, width]
-                  group_size: int = 4,     # pictures compared with each other; the largest divisor of the batch up to this is used
-                  eps: float = 1e-8) -> Tensor:   # [batch, channels + 1, height, width]
-    "Append a map with the mean standard deviation over a group of pictures (ProGAN, section 3)."
+def minibatch_std(
+    x: Tensor,  # [batch, channels, height, width]
+    # pictures compared with each other; the largest divisor of the batch up to this is used
+    group_size: int = 4,
+    eps: float = 1e-8,
+) -> Tensor:  # [batch, channels + 1, height, width]
+    """Append a map with the mean standard deviation over a group of pictures (ProGAN, section
+    3)."""
     n, c, h, w = x.shape
     group = max(g for g in range(1, min(group_size, n) + 1) if n % g == 0)
-    y = x.view(group, n//group, c, h, w)                 # pictures i, i + n/G, i + 2n/G, … form a group
-    std = (y - y.mean(0)).square().mean(0).add(eps).sqrt().mean((1, 2, 3))       # [n/G]
+    y = x.view(group, n // group, c, h, w)  # pictures i, i + n/G, i + 2n/G, … form a group
+    std = (y - y.mean(0)).square().mean(0).add(eps).sqrt().mean((1, 2, 3))  # [n/G]
     return torch.cat([x, std.repeat(group)[:, None, None, None].expand(n, 1, h, w)], 1)
 
 # %% ../nbs/30_style_layers.ipynb #6d889e04
@@ -207,94 +296,154 @@ def _per_sample(x, weight, style, demodulate, kernel, eps):
     "The definition: every picture by itself with its own weights."
     out = []
     for image, s in zip(x, style):
-        w = weight*s[None, :, None, None]                                                       # eq. 1
-        if demodulate: w = w*torch.rsqrt(w.square().sum((1, 2, 3), keepdim=True) + eps)         # eq. 3
-        out.append(F.conv2d(image[None], w, padding=w.shape[-1]//2) if kernel is None
-                   else conv_up(image[None], w.transpose(0, 1), kernel))
+        w = weight * s[None, :, None, None]  # eq. 1
+        if demodulate:
+            w = w * torch.rsqrt(w.square().sum((1, 2, 3), keepdim=True) + eps)  # eq. 3
+        out.append(
+            F.conv2d(image[None], w, padding=w.shape[-1] // 2)
+            if kernel is None
+            else conv_up(image[None], w.transpose(0, 1), kernel)
+        )
     return torch.cat(out)
 
 # %% ../nbs/30_style_layers.ipynb #ef6f0143
-def demodulation(weight: Tensor,           # [outputs, inputs, k, k]
-                 style: Tensor,            # [batch, inputs]
-                 eps: float = 1e-8) -> Tensor:   # [batch, outputs]
-    "1/√(Σ s²w²): what brings the expected spread of every output map back to 1 (StyleGAN2, eq. 3)."
+def demodulation(
+    weight: Tensor,  # [outputs, inputs, k, k]
+    style: Tensor,  # [batch, inputs]
+    eps: float = 1e-8,
+) -> Tensor:  # [batch, outputs]
+    """1/√(Σ s²w²): what brings the expected spread of every output map back to 1 (StyleGAN2,
+    eq. 3)."""
     return torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + eps)
+
 
 def _scaled(x, weight, style, demodulate, kernel, eps):
     "One shared weight; the inputs are scaled by the style, the outputs by the demodulation."
-    x = x*style[:, :, None, None]
-    y = F.conv2d(x, weight, padding=weight.shape[-1]//2) if kernel is None else conv_up(x, weight.transpose(0, 1), kernel)
-    return y*demodulation(weight, style, eps)[:, :, None, None] if demodulate else y
+    x = x * style[:, :, None, None]
+    y = (
+        F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        if kernel is None
+        else conv_up(x, weight.transpose(0, 1), kernel)
+    )
+    return y * demodulation(weight, style, eps)[:, :, None, None] if demodulate else y
 
 # %% ../nbs/30_style_layers.ipynb #604aa0c8
 def _grouped(x, weight, style, demodulate, kernel, eps):
     "The batch glued into the channels, one group a picture."
     (n, c, h, width), (o, _, k, _) = x.shape, weight.shape
-    w = weight*style[:, None, :, None, None]                                         # [n, o, c, k, k]
-    if demodulate: w = w*torch.rsqrt(w.square().sum((2, 3, 4), keepdim=True) + eps)
-    x = x.reshape(1, n*c, h, width)
-    if kernel is None: y = F.conv2d(x, w.reshape(n*o, c, k, k), padding=k//2, groups=n)
-    else: y = conv_up(x, w.transpose(1, 2).reshape(n*c, o, k, k), kernel, groups=n)
+    w = weight * style[:, None, :, None, None]  # [n, o, c, k, k]
+    if demodulate:
+        w = w * torch.rsqrt(w.square().sum((2, 3, 4), keepdim=True) + eps)
+    x = x.reshape(1, n * c, h, width)
+    if kernel is None:
+        y = F.conv2d(x, w.reshape(n * o, c, k, k), padding=k // 2, groups=n)
+    else:
+        y = conv_up(x, w.transpose(1, 2).reshape(n * c, o, k, k), kernel, groups=n)
     return y.view(n, o, *y.shape[2:])
 
 # %% ../nbs/30_style_layers.ipynb #cac35b2c
 FORMS = {'scaled': _scaled, 'grouped': _grouped, 'per_sample': _per_sample}
 
-def modulated_conv2d(x: Tensor,                      # [batch, inputs, h, w]
-                     weight: Tensor,                 # [outputs, inputs, k, k]
-                     style: Tensor,                  # [batch, inputs]
-                     demodulate: bool = True,
-                     kernel: Tensor | None = None,   # a resampling kernel: the output is twice as large
-                     form: str = 'scaled',           # 'scaled' (fastest), 'grouped' or 'per_sample': equal results
-                     eps: float = 1e-8) -> Tensor:   # [batch, outputs, h or 2h, w or 2w]
-    "A convolution whose weights are scaled by a style and brought back to unit gain (StyleGAN2, eqs. 1 and 3)."
-    if form not in FORMS: raise ValueError(f"A modulated convolution has the forms {', '.join(FORMS)}, not {form!r}.")
+
+def modulated_conv2d(
+    x: Tensor,  # [batch, inputs, h, w]
+    weight: Tensor,  # [outputs, inputs, k, k]
+    style: Tensor,  # [batch, inputs]
+    demodulate: bool = True,
+    kernel: Tensor | None = None,  # a resampling kernel: the output is twice as large
+    form: str = 'scaled',  # 'scaled' (fastest), 'grouped' or 'per_sample': equal results
+    eps: float = 1e-8,
+) -> Tensor:  # [batch, outputs, h or 2h, w or 2w]
+    """A convolution whose weights are scaled by a style and brought back to unit gain
+    (StyleGAN2, eqs. 1 and 3)."""
+    if form not in FORMS:
+        raise ValueError(
+            f"A modulated convolution has the forms {', '.join(FORMS)}, not {form!r}."
+        )
     if style.shape != x.shape[:2]:
-        raise ValueError(f"The style must be [batch, inputs] = {list(x.shape[:2])}, not {list(style.shape)}.")
+        raise ValueError(
+            f"The style must be [batch, inputs] = {list(x.shape[:2])}, not {list(style.shape)}."
+        )
     return FORMS[form](x, weight, style, demodulate, kernel, eps)
 
 # %% ../nbs/30_style_layers.ipynb #e96850a7
 class ModulatedLayer(nn.Module):
-    "StyleGAN2's layer: style, modulated 3×3 convolution (perhaps doubling), noise, bias, leaky ReLU."
-    def __init__(self, inputs: int, outputs: int, w_dim: int, size: int,    # size: pixels of the output
-                 up: bool = False, taps: Sequence[float] = (1, 3, 3, 1), form: str = 'scaled'):
+    """StyleGAN2's layer: style, modulated 3×3 convolution (perhaps doubling), noise, bias,
+    leaky ReLU."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        w_dim: int,
+        size: int,  # size: pixels of the output
+        up: bool = False,
+        taps: Sequence[float] = (1, 3, 3, 1),
+        form: str = 'scaled',
+    ):
         super().__init__()
-        self.affine = EqualLinear(w_dim, inputs, bias_init=1.)
+        self.affine = EqualLinear(w_dim, inputs, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise = Noise(size)
         self.register_buffer('kernel', resample_kernel(taps) if up else None, persistent=False)
         self.form = form
 
-    def forward(self, x: Tensor, w: Tensor, noise: str | Tensor = 'random', rng: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        w: Tensor,
+        noise: str | Tensor = 'random',
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
         style = self.affine(w)
         extra = self.noise.map(x, noise, rng)
-        shift = self.bias[:, None, None]*SQRT2 if extra is None else (self.bias[:, None, None] + extra)*SQRT2
-        if self.form != 'scaled': return leaky_relu(modulated_conv2d(x, self.weight, style, True, self.kernel, self.form)*SQRT2 + shift, 1.)
+        shift = (
+            self.bias[:, None, None] * SQRT2
+            if extra is None
+            else (self.bias[:, None, None] + extra) * SQRT2
+        )
+        if self.form != 'scaled':
+            return leaky_relu(
+                modulated_conv2d(x, self.weight, style, True, self.kernel, self.form) * SQRT2
+                + shift,
+                1.0,
+            )
         y = modulated_conv2d(x, self.weight, style, False, self.kernel)
-        return leaky_relu(torch.addcmul(shift, y, demodulation(self.weight, style)[:, :, None, None]*SQRT2), 1.)
+        return leaky_relu(
+            torch.addcmul(shift, y, demodulation(self.weight, style)[:, :, None, None] * SQRT2),
+            1.0,
+        )
 
 # %% ../nbs/30_style_layers.ipynb #757d3aad
 class ToRGB(nn.Module):
     "A 1×1 modulated convolution to colours, without demodulation, noise or activation."
+
     def __init__(self, inputs: int, w_dim: int, channels: int = 3):
         super().__init__()
-        self.affine = EqualLinear(w_dim, inputs, bias_init=1.)
+        self.affine = EqualLinear(w_dim, inputs, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.scale = equalized_scale(inputs)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        if len(x) == 1 or x.shape[1] < 8: y = modulated_conv2d(x, self.weight, self.affine(w)*self.scale, demodulate=False)
-        else: y = self.product(x, self.affine(w)*self.scale)
+        if len(x) == 1 or x.shape[1] < 8:
+            y = modulated_conv2d(x, self.weight, self.affine(w) * self.scale, demodulate=False)
+        else:
+            y = self.product(x, self.affine(w) * self.scale)
         return y + self.bias[:, None, None]
 
     def product(self, x: Tensor, style: Tensor) -> Tensor:
-        "The same as a batched matrix product: three rows of weights for each picture cost less than scaling every map."
-        return torch.bmm(self.weight[None, :, :, 0, 0]*style[:, None], x.flatten(2)).unflatten(2, x.shape[2:])
+        """The same as a batched matrix product:
+        three rows of weights for each picture cost less than scaling every map."""
+        return torch.bmm(
+            self.weight[None, :, :, 0, 0] * style[:, None], x.flatten(2)
+        ).unflatten(2, x.shape[2:])
 
 # %% ../nbs/30_style_layers.ipynb #1747f188
-def equalized_weight(stored: Tensor,              # [outputs, ...inputs], drawn with variance 1/λ²
-                     lr_multiplier: float = 1.) -> Tensor:
+def equalized_weight(
+    stored: Tensor,  # [outputs, ...inputs], drawn with variance 1/λ²
+    lr_multiplier: float = 1.0,
+) -> Tensor:
     "The weight that is used, given the one that is stored (ProGAN, section 4.1)."
-    return stored*equalized_scale(stored[0].numel(), 1., lr_multiplier)
+    return stored * equalized_scale(stored[0].numel(), 1.0, lr_multiplier)

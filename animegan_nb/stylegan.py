@@ -15,8 +15,32 @@ from torch import nn, Tensor
 from .core import shipped
 from .losses import discriminator_loss, generator_loss
 from .penalties import r1_penalty
-from .style_layers import EqualConv2d, EqualLinear, filter2d, leaky_relu, MappingNetwork, minibatch_std, ModulatedLayer, Noise, resample_kernel, StyleAdaIN, ToRGB, upsample_bilinear
-from .training import Callback, Draws, fade, Growing, ModelPair, models, Recipe, recipes, Trainer, TrainingConfig
+from animegan_nb.style_layers import (
+    EqualConv2d,
+    EqualLinear,
+    filter2d,
+    leaky_relu,
+    MappingNetwork,
+    minibatch_std,
+    ModulatedLayer,
+    Noise,
+    resample_kernel,
+    StyleAdaIN,
+    ToRGB,
+    upsample_bilinear,
+)
+from animegan_nb.training import (
+    Callback,
+    Draws,
+    fade,
+    Growing,
+    ModelPair,
+    models,
+    Recipe,
+    recipes,
+    Trainer,
+    TrainingConfig,
+)
 
 # %% auto #0
 __all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_A', 'STYLEGAN_LIU_B', 'STYLEGAN_LIU_C', 'STYLEGAN_CPU_32',
@@ -30,67 +54,104 @@ __all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_A', 'STYLEGAN
 @dataclass(frozen=True)
 class StyleGANConfig:
     "The numbers of a StyleGAN; every checkpoint carries them."
-    size: int = 64                      # pixels along one side: a power of two
-    architecture: str = 'stylegan2'     # 'stylegan1' (AdaIN, growing) or 'stylegan2' (modulation, skip and residual)
+
+    size: int = 64  # pixels along one side: a power of two
+    # 'stylegan1' (AdaIN, growing) or 'stylegan2' (modulation, skip and residual)
+    architecture: str = 'stylegan2'
     z_dim: int = 512
     w_dim: int = 512
     mapping_layers: int = 8
-    channel_base: int = 32768           # feature maps at resolution r: channel_base / r …
-    channel_max: int = 512              # … but at most these
-    channels: int = 3                   # colours
-    group_size: int = 4                 # of the minibatch standard deviation
-    mixing: float = 0.9                 # probability that a picture is drawn with two styles
-    r1_gamma: float = 10.
-    r1_every: int = 16                  # discriminator steps between two penalties
-    path_weight: float = 2.             # 0: no path-length regularisation
+    channel_base: int = 32768  # feature maps at resolution r: channel_base / r …
+    channel_max: int = 512  # … but at most these
+    channels: int = 3  # colours
+    group_size: int = 4  # of the minibatch standard deviation
+    mixing: float = 0.9  # probability that a picture is drawn with two styles
+    r1_gamma: float = 10.0
+    r1_every: int = 16  # discriminator steps between two penalties
+    path_weight: float = 2.0  # 0: no path-length regularisation
     path_every: int = 4
-    w_avg_beta: float = 0.995           # of the running mean of w
+    w_avg_beta: float = 0.995  # of the running mean of w
 
-    def __post_init__(self): _check(self)
+    def __post_init__(self):
+        _check(self)
+
     @property
-    def resolutions(self) -> list[int]: return [2**k for k in range(2, self.size.bit_length())]
+    def resolutions(self) -> list[int]:
+        return [2**k for k in range(2, self.size.bit_length())]
+
     @property
-    def num_ws(self) -> int: return 2*len(self.resolutions)
-    def maps(self, resolution: int) -> int: return min(self.channel_base//resolution, self.channel_max)
+    def num_ws(self) -> int:
+        return 2 * len(self.resolutions)
+
+    def maps(self, resolution: int) -> int:
+        return min(self.channel_base // resolution, self.channel_max)
 
 # %% ../nbs/31_stylegan.ipynb #c9416151
 def _check(c: StyleGANConfig):
     "Raise one sentence that names the first number that cannot be."
     if c.size < 8 or c.size & (c.size - 1):
-        raise ValueError(f"A StyleGAN doubles its picture from 4×4, so its size is a power of two from 8 on, not {c.size}.")
+        raise ValueError(
+            "A StyleGAN doubles its picture from 4×4, so its size is a power of two from 8 on,"
+            f" not {c.size}."
+        )
     if c.architecture not in ('stylegan1', 'stylegan2'):
-        raise ValueError(f"The architecture is 'stylegan1' or 'stylegan2', not {c.architecture!r}.")
-    if c.channel_base < c.size: raise ValueError(f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the last layer would have no feature map.")
-    if not 0 <= c.mixing <= 1: raise ValueError(f"mixing is a probability, not {c.mixing}.")
-    for name in ('z_dim', 'w_dim', 'channel_max', 'channels', 'group_size', 'r1_every', 'path_every'):
-        if getattr(c, name) < 1: raise ValueError(f"{name} must be at least 1, not {getattr(c, name)}.")
+        raise ValueError(
+            f"The architecture is 'stylegan1' or 'stylegan2', not {c.architecture!r}."
+        )
+    if c.channel_base < c.size:
+        raise ValueError(
+            f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the last"
+            " layer would have no feature map."
+        )
+    if not 0 <= c.mixing <= 1:
+        raise ValueError(f"mixing is a probability, not {c.mixing}.")
+    for name in (
+        'z_dim',
+        'w_dim',
+        'channel_max',
+        'channels',
+        'group_size',
+        'r1_every',
+        'path_every',
+    ):
+        if getattr(c, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(c, name)}.")
+
 
 def num_layers(size: int) -> int:
     "How many w a picture of this size is drawn with: two for each resolution from 4 on."
-    return 2*(size.bit_length() - 2)
+    return 2 * (size.bit_length() - 2)
 
 # %% ../nbs/31_stylegan.ipynb #7569e859
-def truncate(ws: Tensor,                # [batch, layers, dim]
-             w_avg: Tensor,             # [dim]
-             psi: float = 0.7,          # 1: unchanged, 0: the mean picture
-             cutoff: int | None = None  # truncate only the first layers
-            ) -> Tensor:
+def truncate(
+    ws: Tensor,  # [batch, layers, dim]
+    w_avg: Tensor,  # [dim]
+    psi: float = 0.7,  # 1: unchanged, 0: the mean picture
+    cutoff: int | None = None,  # truncate only the first layers
+) -> Tensor:
     "w̄ + ψ(w − w̄) in the first `cutoff` layers (StyleGAN, appendix B)."
-    if psi == 1: return ws
+    if psi == 1:
+        return ws
     near = torch.lerp(w_avg, ws, psi)
     return near if cutoff is None else torch.cat([near[:, :cutoff], ws[:, cutoff:]], 1)
 
+
 class StyleMapping(MappingNetwork):
     "z to one w for each layer."
+
     def __init__(self, config: StyleGANConfig):
         super().__init__(config.z_dim, config.w_dim, config.mapping_layers)
         self.num_ws = config.num_ws
 
-    def w(self, z: Tensor) -> Tensor: return super().forward(z)
+    def w(self, z: Tensor) -> Tensor:
+        return super().forward(z)
 
-    def forward(self, z: Tensor,                       # [batch, z_dim]
-                truncation: float = 1.,                # ψ
-                cutoff: int | None = None) -> Tensor:  # [batch, layers, w_dim]
+    def forward(
+        self,
+        z: Tensor,  # [batch, z_dim]
+        truncation: float = 1.0,  # ψ
+        cutoff: int | None = None,
+    ) -> Tensor:  # [batch, layers, w_dim]
         ws = self.w(z)[:, None].expand(-1, self.num_ws, -1)
         return truncate(ws, self.w_avg, truncation, cutoff)
 
@@ -98,96 +159,145 @@ class StyleMapping(MappingNetwork):
 def check_ws(ws: Tensor, num_ws: int, w_dim: int) -> Tensor:
     "Raise one sentence unless `ws` is `[batch, layers, dim]` for this network."
     if ws.ndim != 3 or ws.shape[1:] != (num_ws, w_dim):
-        raise ValueError(f"This generator takes ws of shape [batch, {num_ws}, {w_dim}], not {list(ws.shape)}: "
-                         "make them with generator.mapping, or repeat a single w for every layer.")
+        raise ValueError(
+            f"This generator takes ws of shape [batch, {num_ws}, {w_dim}], not"
+            f" {list(ws.shape)}: make them with generator.mapping, or repeat a single w for"
+            " every layer."
+        )
     return ws
+
 
 def noise_list(noise, layers: int) -> list:
     "One entry for each layer, from a name or from a list of tensors `[b, 1, r, r]`."
-    if isinstance(noise, str): return [noise]*layers
-    if len(noise) != layers: raise ValueError(f"This generator has {layers} noise maps, not {len(noise)}.")
+    if isinstance(noise, str):
+        return [noise] * layers
+    if len(noise) != layers:
+        raise ValueError(f"This generator has {layers} noise maps, not {len(noise)}.")
     return list(noise)
 
 # %% ../nbs/31_stylegan.ipynb #51484b27
 class SkipBlock(nn.Module):
-    "One resolution of StyleGAN2: (doubling layer,) layer, and a picture that is added to the doubled one so far."
+    """One resolution of StyleGAN2:
+    (doubling layer,) layer, and a picture that is added to the doubled one so far."""
+
     def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, channels: int = 3):
         super().__init__()
-        if inputs: self.conv0 = ModulatedLayer(inputs, outputs, w_dim, size, up=True)
-        else: self.const = nn.Parameter(torch.randn(outputs, size, size))
+        if inputs:
+            self.conv0 = ModulatedLayer(inputs, outputs, w_dim, size, up=True)
+        else:
+            self.const = nn.Parameter(torch.randn(outputs, size, size))
         self.conv1 = ModulatedLayer(outputs, outputs, w_dim, size)
         self.to_rgb = ToRGB(outputs, w_dim, channels)
         self.layers = 2 if inputs else 1
 
     def forward(self, x, image, ws, noise, rng=None):
-        *layer_ws, rgb_w = ws.unbind(1)                       # one w a layer, the last one for ToRGB
-        if self.layers == 1: x = self.const.expand(len(ws), -1, -1, -1)
-        else: x = self.conv0(x, layer_ws[0], noise[0], rng)
+        *layer_ws, rgb_w = ws.unbind(1)  # one w a layer, the last one for ToRGB
+        if self.layers == 1:
+            x = self.const.expand(len(ws), -1, -1, -1)
+        else:
+            x = self.conv0(x, layer_ws[0], noise[0], rng)
         x = self.conv1(x, layer_ws[-1], noise[-1], rng)
         drawn = self.to_rgb(x, rgb_w)
         return x, drawn if image is None else upsample_bilinear(image) + drawn
 
 # %% ../nbs/31_stylegan.ipynb #415dc37a
 class SkipSynthesis(nn.Module):
-    "StyleGAN2's synthesis network: ws to pictures (Karras et al. 2020, figure 7, output skips)."
+    """StyleGAN2's synthesis network:
+    ws to pictures (Karras et al. 2020, figure 7, output skips)."""
+
     def __init__(self, config: StyleGANConfig):
         super().__init__()
         r, c = config.resolutions, config
         self.num_ws, self.w_dim = c.num_ws, c.w_dim
-        self.blocks = nn.ModuleDict({f'b{n}': SkipBlock(c.maps(n//2) if n > 4 else 0, c.maps(n), n, c.w_dim, c.channels) for n in r})
+        self.blocks = nn.ModuleDict(
+            {
+                f'b{n}': SkipBlock(
+                    c.maps(n // 2) if n > 4 else 0, c.maps(n), n, c.w_dim, c.channels
+                )
+                for n in r
+            }
+        )
         self.noise_sizes = [4] + [n for n in r[1:] for _ in range(2)]
 
-    def forward(self, ws: Tensor,                                          # [batch, layers, w_dim]
-                noise: str | Sequence[Tensor] = 'random',                  # 'none', 'constant', 'random', or one tensor [b, 1, r, r] a layer
-                rng: torch.Generator | None = None) -> Tensor:             # [batch, channels, size, size]
+    def forward(
+        self,
+        ws: Tensor,  # [batch, layers, w_dim]
+        # 'none', 'constant', 'random', or one tensor [b, 1, r, r] a layer
+        noise: str | Sequence[Tensor] = 'random',
+        rng: torch.Generator | None = None,
+    ) -> Tensor:  # [batch, channels, size, size]
         check_ws(ws, self.num_ws, self.w_dim)
         maps, x, image, first = noise_list(noise, len(self.noise_sizes)), None, None, 0
         for block in self.blocks.values():
             used = slice(first, first + block.layers)
-            x, image = block(x, image, ws[:, first:first + block.layers + 1], maps[used], rng)
+            x, image = block(x, image, ws[:, first : first + block.layers + 1], maps[used], rng)
             first += block.layers
         return image
 
 # %% ../nbs/31_stylegan.ipynb #b1fe3004
 class AdaINLayer(nn.Module):
-    "StyleGAN's layer, in its order: (doubling,) convolution, blur, noise, bias, leaky ReLU, AdaIN."
+    """StyleGAN's layer, in its order:
+    (doubling,) convolution, blur, noise, bias, leaky ReLU, AdaIN."""
+
     def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, up: bool = False):
         super().__init__()
         self.up = up
-        self.conv = EqualConv2d(inputs, outputs, 3, bias=False, activation=False, gain=math.sqrt(2)) if inputs else None
+        self.conv = (
+            EqualConv2d(inputs, outputs, 3, bias=False, activation=False, gain=math.sqrt(2))
+            if inputs
+            else None
+        )
         self.noise = Noise(size, outputs)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.style = StyleAdaIN(w_dim, outputs)
         self.register_buffer('kernel', resample_kernel((1, 2, 1)), persistent=False)
 
     def forward(self, x, w, noise='random', rng=None):
-        if self.up: x = F.interpolate(x, scale_factor=2)
-        if self.conv is not None: x = self.conv(x)
-        if self.up: x = filter2d(x, self.kernel)
-        return self.style(leaky_relu(self.noise(x, noise, rng) + self.bias[:, None, None], 1.), w)
+        if self.up:
+            x = F.interpolate(x, scale_factor=2)
+        if self.conv is not None:
+            x = self.conv(x)
+        if self.up:
+            x = filter2d(x, self.kernel)
+        return self.style(
+            leaky_relu(self.noise(x, noise, rng) + self.bias[:, None, None], 1.0), w
+        )
 
 # %% ../nbs/31_stylegan.ipynb #5518dd29
 class GrowingBlock(nn.Module):
-    "One resolution of StyleGAN: two layers; its picture is drawn only while this is one of the last two."
+    """One resolution of StyleGAN: two layers;
+    its picture is drawn only while this is one of the last two."""
+
     def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, channels: int = 3):
         super().__init__()
-        if not inputs: self.const = nn.Parameter(torch.ones(1, outputs, size, size))
+        if not inputs:
+            self.const = nn.Parameter(torch.ones(1, outputs, size, size))
         self.layer0 = AdaINLayer(inputs, outputs, size, w_dim, up=bool(inputs))
         self.layer1 = AdaINLayer(outputs, outputs, size, w_dim)
         self.to_rgb = EqualConv2d(outputs, channels, 1, activation=False)
 
     def forward(self, x, ws, noise, rng=None):
-        if x is None: x = self.const.expand(len(ws), -1, -1, -1)
+        if x is None:
+            x = self.const.expand(len(ws), -1, -1, -1)
         return self.layer1(self.layer0(x, ws[:, 0], noise[0], rng), ws[:, 1], noise[1], rng)
 
 # %% ../nbs/31_stylegan.ipynb #f24db8cc
 class GrowingSynthesis(Growing):
-    "StyleGAN's synthesis network: ws to pictures of the size it has grown to (Karras et al. 2019, figure 1b)."
+    """StyleGAN's synthesis network:
+    ws to pictures of the size it has grown to (Karras et al. 2019, figure 1b)."""
+
     def __init__(self, config: StyleGANConfig):
         super().__init__(config.resolutions, config.size)
         self.config = config
         c, self.num_ws, self.w_dim = config, config.num_ws, config.w_dim
-        self.blocks = nn.ModuleDict({f'b{r}': GrowingBlock(c.maps(r//2) if r > 4 else 0, c.maps(r), r, c.w_dim, c.channels) for r in c.resolutions})
+        self.blocks = nn.ModuleDict(
+            {
+                f'b{r}': GrowingBlock(
+                    c.maps(r // 2) if r > 4 else 0, c.maps(r), r, c.w_dim, c.channels
+                )
+                for r in c.resolutions
+            }
+        )
         self.noise_sizes = [r for r in c.resolutions for _ in range(2)]
 
     def forward(self, ws, noise='random', rng=None):
@@ -195,128 +305,260 @@ class GrowingSynthesis(Growing):
         (size, alpha), maps, x = self.grown, noise_list(noise, len(self.noise_sizes)), None
         for i, r in enumerate(self.config.resolutions):
             before, block = x, self.blocks[f'b{r}']
-            x = block(x, ws[:, 2*i:2*i + 2], maps[2*i:2*i + 2], rng)
-            if r == size: break
-        if alpha == 1: return block.to_rgb(x)
-        old = F.interpolate(self.blocks[f'b{size//2}'].to_rgb(before), scale_factor=2)
+            x = block(x, ws[:, 2 * i : 2 * i + 2], maps[2 * i : 2 * i + 2], rng)
+            if r == size:
+                break
+        if alpha == 1:
+            return block.to_rgb(x)
+        old = F.interpolate(self.blocks[f'b{size // 2}'].to_rgb(before), scale_factor=2)
         return fade(old, block.to_rgb(x), alpha)
 
 # %% ../nbs/31_stylegan.ipynb #2d667123
 class Generator(nn.Module):
     "z to pictures: `mapping` makes ws, `synthesis` draws them."
+
     def __init__(self, config: StyleGANConfig):
         super().__init__()
         self.config = config
         self.mapping = StyleMapping(config)
-        self.synthesis = (GrowingSynthesis if config.architecture == 'stylegan1' else SkipSynthesis)(config)
+        self.synthesis = (
+            GrowingSynthesis if config.architecture == 'stylegan1' else SkipSynthesis
+        )(config)
 
-    def forward(self, z: Tensor, truncation: float = 1., cutoff: int | None = None,
-                noise: str | Sequence[Tensor] = 'constant', rng: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        truncation: float = 1.0,
+        cutoff: int | None = None,
+        noise: str | Sequence[Tensor] = 'constant',
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
         "Pictures of `z` [batch, z_dim]."
         return self.synthesis(self.mapping(z, truncation, cutoff), noise, rng)
 
 # %% ../nbs/31_stylegan.ipynb #7b0f3164
 class ResidualBlock(nn.Module):
     "Two convolutions and a shortcut, halved: (conv1(conv0(x)) + skip(x))/√2."
+
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         half = math.sqrt(0.5)
         self.conv0 = EqualConv2d(inputs, inputs, 3)
         self.conv1 = EqualConv2d(inputs, outputs, 3, down=True, gain=half)
-        self.skip = EqualConv2d(inputs, outputs, 1, bias=False, activation=False, down=True, gain=half)
+        self.skip = EqualConv2d(
+            inputs, outputs, 1, bias=False, activation=False, down=True, gain=half
+        )
 
-    def forward(self, x): return self.skip(x) + self.conv1(self.conv0(x))
+    def forward(self, x):
+        return self.skip(x) + self.conv1(self.conv0(x))
+
 
 class Verdict(nn.Module):
-    "The last 4×4 features to one logit: minibatch standard deviation, a convolution, two linear layers."
+    """The last 4×4 features to one logit:
+    minibatch standard deviation, a convolution, two linear layers."""
+
     def __init__(self, maps: int, group_size: int):
         super().__init__()
         self.group_size = group_size
         self.conv = EqualConv2d(maps + 1, maps, 3)
-        self.fc, self.out = EqualLinear(maps*16, maps, activation=True), EqualLinear(maps, 1)
+        self.fc, self.out = EqualLinear(maps * 16, maps, activation=True), EqualLinear(maps, 1)
 
-    def forward(self, x): return self.out(self.fc(self.conv(minibatch_std(x, self.group_size)).flatten(1))).squeeze(1)
+    def forward(self, x):
+        return self.out(
+            self.fc(self.conv(minibatch_std(x, self.group_size)).flatten(1))
+        ).squeeze(1)
 
 # %% ../nbs/31_stylegan.ipynb #67bb3b1c
 def check_size(images: Tensor, channels: int, size: int) -> Tensor:
     "Raise one sentence unless `images` fit this discriminator."
     if images.ndim != 4 or images.shape[1:] != (channels, size, size):
-        raise ValueError(f"This discriminator takes pictures [batch, {channels}, {size}, {size}], not {list(images.shape)}: resize them.")
+        raise ValueError(
+            f"This discriminator takes pictures [batch, {channels}, {size}, {size}], not"
+            f" {list(images.shape)}: resize them."
+        )
     return images
+
 
 class ResidualDiscriminator(nn.Module):
     "StyleGAN2's discriminator: pictures [batch, 3, size, size] to logits [batch]."
+
     def __init__(self, config: StyleGANConfig):
         super().__init__()
         self.config, c = config, config
         self.from_rgb = EqualConv2d(c.channels, c.maps(c.size), 1)
-        self.blocks = nn.ModuleDict({f'b{r}': ResidualBlock(c.maps(r), c.maps(r//2)) for r in reversed(c.resolutions[1:])})
+        self.blocks = nn.ModuleDict(
+            {
+                f'b{r}': ResidualBlock(c.maps(r), c.maps(r // 2))
+                for r in reversed(c.resolutions[1:])
+            }
+        )
         self.verdict = Verdict(c.maps(4), c.group_size)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.from_rgb(check_size(images, self.config.channels, self.config.size))
-        for block in self.blocks.values(): x = block(x)
+        for block in self.blocks.values():
+            x = block(x)
         return self.verdict(x)
 
 # %% ../nbs/31_stylegan.ipynb #b9c9a3bc
 class PlainBlock(nn.Module):
     "One resolution of StyleGAN's discriminator."
+
     def __init__(self, inputs: int, outputs: int, channels: int = 3):
         super().__init__()
         self.from_rgb = EqualConv2d(channels, inputs, 1)
-        self.conv0, self.conv1 = EqualConv2d(inputs, inputs, 3), EqualConv2d(inputs, outputs, 3, down=True, taps=(1, 2, 1))
+        self.conv0, self.conv1 = (
+            EqualConv2d(inputs, inputs, 3),
+            EqualConv2d(inputs, outputs, 3, down=True, taps=(1, 2, 1)),
+        )
 
-    def forward(self, x): return self.conv1(self.conv0(x))
+    def forward(self, x):
+        return self.conv1(self.conv0(x))
 
 # %% ../nbs/31_stylegan.ipynb #efa0fadb
 class GrowingDiscriminator(Growing):
     "StyleGAN's discriminator, growing with the generator."
+
     def __init__(self, config: StyleGANConfig):
         super().__init__(config.resolutions, config.size)
         self.config = config
         c = config
-        self.blocks = nn.ModuleDict({f'b{r}': PlainBlock(c.maps(r), c.maps(r//2), c.channels) for r in c.resolutions[1:]})
-        self.from_rgb, self.verdict = EqualConv2d(c.channels, c.maps(4), 1), Verdict(c.maps(4), c.group_size)
+        self.blocks = nn.ModuleDict(
+            {
+                f'b{r}': PlainBlock(c.maps(r), c.maps(r // 2), c.channels)
+                for r in c.resolutions[1:]
+            }
+        )
+        self.from_rgb, self.verdict = (
+            EqualConv2d(c.channels, c.maps(4), 1),
+            Verdict(c.maps(4), c.group_size),
+        )
 
-    def entrance(self, size: int): return self.from_rgb if size == 4 else self.blocks[f'b{size}'].from_rgb
+    def entrance(self, size: int):
+        return self.from_rgb if size == 4 else self.blocks[f'b{size}'].from_rgb
 
     def forward(self, images: Tensor) -> Tensor:
         size, alpha = self.grown
         x = self.entrance(size)(check_size(images, self.config.channels, size))
         for r in reversed([r for r in self.config.resolutions[1:] if r <= size]):
             x = self.blocks[f'b{r}'](x)
-            if r == size and alpha < 1: x = fade(self.entrance(size//2)(F.avg_pool2d(images, 2)), x, alpha)
+            if r == size and alpha < 1:
+                x = fade(self.entrance(size // 2)(F.avg_pool2d(images, 2)), x, alpha)
         return self.verdict(x)
 
 # %% ../nbs/31_stylegan.ipynb #ac7f2d7e
 def Discriminator(config: StyleGANConfig) -> nn.Module:
     "The discriminator of a configuration."
-    return (GrowingDiscriminator if config.architecture == 'stylegan1' else ResidualDiscriminator)(config)
+    return (
+        GrowingDiscriminator if config.architecture == 'stylegan1' else ResidualDiscriminator
+    )(config)
 
 # %% ../nbs/31_stylegan.ipynb #d721b5bc
-STYLEGAN_A = StyleGANConfig(512, 'stylegan1', channel_base=16384, r1_every=1, path_weight=0.)
-STYLEGAN_B = StyleGANConfig(512, channel_base=16384, r1_gamma=100.)
-STYLEGAN_C = StyleGANConfig(512, channel_base=32768, r1_gamma=10.)
+STYLEGAN_A = StyleGANConfig(512, 'stylegan1', channel_base=16384, r1_every=1, path_weight=0.0)
+STYLEGAN_B = StyleGANConfig(512, channel_base=16384, r1_gamma=100.0)
+STYLEGAN_C = StyleGANConfig(512, channel_base=32768, r1_gamma=10.0)
 
-_LONG = TrainingConfig(batch_size=4, accumulate=8, generator_lr=.002, discriminator_lr=.002, generator_betas=(0., .99),
-                       discriminator_betas=(0., .99), ema_half_life=10_000)
-_LIVE = TrainingConfig(batch_size=16, generator_lr=.002, discriminator_lr=.002, generator_betas=(0., .99),
-                       discriminator_betas=(0., .99), ema_half_life=2_000)
+_LONG = TrainingConfig(
+    batch_size=4,
+    accumulate=8,
+    generator_lr=0.002,
+    discriminator_lr=0.002,
+    generator_betas=(0.0, 0.99),
+    discriminator_betas=(0.0, 0.99),
+    ema_half_life=10_000,
+)
+_LIVE = TrainingConfig(
+    batch_size=16,
+    generator_lr=0.002,
+    discriminator_lr=0.002,
+    generator_betas=(0.0, 0.99),
+    discriminator_betas=(0.0, 0.99),
+    ema_half_life=2_000,
+)
 _LIU = 'Liu (2020), sections 4.3–4.4, tables 4.1 and 4.2, 8,000 kimg'
-STYLEGAN_LIU_A = Recipe('stylegan', STYLEGAN_A, TrainingConfig(**{**vars(_LONG), 'generator_lr': .003, 'discriminator_lr': .003}),
-                        250_000, _LIU + ', (a): StyleGAN (Karras et al. 2019); the numbers of its last stage, LIU_TABLE_4_1 has all')
-STYLEGAN_LIU_B = Recipe('stylegan', STYLEGAN_B, _LONG, 250_000, _LIU + ', (b): StyleGAN2 without growing, configuration E (Karras et al. 2020)')
-STYLEGAN_LIU_C = Recipe('stylegan', STYLEGAN_C, _LONG, 250_000, _LIU + ', (c): the larger network, configuration F (Karras et al. 2020)')
+STYLEGAN_LIU_A = Recipe(
+    'stylegan',
+    STYLEGAN_A,
+    TrainingConfig(**{**vars(_LONG), 'generator_lr': 0.003, 'discriminator_lr': 0.003}),
+    250_000,
+    _LIU + ', (a): StyleGAN (Karras et al. 2019); the numbers of its last stage, LIU_TABLE_4_1'
+    ' has all',
+)
+STYLEGAN_LIU_B = Recipe(
+    'stylegan',
+    STYLEGAN_B,
+    _LONG,
+    250_000,
+    _LIU + ', (b): StyleGAN2 without growing, configuration E (Karras et al. 2020)',
+)
+STYLEGAN_LIU_C = Recipe(
+    'stylegan',
+    STYLEGAN_C,
+    _LONG,
+    250_000,
+    _LIU + ', (c): the larger network, configuration F (Karras et al. 2020)',
+)
 
 # %% ../nbs/31_stylegan.ipynb #c3051ec8
-STYLEGAN_CPU_32 = Recipe('stylegan', StyleGANConfig(32, z_dim=64, w_dim=64, mapping_layers=4, channel_base=1024, channel_max=32,
-                                                    r1_gamma=1., path_weight=0.), _LIVE, 8_000, 'ours: a laptop, 32 px')
-STYLEGAN_CPU_64 = Recipe('stylegan', StyleGANConfig(64, z_dim=128, w_dim=128, mapping_layers=4, channel_base=2048, channel_max=64,
-                                                    r1_gamma=2., path_weight=0.), _LIVE, 20_000, 'ours: a laptop over night, 64 px')
-STYLEGAN_TINY = Recipe('stylegan', StyleGANConfig(16, z_dim=16, w_dim=16, mapping_layers=2, channel_base=128, channel_max=16,
-                                                  r1_gamma=1., path_weight=0.), _LIVE, 200, 'ours: the smallest one, to try things')
-recipes.update({'stylegan-liu-a': STYLEGAN_LIU_A, 'stylegan-liu-b': STYLEGAN_LIU_B, 'stylegan-liu-c': STYLEGAN_LIU_C,
-                'stylegan-cpu-32': STYLEGAN_CPU_32, 'stylegan-cpu-64': STYLEGAN_CPU_64, 'stylegan-tiny': STYLEGAN_TINY})
+STYLEGAN_CPU_32 = Recipe(
+    'stylegan',
+    StyleGANConfig(
+        32,
+        z_dim=64,
+        w_dim=64,
+        mapping_layers=4,
+        channel_base=1024,
+        channel_max=32,
+        r1_gamma=1.0,
+        path_weight=0.0,
+    ),
+    _LIVE,
+    8_000,
+    'ours: a laptop, 32 px',
+)
+STYLEGAN_CPU_64 = Recipe(
+    'stylegan',
+    StyleGANConfig(
+        64,
+        z_dim=128,
+        w_dim=128,
+        mapping_layers=4,
+        channel_base=2048,
+        channel_max=64,
+        r1_gamma=2.0,
+        path_weight=0.0,
+    ),
+    _LIVE,
+    20_000,
+    'ours: a laptop over night, 64 px',
+)
+STYLEGAN_TINY = Recipe(
+    'stylegan',
+    StyleGANConfig(
+        16,
+        z_dim=16,
+        w_dim=16,
+        mapping_layers=2,
+        channel_base=128,
+        channel_max=16,
+        r1_gamma=1.0,
+        path_weight=0.0,
+    ),
+    _LIVE,
+    200,
+    'ours: the smallest one, to try things',
+)
+recipes.update(
+    {
+        'stylegan-liu-a': STYLEGAN_LIU_A,
+        'stylegan-liu-b': STYLEGAN_LIU_B,
+        'stylegan-liu-c': STYLEGAN_LIU_C,
+        'stylegan-cpu-32': STYLEGAN_CPU_32,
+        'stylegan-cpu-64': STYLEGAN_CPU_64,
+        'stylegan-tiny': STYLEGAN_TINY,
+    }
+)
+
 
 def count_parameters(network: nn.Module) -> int:
     "How many trainable numbers a network has."
@@ -326,161 +568,221 @@ def count_parameters(network: nn.Module) -> int:
 @dataclass(frozen=True)
 class Stage:
     "One row of a growth schedule."
-    size: int              # pixels
-    lr: float
-    micro_batch: int       # pictures at once
-    batch: int             # pictures in one step of the optimiser
 
-LIU_TABLE_4_1 = (Stage(4, .0015, 32, 256), Stage(8, .0015, 32, 256), Stage(16, .0015, 16, 128), Stage(32, .0015, 8, 64),
-                 Stage(64, .0015, 4, 32), Stage(128, .0015, 4, 32), Stage(256, .002, 4, 32), Stage(512, .003, 4, 32))
+    size: int  # pixels
+    lr: float
+    micro_batch: int  # pictures at once
+    batch: int  # pictures in one step of the optimiser
+
+
+LIU_TABLE_4_1 = (
+    Stage(4, 0.0015, 32, 256),
+    Stage(8, 0.0015, 32, 256),
+    Stage(16, 0.0015, 16, 128),
+    Stage(32, 0.0015, 8, 64),
+    Stage(64, 0.0015, 4, 32),
+    Stage(128, 0.0015, 4, 32),
+    Stage(256, 0.002, 4, 32),
+    Stage(512, 0.003, 4, 32),
+)
 
 # %% ../nbs/31_stylegan.ipynb #22a7b68a
 @dataclass(frozen=True)
 class GrowthSchedule:
-    "Which resolution, how far faded in, at which learning rate and batch, as a function of the pictures seen."
-    stages: tuple[Stage, ...] = LIU_TABLE_4_1
-    stable: int = 600_000      # pictures at a resolution before the next one comes
-    fade: int = 600_000        # pictures over which the next one is faded in
+    """Which resolution, how far faded in, at which learning rate and batch, as a function of
+    the pictures seen."""
 
-    def __post_init__(self): _check_schedule(self)
+    stages: tuple[Stage, ...] = LIU_TABLE_4_1
+    stable: int = 600_000  # pictures at a resolution before the next one comes
+    fade: int = 600_000  # pictures over which the next one is faded in
+
+    def __post_init__(self):
+        _check_schedule(self)
 
     def at(self, images: int) -> tuple[Stage, float]:
         "The stage and its α after `images` pictures."
         phase, rest = divmod(int(images), self.stable + self.fade)
-        if phase >= len(self.stages) - 1: return self.stages[-1], 1.
-        if rest <= self.stable: return self.stages[phase], 1.
-        return self.stages[phase + 1], (rest - self.stable)/self.fade
+        if phase >= len(self.stages) - 1:
+            return self.stages[-1], 1.0
+        if rest <= self.stable:
+            return self.stages[phase], 1.0
+        return self.stages[phase + 1], (rest - self.stable) / self.fade
 
     def starts(self) -> list[int]:
         "How many pictures have been seen when each stage begins to fade in."
-        return [max(0, i*(self.stable + self.fade) - self.fade) for i in range(len(self.stages))]
+        return [
+            max(0, i * (self.stable + self.fade) - self.fade) for i in range(len(self.stages))
+        ]
 
 # %% ../nbs/31_stylegan.ipynb #17c1e489
 def _check_schedule(schedule: GrowthSchedule):
     "Raise one sentence that names the first stage that cannot be."
-    if not schedule.stages or schedule.stable < 1 or schedule.fade < 0: raise ValueError("A growth schedule needs stages, stable ≥ 1 and fade ≥ 0.")
+    if not schedule.stages or schedule.stable < 1 or schedule.fade < 0:
+        raise ValueError("A growth schedule needs stages, stable ≥ 1 and fade ≥ 0.")
     for a, b in zip(schedule.stages, schedule.stages[1:]):
-        if b.size != 2*a.size: raise ValueError(f"A growth schedule doubles: after {a.size} px comes {2*a.size}, not {b.size}.")
+        if b.size != 2 * a.size:
+            raise ValueError(
+                f"A growth schedule doubles: after {a.size} px comes {2 * a.size}, not"
+                f" {b.size}."
+            )
     for s in schedule.stages:
         if s.lr <= 0 or s.micro_batch < 1 or s.batch % s.micro_batch:
-            raise ValueError(f"At {s.size} px the batch {s.batch} must be a multiple of the micro-batch {s.micro_batch}, and the learning rate positive.")
+            raise ValueError(
+                f"At {s.size} px the batch {s.batch} must be a multiple of the micro-batch"
+                f" {s.micro_batch}, and the learning rate positive."
+            )
 
 # %% ../nbs/31_stylegan.ipynb #91562efd
-def mix_styles(ws1: Tensor,              # [batch, layers, dim]
-               ws2: Tensor,              # [batch, layers, dim]
-               crossover: int | Tensor,  # the first layer of ws2: one number, or one for each picture
-              ) -> Tensor:
+def mix_styles(
+    ws1: Tensor,  # [batch, layers, dim]
+    ws2: Tensor,  # [batch, layers, dim]
+    crossover: int | Tensor,  # the first layer of ws2: one number, or one for each picture
+) -> Tensor:
     "The layers of `ws1` before the crossover, those of `ws2` from it on."
     layer = torch.arange(ws1.shape[1], device=ws1.device)
     first = layer[None] < torch.as_tensor(crossover, device=ws1.device).reshape(-1, 1)
     return torch.where(first[..., None], ws1, ws2)
 
+
 def style_layers(low: int, high: int) -> range:
-    "The indices of the ws that belong to the resolutions `low` to `high`: two for each (StyleGAN, section 3.1)."
-    return range(2*low.bit_length() - 6, 2*high.bit_length() - 4)
+    """The indices of the ws that belong to the resolutions `low` to `high`:
+    two for each (StyleGAN, section 3.1)."""
+    return range(2 * low.bit_length() - 6, 2 * high.bit_length() - 4)
 
 # %% ../nbs/31_stylegan.ipynb #11746e60
-def path_lengths(images: Tensor,      # [batch, c, h, w], computed from ws
-                 ws: Tensor,            # [batch, layers, dim], requiring gradients
-                 probe: Tensor          # like the pictures, standard normal
-                ) -> Tensor:            # [batch]
+def path_lengths(
+    images: Tensor,  # [batch, c, h, w], computed from ws
+    ws: Tensor,  # [batch, layers, dim], requiring gradients
+    probe: Tensor,  # like the pictures, standard normal
+) -> Tensor:  # [batch]
     "‖Jᵀy‖: the root of the mean over layers of the squared gradient (StyleGAN2, eq. 4)."
-    y = probe/math.sqrt(images.shape[2]*images.shape[3])
-    gradient, = torch.autograd.grad((images*y).sum(), ws, create_graph=True)
+    y = probe / math.sqrt(images.shape[2] * images.shape[3])
+    (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
 
 # %% ../nbs/31_stylegan.ipynb #ec275f18
 class StyleGANPair(ModelPair):
     "A StyleGAN of either kind with the non-saturating loss, lazy R1 and lazy path length."
-    def __init__(self, config: StyleGANConfig, augment: Callable[[Tensor], Tensor] | None = None):
+
+    def __init__(
+        self, config: StyleGANConfig, augment: Callable[[Tensor], Tensor] | None = None
+    ):
         super().__init__(Generator(config), Discriminator(config))
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
-        self.register_buffer('counts', torch.zeros(2, dtype=torch.long, device='cpu'))     # discriminator and generator steps
+        # discriminator and generator steps
+        self.register_buffer('counts', torch.zeros(2, dtype=torch.long, device='cpu'))
 
     def due(self, role: int, every: int) -> bool:
-        step = int(self.counts[role]); self.counts[role] += 1
+        step = int(self.counts[role])
+        self.counts[role] += 1
         return step % every == 0
 
-    def latents(self, n: int, draws: Draws) -> Tensor: return draws.normal(n, self.config.z_dim)
-    def generate(self, generator, latents): return generator(latents, noise='constant')
+    def latents(self, n: int, draws: Draws) -> Tensor:
+        return draws.normal(n, self.config.z_dim)
 
-    def grow(self, size: int, alpha: float = 1.):
-        for network in (self.generator.synthesis, self.discriminator): network.grow(size, alpha)
+    def generate(self, generator, latents):
+        return generator(latents, noise='constant')
+
+    def grow(self, size: int, alpha: float = 1.0):
+        for network in (self.generator.synthesis, self.discriminator):
+            network.grow(size, alpha)
 
     @property
     def grown(self) -> tuple[int, float]:
-        return self.discriminator.grown if self.config.architecture == 'stylegan1' else (self.config.size, 1.)
+        return (
+            self.discriminator.grown
+            if self.config.architecture == 'stylegan1'
+            else (self.config.size, 1.0)
+        )
 
-# %% ../nbs/31_stylegan.ipynb #52d9e1b3
-def _styles(self: StyleGANPair, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
-    "w of n pictures, and ws in which a share `mixing` of them changes to another w at a random layer."
-    w = self.generator.mapping.w(self.latents(n, draws))
-    ws = w[:, None].expand(-1, self.config.num_ws, -1)
-    if not self.config.mixing: return w, ws
-    other = self.generator.mapping(self.latents(n, draws))
-    last = num_layers(self.grown[0])                                        # layers that have not grown yet do not count
-    crossover = draws.integers(1, last, n)
-    mixed = draws.uniform(n) < self.config.mixing
-    return w, mix_styles(ws, other, torch.where(mixed, crossover, self.config.num_ws))
+    def styles(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        """w of n pictures, and ws in which a share `mixing` of them changes to another w at a
+        random layer."""
+        w = self.generator.mapping.w(self.latents(n, draws))
+        ws = w[:, None].expand(-1, self.config.num_ws, -1)
+        if not self.config.mixing:
+            return w, ws
+        other = self.generator.mapping(self.latents(n, draws))
+        last = num_layers(self.grown[0])  # layers that have not grown yet do not count
+        crossover = draws.integers(1, last, n)
+        mixed = draws.uniform(n) < self.config.mixing
+        return w, mix_styles(ws, other, torch.where(mixed, crossover, self.config.num_ws))
 
-def _noise(self: StyleGANPair, n: int, draws: Draws) -> list[Tensor]:
-    return [draws.normal(n, 1, r, r) for r in self.generator.synthesis.noise_sizes]
+    def noise(self, n: int, draws: Draws) -> list[Tensor]:
+        return [draws.normal(n, 1, r, r) for r in self.generator.synthesis.noise_sizes]
 
-def _reals(self: StyleGANPair, images: Tensor) -> Tensor:
-    "Real pictures at the size the networks have grown to, faded as the generator's are."
-    size, alpha = self.grown
-    if images.shape[-1] != size: images = F.avg_pool2d(images, images.shape[-1]//size)
-    if alpha == 1: return images
-    return fade(F.interpolate(F.avg_pool2d(images, 2), scale_factor=2), images, alpha)
+    def reals(self, images: Tensor) -> Tensor:
+        "Real pictures at the size the networks have grown to, faded as the generator's are."
+        size, alpha = self.grown
+        if images.shape[-1] != size:
+            images = F.avg_pool2d(images, images.shape[-1] // size)
+        if alpha == 1:
+            return images
+        return fade(F.interpolate(F.avg_pool2d(images, 2), scale_factor=2), images, alpha)
 
-StyleGANPair.styles, StyleGANPair.noise, StyleGANPair.reals = _styles, _noise, _reals
+    def discriminator_step(self, batch: dict, draws: Draws) -> dict:
+        real = self.reals(batch['image'])
+        with torch.no_grad():
+            _, ws = self.styles(len(real), draws)
+            fake = self.generator.synthesis(ws, self.noise(len(real), draws))
+        real_logits, fake_logits = (
+            self.discriminator(self.augment(real)),
+            self.discriminator(self.augment(fake)),
+        )
+        logs = {
+            'loss': discriminator_loss(real_logits, fake_logits),
+            'real_logits': real_logits,
+            'fake_logits': fake_logits,
+            'fake_images': fake,
+        }
+        if self.due(0, self.config.r1_every) and self.config.r1_gamma:
+            penalty = r1_penalty(
+                lambda x: self.discriminator(self.augment(x)), real, self.config.r1_gamma
+            )
+            logs |= {'loss': logs['loss'] + self.config.r1_every * penalty, 'r1': penalty}
+        return logs
 
-# %% ../nbs/31_stylegan.ipynb #d9993fc1
-def _discriminator_step(self: StyleGANPair, batch: dict, draws: Draws) -> dict:
-    real = self.reals(batch['image'])
-    with torch.no_grad():
-        _, ws = self.styles(len(real), draws)
-        fake = self.generator.synthesis(ws, self.noise(len(real), draws))
-    real_logits, fake_logits = self.discriminator(self.augment(real)), self.discriminator(self.augment(fake))
-    logs = {'loss': discriminator_loss(real_logits, fake_logits), 'real_logits': real_logits, 'fake_logits': fake_logits, 'fake_images': fake}
-    if self.due(0, self.config.r1_every) and self.config.r1_gamma:
-        penalty = r1_penalty(lambda x: self.discriminator(self.augment(x)), real, self.config.r1_gamma)
-        logs |= {'loss': logs['loss'] + self.config.r1_every*penalty, 'r1': penalty}
-    return logs
+    def generator_step(self, batch: dict, draws: Draws) -> dict:
+        n = len(batch['image'])
+        w, ws = self.styles(n, draws)
+        self.generator.mapping.track(w, self.config.w_avg_beta)
+        fake_logits = self.discriminator(
+            self.augment(self.generator.synthesis(ws, self.noise(n, draws)))
+        )
+        logs = {'loss': generator_loss(fake_logits), 'fake_logits': fake_logits}
+        if self.due(1, self.config.path_every) and self.config.path_weight:
+            penalty, lengths = self.path_penalty(max(1, n // 2), draws)
+            logs |= {
+                'loss': logs['loss'] + self.config.path_every * penalty,
+                'path_length': lengths,
+            }
+        return logs
 
-def _generator_step(self: StyleGANPair, batch: dict, draws: Draws) -> dict:
-    n = len(batch['image'])
-    w, ws = self.styles(n, draws)
-    self.generator.mapping.track(w, self.config.w_avg_beta)
-    fake_logits = self.discriminator(self.augment(self.generator.synthesis(ws, self.noise(n, draws))))
-    logs = {'loss': generator_loss(fake_logits), 'fake_logits': fake_logits}
-    if self.due(1, self.config.path_every) and self.config.path_weight:
-        penalty, lengths = self.path_penalty(max(1, n//2), draws)
-        logs |= {'loss': logs['loss'] + self.config.path_every*penalty, 'path_length': lengths}
-    return logs
-
-StyleGANPair.discriminator_step, StyleGANPair.generator_step = _discriminator_step, _generator_step
+    def path_penalty(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        "weight · (length − running mean)², of half a batch, in float32."
+        with torch.autocast(self.path_mean.device.type, enabled=False):
+            _, ws = self.styles(n, draws)
+            if not ws.requires_grad:
+                ws = ws.detach().requires_grad_(True)  # a frozen mapping
+            images = self.generator.synthesis(ws, self.noise(n, draws))
+            lengths = path_lengths(images, ws, draws.normal(n, *images.shape[1:]))
+            self.path_mean.lerp_(lengths.detach().mean(), 0.01)
+            return self.config.path_weight * (
+                lengths - self.path_mean
+            ).square().mean(), lengths.detach()
 
 # %% ../nbs/31_stylegan.ipynb #73c9e82b
-def _path_penalty(self: StyleGANPair, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
-    "weight · (length − running mean)², of half a batch, in float32."
-    with torch.autocast(self.path_mean.device.type, enabled=False):
-        _, ws = self.styles(n, draws)
-        if not ws.requires_grad: ws = ws.detach().requires_grad_(True)      # a frozen mapping
-        images = self.generator.synthesis(ws, self.noise(n, draws))
-        lengths = path_lengths(images, ws, draws.normal(n, *images.shape[1:]))
-        self.path_mean.lerp_(lengths.detach().mean(), 0.01)
-        return self.config.path_weight*(lengths - self.path_mean).square().mean(), lengths.detach()
-
-StyleGANPair.path_penalty = _path_penalty
 models['stylegan'] = StyleGANConfig, StyleGANPair
 
 # %% ../nbs/31_stylegan.ipynb #2b1a77f4
 class Grow(Callback):
     "Sets how far the networks of a growing pair have grown, from the pictures seen."
-    order = -2                          # before the averaged generator is updated
-    def __init__(self, schedule: GrowthSchedule, offset: int = 0): self.schedule, self.offset = schedule, offset
+
+    order = -2  # before the averaged generator is updated
+
+    def __init__(self, schedule: GrowthSchedule, offset: int = 0):
+        self.schedule, self.offset = schedule, offset
 
     def on_start(self, trainer):
         stage, alpha = self.schedule.at(self.offset + trainer.images)
@@ -491,17 +793,39 @@ class Grow(Callback):
         record['size'], record['alpha'] = trainer.pair.grown
 
 # %% ../nbs/31_stylegan.ipynb #96373f48
-def fit_growing(pair: StyleGANPair, data, schedule: GrowthSchedule, images: int,   # pictures to see in all
-                callbacks: Callable[[Stage], Sequence[Callback]] = lambda stage: (), device=None, seed: int = 0) -> Trainer:
+def fit_growing(
+    pair: StyleGANPair,
+    data,
+    schedule: GrowthSchedule,
+    images: int,  # pictures to see in all
+    callbacks: Callable[[Stage], Sequence[Callback]] = lambda stage: (),
+    device=None,
+    seed: int = 0,
+) -> Trainer:
     "Train stage by stage, each with its own batch and learning rate; returns the last trainer."
     starts = schedule.starts()
     for i, (stage, start) in enumerate(zip(schedule.stages, starts)):
         end = min(images, starts[i + 1] if i + 1 < len(starts) else images)
-        if start >= end: break
-        config = TrainingConfig(stage.micro_batch, stage.lr, stage.lr, (0., .99), (0., .99), accumulate=stage.batch//stage.micro_batch,
-                                ema_half_life=10_000, seed=seed + i)
-        trainer = Trainer(pair.requires_grad_(True), data, config, [Grow(schedule, start), *callbacks(stage)], device)
-        trainer.fit(max(1, (end - start)//stage.batch))
+        if start >= end:
+            break
+        config = TrainingConfig(
+            stage.micro_batch,
+            stage.lr,
+            stage.lr,
+            (0.0, 0.99),
+            (0.0, 0.99),
+            accumulate=stage.batch // stage.micro_batch,
+            ema_half_life=10_000,
+            seed=seed + i,
+        )
+        trainer = Trainer(
+            pair.requires_grad_(True),
+            data,
+            config,
+            [Grow(schedule, start), *callbacks(stage)],
+            device,
+        )
+        trainer.fit(max(1, (end - start) // stage.batch))
     return trainer
 
 # %% ../nbs/31_stylegan.ipynb #2fd748fb

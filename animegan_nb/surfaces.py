@@ -16,156 +16,268 @@ __all__ = ['PARTS', 'PART', 'INK_GROUP', 'LIGHT', 'TETRAHEDRON', 'BACKGROUNDS', 
            'cover', 'over', 'cel', 'outline']
 
 # %% ../nbs/05_surfaces.ipynb #66090bc3
-def sphere(x, y, z, r): return (x*x + y*y + z*z).sqrt() - r
+def sphere(x, y, z, r):
+    return (x * x + y * y + z * z).sqrt() - r
+
 
 def ellipsoid(x, y, z, rx, ry, rz):
-    "Distance to an ellipsoid, to first order: exact at the surface, never an overestimate by much."
-    a = ((x/rx)**2 + (y/ry)**2 + (z/rz)**2).sqrt()
-    b = ((x/rx**2)**2 + (y/ry**2)**2 + (z/rz**2)**2).sqrt()
-    return a*(a - 1)/b.clamp_min(1e-6)
+    """Distance to an ellipsoid, to first order:
+    exact at the surface, never an overestimate by much."""
+    a = ((x / rx) ** 2 + (y / ry) ** 2 + (z / rz) ** 2).sqrt()
+    b = ((x / rx**2) ** 2 + (y / ry**2) ** 2 + (z / rz**2) ** 2).sqrt()
+    return a * (a - 1) / b.clamp_min(1e-6)
 
-def rounded_box(x, y, z, hx, hy, hz, r=0.):
+
+def rounded_box(x, y, z, hx, hy, hz, r=0.0):
     "Distance to a box of half sides hx, hy, hz whose edges are rounded by r."
     qx, qy, qz = x.abs() - hx + r, y.abs() - hy + r, z.abs() - hz + r
-    outside = (qx.clamp_min(0)**2 + qy.clamp_min(0)**2 + qz.clamp_min(0)**2).sqrt()
+    outside = (qx.clamp_min(0) ** 2 + qy.clamp_min(0) ** 2 + qz.clamp_min(0) ** 2).sqrt()
     return outside + torch.maximum(qx, torch.maximum(qy, qz)).clamp_max(0) - r
 
 # %% ../nbs/05_surfaces.ipynb #0ff0df95
-def round_cone(points,       # [3, b, n]
-               a, b,         # the two ends, [3, b, 1] (or anything that broadcasts against points)
-               ra, rb):      # the radius at each end
-    "Distance to a rod whose radius runs from ra to rb; slightly shorter than true where the rod tapers."
+def round_cone(
+    points,  # [3, b, n]
+    a,
+    b,  # the two ends, [3, b, 1] (or anything that broadcasts against points)
+    ra,
+    rb,  # the radius at each end
+):
+    """Distance to a rod whose radius runs from ra to rb;
+    slightly shorter than true where the rod tapers."""
     ab = b - a
-    length2 = (ab*ab).sum(0).clamp_min(1e-8)
-    t = (((points - a)*ab).sum(0)/length2).clamp(0, 1)
-    away = points - a - t*ab
-    shrink = (1 + (ra - rb)**2/length2)**-0.5
-    return ((away*away).sum(0).sqrt() - ra - (rb - ra)*t)*shrink
+    length2 = (ab * ab).sum(0).clamp_min(1e-8)
+    t = (((points - a) * ab).sum(0) / length2).clamp(0, 1)
+    away = points - a - t * ab
+    shrink = (1 + (ra - rb) ** 2 / length2) ** -0.5
+    return ((away * away).sum(0).sqrt() - ra - (rb - ra) * t) * shrink
 
-def capsule(points, a, b, r): return round_cone(points, a, b, r, r)
+
+def capsule(points, a, b, r):
+    return round_cone(points, a, b, r, r)
 
 # %% ../nbs/05_surfaces.ipynb #7cc3c0f3
 def smooth_union(d1, d2, k):
     "The nearer of two distances, with the seam filled over a width k."
-    h = (k - (d1 - d2).abs()).clamp_min(0)/k
-    return torch.minimum(d1, d2) - h*h*k/4
+    h = (k - (d1 - d2).abs()).clamp_min(0) / k
+    return torch.minimum(d1, d2) - h * h * k / 4
 
-def smooth_both(d1, d2, k): return -smooth_union(-d1, -d2, k)      # intersection
-def smooth_cut(d1, d2, k): return -smooth_union(-d1, d2, k)        # d1 without d2
+
+def smooth_both(d1, d2, k):
+    return -smooth_union(-d1, -d2, k)  # intersection
+
+
+def smooth_cut(d1, d2, k):
+    return -smooth_union(-d1, d2, k)  # d1 without d2
 
 # %% ../nbs/05_surfaces.ipynb #eecbf13d
-PARTS = ('background', 'face', 'ear', 'neck', 'eye', 'brow', 'mouth', 'fringe', 'side hair', 'back hair', 'tail',
-         'clothes', 'trim', 'ribbon', 'glasses', 'hat', 'cat ears', 'arm', 'hand', 'leg', 'skirt', 'trousers', 'sleeve', 'shoe', 'coat', 'other')
+PARTS = (
+    'background',
+    'face',
+    'ear',
+    'neck',
+    'eye',
+    'brow',
+    'mouth',
+    'fringe',
+    'side hair',
+    'back hair',
+    'tail',
+    'clothes',
+    'trim',
+    'ribbon',
+    'glasses',
+    'hat',
+    'cat ears',
+    'arm',
+    'hand',
+    'leg',
+    'skirt',
+    'trousers',
+    'sleeve',
+    'shoe',
+    'coat',
+    'other',
+)
 PART = {name: i for i, name in enumerate(PARTS)}
 # parts with the same number here meet without an ink line
 INK_GROUP = torch.arange(len(PARTS))
-for _group in (('face', 'eye', 'brow', 'mouth', 'neck'), ('fringe', 'side hair', 'back hair'), ('arm', 'hand')):
-    for _name in _group: INK_GROUP[PART[_name]] = PART[_group[0]]
-LIGHT = F.normalize(torch.tensor([-0.45, 0.62, 0.68]), dim=0)      # upper left, in front
+for _group in (
+    ('face', 'eye', 'brow', 'mouth', 'neck'),
+    ('fringe', 'side hair', 'back hair'),
+    ('arm', 'hand'),
+):
+    for _name in _group:
+        INK_GROUP[PART[_name]] = PART[_group[0]]
+LIGHT = F.normalize(torch.tensor([-0.45, 0.62, 0.68]), dim=0)  # upper left, in front
 
 # %% ../nbs/05_surfaces.ipynb #21bbc711
 class Scene:
-    "Something that can be drawn. Points are [3, b, n]: the coordinate first, so that x, y, z are contiguous planes."
-    p: dict                                   # parameters, each a tensor [b, …]
+    """Something that can be drawn. Points are [3, b, n]:
+    the coordinate first, so that x, y, z are contiguous planes."""
+
+    p: dict  # parameters, each a tensor [b, …]
 
     @property
-    def batch(self) -> int: return len(next(iter(self.p.values())))
+    def batch(self) -> int:
+        return len(next(iter(self.p.values())))
 
-    def __getitem__(self, rows):                  # a slice or indices
-        part = object.__new__(type(self)); part.__dict__.update(self.__dict__)
+    def __getitem__(self, rows):  # a slice or indices
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
         part.p = {k: v[rows] for k, v in self.p.items()}
         return part
 
     def to(self, device):
-        part = self[:]; part.p = {k: v.to(device) for k, v in self.p.items()}
+        part = self[:]
+        part.p = {k: v.to(device) for k, v in self.p.items()}
         return part
 
-    def kinds(self): return torch.zeros(self.batch)           # scenes of the same kind are drawn together
-    def bounds(self): raise NotImplementedError("centre [3, b] and radius [b] of a sphere around everything")
-    def distance(self, points): raise NotImplementedError("[b, n], at most the true distance, world units")
-    def parts(self, points): raise NotImplementedError("[b, n] long, index into PARTS")
-    def colours(self, points, normals, parts, pixel): raise NotImplementedError("rgb [3, b, n] in [0, 1], parts [b, n]")
-    def ink(self, rgb, parts): return rgb*rgb*0.30 + rgb*0.08 + rgb.new_tensor([0.045, 0.02, 0.05])[:, None, None]
+    def kinds(self):
+        return torch.zeros(self.batch)  # scenes of the same kind are drawn together
+
+    def bounds(self):
+        raise NotImplementedError("centre [3, b] and radius [b] of a sphere around everything")
+
+    def distance(self, points):
+        raise NotImplementedError("[b, n], at most the true distance, world units")
+
+    def parts(self, points):
+        raise NotImplementedError("[b, n] long, index into PARTS")
+
+    def colours(self, points, normals, parts, pixel):
+        raise NotImplementedError("rgb [3, b, n] in [0, 1], parts [b, n]")
+
+    def ink(self, rgb, parts):
+        return (
+            rgb * rgb * 0.30 + rgb * 0.08 + rgb.new_tensor([0.045, 0.02, 0.05])[:, None, None]
+        )
 
 # %% ../nbs/05_surfaces.ipynb #d0508d26
-def look_at(yaw,              # radians [b], 0 in front, positive: the camera moves to +x
-            pitch,            # radians [b], positive: the camera looks down
-            radius=1.0) -> Tensor:        # [b, 4, 4]
-    "Camera-to-world matrices on a sphere around the origin; OpenGL axes: x right, y up, the camera looks along −z."
-    yaw, pitch = torch.broadcast_tensors(torch.as_tensor(yaw, dtype=torch.float32).reshape(-1), torch.as_tensor(pitch, dtype=torch.float32).reshape(-1))
-    back = torch.stack([yaw.sin()*pitch.cos(), pitch.sin(), yaw.cos()*pitch.cos()], -1)
+def look_at(
+    yaw,  # radians [b], 0 in front, positive: the camera moves to +x
+    pitch,  # radians [b], positive: the camera looks down
+    radius=1.0,
+) -> Tensor:  # [b, 4, 4]
+    """Camera-to-world matrices on a sphere around the origin; OpenGL axes:
+    x right, y up, the camera looks along −z."""
+    yaw, pitch = torch.broadcast_tensors(
+        torch.as_tensor(yaw, dtype=torch.float32).reshape(-1),
+        torch.as_tensor(pitch, dtype=torch.float32).reshape(-1),
+    )
+    back = torch.stack([yaw.sin() * pitch.cos(), pitch.sin(), yaw.cos() * pitch.cos()], -1)
     right = torch.stack([yaw.cos(), torch.zeros_like(yaw), -yaw.sin()], -1)
     cam2world = torch.eye(4).repeat(len(yaw), 1, 1)
     cam2world[:, :3, :3] = torch.stack([right, torch.linalg.cross(back, right), back], -1)
-    cam2world[:, :3, 3] = back*torch.as_tensor(radius, dtype=torch.float32).reshape(-1, 1)
+    cam2world[:, :3, 3] = back * torch.as_tensor(radius, dtype=torch.float32).reshape(-1, 1)
     return cam2world
 
 # %% ../nbs/05_surfaces.ipynb #14e27440
 def pixel_rays(cam2world, fov, rows, columns, size):
-    "Origins [3, b, 1], unit directions [3, b, n] and their cosines [b, n] with the camera's axis, for pixel positions in a square of `size`."
-    half = (fov.float()*(math.pi/360)).tan()[:, None]
-    u = ((columns + 0.5)*(2/size) - 1).reshape(1, -1)*half
-    v = (1 - (rows + 0.5)*(2/size)).reshape(1, -1)*half
-    cosine = (1 + u*u + v*v).rsqrt()
-    local = torch.stack([u*cosine, v*cosine, -cosine])
+    """Origins [3, b, 1], unit directions [3, b, n] and their cosines [b, n] with the camera's
+    axis, for pixel positions in a square of `size`."""
+    half = (fov.float() * (math.pi / 360)).tan()[:, None]
+    u = ((columns + 0.5) * (2 / size) - 1).reshape(1, -1) * half
+    v = (1 - (rows + 0.5) * (2 / size)).reshape(1, -1) * half
+    cosine = (1 + u * u + v * v).rsqrt()
+    local = torch.stack([u * cosine, v * cosine, -cosine])
     directions = torch.einsum('bij,jbn->ibn', cam2world[:, :3, :3].float(), local)
     return cam2world[:, :3, 3].T[:, :, None].float(), directions, cosine
 
 # %% ../nbs/05_surfaces.ipynb #7560167f
-def march(scene, origins, directions, t, far,
-          spread=0.,        # half the angle of the cone around a ray, radians; 0: a ray
-          steps=64, eps=1e-5,
-          stride=0.):       # the shortest step of a ray that only grazes; it walks back if it stepped through
-    "Walk along rays by the distance bound until the surface is nearer than the cone is wide; returns t [b, n] and whether something was met."
+def march(
+    scene,
+    origins,
+    directions,
+    t,
+    far,
+    spread=0.0,  # half the angle of the cone around a ray, radians; 0: a ray
+    steps=64,
+    eps=1e-5,
+    # the shortest step of a ray that only grazes; it walks back if it stepped through
+    stride=0.0,
+):
+    """Walk along rays by the distance bound until the surface is nearer than the cone is wide;
+    returns t [b, n] and whether something was met."""
     t, met = t.clone(), torch.zeros_like(t, dtype=torch.bool)
     index = None
     for step in range(steps):
-        if step % 2 == 0:                                     # keep only the rays that still walk
+        if step % 2 == 0:  # keep only the rays that still walk
             active = ~met & (t < far)
             count = int(active.sum(1).max())
-            if count == 0: break
-            index = active.nonzero()[:, 1][None] if len(t) == 1 else active.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+            if count == 0:
+                break
+            index = (
+                active.nonzero()[:, 1][None]
+                if len(t) == 1
+                else active.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+            )
             ways = directions.gather(2, index.expand(3, -1, -1))
             now = t.gather(1, index)
-        d = scene.distance(origins + now*ways)
-        if spread: near = d < now*spread
-        else: near = (d < (eps if step < 12 else 3e-5)) & (d > (-5e-5 if step < 40 else -1e-4))          # a ray that stepped through walks back
-        go = (d - now*spread)/(1 + spread)
-        if step > 10 and stride: go = torch.where(d > 0, go.clamp_min(stride*(1 + step//32)), .5*go)
+        d = scene.distance(origins + now * ways)
+        if spread:
+            near = d < now * spread
+        else:
+            # a ray that stepped through walks back
+            near = (d < (eps if step < 12 else 3e-5)) & (d > (-5e-5 if step < 40 else -1e-4))
+        go = (d - now * spread) / (1 + spread)
+        if step > 10 and stride:
+            go = torch.where(d > 0, go.clamp_min(stride * (1 + step // 32)), 0.5 * go)
         now = torch.where(near, now, now + go)
-        t.scatter_(1, index, now); met.scatter_(1, index, near)
+        t.scatter_(1, index, now)
+        met.scatter_(1, index, near)
     return t, met & (t < far)
 
 # %% ../nbs/05_surfaces.ipynb #032265b1
 def trace(scene, cam2world, fov, size, strides=(16, 4)):
-    "Distances along the rays of all pixels [b, size²] (inf: nothing met): wide cones first, each handing its progress to the finer ones inside."
+    """Distances along the rays of all pixels [b, size²] (inf: nothing met):
+    wide cones first, each handing its progress to the finer ones inside."""
     centre, radius = scene.bounds()
     reach = (cam2world[:, :3, 3].T - centre).norm(dim=0)
     near, far = (reach - radius).clamp_min(1e-3)[:, None], (reach + radius)[:, None]
     t, side, before = near.expand(-1, 1).clone(), 1, size
     for stride in (*strides, 1):
-        if stride > 1 and size//stride < 4: continue
-        cells = -(-size//stride)
-        parent = (torch.arange(cells, device=t.device)*stride//before).clamp_max(side - 1)
+        if stride > 1 and size // stride < 4:
+            continue
+        cells = -(-size // stride)
+        parent = (torch.arange(cells, device=t.device) * stride // before).clamp_max(side - 1)
         t = t.reshape(-1, side, side)[:, parent][:, :, parent].reshape(len(t), -1)
-        place = torch.arange(cells, device=t.device)*float(stride) + (stride - 1)/2
+        place = torch.arange(cells, device=t.device) * float(stride) + (stride - 1) / 2
         rows, columns = place[:, None].expand(-1, cells), place[None].expand(cells, -1)
         origins, ways, cosine = pixel_rays(cam2world, fov, rows, columns, size)
-        spread = 0. if stride == 1 else float((fov.max()*math.pi/360).tan())*1.4143*stride/size
-        t, met = march(scene, origins, ways, t, far, spread, *((128, 1e-5, float((fov.max()*math.pi/360).tan())*.6/size) if stride == 1 else (13,)))
-        if stride > 1: t = torch.where(t < far, (t - far*1e-6), t)
+        spread = (
+            0.0
+            if stride == 1
+            else float((fov.max() * math.pi / 360).tan()) * 1.4143 * stride / size
+        )
+        t, met = march(
+            scene,
+            origins,
+            ways,
+            t,
+            far,
+            spread,
+            *(
+                (128, 1e-5, float((fov.max() * math.pi / 360).tan()) * 0.6 / size)
+                if stride == 1
+                else (13,)
+            ),
+        )
+        if stride > 1:
+            t = torch.where(t < far, (t - far * 1e-6), t)
         side, before = cells, stride
     return torch.where(met, t, torch.inf), origins, ways, cosine
 
 # %% ../nbs/05_surfaces.ipynb #c2b0568b
-TETRAHEDRON = torch.tensor([[1., -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
+TETRAHEDRON = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
+
 
 def surface_normals(scene, points, h=2e-4):
-    "Unit normals [3, b, n] by four evaluations of the distance at the corners of a small tetrahedron."
+    """Unit normals [3, b, n] by four evaluations of the distance at the corners of a small
+    tetrahedron."""
     total = torch.zeros_like(points)
     for corner in TETRAHEDRON.to(points.device):
         corner = corner[:, None, None]
-        total += corner*scene.distance(points + h*corner)
+        total += corner * scene.distance(points + h * corner)
     return F.normalize(total, dim=0)
 
 # %% ../nbs/05_surfaces.ipynb #ff0a0a7b
@@ -175,129 +287,235 @@ def _neighbours(x):
     return px[:, 1:-1, :-2], px[:, 1:-1, 2:], px[:, :-2, 1:-1], px[:, 2:, 1:-1]
 
 # %% ../nbs/05_surfaces.ipynb #1c84381b
-def ink_edges(group,         # [b, h, w] integers: which surface is seen
-              depth,         # [b, h, w], large in the background
-              normals,       # [3, b, h, w]
-              jump,          # a depth step that deserves a line
-              fold=-0.1):    # cosine between neighbouring normals below which a fold deserves one
-    "Where a pen would draw: the nearer side of every label edge and depth step, and sharp folds. [b, h, w] bool."
+def ink_edges(
+    group,  # [b, h, w] integers: which surface is seen
+    depth,  # [b, h, w], large in the background
+    normals,  # [3, b, h, w]
+    jump,  # a depth step that deserves a line
+    fold=-0.1,  # cosine between neighbouring normals below which a fold deserves one
+):
+    """Where a pen would draw: the nearer side of every label edge and depth step, and sharp
+    folds. [b, h, w] bool."""
     left, right, up, down = _neighbours(depth)
     edges = torch.zeros_like(group, dtype=torch.bool)
-    for a, b in ((left - depth, right - depth), (up - depth, down - depth)):       # the surface falls away behind an edge, more than a slope does
-        edges |= a + b - .5*torch.minimum(a.abs(), b.abs()) > jump
+    # the surface falls away behind an edge, more than a slope does
+    for a, b in ((left - depth, right - depth), (up - depth, down - depth)):
+        edges |= a + b - 0.5 * torch.minimum(a.abs(), b.abs()) > jump
     for g, d in zip(_neighbours(group), (left, right, up, down)):
         edges |= (g != group) & (d >= depth - 1e-4)
     for axis in (1, 2):
-        a, b = normals.narrow(axis + 1, 0, normals.shape[axis+1] - 1), normals.narrow(axis + 1, 1, normals.shape[axis+1] - 1)
-        edges.narrow(axis, 0, edges.shape[axis] - 1).logical_or_((a*b).sum(0) < fold)
+        a, b = (
+            normals.narrow(axis + 1, 0, normals.shape[axis + 1] - 1),
+            normals.narrow(axis + 1, 1, normals.shape[axis + 1] - 1),
+        )
+        edges.narrow(axis, 0, edges.shape[axis] - 1).logical_or_((a * b).sum(0) < fold)
     return edges
+
 
 def thicken(edges, width: int):
     "Edges grown to about `width` pixels, as a float mask."
     mask = edges[:, None].float()
-    if width > 1: mask = F.max_pool2d(mask, width if width % 2 else width + 1, 1, width//2)
+    if width > 1:
+        mask = F.max_pool2d(mask, width if width % 2 else width + 1, 1, width // 2)
     return mask[:, 0]
 
 # %% ../nbs/05_surfaces.ipynb #4d0a5ee0
-def index_of_none(hit): return torch.zeros(int(not hit.any()), dtype=torch.long, device=hit.device)
+def index_of_none(hit):
+    return torch.zeros(int(not hit.any()), dtype=torch.long, device=hit.device)
+
 
 def _shade(scene, origins, ways, t, cosine, fov, size):
     "Colour, part, normal [.., b, n] at the points that were met."
     hit = t.isfinite()
     count = max(int(hit.sum(1).max()), 1)
-    index = hit.byte().argsort(dim=1, descending=True, stable=True)[:, :count] if len(t) > 1 else torch.cat([hit[0].nonzero()[:, 0], index_of_none(hit)])[None]
+    index = (
+        hit.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+        if len(t) > 1
+        else torch.cat([hit[0].nonzero()[:, 0], index_of_none(hit)])[None]
+    )
     index3 = index.expand(3, -1, -1)
-    near = t.gather(1, index); near = torch.where(near.isfinite(), near, torch.ones_like(near))
-    points = origins + near*ways.gather(2, index3)
+    near = t.gather(1, index)
+    near = torch.where(near.isfinite(), near, torch.ones_like(near))
+    points = origins + near * ways.gather(2, index3)
     normals = surface_normals(scene, points)
     parts = scene.parts(points)
-    pixel = (near.amin(1, keepdim=True)*(fov*(math.pi/360)).tan()[:, None]*2/size)
+    pixel = near.amin(1, keepdim=True) * (fov * (math.pi / 360)).tan()[:, None] * 2 / size
     rgb, parts = scene.colours(points, normals, parts, pixel)
     blank = torch.zeros_like(ways)
-    return (blank.scatter(2, index3, rgb)*hit, torch.zeros_like(index.new_zeros(t.shape)).scatter(1, index, parts)*hit,
-            blank.scatter(2, index3, normals)*hit, hit)
+    return (
+        blank.scatter(2, index3, rgb) * hit,
+        torch.zeros_like(index.new_zeros(t.shape)).scatter(1, index, parts) * hit,
+        blank.scatter(2, index3, normals) * hit,
+        hit,
+    )
 
 # %% ../nbs/05_surfaces.ipynb #9e4d2b28
-BACKGROUNDS = torch.tensor([[int(c[i:i+2], 16)/255 for i in (0, 2, 4)] for c in
-                            ('f6e7d8', 'dcebf5', 'f8dfe4', 'e3f0dc', 'e8e0f3', 'fbf0cf', 'd8efec', 'eceef2')])
+BACKGROUNDS = torch.tensor(
+    [
+        [int(c[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        for c in (
+            'f6e7d8',
+            'dcebf5',
+            'f8dfe4',
+            'e3f0dc',
+            'e8e0f3',
+            'fbf0cf',
+            'd8efec',
+            'eceef2',
+        )
+    ]
+)
+
 
 def _draw_one(scene, cam2world, fov, size, supersample, outline, lines, geometry):
-    "rgb premultiplied by coverage [b, 3, s, s], coverage [b, 1, s, s], and the exact geometry at pixel centres."
-    fine = size*supersample
+    """rgb premultiplied by coverage [b, 3, s, s], coverage [b, 1, s, s], and the exact geometry
+    at pixel centres."""
+    fine = size * supersample
     t, origins, ways, cosine = trace(scene, cam2world, fov, fine)
     rgb, parts, normals, hit = _shade(scene, origins, ways, t, cosine, fov, fine)
-    b = len(t); square = lambda x: x.reshape(*x.shape[:-1], fine, fine)
+    b = len(t)
+    square = lambda x: x.reshape(*x.shape[:-1], fine, fine)
     if outline:
-        depth = torch.where(hit, t*cosine, (t*cosine).new_tensor(2*float(scene.bounds()[1].max()) + float(t[hit].max() if hit.any() else 1)))
-        jump = scene.line_jump if hasattr(scene, 'line_jump') else 0.035*0.105
-        edges = ink_edges(square(INK_GROUP.to(t.device)[parts]), square(depth), square(normals), jump)
-        mask = thicken(edges, max(1, round(lines*fine/250))).reshape(b, -1)
-        strength = (mask*min(1., 0.75 + fine/2000)*hit)
-        rgb = rgb + strength*(scene.ink(rgb, parts) - rgb)
+        depth = torch.where(
+            hit,
+            t * cosine,
+            (t * cosine).new_tensor(
+                2 * float(scene.bounds()[1].max()) + float(t[hit].max() if hit.any() else 1)
+            ),
+        )
+        jump = scene.line_jump if hasattr(scene, 'line_jump') else 0.035 * 0.105
+        edges = ink_edges(
+            square(INK_GROUP.to(t.device)[parts]), square(depth), square(normals), jump
+        )
+        mask = thicken(edges, max(1, round(lines * fine / 250))).reshape(b, -1)
+        strength = mask * min(1.0, 0.75 + fine / 2000) * hit
+        rgb = rgb + strength * (scene.ink(rgb, parts) - rgb)
     pool = lambda x: F.avg_pool2d(x, supersample) if supersample > 1 else x
-    out = dict(rgb=pool(square(rgb*hit).transpose(0, 1)), mask=pool(square(hit[:, None].float())))
-    if geometry: out.update(_geometry(scene, cam2world, fov, size, square(t), supersample))
+    out = dict(
+        rgb=pool(square(rgb * hit).transpose(0, 1)), mask=pool(square(hit[:, None].float()))
+    )
+    if geometry:
+        out.update(_geometry(scene, cam2world, fov, size, square(t), supersample))
     return out
 
 # %% ../nbs/05_surfaces.ipynb #da40a5e1
 def _geometry(scene, cam2world, fov, size, fine_t, supersample):
     "Exact depth, distance, normal and parts at the centres of the pixels."
-    start = -F.max_pool2d(-fine_t[:, None], supersample, 1, supersample//2)[:, 0] if supersample > 1 else fine_t
-    start = start[:, supersample//2::supersample, supersample//2::supersample][:, :size, :size].reshape(len(fine_t), -1) - 2e-3
+    start = (
+        -F.max_pool2d(-fine_t[:, None], supersample, 1, supersample // 2)[:, 0]
+        if supersample > 1
+        else fine_t
+    )
+    start = (
+        start[:, supersample // 2 :: supersample, supersample // 2 :: supersample][
+            :, :size, :size
+        ].reshape(len(fine_t), -1)
+        - 2e-3
+    )
     place = torch.arange(size, device=fine_t.device, dtype=torch.float32)
-    origins, ways, cosine = pixel_rays(cam2world, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    origins, ways, cosine = pixel_rays(
+        cam2world, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size
+    )
     centre, radius = scene.bounds()
     far = ((cam2world[:, :3, 3].T - centre).norm(dim=0) + radius)[:, None]
-    t, met = march(scene, origins, ways, torch.where(start.isfinite(), start, far + 1), far, 0., 40, 2e-6, float((fov.max()*math.pi/360).tan())*.3/size)
+    t, met = march(
+        scene,
+        origins,
+        ways,
+        torch.where(start.isfinite(), start, far + 1),
+        far,
+        0.0,
+        40,
+        2e-6,
+        float((fov.max() * math.pi / 360).tan()) * 0.3 / size,
+    )
     t = torch.where(met, t, torch.inf)
     _, parts, normals, hit = _shade(scene, origins, ways, t, cosine, fov, size)
     square = lambda x: x.reshape(*x.shape[:-1], size, size)
-    return dict(depth=square(t*cosine)[:, None], distance=square(t)[:, None], normal=square(normals).transpose(0, 1), parts=square(parts))
+    return dict(
+        depth=square(t * cosine)[:, None],
+        distance=square(t)[:, None],
+        normal=square(normals).transpose(0, 1),
+        parts=square(parts),
+    )
 
 # %% ../nbs/05_surfaces.ipynb #ff5ab154
 @torch.no_grad()
-def render_scene(scene, cam2world, fov, size, supersample=2, outline=True, background=(1., 1., 1.), lines=1.0, geometry=True) -> dict:
+def render_scene(
+    scene,
+    cam2world,
+    fov,
+    size,
+    supersample=2,
+    outline=True,
+    background=(1.0, 1.0, 1.0),
+    lines=1.0,
+    geometry=True,
+) -> dict:
     "Draw every scene of a batch from its camera; see the table above for what comes back."
-    order = scene.kinds().argsort(stable=True)                     # alike scenes together: each needs only its own parts
-    scene = scene[order]; cams, fovs = cam2world[order], fov[order]
-    chunk = max(1, 2**16//(size*supersample)**2) if cam2world.device.type == 'cpu' else 64
-    pieces = [_draw_one(scene[i:i+chunk], cams[i:i+chunk], fovs[i:i+chunk], size, supersample, outline, lines, geometry)
-              for i in range(0, scene.batch, chunk)]
+    # alike scenes together: each needs only its own parts
+    order = scene.kinds().argsort(stable=True)
+    scene = scene[order]
+    cams, fovs = cam2world[order], fov[order]
+    chunk = max(1, 2**16 // (size * supersample) ** 2) if cam2world.device.type == 'cpu' else 64
+    pieces = [
+        _draw_one(
+            scene[i : i + chunk],
+            cams[i : i + chunk],
+            fovs[i : i + chunk],
+            size,
+            supersample,
+            outline,
+            lines,
+            geometry,
+        )
+        for i in range(0, scene.batch, chunk)
+    ]
     out = {k: torch.cat([piece[k] for piece in pieces])[order.argsort()] for k in pieces[0]}
     back = torch.as_tensor(background, dtype=torch.float32, device=cam2world.device)
     back = back.reshape(-1, 3)[:, :, None, None]
     rgb = out.pop('rgb')
-    out['image'] = (rgb + (1 - out['mask'])*back).clamp(0, 1)*2 - 1
+    out['image'] = (rgb + (1 - out['mask']) * back).clamp(0, 1) * 2 - 1
     return {**out, 'alpha': out['mask'], 'cam2world': cam2world, 'fov': fov}
 
 # %% ../nbs/05_surfaces.ipynb #c7932a15
 def hex_colour(code: str) -> Tensor:
     "'#rrggbb' as three floats in [0, 1]."
     code = code.lstrip('#')
-    return torch.tensor([int(code[i:i+2], 16)/255 for i in (0, 2, 4)])
+    return torch.tensor([int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+
 
 def cover(distance, pixel):
-    "Anti-aliased coverage of a shape by its signed distance: 1 inside, 0 outside, a ramp one pixel wide."
-    return (0.5 - distance/pixel).clamp(0, 1)
+    """Anti-aliased coverage of a shape by its signed distance:
+    1 inside, 0 outside, a ramp one pixel wide."""
+    return (0.5 - distance / pixel).clamp(0, 1)
+
 
 def over(rgb, colour, alpha):
     "Paint `colour` [3, b, 1 or n] over `rgb` [3, b, n] with opacity `alpha` [b, n]."
-    return rgb + alpha*(colour - rgb)
+    return rgb + alpha * (colour - rgb)
+
 
 def cel(light, base, shade, lambert, softness, low=0.18, high=0.93):
     "Three flat tones with soft borders: shade below `low`, light above `high`, base between."
-    tone = lambda edge: ((lambert - edge)/softness + 0.5).clamp(0, 1)
+    tone = lambda edge: ((lambert - edge) / softness + 0.5).clamp(0, 1)
     return over(over(shade.expand(3, *lambert.shape), base, tone(low)), light, tone(high))
 
 # %% ../nbs/05_surfaces.ipynb #55dddaa5
-def outline(labels: Tensor,         # [h, w] integers
-            depth: Tensor,          # [h, w]
-           ) -> Tensor:             # [h, w] bool
-    "Pixels with a neighbour (left, right, above, below) of another label that is not nearer: the pen draws on the nearer side."
+def outline(
+    labels: Tensor,  # [h, w] integers
+    depth: Tensor,  # [h, w]
+) -> Tensor:  # [h, w] bool
+    """Pixels with a neighbour (left, right, above, below) of another label that is not nearer:
+    the pen draws on the nearer side."""
     ink = torch.zeros_like(labels, dtype=torch.bool)
     for axis in (0, 1):
         n = labels.shape[axis] - 1
-        a, b = (slice(None),)*axis + (slice(0, n),), (slice(None),)*axis + (slice(1, n + 1),)
+        a, b = (
+            (slice(None),) * axis + (slice(0, n),),
+            (slice(None),) * axis + (slice(1, n + 1),),
+        )
         differ = labels[a] != labels[b]
-        ink[a] |= differ & (depth[b] >= depth[a]); ink[b] |= differ & (depth[a] >= depth[b])
+        ink[a] |= differ & (depth[b] >= depth[a])
+        ink[b] |= differ & (depth[a] >= depth[b])
     return ink

@@ -14,7 +14,27 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 from .core import cache_dir, rng, shipped, to_float, to_uint8
-from .surfaces import BACKGROUNDS, capsule, cel, cover, ellipsoid, hex_colour, LIGHT, look_at, over, PART, pixel_rays, render_scene, round_cone, rounded_box, Scene, smooth_both, smooth_cut, smooth_union, sphere
+from animegan_nb.surfaces import (
+    BACKGROUNDS,
+    capsule,
+    cel,
+    cover,
+    ellipsoid,
+    hex_colour,
+    LIGHT,
+    look_at,
+    over,
+    PART,
+    pixel_rays,
+    render_scene,
+    round_cone,
+    rounded_box,
+    Scene,
+    smooth_both,
+    smooth_cut,
+    smooth_union,
+    sphere,
+)
 
 # %% auto #0
 __all__ = ['HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS', 'ATTRIBUTES', 'SLOT', 'CATEGORIES', 'LOW',
@@ -29,722 +49,1486 @@ __all__ = ['HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS',
            'ready_heads', 'HeadExplorer']
 
 # %% ../nbs/06_toon.ipynb #bed4d5e5
-HAIR_STYLES = ('bob', 'long', 'twin tails', 'ponytail', 'bun', 'spiky', 'side-swept', 'hime', 'double bun', 'wavy')
+HAIR_STYLES = (
+    'bob',
+    'long',
+    'twin tails',
+    'ponytail',
+    'bun',
+    'spiky',
+    'side-swept',
+    'hime',
+    'double bun',
+    'wavy',
+)
 FRINGES = ('straight', 'full', 'parted', 'swept', 'spiky', 'open')
-HAIR = {'black': '34323f 1b1a26 6a6f8c', 'brown': '6b4433 43261f a8755a', 'chestnut': '99572f 69341f d1905a', 'blonde': 'f3d67c cf9f4a fff3bd',
-        'honey': 'd79a45 a4672c f7cd84', 'orange': 'e8843f b5532b ffbd7c', 'red': 'bb3338 7d1d33 ee7a68', 'pink': 'f4a0b8 cb6a92 ffd5dc',
-        'purple': '8c6cba 5d4490 c3a6e4', 'navy': '3d4c85 262d5c 7f93cf', 'blue': '6aa3dc 4371b3 b4dcf8', 'teal': '4ba7a3 2b7480 9de0d0',
-        'green': '78b25f 4b8148 bfe39a', 'silver': 'd2d5e0 9b9fba f9fafd'}
-EYES = {'brown': '9a5a34 4a2418 e0a060', 'amber': 'd9942f 7d4317 ffd970', 'green': '55a552 1f5640 b2ec88', 'blue': '4a8fdc 1f3f86 a0e4fb',
-        'violet': '8d63c9 452a7d d3b0f8', 'red': 'cf3c48 6d1830 ff9a86', 'grey': '7d8aa3 3a4058 c8d4e2', 'pink': 'dc6f9e 7d2b5e ffc0d2'}
-SKIN = {'fair': 'ffe8da f3bfae fff3ea', 'rose': 'fddccb eaa995 ffeadd', 'warm': 'f7d0b0 dd9f80 fde2c8', 'tan': 'dfa97f b97a58 efc29b', 'deep': 'a86d4c 7d4a37 c48a66'}
-CLOTH = {'white': 'f7f5f2 cbcbdc ffffff', 'navy': '36416e 232a4e 56659a', 'red': 'c8413f 8e2838 e8766a', 'teal': '3f8f8a 29626a 6fbdb2',
-         'mustard': 'e0aa3e ae7430 f7d27c', 'rose': 'ee9fae c46f8b fbc9d0', 'plum': '6d4a80 482f5d 9a76ad', 'charcoal': '494a57 2e2e3b 71737f'}
+HAIR = {
+    'black': '34323f 1b1a26 6a6f8c',
+    'brown': '6b4433 43261f a8755a',
+    'chestnut': '99572f 69341f d1905a',
+    'blonde': 'f3d67c cf9f4a fff3bd',
+    'honey': 'd79a45 a4672c f7cd84',
+    'orange': 'e8843f b5532b ffbd7c',
+    'red': 'bb3338 7d1d33 ee7a68',
+    'pink': 'f4a0b8 cb6a92 ffd5dc',
+    'purple': '8c6cba 5d4490 c3a6e4',
+    'navy': '3d4c85 262d5c 7f93cf',
+    'blue': '6aa3dc 4371b3 b4dcf8',
+    'teal': '4ba7a3 2b7480 9de0d0',
+    'green': '78b25f 4b8148 bfe39a',
+    'silver': 'd2d5e0 9b9fba f9fafd',
+}
+EYES = {
+    'brown': '9a5a34 4a2418 e0a060',
+    'amber': 'd9942f 7d4317 ffd970',
+    'green': '55a552 1f5640 b2ec88',
+    'blue': '4a8fdc 1f3f86 a0e4fb',
+    'violet': '8d63c9 452a7d d3b0f8',
+    'red': 'cf3c48 6d1830 ff9a86',
+    'grey': '7d8aa3 3a4058 c8d4e2',
+    'pink': 'dc6f9e 7d2b5e ffc0d2',
+}
+SKIN = {
+    'fair': 'ffe8da f3bfae fff3ea',
+    'rose': 'fddccb eaa995 ffeadd',
+    'warm': 'f7d0b0 dd9f80 fde2c8',
+    'tan': 'dfa97f b97a58 efc29b',
+    'deep': 'a86d4c 7d4a37 c48a66',
+}
+CLOTH = {
+    'white': 'f7f5f2 cbcbdc ffffff',
+    'navy': '36416e 232a4e 56659a',
+    'red': 'c8413f 8e2838 e8766a',
+    'teal': '3f8f8a 29626a 6fbdb2',
+    'mustard': 'e0aa3e ae7430 f7d27c',
+    'rose': 'ee9fae c46f8b fbc9d0',
+    'plum': '6d4a80 482f5d 9a76ad',
+    'charcoal': '494a57 2e2e3b 71737f',
+}
 OUTFITS = ('sailor', 'shirt', 'turtleneck', 'hoodie', 'dress')
 
 # %% ../nbs/06_toon.ipynb #17adb61c
 # name: (values, weights) for a category, (low, high, mean, deviation) for a quantity
 ATTRIBUTES = {
-    'hair_style': (HAIR_STYLES, (12, 14, 10, 10, 6, 12, 10, 10, 6, 10)), 'fringe': (FRINGES, (16, 22, 18, 20, 18, 6)),
-    'hair_colour': (tuple(HAIR), (12, 14, 10, 13, 6, 6, 6, 7, 7, 6, 7, 5, 4, 7)), 'eye_colour': (tuple(EYES), (18, 14, 14, 20, 12, 10, 6, 6)),
-    'skin': (tuple(SKIN), (40, 30, 16, 9, 5)), 'mouth': (('smile', 'neutral', 'open', 'small', 'frown'), (34, 22, 20, 14, 10)),
-    'eye_shape': (('round', 'sharp', 'droopy'), (46, 30, 24)), 'outfit': (OUTFITS, (24, 24, 18, 16, 18)),
-    'cloth_colour': (tuple(CLOTH), (20, 18, 13, 11, 10, 10, 9, 9)), 'glasses': (('no', 'yes'), (88, 12)), 'blush': (('no', 'yes'), (50, 50)),
-    'accessory': (('none', 'ribbon', 'cat ears', 'hat', 'hairpin'), (58, 14, 8, 8, 12)), 'background': (tuple(range(8)), (1,)*8),
-    'hair_length': (0, 1, .5, .25), 'hair_volume': (0, 1, .5, .22), 'eye_size': (0, 1, .5, .22), 'eye_height': (0, 1, .5, .2), 'eye_gap': (0, 1, .5, .2),
-    'eye_open': (.4, 1, .92, .1), 'jaw': (0, 1, .45, .22), 'face_width': (0, 1, .5, .22), 'brow_tilt': (-1, 1, 0, .4), 'brow_height': (0, 1, .5, .2),
-    'mouth_width': (0, 1, .5, .22), 'gaze_x': (-1, 1, 0, .25), 'gaze_y': (-1, 1, 0, .2), 'hair_over_eye': (0, 1, 0, 0), 'hair_alpha': (.3, 1, 1, 0),
-    'brightness': (.5, 1.3, 1, 0), **{f'lock_{i}': (0, 1, .5, .35) for i in range(8)}}
+    'hair_style': (HAIR_STYLES, (12, 14, 10, 10, 6, 12, 10, 10, 6, 10)),
+    'fringe': (FRINGES, (16, 22, 18, 20, 18, 6)),
+    'hair_colour': (tuple(HAIR), (12, 14, 10, 13, 6, 6, 6, 7, 7, 6, 7, 5, 4, 7)),
+    'eye_colour': (tuple(EYES), (18, 14, 14, 20, 12, 10, 6, 6)),
+    'skin': (tuple(SKIN), (40, 30, 16, 9, 5)),
+    'mouth': (('smile', 'neutral', 'open', 'small', 'frown'), (34, 22, 20, 14, 10)),
+    'eye_shape': (('round', 'sharp', 'droopy'), (46, 30, 24)),
+    'outfit': (OUTFITS, (24, 24, 18, 16, 18)),
+    'cloth_colour': (tuple(CLOTH), (20, 18, 13, 11, 10, 10, 9, 9)),
+    'glasses': (('no', 'yes'), (88, 12)),
+    'blush': (('no', 'yes'), (50, 50)),
+    'accessory': (('none', 'ribbon', 'cat ears', 'hat', 'hairpin'), (58, 14, 8, 8, 12)),
+    'background': (tuple(range(8)), (1,) * 8),
+    'hair_length': (0, 1, 0.5, 0.25),
+    'hair_volume': (0, 1, 0.5, 0.22),
+    'eye_size': (0, 1, 0.5, 0.22),
+    'eye_height': (0, 1, 0.5, 0.2),
+    'eye_gap': (0, 1, 0.5, 0.2),
+    'eye_open': (0.4, 1, 0.92, 0.1),
+    'jaw': (0, 1, 0.45, 0.22),
+    'face_width': (0, 1, 0.5, 0.22),
+    'brow_tilt': (-1, 1, 0, 0.4),
+    'brow_height': (0, 1, 0.5, 0.2),
+    'mouth_width': (0, 1, 0.5, 0.22),
+    'gaze_x': (-1, 1, 0, 0.25),
+    'gaze_y': (-1, 1, 0, 0.2),
+    'hair_over_eye': (0, 1, 0, 0),
+    'hair_alpha': (0.3, 1, 1, 0),
+    'brightness': (0.5, 1.3, 1, 0),
+    **{f'lock_{i}': (0, 1, 0.5, 0.35) for i in range(8)},
+}
 SLOT = {name: i for i, name in enumerate(ATTRIBUTES)}
 CATEGORIES = {name: spec[0] for name, spec in ATTRIBUTES.items() if isinstance(spec[0], tuple)}
 
 # %% ../nbs/06_toon.ipynb #c11c9a7b
-def sample_identity(n: int,                    # how many
-                    rng: torch.Generator,      # the source of chance, on the CPU
-                   ) -> Tensor:                # [n, len(ATTRIBUTES)] float32
-    "Identities drawn from the prior: categories by their weights, quantities from a normal clipped to its range."
+def sample_identity(
+    n: int,  # how many
+    rng: torch.Generator,  # the source of chance, on the CPU
+) -> Tensor:  # [n, len(ATTRIBUTES)] float32
+    """Identities drawn from the prior:
+    categories by their weights, quantities from a normal clipped to its range."""
     columns = []
     for name, spec in ATTRIBUTES.items():
         if name in CATEGORIES:
             edges = torch.tensor(spec[1], dtype=torch.float64).cumsum(0)
-            columns.append(torch.searchsorted(edges/edges[-1], torch.rand(n, generator=rng, dtype=torch.float64)).clamp_max(len(edges) - 1).float())
+            columns.append(
+                torch.searchsorted(
+                    edges / edges[-1], torch.rand(n, generator=rng, dtype=torch.float64)
+                )
+                .clamp_max(len(edges) - 1)
+                .float()
+            )
         else:
             low, high, mean, deviation = spec
-            columns.append((mean + deviation*torch.randn(n, generator=rng)).clamp(low, high))
+            columns.append((mean + deviation * torch.randn(n, generator=rng)).clamp(low, high))
     identity = torch.stack(columns, 1)
     side = identity[:, SLOT['hair_style']] == HAIR_STYLES.index('side-swept')
-    identity[:, SLOT['hair_over_eye']] = torch.where(side, 1., identity[:, SLOT['hair_over_eye']])
+    identity[:, SLOT['hair_over_eye']] = torch.where(
+        side, 1.0, identity[:, SLOT['hair_over_eye']]
+    )
     return identity
 
 # %% ../nbs/06_toon.ipynb #cf4766c2
 def decode(identity: Tensor) -> dict:
     "Attributes by name, each [n]: a long index for a category, a float for a quantity."
     identity = check_identity(identity)
-    return {name: identity[:, i].round().long() if name in CATEGORIES else identity[:, i] for name, i in SLOT.items()}
+    return {
+        name: identity[:, i].round().long() if name in CATEGORIES else identity[:, i]
+        for name, i in SLOT.items()
+    }
+
 
 def encode(**attributes) -> Tensor:
-    "One identity [D]: the neutral one, with some attributes changed; categories by name or index."
-    identity = torch.tensor([0. if name in CATEGORIES else float(spec[2]) for name, spec in ATTRIBUTES.items()])
+    """One identity [D]: the neutral one, with some attributes changed;
+    categories by name or index."""
+    identity = torch.tensor(
+        [0.0 if name in CATEGORIES else float(spec[2]) for name, spec in ATTRIBUTES.items()]
+    )
     for name, value in attributes.items():
-        if name not in SLOT: raise ValueError(f"There is no attribute {name!r}: choose from {', '.join(SLOT)}.")
-        if name in CATEGORIES and value in CATEGORIES[name]: value = CATEGORIES[name].index(value)
-        elif isinstance(value, str): raise ValueError(f"{name} has no value {value!r}: choose from {', '.join(map(str, CATEGORIES.get(name, ['a number'])))}.")
+        if name not in SLOT:
+            raise ValueError(f"There is no attribute {name!r}: choose from {', '.join(SLOT)}.")
+        if name in CATEGORIES and value in CATEGORIES[name]:
+            value = CATEGORIES[name].index(value)
+        elif isinstance(value, str):
+            raise ValueError(
+                f"{name} has no value {value!r}: choose from"
+                f" {', '.join(map(str, CATEGORIES.get(name, ['a number'])))}."
+            )
         identity[SLOT[name]] = float(value)
     return check_identity(identity[None])[0]
 
 # %% ../nbs/06_toon.ipynb #246c2732
-LOW, HIGH = (torch.tensor([float((0, len(s[0]) - 1)[k] if n in CATEGORIES else s[k]) for n, s in ATTRIBUTES.items()]) for k in (0, 1))
+LOW, HIGH = (
+    torch.tensor(
+        [
+            float((0, len(s[0]) - 1)[k] if n in CATEGORIES else s[k])
+            for n, s in ATTRIBUTES.items()
+        ]
+    )
+    for k in (0, 1)
+)
+
 
 def check_identity(identity: Tensor) -> Tensor:
     "The identities [n, D], or one sentence about what is wrong with them."
     if not isinstance(identity, Tensor) or identity.ndim != 2 or identity.shape[1] != len(SLOT):
-        raise ValueError(f"An identity is a tensor [n, {len(SLOT)}] from sample_identity or encode, not {list(getattr(identity, 'shape', [])) or type(identity).__name__}.")
+        raise ValueError(
+            f"An identity is a tensor [n, {len(SLOT)}] from sample_identity or encode, not"
+            f" {list(getattr(identity, 'shape', [])) or type(identity).__name__}."
+        )
     cpu = identity.detach().cpu()
     bad = ~((cpu >= LOW - 1e-4) & (cpu <= HIGH + 1e-4))
     if bad.any():
         row, slot = bad.nonzero()[0].tolist()
-        raise ValueError(f"{list(SLOT)[slot]} must lie between {LOW[slot]:g} and {HIGH[slot]:g}, not {cpu[row, slot]:g}.")
+        raise ValueError(
+            f"{list(SLOT)[slot]} must lie between {LOW[slot]:g} and {HIGH[slot]:g}, not"
+            f" {cpu[row, slot]:g}."
+        )
     return identity
 
 # %% ../nbs/06_toon.ipynb #55d09c9d
-HEAD = 0.105        # world units for one head unit: half the frame's height at fov 12°, distance 1
+HEAD = 0.105  # world units for one head unit: half the frame's height at fov 12°, distance 1
 
-def _palette(table): return torch.stack([torch.stack([hex_colour(c) for c in row.split()]) for row in table.values()])     # [n, 3 tones, 3]
-PALETTES = {'hair': _palette(HAIR), 'eye': _palette(EYES), 'skin': _palette(SKIN), 'cloth': _palette(CLOTH)}
+
+def _palette(table):
+    # [n, 3 tones, 3]
+    return torch.stack(
+        [torch.stack([hex_colour(c) for c in row.split()]) for row in table.values()]
+    )
+
+
+PALETTES = {
+    'hair': _palette(HAIR),
+    'eye': _palette(EYES),
+    'skin': _palette(SKIN),
+    'cloth': _palette(CLOTH),
+}
+
 
 def head_parameters(identity, style='anime', bust=True) -> dict:
     "What the formulas of a head need: each [b, 1], colours [b, 3 tones, 3]."
-    a = {name: (value if value.dtype == torch.long else value[:, None]) for name, value in decode(identity).items()}
+    a = {
+        name: (value if value.dtype == torch.long else value[:, None])
+        for name, value in decode(identity).items()
+    }
     p = {name: value for name, value in a.items() if value.ndim == 2}
     human = torch.full_like(p['jaw'], float(style == 'human'))
-    p |= {f'{name}_': a[name][:, None] for name in CATEGORIES} | {'human': human, 'bust': torch.full_like(human, float(bust))}
+    p |= {f'{name}_': a[name][:, None] for name in CATEGORIES} | {
+        'human': human,
+        'bust': torch.full_like(human, float(bust)),
+    }
     p['locks'] = torch.cat([p.pop(f'lock_{i}') for i in range(8)], 1)
-    for name, slot in (('hair', 'hair_colour'), ('eye', 'eye_colour'), ('skin', 'skin'), ('cloth', 'cloth_colour')):
-        p[name] = (PALETTES[name] if style == 'anime' else HUMAN_PALETTES[name]).to(identity.device)[a[slot]]
+    for name, slot in (
+        ('hair', 'hair_colour'),
+        ('eye', 'eye_colour'),
+        ('skin', 'skin'),
+        ('cloth', 'cloth_colour'),
+    ):
+        p[name] = (PALETTES[name] if style == 'anime' else HUMAN_PALETTES[name]).to(
+            identity.device
+        )[a[slot]]
     return p | _face_shape(p) | _hair_shape(p, a['hair_style'], a['fringe'])
 
 # %% ../nbs/06_toon.ipynb #4a686609
 HUMAN_PALETTES = {
-    'hair': _palette(dict(enumerate(('2a2422 120e0e 6a5c55', '4a3124 24160f 8d6a50', '6b3f26 361c10 b57e54', 'c9a468 7d5c33 f0d9a6', 'a5763e 5f3e1e d9b077', 'a8592c 5f2d15 e09a62',
-        '7a2e22 3d130e b96a50', 'b98468 74483a e4bca4', '51394a 291b26 8c7086', '2b2a33 121219 666878', '3d444f 1c2027 838d9c', '33403f 161f1f 768685', '5b5638 2f2c1a 99946a', 'a9a6a3 66625f e2e0de')))),
-    'eye': _palette(dict(enumerate(('6b4026 2a150b a8744a', '94632a 452810 c99a52', '5f7048 2b3520 9aad7c', '5d85ad 243f5c a5c3dc', '5f5f86 2b2b48 a2a2c4', '6e3a28 33140c a86a50', '77828c 343c44 b4bdc4', '7a4a44 381d1a b08580')))),
-    'skin': _palette(dict(enumerate(('e9bfa6 a56d55 fbe3d2', 'dfae95 985d49 f6d8c6', 'd09d78 87573b edc8a6', 'b07a52 6a4028 d6a47c', '7d4f35 45271a a9765a')))),
-    'cloth': _palette(dict(enumerate(('e6e3de a5a3a8 ffffff', '2c3656 171d33 4c5a80', 'a33a38 5c1c20 cc6a60', '39736f 1d4040 67a19c', 'c0923c 6f5020 e3bf78', 'c98c96 80525c eabfc4', '5a4168 302038 86698f', '3c3d45 1d1d22 64656c'))))}
+    'hair': _palette(
+        dict(
+            enumerate(
+                (
+                    '2a2422 120e0e 6a5c55',
+                    '4a3124 24160f 8d6a50',
+                    '6b3f26 361c10 b57e54',
+                    'c9a468 7d5c33 f0d9a6',
+                    'a5763e 5f3e1e d9b077',
+                    'a8592c 5f2d15 e09a62',
+                    '7a2e22 3d130e b96a50',
+                    'b98468 74483a e4bca4',
+                    '51394a 291b26 8c7086',
+                    '2b2a33 121219 666878',
+                    '3d444f 1c2027 838d9c',
+                    '33403f 161f1f 768685',
+                    '5b5638 2f2c1a 99946a',
+                    'a9a6a3 66625f e2e0de',
+                )
+            )
+        )
+    ),
+    'eye': _palette(
+        dict(
+            enumerate(
+                (
+                    '6b4026 2a150b a8744a',
+                    '94632a 452810 c99a52',
+                    '5f7048 2b3520 9aad7c',
+                    '5d85ad 243f5c a5c3dc',
+                    '5f5f86 2b2b48 a2a2c4',
+                    '6e3a28 33140c a86a50',
+                    '77828c 343c44 b4bdc4',
+                    '7a4a44 381d1a b08580',
+                )
+            )
+        )
+    ),
+    'skin': _palette(
+        dict(
+            enumerate(
+                (
+                    'e9bfa6 a56d55 fbe3d2',
+                    'dfae95 985d49 f6d8c6',
+                    'd09d78 87573b edc8a6',
+                    'b07a52 6a4028 d6a47c',
+                    '7d4f35 45271a a9765a',
+                )
+            )
+        )
+    ),
+    'cloth': _palette(
+        dict(
+            enumerate(
+                (
+                    'e6e3de a5a3a8 ffffff',
+                    '2c3656 171d33 4c5a80',
+                    'a33a38 5c1c20 cc6a60',
+                    '39736f 1d4040 67a19c',
+                    'c0923c 6f5020 e3bf78',
+                    'c98c96 80525c eabfc4',
+                    '5a4168 302038 86698f',
+                    '3c3d45 1d1d22 64656c',
+                )
+            )
+        )
+    ),
+}
+
 
 def _face_shape(p):
     "Eyes, jaw and brows from the quantities; human proportions are interpolated."
-    mix = lambda anime, human: anime + p['human']*(human - anime)
-    tilt, tall, frown = (torch.tensor(t, device=p['jaw'].device)[p['eye_shape_']] for t in ((0., .34, -.36), (1.04, .84, .92), (0., -.7, .7)))
-    q = dict(eye_w=mix(.112 + .04*p['eye_size'], .082 + .01*p['eye_size']), eye_h=mix((.125 + .07*p['eye_size'])*tall, .034 + .012*p['eye_size']))
-    q |= dict(eye_x=mix(.215 + .03*p['eye_gap'], .19 + .02*p['eye_gap']), eye_y=mix(-.06 + .06*p['eye_height'], .0 + .03*p['eye_height']))
-    q |= dict(wide=mix(.93 + .12*p['face_width'], .93 + .10*p['face_width']), chin_x=mix(.015 + .06*p['jaw'], .03 + .05*p['jaw']), chin_r=mix(.055 + 0*p['jaw'], .10))
-    q |= dict(chin_y=mix(-.47 + .03*p['jaw'], -.52 + .02*p['jaw']), brow_y=mix(.19 + .05*p['brow_height'], .10 + .03*p['brow_height']))
-    q |= dict(eye_tilt=mix(tilt, tilt*.35), brow_slope=p['brow_tilt'] + frown, mouth_y=mix(-.325, -.315) + 0*p['jaw'])
+    mix = lambda anime, human: anime + p['human'] * (human - anime)
+    tilt, tall, frown = (
+        torch.tensor(t, device=p['jaw'].device)[p['eye_shape_']]
+        for t in ((0.0, 0.34, -0.36), (1.04, 0.84, 0.92), (0.0, -0.7, 0.7))
+    )
+    q = dict(
+        eye_w=mix(0.112 + 0.04 * p['eye_size'], 0.082 + 0.01 * p['eye_size']),
+        eye_h=mix((0.125 + 0.07 * p['eye_size']) * tall, 0.034 + 0.012 * p['eye_size']),
+    )
+    q |= dict(
+        eye_x=mix(0.215 + 0.03 * p['eye_gap'], 0.19 + 0.02 * p['eye_gap']),
+        eye_y=mix(-0.06 + 0.06 * p['eye_height'], 0.0 + 0.03 * p['eye_height']),
+    )
+    q |= dict(
+        wide=mix(0.93 + 0.12 * p['face_width'], 0.93 + 0.10 * p['face_width']),
+        chin_x=mix(0.015 + 0.06 * p['jaw'], 0.03 + 0.05 * p['jaw']),
+        chin_r=mix(0.055 + 0 * p['jaw'], 0.10),
+    )
+    q |= dict(
+        chin_y=mix(-0.47 + 0.03 * p['jaw'], -0.52 + 0.02 * p['jaw']),
+        brow_y=mix(0.19 + 0.05 * p['brow_height'], 0.10 + 0.03 * p['brow_height']),
+    )
+    q |= dict(
+        eye_tilt=mix(tilt, tilt * 0.35),
+        brow_slope=p['brow_tilt'] + frown,
+        mouth_y=mix(-0.325, -0.315) + 0 * p['jaw'],
+    )
     return q
 
 # %% ../nbs/06_toon.ipynb #4ab37a21
-# per style: how far the back hair hangs (y), flare, how far it comes forward (z), depth of its tips, number of locks
-_BACK = {'bob': (-.45, .10, .26, .10, 18), 'long': (-1.5, .12, .16, .22, 18), 'twin tails': (.22, -.05, -.12, .0, 16), 'ponytail': (.22, -.05, -.12, .0, 16),
-         'bun': (.22, -.05, -.12, .0, 16), 'spiky': (-.34, .10, .05, .24, 14), 'side-swept': (-.55, .08, .22, .22, 14), 'hime': (-1.5, .05, .14, .02, 24),
-         'double bun': (.22, -.05, -.12, .0, 16), 'wavy': (-1.05, .28, .18, .20, 16)}
-# per fringe: height of its notches, depth of its tips, locks around, sideways sweep, rise at the parting, width of the parting
-_FRINGE = {'straight': (.19, .07, 22, 0., 0., 1.), 'full': (.30, .27, 17, .25, 0., 1.), 'parted': (.19, .24, 15, 0., .36, .40),
-           'swept': (.26, .30, 16, .8, .0, 1.), 'spiky': (.36, .42, 14, .35, 0., 1.), 'open': (.40, .16, 14, .3, .12, .5)}
+# per style: how far the back hair hangs (y), flare, how far it comes forward (z), depth of its
+# tips, number of locks
+_BACK = {
+    'bob': (-0.45, 0.10, 0.26, 0.10, 18),
+    'long': (-1.5, 0.12, 0.16, 0.22, 18),
+    'twin tails': (0.22, -0.05, -0.12, 0.0, 16),
+    'ponytail': (0.22, -0.05, -0.12, 0.0, 16),
+    'bun': (0.22, -0.05, -0.12, 0.0, 16),
+    'spiky': (-0.34, 0.10, 0.05, 0.24, 14),
+    'side-swept': (-0.55, 0.08, 0.22, 0.22, 14),
+    'hime': (-1.5, 0.05, 0.14, 0.02, 24),
+    'double bun': (0.22, -0.05, -0.12, 0.0, 16),
+    'wavy': (-1.05, 0.28, 0.18, 0.20, 16),
+}
+# per fringe: height of its notches, depth of its tips, locks around, sideways sweep, rise at
+# the parting, width of the parting
+_FRINGE = {
+    'straight': (0.19, 0.07, 22, 0.0, 0.0, 1.0),
+    'full': (0.30, 0.27, 17, 0.25, 0.0, 1.0),
+    'parted': (0.19, 0.24, 15, 0.0, 0.36, 0.40),
+    'swept': (0.26, 0.30, 16, 0.8, 0.0, 1.0),
+    'spiky': (0.36, 0.42, 14, 0.35, 0.0, 1.0),
+    'open': (0.40, 0.16, 14, 0.3, 0.12, 0.5),
+}
+
 
 def _hair_shape(p, style, fringe):
     "The numbers behind a hair style and its fringe."
-    table = lambda t: torch.tensor(list(t.values()), dtype=torch.float32, device=p['jaw'].device)
+    table = lambda t: torch.tensor(
+        list(t.values()), dtype=torch.float32, device=p['jaw'].device
+    )
     back, front = table(_BACK)[style], table(_FRINGE)[fringe]
-    q = {f'back_{k}': back[:, i:i+1] for i, k in enumerate(('y', 'flare', 'z', 'tip', 'locks'))}
-    q |= {f'front_{k}': front[:, i:i+1] for i, k in enumerate(('y', 'tip', 'locks', 'sweep', 'part', 'width'))}
-    q['back_y'] = q['back_y'] - (p['hair_length'] - .5)*torch.where(q['back_y'] < -.3, .30, .06)
-    q['volume'] = .045 + .06*p['hair_volume'] - .02*p['human']
-    side = torch.where(p['locks'][:, :1] > .5, 1., -1.)
+    q = {
+        f'back_{k}': back[:, i : i + 1]
+        for i, k in enumerate(('y', 'flare', 'z', 'tip', 'locks'))
+    }
+    q |= {
+        f'front_{k}': front[:, i : i + 1]
+        for i, k in enumerate(('y', 'tip', 'locks', 'sweep', 'part', 'width'))
+    }
+    q['back_y'] = q['back_y'] - (p['hair_length'] - 0.5) * torch.where(
+        q['back_y'] < -0.3, 0.30, 0.06
+    )
+    q['volume'] = 0.045 + 0.06 * p['hair_volume'] - 0.02 * p['human']
+    side = torch.where(p['locks'][:, :1] > 0.5, 1.0, -1.0)
     lock = table(_SIDE)[style]
-    q |= dict(side_y=lock[:, :1] - .2*(p['hair_length'] - .5), side_r=lock[:, 1:2])
+    q |= dict(side_y=lock[:, :1] - 0.2 * (p['hair_length'] - 0.5), side_r=lock[:, 1:2])
     return q | {'side': side}
 
 # %% ../nbs/06_toon.ipynb #a918e9ea
 def lock_pattern(p, angle, count):
-    "Where in its lock a point lies: u in [-1, 1], and the lock's own random number, for hair parted into `count` locks around the head."
-    phase = angle*(count/(2*math.pi)) + p['locks'][:, 1:2]
+    """Where in its lock a point lies:
+    u in [-1, 1], and the lock's own random number, for hair parted into `count` locks around
+    the head."""
+    phase = angle * (count / (2 * math.pi)) + p['locks'][:, 1:2]
     index = phase.floor()
-    u = 2*(phase - index) - 1
-    return u, p['locks'].gather(1, (index.long() % 8).reshape(len(index), -1)).reshape(index.shape)
+    u = 2 * (phase - index) - 1
+    return u, p['locks'].gather(1, (index.long() % 8).reshape(len(index), -1)).reshape(
+        index.shape
+    )
+
 
 def fringe_edge(p, angle, y):
     "Height of the lower edge of the fringe at an azimuth, and the position u within the lock."
-    swept = angle + p['side']*p['front_sweep']*(y - p['front_y'])
+    swept = angle + p['side'] * p['front_sweep'] * (y - p['front_y'])
     u, chance = lock_pattern(p, swept, p['front_locks'])
-    apex = .9*(chance - .5)                                            # tips lean to one side
-    v = (u - apex)/torch.where(u > apex, 1 - apex, 1 + apex)
-    notch = p['front_y'] + p['front_part']*torch.exp(-(angle/p['front_width'])**2) - .10*(angle*.8)**2
-    tip = p['front_tip']*(.45 + .75*chance)
-    hime = (p['hair_style_'] == HAIR_STYLES.index('hime'))*((angle.abs() - .86)*6).clamp(0, 1)
-    edge = notch - tip*(1 - (v*v + 1e-4)**.56) - hime*(.52 + .1*p['hair_length'])
-    cover_eye = p['hair_over_eye']*.46*torch.exp(-((angle - p['side']*.42)/.40)**4)
+    apex = 0.9 * (chance - 0.5)  # tips lean to one side
+    v = (u - apex) / torch.where(u > apex, 1 - apex, 1 + apex)
+    notch = (
+        p['front_y']
+        + p['front_part'] * torch.exp(-((angle / p['front_width']) ** 2))
+        - 0.10 * (angle * 0.8) ** 2
+    )
+    tip = p['front_tip'] * (0.45 + 0.75 * chance)
+    hime = (p['hair_style_'] == HAIR_STYLES.index('hime')) * ((angle.abs() - 0.86) * 6).clamp(
+        0, 1
+    )
+    edge = notch - tip * (1 - (v * v + 1e-4) ** 0.56) - hime * (0.52 + 0.1 * p['hair_length'])
+    cover_eye = (
+        p['hair_over_eye'] * 0.46 * torch.exp(-(((angle - p['side'] * 0.42) / 0.40) ** 4))
+    )
     return edge - cover_eye, u
 
 # %% ../nbs/06_toon.ipynb #32c9f3a4
 def skull_distance(p, x, y, z):
     "Head without hair: skull, cheeks, jaw and a hint of a nose, in head units."
-    ax = (x*x + 4e-4).sqrt()
-    skull = ellipsoid(x, y - .20, z + .08, .52, .53, .57)
-    cheeks = ellipsoid(x/p['wide'], y + .10, z - .13, .415, .40, .34)*.95
-    jaw = round_cone(torch.stack([ax, y, z]), *(torch.stack(torch.broadcast_tensors(*c)) for c in
-                     ((.235*p['wide'], -.20 + 0*p['jaw'], .13 + 0*p['jaw']), (p['chin_x'], p['chin_y'], .335 - .02*p['human']))), .165, p['chin_r'])
-    d = smooth_union(smooth_union(skull, cheeks, .12), jaw, .12)
-    nose_tip = .485 + .055*p['human']
-    nose = round_cone(torch.stack([x, y, z]), *(torch.stack(torch.broadcast_tensors(*c)) for c in
-                      ((0*nose_tip, -.02 + 0*nose_tip, .44 + .02*p['human']), (0*nose_tip, -.165 + 0*nose_tip, nose_tip))), .02, .022 + .012*p['human'])
-    return smooth_union(d, nose, .07)
+    ax = (x * x + 4e-4).sqrt()
+    skull = ellipsoid(x, y - 0.20, z + 0.08, 0.52, 0.53, 0.57)
+    cheeks = ellipsoid(x / p['wide'], y + 0.10, z - 0.13, 0.415, 0.40, 0.34) * 0.95
+    jaw = round_cone(
+        torch.stack([ax, y, z]),
+        *(
+            torch.stack(torch.broadcast_tensors(*c))
+            for c in (
+                (0.235 * p['wide'], -0.20 + 0 * p['jaw'], 0.13 + 0 * p['jaw']),
+                (p['chin_x'], p['chin_y'], 0.335 - 0.02 * p['human']),
+            )
+        ),
+        0.165,
+        p['chin_r'],
+    )
+    d = smooth_union(smooth_union(skull, cheeks, 0.12), jaw, 0.12)
+    nose_tip = 0.485 + 0.055 * p['human']
+    nose = round_cone(
+        torch.stack([x, y, z]),
+        *(
+            torch.stack(torch.broadcast_tensors(*c))
+            for c in (
+                (0 * nose_tip, -0.02 + 0 * nose_tip, 0.44 + 0.02 * p['human']),
+                (0 * nose_tip, -0.165 + 0 * nose_tip, nose_tip),
+            )
+        ),
+        0.02,
+        0.022 + 0.012 * p['human'],
+    )
+    return smooth_union(d, nose, 0.07)
 
 # %% ../nbs/06_toon.ipynb #7541a17e
 def body_distance(p, x, y, z):
     "Neck and shoulders, in head units."
-    ax = (x*x + 1e-4).sqrt()
-    neck = torch.maximum((x*x + (z + .10)**2 + 1e-6).sqrt() - .15 - .03*p['human'], (y + .75).abs() - .5)
-    point = torch.stack([ax, y, z]); at = lambda *c: torch.tensor(c, device=x.device)[:, None, None]
-    trapezius = round_cone(point, at(.06, -.78, -.12), at(.58, -1.02, -.14), .11, .165)
-    chest = ellipsoid(x, y + 1.35, z + .08, .60, .56, .33)
-    return neck, smooth_union(trapezius, chest, .14)
+    ax = (x * x + 1e-4).sqrt()
+    neck = torch.maximum(
+        (x * x + (z + 0.10) ** 2 + 1e-6).sqrt() - 0.15 - 0.03 * p['human'],
+        (y + 0.75).abs() - 0.5,
+    )
+    point = torch.stack([ax, y, z])
+    at = lambda *c: torch.tensor(c, device=x.device)[:, None, None]
+    trapezius = round_cone(point, at(0.06, -0.78, -0.12), at(0.58, -1.02, -0.14), 0.11, 0.165)
+    chest = ellipsoid(x, y + 1.35, z + 0.08, 0.60, 0.56, 0.33)
+    return neck, smooth_union(trapezius, chest, 0.14)
 
 # %% ../nbs/06_toon.ipynb #bc6f8a24
-def cap_distance(p, x, y, z, more=0., drop=0.):
-    "The ellipsoid of the hair around the skull; `drop` stretches its lower half downwards by that much."
+def cap_distance(p, x, y, z, more=0.0, drop=0.0):
+    """The ellipsoid of the hair around the skull;
+    `drop` stretches its lower half downwards by that much."""
     v = p['volume'] + more
-    qy = y - .20
-    if not isinstance(drop, float) or drop: qy = qy - torch.maximum(qy, -(drop + 0*qy)).clamp_max(0)
-    return ellipsoid(x, qy, z + .08, .52 + v, .53 + v, .57 + v)
+    qy = y - 0.20
+    if not isinstance(drop, float) or drop:
+        qy = qy - torch.maximum(qy, -(drop + 0 * qy)).clamp_max(0)
+    return ellipsoid(x, qy, z + 0.08, 0.52 + v, 0.53 + v, 0.57 + v)
+
 
 def fringe_distance(p, x, y, z):
-    "A sheet of hair over the forehead with a toothed lower edge; it sinks into the crown and at the temples."
-    angle = torch.atan2(x, z + .08)
+    """A sheet of hair over the forehead with a toothed lower edge;
+    it sinks into the crown and at the temples."""
+    angle = torch.atan2(x, z + 0.08)
     edge, u = fringe_edge(p, angle, y)
-    proud = ((.74 - y)*3).clamp(0, 1)*((1.30 - angle.abs())*4).clamp(0, 1)
-    sheet = (cap_distance(p, x, y, z, -.045, .6) - proud*(.060 + .022*(1 - u*u))).abs() - .03
-    rho = (x*x + (z + .08)**2 + 1e-6).sqrt().clamp_min(.3)
-    slope = (.55*p['front_tip']*p['front_locks'] + .9*p['hair_over_eye'])/rho + 6.*(p['hair_style_'] == HAIR_STYLES.index('hime'))
-    below = (edge - y)/(1 + slope*slope).sqrt()
-    beside = (angle.abs() - 1.34)*.45
-    return torch.maximum(torch.maximum(sheet*.8, below), torch.maximum(beside, -(z + .1)))
+    proud = ((0.74 - y) * 3).clamp(0, 1) * ((1.30 - angle.abs()) * 4).clamp(0, 1)
+    sheet = (
+        cap_distance(p, x, y, z, -0.045, 0.6) - proud * (0.060 + 0.022 * (1 - u * u))
+    ).abs() - 0.03
+    rho = (x * x + (z + 0.08) ** 2 + 1e-6).sqrt().clamp_min(0.3)
+    slope = (
+        0.55 * p['front_tip'] * p['front_locks'] + 0.9 * p['hair_over_eye']
+    ) / rho + 6.0 * (p['hair_style_'] == HAIR_STYLES.index('hime'))
+    below = (edge - y) / (1 + slope * slope).sqrt()
+    beside = (angle.abs() - 1.34) * 0.45
+    return torch.maximum(torch.maximum(sheet * 0.8, below), torch.maximum(beside, -(z + 0.1)))
 
 # %% ../nbs/06_toon.ipynb #8d25a83c
 def back_distance(p, x, y, z):
-    "Hair on the crown, the sides and the back, hanging down to a toothed edge, open in front of the face."
-    fall = (.20 - p['back_y']).clamp_min(.05)
-    hang = (.2 - y).clamp_min(0)
-    wave = torch.where(p['hair_style_'] == HAIR_STYLES.index('wavy'), .035, 0.)*torch.sin(11*y + 3*torch.sign(x))*(hang*2).clamp_max(1)
-    scale = 1/(1 + p['back_flare']*(2*hang).clamp_max(1.2) + wave)
-    hair = cap_distance(p, x*scale, y, z*scale, 0., fall)*.93
-    u, chance = lock_pattern(p, torch.atan2(x, -z - .05), p['back_locks'])
-    rim = (((x*x + z*z + 1e-6).sqrt() - .20)*3).clamp(0, 1)                # no teeth near the axis, where they would be too steep
-    edge = p['back_y'] + rim*p['back_tip']*(1 - (1 + .6*chance)*(1 - (u*u + 1e-4)**.56))
-    slope = 2.2*p['back_tip']*p['back_locks']/(2*math.pi*.6)
-    below = (edge - y)/(1 + slope*slope).sqrt()
-    crown = torch.maximum(smooth_both(cap_distance(p, x, y, z), -(y - .50 - .95*(z - .42))/1.38, .04), (-.36 - y))
-    opening = ellipsoid(x, y + .35, z - .22, .45*p['wide'] + .02, .95, .60)
-    curtain = torch.maximum(smooth_both(hair, z - p['back_z'] - .10*(4*y).clamp(0, 1), .05), below)
-    return smooth_union(crown, smooth_cut(curtain, opening, .03), .03)
+    """Hair on the crown, the sides and the back, hanging down to a toothed edge, open in front
+    of the face."""
+    fall = (0.20 - p['back_y']).clamp_min(0.05)
+    hang = (0.2 - y).clamp_min(0)
+    wave = (
+        torch.where(p['hair_style_'] == HAIR_STYLES.index('wavy'), 0.035, 0.0)
+        * torch.sin(11 * y + 3 * torch.sign(x))
+        * (hang * 2).clamp_max(1)
+    )
+    scale = 1 / (1 + p['back_flare'] * (2 * hang).clamp_max(1.2) + wave)
+    hair = cap_distance(p, x * scale, y, z * scale, 0.0, fall) * 0.93
+    u, chance = lock_pattern(p, torch.atan2(x, -z - 0.05), p['back_locks'])
+    # no teeth near the axis, where they would be too steep
+    rim = (((x * x + z * z + 1e-6).sqrt() - 0.20) * 3).clamp(0, 1)
+    edge = p['back_y'] + rim * p['back_tip'] * (
+        1 - (1 + 0.6 * chance) * (1 - (u * u + 1e-4) ** 0.56)
+    )
+    slope = 2.2 * p['back_tip'] * p['back_locks'] / (2 * math.pi * 0.6)
+    below = (edge - y) / (1 + slope * slope).sqrt()
+    crown = torch.maximum(
+        smooth_both(cap_distance(p, x, y, z), -(y - 0.50 - 0.95 * (z - 0.42)) / 1.38, 0.04),
+        (-0.36 - y),
+    )
+    opening = ellipsoid(x, y + 0.35, z - 0.22, 0.45 * p['wide'] + 0.02, 0.95, 0.60)
+    curtain = torch.maximum(
+        smooth_both(hair, z - p['back_z'] - 0.10 * (4 * y).clamp(0, 1), 0.05), below
+    )
+    return smooth_union(crown, smooth_cut(curtain, opening, 0.03), 0.03)
 
 # %% ../nbs/06_toon.ipynb #d8dd77d4
-def strand(x, y, z, top, length, cx, cz, radius, flat=1.):
-    "A lock that hangs from height `top`: its centre bends as a quadratic of the way down, its radius swells and then tapers to a tip."
-    t = (top - y)/length
+def strand(x, y, z, top, length, cx, cz, radius, flat=1.0):
+    """A lock that hangs from height `top`:
+    its centre bends as a quadratic of the way down, its radius swells and then tapers to a
+    tip."""
+    t = (top - y) / length
     s = t.clamp(0, 1)
-    dx, dz = x - cx[0] - s*(cx[1] + s*cx[2]), (z - cz[0] - s*(cz[1] + s*cz[2]))/flat
-    side = (dx*dx + dz*dz + 1e-8).sqrt() - radius*(1 - s)*(.55 + 2.2*s)
-    away = (t - s).abs()*length
-    return ((side.clamp_min(0)**2 + away**2 + 1e-12).sqrt() + side.clamp_max(0))*.72*min(1., flat)
+    dx, dz = x - cx[0] - s * (cx[1] + s * cx[2]), (z - cz[0] - s * (cz[1] + s * cz[2])) / flat
+    side = (dx * dx + dz * dz + 1e-8).sqrt() - radius * (1 - s) * (0.55 + 2.2 * s)
+    away = (t - s).abs() * length
+    return (
+        ((side.clamp_min(0) ** 2 + away**2 + 1e-12).sqrt() + side.clamp_max(0))
+        * 0.72
+        * min(1.0, flat)
+    )
+
 
 # per style: how far the side locks hang (y) and how wide they are
-_SIDE = {'bob': (-.36, .085), 'long': (-.62, .085), 'twin tails': (-.34, .075), 'ponytail': (-.30, .075), 'bun': (-.34, .06), 'spiky': (-.22, .09),
-         'side-swept': (-.40, .09), 'hime': (-.42, .10), 'double bun': (-.36, .07), 'wavy': (-.55, .095)}
+_SIDE = {
+    'bob': (-0.36, 0.085),
+    'long': (-0.62, 0.085),
+    'twin tails': (-0.34, 0.075),
+    'ponytail': (-0.30, 0.075),
+    'bun': (-0.34, 0.06),
+    'spiky': (-0.22, 0.09),
+    'side-swept': (-0.40, 0.09),
+    'hime': (-0.42, 0.10),
+    'double bun': (-0.36, 0.07),
+    'wavy': (-0.55, 0.095),
+}
+
 
 def side_distance(p, x, y, z):
     "The two locks that frame the face."
-    w = .50 + p['volume']
-    lock = strand(x.abs(), y, z, .46, .46 - p['side_y'], (w - .10, .20, -.20), (.22, .12, -.10), p['side_r'], .9)
-    return torch.where(p['hair_style_'] == HAIR_STYLES.index('hime'), lock + .04, lock)
+    w = 0.50 + p['volume']
+    lock = strand(
+        x.abs(),
+        y,
+        z,
+        0.46,
+        0.46 - p['side_y'],
+        (w - 0.10, 0.20, -0.20),
+        (0.22, 0.12, -0.10),
+        p['side_r'],
+        0.9,
+    )
+    return torch.where(p['hair_style_'] == HAIR_STYLES.index('hime'), lock + 0.04, lock)
 
 # %% ../nbs/06_toon.ipynb #88cc35e6
 def tail_distance(p, x, y, z, style):
     "What makes the style: tails, buns or spikes; style is a name."
-    ax, v, sx = x.abs(), p['volume'], x*p['side']
+    ax, v, sx = x.abs(), p['volume'], x * p['side']
     if style == 'twin tails':
-        return strand(ax, y, z, .56, 1.45 + .5*p['hair_length'], (.52 + v, .75, -.68), (-.12, .0, .05), .17 + .05*p['hair_volume'], .9)
+        return strand(
+            ax,
+            y,
+            z,
+            0.56,
+            1.45 + 0.5 * p['hair_length'],
+            (0.52 + v, 0.75, -0.68),
+            (-0.12, 0.0, 0.05),
+            0.17 + 0.05 * p['hair_volume'],
+            0.9,
+        )
     if style == 'ponytail':
-        return strand(sx, y, z, .72, 1.5 + .4*p['hair_length'], (.12, 1.85, -1.5), (-.52, -.35, .35), .23 + .05*p['hair_volume'], .9)
-    if style == 'bun': return sphere(x, y - .84, z + .34, .25)
-    if style == 'double bun': return sphere(ax - .45, y - .72, z + .10, .20)
-    qx, qy, qz = x, y - .2, z + .08                                # spikes: cones from the middle of the head outwards
+        return strand(
+            sx,
+            y,
+            z,
+            0.72,
+            1.5 + 0.4 * p['hair_length'],
+            (0.12, 1.85, -1.5),
+            (-0.52, -0.35, 0.35),
+            0.23 + 0.05 * p['hair_volume'],
+            0.9,
+        )
+    if style == 'bun':
+        return sphere(x, y - 0.84, z + 0.34, 0.25)
+    if style == 'double bun':
+        return sphere(ax - 0.45, y - 0.72, z + 0.10, 0.20)
+    qx, qy, qz = x, y - 0.2, z + 0.08  # spikes: cones from the middle of the head outwards
     along = torch.einsum('cbn,ck->bnk', torch.stack([qx, qy, qz]), _SPIKES.to(x.device))
-    top = (.82 + .28*p['locks'].repeat(1, 2)[:, None, :_SPIKES.shape[1]])
-    t = ((along - .25)/(top - .25)).clamp(0, 1)
-    away2 = ((qx*qx + qy*qy + qz*qz)[..., None] - along**2).clamp_min(0) + (along - .25 - t*(top - .25))**2
-    return ((away2 + 1e-8).sqrt() - .36 + .352*t).amin(-1)*.86
+    top = 0.82 + 0.28 * p['locks'].repeat(1, 2)[:, None, : _SPIKES.shape[1]]
+    t = ((along - 0.25) / (top - 0.25)).clamp(0, 1)
+    away2 = ((qx * qx + qy * qy + qz * qz)[..., None] - along**2).clamp_min(0) + (
+        along - 0.25 - t * (top - 0.25)
+    ) ** 2
+    return ((away2 + 1e-8).sqrt() - 0.36 + 0.352 * t).amin(-1) * 0.86
 
-_SPIKES = F.normalize(torch.tensor([[-.5, 1, .3], [.5, 1, .15], [0, 1, -.35], [-1., .55, .1], [1., .6, 0], [-1.05, .0, -.1], [1.05, .05, -.15], [-.9, -.45, -.2], [.9, -.42, -.25],
-                                    [-.5, .5, -.9], [.55, .45, -.9], [0, .05, -1.1], [-.55, -.3, -.9], [.5, -.35, -.9], [.1, 1., .8], [-.35, .8, .9]]).T, dim=0)
+
+_SPIKES = F.normalize(
+    torch.tensor(
+        [
+            [-0.5, 1, 0.3],
+            [0.5, 1, 0.15],
+            [0, 1, -0.35],
+            [-1.0, 0.55, 0.1],
+            [1.0, 0.6, 0],
+            [-1.05, 0.0, -0.1],
+            [1.05, 0.05, -0.15],
+            [-0.9, -0.45, -0.2],
+            [0.9, -0.42, -0.25],
+            [-0.5, 0.5, -0.9],
+            [0.55, 0.45, -0.9],
+            [0, 0.05, -1.1],
+            [-0.55, -0.3, -0.9],
+            [0.5, -0.35, -0.9],
+            [0.1, 1.0, 0.8],
+            [-0.35, 0.8, 0.9],
+        ]
+    ).T,
+    dim=0,
+)
 
 # %% ../nbs/06_toon.ipynb #86a610ae
 def ring(x, y, z, rx, ry, r):
     "A flat ring (a spectacle frame) with half axes rx, ry."
-    q = ((x/rx)**2 + (y/ry)**2 + 1e-8).sqrt()
-    d = (q - 1)*torch.minimum(rx, ry)
-    return (d*d + z*z).sqrt() - r
+    q = ((x / rx) ** 2 + (y / ry) ** 2 + 1e-8).sqrt()
+    d = (q - 1) * torch.minimum(rx, ry)
+    return (d * d + z * z).sqrt() - r
 
 # %% ../nbs/06_toon.ipynb #8a37b8bb
 def extras_distance(p, x, y, z, label):
     "Glasses, ribbon, cat ears and hat; label is the name of the part."
     ax, v = x.abs(), p['volume']
     if label == 'glasses':
-        front = z - .60 + .35*x*x
-        lens = ring(ax - p['eye_x'], y - p['eye_y'] + .01, front, p['eye_w'] + .045, p['eye_h'] + .015 + .04*p['human'], .011)
-        bridge = torch.maximum((((y - p['eye_y'] - .02)**2 + front**2).sqrt() - .010), ax - .075)
-        rim = p['eye_x'] + p['eye_w'] + .045
-        arm = capsule(torch.stack([ax, y, z]), *(torch.stack(c) for c in ((rim, p['eye_y'] + .03, .60 - .35*rim*rim), (.515 + 0*rim, .02 + 0*rim, -.02 + 0*rim))), .014)
-        return torch.minimum(torch.minimum(lens*.8, bridge), arm)*.9
+        front = z - 0.60 + 0.35 * x * x
+        lens = ring(
+            ax - p['eye_x'],
+            y - p['eye_y'] + 0.01,
+            front,
+            p['eye_w'] + 0.045,
+            p['eye_h'] + 0.015 + 0.04 * p['human'],
+            0.011,
+        )
+        bridge = torch.maximum(
+            (((y - p['eye_y'] - 0.02) ** 2 + front**2).sqrt() - 0.010), ax - 0.075
+        )
+        rim = p['eye_x'] + p['eye_w'] + 0.045
+        arm = capsule(
+            torch.stack([ax, y, z]),
+            *(
+                torch.stack(c)
+                for c in (
+                    (rim, p['eye_y'] + 0.03, 0.60 - 0.35 * rim * rim),
+                    (0.515 + 0 * rim, 0.02 + 0 * rim, -0.02 + 0 * rim),
+                )
+            ),
+            0.014,
+        )
+        return torch.minimum(torch.minimum(lens * 0.8, bridge), arm) * 0.9
     if label == 'cat ears':
-        at = lambda *c: torch.stack(torch.broadcast_tensors(*[torch.as_tensor(q, device=x.device) + 0*v for q in c]))
-        return torch.maximum(round_cone(torch.stack([ax, y, z*1.0]), at(.36, .62 + v, -.10), at(.52, 1.02 + v, -.12), .17, .015), (z + .12).abs() - .10)
-    if label == 'hat':                                        # a beret that leans to one side
-        hx, hy = x*p['side'], y - .60 - .6*v
-        tilted = ellipsoid(hx*.97 + hy*.24 - .05, (hy*.97 - hx*.24), z + .14, .66 + v, .33, .64 + v)
-        return torch.minimum(tilted, round_cone(torch.stack([hx*.97 + hy*.24 - .05, hy*.97 - hx*.24, z]), *(torch.tensor([[0.], [h], [-.14]], device=x.device)[:, :, None] for h in (.30, .40)), .035, .03))
-    bx, by, bz = x*p['side'] - .36, y - .66 - v, z - .12
-    loop = ellipsoid((bx.abs() - .17), by - .5*bx.abs() + .06, bz, .15, .12, .09)*.8
-    return torch.minimum(loop, sphere(bx, by, bz, .07))
+        at = lambda *c: torch.stack(
+            torch.broadcast_tensors(*[torch.as_tensor(q, device=x.device) + 0 * v for q in c])
+        )
+        return torch.maximum(
+            round_cone(
+                torch.stack([ax, y, z * 1.0]),
+                at(0.36, 0.62 + v, -0.10),
+                at(0.52, 1.02 + v, -0.12),
+                0.17,
+                0.015,
+            ),
+            (z + 0.12).abs() - 0.10,
+        )
+    if label == 'hat':  # a beret that leans to one side
+        hx, hy = x * p['side'], y - 0.60 - 0.6 * v
+        tilted = ellipsoid(
+            hx * 0.97 + hy * 0.24 - 0.05,
+            (hy * 0.97 - hx * 0.24),
+            z + 0.14,
+            0.66 + v,
+            0.33,
+            0.64 + v,
+        )
+        return torch.minimum(
+            tilted,
+            round_cone(
+                torch.stack([hx * 0.97 + hy * 0.24 - 0.05, hy * 0.97 - hx * 0.24, z]),
+                *(
+                    torch.tensor([[0.0], [h], [-0.14]], device=x.device)[:, :, None]
+                    for h in (0.30, 0.40)
+                ),
+                0.035,
+                0.03,
+            ),
+        )
+    bx, by, bz = x * p['side'] - 0.36, y - 0.66 - v, z - 0.12
+    loop = ellipsoid((bx.abs() - 0.17), by - 0.5 * bx.abs() + 0.06, bz, 0.15, 0.12, 0.09) * 0.8
+    return torch.minimum(loop, sphere(bx, by, bz, 0.07))
 
 # %% ../nbs/06_toon.ipynb #32050809
 class HeadScene(Scene):
     "Heads as a scene, in world units; the methods that end in _h take head units."
-    line_jump = .032*HEAD
 
-    def __init__(self, identity: Tensor,          # [b, D]
-                 style: str = 'anime',            # 'anime' or 'human'
-                 bust: bool = True):              # with shoulders and clothes
-        if style not in ('anime', 'human'): raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
+    line_jump = 0.032 * HEAD
+
+    def __init__(
+        self,
+        identity: Tensor,  # [b, D]
+        style: str = 'anime',  # 'anime' or 'human'
+        bust: bool = True,  # with shoulders and clothes
+    ):
+        if style not in ('anime', 'human'):
+            raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
         self.style, self.p = style, head_parameters(check_identity(identity), style, bust)
 
     def bounds(self):
-        b = self.batch; device = self.p['jaw'].device
-        return torch.tensor([0., -.30, -.08], device=device)[:, None].expand(3, b)*HEAD, torch.full((b,), 1.62*HEAD, device=device)
+        b = self.batch
+        device = self.p['jaw'].device
+        return torch.tensor([0.0, -0.30, -0.08], device=device)[:, None].expand(
+            3, b
+        ) * HEAD, torch.full((b,), 1.62 * HEAD, device=device)
 
-    def kinds(self): return self.p['hair_style_'][:, 0]*100 + self.p['accessory_'][:, 0]*2 + self.p['glasses_'][:, 0]
-    def distance(self, points): return HEAD*self.distance_h(points/HEAD)
-    def parts(self, points): return self.parts_h(points/HEAD)
-    def colours(self, points, normals, parts, pixel): return self.colours_h(points/HEAD, normals, parts, pixel/HEAD)
+    def kinds(self):
+        return (
+            self.p['hair_style_'][:, 0] * 100
+            + self.p['accessory_'][:, 0] * 2
+            + self.p['glasses_'][:, 0]
+        )
+
+    def distance(self, points):
+        return HEAD * self.distance_h(points / HEAD)
+
+    def parts(self, points):
+        return self.parts_h(points / HEAD)
+
+    def colours(self, points, normals, parts, pixel):
+        return self.colours_h(points / HEAD, normals, parts, pixel / HEAD)
+
+    def extras(self, points):
+        "The distance to what only some heads have: pairs (label, [b, n])."
+        p, (x, y, z) = self.p, points
+        for name in ('twin tails', 'ponytail', 'bun', 'double bun', 'spiky'):
+            here = p['hair_style_'] == HAIR_STYLES.index(name)
+            if not bool(here.any()):
+                continue
+            yield (
+                'back hair' if name == 'spiky' else 'tail',
+                torch.where(here, tail_distance(p, x, y, z, name), 9.0),
+            )
+            if 'tail' in name:
+                yield 'ribbon', torch.where(here, tie_distance(p, x, y, z, name), 9.0)
+        for label, here in (
+            ('glasses', p['glasses_'] == 1),
+            *(
+                (n, p['accessory_'] == i)
+                for n, i in (('ribbon', 1), ('cat ears', 2), ('hat', 3))
+            ),
+        ):
+            if bool(here.any()):
+                yield label, torch.where(here, extras_distance(p, x, y, z, label), 9.0)
+
+    def distance_h(self, points):
+        "The nearest part's distance [b, n]."
+        best = core_nearest(self.p, *points)
+        for _, d in self.extras(points):
+            best = torch.minimum(best, d)
+        return best
+
+    def parts_h(self, points):
+        "The nearest part's label [b, n]."
+        names, distances = zip(
+            *zip(CORE, core_distances(self.p, *points)), *self.extras(points)
+        )
+        return torch.tensor([PART[n] for n in names], device=points.device)[
+            torch.stack(distances).argmin(0)
+        ]
+
+    def colours_h(self, points, normals, parts, pixel):
+        """The finished colour [3, b, n] of surface points in head units, and the parts with the
+        painted ones marked."""
+        p, (x, y, z) = self.p, points
+        if self.style == 'human':
+            return human_colours(p, points, normals, parts, pixel)
+        hairy = (parts >= PART['fringe']) & (parts <= PART['tail'])
+        rgb = skin_colour(p, x, y, z, normals, parts, pixel)
+        rgb, parts = face_colour(p, x, y, z, rgb, normals, parts, pixel)
+        paint = hair_colour(p, x, y, z, normals, parts, pixel)
+        rgb = torch.where(hairy, paint, rgb)
+        # transparent hair: the face's paint shows through the fringe
+        if float(p['hair_alpha'].min()) < 1:
+            as_face = torch.full_like(parts, PART['face'])
+            below, _ = face_colour(
+                p,
+                x,
+                y,
+                z,
+                skin_colour(p, x, y, z, normals, as_face, pixel),
+                normals,
+                as_face,
+                pixel,
+            )
+            rgb = over(
+                rgb, below, (1 - p['hair_alpha']) * (parts == PART['fringe']) * (z > 0.2)
+            )
+        through = ((parts == PART['fringe']) & (z > 0.2)).float()
+        rgb, _ = paint_brows(p, x, y, rgb, pixel, tones(p['hair'])[1] * 0.5, through * 0.6)
+        dressed, neck = cloth_colour(p, x, y, z, normals, parts, pixel)
+        rgb, parts = (
+            torch.where(parts == PART['clothes'], dressed, rgb),
+            torch.where(parts == PART['clothes'], neck, parts),
+        )
+        lambert = (normals * LIGHT.to(x.device)[:, None, None]).sum(0)
+        cloth = tones(p['cloth'])
+        rgb = torch.where(
+            (parts == PART['ribbon']) | (parts == PART['hat']),
+            cel(cloth[0], cloth[0], cloth[1], lambert, 0.05 + 0 * pixel, low=0.3),
+            rgb,
+        )
+        rgb = torch.where(
+            parts == PART['cat ears'],
+            cel(*[tones(p['hair'])[i] for i in (0, 0, 1)], lambert, 0.05 + 0 * pixel),
+            rgb,
+        )
+        rgb = torch.where(
+            parts == PART['glasses'],
+            torch.tensor([0.16, 0.12, 0.18], device=x.device)[:, None, None],
+            rgb,
+        )
+        return (rgb * p['brightness']).clamp(0, 1), parts
 
 # %% ../nbs/06_toon.ipynb #1aa5428b
 def tie_distance(p, x, y, z, style):
     "The band around the root of a tail."
-    if style == 'ponytail': return ellipsoid(x*p['side'] - .13, y - .70, z + .60, .14, .07, .14)
-    return ellipsoid(x.abs() - .56 - p['volume'], y - .50, z + .12, .09, .14, .13)
+    if style == 'ponytail':
+        return ellipsoid(x * p['side'] - 0.13, y - 0.70, z + 0.60, 0.14, 0.07, 0.14)
+    return ellipsoid(x.abs() - 0.56 - p['volume'], y - 0.50, z + 0.12, 0.09, 0.14, 0.13)
 
 # %% ../nbs/06_toon.ipynb #062ca622
 CORE = ('face', 'ear', 'neck', 'clothes', 'fringe', 'back hair', 'side hair')
 
+
 def core_distances(p, x, y, z) -> tuple:
     "What every head has, in the order of CORE."
     neck, body = body_distance(p, x, y, z)
-    ear = ellipsoid(x.abs() - .50 - .02*y, y + .06 - .04*p['human'], z + .04 + .25*y, .045, .115, .075)
-    return (skull_distance(p, x, y, z), ear, neck, body + 9*(1 - p['bust']), fringe_distance(p, x, y, z), back_distance(p, x, y, z), side_distance(p, x, y, z))
+    ear = ellipsoid(
+        x.abs() - 0.50 - 0.02 * y,
+        y + 0.06 - 0.04 * p['human'],
+        z + 0.04 + 0.25 * y,
+        0.045,
+        0.115,
+        0.075,
+    )
+    return (
+        skull_distance(p, x, y, z),
+        ear,
+        neck,
+        body + 9 * (1 - p['bust']),
+        fringe_distance(p, x, y, z),
+        back_distance(p, x, y, z),
+        side_distance(p, x, y, z),
+    )
+
 
 def core_nearest(p, x, y, z):
     "The least of them."
     first, *others = core_distances(p, x, y, z)
-    for d in others: first = torch.minimum(first, d)
+    for d in others:
+        first = torch.minimum(first, d)
     return first
 
-# %% ../nbs/06_toon.ipynb #d7c2f3fa
-def _extras(self: HeadScene, points):
-    "The distance to what only some heads have: pairs (label, [b, n])."
-    p, (x, y, z) = self.p, points
-    for name in ('twin tails', 'ponytail', 'bun', 'double bun', 'spiky'):
-        here = p['hair_style_'] == HAIR_STYLES.index(name)
-        if not bool(here.any()): continue
-        yield 'back hair' if name == 'spiky' else 'tail', torch.where(here, tail_distance(p, x, y, z, name), 9.)
-        if 'tail' in name: yield 'ribbon', torch.where(here, tie_distance(p, x, y, z, name), 9.)
-    for label, here in (('glasses', p['glasses_'] == 1), *((n, p['accessory_'] == i) for n, i in (('ribbon', 1), ('cat ears', 2), ('hat', 3)))):
-        if bool(here.any()): yield label, torch.where(here, extras_distance(p, x, y, z, label), 9.)
-
-def _distance_h(self: HeadScene, points):
-    "The nearest part's distance [b, n]."
-    best = core_nearest(self.p, *points)
-    for _, d in self.extras(points): best = torch.minimum(best, d)
-    return best
-
-HeadScene.extras, HeadScene.distance_h = _extras, _distance_h
-
-# %% ../nbs/06_toon.ipynb #0e331460
-def _parts_h(self: HeadScene, points):
-    "The nearest part's label [b, n]."
-    names, distances = zip(*zip(CORE, core_distances(self.p, *points)), *self.extras(points))
-    return torch.tensor([PART[n] for n in names], device=points.device)[torch.stack(distances).argmin(0)]
-HeadScene.parts_h = _parts_h
-
 # %% ../nbs/06_toon.ipynb #d32aec69
-def tones(palette, i=None): return [palette[:, k].T[:, :, None] for k in (0, 1, 2)]       # base, shade, light as [3, b, 1]
+def tones(palette, i=None):
+    return [palette[:, k].T[:, :, None] for k in (0, 1, 2)]  # base, shade, light as [3, b, 1]
+
 
 def skin_colour(p, x, y, z, normals, parts, pixel):
     "Cel-shaded skin with the fringe's shadow on the forehead and the chin's on the neck."
     base, shade, light = tones(p['skin'])
-    round_normal = F.normalize(torch.stack([x, (y - .05)*.8, z + .12]), dim=0)
-    soft = F.normalize(normals*.45 + round_normal*.75, dim=0)
-    lambert = (soft*LIGHT.to(x.device)[:, None, None]).sum(0)
-    rgb = cel(base, base, shade, lambert, .04 + 0*pixel, low=.0)
-    edge, _ = fringe_edge(p, torch.atan2(x - .02, z + .08), y + .05)
-    under = cover(edge - .055 - y, pixel)*(z > 0)*(parts == PART['face'])
-    rgb = over(rgb, shade, .8*under)
-    neck = (parts == PART['neck'])
-    return over(rgb, shade, neck*cover(-(y + .66 + .25*x - .25*(z + .1)), pixel))
+    round_normal = F.normalize(torch.stack([x, (y - 0.05) * 0.8, z + 0.12]), dim=0)
+    soft = F.normalize(normals * 0.45 + round_normal * 0.75, dim=0)
+    lambert = (soft * LIGHT.to(x.device)[:, None, None]).sum(0)
+    rgb = cel(base, base, shade, lambert, 0.04 + 0 * pixel, low=0.0)
+    edge, _ = fringe_edge(p, torch.atan2(x - 0.02, z + 0.08), y + 0.05)
+    under = cover(edge - 0.055 - y, pixel) * (z > 0) * (parts == PART['face'])
+    rgb = over(rgb, shade, 0.8 * under)
+    neck = parts == PART['neck']
+    return over(rgb, shade, neck * cover(-(y + 0.66 + 0.25 * x - 0.25 * (z + 0.1)), pixel))
 
 # %% ../nbs/06_toon.ipynb #10c822d7
 def paint_pins(p, x, y, rgb, pixel, seen):
     "Two hairpins on the fringe."
-    pin = rounded_box(x*p['side'] - .30 - .25*(y - .36), (y - .36), 0*x, .11, .020, 1., .018)
-    pin = torch.minimum(pin, rounded_box(x*p['side'] - .31 - .25*(y - .30), (y - .30), 0*x, .11, .020, 1., .018))
-    rgb = over(rgb, tones(p['cloth'])[1]*.6, seen*cover(pin - .010, pixel))
-    return over(rgb, tones(p['cloth'])[2], seen*cover(pin, pixel))
+    pin = rounded_box(
+        x * p['side'] - 0.30 - 0.25 * (y - 0.36), (y - 0.36), 0 * x, 0.11, 0.020, 1.0, 0.018
+    )
+    pin = torch.minimum(
+        pin,
+        rounded_box(
+            x * p['side'] - 0.31 - 0.25 * (y - 0.30), (y - 0.30), 0 * x, 0.11, 0.020, 1.0, 0.018
+        ),
+    )
+    rgb = over(rgb, tones(p['cloth'])[1] * 0.6, seen * cover(pin - 0.010, pixel))
+    return over(rgb, tones(p['cloth'])[2], seen * cover(pin, pixel))
 
 # %% ../nbs/06_toon.ipynb #554364db
 def hair_colour(p, x, y, z, normals, parts, pixel):
     "Cel-shaded hair: broad tones, strand lines near the tips, and a band of light."
     base, shade, light = tones(p['hair'])
-    angle = torch.atan2(x, z + .08)
-    round_normal = F.normalize(torch.stack([x, (y - .15)*.9, z + .08]), dim=0)
-    soft = F.normalize(normals*.55 + round_normal*.75, dim=0)
-    lambert = (soft*LIGHT.to(x.device)[:, None, None]).sum(0)
+    angle = torch.atan2(x, z + 0.08)
+    round_normal = F.normalize(torch.stack([x, (y - 0.15) * 0.9, z + 0.08]), dim=0)
+    soft = F.normalize(normals * 0.55 + round_normal * 0.75, dim=0)
+    lambert = (soft * LIGHT.to(x.device)[:, None, None]).sum(0)
     fringe = parts == PART['fringe']
     edge, uf = fringe_edge(p, angle, y)
     ub, _ = lock_pattern(p, torch.atan2(x, -z), p['back_locks'])
     u = torch.where(fringe, uf, ub)
-    rgb = cel(base, base, shade, lambert + .10*(u*u - .5)*(parts != PART['tail']), .05 + 0*pixel, low=.12)
-    inside = (parts == PART['back hair']) & (cap_distance(p, x, y, z, -.06, 2.) < 0)
-    rgb = over(rgb, shade*.86, inside.float())
-    height = torch.atan2(y - .20, (x*x + (z + .08)**2).sqrt())
-    band = (height - .62 - .05*u.abs()).abs() - (.055 + .03*(1 - u.abs()))*(1 - (torch.remainder(angle.abs(), 2.4)/1.5 - .4*(angle.abs() > 2.4))**2).clamp_min(0)
-    glow = torch.where((lambert > .0)[None], light.expand(3, *x.shape), base)
-    rgb = over(rgb, glow, .9*cover(band*.6, pixel)*(parts != PART['tail']))
+    rgb = cel(
+        base,
+        base,
+        shade,
+        lambert + 0.10 * (u * u - 0.5) * (parts != PART['tail']),
+        0.05 + 0 * pixel,
+        low=0.12,
+    )
+    inside = (parts == PART['back hair']) & (cap_distance(p, x, y, z, -0.06, 2.0) < 0)
+    rgb = over(rgb, shade * 0.86, inside.float())
+    height = torch.atan2(y - 0.20, (x * x + (z + 0.08) ** 2).sqrt())
+    band = (height - 0.62 - 0.05 * u.abs()).abs() - (0.055 + 0.03 * (1 - u.abs())) * (
+        1 - (torch.remainder(angle.abs(), 2.4) / 1.5 - 0.4 * (angle.abs() > 2.4)) ** 2
+    ).clamp_min(0)
+    glow = torch.where((lambert > 0.0)[None], light.expand(3, *x.shape), base)
+    rgb = over(rgb, glow, 0.9 * cover(band * 0.6, pixel) * (parts != PART['tail']))
     count = torch.where(fringe, p['front_locks'], p['back_locks'])
-    groove = (1 - u.abs())*(math.pi/count)*.6
-    reach = torch.where(fringe, (y - p['front_y'])/.22, (y - p['back_y'])/.6).clamp(0, 1)
-    rgb = over(rgb, shade*.75, .8*cover(groove - .010*(1 - reach), pixel)*(reach < 1)*(parts != PART['tail'])*(~inside))
-    return paint_pins(p, x, y, rgb, pixel, (p['accessory_'] == 4)*fringe*(z > .1))
+    groove = (1 - u.abs()) * (math.pi / count) * 0.6
+    reach = torch.where(fringe, (y - p['front_y']) / 0.22, (y - p['back_y']) / 0.6).clamp(0, 1)
+    rgb = over(
+        rgb,
+        shade * 0.75,
+        0.8
+        * cover(groove - 0.010 * (1 - reach), pixel)
+        * (reach < 1)
+        * (parts != PART['tail'])
+        * (~inside),
+    )
+    return paint_pins(p, x, y, rgb, pixel, (p['accessory_'] == 4) * fringe * (z > 0.1))
 
 # %% ../nbs/06_toon.ipynb #b87810fe
 def eye_shapes(p, x, y):
-    "Eye coordinates: outward from the nose a, up b (tilted), and the signed distances to the lids' outline."
+    """Eye coordinates: outward from the nose a, up b (tilted), and the signed distances to the
+    lids' outline."""
     a, b = x.abs() - p['eye_x'], y - p['eye_y']
-    b = b - p['eye_tilt']*a*(b > 0)*1.0 - .35*p['eye_tilt']*a
+    b = b - p['eye_tilt'] * a * (b > 0) * 1.0 - 0.35 * p['eye_tilt'] * a
     up = b > 0
-    height = torch.where(up, p['eye_h']*p['eye_open'], p['eye_h']*.86)
-    q = (((a/p['eye_w']).abs() + 1e-5)**2.5 + ((b/height).abs() + 1e-5)**torch.where(up, 2.0, 2.5))
-    r = q**.42
-    return a, b, (1 - 1/r.clamp_min(.05))*(a*a + b*b + 1e-8).sqrt()
+    height = torch.where(up, p['eye_h'] * p['eye_open'], p['eye_h'] * 0.86)
+    q = ((a / p['eye_w']).abs() + 1e-5) ** 2.5 + ((b / height).abs() + 1e-5) ** torch.where(
+        up, 2.0, 2.5
+    )
+    r = q**0.42
+    return a, b, (1 - 1 / r.clamp_min(0.05)) * (a * a + b * b + 1e-8).sqrt()
 
 # %% ../nbs/06_toon.ipynb #906b3ff2
 def paint_eyes(p, x, y, rgb, pixel, ink, seen):
-    "Large anime eyes: white, iris with a gradient, pupil, two lights, lids; `seen` [b, n] is where they may be painted."
+    """Large anime eyes: white, iris with a gradient, pupil, two lights, lids;
+    `seen` [b, n] is where they may be painted."""
     a, b, d = eye_shapes(p, x, y)
     base, shade, light = tones(p['eye'])
-    open_ = cover(d, pixel)*seen
-    rgb = over(rgb, torch.tensor([1., .995, .99], device=x.device)[:, None, None], open_)
-    rgb = over(rgb, torch.tensor([.80, .80, .88], device=x.device)[:, None, None], open_*cover(-(b - p['eye_h']*.42), pixel*2))
-    gx = .028*p['gaze_x'] + .012*torch.sign(x)*-1
-    ix, iy = (x - torch.sign(x)*p['eye_x'] - gx), b - .018*p['gaze_y'] + .004
-    rx, ry = p['eye_w']*.66, p['eye_h']*.93
-    r = ((ix/rx)**2 + (iy/ry)**2 + 1e-6).sqrt()
-    iris = cover((r - 1)*rx, pixel)*open_
-    v = (iy/ry*.5 + .5).clamp(0, 1)
-    colour = over(over(light.expand(3, *x.shape), base, ((v - .12)/.30).clamp(0, 1)), shade, ((v - .50)/.22).clamp(0, 1))
+    open_ = cover(d, pixel) * seen
+    rgb = over(rgb, torch.tensor([1.0, 0.995, 0.99], device=x.device)[:, None, None], open_)
+    rgb = over(
+        rgb,
+        torch.tensor([0.80, 0.80, 0.88], device=x.device)[:, None, None],
+        open_ * cover(-(b - p['eye_h'] * 0.42), pixel * 2),
+    )
+    gx = 0.028 * p['gaze_x'] + 0.012 * torch.sign(x) * -1
+    ix, iy = (x - torch.sign(x) * p['eye_x'] - gx), b - 0.018 * p['gaze_y'] + 0.004
+    rx, ry = p['eye_w'] * 0.66, p['eye_h'] * 0.93
+    r = ((ix / rx) ** 2 + (iy / ry) ** 2 + 1e-6).sqrt()
+    iris = cover((r - 1) * rx, pixel) * open_
+    v = (iy / ry * 0.5 + 0.5).clamp(0, 1)
+    colour = over(
+        over(light.expand(3, *x.shape), base, ((v - 0.12) / 0.30).clamp(0, 1)),
+        shade,
+        ((v - 0.50) / 0.22).clamp(0, 1),
+    )
     rgb = over(rgb, colour, iris)
-    rgb = over(rgb, shade*.55, iris*cover(-((r - .86)*rx), pixel))
-    rgb = over(rgb, shade*.35, iris*cover((((ix/(rx*.42))**2 + ((iy - .01)/(ry*.46))**2).sqrt() - 1)*rx*.42, pixel))
-    rgb = over(rgb, light, .85*iris*cover((((ix/(rx*.62))**2 + ((iy + ry*.62)/(ry*.22))**2).sqrt() - 1)*rx*.2, pixel))
-    for cx, cy, sx, sy in ((-.36, .42, .34, .27), (.38, -.38, .17, .14)):
-        rgb = over(rgb, torch.ones(3, 1, 1, device=x.device), open_*cover(((((ix/rx - cx)/sx)**2 + ((iy/ry - cy)/sy)**2 + 1e-6).sqrt() - 1)*rx*.25, pixel))
+    rgb = over(rgb, shade * 0.55, iris * cover(-((r - 0.86) * rx), pixel))
+    rgb = over(
+        rgb,
+        shade * 0.35,
+        iris
+        * cover(
+            (((ix / (rx * 0.42)) ** 2 + ((iy - 0.01) / (ry * 0.46)) ** 2).sqrt() - 1)
+            * rx
+            * 0.42,
+            pixel,
+        ),
+    )
+    rgb = over(
+        rgb,
+        light,
+        0.85
+        * iris
+        * cover(
+            (((ix / (rx * 0.62)) ** 2 + ((iy + ry * 0.62) / (ry * 0.22)) ** 2).sqrt() - 1)
+            * rx
+            * 0.2,
+            pixel,
+        ),
+    )
+    for cx, cy, sx, sy in ((-0.36, 0.42, 0.34, 0.27), (0.38, -0.38, 0.17, 0.14)):
+        rgb = over(
+            rgb,
+            torch.ones(3, 1, 1, device=x.device),
+            open_
+            * cover(
+                ((((ix / rx - cx) / sx) ** 2 + ((iy / ry - cy) / sy) ** 2 + 1e-6).sqrt() - 1)
+                * rx
+                * 0.25,
+                pixel,
+            ),
+        )
     return paint_lids(p, a, b, d, x, rgb, pixel, ink, seen)
 
 # %% ../nbs/06_toon.ipynb #28d82a1f
 def paint_lids(p, a, b, d, x, rgb, pixel, ink, seen):
-    "The upper lid as a heavy stroke that grows outwards, a lash, a thin lower lid and the crease above."
-    s = (a/p['eye_w']).clamp(-1.3, 1.3)
+    """The upper lid as a heavy stroke that grows outwards, a lash, a thin lower lid and the
+    crease above."""
+    s = (a / p['eye_w']).clamp(-1.3, 1.3)
     h = p['eye_h']
-    upper = d.abs() - (.013 + .010*(s + 1).clamp(0, 2)*.5)
-    rgb = over(rgb, ink, seen*cover(torch.maximum(upper, -(b - h*(.10 - .25*s.clamp_min(0)))), pixel))
-    lash = torch.maximum((b - h*.42 - .55*(a - p['eye_w']*.86)).abs() - .022*(1.25 - s).clamp(0, 1)*1.4, torch.maximum(-(s - .72), s - 1.25)*.1)
-    rgb = over(rgb, ink, seen*cover(lash, pixel))
-    lower = torch.maximum(d.abs() - .006, torch.maximum(b + h*.45, -(s + .35)*.1))
-    rgb = over(rgb, ink, .8*seen*cover(lower, pixel))
-    crease = torch.maximum((d - .052).abs() - .005, torch.maximum(-(b - h*.55), (s.abs() - .62)*.1))
-    return over(rgb, ink, .65*seen*cover(crease, pixel)), cover(d - .02, pixel)*seen
+    upper = d.abs() - (0.013 + 0.010 * (s + 1).clamp(0, 2) * 0.5)
+    rgb = over(
+        rgb,
+        ink,
+        seen * cover(torch.maximum(upper, -(b - h * (0.10 - 0.25 * s.clamp_min(0)))), pixel),
+    )
+    lash = torch.maximum(
+        (b - h * 0.42 - 0.55 * (a - p['eye_w'] * 0.86)).abs()
+        - 0.022 * (1.25 - s).clamp(0, 1) * 1.4,
+        torch.maximum(-(s - 0.72), s - 1.25) * 0.1,
+    )
+    rgb = over(rgb, ink, seen * cover(lash, pixel))
+    lower = torch.maximum(d.abs() - 0.006, torch.maximum(b + h * 0.45, -(s + 0.35) * 0.1))
+    rgb = over(rgb, ink, 0.8 * seen * cover(lower, pixel))
+    crease = torch.maximum(
+        (d - 0.052).abs() - 0.005, torch.maximum(-(b - h * 0.55), (s.abs() - 0.62) * 0.1)
+    )
+    return over(rgb, ink, 0.65 * seen * cover(crease, pixel)), cover(d - 0.02, pixel) * seen
 
 # %% ../nbs/06_toon.ipynb #a6ccbb3e
 def paint_brows(p, x, y, rgb, pixel, ink, seen):
-    "Brows as tapered arcs, strong enough to show through a fringe; the colour and what they cover."
+    """Brows as tapered arcs, strong enough to show through a fringe;
+    the colour and what they cover."""
     a = x.abs() - p['eye_x']
-    s = (a + .01)/.145
-    line = y - p['brow_y'] + .045*s*s + .035*p['brow_slope']*s - .01
-    thick = .0145*(1 - .55*(s*.5 + .5).clamp(0, 1))
-    brow = seen*cover(torch.maximum(line.abs() - thick, (s.abs() - 1)*.14), pixel)
+    s = (a + 0.01) / 0.145
+    line = y - p['brow_y'] + 0.045 * s * s + 0.035 * p['brow_slope'] * s - 0.01
+    thick = 0.0145 * (1 - 0.55 * (s * 0.5 + 0.5).clamp(0, 1))
+    brow = seen * cover(torch.maximum(line.abs() - thick, (s.abs() - 1) * 0.14), pixel)
     return over(rgb, ink, brow), brow
 
 # %% ../nbs/06_toon.ipynb #f0779a95
 def paint_mouth(p, x, y, rgb, pixel, ink, skin_shade):
     "One of five mouths, and the hint of a nose; the colour and what the mouth covers."
     kind = p['mouth_']
-    w = (.064 + .05*p['mouth_width'])*torch.tensor([1.2, 1., .95, .34, 1.1], device=x.device)[kind]
-    s, y0 = x/w, y - p['mouth_y']
-    bend = torch.tensor([.062, .0, .012, .0, -.056], device=x.device)[kind]
-    line = y0 - bend*(s*s - .5) - .02*(kind == 2)
-    thick = torch.tensor([.0095, .0085, .0075, .021, .0095], device=x.device)[kind]*(1.25 - .55*s.abs())
-    stroke = torch.maximum(line.abs() - thick, (s.abs() - 1)*w)
-    low = (.090 + .03*p['mouth_width'])*(1 - s*s).clamp_min(0)**.75
-    hole = torch.where(kind == 2, torch.maximum(torch.maximum(line, -(line + low)), (s.abs() - 1)*w), 1.)
+    w = (0.064 + 0.05 * p['mouth_width']) * torch.tensor(
+        [1.2, 1.0, 0.95, 0.34, 1.1], device=x.device
+    )[kind]
+    s, y0 = x / w, y - p['mouth_y']
+    bend = torch.tensor([0.062, 0.0, 0.012, 0.0, -0.056], device=x.device)[kind]
+    line = y0 - bend * (s * s - 0.5) - 0.02 * (kind == 2)
+    thick = torch.tensor([0.0095, 0.0085, 0.0075, 0.021, 0.0095], device=x.device)[kind] * (
+        1.25 - 0.55 * s.abs()
+    )
+    stroke = torch.maximum(line.abs() - thick, (s.abs() - 1) * w)
+    low = (0.090 + 0.03 * p['mouth_width']) * (1 - s * s).clamp_min(0) ** 0.75
+    hole = torch.where(
+        kind == 2, torch.maximum(torch.maximum(line, -(line + low)), (s.abs() - 1) * w), 1.0
+    )
     at = lambda *c: torch.tensor(c, device=x.device)[:, None, None]
-    rgb = over(rgb, at(.66, .17, .20), cover(hole, pixel))
-    rgb = over(rgb, at(.95, .50, .48), cover(torch.maximum(hole, line + .060 + .02*p['mouth_width'] - .02*s*s), pixel))
-    rgb = over(rgb, at(1., .98, .97), cover(torch.maximum(hole + .004, -(line + .017)), pixel))
-    rgb = over(rgb, ink, .95*cover(torch.minimum(stroke, torch.where(kind == 2, hole.abs() - .004, 1.)), pixel))
-    nose = torch.maximum((x - .012 - .25*(y + .185)).abs() - .009, (y + .178).abs() - .022)
-    return over(rgb, skin_shade*.86, cover(nose, pixel)), cover(torch.minimum(stroke, hole), pixel)
+    rgb = over(rgb, at(0.66, 0.17, 0.20), cover(hole, pixel))
+    rgb = over(
+        rgb,
+        at(0.95, 0.50, 0.48),
+        cover(
+            torch.maximum(hole, line + 0.060 + 0.02 * p['mouth_width'] - 0.02 * s * s), pixel
+        ),
+    )
+    rgb = over(
+        rgb, at(1.0, 0.98, 0.97), cover(torch.maximum(hole + 0.004, -(line + 0.017)), pixel)
+    )
+    rgb = over(
+        rgb,
+        ink,
+        0.95
+        * cover(torch.minimum(stroke, torch.where(kind == 2, hole.abs() - 0.004, 1.0)), pixel),
+    )
+    nose = torch.maximum(
+        (x - 0.012 - 0.25 * (y + 0.185)).abs() - 0.009, (y + 0.178).abs() - 0.022
+    )
+    return over(rgb, skin_shade * 0.86, cover(nose, pixel)), cover(
+        torch.minimum(stroke, hole), pixel
+    )
 
 # %% ../nbs/06_toon.ipynb #8529d391
 def face_colour(p, x, y, z, rgb, normals, parts, pixel):
-    "Everything painted on the face; returns the colour and the parts with eyes, brows and mouth marked."
-    front = ((parts == PART['face']) & (z > .05) & (normals[2] > -.1)).float()
-    base, shade, light = tones(p['skin']); hair = tones(p['hair'])
-    ink = hair[1]*.22 + torch.tensor([.10, .05, .07], device=x.device)[:, None, None]
-    blush = torch.exp(-(((x.abs() - .27)/.085)**2 + ((y - p['eye_y'] + .185)/.045)**2))
-    pink = torch.tensor([.98, .52, .50], device=x.device)[:, None, None]
-    rgb = over(rgb, pink, front*blush*(.14 + .34*(p['blush_'] == 1)))
-    mouthed, lips = paint_mouth(p, x, y, rgb, pixel, shade*.35 + torch.tensor([.22, .05, .05], device=x.device)[:, None, None], shade)
+    """Everything painted on the face;
+    returns the colour and the parts with eyes, brows and mouth marked."""
+    front = ((parts == PART['face']) & (z > 0.05) & (normals[2] > -0.1)).float()
+    base, shade, light = tones(p['skin'])
+    hair = tones(p['hair'])
+    ink = hair[1] * 0.22 + torch.tensor([0.10, 0.05, 0.07], device=x.device)[:, None, None]
+    blush = torch.exp(
+        -(((x.abs() - 0.27) / 0.085) ** 2 + ((y - p['eye_y'] + 0.185) / 0.045) ** 2)
+    )
+    pink = torch.tensor([0.98, 0.52, 0.50], device=x.device)[:, None, None]
+    rgb = over(rgb, pink, front * blush * (0.14 + 0.34 * (p['blush_'] == 1)))
+    mouthed, lips = paint_mouth(
+        p,
+        x,
+        y,
+        rgb,
+        pixel,
+        shade * 0.35 + torch.tensor([0.22, 0.05, 0.05], device=x.device)[:, None, None],
+        shade,
+    )
     rgb = over(rgb, mouthed, front)
     rgb, eye = paint_eyes(p, x, y, rgb, pixel, ink, front)
-    through = ((parts == PART['fringe']) & (z > .2)).float()*.65
-    rgb, brow = paint_brows(p, x, y, rgb, pixel, hair[1]*.55, torch.maximum(front, through))
-    for label, there in (('mouth', lips*front > .2), ('brow', brow*front > .2), ('eye', eye > .5)): parts = torch.where(there, PART[label], parts)
+    through = ((parts == PART['fringe']) & (z > 0.2)).float() * 0.65
+    rgb, brow = paint_brows(p, x, y, rgb, pixel, hair[1] * 0.55, torch.maximum(front, through))
+    for label, there in (
+        ('mouth', lips * front > 0.2),
+        ('brow', brow * front > 0.2),
+        ('eye', eye > 0.5),
+    ):
+        parts = torch.where(there, PART[label], parts)
     return rgb, parts
 
 # %% ../nbs/06_toon.ipynb #ad5657f7
 def cloth_colour(p, x, y, z, normals, parts, pixel):
     "Clothes by outfit: neckline, collar and trim painted on the shoulders."
     base, shade, light = tones(p['cloth'])
-    lambert = (normals*LIGHT.to(x.device)[:, None, None]).sum(0)
-    rgb = cel(base, base, shade, lambert, .05 + 0*pixel, low=.25)
+    lambert = (normals * LIGHT.to(x.device)[:, None, None]).sum(0)
+    rgb = cel(base, base, shade, lambert, 0.05 + 0 * pixel, low=0.25)
     skin, skin_shade, _ = tones(p['skin'])
     kind = p['outfit_']
-    white = torch.tensor([.98, .97, .97], device=x.device)[:, None, None]
-    front = (z > -.12)
-    v_neck = torch.maximum(x.abs() - (y + 1.06).clamp_min(0)*.62, -(y + 1.06))
-    round_neck = (x*x + (z + .1)**2).sqrt() - .235
-    collar = torch.where(kind == 0, v_neck.abs() - .075, torch.where(kind == 1, v_neck.abs() - .06, round_neck.abs() - .03))
-    rgb = over(rgb, torch.where((kind == 1)[None], white, torch.where((kind == 0)[None], white*.98, light)), cover(collar, pixel)*(front | (kind > 1))*(kind != 2))
-    stripe = torch.where(kind == 0, (v_neck - .05).abs() - .008, 1.)
-    rgb = over(rgb, base, cover(stripe, pixel)*front)
-    bare = torch.where(kind <= 1, torch.maximum(v_neck, -(z + .12)), torch.where(kind == 4, round_neck, 1.))
+    white = torch.tensor([0.98, 0.97, 0.97], device=x.device)[:, None, None]
+    front = z > -0.12
+    v_neck = torch.maximum(x.abs() - (y + 1.06).clamp_min(0) * 0.62, -(y + 1.06))
+    round_neck = (x * x + (z + 0.1) ** 2).sqrt() - 0.235
+    collar = torch.where(
+        kind == 0,
+        v_neck.abs() - 0.075,
+        torch.where(kind == 1, v_neck.abs() - 0.06, round_neck.abs() - 0.03),
+    )
+    rgb = over(
+        rgb,
+        torch.where(
+            (kind == 1)[None], white, torch.where((kind == 0)[None], white * 0.98, light)
+        ),
+        cover(collar, pixel) * (front | (kind > 1)) * (kind != 2),
+    )
+    stripe = torch.where(kind == 0, (v_neck - 0.05).abs() - 0.008, 1.0)
+    rgb = over(rgb, base, cover(stripe, pixel) * front)
+    bare = torch.where(
+        kind <= 1, torch.maximum(v_neck, -(z + 0.12)), torch.where(kind == 4, round_neck, 1.0)
+    )
     bare = cover(bare, pixel)
-    return over(rgb, over(skin.expand(3, *x.shape), skin_shade, (y > -.88 - .25*x)*1.), bare), torch.where(bare > .5, PART['neck'], parts)
-
-# %% ../nbs/06_toon.ipynb #132b5373
-def _colours_h(self: HeadScene, points, normals, parts, pixel):
-    "The finished colour [3, b, n] of surface points in head units, and the parts with the painted ones marked."
-    p, (x, y, z) = self.p, points
-    if self.style == 'human': return human_colours(p, points, normals, parts, pixel)
-    hairy = (parts >= PART['fringe']) & (parts <= PART['tail'])
-    rgb = skin_colour(p, x, y, z, normals, parts, pixel)
-    rgb, parts = face_colour(p, x, y, z, rgb, normals, parts, pixel)
-    paint = hair_colour(p, x, y, z, normals, parts, pixel)
-    rgb = torch.where(hairy, paint, rgb)
-    if float(p['hair_alpha'].min()) < 1:                       # transparent hair: the face's paint shows through the fringe
-        as_face = torch.full_like(parts, PART['face'])
-        below, _ = face_colour(p, x, y, z, skin_colour(p, x, y, z, normals, as_face, pixel), normals, as_face, pixel)
-        rgb = over(rgb, below, (1 - p['hair_alpha'])*(parts == PART['fringe'])*(z > .2))
-    through = ((parts == PART['fringe']) & (z > .2)).float()
-    rgb, _ = paint_brows(p, x, y, rgb, pixel, tones(p['hair'])[1]*.5, through*.6)
-    dressed, neck = cloth_colour(p, x, y, z, normals, parts, pixel)
-    rgb, parts = torch.where(parts == PART['clothes'], dressed, rgb), torch.where(parts == PART['clothes'], neck, parts)
-    lambert = (normals*LIGHT.to(x.device)[:, None, None]).sum(0)
-    cloth = tones(p['cloth'])
-    rgb = torch.where((parts == PART['ribbon']) | (parts == PART['hat']), cel(cloth[0], cloth[0], cloth[1], lambert, .05 + 0*pixel, low=.3), rgb)
-    rgb = torch.where(parts == PART['cat ears'], cel(*[tones(p['hair'])[i] for i in (0, 0, 1)], lambert, .05 + 0*pixel), rgb)
-    rgb = torch.where(parts == PART['glasses'], torch.tensor([.16, .12, .18], device=x.device)[:, None, None], rgb)
-    return (rgb*p['brightness']).clamp(0, 1), parts
-HeadScene.colours_h = _colours_h
+    return over(
+        rgb, over(skin.expand(3, *x.shape), skin_shade, (y > -0.88 - 0.25 * x) * 1.0), bare
+    ), torch.where(bare > 0.5, PART['neck'], parts)
 
 # %% ../nbs/06_toon.ipynb #91242468
 def half_lambert(normals, gain=1.0):
     "Light that wraps around: soft, as on skin."
-    return (((normals*LIGHT.to(normals.device)[:, None, None]).sum(0)*.5 + .5).clamp(0, 1)**1.25*gain)[None]
+    return (
+        ((normals * LIGHT.to(normals.device)[:, None, None]).sum(0) * 0.5 + 0.5).clamp(0, 1)
+        ** 1.25
+        * gain
+    )[None]
+
 
 def human_skin(p, x, y, z, normals, parts, pixel):
     "Skin with soft light, a reddish turn towards the shadow, and the shadows of hair and chin."
     base, shade, light = tones(p['skin'])
     lit = half_lambert(normals)
-    rgb = shade + (light - shade)*lit
-    edge, _ = fringe_edge(p, torch.atan2(x - .02, z + .08), y + .05)
-    shadow = ((y - edge)/.16 + .9).clamp(0, 1)*(z > 0)*(parts == PART['face']) + (parts == PART['neck'])*((y + .80)/.28).clamp(0, 1)
-    rgb = rgb*(1 - .30*shadow.clamp(0, 1))
-    cheek = torch.exp(-(((x.abs() - .24)/.12)**2 + ((y + .17)/.09)**2)) + .5*torch.exp(-((x/.05)**2 + ((y + .17)/.05)**2))
-    flush = torch.tensor([1.0, .86, .84], device=x.device)[:, None, None]
-    return rgb*(1 + .8*(flush - 1)*cheek*(parts == PART['face']))
+    rgb = shade + (light - shade) * lit
+    edge, _ = fringe_edge(p, torch.atan2(x - 0.02, z + 0.08), y + 0.05)
+    shadow = ((y - edge) / 0.16 + 0.9).clamp(0, 1) * (z > 0) * (parts == PART['face']) + (
+        parts == PART['neck']
+    ) * ((y + 0.80) / 0.28).clamp(0, 1)
+    rgb = rgb * (1 - 0.30 * shadow.clamp(0, 1))
+    cheek = torch.exp(
+        -(((x.abs() - 0.24) / 0.12) ** 2 + ((y + 0.17) / 0.09) ** 2)
+    ) + 0.5 * torch.exp(-((x / 0.05) ** 2 + ((y + 0.17) / 0.05) ** 2))
+    flush = torch.tensor([1.0, 0.86, 0.84], device=x.device)[:, None, None]
+    return rgb * (1 + 0.8 * (flush - 1) * cheek * (parts == PART['face']))
 
 # %% ../nbs/06_toon.ipynb #2ae8eb50
 def human_eyes(p, x, y, rgb, pixel, seen):
-    "Almond eyes of natural size: a shaded white, a round iris, one light, thin lashes, a soft crease."
+    """Almond eyes of natural size:
+    a shaded white, a round iris, one light, thin lashes, a soft crease."""
     at = lambda *c: torch.tensor(c, device=x.device)[:, None, None]
     a, b, d = eye_shapes(p, x, y)
     base, shade, light = tones(p['eye'])
-    socket = torch.exp(-((a/.12)**2 + ((b - .045)/.035)**2))
-    rgb = rgb*(1 - .16*socket*seen)
-    open_ = cover(d, pixel)*seen
-    rgb = over(rgb, at(.93, .91, .89)*(1 - .22*(a.abs()/p['eye_w'])**2)*(.86 + .14*(b < p['eye_h']*.35)), open_)
-    ix, iy = x - torch.sign(x)*p['eye_x'] - .018*p['gaze_x'], b - .010*p['gaze_y'] - .002
-    r, radius = (ix*ix + iy*iy + 1e-7).sqrt(), .036 + 0*p['eye_h']
-    rgb = over(rgb, shade + (base - shade)*((.02 - iy)/.05).clamp(0, 1), open_*cover(r - radius, pixel*1.3))
-    rgb = over(rgb, shade*.4, open_*cover((r - radius*.93).abs() - .003, pixel*1.5)*.7)
-    rgb = over(rgb, at(.03, .02, .03), open_*cover(r - radius*.42, pixel))
-    rgb = over(rgb, at(1., 1., 1.), .9*open_*cover(((ix + .012)**2 + (iy - .013)**2 + 1e-8).sqrt() - .0075, pixel))
-    s = (a/p['eye_w']).clamp(-1.2, 1.2)
-    lash = torch.maximum(d.abs() - (.0055 + .0035*(s + 1)), -(b - .006))
-    rgb = over(rgb, at(.13, .09, .08), .9*seen*cover(lash, pixel))
-    rgb = over(rgb, rgb*.72, .6*seen*cover(torch.maximum(d.abs() - .004, b), pixel))
-    return over(rgb, rgb*.70, .6*seen*cover(torch.maximum((d - .026).abs() - .004, -(b - .02)), pixel*2)), open_
+    socket = torch.exp(-((a / 0.12) ** 2 + ((b - 0.045) / 0.035) ** 2))
+    rgb = rgb * (1 - 0.16 * socket * seen)
+    open_ = cover(d, pixel) * seen
+    rgb = over(
+        rgb,
+        at(0.93, 0.91, 0.89)
+        * (1 - 0.22 * (a.abs() / p['eye_w']) ** 2)
+        * (0.86 + 0.14 * (b < p['eye_h'] * 0.35)),
+        open_,
+    )
+    ix, iy = (
+        x - torch.sign(x) * p['eye_x'] - 0.018 * p['gaze_x'],
+        b - 0.010 * p['gaze_y'] - 0.002,
+    )
+    r, radius = (ix * ix + iy * iy + 1e-7).sqrt(), 0.036 + 0 * p['eye_h']
+    rgb = over(
+        rgb,
+        shade + (base - shade) * ((0.02 - iy) / 0.05).clamp(0, 1),
+        open_ * cover(r - radius, pixel * 1.3),
+    )
+    rgb = over(
+        rgb, shade * 0.4, open_ * cover((r - radius * 0.93).abs() - 0.003, pixel * 1.5) * 0.7
+    )
+    rgb = over(rgb, at(0.03, 0.02, 0.03), open_ * cover(r - radius * 0.42, pixel))
+    rgb = over(
+        rgb,
+        at(1.0, 1.0, 1.0),
+        0.9
+        * open_
+        * cover(((ix + 0.012) ** 2 + (iy - 0.013) ** 2 + 1e-8).sqrt() - 0.0075, pixel),
+    )
+    s = (a / p['eye_w']).clamp(-1.2, 1.2)
+    lash = torch.maximum(d.abs() - (0.0055 + 0.0035 * (s + 1)), -(b - 0.006))
+    rgb = over(rgb, at(0.13, 0.09, 0.08), 0.9 * seen * cover(lash, pixel))
+    rgb = over(rgb, rgb * 0.72, 0.6 * seen * cover(torch.maximum(d.abs() - 0.004, b), pixel))
+    return over(
+        rgb,
+        rgb * 0.70,
+        0.6 * seen * cover(torch.maximum((d - 0.026).abs() - 0.004, -(b - 0.02)), pixel * 2),
+    ), open_
 
 # %% ../nbs/06_toon.ipynb #7d1ef9a5
 def human_face(p, x, y, z, rgb, normals, parts, pixel):
     "Brows, eyes, nostrils and lips on the face."
-    seen = ((parts == PART['face']) & (z > .05) & (normals[2] > -.1)).float()
+    seen = ((parts == PART['face']) & (z > 0.05) & (normals[2] > -0.1)).float()
     rgb, eye = human_eyes(p, x, y, rgb, pixel, seen)
-    s = (x.abs() - p['eye_x'] - .005)/.115
-    line = (y - p['brow_y'] + .028*s*s + .018*p['brow_slope']*s).abs() - .013*(1.1 - .6*(s*.5 + .5).clamp(0, 1))
-    brow = cover(torch.maximum(line, (s.abs() - 1)*.1), pixel*2 + .006)
-    rgb = over(rgb, tones(p['hair'])[1]*.6, .8*seen*brow)
-    nostril = torch.exp(-(((x.abs() - .032)/.016)**2 + ((y + .192)/.009)**2)) + .45*torch.exp(-((x/.07)**2 + ((y + .208)/.016)**2))
-    rgb = rgb*(1 - .42*nostril*seen)
-    w = .088 + .035*p['mouth_width']; q = (x/w).clamp(-1, 1); m = y - p['mouth_y'] - torch.tensor([.034, .0, .010, .0, -.030], device=x.device)[p['mouth_']]*(q*q - .4)
-    top = torch.maximum(m - .020*(1 - q*q)*(.75 + .5*q.abs()), -m); low = torch.maximum(m, -m - .030*(1 - q*q))
-    lip = tones(p['skin'])[1]*torch.tensor([.90, .62, .64], device=x.device)[:, None, None]
-    inside = (x.abs() < w)*seen
-    rgb = over(rgb, lip*.88, .85*inside*cover(top, pixel + .006)); rgb = over(rgb, lip*1.12 + .05, .85*inside*cover(low, pixel + .006))
-    gap = torch.where(p['mouth_'] == 2, .020*(1 - q*q), 0.)
-    rgb = over(rgb, lip*.36, .85*inside*cover((m + gap).abs() - .004*(1.2 - q.abs()) - gap, pixel + .002))
-    return rgb, torch.where(eye > .5, PART['eye'], parts)
+    s = (x.abs() - p['eye_x'] - 0.005) / 0.115
+    line = (y - p['brow_y'] + 0.028 * s * s + 0.018 * p['brow_slope'] * s).abs() - 0.013 * (
+        1.1 - 0.6 * (s * 0.5 + 0.5).clamp(0, 1)
+    )
+    brow = cover(torch.maximum(line, (s.abs() - 1) * 0.1), pixel * 2 + 0.006)
+    rgb = over(rgb, tones(p['hair'])[1] * 0.6, 0.8 * seen * brow)
+    nostril = torch.exp(
+        -(((x.abs() - 0.032) / 0.016) ** 2 + ((y + 0.192) / 0.009) ** 2)
+    ) + 0.45 * torch.exp(-((x / 0.07) ** 2 + ((y + 0.208) / 0.016) ** 2))
+    rgb = rgb * (1 - 0.42 * nostril * seen)
+    w = 0.088 + 0.035 * p['mouth_width']
+    q = (x / w).clamp(-1, 1)
+    m = (
+        y
+        - p['mouth_y']
+        - torch.tensor([0.034, 0.0, 0.010, 0.0, -0.030], device=x.device)[p['mouth_']]
+        * (q * q - 0.4)
+    )
+    top = torch.maximum(m - 0.020 * (1 - q * q) * (0.75 + 0.5 * q.abs()), -m)
+    low = torch.maximum(m, -m - 0.030 * (1 - q * q))
+    lip = tones(p['skin'])[1] * torch.tensor([0.90, 0.62, 0.64], device=x.device)[:, None, None]
+    inside = (x.abs() < w) * seen
+    rgb = over(rgb, lip * 0.88, 0.85 * inside * cover(top, pixel + 0.006))
+    rgb = over(rgb, lip * 1.12 + 0.05, 0.85 * inside * cover(low, pixel + 0.006))
+    gap = torch.where(p['mouth_'] == 2, 0.020 * (1 - q * q), 0.0)
+    rgb = over(
+        rgb,
+        lip * 0.36,
+        0.85 * inside * cover((m + gap).abs() - 0.004 * (1.2 - q.abs()) - gap, pixel + 0.002),
+    )
+    return rgb, torch.where(eye > 0.5, PART['eye'], parts)
 
 # %% ../nbs/06_toon.ipynb #8a637013
 def human_hair(p, x, y, z, normals, parts, pixel):
     "Hair with soft light, fine strands and a blurred band of light."
     base, shade, light = tones(p['hair'])
-    angle = torch.atan2(x, z + .08)
+    angle = torch.atan2(x, z + 0.08)
     tail = parts == PART['tail']
-    along = torch.where(tail, x*9 + z*9, angle*5.)
-    strands = torch.sin(along*9 + 3*y) + .7*torch.sin(along*23 + 5*y + 1) + .5*torch.sin(along*41 - 4*y)
-    lit = (half_lambert(normals)[0] + .05*strands).clamp(0, 1)
-    rgb = shade*.8 + (base*1.02 - shade*.8)*lit
-    height = torch.atan2(y - .20, (x*x + (z + .08)**2).sqrt())
-    band = torch.exp(-((height - .62 + .03*strands)/.16)**2)*(lit - .35).clamp_min(0)
-    rgb = rgb + (light - rgb)*(.75*band + .10*(strands - 1).clamp_min(0)*lit)
-    inside = (parts == PART['back hair']) & (cap_distance(p, x, y, z, -.06, 2.) < 0)
-    return torch.where(inside, shade*.62 + .0*rgb, rgb)
+    along = torch.where(tail, x * 9 + z * 9, angle * 5.0)
+    strands = (
+        torch.sin(along * 9 + 3 * y)
+        + 0.7 * torch.sin(along * 23 + 5 * y + 1)
+        + 0.5 * torch.sin(along * 41 - 4 * y)
+    )
+    lit = (half_lambert(normals)[0] + 0.05 * strands).clamp(0, 1)
+    rgb = shade * 0.8 + (base * 1.02 - shade * 0.8) * lit
+    height = torch.atan2(y - 0.20, (x * x + (z + 0.08) ** 2).sqrt())
+    band = torch.exp(-(((height - 0.62 + 0.03 * strands) / 0.16) ** 2)) * (
+        lit - 0.35
+    ).clamp_min(0)
+    rgb = rgb + (light - rgb) * (0.75 * band + 0.10 * (strands - 1).clamp_min(0) * lit)
+    inside = (parts == PART['back hair']) & (cap_distance(p, x, y, z, -0.06, 2.0) < 0)
+    return torch.where(inside, shade * 0.62 + 0.0 * rgb, rgb)
 
 # %% ../nbs/06_toon.ipynb #a77fe674
 def human_colours(p, points, normals, parts, pixel):
-    "The counterpart of the anime style: the same surface and identity, smooth light, natural tones."
+    """The counterpart of the anime style:
+    the same surface and identity, smooth light, natural tones."""
     x, y, z = points
-    rgb, marked = human_face(p, x, y, z, human_skin(p, x, y, z, normals, parts, pixel), normals, parts, pixel)
+    rgb, marked = human_face(
+        p, x, y, z, human_skin(p, x, y, z, normals, parts, pixel), normals, parts, pixel
+    )
     hairy = (parts >= PART['fringe']) & (parts <= PART['tail'])
     rgb = torch.where(hairy, human_hair(p, x, y, z, normals, parts, pixel), rgb)
     flat, neck = cloth_colour(p, x, y, z, normals, parts, pixel)
     bare = neck == PART['neck']
     skin = human_skin(p, x, y, z, normals, torch.full_like(parts, PART['neck']), pixel)
-    lit = .45 + .62*half_lambert(normals)
-    dressed = torch.where(bare, skin, flat*lit)
-    cloth = (parts == PART['clothes'])
+    lit = 0.45 + 0.62 * half_lambert(normals)
+    dressed = torch.where(bare, skin, flat * lit)
+    cloth = parts == PART['clothes']
     rgb = torch.where(cloth, dressed, rgb)
     base = tones(p['cloth'])[0]
-    rgb = torch.where((parts == PART['ribbon']) | (parts == PART['hat']), base*lit, rgb)
-    rgb = torch.where(parts == PART['cat ears'], tones(p['hair'])[0]*lit, rgb)
-    rgb = torch.where(parts == PART['glasses'], torch.tensor([.15, .12, .12], device=x.device)[:, None, None]*(.6 + lit), rgb)
-    return (rgb*p['brightness']).clamp(0, 1), torch.where(cloth, neck, marked)
+    rgb = torch.where((parts == PART['ribbon']) | (parts == PART['hat']), base * lit, rgb)
+    rgb = torch.where(parts == PART['cat ears'], tones(p['hair'])[0] * lit, rgb)
+    rgb = torch.where(
+        parts == PART['glasses'],
+        torch.tensor([0.15, 0.12, 0.12], device=x.device)[:, None, None] * (0.6 + lit),
+        rgb,
+    )
+    return (rgb * p['brightness']).clamp(0, 1), torch.where(cloth, neck, marked)
 
 # %% ../nbs/06_toon.ipynb #05dfbbf3
 def as_fov(fov, identity) -> Tensor:
     "A field of view in degrees for each identity, from one number or several."
-    if isinstance(fov, (int, float)): fov = torch.full((len(identity),), float(fov), device=getattr(identity, 'device', None))
+    if isinstance(fov, (int, float)):
+        fov = torch.full((len(identity),), float(fov), device=getattr(identity, 'device', None))
     return fov.expand(len(identity)) if isinstance(fov, Tensor) and fov.numel() == 1 else fov
 
+
 def check_views(identity, cam2world, fov, size):
-    "One sentence unless there is a camera and a field of view for every identity, and a sensible size."
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 2048: raise ValueError(f"size must be a positive integer up to 2048, not {size!r}.")
+    """One sentence unless there is a camera and a field of view for every identity, and a
+    sensible size."""
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 2048:
+        raise ValueError(f"size must be a positive integer up to 2048, not {size!r}.")
     n = len(check_identity(identity))
     if not isinstance(cam2world, Tensor) or tuple(cam2world.shape) != (n, 4, 4):
-        raise ValueError(f"cam2world must be a tensor [{n}, 4, 4], one camera for each identity, not {list(getattr(cam2world, 'shape', [])) or type(cam2world).__name__}.")
-    if not isinstance(fov, Tensor) or tuple(fov.shape) != (n,) or not bool(((fov > 0) & (fov < 170)).all()):
+        raise ValueError(
+            f"cam2world must be a tensor [{n}, 4, 4], one camera for each identity, not"
+            f" {list(getattr(cam2world, 'shape', [])) or type(cam2world).__name__}."
+        )
+    if (
+        not isinstance(fov, Tensor)
+        or tuple(fov.shape) != (n,)
+        or not bool(((fov > 0) & (fov < 170)).all())
+    ):
         raise ValueError(f"fov must be a tensor [{n}] of degrees between 0 and 170.")
 
 # %% ../nbs/06_toon.ipynb #8891bd2e
-def render(identity, cam2world, fov, size, style='anime', background='pastel', **options) -> dict:
+def render(
+    identity, cam2world, fov, size, style='anime', background='pastel', **options
+) -> dict:
     "Draw identities [b, D] from cameras [b, 4, 4]."
     fov = as_fov(fov, identity)
     check_views(identity, cam2world, fov, size)
     scene = HeadScene(identity, style)
     options.setdefault('outline', style == 'anime')
     if isinstance(background, str):
-        if background not in ('pastel', 'white'): raise ValueError(f"There is no background {background!r}: choose 'pastel', 'white' or three numbers in [0, 1].")
-        background = BACKGROUNDS.to(identity.device)[decode(identity)['background']] if background == 'pastel' else (1., 1., 1.)
+        if background not in ('pastel', 'white'):
+            raise ValueError(
+                f"There is no background {background!r}: choose 'pastel', 'white' or three"
+                " numbers in [0, 1]."
+            )
+        background = (
+            BACKGROUNDS.to(identity.device)[decode(identity)['background']]
+            if background == 'pastel'
+            else (1.0, 1.0, 1.0)
+        )
     out = render_scene(scene, cam2world, fov, size, background=background, **options)
     return {**out, 'identity': identity, 'attributes': decode(identity)}
 
 # %% ../nbs/06_toon.ipynb #678db2f8
 def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: float = 1e-3):
-    "PSNR (dB) between view A and view B, looked up at the points that A sees, and the share of A's points that B sees too."
-    a, b = (render(identity, view, fov, size, outline=False, supersample=4) for view in (first, second))
+    """PSNR (dB) between view A and view B, looked up at the points that A sees, and the share
+    of A's points that B sees too."""
+    a, b = (
+        render(identity, view, fov, size, outline=False, supersample=4)
+        for view in (first, second)
+    )
     rows = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = pixel_rays(first, fov, rows[:, None].expand(-1, size), rows[None].expand(size, -1), size)
+    origins, ways, _ = pixel_rays(
+        first, fov, rows[:, None].expand(-1, size), rows[None].expand(size, -1), size
+    )
     met = a['distance'].flatten(1).isfinite()
-    points = origins + torch.where(met, a['distance'].flatten(1), 1.)*ways
-    local = torch.einsum('bij,jbn->ibn', second[:, :3, :3].transpose(1, 2), points - second[:, :3, 3].T[:, :, None])
-    place = torch.stack([local[0], -local[1]], -1)/(-local[2][..., None]*(fov*math.pi/360).tan()[:, None, None])
-    look = lambda x, mode: F.grid_sample(x, place[:, None], mode=mode, padding_mode='border', align_corners=False)[:, :, 0]
-    whole = lambda d: -F.max_pool2d(-d, 3, 1, 1) > F.max_pool2d(d, 3, 1, 1) - 8*tolerance          # pixels that show one surface only
-    depths = [torch.where(v['depth'].isfinite(), v['depth'], 9.) for v in (a, b)]
-    same = met & whole(depths[0]).flatten(1) & (look(whole(depths[1]).float(), 'bilinear')[:, 0] > .99)
-    same &= ((look(depths[1], 'bilinear')[:, 0] + local[2]).abs() < tolerance) & (place.abs().amax(-1) < 1)
-    error = ((look(b['image'], 'bicubic').clamp(-1, 1) - a['image'].flatten(2))/2).square().mean(1)
-    return -10*torch.log10(error[same].mean()).item(), (same.sum()/met.sum()).item()
+    points = origins + torch.where(met, a['distance'].flatten(1), 1.0) * ways
+    local = torch.einsum(
+        'bij,jbn->ibn',
+        second[:, :3, :3].transpose(1, 2),
+        points - second[:, :3, 3].T[:, :, None],
+    )
+    place = torch.stack([local[0], -local[1]], -1) / (
+        -local[2][..., None] * (fov * math.pi / 360).tan()[:, None, None]
+    )
+    look = lambda x, mode: F.grid_sample(
+        x, place[:, None], mode=mode, padding_mode='border', align_corners=False
+    )[:, :, 0]
+    # pixels that show one surface only
+    whole = lambda d: -F.max_pool2d(-d, 3, 1, 1) > F.max_pool2d(d, 3, 1, 1) - 8 * tolerance
+    depths = [torch.where(v['depth'].isfinite(), v['depth'], 9.0) for v in (a, b)]
+    same = (
+        met
+        & whole(depths[0]).flatten(1)
+        & (look(whole(depths[1]).float(), 'bilinear')[:, 0] > 0.99)
+    )
+    same &= ((look(depths[1], 'bilinear')[:, 0] + local[2]).abs() < tolerance) & (
+        place.abs().amax(-1) < 1
+    )
+    error = (
+        ((look(b['image'], 'bicubic').clamp(-1, 1) - a['image'].flatten(2)) / 2)
+        .square()
+        .mean(1)
+    )
+    return -10 * torch.log10(error[same].mean()).item(), (same.sum() / met.sum()).item()
 
 # %% ../nbs/06_toon.ipynb #81082a0f
 from .data import ArrayStore, ImageSet
 
 # %% ../nbs/06_toon.ipynb #0b4464b4
 # name: (law of the yaw, its size, law of the pitch, its size), radians
-CAMERAS = {'celeba': ('normal', .3, 'normal', .155), 'uniform': ('uniform', math.pi/4, 'uniform', .26),
-           'full_turn': ('uniform', math.pi, 'uniform', .30), 'frontal': ('normal', 0., 'normal', 0.)}
-FOV = 12.        # degrees, as in pi-GAN's CelebA setting; cameras stand at distance 1
+CAMERAS = {
+    'celeba': ('normal', 0.3, 'normal', 0.155),
+    'uniform': ('uniform', math.pi / 4, 'uniform', 0.26),
+    'full_turn': ('uniform', math.pi, 'uniform', 0.30),
+    'frontal': ('normal', 0.0, 'normal', 0.0),
+}
+FOV = 12.0  # degrees, as in pi-GAN's CelebA setting; cameras stand at distance 1
+
 
 def sample_camera(n: int, rng: torch.Generator, preset: str = 'celeba') -> dict:
-    "Cameras on the unit sphere: cam2world [n, 4, 4], fov [n] in degrees, yaw and pitch [n] in radians."
-    if preset not in CAMERAS: raise ValueError(f"There is no camera preset {preset!r}: choose one of {', '.join(CAMERAS)}.")
+    """Cameras on the unit sphere:
+    cam2world [n, 4, 4], fov [n] in degrees, yaw and pitch [n] in radians."""
+    if preset not in CAMERAS:
+        raise ValueError(
+            f"There is no camera preset {preset!r}: choose one of {', '.join(CAMERAS)}."
+        )
     law, scale, law2, scale2 = CAMERAS[preset]
-    draw = lambda law, s: s*(torch.randn(n, generator=rng) if law == 'normal' else 2*torch.rand(n, generator=rng) - 1)
+    draw = lambda law, s: (
+        s
+        * (
+            torch.randn(n, generator=rng)
+            if law == 'normal'
+            else 2 * torch.rand(n, generator=rng) - 1
+        )
+    )
     yaw, pitch = draw(law, scale), draw(law2, scale2)
     pitch = pitch.clamp(-1.2, 1.2)
     return dict(cam2world=look_at(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)
 
 # %% ../nbs/06_toon.ipynb #50c4cbe6
-BLOCK = 256      # pictures that share one generator: picture i never depends on how many are asked for
+# pictures that share one generator: picture i never depends on how many are asked for
+BLOCK = 256
+
 
 def seeded_rows(sampler, salt: int, seed: int, first: int, last: int, camera: str) -> dict:
     "Identities by `sampler(n, rng)` and cameras of the pictures first … last−1 of a seed."
     pieces = []
-    for block in range(first//BLOCK, -(-last//BLOCK)):
-        source = rng((seed*1_000_003 + block*7919 + salt) % 2**63)
+    for block in range(first // BLOCK, -(-last // BLOCK)):
+        source = rng((seed * 1_000_003 + block * 7919 + salt) % 2**63)
         rows = dict(identity=sampler(BLOCK, source), **sample_camera(BLOCK, source, camera))
-        keep = slice(max(first - block*BLOCK, 0), min(last - block*BLOCK, BLOCK))
+        keep = slice(max(first - block * BLOCK, 0), min(last - block * BLOCK, BLOCK))
         pieces.append({k: v[keep] for k, v in rows.items()})
     return {k: torch.cat([piece[k] for piece in pieces]) for k in pieces[0]}
+
 
 def toon_rows(seed: int, first: int, last: int, camera: str = 'celeba') -> dict:
     "Identities and cameras of the heads first … last−1 of a seed."
@@ -752,24 +1536,74 @@ def toon_rows(seed: int, first: int, last: int, camera: str = 'celeba') -> dict:
 
 # %% ../nbs/06_toon.ipynb #b6d44c68
 class ToonHeads(ImageSet):
-    "Anime heads, drawn once into the cache; picture i of a seed is the same everywhere. Items also hold the exact geometry."
-    def __init__(self, n: int = 1000,                # pictures
-                 size: int = 64,                     # pixels along a side, at most 512
-                 seed: int = 0,
-                 style: str = 'anime',               # 'anime' or 'human'
-                 camera: str = 'celeba',             # a name in CAMERAS
-                 background: str = 'pastel',         # 'pastel' or 'white'
-                 supersample: int = 2):
-        for name, value, top in (('n', n, 10**7), ('size', size, 512), ('supersample', supersample, 8)):
+    """Anime heads, drawn once into the cache; picture i of a seed is the same everywhere.
+    Items also hold the exact geometry."""
+
+    def __init__(
+        self,
+        n: int = 1000,  # pictures
+        size: int = 64,  # pixels along a side, at most 512
+        seed: int = 0,
+        style: str = 'anime',  # 'anime' or 'human'
+        camera: str = 'celeba',  # a name in CAMERAS
+        background: str = 'pastel',  # 'pastel' or 'white'
+        supersample: int = 2,
+    ):
+        for name, value, top in (
+            ('n', n, 10**7),
+            ('size', size, 512),
+            ('supersample', supersample, 8),
+        ):
             if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= top:
-                raise ValueError(f"{name} must be a positive integer up to {top}, not {value!r}.")
-        if style not in ('anime', 'human'): raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
-        if camera not in CAMERAS: raise ValueError(f"There is no camera preset {camera!r}: choose one of {', '.join(CAMERAS)}.")
+                raise ValueError(
+                    f"{name} must be a positive integer up to {top}, not {value!r}."
+                )
+        if style not in ('anime', 'human'):
+            raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
+        if camera not in CAMERAS:
+            raise ValueError(
+                f"There is no camera preset {camera!r}: choose one of {', '.join(CAMERAS)}."
+            )
         self.style, self.background, self.supersample = style, background, supersample
-        meta = dict(kind='heads', version=VERSION, n=n, size=size, seed=seed, style=style, camera=camera, background=background, supersample=supersample)
-        folder = cache_dir('toon')/'-'.join(str(v) for v in meta.values())
-        if not ArrayStore.valid(folder, meta): _fill(folder, meta)
+        meta = dict(
+            kind='heads',
+            version=VERSION,
+            n=n,
+            size=size,
+            seed=seed,
+            style=style,
+            camera=camera,
+            background=background,
+            supersample=supersample,
+        )
+        folder = cache_dir('toon') / '-'.join(str(v) for v in meta.values())
+        if not ArrayStore.valid(folder, meta):
+            _fill(folder, meta)
         super().__init__(dict(ArrayStore.open(folder).arrays))
+
+    def __getitem__(self, index: int) -> dict:
+        """One picture with everything known about it:
+        depth, distance, normal, mask and parts are traced on demand."""
+        index = range(len(self))[index]
+        row = self.batch([index])
+        exact = render(
+            row['identity'],
+            row['cam2world'],
+            row['fov'],
+            self.size,
+            style=self.style,
+            supersample=1,
+            outline=False,
+        )
+        item = {k: exact[k][0] for k in ('depth', 'distance', 'normal', 'parts')}
+        item |= {k: row[k][0] for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch')}
+        return {
+            **item,
+            'image': to_float(row['image'])[0],
+            'mask': row['coverage'][0].float() / 255,
+            'attributes': {k: v[0] for k, v in decode(row['identity']).items()},
+        }
+
 
 VERSION = 2
 
@@ -778,46 +1612,71 @@ def _fill(folder, meta, chunk: int = 32):
     "Draw a whole set into a store, with a progress bar."
     n, size = meta['n'], meta['size']
     rows = toon_rows(meta['seed'], 0, n, meta['camera'])
-    fields = dict(image=((3, size, size), 'uint8'), coverage=((1, size, size), 'uint8'), **{k: (tuple(v.shape[1:]), 'float32') for k, v in rows.items()})
+    fields = dict(
+        image=((3, size, size), 'uint8'),
+        coverage=((1, size, size), 'uint8'),
+        **{k: (tuple(v.shape[1:]), 'float32') for k, v in rows.items()},
+    )
     with ArrayStore.create(folder, n, fields, meta) as store:
-        for start in tqdm(range(0, n, chunk), desc='drawing heads', unit=f'×{chunk}', disable=n <= chunk):
-            part = {k: v[start:start+chunk] for k, v in rows.items()}
-            out = render(part['identity'], part['cam2world'], part['fov'], size, style=meta['style'], background=meta['background'],
-                         supersample=meta['supersample'], geometry=False)
-            part |= dict(image=to_uint8(out['image']), coverage=(out['mask']*255).round().to(torch.uint8))
+        for start in tqdm(
+            range(0, n, chunk), desc='drawing heads', unit=f'×{chunk}', disable=n <= chunk
+        ):
+            part = {k: v[start : start + chunk] for k, v in rows.items()}
+            out = render(
+                part['identity'],
+                part['cam2world'],
+                part['fov'],
+                size,
+                style=meta['style'],
+                background=meta['background'],
+                supersample=meta['supersample'],
+                geometry=False,
+            )
+            part |= dict(
+                image=to_uint8(out['image']),
+                coverage=(out['mask'] * 255).round().to(torch.uint8),
+            )
             store.write(start, {k: v.numpy() for k, v in part.items()})
-
-# %% ../nbs/06_toon.ipynb #742066d4
-def _head_item(self: ToonHeads, index: int) -> dict:
-    "One picture with everything known about it: depth, distance, normal, mask and parts are traced on demand."
-    index = range(len(self))[index]
-    row = self.batch([index])
-    exact = render(row['identity'], row['cam2world'], row['fov'], self.size, style=self.style, supersample=1, outline=False)
-    item = {k: exact[k][0] for k in ('depth', 'distance', 'normal', 'parts')}
-    item |= {k: row[k][0] for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch')}
-    return {**item, 'image': to_float(row['image'])[0], 'mask': row['coverage'][0].float()/255,
-            'attributes': {k: v[0] for k, v in decode(row['identity']).items()}}
-
-ToonHeads.__getitem__ = _head_item
 
 # %% ../nbs/06_toon.ipynb #ccd60ff4
 def backdrop(image, coverage, colour):
-    "Put a colour [b, 3] behind pictures that were drawn over white: all uint8, coverage [b, 1, h, w]."
-    behind = (1 - coverage.float()/255)*(1 - colour[:, :, None, None])
-    return (image.float() - 255*behind).round_().clamp_(0, 255).to(torch.uint8)
+    """Put a colour [b, 3] behind pictures that were drawn over white:
+    all uint8, coverage [b, 1, h, w]."""
+    behind = (1 - coverage.float() / 255) * (1 - colour[:, :, None, None])
+    return (image.float() - 255 * behind).round_().clamp_(0, 255).to(torch.uint8)
+
 
 class ReadyHeads(ToonHeads):
     "The 3,000 heads that ship with the library: the first of seed 0, 64 px, camera 'celeba'."
-    def __init__(self, background: str = 'pastel'):       # 'pastel' or 'white'
+
+    def __init__(self, background: str = 'pastel'):  # 'pastel' or 'white'
         self.style, self.background, self.supersample = 'anime', background, 2
-        with np.load(shipped('toon_heads_3000.npz'), allow_pickle=False) as file: stored = {k: file[k] for k in file.files}
-        sheets = [np.asarray(Image.open(io.BytesIO(stored[k].tobytes())).convert(mode)) for k, mode in (('image', 'RGB'), ('coverage', 'L'))]
-        tiles = lambda a, c: a.reshape(60, 64, 50, 64, c).transpose(0, 2, 4, 1, 3).reshape(3000, c, 64, 64)
-        image, coverage = torch.from_numpy(tiles(sheets[0], 3).copy()), torch.from_numpy(tiles(sheets[1], 1).copy())
+        with np.load(shipped('toon_heads_3000.npz'), allow_pickle=False) as file:
+            stored = {k: file[k] for k in file.files}
+        sheets = [
+            np.asarray(Image.open(io.BytesIO(stored[k].tobytes())).convert(mode))
+            for k, mode in (('image', 'RGB'), ('coverage', 'L'))
+        ]
+        tiles = lambda a, c: (
+            a.reshape(60, 64, 50, 64, c).transpose(0, 2, 4, 1, 3).reshape(3000, c, 64, 64)
+        )
+        image, coverage = (
+            torch.from_numpy(tiles(sheets[0], 3).copy()),
+            torch.from_numpy(tiles(sheets[1], 1).copy()),
+        )
         identity = torch.from_numpy(stored['identity'])
-        if background == 'pastel': image = backdrop(image, coverage, BACKGROUNDS[decode(identity)['background']])
-        arrays = dict(image=image, coverage=coverage, **{k: torch.from_numpy(stored[k]) for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch')})
+        if background == 'pastel':
+            image = backdrop(image, coverage, BACKGROUNDS[decode(identity)['background']])
+        arrays = dict(
+            image=image,
+            coverage=coverage,
+            **{
+                k: torch.from_numpy(stored[k])
+                for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch')
+            },
+        )
         ImageSet.__init__(self, {k: v.numpy() for k, v in arrays.items()})
+
 
 def ready_heads(background: str = 'pastel') -> ReadyHeads:
     "3,000 heads with identities and cameras, ready in about a second: nothing is drawn."
@@ -825,36 +1684,70 @@ def ready_heads(background: str = 'pastel') -> ReadyHeads:
 
 # %% ../nbs/06_toon.ipynb #c1febe17
 class HeadExplorer:
-    "Sliders for camera, style and attributes of one head; shows itself as a plain picture where no widgets run."
+    """Sliders for camera, style and attributes of one head;
+    shows itself as a plain picture where no widgets run."""
+
     names = ('hair_style', 'fringe', 'hair_colour', 'eye_colour', 'mouth', 'accessory')
 
     def __init__(self, identity: Tensor | None = None, size: int = 160):
-        self.identity, self.size = (encode(hair_style='twin tails', hair_colour='blue', fringe='full') if identity is None else identity).clone(), size
+        self.identity, self.size = (
+            (
+                encode(hair_style='twin tails', hair_colour='blue', fringe='full')
+                if identity is None
+                else identity
+            ).clone(),
+            size,
+        )
 
-    def image(self, yaw=0., pitch=0., style='anime', **attributes) -> bytes:
+    def image(self, yaw=0.0, pitch=0.0, style='anime', **attributes) -> bytes:
         "The head as PNG bytes."
         person = self.identity.clone()
-        for name, value in attributes.items(): person[SLOT[name]] = CATEGORIES[name].index(value)
-        out = render(person[None], look_at(yaw, pitch), torch.tensor([FOV]), self.size, style=style, geometry=False)['image'][0]
-        buffer = io.BytesIO(); Image.fromarray(to_uint8(out).permute(1, 2, 0).numpy()).save(buffer, 'PNG')
+        for name, value in attributes.items():
+            person[SLOT[name]] = CATEGORIES[name].index(value)
+        out = render(
+            person[None],
+            look_at(yaw, pitch),
+            torch.tensor([FOV]),
+            self.size,
+            style=style,
+            geometry=False,
+        )['image'][0]
+        buffer = io.BytesIO()
+        Image.fromarray(to_uint8(out).permute(1, 2, 0).numpy()).save(buffer, 'PNG')
         return buffer.getvalue()
 
-# %% ../nbs/06_toon.ipynb #ebb6efeb
-def _explorer_widget(self: HeadExplorer):
-    "The widget itself (needs ipywidgets)."
-    import ipywidgets as w
-    image = w.Image(value=self.image(), format='png', width=320)
-    controls = {'yaw': w.FloatSlider(0, min=-math.pi, max=math.pi, step=.05, description='yaw'),
-                'pitch': w.FloatSlider(0, min=-.6, max=.6, step=.05, description='pitch'),
-                'style': w.Dropdown(options=('anime', 'human'), description='style')}
-    controls |= {n: w.Dropdown(options=CATEGORIES[n], value=CATEGORIES[n][int(self.identity[SLOT[n]])], description=n.replace('_', ' ')) for n in self.names}
-    def redraw(_): image.value = self.image(**{n: c.value for n, c in controls.items()})
-    for control in controls.values(): control.observe(redraw, 'value')
-    return w.HBox([image, w.VBox(list(controls.values()))])
+    def widget(self):
+        "The widget itself (needs ipywidgets)."
+        import ipywidgets as w
 
-def _explorer_mime(self: HeadExplorer, include=None, exclude=None):
-    data = {'image/png': base64.b64encode(self.image(.35, .1)).decode(), 'text/plain': '<HeadExplorer: run the cell for sliders>'}
-    try: return {**self.widget()._repr_mimebundle_(), **data}
-    except Exception: return data                # no ipywidgets: the picture alone
+        image = w.Image(value=self.image(), format='png', width=320)
+        controls = {
+            'yaw': w.FloatSlider(0, min=-math.pi, max=math.pi, step=0.05, description='yaw'),
+            'pitch': w.FloatSlider(0, min=-0.6, max=0.6, step=0.05, description='pitch'),
+            'style': w.Dropdown(options=('anime', 'human'), description='style'),
+        }
+        controls |= {
+            n: w.Dropdown(
+                options=CATEGORIES[n],
+                value=CATEGORIES[n][int(self.identity[SLOT[n]])],
+                description=n.replace('_', ' '),
+            )
+            for n in self.names
+        }
 
-HeadExplorer.widget, HeadExplorer._repr_mimebundle_ = _explorer_widget, _explorer_mime
+        def redraw(_):
+            image.value = self.image(**{n: c.value for n, c in controls.items()})
+
+        for control in controls.values():
+            control.observe(redraw, 'value')
+        return w.HBox([image, w.VBox(list(controls.values()))])
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        data = {
+            'image/png': base64.b64encode(self.image(0.35, 0.1)).decode(),
+            'text/plain': '<HeadExplorer: run the cell for sliders>',
+        }
+        try:
+            return {**self.widget()._repr_mimebundle_(), **data}
+        except Exception:
+            return data  # no ipywidgets: the picture alone

@@ -11,178 +11,372 @@ from torch import nn, Tensor
 from tqdm import tqdm
 from .core import rng, shipped, to_float
 from .surfaces import BACKGROUNDS, PART, pixel_rays
-from .toon import ATTRIBUTES, backdrop, CATEGORIES, decode, HAIR_STYLES, HEAD, HeadScene, OUTFITS, render, SLOT
+from animegan_nb.toon import (
+    ATTRIBUTES,
+    backdrop,
+    CATEGORIES,
+    decode,
+    HAIR_STYLES,
+    HEAD,
+    HeadScene,
+    OUTFITS,
+    render,
+    SLOT,
+)
 
 # %% auto #0
 __all__ = ['READ', 'MEASURED', 'ToonNet', 'same_person_loss', 'standard', 'network_loss', 'train_network', 'toon_network',
            'visible', 'read', 'network_scores', 'verification', 'descriptions']
 
 # %% ../nbs/08_toon_net.ipynb #efe60860
-READ = ('hair_style', 'fringe', 'hair_colour', 'eye_colour', 'skin', 'mouth', 'eye_shape', 'outfit', 'cloth_colour', 'glasses', 'blush', 'accessory', 'background')
-MEASURED = tuple(name for name in ATTRIBUTES if name not in CATEGORIES and not name.startswith('lock_') and ATTRIBUTES[name][3] > 0)
+READ = (
+    'hair_style',
+    'fringe',
+    'hair_colour',
+    'eye_colour',
+    'skin',
+    'mouth',
+    'eye_shape',
+    'outfit',
+    'cloth_colour',
+    'glasses',
+    'blush',
+    'accessory',
+    'background',
+)
+MEASURED = tuple(
+    name
+    for name in ATTRIBUTES
+    if name not in CATEGORIES and not name.startswith('lock_') and ATTRIBUTES[name][3] > 0
+)
+
 
 def _block(inputs, outputs, kernel=3, stride=2):
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel//2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
 
 class ToonNet(nn.Module):
-    "Reads a head: categories, pose, quantities, a feature vector and an embedding of the person. Pictures float [-1, 1]; about a million weights."
-    def __init__(self, widths=(48, 64, 96, 160, 160), close=(32, 48, 64, 96), features: int = 256, embedding: int = 64):
+    """Reads a head: categories, pose, quantities, a feature vector and an embedding of the
+    person. Pictures float [-1, 1]; about a million weights."""
+
+    def __init__(
+        self,
+        widths=(48, 64, 96, 160, 160),
+        close=(32, 48, 64, 96),
+        features: int = 256,
+        embedding: int = 64,
+    ):
         super().__init__()
-        shapes = ((5, 2), (3, 1), (3, 2), (3, 2), (3, 2))                                       # kernel, stride
-        self.blocks = nn.ModuleList([_block(a, b, *shape) for a, b, shape in zip((3, *widths), widths, shapes)])
-        self.squeeze = nn.Sequential(nn.Conv2d(widths[-1], 40, 1), nn.ReLU(inplace=True))       # 4×4 cells of the whole picture
-        self.close = nn.Sequential(*[_block(a, b, 3, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip((3, *close), close))],
-                                   nn.Conv2d(close[-1], 32, 1), nn.ReLU(inplace=True))          # 5×5 cells of the face, looked at closely
-        self.join = nn.Linear(40*16 + 32*25, features)
-        self.heads = nn.ModuleDict({name: nn.Linear(features, len(CATEGORIES[name])) for name in READ})
+        shapes = ((5, 2), (3, 1), (3, 2), (3, 2), (3, 2))  # kernel, stride
+        self.blocks = nn.ModuleList(
+            [_block(a, b, *shape) for a, b, shape in zip((3, *widths), widths, shapes)]
+        )
+        # 4×4 cells of the whole picture
+        self.squeeze = nn.Sequential(nn.Conv2d(widths[-1], 40, 1), nn.ReLU(inplace=True))
+        # 5×5 cells of the face, looked at closely
+        self.close = nn.Sequential(
+            *[
+                _block(a, b, 3, 1 if i == 0 else 2)
+                for i, (a, b) in enumerate(zip((3, *close), close))
+            ],
+            nn.Conv2d(close[-1], 32, 1),
+            nn.ReLU(inplace=True),
+        )
+        self.join = nn.Linear(40 * 16 + 32 * 25, features)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(features, len(CATEGORIES[name])) for name in READ}
+        )
         self.pose, self.identity = nn.Linear(features, 2), nn.Linear(features, len(MEASURED))
         self.person = nn.Linear(features, embedding)
 
-# %% ../nbs/08_toon_net.ipynb #12b70a9d
-def _maps(self: ToonNet, images: Tensor) -> list[Tensor]:
-    "The activations of the five blocks, for perceptual losses; any size."
-    out = []
-    for block in self.blocks: out.append(images := block(images))
-    return out
+    def maps(self, images: Tensor) -> list[Tensor]:
+        "The activations of the five blocks, for perceptual losses; any size."
+        out = []
+        for block in self.blocks:
+            out.append(images := block(images))
+        return out
 
-def _features(self: ToonNet, images: Tensor) -> Tensor:
-    "[b, 256] features; pictures of another size than 64 are resized with anti-aliasing."
-    if images.shape[-2:] != (64, 64): images = F.interpolate(images, (64, 64), mode='bilinear', antialias=True, align_corners=False)
-    whole, face = self.squeeze(self.maps(images)[-1]), self.close(images[:, :, 20:56, 14:50])
-    return F.relu(self.join(torch.cat([whole.flatten(1), face.flatten(1)], 1)))
+    def features(self, images: Tensor) -> Tensor:
+        "[b, 256] features; pictures of another size than 64 are resized with anti-aliasing."
+        if images.shape[-2:] != (64, 64):
+            images = F.interpolate(
+                images, (64, 64), mode='bilinear', antialias=True, align_corners=False
+            )
+        whole, face = (
+            self.squeeze(self.maps(images)[-1]),
+            self.close(images[:, :, 20:56, 14:50]),
+        )
+        return F.relu(self.join(torch.cat([whole.flatten(1), face.flatten(1)], 1)))
 
-def _forward(self: ToonNet, images: Tensor) -> dict:
-    "Logits of every category, `pose` [b, 2] (yaw, pitch in radians), `identity` [b, 13]: the quantities in MEASURED, standardised; `embedding` [b, 64], unit length."
-    x = self.features(images)
-    x = F.dropout(x, .1, self.training)
-    return {**{name: head(x) for name, head in self.heads.items()}, 'pose': self.pose(x), 'identity': self.identity(x), 'features': x,
-            'embedding': F.normalize(self.person(x), dim=1)}
-
-ToonNet.maps, ToonNet.features, ToonNet.forward = _maps, _features, _forward
+    def forward(self, images: Tensor) -> dict:
+        """Logits of every category, `pose` [b, 2] (yaw, pitch in radians), `identity` [b, 13]:
+        the quantities in MEASURED, standardised; `embedding` [b, 64], unit length."""
+        x = self.features(images)
+        x = F.dropout(x, 0.1, self.training)
+        return {
+            **{name: head(x) for name, head in self.heads.items()},
+            'pose': self.pose(x),
+            'identity': self.identity(x),
+            'features': x,
+            'embedding': F.normalize(self.person(x), dim=1),
+        }
 
 # %% ../nbs/08_toon_net.ipynb #6d0caf6c
-def same_person_loss(first: Tensor, second: Tensor, temperature: float = .1) -> Tensor:      # [n, d] unit vectors
+def same_person_loss(
+    first: Tensor, second: Tensor, temperature: float = 0.1
+) -> Tensor:  # [n, d] unit vectors
     "InfoNCE between two views of n people: each view must find its own other view."
-    alike = first @ second.T/temperature
+    alike = first @ second.T / temperature
     own = torch.arange(len(first), device=first.device)
-    return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own))/2
+    return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2
+
 
 def standard(identity: Tensor) -> Tensor:
-    "The quantities that the network estimates, each with mean 0 and deviation 1 under the prior."
-    return torch.stack([(identity[:, SLOT[k]] - ATTRIBUTES[k][2])/ATTRIBUTES[k][3] for k in MEASURED], 1)
+    """The quantities that the network estimates, each with mean 0 and deviation 1 under the
+    prior."""
+    return torch.stack(
+        [(identity[:, SLOT[k]] - ATTRIBUTES[k][2]) / ATTRIBUTES[k][3] for k in MEASURED], 1
+    )
+
 
 def network_loss(out: dict, identity: Tensor, pose: Tensor) -> Tensor:
-    "Cross-entropy for the categories, absolute error for the pose, squared error for the quantities."
+    """Cross-entropy for the categories, absolute error for the pose, squared error for the
+    quantities."""
     truth = decode(identity)
-    categories = sum((1 + (name in ('mouth', 'eye_shape', 'fringe')))*F.cross_entropy(out[name], truth[name].to(pose.device)) for name in READ)      # small things count twice
-    return categories + 10*F.smooth_l1_loss(out['pose'], pose, beta=.05) + .3*F.mse_loss(out['identity'], standard(identity))
+    # small things count twice
+    categories = sum(
+        (1 + (name in ('mouth', 'eye_shape', 'fringe')))
+        * F.cross_entropy(out[name], truth[name].to(pose.device))
+        for name in READ
+    )
+    return (
+        categories
+        + 10 * F.smooth_l1_loss(out['pose'], pose, beta=0.05)
+        + 0.3 * F.mse_loss(out['identity'], standard(identity))
+    )
 
 # %% ../nbs/08_toon_net.ipynb #7a9a9782
 def _jitter(images, coverage, identity, pose, source):
-    "Mirror both views of a person, put them before other backdrops, shift, change contrast and brightness, add noise: rows [b, 2, …] come back as [2b, …]."
-    b = len(images); draw = lambda *s: torch.rand(*s, generator=source)
-    flip = draw(b) < .5
-    images, coverage = (torch.where(flip.reshape(b, 1, 1, 1, 1), x.flip(4), x).transpose(0, 1).flatten(0, 1) for x in (images, coverage))
-    pose = torch.where(flip[:, None, None], pose*torch.tensor([-1., 1.]), pose).transpose(0, 1).flatten(0, 1)
+    """Mirror both views of a person, put them before other backdrops, shift, change contrast
+    and brightness, add noise: rows [b, 2, …] come back as [2b, …]."""
+    b = len(images)
+    draw = lambda *s: torch.rand(*s, generator=source)
+    flip = draw(b) < 0.5
+    images, coverage = (
+        torch.where(flip.reshape(b, 1, 1, 1, 1), x.flip(4), x).transpose(0, 1).flatten(0, 1)
+        for x in (images, coverage)
+    )
+    pose = (
+        torch.where(flip[:, None, None], pose * torch.tensor([-1.0, 1.0]), pose)
+        .transpose(0, 1)
+        .flatten(0, 1)
+    )
     identity = identity.repeat(2, 1)
-    identity[:, SLOT['gaze_x']] *= torch.where(flip, -1., 1.).repeat(2)
-    identity[:, SLOT['background']] = torch.randint(0, len(BACKGROUNDS), (2*b,), generator=source).float()
-    images = to_float(backdrop(images, coverage, BACKGROUNDS[identity[:, SLOT['background']].long()]))
-    wide, moves = F.pad(images, (2, 2, 2, 2), mode='replicate'), torch.randint(0, 5, (2*b, 2), generator=source).tolist()
-    images = torch.stack([image[:, dy:dy+64, dx:dx+64] for image, (dx, dy) in zip(wide, moves)])
-    images = images*(.9 + .2*draw(2*b, 1, 1, 1)) + .1*(draw(2*b, 1, 1, 1) - .5) + .02*torch.randn(images.shape, generator=source)
+    identity[:, SLOT['gaze_x']] *= torch.where(flip, -1.0, 1.0).repeat(2)
+    identity[:, SLOT['background']] = torch.randint(
+        0, len(BACKGROUNDS), (2 * b,), generator=source
+    ).float()
+    images = to_float(
+        backdrop(images, coverage, BACKGROUNDS[identity[:, SLOT['background']].long()])
+    )
+    wide, moves = (
+        F.pad(images, (2, 2, 2, 2), mode='replicate'),
+        torch.randint(0, 5, (2 * b, 2), generator=source).tolist(),
+    )
+    images = torch.stack(
+        [image[:, dy : dy + 64, dx : dx + 64] for image, (dx, dy) in zip(wide, moves)]
+    )
+    images = (
+        images * (0.9 + 0.2 * draw(2 * b, 1, 1, 1))
+        + 0.1 * (draw(2 * b, 1, 1, 1) - 0.5)
+        + 0.02 * torch.randn(images.shape, generator=source)
+    )
     return images.contiguous(memory_format=torch.channels_last), identity, pose
 
 # %% ../nbs/08_toon_net.ipynb #e53077e1
-def train_network(images, coverage,        # uint8 [n, 2, 3, 64, 64] over white, [n, 2, 1, 64, 64]: two views of each person
-                  identity, pose,          # [n, D], [n, 2, 2]
-                  epochs: int = 30, batch: int = 48, rate: float = 3e-3, seed: int = 0,
-                  half: bool = False,      # bfloat16 inside the convolutions: faster where the processor has it
-                  ) -> ToonNet:
+def train_network(
+    images,
+    coverage,  # uint8 [n, 2, 3, 64, 64] over white, [n, 2, 1, 64, 64]: two views of each person
+    identity,
+    pose,  # [n, D], [n, 2, 2]
+    epochs: int = 30,
+    batch: int = 48,
+    rate: float = 3e-3,
+    seed: int = 0,
+    half: bool = False,  # bfloat16 inside the convolutions: faster where the processor has it
+) -> ToonNet:
     "Train a ToonNet on pairs of views."
-    source = rng(seed); torch.manual_seed(seed)
+    source = rng(seed)
+    torch.manual_seed(seed)
     net = ToonNet().to(memory_format=torch.channels_last).train()
-    steps = epochs*(len(images)//batch)
-    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=.02)
+    steps = epochs * (len(images) // batch)
+    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
     with tqdm(total=steps, desc='training the toon network', mininterval=5) as bar:
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=source)
-            for rows in order[:len(order)//batch*batch].split(batch):
-                drawn, people, turned = _jitter(images[rows], coverage[rows], identity[rows], pose[rows], source)
-                with torch.autocast('cpu', torch.bfloat16, enabled=half): out = net(images)
+            for rows in order[: len(order) // batch * batch].split(batch):
+                drawn, people, turned = _jitter(
+                    images[rows], coverage[rows], identity[rows], pose[rows], source
+                )
+                with torch.autocast('cpu', torch.bfloat16, enabled=half):
+                    out = net(images)
                 out = {k: v.float() for k, v in out.items()}
-                loss = network_loss(out, people, turned) + .5*same_person_loss(*out['embedding'].chunk(2))
-                optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
-                bar.set_postfix(loss=f'{loss.item():.2f}'); bar.update()
+                loss = network_loss(out, people, turned) + 0.5 * same_person_loss(
+                    *out['embedding'].chunk(2)
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                bar.set_postfix(loss=f'{loss.item():.2f}')
+                bar.update()
     return net.eval()
 
 # %% ../nbs/08_toon_net.ipynb #dc03b040
 def toon_network() -> ToonNet:
     "The trained network that ships with the library, ready to read pictures."
     from safetensors.torch import load_file
+
     net = ToonNet()
-    net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(shipped('pretrained/toon_net.safetensors')).items()})
+    net.load_state_dict(
+        {
+            k: v.float() if v.is_floating_point() else v
+            for k, v in load_file(shipped('pretrained/toon_net.safetensors')).items()
+        }
+    )
     return net.eval().requires_grad_(False)
 
 # %% ../nbs/08_toon_net.ipynb #07c4cddd
 def visible(identity: Tensor, cam2world: Tensor, fov: Tensor) -> dict:
-    "For every category in READ, in which pictures of 64 pixels it can be seen [n] bool: from exact part labels."
+    """For every category in READ, in which pictures of 64 pixels it can be seen [n] bool:
+    from exact part labels."""
     n, size = len(identity), 64
-    seen = [render(identity[i:i+32], cam2world[i:i+32], fov[i:i+32], size, supersample=1, outline=False) for i in range(0, n, 32)]
-    parts, distance = (torch.cat([s[k] for s in seen]).flatten(1) for k in ('parts', 'distance'))
+    seen = [
+        render(
+            identity[i : i + 32],
+            cam2world[i : i + 32],
+            fov[i : i + 32],
+            size,
+            supersample=1,
+            outline=False,
+        )
+        for i in range(0, n, 32)
+    ]
+    parts, distance = (
+        torch.cat([s[k] for s in seen]).flatten(1) for k in ('parts', 'distance')
+    )
     rows = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = pixel_rays(cam2world, fov, rows[:, None].expand(-1, size), rows[None].expand(size, -1), size)
-    x, y, _ = (origins + torch.where(distance.isfinite(), distance, 1.)*ways)/HEAD
+    origins, ways, _ = pixel_rays(
+        cam2world, fov, rows[:, None].expand(-1, size), rows[None].expand(size, -1), size
+    )
+    x, y, _ = (origins + torch.where(distance.isfinite(), distance, 1.0) * ways) / HEAD
     return _visible_rules(HeadScene(identity).p, decode(identity), parts, x, y, cam2world)
+
 
 def _visible_rules(p, a, parts, x, y, cam2world):
     "The rule of the text: pixels [n, 64²] counted by part, or by part and place in head units."
     count = lambda name, where=True: ((parts == PART[name]) & where).sum(1)
-    cheek = ((x.abs() - .27)/.085)**2 + ((y - p['eye_y'] + .185)/.06)**2 < 1
-    pin = ((x*p['side'] - .30).abs() < .13) & ((y - .33).abs() < .08)
-    worn = torch.stack([count('background') + 99, count('ribbon'), count('cat ears'), count('hat'), 4*count('fringe', pin)]).gather(0, a['accessory'][None])[0]
-    styled = torch.isin(a['hair_style'], torch.tensor([HAIR_STYLES.index(s) for s in ('twin tails', 'ponytail', 'bun', 'double bun')]))
-    front = (cam2world[:, 2, 2] > .5) & (a['accessory'] != 3) & (a['hair_over_eye'] < .5)
-    collar = (a['cloth_colour'] != CATEGORIES['cloth_colour'].index('white')) | (a['outfit'] > OUTFITS.index('shirt'))
-    rules = {'mouth': count('mouth') >= 4, 'eye_shape': count('eye') >= 40, 'eye_colour': count('eye') >= 24, 'glasses': (a['glasses'] == 0) | (count('glasses') >= 24),
-             'blush': count('face', cheek) >= 6, 'fringe': front & (count('fringe') >= 60), 'outfit': (count('clothes') >= 120) & collar, 'cloth_colour': count('clothes') >= 24,
-             'hair_style': ~styled | (count('tail') >= 30), 'accessory': worn >= 12}
+    cheek = ((x.abs() - 0.27) / 0.085) ** 2 + ((y - p['eye_y'] + 0.185) / 0.06) ** 2 < 1
+    pin = ((x * p['side'] - 0.30).abs() < 0.13) & ((y - 0.33).abs() < 0.08)
+    worn = torch.stack(
+        [
+            count('background') + 99,
+            count('ribbon'),
+            count('cat ears'),
+            count('hat'),
+            4 * count('fringe', pin),
+        ]
+    ).gather(0, a['accessory'][None])[0]
+    styled = torch.isin(
+        a['hair_style'],
+        torch.tensor(
+            [HAIR_STYLES.index(s) for s in ('twin tails', 'ponytail', 'bun', 'double bun')]
+        ),
+    )
+    front = (cam2world[:, 2, 2] > 0.5) & (a['accessory'] != 3) & (a['hair_over_eye'] < 0.5)
+    collar = (a['cloth_colour'] != CATEGORIES['cloth_colour'].index('white')) | (
+        a['outfit'] > OUTFITS.index('shirt')
+    )
+    rules = {
+        'mouth': count('mouth') >= 4,
+        'eye_shape': count('eye') >= 40,
+        'eye_colour': count('eye') >= 24,
+        'glasses': (a['glasses'] == 0) | (count('glasses') >= 24),
+        'blush': count('face', cheek) >= 6,
+        'fringe': front & (count('fringe') >= 60),
+        'outfit': (count('clothes') >= 120) & collar,
+        'cloth_colour': count('clothes') >= 24,
+        'hair_style': ~styled | (count('tail') >= 30),
+        'accessory': worn >= 12,
+    }
     return {name: rules.get(name, torch.ones(len(parts), dtype=torch.bool)) for name in READ}
 
 # %% ../nbs/08_toon_net.ipynb #348127f6
 @torch.no_grad()
 def read(net: ToonNet, images) -> dict:
     "What the network says of many pictures (uint8)."
-    pieces = [net(to_float(images[i:i+250])) for i in range(0, len(images), 250)]
+    pieces = [net(to_float(images[i : i + 250])) for i in range(0, len(images), 250)]
     return {k: torch.cat([p[k] for p in pieces]) for k in pieces[0]}
 
-def network_scores(net: ToonNet, images, identity, pose, seen: dict | None = None) -> dict:      # seen: from `visible`
-    "Accuracy of every category, also where it is visible; median pose errors in degrees; correlation of every quantity."
+
+def network_scores(
+    net: ToonNet, images, identity, pose, seen: dict | None = None
+) -> dict:  # seen: from `visible`
+    """Accuracy of every category, also where it is visible; median pose errors in degrees;
+    correlation of every quantity."""
     out, truth = read(net, images), decode(identity)
     right = {k: (out[k].argmax(1) == truth[k]).float() for k in READ}
     scores = {'accuracy': {k: round(float(v.mean()), 4) for k, v in right.items()}}
     if seen is not None:
-        scores['accuracy_visible'] = {k: round(float(v[seen[k]].mean()), 4) for k, v in right.items()}
+        scores['accuracy_visible'] = {
+            k: round(float(v[seen[k]].mean()), 4) for k, v in right.items()
+        }
         scores['visible'] = {k: round(float(seen[k].float().mean()), 4) for k in READ}
-    error = (out['pose'] - pose).abs()*(180/math.pi)
-    scores['median_error_degrees'] = {'yaw': round(float(error[:, 0].median()), 3), 'pitch': round(float(error[:, 1].median()), 3)}
+    error = (out['pose'] - pose).abs() * (180 / math.pi)
+    scores['median_error_degrees'] = {
+        'yaw': round(float(error[:, 0].median()), 3),
+        'pitch': round(float(error[:, 1].median()), 3),
+    }
     target = standard(identity)
-    scores['correlation'] = {k: round(float(torch.corrcoef(torch.stack([out['identity'][:, i], target[:, i]]))[0, 1]), 3) for i, k in enumerate(MEASURED)}
+    scores['correlation'] = {
+        k: round(
+            float(torch.corrcoef(torch.stack([out['identity'][:, i], target[:, i]]))[0, 1]), 3
+        )
+        for i, k in enumerate(MEASURED)
+    }
     return scores
 
 # %% ../nbs/08_toon_net.ipynb #7673e9c7
-def verification(first: Tensor, second: Tensor) -> dict:      # [n, d] descriptions of two views of n people
-    "How well cosines of descriptions tell people apart: the share that find their own other view, and the area under the ROC curve."
+def verification(
+    first: Tensor, second: Tensor
+) -> dict:  # [n, d] descriptions of two views of n people
+    """How well cosines of descriptions tell people apart:
+    the share that find their own other view, and the area under the ROC curve."""
     alike = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
-    own = alike.diagonal().contiguous(); false = alike[~torch.eye(len(alike), dtype=torch.bool)].sort().values
+    own = alike.diagonal().contiguous()
+    false = alike[~torch.eye(len(alike), dtype=torch.bool)].sort().values
     below, upto = torch.searchsorted(false, own), torch.searchsorted(false, own, right=True)
-    return {'top_1': round(float((alike.argmax(1) == torch.arange(len(alike))).float().mean()), 4),
-            'auc': round(float((below + upto).double().mean()/2/len(false)), 4)}
+    return {
+        'top_1': round(float((alike.argmax(1) == torch.arange(len(alike))).float().mean()), 4),
+        'auc': round(float((below + upto).double().mean() / 2 / len(false)), 4),
+    }
+
 
 def descriptions(net: ToonNet, images) -> dict:
-    "Three descriptions of pictures (uint8) [n, d] each: embedding, what was read of the attributes (backdrop and pose left out), pixels."
+    """Three descriptions of pictures (uint8) [n, d] each:
+    embedding, what was read of the attributes (backdrop and pose left out), pixels."""
     out = read(net, images)
-    words = torch.cat([out[k].softmax(1) for k in READ if k != 'background'] + [.3*out['identity']], 1)
+    words = torch.cat(
+        [out[k].softmax(1) for k in READ if k != 'background'] + [0.3 * out['identity']], 1
+    )
     pixels = to_float(images).flatten(1)
-    return {'embedding': out['embedding'], 'attributes read': words - words.mean(0), 'pixels': pixels - pixels.mean(0)}
+    return {
+        'embedding': out['embedding'],
+        'attributes read': words - words.mean(0),
+        'pixels': pixels - pixels.mean(0),
+    }

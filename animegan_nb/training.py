@@ -33,14 +33,24 @@ __all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learnin
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
-    "A generator, a discriminator and the losses that train them; subclasses write the four methods that raise here."
-    def __init__(self, generator: nn.Module, discriminator: nn.Module):
-        super().__init__(); self.generator, self.discriminator = generator, discriminator
+    """A generator, a discriminator and the losses that train them;
+    subclasses write the four methods that raise here."""
 
-    def discriminator_step(self, batch: dict, draws: Draws) -> dict: raise NotImplementedError
-    def generator_step(self, batch: dict, draws: Draws) -> dict: raise NotImplementedError
-    def latents(self, n: int, draws: Draws): raise NotImplementedError
-    def generate(self, generator: nn.Module, latents) -> Tensor: return generator(latents)
+    def __init__(self, generator: nn.Module, discriminator: nn.Module):
+        super().__init__()
+        self.generator, self.discriminator = generator, discriminator
+
+    def discriminator_step(self, batch: dict, draws: Draws) -> dict:
+        raise NotImplementedError
+
+    def generator_step(self, batch: dict, draws: Draws) -> dict:
+        raise NotImplementedError
+
+    def latents(self, n: int, draws: Draws):
+        raise NotImplementedError
+
+    def generate(self, generator: nn.Module, latents) -> Tensor:
+        return generator(latents)
 
     def after_update(self, role: str):
         "What happens to the weights after an optimiser step of `role`; WGAN clips them here."
@@ -51,372 +61,616 @@ class ModelPair(nn.Module):
 
 # %% ../nbs/10_training.ipynb #dce80bc6
 class Draws:
-    "A private source of random numbers for batches; every process sees its own slice of the same global draw."
-    def __init__(self, seed: int = 0, device: str | torch.device = 'cpu', rank: int = 0, world: int = 1):
-        self.generator, self.device, self.rank, self.world = rng(seed, device), torch.device(device), rank, world
+    """A private source of random numbers for batches;
+    every process sees its own slice of the same global draw."""
+
+    def __init__(
+        self, seed: int = 0, device: str | torch.device = 'cpu', rank: int = 0, world: int = 1
+    ):
+        self.generator, self.device, self.rank, self.world = (
+            rng(seed, device),
+            torch.device(device),
+            rank,
+            world,
+        )
 
     def _mine(self, whole: Tensor) -> Tensor:
-        n = len(whole)//self.world
-        return whole[self.rank*n:(self.rank+1)*n]
+        n = len(whole) // self.world
+        return whole[self.rank * n : (self.rank + 1) * n]
 
     def normal(self, n: int, *shape: int) -> Tensor:
         "[n, *shape], standard normal."
-        return self._mine(torch.randn(n*self.world, *shape, generator=self.generator, device=self.device))
+        return self._mine(
+            torch.randn(n * self.world, *shape, generator=self.generator, device=self.device)
+        )
 
     def uniform(self, n: int, *shape: int) -> Tensor:
         "[n, *shape], uniform in [0, 1)."
-        return self._mine(torch.rand(n*self.world, *shape, generator=self.generator, device=self.device))
+        return self._mine(
+            torch.rand(n * self.world, *shape, generator=self.generator, device=self.device)
+        )
 
     def integers(self, low: int, high: int, n: int, *shape: int) -> Tensor:
         "[n, *shape], whole numbers from `low` to `high` − 1."
-        return self._mine(torch.randint(low, high, (n*self.world, *shape), generator=self.generator, device=self.device))
+        return self._mine(
+            torch.randint(
+                low,
+                high,
+                (n * self.world, *shape),
+                generator=self.generator,
+                device=self.device,
+            )
+        )
 
 # %% ../nbs/10_training.ipynb #1d468f98
 @dataclass(frozen=True)
 class TrainingConfig:
     "The numbers of a training; every checkpoint carries them."
-    batch_size: int = 64               # pictures in a batch, for each process
+
+    batch_size: int = 64  # pictures in a batch, for each process
     generator_lr: float = 2e-4
     discriminator_lr: float = 2e-4
     generator_betas: tuple[float, float] = (0.5, 0.999)
     discriminator_betas: tuple[float, float] = (0.5, 0.999)
-    optimizer: str = 'adam'            # 'adam' or 'rmsprop'
-    n_critic: int = 1                  # discriminator steps for one generator step
-    accumulate: int = 1                # batches whose gradients are averaged into one step
-    clip_gradient: float = 0.          # largest gradient norm; 0: do not clip
-    ema_half_life: float = 0.          # of the averaged generator, in pictures; 0: no average
-    schedule: str = 'constant'         # of both learning rates: 'constant', 'linear' or 'cosine' down to 0 at `total_steps`
-    warmup_steps: int = 0              # steps over which the learning rates rise from 0
-    total_steps: int = 0               # the length that a schedule refers to
-    mixed_precision: str = 'no'        # 'no', 'bf16' or 'fp16' (fp16 needs a GPU and accelerate)
-    mirror: bool = True                # flip real pictures left to right with probability 1/2
+    optimizer: str = 'adam'  # 'adam' or 'rmsprop'
+    n_critic: int = 1  # discriminator steps for one generator step
+    accumulate: int = 1  # batches whose gradients are averaged into one step
+    clip_gradient: float = 0.0  # largest gradient norm; 0: do not clip
+    ema_half_life: float = 0.0  # of the averaged generator, in pictures; 0: no average
+    # of both learning rates: 'constant', 'linear' or 'cosine' down to 0 at `total_steps`
+    schedule: str = 'constant'
+    warmup_steps: int = 0  # steps over which the learning rates rise from 0
+    total_steps: int = 0  # the length that a schedule refers to
+    mixed_precision: str = 'no'  # 'no', 'bf16' or 'fp16' (fp16 needs a GPU and accelerate)
+    mirror: bool = True  # flip real pictures left to right with probability 1/2
     seed: int = 0
 
-    def __post_init__(self): _check_config(self)
+    def __post_init__(self):
+        _check_config(self)
 
 # %% ../nbs/10_training.ipynb #14fdaebc
 def _check_config(c: TrainingConfig):
     "Raise one sentence that names the first number that cannot be."
     object.__setattr__(c, 'generator_betas', tuple(c.generator_betas))
     object.__setattr__(c, 'discriminator_betas', tuple(c.discriminator_betas))
-    rules = [(c.batch_size >= 1, 'batch_size must be at least 1'), (c.n_critic >= 1, 'n_critic must be at least 1'),
-             (c.accumulate >= 1, 'accumulate must be at least 1'), (c.generator_lr > 0, 'generator_lr must be positive'),
-             (c.discriminator_lr > 0, 'discriminator_lr must be positive'), (c.clip_gradient >= 0, 'clip_gradient cannot be negative'),
-             (c.ema_half_life >= 0, 'ema_half_life cannot be negative'),
-             (c.optimizer in ('adam', 'rmsprop'), "optimizer must be 'adam' or 'rmsprop'"),
-             (c.schedule in ('constant', 'linear', 'cosine'), "schedule must be 'constant', 'linear' or 'cosine'"),
-             (c.schedule == 'constant' or c.total_steps > 0, f'the {c.schedule} schedule needs total_steps'),
-             (c.mixed_precision in ('no', 'bf16', 'fp16'), "mixed_precision must be 'no', 'bf16' or 'fp16'"),
-             (all(0 <= b < 1 for b in (*c.generator_betas, *c.discriminator_betas)), 'betas must lie in [0, 1)')]
+    rules = [
+        (c.batch_size >= 1, 'batch_size must be at least 1'),
+        (c.n_critic >= 1, 'n_critic must be at least 1'),
+        (c.accumulate >= 1, 'accumulate must be at least 1'),
+        (c.generator_lr > 0, 'generator_lr must be positive'),
+        (c.discriminator_lr > 0, 'discriminator_lr must be positive'),
+        (c.clip_gradient >= 0, 'clip_gradient cannot be negative'),
+        (c.ema_half_life >= 0, 'ema_half_life cannot be negative'),
+        (c.optimizer in ('adam', 'rmsprop'), "optimizer must be 'adam' or 'rmsprop'"),
+        (
+            c.schedule in ('constant', 'linear', 'cosine'),
+            "schedule must be 'constant', 'linear' or 'cosine'",
+        ),
+        (
+            c.schedule == 'constant' or c.total_steps > 0,
+            f'the {c.schedule} schedule needs total_steps',
+        ),
+        (
+            c.mixed_precision in ('no', 'bf16', 'fp16'),
+            "mixed_precision must be 'no', 'bf16' or 'fp16'",
+        ),
+        (
+            all(0 <= b < 1 for b in (*c.generator_betas, *c.discriminator_betas)),
+            'betas must lie in [0, 1)',
+        ),
+    ]
     for holds, sentence in rules:
-        if not holds: raise ValueError(f'TrainingConfig: {sentence}.')
+        if not holds:
+            raise ValueError(f'TrainingConfig: {sentence}.')
+
 
 def learning_rate_factor(config: TrainingConfig, step: int) -> float:
-    "What both learning rates are multiplied by at `step`. A function of the step alone, so nothing has to be stored."
-    warm = min(1., (step+1)/config.warmup_steps) if config.warmup_steps else 1.
-    if config.schedule == 'constant': return warm
-    done = min(1., step/config.total_steps)
-    down = 1 - done if config.schedule == 'linear' else (1 + torch.cos(torch.tensor(done*torch.pi)).item())/2
-    return warm*down
+    """What both learning rates are multiplied by at `step`.
+    A function of the step alone, so nothing has to be stored."""
+    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.schedule == 'constant':
+        return warm
+    done = min(1.0, step / config.total_steps)
+    down = (
+        1 - done
+        if config.schedule == 'linear'
+        else (1 + torch.cos(torch.tensor(done * torch.pi)).item()) / 2
+    )
+    return warm * down
 
 # %% ../nbs/10_training.ipynb #55dc61b0
 class SingleDevice:
     "One device, one process; float32 or bfloat16."
+
     process_index, num_processes, is_main_process = 0, 1, True
-    def __init__(self, precision: str, device: torch.device): self.precision, self.device = precision, device
-    def autocast(self): return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == 'bf16')
-    def prepare(self, optimizer): return optimizer
-    def backward(self, loss): loss.backward()
-    def reduce(self, tensor, reduction='mean'): return tensor
-    def unscale_gradients(self, optimizer): pass
-    def wait_for_everyone(self): pass
+
+    def __init__(self, precision: str, device: torch.device):
+        self.precision, self.device = precision, device
+
+    def autocast(self):
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == 'bf16'
+        )
+
+    def prepare(self, optimizer):
+        return optimizer
+
+    def backward(self, loss):
+        loss.backward()
+
+    def reduce(self, tensor, reduction='mean'):
+        return tensor
+
+    def unscale_gradients(self, optimizer):
+        pass
+
+    def wait_for_everyone(self):
+        pass
+
 
 def make_engine(precision: str, device: torch.device | None):
     "accelerate's `Accelerator` for several processes or float16, else a `SingleDevice`."
     device = torch.device(device or default_device())
-    if int(os.environ.get('WORLD_SIZE', 1)) == 1 and precision != 'fp16': return SingleDevice(precision, device)
-    try: from accelerate import Accelerator
+    if int(os.environ.get('WORLD_SIZE', 1)) == 1 and precision != 'fp16':
+        return SingleDevice(precision, device)
+    try:
+        from accelerate import Accelerator
     except ImportError as error:
-        raise ImportError("Several processes and float16 need accelerate: pip install 'animegan_nb[scale]'.") from error
-    if precision == 'fp16' and device.type == 'cpu': raise ValueError("float16 needs a GPU: use mixed_precision='bf16' or 'no' on a CPU.")
+        raise ImportError(
+            "Several processes and float16 need accelerate: pip install 'animegan_nb[scale]'."
+        ) from error
+    if precision == 'fp16' and device.type == 'cpu':
+        raise ValueError("float16 needs a GPU: use mixed_precision='bf16' or 'no' on a CPU.")
     return Accelerator(mixed_precision=precision, cpu=device.type == 'cpu')
 
 # %% ../nbs/10_training.ipynb #f6ef7743
 def average_gradients(parameters: Sequence[nn.Parameter], engine):
     "Average the gradients over all processes, in one message."
-    if engine.num_processes == 1: return
+    if engine.num_processes == 1:
+        return
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     mean = engine.reduce(torch.cat([g.flatten() for g in gradients]), 'mean')
-    for p, piece in zip(parameters, mean.split([p.numel() for p in parameters])): p.grad = piece.view_as(p).clone()
+    for p, piece in zip(parameters, mean.split([p.numel() for p in parameters])):
+        p.grad = piece.view_as(p).clone()
+
 
 @torch.no_grad()
 def broadcast_weights(pair: nn.Module, engine):
     "Give every process the weights of process 0."
-    if engine.num_processes == 1: return
+    if engine.num_processes == 1:
+        return
     for tensor in [*pair.parameters(), *pair.buffers()]:
         mine = tensor if engine.is_main_process else torch.zeros_like(tensor)
         tensor.copy_(engine.reduce(mine.clone(), 'sum'))
 
 # %% ../nbs/10_training.ipynb #02d1cbcf
 class TrainingDiverged(RuntimeError):
-    "A loss or a gradient became infinite or NaN; the weights are still those of the step before."
+    """A loss or a gradient became infinite or NaN;
+    the weights are still those of the step before."""
 
-def make_optimizer(config: TrainingConfig, groups: list[dict], role: str, device: torch.device) -> torch.optim.Optimizer:
+
+def make_optimizer(
+    config: TrainingConfig, groups: list[dict], role: str, device: torch.device
+) -> torch.optim.Optimizer:
     "The optimiser of one network."
     lr = getattr(config, f'{role}_lr')
-    if config.optimizer == 'rmsprop': return torch.optim.RMSprop(groups, lr)
-    fused = device.type in ('cpu', 'cuda')       # one kernel for all tensors
+    if config.optimizer == 'rmsprop':
+        return torch.optim.RMSprop(groups, lr)
+    fused = device.type in ('cpu', 'cuda')  # one kernel for all tensors
     return torch.optim.Adam(groups, lr, getattr(config, f'{role}_betas'), fused=fused)
 
 # %% ../nbs/10_training.ipynb #4dc20176
 class Steps:
     "The part of a trainer that trains: `update` one network, or both in a `train_step`."
-    def __init__(self, pair: ModelPair,                            # the networks and their losses
-                 data,                                             # a data set, or anything that yields batches (a `Loader`)
-                 config: TrainingConfig = TrainingConfig(),        # noqa: B008 (frozen)
-                 device: str | torch.device | None = None):        # None: the best there is
+
+    def __init__(
+        self,
+        pair: ModelPair,  # the networks and their losses
+        data,  # a data set, or anything that yields batches (a `Loader`)
+        config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
+        device: str | torch.device | None = None,  # None: the best there is
+    ):
         self.engine = make_engine(config.mixed_precision, device)
-        self.device, self.pair, self.config = self.engine.device, pair.to(self.engine.device), config
+        self.device, self.pair, self.config = (
+            self.engine.device,
+            pair.to(self.engine.device),
+            config,
+        )
         place = dict(rank=self.engine.process_index, world=self.engine.num_processes)
-        if place['world'] > 1 and self.device.type == 'cuda': nn.SyncBatchNorm.convert_sync_batchnorm(pair)
+        if place['world'] > 1 and self.device.type == 'cuda':
+            nn.SyncBatchNorm.convert_sync_batchnorm(pair)
         broadcast_weights(pair, self.engine)
-        self.loader = data if hasattr(data, 'batch_size') else Loader(
-            data, config.batch_size, seed=config.seed, mirror=config.mirror, device=self.device, **place)
+        self.loader = (
+            data
+            if hasattr(data, 'batch_size')
+            else Loader(
+                data,
+                config.batch_size,
+                seed=config.seed,
+                mirror=config.mirror,
+                device=self.device,
+                **place,
+            )
+        )
         self.loader.rank, self.loader.world = place['rank'], place['world']
-        self.groups = {role: pair.parameter_groups(role) for role in ('generator', 'discriminator')}
-        self.trainable = {role: [p for g in groups for p in g['params']] for role, groups in self.groups.items()}
-        self.optimizers = {role: self.engine.prepare(make_optimizer(config, groups, role, self.device)) for role, groups in self.groups.items()}
+        self.groups = {
+            role: pair.parameter_groups(role) for role in ('generator', 'discriminator')
+        }
+        self.trainable = {
+            role: [p for g in groups for p in g['params']]
+            for role, groups in self.groups.items()
+        }
+        self.optimizers = {
+            role: self.engine.prepare(make_optimizer(config, groups, role, self.device))
+            for role, groups in self.groups.items()
+        }
         self.draws = Draws(config.seed, self.device, **place)
-        self.step = self.images = self.position = 0    # generator steps, pictures seen, batches drawn
+        # generator steps, pictures seen, batches drawn
+        self.step = self.images = self.position = 0
         self.batches, self.last = None, {}
 
-# %% ../nbs/10_training.ipynb #398958b3
-def _update(self: Steps, role: str) -> dict:
-    "One optimiser step of the generator or the discriminator; returns what the pair logged."
-    resting = self.trainable['discriminator' if role == 'generator' else 'generator']
-    for p in resting: p.requires_grad_(False)              # the other network's weights need no gradient now
-    try:
-        for _ in range(self.config.accumulate): loss, logs = self.differentiate(role)
-    finally:
-        for p in resting: p.requires_grad_(True)
-    return {f'{role}_loss': loss.detach(), f'{role}_gradient': self.finish(role, loss), **logs}
+    def update(self, role: str) -> dict:
+        """One optimiser step of the generator or the discriminator;
+        returns what the pair logged."""
+        resting = self.trainable['discriminator' if role == 'generator' else 'generator']
+        for p in resting:
+            p.requires_grad_(False)  # the other network's weights need no gradient now
+        try:
+            for _ in range(self.config.accumulate):
+                loss, logs = self.differentiate(role)
+        finally:
+            for p in resting:
+                p.requires_grad_(True)
+        return {
+            f'{role}_loss': loss.detach(),
+            f'{role}_gradient': self.finish(role, loss),
+            **logs,
+        }
 
-def _differentiate(self: Steps, role: str) -> tuple[Tensor, dict]:
-    "One batch through the pair and back: adds to the gradients of `role`."
-    batch = self.next_batch() if role == 'discriminator' else self.batch
-    try:
-        with self.engine.autocast(): logs = getattr(self.pair, f'{role}_step')(batch, self.draws)
-    except NotFinite as error: raise TrainingDiverged(f'The {role} diverged at step {self.step}. {error}') from error
-    loss = logs.pop('loss')
-    self.engine.backward(loss/self.config.accumulate)
-    return loss, logs
+    def differentiate(self, role: str) -> tuple[Tensor, dict]:
+        "One batch through the pair and back: adds to the gradients of `role`."
+        batch = self.next_batch() if role == 'discriminator' else self.batch
+        try:
+            with self.engine.autocast():
+                logs = getattr(self.pair, f'{role}_step')(batch, self.draws)
+        except NotFinite as error:
+            raise TrainingDiverged(
+                f'The {role} diverged at step {self.step}. {error}'
+            ) from error
+        loss = logs.pop('loss')
+        self.engine.backward(loss / self.config.accumulate)
+        return loss, logs
 
-# %% ../nbs/10_training.ipynb #6cd3c914
-def _next_batch(self: Steps) -> dict:
-    "The next batch of the endless, repeatable sequence."
-    if self.batches is None: self.loader.position = self.position; self.batches = iter(self.loader)
-    self.batch = next(self.batches); self.position += 1
-    return self.batch
+    def next_batch(self) -> dict:
+        "The next batch of the endless, repeatable sequence."
+        if self.batches is None:
+            self.loader.position = self.position
+            self.batches = iter(self.loader)
+        self.batch = next(self.batches)
+        self.position += 1
+        return self.batch
 
-# %% ../nbs/10_training.ipynb #4175b58d
-def _finish(self: Steps, role: str, loss: Tensor) -> Tensor:
-    "Average, check and apply the gradients of `role`; returns their norm."
-    parameters, optimizer = self.trainable[role], self.optimizers[role]
-    average_gradients(parameters, self.engine)
-    self.engine.unscale_gradients(optimizer)
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if self.config.clip_gradient: nn.utils.clip_grads_with_norm_(parameters, self.config.clip_gradient, norm)
-    if self.config.mixed_precision != 'fp16' and not torch.isfinite(loss.detach().float() + norm):   # float16's scaler skips such steps itself
-        optimizer.zero_grad()
-        what = 'loss' if not torch.isfinite(loss) else 'gradient'
-        value = loss.item() if what == 'loss' else norm.item()
-        raise TrainingDiverged(f"The {role}'s {what} became {value} at step {self.step}: the weights are still those of the step "
-                               f"before; lower {role}_lr, clip the gradient or add a penalty.")
-    for group in optimizer.param_groups:
-        group['lr'] = group.setdefault('initial_lr', group['lr'])*learning_rate_factor(self.config, self.step)
-    optimizer.step(); optimizer.zero_grad(set_to_none=True)
-    self.pair.after_update(role)
-    return norm
+    def finish(self, role: str, loss: Tensor) -> Tensor:
+        "Average, check and apply the gradients of `role`; returns their norm."
+        parameters, optimizer = self.trainable[role], self.optimizers[role]
+        average_gradients(parameters, self.engine)
+        self.engine.unscale_gradients(optimizer)
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.config.clip_gradient:
+            nn.utils.clip_grads_with_norm_(parameters, self.config.clip_gradient, norm)
+        # float16's scaler skips such steps itself
+        if self.config.mixed_precision != 'fp16' and not torch.isfinite(
+            loss.detach().float() + norm
+        ):
+            optimizer.zero_grad()
+            what = 'loss' if not torch.isfinite(loss) else 'gradient'
+            value = loss.item() if what == 'loss' else norm.item()
+            raise TrainingDiverged(
+                f"The {role}'s {what} became {value} at step {self.step}: the weights are still"
+                f" those of the step before; lower {role}_lr, clip the gradient or add a"
+                " penalty."
+            )
+        for group in optimizer.param_groups:
+            group['lr'] = group.setdefault('initial_lr', group['lr']) * learning_rate_factor(
+                self.config, self.step
+            )
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.pair.after_update(role)
+        return norm
 
-# %% ../nbs/10_training.ipynb #f944437e
-def _train_step(self: Steps) -> dict:
-    "`n_critic` discriminator updates and one generator update; returns one record of numbers."
-    logs = {}
-    for _ in range(self.config.n_critic): logs |= self.update('discriminator')
-    logs |= self.update('generator')
-    self.step += 1
-    self.images += self.loader.batch_size*self.config.accumulate*self.engine.num_processes
-    self.last = {name: value.detach() for name, value in logs.items() if isinstance(value, Tensor)}
-    scalars = {name: value.float().mean() for name, value in self.last.items() if value.ndim < 2}
-    values = torch.stack(list(scalars.values())).tolist()          # one wait for the device, not one a number
-    return {'step': self.step, 'images': self.images, **dict(zip(scalars, values))}
-
-Steps.update, Steps.differentiate, Steps.next_batch, Steps.finish, Steps.train_step = _update, _differentiate, _next_batch, _finish, _train_step
+    def train_step(self) -> dict:
+        """`n_critic` discriminator updates and one generator update;
+        returns one record of numbers."""
+        logs = {}
+        for _ in range(self.config.n_critic):
+            logs |= self.update('discriminator')
+        logs |= self.update('generator')
+        self.step += 1
+        self.images += (
+            self.loader.batch_size * self.config.accumulate * self.engine.num_processes
+        )
+        self.last = {
+            name: value.detach() for name, value in logs.items() if isinstance(value, Tensor)
+        }
+        scalars = {
+            name: value.float().mean() for name, value in self.last.items() if value.ndim < 2
+        }
+        # one wait for the device, not one a number
+        values = torch.stack(list(scalars.values())).tolist()
+        return {'step': self.step, 'images': self.images, **dict(zip(scalars, values))}
 
 # %% ../nbs/10_training.ipynb #5ed12a76
 class Callback:
-    "Something that watches a training; override what you need. `state` and `load` make it part of a checkpoint."
-    order = 0      # lower is called earlier: averages before those who look at them, checkpoints after all others
-    def on_attach(self, trainer: Trainer): "When the trainer is made."
-    def on_start(self, trainer: Trainer): "Before the first step of a `fit`."
-    def on_step(self, trainer: Trainer, record: dict): "After each step, with its numbers."
-    def on_end(self, trainer: Trainer): "After the last step of a `fit`, also when it was stopped or failed."
-    def state(self) -> dict: return {}
-    def load(self, state: dict): pass
+    """Something that watches a training; override what you need.
+    `state` and `load` make it part of a checkpoint."""
+
+    # lower is called earlier: averages before those who look at them, checkpoints after all
+    # others
+    order = 0
+
+    def on_attach(self, trainer: Trainer):
+        "When the trainer is made."
+
+    def on_start(self, trainer: Trainer):
+        "Before the first step of a `fit`."
+
+    def on_step(self, trainer: Trainer, record: dict):
+        "After each step, with its numbers."
+
+    def on_end(self, trainer: Trainer):
+        "After the last step of a `fit`, also when it was stopped or failed."
+
+    def state(self) -> dict:
+        return {}
+
+    def load(self, state: dict):
+        pass
 
 # %% ../nbs/10_training.ipynb #5974e172
 class Running(Steps):
     "Steps, plus callbacks and a life in the background."
-    def __init__(self, pair, data, config=TrainingConfig(), callbacks: Sequence[Callback] = (), device=None):  # noqa: B008
+
+    def __init__(
+        self,
+        pair,
+        data,
+        config=TrainingConfig(),  # noqa: B008
+        callbacks: Sequence[Callback] = (),
+        device=None,
+    ):
         super().__init__(pair, data, config, device)
         self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
-        self.history = deque(maxlen=50_000)         # the latest records; a `JSONLog` keeps all
-        self.lock = threading.RLock()               # whoever uses the networks holds it
-        self.going, self.stopping, self.saving = threading.Event(), threading.Event(), threading.Event()
+        self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
+        self.lock = threading.RLock()  # whoever uses the networks holds it
+        self.going, self.stopping, self.saving = (
+            threading.Event(),
+            threading.Event(),
+            threading.Event(),
+        )
         self.going.set()
         self.thread, self.error = None, None
 
     def call(self, event: str, *args):
-        for callback in self.callbacks: getattr(callback, event)(self, *args)
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *args)
 
     @property
-    def running(self) -> bool: return self.thread is not None and self.thread.is_alive()
+    def running(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
     @property
-    def paused(self) -> bool: return not self.going.is_set()
-    def pause(self): self.going.clear()
-    def proceed(self): self.going.set()
-    def snapshot(self): self.saving.set()           # a `Checkpoints` callback saves after the current step
+    def paused(self) -> bool:
+        return not self.going.is_set()
 
-# %% ../nbs/10_training.ipynb #6aaa6642
-def _fit(self: Running, steps: int | None = None,     # this many more steps …
-         until: int | None = None,                    # … or up to this step in all
-         progress: bool = True) -> Running:
-    "Train, here and now. Ctrl-C finishes the current step and stops."
-    self.until = self.goal(steps, until); self.stopping.clear()
-    hide = not progress or not self.engine.is_main_process or None
-    with stop_on_interrupt(self.stopping), tqdm(total=self.until, initial=self.step, disable=hide, desc='training', mininterval=.5) as bar:
-        self.loop(bar.update)
-    return self
+    def pause(self):
+        self.going.clear()
 
-def _goal(self: Running, steps: int | None, until: int | None) -> int:
-    if (steps is None) == (until is None): raise ValueError("fit needs either steps (so many more) or until (up to that step).")
-    return self.step + steps if until is None else until
+    def proceed(self):
+        self.going.set()
 
-# %% ../nbs/10_training.ipynb #e86c0d49
-def _loop(self: Running, tell=lambda: None):
-    "Steps until the goal or a stop, with all callbacks."
-    self.call('on_start')
-    try:
-        while self.step < self.until and not self.stopping.is_set():
-            if not self.going.wait(.05): continue             # paused: look at the flags again
-            with self.lock: record = self.train_step()
-            self.history.append(record)
-            self.call('on_step', record)
-            tell()
-    finally: self.call('on_end')
+    def snapshot(self):
+        self.saving.set()  # a `Checkpoints` callback saves after the current step
+
+    def goal(self, steps: int | None, until: int | None) -> int:
+        if (steps is None) == (until is None):
+            raise ValueError(
+                "fit needs either steps (so many more) or until (up to that step)."
+            )
+        return self.step + steps if until is None else until
+
+    def loop(self, tell=lambda: None):
+        "Steps until the goal or a stop, with all callbacks."
+        self.call('on_start')
+        try:
+            while self.step < self.until and not self.stopping.is_set():
+                if not self.going.wait(0.05):
+                    continue  # paused: look at the flags again
+                with self.lock:
+                    record = self.train_step()
+                self.history.append(record)
+                self.call('on_step', record)
+                tell()
+        finally:
+            self.call('on_end')
+
+    def fit(
+        self,
+        steps: int | None = None,  # this many more steps …
+        until: int | None = None,  # … or up to this step in all
+        progress: bool = True,
+    ) -> Running:
+        "Train, here and now. Ctrl-C finishes the current step and stops."
+        self.until = self.goal(steps, until)
+        self.stopping.clear()
+        hide = not progress or not self.engine.is_main_process or None
+        with (
+            stop_on_interrupt(self.stopping),
+            tqdm(
+                total=self.until,
+                initial=self.step,
+                disable=hide,
+                desc='training',
+                mininterval=0.5,
+            ) as bar,
+        ):
+            self.loop(bar.update)
+        return self
+
+    def fit_background(self, steps: int | None = None, until: int | None = None) -> Running:
+        "Train in a thread and return at once; `join` waits and raises what went wrong."
+        if self.running:
+            raise RuntimeError("This trainer is running already: stop() or join() it first.")
+        self.error, self.until = None, self.goal(steps, until)
+        self.going.set()
+        # before the thread starts, so that a stop() right after this is not lost
+        self.stopping.clear()
+
+        def work():
+            try:
+                self.loop()
+            except BaseException as error:
+                self.error = error
+
+        self.thread = threading.Thread(target=work, daemon=True, name='training')
+        self.thread.start()
+        return self
+
+    def join(self, timeout: float | None = None) -> Running:
+        "Wait for the background training; an exception in it is raised here."
+        if self.thread is not None:
+            self.thread.join(timeout)
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return self
+
+    def stop(self) -> Running:
+        "Finish the current step, end the training, and wait for that."
+        self.stopping.set()
+        self.going.set()
+        return self.join()
 
 # %% ../nbs/10_training.ipynb #9a09b25e
 @contextlib.contextmanager
 def stop_on_interrupt(stopping: threading.Event):
-    "While inside, the first Ctrl-C (SIGINT) or SIGTERM sets the event; a second one interrupts as usual."
-    if threading.current_thread() is not threading.main_thread(): yield; return
+    """While inside, the first Ctrl-C (SIGINT) or SIGTERM sets the event;
+    a second one interrupts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     old = {}
+
     def handler(number, frame):
-        if stopping.is_set(): raise KeyboardInterrupt
+        if stopping.is_set():
+            raise KeyboardInterrupt
         stopping.set()
+
     try:
-        for number in (signal.SIGINT, signal.SIGTERM): old[number] = signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            old[number] = signal.signal(number, handler)
         yield
     finally:
-        for number, previous in old.items(): signal.signal(number, previous)
-
-# %% ../nbs/10_training.ipynb #b90ec44d
-def _fit_background(self: Running, steps: int | None = None, until: int | None = None) -> Running:
-    "Train in a thread and return at once; `join` waits and raises what went wrong."
-    if self.running: raise RuntimeError("This trainer is running already: stop() or join() it first.")
-    self.error, self.until = None, self.goal(steps, until)
-    self.going.set(); self.stopping.clear()       # before the thread starts, so that a stop() right after this is not lost
-    def work():
-        try: self.loop()
-        except BaseException as error: self.error = error
-    self.thread = threading.Thread(target=work, daemon=True, name='training')
-    self.thread.start()
-    return self
-
-# %% ../nbs/10_training.ipynb #44106bb0
-def _join(self: Running, timeout: float | None = None) -> Running:
-    "Wait for the background training; an exception in it is raised here."
-    if self.thread is not None: self.thread.join(timeout)
-    if self.error is not None: error, self.error = self.error, None; raise error
-    return self
-
-def _stop(self: Running) -> Running:
-    "Finish the current step, end the training, and wait for that."
-    self.stopping.set(); self.going.set()
-    return self.join()
-
-Running.goal, Running.loop, Running.fit = _goal, _loop, _fit
-Running.fit_background, Running.join, Running.stop = _fit_background, _join, _stop
+        for number, previous in old.items():
+            signal.signal(number, previous)
 
 # %% ../nbs/10_training.ipynb #55e141f8
 def ema_decay(batch_size: float, half_life: float) -> float:
-    "The factor β of an average whose memory halves every `half_life` pictures, for steps of `batch_size` pictures."
-    return 0.5**(batch_size/half_life)
+    """The factor β of an average whose memory halves every `half_life` pictures, for steps of
+    `batch_size` pictures."""
+    return 0.5 ** (batch_size / half_life)
 
 # %% ../nbs/10_training.ipynb #8a6abadc
 class EMA(Callback):
     "Keeps an exponentially averaged copy of the generator; `trainer.sample` prefers it."
+
     order = -1
-    def __init__(self, half_life: float,            # pictures after which a weight's influence has halved
-                 ramp: float = 0.05):               # early on, at most this fraction of the pictures seen
+
+    def __init__(
+        self,
+        half_life: float,  # pictures after which a weight's influence has halved
+        ramp: float = 0.05,  # early on, at most this fraction of the pictures seen
+    ):
         self.half_life, self.ramp, self.average = half_life, ramp, None
 
     def on_attach(self, trainer):
-        trainer.average = self.average = copy.deepcopy(trainer.pair.generator).eval().requires_grad_(False)
+        trainer.average = self.average = (
+            copy.deepcopy(trainer.pair.generator).eval().requires_grad_(False)
+        )
 
     @torch.no_grad()
     def on_step(self, trainer, record):
-        batch = trainer.images/trainer.step
-        life = min(self.half_life, self.ramp*trainer.images) if self.ramp else self.half_life
+        batch = trainer.images / trainer.step
+        life = min(self.half_life, self.ramp * trainer.images) if self.ramp else self.half_life
         live = list(trainer.pair.generator.parameters())
         torch._foreach_lerp_(list(self.average.parameters()), live, 1 - ema_decay(batch, life))
-        for mine, theirs in zip(self.average.buffers(), trainer.pair.generator.buffers()): mine.copy_(theirs)
+        for mine, theirs in zip(self.average.buffers(), trainer.pair.generator.buffers()):
+            mine.copy_(theirs)
 
-    def state(self): return {'average': self.average.state_dict()}
-    def load(self, state): self.average.load_state_dict(state['average'])
+    def state(self):
+        return {'average': self.average.state_dict()}
+
+    def load(self, state):
+        self.average.load_state_dict(state['average'])
 
 # %% ../nbs/10_training.ipynb #3d07b75e
 def pack(value, tensors: dict, name: str = ''):
-    "Nested dicts, lists, numbers, strings and tensors as JSON; the tensors themselves go into `tensors`."
+    """Nested dicts, lists, numbers, strings and tensors as JSON;
+    the tensors themselves go into `tensors`."""
     if isinstance(value, Tensor):
         key = name or 'value'
         tensors[key] = value.detach().cpu().clone().contiguous()
         return {'tensor': key}
-    if isinstance(value, dict):                     # JSON's keys are strings, an optimiser's are integers: keep pairs
-        return {'dict': [[key, pack(item, tensors, f'{name}/{key}' if name else str(key))] for key, item in value.items()]}
+    # JSON's keys are strings, an optimiser's are integers: keep pairs
+    if isinstance(value, dict):
+        return {
+            'dict': [
+                [key, pack(item, tensors, f'{name}/{key}' if name else str(key))]
+                for key, item in value.items()
+            ]
+        }
     if isinstance(value, (list, tuple)):
-        return {type(value).__name__: [pack(item, tensors, f'{name}/{i}') for i, item in enumerate(value)]}
-    if value is None or isinstance(value, (bool, int, float, str)): return value
-    raise TypeError(f"A checkpoint cannot hold {name} of type {type(value).__name__}: use numbers, strings, lists, dicts and tensors.")
+        return {
+            type(value).__name__: [
+                pack(item, tensors, f'{name}/{i}') for i, item in enumerate(value)
+            ]
+        }
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(
+        f"A checkpoint cannot hold {name} of type {type(value).__name__}: use numbers, strings,"
+        " lists, dicts and tensors."
+    )
+
 
 def unpack(value, tensors: dict):
     "The inverse of `pack`."
-    if not isinstance(value, dict): return value
-    (kind, content), = value.items()
-    if kind == 'tensor': return tensors[content]
-    if kind == 'dict': return {key: unpack(item, tensors) for key, item in content}
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == 'tensor':
+        return tensors[content]
+    if kind == 'dict':
+        return {key: unpack(item, tensors) for key, item in content}
     return {'list': list, 'tuple': tuple}[kind](unpack(item, tensors) for item in content)
 
 # %% ../nbs/10_training.ipynb #da021010
-class DamagedCheckpoint(RuntimeError): "A checkpoint whose files are missing or changed."
+class DamagedCheckpoint(RuntimeError):
+    "A checkpoint whose files are missing or changed."
+
 
 def _write(path: Path, data: bytes):
-    with open(path, 'wb') as file: file.write(data); file.flush(); os.fsync(file.fileno())
+    with open(path, 'wb') as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
-def save_state(folder: str | Path,    # the checkpoint; it must not exist yet
-               state: dict,           # nested numbers, strings and tensors
-               info: dict | None = None,   # JSON that people and tools may read without the tensors
-              ) -> Path:
+
+def save_state(
+    folder: str | Path,  # the checkpoint; it must not exist yet
+    state: dict,  # nested numbers, strings and tensors
+    info: dict | None = None,  # JSON that people and tools may read without the tensors
+) -> Path:
     "Write `state` atomically: afterwards the folder is complete, or does not exist."
     folder, tensors = Path(folder), {}
     part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
@@ -424,12 +678,15 @@ def save_state(folder: str | Path,    # the checkpoint; it must not exist yet
     try:
         tree = pack(state, tensors)
         data = dump_tensors(tensors)
-        _write(part/'tensors.safetensors', data)
-        text = json.dumps({'info': info or {}, 'sha256': hashlib.sha256(data).hexdigest(), 'state': tree})
-        _write(part/'state.json', text.encode())
+        _write(part / 'tensors.safetensors', data)
+        text = json.dumps(
+            {'info': info or {}, 'sha256': hashlib.sha256(data).hexdigest(), 'state': tree}
+        )
+        _write(part / 'state.json', text.encode())
         part.rename(folder)
         _sync_folder(folder.parent)
-    finally: shutil.rmtree(part, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 # %% ../nbs/10_training.ipynb #5ca5ac16
@@ -437,29 +694,49 @@ def _sync_folder(folder: Path):
     "Force a rename to the disk (a no-op where the system does not allow it)."
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-        try: os.fsync(descriptor)
-        finally: os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
 
 def load_state(folder: str | Path) -> dict:
     "The state saved in `folder`; `DamagedCheckpoint` if a byte is missing or changed."
     folder = Path(folder)
     try:
-        saved = json.loads((folder/'state.json').read_text())
-        data = (folder/'tensors.safetensors').read_bytes()
-    except (OSError, ValueError) as error: raise DamagedCheckpoint(f"The checkpoint {folder.name} cannot be read: {error}.") from error
+        saved = json.loads((folder / 'state.json').read_text())
+        data = (folder / 'tensors.safetensors').read_bytes()
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpoint(
+            f"The checkpoint {folder.name} cannot be read: {error}."
+        ) from error
     if hashlib.sha256(data).hexdigest() != saved['sha256']:
-        raise DamagedCheckpoint(f"The checkpoint {folder.name} is damaged (its checksum differs): use an earlier one.")
+        raise DamagedCheckpoint(
+            f"The checkpoint {folder.name} is damaged (its checksum differs): use an earlier"
+            " one."
+        )
     return unpack(saved['state'], load_tensors(data))
+
 
 def checkpoints(run: str | Path) -> list[Path]:
     "The complete checkpoints in the folder of a run, oldest first."
-    return sorted(p for p in Path(run).glob('step-*') if (p/'state.json').exists())
+    return sorted(p for p in Path(run).glob('step-*') if (p / 'state.json').exists())
 
 # %% ../nbs/10_training.ipynb #72ed62fc
 class Trainer(Running):
-    "Trains a `ModelPair`: callbacks, background thread, averaged weights, exact checkpoints, several processes."
-    def __init__(self, pair, data, config=TrainingConfig(), callbacks=(), device=None,     # noqa: B008
-                 recipe: dict | None = None):       # what built the pair, stored with it: {'model': …, 'network': …}
+    """Trains a `ModelPair`: callbacks, background thread, averaged weights, exact checkpoints,
+    several processes."""
+
+    def __init__(
+        self,
+        pair,
+        data,
+        config=TrainingConfig(),  # noqa: B008
+        callbacks=(),
+        device=None,
+        # what built the pair, stored with it: {'model': …, 'network': …}
+        recipe: dict | None = None,
+    ):
         super().__init__(pair, data, config, callbacks, device)
         self.recipe, self.average = recipe or {}, None
         if config.ema_half_life and not any(isinstance(c, EMA) for c in self.callbacks):
@@ -468,55 +745,95 @@ class Trainer(Running):
 
     def state(self) -> dict:
         "All that the future of this training depends on."
-        return {'step': self.step, 'images': self.images, 'position': self.position,
-                'pair': dict(self.pair.state_dict()), 'draws': self.draws.generator.get_state(),
-                'optimizers': {role: o.state_dict() for role, o in self.optimizers.items()},
-                'callbacks': {type(c).__name__: c.state() for c in self.callbacks}}
+        return {
+            'step': self.step,
+            'images': self.images,
+            'position': self.position,
+            'pair': dict(self.pair.state_dict()),
+            'draws': self.draws.generator.get_state(),
+            'optimizers': {role: o.state_dict() for role, o in self.optimizers.items()},
+            'callbacks': {type(c).__name__: c.state() for c in self.callbacks},
+        }
 
     def save(self, folder) -> Path:
-        info = {'step': self.step, 'images': self.images, 'config': asdict(self.config), **self.recipe}
-        with self.lock: return save_state(folder, self.state(), info)
+        info = {
+            'step': self.step,
+            'images': self.images,
+            'config': asdict(self.config),
+            **self.recipe,
+        }
+        with self.lock:
+            return save_state(folder, self.state(), info)
 
-# %% ../nbs/10_training.ipynb #96dca0c5
-def _load(self: Trainer, folder: str | Path) -> Trainer:
-    "Go back to a saved state; continuing from it is bit for bit the training that was interrupted (on a CPU)."
-    state = load_state(folder)
-    mine, saved = self.pair.state_dict(), state['pair']
-    wrong = [k for k in {*mine, *saved} if k not in mine or k not in saved or mine[k].shape != saved[k].shape]
-    if wrong: raise ValueError(f"The checkpoint {Path(folder).name} belongs to another network: {sorted(wrong)[0]} differs "
-                               f"({len(wrong)} tensors in all); build the pair from the recipe stored beside it.")
-    with self.lock:
-        self.pair.load_state_dict(saved)
-        for role, optimizer in self.optimizers.items(): optimizer.load_state_dict(state['optimizers'][role])
-        self.draws.generator.set_state(state['draws'])
-        self.step, self.images, self.position = state['step'], state['images'], state['position']
-        self.batches = None                          # the loader starts again at the stored position
-        for callback in self.callbacks:
-            if mine := state['callbacks'].get(type(callback).__name__): callback.load(mine)
-    return self
+    def load(self, folder: str | Path) -> Trainer:
+        """Go back to a saved state;
+        continuing from it is bit for bit the training that was interrupted (on a CPU)."""
+        state = load_state(folder)
+        mine, saved = self.pair.state_dict(), state['pair']
+        wrong = [
+            k
+            for k in {*mine, *saved}
+            if k not in mine or k not in saved or mine[k].shape != saved[k].shape
+        ]
+        if wrong:
+            raise ValueError(
+                f"The checkpoint {Path(folder).name} belongs to another network:"
+                f" {sorted(wrong)[0]} differs ({len(wrong)} tensors in all); build the pair"
+                " from the recipe stored beside it."
+            )
+        with self.lock:
+            self.pair.load_state_dict(saved)
+            for role, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state['optimizers'][role])
+            self.draws.generator.set_state(state['draws'])
+            self.step, self.images, self.position = (
+                state['step'],
+                state['images'],
+                state['position'],
+            )
+            self.batches = None  # the loader starts again at the stored position
+            for callback in self.callbacks:
+                if mine := state['callbacks'].get(type(callback).__name__):
+                    callback.load(mine)
+        return self
 
-def _resume(self: Trainer, run: str | Path) -> Trainer:
-    "Load the newest good checkpoint of a run, passing over damaged ones with a warning; without any, start at step 0."
-    for folder in reversed(checkpoints(run)):
-        try: return self.load(folder)
-        except DamagedCheckpoint as error: warnings.warn(f'{error} Trying the one before.', stacklevel=2)
-    return self
+    def resume(self, run: str | Path) -> Trainer:
+        """Load the newest good checkpoint of a run, passing over damaged ones with a warning;
+        without any, start at step 0."""
+        for folder in reversed(checkpoints(run)):
+            try:
+                return self.load(folder)
+            except DamagedCheckpoint as error:
+                warnings.warn(f'{error} Trying the one before.', stacklevel=2)
+        return self
 
-# %% ../nbs/10_training.ipynb #3ed4d2b3
-@torch.no_grad()
-def _sample(self: Trainer, n: int = 64, seed: int = 0, batch_size: int = 64, live: bool = False) -> Tensor:
-    "[n, 3, h, w] pictures of the averaged generator (`live`: the one in training), always of the same latents for the same seed."
-    network = self.pair.generator if live or self.average is None else self.average
-    draws, images = Draws(seed, self.device), []
-    with self.lock, torch.random.fork_rng([self.device] if self.device.type == 'cuda' else []):     # looking changes nothing
-        training = network.training; network.eval()
-        try:
-            for start in range(0, n, batch_size):
-                images.append(self.pair.generate(network, self.pair.latents(min(batch_size, n-start), draws)).float().cpu())
-        finally: network.train(training)
-    return torch.cat(images)
-
-Trainer.load, Trainer.resume, Trainer.sample = _load, _resume, _sample
+    @torch.no_grad()
+    def sample(
+        self, n: int = 64, seed: int = 0, batch_size: int = 64, live: bool = False
+    ) -> Tensor:
+        """[n, 3, h, w] pictures of the averaged generator (`live`: the one in training), always
+        of the same latents for the same seed."""
+        network = self.pair.generator if live or self.average is None else self.average
+        draws, images = Draws(seed, self.device), []
+        # looking changes nothing
+        with (
+            self.lock,
+            torch.random.fork_rng([self.device] if self.device.type == 'cuda' else []),
+        ):
+            training = network.training
+            network.eval()
+            try:
+                for start in range(0, n, batch_size):
+                    images.append(
+                        self.pair.generate(
+                            network, self.pair.latents(min(batch_size, n - start), draws)
+                        )
+                        .float()
+                        .cpu()
+                    )
+            finally:
+                network.train(training)
+        return torch.cat(images)
 
 # %% ../nbs/10_training.ipynb #e17ddc50
 def fade(old: Tensor, new: Tensor, alpha: float) -> Tensor:
@@ -525,21 +842,30 @@ def fade(old: Tensor, new: Tensor, alpha: float) -> Tensor:
         return old
     return new if alpha == 1 else torch.lerp(old, new, alpha)
 
+
 class Growing(nn.Module):
-    "A network that works at one of several sizes, with its newest resolution faded in. Its growth is stored with its weights."
-    def __init__(self, resolutions: Sequence[int],     # the sizes it can work at, in pixels, smallest first
-                 size: int | None = None):             # where it begins; None: at the largest
+    """A network that works at one of several sizes, with its newest resolution faded in.
+    Its growth is stored with its weights."""
+
+    def __init__(
+        self,
+        resolutions: Sequence[int],  # the sizes it can work at, in pixels, smallest first
+        size: int | None = None,  # where it begins; None: at the largest
+    ):
         super().__init__()
         self.resolutions = tuple(resolutions)
-        self.register_buffer('progress', torch.tensor([float(size or self.resolutions[-1]), 1.]))
+        self.register_buffer(
+            'progress', torch.tensor([float(size or self.resolutions[-1]), 1.0])
+        )
 
-    def grow(self, size: int, alpha: float = 1.):
-        "Work at `size` pixels, with its newest resolution faded in by `alpha` (0: as before it came, 1: fully)."
+    def grow(self, size: int, alpha: float = 1.0):
+        """Work at `size` pixels, with its newest resolution faded in by `alpha` (0: as before
+        it came, 1: fully)."""
         if size not in self.resolutions:
             raise ValueError(f"This network grows through {self.resolutions}, not to {size}.")
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
-        self.progress.copy_(torch.tensor([size, alpha if size > self.resolutions[0] else 1.]))
+        self.progress.copy_(torch.tensor([size, alpha if size > self.resolutions[0] else 1.0]))
 
     @property
     def grown(self) -> tuple[int, float]:
@@ -547,11 +873,14 @@ class Growing(nn.Module):
         size, alpha = self.progress.tolist()
         return int(size), alpha
 
-def faded_reals(images: Tensor,      # [batch, channels, height, width], at the largest size
-                size: int,             # of the stage
-                alpha: float,          # share of its newest resolution
-               ) -> Tensor:            # [batch, channels, size, size]
-    "Real pictures as a growing generator would draw them: averaged down to `size`, and blurred while that fades in."
+
+def faded_reals(
+    images: Tensor,  # [batch, channels, height, width], at the largest size
+    size: int,  # of the stage
+    alpha: float,  # share of its newest resolution
+) -> Tensor:  # [batch, channels, size, size]
+    """Real pictures as a growing generator would draw them:
+    averaged down to `size`, and blurred while that fades in."""
     images = F.adaptive_avg_pool2d(images, size)
     if alpha == 1:
         return images
@@ -561,37 +890,64 @@ def faded_reals(images: Tensor,      # [batch, channels, height, width], at the 
 @dataclass(frozen=True)
 class Recipe:
     "A named training: which model, which numbers, and the source they come from."
-    model: str                    # a name in `models`
-    network: object               # the model's own frozen dataclass, with at least `size`
-    training: TrainingConfig
-    steps: int                    # how long the source trained it
-    source: str                   # paper, table or thesis
 
-models = Registry('model')        # name → (dataclass of the networks' numbers, function that builds the pair from it)
-recipes = Registry('recipe')      # name → Recipe
+    model: str  # a name in `models`
+    network: object  # the model's own frozen dataclass, with at least `size`
+    training: TrainingConfig
+    steps: int  # how long the source trained it
+    source: str  # paper, table or thesis
+
+
+# name → (dataclass of the networks' numbers, function that builds the pair from it)
+models = Registry('model')
+recipes = Registry('recipe')  # name → Recipe
+
 
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
-    if model not in models: raise KeyError(f"There is no model called {model!r} yet: import the chapter that defines it first, or all of them with animegan_nb.cli.load_models() (known: {', '.join(sorted(models)) or 'none'}).")
+    if model not in models:
+        raise KeyError(
+            f"There is no model called {model!r} yet: import the chapter that defines it first,"
+            " or all of them with animegan_nb.cli.load_models() (known:"
+            f" {', '.join(sorted(models)) or 'none'})."
+        )
     config_class, build = models[model]
     if isinstance(network, dict):
         unknown = set(network) - {f.name for f in fields(config_class)}
-        if unknown: raise ValueError(f"The model {model!r} has no setting {sorted(unknown)[0]!r}: it knows {', '.join(f.name for f in fields(config_class))}.")
-        network = config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in network.items()})
+        if unknown:
+            raise ValueError(
+                f"The model {model!r} has no setting {sorted(unknown)[0]!r}: it knows"
+                f" {', '.join(f.name for f in fields(config_class))}."
+            )
+        network = config_class(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in network.items()}
+        )
     return build(network)
 
 # %% ../nbs/10_training.ipynb #ad55a454
-def load_run(run: str | Path,             # the folder of a run, or one checkpoint in it
-             device: str | torch.device = 'cpu') -> tuple[ModelPair, nn.Module, dict]:
-    "The pair, the generator to sample from (averaged if there is one) and the facts of a stored training."
+def load_run(
+    run: str | Path,  # the folder of a run, or one checkpoint in it
+    device: str | torch.device = 'cpu',
+) -> tuple[ModelPair, nn.Module, dict]:
+    """The pair, the generator to sample from (averaged if there is one) and the facts of a
+    stored training."""
     run = Path(run)
-    found = [run] if (run/'state.json').exists() else checkpoints(run)
-    if not found: raise FileNotFoundError(f"There is no checkpoint in {run}: train first (animegan train), or name the folder of a run.")
-    info = json.loads((found[-1]/'state.json').read_text())['info']
-    if 'model' not in info: raise ValueError(f"The checkpoint {found[-1].name} does not say which model made it: pass recipe= to its Trainer.")
+    found = [run] if (run / 'state.json').exists() else checkpoints(run)
+    if not found:
+        raise FileNotFoundError(
+            f"There is no checkpoint in {run}: train first (animegan train), or name the folder"
+            " of a run."
+        )
+    info = json.loads((found[-1] / 'state.json').read_text())['info']
+    if 'model' not in info:
+        raise ValueError(
+            f"The checkpoint {found[-1].name} does not say which model made it: pass recipe= to"
+            " its Trainer."
+        )
     pair = build_pair(info['model'], info['network']).to(device)
     state = load_state(found[-1])
     pair.load_state_dict(state['pair'])
     generator = copy.deepcopy(pair.generator)
-    if 'EMA' in state['callbacks']: generator.load_state_dict(state['callbacks']['EMA']['average'])
+    if 'EMA' in state['callbacks']:
+        generator.load_state_dict(state['callbacks']['EMA']['average'])
     return pair, generator.eval().requires_grad_(False), info

@@ -17,98 +17,191 @@ __all__ = ['WGAN_LIU', 'WGAN_GP_LIU', 'WGAN_CPU', 'WGAN_GP_CPU', 'WGAN_TINY', 'W
            'WGANPair', 'layer_norm', 'critic_steps', 'CriticSchedule']
 
 # %% ../nbs/23_wgan.ipynb #7f519d49
-def critic_update(critic: Callable,                          # points [batch, ...] to scores [batch]
-                  optimizer: torch.optim.Optimizer,          # of the critic's weights
-                  real: Tensor, fake: Tensor,                # [batch, ...] each
-                  clip: float = 0.,                          # c; 0: no clipping
-                  penalty: float = 0.,                       # λ; 0: none
-                  rng: torch.Generator | None = None) -> float:
-    "One step of a Wasserstein critic; returns its estimate of the distance before the step. Arjovsky et al. (2017), Gulrajani et al. (2017), algorithms 1."
+def critic_update(
+    critic: Callable,  # points [batch, ...] to scores [batch]
+    optimizer: torch.optim.Optimizer,  # of the critic's weights
+    real: Tensor,
+    fake: Tensor,  # [batch, ...] each
+    clip: float = 0.0,  # c; 0: no clipping
+    penalty: float = 0.0,  # λ; 0: none
+    rng: torch.Generator | None = None,
+) -> float:
+    """One step of a Wasserstein critic; returns its estimate of the distance before the step.
+    Arjovsky et al. (2017), Gulrajani et al. (2017), algorithms 1."""
     fake = fake.detach()
     estimate = critic(real).mean() - critic(fake).mean()
-    loss = -estimate + (gradient_penalty(critic, real, fake, penalty, rng) if penalty else 0.)
-    optimizer.zero_grad(); loss.backward(); optimizer.step()
-    if clip: clip_weights(critic, clip)
+    loss = -estimate + (gradient_penalty(critic, real, fake, penalty, rng) if penalty else 0.0)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if clip:
+        clip_weights(critic, clip)
     return estimate.item()
 
 # %% ../nbs/23_wgan.ipynb #671f15d2
 @dataclass(frozen=True)
 class WGANConfig(DCGANConfig):
-    "The networks of a DCGAN, and what keeps their critic gentle: clipped weights or a penalised gradient."
+    """The networks of a DCGAN, and what keeps their critic gentle:
+    clipped weights or a penalised gradient."""
+
     loss: str = 'wasserstein'
-    clip: float = 0.         # c: every weight of the critic stays in [−c, c]; 0: no clipping
-    penalty: float = 10.     # λ of the gradient penalty; 0: none
-    norm: str = 'layer'      # in the critic: 'layer', or 'batch' (without penalty)
+    clip: float = 0.0  # c: every weight of the critic stays in [−c, c]; 0: no clipping
+    penalty: float = 10.0  # λ of the gradient penalty; 0: none
+    norm: str = 'layer'  # in the critic: 'layer', or 'batch' (without penalty)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.norm not in ('layer', 'batch'): raise ValueError(f"norm must be 'layer' or 'batch', not {self.norm!r}.")
+        if self.norm not in ('layer', 'batch'):
+            raise ValueError(f"norm must be 'layer' or 'batch', not {self.norm!r}.")
         if (self.clip > 0) == (self.penalty > 0) or min(self.clip, self.penalty) < 0:
-            raise ValueError(f"A Wasserstein critic is kept gentle in one way: one of clip={self.clip:g} and penalty={self.penalty:g} must be positive, the other 0.")
-        if self.r1_gamma: raise ValueError(f"A Wasserstein critic has its own penalty: leave r1_gamma at 0, not {self.r1_gamma:g}.")
+            raise ValueError(
+                f"A Wasserstein critic is kept gentle in one way: one of clip={self.clip:g} and"
+                f" penalty={self.penalty:g} must be positive, the other 0."
+            )
+        if self.r1_gamma:
+            raise ValueError(
+                "A Wasserstein critic has its own penalty: leave r1_gamma at 0, not"
+                f" {self.r1_gamma:g}."
+            )
         if self.penalty and self.norm == 'batch':
-            raise ValueError("A gradient penalty needs a critic that scores each picture by itself, and BatchNorm mixes the pictures of a batch: use norm='layer'.")
+            raise ValueError(
+                "A gradient penalty needs a critic that scores each picture by itself, and"
+                " BatchNorm mixes the pictures of a batch: use norm='layer'."
+            )
 
 # %% ../nbs/23_wgan.ipynb #703bc72e
 class WGANPair(DCGANPair):
     "A DCGAN whose discriminator is a critic without sigmoid. Liu (2020), section 3.2."
+
     def __init__(self, config: WGANConfig):
         super().__init__(config)
-        if config.norm == 'layer': replace_norms(self.discriminator, lambda channels: nn.GroupNorm(1, channels))
+        if config.norm == 'layer':
+            replace_norms(self.discriminator, lambda channels: nn.GroupNorm(1, channels))
 
     def after_update(self, role: str):
         "Clip the critic's weights after each of its steps."
-        if role == 'discriminator' and self.config.clip: clip_weights(self.discriminator, self.config.clip)
+        if role == 'discriminator' and self.config.clip:
+            clip_weights(self.discriminator, self.config.clip)
+
+    def discriminator_step(self, batch: dict, draws: Draws) -> dict:
+        """The DCGAN's step with another loss, and a penalty;
+        the generator's step is the DCGAN's."""
+        logs = DCGANPair.discriminator_step(self, batch, draws)
+        logs['estimate'] = -logs['loss'].detach()
+        if self.config.penalty:
+            logs['penalty'] = gradient_penalty(
+                self.discriminator,
+                batch['image'],
+                logs['fake_images'],
+                self.config.penalty,
+                draws.generator,
+            )
+            logs['loss'] = logs['loss'] + logs['penalty']
+        return logs
 
 # %% ../nbs/23_wgan.ipynb #2e74b4b0
-def _critic_step(self: WGANPair, batch: dict, draws: Draws) -> dict:
-    "The DCGAN's step with another loss, and a penalty; the generator's step is the DCGAN's."
-    logs = DCGANPair.discriminator_step(self, batch, draws)
-    logs['estimate'] = -logs['loss'].detach()
-    if self.config.penalty:
-        logs['penalty'] = gradient_penalty(self.discriminator, batch['image'], logs['fake_images'], self.config.penalty, draws.generator)
-        logs['loss'] = logs['loss'] + logs['penalty']
-    return logs
-
-WGANPair.discriminator_step = _critic_step
 models['wgan'] = WGANConfig, WGANPair
 
 # %% ../nbs/23_wgan.ipynb #0d02cafd
-def layer_norm(x: Tensor,                          # [batch, channels, h, w]
-               scale: Tensor, shift: Tensor,       # γ and β, [channels] each
-               eps: float = 1e-5) -> Tensor:
-    "Normalise each picture by itself over all its features, then scale and shift each channel. Ba et al. (2016), eq. 3."
+def layer_norm(
+    x: Tensor,  # [batch, channels, h, w]
+    scale: Tensor,
+    shift: Tensor,  # γ and β, [channels] each
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each picture by itself over all its features, then scale and shift each
+    channel. Ba et al. (2016), eq. 3."""
     mean = x.mean((1, 2, 3), keepdim=True)
     variance = (x - mean).square().mean((1, 2, 3), keepdim=True)
-    return scale[:, None, None]*(x - mean)/(variance + eps).sqrt() + shift[:, None, None]
+    return scale[:, None, None] * (x - mean) / (variance + eps).sqrt() + shift[:, None, None]
 
 # %% ../nbs/23_wgan.ipynb #9dddfb4d
-def critic_steps(step: int,            # generator steps done so far
-                 usual: int = 5,
-                 many: int = 100,
-                 first: int = 25,      # generator steps at the beginning that get `many`
-                 every: int = 500,     # and one in so many later on
-                ) -> int:
-    "Critic steps before the next generator step, as in the published code of Arjovsky et al. (2017)."
+def critic_steps(
+    step: int,  # generator steps done so far
+    usual: int = 5,
+    many: int = 100,
+    first: int = 25,  # generator steps at the beginning that get `many`
+    every: int = 500,  # and one in so many later on
+) -> int:
+    """Critic steps before the next generator step, as in the published code of Arjovsky et al.
+    (2017)."""
     return many if step < first or step % every == 0 else usual
 
+
 class CriticSchedule(Callback):
-    "Lets `critic_steps` set a trainer's `n_critic`; a function of the step alone, so a resumed training agrees."
+    """Lets `critic_steps` set a trainer's `n_critic`;
+    a function of the step alone, so a resumed training agrees."""
+
     order = -9
-    def __init__(self, usual: int = 5, many: int = 100, first: int = 25, every: int = 500): self.numbers = usual, many, first, every
-    def on_start(self, trainer): trainer.config = replace(trainer.config, n_critic=critic_steps(trainer.step, *self.numbers))
-    def on_step(self, trainer, record): record['critic_steps'] = trainer.config.n_critic; self.on_start(trainer)
+
+    def __init__(self, usual: int = 5, many: int = 100, first: int = 25, every: int = 500):
+        self.numbers = usual, many, first, every
+
+    def on_start(self, trainer):
+        trainer.config = replace(
+            trainer.config, n_critic=critic_steps(trainer.step, *self.numbers)
+        )
+
+    def on_step(self, trainer, record):
+        record['critic_steps'] = trainer.config.n_critic
+        self.on_start(trainer)
 
 # %% ../nbs/23_wgan.ipynb #b59a81fe
-_FIVE = dict(n_critic=5, generator_betas=(0., .9), discriminator_betas=(0., .9))
+_FIVE = dict(n_critic=5, generator_betas=(0.0, 0.9), discriminator_betas=(0.0, 0.9))
 _CLIP = dict(n_critic=5, optimizer='rmsprop')
 _QUICK = dict(batch_size=32, generator_lr=1e-3, discriminator_lr=1e-3)
-_LIU = 'Liu (2020), sections 3.2, 3.3 and table 3.2: 2e-4, batch 64, 20,000 iterations on AniFace'
-WGAN_LIU = Recipe('wgan', WGANConfig(128, clip=.01, penalty=0., norm='batch'), TrainingConfig(batch_size=64, **_CLIP), 20_000,
-                  _LIU + '; clipping, RMSprop and 5 critic steps as in Arjovsky et al. (2017)')
-WGAN_GP_LIU = Recipe('wgan', WGANConfig(128), TrainingConfig(batch_size=64, **_FIVE), 20_000, _LIU + '; Adam (0, 0.9) and λ = 10 as in Gulrajani et al. (2017)')
-WGAN_CPU = Recipe('wgan', WGANConfig(32, channels=32, clip=.01, penalty=0., norm='batch'), TrainingConfig(**_QUICK, **_CLIP), 1_200, 'ours: tables 3.1 and 3.2 in small, on one processor core')
-WGAN_GP_CPU = Recipe('wgan', WGANConfig(32, channels=32), TrainingConfig(**_QUICK, **_FIVE), 640, 'ours: tables 3.1 and 3.2 in small, on one processor core')
-WGAN_TINY = Recipe('wgan', WGANConfig(32, channels=16, clip=.01, penalty=0., norm='batch'), TrainingConfig(**_QUICK | {'batch_size': 16}, **_CLIP), 240, 'ours: the live demonstration of this chapter')
-WGAN_GP_TINY = Recipe('wgan', WGANConfig(32, channels=16), TrainingConfig(**_QUICK | {'batch_size': 16}, **_FIVE), 240, 'ours: the live demonstration of this chapter')
-recipes.update({'wgan-liu-128': WGAN_LIU, 'wgan-gp-liu-128': WGAN_GP_LIU, 'wgan-cpu': WGAN_CPU, 'wgan-gp-cpu': WGAN_GP_CPU, 'wgan-tiny': WGAN_TINY, 'wgan-gp-tiny': WGAN_GP_TINY})
+_LIU = (
+    'Liu (2020), sections 3.2, 3.3 and table 3.2: 2e-4, batch 64, 20,000 iterations on AniFace'
+)
+WGAN_LIU = Recipe(
+    'wgan',
+    WGANConfig(128, clip=0.01, penalty=0.0, norm='batch'),
+    TrainingConfig(batch_size=64, **_CLIP),
+    20_000,
+    _LIU + '; clipping, RMSprop and 5 critic steps as in Arjovsky et al. (2017)',
+)
+WGAN_GP_LIU = Recipe(
+    'wgan',
+    WGANConfig(128),
+    TrainingConfig(batch_size=64, **_FIVE),
+    20_000,
+    _LIU + '; Adam (0, 0.9) and λ = 10 as in Gulrajani et al. (2017)',
+)
+WGAN_CPU = Recipe(
+    'wgan',
+    WGANConfig(32, channels=32, clip=0.01, penalty=0.0, norm='batch'),
+    TrainingConfig(**_QUICK, **_CLIP),
+    1_200,
+    'ours: tables 3.1 and 3.2 in small, on one processor core',
+)
+WGAN_GP_CPU = Recipe(
+    'wgan',
+    WGANConfig(32, channels=32),
+    TrainingConfig(**_QUICK, **_FIVE),
+    640,
+    'ours: tables 3.1 and 3.2 in small, on one processor core',
+)
+WGAN_TINY = Recipe(
+    'wgan',
+    WGANConfig(32, channels=16, clip=0.01, penalty=0.0, norm='batch'),
+    TrainingConfig(**_QUICK | {'batch_size': 16}, **_CLIP),
+    240,
+    'ours: the live demonstration of this chapter',
+)
+WGAN_GP_TINY = Recipe(
+    'wgan',
+    WGANConfig(32, channels=16),
+    TrainingConfig(**_QUICK | {'batch_size': 16}, **_FIVE),
+    240,
+    'ours: the live demonstration of this chapter',
+)
+recipes.update(
+    {
+        'wgan-liu-128': WGAN_LIU,
+        'wgan-gp-liu-128': WGAN_GP_LIU,
+        'wgan-cpu': WGAN_CPU,
+        'wgan-gp-cpu': WGAN_GP_CPU,
+        'wgan-tiny': WGAN_TINY,
+        'wgan-gp-tiny': WGAN_GP_TINY,
+    }
+)

@@ -8,6 +8,7 @@
 
 A training saves itself every 250 steps and goes on where it was stopped.
 """
+
 import argparse
 import dataclasses
 import json
@@ -27,13 +28,15 @@ from animegan_nb.metrics import evaluate, extract
 from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
 from animegan_nb.training import Trainer, build_pair, checkpoints, load_run
 
-policies['place'] = lambda images, rng=None, strength=1.: cut_out(shift(images, rng), rng)     # DiffAugment without its colours
-HELD = .2                      # of a folder's pictures, for the judge's ceiling
+# DiffAugment without its colours
+policies['place'] = lambda images, rng=None, strength=1.0: cut_out(shift(images, rng), rng)
+HELD = 0.2  # of a folder's pictures, for the judge's ceiling
 
 
 def open_data(name: str, size: int):
     "Training set, a function that makes the held-out set, and groups."
-    if name == 'toon': return C.tagged_heads(size), lambda: C.tagged_heads(size, toon.ToonHeads(600, 64, seed=11)), C.TOON_TAGS
+    if name == 'toon':
+        return C.tagged_heads(size), lambda: C.tagged_heads(size, toon.ToonHeads(600, 64, seed=11)), C.TOON_TAGS
     folder = C.TaggedFolder(name, size, C.FACE_TAGS, progress=False)
     data, held = folder.split(HELD, seed=0)
     return data, lambda: held, folder.groups
@@ -45,54 +48,126 @@ def train(a):
     data, _, groups = open_data(a.data, changes.get('size', recipe.network.size))
     network = dataclasses.replace(recipe.network, tags=groups, **changes)
     training = dataclasses.replace(recipe.training, seed=a.seed, **json.loads(a.training))
-    seed_everything(a.seed); torch.manual_seed(a.seed)
-    callbacks = [Checkpoints(a.out, 250, keep=20), JSONLog(Path(a.out)/'log.jsonl'), Samples(500, 48, folder=Path(a.out)/'samples')]
-    if a.augment != 'none': callbacks.append(Augmentation(a.augment, p=1., target=None, seed=a.seed))
-    facts = {'model': 'conditional', 'network': dataclasses.asdict(network), 'data': 'toon' if a.data == 'toon' else Path(a.data).name,
-             'folder': a.data, 'augment': a.augment, 'pictures': len(data),
-             'command': ' '.join(['python benchmarks/conditional.py train', '--data', 'toon' if a.data == 'toon' else Path(a.data).name, *(f'--{k} {v!r}' if isinstance(v, str) and v[0] == '{' else f'--{k} {v}' for k, v in
-                                 (('seed', a.seed), ('steps', a.steps), ('augment', a.augment), ('network', a.network), ('training', a.training)) if v != '{}'), '--out RUN'])}
-    if done := checkpoints(a.out):                                       # a second stage: both commands are remembered
-        before = json.loads((done[-1]/'state.json').read_text())['info']
+    seed_everything(a.seed)
+    torch.manual_seed(a.seed)
+    callbacks = [
+        Checkpoints(a.out, 250, keep=20),
+        JSONLog(Path(a.out) / 'log.jsonl'),
+        Samples(500, 48, folder=Path(a.out) / 'samples'),
+    ]
+    if a.augment != 'none':
+        callbacks.append(Augmentation(a.augment, p=1.0, target=None, seed=a.seed))
+    facts = {
+        'model': 'conditional',
+        'network': dataclasses.asdict(network),
+        'data': 'toon' if a.data == 'toon' else Path(a.data).name,
+        'folder': a.data,
+        'augment': a.augment,
+        'pictures': len(data),
+        'command': ' '.join(
+            [
+                'python benchmarks/conditional.py train',
+                '--data',
+                'toon' if a.data == 'toon' else Path(a.data).name,
+                *(
+                    f'--{k} {v!r}' if isinstance(v, str) and v[0] == '{' else f'--{k} {v}'
+                    for k, v in (
+                        ('seed', a.seed),
+                        ('steps', a.steps),
+                        ('augment', a.augment),
+                        ('network', a.network),
+                        ('training', a.training),
+                    )
+                    if v != '{}'
+                ),
+                '--out RUN',
+            ]
+        ),
+    }
+    if done := checkpoints(a.out):  # a second stage: both commands are remembered
+        before = json.loads((done[-1] / 'state.json').read_text())['info']
         first = re.sub(r'--steps \d+', f"--steps {before['step']}", before['command'])
-        if before['config'] != json.loads(json.dumps(dataclasses.asdict(training))): facts['command'] = f"{first}; {facts['command']}"
+        if before['config'] != json.loads(json.dumps(dataclasses.asdict(training))):
+            facts['command'] = f"{first}; {facts['command']}"
     trainer = Trainer(build_pair('conditional', network), data, training, callbacks, 'cpu', facts)
     trainer.resume(a.out).fit(until=a.steps, progress=False)
 
 
 def readers(data, groups, name: str) -> dict:
-    "The judges: for drawn heads the toon network, which never saw a picture of this size; and three networks trained on the training pictures."
+    """The judges: for drawn heads the toon network, which never saw a picture of this size;
+    and three networks trained on the training pictures."""
     judges = {'toon network': [C.ToonJudge(groups)]} if name == 'toon' else {}
     return {**judges, 'tag networks': [C.train_tag_net(data, groups, 800, seed=100 + s) for s in range(3)]}
 
 
 def look(run: Path, step: int | None):
     "Pair, averaged generator and facts of a run, at its last checkpoint or at `step`."
-    return load_run(run if step is None else Path(run)/f'step-{step:08d}')
+    return load_run(run if step is None else Path(run) / f'step-{step:08d}')
 
 
 def score(a):
-    "Granted wishes by every judge, for every run and set of latents, with the ceiling on held-out real pictures and the floor of chance."
+    """Granted wishes by every judge, for every run and set of latents, with the ceiling on held-out real pictures and
+    the floor of chance."""
     pair, generator, info = look(a.runs[0], a.step)
     data, held, groups = open_data(info['folder'], info['network']['size'])
-    held = held(); judges, truth = readers(data, groups, info['data']), held.batch(range(len(held)))
-    facts = {'name': info['data'], 'pictures': len(data), 'held': len(held), 'drawn': a.n, 'latent_seeds': list(range(a.seeds)), 'groups': [list(g) for g in groups],
-             'network': info['network'], 'training': info['config'], 'runs': [], 'judges': {}, 'together': together(data, groups),
-             'command': f'{info["command"]}; python benchmarks/conditional.py score --runs RUN --out {a.out}' + (f' --step {a.step}' if a.step else ''),
-             'protocol': f'{a.n} pictures of each of {a.seeds} sets of latents, rounded to bytes, wishes drawn from the labels of the training data; ceiling: the same judge on {len(held)} real pictures it never saw; chance: the share that would agree if wishes and pictures were paired at random'}
+    held = held()
+    judges, truth = readers(data, groups, info['data']), held.batch(range(len(held)))
+    facts = {
+        'name': info['data'],
+        'pictures': len(data),
+        'held': len(held),
+        'drawn': a.n,
+        'latent_seeds': list(range(a.seeds)),
+        'groups': [list(g) for g in groups],
+        'network': info['network'],
+        'training': info['config'],
+        'runs': [],
+        'judges': {},
+        'together': together(data, groups),
+        'command': (
+            f'{info["command"]}; python benchmarks/conditional.py score --runs RUN --out {a.out}'
+            + (f' --step {a.step}' if a.step else '')
+        ),
+        'protocol': (
+            f'{a.n} pictures of each of {a.seeds} sets of latents, rounded to bytes, wishes drawn from the labels of'
+            f' the training data; ceiling: the same judge on {len(held)} real pictures it never saw; chance: the share'
+            ' that would agree if wishes and pictures were paired at random'
+        ),
+    }
     for name, j in judges.items():
         top = C.tag_scores(truth['labels'], C.judge(j, truth['image']), groups)
-        facts['judges'][name] = {'networks': len(j), 'groups': {k: {'ceiling': v['granted'], 'ceiling_values': v['values'], 'granted': [], 'chance': 0., 'values': {}} for k, v in top.items()}}
+        facts['judges'][name] = {
+            'networks': len(j),
+            'groups': {
+                k: {'ceiling': v['granted'], 'ceiling_values': v['values'], 'granted': [], 'chance': 0.0, 'values': {}}
+                for k, v in top.items()
+            },
+        }
     for run in a.runs:
         pair, generator, info = look(run, a.step)
         sets = [C.granted_images(pair, generator, a.n, seed) for seed in range(a.seeds)]
-        facts['runs'].append({'seed': info['config']['seed'], 'steps': info['step'], 'augment': info['augment'], 'command': info['command'], **distance(sets[0][0], data, a.extractor)})
-        for name, j in judges.items(): add(facts['judges'][name]['groups'], sets, j, groups, len(a.runs))
-    out = Path(a.out); out.parent.mkdir(parents=True, exist_ok=True)
+        facts['runs'].append(
+            {
+                'seed': info['config']['seed'],
+                'steps': info['step'],
+                'augment': info['augment'],
+                'command': info['command'],
+                **distance(sets[0][0], data, a.extractor),
+            }
+        )
+        for name, j in judges.items():
+            add(facts['judges'][name]['groups'], sets, j, groups, len(a.runs))
+    out = Path(a.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix('.json').write_text(json.dumps(facts, indent=1))
-    if a.sheet: sheets(look(a.runs[0], a.step), facts, out)
+    if a.sheet:
+        sheets(look(a.runs[0], a.step), facts, out)
     for name, j in facts['judges'].items():
-        for k, g in j['groups'].items(): print(f"{name:14} {k:12} granted {min(g['granted']):.3f} to {max(g['granted']):.3f}   ceiling {g['ceiling']:.3f}   chance {g['chance']:.3f}")
+        for k, g in j['groups'].items():
+            print(
+                f"{name:14} {k:12} granted {min(g['granted']):.3f} to {max(g['granted']):.3f}   ceiling"
+                f" {g['ceiling']:.3f}   chance {g['chance']:.3f}"
+            )
     print(json.dumps([{k: v for k, v in r.items() if k != 'command'} for r in facts['runs']]))
 
 
@@ -101,24 +176,31 @@ def add(into: dict, sets: list, judges: list, groups, runs: int):
     reads = [C.judge(judges, images) for images, _ in sets]
     for (_, asked), read in zip(sets, reads):
         for k, v in C.tag_scores(asked, read, groups).items():
-            into[k]['granted'].append(v['granted']); into[k]['chance'] = round(into[k]['chance'] + v['chance']/len(sets)/runs, 4)
+            into[k]['granted'].append(v['granted'])
+            into[k]['chance'] = round(into[k]['chance'] + v['chance'] / len(sets) / runs, 4)
     whole = C.tag_scores(torch.cat([asked for _, asked in sets]), torch.cat(reads), groups)
     for k, v in whole.items():
         for value, (share, n) in v['values'].items():
-            before, m = into[k]['values'].get(value, (0., 0))
-            into[k]['values'][value] = (round((before*m + share*n)/(m + n), 4), m + n)
+            before, m = into[k]['values'].get(value, (0.0, 0))
+            into[k]['values'][value] = (round((before * m + share * n) / (m + n), 4), m + n)
 
 
 def distance(images, data, extractor: str) -> dict:
-    "A Frechet distance to the training pictures with its floor, and how much nearer a drawn picture is to them than they are to each other."
+    """A Frechet distance to the training pictures with its floor, and how much nearer a drawn picture is to them than
+    they are to each other."""
     real, fake = extract(data, extractor), extract(images, extractor)
-    n = len(data)//2
+    n = len(data) // 2
     result = evaluate(fake.rows(slice(n)), real, extractor, n=n)
     key = next(k for k in result.numbers if 'frechet' in k.lower())
     a, b = real.features.float(), fake.features.float()
     among = torch.cdist(a, a).fill_diagonal_(float('inf')).min(1).values.median()
-    return {'metric': key, 'counted': n, 'distance': round(result[key].value, 3), 'floor': round(result[key].floor, 3),
-            'nearest_ratio': round(float(torch.cdist(b, a).min(1).values.median()/among), 3)}
+    return {
+        'metric': key,
+        'counted': n,
+        'distance': round(result[key].value, 3),
+        'floor': round(result[key].floor, 3),
+        'nearest_ratio': round(float(torch.cdist(b, a).min(1).values.median() / among), 3),
+    }
 
 
 def together(data, groups) -> list:
@@ -129,10 +211,22 @@ def together(data, groups) -> list:
     return table.tolist()
 
 
-WISHES = {'toon': [dict(hair_colour='pink', eye_colour='green', hair_style='twin tails'), dict(hair_colour='silver', eye_colour='red', hair_style='long'),
-                   dict(hair_colour='black', eye_colour='blue', hair_style='bob', glasses='yes'), dict(hair_colour='orange', eye_colour='violet', hair_style='spiky'),
-                   dict(hair_colour='green', eye_colour='amber', hair_style='double bun')],
-          'faces': [dict(hair='blonde', eyes='blue'), dict(hair='brown', eyes='brown'), dict(hair='pink', eyes='red'), dict(hair='aqua', eyes='aqua'), dict(hair='black', eyes='purple')]}
+WISHES = {
+    'toon': [
+        dict(hair_colour='pink', eye_colour='green', hair_style='twin tails'),
+        dict(hair_colour='silver', eye_colour='red', hair_style='long'),
+        dict(hair_colour='black', eye_colour='blue', hair_style='bob', glasses='yes'),
+        dict(hair_colour='orange', eye_colour='violet', hair_style='spiky'),
+        dict(hair_colour='green', eye_colour='amber', hair_style='double bun'),
+    ],
+    'faces': [
+        dict(hair='blonde', eyes='blue'),
+        dict(hair='brown', eyes='brown'),
+        dict(hair='pink', eyes='red'),
+        dict(hair='aqua', eyes='aqua'),
+        dict(hair='black', eyes='purple'),
+    ],
+}
 
 
 @torch.no_grad()
@@ -140,9 +234,14 @@ def sheets(loaded, facts: dict, out: Path, columns: int = 12):
     "OUT.jpg: one wish a row, one latent a column."
     pair, generator, _ = loaded
     wishes = WISHES['toon' if facts['name'] == 'toon' else 'faces']
-    maker = C.FaceMaker(generator, pair.known[:int(pair.counts[0])].long(), n=columns, seed=1)
+    maker = C.FaceMaker(generator, pair.known[: int(pair.counts[0])].long(), n=columns, seed=1)
     grid(torch.cat([maker.images(**wish) for wish in wishes]), columns).save(out.with_suffix('.jpg'), quality=92)
-    facts['sheet'] = [', '.join(w.values()) if 'glasses' not in w else ', '.join([v for k, v in w.items() if k != 'glasses'] + ['glasses']) for w in wishes]
+    facts['sheet'] = [
+        ', '.join(w.values())
+        if 'glasses' not in w
+        else ', '.join([v for k, v in w.items() if k != 'glasses'] + ['glasses'])
+        for w in wishes
+    ]
     out.with_suffix('.json').write_text(json.dumps(facts, indent=1))
 
 
@@ -150,40 +249,81 @@ def ship(a):
     "The averaged generator in half precision with the labels it knows, and how it was made."
     pair, generator, info = look(a.runs[0], a.step)
     tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
-    tensors['known'] = pair.known[:int(pair.counts[0])].to(torch.uint8)
-    out = Path(a.out); save_file(tensors, out.with_suffix('.safetensors'))
-    log = [{k: round(v, 4) for k, v in r.items()} for r in read_log(Path(a.runs[0])/'log.jsonl') if r['step'] % 250 == 0 and r['step'] <= info['step']]
-    facts = {'what': f"Generator of the conditional GAN at {info['network']['size']} px, averaged, half precision, trained on {info['pictures']} pictures ({info['data']})",
-             'network': info['network'], 'training': info['config'], 'images': info['images'], 'steps': info['step'], 'augment': info['augment'],
-             'seed': info['config']['seed'], 'command': info['command'] + f'; python benchmarks/conditional.py ship --runs RUN --out {a.out}', 'log': log}
+    tensors['known'] = pair.known[: int(pair.counts[0])].to(torch.uint8)
+    out = Path(a.out)
+    save_file(tensors, out.with_suffix('.safetensors'))
+    log = [
+        {k: round(v, 4) for k, v in r.items()}
+        for r in read_log(Path(a.runs[0]) / 'log.jsonl')
+        if r['step'] % 250 == 0 and r['step'] <= info['step']
+    ]
+    facts = {
+        'what': (
+            f"Generator of the conditional GAN at {info['network']['size']} px, averaged, half precision, trained on"
+            f" {info['pictures']} pictures ({info['data']})"
+        ),
+        'network': info['network'],
+        'training': info['config'],
+        'images': info['images'],
+        'steps': info['step'],
+        'augment': info['augment'],
+        'seed': info['config']['seed'],
+        'command': info['command'] + f'; python benchmarks/conditional.py ship --runs RUN --out {a.out}',
+        'log': log,
+    }
     out.with_suffix('.json').write_text(json.dumps(facts, indent=1))
     print(out.with_suffix('.safetensors').stat().st_size, 'bytes')
 
 
 def speed(a):
-    "Processor time of a step of `conditional-cpu`, and what DRAGAN costs when it acts at every step, at every fourth, or never."
+    """Processor time of a step of `conditional-cpu`, and what DRAGAN costs when it acts at every step, at every fourth,
+    or never."""
     data, times = C.tagged_heads(32), {}
-    for name, changes in {'no penalty': dict(penalty_weight=0.), 'every fourth step': {}, 'every step': dict(penalty_every=1)}.items():
-        trainer = Trainer(C.ConditionalPair(dataclasses.replace(C.CONDITIONAL_CPU.network, **changes)), data, C.CONDITIONAL_CPU.training, device='cpu').fit(4, progress=False)
-        start = time.process_time(); trainer.fit(12, progress=False); times[name] = (time.process_time() - start)/12
-    for name, t in times.items(): print(f'{name:20} {1000*t:6.0f} ms a step   {t/times["no penalty"]:.2f}')
+    for name, changes in {
+        'no penalty': dict(penalty_weight=0.0),
+        'every fourth step': {},
+        'every step': dict(penalty_every=1),
+    }.items():
+        trainer = Trainer(
+            C.ConditionalPair(dataclasses.replace(C.CONDITIONAL_CPU.network, **changes)),
+            data,
+            C.CONDITIONAL_CPU.training,
+            device='cpu',
+        ).fit(4, progress=False)
+        start = time.process_time()
+        trainer.fit(12, progress=False)
+        times[name] = (time.process_time() - start) / 12
+    for name, t in times.items():
+        print(f'{name:20} {1000 * t:6.0f} ms a step   {t / times["no penalty"]:.2f}')
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words = p.add_subparsers(required=True)
-    q = words.add_parser('train'); q.set_defaults(run=train)
-    q.add_argument('--data', default='toon'); q.add_argument('--out', required=True); q.add_argument('--seed', type=int, default=0)
-    q.add_argument('--steps', type=int, default=3000); q.add_argument('--augment', default='none', choices=['none', *policies])
-    q.add_argument('--network', default='{}', help='changes to the network, JSON'); q.add_argument('--training', default='{}', help='changes to the training, JSON')
+    q = words.add_parser('train')
+    q.set_defaults(run=train)
+    q.add_argument('--data', default='toon')
+    q.add_argument('--out', required=True)
+    q.add_argument('--seed', type=int, default=0)
+    q.add_argument('--steps', type=int, default=3000)
+    q.add_argument('--augment', default='none', choices=['none', *policies])
+    q.add_argument('--network', default='{}', help='changes to the network, JSON')
+    q.add_argument('--training', default='{}', help='changes to the training, JSON')
     for name, function in (('score', score), ('ship', ship)):
-        q = words.add_parser(name); q.set_defaults(run=function)
-        q.add_argument('--runs', nargs='+', required=True); q.add_argument('--out', required=True); q.add_argument('--step', type=int)
-        q.add_argument('--n', type=int, default=1000); q.add_argument('--seeds', type=int, default=3); q.add_argument('--extractor', default='squeezenet')
+        q = words.add_parser(name)
+        q.set_defaults(run=function)
+        q.add_argument('--runs', nargs='+', required=True)
+        q.add_argument('--out', required=True)
+        q.add_argument('--step', type=int)
+        q.add_argument('--n', type=int, default=1000)
+        q.add_argument('--seeds', type=int, default=3)
+        q.add_argument('--extractor', default='squeezenet')
         q.add_argument('--sheet', action='store_true')
     words.add_parser('speed').set_defaults(run=speed)
-    a = p.parse_args(); torch.set_num_threads(1)
+    a = p.parse_args()
+    torch.set_num_threads(1)
     return a.run(a)
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__':
+    sys.exit(main())

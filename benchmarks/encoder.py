@@ -1,14 +1,21 @@
 """The encoders of 34_encoder: trained, compared, shipped.
 
-    python benchmarks/encoder.py compare [steps of the refining kinds] [of the plain ones]   # data/results/encoder_compare.json
-    python benchmarks/encoder.py ship                                                        # the best refined and plain seed into data/pretrained
-    python benchmarks/encoder.py descent [steps]                                             # data/results/encoder_descent.json: inversions from each start
+    python benchmarks/encoder.py compare [steps of the refining kinds] [of the plain ones]   #
+    data/results/encoder_compare.json
+    python benchmarks/encoder.py ship                                                        # the best refined and
+    plain seed into data/pretrained
+    python benchmarks/encoder.py descent [steps]                                             #
+    data/results/encoder_descent.json: inversions from each start
 
-Trained on the shipped generator's own pictures and, for the refining kinds, on the 3,000 ready heads; judged on 40 unseen toon
-heads (seed 5), on 40 generated pictures and, if ANIMEGAN_DATA names the folder, on 40 real anime faces. `compare` keeps each
-trained network in runs/encoder, in a folder named after the generator and the numbers of steps, so that it can be interrupted;
+Trained on the shipped generator's own pictures and, for the refining kinds, on the 3,000 ready heads; judged on 40
+unseen toon
+heads (seed 5), on 40 generated pictures and, if ANIMEGAN_DATA names the folder, on 40 real anime faces. `compare` keeps
+each
+trained network in runs/encoder, in a folder named after the generator and the numbers of steps, so that it can be
+interrupted;
 `ship` and `descent` take them from there. Of the real faces only reconstructions are kept (encoder_anime.png).
 """
+
 import json
 import os
 import sys
@@ -18,7 +25,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from latents import distances                 # the neighbouring script: features of the toon network and of SqueezeNet
+from latents import distances  # the neighbouring script: features of the toon network and of SqueezeNet
 from safetensors.torch import load_file, save_file
 
 from animegan_nb import toon_net
@@ -31,50 +38,74 @@ from animegan_nb.metrics import file_sha256
 from animegan_nb.stylegan import pretrained_generator
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ROOT/'runs'/'encoder'
+RUNS = ROOT / 'runs' / 'encoder'
 SEEDS = (0, 1, 2)
-COUNT = 40                                   # pictures in a set
+COUNT = 40  # pictures in a set
 METHODS = {'thesis': EncoderConfig(kind='plain', width=32), 'three looks': EncoderConfig(passes=3)}
 READ = [n for n in HEAD_READINGS if n in toon.CATEGORIES]
 
 
-def generator_sha256(): return file_sha256(shipped('pretrained/stylegan_toon_32.safetensors'))[:16]
+def generator_sha256():
+    return file_sha256(shipped('pretrained/stylegan_toon_32.safetensors'))[:16]
 
 
-def path_of(name, seed, steps): return RUNS/f'{generator_sha256()}-{steps[0]}-{steps[1]}'/f'{name.replace(" ", "-")}-{seed}.safetensors'
+def path_of(name, seed, steps):
+    return RUNS / f'{generator_sha256()}-{steps[0]}-{steps[1]}' / f'{name.replace(" ", "-")}-{seed}.safetensors'
 
 
-def small(images): return F.avg_pool2d(images.float(), images.shape[-1]//32).round()
+def small(images):
+    return F.avg_pool2d(images.float(), images.shape[-1] // 32).round()
 
 
 def sets(generator):
     "Pictures to judge on, by name."
-    found = {'toon': small(toon.ToonHeads(n=250, size=64, seed=5).batch(range(COUNT))['image'])/127.5 - 1, 'generated': draw(generator, sample_w(generator, COUNT, seed=999))}
+    found = {
+        'toon': small(toon.ToonHeads(n=250, size=64, seed=5).batch(range(COUNT))['image']) / 127.5 - 1,
+        'generated': draw(generator, sample_w(generator, COUNT, seed=999)),
+    }
     if folder := os.environ.get('ANIMEGAN_DATA'):
-        faces = ImageFolder(Path(folder)/'anime_faces_256', 64, progress=False)
-        found['anime'] = small(faces.batch(range(0, 600, 15)[:COUNT])['image'])/127.5 - 1
+        faces = ImageFolder(Path(folder) / 'anime_faces_256', 64, progress=False)
+        found['anime'] = small(faces.batch(range(0, 600, 15)[:COUNT])['image']) / 127.5 - 1
     return found
 
 
 @torch.no_grad()
 def judge(ws, generator, net, distance, images, before):
-    "Of the reconstructions from ws: pixel error, feature distances, and the share of categories that are read from them as from the originals."
+    """Of the reconstructions from ws:
+    pixel error, feature distances, and the share of categories that are read from them as from the originals."""
     drawn = draw(generator, ws)
     after = read_heads(net, drawn)
     same = {n: (before[n].argmax(1) == after[n].argmax(1)).float().mean().item() for n in READ}
-    yaw = torch.corrcoef(torch.stack([before['yaw'], after['yaw']]))[0, 1].nan_to_num(0.).item()
-    apart = {name: torch.cat([d(a, b) for a, b in zip(drawn.split(50), images.split(50))]).mean().item() for name, d in distance.items()}
-    return dict(pixels=(drawn - images).square().mean().item(), features=apart.pop('toon'), **apart, attributes=sum(same.values())/len(same), yaw=yaw, **same)
+    yaw = torch.corrcoef(torch.stack([before['yaw'], after['yaw']]))[0, 1].nan_to_num(0.0).item()
+    apart = {
+        name: torch.cat([d(a, b) for a, b in zip(drawn.split(50), images.split(50))]).mean().item()
+        for name, d in distance.items()
+    }
+    return dict(
+        pixels=(drawn - images).square().mean().item(),
+        features=apart.pop('toon'),
+        **apart,
+        attributes=sum(same.values()) / len(same),
+        yaw=yaw,
+        **same,
+    )
 
 
 def train(name, config, seed, generator, distance, drawings, steps):
     "One encoder, from its file if it was trained before."
     path = path_of(name, seed, steps)
-    torch.manual_seed(seed); encoder = Encoder(config); start = time.time()
-    if path.exists(): encoder.load_state_dict(load_file(path)); return encoder.eval()
-    if config.kind == 'plain': fit_plain(encoder.net, generator, steps[1], seed=seed)
-    else: fit_refined(encoder, generator, drawings, distance['toon'], steps[0], seed=seed)
-    path.parent.mkdir(parents=True, exist_ok=True); save_file(encoder.state_dict(), path)
+    torch.manual_seed(seed)
+    encoder = Encoder(config)
+    start = time.time()
+    if path.exists():
+        encoder.load_state_dict(load_file(path))
+        return encoder.eval()
+    if config.kind == 'plain':
+        fit_plain(encoder.net, generator, steps[1], seed=seed)
+    else:
+        fit_refined(encoder, generator, drawings, distance['toon'], steps[0], seed=seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(encoder.state_dict(), path)
     print(f'{name}, seed {seed}: {time.time() - start:.0f} s', flush=True)
     return encoder.eval()
 
@@ -84,62 +115,106 @@ def compare(refined=60, plain=200):
     distance, drawings = dict(distances()), small(torch.from_numpy(toon.ready_heads().arrays['image'])).byte()
     tests, results, rebuilt = sets(generator), {}, {}
     w, before = sample_w(generator, COUNT, seed=999), {where: read_heads(net, x) for where, x in tests.items()}
+
     def note(name, where, ws):
-        for k, v in judge(ws, generator, net, distance, tests[where], before[where]).items(): results.setdefault(name, {}).setdefault(where, {}).setdefault(k, []).append(round(v, 5))
-        if where == 'anime': rebuilt.setdefault(name, ws[:12])
-    for where, images in tests.items(): note('the mean', where, as_ws(generator, generator.mapping.w_avg.expand(len(images), -1)))
+        for k, v in judge(ws, generator, net, distance, tests[where], before[where]).items():
+            results.setdefault(name, {}).setdefault(where, {}).setdefault(k, []).append(round(v, 5))
+        if where == 'anime':
+            rebuilt.setdefault(name, ws[:12])
+
+    for where, images in tests.items():
+        note('the mean', where, as_ws(generator, generator.mapping.w_avg.expand(len(images), -1)))
     for seed in SEEDS:
         for name, config in METHODS.items():
             encoder = train(name, config, seed, generator, distance, drawings, (refined, plain))
             with torch.no_grad():
                 for where, images in tests.items():
                     found = encoder.passes(generator, images)
-                    if config.kind == 'refined': note('its first look', where, found[1])
+                    if config.kind == 'refined':
+                        note('its first look', where, found[1])
                     note(name, where, found[-1])
-                if config.kind == 'plain': results[name].setdefault('explained', []).append(round(explained(encoder.net(tests['generated']), w, generator.mapping.w_avg), 4))
-    result = dict(command=f'python benchmarks/encoder.py compare {refined} {plain}', what='reconstruction by encoders: one number for each training seed', seeds=list(SEEDS),
-                  counts={k: len(v) for k, v in tests.items()}, steps={'refining kinds': refined, 'thesis': plain}, batch={'refining kinds': 16, 'thesis': 32},
-                  generator_sha256=generator_sha256(), network_sha256=file_sha256(shipped('pretrained/toon_net.safetensors'))[:16],
-                  anime=f'{COUNT} of the real faces of anime_faces_256, averaged down to 32 px', methods=results)
+                if config.kind == 'plain':
+                    results[name].setdefault('explained', []).append(
+                        round(explained(encoder.net(tests['generated']), w, generator.mapping.w_avg), 4)
+                    )
+    result = dict(
+        command=f'python benchmarks/encoder.py compare {refined} {plain}',
+        what='reconstruction by encoders: one number for each training seed',
+        seeds=list(SEEDS),
+        counts={k: len(v) for k, v in tests.items()},
+        steps={'refining kinds': refined, 'thesis': plain},
+        batch={'refining kinds': 16, 'thesis': 32},
+        generator_sha256=generator_sha256(),
+        network_sha256=file_sha256(shipped('pretrained/toon_net.safetensors'))[:16],
+        anime=f'{COUNT} of the real faces of anime_faces_256, averaged down to 32 px',
+        methods=results,
+    )
     if rebuilt:
-        rebuilt['descent from there'] = descend(generator, tests['anime'][:12], rebuilt['three looks'], 40, distance['toon'])[0]
+        rebuilt['descent from there'] = descend(
+            generator, tests['anime'][:12], rebuilt['three looks'], 40, distance['toon']
+        )[0]
         del rebuilt['its first look']
-        grid(torch.cat([draw(generator, ws) for ws in rebuilt.values()]), 12, gap=0).save(ROOT/'data'/'results'/'encoder_anime.png')
-        result['anime_rows'] = {k: round((draw(generator, ws) - tests['anime'][:12]).square().mean().item(), 3) for k, ws in rebuilt.items()}      # pixel errors of the rows
-    (ROOT/'data'/'results'/'encoder_compare.json').write_text(json.dumps(result, indent=1) + '\n')
-    for name, found in result['methods'].items(): print(name, {w: {k: found[w][k] for k in ('pixels', 'features', 'attributes', 'yaw')} for w in tests})
+        grid(torch.cat([draw(generator, ws) for ws in rebuilt.values()]), 12, gap=0).save(
+            ROOT / 'data' / 'results' / 'encoder_anime.png'
+        )
+        # pixel errors of the rows
+        result['anime_rows'] = {
+            k: round((draw(generator, ws) - tests['anime'][:12]).square().mean().item(), 3) for k, ws in rebuilt.items()
+        }
+    (ROOT / 'data' / 'results' / 'encoder_compare.json').write_text(json.dumps(result, indent=1) + '\n')
+    for name, found in result['methods'].items():
+        print(name, {w: {k: found[w][k] for k in ('pixels', 'features', 'attributes', 'yaw')} for w in tests})
 
 
 def ship():
-    stored = json.loads((ROOT/'data'/'results'/'encoder_compare.json').read_text())
+    stored = json.loads((ROOT / 'data' / 'results' / 'encoder_compare.json').read_text())
     for name, file in (('thesis', 'encoder_plain_toon_32'), ('three looks', 'encoder_refined_toon_32')):
         errors = stored['methods'][name]['toon']['features']
         seed = SEEDS[errors.index(min(errors))]
         state = load_file(path_of(name, seed, list(stored['steps'].values())))
-        out = ROOT/'data'/'pretrained'
-        save_file({k: v.half() if v.is_floating_point() else v for k, v in state.items()}, out/f'{file}.safetensors')
-        facts = dict(what=f'encoder ({name}) for stylegan_toon_32', network=asdict(METHODS[name]), seed=seed, chosen=f'the best of seeds {list(SEEDS)} by feature distance on unseen toon heads',
-                     loss=asdict(EncoderLoss()) if name != 'thesis' else 'squared error of w', command=stored['command'] + ' && python benchmarks/encoder.py ship', steps=stored['steps'], batch=stored['batch'],
-                     generator_sha256=stored['generator_sha256'], scores={k: v for k, v in stored['methods'][name]['toon'].items()})
-        (out/f'{file}.json').write_text(json.dumps(facts, indent=1) + '\n')
-        print(file, seed, (out/f'{file}.safetensors').stat().st_size)
+        out = ROOT / 'data' / 'pretrained'
+        save_file({k: v.half() if v.is_floating_point() else v for k, v in state.items()}, out / f'{file}.safetensors')
+        facts = dict(
+            what=f'encoder ({name}) for stylegan_toon_32',
+            network=asdict(METHODS[name]),
+            seed=seed,
+            chosen=f'the best of seeds {list(SEEDS)} by feature distance on unseen toon heads',
+            loss=asdict(EncoderLoss()) if name != 'thesis' else 'squared error of w',
+            command=stored['command'] + ' && python benchmarks/encoder.py ship',
+            steps=stored['steps'],
+            batch=stored['batch'],
+            generator_sha256=stored['generator_sha256'],
+            scores={k: v for k, v in stored['methods'][name]['toon'].items()},
+        )
+        (out / f'{file}.json').write_text(json.dumps(facts, indent=1) + '\n')
+        print(file, seed, (out / f'{file}.safetensors').stat().st_size)
 
 
 def descent(steps=30, heads=12):
     "Loss before each step of an inversion, from the mean and from each trained encoder's answer."
-    stored = json.loads((ROOT/'data'/'results'/'encoder_compare.json').read_text())
+    stored = json.loads((ROOT / 'data' / 'results' / 'encoder_compare.json').read_text())
     (generator, _), distance = pretrained_generator(), dict(distances())['toon']
     images, losses = sets(generator)['toon'][:heads], {}
     starts = [('the mean', as_ws(generator, generator.mapping.w_avg.expand(heads, -1)))]
     for name in ('thesis', 'three looks'):
         for seed in SEEDS:
             encoder = train(name, METHODS[name], seed, generator, None, None, list(stored['steps'].values()))
-            with torch.no_grad(): starts.append((name, encoder(generator, images)))
-    for name, ws in starts: losses.setdefault(name, []).append([round(v, 5) for v in descend(generator, images, ws, steps, distance)[1]])
-    result = dict(command=f'python benchmarks/encoder.py descent {steps}', what='loss before each step of Adam on ws, one run for each training seed of an encoder', seeds=list(SEEDS), heads=heads,
-                  generator_sha256=generator_sha256(), weights=asdict(EncoderLoss()), losses=losses)
-    (ROOT/'data'/'results'/'encoder_descent.json').write_text(json.dumps(result, indent=1) + '\n')
-    for name, runs in losses.items(): print(name, [(run[0], run[len(run)//2], run[-1]) for run in runs])
+            with torch.no_grad():
+                starts.append((name, encoder(generator, images)))
+    for name, ws in starts:
+        losses.setdefault(name, []).append([round(v, 5) for v in descend(generator, images, ws, steps, distance)[1]])
+    result = dict(
+        command=f'python benchmarks/encoder.py descent {steps}',
+        what='loss before each step of Adam on ws, one run for each training seed of an encoder',
+        seeds=list(SEEDS),
+        heads=heads,
+        generator_sha256=generator_sha256(),
+        weights=asdict(EncoderLoss()),
+        losses=losses,
+    )
+    (ROOT / 'data' / 'results' / 'encoder_descent.json').write_text(json.dumps(result, indent=1) + '\n')
+    for name, runs in losses.items():
+        print(name, [(run[0], run[len(run) // 2], run[-1]) for run in runs])
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
 """Metrics on real pictures, and their cost.
 
-    python benchmarks/metrics.py                 ratios: one pass and all metrics, against torch-fidelity's calls one after another
+    python benchmarks/metrics.py                 ratios: one pass and all metrics, against torch-fidelity's calls one
+    after another
     python benchmarks/metrics.py --table33       Liu's table 3.3, repeated with a floor, several extractors and seeds
     python benchmarks/metrics.py --ladder        every metric for every corruption, on real anime faces
 
 The two tables read the folders named by ANIMEGAN_DATA and ANIMEGAN_WEIGHTS and store numbers only, no pictures.
 """
+
 import argparse
 import json
 import os
@@ -26,80 +28,148 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def data_folder() -> Path:
     folder = os.environ.get('ANIMEGAN_DATA')
-    if not folder or not Path(folder).is_dir(): sys.exit('The real pictures are not here: set ANIMEGAN_DATA to their folder.')
+    if not folder or not Path(folder).is_dir():
+        sys.exit('The real pictures are not here: set ANIMEGAN_DATA to their folder.')
     return Path(folder)
 
 
 def save(path: Path, result: dict):
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + '.part')
-    part.write_text(json.dumps(result, indent=1) + '\n'); os.replace(part, path)
+    part.write_text(json.dumps(result, indent=1) + '\n')
+    os.replace(part, path)
     print('stored', path.name)
 
 
-def rounded(table, digits=6): return json.loads(json.dumps(table), parse_float=lambda s: float(f'{float(s):.{digits}g}'))
+def rounded(table, digits=6):
+    return json.loads(json.dumps(table), parse_float=lambda s: float(f'{float(s):.{digits}g}'))
 
 
 def join(*parts: metrics.Features) -> metrics.Features:
     first = parts[0]
-    return metrics.Features(torch.cat([p.features for p in parts]), None if first.logits is None else torch.cat([p.logits for p in parts]),
-                            first.extractor, first.weights, first.resize, first.size, '+'.join(p.images[:16] for p in parts))
+    return metrics.Features(
+        torch.cat([p.features for p in parts]),
+        None if first.logits is None else torch.cat([p.logits for p in parts]),
+        first.extractor,
+        first.weights,
+        first.resize,
+        first.size,
+        '+'.join(p.images[:16] for p in parts),
+    )
 
 
 def table33(out: Path, extractors: list[str], seeds: int, size: int):
     "Liu (2020), table 3.3: real against real at 64 and more pictures, anime against human faces."
     folder, rows = data_folder(), []
-    sets = {'anime': ['anime_faces_native', 'anime_faces_256'], 'TV anime': ['anime_faces_256'], 'Kaggle anime': ['anime_faces_native'], 'human': ['human_faces_89x109']}
-    images = {name: ImageFolder(folder/name, size) for names in sets.values() for name in names}
+    sets = {
+        'anime': ['anime_faces_native', 'anime_faces_256'],
+        'TV anime': ['anime_faces_256'],
+        'Kaggle anime': ['anime_faces_native'],
+        'human': ['human_faces_89x109'],
+    }
+    images = {name: ImageFolder(folder / name, size) for names in sets.values() for name in names}
     cards = {}
     for extractor in extractors:
         start, seen = time.time(), {}
-        for name, ds in images.items(): seen[name] = metrics.extract(ds, extractor, progress=True)
+        for name, ds in images.items():
+            seen[name] = metrics.extract(ds, extractor, progress=True)
         whole = {label: join(*(seen[name] for name in names)) for label, names in sets.items()}
         card = whole['anime']
-        cards[extractor] = dict(weights_sha256=card.weights, resize=card.resize, size=size, seeds=list(range(seeds)), torch=torch.__version__,
-                                images={name: s.images for name, s in seen.items()}, counts={name: len(s) for name, s in seen.items()}, dtype='float32 features, float64 metrics')
-        pairs = [('human', 'human', (64, 300, 750)), ('anime', 'anime', (64, 300, 750, 945)), ('Kaggle anime', 'TV anime', (64, 300, 600)), ('human', 'anime', (64, 300, 750, 945))]
+        cards[extractor] = dict(
+            weights_sha256=card.weights,
+            resize=card.resize,
+            size=size,
+            seeds=list(range(seeds)),
+            torch=torch.__version__,
+            images={name: s.images for name, s in seen.items()},
+            counts={name: len(s) for name, s in seen.items()},
+            dtype='float32 features, float64 metrics',
+        )
+        pairs = [
+            ('human', 'human', (64, 300, 750)),
+            ('anime', 'anime', (64, 300, 750, 945)),
+            ('Kaggle anime', 'TV anime', (64, 300, 600)),
+            ('human', 'anime', (64, 300, 750, 945)),
+        ]
         for a, b, counts in pairs:
             for n in counts:
                 values = []
                 for seed in range(seeds):
-                    if a == b: x, y = metrics._halves(whole[a], n, seed)
-                    else: x, y = (whole[k].rows(torch.randperm(len(whole[k]), generator=rng(seed))[:n]) for k in (a, b))
+                    if a == b:
+                        x, y = metrics._halves(whole[a], n, seed)
+                    else:
+                        x, y = (whole[k].rows(torch.randperm(len(whole[k]), generator=rng(seed))[:n]) for k in (a, b))
                     values.append(metrics.measure(x, y))
                 row = {m: [v[m] for v in values] for m in values[0]}
                 rows.append(dict(extractor=extractor, a=a, b=b, n=n, **row))
                 f = row['frechet']
-                print(f'{extractor:12} {a:12} {b:12} n={n:4}  frechet {np.mean(f):10.2f} ± {np.std(f, ddof=1):8.2f}   kernel {np.mean(row["kernel"]):.4g}', flush=True)
+                print(
+                    f'{extractor:12} {a:12} {b:12} n={n:4}  frechet {np.mean(f):10.2f} ± {np.std(f, ddof=1):8.2f}  '
+                    f' kernel {np.mean(row["kernel"]):.4g}',
+                    flush=True,
+                )
         print(f'{extractor}: {time.time() - start:.0f} s')
-    save(out, rounded(dict(command=f'python benchmarks/metrics.py --table33 --seeds {seeds} --size {size}', source='Liu (2020), table 3.3', rows=rows, cards=cards)))
+    save(
+        out,
+        rounded(
+            dict(
+                command=f'python benchmarks/metrics.py --table33 --seeds {seeds} --size {size}',
+                source='Liu (2020), table 3.3',
+                rows=rows,
+                cards=cards,
+            )
+        ),
+    )
 
 
 def ladder(out: Path, extractor: str, size: int):
-    ds = ImageFolder(data_folder()/'anime_faces_native', size)
+    ds = ImageFolder(data_folder() / 'anime_faces_native', size)
     images = ds.batch(np.arange(len(ds)))['image']
     table = metrics.ladder(images, extractor, progress=True)
-    half = len(images)//2
+    half = len(images) // 2
     look = metrics.find_extractor(extractor)
     card = metrics.Card(look.name, look.weights, half, half, size, look.resize, 0, 'anime_faces_native', 'animegan_nb')
-    save(out, rounded(dict(command=f'python benchmarks/metrics.py --ladder --size {size}', data=f'{len(images)} anime faces at {size} px', table=table, card=metrics.asdict(card))))
+    save(
+        out,
+        rounded(
+            dict(
+                command=f'python benchmarks/metrics.py --ladder --size {size}',
+                data=f'{len(images)} anime faces at {size} px',
+                table=table,
+                card=metrics.asdict(card),
+            )
+        ),
+    )
 
 
 def seconds(function, repeats=3) -> float:
     best = []
     for _ in range(repeats):
-        start = time.perf_counter(); function(); best.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        function()
+        best.append(time.perf_counter() - start)
     return float(np.median(best))
 
 
 def speed(n: int, extractor: str):
     "One pass and all metrics here, against torch-fidelity's public calls (one metric a call, and all in one call)."
     from torch_fidelity import calculate_metrics
+
     images = [torch.randint(0, 256, (n, 3, 64, 64), dtype=torch.uint8, generator=rng(k)) for k in (0, 1)]
     look = metrics.find_extractor(extractor)
     name = metrics.register_with_fidelity(f'bench-{look.name}', lambda rows: look(core.to_float(rows)))
-    common = dict(input1=metrics.Rows(images[0]), input2=metrics.Rows(images[1]), feature_extractor=name, cuda=False, cache=False, verbose=False,
-                  save_cpu_ram=True, batch_size=32, kid_subset_size=n, kid_subsets=1)
+    common = dict(
+        input1=metrics.Rows(images[0]),
+        input2=metrics.Rows(images[1]),
+        feature_extractor=name,
+        cuda=False,
+        cache=False,
+        verbose=False,
+        save_cpu_ram=True,
+        batch_size=32,
+        kid_subset_size=n,
+        kid_subsets=1,
+    )
     kinds = ['fid', 'kid', 'prc'] + (['isc'] if extractor != 'pixels' else [])
     common |= dict(isc_splits=1)
     with torch.inference_mode():
@@ -111,19 +181,29 @@ def speed(n: int, extractor: str):
         theirs = seconds(lambda: metrics.fidelity(*seen))
     print(f'{n} against {n} pictures of 64 px, extractor {extractor}, {torch.get_num_threads()} thread(s), median of 3')
     print(f'torch-fidelity, one metric a call   1.00   ({single:.2f} s)')
-    print(f'torch-fidelity, all in one call     {single/together:.2f}x faster   ({together:.2f} s)')
-    print(f'animegan_nb, one pass, all metrics  {single/ours:.2f}x faster   ({ours:.2f} s)')
-    print(f'the formulas alone, on features that exist: {theirs/formulas:.2f}x faster than torch-fidelity ({formulas:.2f} s against {theirs:.2f} s)')
+    print(f'torch-fidelity, all in one call     {single / together:.2f}x faster   ({together:.2f} s)')
+    print(f'animegan_nb, one pass, all metrics  {single / ours:.2f}x faster   ({ours:.2f} s)')
+    print(
+        f'the formulas alone, on features that exist: {theirs / formulas:.2f}x faster than torch-fidelity'
+        f' ({formulas:.2f} s against {theirs:.2f} s)'
+    )
 
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--table33', action='store_true'); parser.add_argument('--ladder', action='store_true')
-    parser.add_argument('--extractors', default='squeezenet,pixels'); parser.add_argument('--extractor', default='squeezenet')
-    parser.add_argument('--seeds', type=int, default=5); parser.add_argument('--size', type=int, default=64); parser.add_argument('--n', type=int, default=256)
+    parser.add_argument('--table33', action='store_true')
+    parser.add_argument('--ladder', action='store_true')
+    parser.add_argument('--extractors', default='squeezenet,pixels')
+    parser.add_argument('--extractor', default='squeezenet')
+    parser.add_argument('--seeds', type=int, default=5)
+    parser.add_argument('--size', type=int, default=64)
+    parser.add_argument('--n', type=int, default=256)
     parser.add_argument('--out', type=Path)
     args = parser.parse_args()
-    results = ROOT/'data'/'results'
-    if args.table33: table33(args.out or results/'metrics_table33.json', args.extractors.split(','), args.seeds, args.size)
-    elif args.ladder: ladder(args.out or results/'metrics_ladder.json', args.extractor, args.size)
-    else: speed(args.n, args.extractor)
+    results = ROOT / 'data' / 'results'
+    if args.table33:
+        table33(args.out or results / 'metrics_table33.json', args.extractors.split(','), args.seeds, args.size)
+    elif args.ladder:
+        ladder(args.out or results / 'metrics_ladder.json', args.extractor, args.size)
+    else:
+        speed(args.n, args.extractor)

@@ -1,11 +1,16 @@
 """How fast heads and figures are drawn, whether any is broken, and how near they come to real faces.
 
-    python benchmarks/toon.py [--heads 24] [--processes 2]     # pictures a second; the distance function's share; against a naive tracer
-    python benchmarks/toon.py --check 500                      # 500 random heads from three sides: floating parts, bald patches
-    python benchmarks/toon.py --frechet [--count 1000]         # SqueezeNet distance to ANIMEGAN_DATA/anime_faces_native -> data/results/toon_frechet.json
+    python benchmarks/toon.py [--heads 24] [--processes 2]     # pictures a second; the distance function's share;
+    against a naive tracer
+    python benchmarks/toon.py --check 500                      # 500 random heads from three sides: floating parts, bald
+    patches
+    python benchmarks/toon.py --frechet [--count 1000]         # SqueezeNet distance to ANIMEGAN_DATA/anime_faces_native
+    -> data/results/toon_frechet.json
 
-Every process has one thread. Ratios are against the naive tracer of the same run: no cones, no compaction, every ray walking for as many steps.
+Every process has one thread. Ratios are against the naive tracer of the same run: no cones, no compaction, every ray
+walking for as many steps.
 """
+
 import argparse
 import json
 import math
@@ -21,22 +26,26 @@ from animegan_nb import surfaces
 from animegan_nb import toon
 from animegan_nb.core import rng
 
-OUT = Path(__file__).resolve().parents[1]/'data'/'results'/'toon_frechet.json'
+OUT = Path(__file__).resolve().parents[1] / 'data' / 'results' / 'toon_frechet.json'
 
 
 def timed(work):
-    start, used = time.perf_counter(), time.process_time(); out = work()
+    start, used = time.perf_counter(), time.process_time()
+    out = work()
     return time.perf_counter() - start, time.process_time() - used, out
 
 
 def naive_trace(scene, cam2world, fov, size, steps=64):
     "All rays walk all steps."
     place = torch.arange(size, dtype=torch.float32)
-    origins, ways, cosine = surfaces.pixel_rays(cam2world, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    origins, ways, cosine = surfaces.pixel_rays(
+        cam2world, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size
+    )
     centre, radius = scene.bounds()
     reach = (cam2world[:, :3, 3].T - centre).norm(dim=0)[:, None]
-    t = (reach - radius[:, None]).expand(-1, size*size).clone()
-    for _ in range(steps): t = t + scene.distance(origins + t*ways).clamp_min(0)
+    t = (reach - radius[:, None]).expand(-1, size * size).clone()
+    for _ in range(steps):
+        t = t + scene.distance(origins + t * ways).clamp_min(0)
     return torch.where(t < reach + radius[:, None], t, torch.inf), origins, ways, cosine
 
 
@@ -62,64 +71,96 @@ def speed(args):
     "Each process draws the same n pictures; the slowest one counts."
     context = get_context('spawn')
     for kind in ('heads', 'figures'):
-        for size, n in ((64, args.heads), (256, max(2, args.heads//8))):
+        for size, n in ((64, args.heads), (256, max(2, args.heads // 8))):
             gate, done = context.Barrier(args.processes), context.Queue()
             crew = [context.Process(target=worker, args=(kind, n, size, gate, done)) for _ in range(args.processes)]
-            for one in crew: one.start()
+            for one in crew:
+                one.start()
             times = [done.get() for _ in crew]
-            for one in crew: one.join()
-            wall, used = max(t[0] for t in times), sum(t[1] for t in times)/args.processes
-            print(f'{kind:8s} {size:4d} px, 2×2 samples, {args.processes} processes: {args.processes*n/wall:6.2f} a second by the clock, '
-                  f'{args.processes*n/used:6.2f} by processor time (a quiet machine)', flush=True)
+            for one in crew:
+                one.join()
+            wall, used = max(t[0] for t in times), sum(t[1] for t in times) / args.processes
+            print(
+                f'{kind:8s} {size:4d} px, 2×2 samples, {args.processes} processes: {args.processes * n / wall:6.2f} a'
+                f' second by the clock, {args.processes * n / used:6.2f} by processor time (a quiet machine)',
+                flush=True,
+            )
 
 
 def shares(args):
     "Where the time goes, in one process."
-    inside, distance = [0.], {kind: kind.distance for kind in (toon.HeadScene, figures.FigureScene)}
+    inside, distance = [0.0], {kind: kind.distance for kind in (toon.HeadScene, figures.FigureScene)}
     for kind, original in distance.items():
+
         def counted(self, points, original=original):
-            start = time.process_time(); out = original(self, points); inside[0] += time.process_time() - start
+            start = time.process_time()
+            out = original(self, points)
+            inside[0] += time.process_time() - start
             return out
+
         kind.distance = counted
     for kind in ('heads', 'figures'):
-        for size, n in ((64, args.heads), (256, max(2, args.heads//8))):
-            inside[0] = 0.; _, used, _ = timed(lambda: draw(kind, n, size, geometry=False)); share = inside[0]/used
+        for size, n in ((64, args.heads), (256, max(2, args.heads // 8))):
+            inside[0] = 0.0
+            _, used, _ = timed(lambda: draw(kind, n, size, geometry=False))
+            share = inside[0] / used
             _, rich, _ = timed(lambda: draw(kind, n, size))
-            print(f'{kind:8s} {size:4d} px: distance function {share:.0%} of the time; with exact geometry {rich/used:.2f}× the time', flush=True)
-    for kind, original in distance.items(): kind.distance = original
+            print(
+                f'{kind:8s} {size:4d} px: distance function {share:.0%} of the time; with exact geometry'
+                f' {rich / used:.2f}× the time',
+                flush=True,
+            )
+    for kind, original in distance.items():
+        kind.distance = original
 
 
 def against_naive():
-    people, views, fov = rows_of('heads', 4); scene = toon.HeadScene(people)
-    _, fast, a = timed(lambda: surfaces.trace(scene, views, fov, 128)); _, slow, b = timed(lambda: naive_trace(scene, views, fov, 128))
+    people, views, fov = rows_of('heads', 4)
+    scene = toon.HeadScene(people)
+    _, fast, a = timed(lambda: surfaces.trace(scene, views, fov, 128))
+    _, slow, b = timed(lambda: naive_trace(scene, views, fov, 128))
     both = a[0].isfinite() & b[0].isfinite()
-    print(f'tracing 128×128 rays: naive/cones+compaction = {slow/fast:.1f}×, same hits {float((a[0].isfinite() == b[0].isfinite()).float().mean()):.2%}, '
-          f'median difference {float((a[0] - b[0])[both].abs().median()):.1e} world units')
+    print(
+        f'tracing 128×128 rays: naive/cones+compaction = {slow / fast:.1f}×, same hits'
+        f' {float((a[0].isfinite() == b[0].isfinite()).float().mean()):.2%}, median difference'
+        f' {float((a[0] - b[0])[both].abs().median()):.1e} world units'
+    )
 
 
 def broken(people, yaw, pitch, size=96):
     "Pixels that hang in the air (gaps of two pixels are bridged) and pixels of skin where hair belongs, for each head."
-    n = len(people); views, fov = surfaces.look_at(yaw, pitch).expand(n, 4, 4), torch.full((n,), toon.FOV)
+    n = len(people)
+    views, fov = surfaces.look_at(yaw, pitch).expand(n, 4, 4), torch.full((n,), toon.FOV)
     out = toon.render(people, views, fov, size, supersample=1, outline=False)
     masks, grow = out['distance'][:, 0].isfinite(), lambda x: torch.nn.functional.max_pool2d(x[:, None], 3, 1, 1)[:, 0]
-    wide = grow(masks.float()); reached = torch.zeros_like(wide); reached[:, size//2, size//2] = 1.
-    while not torch.equal(more := grow(reached)*wide, reached): reached = more
+    wide = grow(masks.float())
+    reached = torch.zeros_like(wide)
+    reached[:, size // 2, size // 2] = 1.0
+    while not torch.equal(more := grow(reached) * wide, reached):
+        reached = more
     place = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = surfaces.pixel_rays(views, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    origins, ways, _ = surfaces.pixel_rays(
+        views, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size
+    )
     t = out['distance'].flatten(1)
-    x, y, z = (origins + torch.where(t.isfinite(), t, 1.)*ways)/toon.HEAD
-    bald = (out['parts'].flatten(1) == surfaces.PART['face']) & ((y > .60) | ((y > .15) & (z < -.2)))
+    x, y, z = (origins + torch.where(t.isfinite(), t, 1.0) * ways) / toon.HEAD
+    bald = (out['parts'].flatten(1) == surfaces.PART['face']) & ((y > 0.60) | ((y > 0.15) & (z < -0.2)))
     return (masks & (reached == 0)).flatten(1).sum(1), bald.sum(1)
 
 
 def check(n):
     people, total = toon.toon_rows(77, 0, n)['identity'], 0
-    for yaw, pitch in ((.6, .1), (1.9, 0.), (math.pi + .4, .3)):
-        pieces = [broken(people[i:i+25], yaw, pitch) for i in range(0, n, 25)]
+    for yaw, pitch in ((0.6, 0.1), (1.9, 0.0), (math.pi + 0.4, 0.3)):
+        pieces = [broken(people[i : i + 25], yaw, pitch) for i in range(0, n, 25)]
         floating, bald = (torch.cat(p) for p in zip(*pieces))
         total += int((floating > 0).sum()) + int((bald > 2).sum())
-        print(f'yaw {math.degrees(yaw):4.0f}°, pitch {math.degrees(pitch):3.0f}°: {int((floating > 0).sum())} of {n} heads with floating pixels {floating[floating > 0].tolist()} '
-              f'(heads {(floating > 0).nonzero()[:, 0].tolist()}), {int((bald > 2).sum())} bald (largest patch {int(bald.max())} pixels)', flush=True)
+        print(
+            f'yaw {math.degrees(yaw):4.0f}°, pitch {math.degrees(pitch):3.0f}°: {int((floating > 0).sum())} of {n}'
+            f' heads with floating pixels {floating[floating > 0].tolist()} (heads'
+            f' {(floating > 0).nonzero()[:, 0].tolist()}), {int((bald > 2).sum())} bald (largest patch'
+            f' {int(bald.max())} pixels)',
+            flush=True,
+        )
     return total
 
 
@@ -127,30 +168,67 @@ def frechet(count):
     "Distances to real faces, at two sizes that pictures of 64 pixels are enlarged to."
     from animegan_nb.data import ImageFolder
     from animegan_nb.metrics import SqueezeNet, extract, frechet_distance
+
     folder = Path(os.environ['ANIMEGAN_DATA'])
+
     def real(name):
-        images = ImageFolder(folder/name, 64)
+        images = ImageFolder(folder / name, 64)
         order = torch.randperm(len(images), generator=rng(0))[:count]
         return images.batch(order.numpy())['image']
+
     def heads(fov):
         rows = toon.toon_rows(0, 0, count)
-        return torch.cat([toon.render(*(rows[k][i:i+50] for k in ('identity', 'cam2world')), fov, 64, geometry=False)['image'] for i in range(0, count, 50)])
-    sets = {'toon heads': toon.ready_heads().batch(range(count))['image'], 'toon heads, drawn closer (8°)': heads(8.),
-            'tagged anime faces': real('anime_faces_tagged_96'), 'human faces (CelebA)': real('human_faces_89x109')}
+        return torch.cat(
+            [
+                toon.render(*(rows[k][i : i + 50] for k in ('identity', 'cam2world')), fov, 64, geometry=False)['image']
+                for i in range(0, count, 50)
+            ]
+        )
+
+    sets = {
+        'toon heads': toon.ready_heads().batch(range(count))['image'],
+        'toon heads, drawn closer (8°)': heads(8.0),
+        'tagged anime faces': real('anime_faces_tagged_96'),
+        'human faces (CelebA)': real('human_faces_89x109'),
+    }
     native = real('anime_faces_native')
-    blur = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(native.float(), (1, 1, 1, 1), mode='replicate'), 3, 1).round().to(torch.uint8)
+    blur = (
+        torch.nn.functional.avg_pool2d(torch.nn.functional.pad(native.float(), (1, 1, 1, 1), mode='replicate'), 3, 1)
+        .round()
+        .to(torch.uint8)
+    )
     sets['the set itself behind a 3×3 blur'] = blur
     about = {}
     for size in (227, 128):
-        look = SqueezeNet(size); base = extract(native, look).features
-        half = count//2
-        found = {'the set itself, half against half': frechet_distance(base[:half], base[half:2*half])}
-        for name, images in sets.items(): found[name] = frechet_distance(base, extract(images, look).features)
-        about[f'{size} px'] = {name: round(float(value)) for name, value in sorted(found.items(), key=lambda pair: float(pair[1]))}
+        look = SqueezeNet(size)
+        base = extract(native, look).features
+        half = count // 2
+        found = {'the set itself, half against half': frechet_distance(base[:half], base[half : 2 * half])}
+        for name, images in sets.items():
+            found[name] = frechet_distance(base, extract(images, look).features)
+        about[f'{size} px'] = {
+            name: round(float(value)) for name, value in sorted(found.items(), key=lambda pair: float(pair[1]))
+        }
         print(size, about[f'{size} px'], flush=True)
     counts = {'real': len(native), **{name: len(images) for name, images in sets.items()}, 'halves': half}
-    OUT.write_text(json.dumps(dict(what='Frechet distance to anime_faces_native on pooled fire9 features of SqueezeNet 1.1 (ImageNet), pictures of 64 px enlarged to 128 px and to 227 px; not an FID',
-        command=f'python benchmarks/toon.py --frechet --count {count}', seed=0, counts=counts, distance=about['128 px'], distance_at_227=about["227 px"]), indent=1, ensure_ascii=False) + '\n')
+    OUT.write_text(
+        json.dumps(
+            dict(
+                what=(
+                    'Frechet distance to anime_faces_native on pooled fire9 features of SqueezeNet 1.1 (ImageNet),'
+                    ' pictures of 64 px enlarged to 128 px and to 227 px; not an FID'
+                ),
+                command=f'python benchmarks/toon.py --frechet --count {count}',
+                seed=0,
+                counts=counts,
+                distance=about['128 px'],
+                distance_at_227=about["227 px"],
+            ),
+            indent=1,
+            ensure_ascii=False,
+        )
+        + '\n'
+    )
 
 
 def main():
@@ -162,9 +240,14 @@ def main():
     parser.add_argument('--count', type=int, default=1000)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.check: raise SystemExit(min(check(args.check), 1))
-    if args.frechet: return frechet(args.count)
-    speed(args); shares(args); against_naive()
+    if args.check:
+        raise SystemExit(min(check(args.check), 1))
+    if args.frechet:
+        return frechet(args.count)
+    speed(args)
+    shares(args)
+    against_naive()
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    main()

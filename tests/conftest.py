@@ -1,4 +1,5 @@
 "Fixtures shared by all tests: the folders of real data, and quiet, repeatable torch."
+
 import os
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from hypothesis import settings
 
 # CI tries the same examples every time, so that a red run is about the change; a run by hand looks for new ones
 settings.register_profile('ci', derandomize=True, print_blob=True)
-if os.environ.get('CI'): settings.load_profile('ci')
+if os.environ.get('CI'):
+    settings.load_profile('ci')
 
 os.environ.setdefault('ANIMEGAN_BUDGET', 'fast')
 os.environ.setdefault('MPLBACKEND', 'Agg')
@@ -23,13 +25,20 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_training_outlives_its_test(monkeypatch):
-    "A test that fails while a training runs in the background stops it, or the tests after it would share torch's randomness with it."
+    """A test that fails while a training runs in the background stops it, or the tests after it would share torch's
+    randomness with it."""
     from animegan_nb.training import Trainer
+
     started, start = [], Trainer.fit_background
-    monkeypatch.setattr(Trainer, 'fit_background', lambda self, *args, **options: (started.append(self), start(self, *args, **options))[1])
+    monkeypatch.setattr(
+        Trainer,
+        'fit_background',
+        lambda self, *args, **options: (started.append(self), start(self, *args, **options))[1],
+    )
     yield
     for trainer in started:
-        if trainer.running: trainer.stop()
+        if trainer.running:
+            trainer.stop()
 
 
 def folder_or_skip(variable: str, what: str) -> Path:
@@ -40,16 +49,20 @@ def folder_or_skip(variable: str, what: str) -> Path:
 
 
 @pytest.fixture(scope='session')
-def root(): return ROOT
+def root():
+    return ROOT
 
 
 @pytest.fixture(scope='session')
-def data_dir(): return folder_or_skip('ANIMEGAN_DATA', 'the real pictures')
+def data_dir():
+    return folder_or_skip('ANIMEGAN_DATA', 'the real pictures')
 
 
 @pytest.fixture(scope='session')
-def weights_dir(): return folder_or_skip('ANIMEGAN_WEIGHTS', 'the pretrained weights')
+def weights_dir():
+    return folder_or_skip('ANIMEGAN_WEIGHTS', 'the pretrained weights')
 
 
 @pytest.fixture(scope='session')
-def reference_dir(): return folder_or_skip('ANIMEGAN_REFERENCE', 'the reference values')
+def reference_dir():
+    return folder_or_skip('ANIMEGAN_REFERENCE', 'the reference values')

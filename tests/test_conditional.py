@@ -20,24 +20,43 @@ from animegan_nb.callbacks import Checkpoints
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run, recipes
 
 GROUPS = (('hair', 'black', 'pink', 'blue'), ('glasses', 'yes'), ('eyes', 'red', 'green'))
-SMALL = C.ConditionalConfig(16, GROUPS, latent=5, base=8, channels=8, blocks=1, last_kernel=3, d_channels=6, d_blocks=1,
-                            tag_loss='softmax', prior='data', penalty_every=2)
+SMALL = C.ConditionalConfig(
+    16,
+    GROUPS,
+    latent=5,
+    base=8,
+    channels=8,
+    blocks=1,
+    last_kernel=3,
+    d_channels=6,
+    d_blocks=1,
+    tag_loss='softmax',
+    prior='data',
+    penalty_every=2,
+)
 
 
 def tagged(n=40, size=16, seed=0, groups=GROUPS):
     source = rng(seed)
     labels = torch.stack([torch.randint(0, len(C.choices(g)), (n,), generator=source) for g in groups], 1)
-    return ImageSet({'image': torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=source).numpy(), 'labels': labels.numpy()})
+    return ImageSet(
+        {
+            'image': torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=source).numpy(),
+            'labels': labels.numpy(),
+        }
+    )
 
 
 # ---- tags ---------------------------------------------------------------------------------------------------------
 @given(st.integers(0, 2**20), st.integers(1, 6))
 @settings(max_examples=20, deadline=None)
 def test_labels_survive_the_way_to_tags_and_back(seed, n):
-    labels = torch.stack([torch.randint(0, len(C.choices(g)), (n,), generator=rng(seed + i)) for i, g in enumerate(GROUPS)], 1)
+    labels = torch.stack(
+        [torch.randint(0, len(C.choices(g)), (n,), generator=rng(seed + i)) for i, g in enumerate(GROUPS)], 1
+    )
     tags = C.one_hot(labels, GROUPS)
-    assert tags.shape == (n, 6) and set(tags.unique().tolist()) <= {0., 1.}
-    assert torch.equal(C.read_labels(tags - .5, GROUPS), labels)
+    assert tags.shape == (n, 6) and set(tags.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(C.read_labels(tags - 0.5, GROUPS), labels)
     assert tags[:, :3].sum(1).eq(1).all() and tags[:, 4:].sum(1).eq(1).all()
 
 
@@ -47,15 +66,34 @@ def test_columns_have_names():
     assert len(C.MOE_TAGS) == 13 and len(C.tag_names(C.MOE_TAGS)) == 34
 
 
-@pytest.mark.parametrize('labels, word', [([[3, 0, 0]], "'hair' counts from 0 to 2"), ([[0, -1, 0]], 'label -1 of picture 0'), ([[0, 0, 2]], "'eyes'"),
-                                          ([[0, 0]], r'\[batch, 3\]'), ([[0., 0., 0.]], 'float32'), ([0, 0, 0], r'not torch.int64 \[3\]')])
+@pytest.mark.parametrize(
+    'labels, word',
+    [
+        ([[3, 0, 0]], "'hair' counts from 0 to 2"),
+        ([[0, -1, 0]], 'label -1 of picture 0'),
+        ([[0, 0, 2]], "'eyes'"),
+        ([[0, 0]], r'\[batch, 3\]'),
+        ([[0.0, 0.0, 0.0]], 'float32'),
+        ([0, 0, 0], r'not torch.int64 \[3\]'),
+    ],
+)
 def test_wrong_labels(labels, word):
-    with pytest.raises(ValueError, match=word): C.one_hot(torch.tensor(labels), GROUPS)
+    with pytest.raises(ValueError, match=word):
+        C.one_hot(torch.tensor(labels), GROUPS)
 
 
-@pytest.mark.parametrize('groups, word', [((), 'no tag'), ((('hair',),), 'no value'), ((('hair', 'a', 'a'),), 'twice'), ((('hair', 'a'), ('hair', 'b')), 'same name')])
+@pytest.mark.parametrize(
+    'groups, word',
+    [
+        ((), 'no tag'),
+        ((('hair',),), 'no value'),
+        ((('hair', 'a', 'a'),), 'twice'),
+        ((('hair', 'a'), ('hair', 'b')), 'same name'),
+    ],
+)
 def test_wrong_groups(groups, word):
-    with pytest.raises(ValueError, match=word): C.as_groups(groups)
+    with pytest.raises(ValueError, match=word):
+        C.as_groups(groups)
 
 
 def test_drawn_heads_have_labels():
@@ -65,22 +103,27 @@ def test_drawn_heads_have_labels():
     truth = toon.decode(heads.batch(range(30))['identity'])
     labels = data.batch(range(30))['labels']
     assert all(torch.equal(labels[:, i], truth[g[0]]) for i, g in enumerate(C.TOON_TAGS))
-    with pytest.raises(ValueError, match='divides'): C.tagged_heads(48, heads)
-    with pytest.raises(ValueError, match="'wings'"): C.toon_labels(heads.batch([0])['identity'], (('wings', 'yes'),))
+    with pytest.raises(ValueError, match='divides'):
+        C.tagged_heads(48, heads)
+    with pytest.raises(ValueError, match="'wings'"):
+        C.toon_labels(heads.batch([0])['identity'], (('wings', 'yes'),))
 
 
 # ---- a folder with a tag file -------------------------------------------------------------------------------------
 @pytest.fixture
 def folder(tmp_path):
-    for i in range(6): Image.fromarray(np.full((20, 20, 3), 40*i, np.uint8)).save(tmp_path/f'{i}.png')
+    for i in range(6):
+        Image.fromarray(np.full((20, 20, 3), 40 * i, np.uint8)).save(tmp_path / f'{i}.png')
     return tmp_path
 
 
 def write(folder, *rows, head=('file', 'hair', 'eyes')):
-    with open(folder/'labels.csv', 'w', newline='') as file: csv.writer(file).writerows([head, *rows])
+    with open(folder / 'labels.csv', 'w', newline='') as file:
+        csv.writer(file).writerows([head, *rows])
 
 
-def make(folder, **options): return C.TaggedFolder(folder, 16, cache=folder/'.cache', progress=False, **options)
+def make(folder, **options):
+    return C.TaggedFolder(folder, 16, cache=folder / '.cache', progress=False, **options)
 
 
 def test_a_tagged_folder(folder):
@@ -88,52 +131,89 @@ def test_a_tagged_folder(folder):
     data = make(folder)
     assert data.groups == (('hair', 'black', 'pink'), ('eyes', 'red')) and len(data) == 6
     assert data.batch(range(6))['labels'][:, 0].tolist() == [1, 0, 0, 1, 0, 0]
-    train, held = data.split(.5)
+    train, held = data.split(0.5)
     assert len(train) == len(held) == 3 and train.batch([0])['labels'].shape == (1, 2)
 
 
 def test_pictures_and_rows_without_each_other_are_reported(folder):
-    write(folder, ('0.png', 'black', 'red'), ('1.png', '', 'red'), ('2.png', 'pink'), ('9.png', 'black', 'red'), ('0.png', 'pink', 'red'), ('3.png', 'pink', 'blue'))
+    write(
+        folder,
+        ('0.png', 'black', 'red'),
+        ('1.png', '', 'red'),
+        ('2.png', 'pink'),
+        ('9.png', 'black', 'red'),
+        ('0.png', 'pink', 'red'),
+        ('3.png', 'pink', 'blue'),
+    )
     data = make(folder)
     assert data.files == ['0.png', '3.png']
     why = {d.file: d.reason for d in data.report.dropped if d.step == 'tags'}
     assert 'line 5' in why['9.png'] and 'no such picture' in why['9.png']
-    assert 'no row' in why['4.png'] and 'no row' in why['5.png'] and 'nothing about' in {d.reason for d in data.report.dropped if d.file == '2.png'}.pop()
+    assert (
+        'no row' in why['4.png']
+        and 'no row' in why['5.png']
+        and 'nothing about' in {d.reason for d in data.report.dropped if d.file == '2.png'}.pop()
+    )
     assert any('again in line 6' in d.reason for d in data.report.dropped)
-    assert data.report.kept == data.files and len(data.report.dropped) == 6 and 'labels.csv' not in {d.file for d in data.report.dropped}
+    assert (
+        data.report.kept == data.files
+        and len(data.report.dropped) == 6
+        and 'labels.csv' not in {d.file for d in data.report.dropped}
+    )
     labels = data.batch([0, 1])['labels']
     named = [[C.choices(g)[i] for g, i in zip(data.groups, row)] for row in labels.tolist()]
     assert named == [['black', 'red'], ['pink', 'blue']]
 
 
-@pytest.mark.parametrize('rows, head, word', [
-    ([('0.png', 'green', 'red')], ('file', 'hair', 'eyes'), r"line 2: 'hair' has no value 'green': it knows black, pink"),
-    ([('0.png', '7', 'red')], ('file', 'hair', 'eyes'), r'line 2: the label 7 .* out of range, it counts from 0 to 1'),
-    ([('0.png', 'black')], ('file', 'hair'), "no column 'eyes'"), ([], ('picture', 'hair'), "must name a column 'file'"),
-    ([], ('file', 'hair', 'eyes'), 'No picture'), ([('8.png', 'black', 'red')], ('file', 'hair', 'eyes'), 'No picture')])
+@pytest.mark.parametrize(
+    'rows, head, word',
+    [
+        (
+            [('0.png', 'green', 'red')],
+            ('file', 'hair', 'eyes'),
+            r"line 2: 'hair' has no value 'green': it knows black, pink",
+        ),
+        (
+            [('0.png', '7', 'red')],
+            ('file', 'hair', 'eyes'),
+            r'line 2: the label 7 .* out of range, it counts from 0 to 1',
+        ),
+        ([('0.png', 'black')], ('file', 'hair'), "no column 'eyes'"),
+        ([], ('picture', 'hair'), "must name a column 'file'"),
+        ([], ('file', 'hair', 'eyes'), 'No picture'),
+        ([('8.png', 'black', 'red')], ('file', 'hair', 'eyes'), 'No picture'),
+    ],
+)
 def test_bad_tag_files(folder, rows, head, word):
     write(folder, *rows, head=head)
-    with pytest.raises(ValueError, match=word) as error: make(folder, groups=(('hair', 'black', 'pink'), ('eyes', 'red', 'blue')))
+    with pytest.raises(ValueError, match=word) as error:
+        make(folder, groups=(('hair', 'black', 'pink'), ('eyes', 'red', 'blue')))
     assert '\n' not in str(error.value)
 
 
 def test_numbers_are_labels_too(folder):
     write(folder, ('0.png', '1', 'red'))
-    assert make(folder, groups=(('hair', 'black', 'pink'), ('eyes', 'red', 'blue'))).batch([0])['labels'].tolist() == [[1, 0]]
+    assert make(folder, groups=(('hair', 'black', 'pink'), ('eyes', 'red', 'blue'))).batch([0])['labels'].tolist() == [
+        [1, 0]
+    ]
 
 
 def test_no_tag_file(folder):
-    with pytest.raises(FileNotFoundError, match='labels.csv'): make(folder)
-    (folder/'labels.csv').write_text('')
-    with pytest.raises(ValueError, match='nothing'): make(folder)
+    with pytest.raises(FileNotFoundError, match='labels.csv'):
+        make(folder)
+    (folder / 'labels.csv').write_text('')
+    with pytest.raises(ValueError, match='nothing'):
+        make(folder)
 
 
 # ---- networks -----------------------------------------------------------------------------------------------------
-def count(network): return sum(p.numel() for p in network.parameters())
+def count(network):
+    return sum(p.numel() for p in network.parameters())
 
 
 def test_parameters_of_makegirlsmoe():
-    with torch.device('meta'): pair = build_pair('conditional', recipes['conditional-moe-128'].network)
+    with torch.device('meta'):
+        pair = build_pair('conditional', recipes['conditional-moe-128'].network)
     assert count(pair.generator) == 4_315_715 and count(pair.discriminator) == 23_895_427
     assert pair.config.width == 34 and pair.weight == 34
 
@@ -149,21 +229,39 @@ def test_any_size_that_doubles(sizes, blocks, latent):
     assert logits.shape == (2,) and tags.shape == (2, 6)
 
 
-@pytest.mark.parametrize('wrong, word', [(dict(size=48), 'not 48'), (dict(size=8), 'not 8'), (dict(tag_loss='hinge'), 'tag_loss'), (dict(prior='mine'), 'prior'),
-                                         (dict(last_kernel=4), 'odd'), (dict(penalty_every=0), 'penalty_every'), (dict(adversarial_weight=-1.), 'negative'),
-                                         (dict(loss='nothing'), 'nothing'), (dict(latent=0), 'widths'), (dict(penalty_weight=-1.), 'penalty_weight'), (dict(tags=()), 'no tag')])
+@pytest.mark.parametrize(
+    'wrong, word',
+    [
+        (dict(size=48), 'not 48'),
+        (dict(size=8), 'not 8'),
+        (dict(tag_loss='hinge'), 'tag_loss'),
+        (dict(prior='mine'), 'prior'),
+        (dict(last_kernel=4), 'odd'),
+        (dict(penalty_every=0), 'penalty_every'),
+        (dict(adversarial_weight=-1.0), 'negative'),
+        (dict(loss='nothing'), 'nothing'),
+        (dict(latent=0), 'widths'),
+        (dict(penalty_weight=-1.0), 'penalty_weight'),
+        (dict(tags=()), 'no tag'),
+    ],
+)
 def test_wrong_numbers(wrong, word):
-    with pytest.raises((ValueError, KeyError), match=word): replace(SMALL, **wrong)
+    with pytest.raises((ValueError, KeyError), match=word):
+        replace(SMALL, **wrong)
 
 
 def test_wrong_shapes():
-    with pytest.raises(ValueError, match=r'\[batch, 5 \+ 6\]'): C.Generator(SMALL)(torch.zeros(2, 9))
-    with pytest.raises(ValueError, match=r'\[batch, 3, 16, 16\]'): C.Discriminator(SMALL)(torch.zeros(2, 3, 8, 8))
-    with pytest.raises(ValueError, match='tag logits'): C.tag_loss(torch.zeros(2, 3), torch.zeros(2, 4), GROUPS)
+    with pytest.raises(ValueError, match=r'\[batch, 5 \+ 6\]'):
+        C.Generator(SMALL)(torch.zeros(2, 9))
+    with pytest.raises(ValueError, match=r'\[batch, 3, 16, 16\]'):
+        C.Discriminator(SMALL)(torch.zeros(2, 3, 8, 8))
+    with pytest.raises(ValueError, match='tag logits'):
+        C.tag_loss(torch.zeros(2, 3), torch.zeros(2, 4), GROUPS)
 
 
 def test_the_configuration_survives_json_and_toml():
     from animegan_nb.cli import recipe_from_toml, recipe_to_toml
+
     for recipe in (recipes['conditional-tiny'], recipes['conditional-moe-128']):
         again = C.ConditionalConfig(**json.loads(json.dumps(asdict(recipe.network))))
         assert again == recipe.network == recipe_from_toml(recipe_to_toml(recipe)).network
@@ -171,57 +269,95 @@ def test_the_configuration_survives_json_and_toml():
 
 def test_a_plain_block_starts_close_to_a_copy():
     torch.manual_seed(0)
-    block = C.PlainBlock(16); block.apply(C.init_weights)
+    block = C.PlainBlock(16)
+    block.apply(C.init_weights)
     x = torch.randn(4, 16, 8, 8)
-    assert (block(x) - torch.nn.functional.leaky_relu(x, .2)).std() < .2
+    assert (block(x) - torch.nn.functional.leaky_relu(x, 0.2)).std() < 0.2
 
 
 # ---- losses -------------------------------------------------------------------------------------------------------
 def test_tag_losses_at_zero():
     tags = C.one_hot(torch.tensor([[0, 1, 1], [2, 0, 0]]), GROUPS)
-    assert torch.isclose(C.tag_loss(torch.zeros(2, 6), tags, GROUPS, 'sigmoid'), torch.tensor(6*np.log(2)).float())
-    assert torch.isclose(C.tag_loss(torch.zeros(2, 6), tags, GROUPS, 'softmax'), torch.tensor(np.log(3) + 2*np.log(2)).float())
+    assert torch.isclose(C.tag_loss(torch.zeros(2, 6), tags, GROUPS, 'sigmoid'), torch.tensor(6 * np.log(2)).float())
+    assert torch.isclose(
+        C.tag_loss(torch.zeros(2, 6), tags, GROUPS, 'softmax'), torch.tensor(np.log(3) + 2 * np.log(2)).float()
+    )
 
 
 def test_softmax_does_not_see_a_common_shift():
-    logits, tags = torch.randn(4, 6, generator=rng(1)), C.one_hot(torch.tensor([[0, 1, 1]]*4), GROUPS)
-    shift = torch.tensor([5., 5, 5, 0, -2, -2])
-    assert torch.isclose(C.tag_loss(logits, tags, GROUPS, 'softmax'), C.tag_loss(logits + shift, tags, GROUPS, 'softmax'), atol=1e-5)
+    logits, tags = torch.randn(4, 6, generator=rng(1)), C.one_hot(torch.tensor([[0, 1, 1]] * 4), GROUPS)
+    shift = torch.tensor([5.0, 5, 5, 0, -2, -2])
+    assert torch.isclose(
+        C.tag_loss(logits, tags, GROUPS, 'softmax'), C.tag_loss(logits + shift, tags, GROUPS, 'softmax'), atol=1e-5
+    )
     assert not torch.isclose(C.tag_loss(logits, tags, GROUPS), C.tag_loss(logits + shift, tags, GROUPS), atol=1e-2)
 
 
-@pytest.mark.parametrize('changes', [{}, dict(tag_loss='sigmoid'), dict(classify_fakes=False), dict(prior='uniform'), dict(penalty_weight=0.), dict(loss='hinge')])
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        dict(tag_loss='sigmoid'),
+        dict(classify_fakes=False),
+        dict(prior='uniform'),
+        dict(penalty_weight=0.0),
+        dict(loss='hinge'),
+    ],
+)
 def test_a_step_of_every_kind(changes):
-    t = Trainer(C.ConditionalPair(replace(SMALL, **changes)), tagged(), TrainingConfig(batch_size=8, ema_half_life=100), device='cpu').fit(2, progress=False)
+    t = Trainer(
+        C.ConditionalPair(replace(SMALL, **changes)),
+        tagged(),
+        TrainingConfig(batch_size=8, ema_half_life=100),
+        device='cpu',
+    ).fit(2, progress=False)
     record = t.history[-1]
     assert {'tags_on_real', 'tags_on_fake', 'real_logits', 'fake_logits'} <= set(record)
-    assert ('penalty' in t.history[0]) == (changes.get('penalty_weight') != 0.) and 'penalty' not in record      # every other step
+    # every other step
+    assert ('penalty' in t.history[0]) == (changes.get('penalty_weight') != 0.0) and 'penalty' not in record
     assert torch.isfinite(t.sample(3)).all()
 
 
 def test_the_loss_of_a_step_is_the_sum_of_its_parts():
     torch.manual_seed(0)
     pair = C.ConditionalPair(replace(SMALL, penalty_every=1, classify_fakes=True))
-    batch = {'image': torch.randn(4, 3, 16, 16, generator=rng(2)).clamp(-1, 1), 'labels': torch.tensor([[0, 1, 1], [1, 0, 0], [2, 1, 0], [0, 0, 1]])}
+    batch = {
+        'image': torch.randn(4, 3, 16, 16, generator=rng(2)).clamp(-1, 1),
+        'labels': torch.tensor([[0, 1, 1], [1, 0, 0], [2, 1, 0], [0, 0, 1]]),
+    }
     logs = pair.discriminator_step(batch, Draws(3))
-    draws = Draws(3); wish = pair.latents(4, draws)
+    draws = Draws(3)
+    wish = pair.latents(4, draws)
     real, fake = pair.discriminator(batch['image'], tags=True), pair.discriminator(logs['fake_images'], tags=True)
-    assert abs(pair.weight - np.log2(3*2*2)) < 1e-9                               # what a wish for one of 12 costs
-    parts = pair.weight*pair.loss.discriminator(real[0], fake[0]) + pair.classify(real[1], C.one_hot(batch['labels'], GROUPS)) + pair.classify(fake[1], pair.asked(wish))
+    assert abs(pair.weight - np.log2(3 * 2 * 2)) < 1e-9  # what a wish for one of 12 costs
+    parts = (
+        pair.weight * pair.loss.discriminator(real[0], fake[0])
+        + pair.classify(real[1], C.one_hot(batch['labels'], GROUPS))
+        + pair.classify(fake[1], pair.asked(wish))
+    )
     penalty = dragan_penalty(pair.discriminator, batch['image'], SMALL.penalty_weight, rng=draws.generator)
     assert torch.isclose(logs['loss'], parts + penalty, rtol=1e-4)
 
 
 def test_no_labels_no_training():
     plain = ImageSet({'image': tagged().arrays['image']})
-    with pytest.raises(ValueError, match='no labels'): Trainer(C.ConditionalPair(SMALL), plain, TrainingConfig(batch_size=4), device='cpu').fit(1, progress=False)
+    with pytest.raises(ValueError, match='no labels'):
+        Trainer(C.ConditionalPair(SMALL), plain, TrainingConfig(batch_size=4), device='cpu').fit(1, progress=False)
 
 
 def test_drawn_heads_train_as_they_come():
     heads = toon.ready_heads().subset(range(24))
-    heads.arrays = {'image': heads.batch(range(24))['image'][:, :, ::4, ::4].numpy(), 'identity': heads.batch(range(24))['identity'].numpy()}
+    heads.arrays = {
+        'image': heads.batch(range(24))['image'][:, :, ::4, ::4].numpy(),
+        'identity': heads.batch(range(24))['identity'].numpy(),
+    }
     heads.indices = np.arange(24)
-    t = Trainer(build_pair('conditional', recipes['conditional-tiny'].network), heads, TrainingConfig(batch_size=8), device='cpu').fit(1, progress=False)
+    t = Trainer(
+        build_pair('conditional', recipes['conditional-tiny'].network),
+        heads,
+        TrainingConfig(batch_size=8),
+        device='cpu',
+    ).fit(1, progress=False)
     assert int(t.pair.counts[0]) == 8
 
 
@@ -233,20 +369,22 @@ def test_a_batch_of_one():
 def test_batch_norm_under_the_penalty_is_refused():
     pair = C.ConditionalPair(replace(SMALL, penalty_every=1))
     pair.discriminator.body.insert(2, torch.nn.BatchNorm2d(6))
-    with pytest.raises(ValueError, match='normalises over the batch'): Trainer(pair, tagged(), TrainingConfig(batch_size=4), device='cpu').fit(1, progress=False)
+    with pytest.raises(ValueError, match='normalises over the batch'):
+        Trainer(pair, tagged(), TrainingConfig(batch_size=4), device='cpu').fit(1, progress=False)
 
 
 # ---- wishes -------------------------------------------------------------------------------------------------------
 def test_wishes_follow_the_data():
     pair = C.ConditionalPair(SMALL)
     seen = torch.tensor([[0, 1, 1], [2, 0, 0]])
-    assert pair.wishes(50, Draws(1))[:, 0].unique().numel() == 3                  # nothing known yet: all values alike
+    assert pair.wishes(50, Draws(1))[:, 0].unique().numel() == 3  # nothing known yet: all values alike
     pair.remember(seen)
     wishes = {tuple(row) for row in pair.wishes(200, Draws(1)).tolist()}
     assert wishes == {(0, 1, 1), (2, 0, 0)}
     pair.remember(torch.zeros(3000, 3, dtype=torch.long))
     assert int(pair.counts[0]) == C.MEMORY and torch.equal(pair.known[:2].long(), seen)
-    uniform = C.ConditionalPair(replace(SMALL, prior='uniform')); uniform.remember(seen)
+    uniform = C.ConditionalPair(replace(SMALL, prior='uniform'))
+    uniform.remember(seen)
     assert len({tuple(row) for row in uniform.wishes(300, Draws(1)).tolist()}) == 12
 
 
@@ -260,7 +398,15 @@ def test_latents_are_the_draws_and_hold_the_wish():
 def test_a_resumed_training_is_the_same(tmp_path):
     def trainer(*callbacks):
         torch.manual_seed(0)
-        return Trainer(C.ConditionalPair(SMALL), tagged(), TrainingConfig(batch_size=8, ema_half_life=100), callbacks, 'cpu', {'model': 'conditional', 'network': asdict(SMALL)})
+        return Trainer(
+            C.ConditionalPair(SMALL),
+            tagged(),
+            TrainingConfig(batch_size=8, ema_half_life=100),
+            callbacks,
+            'cpu',
+            {'model': 'conditional', 'network': asdict(SMALL)},
+        )
+
     whole = trainer().fit(5, progress=False)
     trainer(Checkpoints(tmp_path, 1)).fit(3, progress=False)
     second = trainer(Checkpoints(tmp_path, 100)).resume(tmp_path).fit(until=5, progress=False)
@@ -273,11 +419,16 @@ def test_a_resumed_training_is_the_same(tmp_path):
 def test_scores():
     asked = torch.tensor([[0, 1, 0], [0, 0, 1], [1, 1, 1], [2, 1, 1]])
     perfect = C.tag_scores(asked, asked, GROUPS)
-    assert all(s['granted'] == 1 for s in perfect.values()) and perfect['hair']['values'] == {'black': (1., 2), 'pink': (1., 1), 'blue': (1., 1)}
-    assert perfect['hair']['chance'] == .375
-    wrong = asked.clone(); wrong[:, 0] = 0
+    assert all(s['granted'] == 1 for s in perfect.values()) and perfect['hair']['values'] == {
+        'black': (1.0, 2),
+        'pink': (1.0, 1),
+        'blue': (1.0, 1),
+    }
+    assert perfect['hair']['chance'] == 0.375
+    wrong = asked.clone()
+    wrong[:, 0] = 0
     scores = C.tag_scores(asked, wrong, GROUPS)['hair']
-    assert scores['granted'] == scores['chance'] == .5 and scores['values']['pink'] == (0., 1)
+    assert scores['granted'] == scores['chance'] == 0.5 and scores['values']['pink'] == (0.0, 1)
 
 
 def test_a_judge_learns_colours():
@@ -293,7 +444,7 @@ def test_the_toon_judge_reads_heads():
     rows = toon.ready_heads().batch(range(60))
     read = C.judge(C.ToonJudge(), rows['image'])
     scores = C.tag_scores(C.toon_labels(rows['identity']), read, C.TOON_TAGS)
-    assert all(scores[k]['granted'] > .85 for k in ('hair_colour', 'eye_colour', 'hair_style', 'glasses'))
+    assert all(scores[k]['granted'] > 0.85 for k in ('hair_colour', 'eye_colour', 'hair_style', 'glasses'))
 
 
 def test_pictures_for_a_judge():
@@ -312,7 +463,7 @@ def test_the_shipped_generator():
     assert not any(p.requires_grad for p in generator.parameters()) and not generator.training
     maker = C.FaceMaker(generator, known, n=64)
     hair = C.judge(C.ToonJudge(), core.to_uint8(maker.images(hair_colour='pink')))[:, 0]
-    assert (hair == C.choices(C.TOON_TAGS[0]).index('pink')).double().mean() > .5
+    assert (hair == C.choices(C.TOON_TAGS[0]).index('pink')).double().mean() > 0.5
 
 
 def maker(**options):
@@ -322,22 +473,33 @@ def maker(**options):
 
 def test_wishes_by_name():
     rows = torch.tensor([[0, 0, 0], [2, 1, 1]])
-    assert C.name_labels(rows, GROUPS, hair='pink', glasses='yes').tolist() == [[1, 1, 0], [1, 1, 1]] and rows[0, 0] == 0
-    with pytest.raises(ValueError, match="no tag 'wings'"): C.name_labels(rows, GROUPS, wings='yes')
-    with pytest.raises(ValueError, match="hair has no value 'gold': choose from black, pink, blue"): maker(hair='gold')
+    assert (
+        C.name_labels(rows, GROUPS, hair='pink', glasses='yes').tolist() == [[1, 1, 0], [1, 1, 1]] and rows[0, 0] == 0
+    )
+    with pytest.raises(ValueError, match="no tag 'wings'"):
+        C.name_labels(rows, GROUPS, wings='yes')
+    with pytest.raises(ValueError, match="hair has no value 'gold': choose from black, pink, blue"):
+        maker(hair='gold')
 
 
 def test_the_same_seed_is_the_same_face():
     m = maker()
-    assert torch.equal(m.images(hair='pink'), m.images(hair='pink')) and not torch.equal(m.images(hair='pink'), m.images(hair='blue'))
+    assert torch.equal(m.images(hair='pink'), m.images(hair='pink')) and not torch.equal(
+        m.images(hair='pink'), m.images(hair='blue')
+    )
     assert not torch.equal(m.images(seed=1), m.images(seed=2))
-    assert Image.open(__import__('io').BytesIO(m.image())).size == (34*3, 34*3)
+    assert Image.open(__import__('io').BytesIO(m.image())).size == (34 * 3, 34 * 3)
 
 
 def test_the_widget_answers_its_menus():
     pytest.importorskip('ipywidgets')
-    m = maker(hair='blue'); box = m.widget()
-    assert m.menus['hair'].value == 'blue' and m.menus['glasses'].options == ('any', 'no', 'yes') and 'agnb-maker' in box._dom_classes
+    m = maker(hair='blue')
+    box = m.widget()
+    assert (
+        m.menus['hair'].value == 'blue'
+        and m.menus['glasses'].options == ('any', 'no', 'yes')
+        and 'agnb-maker' in box._dom_classes
+    )
     first = m.shown.value
     m.menus['hair'].value = 'pink'
     second = m.shown.value
@@ -371,15 +533,17 @@ def test_stored_results_say_how_they_were_made(name):
 def test_every_recipe_builds():
     for name in ('conditional-moe-128', 'conditional-cpu', 'conditional-tiny'):
         recipe = recipes[name]
-        with torch.device('meta'): pair = build_pair(recipe.model, recipe.network)
+        with torch.device('meta'):
+            pair = build_pair(recipe.model, recipe.network)
         assert pair.config.size == recipe.network.size and recipe.source and recipe.steps > 0
 
 
 @pytest.mark.real
 def test_the_tagged_faces(data_dir):
-    faces = C.TaggedFolder(data_dir/'anime_faces_tagged_96', 32, C.FACE_TAGS, progress=False)
+    faces = C.TaggedFolder(data_dir / 'anime_faces_tagged_96', 32, C.FACE_TAGS, progress=False)
     assert len(faces) == 800 and faces.groups == C.FACE_TAGS
-    assert C.TaggedFolder(data_dir/'anime_faces_tagged_96', 32, progress=False).groups == C.FACE_TAGS        # the values by frequency
+    # the values by frequency
+    assert C.TaggedFolder(data_dir / 'anime_faces_tagged_96', 32, progress=False).groups == C.FACE_TAGS
     config = replace(SMALL, size=32, tags=C.FACE_TAGS)
     t = Trainer(C.ConditionalPair(config), faces, TrainingConfig(batch_size=8), device='cpu').fit(2, progress=False)
     assert torch.isfinite(t.sample(4)).all()

@@ -14,32 +14,39 @@ from animegan_nb import core
 @settings(max_examples=40, deadline=None)
 def test_a_grid_holds_every_picture_untouched(n, h, w, gap, channels):
     p = torch.randint(0, 256, (n, channels, h, w), dtype=torch.uint8)
-    columns = max(1, n//2)
+    columns = max(1, n // 2)
     sheet = torch.from_numpy(np.array(core.grid(p, columns, gap))).permute(2, 0, 1)
     for i in range(n):
         r, c = divmod(i, columns)
-        assert torch.equal(sheet[:, r*(h+gap):r*(h+gap)+h, c*(w+gap):c*(w+gap)+w], p[i].expand(3, -1, -1))
+        assert torch.equal(
+            sheet[:, r * (h + gap) : r * (h + gap) + h, c * (w + gap) : c * (w + gap) + w], p[i].expand(3, -1, -1)
+        )
 
 
 @given(st.floats(-5, 5))
 def test_bytes_are_rounded_and_clipped(x):
     b = core.to_uint8(torch.tensor([x])).item()
     assert 0 <= b <= 255
-    if -1 <= x <= 1: assert abs(core.to_float(torch.tensor([b], dtype=torch.uint8)).item() - x) <= 1/255 + 1e-6
+    if -1 <= x <= 1:
+        assert abs(core.to_float(torch.tensor([b], dtype=torch.uint8)).item() - x) <= 1 / 255 + 1e-6
 
 
 def test_nan_pictures_are_refused():
-    with pytest.raises(ValueError, match='NaN'): core.to_uint8(torch.tensor([float('nan')]))
+    with pytest.raises(ValueError, match='NaN'):
+        core.to_uint8(torch.tensor([float('nan')]))
 
 
-@pytest.mark.parametrize('bad', [torch.zeros(3, 8, 8), torch.zeros(1, 4, 8, 8), torch.zeros(0, 3, 8, 8), np.zeros((1, 3, 8, 8)), None])
+@pytest.mark.parametrize(
+    'bad', [torch.zeros(3, 8, 8), torch.zeros(1, 4, 8, 8), torch.zeros(0, 3, 8, 8), np.zeros((1, 3, 8, 8)), None]
+)
 def test_wrong_pictures_get_one_sentence(bad):
-    with pytest.raises(ValueError) as e: core.grid(bad)
+    with pytest.raises(ValueError) as e:
+        core.grid(bad)
     assert '\n' not in str(e.value)
 
 
 def test_every_figure_fits(tmp_path):
-    noise = torch.rand(64, 3, 64, 64)*2 - 1                         # the hardest picture to compress
+    noise = torch.rand(64, 3, 64, 64) * 2 - 1  # the hardest picture to compress
     fig = core.show_images(noise)
     mime, data = core.encode_image(fig.image())
     assert len(data) <= core.MAX_IMAGE_BYTES and mime in ('image/png', 'image/jpeg')
@@ -48,68 +55,96 @@ def test_every_figure_fits(tmp_path):
 
 def test_figures_work_in_threads():
     from concurrent.futures import ThreadPoolExecutor
+
     def draw(i):
-        fig, ax = core.figure(width=2, height=1); ax.plot([0, i])
+        fig, ax = core.figure(width=2, height=1)
+        ax.plot([0, i])
         return fig.png()
-    with ThreadPoolExecutor(8) as pool: many = list(pool.map(draw, [1]*24))
+
+    with ThreadPoolExecutor(8) as pool:
+        many = list(pool.map(draw, [1] * 24))
     assert len(set(many)) == 1
 
 
 def test_animation_formats(tmp_path):
-    moving = core.Animation(torch.rand(6, 3, 9, 11)*2 - 1)
+    moving = core.Animation(torch.rand(6, 3, 9, 11) * 2 - 1)
     for kind in ('gif', 'png', 'webp', 'mp4'):
-        assert moving.save(tmp_path/f'a.{kind}').stat().st_size > 0
-    with Image.open(tmp_path/'a.png') as im: assert im.n_frames == 6
+        assert moving.save(tmp_path / f'a.{kind}').stat().st_size > 0
+    with Image.open(tmp_path / 'a.png') as im:
+        assert im.n_frames == 6
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.gif', 'a.mp4', 'a.png', 'a.webp']
-    with pytest.raises(ValueError, match='.gif'): moving.save(tmp_path/'a.avi')
-    with pytest.raises(ValueError, match='fps'): core.Animation(torch.rand(2, 3, 4, 4), fps=0)
+    with pytest.raises(ValueError, match='.gif'):
+        moving.save(tmp_path / 'a.avi')
+    with pytest.raises(ValueError, match='fps'):
+        core.Animation(torch.rand(2, 3, 4, 4), fps=0)
 
 
 def test_animation_stays_below_its_limit():
-    assert len(core._apng(core.Animation(torch.rand(16, 3, 64, 64)*2 - 1, limit=60_000))) <= 60_000
+    assert len(core._apng(core.Animation(torch.rand(16, 3, 64, 64) * 2 - 1, limit=60_000))) <= 60_000
 
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
     import imageio.v2
-    def full(path, *a, **k): open(path, 'wb').write(b'half'); raise OSError(28, 'No space left on device')
+
+    def full(path, *a, **k):
+        open(path, 'wb').write(b'half')
+        raise OSError(28, 'No space left on device')
+
     monkeypatch.setattr(imageio.v2, 'mimwrite', full)
-    with pytest.raises(OSError): core.Animation(torch.rand(2, 3, 4, 4)).save(tmp_path/'a.mp4')
+    with pytest.raises(OSError):
+        core.Animation(torch.rand(2, 3, 4, 4)).save(tmp_path / 'a.mp4')
     assert list(tmp_path.iterdir()) == []
 
 
 def test_budget_from_the_environment(monkeypatch):
-    monkeypatch.setenv('ANIMEGAN_BUDGET', 'gpu'); assert core.get_budget().name == 'gpu'
+    monkeypatch.setenv('ANIMEGAN_BUDGET', 'gpu')
+    assert core.get_budget().name == 'gpu'
     monkeypatch.setenv('ANIMEGAN_BUDGET', 'big')
-    with pytest.raises(ValueError, match='ANIMEGAN_BUDGET'): core.get_budget()
+    with pytest.raises(ValueError, match='ANIMEGAN_BUDGET'):
+        core.get_budget()
 
 
 def test_seed_everything_repeats():
     def run():
         core.seed_everything(5)
-        return torch.nn.Conv2d(3, 4, 3)(torch.randn(2, 3, 8, 8)).sum().item(), np.random.rand()   # noqa: NPY002
+        return torch.nn.Conv2d(3, 4, 3)(torch.randn(2, 3, 8, 8)).sum().item(), np.random.rand()  # noqa: NPY002
+
     assert run() == run()
 
 
 def test_device_can_be_chosen(monkeypatch):
-    monkeypatch.setenv('ANIMEGAN_DEVICE', 'cpu'); assert core.default_device() == torch.device('cpu')
+    monkeypatch.setenv('ANIMEGAN_DEVICE', 'cpu')
+    assert core.default_device() == torch.device('cpu')
 
 
 def test_a_name_is_taken_once():
     r = core.Registry('thing')
     r.register('a')(test_a_name_is_taken_once)
-    with pytest.raises(ValueError, match='exists already'): r.register('a')(test_seed_everything_repeats)
+    with pytest.raises(ValueError, match='exists already'):
+        r.register('a')(test_seed_everything_repeats)
 
 
 def test_unknown_shipped_file():
-    with pytest.raises(FileNotFoundError, match='ships no file'): core.shipped('nothing.safetensors')
+    with pytest.raises(FileNotFoundError, match='ships no file'):
+        core.shipped('nothing.safetensors')
 
 
 def test_import_is_light():
     "Importing the package costs less than a second on top of torch."
     import subprocess, sys
-    code = ("import torch, time; t=time.perf_counter(); import animegan_nb, animegan_nb.core; "
-            "print(time.perf_counter()-t); import sys; assert 'matplotlib.pyplot' not in sys.modules and 'IPython' not in sys.modules")
-    took = min(float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env={**os.environ}).stdout) for _ in range(2))
+
+    code = (
+        "import torch, time; t=time.perf_counter(); import animegan_nb, animegan_nb.core; print(time.perf_counter()-t);"
+        " import sys; assert 'matplotlib.pyplot' not in sys.modules and 'IPython' not in sys.modules"
+    )
+    took = min(
+        float(
+            subprocess.run(
+                [sys.executable, '-c', code], capture_output=True, text=True, check=True, env={**os.environ}
+            ).stdout
+        )
+        for _ in range(2)
+    )
     print(f'import animegan_nb.core adds {took:.2f} s to import torch')
 
 
@@ -121,4 +156,5 @@ def test_tiles_undo_a_grid(n, columns, size, gap):
 
 
 def test_a_sheet_of_other_pictures_is_refused():
-    with pytest.raises(ValueError, match='does not hold pictures of 9×9'): core.tiles(Image.new('RGB', (40, 40)), 9)
+    with pytest.raises(ValueError, match='does not hold pictures of 9×9'):
+        core.tiles(Image.new('RGB', (40, 40)), 9)

@@ -1,4 +1,5 @@
 "The dashboard without a browser: throttling, bit-identity, controls, failures, pictures."
+
 import base64
 import io
 import re
@@ -28,91 +29,135 @@ CONFIG = TrainingConfig(batch_size=8, ema_half_life=100, generator_lr=1e-3, disc
 
 class Stripes:
     "Endless 8-pixel pictures."
-    def __init__(self, batch_size=8): self.batch_size, self.position, self.rank, self.world = batch_size, 0, 0, 1
-    def batch(self, k): return {'image': torch.rand(self.batch_size, 3, 8, 8, generator=rng(k))*2 - 1}
+
+    def __init__(self, batch_size=8):
+        self.batch_size, self.position, self.rank, self.world = batch_size, 0, 0, 1
+
+    def batch(self, k):
+        return {'image': torch.rand(self.batch_size, 3, 8, 8, generator=rng(k)) * 2 - 1}
+
     def __iter__(self):
-        while True: yield self.batch(self.position); self.position += 1
+        while True:
+            yield self.batch(self.position)
+            self.position += 1
 
 
 class Pair(ModelPair):
     "Batch normalisation and dropout: both notice a careless look."
-    poison = 0      # the step at which the loss becomes NaN
 
-    def __init__(self, slow=0.):
+    poison = 0  # the step at which the loss becomes NaN
+
+    def __init__(self, slow=0.0):
         self.slow = slow
-        super().__init__(nn.Sequential(nn.Linear(4, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 192), nn.Tanh(), nn.Unflatten(1, (3, 8, 8))),
-                         nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Dropout(.3), nn.ReLU(), nn.Linear(16, 1), nn.Flatten(0)))
+        super().__init__(
+            nn.Sequential(
+                nn.Linear(4, 32),
+                nn.BatchNorm1d(32),
+                nn.ReLU(),
+                nn.Linear(32, 192),
+                nn.Tanh(),
+                nn.Unflatten(1, (3, 8, 8)),
+            ),
+            nn.Sequential(
+                nn.Flatten(), nn.Linear(192, 16), nn.Dropout(0.3), nn.ReLU(), nn.Linear(16, 1), nn.Flatten(0)
+            ),
+        )
 
-    def latents(self, n, draws): return draws.normal(n, 4)
+    def latents(self, n, draws):
+        return draws.normal(n, 4)
 
     def discriminator_step(self, batch, draws):
         time.sleep(self.slow)
-        with torch.no_grad(): fake = self.generator(self.latents(len(batch['image']), draws))
+        with torch.no_grad():
+            fake = self.generator(self.latents(len(batch['image']), draws))
         real_logits, fake_logits = self.discriminator(batch['image']), self.discriminator(fake)
-        return dict(loss=F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean(), real_logits=real_logits, fake_logits=fake_logits)
+        return dict(
+            loss=F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean(),
+            real_logits=real_logits,
+            fake_logits=fake_logits,
+        )
 
     def generator_step(self, batch, draws):
         self.calls = getattr(self, 'calls', 0) + 1
         loss = F.softplus(-self.discriminator(self.generator(self.latents(len(batch['image']), draws)))).mean()
-        return dict(loss=loss*float('nan') if self.calls == self.poison else loss)
+        return dict(loss=loss * float('nan') if self.calls == self.poison else loss)
 
 
-def trainer(callbacks=(), slow=0., pair=None):
+def trainer(callbacks=(), slow=0.0, pair=None):
     torch.manual_seed(0)
     return Trainer(pair or Pair(slow), Stripes(), CONFIG, callbacks, device='cpu')
 
 
-def weights(t): return torch.cat([x.detach().flatten().double() for x in [*t.pair.state_dict().values(), *t.average.state_dict().values()]])
+def weights(t):
+    return torch.cat(
+        [x.detach().flatten().double() for x in [*t.pair.state_dict().values(), *t.average.state_dict().values()]]
+    )
 
 
 def until(condition, seconds=20):
     end = time.time() + seconds
     while not condition():
         assert time.time() < end, 'it did not come true'
-        time.sleep(.005)
+        time.sleep(0.005)
 
 
 class Clock:
-    now = 0.
-    def __call__(self): return self.now
+    now = 0.0
+
+    def __call__(self):
+        return self.now
 
 
 # ---- throttle, painter, pace, curve
 
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(1e-4, 2), min_size=1, max_size=200), st.floats(.05, 1))
+@given(st.lists(st.floats(1e-4, 2), min_size=1, max_size=200), st.floats(0.05, 1))
 def test_throttle_grants_are_apart_and_never_starve(gaps, interval):
     clock = Clock()
     throttle, granted = d.Throttle(interval, clock), []
     for clock.now in np.cumsum(gaps):
-        if throttle.due(): granted.append(clock.now)
+        if throttle.due():
+            granted.append(clock.now)
         assert clock.now - granted[-1] < interval
     assert (np.diff(granted) >= interval).all()
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.floats(1e-4, .5), min_size=1, max_size=100), st.floats(0, .2))
+@given(st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=100), st.floats(0, 0.2))
 def test_painter_at_most_four_a_second_and_the_last_state_is_drawn(gaps, took):
     clock, state, shown = Clock(), {'n': 0}, []
-    def paint(): shown.append((clock.now, state['n'])); clock.now += took
+
+    def paint():
+        shown.append((clock.now, state['n']))
+        clock.now += took
+
     painter = d.Painter(paint, clock=clock)
     painter.thread = threading.current_thread()
     for gap in gaps:
-        clock.now += gap; state['n'] += 1; painter.ask(); painter.turn()
-    while painter.asked.is_set(): clock.now += max(painter.turn(), 1e-3)
+        clock.now += gap
+        state['n'] += 1
+        painter.ask()
+        painter.turn()
+    while painter.asked.is_set():
+        clock.now += max(painter.turn(), 1e-3)
     assert shown[-1][1] == len(gaps)
-    assert (np.diff([t for t, _ in shown]) >= max(.25, took/.2) - 1e-6).all()
+    assert (np.diff([t for t, _ in shown]) >= max(0.25, took / 0.2) - 1e-6).all()
 
 
 def test_painter_thread_paints_and_goes_to_sleep():
     shown, state = [], {'n': 0}
     painter = d.Painter(lambda: shown.append((time.monotonic(), state['n'])))
     begin = time.monotonic()
-    while time.monotonic() - begin < 1.1: state['n'] += 1; painter.ask(); time.sleep(.0005)
+    while time.monotonic() - begin < 1.1:
+        state['n'] += 1
+        painter.ask()
+        time.sleep(0.0005)
     until(lambda: shown and shown[-1][1] == state['n'])
-    assert len(shown) <= 7 and (np.diff([t for t, _ in shown]) >= .25 - 1e-3).all()
+    assert len(shown) <= 7 and (np.diff([t for t, _ in shown]) >= 0.25 - 1e-3).all()
     until(lambda: painter.thread is None, 6)
-    n = len(shown); painter.ask()
+    n = len(shown)
+    painter.ask()
     until(lambda: len(shown) > n)
 
 
@@ -120,41 +165,64 @@ def test_painter_thread_paints_and_goes_to_sleep():
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=3000), st.sampled_from([2, 4, 16, 256]))
 def test_curve_is_bounded_and_keeps_the_mean(values, points):
     curve = d.Curve(points=points)
-    for v in values: curve.append(v)
-    done = len(curve.values)*curve.each
+    for v in values:
+        curve.append(v)
+    done = len(curve.values) * curve.each
     assert len(curve.values) < points and len(values) - done < curve.each
-    if done: assert abs(np.mean(curve.values) - np.mean(values[:done])) < 1e-9
+    if done:
+        assert abs(np.mean(curve.values) - np.mean(values[:done])) < 1e-9
     assert len(curve.x) == len(curve.values) and (not done or 1 <= curve.x[0] <= curve.x[-1] <= len(values))
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.floats(1e-3, 3), min_size=1, max_size=100), st.floats(.5, 20))
+@given(st.lists(st.floats(1e-3, 3), min_size=1, max_size=100), st.floats(0.5, 20))
 def test_pace_lies_between_the_slowest_and_the_fastest_step(durations, half_life):
     rate = d.steps_per_second(durations, half_life)
-    assert 1/max(durations) - 1e-9 <= rate <= 1/min(durations) + 1e-6
+    assert 1 / max(durations) - 1e-9 <= rate <= 1 / min(durations) + 1e-6
 
 
 def test_pace_does_not_count_rests():
     clock = Clock()
     pace = d.Pace(clock=clock)
-    for _ in range(50): clock.now += .1; pace.tick()
-    pace.rest(); clock.now += 3600
-    for _ in range(50): clock.now += .1; pace.tick()
+    for _ in range(50):
+        clock.now += 0.1
+        pace.tick()
+    pace.rest()
+    clock.now += 3600
+    for _ in range(50):
+        clock.now += 0.1
+        pace.tick()
     assert abs(pace.rate - 10) < 1e-6
 
 
-@pytest.mark.parametrize('seconds, text', [(0, '0 s'), (59.4, '59 s'), (59.6, '1 min 00 s'), (125, '2 min 05 s'), (7800, '2 h 10 min'), (float('inf'), '–'), (float('nan'), '–')])
-def test_durations(seconds, text): assert d.duration_text(seconds) == text
+@pytest.mark.parametrize(
+    'seconds, text',
+    [
+        (0, '0 s'),
+        (59.4, '59 s'),
+        (59.6, '1 min 00 s'),
+        (125, '2 min 05 s'),
+        (7800, '2 h 10 min'),
+        (float('inf'), '–'),
+        (float('nan'), '–'),
+    ],
+)
+def test_durations(seconds, text):
+    assert d.duration_text(seconds) == text
 
 
 # ---- looking changes nothing
+
 
 def test_with_and_without_are_bit_identical():
     alone = trainer().fit(40, progress=False)
     inline = d.TrainingDashboard(trainer(), steps=40).run()
     board = d.TrainingDashboard(trainer(), steps=40)
     board.start()
-    while board.busy: board._repr_mimebundle_(); board.painter.flush(); time.sleep(.1)
+    while board.busy:
+        board._repr_mimebundle_()
+        board.painter.flush()
+        time.sleep(0.1)
     board.wait()
     watched = trainer([d.Watch(n=3, seed=5)]).fit(40, progress=False)
     for other in (inline.trainer, board.trainer, watched):
@@ -164,10 +232,18 @@ def test_with_and_without_are_bit_identical():
 
 def test_a_generator_that_draws_from_the_global_list_is_not_disturbed():
     class Noisy(Pair):
-        def generate(self, generator, latents): return generator(latents) + 0*torch.randn(1)
-        def latents(self, n, draws): return draws.normal(n, 4) + .1*torch.randn(n, 4)
-    alone = trainer(pair=(torch.manual_seed(0), Noisy())[1]); torch.manual_seed(3); alone.fit(10, progress=False)
-    looked = trainer([d.Watch()], pair=(torch.manual_seed(0), Noisy())[1]); torch.manual_seed(3); looked.fit(10, progress=False)
+        def generate(self, generator, latents):
+            return generator(latents) + 0 * torch.randn(1)
+
+        def latents(self, n, draws):
+            return draws.normal(n, 4) + 0.1 * torch.randn(n, 4)
+
+    alone = trainer(pair=(torch.manual_seed(0), Noisy())[1])
+    torch.manual_seed(3)
+    alone.fit(10, progress=False)
+    looked = trainer([d.Watch()], pair=(torch.manual_seed(0), Noisy())[1])
+    torch.manual_seed(3)
+    looked.fit(10, progress=False)
     assert torch.equal(weights(alone), weights(looked))
 
 
@@ -183,227 +259,314 @@ def test_a_watch_alone_is_a_callback():
     watch = d.Watch()
     t = trainer([watch]).fit(12, progress=False)
     watch.collect()
-    assert set(watch.curves) == {'discriminator_loss', 'generator_loss'} and len(watch.curves['generator_loss'].values) == 12
+    assert (
+        set(watch.curves) == {'discriminator_loss', 'generator_loss'}
+        and len(watch.curves['generator_loss'].values) == 12
+    )
     assert watch.phase == 'idle' and watch.step == 12 and isinstance(watch.figure(t), Figure)
 
 
 def test_the_queue_is_bounded_without_anybody_looking():
     watch = d.Watch()
-    watch.queue.extend({'step': i, 'generator_loss': 1.} for i in range(1, 10_002))
-    t = trainer([watch]); t.step = 10_001
+    watch.queue.extend({'step': i, 'generator_loss': 1.0} for i in range(1, 10_002))
+    t = trainer([watch])
+    t.step = 10_001
     t.fit(1, progress=False)
     assert len(watch.queue) < 10
 
 
 def test_losses_that_are_not_finite_are_left_out_and_a_loaded_checkpoint_starts_anew():
     watch = d.Watch()
-    watch.queue.extend([{'step': 1, 'generator_loss': 1.}, {'step': 2, 'generator_loss': float('nan')}, {'step': 3, 'generator_loss': 2.}])
-    watch.collect(); assert watch.curves['generator_loss'].values == [1., 2.]
-    watch.queue.append({'step': 2, 'generator_loss': 5., 'penalty': 1., 'real_logits': 3.}); watch.collect()
-    assert watch.curves['generator_loss'].values == [5.] and set(watch.curves) == {'generator_loss', 'penalty'}
+    watch.queue.extend(
+        [
+            {'step': 1, 'generator_loss': 1.0},
+            {'step': 2, 'generator_loss': float('nan')},
+            {'step': 3, 'generator_loss': 2.0},
+        ]
+    )
+    watch.collect()
+    assert watch.curves['generator_loss'].values == [1.0, 2.0]
+    watch.queue.append({'step': 2, 'generator_loss': 5.0, 'penalty': 1.0, 'real_logits': 3.0})
+    watch.collect()
+    assert watch.curves['generator_loss'].values == [5.0] and set(watch.curves) == {'generator_loss', 'penalty'}
 
 
 # ---- controls
 
+
 def test_stop_acts_within_a_second_and_the_training_can_go_on():
-    board = d.TrainingDashboard(trainer(slow=.02), steps=100_000)
-    board.start(); until(lambda: board.trainer.step > 3)
-    begin = time.perf_counter(); board.press('stop')
+    board = d.TrainingDashboard(trainer(slow=0.02), steps=100_000)
+    board.start()
+    until(lambda: board.trainer.step > 3)
+    begin = time.perf_counter()
+    board.press('stop')
     returned = time.perf_counter() - begin
     until(lambda: not board.trainer.running)
-    assert time.perf_counter() - begin < 1 and returned < .1
+    assert time.perf_counter() - begin < 1 and returned < 0.1
     stood = board.trainer.step
-    board.start(); until(lambda: board.trainer.step > stood)
-    board.stop(); board.wait()
+    board.start()
+    until(lambda: board.trainer.step > stood)
+    board.stop()
+    board.wait()
     assert board.state == 'stopped'
 
 
 def test_stop_while_paused():
     board = d.TrainingDashboard(trainer(), steps=100_000)
-    board.start(); until(lambda: board.trainer.step > 2)
-    board.pause(); board.stop(); board.wait()
+    board.start()
+    until(lambda: board.trainer.step > 2)
+    board.pause()
+    board.stop()
+    board.wait()
     assert board.state == 'stopped'
 
 
 @pytest.mark.parametrize('_', range(8))
 def test_stop_right_after_start_is_not_lost(_):
-    board = d.TrainingDashboard(trainer(slow=.005), steps=100_000)
-    board.start(); board.stop()
+    board = d.TrainingDashboard(trainer(slow=0.005), steps=100_000)
+    board.start()
+    board.stop()
     until(lambda: not board.busy, 5)
     assert board.trainer.step <= 2
-    board.trainer.fit(2, progress=False)            # and it does not stop a later training
+    board.trainer.fit(2, progress=False)  # and it does not stop a later training
     assert board.trainer.step >= 2
 
 
 def test_start_twice_is_one_start():
-    board = d.TrainingDashboard(trainer(slow=.01), steps=30)
-    board.press('start'); first = board.trainer.thread
-    board.press('start'); assert board.trainer.thread is first and board.note == ''
+    board = d.TrainingDashboard(trainer(slow=0.01), steps=30)
+    board.press('start')
+    first = board.trainer.thread
+    board.press('start')
+    assert board.trainer.thread is first and board.note == ''
     board.wait()
     assert board.trainer.step == 30 and board.state == 'finished'
-    board.start(); board.wait(); assert board.trainer.step == 60      # at the end: as many more
+    board.start()
+    board.wait()
+    assert board.trainer.step == 60  # at the end: as many more
 
 
 def test_pause_toggles_and_changes_its_label():
-    board = d.TrainingDashboard(trainer(slow=.005), steps=100_000)
+    board = d.TrainingDashboard(trainer(slow=0.005), steps=100_000)
     pause = board.buttons['pause']
     assert pause.disabled and not board.buttons['start'].disabled
     pause.disabled = False
-    board.buttons['start'].click(); until(lambda: board.trainer.step > 2); board.painter.flush()
+    board.buttons['start'].click()
+    until(lambda: board.trainer.step > 2)
+    board.painter.flush()
     assert pause.description == 'Pause' and board.buttons['start'].disabled
-    pause.click(); until(lambda: pause.description == 'Resume')
-    time.sleep(.1); stood = board.trainer.step; time.sleep(.15)
+    pause.click()
+    until(lambda: pause.description == 'Resume')
+    time.sleep(0.1)
+    stood = board.trainer.step
+    time.sleep(0.15)
     assert board.trainer.step == stood and board.state == 'paused'
-    pause.click(); until(lambda: board.trainer.step > stood and pause.description == 'Pause')
-    board.buttons['stop'].click(); board.wait()
+    pause.click()
+    until(lambda: board.trainer.step > stood and pause.description == 'Pause')
+    board.buttons['stop'].click()
+    board.wait()
     assert board.state == 'stopped' and pause.disabled and not board.buttons['start'].disabled
 
 
 def test_step_does_one_step_from_any_state():
-    board = d.TrainingDashboard(trainer(slow=.005), steps=50)
-    board.step(); until(lambda: board.trainer.paused)
+    board = d.TrainingDashboard(trainer(slow=0.005), steps=50)
+    board.step()
+    until(lambda: board.trainer.paused)
     assert board.trainer.step == 1 and board.state == 'paused'
     for n in (2, 3):
-        board.step(); until(lambda n=n: board.trainer.step == n and board.trainer.paused)
-    board.start(); until(lambda: board.trainer.step > 5); assert not board.trainer.paused
-    board.step(); until(lambda: board.trainer.paused); stood = board.trainer.step
-    time.sleep(.1); assert board.trainer.step == stood
-    board.start(); board.wait(); assert board.state == 'finished'
+        board.step()
+        until(lambda n=n: board.trainer.step == n and board.trainer.paused)
+    board.start()
+    until(lambda: board.trainer.step > 5)
+    assert not board.trainer.paused
+    board.step()
+    until(lambda: board.trainer.paused)
+    stood = board.trainer.step
+    time.sleep(0.1)
+    assert board.trainer.step == stood
+    board.start()
+    board.wait()
+    assert board.state == 'finished'
 
 
 def test_save(tmp_path):
-    t = trainer(slow=.005)
-    board = d.TrainingDashboard(t, steps=10_000, run=tmp_path/'run')
-    board.save(); assert 'nothing to save' in board.note
-    board.start(); until(lambda: t.step > 3)
-    board.press('save'); until(lambda: (board.painter.flush(), 'Saving' not in board.note)[1], 60)      # a busy disk may take its time
+    t = trainer(slow=0.005)
+    board = d.TrainingDashboard(t, steps=10_000, run=tmp_path / 'run')
+    board.save()
+    assert 'nothing to save' in board.note
+    board.start()
+    until(lambda: t.step > 3)
+    board.press('save')
+    until(lambda: (board.painter.flush(), 'Saving' not in board.note)[1], 60)  # a busy disk may take its time
     assert board.note.startswith('Saved step-'), board.note
-    assert checkpoints(tmp_path/'run')
-    board.pause(); time.sleep(.1); board.save()
-    assert board.note == f'Saved step-{t.step:08d}.' and (tmp_path/'run'/f'step-{t.step:08d}').exists()
-    board.stop(); board.wait()
-    other = trainer().resume(tmp_path/'run')
+    assert checkpoints(tmp_path / 'run')
+    board.pause()
+    time.sleep(0.1)
+    board.save()
+    assert board.note == f'Saved step-{t.step:08d}.' and (tmp_path / 'run' / f'step-{t.step:08d}').exists()
+    board.stop()
+    board.wait()
+    other = trainer().resume(tmp_path / 'run')
     assert other.step == t.step and torch.equal(weights(other), weights(t))
 
 
 def test_a_save_that_is_asked_for_late_is_not_called_a_full_disk(tmp_path):
     "Between the press and the request the training may do many steps: on a busy machine it does."
-    t = trainer(slow=.002)
-    board = d.TrainingDashboard(t, steps=10_000, run=tmp_path/'run')
-    board.start(); until(lambda: t.step > 3)
+    t = trainer(slow=0.002)
+    board = d.TrainingDashboard(t, steps=10_000, run=tmp_path / 'run')
+    board.start()
+    until(lambda: t.step > 3)
     ask = t.snapshot
+
     def late():
-        stood = t.step; until(lambda: t.step > stood + 5); board.saved()
-        assert board.note.startswith('Saving'); ask()
+        stood = t.step
+        until(lambda: t.step > stood + 5)
+        board.saved()
+        assert board.note.startswith('Saving')
+        ask()
+
     t.snapshot = late
-    board.save(); until(lambda: (board.saved(), 'Saving' not in board.note)[1], 60)
-    board.stop(); board.wait()
-    assert board.note.startswith('Saved step-') and checkpoints(tmp_path/'run')
+    board.save()
+    until(lambda: (board.saved(), 'Saving' not in board.note)[1], 60)
+    board.stop()
+    board.wait()
+    assert board.note.startswith('Saved step-') and checkpoints(tmp_path / 'run')
 
 
 def test_save_without_a_folder_says_so_and_with_a_full_disk_too(tmp_path):
     board = d.TrainingDashboard(trainer(), steps=3).run()
-    board.save(); assert 'Nothing is saved' in board.note and board.buttons['save'].disabled
+    board.save()
+    assert 'Nothing is saved' in board.note and board.buttons['save'].disabled
     keeper = Checkpoints(tmp_path, every=1000)
     keeper.save = lambda trainer: None
     board = d.TrainingDashboard(trainer([keeper]), steps=3).run()
-    board.save(); assert 'could not be written' in board.note
+    board.save()
+    assert 'could not be written' in board.note
 
 
 def test_two_dashboards_of_two_trainers():
-    boards = [d.TrainingDashboard(trainer(slow=.003), steps=60) for _ in range(2)]
-    for b in boards: b.start()
-    boards[0].stop(); boards[0].wait()
+    boards = [d.TrainingDashboard(trainer(slow=0.003), steps=60) for _ in range(2)]
+    for b in boards:
+        b.start()
+    boards[0].stop()
+    boards[0].wait()
     boards[1].wait()
     assert boards[0].state in ('stopped', 'ready') and boards[1].state == 'finished' and boards[1].trainer.step == 60
 
 
 def test_two_dashboards_of_one_trainer_share_a_watch():
-    t = trainer(slow=.003)
+    t = trainer(slow=0.003)
     first, second = d.TrainingDashboard(t, steps=50), d.TrainingDashboard(t, steps=50)
     assert first.watch is second.watch and sum(isinstance(c, d.Watch) for c in t.callbacks) == 1
-    first.start(); until(lambda: t.step > 2)
-    second.pause(); assert first.state == 'paused'
-    second.start(); first.wait(); second.painter.flush()
+    first.start()
+    until(lambda: t.step > 2)
+    second.pause()
+    assert first.state == 'paused'
+    second.start()
+    first.wait()
+    second.painter.flush()
     assert first.state == second.state == 'finished' and first.losses.value == second.losses.value
-    first.close(); assert len(first.watch.listeners) == 1 and first.widget is None
+    first.close()
+    assert len(first.watch.listeners) == 1 and first.widget is None
     second.close()
 
 
 def test_it_attaches_to_a_running_trainer():
-    t = trainer(slow=.005).fit_background(100_000)
+    t = trainer(slow=0.005).fit_background(100_000)
     until(lambda: t.step > 10)
     board = d.TrainingDashboard(t, steps=500)
     assert board.state == 'training'
-    until(lambda: board.watch.step > 15); board.painter.flush()
-    assert board.watch.curves['generator_loss'].first <= 2          # what happened before is there, too
-    board.stop(); board.wait(); assert board.state == 'stopped'
+    until(lambda: board.watch.step > 15)
+    board.painter.flush()
+    assert board.watch.curves['generator_loss'].first <= 2  # what happened before is there, too
+    board.stop()
+    board.wait()
+    assert board.state == 'stopped'
 
 
 def test_the_trainer_may_be_driven_by_hand():
     board = d.TrainingDashboard(trainer(), steps=5)
-    board.trainer.fit(7, progress=False); board.painter.flush()
+    board.trainer.fit(7, progress=False)
+    board.painter.flush()
     assert board.state == 'finished' and 'step 7 of 5' in board.header.value
     with pytest.raises(RuntimeError, match='running already'):
-        board.start(10**6); board.run()
-    board.stop(); board.wait()
+        board.start(10**6)
+        board.run()
+    board.stop()
+    board.wait()
 
 
 # ---- failures
 
+
 def test_an_exception_in_the_thread_is_shown_in_one_sentence():
     class Broken(Callback):
         def on_step(self, trainer, record):
-            if trainer.step == 3: raise ValueError('the <b>disk</b> is gone\nand more')
+            if trainer.step == 3:
+                raise ValueError('the <b>disk</b> is gone\nand more')
+
     board = d.TrainingDashboard(trainer([Broken()]), steps=10)
-    board.start(); until(lambda: not board.busy)
+    board.start()
+    until(lambda: not board.busy)
     until(lambda: 'disk' in board.strip.value)
     assert board.state == 'failed' and 'ValueError: the &lt;b&gt;disk&lt;/b&gt; is gone<' in board.strip.value
-    with pytest.raises(ValueError): board.wait()
+    with pytest.raises(ValueError):
+        board.wait()
     assert 'failed' in board._repr_mimebundle_()['text/plain']
 
 
 def test_nan_is_named_and_start_goes_on():
-    pair = Pair(); pair.poison = 6
+    pair = Pair()
+    pair.poison = 6
     board = d.TrainingDashboard(trainer(pair=pair), steps=20)
     board.start()
-    with pytest.raises(TrainingDiverged): board.wait()
+    with pytest.raises(TrainingDiverged):
+        board.wait()
     assert board.state == 'failed' and "generator's loss became nan at step 5" in board.strip.value
     assert ('training', 'failed', 'bad') in board.watch.lamps()
     pair.poison = 0
-    board.start(); board.wait(); assert board.state == 'finished' and board.watch.verdict() == ''
+    board.start()
+    board.wait()
+    assert board.state == 'finished' and board.watch.verdict() == ''
 
 
 def test_an_error_that_is_being_handled_outside_is_not_ours():
     board = d.TrainingDashboard(trainer(), steps=3)
-    try: raise KeyError('outside')
-    except KeyError: board.run()
+    try:
+        raise KeyError('outside')
+    except KeyError:
+        board.run()
     assert board.state == 'finished'
 
 
 def test_a_mistake_in_looking_does_not_end_a_training():
     board = d.TrainingDashboard(trainer(), steps=6)
-    board.watch.look = lambda *a: 1/0
-    board.run(); board.painter.flush()
+    board.watch.look = lambda *a: 1 / 0
+    board.run()
+    board.painter.flush()
     assert board.state == 'finished' and 'cannot look: ZeroDivisionError' in board.strip.value
 
 
 def test_health_sees_a_winner_and_a_collapse():
-    watch = d.Watch(); watch.step = 500
-    watch.health.accuracy.extend([1.]*100); watch.variety = .5
+    watch = d.Watch()
+    watch.step = 500
+    watch.health.accuracy.extend([1.0] * 100)
+    watch.variety = 0.5
     assert 'has won' in watch.verdict()
-    watch.health.accuracy.extend([.6]*100); watch.variety = .05
+    watch.health.accuracy.extend([0.6] * 100)
+    watch.variety = 0.05
     assert 'collapsed' in watch.verdict() and ('variety', '0.05', 'bad') in watch.lamps()
-    watch.variety = .9
+    watch.variety = 0.9
     assert watch.verdict() == '' and all(level == 'good' for _, _, level in watch.lamps())
 
 
 # ---- pictures and pages
 
+
 def decoded(bundle):
     data = base64.b64decode(bundle['image/png'])
     assert len(data) <= 40_000
-    image = Image.open(io.BytesIO(data)); image.load()
+    image = Image.open(io.BytesIO(data))
+    image.load()
     assert image.format == 'PNG'
     return image.convert('RGB')
 
@@ -426,31 +589,43 @@ def test_small_png_keeps_its_promise():
 def test_without_ipywidgets_it_is_a_picture(monkeypatch):
     monkeypatch.setitem(sys.modules, 'ipywidgets', None)
     board = d.TrainingDashboard(trainer(), steps=4)
-    board.start(); board.wait()
-    assert board.widget is None and set(board._repr_mimebundle_()) == {'image/png', 'text/plain'} and board.state == 'finished'
+    board.start()
+    board.wait()
+    assert (
+        board.widget is None
+        and set(board._repr_mimebundle_()) == {'image/png', 'text/plain'}
+        and board.state == 'finished'
+    )
     board.close()
 
 
 def test_points_in_a_plane_are_drawn_as_a_cloud():
-    cloud = d.as_images(torch.tensor([[0., 0.], [1., 1.], [5., -5.]]))
-    assert cloud.shape == (1, 3, 96, 96) and cloud[0, :, 0, 95].tolist() == [220, 20, 60] == cloud[0, :, 95, 95].tolist()
+    cloud = d.as_images(torch.tensor([[0.0, 0.0], [1.0, 1.0], [5.0, -5.0]]))
+    assert (
+        cloud.shape == (1, 3, 96, 96) and cloud[0, :, 0, 95].tolist() == [220, 20, 60] == cloud[0, :, 95, 95].tolist()
+    )
 
 
 def test_the_slider_follows_the_end_and_stays_where_it_is_put():
-    board = d.TrainingDashboard(trainer(), steps=40).run(10); board.painter.flush()
+    board = d.TrainingDashboard(trainer(), steps=40).run(10)
+    board.painter.flush()
     assert board.slider.value == board.slider.max == len(board.watch.images) - 1 and 'step 10' in board.when.value
     last = board.image.value
     board.slider.value = 2
     assert 'step 2' in board.when.value and board.image.value != last
-    board.run(30); board.painter.flush()
+    board.run(30)
+    board.painter.flush()
     assert 'step 2' in board.when.value and board.slider.value < board.slider.max
     board.slider.value = board.slider.max
     assert 'step 40' in board.when.value
-    board.run(5); board.painter.flush(); assert 'step 45' in board.when.value
+    board.run(5)
+    board.painter.flush()
+    assert 'step 45' in board.when.value
 
 
 def test_every_css_class_is_prefixed_and_nothing_is_loaded_from_elsewhere():
-    board = d.TrainingDashboard(trainer(), steps=30).run(); board.painter.flush()
+    board = d.TrainingDashboard(trainer(), steps=30).run()
+    board.painter.flush()
     pages = [d.CSS, board.header.value, board.losses.value, board.scores.value, board.strip.value, board.when.value]
     classes = {c for page in pages for group in re.findall(r'class="([^"]*)"', page) for c in group.split()}
     assert classes and all(c.startswith('agnb-') for c in classes)
@@ -463,16 +638,26 @@ def test_redraws_are_few_and_cheap():
     board = d.TrainingDashboard(trainer(), steps=10**6)
     paints, paint = [], board.painter.paint
     board.painter.paint = lambda: (paints.append(time.monotonic()), paint())
-    board.start(); time.sleep(1.6); board.stop(); board.wait()
-    inside = np.array(paints[:-1])                      # the last one is wait()'s own
-    assert len(paints) >= 3 and (np.diff(inside) >= .25 - 1e-3).all()
+    board.start()
+    time.sleep(1.6)
+    board.stop()
+    board.wait()
+    inside = np.array(paints[:-1])  # the last one is wait()'s own
+    assert len(paints) >= 3 and (np.diff(inside) >= 0.25 - 1e-3).all()
 
 
 def test_nothing_is_printed_and_pyplot_is_never_imported():
-    code = ("import sys, torch; sys.path.insert(0, 'tests'); import test_dashboard as t; from animegan_nb import dashboard as d\n"
-            "b = d.TrainingDashboard(t.trainer(), steps=20); b.start(); b.wait(); b._repr_mimebundle_()\n"
-            "assert 'matplotlib.pyplot' not in sys.modules and 'matplotlib.backends.backend_agg' in sys.modules")
-    done = subprocess.run([sys.executable, '-W', 'error::UserWarning:animegan_nb', '-c', code], capture_output=True, text=True, timeout=280)
+    code = (
+        "import sys, torch; sys.path.insert(0, 'tests'); import test_dashboard as t; from animegan_nb import dashboard"
+        " as d\nb = d.TrainingDashboard(t.trainer(), steps=20); b.start(); b.wait(); b._repr_mimebundle_()\nassert"
+        " 'matplotlib.pyplot' not in sys.modules and 'matplotlib.backends.backend_agg' in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, '-W', 'error::UserWarning:animegan_nb', '-c', code],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == '' and done.stderr == ''
 
@@ -487,7 +672,12 @@ def test_no_warning_while_drawing_odd_states():
         warnings.simplefilter('error')
         watch = d.Watch(n=1)
         t = trainer([watch])
-        watch.figure(t)                                  # nothing yet
-        watch.queue.append({'step': 1, 'generator_loss': 3.}); watch.scores['real'].append(np.zeros(1))
-        watch.collect(); watch.figure(t).image(); d.losses_html(watch); d.scores_html(watch)
-        watch.scores['real'].append(np.array([1e30, -1e30])); d.scores_html(watch)
+        watch.figure(t)  # nothing yet
+        watch.queue.append({'step': 1, 'generator_loss': 3.0})
+        watch.scores['real'].append(np.zeros(1))
+        watch.collect()
+        watch.figure(t).image()
+        d.losses_html(watch)
+        d.scores_html(watch)
+        watch.scores['real'].append(np.array([1e30, -1e30]))
+        d.scores_html(watch)

@@ -1,4 +1,5 @@
 "The data chapter: formats, store, data set, loader, cleaning, public sets."
+
 import errno
 import gc
 import hashlib
@@ -35,122 +36,175 @@ def smooth(seed, size=(64, 64)):
 
 def folder_of(path, n=12, size=(64, 64), ending='png'):
     path.mkdir(parents=True, exist_ok=True)
-    for i in range(n): smooth(i, size).save(path/f'{i:03d}.{ending}')
+    for i in range(n):
+        smooth(i, size).save(path / f'{i:03d}.{ending}')
     return path
 
 
 def numbered(n, size=8):
     "A set whose picture i holds the value i on its left half and 255 - i on its right half."
-    image = np.arange(n, dtype=np.uint8)[:, None, None, None]*np.ones((1, 3, size, size), np.uint8)
-    image[..., size//2:] = 255 - image[..., size//2:]
+    image = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, size, size), np.uint8)
+    image[..., size // 2 :] = 255 - image[..., size // 2 :]
     return ImageSet({'image': image, 'number': np.arange(n)})
 
 
 # ---------------------------------------------------------------- formats
 
-def distance(a, b): return np.abs(np.asarray(a, float) - np.asarray(b, float)).mean()
+
+def distance(a, b):
+    return np.abs(np.asarray(a, float) - np.asarray(b, float)).mean()
 
 
-@pytest.mark.parametrize('ending, options, tolerance', [('png', {}, 0), ('webp', {'lossless': True}, 0), ('bmp', {}, 0), ('tiff', {}, 0),
-                                                        ('ppm', {}, 0), ('jpg', {'quality': 95}, 3), ('webp', {'quality': 95}, 4)])
+@pytest.mark.parametrize(
+    'ending, options, tolerance',
+    [
+        ('png', {}, 0),
+        ('webp', {'lossless': True}, 0),
+        ('bmp', {}, 0),
+        ('tiff', {}, 0),
+        ('ppm', {}, 0),
+        ('jpg', {'quality': 95}, 3),
+        ('webp', {'quality': 95}, 4),
+    ],
+)
 def test_formats(tmp_path, ending, options, tolerance):
-    image = smooth(1); image.save(tmp_path/f'a.{ending}', **options)
-    assert distance(D.open_image(tmp_path/f'a.{ending}'), image) <= tolerance
+    image = smooth(1)
+    image.save(tmp_path / f'a.{ending}', **options)
+    assert distance(D.open_image(tmp_path / f'a.{ending}'), image) <= tolerance
 
 
 def test_cmyk_jpeg(tmp_path):
-    smooth(2).convert('CMYK').save(tmp_path/'a.jpg', quality=98)
-    opened = D.open_image(tmp_path/'a.jpg')
+    smooth(2).convert('CMYK').save(tmp_path / 'a.jpg', quality=98)
+    opened = D.open_image(tmp_path / 'a.jpg')
     assert opened.mode == 'RGB' and distance(opened, smooth(2)) < 4
 
 
-@pytest.mark.parametrize('orientation, there', [(1, None), (2, Image.Transpose.FLIP_LEFT_RIGHT), (3, Image.Transpose.ROTATE_180), (4, Image.Transpose.FLIP_TOP_BOTTOM),
-                                                (5, Image.Transpose.TRANSPOSE), (6, Image.Transpose.ROTATE_90), (7, Image.Transpose.TRANSVERSE), (8, Image.Transpose.ROTATE_270)])
+@pytest.mark.parametrize(
+    'orientation, there',
+    [
+        (1, None),
+        (2, Image.Transpose.FLIP_LEFT_RIGHT),
+        (3, Image.Transpose.ROTATE_180),
+        (4, Image.Transpose.FLIP_TOP_BOTTOM),
+        (5, Image.Transpose.TRANSPOSE),
+        (6, Image.Transpose.ROTATE_90),
+        (7, Image.Transpose.TRANSVERSE),
+        (8, Image.Transpose.ROTATE_270),
+    ],
+)
 @pytest.mark.parametrize('ending', ['jpg', 'png', 'webp'])
 def test_all_exif_orientations(tmp_path, orientation, there, ending):
-    upright = smooth(3, (48, 64)); exif = Image.Exif(); exif[0x0112] = orientation
+    upright = smooth(3, (48, 64))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
     stored = upright.transpose(there) if there is not None else upright
-    stored.save(tmp_path/f'a.{ending}', exif=exif, quality=98)
-    opened = D.open_image(tmp_path/f'a.{ending}')
+    stored.save(tmp_path / f'a.{ending}', exif=exif, quality=98)
+    opened = D.open_image(tmp_path / f'a.{ending}')
     assert opened.size == upright.size and distance(opened, upright) < 4
 
 
 def test_a_broken_exif_header_asks_for_nothing(tmp_path):
-    smooth(3).save(tmp_path/'a.jpg', exif=b'Exif\0\0MM\0*\xff\xff\xff\xff', quality=95)
-    assert D.open_image(tmp_path/'a.jpg').size == (64, 64)
+    smooth(3).save(tmp_path / 'a.jpg', exif=b'Exif\0\0MM\0*\xff\xff\xff\xff', quality=95)
+    assert D.open_image(tmp_path / 'a.jpg').size == (64, 64)
 
 
 @pytest.mark.parametrize('background', [(255, 255, 255), (10, 200, 30)])
 @pytest.mark.parametrize('mode', ['RGBA', 'LA', 'P'])
 def test_transparency(tmp_path, mode, background):
     alpha = Image.fromarray(np.repeat(np.array([0, 255], np.uint8), 32)[None].repeat(64, 0))
-    image = smooth(4).convert('L' if mode == 'LA' else 'RGB'); image.putalpha(alpha)
+    image = smooth(4).convert('L' if mode == 'LA' else 'RGB')
+    image.putalpha(alpha)
     if mode == 'P':
-        image = smooth(4).quantize(16); pixels = np.array(image); clear = int(pixels[0, 0])
-        image.save(tmp_path/'a.png', transparency=clear); where = pixels == clear
-    else: image.save(tmp_path/'a.png'); where = np.asarray(alpha) == 0
-    opened = np.asarray(D.open_image(tmp_path/'a.png', background))
+        image = smooth(4).quantize(16)
+        pixels = np.array(image)
+        clear = int(pixels[0, 0])
+        image.save(tmp_path / 'a.png', transparency=clear)
+        where = pixels == clear
+    else:
+        image.save(tmp_path / 'a.png')
+        where = np.asarray(alpha) == 0
+    opened = np.asarray(D.open_image(tmp_path / 'a.png', background))
     assert (opened[where] == background).all()
     assert np.array_equal(opened[~where], np.asarray(image.convert('RGB'))[~where])
 
 
-@given(alpha=st.integers(0, 255), colour=st.tuples(*[st.integers(0, 255)]*3), background=st.tuples(*[st.integers(0, 255)]*3))
+@given(
+    alpha=st.integers(0, 255),
+    colour=st.tuples(*[st.integers(0, 255)] * 3),
+    background=st.tuples(*[st.integers(0, 255)] * 3),
+)
 @settings(max_examples=60, deadline=None)
 def test_alpha_is_the_over_equation(alpha, colour, background):
-    file = io.BytesIO(); Image.new('RGBA', (2, 2), (*colour, alpha)).save(file, 'PNG')
+    file = io.BytesIO()
+    Image.new('RGBA', (2, 2), (*colour, alpha)).save(file, 'PNG')
     got = np.asarray(D.open_image(io.BytesIO(file.getvalue()), background))[0, 0]
-    expected = alpha/255*np.array(colour) + (1 - alpha/255)*np.array(background)
+    expected = alpha / 255 * np.array(colour) + (1 - alpha / 255) * np.array(background)
     assert np.abs(got - expected).max() <= 1
 
 
 @pytest.mark.parametrize('ending', ['png', 'tiff'])
 def test_sixteen_bit_grey(tmp_path, ending):
     grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
-    Image.fromarray(grey*257).save(tmp_path/f'a.{ending}')
-    assert np.array_equal(np.asarray(D.open_image(tmp_path/f'a.{ending}'))[..., 0], grey)
+    Image.fromarray(grey * 257).save(tmp_path / f'a.{ending}')
+    assert np.array_equal(np.asarray(D.open_image(tmp_path / f'a.{ending}'))[..., 0], grey)
 
 
 def test_float_tiff(tmp_path):
-    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path/'a.tif')
-    opened = np.asarray(D.open_image(tmp_path/'a.tif'))
+    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / 'a.tif')
+    opened = np.asarray(D.open_image(tmp_path / 'a.tif'))
     assert opened.min() == 0 and opened.max() == 255
 
 
 @pytest.mark.parametrize('ending', ['gif', 'webp', 'png'])
 def test_first_frame_of_what_moves(tmp_path, ending):
     frames = [Image.new('RGB', (16, 16), colour) for colour in ('red', 'green', 'blue')]
-    frames[0].save(tmp_path/f'a.{ending}', save_all=True, append_images=frames[1:], **({'lossless': True} if ending == 'webp' else {}))
-    assert (np.asarray(D.open_image(tmp_path/f'a.{ending}')) == (255, 0, 0)).all()
+    frames[0].save(
+        tmp_path / f'a.{ending}',
+        save_all=True,
+        append_images=frames[1:],
+        **({'lossless': True} if ending == 'webp' else {}),
+    )
+    assert (np.asarray(D.open_image(tmp_path / f'a.{ending}')) == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'YCbCr', 'LAB'])
 def test_other_modes(tmp_path, mode):
-    if mode in ('1', 'L', 'P'): smooth(5).convert(mode).save(tmp_path/'a.png'); name = 'a.png'
+    if mode in ('1', 'L', 'P'):
+        smooth(5).convert(mode).save(tmp_path / 'a.png')
+        name = 'a.png'
     else:
         image = smooth(5).convert('YCbCr') if mode == 'YCbCr' else Image.merge('LAB', smooth(5).split())
-        image.save(tmp_path/'a.tif'); name = 'a.tif'
-    assert D.open_image(tmp_path/name).mode == 'RGB'
+        image.save(tmp_path / 'a.tif')
+        name = 'a.tif'
+    assert D.open_image(tmp_path / name).mode == 'RGB'
 
 
 def test_no_ghostscript(tmp_path):
-    (tmp_path/'a.png').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF')
-    with pytest.raises(Image.UnidentifiedImageError): D.open_image(tmp_path/'a.png')
+    (tmp_path / 'a.png').write_bytes(
+        b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF'
+    )
+    with pytest.raises(Image.UnidentifiedImageError):
+        D.open_image(tmp_path / 'a.png')
 
 
 @given(w=st.integers(1, 40), h=st.integers(1, 40))
 @settings(max_examples=60, deadline=None)
 def test_squares(w, h):
-    image = smooth(w*41 + h, (w, h)); padded = D.pad_square(image, (1, 2, 3)); side = max(w, h)
-    left, top = (side - w)//2, (side - h)//2
+    image = smooth(w * 41 + h, (w, h))
+    padded = D.pad_square(image, (1, 2, 3))
+    side = max(w, h)
+    left, top = (side - w) // 2, (side - h) // 2
     assert padded.size == (side, side) and np.array_equal(padded.crop((left, top, left + w, top + h)), image)
-    assert int((np.asarray(padded) == (1, 2, 3)).all(-1).sum()) >= side*side - w*h
-    assert D.square_crop(image).size == (min(w, h),)*2
-    if w == h: assert np.array_equal(D.square_crop(image), image) and np.array_equal(padded, image)
+    assert int((np.asarray(padded) == (1, 2, 3)).all(-1).sum()) >= side * side - w * h
+    assert D.square_crop(image).size == (min(w, h),) * 2
+    if w == h:
+        assert np.array_equal(D.square_crop(image), image) and np.array_equal(padded, image)
 
 
 def test_resize_keeps_a_constant_and_does_not_alias():
     assert len(D.resize(Image.new('RGB', (100, 100), (7, 80, 200)), 33).getcolors()) == 1
-    stripes = Image.fromarray(np.tile(np.array([0, 255], np.uint8), (64, 32))).convert('RGB')       # one pixel black, one white
+    # one pixel black, one white
+    stripes = Image.fromarray(np.tile(np.array([0, 255], np.uint8), (64, 32))).convert('RGB')
     assert np.abs(np.asarray(D.resize(stripes, 16), float)[:, 2:-2] - 127.5).max() < 8
 
 
@@ -164,49 +218,70 @@ def fill(path, n=10, value=1, meta=None):
         writer.write(0, {'image': np.full((n, 3, 4, 4), value, np.uint8), 'yaw': torch.arange(n, dtype=torch.float32)})
 
 
-@given(n=st.integers(1, 30), cuts=st.lists(st.integers(0, 30), max_size=4), dtype=st.sampled_from(['uint8', 'int64', 'float32', 'bool', 'float16']),
-       shape=st.lists(st.integers(1, 4), max_size=3))
+@given(
+    n=st.integers(1, 30),
+    cuts=st.lists(st.integers(0, 30), max_size=4),
+    dtype=st.sampled_from(['uint8', 'int64', 'float32', 'bool', 'float16']),
+    shape=st.lists(st.integers(1, 4), max_size=3),
+)
 @ON_TMP
 def test_what_is_written_is_read(tmp_path, n, cuts, dtype, shape):
     values = np.random.default_rng(n).integers(0, 2, (n, *shape)).astype(dtype)
     edges = sorted({0, n, *[c for c in cuts if c < n]})
-    with ArrayStore.create(tmp_path/'s', n, {'x': (tuple(shape), dtype)}, {'n': n}) as writer:
-        for a, b in list(zip(edges, edges[1:]))[::-1]: writer.write(a, {'x': values[a:b]})
-    store = ArrayStore.open(tmp_path/'s', verify=True)
-    assert np.array_equal(store.arrays['x'], values) and store.arrays['x'].dtype == dtype and len(store) == n and store.meta == {'n': n}
+    with ArrayStore.create(tmp_path / 's', n, {'x': (tuple(shape), dtype)}, {'n': n}) as writer:
+        for a, b in list(zip(edges, edges[1:]))[::-1]:
+            writer.write(a, {'x': values[a:b]})
+    store = ArrayStore.open(tmp_path / 's', verify=True)
+    assert (
+        np.array_equal(store.arrays['x'], values)
+        and store.arrays['x'].dtype == dtype
+        and len(store) == n
+        and store.meta == {'n': n}
+    )
     assert isinstance(store.arrays['x'], np.memmap)
-    assert np.array_equal(np.load(tmp_path/'s'/'x.npy'), values)          # any NumPy reads it
+    assert np.array_equal(np.load(tmp_path / 's' / 'x.npy'), values)  # any NumPy reads it
 
 
 def test_a_store_may_end_up_shorter(tmp_path):
-    with ArrayStore.create(tmp_path/'s', 1000, FIELDS) as writer:
-        writer.write(0, {'image': np.ones((3, 3, 4, 4), np.uint8), 'yaw': np.ones(3, np.float32)}); writer.n = 3
-    assert ArrayStore.open(tmp_path/'s', verify=True).arrays['image'].shape == (3, 3, 4, 4)
+    with ArrayStore.create(tmp_path / 's', 1000, FIELDS) as writer:
+        writer.write(0, {'image': np.ones((3, 3, 4, 4), np.uint8), 'yaw': np.ones(3, np.float32)})
+        writer.n = 3
+    assert ArrayStore.open(tmp_path / 's', verify=True).arrays['image'].shape == (3, 3, 4, 4)
 
 
 def test_an_exception_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), ArrayStore.create(tmp_path/'s', 10, FIELDS): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), ArrayStore.create(tmp_path / 's', 10, FIELDS):
+        raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_exception_leaves_the_older_store(tmp_path):
-    fill(tmp_path/'s', value=5)
-    with pytest.raises(OSError), ArrayStore.create(tmp_path/'s', 10, FIELDS) as writer:
-        writer.write(0, {'image': np.zeros((10, 3, 4, 4), np.uint8)}); raise OSError(errno.ENOSPC, 'No space left on device')
-    assert ArrayStore.open(tmp_path/'s', verify=True).arrays['image'][0, 0, 0, 0] == 5 and len(list(tmp_path.iterdir())) == 1
+    fill(tmp_path / 's', value=5)
+    with pytest.raises(OSError), ArrayStore.create(tmp_path / 's', 10, FIELDS) as writer:
+        writer.write(0, {'image': np.zeros((10, 3, 4, 4), np.uint8)})
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    assert (
+        ArrayStore.open(tmp_path / 's', verify=True).arrays['image'][0, 0, 0, 0] == 5
+        and len(list(tmp_path.iterdir())) == 1
+    )
 
 
 def test_replacing_keeps_open_stores_readable(tmp_path):
-    fill(tmp_path/'s', value=5); old = ArrayStore.open(tmp_path/'s'); fill(tmp_path/'s', value=6)
-    assert (old.arrays['image'] == 5).all() and (ArrayStore.open(tmp_path/'s').arrays['image'] == 6).all()
+    fill(tmp_path / 's', value=5)
+    old = ArrayStore.open(tmp_path / 's')
+    fill(tmp_path / 's', value=6)
+    assert (old.arrays['image'] == 5).all() and (ArrayStore.open(tmp_path / 's').arrays['image'] == 6).all()
     assert [p.name for p in tmp_path.iterdir()] == ['s']
 
 
 @pytest.mark.parametrize('where', ['write', 'finish'])
 def test_full_disk(tmp_path, monkeypatch, where):
-    def full(*args): raise OSError(errno.ENOSPC, 'No space left on device')
+    def full(*args):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
     monkeypatch.setattr(D.StoreWriter, where, full)
-    with pytest.raises(OSError, match='No space'): fill(tmp_path/'s')
+    with pytest.raises(OSError, match='No space'):
+        fill(tmp_path / 's')
     assert list(tmp_path.iterdir()) == []
 
 
@@ -214,21 +289,28 @@ def in_a_child(work):
     "Run `work` in a forked process; its exit status."
     child = os.fork()
     if child == 0:
-        try: work(); os._exit(0)
-        except BaseException: os._exit(9)
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            os._exit(9)
     return child
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_a_write_that_the_system_refuses(tmp_path):
     import resource
+
     def work():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))     # no file may grow beyond: as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file may grow beyond: as on a full disk
         try:
-            with ArrayStore.create(tmp_path/'s', 10_000, FIELDS) as writer:
-                for i in range(0, 10_000, 100): writer.write(i, {'image': np.zeros((100, 3, 4, 4), np.uint8), 'yaw': np.zeros(100, np.float32)})
-        except OSError: os._exit(7)
+            with ArrayStore.create(tmp_path / 's', 10_000, FIELDS) as writer:
+                for i in range(0, 10_000, 100):
+                    writer.write(i, {'image': np.zeros((100, 3, 4, 4), np.uint8), 'yaw': np.zeros(100, np.float32)})
+        except OSError:
+            os._exit(7)
+
     assert os.waitstatus_to_exitcode(os.waitpid(in_a_child(work), 0)[1]) == 7
     assert list(tmp_path.iterdir()) == []
 
@@ -236,104 +318,160 @@ def test_a_write_that_the_system_refuses(tmp_path):
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_killed_at_twenty_moments(tmp_path):
     "After kill -9 the old store or a new one is there, whole; and the next writer sweeps the remains."
-    fill(tmp_path/'s', n=2000, value=1)
+    fill(tmp_path / 's', n=2000, value=1)
+
     def work():
-        for value in range(2, 250): fill(tmp_path/'s', n=2000, value=value)
+        for value in range(2, 250):
+            fill(tmp_path / 's', n=2000, value=value)
+
     g = random.Random(0)
     for _ in range(20):
-        child = in_a_child(work); time.sleep(g.uniform(0, 0.05)); os.kill(child, signal.SIGKILL); os.waitpid(child, 0)
-        if (tmp_path/'s').exists():                        # between two renames there may be none; never half of one
-            images = ArrayStore.open(tmp_path/'s', verify=True).arrays['image']
+        child = in_a_child(work)
+        time.sleep(g.uniform(0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if (tmp_path / 's').exists():  # between two renames there may be none; never half of one
+            images = ArrayStore.open(tmp_path / 's', verify=True).arrays['image']
             assert len(np.unique(images)) == 1 and len(images) == 2000
-    fill(tmp_path/'s')
+    fill(tmp_path / 's')
     assert [p.name for p in tmp_path.iterdir()] == ['s']
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_two_writers_at_once(tmp_path):
     def work():
-        for _ in range(25): fill(tmp_path/'s', n=50, value=3)
+        for _ in range(25):
+            fill(tmp_path / 's', n=50, value=3)
+
     children = [in_a_child(work) for _ in range(3)]
     assert all(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 for child in children)
-    assert (ArrayStore.open(tmp_path/'s', verify=True).arrays['image'] == 3).all() and [p.name for p in tmp_path.iterdir()] == ['s']
+    assert (ArrayStore.open(tmp_path / 's', verify=True).arrays['image'] == 3).all() and [
+        p.name for p in tmp_path.iterdir()
+    ] == ['s']
 
 
-@given(where=st.integers(0, 10**6), file=st.sampled_from(['image.npy', 'yaw.npy', 'manifest.json']), kind=st.sampled_from(['cut', 'flip', 'gone', 'longer']))
+@given(
+    where=st.integers(0, 10**6),
+    file=st.sampled_from(['image.npy', 'yaw.npy', 'manifest.json']),
+    kind=st.sampled_from(['cut', 'flip', 'gone', 'longer']),
+)
 @ON_TMP
 def test_every_damage_is_noticed(tmp_path, where, file, kind):
-    shutil.rmtree(tmp_path/'s', ignore_errors=True); fill(tmp_path/'s')
-    path = tmp_path/'s'/file; raw = path.read_bytes(); i = where % len(raw)
-    if kind == 'gone': path.unlink()
-    elif kind == 'cut': path.write_bytes(raw[:i])
-    elif kind == 'longer': path.write_bytes(raw + b'}')
-    else: path.write_bytes(raw[:i] + bytes([raw[i] ^ 1]) + raw[i + 1:])
-    try: store = ArrayStore.open(tmp_path/'s', verify=True)
+    shutil.rmtree(tmp_path / 's', ignore_errors=True)
+    fill(tmp_path / 's')
+    path = tmp_path / 's' / file
+    raw = path.read_bytes()
+    i = where % len(raw)
+    if kind == 'gone':
+        path.unlink()
+    elif kind == 'cut':
+        path.write_bytes(raw[:i])
+    elif kind == 'longer':
+        path.write_bytes(raw + b'}')
+    else:
+        path.write_bytes(raw[:i] + bytes([raw[i] ^ 1]) + raw[i + 1 :])
+    try:
+        store = ArrayStore.open(tmp_path / 's', verify=True)
     except (ValueError, FileNotFoundError) as error:
         assert 'store' in str(error) and '\n' not in str(error)
-        assert not ArrayStore.valid(tmp_path/'s', {}, verify=True)
-    else: assert file == 'manifest.json' and kind == 'flip' and (store.arrays['image'] == 1).all()       # a letter of meta or format
+        assert not ArrayStore.valid(tmp_path / 's', {}, verify=True)
+    else:
+        # a letter of meta or format
+        assert file == 'manifest.json' and kind == 'flip' and (store.arrays['image'] == 1).all()
 
 
 def test_a_cut_array_is_noticed_without_verify(tmp_path):
-    fill(tmp_path/'s'); raw = (tmp_path/'s/image.npy').read_bytes(); (tmp_path/'s/image.npy').write_bytes(raw[:-1])
-    with pytest.raises(ValueError, match='damaged .image.npy has'): ArrayStore.open(tmp_path/'s')
+    fill(tmp_path / 's')
+    raw = (tmp_path / 's/image.npy').read_bytes()
+    (tmp_path / 's/image.npy').write_bytes(raw[:-1])
+    with pytest.raises(ValueError, match='damaged .image.npy has'):
+        ArrayStore.open(tmp_path / 's')
 
 
 def test_no_pickle_is_ever_loaded(tmp_path):
-    fill(tmp_path/'s'); np.save(tmp_path/'s/yaw.npy', np.array([print], dtype=object), allow_pickle=True)
-    manifest = json.loads((tmp_path/'s/manifest.json').read_text()); manifest['fields']['yaw']['bytes'] = (tmp_path/'s/yaw.npy').stat().st_size
-    (tmp_path/'s/manifest.json').write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match='is no array'): ArrayStore.open(tmp_path/'s')
+    fill(tmp_path / 's')
+    np.save(tmp_path / 's/yaw.npy', np.array([print], dtype=object), allow_pickle=True)
+    manifest = json.loads((tmp_path / 's/manifest.json').read_text())
+    manifest['fields']['yaw']['bytes'] = (tmp_path / 's/yaw.npy').stat().st_size
+    (tmp_path / 's/manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match='is no array'):
+        ArrayStore.open(tmp_path / 's')
 
 
 def test_valid_compares_only_the_keys_it_is_asked_for(tmp_path):
-    fill(tmp_path/'s', meta={'a': 1, 'b': [2]})
-    assert ArrayStore.valid(tmp_path/'s') and ArrayStore.valid(tmp_path/'s', {'b': [2]})
-    assert not ArrayStore.valid(tmp_path/'s', {'b': [3]}) and not ArrayStore.valid(tmp_path/'s', {'c': None}) and not ArrayStore.valid(tmp_path/'no')
+    fill(tmp_path / 's', meta={'a': 1, 'b': [2]})
+    assert ArrayStore.valid(tmp_path / 's') and ArrayStore.valid(tmp_path / 's', {'b': [2]})
+    assert (
+        not ArrayStore.valid(tmp_path / 's', {'b': [3]})
+        and not ArrayStore.valid(tmp_path / 's', {'c': None})
+        and not ArrayStore.valid(tmp_path / 'no')
+    )
 
 
 def test_store_errors_are_sentences(tmp_path):
-    with pytest.raises(FileNotFoundError, match='ArrayStore.create'): ArrayStore.open(tmp_path/'none')
-    with pytest.raises(ValueError, match='at least one row'), ArrayStore.create(tmp_path/'s', 0, FIELDS): pass
-    for rows, match in (({'depth': np.zeros(1)}, 'no field'), ({'yaw': np.zeros(1)}, 'takes rows float32'), ({'yaw': np.zeros(11, np.float32)}, 'do not fit')):
-        with pytest.raises(ValueError, match=match), ArrayStore.create(tmp_path/'s', 10, FIELDS) as writer: writer.write(0, rows)
+    with pytest.raises(FileNotFoundError, match='ArrayStore.create'):
+        ArrayStore.open(tmp_path / 'none')
+    with pytest.raises(ValueError, match='at least one row'), ArrayStore.create(tmp_path / 's', 0, FIELDS):
+        pass
+    for rows, match in (
+        ({'depth': np.zeros(1)}, 'no field'),
+        ({'yaw': np.zeros(1)}, 'takes rows float32'),
+        ({'yaw': np.zeros(11, np.float32)}, 'do not fit'),
+    ):
+        with pytest.raises(ValueError, match=match), ArrayStore.create(tmp_path / 's', 10, FIELDS) as writer:
+            writer.write(0, rows)
 
 
 def test_a_pickled_store_maps_the_files_again(tmp_path):
-    fill(tmp_path/'s', n=5000)
-    blob = pickle.dumps(ArrayStore.open(tmp_path/'s'))
+    fill(tmp_path / 's', n=5000)
+    blob = pickle.dumps(ArrayStore.open(tmp_path / 's'))
     assert len(blob) < 1000 and len(pickle.loads(blob)) == 5000
 
 
 def test_any_size_opens_in_no_time(tmp_path):
     "40 GB, of which nothing is written: the file is a hole."
-    with ArrayStore.create(tmp_path/'s', 4, {'image': ((3, 64, 64), 'uint8')}) as writer: pass
-    n = 3_000_000; writer = D.StoreWriter(tmp_path/'s', n, {'image': ((3, 64, 64), 'uint8')}, {})
-    size = writer.start['image'] + n*3*64*64
-    try: writer.files['image'].truncate(size); writer.files['image'].close()
-    except OSError: pytest.skip('this file system holds no file of 40 GB')
-    manifest = json.loads((tmp_path/'s/manifest.json').read_text()); manifest['n'] = n
-    manifest['fields']['image'].update(shape=[n, 3, 64, 64], bytes=size); (tmp_path/'s/manifest.json').write_text(json.dumps(manifest))
-    start = time.perf_counter(); store = ArrayStore.open(tmp_path/'s')
+    with ArrayStore.create(tmp_path / 's', 4, {'image': ((3, 64, 64), 'uint8')}) as writer:
+        pass
+    n = 3_000_000
+    writer = D.StoreWriter(tmp_path / 's', n, {'image': ((3, 64, 64), 'uint8')}, {})
+    size = writer.start['image'] + n * 3 * 64 * 64
+    try:
+        writer.files['image'].truncate(size)
+        writer.files['image'].close()
+    except OSError:
+        pytest.skip('this file system holds no file of 40 GB')
+    manifest = json.loads((tmp_path / 's/manifest.json').read_text())
+    manifest['n'] = n
+    manifest['fields']['image'].update(shape=[n, 3, 64, 64], bytes=size)
+    (tmp_path / 's/manifest.json').write_text(json.dumps(manifest))
+    start = time.perf_counter()
+    store = ArrayStore.open(tmp_path / 's')
     assert time.perf_counter() - start < 2 and store.arrays['image'][-1].sum() == 0
 
 
 # ---------------------------------------------------------------- folders
 
+
 def test_folder(tmp_path):
-    folder_of(tmp_path/'p', 7, (40, 60)); ds = ImageFolder(tmp_path/'p', 32, cache=tmp_path/'c')
+    folder_of(tmp_path / 'p', 7, (40, 60))
+    ds = ImageFolder(tmp_path / 'p', 32, cache=tmp_path / 'c')
     assert len(ds) == 7 and ds.size == 32 and ds.files == [f'{i:03d}.png' for i in range(7)] and ds.report.dropped == []
     item, batch = ds[3], ds.batch(np.array([3, 0]))
-    assert item['image'].shape == (3, 32, 32) and item['image'].dtype == torch.float32 and batch['image'].dtype == torch.uint8
+    assert (
+        item['image'].shape == (3, 32, 32)
+        and item['image'].dtype == torch.float32
+        and batch['image'].dtype == torch.uint8
+    )
     expected = np.asarray(D.resize(D.square_crop(smooth(3, (40, 60))), 32)).transpose(2, 0, 1)
-    assert np.array_equal(batch['image'][0], expected) and torch.allclose(item['image'], batch['image'][0]/127.5 - 1)
-    assert isinstance(ds.arrays['image'], np.memmap) and ds.arrays['image'].dtype == np.uint8        # never floats
+    assert np.array_equal(batch['image'][0], expected) and torch.allclose(item['image'], batch['image'][0] / 127.5 - 1)
+    assert isinstance(ds.arrays['image'], np.memmap) and ds.arrays['image'].dtype == np.uint8  # never floats
     assert len(list(ds)) == 7
-    with pytest.raises(IndexError): ds[7]
+    with pytest.raises(IndexError):
+        ds[7]
 
 
 def test_batches_do_not_write_into_the_store(tmp_path):
-    ds = ImageFolder(folder_of(tmp_path/'p', 3), 16, cache=tmp_path/'c')
+    ds = ImageFolder(folder_of(tmp_path / 'p', 3), 16, cache=tmp_path / 'c')
     ds.batch([0, 1])['image'].zero_()
     assert ds.batch([0, 1])['image'].sum() > 0
 
@@ -345,71 +483,115 @@ def count_decodes(monkeypatch):
 
 
 def test_decoded_once_and_again_when_the_folder_changes(tmp_path, monkeypatch):
-    folder, calls = folder_of(tmp_path/'p', 5), count_decodes(monkeypatch)
-    def opened(**options): calls.clear(); ds = ImageFolder(folder, cache=tmp_path/'c', **{'size': 16, **options}); return len(ds), len(calls)
+    folder, calls = folder_of(tmp_path / 'p', 5), count_decodes(monkeypatch)
+
+    def opened(**options):
+        calls.clear()
+        ds = ImageFolder(folder, cache=tmp_path / 'c', **{'size': 16, **options})
+        return len(ds), len(calls)
+
     assert opened() == (5, 5) and opened() == (5, 0)
-    smooth(99).save(folder/'new.png'); assert opened() == (6, 6) and opened() == (6, 0)               # added
-    (folder/'new.png').unlink(); assert opened() == (5, 5)                                            # removed
-    smooth(98).save(folder/'000.png'); os.utime(folder/'000.png', ns=(1, 1)); assert opened() == (5, 5)   # changed
-    os.rename(folder/'001.png', folder/'zzz.png'); assert opened() == (5, 5)                          # renamed
+    smooth(99).save(folder / 'new.png')
+    assert opened() == (6, 6) and opened() == (6, 0)  # added
+    (folder / 'new.png').unlink()
+    assert opened() == (5, 5)  # removed
+    smooth(98).save(folder / '000.png')
+    os.utime(folder / '000.png', ns=(1, 1))
+    assert opened() == (5, 5)  # changed
+    os.rename(folder / '001.png', folder / 'zzz.png')
+    assert opened() == (5, 5)  # renamed
     assert opened(size=8) == (5, 5) and opened(fit='pad') == (5, 5) and opened(background=(0, 0, 0)) == (5, 5)
-    assert opened() == (5, 0)                                                                         # each option has its own store
+    assert opened() == (5, 0)  # each option has its own store
 
 
 def test_a_damaged_cache_is_made_again(tmp_path):
-    folder = folder_of(tmp_path/'p', 5); ds = ImageFolder(folder, 16, cache=tmp_path/'c'); before = ds.batch(np.arange(5))['image']
-    file = ds.store.path/'image.npy'; raw = file.read_bytes(); del ds
-    file.write_bytes(raw[:-5]); assert torch.equal(ImageFolder(folder, 16, cache=tmp_path/'c').batch(np.arange(5))['image'], before)
+    folder = folder_of(tmp_path / 'p', 5)
+    ds = ImageFolder(folder, 16, cache=tmp_path / 'c')
+    before = ds.batch(np.arange(5))['image']
+    file = ds.store.path / 'image.npy'
+    raw = file.read_bytes()
+    del ds
+    file.write_bytes(raw[:-5])
+    assert torch.equal(ImageFolder(folder, 16, cache=tmp_path / 'c').batch(np.arange(5))['image'], before)
     file.write_bytes(raw[:-1] + bytes([raw[-1] ^ 255]))
-    assert torch.equal(ImageFolder(folder, 16, cache=tmp_path/'c', verify=True).batch(np.arange(5))['image'], before)
+    assert torch.equal(ImageFolder(folder, 16, cache=tmp_path / 'c', verify=True).batch(np.arange(5))['image'], before)
 
 
 def test_padding_and_background(tmp_path):
-    (tmp_path/'p').mkdir(); Image.new('RGBA', (10, 20), (255, 0, 0, 255)).save(tmp_path/'p/a.png')
-    image = ImageFolder(tmp_path/'p', 20, fit='pad', background=(0, 0, 255), cache=tmp_path/'c').batch([0])['image'][0]
-    assert (image[:, :, 0] == torch.tensor([0, 0, 255])[:, None]).all() and (image[:, :, 10] == torch.tensor([255, 0, 0])[:, None]).all()
+    (tmp_path / 'p').mkdir()
+    Image.new('RGBA', (10, 20), (255, 0, 0, 255)).save(tmp_path / 'p/a.png')
+    image = ImageFolder(tmp_path / 'p', 20, fit='pad', background=(0, 0, 255), cache=tmp_path / 'c').batch([0])[
+        'image'
+    ][0]
+    assert (image[:, :, 0] == torch.tensor([0, 0, 255])[:, None]).all() and (
+        image[:, :, 10] == torch.tensor([255, 0, 0])[:, None]
+    ).all()
 
 
 def test_folder_errors_are_sentences(tmp_path):
-    (tmp_path/'empty').mkdir(); (tmp_path/'broken').mkdir(); (tmp_path/'broken/a.png').write_bytes(b'no'); (tmp_path/'file').touch()
-    for folder, kind, match in ((tmp_path/'missing', FileNotFoundError, 'There is no folder'), (tmp_path/'file', FileNotFoundError, 'There is no folder'),
-                                (tmp_path/'empty', ValueError, 'no picture below'), (tmp_path/'broken', ValueError, 'None of the 1')):
-        with pytest.raises(kind, match=match): ImageFolder(folder, cache=tmp_path/'c')
-    with pytest.raises(ValueError, match='crop'): ImageFolder(tmp_path, fit='stretch')
-    with pytest.raises(ValueError, match='at least one pixel'): ImageFolder(tmp_path, size=0)
-    assert not (tmp_path/'c').exists() or list((tmp_path/'c').iterdir()) == []
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'broken').mkdir()
+    (tmp_path / 'broken/a.png').write_bytes(b'no')
+    (tmp_path / 'file').touch()
+    for folder, kind, match in (
+        (tmp_path / 'missing', FileNotFoundError, 'There is no folder'),
+        (tmp_path / 'file', FileNotFoundError, 'There is no folder'),
+        (tmp_path / 'empty', ValueError, 'no picture below'),
+        (tmp_path / 'broken', ValueError, 'None of the 1'),
+    ):
+        with pytest.raises(kind, match=match):
+            ImageFolder(folder, cache=tmp_path / 'c')
+    with pytest.raises(ValueError, match='crop'):
+        ImageFolder(tmp_path, fit='stretch')
+    with pytest.raises(ValueError, match='at least one pixel'):
+        ImageFolder(tmp_path, size=0)
+    assert not (tmp_path / 'c').exists() or list((tmp_path / 'c').iterdir()) == []
 
 
 def test_linked_folders_are_followed_once(tmp_path):
-    folder_of(tmp_path/'elsewhere', 3); folder_of(tmp_path/'p', 2)
-    (tmp_path/'p/a').symlink_to(tmp_path/'elsewhere'); (tmp_path/'p/b').symlink_to(tmp_path/'elsewhere'); (tmp_path/'p/up').symlink_to(tmp_path/'p')
-    found, dropped = D.list_images(tmp_path/'p')
+    folder_of(tmp_path / 'elsewhere', 3)
+    folder_of(tmp_path / 'p', 2)
+    (tmp_path / 'p/a').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'p/b').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'p/up').symlink_to(tmp_path / 'p')
+    found, dropped = D.list_images(tmp_path / 'p')
     assert len(found) == 5 and {d.file for d in dropped} == {'b', 'up'}
 
 
 def test_split_and_subset():
-    ds = numbered(50); train, held = ds.split(0.2, seed=3); again = ds.split(0.2, seed=3)
+    ds = numbered(50)
+    train, held = ds.split(0.2, seed=3)
+    again = ds.split(0.2, seed=3)
     numbers = lambda s: s.batch(np.arange(len(s)))['number'].tolist()
-    assert len(held) == 10 and sorted(numbers(train) + numbers(held)) == list(range(50)) and numbers(held) == numbers(again[1])
+    assert (
+        len(held) == 10
+        and sorted(numbers(train) + numbers(held)) == list(range(50))
+        and numbers(held) == numbers(again[1])
+    )
     assert numbers(held) != numbers(ds.split(0.2, seed=4)[1])
     assert numbers(ds.subset([4, 2]).subset([1])) == [2] and numbers(ds.subset(np.arange(50) > 47)) == [48, 49]
     assert set(ds.only('image').batch([0])) == {'image'} and len(ds.only('image')) == 50
     for bad in (0, 1, -1, 2, 0.001):
-        with pytest.raises(ValueError, match='fraction'): ds.split(bad)
+        with pytest.raises(ValueError, match='fraction'):
+            ds.split(bad)
 
 
 # ---------------------------------------------------------------- the loader
 
+
 @given(n=st.integers(1, 40), batch=st.integers(1, 25), world=st.integers(1, 4), seed=st.integers(-5, 2**65))
 @settings(max_examples=60, deadline=None)
 def test_ranks_partition_the_stream_and_each_epoch_is_whole(n, batch, world, seed):
-    ds = numbered(n); batches = -(-3*n//(batch*world))
+    ds = numbered(n)
+    batches = -(-3 * n // (batch * world))
     loaders = [Loader(ds, batch, seed=seed, device='cpu', rank=r, world=world) for r in range(world)]
     stream = torch.cat([loader.rows(k)[0] for k in range(batches) for loader in loaders])
     coins = torch.cat([loader.rows(k)[1] for k in range(batches) for loader in loaders])
-    for epoch in range(len(stream)//n): assert sorted(stream[epoch*n:(epoch + 1)*n].tolist()) == list(range(n))
-    alone = Loader(ds, batch*world, seed=seed, device='cpu')
-    assert torch.equal(torch.cat([alone.rows(k)[0] for k in range(batches)]), stream)      # k processes together = one process
+    for epoch in range(len(stream) // n):
+        assert sorted(stream[epoch * n : (epoch + 1) * n].tolist()) == list(range(n))
+    alone = Loader(ds, batch * world, seed=seed, device='cpu')
+    # k processes together = one process
+    assert torch.equal(torch.cat([alone.rows(k)[0] for k in range(batches)]), stream)
     assert torch.equal(torch.cat([alone.rows(k)[1] for k in range(batches)]), coins)
 
 
@@ -418,31 +600,42 @@ def test_ranks_partition_the_stream_and_each_epoch_is_whole(n, batch, world, see
 def test_a_batch_is_a_function_of_seed_and_number(k, seed):
     ds = numbered(13)
     a, b = Loader(ds, 5, seed=seed, device='cpu'), Loader(ds, 5, seed=seed, device='cpu')
-    for other in (0, k + 1, 3): b.batch(other)
-    torch.manual_seed(k % 1000); state = torch.get_rng_state()
+    for other in (0, k + 1, 3):
+        b.batch(other)
+    torch.manual_seed(k % 1000)
+    state = torch.get_rng_state()
     x, y = a.batch(k), b.batch(k)
     assert all(torch.equal(x[name], y[name]) for name in x) and torch.equal(state, torch.get_rng_state())
 
 
 def test_resume_is_exact_wherever_it_stopped():
-    ds = numbered(11); stream = iter(Loader(ds, 4, seed=1, device='cpu')); whole = [next(stream)['image'] for _ in range(30)]
+    ds = numbered(11)
+    stream = iter(Loader(ds, 4, seed=1, device='cpu'))
+    whole = [next(stream)['image'] for _ in range(30)]
     for stop in (0, 1, 2, 3, 7, 29):
         first = Loader(ds, 4, seed=1, device='cpu')
         seen = [batch['image'] for _, batch in zip(range(stop), first)]
-        assert first.position in (stop, stop + 1)                    # zip may have asked once more
-        resumed = Loader(ds, 4, seed=1, device='cpu', prefetch=stop % 3); resumed.position = stop
-        rest = iter(resumed); seen += [next(rest)['image'] for _ in range(30 - stop)]
+        assert first.position in (stop, stop + 1)  # zip may have asked once more
+        resumed = Loader(ds, 4, seed=1, device='cpu', prefetch=stop % 3)
+        resumed.position = stop
+        rest = iter(resumed)
+        seen += [next(rest)['image'] for _ in range(30 - stop)]
         assert resumed.position == 30 and all(torch.equal(a, b) for a, b in zip(whole, seen))
 
 
 def test_position_can_be_set_while_running():
-    loader = Loader(numbered(11), 4, device='cpu'); stream = iter(loader)
-    next(stream); next(stream); loader.position = 20
+    loader = Loader(numbered(11), 4, device='cpu')
+    stream = iter(loader)
+    next(stream)
+    next(stream)
+    loader.position = 20
     assert torch.equal(next(stream)['image'], loader.batch(20)['image']) and loader.position == 21
 
 
 def test_mirroring():
-    ds = numbered(40); loader = Loader(ds, 40, device='cpu'); plain = Loader(ds, 40, device='cpu', mirror=False)
+    ds = numbered(40)
+    loader = Loader(ds, 40, device='cpu')
+    plain = Loader(ds, 40, device='cpu', mirror=False)
     counts = []
     for k in range(50):
         a, b = loader.batch(k), plain.batch(k)
@@ -450,7 +643,7 @@ def test_mirroring():
         assert torch.equal(a['image'][~a['mirrored']], b['image'][~a['mirrored']])
         assert torch.equal(a['image'][a['mirrored']], b['image'][a['mirrored']].flip(-1))
         counts.append(a['mirrored'].float().mean())
-    assert abs(torch.stack(counts).mean() - 0.5) < 4*0.5/2000**0.5
+    assert abs(torch.stack(counts).mean() - 0.5) < 4 * 0.5 / 2000**0.5
     assert a['image'].dtype == torch.float32 and a['image'].min() >= -1 and a['image'].max() <= 1
 
 
@@ -461,44 +654,66 @@ def test_a_batch_larger_than_the_set():
 
 def test_a_broken_set_is_noticed_in_the_loop():
     class Broken:
-        def __len__(self): return 5
-        def batch(self, indices): raise RuntimeError('the disk is gone')
-    with pytest.raises(RuntimeError, match='the disk is gone'): next(iter(Loader(Broken(), 2, device='cpu')))
+        def __len__(self):
+            return 5
+
+        def batch(self, indices):
+            raise RuntimeError('the disk is gone')
+
+    with pytest.raises(RuntimeError, match='the disk is gone'):
+        next(iter(Loader(Broken(), 2, device='cpu')))
 
 
 def test_threads_end_with_the_loop():
     import threading
-    stream = iter(Loader(numbered(5), 2, device='cpu')); next(stream)
+
+    stream = iter(Loader(numbered(5), 2, device='cpu'))
+    next(stream)
     assert [t for t in threading.enumerate() if t.name.startswith('loader')]
-    del stream; gc.collect(); time.sleep(0.3)
+    del stream
+    gc.collect()
+    time.sleep(0.3)
     assert not [t for t in threading.enumerate() if t.name.startswith('loader')]
 
 
 def test_loader_errors_are_sentences():
-    for options, match in (({'batch_size': 0}, 'at least one picture'), ({'batch_size': 1, 'rank': 2, 'world': 2}, 'Rank 2'), ({'batch_size': 1, 'world': 0}, 'Rank 0')):
-        with pytest.raises(ValueError, match=match): Loader(numbered(3), device='cpu', **options)
-    with pytest.raises(ValueError, match='empty'): Loader(numbered(3).subset([]), 1)
-    with pytest.raises(ValueError, match='from 0'): Loader(numbered(3), 1, device='cpu').batch(-1)
+    for options, match in (
+        ({'batch_size': 0}, 'at least one picture'),
+        ({'batch_size': 1, 'rank': 2, 'world': 2}, 'Rank 2'),
+        ({'batch_size': 1, 'world': 0}, 'Rank 0'),
+    ):
+        with pytest.raises(ValueError, match=match):
+            Loader(numbered(3), device='cpu', **options)
+    with pytest.raises(ValueError, match='empty'):
+        Loader(numbered(3).subset([]), 1)
+    with pytest.raises(ValueError, match='from 0'):
+        Loader(numbered(3), 1, device='cpu').batch(-1)
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_the_gpu_sees_the_same_batches():
-    ds = numbered(40); cpu, gpu = Loader(ds, 16, device='cpu'), Loader(ds, 16, device='cuda')
-    for k, batch in zip(range(20), gpu): assert torch.equal(batch['image'].cpu(), cpu.batch(k)['image']) and batch['image'].is_cuda
+    ds = numbered(40)
+    cpu, gpu = Loader(ds, 16, device='cpu'), Loader(ds, 16, device='cuda')
+    for k, batch in zip(range(20), gpu):
+        assert torch.equal(batch['image'].cpu(), cpu.batch(k)['image']) and batch['image'].is_cuda
 
 
 # ---------------------------------------------------------------- cleaning
 
-def facts(file='a', md5='m', width=64, height=64, brightness=.5, contrast=.2, looks=0): return Facts(file, md5, width, height, brightness, contrast, looks)
+
+def facts(file='a', md5='m', width=64, height=64, brightness=0.5, contrast=0.2, looks=0):
+    return Facts(file, md5, width, height, brightness, contrast, looks)
 
 
 @given(a=st.integers(0, 2**64 - 1), b=st.integers(0, 2**64 - 1))
-def test_hamming_counts_bits(a, b): assert int(cleaning.hamming(a, b)) == bin(a ^ b).count('1')
+def test_hamming_counts_bits(a, b):
+    assert int(cleaning.hamming(a, b)) == bin(a ^ b).count('1')
 
 
 def test_hamming_without_numpy_2(monkeypatch):
-    a = np.random.default_rng(0).integers(0, 2**64, 50, dtype=np.uint64); expected = cleaning.hamming(a[:, None], a[None])
+    a = np.random.default_rng(0).integers(0, 2**64, 50, dtype=np.uint64)
+    expected = cleaning.hamming(a[:, None], a[None])
     monkeypatch.delattr(np, 'bitwise_count', raising=False)
     assert np.array_equal(cleaning.hamming(a[:, None], a[None]), expected) and int(cleaning.hamming(3, 0)) == 2
 
@@ -507,33 +722,53 @@ def test_hamming_without_numpy_2(monkeypatch):
 @settings(max_examples=60, deadline=None)
 def test_close_pairs_and_groups(hashes, distance, block):
     got = {tuple(p) for p in cleaning.close_pairs(np.array(hashes, np.uint64), distance, block).tolist()}
-    assert got == {(i, j) for i in range(len(hashes)) for j in range(i + 1, len(hashes)) if bin(hashes[i] ^ hashes[j]).count('1') < distance}
+    assert got == {
+        (i, j)
+        for i in range(len(hashes))
+        for j in range(i + 1, len(hashes))
+        if bin(hashes[i] ^ hashes[j]).count('1') < distance
+    }
     labels = cleaning.groups(len(hashes), np.array(sorted(got)).reshape(-1, 2))
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
+
     if hashes:
         i, j = np.array(sorted(got)).reshape(-1, 2).T if got else ([], [])
-        count, reference = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(len(hashes),)*2), directed=False)
+        count, reference = connected_components(
+            coo_array((np.ones(len(i)), (i, j)), shape=(len(hashes),) * 2), directed=False
+        )
         assert len(set(labels.tolist())) == count and len(set(zip(labels.tolist(), reference.tolist()))) == count
 
 
 def test_perceptual_hash_is_imagehash():
     import imagehash
-    for seed in range(20): assert f'{cleaning.perceptual_hash(smooth(seed)):016x}' == str(imagehash.phash(smooth(seed)))
+
+    for seed in range(20):
+        assert f'{cleaning.perceptual_hash(smooth(seed)):016x}' == str(imagehash.phash(smooth(seed)))
 
 
 def test_md5_distance_is_an_avalanche():
     g, image, distances = np.random.default_rng(0), np.array(smooth(0)), []
     for _ in range(400):
-        changed = image.copy(); changed[tuple(g.integers(0, s) for s in changed.shape)] ^= 1
+        changed = image.copy()
+        changed[tuple(g.integers(0, s) for s in changed.shape)] ^= 1
         words = [np.frombuffer(hashlib.md5(x.tobytes()).digest(), np.uint64) for x in (image, changed)]
         distances.append(cleaning.hamming(*words).sum())
     assert abs(np.mean(distances) - 64) < 1.5 and min(distances) > 30
 
 
 def test_near_duplicates_keep_the_largest():
-    dropped = cleaning.near_duplicates([facts('small', looks=0b111), facts('large', width=100, looks=0b110), facts('other', looks=2**40 - 1), facts('x', looks=0b110)])
-    assert {(d.file, d.like) for d in dropped} == {('small', 'large'), ('x', 'large')} and cleaning.near_duplicates([]) == []
+    dropped = cleaning.near_duplicates(
+        [
+            facts('small', looks=0b111),
+            facts('large', width=100, looks=0b110),
+            facts('other', looks=2**40 - 1),
+            facts('x', looks=0b110),
+        ]
+    )
+    assert {(d.file, d.like) for d in dropped} == {('small', 'large'), ('x', 'large')} and cleaning.near_duplicates(
+        []
+    ) == []
 
 
 def test_duplicates_keep_the_shortest_name():
@@ -542,120 +777,202 @@ def test_duplicates_keep_the_shortest_name():
 
 
 def test_steps():
-    several = [facts(f'{i}', md5=str(i), brightness=.5 + i/100) for i in range(9)] + [facts('dark', brightness=.05), facts('tiny', width=8), facts('flat', contrast=0.)]
-    assert [d.file for d in cleaning.unusual_brightness(several)] == ['dark'] and [d.file for d in cleaning.tiny(several)] == ['tiny'] and [d.file for d in cleaning.blank(several)] == ['flat']
+    several = [facts(f'{i}', md5=str(i), brightness=0.5 + i / 100) for i in range(9)] + [
+        facts('dark', brightness=0.05),
+        facts('tiny', width=8),
+        facts('flat', contrast=0.0),
+    ]
+    assert (
+        [d.file for d in cleaning.unusual_brightness(several)] == ['dark']
+        and [d.file for d in cleaning.tiny(several)] == ['tiny']
+        and [d.file for d in cleaning.blank(several)] == ['flat']
+    )
     assert cleaning.brightness_figure(several).png()[:4] == b'\x89PNG'
 
 
 def test_ten_thousand_hashes_take_seconds():
-    hashes = np.random.default_rng(0).integers(0, 2**64, 10_000, dtype=np.uint64); hashes[77] = hashes[9_999] ^ np.uint64(5)
-    start = time.perf_counter(); pairs = cleaning.close_pairs(hashes)
+    hashes = np.random.default_rng(0).integers(0, 2**64, 10_000, dtype=np.uint64)
+    hashes[77] = hashes[9_999] ^ np.uint64(5)
+    start = time.perf_counter()
+    pairs = cleaning.close_pairs(hashes)
     assert pairs.tolist() == [[77, 9_999]] and time.perf_counter() - start < 30
 
 
 def messy(tmp_path):
-    folder = folder_of(tmp_path/'p', 10); shutil.copy(folder/'000.png', folder/'copy.png'); smooth(1, (32, 32)).save(folder/'half.png')
-    smooth(50, (12, 12)).save(folder/'tiny.png'); (folder/'bad.jpg').write_bytes(b'bad'); (folder/'notes.txt').write_text('hello')
-    Image.new('RGB', (64, 64), 'white').save(folder/'white.png')
+    folder = folder_of(tmp_path / 'p', 10)
+    shutil.copy(folder / '000.png', folder / 'copy.png')
+    smooth(1, (32, 32)).save(folder / 'half.png')
+    smooth(50, (12, 12)).save(folder / 'tiny.png')
+    (folder / 'bad.jpg').write_bytes(b'bad')
+    (folder / 'notes.txt').write_text('hello')
+    Image.new('RGB', (64, 64), 'white').save(folder / 'white.png')
     return folder
 
 
 def test_clean_reports_everything_and_deletes_nothing(tmp_path):
-    folder = messy(tmp_path); before = sorted(p.name for p in folder.iterdir()); report = cleaning.clean(folder)
+    folder = messy(tmp_path)
+    before = sorted(p.name for p in folder.iterdir())
+    report = cleaning.clean(folder)
     assert report.kept == [f'{i:03d}.png' for i in range(10)] and sorted(p.name for p in folder.iterdir()) == before
-    assert {d.file: d.step for d in report.dropped} == {'copy.png': 'exact copy', 'half.png': 'near copy', 'tiny.png': 'tiny', 'bad.jpg': 'broken',
-                                                       'notes.txt': 'format', 'white.png': 'blank'}
-    assert report.counts['broken'] == 1 and '| tiny | tiny.png | 12×12 pixels |' in str(report) and '10 kept' in repr(report)
+    assert {d.file: d.step for d in report.dropped} == {
+        'copy.png': 'exact copy',
+        'half.png': 'near copy',
+        'tiny.png': 'tiny',
+        'bad.jpg': 'broken',
+        'notes.txt': 'format',
+        'white.png': 'blank',
+    }
+    assert (
+        report.counts['broken'] == 1
+        and '| tiny | tiny.png | 12×12 pixels |' in str(report)
+        and '10 kept' in repr(report)
+    )
     assert report._repr_markdown_() == str(report) and report.figure().png()[:4] == b'\x89PNG'
     assert Report(folder, ['a'], []).figure().png()[:4] == b'\x89PNG' and 'dropped**' in str(Report(folder, ['a'], []))
 
 
 def test_clean_into_a_new_folder(tmp_path):
-    folder = messy(tmp_path); report = cleaning.clean(folder, into=tmp_path/'out')
-    assert all((tmp_path/'out'/name).read_bytes() == (folder/name).read_bytes() for name in report.kept)
-    assert len(ImageFolder(tmp_path/'out', 16, cache=tmp_path/'c')) == 10
-    assert {d['file'] for d in json.loads((tmp_path/'out/.report.json').read_text())} == {d.file for d in report.dropped}
-    with pytest.raises(FileExistsError, match='exists already'): cleaning.clean(folder, into=tmp_path/'out')
-    with pytest.raises(ValueError, match='lies inside'): cleaning.clean(folder, into=folder/'sub')
+    folder = messy(tmp_path)
+    report = cleaning.clean(folder, into=tmp_path / 'out')
+    assert all((tmp_path / 'out' / name).read_bytes() == (folder / name).read_bytes() for name in report.kept)
+    assert len(ImageFolder(tmp_path / 'out', 16, cache=tmp_path / 'c')) == 10
+    assert {d['file'] for d in json.loads((tmp_path / 'out/.report.json').read_text())} == {
+        d.file for d in report.dropped
+    }
+    with pytest.raises(FileExistsError, match='exists already'):
+        cleaning.clean(folder, into=tmp_path / 'out')
+    with pytest.raises(ValueError, match='lies inside'):
+        cleaning.clean(folder, into=folder / 'sub')
 
 
 def test_changes_and_what_they_refuse(tmp_path):
-    folder = folder_of(tmp_path/'p', 4, (200, 90), 'jpg'); smooth(9, (200, 15)).save(folder/'flat.jpg'); (folder/'sub').mkdir(); smooth(70, (50, 80)).save(folder/'sub/a.png')
-    report = cleaning.clean(folder, steps=(), into=tmp_path/'out', changes=[cleaning.remove_corner, D.pad_square, lambda p: D.resize(p, 32)])
+    folder = folder_of(tmp_path / 'p', 4, (200, 90), 'jpg')
+    smooth(9, (200, 15)).save(folder / 'flat.jpg')
+    (folder / 'sub').mkdir()
+    smooth(70, (50, 80)).save(folder / 'sub/a.png')
+    report = cleaning.clean(
+        folder,
+        steps=(),
+        into=tmp_path / 'out',
+        changes=[cleaning.remove_corner, D.pad_square, lambda p: D.resize(p, 32)],
+    )
     assert [d.file for d in report.dropped] == ['flat.jpg'] and 'only 15 pixels high' in report.dropped[0].reason
-    assert sorted(str(p.relative_to(tmp_path/'out')) for p in (tmp_path/'out').rglob('*.png')) == [f'00{i}.jpg.png' for i in range(4)] + ['sub/a.png']
-    assert all(Image.open(p).size == (32, 32) for p in (tmp_path/'out').rglob('*.png'))
+    assert sorted(str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('*.png')) == [
+        f'00{i}.jpg.png' for i in range(4)
+    ] + ['sub/a.png']
+    assert all(Image.open(p).size == (32, 32) for p in (tmp_path / 'out').rglob('*.png'))
 
 
 def test_an_interrupted_copy_leaves_nothing(tmp_path):
-    def stop(image): raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt): cleaning.clean(folder_of(tmp_path/'p', 3), into=tmp_path/'out', changes=[stop])
-    def refuse(image): raise ValueError('never')
-    with pytest.raises(ValueError, match='No picture'): cleaning.clean(tmp_path/'p', into=tmp_path/'out', changes=[refuse])
+    def stop(image):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cleaning.clean(folder_of(tmp_path / 'p', 3), into=tmp_path / 'out', changes=[stop])
+
+    def refuse(image):
+        raise ValueError('never')
+
+    with pytest.raises(ValueError, match='No picture'):
+        cleaning.clean(tmp_path / 'p', into=tmp_path / 'out', changes=[refuse])
     assert sorted(p.name for p in tmp_path.iterdir()) == ['p']
 
 
 @given(w=st.integers(1, 150), h=st.integers(21, 60))
 @settings(max_examples=30, deadline=None)
 def test_watermark(w, h):
-    image = smooth(w + h, (w, h)); filled = np.asarray(cleaning.remove_corner(image)); left = max(0, w - 100)
-    assert (filled[h - 20:, left:] == 255).all() and np.array_equal(filled[:h - 20], np.asarray(image)[:h - 20]) and np.array_equal(filled[:, :left], np.asarray(image)[:, :left])
-    assert np.array_equal(cleaning.remove_corner(image, how='crop'), np.asarray(image)[:h - 20])
+    image = smooth(w + h, (w, h))
+    filled = np.asarray(cleaning.remove_corner(image))
+    left = max(0, w - 100)
+    assert (
+        (filled[h - 20 :, left:] == 255).all()
+        and np.array_equal(filled[: h - 20], np.asarray(image)[: h - 20])
+        and np.array_equal(filled[:, :left], np.asarray(image)[:, :left])
+    )
+    assert np.array_equal(cleaning.remove_corner(image, how='crop'), np.asarray(image)[: h - 20])
 
 
 def test_watermark_errors():
-    with pytest.raises(ValueError, match="'fill' or 'crop'"): cleaning.remove_corner(smooth(0), how='melt')
+    with pytest.raises(ValueError, match="'fill' or 'crop'"):
+        cleaning.remove_corner(smooth(0), how='melt')
 
 
 @given(x=st.integers(-20, 60), y=st.integers(-20, 60), side=st.integers(4, 50))
 @settings(max_examples=40, deadline=None)
 def test_the_face_lies_at_the_same_place_in_every_crop(x, y, side):
-    sheet = Image.new('RGB', (80, 80), (9, 9, 9)); sheet.paste((200, 50, 50), (x, y, x + side, y + side))
+    sheet = Image.new('RGB', (80, 80), (9, 9, 9))
+    sheet.paste((200, 50, 50), (x, y, x + side, y + side))
     crop = cleaning.crop_face(sheet, (x, y, side, side), zoom=2, rise=0, background=(9, 9, 9))
-    assert crop.size == (2*side, 2*side)
+    assert crop.size == (2 * side, 2 * side)
     visible = sheet.crop((x, y, x + side, y + side)).getcolors()
-    left = crop.width//2 - side//2
-    assert sorted(c for _, c in crop.crop((left, left, left + side, left + side)).getcolors() if c == (200, 50, 50)) == sorted(c for _, c in visible if c == (200, 50, 50))
+    left = crop.width // 2 - side // 2
+    assert sorted(
+        c for _, c in crop.crop((left, left, left + side, left + side)).getcolors() if c == (200, 50, 50)
+    ) == sorted(c for _, c in visible if c == (200, 50, 50))
 
 
 # ---------------------------------------------------------------- downloads, without a network
 
+
 def test_no_cascade_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.delenv('ANIMEGAN_WEIGHTS', raising=False); monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
-    with pytest.raises(FileNotFoundError, match='download_cascade'): cleaning.find_cascade()
-    with pytest.raises(FileNotFoundError, match='download_cascade'): FaceFinder(tmp_path)
+    monkeypatch.delenv('ANIMEGAN_WEIGHTS', raising=False)
+    monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
+    with pytest.raises(FileNotFoundError, match='download_cascade'):
+        cleaning.find_cascade()
+    with pytest.raises(FileNotFoundError, match='download_cascade'):
+        FaceFinder(tmp_path)
 
 
-@pytest.mark.parametrize('answer, error', [(OSError('no route to host'), ConnectionError), (b'<html>a login page</html>', ValueError)])
+@pytest.mark.parametrize(
+    'answer, error', [(OSError('no route to host'), ConnectionError), (b'<html>a login page</html>', ValueError)]
+)
 def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch, answer, error):
     import urllib.request
+
     def urlopen(*args, **kwargs):
-        if isinstance(answer, Exception): raise answer
+        if isinstance(answer, Exception):
+            raise answer
         return io.BytesIO(answer)
-    monkeypatch.setattr(urllib.request, 'urlopen', urlopen); monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
-    with pytest.raises(error): cleaning.download_cascade()
-    assert list((tmp_path/'weights').iterdir()) == []
+
+    monkeypatch.setattr(urllib.request, 'urlopen', urlopen)
+    monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
+    with pytest.raises(error):
+        cleaning.download_cascade()
+    assert list((tmp_path / 'weights').iterdir()) == []
 
 
 @pytest.mark.real
 def test_a_good_download(tmp_path, monkeypatch, weights_dir):
     import urllib.request
-    monkeypatch.setattr(urllib.request, 'urlopen', lambda *a, **k: open(weights_dir/cleaning.CASCADE, 'rb')); monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
-    assert cleaning.download_cascade().read_bytes() == (weights_dir/cleaning.CASCADE).read_bytes()
-    monkeypatch.delenv('ANIMEGAN_WEIGHTS', raising=False); assert cleaning.find_cascade().parent == tmp_path/'weights'
+
+    monkeypatch.setattr(urllib.request, 'urlopen', lambda *a, **k: open(weights_dir / cleaning.CASCADE, 'rb'))
+    monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
+    assert cleaning.download_cascade().read_bytes() == (weights_dir / cleaning.CASCADE).read_bytes()
+    monkeypatch.delenv('ANIMEGAN_WEIGHTS', raising=False)
+    assert cleaning.find_cascade().parent == tmp_path / 'weights'
 
 
 def test_opencv_5_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'cv2', types.SimpleNamespace(__version__='5.0.0'))
-    with pytest.raises(ImportError, match='opencv-python-headless<5'): FaceFinder(tmp_path)
+    with pytest.raises(ImportError, match='opencv-python-headless<5'):
+        FaceFinder(tmp_path)
 
 
 class FakeTable:
     "What `datasets` returns: rows, typed columns, and pictures that may stay undecoded."
-    def __init__(self, rows, decode=True): self.rows, self.decode = rows, decode
+
+    def __init__(self, rows, decode=True):
+        self.rows, self.decode = rows, decode
+
     column_names = ['imageA', 'imageB', 'image']
-    def cast_column(self, column, feature): assert column in self.column_names; return FakeTable(self.rows, feature.decode)
-    def __len__(self): return len(self.rows)
+
+    def cast_column(self, column, feature):
+        assert column in self.column_names
+        return FakeTable(self.rows, feature.decode)
+
+    def __len__(self):
+        return len(self.rows)
+
     def __getitem__(self, i):
         assert not self.decode, 'pictures are to stay undecoded'
         return {name: {'bytes': self.rows[i], 'path': None} for name in self.column_names}
@@ -663,15 +980,27 @@ class FakeTable:
 
 def fake_datasets(monkeypatch, rows=None, error=None):
     asked = []
+
     def load_dataset(repository, split):
         asked.append((repository, split))
-        if error: raise error
+        if error:
+            raise error
         return FakeTable(rows)
-    monkeypatch.setitem(sys.modules, 'datasets', types.SimpleNamespace(load_dataset=load_dataset, Image=lambda decode=True: types.SimpleNamespace(decode=decode)))
+
+    monkeypatch.setitem(
+        sys.modules,
+        'datasets',
+        types.SimpleNamespace(
+            load_dataset=load_dataset, Image=lambda decode=True: types.SimpleNamespace(decode=decode)
+        ),
+    )
     return asked
 
 
-def png(image): file = io.BytesIO(); image.save(file, 'PNG'); return file.getvalue()
+def png(image):
+    file = io.BytesIO()
+    image.save(file, 'PNG')
+    return file.getvalue()
 
 
 @pytest.mark.parametrize('name', list(D.PUBLIC))
@@ -681,55 +1010,76 @@ def test_public_sets(tmp_path, monkeypatch, name):
     assert len(ds) == 6 and ds.size == 16 and ds.report.counts == {'broken': 1} and asked == [D.PUBLIC[name][:2]]
     assert np.array_equal(ds.batch([2])['image'][0], np.asarray(D.resize(smooth(2), 16)).transpose(2, 0, 1))
     monkeypatch.setitem(sys.modules, 'datasets', None)
-    assert len(D.public_dataset(name, 16, cache=tmp_path)) == 6                         # from the store: no package, no network
+    assert len(D.public_dataset(name, 16, cache=tmp_path)) == 6  # from the store: no package, no network
     fake_datasets(monkeypatch, [png(smooth(i)) for i in range(6)])
     assert len(D.public_dataset(name, 16, limit=2, cache=tmp_path)) == 2
 
 
 def test_public_sets_offline(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match='choose one of anime-faces'): D.public_dataset('mnist', cache=tmp_path)
+    with pytest.raises(ValueError, match='choose one of anime-faces'):
+        D.public_dataset('mnist', cache=tmp_path)
     monkeypatch.setitem(sys.modules, 'datasets', None)
-    with pytest.raises(ImportError, match='pip install datasets'): D.public_dataset('celeba', cache=tmp_path)
+    with pytest.raises(ImportError, match='pip install datasets'):
+        D.public_dataset('celeba', cache=tmp_path)
     fake_datasets(monkeypatch, error=ConnectionError('Could not reach the hub'))
-    with pytest.raises(ConnectionError, match='cannot be fetched .Could not reach the hub.: check the network'): D.public_dataset('celeba', cache=tmp_path)
-    monkeypatch.setattr(FakeTable, 'column_names', ['picture']); fake_datasets(monkeypatch, [])
-    with pytest.raises(ValueError, match='no column'): D.public_dataset('celeba', cache=tmp_path)
+    with pytest.raises(ConnectionError, match='cannot be fetched .Could not reach the hub.: check the network'):
+        D.public_dataset('celeba', cache=tmp_path)
+    monkeypatch.setattr(FakeTable, 'column_names', ['picture'])
+    fake_datasets(monkeypatch, [])
+    with pytest.raises(ValueError, match='no column'):
+        D.public_dataset('celeba', cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 # ---------------------------------------------------------------- real pictures
 
+
 @pytest.mark.real
 def test_the_cascade_finds_591_of_600(data_dir, weights_dir):
-    finder = FaceFinder(weights_dir); names = list(D.list_images(data_dir/'anime_faces_256')[0])
-    boxes = [finder(D.open_image(data_dir/'anime_faces_256'/name)) for name in names]
+    finder = FaceFinder(weights_dir)
+    names = list(D.list_images(data_dir / 'anime_faces_256')[0])
+    boxes = [finder(D.open_image(data_dir / 'anime_faces_256' / name)) for name in names]
     assert len(names) == 600 and sum(len(b) == 1 for b in boxes) == 591
-    one = np.array([b[0] for b in boxes if len(b) == 1]); centres = one[:, :2] + one[:, 2:]/2
+    one = np.array([b[0] for b in boxes if len(b) == 1])
+    centres = one[:, :2] + one[:, 2:] / 2
     assert (np.hypot(*(centres - (127.5, 129)).T) < 8).mean() > 0.9
 
 
 @pytest.mark.real
-@pytest.mark.parametrize('name, count', [('anime_faces_native', 1500), ('anime_faces_256', 600), ('figures_64', 216), ('anime_faces_tagged_96', 800), ('human_faces_89x109', 1500)])
+@pytest.mark.parametrize(
+    'name, count',
+    [
+        ('anime_faces_native', 1500),
+        ('anime_faces_256', 600),
+        ('figures_64', 216),
+        ('anime_faces_tagged_96', 800),
+        ('human_faces_89x109', 1500),
+    ],
+)
 def test_real_folders(tmp_path, data_dir, name, count):
-    ds = ImageFolder(data_dir/name, 64, cache=tmp_path)
+    ds = ImageFolder(data_dir / name, 64, cache=tmp_path)
     assert len(ds) == count and all(d.step == 'format' for d in ds.report.dropped)
     image = ds.batch(np.arange(0, count, 7))['image']
     assert image.shape[1:] == (3, 64, 64) and 30 < image.float().std() < 120
-    if name == 'figures_64':                                                       # transparent pixels are white, opaque ones untouched
+    if name == 'figures_64':  # transparent pixels are white, opaque ones untouched
         for i in range(0, count, 7):
-            alpha = np.asarray(Image.open(data_dir/name/ds.files[i]).convert('RGBA')); pixels = ds.batch([i])['image'][0].permute(1, 2, 0).numpy()
-            assert (pixels[alpha[..., 3] == 0] == 255).all() and (pixels[alpha[..., 3] == 255] == alpha[alpha[..., 3] == 255][:, :3]).all()
+            alpha = np.asarray(Image.open(data_dir / name / ds.files[i]).convert('RGBA'))
+            pixels = ds.batch([i])['image'][0].permute(1, 2, 0).numpy()
+            assert (pixels[alpha[..., 3] == 0] == 255).all() and (
+                pixels[alpha[..., 3] == 255] == alpha[alpha[..., 3] == 255][:, :3]
+            ).all()
             assert (alpha[..., 3] == 0).any()
 
 
 @pytest.mark.real
 def test_faces_that_were_scaled_and_shifted_are_found_where_they_are(data_dir, weights_dir):
     finder, off = FaceFinder(weights_dir), []
-    for name in list(D.list_images(data_dir/'anime_faces_256')[0])[:40]:
-        image = D.open_image(data_dir/'anime_faces_256'/name); sheet = Image.new('RGB', (420, 400), (230, 230, 230))
+    for name in list(D.list_images(data_dir / 'anime_faces_256')[0])[:40]:
+        image = D.open_image(data_dir / 'anime_faces_256' / name)
+        sheet = Image.new('RGB', (420, 400), (230, 230, 230))
         sheet.paste(image.resize((200, 200)), (150, 120))
-        truth = np.array([127.5, 129])*200/256 + (150, 120)
+        truth = np.array([127.5, 129]) * 200 / 256 + (150, 120)
         for box in finder(sheet)[:1]:
-            off.append(np.abs(box[:2] + box[2:]/2 - truth).max()/box[2])
-            assert finder.crop(sheet).size == (round(1.5*box[2]),)*2
+            off.append(np.abs(box[:2] + box[2:] / 2 - truth).max() / box[2])
+            assert finder.crop(sheet).size == (round(1.5 * box[2]),) * 2
     assert len(off) >= 30 and np.quantile(off, 0.9) < 0.1

@@ -2,6 +2,7 @@
 
 Every rule is a function that returns the problems it finds; its second test shows it a made-up bad example.
 """
+
 import ast
 import importlib.util
 import json
@@ -19,8 +20,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NBS = ROOT/'nbs'
-LIBRARY = ROOT/'animegan_nb'
+NBS = ROOT / 'nbs'
+LIBRARY = ROOT / 'animegan_nb'
 
 MAX_LINE = 96
 MAX_CLASS_LINES = 60
@@ -34,6 +35,7 @@ WITHOUT_MODULE = {}
 # modules that find other modules while they run
 BY_DEMAND = {'cli', 'grading'}
 
+# fmt: off
 PLAN = {
     0: 'first_gan', 1: 'core', 2: 'data', 3: 'cleaning', 4: 'cameras', 5: 'surfaces', 6: 'toon', 7: 'figures',
     8: 'toon_net',
@@ -47,11 +49,12 @@ PLAN = {
     60: 'triplane', 61: 'mimic3d',
     70: 'convert', 71: 'cli', 72: 'grading',
 }
+# fmt: on
 
 
 def load_execute():
     "`.ci/execute.py` as a module: the hash that stamps outputs is defined there, once."
-    spec = importlib.util.spec_from_file_location('house_execute', ROOT/'.ci'/'execute.py')
+    spec = importlib.util.spec_from_file_location('house_execute', ROOT / '.ci' / 'execute.py')
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -63,9 +66,11 @@ execute = load_execute()
 
 # ---- reading the book
 
+
 @dataclass(frozen=True)
 class Cell:
     "One code cell: its text and where it stands."
+
     where: str
     source: str
 
@@ -104,10 +109,13 @@ def all_modules() -> dict[str, ast.Module]:
 
 
 def read_modules(library: Path) -> dict[str, ast.Module]:
-    paths = [*library.glob('*.py'), *(library/'exercises').glob('*.py')]
+    paths = [*library.glob('*.py'), *(library / 'exercises').glob('*.py')]
     named = {'.'.join(path.relative_to(library).with_suffix('').parts): path for path in sorted(paths)}
-    return {name: ast.parse(path.read_text(encoding='utf-8')) for name, path in named.items()
-            if not name.rpartition('.')[2].startswith('_')}
+    return {
+        name: ast.parse(path.read_text(encoding='utf-8'))
+        for name, path in named.items()
+        if not name.rpartition('.')[2].startswith('_')
+    }
 
 
 def chapter_numbers(paths) -> dict[str, int]:
@@ -126,7 +134,7 @@ def report(problems: list[str]):
 
 
 def cell_of(source: str, exported: bool = True) -> Cell:
-    return Cell('example', '#| export\n'*exported + textwrap.dedent(source))
+    return Cell('example', '#| export\n' * exported + textwrap.dedent(source))
 
 
 def trees_of(**sources: str) -> dict[str, ast.Module]:
@@ -136,9 +144,13 @@ def trees_of(**sources: str) -> dict[str, ast.Module]:
 
 # ---- outputs belong to the code above them
 
+
 def older_outputs(notebooks: dict[Path, dict]) -> list[str]:
-    return [f'{path.stem}: its outputs are not those of its code; run  make execute NB={path.relative_to(NBS)}'
-            for path, notebook in notebooks.items() if execute.has_outputs(notebook) and execute.is_stale(notebook)]
+    return [
+        f'{path.stem}: its outputs are not those of its code; run  make execute NB={path.relative_to(NBS)}'
+        for path, notebook in notebooks.items()
+        if execute.has_outputs(notebook) and execute.is_stale(notebook)
+    ]
 
 
 def test_no_output_is_older_than_its_code():
@@ -146,8 +158,12 @@ def test_no_output_is_older_than_its_code():
 
 
 def example_notebook(source: str, stamp: str | None = None) -> dict:
-    cell = {'cell_type': 'code', 'source': source.splitlines(keepends=True), 'metadata': {},
-            'outputs': [{'output_type': 'stream', 'name': 'stdout', 'text': ['3\n']}]}
+    cell = {
+        'cell_type': 'code',
+        'source': source.splitlines(keepends=True),
+        'metadata': {},
+        'outputs': [{'output_type': 'stream', 'name': 'stdout', 'text': ['3\n']}],
+    }
     return {'cells': [cell], 'metadata': {'animegan_nb': {'outputs_of': stamp}} if stamp else {}}
 
 
@@ -156,7 +172,7 @@ def test_an_older_output_is_found():
     stamp = execute.code_hash(example_notebook(source))
 
     def problems(new_source, stamp=stamp):
-        return older_outputs({NBS/'90_example.ipynb': example_notebook(new_source, stamp)})
+        return older_outputs({NBS / '90_example.ipynb': example_notebook(new_source, stamp)})
 
     assert problems(source) == []
     assert problems(source, None)
@@ -189,23 +205,31 @@ def test_outputs_are_tidied():
 
 
 def test_a_name_finds_its_notebook(tmp_path):
-    (tmp_path/'exercises').mkdir()
+    (tmp_path / 'exercises').mkdir()
     for name in ('20_losses', 'exercises/20_losses', 'index'):
-        (tmp_path/f'{name}.ipynb').write_text('{}')
-    found = {name: execute.find_notebook(name, tmp_path).relative_to(tmp_path.resolve()).as_posix()
-             for name in ('losses', '20_losses', 'exercises/losses', 'exercises/20_losses.ipynb', 'index')}
-    assert found == {'losses': '20_losses.ipynb', '20_losses': '20_losses.ipynb', 'index': 'index.ipynb',
-                     'exercises/losses': 'exercises/20_losses.ipynb',
-                     'exercises/20_losses.ipynb': 'exercises/20_losses.ipynb'}
+        (tmp_path / f'{name}.ipynb').write_text('{}')
+    found = {
+        name: execute.find_notebook(name, tmp_path).relative_to(tmp_path.resolve()).as_posix()
+        for name in ('losses', '20_losses', 'exercises/losses', 'exercises/20_losses.ipynb', 'index')
+    }
+    assert found == {
+        'losses': '20_losses.ipynb',
+        '20_losses': '20_losses.ipynb',
+        'index': 'index.ipynb',
+        'exercises/losses': 'exercises/20_losses.ipynb',
+        'exercises/20_losses.ipynb': 'exercises/20_losses.ipynb',
+    }
     with pytest.raises(SystemExit, match='no notebook'):
         execute.find_notebook('loses', tmp_path)
 
 
 # ---- imports point downward
 
+
 @dataclass(frozen=True)
 class Import:
     "One import from animegan_nb: the module ('losses'; '' is the package itself) and the name taken from it, if any."
+
     line: int
     module: str
     name: str | None = None
@@ -223,14 +247,15 @@ def imports(tree: ast.AST, here: str = '', known=()) -> list[Import]:
         if isinstance(node, ast.Attribute):
             attributes.append(node)
         elif isinstance(node, ast.ImportFrom):
-            parts = parents[:len(parents) - node.level + 1] if node.level else []
+            parts = parents[: len(parents) - node.level + 1] if node.level else []
             full = '.'.join([*parts, *filter(None, [node.module])])
             if full.split('.')[0] == 'animegan_nb':
                 inside = full.partition('.')[2]
                 for alias in node.names:
                     module = f'{inside}.{alias.name}'.lstrip('.')
-                    found.append(Import(node.lineno, module) if module in known
-                                 else Import(node.lineno, inside, alias.name))
+                    found.append(
+                        Import(node.lineno, module) if module in known else Import(node.lineno, inside, alias.name)
+                    )
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 first, _, inside = alias.name.partition('.')
@@ -299,13 +324,24 @@ def test_imports_point_downward():
     report(wrong_imports(all_modules(), all_numbers()))
 
 
-@pytest.mark.parametrize('statement', [
-    'from animegan_nb.dcgan import x', 'from .dcgan import x', 'from . import dcgan', 'from animegan_nb import dcgan',
-    'import animegan_nb.dcgan as d', 'def f():\n    from .dcgan import x', 'import animegan_nb\nanimegan_nb.dcgan.x()',
-    'import animegan_nb as a\na.dcgan.x()', 'import importlib\nimportlib.import_module("animegan_nb.dcgan")',
-    'import importlib\nimportlib.import_module(".dcgan", __package__)', 'from .exercises.core import check',
-    'from importlib import import_module\nimport_module(f"animegan_nb.{name}")', 'from .exercises import core',
-])
+@pytest.mark.parametrize(
+    'statement',
+    [
+        'from animegan_nb.dcgan import x',
+        'from .dcgan import x',
+        'from . import dcgan',
+        'from animegan_nb import dcgan',
+        'import animegan_nb.dcgan as d',
+        'def f():\n    from .dcgan import x',
+        'import animegan_nb\nanimegan_nb.dcgan.x()',
+        'import animegan_nb as a\na.dcgan.x()',
+        'import importlib\nimportlib.import_module("animegan_nb.dcgan")',
+        'import importlib\nimportlib.import_module(".dcgan", __package__)',
+        'from .exercises.core import check',
+        'from importlib import import_module\nimport_module(f"animegan_nb.{name}")',
+        'from .exercises import core',
+    ],
+)
 def test_an_import_that_points_upward_is_found(statement):
     trees = trees_of(core='', losses=statement, dcgan='', exercises__core='')
     numbers = {'core': 1, 'losses': 20, 'dcgan': 22}
@@ -322,6 +358,7 @@ def test_an_exercise_may_import_its_chapter_and_grading():
 
 
 # ---- what is imported exists (an import inside a function would fail only when that function runs)
+
 
 def module_level(body: list[ast.stmt]):
     "The statements that run when a module is imported, also those inside `if`, `try`, `with` and loops."
@@ -349,8 +386,11 @@ def names_of(tree: ast.Module) -> set[str]:
         elif isinstance(statement, (ast.Import, ast.ImportFrom)):
             names.update((alias.asname or alias.name.split('.')[0]) for alias in statement.names)
         else:
-            names.update(node.id for node in ast.walk(statement)
-                         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+            names.update(
+                node.id
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            )
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             names.update(node.names)
@@ -377,17 +417,22 @@ def test_what_is_imported_exists():
     sources = [(f'animegan_nb/{name.replace(".", "/")}.py', name, tree) for name, tree in all_modules().items()]
     sources += [(cell.where, '', cell.tree) for cell in all_cells() if 'animegan_nb' in cell.source]
     for folder in ('tests', 'benchmarks'):
-        for path in sorted((ROOT/folder).rglob('*.py')):
+        for path in sorted((ROOT / folder).rglob('*.py')):
             text = path.read_text(encoding='utf-8')
             if path != Path(__file__) and 'animegan_nb' in text:
                 sources.append((str(path.relative_to(ROOT)), '', ast.parse(text)))
     report(missing_names(sources, all_modules()))
 
 
-@pytest.mark.parametrize('statement', [
-    'from animegan_nb.losses import gone', 'def f():\n    from animegan_nb.losses import gone',
-    'import animegan_nb.gone', 'from animegan_nb import gone',
-])
+@pytest.mark.parametrize(
+    'statement',
+    [
+        'from animegan_nb.losses import gone',
+        'def f():\n    from animegan_nb.losses import gone',
+        'import animegan_nb.gone',
+        'from animegan_nb import gone',
+    ],
+)
 def test_a_missing_name_is_found(statement):
     trees = trees_of(losses='def hinge(): return 1')
     assert missing_names([('example', '', ast.parse(statement))], trees)
@@ -396,9 +441,14 @@ def test_a_missing_name_is_found(statement):
 
 # ---- how the code looks
 
+
 def long_lines(cells: list[Cell]) -> list[str]:
-    return [f'{cell.where}, line {number}: {len(line)} characters: {line.strip()[:60]} ...' for cell in cells
-            for number, line in enumerate(cell.source.splitlines(), 1) if len(line) > MAX_LINE]
+    return [
+        f'{cell.where}, line {number}: {len(line)} characters: {line.strip()[:60]} ...'
+        for cell in cells
+        for number, line in enumerate(cell.source.splitlines(), 1)
+        if len(line) > MAX_LINE
+    ]
 
 
 def test_lines_fit_on_the_screen():
@@ -406,7 +456,7 @@ def test_lines_fit_on_the_screen():
 
 
 def test_a_long_line_is_found():
-    assert long_lines([cell_of('x = 1  # ' + 'y'*MAX_LINE)])
+    assert long_lines([cell_of('x = 1  # ' + 'y' * MAX_LINE)])
     assert long_lines([cell_of('x = 1')]) == []
 
 
@@ -415,10 +465,13 @@ def semicolons(cells: list[Cell]) -> list[str]:
     for cell in cells:
         try:
             tokens = list(tokenize.generate_tokens(StringIO(cell.source).readline))
-        except (tokenize.TokenError, SyntaxError):       # a line that is only for IPython
+        except (tokenize.TokenError, SyntaxError):  # a line that is only for IPython
             continue
-        problems += [f'{cell.where}, line {token.start[0]}: {token.line.strip()[:80]}' for token in tokens
-                     if token.type == tokenize.OP and token.string == ';']
+        problems += [
+            f'{cell.where}, line {token.start[0]}: {token.line.strip()[:80]}'
+            for token in tokens
+            if token.type == tokenize.OP and token.string == ';'
+        ]
     return problems
 
 
@@ -433,21 +486,28 @@ def test_a_semicolon_is_found():
 
 def is_guard(node: ast.AST, block: list[ast.stmt]) -> bool:
     "`if x is None: return`, on one line, without an else."
-    return (isinstance(node, ast.If) and block is node.body and not node.orelse and len(block) == 1
-            and isinstance(block[0], (ast.Return, ast.Continue, ast.Break, ast.Raise))
-            and node.lineno == block[0].end_lineno)
+    return (
+        isinstance(node, ast.If)
+        and block is node.body
+        and not node.orelse
+        and len(block) == 1
+        and isinstance(block[0], (ast.Return, ast.Continue, ast.Break, ast.Raise))
+        and node.lineno == block[0].end_lineno
+    )
 
 
 def one_liners(cells: list[Cell]) -> list[str]:
     "A block that begins on the line of its header, unless it is a guard."
     problems = []
     for cell in cells:
-        if not cell.exported: continue
+        if not cell.exported:
+            continue
         lines = cell.source.splitlines()
         for node in ast.walk(cell.tree):
-            if not isinstance(node, ast.stmt): continue
+            if not isinstance(node, ast.stmt):
+                continue
             for block in blocks(node):
-                before = lines[block[0].lineno - 1].encode()[:block[0].col_offset].decode().strip()
+                before = lines[block[0].lineno - 1].encode()[: block[0].col_offset].decode().strip()
                 first_decorated = getattr(block[0], 'decorator_list', [])
                 if before and not first_decorated and not is_guard(node, block):
                     text = lines[block[0].lineno - 1].strip()[:80]
@@ -459,29 +519,51 @@ def test_one_statement_a_line():
     report(one_liners(all_cells()))
 
 
-@pytest.mark.parametrize('source', [
-    'with x: y()', 'for x in y: z(x)', 'class A: pass', 'def f(): return 1', 'if x: y = 1', 'while x: y()',
-    'try: x = 1\nexcept ValueError:\n    pass', 'try:\n    x = 1\nexcept ValueError: pass', 'if x: z()\nelse: y = 2',
-    'for x in y:\n    z(x)\nelse: w()', 'def f(x):\n    if x: return 1\n    else: return 2',
-])
+@pytest.mark.parametrize(
+    'source',
+    [
+        'with x: y()',
+        'for x in y: z(x)',
+        'class A: pass',
+        'def f(): return 1',
+        'if x: y = 1',
+        'while x: y()',
+        'try: x = 1\nexcept ValueError:\n    pass',
+        'try:\n    x = 1\nexcept ValueError: pass',
+        'if x: z()\nelse: y = 2',
+        'for x in y:\n    z(x)\nelse: w()',
+        'def f(x):\n    if x: return 1\n    else: return 2',
+    ],
+)
 def test_a_one_liner_is_found(source):
     assert one_liners([cell_of(source)])
 
 
-@pytest.mark.parametrize('source', [
-    'def f(x):\n    if x is None: return\n    return x', 'for x in y:\n    if x: continue\n    z(x)',
-    'if x:\n    y = 1\nelif z:\n    y = 2\nelse:\n    y = 3', 'f = lambda x: x',
-    'def f(x):\n    if x: raise ValueError(x)',
-    'class A:\n    "Text."\n    x: int = 1\n\n    @property\n    def y(self):\n        return {1: 2}',
-])
+@pytest.mark.parametrize(
+    'source',
+    [
+        'def f(x):\n    if x is None: return\n    return x',
+        'for x in y:\n    if x: continue\n    z(x)',
+        'if x:\n    y = 1\nelif z:\n    y = 2\nelse:\n    y = 3',
+        'f = lambda x: x',
+        'def f(x):\n    if x: raise ValueError(x)',
+        'class A:\n    "Text."\n    x: int = 1\n\n    @property\n    def y(self):\n        return {1: 2}',
+    ],
+)
 def test_a_guard_is_no_one_liner(source):
     assert one_liners([cell_of(source)]) == []
 
 
 def nested_ternaries(cells: list[Cell]) -> list[str]:
-    return [f'{cell.where}, line {node.lineno}: one conditional expression inside another' for cell in cells
-            if cell.exported for node in ast.walk(cell.tree) if isinstance(node, ast.IfExp)
-            for part in (node.body, node.test, node.orelse) if isinstance(part, ast.IfExp)]
+    return [
+        f'{cell.where}, line {node.lineno}: one conditional expression inside another'
+        for cell in cells
+        if cell.exported
+        for node in ast.walk(cell.tree)
+        if isinstance(node, ast.IfExp)
+        for part in (node.body, node.test, node.orelse)
+        if isinstance(part, ast.IfExp)
+    ]
 
 
 def test_no_nested_ternaries():
@@ -508,7 +590,8 @@ def too_long(cells: list[Cell]) -> list[str]:
     problems = []
     for cell in cells:
         for node in ast.walk(cell.tree):
-            if not isinstance(node, execute.DOCUMENTED): continue
+            if not isinstance(node, execute.DOCUMENTED):
+                continue
             kind = 'class' if isinstance(node, ast.ClassDef) else 'function'
             most = MAX_CLASS_LINES if kind == 'class' else MAX_FUNCTION_LINES
             if length(node) > most:
@@ -521,19 +604,21 @@ def test_classes_and_functions_fit_on_a_screen():
 
 
 def test_a_long_class_or_function_is_found():
-    body = '    x = 1\n'*60
+    body = '    x = 1\n' * 60
     assert too_long([cell_of(f'class A:\n{body}')])
     assert too_long([cell_of(f'def f():\n{body}')])
-    assert too_long([cell_of(f'class A:\n    """{"text" + chr(10)*80}"""\n{body[10:]}')]) == []
+    assert too_long([cell_of(f'class A:\n    """{"text" + chr(10) * 80}"""\n{body[10:]}')]) == []
 
 
 # ---- a class stands whole in one cell
+
 
 def added_methods(trees: dict[str, ast.Module]) -> list[tuple[str, str]]:
     "(what is added, as 'module.Class.method'; where) for every attribute that a class gets after its definition."
     classes = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     found = []
     for module, tree in trees.items():
+
         def add(owner, name, node, module=module):
             found.append((f'{module}.{owner}.{name}', f'animegan_nb/{module.replace(".", "/")}.py:{node.lineno}'))
 
@@ -576,13 +661,21 @@ def test_no_method_is_added_afterwards():
     assert set(ALLOWED_PATCHES) <= {name for name, _ in added}, 'a patch that is gone needs no exemption'
 
 
-@pytest.mark.parametrize('source', [
-    'class A:\n    x = 1\ndef f(self): return 1\nA.f = f', 'from .b import Other\nOther.f = print',
-    'import b\nb.Other.f = 1', 'class A:\n    x = 1\nsetattr(A, "f", print)',
-    'class A:\n    x = 1\nfor name in "fg":\n    setattr(A, name, print)',
-    '@patch\ndef f(self: A): return 1', '@patch_to(A)\ndef f(self): return 1', '@core.patch\ndef f(self: A): return 1',
-    'class A:\n    x = 1\nclass A(A):\n    y = 1', 'class A:\n    x = 1\nif True:\n    A.y: int = 1',
-])
+@pytest.mark.parametrize(
+    'source',
+    [
+        'class A:\n    x = 1\ndef f(self): return 1\nA.f = f',
+        'from .b import Other\nOther.f = print',
+        'import b\nb.Other.f = 1',
+        'class A:\n    x = 1\nsetattr(A, "f", print)',
+        'class A:\n    x = 1\nfor name in "fg":\n    setattr(A, name, print)',
+        '@patch\ndef f(self: A): return 1',
+        '@patch_to(A)\ndef f(self): return 1',
+        '@core.patch\ndef f(self: A): return 1',
+        'class A:\n    x = 1\nclass A(A):\n    y = 1',
+        'class A:\n    x = 1\nif True:\n    A.y: int = 1',
+    ],
+)
 def test_an_added_method_is_found(source):
     assert added_methods(trees_of(a=source))
 
@@ -594,11 +687,13 @@ def test_other_attributes_may_be_set():
 
 # ---- no oracle and no wrong answer in the library
 
+
 def oracles(trees: dict[str, ast.Module]) -> list[str]:
     "A `check_…` that judges a candidate (`check_logits`, which checks its input, is none), `@exercise`, mutants."
     problems = []
     for module, tree in trees.items():
-        if module == 'grading' or module.startswith('exercises.'): continue
+        if module == 'grading' or module.startswith('exercises.'):
+            continue
         for node in ast.walk(tree):
             line = getattr(node, 'lineno', 0)
             if isinstance(node, ast.FunctionDef) and node.name.startswith('check_'):
@@ -624,10 +719,17 @@ def test_no_oracle_in_the_library():
     report(oracles(all_modules()))
 
 
-@pytest.mark.parametrize('source', [
-    'def check_hinge(candidate): return 1', 'def check_hinge(f):\n    yield "it is", f(1) == 1',
-    '@exercise("x")\ndef f(): return 1', 'MUTANTS = {}', 'def mutant_hinge(x): return 1', 'f(mutants=1)',
-])
+@pytest.mark.parametrize(
+    'source',
+    [
+        'def check_hinge(candidate): return 1',
+        'def check_hinge(f):\n    yield "it is", f(1) == 1',
+        '@exercise("x")\ndef f(): return 1',
+        'MUTANTS = {}',
+        'def mutant_hinge(x): return 1',
+        'f(mutants=1)',
+    ],
+)
 def test_an_oracle_is_found(source):
     assert oracles(trees_of(losses=source))
     assert oracles(trees_of(grading=source, exercises__losses=source)) == []
@@ -638,6 +740,7 @@ def test_a_check_of_the_input_is_no_oracle():
 
 
 # ---- one name, one thing
+
 
 def exports(tree: ast.Module) -> list[str]:
     for node in tree.body:
@@ -666,7 +769,8 @@ def clashes(trees: dict[str, ast.Module]) -> dict[str, list[str]]:
     "Exported name -> the modules that export different things under it."
     owners = defaultdict(dict)
     for module, tree in trees.items():
-        if module.startswith('exercises.'): continue
+        if module.startswith('exercises.'):
+            continue
         for name in exports(tree):
             owners[name].setdefault(origin(module, name, trees), module)
     return {name: sorted(found.values()) for name, found in sorted(owners.items()) if len(found) > 1}
@@ -693,8 +797,11 @@ SCRIPT = re.compile(r'\bfunction\s*\w*\s*\(|=>\s*\{|\bexport\s+default\b|\.agnb-
 def scripts(trees: dict[str, ast.Module]) -> list[str]:
     problems = []
     for module, tree in trees.items():
-        documents = {id(node.body[0].value) for node in ast.walk(tree)
-                     if isinstance(node, (*execute.DOCUMENTED, ast.Module)) and ast.get_docstring(node) is not None}
+        documents = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, (*execute.DOCUMENTED, ast.Module)) and ast.get_docstring(node) is not None
+        }
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
                 match = SCRIPT.search(node.value)
@@ -708,8 +815,10 @@ def test_no_scripts_in_strings():
     report(scripts(all_modules()))
 
 
-@pytest.mark.parametrize('text', ['function render(a) {}', 'el.on(x => { y })', 'export default { render }',
-                                  '.agnb-panel > button { color: red }'])
+@pytest.mark.parametrize(
+    'text',
+    ['function render(a) {}', 'el.on(x => { y })', 'export default { render }', '.agnb-panel > button { color: red }'],
+)
 def test_a_script_is_found(text):
     assert scripts(trees_of(a=f'x = """\n{text}\n"""'))
     assert scripts(trees_of(a=f'x = f"""{{y}}\n{text.replace("{", "{{").replace("}", "}}")}\n"""'))
@@ -721,13 +830,15 @@ def test_text_is_no_script():
 
 # ---- every module has its notebook, and every notebook its number
 
+
 def misplaced(notebooks: dict[Path, dict], modules, nbs: Path, plan: dict[int, str]) -> list[str]:
     "What does not follow  nbs/NN_name.ipynb <-> animegan_nb/name.py  (and the same in exercises/)."
     problems, expected = [], set()
     chapters = {path.stem for path in notebooks if path.parent == nbs and path.stem != 'index'}
     for path, notebook in notebooks.items():
         folder = path.parent.relative_to(nbs).as_posix()
-        if folder.split('/')[0] == 'course' or path.stem == 'index': continue
+        if folder.split('/')[0] == 'course' or path.stem == 'index':
+            continue
         shown = path.relative_to(nbs).as_posix()
         match = re.fullmatch(r'(\d\d)_([a-z][a-z0-9_]*)', path.stem)
         if not match or folder not in ('.', 'exercises'):
@@ -739,7 +850,8 @@ def misplaced(notebooks: dict[Path, dict], modules, nbs: Path, plan: dict[int, s
         module = name if folder == '.' else f'exercises.{name}'
         if folder == 'exercises' and path.stem not in chapters:
             problems.append(f'nbs/{shown}: there is no chapter nbs/{path.stem}.ipynb')
-        if module in WITHOUT_MODULE: continue
+        if module in WITHOUT_MODULE:
+            continue
         expected.add(module)
         source = '\n'.join(''.join(cell['source']) for cell in notebook['cells'] if cell['cell_type'] == 'code')
         exported = re.findall(r'^#\|\s*default_exp\s+(\S+)', source, re.M)
@@ -754,20 +866,28 @@ def test_every_module_has_its_notebook():
     report(misplaced(all_notebooks(), all_modules(), NBS, PLAN))
 
 
-@pytest.mark.parametrize('stem, export, modules', [
-    ('20_losses', 'losses', []), ('20_losses', 'losses', ['losses', 'other']),
-    ('20_losses', 'other', ['losses', 'other']),
-    ('21_losses', 'losses', ['losses']), ('losses', 'losses', ['losses']), ('20_Losses', 'losses', ['losses']),
-    ('exercises/20_losses', 'exercises.losses', ['exercises.losses']), ('more/20_losses', 'losses', ['losses']),
-])
+@pytest.mark.parametrize(
+    'stem, export, modules',
+    [
+        ('20_losses', 'losses', []),
+        ('20_losses', 'losses', ['losses', 'other']),
+        ('20_losses', 'other', ['losses', 'other']),
+        ('21_losses', 'losses', ['losses']),
+        ('losses', 'losses', ['losses']),
+        ('20_Losses', 'losses', ['losses']),
+        ('exercises/20_losses', 'exercises.losses', ['exercises.losses']),
+        ('more/20_losses', 'losses', ['losses']),
+    ],
+)
 def test_a_misplaced_notebook_is_found(stem, export, modules):
     notebook = example_notebook(f'#| default_exp {export}')
-    assert misplaced({NBS/f'{stem}.ipynb': notebook}, modules, NBS, PLAN)
-    fine = {NBS/'20_losses.ipynb': example_notebook('#| default_exp losses')}
+    assert misplaced({NBS / f'{stem}.ipynb': notebook}, modules, NBS, PLAN)
+    fine = {NBS / '20_losses.ipynb': example_notebook('#| default_exp losses')}
     assert misplaced(fine, ['losses'], NBS, PLAN) == []
 
 
 # ---- the package imports its chapters when they are needed
+
 
 def fresh(*arguments: str) -> str:
     "What a fresh Python prints."

@@ -1,4 +1,5 @@
 "Latents: truncation, layers, mixing, paths, directions, influence, path length, explorers, bad input."
+
 import io
 import json
 from functools import partial
@@ -26,12 +27,17 @@ def tiny():
 
 
 @pytest.fixture(scope='module')
-def shipped_generator(): return pretrained_generator()[0]
+def shipped_generator():
+    return pretrained_generator()[0]
 
 
 def test_samples_are_a_function_of_the_seed(tiny):
     w = la.sample_w(tiny, 10, seed=3)
-    assert w.shape == (10, 12) and torch.equal(w, la.sample_w(tiny, 10, seed=3)) and not torch.equal(w, la.sample_w(tiny, 10, seed=4))
+    assert (
+        w.shape == (10, 12)
+        and torch.equal(w, la.sample_w(tiny, 10, seed=3))
+        and not torch.equal(w, la.sample_w(tiny, 10, seed=4))
+    )
     assert torch.allclose(w, la.sample_w(tiny, 10, seed=3, batch=3), atol=1e-6)
     images = la.draw(tiny, w)
     assert images.shape == (10, 3, 16, 16) and images.abs().max() <= 1
@@ -39,33 +45,41 @@ def test_samples_are_a_function_of_the_seed(tiny):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.floats(.05, 4), st.integers(0, 1000))
+@given(st.floats(0.05, 4), st.integers(0, 1000))
 def test_a_truncated_normal_stays_inside_and_is_symmetric(threshold, seed):
     z = la.truncated_normal(400, 10, threshold, rng(seed))
-    assert z.abs().max() <= threshold + 1e-4 and abs(float(z.mean())) < 5*threshold/4000**.5
-    exact = torch.special.ndtr(torch.tensor(threshold/2)) - torch.special.ndtr(torch.tensor(-threshold/2))
-    exact = exact/(torch.special.ndtr(torch.tensor(threshold)) - torch.special.ndtr(torch.tensor(-threshold)))
-    assert abs((z.abs() < threshold/2).float().mean() - exact) < .05
+    assert z.abs().max() <= threshold + 1e-4 and abs(float(z.mean())) < 5 * threshold / 4000**0.5
+    exact = torch.special.ndtr(torch.tensor(threshold / 2)) - torch.special.ndtr(torch.tensor(-threshold / 2))
+    exact = exact / (torch.special.ndtr(torch.tensor(threshold)) - torch.special.ndtr(torch.tensor(-threshold)))
+    assert abs((z.abs() < threshold / 2).float().mean() - exact) < 0.05
 
 
 def test_truncation_in_w_reaches_the_mean_and_in_z_does_nothing(tiny):
     z = torch.randn(5, 8, generator=rng(1))
-    assert torch.allclose(tiny.mapping(z, truncation=0.), tiny.mapping.w_avg.expand(5, tiny.config.num_ws, -1))
-    assert torch.allclose(tiny.mapping(z), tiny.mapping(.2*z), atol=1e-5)
+    assert torch.allclose(tiny.mapping(z, truncation=0.0), tiny.mapping.w_avg.expand(5, tiny.config.num_ws, -1))
+    assert torch.allclose(tiny.mapping(z), tiny.mapping(0.2 * z), atol=1e-5)
 
 
-@pytest.mark.parametrize('size, middle, fine', [(16, 4, 6 - 0), (32, 4, 6), (64, 4, 8), (128, 4, 8), (256, 6, 10), (512, 6, 12), (1024, 6, 12)])
+@pytest.mark.parametrize(
+    'size, middle, fine',
+    [(16, 4, 6 - 0), (32, 4, 6), (64, 4, 8), (128, 4, 8), (256, 6, 10), (512, 6, 12), (1024, 6, 12)],
+)
 def test_layer_groups_cover_all_layers_once(size, middle, fine):
     groups = la.layer_groups(size)
     flat = [i for r in groups.values() for i in r]
-    assert flat == list(range(2*(size.bit_length() - 2)))
-    if size > 16: assert groups['middle'][0] == middle and groups['fine'][0] == fine
-    assert all(r.start % 2 == 0 for r in groups.values())                       # never inside a resolution
+    assert flat == list(range(2 * (size.bit_length() - 2)))
+    if size > 16:
+        assert groups['middle'][0] == middle and groups['fine'][0] == fine
+    assert all(r.start % 2 == 0 for r in groups.values())  # never inside a resolution
 
 
 def test_layer_groups_at_512_are_resolutions():
     groups = la.layer_groups(512)
-    assert groups['coarse'] == style_layers(4, 16) and groups['middle'] == style_layers(32, 128) and groups['fine'] == style_layers(256, 512)
+    assert (
+        groups['coarse'] == style_layers(4, 16)
+        and groups['middle'] == style_layers(32, 128)
+        and groups['fine'] == style_layers(256, 512)
+    )
 
 
 @pytest.mark.parametrize('architecture', ['stylegan1', 'stylegan2'])
@@ -76,7 +90,7 @@ def test_listeners_name_every_layer_once(architecture):
     names = [n for h in heard for n in h]
     assert len(names) == len(set(names)) == len(la.listeners(g, range(g.config.num_ws)))
     assert la.listeners(g, []) == []
-    assert not any(m._forward_hooks for m in g.modules())                        # nothing is left behind
+    assert not any(m._forward_hooks for m in g.modules())  # nothing is left behind
 
 
 @settings(max_examples=30, deadline=None)
@@ -85,7 +99,9 @@ def test_replacing_twice_is_replacing_once(layers, seed):
     a, b = torch.randn(2, 3, 6, 4, generator=rng(seed))
     once = la.replace_layers(a, b, sorted(layers))
     assert torch.equal(la.replace_layers(once, b, sorted(layers)), once)
-    assert torch.equal(la.replace_layers(b, once, [i for i in range(6) if i not in layers])[:, sorted(layers)], b[:, sorted(layers)])
+    assert torch.equal(
+        la.replace_layers(b, once, [i for i in range(6) if i not in layers])[:, sorted(layers)], b[:, sorted(layers)]
+    )
     assert torch.equal(la.replace_layers(once, a, sorted(layers)), a)
 
 
@@ -104,9 +120,9 @@ def test_a_mixing_grid_holds_its_sources_and_its_limits(tiny):
 def test_slerp_keeps_lengths_and_meets_its_ends(dim, t, seed):
     a, b = F.normalize(torch.randn(2, 4, dim, generator=rng(seed), dtype=torch.float64), dim=-1)
     assert torch.allclose(la.slerp(a, b, t).norm(dim=-1), torch.ones(4, dtype=torch.float64), atol=1e-3) or dim == 2
-    assert torch.allclose(la.slerp(a, b, 0.), a) and torch.allclose(la.slerp(a, b, 1.), b, atol=1e-6)
+    assert torch.allclose(la.slerp(a, b, 0.0), a) and torch.allclose(la.slerp(a, b, 1.0), b, atol=1e-6)
     assert torch.allclose(la.slerp(a, b, t), la.slerp(b, a, 1 - t), atol=1e-6)
-    assert torch.isfinite(la.slerp(a, -a, t)).all()                              # opposite: no plane, but no NaN
+    assert torch.isfinite(la.slerp(a, -a, t)).all()  # opposite: no plane, but no NaN
 
 
 @settings(max_examples=40, deadline=None)
@@ -114,9 +130,9 @@ def test_slerp_keeps_lengths_and_meets_its_ends(dim, t, seed):
 def test_a_journey_has_no_frame_twice(k, frames, loop, smooth):
     keys = torch.randn(k, 2, 3, generator=rng(k))
     film = la.travel(keys, frames, loop, smooth)
-    assert len(film) == (k*frames if loop else (k - 1)*frames + 1)
-    assert all(torch.equal(film[i*frames], keys[i]) for i in range(k))
-    assert torch.pdist(film.flatten(1).double()).min() > 0 or (k == 2 and loop)   # there and back meets itself
+    assert len(film) == (k * frames if loop else (k - 1) * frames + 1)
+    assert all(torch.equal(film[i * frames], keys[i]) for i in range(k))
+    assert torch.pdist(film.flatten(1).double()).min() > 0 or (k == 2 and loop)  # there and back meets itself
 
 
 def test_poses_share_all_but_some_layers():
@@ -127,9 +143,9 @@ def test_poses_share_all_but_some_layers():
 
 def test_a_space_is_white_and_invertible():
     turn, _ = torch.linalg.qr(torch.randn(6, 6, generator=rng(0)))
-    w = torch.randn(5000, 6, generator=rng(1))*torch.tensor([4., 3, 2, 1, .5, 0]) @ turn + 3
+    w = torch.randn(5000, 6, generator=rng(1)) * torch.tensor([4.0, 3, 2, 1, 0.5, 0]) @ turn + 3
     space = la.principal_space(w)
-    assert space.axes.shape == (5, 6)                                            # the flat direction is left out
+    assert space.axes.shape == (5, 6)  # the flat direction is left out
     u = space.coordinates(w)
     assert torch.allclose(torch.cov(u.T), torch.eye(5), atol=1e-3) and u.mean(0).abs().max() < 1e-4
     assert torch.allclose(space.step(u) + space.mean, w, atol=1e-3)
@@ -137,31 +153,32 @@ def test_a_space_is_white_and_invertible():
 
 
 def test_an_attribute_direction_is_found_exactly_where_it_is_linear():
-    w = torch.randn(4000, 5, generator=rng(2))*torch.tensor([3., 2, 1, 1, .5])
-    space, truth = la.principal_space(w), torch.tensor([0., 1, 0, -2, 0])
+    w = torch.randn(4000, 5, generator=rng(2)) * torch.tensor([3.0, 2, 1, 1, 0.5])
+    space, truth = la.principal_space(w), torch.tensor([0.0, 1, 0, -2, 0])
     found = la.attribute_direction(space, w, w @ truth, ridge=1e-6)
-    white = found @ space.axes.T/space.spreads
+    white = found @ space.axes.T / space.spreads
     assert abs(float(white.norm()) - 1) < 1e-4
-    assert F.cosine_similarity(white, (truth @ space.axes.T)*space.spreads, dim=0) > .999
+    assert F.cosine_similarity(white, (truth @ space.axes.T) * space.spreads, dim=0) > 0.999
     other = la.attribute_direction(space, w, w[:, 0])
     kept = la.attribute_direction(space, w, w @ truth + w[:, 0], keep=[other])
-    assert abs(float((kept @ space.axes.T/space.spreads) @ (other @ space.axes.T/space.spreads))) < 1e-4
-    with pytest.raises(ValueError, match='Nothing is left'): la.attribute_direction(space, w, w[:, 0], keep=[other], ridge=.02)
+    assert abs(float((kept @ space.axes.T / space.spreads) @ (other @ space.axes.T / space.spreads))) < 1e-4
+    with pytest.raises(ValueError, match='Nothing is left'):
+        la.attribute_direction(space, w, w[:, 0], keep=[other], ridge=0.02)
 
 
 def test_edits_touch_their_layers_only():
     ws, direction = torch.randn(2, 6, 4), torch.randn(4)
-    assert torch.allclose(la.edit(ws, direction, 2.), ws + 2*direction)
-    some = la.edit(ws, direction, torch.tensor([1., -1.]), [4, 5])
+    assert torch.allclose(la.edit(ws, direction, 2.0), ws + 2 * direction)
+    some = la.edit(ws, direction, torch.tensor([1.0, -1.0]), [4, 5])
     assert torch.equal(some[:, :4], ws[:, :4]) and torch.allclose(some[1, 4:], ws[1, 4:] - direction)
     assert torch.allclose(la.edit(la.edit(ws, direction, 1.5), direction, -1.5), ws, atol=1e-5)
-    assert torch.equal(la.edit(ws[:, 0], direction, 0.), ws[:, 0])
+    assert torch.equal(la.edit(ws[:, 0], direction, 0.0), ws[:, 0])
 
 
 def test_the_bootstrap_interval_of_a_mean_is_the_textbook_one():
-    x = torch.randn(900, 2, generator=rng(3))*torch.tensor([1., 3.]) + 5
+    x = torch.randn(900, 2, generator=rng(3)) * torch.tensor([1.0, 3.0]) + 5
     low, high = la.resampled(x, lambda m: m, 1500)
-    assert torch.allclose(high - low, 2*1.96*x.std(0)/30, rtol=.12)
+    assert torch.allclose(high - low, 2 * 1.96 * x.std(0) / 30, rtol=0.12)
 
 
 def fake_readings(images):
@@ -171,7 +188,9 @@ def fake_readings(images):
 
 
 def test_influence_of_everything_is_one_and_of_nothing_zero(tiny):
-    found = la.influence(tiny, fake_readings, {'all': range(6), 'none': (), 'some': (0, 1)}, ('top', 'bottom'), pairs=60)
+    found = la.influence(
+        tiny, fake_readings, {'all': range(6), 'none': (), 'some': (0, 1)}, ('top', 'bottom'), pairs=60
+    )
     assert torch.allclose(found.share[0], torch.ones(2), atol=1e-5) and (found.share[1] <= 1e-5).all()
     assert (found.low <= found.share + 1e-4).all() and (found.share <= found.high + 1e-4).all()
     again = la.Influence.from_dict(json.loads(json.dumps(found.to_dict())))
@@ -180,40 +199,64 @@ def test_influence_of_everything_is_one_and_of_nothing_zero(tiny):
 
 def test_influence_finds_a_planted_split(tiny):
     "A generator whose first layers draw the top and whose last layers draw the bottom."
+
     class Planted(torch.nn.Module):
         config, mapping = tiny.config, tiny.mapping
+
         class Synthesis(torch.nn.Module):
             noise_sizes = [4]
+
             def forward(self, ws, noise='constant', rng=None):
-                rows = torch.cat([ws[:, :3, :1].mean(1, keepdim=True).expand(-1, 8, 16), ws[:, 3:, 1:2].mean(1, keepdim=True).expand(-1, 8, 16)], 1)
-                return rows[:, None].expand(-1, 3, -1, -1)*.2
-        def __init__(self): super().__init__(); self.synthesis = self.Synthesis()
-    found = la.influence(Planted(), fake_readings, {'first': range(3), 'last': range(3, 6)}, ('top', 'bottom'), pairs=80)
-    assert torch.allclose(found.share, torch.eye(2), atol=.2) and (found.share.diag() > .999).all()
+                rows = torch.cat(
+                    [
+                        ws[:, :3, :1].mean(1, keepdim=True).expand(-1, 8, 16),
+                        ws[:, 3:, 1:2].mean(1, keepdim=True).expand(-1, 8, 16),
+                    ],
+                    1,
+                )
+                return rows[:, None].expand(-1, 3, -1, -1) * 0.2
+
+        def __init__(self):
+            super().__init__()
+            self.synthesis = self.Synthesis()
+
+    found = la.influence(
+        Planted(), fake_readings, {'first': range(3), 'last': range(3, 6)}, ('top', 'bottom'), pairs=80
+    )
+    assert torch.allclose(found.share, torch.eye(2), atol=0.2) and (found.share.diag() > 0.999).all()
 
 
 def test_influence_is_empty_where_nothing_moves_or_too_little_is_seen(tiny):
     "A reading that never changes, and one that changes in a single pair of sixty."
+
     def still(images):
-        rare = torch.zeros(len(images)); rare[7] = images[7].mean()
+        rare = torch.zeros(len(images))
+        rare[7] = images[7].mean()
         return {'still': torch.zeros(len(images)), 'rare': rare, 'top': images[:, :, :8].mean((1, 2, 3))}
+
     found = la.influence(tiny, still, {'all': range(6)}, ('still', 'rare', 'top'), pairs=60)
     assert found.share[0].isnan().tolist() == found.low[0].isnan().tolist() == [True, True, False]
-    text = json.dumps(found.to_dict(), allow_nan=False)                          # stored as plain JSON
+    text = json.dumps(found.to_dict(), allow_nan=False)  # stored as plain JSON
     assert la.Influence.from_dict(json.loads(text)).share.isnan().tolist() == found.share.isnan().tolist()
 
 
 def test_films_are_written_or_one_sentence_says_why_not(tiny, tmp_path, monkeypatch):
     frames = la.draw(tiny, la.travel(la.sample_w(tiny, 2), 4))
-    assert la.save_film(frames, tmp_path/'a.gif').stat().st_size and Image.open(tmp_path/'a.gif').n_frames == 8
-    assert la.save_film(frames, tmp_path/'a.mp4').stat().st_size
+    assert la.save_film(frames, tmp_path / 'a.gif').stat().st_size and Image.open(tmp_path / 'a.gif').n_frames == 8
+    assert la.save_film(frames, tmp_path / 'a.mp4').stat().st_size
     import imageio.v2
-    def broken(*args, **options): raise RuntimeError('No ffmpeg exe could be found.\nInstall it.')
+
+    def broken(*args, **options):
+        raise RuntimeError('No ffmpeg exe could be found.\nInstall it.')
+
     monkeypatch.setattr(imageio.v2, 'mimwrite', broken)
-    with pytest.raises(RuntimeError, match='imageio-ffmpeg, or save as .gif') as error: la.save_film(frames, tmp_path/'b.mp4')
+    with pytest.raises(RuntimeError, match='imageio-ffmpeg, or save as .gif') as error:
+        la.save_film(frames, tmp_path / 'b.mp4')
     assert '\n' not in str(error.value) and not list(tmp_path.glob('*b*'))
-    with pytest.raises(ValueError, match='.gif, .png, .webp or .mp4'): la.save_film(frames, tmp_path/'a.avi')
-    with pytest.raises(FileNotFoundError): la.save_film(frames, tmp_path/'nowhere'/'a.gif')
+    with pytest.raises(ValueError, match='.gif, .png, .webp or .mp4'):
+        la.save_film(frames, tmp_path / 'a.avi')
+    with pytest.raises(FileNotFoundError):
+        la.save_film(frames, tmp_path / 'nowhere' / 'a.gif')
 
 
 def test_path_length_of_a_linear_generator_and_its_spaces(tiny):
@@ -222,14 +265,16 @@ def test_path_length_of_a_linear_generator_and_its_spaces(tiny):
         for space in 'zw':
             steps = la.perceptual_path_length(tiny, square, 25, space, where, batch=10)
             assert steps.shape == (25,) and torch.isfinite(steps).all() and (steps >= 0).all()
-    x = torch.arange(1000.)
-    assert abs(la.trimmed_mean(x) - x.mean()) < .6 and la.trimmed_mean(torch.cat([x, torch.tensor([1e9])])) < 600
-    assert torch.equal(la.perceptual_path_length(tiny, square, 5, seed=1), la.perceptual_path_length(tiny, square, 5, seed=1))
+    x = torch.arange(1000.0)
+    assert abs(la.trimmed_mean(x) - x.mean()) < 0.6 and la.trimmed_mean(torch.cat([x, torch.tensor([1e9])])) < 600
+    assert torch.equal(
+        la.perceptual_path_length(tiny, square, 5, seed=1), la.perceptual_path_length(tiny, square, 5, seed=1)
+    )
 
 
 def test_a_feature_distance_is_a_distance():
     d = la.FeatureDistance(toon_net.toon_network().maps)
-    a, b = torch.rand(2, 3, 3, 32, 32, generator=rng(1))*2 - 1
+    a, b = torch.rand(2, 3, 3, 32, 32, generator=rng(1)) * 2 - 1
     assert d(a, a).abs().max() == 0 and torch.allclose(d(a, b), d(b, a)) and (d(a, b) > 0).all()
 
 
@@ -242,6 +287,7 @@ def test_scores_are_log_odds():
 
 def shown(bundle):
     import base64
+
     return Image.open(io.BytesIO(base64.b64decode(bundle['image/png'])))
 
 
@@ -249,17 +295,28 @@ def test_the_explorer_moves_with_its_sliders(tiny):
     pytest.importorskip('ipywidgets')
     w = la.sample_w(tiny, 500)
     space = la.principal_space(w)
-    explorer = la.LatentExplorer(tiny, {'first': space.step(torch.eye(len(space.axes))[0]), 'second': space.step(torch.eye(len(space.axes))[1])}, seed=2, scale=2)
+    explorer = la.LatentExplorer(
+        tiny,
+        {'first': space.step(torch.eye(len(space.axes))[0]), 'second': space.step(torch.eye(len(space.axes))[1])},
+        seed=2,
+        scale=2,
+    )
     box = explorer.widget()
     image, controls = box.children[0], {c.description: c for c in box.children[1].children}
     start = image.value
-    controls['first'].value = 2.; moved = image.value
+    controls['first'].value = 2.0
+    moved = image.value
     assert moved != start
-    controls['layers'].value = 'fine'; assert image.value not in (start, moved)
-    controls['first'].value = 0.; assert image.value == start                     # back at the beginning, whatever the layers
-    controls['seed'].value = 3; assert image.value != start
-    controls['ψ'].value = 0.; mean = image.value
-    controls['seed'].value = 4; assert image.value == mean                        # at ψ = 0 all are the mean
+    controls['layers'].value = 'fine'
+    assert image.value not in (start, moved)
+    controls['first'].value = 0.0
+    assert image.value == start  # back at the beginning, whatever the layers
+    controls['seed'].value = 3
+    assert image.value != start
+    controls['ψ'].value = 0.0
+    mean = image.value
+    controls['seed'].value = 4
+    assert image.value == mean  # at ψ = 0 all are the mean
     assert shown(explorer._repr_mimebundle_()).size == (32, 32)
 
 
@@ -268,17 +325,25 @@ def test_the_mixer_mixes(tiny):
     mixer = la.StyleMixer(tiny, (1, 2), scale=1)
     a, b, mixed = mixer.ws(coarse='B', middle='A', fine='A')
     groups = la.layer_groups(16)
-    assert torch.equal(mixed[list(groups['coarse'])], b[list(groups['coarse'])]) and all(torch.equal(mixed[i], a[i]) for i in groups['middle'])
+    assert torch.equal(mixed[list(groups['coarse'])], b[list(groups['coarse'])]) and all(
+        torch.equal(mixed[i], a[i]) for i in groups['middle']
+    )
     image, box = (w := mixer.widget()).children[0], {c.description: c for c in w.children[1].children}
-    box['fine'].value = 'A'; as_a = image.value
-    box['coarse'].value = 'B'; assert image.value != as_a
-    box['coarse'].value = 'A'; assert image.value == as_a
-    assert shown(mixer._repr_mimebundle_()).size == (3*16 + 2*2, 16)
+    box['fine'].value = 'A'
+    as_a = image.value
+    box['coarse'].value = 'B'
+    assert image.value != as_a
+    box['coarse'].value = 'A'
+    assert image.value == as_a
+    assert shown(mixer._repr_mimebundle_()).size == (3 * 16 + 2 * 2, 16)
 
 
 def test_without_widgets_there_is_a_picture(tiny, monkeypatch):
     mixer = la.StyleMixer(tiny)
-    def missing(): raise ImportError('no ipywidgets')
+
+    def missing():
+        raise ImportError('no ipywidgets')
+
     monkeypatch.setattr(mixer, 'widget', missing)
     assert set(mixer._repr_mimebundle_()) == {'image/png', 'text/plain'}
 
@@ -286,16 +351,24 @@ def test_without_widgets_there_is_a_picture(tiny, monkeypatch):
 def test_bad_input_is_answered_in_one_sentence(tiny):
     w = la.sample_w(tiny, 5)
     space = la.principal_space(la.sample_w(tiny, 50))
-    for call, words in ((lambda: la.layer_groups(96), 'power of two'), (lambda: la.layer_groups(8), '16 px on'),
-                        (lambda: la.replace_layers(torch.zeros(1, 6, 2), torch.zeros(1, 6, 2), [6]), 'no layer 6'),
-                        (lambda: la.travel(torch.zeros(1, 2), 3), '2 keys'), (lambda: la.travel(torch.zeros(2, 2), 0), '1 frame'),
-                        (lambda: la.truncated_normal(2, 2, 0., rng(0)), 'positive'), (lambda: la.principal_space(w[:2]), 'thousands'),
-                        (lambda: la.attribute_direction(space, w, torch.zeros(4)), 'one score for each'),
-                        (lambda: la.edit(w, w[0], 1., [0]), 'as_ws'), (lambda: la.score({'yaw': w}, 'roll'), "called 'roll'"),
-                        (lambda: la.score({'skin': w}, 'skin=green'), "no value 'green'"), (lambda: la.LatentExplorer(tiny, {}), 'at least one direction'),
-                        (lambda: la.path_steps(None, None, None, w, w, w[:, 0], space='x'), "'w' or 'z'"),
-                        (lambda: la.perceptual_path_length(tiny, None, 5, where='middle'), "'full'")):
-        with pytest.raises(ValueError, match=words) as error: call()
+    for call, words in (
+        (lambda: la.layer_groups(96), 'power of two'),
+        (lambda: la.layer_groups(8), '16 px on'),
+        (lambda: la.replace_layers(torch.zeros(1, 6, 2), torch.zeros(1, 6, 2), [6]), 'no layer 6'),
+        (lambda: la.travel(torch.zeros(1, 2), 3), '2 keys'),
+        (lambda: la.travel(torch.zeros(2, 2), 0), '1 frame'),
+        (lambda: la.truncated_normal(2, 2, 0.0, rng(0)), 'positive'),
+        (lambda: la.principal_space(w[:2]), 'thousands'),
+        (lambda: la.attribute_direction(space, w, torch.zeros(4)), 'one score for each'),
+        (lambda: la.edit(w, w[0], 1.0, [0]), 'as_ws'),
+        (lambda: la.score({'yaw': w}, 'roll'), "called 'roll'"),
+        (lambda: la.score({'skin': w}, 'skin=green'), "no value 'green'"),
+        (lambda: la.LatentExplorer(tiny, {}), 'at least one direction'),
+        (lambda: la.path_steps(None, None, None, w, w, w[:, 0], space='x'), "'w' or 'z'"),
+        (lambda: la.perceptual_path_length(tiny, None, 5, where='middle'), "'full'"),
+    ):
+        with pytest.raises(ValueError, match=words) as error:
+            call()
         assert '\n' not in str(error.value)
 
 
@@ -305,15 +378,17 @@ def test_directions_of_the_shipped_generator_do_what_they_say(shipped_generator)
     readings = la.read_heads(net, la.draw(g, w))
     names = ('yaw', 'hair_colour=blonde', 'hair_style=long')
     directions = {n: la.attribute_direction(space, w, la.score(readings, n)) for n in names}
-    effects = la.edit_effects(g, net, torch.lerp(g.mapping.w_avg, la.sample_w(g, 40, 9), .8), directions)
-    assert (effects.diag() > .5).all() and (effects.argmax(0) == torch.arange(3)).all()
+    effects = la.edit_effects(g, net, torch.lerp(g.mapping.w_avg, la.sample_w(g, 40, 9), 0.8), directions)
+    assert (effects.diag() > 0.5).all() and (effects.argmax(0) == torch.arange(3)).all()
 
 
 def test_stored_measurements_belong_to_the_shipped_generator(shipped_generator):
     "The influence that the chapter prints is that of this generator: a quick measurement falls near it."
     stored = json.loads(shipped('results/latents_influence.json').read_text())
     found = la.Influence.from_dict(stored['groups'])
-    quick = la.influence(shipped_generator, partial(la.read_heads, toon_net.toon_network()), la.layer_groups(32), pairs=60, seed=9)
+    quick = la.influence(
+        shipped_generator, partial(la.read_heads, toon_net.toon_network()), la.layer_groups(32), pairs=60, seed=9
+    )
     shown = [found.names.index(n) for n in ('yaw', 'hair_colour', 'background')]
-    assert (found.share - quick.share)[:, shown].abs().max() < .3
-    assert len(stored['seeds']) >= 3 and stored['pairs_a_seed']*3 == found.pairs
+    assert (found.share - quick.share)[:, shown].abs().max() < 0.3
+    assert len(stored['seeds']) >= 3 and stored['pairs_a_seed'] * 3 == found.pairs

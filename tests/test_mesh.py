@@ -1,4 +1,5 @@
 "Meshes: balls to half a voxel, closed bodies, colours, files, bad input."
+
 import numpy as np
 import pytest
 import torch
@@ -8,75 +9,98 @@ from animegan_nb.mesh import automatic_level, extract, grid_points, save_mesh
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(16, 40), st.floats(.25, .45), st.tuples(*[st.floats(-.3, .3)]*3), st.sampled_from([1, -1]))
+@given(st.integers(16, 40), st.floats(0.25, 0.45), st.tuples(*[st.floats(-0.3, 0.3)] * 3), st.sampled_from([1, -1]))
 def test_a_ball_is_watertight_and_within_half_a_voxel(resolution, radius, centre, sign):
     c = torch.tensor(centre)
-    m = extract(lambda p: sign*(radius - (p - c).norm(dim=-1)), side=2., resolution=resolution)
+    m = extract(lambda p: sign * (radius - (p - c).norm(dim=-1)), side=2.0, resolution=resolution)
     assert m.is_watertight and m.is_winding_consistent and m.volume > 0
-    assert np.abs(np.linalg.norm(m.vertices - np.array(centre), axis=1) - radius).max() < .5*2/(resolution - 1)
-    assert abs(m.volume/(4/3*np.pi*radius**3) - 1) < (2/(resolution - 1)/radius)**2
+    assert np.abs(np.linalg.norm(m.vertices - np.array(centre), axis=1) - radius).max() < 0.5 * 2 / (resolution - 1)
+    assert abs(m.volume / (4 / 3 * np.pi * radius**3) - 1) < (2 / (resolution - 1) / radius) ** 2
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(2, 12), st.floats(.1, 5.))
+@given(st.integers(2, 12), st.floats(0.1, 5.0))
 def test_grid_indices_are_whole_numbers(n, side):
-    index = (grid_points(n, side)/side + .5)*(n - 1)
+    index = (grid_points(n, side) / side + 0.5) * (n - 1)
     k = torch.arange(n**3)
-    expected = torch.stack([k//(n*n), k//n % n, k % n], -1).float()
+    expected = torch.stack([k // (n * n), k // n % n, k % n], -1).float()
     assert torch.allclose(index, expected, atol=1e-3)
 
 
 def test_an_uneven_body_is_neither_flipped_nor_swapped():
-    half = torch.tensor([.2, .4, .6])
-    m = extract(lambda p: -((p - torch.tensor([.1, 0., -.1])).abs() - half).amax(-1), resolution=50)
-    assert np.allclose(m.bounds, [[-.1, -.4, -.7], [.3, .4, .5]], atol=.03)
+    half = torch.tensor([0.2, 0.4, 0.6])
+    m = extract(lambda p: -((p - torch.tensor([0.1, 0.0, -0.1])).abs() - half).amax(-1), resolution=50)
+    assert np.allclose(m.bounds, [[-0.1, -0.4, -0.7], [0.3, 0.4, 0.5]], atol=0.03)
 
 
 def test_a_body_cut_by_the_cube_is_closed():
-    m = extract(lambda p: .8 - p.norm(dim=-1), side=1.2, resolution=24, level=0.)
-    assert m.is_watertight and abs(m.volume) > 1.
+    m = extract(lambda p: 0.8 - p.norm(dim=-1), side=1.2, resolution=24, level=0.0)
+    assert m.is_watertight and abs(m.volume) > 1.0
 
 
 def test_a_field_gives_colours_and_is_looked_at_head_on():
     seen = []
+
     def field(points, directions):
-        if len(seen) < 99: seen.append((points, directions))
-        return (points + 1)/2, 200*torch.sigmoid(50*(.5 - points.norm(dim=-1)))
+        if len(seen) < 99:
+            seen.append((points, directions))
+        return (points + 1) / 2, 200 * torch.sigmoid(50 * (0.5 - points.norm(dim=-1)))
+
     m = extract(field, resolution=24)
-    assert m.is_watertight and np.abs(m.visual.vertex_colors[:, :3]/255 - (np.asarray(m.vertices) + 1)/2).max() < .01
+    assert (
+        m.is_watertight and np.abs(m.visual.vertex_colors[:, :3] / 255 - (np.asarray(m.vertices) + 1) / 2).max() < 0.01
+    )
     points, directions = seen[-1]
-    assert ((points*directions).sum(-1) < 0).all()
+    assert ((points * directions).sum(-1) < 0).all()
 
 
 def test_a_constant_of_the_level_is_the_half_opacity():
     values = torch.linspace(0, 100, 50)
-    assert np.isclose(1 - np.exp(-automatic_level(values, 2.)*2/32), .5)
-    assert automatic_level(torch.tensor([0., 1.]), 2.) == .5 and automatic_level(torch.tensor([-1., 3.]), 2.) == 0
+    assert np.isclose(1 - np.exp(-automatic_level(values, 2.0) * 2 / 32), 0.5)
+    assert (
+        automatic_level(torch.tensor([0.0, 1.0]), 2.0) == 0.5 and automatic_level(torch.tensor([-1.0, 3.0]), 2.0) == 0
+    )
 
 
 def test_the_pigan_field_gives_a_mesh():
     from animegan_nb.siren import PIGAN_FIELD_TOY, PiganField
+
     torch.manual_seed(0)
     field = PiganField(PIGAN_FIELD_TOY)
-    m = extract(field.at(torch.randn(1, 64)), side=.24, resolution=20)
+    m = extract(field.at(torch.randn(1, 64)), side=0.24, resolution=20)
     assert m.is_watertight and len(m.visual.vertex_colors) == len(m.vertices)
 
 
 @pytest.mark.parametrize('kind', ['glb', 'ply', 'obj'])
 def test_files_come_back(tmp_path, kind):
-    m = extract(lambda p, directions: ((p + 1)/2, 200*torch.sigmoid(50*(.5 - p.norm(dim=-1)))), resolution=20)
-    again = trimesh.load(save_mesh(m, tmp_path/f'ball.{kind}'), force='mesh')
+    m = extract(lambda p, directions: ((p + 1) / 2, 200 * torch.sigmoid(50 * (0.5 - p.norm(dim=-1)))), resolution=20)
+    again = trimesh.load(save_mesh(m, tmp_path / f'ball.{kind}'), force='mesh')
     assert len(again.faces) == len(m.faces) and np.allclose(again.bounds, m.bounds, atol=1e-4)
-    assert np.abs(np.asarray(again.visual.vertex_colors, float).mean(0) - np.asarray(m.visual.vertex_colors, float).mean(0)).max() < 2
+    assert (
+        np.abs(
+            np.asarray(again.visual.vertex_colors, float).mean(0) - np.asarray(m.visual.vertex_colors, float).mean(0)
+        ).max()
+        < 2
+    )
     assert [p.name for p in tmp_path.iterdir() if p.suffix == '.part'] == []
 
 
-BALL = lambda p: .5 - p.norm(dim=-1)
+BALL = lambda p: 0.5 - p.norm(dim=-1)
 
 
-@pytest.mark.parametrize('call, word', [
-    (lambda: extract(BALL, level=9.), 'level'), (lambda: extract(lambda p: 0*p[:, 0]), 'no surface'), (lambda: extract(BALL, resolution=1), 'grid'), (lambda: extract(BALL, side=-1.), 'side'),
-    (lambda: extract(lambda p: p[:, 0]*torch.nan), 'finite'), (lambda: extract(lambda p: p[:5, 0]), 'values'), (lambda: save_mesh(extract(BALL, resolution=8), 'a.stl'), '.glb')])
+@pytest.mark.parametrize(
+    'call, word',
+    [
+        (lambda: extract(BALL, level=9.0), 'level'),
+        (lambda: extract(lambda p: 0 * p[:, 0]), 'no surface'),
+        (lambda: extract(BALL, resolution=1), 'grid'),
+        (lambda: extract(BALL, side=-1.0), 'side'),
+        (lambda: extract(lambda p: p[:, 0] * torch.nan), 'finite'),
+        (lambda: extract(lambda p: p[:5, 0]), 'values'),
+        (lambda: save_mesh(extract(BALL, resolution=8), 'a.stl'), '.glb'),
+    ],
+)
 def test_bad_input_is_one_sentence(call, word):
-    with pytest.raises(ValueError) as error: call()
+    with pytest.raises(ValueError) as error:
+        call()
     assert word in str(error.value) and '\n' not in str(error.value)

@@ -1,4 +1,5 @@
 "Metrics: laws, equality with torch-fidelity, extractors, cards, bad input, and real pictures."
+
 import hashlib
 import io
 import json
@@ -19,48 +20,71 @@ from animegan_nb import metrics
 from animegan_nb.core import rng, to_float, to_uint8
 
 
-def points(seed, n, d, scale=1., shift=0.): return torch.randn(n, d, generator=rng(seed), dtype=torch.float64)*scale + shift
-def faces(n, seed=0, size=32): return torch.nn.functional.interpolate(torch.rand(n, 3, 6, 6, generator=rng(seed))*2 - 1, (size, size), mode='bilinear')
-def features(seed, n=60, d=12, classes=7, shift=0.):
-    return metrics.Features(points(seed, n, d, shift=shift).float(), points(seed + 50, n, classes, 2.).float(), 'points', 'none', 'none', 8, 'none')
+def points(seed, n, d, scale=1.0, shift=0.0):
+    return torch.randn(n, d, generator=rng(seed), dtype=torch.float64) * scale + shift
+
+
+def faces(n, seed=0, size=32):
+    return torch.nn.functional.interpolate(
+        torch.rand(n, 3, 6, 6, generator=rng(seed)) * 2 - 1, (size, size), mode='bilinear'
+    )
+
+
+def features(seed, n=60, d=12, classes=7, shift=0.0):
+    return metrics.Features(
+        points(seed, n, d, shift=shift).float(),
+        points(seed + 50, n, classes, 2.0).float(),
+        'points',
+        'none',
+        'none',
+        8,
+        'none',
+    )
 
 
 # Fréchet distance
 
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 40), st.integers(2, 40), st.integers(1, 30))
 def test_frechet_routes_agree_and_are_symmetric(seed, n, m, d):
-    x, y = points(seed, n, d), points(seed + 1, m, d, 1.5, .3)
+    x, y = points(seed, n, d), points(seed + 1, m, d, 1.5, 0.3)
     value = metrics.frechet_distance(x, y)
     assert value >= 0 and torch.isfinite(value)
-    assert torch.isclose(value, metrics.frechet_from_moments(*metrics.moments(x), *metrics.moments(y)), rtol=1e-6, atol=1e-5)
+    assert torch.isclose(
+        value, metrics.frechet_from_moments(*metrics.moments(x), *metrics.moments(y)), rtol=1e-6, atol=1e-5
+    )
     assert torch.isclose(value, metrics.frechet_distance(y, x), rtol=1e-9, atol=1e-9)
     assert metrics.frechet_distance(x, x) < 1e-9
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 8), st.floats(.1, 3), st.floats(.1, 3))
+@given(st.integers(0, 10**6), st.integers(1, 8), st.floats(0.1, 3), st.floats(0.1, 3))
 def test_frechet_of_round_gaussians(seed, d, s1, s2):
     m1, m2 = points(seed, 2, d)
     eye = torch.eye(d, dtype=torch.float64)
-    expected = (m1 - m2).square().sum() + d*(s1 - s2)**2
-    assert torch.isclose(metrics.frechet_from_moments(m1, s1**2*eye, m2, s2**2*eye), expected, atol=1e-9)
+    expected = (m1 - m2).square().sum() + d * (s1 - s2) ** 2
+    assert torch.isclose(metrics.frechet_from_moments(m1, s1**2 * eye, m2, s2**2 * eye), expected, atol=1e-9)
 
 
 def test_frechet_moves_and_turns():
-    x, y = points(0, 50, 7), points(1, 40, 7, 2.)
+    x, y = points(0, 50, 7), points(1, 40, 7, 2.0)
     turn = torch.linalg.qr(points(2, 7, 7)).Q
     assert torch.isclose(metrics.frechet_distance(x @ turn, y @ turn), metrics.frechet_distance(x, y))
-    assert torch.isclose(metrics.frechet_distance(x, x + 2), torch.tensor(28., dtype=torch.float64))
-    assert torch.isclose(metrics.frechet_distance(3*x, 3*y), 9*metrics.frechet_distance(x, y))
+    assert torch.isclose(metrics.frechet_distance(x, x + 2), torch.tensor(28.0, dtype=torch.float64))
+    assert torch.isclose(metrics.frechet_distance(3 * x, 3 * y), 9 * metrics.frechet_distance(x, y))
 
 
 def test_frechet_bias_falls_with_the_count():
-    values = [np.mean([float(metrics.frechet_distance(points(s, n, 32), points(s + 99, n, 32))) for s in range(6)]) for n in (16, 64, 256)]
-    assert values[0] > 2*values[1] > 4*values[2] > 0
+    values = [
+        np.mean([float(metrics.frechet_distance(points(s, n, 32), points(s + 99, n, 32))) for s in range(6)])
+        for n in (16, 64, 256)
+    ]
+    assert values[0] > 2 * values[1] > 4 * values[2] > 0
 
 
 # kernel distance, score, precision and recall
+
 
 def test_kernel_distance_in_blocks_is_the_same(monkeypatch):
     x, y = points(0, 70, 5), points(1, 50, 5, 1.2)
@@ -73,61 +97,89 @@ def test_weights_of_one_change_nothing_and_repeat_points_without_themselves():
     x, y = points(0, 9, 4), points(1, 8, 4)
     ones = metrics.kernel_distance(x, y, torch.ones(2, 9), torch.ones(2, 8))
     assert torch.allclose(ones, metrics.kernel_distance(x, y).expand(2))
-    zero_last = torch.ones(1, 9); zero_last[0, -1] = 0
-    assert torch.isclose(metrics.kernel_distance(x, y, zero_last, torch.ones(1, 8))[0], metrics.kernel_distance(x[:-1], y))
+    zero_last = torch.ones(1, 9)
+    zero_last[0, -1] = 0
+    assert torch.isclose(
+        metrics.kernel_distance(x, y, zero_last, torch.ones(1, 8))[0], metrics.kernel_distance(x[:-1], y)
+    )
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 30), st.integers(2, 9))
 def test_score_lies_between_one_and_the_classes(seed, n, classes):
-    score = metrics.inception_score(points(seed, n, classes, 5.))
+    score = metrics.inception_score(points(seed, n, classes, 5.0))
     assert 1 - 1e-9 <= score <= min(n, classes) + 1e-9
 
 
 def test_precision_recall_swap_with_the_sets():
-    x, y = points(0, 80, 3), points(1, 60, 3, .4)
+    x, y = points(0, 80, 3), points(1, 60, 3, 0.4)
     assert metrics.precision_recall(x, y) == metrics.precision_recall(y, x)[::-1]
 
 
 def test_diversity_scales():
     x = points(0, 50, 3)
-    assert torch.isclose(metrics.diversity(x, x*.5 + 4), torch.tensor(.5, dtype=torch.float64))
+    assert torch.isclose(metrics.diversity(x, x * 0.5 + 4), torch.tensor(0.5, dtype=torch.float64))
 
 
 # torch-fidelity
 
+
 @pytest.mark.parametrize('n,d', [(60, 12), (40, 80)])
 def test_equal_to_torch_fidelity_on_the_same_features(n, d):
-    a, b = features(0, n, d), features(1, n, d, shift=.3)
+    a, b = features(0, n, d), features(1, n, d, shift=0.3)
     ours, theirs = metrics.measure(a, b), metrics.fidelity(a, b)
     assert set(theirs) == {'frechet', 'kernel', 'precision', 'recall', 'score'}
-    for name, value in theirs.items(): assert ours[name] == pytest.approx(value, rel=2e-6, abs=2e-6), name
+    for name, value in theirs.items():
+        assert ours[name] == pytest.approx(value, rel=2e-6, abs=2e-6), name
 
 
 def test_equal_to_torch_fidelity_from_pictures():
     from torch_fidelity import calculate_metrics
-    real, fake = to_uint8(faces(40)), to_uint8(faces(40, 9)*.8)
+
+    real, fake = to_uint8(faces(40)), to_uint8(faces(40, 9) * 0.8)
     look = metrics.find_extractor('pixels')
     name = metrics.register_with_fidelity('test-pixels', lambda rows: look(to_float(rows)))
-    theirs = calculate_metrics(input1=metrics.Rows(fake), input2=metrics.Rows(real), feature_extractor=name, fid=True, prc=True, kid=True,
-                               kid_subset_size=40, kid_subsets=1, cuda=False, cache=False, save_cpu_ram=True, verbose=False)
+    theirs = calculate_metrics(
+        input1=metrics.Rows(fake),
+        input2=metrics.Rows(real),
+        feature_extractor=name,
+        fid=True,
+        prc=True,
+        kid=True,
+        kid_subset_size=40,
+        kid_subsets=1,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
     ours = metrics.measure(*(metrics.extract(p, 'pixels', device='cpu') for p in (real, fake)))
-    assert ours['frechet'] == pytest.approx(theirs['frechet_inception_distance'], rel=1e-4)        # float32 rows there
+    assert ours['frechet'] == pytest.approx(theirs['frechet_inception_distance'], rel=1e-4)  # float32 rows there
     assert ours['kernel'] == pytest.approx(theirs['kernel_inception_distance_mean'], rel=1e-4)
-    assert (ours['precision'], ours['recall']) == pytest.approx((theirs['precision'], theirs['recall']), abs=.05)
+    assert (ours['precision'], ours['recall']) == pytest.approx((theirs['precision'], theirs['recall']), abs=0.05)
 
 
 # extractors and passes
 
+
 def test_the_pass_does_not_depend_on_batches_bytes_or_kind_of_set():
     images = to_uint8(faces(23))
     whole = metrics.extract(images, 'pixels')
+
     class Tuples(torch.utils.data.Dataset):
-        def __len__(self): return 23
-        def __getitem__(self, i): return to_float(images)[i], 'a label'
+        def __len__(self):
+            return 23
+
+        def __getitem__(self, i):
+            return to_float(images)[i], 'a label'
+
     class Fast:
-        def __len__(self): return 23
-        def batch(self, rows): return {'image': images[torch.as_tensor(rows)]}
+        def __len__(self):
+            return 23
+
+        def batch(self, rows):
+            return {'image': images[torch.as_tensor(rows)]}
+
     for source, kwargs in ((images, dict(batch=5)), (to_float(images), {}), (Tuples(), {}), (Fast(), dict(batch=4))):
         seen = metrics.extract(source, 'pixels', **kwargs)
         assert torch.allclose(seen.features, whole.features, atol=1e-6) and seen.images == whole.images
@@ -135,7 +187,11 @@ def test_the_pass_does_not_depend_on_batches_bytes_or_kind_of_set():
 
 def test_a_generator_is_asked_for_exactly_n():
     asked = []
-    def generator(n): asked.append(n); return faces(n, len(asked))
+
+    def generator(n):
+        asked.append(n)
+        return faces(n, len(asked))
+
     assert len(metrics.extract(generator, 'pixels', n=70, batch=32)) == 70 and asked == [32, 32, 6]
 
 
@@ -143,38 +199,49 @@ def test_own_modules_are_extractors_with_a_checksum():
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1))
     seen = metrics.extract(faces(6), net)
     assert seen.features.shape == (6, 4) and len(seen.weights) == 64
-    with torch.no_grad(): net[0].weight += 1
+    with torch.no_grad():
+        net[0].weight += 1
     assert metrics.extract(faces(6), net).weights != seen.weights
 
 
 def test_names_are_honest():
     assert metrics.metric_name('frechet', 'inception') == 'FID' and metrics.metric_name('score', 'inception') == 'IS'
-    assert metrics.metric_name('frechet', 'pixels') == 'frechet_distance[pixels]' and metrics.metric_name('recall', 'inception') == 'recall[inception]'
+    assert (
+        metrics.metric_name('frechet', 'pixels') == 'frechet_distance[pixels]'
+        and metrics.metric_name('recall', 'inception') == 'recall[inception]'
+    )
 
 
 def _inception_folder(tmp_path, monkeypatch, payload):
-    buffer = io.BytesIO(); payload(buffer)
-    (tmp_path/metrics.INCEPTION_FILE).write_bytes(buffer.getvalue())
+    buffer = io.BytesIO()
+    payload(buffer)
+    (tmp_path / metrics.INCEPTION_FILE).write_bytes(buffer.getvalue())
     monkeypatch.setenv('ANIMEGAN_WEIGHTS', str(tmp_path))
     return hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
 
 
 def test_an_unknown_inception_file_is_not_opened(tmp_path, monkeypatch):
     class Bomb:
-        def __reduce__(self): return os.mkdir, (str(tmp_path/'exploded'),)
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / 'exploded'),)
+
     digest = _inception_folder(tmp_path, monkeypatch, lambda f: pickle.dump({'w': Bomb()}, f))
-    with pytest.raises(ValueError, match='sha256'): metrics.Inception()
-    monkeypatch.setattr(metrics, 'INCEPTION_HASH', digest)                # even with a colliding checksum
-    with pytest.raises(ValueError, match='more than tensors'): metrics.Inception()
-    assert not (tmp_path/'exploded').exists()
+    with pytest.raises(ValueError, match='sha256'):
+        metrics.Inception()
+    monkeypatch.setattr(metrics, 'INCEPTION_HASH', digest)  # even with a colliding checksum
+    with pytest.raises(ValueError, match='more than tensors'):
+        metrics.Inception()
+    assert not (tmp_path / 'exploded').exists()
 
 
 def test_inception_runs_on_weights_of_its_shape(tmp_path, monkeypatch):
     from torch_fidelity import feature_extractor_inceptionv3 as theirs
+
     monkeypatch.setattr(theirs, 'load_state_dict_from_url', lambda *a, **k: {})
     with monkeypatch.context() as patch:
         patch.setattr(theirs.FeatureExtractorInceptionV3, 'load_state_dict', lambda self, state: None)
-        torch.manual_seed(0); random = theirs.FeatureExtractorInceptionV3('x', ['2048']).state_dict()
+        torch.manual_seed(0)
+        random = theirs.FeatureExtractorInceptionV3('x', ['2048']).state_dict()
     digest = _inception_folder(tmp_path, monkeypatch, lambda f: torch.save(random, f))
     monkeypatch.setattr(metrics, 'INCEPTION_HASH', digest)
     seen = metrics.extract(faces(2), metrics.Inception())
@@ -182,99 +249,138 @@ def test_inception_runs_on_weights_of_its_shape(tmp_path, monkeypatch):
 
 
 def test_missing_weights_are_one_sentence(tmp_path, monkeypatch):
-    for variable in ('ANIMEGAN_WEIGHTS', 'ANIMEGAN_CACHE', 'TORCH_HOME'): monkeypatch.setenv(variable, str(tmp_path))
+    for variable in ('ANIMEGAN_WEIGHTS', 'ANIMEGAN_CACHE', 'TORCH_HOME'):
+        monkeypatch.setenv(variable, str(tmp_path))
     monkeypatch.delenv('ANIMEGAN_SQUEEZENET_URL', raising=False)
-    with pytest.raises(FileNotFoundError, match='ANIMEGAN_WEIGHTS'): metrics.SqueezeNet()
-    with pytest.raises(FileNotFoundError, match='ANIMEGAN_WEIGHTS'): metrics.Inception()
-    monkeypatch.setenv('ANIMEGAN_SQUEEZENET_URL', (tmp_path/'nowhere').as_uri())
-    with pytest.raises(OSError, match='could not be fetched'): metrics.SqueezeNet()
-    assert not list((tmp_path/'weights').glob('*'))                       # nothing half-written
-    (tmp_path/metrics.SQUEEZENET_FILE).write_bytes(b'other')
-    with pytest.raises(ValueError, match='sha256'): metrics.SqueezeNet()
+    with pytest.raises(FileNotFoundError, match='ANIMEGAN_WEIGHTS'):
+        metrics.SqueezeNet()
+    with pytest.raises(FileNotFoundError, match='ANIMEGAN_WEIGHTS'):
+        metrics.Inception()
+    monkeypatch.setenv('ANIMEGAN_SQUEEZENET_URL', (tmp_path / 'nowhere').as_uri())
+    with pytest.raises(OSError, match='could not be fetched'):
+        metrics.SqueezeNet()
+    assert not list((tmp_path / 'weights').glob('*'))  # nothing half-written
+    (tmp_path / metrics.SQUEEZENET_FILE).write_bytes(b'other')
+    with pytest.raises(ValueError, match='sha256'):
+        metrics.SqueezeNet()
 
 
 # evaluate
+
 
 def test_evaluate_is_repeatable_and_survives_json(tmp_path):
     real, fake = faces(60), faces(30, 5)
     result = metrics.evaluate(fake, real, 'pixels', replicates=5)
     again = metrics.evaluate(fake, real, 'pixels', replicates=5)
     assert result == again and result.card.n_real == result.card.n_fake == 30
-    assert metrics.Evaluation.from_dict(json.loads(result.save(tmp_path/'e.json').read_text())) == result
+    assert metrics.Evaluation.from_dict(json.loads(result.save(tmp_path / 'e.json').read_text())) == result
     assert [p.name for p in tmp_path.iterdir()] == ['e.json']
-    for number in result.numbers.values(): assert number.low <= number.value <= number.high and number.floor_low <= number.floor <= number.floor_high
-    assert 'frechet_distance[pixels]' in str(result) and 'frechet_distance[pixels]' in result._repr_markdown_() and 'FID' not in str(result)
+    for number in result.numbers.values():
+        assert number.low <= number.value <= number.high and number.floor_low <= number.floor <= number.floor_high
+    assert (
+        'frechet_distance[pixels]' in str(result)
+        and 'frechet_distance[pixels]' in result._repr_markdown_()
+        and 'FID' not in str(result)
+    )
 
 
 def test_both_engines_and_reused_features_give_the_same_numbers():
-    real, fake = metrics.extract(faces(80), 'pixels'), faces(40, 3)*.7
-    one, two = (metrics.evaluate(fake, real, 'pixels', replicates=3, engine=e) for e in ('torch-fidelity', 'animegan_nb'))
-    for name in one.numbers: assert one[name].value == pytest.approx(two[name].value, rel=2e-6, abs=2e-6)
+    real, fake = metrics.extract(faces(80), 'pixels'), faces(40, 3) * 0.7
+    one, two = (
+        metrics.evaluate(fake, real, 'pixels', replicates=3, engine=e) for e in ('torch-fidelity', 'animegan_nb')
+    )
+    for name in one.numbers:
+        assert one[name].value == pytest.approx(two[name].value, rel=2e-6, abs=2e-6)
 
 
 def test_the_order_of_good_and_bad():
     real = faces(120)
-    good, bad = (metrics.evaluate(f, real, 'pixels', n=50, replicates=4) for f in (faces(50, 77), faces(50, 77)*.3))
-    assert bad['frechet'].low > good['frechet'].value and bad['diversity'].value < .6 < good['diversity'].value
+    good, bad = (metrics.evaluate(f, real, 'pixels', n=50, replicates=4) for f in (faces(50, 77), faces(50, 77) * 0.3))
+    assert bad['frechet'].low > good['frechet'].value and bad['diversity'].value < 0.6 < good['diversity'].value
 
 
-@pytest.mark.parametrize('fake,real,n,message', [
-    (faces(3), faces(40), None, 'At least 5'), (faces(30), faces(40), 30, 'at most n=20'), (faces(10), faces(40), 15, 'only 10 pictures'),
-    (faces(20, size=16), faces(40), None, 'one size'), (faces(20)*float('nan'), faces(40), None, 'NaN'), (faces(20)[0], faces(40), None, r'\[batch, 3'),
-    (faces(20), faces(40)[:0], None, 'no picture')])
+@pytest.mark.parametrize(
+    'fake,real,n,message',
+    [
+        (faces(3), faces(40), None, 'At least 5'),
+        (faces(30), faces(40), 30, 'at most n=20'),
+        (faces(10), faces(40), 15, 'only 10 pictures'),
+        (faces(20, size=16), faces(40), None, 'one size'),
+        (faces(20) * float('nan'), faces(40), None, 'NaN'),
+        (faces(20)[0], faces(40), None, r'\[batch, 3'),
+        (faces(20), faces(40)[:0], None, 'no picture'),
+    ],
+)
 def test_bad_pictures_are_one_sentence(fake, real, n, message):
-    with pytest.raises(ValueError, match=message) as error: metrics.evaluate(fake, real, 'pixels', n=n)
+    with pytest.raises(ValueError, match=message) as error:
+        metrics.evaluate(fake, real, 'pixels', n=n)
     assert '\n' not in str(error.value)
 
 
 def test_other_bad_input_is_one_sentence():
-    with pytest.raises(KeyError, match='choose one of'): metrics.extract(faces(4), 'vgg')
-    with pytest.raises(TypeError, match='nn.Module'): metrics.extract(faces(4), 3)
-    with pytest.raises(ValueError, match='n=…'): metrics.extract(lambda n: faces(n), 'pixels')
-    with pytest.raises(TypeError, match='function of n'): metrics.extract(5, 'pixels')
-    with pytest.raises(ValueError, match='differ in size'): metrics.extract(lambda n: faces(n, size=8*n), 'pixels', n=3, batch=2)
-    with pytest.raises(ValueError, match='same extractor'): metrics.frechet_distance(points(0, 9, 3), points(0, 9, 4))
-    with pytest.raises(ValueError, match='NaN'): metrics.kernel_distance(points(0, 9, 3)*float('inf'), points(0, 9, 3))
-    with pytest.raises(ValueError, match='At least 4'): metrics.precision_recall(points(0, 3, 3), points(0, 9, 3))
-    with pytest.raises(ValueError, match='expected'): metrics.extract(faces(4), _Flat())
-    with pytest.raises(ValueError, match='engine'): metrics.evaluate(faces(9), faces(40), 'pixels', engine='clean-fid')
+    with pytest.raises(KeyError, match='choose one of'):
+        metrics.extract(faces(4), 'vgg')
+    with pytest.raises(TypeError, match='nn.Module'):
+        metrics.extract(faces(4), 3)
+    with pytest.raises(ValueError, match='n=…'):
+        metrics.extract(lambda n: faces(n), 'pixels')
+    with pytest.raises(TypeError, match='function of n'):
+        metrics.extract(5, 'pixels')
+    with pytest.raises(ValueError, match='differ in size'):
+        metrics.extract(lambda n: faces(n, size=8 * n), 'pixels', n=3, batch=2)
+    with pytest.raises(ValueError, match='same extractor'):
+        metrics.frechet_distance(points(0, 9, 3), points(0, 9, 4))
+    with pytest.raises(ValueError, match='NaN'):
+        metrics.kernel_distance(points(0, 9, 3) * float('inf'), points(0, 9, 3))
+    with pytest.raises(ValueError, match='At least 4'):
+        metrics.precision_recall(points(0, 3, 3), points(0, 9, 3))
+    with pytest.raises(ValueError, match='expected'):
+        metrics.extract(faces(4), _Flat())
+    with pytest.raises(ValueError, match='engine'):
+        metrics.evaluate(faces(9), faces(40), 'pixels', engine='clean-fid')
 
 
 class _Flat(metrics.Extractor):
     name = 'flat'
-    def forward(self, images): return {'features': images}
+
+    def forward(self, images):
+        return {'features': images}
 
 
 # neighbours
+
 
 def test_neighbours_find_the_originals():
     train = faces(50)
     distance, index = metrics.nearest_neighbours(train[10:20], train, 'pixels', k=2)
     assert torch.equal(index[:, 0], torch.arange(10, 20)) and (distance[:, 0] == 0).all() and (distance[:, 1] > 0).all()
     assert metrics.memorisation(train[:20], train, faces(50, 4), 'pixels') == 1
-    assert abs(metrics.memorisation(faces(50, 8), train, faces(50, 4), 'pixels') - .5) < .2
-    with pytest.raises(ValueError, match='lower k'): metrics.nearest_neighbours(train, train[:2], 'pixels', k=3)
+    assert abs(metrics.memorisation(faces(50, 8), train, faces(50, 4), 'pixels') - 0.5) < 0.2
+    with pytest.raises(ValueError, match='lower k'):
+        metrics.nearest_neighbours(train, train[:2], 'pixels', k=3)
     assert metrics.show_nearest(train[:4], train, 'pixels').image().width > 100
 
 
 def test_corruptions_do_what_they_say():
     images = faces(12)
-    assert torch.allclose(metrics.turn_hue(images, 2*np.pi), images, atol=1e-5)
+    assert torch.allclose(metrics.turn_hue(images, 2 * np.pi), images, atol=1e-5)
     grey = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    assert torch.allclose(metrics.turn_hue(grey, 1.), grey, atol=1e-5)
-    flat = torch.full((1, 3, 9, 9), .3)
-    assert torch.allclose(metrics.blur(flat, 2.), flat, atol=1e-6) and metrics.blur(images, 2.).std() < images.std()
+    assert torch.allclose(metrics.turn_hue(grey, 1.0), grey, atol=1e-5)
+    flat = torch.full((1, 3, 9, 9), 0.3)
+    assert torch.allclose(metrics.blur(flat, 2.0), flat, atol=1e-6) and metrics.blur(images, 2.0).std() < images.std()
     half = metrics.mirror_half(faces(3, size=15))
     assert half.shape[-1] == 15 and torch.equal(half, half.flip(-1))
-    assert len(metrics.repeat_few(images, 5).unique(dim=0)) == 5 and len(metrics.one_kind(images, .25)) == 12
+    assert len(metrics.repeat_few(images, 5).unique(dim=0)) == 5 and len(metrics.one_kind(images, 0.25)) == 12
 
 
 # real pictures and weights
 
+
 @pytest.mark.real
 def test_squeezenet_knows_a_car(weights_dir):
     from PIL import Image
-    car = Image.open(weights_dir/'car.png').convert('RGB').resize((227, 227), Image.BILINEAR)
+
+    car = Image.open(weights_dir / 'car.png').convert('RGB').resize((227, 227), Image.BILINEAR)
     image = torch.from_numpy(np.array(car)).permute(2, 0, 1)[None]
     logits = metrics.extract(image, metrics.SqueezeNet(227)).logits[0]
     assert logits.topk(3).indices.tolist() == [817, 479, 511]
@@ -283,38 +389,52 @@ def test_squeezenet_knows_a_car(weights_dir):
 @pytest.mark.real
 def test_real_faces_lie_on_the_floor_and_humans_far_above(data_dir, weights_dir):
     from animegan_nb.data import ImageFolder
-    anime, human = (metrics.extract(ImageFolder(data_dir/name, 64, progress=False), 'squeezenet', n=n) for name, n in (('anime_faces_256', 300), ('human_faces_89x109', 100)))
+
+    anime, human = (
+        metrics.extract(ImageFolder(data_dir / name, 64, progress=False), 'squeezenet', n=n)
+        for name, n in (('anime_faces_256', 300), ('human_faces_89x109', 100))
+    )
     same = metrics.evaluate(anime.rows(slice(200, 300)), anime.rows(slice(200)), n=100, replicates=5)
     other = metrics.evaluate(human, anime.rows(slice(200)), n=100, replicates=5)
-    assert same['frechet'].value < 1.3*same['frechet'].floor_high and other['frechet'].low > 2*other['frechet'].floor_high
-    assert other['kernel'].low > other['kernel'].floor_high and other['precision'].value < .5*other['precision'].floor
+    assert (
+        same['frechet'].value < 1.3 * same['frechet'].floor_high
+        and other['frechet'].low > 2 * other['frechet'].floor_high
+    )
+    assert (
+        other['kernel'].low > other['kernel'].floor_high and other['precision'].value < 0.5 * other['precision'].floor
+    )
 
 
 def test_the_toon_extractor_tells_drawn_heads_from_noise():
     from animegan_nb import toon
-    try: heads = toon.ready_heads().batch(range(120))['image']
-    except FileNotFoundError: pytest.skip('the drawn heads do not ship with this checkout')
-    try: look = metrics.find_extractor('toon')
-    except FileNotFoundError: pytest.skip('the toon network does not ship with this checkout')
-    result = metrics.evaluate(metrics.add_noise(to_float(heads[:40]), .5), heads[40:], look, replicates=4)
+
+    try:
+        heads = toon.ready_heads().batch(range(120))['image']
+    except FileNotFoundError:
+        pytest.skip('the drawn heads do not ship with this checkout')
+    try:
+        look = metrics.find_extractor('toon')
+    except FileNotFoundError:
+        pytest.skip('the toon network does not ship with this checkout')
+    result = metrics.evaluate(metrics.add_noise(to_float(heads[:40]), 0.5), heads[40:], look, replicates=4)
     assert result.card.extractor == 'toon' and len(result.card.weights_sha256) == 64
     assert result['frechet'].low > result['frechet'].floor_high
 
 
 def test_view_consistency_knows_the_truth_from_a_board():
-    a, b = ball(-.2), ball(.2)
-    truth, share = geometry.view_consistency(a, b, 12.)
-    board, _ = geometry.view_consistency(geometry.billboard(a, 12.), geometry.billboard(b, 12.), 12.)
-    assert truth > board + 8 and .6 < share < 1
-    wrong, lost = geometry.view_consistency(a, dict(b, depth=b['depth'] + .05, distance=b['distance'] + .05), 12.)
-    assert lost < share - .3                                               # a depth that disagrees is no longer the same point
-    same, everything = geometry.view_consistency(a, a, 12.)
-    assert same > 60 and everything > .9
+    a, b = ball(-0.2), ball(0.2)
+    truth, share = geometry.view_consistency(a, b, 12.0)
+    board, _ = geometry.view_consistency(geometry.billboard(a, 12.0), geometry.billboard(b, 12.0), 12.0)
+    assert truth > board + 8 and 0.6 < share < 1
+    wrong, lost = geometry.view_consistency(a, dict(b, depth=b['depth'] + 0.05, distance=b['distance'] + 0.05), 12.0)
+    assert lost < share - 0.3  # a depth that disagrees is no longer the same point
+    same, everything = geometry.view_consistency(a, a, 12.0)
+    assert same > 60 and everything > 0.9
 
 
 def test_relief_and_correlation():
-    front, hollow = ball(0.), ball(0.)
-    solid = front['opacity'] > .5
+    front, hollow = ball(0.0), ball(0.0)
+    solid = front['opacity'] > 0.5
     hollow['depth'] = torch.where(solid, 2 - hollow['depth'], 1.12)
     reference = torch.where(solid, front['depth'], torch.inf)
     assert abs(geometry.depth_correlation(front['depth'], solid, reference).item() - 1) < 1e-4
@@ -324,43 +444,60 @@ def test_relief_and_correlation():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=9), st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=9))
+@given(
+    st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=9),
+    st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=9),
+)
 def test_depth_distance_is_wassersteins(a, b):
     from scipy.stats import wasserstein_distance
-    assert float(geometry.depth_distance(torch.tensor(a), torch.tensor(b))) == pytest.approx(wasserstein_distance(a, b), abs=1e-6)
+
+    assert float(geometry.depth_distance(torch.tensor(a), torch.tensor(b))) == pytest.approx(
+        wasserstein_distance(a, b), abs=1e-6
+    )
 
 
 def test_depths_need_a_solid_pixel():
-    with pytest.raises(ValueError, match='at least one solid pixel'): geometry.depth_distance(torch.zeros(0), torch.ones(3))
-    view = ball(0.)
-    with pytest.raises(ValueError, match='no solid pixel in common'): geometry.view_errors(view, dict(view, opacity=torch.zeros_like(view['opacity'])))
+    with pytest.raises(ValueError, match='at least one solid pixel'):
+        geometry.depth_distance(torch.zeros(0), torch.ones(3))
+    view = ball(0.0)
+    with pytest.raises(ValueError, match='no solid pixel in common'):
+        geometry.view_errors(view, dict(view, opacity=torch.zeros_like(view['opacity'])))
 
 
 def test_errors_of_a_view_are_those_that_were_put_in():
-    true = ball(0.); n = torch.tensor([0., 0., 1.]).view(1, 3, 1, 1).expand(1, 3, 48, 48)
-    tilted = torch.tensor([.5, 0., .75**.5]).view(1, 3, 1, 1).expand(1, 3, 48, 48)
-    found = geometry.view_errors(true | dict(image=true['image'] + .2, depth=true['depth'] + .01, normal=tilted), true | dict(normal=n))
-    assert found['psnr'] == pytest.approx(20, abs=1e-3) and found['depth'] == pytest.approx(.01, abs=1e-6)
+    true = ball(0.0)
+    n = torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1).expand(1, 3, 48, 48)
+    tilted = torch.tensor([0.5, 0.0, 0.75**0.5]).view(1, 3, 1, 1).expand(1, 3, 48, 48)
+    found = geometry.view_errors(
+        true | dict(image=true['image'] + 0.2, depth=true['depth'] + 0.01, normal=tilted), true | dict(normal=n)
+    )
+    assert found['psnr'] == pytest.approx(20, abs=1e-3) and found['depth'] == pytest.approx(0.01, abs=1e-6)
     assert found['normal'] == pytest.approx(30, abs=1e-3) and found['overlap'] == 1
     assert 'normal' not in geometry.view_errors(true, true)
 
 
 def test_surface_errors_count_only_what_both_show():
-    both = torch.zeros(1, 2, 2, dtype=torch.bool); both[0, 0, 0] = True
-    depth, true_depth = torch.full((1, 2, 2), 9.), torch.zeros(1, 2, 2)
-    depth[0, 0, 0] = .25
-    assert geometry.surface_errors(both, depth, true_depth) == {'depth': .25}
-    up, side = torch.zeros(2, 1, 3, 2, 2).unbind(); up[:, 1] = 1; side[:, 0] = 1
+    both = torch.zeros(1, 2, 2, dtype=torch.bool)
+    both[0, 0, 0] = True
+    depth, true_depth = torch.full((1, 2, 2), 9.0), torch.zeros(1, 2, 2)
+    depth[0, 0, 0] = 0.25
+    assert geometry.surface_errors(both, depth, true_depth) == {'depth': 0.25}
+    up, side = torch.zeros(2, 1, 3, 2, 2).unbind()
+    up[:, 1] = 1
+    side[:, 0] = 1
     assert geometry.surface_errors(both, depth, true_depth, up, side)['normal'] == pytest.approx(90, abs=1e-3)
 
 
 def test_a_pose_reader_is_calibrated_angle_by_angle():
-    angles = torch.randn(20, 2, generator=rng(0))*.3
+    angles = torch.randn(20, 2, generator=rng(0)) * 0.3
     images = angles[:, :, None, None].expand(-1, -1, 2, 2)
-    crooked = lambda x: x[:, :, 0, 0]*torch.tensor([.5, 1.2]) + torch.tensor([.1, -.3])
+    crooked = lambda x: x[:, :, 0, 0] * torch.tensor([0.5, 1.2]) + torch.tensor([0.1, -0.3])
     reader = geometry.PoseReader(crooked, images, angles)
-    assert max(reader.error(images, angles)) < 1e-4 and reader.error(images, angles + .1)[0] == pytest.approx(math.degrees(.1), rel=1e-3)
-    with pytest.raises(ValueError, match='different yaw and different pitch'): geometry.PoseReader(crooked, images, torch.zeros(20, 2))
+    assert max(reader.error(images, angles)) < 1e-4 and reader.error(images, angles + 0.1)[0] == pytest.approx(
+        math.degrees(0.1), rel=1e-3
+    )
+    with pytest.raises(ValueError, match='different yaw and different pitch'):
+        geometry.PoseReader(crooked, images, torch.zeros(20, 2))
 
 
 @settings(max_examples=30, deadline=None)
@@ -369,22 +506,27 @@ def test_rotation_angle_does_not_depend_on_the_axis(angle, seed):
     axis = torch.nn.functional.normalize(torch.randn(3, generator=rng(seed), dtype=torch.float64), dim=0)
     cross = torch.linalg.cross(axis.expand(3, 3), torch.eye(3, dtype=torch.float64)).mT
     start = torch.linalg.qr(torch.randn(3, 3, generator=rng(seed + 1), dtype=torch.float64)).Q
-    assert float(geometry.rotation_angle(start, start @ torch.matrix_exp(angle*cross))) == pytest.approx(angle, abs=1e-6)
+    assert float(geometry.rotation_angle(start, start @ torch.matrix_exp(angle * cross))) == pytest.approx(
+        angle, abs=1e-6
+    )
 
 
 def test_an_interval_of_a_few_numbers():
-    mean, half = metrics.interval([1., 2., 3.])
-    assert mean == 2 and half == pytest.approx(4.302653/3**.5, rel=1e-5)
-    assert metrics.interval([5.])[0] == 5 and math.isnan(metrics.interval([5.])[1])
-    assert metrics.interval([4.]*6) == (4., 0.)
-    with pytest.raises(ValueError, match='list of numbers'): metrics.interval([])
+    mean, half = metrics.interval([1.0, 2.0, 3.0])
+    assert mean == 2 and half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    assert metrics.interval([5.0])[0] == 5 and math.isnan(metrics.interval([5.0])[1])
+    assert metrics.interval([4.0] * 6) == (4.0, 0.0)
+    with pytest.raises(ValueError, match='list of numbers'):
+        metrics.interval([])
 
 
 @pytest.mark.parametrize('name', ['pixels', 'toon', 'squeezenet'])
 def test_an_extractor_that_was_made_while_looking_can_be_differentiated_later(name):
     metrics._made.cache_clear()
     try:
-        with torch.inference_mode(): metrics.find_extractor(name)
-    except FileNotFoundError: pytest.skip('the weights of this extractor are not here')
+        with torch.inference_mode():
+            metrics.find_extractor(name)
+    except FileNotFoundError:
+        pytest.skip('the weights of this extractor are not here')
     x = torch.rand(1, 3, 64, 64, requires_grad=True)
     assert torch.autograd.grad(metrics.find_extractor(name)(x)['features'].sum(), x)[0].abs().sum() > 0

@@ -1,4 +1,5 @@
 "What keeps a notebook readable: small outputs, no widget state, no machine's paths, short cells, no silent skips."
+
 import ast
 import base64
 import json
@@ -7,17 +8,20 @@ from pathlib import Path
 
 import pytest
 
-NBS = Path(__file__).parent.parent/'nbs'
-NOTEBOOKS = sorted(path for path in NBS.rglob('*.ipynb')
-                   if not any(part.startswith(('.', '_')) for part in path.relative_to(NBS).parts))
-CHAPTERS = [path for path in NOTEBOOKS if path.parent == NBS]         # and the index; not the exercises
+NBS = Path(__file__).parent.parent / 'nbs'
+NOTEBOOKS = sorted(
+    path
+    for path in NBS.rglob('*.ipynb')
+    if not any(part.startswith(('.', '_')) for part in path.relative_to(NBS).parts)
+)
+CHAPTERS = [path for path in NOTEBOOKS if path.parent == NBS]  # and the index; not the exercises
 MACHINE = re.compile(r'/(?:root|home|Users|work|tmp|mnt|opt)/[A-Za-z0-9_.-]+')
 FOREIGN = {
     'application/javascript',
     'application/vnd.jupyter.widget-view+json',
     'application/vnd.jupyter.widget-state+json',
 }
-MAX_STILL = 120_000           # bytes
+MAX_STILL = 120_000  # bytes
 MAX_NOTEBOOK = 1_000_000
 MAX_CELL_LINES = 60
 
@@ -99,7 +103,7 @@ def long_cells(notebook) -> list[str]:
             continue
         try:
             body = ast.parse(source).body
-        except SyntaxError:           # a line for IPython
+        except SyntaxError:  # a line for IPython
             body = []
         if not (len(body) == 1 and isinstance(body[0], ast.ClassDef)):
             long.append(source[:60])
@@ -114,7 +118,7 @@ def test_a_long_cell_is_found():
     def notebook(source):
         return {'cells': [{'cell_type': 'code', 'source': source}]}
 
-    lines = '    x = 1\n'*60
+    lines = '    x = 1\n' * 60
     assert long_cells(notebook(f'if True:\n{lines}'))
     assert long_cells(notebook(f'class A:\n{lines}\nb = 2'))
     assert long_cells(notebook(f'#| export\n@final\nclass A:\n{lines}')) == []
@@ -141,7 +145,7 @@ def test_first_cells(notebook):
 def dead_links(path: Path, text: str) -> list[str]:
     "Links to notebooks that do not exist; a link is relative to the notebook in which it stands."
     links = re.findall(r'\]\((?!\w+:)([^)#\s]+\.ipynb)(?:#[^)\s]*)?\)', text)
-    return [link for link in links if not (path.parent/link).is_file()]
+    return [link for link in links if not (path.parent / link).is_file()]
 
 
 def test_links_lead_somewhere(path, notebook):
@@ -150,10 +154,10 @@ def test_links_lead_somewhere(path, notebook):
 
 
 def test_a_dead_link_is_found(tmp_path):
-    (tmp_path/'exercises').mkdir()
-    (tmp_path/'20_losses.ipynb').touch()
-    (tmp_path/'exercises'/'20_losses.ipynb').touch()
-    chapter, exercises = tmp_path/'20_losses.ipynb', tmp_path/'exercises'/'20_losses.ipynb'
+    (tmp_path / 'exercises').mkdir()
+    (tmp_path / '20_losses.ipynb').touch()
+    (tmp_path / 'exercises' / '20_losses.ipynb').touch()
+    chapter, exercises = tmp_path / '20_losses.ipynb', tmp_path / 'exercises' / '20_losses.ipynb'
     fine = '[a](20_losses.ipynb) [b](exercises/20_losses.ipynb#Part-1) [c](https://x.org/y.ipynb)'
     assert dead_links(chapter, fine) == []
     assert dead_links(exercises, '[the chapter](../20_losses.ipynb)') == []

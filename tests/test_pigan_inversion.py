@@ -1,4 +1,6 @@
-"Inversion of pi-GAN: scores, knobs, cameras, starts, the joint search, tuning, the official recipe, stored results, bad input."
+"""Inversion of pi-GAN: scores, knobs, cameras, starts, the joint search, tuning, the official recipe, stored results,
+bad input."""
+
 import importlib.util
 import json
 import math
@@ -13,28 +15,58 @@ from animegan_nb.grading import oracle, trial
 from animegan_nb.metrics import file_sha256
 from animegan_nb.geometry import rotation_angle
 from animegan_nb.pigan import Generator, View
-from animegan_nb.pigan_inversion import (Heads, Inversion, InversionConfig, grid_start, held_out_heads, invert, knob_distance, knob_statistics, knobs_at, official_image,
-                                         official_recipe, official_view, own_cameras, perceptual_distance, pivotal_tuning, pixel_error, pose_gradient, psnr, scores, toon_pose_reader)
+from animegan_nb.pigan_inversion import (
+    Heads,
+    Inversion,
+    InversionConfig,
+    grid_start,
+    held_out_heads,
+    invert,
+    knob_distance,
+    knob_statistics,
+    knobs_at,
+    official_image,
+    official_recipe,
+    official_view,
+    own_cameras,
+    perceptual_distance,
+    pivotal_tuning,
+    pixel_error,
+    pose_gradient,
+    psnr,
+    scores,
+    toon_pose_reader,
+)
 from animegan_nb.siren import Condition, FieldConfig
 
-spec = importlib.util.spec_from_file_location('solutions_pigan_inversion', Path(__file__).parent/'solutions'/'pigan_inversion.py')
-SOLUTIONS = importlib.util.module_from_spec(spec); spec.loader.exec_module(SOLUTIONS)
-TINY = InversionConfig(stages=((2, 4), (1, 2)), perceptual=0.)
+spec = importlib.util.spec_from_file_location(
+    'solutions_pigan_inversion', Path(__file__).parent / 'solutions' / 'pigan_inversion.py'
+)
+SOLUTIONS = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(SOLUTIONS)
+TINY = InversionConfig(stages=((2, 4), (1, 2)), perceptual=0.0)
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def small(size=8):
     "A little generator whose worlds can be seen."
     torch.manual_seed(0)
-    g = Generator(FieldConfig(hidden=16, layers=2, z_dim=8, mapping_hidden=16), View(samples=4, fine=4, background=1., directional=False, first_look='density'), size)
-    with torch.no_grad(): g.field.mapping.layers[-1].weight *= 4
+    g = Generator(
+        FieldConfig(hidden=16, layers=2, z_dim=8, mapping_hidden=16),
+        View(samples=4, fine=4, background=1.0, directional=False, first_look='density'),
+        size,
+    )
+    with torch.no_grad():
+        g.field.mapping.layers[-1].weight *= 4
     return g.eval().requires_grad_(False)
 
 
 G = small()
+
+
 def world(n=2, seed=0):
     knobs = G.condition(torch.randn(n, 8, generator=rng(seed)))
-    cams = pose(*(torch.randn(2, n, generator=rng(seed + 1))*.2))
+    cams = pose(*(torch.randn(2, n, generator=rng(seed + 1)) * 0.2))
     return knobs, cams, G.render_views(knobs, cams)['image'].clamp(-1, 1)
 
 
@@ -42,10 +74,10 @@ ZERO = (torch.zeros(2), torch.zeros(2))
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.floats(1e-3, 1.), st.integers(0, 1000))
+@given(st.floats(1e-3, 1.0), st.integers(0, 1000))
 def test_psnr_of_a_constant_error(error, seed):
     x = torch.rand(2, 3, 4, 4, generator=rng(seed))
-    assert torch.allclose(psnr(x, x - error), torch.full((2,), -20*math.log10(error/2)), atol=.02)
+    assert torch.allclose(psnr(x, x - error), torch.full((2,), -20 * math.log10(error / 2)), atol=0.02)
 
 
 @settings(max_examples=25, deadline=None)
@@ -53,39 +85,51 @@ def test_psnr_of_a_constant_error(error, seed):
 def test_the_gradient_of_a_pose_is_the_automatic_one(yaw, pitch, seed):
     a, b = torch.tensor([yaw], requires_grad=True), torch.tensor([pitch], requires_grad=True)
     slope = torch.randn(1, 4, 4, generator=rng(seed))
-    automatic = torch.stack(torch.autograd.grad((slope*pose(a, b)).sum(), (a, b)), 1)
+    automatic = torch.stack(torch.autograd.grad((slope * pose(a, b)).sum(), (a, b)), 1)
     assert torch.allclose(pose_gradient(slope, a.detach(), b.detach()), automatic, atol=1e-4)
 
 
 def test_own_cameras_undo_a_turned_world():
-    true, new = pose(torch.tensor([.1, .4]), torch.tensor([.2, -.1])), pose(torch.tensor([-.5, .3]))
+    true, new = pose(torch.tensor([0.1, 0.4]), torch.tensor([0.2, -0.1])), pose(torch.tensor([-0.5, 0.3]))
     assert torch.allclose(own_cameras(true, true, new), new, atol=1e-5)
-    turn = pose(torch.tensor([.3]))                                # a rotation about the vertical axis …
-    turn = torch.cat([torch.cat([turn[:, :3, :3], torch.zeros(1, 3, 1)], 2), torch.tensor([[[0., 0., 0., 1.]]])], 1)
-    assert torch.allclose(own_cameras(turn @ true, true, new), turn @ new, atol=1e-5)     # … turns every camera alike
+    turn = pose(torch.tensor([0.3]))  # a rotation about the vertical axis …
+    turn = torch.cat([torch.cat([turn[:, :3, :3], torch.zeros(1, 3, 1)], 2), torch.tensor([[[0.0, 0.0, 0.0, 1.0]]])], 1)
+    assert torch.allclose(own_cameras(turn @ true, true, new), turn @ new, atol=1e-5)  # … turns every camera alike
 
 
 def test_knobs_in_standard_deviations():
     usual = knob_statistics(G, 2000)
-    assert abs(knob_distance(G.condition(torch.randn(4000, 8, generator=rng(5))), usual).mean().item() - 1) < .15
+    assert abs(knob_distance(G.condition(torch.randn(4000, 8, generator=rng(5))), usual).mean().item() - 1) < 0.15
     u = Condition(*torch.randn(2, 3, 3, 16, generator=rng(1)))
-    assert torch.allclose(knob_distance(knobs_at(u, usual), usual), torch.cat([x.flatten(1) for x in u], 1).square().mean(1), rtol=1e-2)
-    with pytest.raises(ValueError, match='two codes'): knob_statistics(G, 1)
+    assert torch.allclose(
+        knob_distance(knobs_at(u, usual), usual), torch.cat([x.flatten(1) for x in u], 1).square().mean(1), rtol=1e-2
+    )
+    with pytest.raises(ValueError, match='two codes'):
+        knob_statistics(G, 1)
 
 
 def test_the_rendered_picture_has_the_right_slope():
-    smooth = Generator(G.field, replace(G.view, activation='softplus'), 8)                # no kink where the density is 0
+    smooth = Generator(G.field, replace(G.view, activation='softplus'), 8)  # no kink where the density is 0
     knobs, _, target = world(1)
-    def loss(angles): return (smooth.render(knobs, pose(angles[:1], angles[1:]), samples=24, hierarchical=False) - target).double().square().mean()
-    at = torch.tensor([.3, -.2], requires_grad=True)
-    slope, = torch.autograd.grad(loss(at), at)
-    with torch.no_grad(): quotient = torch.stack([(loss(at + d) - loss(at - d))/6e-4 for d in 3e-4*torch.eye(2)])
-    assert slope.abs().max() > 1e-3 and torch.allclose(slope.double(), quotient, atol=.03*slope.abs().max().item())
+
+    def loss(angles):
+        return (
+            (smooth.render(knobs, pose(angles[:1], angles[1:]), samples=24, hierarchical=False) - target)
+            .double()
+            .square()
+            .mean()
+        )
+
+    at = torch.tensor([0.3, -0.2], requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(at), at)
+    with torch.no_grad():
+        quotient = torch.stack([(loss(at + d) - loss(at - d)) / 6e-4 for d in 3e-4 * torch.eye(2)])
+    assert slope.abs().max() > 1e-3 and torch.allclose(slope.double(), quotient, atol=0.03 * slope.abs().max().item())
 
 
 def test_a_grid_finds_the_camera_of_a_known_head():
     mean = G.mean_condition()
-    cams = torch.tensor([-.6, 0., .3]), torch.tensor([.15, 0., -.3])
+    cams = torch.tensor([-0.6, 0.0, 0.3]), torch.tensor([0.15, 0.0, -0.3])
     images = G.render_views(mean, pose(*cams))['image']
     yaw, pitch = grid_start(G, images, size=8)
     assert torch.allclose(yaw, cams[0], atol=1e-5) and torch.allclose(pitch, cams[1], atol=1e-5)
@@ -98,36 +142,45 @@ def test_a_grid_finds_the_camera_of_a_known_head():
 def test_a_search_lowers_its_loss_and_leaves_the_generator_alone(space):
     _, _, images = world()
     before = {k: v.clone() for k, v in G.state_dict().items()}
-    config = replace(TINY, space=space, stages=((2, 25), (1, 5)), lr=.05, noise=0.)
+    config = replace(TINY, space=space, stages=((2, 25), (1, 5)), lr=0.05, noise=0.0)
     found = invert(G, images, ZERO, config)
     assert found.history.shape == (30, 2) and (found.history[24] < found.history[0]).all()
-    assert all(torch.equal(v, before[k]) for k, v in G.state_dict().items()) and not found.condition.frequencies.requires_grad
+    assert (
+        all(torch.equal(v, before[k]) for k, v in G.state_dict().items())
+        and not found.condition.frequencies.requires_grad
+    )
 
 
 def test_pictures_in_a_batch_do_not_mix_and_a_seed_repeats():
     _, _, images = world(3)
-    start = (torch.tensor([.1, 0., -.1]), torch.zeros(3))
+    start = (torch.tensor([0.1, 0.0, -0.1]), torch.zeros(3))
     many, again, one = (invert(G, images[:k], tuple(a[:k] for a in start), TINY) for k in (3, 3, 1))
     assert torch.equal(many.condition.phases, again.condition.phases)
-    assert torch.allclose(many.condition.phases[:1], one.condition.phases, atol=1e-3) and torch.allclose(many.yaw[:1], one.yaw, atol=1e-4)
+    assert torch.allclose(many.condition.phases[:1], one.condition.phases, atol=1e-3) and torch.allclose(
+        many.yaw[:1], one.yaw, atol=1e-4
+    )
 
 
 def test_the_camera_waits_or_stays():
     _, _, images = world()
-    start = (torch.tensor([.2, -.2]), torch.tensor([.1, 0.]))
-    fixed = invert(G, images, start, replace(TINY, pose_lr=0.))
+    start = (torch.tensor([0.2, -0.2]), torch.tensor([0.1, 0.0]))
+    fixed = invert(G, images, start, replace(TINY, pose_lr=0.0))
     assert torch.equal(fixed.yaw, start[0]) and torch.equal(fixed.pitch, start[1])
-    assert torch.equal(invert(G, images, start, replace(TINY, hold=1.)).yaw, start[0])
-    assert not torch.equal(invert(G, images, start, replace(TINY, hold=0.)).yaw, start[0])
+    assert torch.equal(invert(G, images, start, replace(TINY, hold=1.0)).yaw, start[0])
+    assert not torch.equal(invert(G, images, start, replace(TINY, hold=0.0)).yaw, start[0])
 
 
 def test_a_stronger_prior_stays_nearer_and_a_coverage_counts():
     _, _, images = world()
     usual = knob_statistics(G)
-    config = replace(TINY, stages=((2, 20),), noise=0.)
-    free, tied = (knob_distance(invert(G, images, ZERO, replace(config, prior=p)).condition, usual).mean() for p in (0., 5.))
-    assert tied < .5*free
-    full, none = (invert(G, images, ZERO, replace(config, coverage=5.), coverage=torch.full((2, 1, 8, 8), c)) for c in (1., 0.))
+    config = replace(TINY, stages=((2, 20),), noise=0.0)
+    free, tied = (
+        knob_distance(invert(G, images, ZERO, replace(config, prior=p)).condition, usual).mean() for p in (0.0, 5.0)
+    )
+    assert tied < 0.5 * free
+    full, none = (
+        invert(G, images, ZERO, replace(config, coverage=5.0), coverage=torch.full((2, 1, 8, 8), c)) for c in (1.0, 0.0)
+    )
     opacity = lambda f: G.render_views(f.condition, f.cam2world)['opacity'].mean()
     assert opacity(full) > opacity(none)
 
@@ -139,7 +192,7 @@ def test_the_official_recipe_stays_in_front():
     assert (found.history[-5:].mean(0) < found.history[:5].mean(0)).all()
     assert official_view(G).samples == 8 and official_view(G).fine == 0
     assert official_image(G, found.condition, found.cam2world).shape == images.shape
-    some = official_recipe(G, images, steps=3, pixels=64)                           # all pixels, in another order
+    some = official_recipe(G, images, steps=3, pixels=64)  # all pixels, in another order
     assert torch.allclose(some.condition.phases, official_recipe(G, images, steps=3).condition.phases, atol=1e-4)
 
 
@@ -147,7 +200,7 @@ def test_tuning_raises_the_given_view_and_spares_the_rest():
     knobs, cams, images = world(1)
     found = Inversion(G.mean_condition(), torch.zeros(1), torch.zeros(1), torch.zeros(1, 1))
     before = {k: v.clone() for k, v in G.state_dict().items()}
-    tuned = pivotal_tuning(G, images, found, steps=15, perceptual=0., lr=1e-3)
+    tuned = pivotal_tuning(G, images, found, steps=15, perceptual=0.0, lr=1e-3)
     fit = lambda g: psnr(g.render_views(found.condition, found.cam2world)['image'], images).item()
     assert fit(tuned) > fit(G)
     assert all(torch.equal(v, before[k]) for k, v in G.state_dict().items())
@@ -157,53 +210,93 @@ def test_tuning_raises_the_given_view_and_spares_the_rest():
 
 def test_a_perfect_world_has_perfect_scores():
     knobs, cams, images = world()
-    views = [G.render_views(knobs, pose(torch.tensor([.1, -.1])), samples=8, normal=True)]
-    views[0]['opacity'] = (views[0]['opacity'] > .5).float()
+    views = [G.render_views(knobs, pose(torch.tensor([0.1, -0.1])), samples=8, normal=True)]
+    views[0]['opacity'] = (views[0]['opacity'] > 0.5).float()
     heads = Heads(torch.zeros(2, 1), G.render_views(knobs, cams)['image'], torch.zeros(2, 1, 8, 8), cams, views)
     s = scores(G, knobs, cams, heads)
-    assert s['given'] > 90 and s['novel'] > 90 and s['pose'] < .1 and s['depth'] < 1e-5 and s['normal'] < .5 and s['overlap'] == 1
-    turned = pose(torch.tensor([.5, .5]))
+    assert (
+        s['given'] > 90
+        and s['novel'] > 90
+        and s['pose'] < 0.1
+        and s['depth'] < 1e-5
+        and s['normal'] < 0.5
+        and s['overlap'] == 1
+    )
+    turned = pose(torch.tensor([0.5, 0.5]))
     assert scores(G, knobs, turned, heads)['novel'] > 90 > scores(G, knobs, turned, heads, own=True)['novel']
 
 
 def test_held_out_heads_repeat_and_the_reader_reads():
     heads, again = held_out_heads(11, 1, others=1), held_out_heads(11, 1, others=1)
     assert torch.equal(heads.images, again.images) and heads.coverage.shape == (1, 1, 32, 32)
-    assert set(heads.others[0]) == {'image', 'coverage', 'cam2world', 'opacity', 'depth', 'normal'} and heads.others[0]['depth'].isfinite().all()
+    assert (
+        set(heads.others[0]) == {'image', 'coverage', 'cam2world', 'opacity', 'depth', 'normal'}
+        and heads.others[0]['depth'].isfinite().all()
+    )
     found = toon_pose_reader(n=60)(heads.images)
     assert (rotation_angle(pose(*found.unbind(1)), heads.cam2world).rad2deg() < 20).all()
 
 
 def test_distances():
-    x, y = torch.rand(2, 2, 3, 16, 16, generator=rng(0))*2 - 1
+    x, y = torch.rand(2, 2, 3, 16, 16, generator=rng(0)) * 2 - 1
     d = perceptual_distance()
     assert d(x, x).abs().max() < 1e-6 and (d(x, y) > 0).all() and d(x, y).shape == (2,)
-    assert torch.allclose(pixel_error(x, y, (1,)), (x - y).square().mean((1, 2, 3))) and pixel_error(x, y).mean() < pixel_error(x, y, (1,)).mean()
+    assert (
+        torch.allclose(pixel_error(x, y, (1,)), (x - y).square().mean((1, 2, 3)))
+        and pixel_error(x, y).mean() < pixel_error(x, y, (1,)).mean()
+    )
 
 
 def test_squeezenet_if_its_weights_are_here():
-    try: d = perceptual_distance('squeezenet', least=64)
-    except FileNotFoundError: pytest.skip('SqueezeNet: the folder named by ANIMEGAN_WEIGHTS is missing')
+    try:
+        d = perceptual_distance('squeezenet', least=64)
+    except FileNotFoundError:
+        pytest.skip('SqueezeNet: the folder named by ANIMEGAN_WEIGHTS is missing')
     x = torch.rand(1, 3, 32, 32, generator=rng(0)).requires_grad_(True)
     d(x, x.detach().roll(3, -1)).sum().backward()
     assert x.grad.abs().sum() > 0
 
 
 GOOD = torch.zeros(2, 3, 8, 8)
-@pytest.mark.parametrize('pictures, start, message', [
-    (torch.zeros(2, 3, 16, 16), ZERO, r'\[n, 3, 8, 8\]'), (GOOD[0], ZERO, r'\[n, 3, 8, 8\]'), (GOOD[:0], None, 'no picture'), (GOOD.to(torch.uint8), ZERO, 'to_float'), (GOOD + torch.nan, ZERO, 'NaN'),
-    (GOOD + 200, ZERO, 'to_float'), (GOOD, (torch.zeros(1), torch.zeros(1)), 'yaw and pitch'), (GOOD, (torch.full((2,), torch.nan), torch.zeros(2)), 'yaw and pitch'), ('x', ZERO, 'str')])
+
+
+@pytest.mark.parametrize(
+    'pictures, start, message',
+    [
+        (torch.zeros(2, 3, 16, 16), ZERO, r'\[n, 3, 8, 8\]'),
+        (GOOD[0], ZERO, r'\[n, 3, 8, 8\]'),
+        (GOOD[:0], None, 'no picture'),
+        (GOOD.to(torch.uint8), ZERO, 'to_float'),
+        (GOOD + torch.nan, ZERO, 'NaN'),
+        (GOOD + 200, ZERO, 'to_float'),
+        (GOOD, (torch.zeros(1), torch.zeros(1)), 'yaw and pitch'),
+        (GOOD, (torch.full((2,), torch.nan), torch.zeros(2)), 'yaw and pitch'),
+        ('x', ZERO, 'str'),
+    ],
+)
 def test_bad_pictures_are_answered_in_one_sentence(images, start, message):
-    with pytest.raises(ValueError, match=message): invert(G, images, start, TINY)
+    with pytest.raises(ValueError, match=message):
+        invert(G, images, start, TINY)
 
 
 def test_bad_settings_are_answered_in_one_sentence():
-    for bad, message in ((dict(space='w'), 'knobs'), (dict(stages=()), 'Stages'), (dict(stages=((1, 0),)), 'Stages'), (dict(prior=-1.), 'prior'), (dict(pose_sigma=0.), 'pose_sigma')):
-        with pytest.raises(ValueError, match=message): InversionConfig(**bad)
-    with pytest.raises(ValueError, match='coverage'): invert(G, GOOD, ZERO, TINY, coverage=torch.full((2, 1, 8, 8), 255.))
-    with pytest.raises(ValueError, match='pivots'): pivotal_tuning(G, GOOD, Inversion(G.mean_condition(), torch.zeros(1), torch.zeros(1), torch.zeros(1, 1)))
-    with pytest.raises(ValueError, match='vgg'): perceptual_distance('vgg')
-    with pytest.raises(ValueError, match='differ'): psnr(GOOD, GOOD[:1])
+    for bad, message in (
+        (dict(space='w'), 'knobs'),
+        (dict(stages=()), 'Stages'),
+        (dict(stages=((1, 0),)), 'Stages'),
+        (dict(prior=-1.0), 'prior'),
+        (dict(pose_sigma=0.0), 'pose_sigma'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            InversionConfig(**bad)
+    with pytest.raises(ValueError, match='coverage'):
+        invert(G, GOOD, ZERO, TINY, coverage=torch.full((2, 1, 8, 8), 255.0))
+    with pytest.raises(ValueError, match='pivots'):
+        pivotal_tuning(G, GOOD, Inversion(G.mean_condition(), torch.zeros(1), torch.zeros(1), torch.zeros(1, 1)))
+    with pytest.raises(ValueError, match='vgg'):
+        perceptual_distance('vgg')
+    with pytest.raises(ValueError, match='differ'):
+        psnr(GOOD, GOOD[:1])
 
 
 @pytest.mark.parametrize('id', sorted(SOLUTIONS.SOLUTIONS))
@@ -216,7 +309,18 @@ def test_oracles(id):
 
 def test_the_stored_results_belong_to_the_shipped_weights():
     stored = json.loads(shipped('results/pigan_inversion.json').read_text())
-    assert stored['generator_sha256'] == file_sha256(shipped('pretrained/pigan_toon_32.safetensors'))[:16], f"run {stored['command']} again"
-    assert stored['sets'] == len(stored['seeds']) >= 3 and stored['sets']*stored['heads'] >= 24 and 0 not in stored['seeds']
-    assert all(len(values) == stored['sets'] and all(map(math.isfinite, values)) for method in stored['methods'].values() for values in method.values())
-    for name in ('views', 'faces'): assert shipped(f'results/pigan_inversion_{name}.jpg').stat().st_size <= 40_000
+    assert stored['generator_sha256'] == file_sha256(shipped('pretrained/pigan_toon_32.safetensors'))[:16], (
+        f"run {stored['command']} again"
+    )
+    assert (
+        stored['sets'] == len(stored['seeds']) >= 3
+        and stored['sets'] * stored['heads'] >= 24
+        and 0 not in stored['seeds']
+    )
+    assert all(
+        len(values) == stored['sets'] and all(map(math.isfinite, values))
+        for method in stored['methods'].values()
+        for values in method.values()
+    )
+    for name in ('views', 'faces'):
+        assert shipped(f'results/pigan_inversion_{name}.jpg').stat().st_size <= 40_000

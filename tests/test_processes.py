@@ -1,4 +1,5 @@
 "Two CPU processes (gloo, through accelerate) compute what one process computes with twice the batch."
+
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,9 @@ def train(out):
 
 def one_process():
     torch.set_num_threads(1)
-    return Trainer(TinyPair(seed=0), images(), TrainingConfig(batch_size=16, ema_half_life=50), device='cpu').fit(STEPS, progress=False)
+    return Trainer(TinyPair(seed=0), images(), TrainingConfig(batch_size=16, ema_half_life=50), device='cpu').fit(
+        STEPS, progress=False
+    )
 
 
 def compare(out):
@@ -38,7 +41,8 @@ def compare(out):
     one = one_process()
     assert two.step == STEPS and two.images == one.images
     torch.testing.assert_close(weights(two), weights(one), rtol=1e-4, atol=1e-6)
-    for a, b in zip(two.average.parameters(), one.average.parameters()): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    for a, b in zip(two.average.parameters(), one.average.parameters()):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def run(command, tmp_path):
@@ -47,19 +51,23 @@ def run(command, tmp_path):
 
 
 def test_torchrun(tmp_path):
-    script = tmp_path/'train.py'
-    script.write_text(SCRIPT + f'\ntrain({str(tmp_path/"run")!r})\n')
+    script = tmp_path / 'train.py'
+    script.write_text(SCRIPT + f'\ntrain({str(tmp_path / "run")!r})\n')
     run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', str(script)], tmp_path)
-    compare(tmp_path/'run')
+    compare(tmp_path / 'run')
 
 
 def test_from_a_notebook(tmp_path):
-    "`debug_launcher` is what accelerate offers a notebook on a CPU; `notebook_launcher` starts the same function on GPUs."
-    script = tmp_path/'notebook.py'
-    script.write_text(SCRIPT + f'''
+    """`debug_launcher` is what accelerate offers a notebook on a CPU;
+    `notebook_launcher` starts the same function on GPUs."""
+    script = tmp_path / 'notebook.py'
+    script.write_text(
+        SCRIPT
+        + f'''
 if __name__ == '__main__':
     from accelerate import debug_launcher
-    debug_launcher(train, ({str(tmp_path/"run")!r},), num_processes=2)
-''')
+    debug_launcher(train, ({str(tmp_path / "run")!r},), num_processes=2)
+'''
+    )
     run([sys.executable, str(script)], tmp_path)
-    compare(tmp_path/'run')
+    compare(tmp_path / 'run')

@@ -1,4 +1,5 @@
 "SIREN and the pi-GAN field: laws, equal forms, the published network, bad input."
+
 import math
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ from hypothesis import given, settings, strategies as st
 from animegan_nb import siren
 from animegan_nb.cameras import from_official_angles, pose, rays
 from animegan_nb.raymarch import march
-from animegan_nb.siren import Condition, FieldConfig, PiganField, Siren, film, load_official_field, official_field_state, sine_init_
+from animegan_nb.siren import (
+    Condition,
+    FieldConfig,
+    PiganField,
+    Siren,
+    film,
+    load_official_field,
+    official_field_state,
+    sine_init_,
+)
 
 SMALL = FieldConfig(hidden=20, layers=3, z_dim=8, mapping_hidden=16)
 
@@ -17,29 +27,35 @@ def field_and_points(config=SMALL, n=37, batch=2, seed=0, dtype=torch.float32):
     torch.manual_seed(seed)
     field = PiganField(config).to(dtype)
     g = torch.Generator().manual_seed(seed)
-    points = ((torch.rand(batch, n, 3, generator=g) - .5)*config.box).to(dtype)
-    return field, points, torch.randn(batch, config.z_dim, generator=g).to(dtype), F.normalize(torch.randn(batch, n, 3, generator=g), dim=-1).to(dtype)
+    points = ((torch.rand(batch, n, 3, generator=g) - 0.5) * config.box).to(dtype)
+    return (
+        field,
+        points,
+        torch.randn(batch, config.z_dim, generator=g).to(dtype),
+        F.normalize(torch.randn(batch, n, 3, generator=g), dim=-1).to(dtype),
+    )
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 300), st.floats(1., 60.), st.booleans())
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(1.0, 60.0), st.booleans())
 def test_initial_weights_stay_in_their_bound(inputs, outputs, omega, first):
     w = sine_init_(torch.nn.Linear(inputs, outputs), omega, first).weight
-    assert w.abs().max() <= (1/inputs if first else math.sqrt(6/inputs)/omega) + 1e-7
+    assert w.abs().max() <= (1 / inputs if first else math.sqrt(6 / inputs) / omega) + 1e-7
 
 
 def test_the_statistics_are_flat_across_depth():
     torch.manual_seed(0)
     h, spread = torch.linspace(-1, 1, 1000)[:, None], []
     for i in range(10):
-        argument = 30*sine_init_(torch.nn.Linear(h.shape[1], 256, bias=False), 30., i == 0)(h)
-        spread.append(argument.std().item()); h = argument.sin()
-    assert all(abs(s - 1) < .15 for s in spread[2:])
+        argument = 30 * sine_init_(torch.nn.Linear(h.shape[1], 256, bias=False), 30.0, i == 0)(h)
+        spread.append(argument.std().item())
+        h = argument.sin()
+    assert all(abs(s - 1) < 0.15 for s in spread[2:])
 
 
 def test_siren_is_differentiable_twice():
     x = torch.rand(5, 2, requires_grad=True)
-    slope, = torch.autograd.grad(Siren(2, 16, 2, 1)(x).sum(), x, create_graph=True)
+    (slope,) = torch.autograd.grad(Siren(2, 16, 2, 1)(x).sum(), x, create_graph=True)
     assert torch.autograd.grad(slope.sum(), x)[0].abs().max() > 0
 
 
@@ -51,14 +67,18 @@ def test_all_forms_agree(batch, n, layers, hidden, chunk):
     with torch.no_grad():
         rgb, density = field.straight(points, z, directions)
         scale = config.density_scale
-        for a, b in (field(points, z, directions, 'folded'), siren.chunked_field(siren.fold(field, z), points, directions, chunk)):
-            assert torch.allclose(a, rgb, atol=1e-5) and torch.allclose(b/scale, density/scale, atol=1e-5)
-        assert torch.allclose(field.density_only(points, z)/scale, density/scale, atol=1e-5)
+        for a, b in (
+            field(points, z, directions, 'folded'),
+            siren.chunked_field(siren.fold(field, z), points, directions, chunk),
+        ):
+            assert torch.allclose(a, rgb, atol=1e-5) and torch.allclose(b / scale, density / scale, atol=1e-5)
+        assert torch.allclose(field.density_only(points, z) / scale, density / scale, atol=1e-5)
 
 
 def test_the_paper_size_agrees_to_five_digits():
     field, points, z, directions = field_and_points(siren.PIGAN_FIELD_OFFICIAL, 200)
-    with torch.no_grad(): a, b = field.straight(points, z, directions), field(points, z, directions, 'chunked')
+    with torch.no_grad():
+        a, b = field.straight(points, z, directions), field(points, z, directions, 'chunked')
     assert torch.allclose(a[0], b[0], atol=1e-5) and torch.allclose(a[1], b[1], atol=1e-5)
 
 
@@ -66,7 +86,7 @@ def gradients(field, points, z, directions, method):
     field.zero_grad()
     x, code = points.clone().requires_grad_(True), z.clone().requires_grad_(True)
     rgb, density = field(x, code, directions, method)
-    (rgb.square().sum() + (density/150).square().sum()).backward()
+    (rgb.square().sum() + (density / 150).square().sum()).backward()
     return [x.grad, code.grad, *(p.grad.clone() for p in field.parameters())]
 
 
@@ -75,14 +95,24 @@ def test_all_forms_have_the_same_gradients():
     exact = gradients(*[x.double() for x in field_and_points()], 'straight')
     for method in ('straight', 'folded', 'chunked'):
         for a, b in zip(gradients(field, points, z, directions, method), exact):
-            assert torch.allclose(a.double(), b, rtol=2e-3, atol=2e-4*float(b.abs().max()))
+            assert torch.allclose(a.double(), b, rtol=2e-3, atol=2e-4 * float(b.abs().max()))
 
 
 def test_the_chunked_form_also_passes_numerical_differentiation():
-    field, points, z, directions = field_and_points(FieldConfig(hidden=5, layers=2, z_dim=3, mapping_hidden=4, frequency_shift=3., frequency_scale=1.), n=5, dtype=torch.float64)
+    field, points, z, directions = field_and_points(
+        FieldConfig(hidden=5, layers=2, z_dim=3, mapping_hidden=4, frequency_shift=3.0, frequency_scale=1.0),
+        n=5,
+        dtype=torch.float64,
+    )
     condition = field.condition(z)
     knobs = [c.detach().requires_grad_(True) for c in condition]
-    run = lambda x, f, p: torch.cat([siren.chunked_field(siren.fold(field, Condition(f, p)), x, directions, 2)[0], siren.chunked_field(siren.fold(field, Condition(f, p)), x, directions, 2)[1][..., None]], -1)
+    run = lambda x, f, p: torch.cat(
+        [
+            siren.chunked_field(siren.fold(field, Condition(f, p)), x, directions, 2)[0],
+            siren.chunked_field(siren.fold(field, Condition(f, p)), x, directions, 2)[1][..., None],
+        ],
+        -1,
+    )
     assert torch.autograd.gradcheck(run, (points.requires_grad_(True), *knobs), atol=1e-6)
 
 
@@ -92,7 +122,7 @@ def test_the_field_falls_back_without_onednn(monkeypatch):
         a = field(points, z, directions)
         monkeypatch.setattr(siren, '_ONEDNN', None)
         b = field(points, z, directions)
-    assert torch.allclose(a[0], b[0], atol=1e-5) and torch.allclose(a[1]/150, b[1]/150, atol=1e-5)
+    assert torch.allclose(a[0], b[0], atol=1e-5) and torch.allclose(a[1] / 150, b[1] / 150, atol=1e-5)
 
 
 def test_density_does_not_see_the_direction_and_colour_does():
@@ -112,7 +142,9 @@ def test_the_mixed_precision_rule():
     with torch.no_grad():
         rgb, density = field.straight(points, z, directions)
         a, b = field(points, z, directions, 'mixed')
-    assert ((a - rgb).square().mean().sqrt()/rgb.std()) < .03 and ((b - density).square().mean().sqrt()/density.std()) < .04
+    assert ((a - rgb).square().mean().sqrt() / rgb.std()) < 0.03 and (
+        (b - density).square().mean().sqrt() / density.std()
+    ) < 0.04
 
 
 def test_a_start_is_neither_empty_nor_solid():
@@ -120,8 +152,11 @@ def test_a_start_is_neither_empty_nor_solid():
     for seed in range(6):
         torch.manual_seed(seed)
         field = PiganField()
-        with torch.no_grad(): opacities.append(march(field.at(torch.randn(1, 256)), *rays(pose(0.), 12., 6), .88, 1.12, 12).opacity.mean().item())
-    assert .25 < np.mean(opacities) < .7 and min(opacities) > .02
+        with torch.no_grad():
+            opacities.append(
+                march(field.at(torch.randn(1, 256)), *rays(pose(0.0), 12.0, 6), 0.88, 1.12, 12).opacity.mean().item()
+            )
+    assert 0.25 < np.mean(opacities) < 0.7 and min(opacities) > 0.02
 
 
 def test_official_names_make_a_round_trip():
@@ -134,10 +169,12 @@ def test_official_names_make_a_round_trip():
 
 @pytest.fixture(scope='module')
 def published(reference_dir):
-    with np.load(reference_dir/'pigan_reference.npz') as file: return {k: torch.from_numpy(file[k]) for k in file}
+    with np.load(reference_dir / 'pigan_reference.npz') as file:
+        return {k: torch.from_numpy(file[k]) for k in file}
 
 
-def official(published): return load_official_field({k.removeprefix('param/'): v for k, v in published.items() if k.startswith('param/')})
+def official(published):
+    return load_official_field({k.removeprefix('param/'): v for k, v in published.items() if k.startswith('param/')})
 
 
 @pytest.mark.real
@@ -149,7 +186,9 @@ def test_the_published_field(published, method):
         rgb, density = field(published['siren/points'], condition, published['siren/directions'], method)
     assert torch.allclose(condition.frequencies.flatten(1), published['siren/frequencies'], atol=1e-4)
     assert torch.allclose(condition.phases.flatten(1), published['siren/phase_shifts'], atol=1e-4)
-    assert torch.allclose(rgb, published['siren/rgb_sigma'][..., :3], atol=1e-4) and torch.allclose(density, published['siren/rgb_sigma'][..., 3], atol=1e-4, rtol=1e-4)
+    assert torch.allclose(rgb, published['siren/rgb_sigma'][..., :3], atol=1e-4) and torch.allclose(
+        density, published['siren/rgb_sigma'][..., 3], atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.real
@@ -158,23 +197,44 @@ def test_the_published_field(published, method):
 def test_the_published_pictures(published, view, kind, fine):
     field = official(published)
     cam = pose(*from_official_angles(published['camera/yaw'][view], published['camera/pitch'][view]))
-    with torch.no_grad(): out = march(field.at(published['siren/z'][:1]), *rays(cam, 12., 16, 'border'), .88, 1.12, 12, fine, official=True)
-    image = out.rgb.mT.reshape(1, 3, 16, 16)*2 - 1
+    with torch.no_grad():
+        out = march(
+            field.at(published['siren/z'][:1]), *rays(cam, 12.0, 16, 'border'), 0.88, 1.12, 12, fine, official=True
+        )
+    image = out.rgb.mT.reshape(1, 3, 16, 16) * 2 - 1
     assert torch.allclose(image, published[f'render/view{view}_{kind}_12steps_16px'], atol=1e-4)
 
 
 FIELD, POINTS, Z, DIRECTIONS = field_and_points()
 
 
-@pytest.mark.parametrize('call, word', [
-    (lambda: FIELD(POINTS, torch.zeros(2, 7), DIRECTIONS), 'latent code'), (lambda: FIELD(POINTS, (torch.zeros(2, 3, 20), torch.zeros(2, 4, 20)), DIRECTIONS), 'frequencies'),
-    (lambda: FIELD(POINTS, (torch.zeros(2, 4, 20), torch.zeros(2, 4, 21)), DIRECTIONS), 'phases'), (lambda: FIELD(POINTS, (torch.zeros(2, 4, 20), torch.zeros(1, 4, 20)), DIRECTIONS), 'sets'),
-    (lambda: FIELD(POINTS[0], Z, DIRECTIONS), 'Points'), (lambda: FIELD(POINTS[:1], Z, DIRECTIONS[:1]), 'Points'), (lambda: FIELD(POINTS, Z, DIRECTIONS[:, :3]), 'direction'),
-    (lambda: FIELD(POINTS, Z, DIRECTIONS, 'quick'), 'evaluated'), (lambda: load_official_field({'x': torch.zeros(1)}), 'missing'),
-    (lambda: load_official_field({k: v for k, v in official_field_state(FIELD).items() if k != 'final_layer.bias'}), 'final_layer.bias'),
-    (lambda: film(torch.zeros(1, 2, 3), torch.zeros(4, 3), torch.zeros(4), torch.zeros(1, 5), torch.zeros(1, 5)), 'Frequencies')])
+@pytest.mark.parametrize(
+    'call, word',
+    [
+        (lambda: FIELD(POINTS, torch.zeros(2, 7), DIRECTIONS), 'latent code'),
+        (lambda: FIELD(POINTS, (torch.zeros(2, 3, 20), torch.zeros(2, 4, 20)), DIRECTIONS), 'frequencies'),
+        (lambda: FIELD(POINTS, (torch.zeros(2, 4, 20), torch.zeros(2, 4, 21)), DIRECTIONS), 'phases'),
+        (lambda: FIELD(POINTS, (torch.zeros(2, 4, 20), torch.zeros(1, 4, 20)), DIRECTIONS), 'sets'),
+        (lambda: FIELD(POINTS[0], Z, DIRECTIONS), 'Points'),
+        (lambda: FIELD(POINTS[:1], Z, DIRECTIONS[:1]), 'Points'),
+        (lambda: FIELD(POINTS, Z, DIRECTIONS[:, :3]), 'direction'),
+        (lambda: FIELD(POINTS, Z, DIRECTIONS, 'quick'), 'evaluated'),
+        (lambda: load_official_field({'x': torch.zeros(1)}), 'missing'),
+        (
+            lambda: load_official_field(
+                {k: v for k, v in official_field_state(FIELD).items() if k != 'final_layer.bias'}
+            ),
+            'final_layer.bias',
+        ),
+        (
+            lambda: film(torch.zeros(1, 2, 3), torch.zeros(4, 3), torch.zeros(4), torch.zeros(1, 5), torch.zeros(1, 5)),
+            'Frequencies',
+        ),
+    ],
+)
 def test_bad_input_is_one_sentence(call, word):
-    with pytest.raises(ValueError) as error: call()
+    with pytest.raises(ValueError) as error:
+        call()
     assert word in str(error.value) and '\n' not in str(error.value)
 
 
@@ -182,20 +242,27 @@ def test_bad_input_is_one_sentence(call, word):
 def test_what_is_kept_does_not_change_a_gradient(chunk):
     field, points, z, directions = field_and_points(FieldConfig(hidden=20, layers=3, z_dim=5, mapping_hidden=8), 40, 2)
     points.requires_grad_(True)
+
     def slopes(kept, times=1):
         out = sum(x.square().sum() for x in siren.chunked_field(siren.fold(field, z), points, directions, chunk, kept))
-        for _ in range(times): found = torch.autograd.grad(out, [points, *field.parameters()], retain_graph=True, allow_unused=True)
+        for _ in range(times):
+            found = torch.autograd.grad(out, [points, *field.parameters()], retain_graph=True, allow_unused=True)
         return found
-    for a, b, c in zip(slopes(0), slopes(2**20), slopes(2**20, 2)): assert torch.equal(a, b) and torch.equal(a, c)
+
+    for a, b, c in zip(slopes(0), slopes(2**20), slopes(2**20, 2)):
+        assert torch.equal(a, b) and torch.equal(a, c)
 
 
 def test_little_memory_waits_for_the_backward_pass():
     field, points, z, directions = field_and_points(FieldConfig(hidden=32, layers=3, z_dim=5, mapping_hidden=8), 500, 1)
     held = {}
+
     def waiting(kept):
         sizes = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()*4) or x, lambda x: x): siren.chunked_field(siren.fold(field, z), points, directions, None, kept)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel() * 4) or x, lambda x: x):
+            siren.chunked_field(siren.fold(field, z), points, directions, None, kept)
         return sum(sizes)
+
     held = {kept: waiting(kept) for kept in (0, 2**20)}
-    assert held[2**20] - held[0] == 4*500*32*4                       # one argument for each of four sines
-    assert waiting(4*500*32*4 - 1) == held[0]
+    assert held[2**20] - held[0] == 4 * 500 * 32 * 4  # one argument for each of four sines
+    assert waiting(4 * 500 * 32 * 4 - 1) == held[0]

@@ -1,4 +1,5 @@
 "Standing figures: masks, wholeness, the pipeline, equal pictures shown, growth, counted operations, stored results."
+
 import json
 import os
 from pathlib import Path
@@ -20,9 +21,11 @@ from animegan_nb.training import Trainer, build_pair
 
 def drawn(height=40, width=30, colour=(200, 220, 240), box=(10, 5, 20, 33), inner=(255, 255, 255)):
     "A dark frame around a light inside on a plain colour: a figure in white clothes."
-    page = np.empty((height, width, 3), np.uint8); page[:] = colour
+    page = np.empty((height, width, 3), np.uint8)
+    page[:] = colour
     left, top, right, bottom = box
-    page[top:bottom, left:right] = (30, 20, 40); page[top + 2:bottom - 2, left + 2:right - 2] = inner
+    page[top:bottom, left:right] = (30, 20, 40)
+    page[top + 2 : bottom - 2, left + 2 : right - 2] = inner
     return Image.fromarray(page)
 
 
@@ -30,6 +33,7 @@ def drawn(height=40, width=30, colour=(200, 220, 240), box=(10, 5, 20, 33), inne
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_reachable_is_what_a_queue_finds(free):
     from solutions.standing import reachable
+
     assert np.array_equal(sd.reachable(free), reachable(free))
 
 
@@ -37,113 +41,160 @@ def test_reachable_is_what_a_queue_finds(free):
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_contacts_turn_with_the_picture(mask):
     found, turned = sd.border_contact(mask), sd.border_contact(np.rot90(mask))
-    assert [turned[k] for k in ('left', 'bottom', 'right', 'top')] == pytest.approx([found[k] for k in ('top', 'left', 'bottom', 'right')])
+    assert [turned[k] for k in ('left', 'bottom', 'right', 'top')] == pytest.approx(
+        [found[k] for k in ('top', 'left', 'bottom', 'right')]
+    )
     assert all(0 <= v <= 1 for v in found.values())
 
 
 def test_white_clothes_stay_and_the_background_goes():
     white = np.asarray(sd.on_white(drawn()))
     assert (white[0, 0] == 255).all() and (white[5, 10] == (30, 20, 40)).all()
-    assert sd.figure_mask(drawn(inner=(200, 220, 240)))[20, 15]                       # clothes of the background's colour
+    assert sd.figure_mask(drawn(inner=(200, 220, 240)))[20, 15]  # clothes of the background's colour
     assert sd.on_white(sd.on_white(drawn())).tobytes() == sd.on_white(drawn()).tobytes()
-    assert sd.figure_mask(drawn()).sum() == 10*28
+    assert sd.figure_mask(drawn()).sum() == 10 * 28
 
 
 def test_a_gradient_within_the_tolerance_is_plain():
-    page = np.asarray(drawn()).astype(int); page[..., 0] += (np.arange(40)[:, None]*(page[..., 0] == 200))//4
+    page = np.asarray(drawn()).astype(int)
+    page[..., 0] += (np.arange(40)[:, None] * (page[..., 0] == 200)) // 4
     assert np.array_equal(sd.figure_mask(Image.fromarray(page.astype(np.uint8))), sd.figure_mask(drawn()))
 
 
-@pytest.mark.parametrize('box, side', [((10, 0, 20, 30), 'top'), ((10, 8, 20, 40), 'bottom'), ((0, 8, 20, 30), 'left'), ((10, 8, 30, 30), 'right')])
+@pytest.mark.parametrize(
+    'box, side',
+    [((10, 0, 20, 30), 'top'), ((10, 8, 20, 40), 'bottom'), ((0, 8, 20, 30), 'left'), ((10, 8, 30, 30), 'right')],
+)
 def test_a_cut_figure_is_refused_with_the_side(box, side):
-    with pytest.raises(ValueError, match=f'cut off at the {side}'): sd.whole_figure(drawn(box=box), most=.4)
-    assert sd.whole_figure(drawn(box=box), most=1.) is not None
+    with pytest.raises(ValueError, match=f'cut off at the {side}'):
+        sd.whole_figure(drawn(box=box), most=0.4)
+    assert sd.whole_figure(drawn(box=box), most=1.0) is not None
 
 
 def test_no_plain_background_and_no_figure():
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8))
-    with pytest.raises(ValueError, match='not plain'): sd.on_white(noise)
-    with pytest.raises(ValueError, match='no figure'): sd.on_white(Image.new('RGB', (20, 20), (9, 9, 9)))
+    with pytest.raises(ValueError, match='not plain'):
+        sd.on_white(noise)
+    with pytest.raises(ValueError, match='no figure'):
+        sd.on_white(Image.new('RGB', (20, 20), (9, 9, 9)))
 
 
 def test_the_pipeline_on_a_folder(tmp_path):
-    shop = tmp_path/'shop'; shop.mkdir()
-    for i, colour in enumerate([(255, 255, 255), (240, 230, 220), (200, 220, 240)]): drawn(colour=colour, box=(8, 4, 20 - 2*i, 30)).save(shop/f'{i}.png')
-    drawn(box=(10, 8, 20, 40)).save(shop/'cut.png')
-    (shop/'broken.png').write_bytes((shop/'0.png').read_bytes()[:60])
-    report = clean(shop, steps=(), into=tmp_path/'clean', changes=sd.standing_changes(32, corner=(4, 6), most=.4), progress=False)
+    shop = tmp_path / 'shop'
+    shop.mkdir()
+    for i, colour in enumerate([(255, 255, 255), (240, 230, 220), (200, 220, 240)]):
+        drawn(colour=colour, box=(8, 4, 20 - 2 * i, 30)).save(shop / f'{i}.png')
+    drawn(box=(10, 8, 20, 40)).save(shop / 'cut.png')
+    (shop / 'broken.png').write_bytes((shop / '0.png').read_bytes()[:60])
+    report = clean(
+        shop,
+        steps=(),
+        into=tmp_path / 'clean',
+        changes=sd.standing_changes(32, corner=(4, 6), most=0.4),
+        progress=False,
+    )
     assert sorted(report.kept) == ['0.png', '1.png', '2.png']
     assert {d.file: d.step for d in report.dropped} == {'cut.png': 'change', 'broken.png': 'broken'}
     for name in report.kept:
-        page = np.asarray(Image.open(tmp_path/'clean'/name))
+        page = np.asarray(Image.open(tmp_path / 'clean' / name))
         assert page.shape == (32, 32, 3) and (page[0] == 255).all() and (page[:, 0] == 255).all()
 
 
 @pytest.mark.parametrize('size', [32, 64, 128])
 def test_equal_pictures_shown(size):
     for key, v in sd.small_variants(size).items():
-        assert v.steps(8000)*v.training.batch_size*v.training.n_critic == 8000, key
+        assert v.steps(8000) * v.training.batch_size * v.training.n_critic == 8000, key
     b, c = (sd.small_variants(size)[k].network for k in 'bc')
-    assert c.maps(size) == 2*b.maps(size)
+    assert c.maps(size) == 2 * b.maps(size)
 
 
 def test_a_trainer_shows_as_many_pictures_as_the_variant_says():
     from animegan_nb.data import ImageSet
+
     data = ImageSet({'image': np.random.default_rng(0).integers(0, 255, (16, 3, 32, 32), dtype=np.uint8)})
     for key in ('wgan-gp', 'b'):
-        v = sd.small_variants(32)[key]; images = 80
-        trainer = Trainer(build_pair(v.model, v.network), data, v.training, [], 'cpu').fit(v.steps(images), progress=False)
-        assert trainer.position*v.training.batch_size == images
+        v = sd.small_variants(32)[key]
+        images = 80
+        trainer = Trainer(build_pair(v.model, v.network), data, v.training, [], 'cpu').fit(
+            v.steps(images), progress=False
+        )
+        assert trainer.position * v.training.batch_size == images
 
 
 @pytest.mark.parametrize('size, images', [(32, 4000), (64, 20_000), (16, 999)])
 def test_growth_is_complete_after_half(size, images):
     schedule = sd.small_growth(size, images)
-    assert schedule.at(images//2)[0].size == size and schedule.at(images//2)[1] == 1
-    sizes = [schedule.at(i)[0].size for i in range(0, images, max(1, images//200))]
-    assert sizes == sorted(sizes) and sizes[0] == 4 and schedule.at(int(.48*images))[1] < 1
+    assert schedule.at(images // 2)[0].size == size and schedule.at(images // 2)[1] == 1
+    sizes = [schedule.at(i)[0].size for i in range(0, images, max(1, images // 200))]
+    assert sizes == sorted(sizes) and sizes[0] == 4 and schedule.at(int(0.48 * images))[1] < 1
     assert isinstance(Grow(schedule), Grow)
 
 
 def test_the_counter_knows_a_convolution_and_a_product():
     layer, x = torch.nn.Conv2d(3, 5, 3, padding=1, bias=False), torch.randn(2, 3, 8, 8)
-    assert sd.count_flops(lambda: layer(x)) == 2*2*64*5*27
+    assert sd.count_flops(lambda: layer(x)) == 2 * 2 * 64 * 5 * 27
     a, b = torch.randn(3, 4), torch.randn(4, 5)
-    assert sd.count_flops(lambda: a @ b) == 2*3*4*5 and sd.count_flops(lambda: a + 1) == 0
+    assert sd.count_flops(lambda: a @ b) == 2 * 3 * 4 * 5 and sd.count_flops(lambda: a + 1) == 0
 
 
-@pytest.mark.parametrize('config', [StyleGANConfig(32, z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64),
-                                    StyleGANConfig(32, 'stylegan1', z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64, path_weight=0., r1_every=1)])
+@pytest.mark.parametrize(
+    'config',
+    [
+        StyleGANConfig(32, z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64),
+        StyleGANConfig(
+            32,
+            'stylegan1',
+            z_dim=16,
+            w_dim=16,
+            mapping_layers=1,
+            channel_base=2048,
+            channel_max=64,
+            path_weight=0.0,
+            r1_every=1,
+        ),
+    ],
+)
 def test_the_formula_agrees_with_the_count(config):
     f = sd.step_flops(config)
-    formula = sd.iteration_cost(f['generator'], f['discriminator'], config.r1_every, config.path_every if config.path_weight else 0)
-    assert formula == pytest.approx(sd.training_flops(config), rel=.03)
+    formula = sd.iteration_cost(
+        f['generator'], f['discriminator'], config.r1_every, config.path_every if config.path_weight else 0
+    )
+    assert formula == pytest.approx(sd.training_flops(config), rel=0.03)
     assert sd.step_flops(config, batch=8)['generator'] == pytest.approx(f['generator'], rel=1e-3)
 
 
 def test_the_thesis_sizes_and_its_hours():
     b, c = sd.training_flops(STYLEGAN_LIU_B.network), sd.training_flops(STYLEGAN_LIU_C.network)
-    assert 2.8 < c/b < 3.5 and 4e11 < b < 6e11
+    assert 2.8 < c / b < 3.5 and 4e11 < b < 6e11
     quick = sd.growing_flops(STYLEGAN_LIU_A.network, GrowthSchedule(), 1_200_000)
     assert quick < sd.training_flops(STYLEGAN_LIU_A.network, 8)
-    assert sd.gpu_hours(b, 8_000_000, b*8_000_000/3600/242) == pytest.approx(242)
+    assert sd.gpu_hours(b, 8_000_000, b * 8_000_000 / 3600 / 242) == pytest.approx(242)
 
 
 def test_stored_results_are_complete():
     stored = json.loads(shipped('results/standing_64.json').read_text())
-    assert {(r['variant'], r['seed']) for r in stored['rows']} == {(v, s) for v in sd.small_variants() for s in (0, 1)} and stored['size'] == 64
+    assert {(r['variant'], r['seed']) for r in stored['rows']} == {
+        (v, s) for v in sd.small_variants() for s in (0, 1)
+    } and stored['size'] == 64
     for r in stored['rows']:
         v = sd.small_variants(64)[r['variant']]
-        assert r['finished'] and r['steps'] == v.steps(stored['images']) and r['processor_seconds'] > 0 and set(r['distinct']) == set('1234')
+        assert (
+            r['finished']
+            and r['steps'] == v.steps(stored['images'])
+            and r['processor_seconds'] > 0
+            and set(r['distinct']) == set('1234')
+        )
         for s in r['scores'].values():
             f = next(x for x in s['numbers'].values() if x['metric'] == 'frechet')
             assert f['low'] <= f['value'] <= f['high'] and f['floor'] < f['value']
-    for name in [*sd.small_variants(), 'real', 'quarters']: assert shipped(f'results/standing_64_{name}.jpg').stat().st_size < 120_000
+    for name in [*sd.small_variants(), 'real', 'quarters']:
+        assert shipped(f'results/standing_64_{name}.jpg').stat().st_size < 120_000
 
 
 # ---- the reader and what it reads ------------------------------------------------------------------------------------
 def figures(n=6):
     from animegan_nb.figures import ToonFigures
+
     rows = ToonFigures(n, 64, seed=21, supersample=1).batch(range(n))
     return to_float(rows['image']), sd.figure_truth(rows)
 
@@ -154,24 +205,30 @@ def test_truth_and_readings_have_the_same_names_and_shapes():
     said = sd.read_figures(net, images, batch=4)
     assert list(said) == list(sd.FIGURE_READINGS) and set(truth) == set(said) and set(facts['agreement']) == set(said)
     for name, found in said.items():
-        assert len(found) == 6 and found.isfinite().all() and found.ndim == (1 if truth[name].is_floating_point() else 2)
-        if found.ndim == 2: assert 0 <= int(truth[name].min()) and int(truth[name].max()) < found.shape[1]
-    assert torch.allclose(said['pose'], sd.read_figures(net, images)['pose'], atol=1e-4)              # the batch does not matter
+        assert (
+            len(found) == 6 and found.isfinite().all() and found.ndim == (1 if truth[name].is_floating_point() else 2)
+        )
+        if found.ndim == 2:
+            assert 0 <= int(truth[name].min()) and int(truth[name].max()) < found.shape[1]
+    assert torch.allclose(said['pose'], sd.read_figures(net, images)['pose'], atol=1e-4)  # the batch does not matter
 
 
 def test_the_reader_reads_what_was_drawn():
     images, truth = figures()
     said = sd.read_figures(sd.figure_reader()[0], images)
-    assert max((said[k] - truth[k]).abs().median() for k in ('left_hand', 'right_hand', 'stance')) < .05
-    assert sum(int((said[k].argmax(1) == truth[k]).sum()) for k in ('colours', 'hair_colour')) >= 8        # of 12
-    other = torch.nn.functional.interpolate(images, scale_factor=2)                      # another size is brought to 64 px
-    assert (sd.read_figures(sd.figure_reader()[0], other)['stance'] - said['stance']).abs().max() < .05
+    assert max((said[k] - truth[k]).abs().median() for k in ('left_hand', 'right_hand', 'stance')) < 0.05
+    assert sum(int((said[k].argmax(1) == truth[k]).sum()) for k in ('colours', 'hair_colour')) >= 8  # of 12
+    other = torch.nn.functional.interpolate(images, scale_factor=2)  # another size is brought to 64 px
+    assert (sd.read_figures(sd.figure_reader()[0], other)['stance'] - said['stance']).abs().max() < 0.05
 
 
 def test_a_drawn_hand_is_where_the_truth_says():
     images, truth = figures()
-    assert all(((truth[k] > 0) & (truth[k] < 1)).all() for k in ('left_hand', 'right_hand')) and (truth['stance'] >= 0).all()
-    assert (truth['pose']//2 < 14).all()
+    assert (
+        all(((truth[k] > 0) & (truth[k] < 1)).all() for k in ('left_hand', 'right_hand'))
+        and (truth['stance'] >= 0).all()
+    )
+    assert (truth['pose'] // 2 < 14).all()
 
 
 def test_stored_varieties_are_complete():
@@ -181,12 +238,19 @@ def test_stored_varieties_are_complete():
     assert found['influence']['names'] == list(sd.FIGURE_READINGS) and len(found['influence']['share']) == 3
 
 
-@pytest.mark.skipif(not os.environ.get('ANIMEGAN_DATA') or not (Path(os.environ.get('ANIMEGAN_DATA', '.'))/'figures_64').is_dir(), reason='the real sprites are not here: set ANIMEGAN_DATA')
+@pytest.mark.skipif(
+    not os.environ.get('ANIMEGAN_DATA') or not (Path(os.environ.get('ANIMEGAN_DATA', '.')) / 'figures_64').is_dir(),
+    reason='the real sprites are not here: set ANIMEGAN_DATA',
+)
 def test_the_mask_of_real_sprites():
-    files = sorted((Path(os.environ['ANIMEGAN_DATA'])/'figures_64').glob('*.png'))[::6]
+    files = sorted((Path(os.environ['ANIMEGAN_DATA']) / 'figures_64').glob('*.png'))[::6]
     overlaps = []
     for i, file in enumerate(files):
-        sprite = Image.open(file).convert('RGBA'); truth = np.asarray(sprite)[..., 3] > 127
-        page = Image.alpha_composite(Image.new('RGBA', sprite.size, (230 - 3*(i % 20), 160 + i % 50, 210, 255)), sprite).convert('RGB')
-        mask = sd.figure_mask(page); overlaps.append((mask & truth).sum()/(mask | truth).sum())
-    assert np.median(overlaps) > .98 and min(overlaps) > .8
+        sprite = Image.open(file).convert('RGBA')
+        truth = np.asarray(sprite)[..., 3] > 127
+        page = Image.alpha_composite(
+            Image.new('RGBA', sprite.size, (230 - 3 * (i % 20), 160 + i % 50, 210, 255)), sprite
+        ).convert('RGB')
+        mask = sd.figure_mask(page)
+        overlaps.append((mask & truth).sum() / (mask | truth).sum())
+    assert np.median(overlaps) > 0.98 and min(overlaps) > 0.8

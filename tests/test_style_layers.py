@@ -1,4 +1,5 @@
 "StyleGAN's layers: reference values, equal forms, invariances, bad input."
+
 import math
 
 import numpy as np
@@ -16,11 +17,12 @@ sizes = st.integers(1, 6)
 
 @pytest.fixture(scope='module')
 def op(reference_dir):
-    with np.load(reference_dir/'stylegan2_reference.npz', allow_pickle=False) as file:
+    with np.load(reference_dir / 'stylegan2_reference.npz', allow_pickle=False) as file:
         return {name[3:]: torch.from_numpy(file[name]) for name in file.files if name.startswith('op/')}
 
 
-def close(a, b, tolerance=1e-4): return a.shape == b.shape and torch.allclose(a, b, atol=tolerance, rtol=tolerance)
+def close(a, b, tolerance=1e-4):
+    return a.shape == b.shape and torch.allclose(a, b, atol=tolerance, rtol=tolerance)
 
 
 def test_reference_filters(op):
@@ -44,32 +46,46 @@ def test_reference_minibatch_std(op):
 
 
 @settings(max_examples=25, deadline=None)
-@given(n=sizes, i=sizes, o=sizes, size=st.integers(3, 9), demodulate=st.booleans(), up=st.booleans(), seed=st.integers(0, 99))
+@given(
+    n=sizes,
+    i=sizes,
+    o=sizes,
+    size=st.integers(3, 9),
+    demodulate=st.booleans(),
+    up=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_all_forms_are_one_function(n, i, o, size, demodulate, up, seed):
     torch.manual_seed(seed)
     x, w, s = torch.randn(n, i, size, size), torch.randn(o, i, 3, 3), torch.randn(n, i) + 1
     results = [sl.modulated_conv2d(x, w, s, demodulate, KERNEL if up else None, form) for form in sl.FORMS]
-    assert results[0].shape == (n, o, size*(1 + up), size*(1 + up))
-    for other in results[1:]: assert close(other, results[0], 1e-3)
+    assert results[0].shape == (n, o, size * (1 + up), size * (1 + up))
+    for other in results[1:]:
+        assert close(other, results[0], 1e-3)
 
 
 def test_second_derivatives_of_the_layers():
     torch.manual_seed(0)
-    x, w, s = (t.double().requires_grad_(True) for t in (torch.randn(2, 2, 4, 4), torch.randn(2, 2, 3, 3), torch.randn(2, 2) + 1))
+    x, w, s = (
+        t.double().requires_grad_(True)
+        for t in (torch.randn(2, 2, 4, 4), torch.randn(2, 2, 3, 3), torch.randn(2, 2) + 1)
+    )
     k = KERNEL.double()
     assert torch.autograd.gradgradcheck(lambda x, w, s: sl.modulated_conv2d(x, w, s, kernel=k), (x, w, s))
-    assert torch.autograd.gradgradcheck(lambda x: sl.downsample2d(sl.upsample_bilinear(x)**2, k), (x,))
-    assert torch.autograd.gradgradcheck(lambda x: sl.minibatch_std(x, 2)**2, (x,))
+    assert torch.autograd.gradgradcheck(lambda x: sl.downsample2d(sl.upsample_bilinear(x) ** 2, k), (x,))
+    assert torch.autograd.gradgradcheck(lambda x: sl.minibatch_std(x, 2) ** 2, (x,))
 
 
 @settings(max_examples=25, deadline=None)
-@given(n=sizes, c=sizes, size=st.integers(2, 9), factor=st.floats(.5, 10), shift=st.floats(-5, 5), seed=st.integers(0, 99))
+@given(
+    n=sizes, c=sizes, size=st.integers(2, 9), factor=st.floats(0.5, 10), shift=st.floats(-5, 5), seed=st.integers(0, 99)
+)
 def test_adain_statistics_and_invariance(n, c, size, factor, shift, seed):
     torch.manual_seed(seed)
     x, s, b = torch.randn(n, c, size, size), torch.randn(n, c), torch.randn(n, c)
     y = sl.adain(x, s, b)
     assert close(y.mean((2, 3)), b, 1e-3) and close(y.std((2, 3), correction=0), s.abs(), 1e-3)
-    assert close(sl.adain(factor*x + shift, s, b), y, 1e-2)
+    assert close(sl.adain(factor * x + shift, s, b), y, 1e-2)
     assert close(sl.adain(x[:1], s[:1], b[:1]), y[:1], 1e-5)
 
 
@@ -103,8 +119,8 @@ def test_a_gentle_signal_survives_up_and_down():
     t = torch.linspace(0, 6, 64)
     wave = torch.sin(t)[None, None, :, None] + torch.cos(t)[None, None, None]
     back = sl.downsample2d(sl.upsample2d(wave, KERNEL), KERNEL)
-    energy = back[..., 4:-4, 4:-4].square().mean()/wave[..., 4:-4, 4:-4].square().mean()
-    assert .97 < energy < 1
+    energy = back[..., 4:-4, 4:-4].square().mean() / wave[..., 4:-4, 4:-4].square().mean()
+    assert 0.97 < energy < 1
 
 
 def test_halving_convolution_is_blur_then_stride():
@@ -113,14 +129,14 @@ def test_halving_convolution_is_blur_then_stride():
     assert sl.conv_down(x, w[..., :1, :1], KERNEL).shape == (2, 4, 6, 6)
 
 
-@pytest.mark.parametrize('lr_multiplier', [1., .1, .01])
+@pytest.mark.parametrize('lr_multiplier', [1.0, 0.1, 0.01])
 def test_unit_variance_and_multiplier(lr_multiplier):
     torch.manual_seed(0)
-    layer = sl.EqualLinear(400, 300, lr_multiplier=lr_multiplier, bias_init=1.)
+    layer = sl.EqualLinear(400, 300, lr_multiplier=lr_multiplier, bias_init=1.0)
     y = layer(torch.randn(200, 400))
-    assert abs(y.std().item() - 1) < .05 and abs(y.mean().item() - 1) < .05
+    assert abs(y.std().item() - 1) < 0.05 and abs(y.mean().item() - 1) < 0.05
     torch.manual_seed(0)
-    same = sl.EqualLinear(400, 300, bias_init=1.)
+    same = sl.EqualLinear(400, 300, bias_init=1.0)
     x = torch.randn(3, 400)
     assert close(layer(x), same(x))
 
@@ -128,30 +144,34 @@ def test_unit_variance_and_multiplier(lr_multiplier):
 def test_deep_mapping_keeps_its_spread():
     torch.manual_seed(0)
     w = sl.MappingNetwork(64, 256, 8)(torch.randn(64, 64))
-    assert .2 < w.square().mean().sqrt() < 3
+    assert 0.2 < w.square().mean().sqrt() < 3
 
 
 def test_w_average_follows_the_batch_mean():
     mapping = sl.MappingNetwork(4, 8, 1)
-    for _ in range(2000): mapping.track(torch.stack([torch.ones(8), 3*torch.ones(8)]))
-    assert close(mapping.w_avg, torch.full((8,), 2.), 1e-3)
+    for _ in range(2000):
+        mapping.track(torch.stack([torch.ones(8), 3 * torch.ones(8)]))
+    assert close(mapping.w_avg, torch.full((8,), 2.0), 1e-3)
 
 
 def test_noise_is_private_and_repeatable():
-    layer = sl.Noise(8); layer.strength.data.fill_(1.)
+    layer = sl.Noise(8)
+    layer.strength.data.fill_(1.0)
     x = torch.zeros(2, 3, 8, 8)
     before = torch.random.get_rng_state()
     a, b = (layer(x, 'random', torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(a, b) and torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(layer(x, 'none'), x) and torch.equal(layer(x, torch.ones(2, 1, 8, 8)), x + 1)
-    assert not torch.equal(a[0], a[1]) and torch.equal(a[:, 0], a[:, 1])           # one map for all channels, another for each picture
+    # one map for all channels, another for each picture
+    assert not torch.equal(a[0], a[1]) and torch.equal(a[:, 0], a[:, 1])
 
 
 @pytest.mark.parametrize('form', ['grouped', 'per_sample'])
 def test_layer_folds_its_gains_exactly(form):
     torch.manual_seed(0)
     layer = sl.ModulatedLayer(5, 4, 6, size=16, up=True)
-    layer.noise.strength.data.fill_(.5); layer.bias.data.normal_()
+    layer.noise.strength.data.fill_(0.5)
+    layer.bias.data.normal_()
     x, w = torch.randn(3, 5, 8, 8), torch.randn(3, 6)
     fast = layer(x, w, 'constant')
     layer.form = form
@@ -160,12 +180,19 @@ def test_layer_folds_its_gains_exactly(form):
 
 def test_bad_input_is_named_in_one_sentence():
     x, w = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3)
-    with pytest.raises(ValueError, match=r'style must be \[batch, inputs\] = \[2, 3\]'): sl.modulated_conv2d(x, w, torch.ones(2, 4))
-    with pytest.raises(ValueError, match='has the forms'): sl.modulated_conv2d(x, w, torch.ones(2, 3), form='fused')
-    with pytest.raises(ValueError, match=r'z is \[batch, 8\]'): sl.MappingNetwork(8, 8, 1)(torch.ones(2, 9))
-    with pytest.raises(ValueError, match='symmetric'): sl.resample_kernel((1, 2, 3))
-    with pytest.raises(ValueError, match="noise is 'none'"): sl.Noise(8)(x, 'noisy')
+    with pytest.raises(ValueError, match=r'style must be \[batch, inputs\] = \[2, 3\]'):
+        sl.modulated_conv2d(x, w, torch.ones(2, 4))
+    with pytest.raises(ValueError, match='has the forms'):
+        sl.modulated_conv2d(x, w, torch.ones(2, 3), form='fused')
+    with pytest.raises(ValueError, match=r'z is \[batch, 8\]'):
+        sl.MappingNetwork(8, 8, 1)(torch.ones(2, 9))
+    with pytest.raises(ValueError, match='symmetric'):
+        sl.resample_kernel((1, 2, 3))
+    with pytest.raises(ValueError, match="noise is 'none'"):
+        sl.Noise(8)(x, 'noisy')
 
 
 def test_scale_is_the_inverse_root_of_fan_in():
-    assert sl.equalized_scale(9*16) == pytest.approx(1/12) and sl.equalized_scale(4, math.sqrt(2), .5) == pytest.approx(math.sqrt(2)/4)
+    assert sl.equalized_scale(9 * 16) == pytest.approx(1 / 12) and sl.equalized_scale(
+        4, math.sqrt(2), 0.5
+    ) == pytest.approx(math.sqrt(2) / 4)

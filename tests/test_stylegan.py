@@ -1,4 +1,5 @@
 "StyleGAN and StyleGAN2: counts, growing, mixing, truncation, path length, the pair in a trainer, bad input."
+
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,10 @@ from animegan_nb import stylegan as sg
 from animegan_nb.data import ImageSet
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run
 
-SMALL = sg.StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16, r1_every=2, path_every=2)
-GROWS = replace(SMALL, size=32, architecture='stylegan1', channel_base=256, path_weight=0.)
+SMALL = sg.StyleGANConfig(
+    16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16, r1_every=2, path_every=2
+)
+GROWS = replace(SMALL, size=32, architecture='stylegan1', channel_base=256, path_weight=0.0)
 
 
 def networks(config, seed=0):
@@ -26,15 +29,25 @@ def images(n=32, size=16, seed=0):
     return ImageSet({'image': torch.randint(0, 256, (n, 3, size, size), generator=g, dtype=torch.uint8).numpy()})
 
 
-@pytest.mark.parametrize('config, generator, discriminator', [
-    (sg.STYLEGAN_A, 26_179_768, None), (sg.STYLEGAN_B, 24_860_935, 24_030_753), (sg.STYLEGAN_C, 30_276_583, 28_982_849),
-    (replace(sg.STYLEGAN_A, size=1024), 26_219_627, None), (replace(sg.STYLEGAN_A, size=256), 26_086_229, None),
-    (replace(sg.STYLEGAN_A, size=128), 25_843_858, None), (replace(sg.STYLEGAN_C, size=1024), 30_370_060, 29_012_513),
-    (replace(sg.STYLEGAN_C, size=256), 30_034_338, 28_864_129), (replace(sg.STYLEGAN_B, size=256), 24_767_458, 24_001_089),
-    (replace(sg.STYLEGAN_B, size=128, mapping_layers=2), 22_949_277, 23_882_369)])
+@pytest.mark.parametrize(
+    'config, generator, discriminator',
+    [
+        (sg.STYLEGAN_A, 26_179_768, None),
+        (sg.STYLEGAN_B, 24_860_935, 24_030_753),
+        (sg.STYLEGAN_C, 30_276_583, 28_982_849),
+        (replace(sg.STYLEGAN_A, size=1024), 26_219_627, None),
+        (replace(sg.STYLEGAN_A, size=256), 26_086_229, None),
+        (replace(sg.STYLEGAN_A, size=128), 25_843_858, None),
+        (replace(sg.STYLEGAN_C, size=1024), 30_370_060, 29_012_513),
+        (replace(sg.STYLEGAN_C, size=256), 30_034_338, 28_864_129),
+        (replace(sg.STYLEGAN_B, size=256), 24_767_458, 24_001_089),
+        (replace(sg.STYLEGAN_B, size=128, mapping_layers=2), 22_949_277, 23_882_369),
+    ],
+)
 def test_published_parameter_counts(config, generator, discriminator):
     "Counts of the published implementations, on the meta device: no memory."
-    with torch.device('meta'): g, d = sg.Generator(config), sg.Discriminator(config)
+    with torch.device('meta'):
+        g, d = sg.Generator(config), sg.Discriminator(config)
     assert sg.count_parameters(g) == generator
     assert discriminator is None or sg.count_parameters(d) == discriminator
 
@@ -42,7 +55,7 @@ def test_published_parameter_counts(config, generator, discriminator):
 @pytest.mark.parametrize('architecture', ['stylegan1', 'stylegan2'])
 @pytest.mark.parametrize('size', [8, 16, 64])
 def test_shapes_and_ranges(architecture, size):
-    config = replace(SMALL, size=size, architecture=architecture, channel_base=8*size)
+    config = replace(SMALL, size=size, architecture=architecture, channel_base=8 * size)
     g, d = networks(config)
     for n in (1, 3):
         ws = g.mapping(torch.randn(n, 8))
@@ -57,12 +70,21 @@ def test_shapes_and_ranges(architecture, size):
 def test_fading_is_exactly_continuous(size):
     g, d = networks(GROWS)
     ws, real = g.mapping(torch.randn(4, 8)), torch.randn(4, 3, size, size)
-    def at(size, alpha): g.synthesis.grow(size, alpha); return g.synthesis(ws, 'constant')
-    def judge(size, alpha, x): d.grow(size, alpha); return d(x)
-    assert torch.equal(at(size, 0.), F.interpolate(at(size//2, 1.), scale_factor=2))
-    assert torch.equal(judge(size, 0., real), judge(size//2, 1., F.avg_pool2d(real, 2)))
-    assert (at(size, 1e-4) - at(size, 0.)).abs().max() < 1e-2 and (at(size, 1 - 1e-4) - at(size, 1.)).abs().max() < 1e-2
-    assert (judge(size, 1e-4, real) - judge(size, 0., real)).abs().max() < 1e-2
+
+    def at(size, alpha):
+        g.synthesis.grow(size, alpha)
+        return g.synthesis(ws, 'constant')
+
+    def judge(size, alpha, x):
+        d.grow(size, alpha)
+        return d(x)
+
+    assert torch.equal(at(size, 0.0), F.interpolate(at(size // 2, 1.0), scale_factor=2))
+    assert torch.equal(judge(size, 0.0, real), judge(size // 2, 1.0, F.avg_pool2d(real, 2)))
+    assert (at(size, 1e-4) - at(size, 0.0)).abs().max() < 1e-2 and (
+        at(size, 1 - 1e-4) - at(size, 1.0)
+    ).abs().max() < 1e-2
+    assert (judge(size, 1e-4, real) - judge(size, 0.0, real)).abs().max() < 1e-2
 
 
 def test_a_grown_network_is_the_smaller_one():
@@ -70,25 +92,35 @@ def test_a_grown_network_is_the_smaller_one():
     big, small = networks(GROWS), networks(replace(GROWS, size=16), seed=1)
     for one, other in zip(big, small):
         state = {k: v for k, v in other.state_dict().items() if 'progress' not in k}
-        if isinstance(one, sg.Generator): state['mapping.w_avg'] = torch.zeros(12)
+        if isinstance(one, sg.Generator):
+            state['mapping.w_avg'] = torch.zeros(12)
         missing, extra = one.load_state_dict(state, strict=False)
         assert not extra
-    big[0].synthesis.grow(16); big[1].grow(16)
+    big[0].synthesis.grow(16)
+    big[1].grow(16)
     ws, real = small[0].mapping(torch.randn(3, 8)), torch.randn(3, 3, 16, 16)
-    more = torch.cat([ws, torch.randn(3, 2, 12)], 1)                         # the layers that have not grown are not looked at
+    more = torch.cat([ws, torch.randn(3, 2, 12)], 1)  # the layers that have not grown are not looked at
     assert torch.equal(big[0].synthesis(more, 'constant'), small[0].synthesis(ws, 'constant'))
     assert torch.equal(big[1](real), small[1](real))
 
 
 def test_schedule_is_table_4_1():
     s = sg.GrowthSchedule()
-    assert [(x.size, x.lr, x.micro_batch) for x in s.stages] == [(4, .0015, 32), (8, .0015, 32), (16, .0015, 16), (32, .0015, 8), (64, .0015, 4),
-                                                               (128, .0015, 4), (256, .002, 4), (512, .003, 4)]
+    assert [(x.size, x.lr, x.micro_batch) for x in s.stages] == [
+        (4, 0.0015, 32),
+        (8, 0.0015, 32),
+        (16, 0.0015, 16),
+        (32, 0.0015, 8),
+        (64, 0.0015, 4),
+        (128, 0.0015, 4),
+        (256, 0.002, 4),
+        (512, 0.003, 4),
+    ]
     assert [x.batch for x in s.stages[1:]] == [256, 128, 64, 32, 32, 32, 32]
-    assert s.at(0)[0].size == 4 and s.at(600_000) == (s.stages[0], 1.)
+    assert s.at(0)[0].size == 4 and s.at(600_000) == (s.stages[0], 1.0)
     stage, alpha = s.at(8_000_000)
-    assert stage.size == 512 and alpha == pytest.approx(1/3)
-    assert s.at(8_400_000) == (s.stages[-1], 1.) and s.at(10**9) == (s.stages[-1], 1.)
+    assert stage.size == 512 and alpha == pytest.approx(1 / 3)
+    assert s.at(8_400_000) == (s.stages[-1], 1.0) and s.at(10**9) == (s.stages[-1], 1.0)
     assert s.starts() == [0, 600_000, 1_800_000, 3_000_000, 4_200_000, 5_400_000, 6_600_000, 7_800_000]
 
 
@@ -96,14 +128,26 @@ def test_schedule_is_table_4_1():
 @given(st.integers(0, 9_000_000))
 def test_the_schedule_never_jumps(images):
     s = sg.GrowthSchedule()
-    def level(k): stage, alpha = s.at(k); return stage.size.bit_length() - 1 + alpha
-    assert 0 <= level(images + 1) - level(images) <= 1.01/s.fade
+
+    def level(k):
+        stage, alpha = s.at(k)
+        return stage.size.bit_length() - 1 + alpha
+
+    assert 0 <= level(images + 1) - level(images) <= 1.01 / s.fade
 
 
-@pytest.mark.parametrize('stages, words', [((sg.Stage(4, .1, 2, 4), sg.Stage(16, .1, 2, 4)), 'after 4 px comes 8'), ((sg.Stage(4, .1, 3, 4),), 'multiple of the micro-batch'),
-                                           ((sg.Stage(4, 0., 2, 4),), 'positive'), ((), 'needs stages')])
+@pytest.mark.parametrize(
+    'stages, words',
+    [
+        ((sg.Stage(4, 0.1, 2, 4), sg.Stage(16, 0.1, 2, 4)), 'after 4 px comes 8'),
+        ((sg.Stage(4, 0.1, 3, 4),), 'multiple of the micro-batch'),
+        ((sg.Stage(4, 0.0, 2, 4),), 'positive'),
+        ((), 'needs stages'),
+    ],
+)
 def test_wrong_schedules_are_refused(stages, words):
-    with pytest.raises(ValueError, match=words): sg.GrowthSchedule(stages)
+    with pytest.raises(ValueError, match=words):
+        sg.GrowthSchedule(stages)
 
 
 @settings(max_examples=30, deadline=None)
@@ -121,20 +165,30 @@ def test_mixing_leaves_coarser_features_alone():
     g, _ = networks(SMALL)
     a, b = g.mapping(torch.randn(1, 8)), g.mapping(torch.randn(1, 8))
     seen = {}
-    for name, block in g.synthesis.blocks.items(): block.register_forward_hook(lambda m, i, o, name=name: seen.update({name: o[0]}))
-    def features(ws): g.synthesis(ws, 'constant'); return dict(seen)
+    for name, block in g.synthesis.blocks.items():
+        block.register_forward_hook(lambda m, i, o, name=name: seen.update({name: o[0]}))
+
+    def features(ws):
+        g.synthesis(ws, 'constant')
+        return dict(seen)
+
     one, mixed = features(a), features(sg.mix_styles(a, b, 3))
-    assert torch.equal(one['b4'], mixed['b4']) and torch.equal(one['b8'], mixed['b8']) and not torch.equal(one['b16'], mixed['b16'])
+    assert (
+        torch.equal(one['b4'], mixed['b4'])
+        and torch.equal(one['b8'], mixed['b8'])
+        and not torch.equal(one['b16'], mixed['b16'])
+    )
 
 
 def test_truncation_in_w():
-    g, _ = networks(SMALL); g.mapping.w_avg.normal_()
+    g, _ = networks(SMALL)
+    g.mapping.w_avg.normal_()
     z = torch.randn(5, 8)
-    assert torch.equal(g.mapping(z, truncation=1.), g.mapping(z))
-    flat = g.mapping(z, truncation=0.)
+    assert torch.equal(g.mapping(z, truncation=1.0), g.mapping(z))
+    flat = g.mapping(z, truncation=0.0)
     assert torch.allclose(flat, g.mapping.w_avg.expand_as(flat), atol=1e-6)
-    assert torch.allclose(g(z, truncation=0.)[0], g(z, truncation=0.)[4], atol=1e-5)         # the mean picture
-    assert torch.equal(g.mapping(z, truncation=.5, cutoff=2)[:, 2:], g.mapping(z)[:, 2:])
+    assert torch.allclose(g(z, truncation=0.0)[0], g(z, truncation=0.0)[4], atol=1e-5)  # the mean picture
+    assert torch.equal(g.mapping(z, truncation=0.5, cutoff=2)[:, 2:], g.mapping(z)[:, 2:])
 
 
 def test_no_picture_feels_its_neighbours():
@@ -146,9 +200,14 @@ def test_no_picture_feels_its_neighbours():
 
 def test_path_length_second_derivative():
     torch.manual_seed(0)
-    A, probe = torch.randn(3*4*4, 5, dtype=torch.double, requires_grad=True), torch.randn(2, 3, 4, 4, dtype=torch.double)
+    A, probe = (
+        torch.randn(3 * 4 * 4, 5, dtype=torch.double, requires_grad=True),
+        torch.randn(2, 3, 4, 4, dtype=torch.double),
+    )
     ws = torch.randn(2, 3, 5, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda A: sg.path_lengths((ws.tanh().sum(1) @ A.t()).view(2, 3, 4, 4), ws, probe), (A,))
+    assert torch.autograd.gradcheck(
+        lambda A: sg.path_lengths((ws.tanh().sum(1) @ A.t()).view(2, 3, 4, 4), ws, probe), (A,)
+    )
 
 
 @pytest.mark.parametrize('config', [SMALL, replace(GROWS, size=16)], ids=['stylegan2', 'stylegan1'])
@@ -156,11 +215,23 @@ def test_the_pair_trains_and_resumes_bit_for_bit(config, tmp_path):
     def trainer():
         torch.manual_seed(0)
         recipe = {'model': 'stylegan', 'network': {k: getattr(config, k) for k in config.__dataclass_fields__}}
-        return Trainer(sg.StyleGANPair(config), images(), TrainingConfig(8, .002, .002, (0., .99), (0., .99), ema_half_life=100), device='cpu', recipe=recipe)
-    whole = trainer(); whole.fit(5)
-    first = trainer(); first.fit(2); first.save(tmp_path/'step-00000002')
-    second = trainer().load(tmp_path/'step-00000002'); second.fit(3)
-    for a, b in zip(whole.pair.state_dict().values(), second.pair.state_dict().values()): assert torch.equal(a, b)
+        return Trainer(
+            sg.StyleGANPair(config),
+            images(),
+            TrainingConfig(8, 0.002, 0.002, (0.0, 0.99), (0.0, 0.99), ema_half_life=100),
+            device='cpu',
+            recipe=recipe,
+        )
+
+    whole = trainer()
+    whole.fit(5)
+    first = trainer()
+    first.fit(2)
+    first.save(tmp_path / 'step-00000002')
+    second = trainer().load(tmp_path / 'step-00000002')
+    second.fit(3)
+    for a, b in zip(whole.pair.state_dict().values(), second.pair.state_dict().values()):
+        assert torch.equal(a, b)
     assert whole.pair.generator.mapping.w_avg.abs().max() > 0
     assert int(whole.pair.counts[0]) == 5
     _, generator, info = load_run(tmp_path)
@@ -169,17 +240,19 @@ def test_the_pair_trains_and_resumes_bit_for_bit(config, tmp_path):
 
 def test_lazy_penalties_have_their_full_weight():
     "Every second step twice the penalty: the mean over two steps is the penalty of every step."
-    config = replace(SMALL, path_weight=0., mixing=0.)
-    torch.manual_seed(0); pair = sg.StyleGANPair(config)
+    config = replace(SMALL, path_weight=0.0, mixing=0.0)
+    torch.manual_seed(0)
+    pair = sg.StyleGANPair(config)
     batch = {'image': torch.randn(4, 3, 16, 16)}
     first, second = (pair.discriminator_step(batch, Draws(1)) for _ in range(2))
     assert 'r1' in first and 'r1' not in second
     plain = F.softplus(-first['real_logits']).mean() + F.softplus(first['fake_logits']).mean()
-    assert torch.allclose(first['loss'], plain + 2*first['r1'], atol=1e-5)
+    assert torch.allclose(first['loss'], plain + 2 * first['r1'], atol=1e-5)
 
 
 def test_path_penalty_reaches_the_generator_only_through_its_pictures():
-    torch.manual_seed(0); pair = sg.StyleGANPair(SMALL)
+    torch.manual_seed(0)
+    pair = sg.StyleGANPair(SMALL)
     logs = pair.generator_step({'image': torch.randn(4, 3, 16, 16)}, Draws(0))
     assert logs['path_length'].shape == (2,) and pair.path_mean > 0
     logs['loss'].backward()
@@ -188,28 +261,39 @@ def test_path_penalty_reaches_the_generator_only_through_its_pictures():
 
 def test_growing_inside_the_trainer():
     config = replace(GROWS, size=16)
-    torch.manual_seed(0); pair = sg.StyleGANPair(config)
-    schedule = sg.GrowthSchedule((sg.Stage(4, .001, 4, 8), sg.Stage(8, .001, 4, 8), sg.Stage(16, .002, 4, 4)), stable=16, fade=16)
+    torch.manual_seed(0)
+    pair = sg.StyleGANPair(config)
+    schedule = sg.GrowthSchedule(
+        (sg.Stage(4, 0.001, 4, 8), sg.Stage(8, 0.001, 4, 8), sg.Stage(16, 0.002, 4, 4)), stable=16, fade=16
+    )
     sizes = []
+
     class Watch(training.Callback):
-        def on_step(self, trainer, record): sizes.append((int(record['size']), record['alpha'], trainer.last['fake_images'].shape[-1]))
+        def on_step(self, trainer, record):
+            sizes.append((int(record['size']), record['alpha'], trainer.last['fake_images'].shape[-1]))
+
     trainer = sg.fit_growing(pair, images(), schedule, 96, lambda stage: [Watch()], 'cpu')
-    assert [s for s, *_ in sizes] == sorted(s for s, *_ in sizes) and pair.grown == (16, 1.)
+    assert [s for s, *_ in sizes] == sorted(s for s, *_ in sizes) and pair.grown == (16, 1.0)
     assert {s for s, *_ in sizes} == {4, 8, 16} and 0 < min(a for _, a, _ in sizes) < 1
-    assert trainer.config.generator_lr == .002 and trainer.sample(2).shape == (2, 3, 16, 16)
+    assert trainer.config.generator_lr == 0.002 and trainer.sample(2).shape == (2, 3, 16, 16)
 
 
 def test_real_pictures_are_faded_as_the_fakes_are():
     pair = sg.StyleGANPair(replace(GROWS, size=16))
     x = torch.randn(2, 3, 16, 16)
-    pair.grow(16, 0.); assert torch.allclose(pair.reals(x), F.interpolate(F.avg_pool2d(x, 2), scale_factor=2))
-    pair.grow(8, 1.); assert torch.equal(pair.reals(x), F.avg_pool2d(x, 2))
-    pair.grow(16, 1.); assert torch.equal(pair.reals(x), x)
+    pair.grow(16, 0.0)
+    assert torch.allclose(pair.reals(x), F.interpolate(F.avg_pool2d(x, 2), scale_factor=2))
+    pair.grow(8, 1.0)
+    assert torch.equal(pair.reals(x), F.avg_pool2d(x, 2))
+    pair.grow(16, 1.0)
+    assert torch.equal(pair.reals(x), x)
 
 
 def test_looking_changes_nothing():
     torch.manual_seed(0)
-    trainer = Trainer(sg.StyleGANPair(replace(SMALL, path_weight=0.)), images(), TrainingConfig(8, ema_half_life=10), device='cpu')
+    trainer = Trainer(
+        sg.StyleGANPair(replace(SMALL, path_weight=0.0)), images(), TrainingConfig(8, ema_half_life=10), device='cpu'
+    )
     trainer.fit(1)
     state, draws = torch.random.get_rng_state(), trainer.draws.generator.get_state()
     assert torch.equal(trainer.sample(3), trainer.sample(3))
@@ -218,29 +302,45 @@ def test_looking_changes_nothing():
 
 def test_it_is_found_by_name():
     pair = build_pair('stylegan', {'size': 16, 'z_dim': 4, 'w_dim': 4, 'mapping_layers': 1, 'channel_base': 64})
-    assert isinstance(pair, sg.StyleGANPair) and {'stylegan-liu-a', 'stylegan-liu-b', 'stylegan-liu-c'} <= set(training.recipes)
+    assert isinstance(pair, sg.StyleGANPair) and {'stylegan-liu-a', 'stylegan-liu-b', 'stylegan-liu-c'} <= set(
+        training.recipes
+    )
 
 
 def test_bad_input_is_named_in_one_sentence():
     g, d = networks(SMALL)
-    for call, words in ((lambda: sg.StyleGANConfig(96), 'power of two'), (lambda: sg.StyleGANConfig(64, 'stylegan3'), "'stylegan1' or 'stylegan2'"),
-                        (lambda: g.synthesis(torch.randn(1, 5, 12)), r'\[batch, 6, 12\]'), (lambda: g.synthesis(torch.randn(1, 12)), 'generator.mapping'),
-                        (lambda: d(torch.randn(1, 3, 8, 8)), 'resize'), (lambda: g(torch.randn(1, 9)), r'z is \[batch, 8\]'),
-                        (lambda: g.synthesis(torch.randn(1, 6, 12), noise=[]), '5 noise maps'), (lambda: g.synthesis(torch.randn(1, 6, 12), noise='some'), "noise is 'none'"),
-                        (lambda: networks(GROWS)[1].grow(64), 'grows through'), (lambda: networks(GROWS)[1].grow(8, 2.), 'from 0 to 1'),
-                        (lambda: sg.StyleGANConfig(64, mixing=2.), 'probability'), (lambda: sg.StyleGANConfig(64, channel_base=32), 'channel_base')):
-        with pytest.raises(ValueError, match=words) as error: call()
+    for call, words in (
+        (lambda: sg.StyleGANConfig(96), 'power of two'),
+        (lambda: sg.StyleGANConfig(64, 'stylegan3'), "'stylegan1' or 'stylegan2'"),
+        (lambda: g.synthesis(torch.randn(1, 5, 12)), r'\[batch, 6, 12\]'),
+        (lambda: g.synthesis(torch.randn(1, 12)), 'generator.mapping'),
+        (lambda: d(torch.randn(1, 3, 8, 8)), 'resize'),
+        (lambda: g(torch.randn(1, 9)), r'z is \[batch, 8\]'),
+        (lambda: g.synthesis(torch.randn(1, 6, 12), noise=[]), '5 noise maps'),
+        (lambda: g.synthesis(torch.randn(1, 6, 12), noise='some'), "noise is 'none'"),
+        (lambda: networks(GROWS)[1].grow(64), 'grows through'),
+        (lambda: networks(GROWS)[1].grow(8, 2.0), 'from 0 to 1'),
+        (lambda: sg.StyleGANConfig(64, mixing=2.0), 'probability'),
+        (lambda: sg.StyleGANConfig(64, channel_base=32), 'channel_base'),
+    ):
+        with pytest.raises(ValueError, match=words) as error:
+            call()
         assert '\n' not in str(error.value)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
-    Trainer(sg.StyleGANPair(SMALL), images(), TrainingConfig(4), device='cpu').save(tmp_path/'c')
+    Trainer(sg.StyleGANPair(SMALL), images(), TrainingConfig(4), device='cpu').save(tmp_path / 'c')
     other = Trainer(sg.StyleGANPair(replace(SMALL, channel_max=8)), images(), TrainingConfig(4), device='cpu')
-    with pytest.raises(ValueError, match='another network'): other.load(tmp_path/'c')
+    with pytest.raises(ValueError, match='another network'):
+        other.load(tmp_path / 'c')
 
 
 def test_the_shipped_generator_draws():
     generator, facts = sg.pretrained_generator()
-    drawn = generator(torch.randn(4, generator.config.z_dim, generator=torch.Generator().manual_seed(0)), truncation=.7)
-    assert drawn.shape == (4, 3, 32, 32) and torch.isfinite(drawn).all() and drawn.std() > .1
-    assert generator.mapping.w_avg.abs().max() > 0 and facts['images'] > 0 and 'train_stylegan_toon.py' in facts['command']
+    drawn = generator(
+        torch.randn(4, generator.config.z_dim, generator=torch.Generator().manual_seed(0)), truncation=0.7
+    )
+    assert drawn.shape == (4, 3, 32, 32) and torch.isfinite(drawn).all() and drawn.std() > 0.1
+    assert (
+        generator.mapping.w_avg.abs().max() > 0 and facts['images'] > 0 and 'train_stylegan_toon.py' in facts['command']
+    )

@@ -1,4 +1,5 @@
 "Heads: the ground truth is exact, sets are repeatable, the prior is as stated, bad input is answered."
+
 import json
 import math
 
@@ -12,10 +13,10 @@ from animegan_nb import surfaces
 from animegan_nb import toon
 from animegan_nb.core import rng, shipped
 
-FOV = torch.tensor([12.])
+FOV = torch.tensor([12.0])
 
 
-def draw(person, yaw=0., pitch=0., size=40, **options):
+def draw(person, yaw=0.0, pitch=0.0, size=40, **options):
     return toon.render(person, surfaces.look_at(yaw, pitch), FOV, size, **options)
 
 
@@ -25,60 +26,74 @@ def rays(cam2world, size):
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
-@given(st.integers(0, 10**6), st.floats(-3.1, 3.1), st.floats(-.5, .5), st.sampled_from(['anime', 'human']))
+@given(st.integers(0, 10**6), st.floats(-3.1, 3.1), st.floats(-0.5, 0.5), st.sampled_from(['anime', 'human']))
 def test_reported_points_lie_on_the_surface(seed, yaw, pitch, style):
     person = toon.sample_identity(1, rng(seed))
     out = draw(person, yaw, pitch, 32, style=style, supersample=1)
     origins, ways, cosine = rays(out['cam2world'], 32)
-    t = out['distance'].flatten(1); met = t.isfinite()
-    assert met.float().mean() > .2
-    points = origins + torch.where(met, t, 1.)*ways
+    t = out['distance'].flatten(1)
+    met = t.isfinite()
+    assert met.float().mean() > 0.2
+    points = origins + torch.where(met, t, 1.0) * ways
     scene = toon.HeadScene(person, style)
-    assert scene.distance(points)[met].abs().max() < 1e-3*toon.HEAD
-    assert torch.allclose(out['depth'].flatten(1)[met], (t*cosine)[met])
+    assert scene.distance(points)[met].abs().max() < 1e-3 * toon.HEAD
+    assert torch.allclose(out['depth'].flatten(1)[met], (t * cosine)[met])
     labels = scene.parts(points)[met]
-    _, painted = scene.colours(points, surfaces.surface_normals(scene, points), scene.parts(points), torch.full((1, 1), 1e-3))
-    assert (out['parts'].flatten(1)[met] == painted[met]).float().mean() > .97
+    _, painted = scene.colours(
+        points, surfaces.surface_normals(scene, points), scene.parts(points), torch.full((1, 1), 1e-3)
+    )
+    assert (out['parts'].flatten(1)[met] == painted[met]).float().mean() > 0.97
     assert (labels > 0).all() and (out['parts'].flatten(1)[~met] == 0).all()
 
 
 def test_normals_are_the_finite_differences_of_the_distance():
     person = toon.sample_identity(1, rng(5))
-    out = draw(person, .3, .1, 40, supersample=1)
+    out = draw(person, 0.3, 0.1, 40, supersample=1)
     origins, ways, _ = rays(out['cam2world'], 40)
-    t = out['distance'].flatten(1); met = t.isfinite()
-    points = (origins + torch.where(met, t, 1.)*ways).double()
-    scene = toon.HeadScene(person); scene.p = {k: v.double() if v.is_floating_point() else v for k, v in scene.p.items()}
+    t = out['distance'].flatten(1)
+    met = t.isfinite()
+    points = (origins + torch.where(met, t, 1.0) * ways).double()
+    scene = toon.HeadScene(person)
+    scene.p = {k: v.double() if v.is_floating_point() else v for k, v in scene.p.items()}
     h = 1e-4
-    steps = torch.eye(3, dtype=torch.float64)*h
-    gradient = torch.stack([scene.distance(points + s[:, None, None]) - scene.distance(points - s[:, None, None]) for s in steps])
-    cosine = (torch.nn.functional.normalize(gradient, dim=0)*out['normal'].flatten(2).transpose(0, 1)).sum(0)[met]
-    assert (cosine > .98).float().mean() > .93 and cosine.median() > .9999          # creases differ by the size of the step
+    steps = torch.eye(3, dtype=torch.float64) * h
+    gradient = torch.stack(
+        [scene.distance(points + s[:, None, None]) - scene.distance(points - s[:, None, None]) for s in steps]
+    )
+    cosine = (torch.nn.functional.normalize(gradient, dim=0) * out['normal'].flatten(2).transpose(0, 1)).sum(0)[met]
+    assert (cosine > 0.98).float().mean() > 0.93 and cosine.median() > 0.9999  # creases differ by the size of the step
 
 
 def test_two_views_agree():
     person = toon.sample_identity(1, rng(12))
-    psnr, share = toon.warp_agreement(person, surfaces.look_at(.15, .05), surfaces.look_at(-.1, 0.), FOV, size=160)
-    assert psnr > 30 and share > .6
+    psnr, share = toon.warp_agreement(person, surfaces.look_at(0.15, 0.05), surfaces.look_at(-0.1, 0.0), FOV, size=160)
+    assert psnr > 30 and share > 0.6
 
 
 def test_a_ball_is_traced_to_its_closed_form():
     class Ball(surfaces.Scene):
-        p = {'r': torch.full((1, 1), .06)}
-        def bounds(self): return torch.zeros(3, 1), torch.tensor([.09])
-        def distance(self, points): return surfaces.sphere(*points, self.p['r'])
-    t, origins, ways, _ = surfaces.trace(Ball(), surfaces.look_at(.7, -.2), FOV, 48)
-    b = (origins*ways).sum(0); root = b*b - (origins**2).sum(0) + .06**2
-    assert (t.isfinite() != (root > 0)).float().mean() < .01
+        p = {'r': torch.full((1, 1), 0.06)}
+
+        def bounds(self):
+            return torch.zeros(3, 1), torch.tensor([0.09])
+
+        def distance(self, points):
+            return surfaces.sphere(*points, self.p['r'])
+
+    t, origins, ways, _ = surfaces.trace(Ball(), surfaces.look_at(0.7, -0.2), FOV, 48)
+    b = (origins * ways).sum(0)
+    root = b * b - (origins**2).sum(0) + 0.06**2
+    assert (t.isfinite() != (root > 0)).float().mean() < 0.01
     met = t.isfinite() & (root > 1e-4)
     assert (t - (-b - root.clamp_min(0).sqrt()))[met].abs().max() < 5e-4
 
 
 def test_rendering_does_not_depend_on_the_company():
-    people = toon.sample_identity(5, rng(3)); views = surfaces.look_at(torch.linspace(-1, 1, 5), torch.zeros(5))
+    people = toon.sample_identity(5, rng(3))
+    views = surfaces.look_at(torch.linspace(-1, 1, 5), torch.zeros(5))
     together = toon.render(people, views, FOV.expand(5), 24)
     for i in (0, 3):
-        alone = toon.render(people[i:i+1], views[i:i+1], FOV, 24)
+        alone = toon.render(people[i : i + 1], views[i : i + 1], FOV, 24)
         assert (alone['image'][0] - together['image'][i]).abs().mean() < 1e-3
 
 
@@ -87,8 +102,8 @@ def test_identities_are_repeatable_and_follow_the_prior():
     people = toon.decode(toon.sample_identity(6000, rng(0)))
     for name, values in toon.CATEGORIES.items():
         weights = np.array(toon.ATTRIBUTES[name][1], float)
-        share = np.bincount(people[name].numpy(), minlength=len(values))/6000
-        assert np.abs(share - weights/weights.sum()).max() < .025, name
+        share = np.bincount(people[name].numpy(), minlength=len(values)) / 6000
+        assert np.abs(share - weights / weights.sum()).max() < 0.025, name
     for name, i in toon.SLOT.items():
         assert toon.LOW[i] - 1e-4 <= float(people[name].min()) and float(people[name].max()) <= toon.HIGH[i] + 1e-4
 
@@ -107,7 +122,15 @@ def test_items_hold_what_is_promised():
     assert {'attributes', 'identity', 'cam2world', 'fov', 'depth', 'normal', 'mask', 'parts'} <= set(item)
     assert item['image'].abs().max() <= 1 and heads.batch([0, 2])['image'].dtype == torch.uint8
     assert torch.equal(toon.ToonHeads(n=4, size=16, seed=2).batch([1])['image'], heads.batch([1])['image'])
-    assert set(toon.render(item['identity'][None], item['cam2world'][None], item['fov'][None], 16)) >= {'image', 'depth', 'normal', 'mask', 'parts', 'identity', 'attributes'}
+    assert set(toon.render(item['identity'][None], item['cam2world'][None], item['fov'][None], 16)) >= {
+        'image',
+        'depth',
+        'normal',
+        'mask',
+        'parts',
+        'identity',
+        'attributes',
+    }
 
 
 @pytest.mark.parametrize('name', toon.CAMERAS)
@@ -115,34 +138,42 @@ def test_cameras_look_at_the_origin(name):
     cameras = toon.sample_camera(500, rng(0), name)
     c2w = cameras['cam2world']
     assert torch.allclose(c2w[:, :3, 3].norm(dim=1), torch.ones(500), atol=1e-5)
-    assert torch.allclose(c2w[:, :3, 2], c2w[:, :3, 3], atol=1e-5) and torch.allclose(torch.linalg.det(c2w), torch.ones(500), atol=1e-4)
-    if name == 'celeba': assert abs(cameras['yaw'].std() - .3) < .03 and abs(cameras['pitch'].std() - .155) < .02
+    assert torch.allclose(c2w[:, :3, 2], c2w[:, :3, 3], atol=1e-5) and torch.allclose(
+        torch.linalg.det(c2w), torch.ones(500), atol=1e-4
+    )
+    if name == 'celeba':
+        assert abs(cameras['yaw'].std() - 0.3) < 0.03 and abs(cameras['pitch'].std() - 0.155) < 0.02
 
 
 def detached(masks):
     "Pixels of [n, h, w] masks that are not connected with the middle of the picture; gaps of two pixels are bridged."
     grow = lambda x: torch.nn.functional.max_pool2d(x[:, None], 3, 1, 1)[:, 0]
-    wide = grow(masks.float()); reached = torch.zeros_like(wide)
-    reached[:, masks.shape[1]//2, masks.shape[2]//2] = 1.
+    wide = grow(masks.float())
+    reached = torch.zeros_like(wide)
+    reached[:, masks.shape[1] // 2, masks.shape[2] // 2] = 1.0
     while True:
-        more = grow(reached)*wide
-        if torch.equal(more, reached): return ((wide > 0) & masks & (reached == 0)).flatten(1).sum(1)
+        more = grow(reached) * wide
+        if torch.equal(more, reached):
+            return ((wide > 0) & masks & (reached == 0)).flatten(1).sum(1)
         reached = more
 
 
 def bald(out, views, size):
     "Pixels that show skin where hair belongs: on the crown, and behind the ears above their height."
     place = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = surfaces.pixel_rays(views, FOV.expand(len(views)), place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    origins, ways, _ = surfaces.pixel_rays(
+        views, FOV.expand(len(views)), place[:, None].expand(-1, size), place[None].expand(size, -1), size
+    )
     t = out['distance'].flatten(1)
-    x, y, z = (origins + torch.where(t.isfinite(), t, 1.)*ways)/toon.HEAD
-    return ((out['parts'].flatten(1) == surfaces.PART['face']) & ((y > .60) | ((y > .15) & (z < -.2)))).sum(1)
+    x, y, z = (origins + torch.where(t.isfinite(), t, 1.0) * ways) / toon.HEAD
+    return ((out['parts'].flatten(1) == surfaces.PART['face']) & ((y > 0.60) | ((y > 0.15) & (z < -0.2)))).sum(1)
 
 
-@pytest.mark.parametrize('yaw, pitch', [(.6, .1), (1.9, .0), (math.pi, .25), (-2.3, .5), (0., 1.15)])
+@pytest.mark.parametrize('yaw, pitch', [(0.6, 0.1), (1.9, 0.0), (math.pi, 0.25), (-2.3, 0.5), (0.0, 1.15)])
 def test_nothing_floats_and_no_patch_is_bald(yaw, pitch):
     "40 of the 500 heads that benchmarks/toon.py --check looks at."
-    people = toon.toon_rows(77, 0, 40)['identity']; people[:10, toon.SLOT['hair_style']] = torch.arange(10.)
+    people = toon.toon_rows(77, 0, 40)['identity']
+    people[:10, toon.SLOT['hair_style']] = torch.arange(10.0)
     views = surfaces.look_at(yaw, pitch).expand(40, 4, 4)
     out = toon.render(people, views, FOV.expand(40), 64, supersample=1, outline=False)
     assert detached(out['distance'][:, 0].isfinite()).max() == 0 and bald(out, views, 64).max() <= 2
@@ -151,24 +182,38 @@ def test_nothing_floats_and_no_patch_is_bald(yaw, pitch):
 def test_spectacle_arms_end_at_the_ears():
     "Straight from the side, the wire runs from the rim to the ear without a gap, above the cheek."
     person = toon.encode(glasses='yes', hair_style='bun', fringe='open')[None]
-    scene = toon.HeadScene(person); p = scene.p
-    rim = p['eye_x'] + p['eye_w'] + .045
-    ends = [torch.stack([rim, p['eye_y'] + .03, .60 - .35*rim*rim]), torch.tensor([.515, .02, -.02])[:, None, None]]
-    along = torch.cat([ends[0] + s*(ends[1] - ends[0]) for s in torch.linspace(0, 1, 20).tolist()], 2)
+    scene = toon.HeadScene(person)
+    p = scene.p
+    rim = p['eye_x'] + p['eye_w'] + 0.045
+    ends = [
+        torch.stack([rim, p['eye_y'] + 0.03, 0.60 - 0.35 * rim * rim]),
+        torch.tensor([0.515, 0.02, -0.02])[:, None, None],
+    ]
+    along = torch.cat([ends[0] + s * (ends[1] - ends[0]) for s in torch.linspace(0, 1, 20).tolist()], 2)
     assert toon.extras_distance(p, *along, 'glasses').max() < 0
 
 
-@pytest.mark.parametrize('call, words', [
-    (lambda: toon.ToonHeads(n=4, size=0), 'size'), (lambda: toon.ToonHeads(n=4, size=2.5), 'size'), (lambda: toon.ToonHeads(n=-1), 'n must'),
-    (lambda: toon.ToonHeads(n=1, size=16, style='oil'), 'style'), (lambda: toon.ToonHeads(n=1, size=16, camera='drone'), 'camera'),
-    (lambda: toon.encode(hair_style='mohawk'), 'hair_style'), (lambda: toon.encode(tail=1), 'tail'), (lambda: toon.encode(jaw=7.), 'jaw'),
-    (lambda: toon.render(torch.zeros(1, 3), surfaces.look_at(0., 0.), FOV, 16), 'identity'),
-    (lambda: toon.render(toon.encode()[None], torch.eye(3)[None], FOV, 16), 'cam2world'),
-    (lambda: draw(toon.sample_identity(1, rng(0)), size=-3), 'size'), (lambda: draw(toon.sample_identity(1, rng(0)), style='oil'), 'style'),
-    (lambda: draw(toon.sample_identity(1, rng(0)), background='sky'), 'background'),
-])
+@pytest.mark.parametrize(
+    'call, words',
+    [
+        (lambda: toon.ToonHeads(n=4, size=0), 'size'),
+        (lambda: toon.ToonHeads(n=4, size=2.5), 'size'),
+        (lambda: toon.ToonHeads(n=-1), 'n must'),
+        (lambda: toon.ToonHeads(n=1, size=16, style='oil'), 'style'),
+        (lambda: toon.ToonHeads(n=1, size=16, camera='drone'), 'camera'),
+        (lambda: toon.encode(hair_style='mohawk'), 'hair_style'),
+        (lambda: toon.encode(tail=1), 'tail'),
+        (lambda: toon.encode(jaw=7.0), 'jaw'),
+        (lambda: toon.render(torch.zeros(1, 3), surfaces.look_at(0.0, 0.0), FOV, 16), 'identity'),
+        (lambda: toon.render(toon.encode()[None], torch.eye(3)[None], FOV, 16), 'cam2world'),
+        (lambda: draw(toon.sample_identity(1, rng(0)), size=-3), 'size'),
+        (lambda: draw(toon.sample_identity(1, rng(0)), style='oil'), 'style'),
+        (lambda: draw(toon.sample_identity(1, rng(0)), background='sky'), 'background'),
+    ],
+)
 def test_bad_input_is_one_sentence(call, words):
-    with pytest.raises(ValueError) as error: call()
+    with pytest.raises(ValueError) as error:
+        call()
     message = str(error.value)
     assert words in message and '\n' not in message and len(message) < 900
 
@@ -180,32 +225,38 @@ def test_ready_heads_open_at_once():
     rows = toon.toon_rows(0, 0, 3000)
     assert torch.allclose(torch.from_numpy(np.array(heads.arrays['identity'])), rows['identity'], atol=1e-5)
     again = toon.render(rows['identity'][:2], rows['cam2world'][:2], rows['fov'][:2], 64, geometry=False)['image']
-    assert (again - heads.batch([0, 1])['image'].float().div(127.5).sub(1)).abs().mean() < .06
+    assert (again - heads.batch([0, 1])['image'].float().div(127.5).sub(1)).abs().mean() < 0.06
 
 
 def test_the_network_reads_unseen_heads():
     net = toon_net.toon_network()
     rows = toon.ToonHeads(n=24, size=64, seed=123).batch(range(24))
     seen = toon_net.visible(rows['identity'], rows['cam2world'], rows['fov'])
-    scores = toon_net.network_scores(net, rows['image'], rows['identity'], torch.stack([rows['yaw'], rows['pitch']], 1), seen)
-    assert scores['median_error_degrees']['yaw'] < 4 and np.mean(list(scores['accuracy_visible'].values())) > .93
+    scores = toon_net.network_scores(
+        net, rows['image'], rows['identity'], torch.stack([rows['yaw'], rows['pitch']], 1), seen
+    )
+    assert scores['median_error_degrees']['yaw'] < 4 and np.mean(list(scores['accuracy_visible'].values())) > 0.93
     assert net.features(torch.zeros(2, 3, 32, 32)).shape == (2, 256) and len(net.maps(torch.zeros(1, 3, 49, 48))) == 5
     assert torch.allclose(net(torch.zeros(2, 3, 64, 64))['embedding'].norm(dim=1), torch.ones(2), atol=1e-5)
-    assert shipped('pretrained/toon_net.safetensors').stat().st_size <= 2*2**20 and shipped('toon_heads_3000.npz').stat().st_size <= 8*2**20
+    assert (
+        shipped('pretrained/toon_net.safetensors').stat().st_size <= 2 * 2**20
+        and shipped('toon_heads_3000.npz').stat().st_size <= 8 * 2**20
+    )
 
 
 def test_the_stored_scores_reach_what_is_asked():
     stored = json.loads(shipped('pretrained/toon_net.json').read_text())
-    assert min(stored['accuracy_visible'].values()) >= .95 and max(stored['median_error_degrees'].values()) <= 3
+    assert min(stored['accuracy_visible'].values()) >= 0.95 and max(stored['median_error_degrees'].values()) <= 3
     assert stored['verification']['embedding']['auc'] > stored['verification']['pixels']['auc']
 
 
 def test_what_hair_hides_is_not_visible():
-    view, fov = surfaces.look_at(torch.tensor([0., math.pi]), 0.), FOV.expand(2)
+    view, fov = surfaces.look_at(torch.tensor([0.0, math.pi]), 0.0), FOV.expand(2)
     person = toon.encode(glasses='yes', mouth='open', accessory='ribbon', hair_style='long')[None].expand(2, -1)
     seen = toon_net.visible(person, view, fov)
     assert set(seen) == set(toon_net.READ)
-    for name in ('mouth', 'eye_shape', 'eye_colour', 'blush', 'glasses', 'fringe'): assert seen[name].tolist() == [True, False], name
+    for name in ('mouth', 'eye_shape', 'eye_colour', 'blush', 'glasses', 'fringe'):
+        assert seen[name].tolist() == [True, False], name
     assert seen['hair_colour'].all() and seen['background'].all()
 
 
@@ -216,11 +267,17 @@ def test_parts_name_the_mouth_and_the_brows():
 
 def test_two_views_of_one_person_attract():
     a = torch.nn.functional.normalize(torch.randn(6, 8, generator=rng(0)), dim=1)
-    assert toon_net.same_person_loss(a, a) < toon_net.same_person_loss(a, a.roll(1, 0)) and toon_net.same_person_loss(torch.eye(6), torch.eye(6), .01) < 1e-6
+    assert (
+        toon_net.same_person_loss(a, a) < toon_net.same_person_loss(a, a.roll(1, 0))
+        and toon_net.same_person_loss(torch.eye(6), torch.eye(6), 0.01) < 1e-6
+    )
     b = a.roll(1, 0).flip(0)
     assert torch.allclose(toon_net.same_person_loss(a, b), toon_net.same_person_loss(b, a))
-    perfect, chance = toon_net.verification(a, a), toon_net.verification(torch.randn(400, 8, generator=rng(1)), torch.randn(400, 8, generator=rng(2)))
-    assert perfect == {'top_1': 1., 'auc': 1.} and abs(chance['auc'] - .5) < .06 and chance['top_1'] < .02
+    perfect, chance = (
+        toon_net.verification(a, a),
+        toon_net.verification(torch.randn(400, 8, generator=rng(1)), torch.randn(400, 8, generator=rng(2))),
+    )
+    assert perfect == {'top_1': 1.0, 'auc': 1.0} and abs(chance['auc'] - 0.5) < 0.06 and chance['top_1'] < 0.02
 
 
 def test_the_explorer_is_a_picture_without_a_kernel():

@@ -13,7 +13,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import TinyPair, images, weights
 
 from animegan_nb import training
-from animegan_nb.training import Callback, DamagedCheckpoint, Draws, EMA, Trainer, TrainingConfig, TrainingDiverged, checkpoints, pack, unpack
+from animegan_nb.training import (
+    Callback,
+    DamagedCheckpoint,
+    Draws,
+    EMA,
+    Trainer,
+    TrainingConfig,
+    TrainingDiverged,
+    checkpoints,
+    pack,
+    unpack,
+)
 from animegan_nb.callbacks import Checkpoints, Evaluate, Health, JSONLog, Samples, read_log
 
 CONFIG = TrainingConfig(batch_size=8, ema_half_life=50)
@@ -32,19 +43,30 @@ def test_two_runs_are_the_same():
 def test_resume_is_exact_wherever_it_stopped(tmp_path_factory, stop):
     folder = tmp_path_factory.mktemp('run')
     whole = make().fit(10, progress=False)
-    make().fit(stop, progress=False).save(folder/'step-1')
-    again = make(pair=TinyPair(seed=9)).load(folder/'step-1').fit(until=10, progress=False)
+    make().fit(stop, progress=False).save(folder / 'step-1')
+    again = make(pair=TinyPair(seed=9)).load(folder / 'step-1').fit(until=10, progress=False)
     assert torch.equal(weights(whole), weights(again))
     assert all(torch.equal(a, b) for a, b in zip(whole.average.parameters(), again.average.parameters()))
 
 
 def test_watching_changes_nothing(tmp_path):
     alone = make().fit(6, progress=False)
-    watched = make([Samples(1, 8, folder=tmp_path/'s'), Health(), JSONLog(tmp_path/'log.jsonl'), Checkpoints(tmp_path, 2),
-                    Evaluate(lambda t: {'m': t.sample(4).mean().item()}, every=2)])
-    torch.rand(5); watched.fit(3, progress=False); watched.sample(16); torch.rand(7); watched.fit(3, progress=False)
+    watched = make(
+        [
+            Samples(1, 8, folder=tmp_path / 's'),
+            Health(),
+            JSONLog(tmp_path / 'log.jsonl'),
+            Checkpoints(tmp_path, 2),
+            Evaluate(lambda t: {'m': t.sample(4).mean().item()}, every=2),
+        ]
+    )
+    torch.rand(5)
+    watched.fit(3, progress=False)
+    watched.sample(16)
+    torch.rand(7)
+    watched.fit(3, progress=False)
     assert torch.equal(weights(alone), weights(watched))
-    assert sorted(p.name for p in (tmp_path/'s').iterdir())[0] == 'step-00000000.png'
+    assert sorted(p.name for p in (tmp_path / 's').iterdir())[0] == 'step-00000000.png'
 
 
 def test_background_is_the_same_training():
@@ -54,41 +76,53 @@ def test_background_is_the_same_training():
 
 def test_sampling_while_it_trains():
     t = make().fit_background(10_000)
-    while t.step < 3: time.sleep(.01)
+    while t.step < 3:
+        time.sleep(0.01)
     first = t.sample(4)
     assert first.shape == (4, 3, 8, 8) and not t.pair.generator[0].weight.grad_fn
-    started = time.perf_counter(); t.stop(); assert time.perf_counter() - started < 1
+    started = time.perf_counter()
+    t.stop()
+    assert time.perf_counter() - started < 1
     assert torch.equal(weights(t), weights(make().fit(until=t.step, progress=False)))
 
 
 def test_a_second_start_is_refused():
     t = make().fit_background(10_000)
-    with pytest.raises(RuntimeError, match='running already'): t.fit_background(1)
+    with pytest.raises(RuntimeError, match='running already'):
+        t.fit_background(1)
     t.stop()
 
 
 def test_an_exception_in_the_thread_surfaces():
     class Wrong(Callback):
-        def on_step(self, trainer, record): raise KeyError('wrong')
-    with pytest.raises(KeyError, match='wrong'): make([Wrong()]).fit_background(3).join()
+        def on_step(self, trainer, record):
+            raise KeyError('wrong')
+
+    with pytest.raises(KeyError, match='wrong'):
+        make([Wrong()]).fit_background(3).join()
 
 
 def test_snapshot_saves_at_once(tmp_path):
     t = make([Checkpoints(tmp_path, every=10**9)]).fit_background(10**6)
-    while t.step < 2: time.sleep(.01)
+    while t.step < 2:
+        time.sleep(0.01)
     t.snapshot()
     for _ in range(200):
-        if checkpoints(tmp_path): break
-        time.sleep(.02)
+        if checkpoints(tmp_path):
+            break
+        time.sleep(0.02)
     assert checkpoints(tmp_path)
     t.stop()
 
 
 def test_interrupt_finishes_the_step(tmp_path):
     import os, signal
+
     class Press(Callback):
         def on_step(self, trainer, record):
-            if trainer.step == 3: os.kill(os.getpid(), signal.SIGINT)
+            if trainer.step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
     before = signal.getsignal(signal.SIGINT)
     t = make([Press(), Checkpoints(tmp_path, 100)]).fit(50, progress=False)
     assert t.step == 3 and [p.name for p in checkpoints(tmp_path)] == ['step-00000003']
@@ -100,28 +134,40 @@ def test_interrupt_finishes_the_step(tmp_path):
 def test_a_bad_loss_never_reaches_the_weights(role, value, tmp_path):
     class Bad(TinyPair):
         poison = False
-        def generator_step(self, b, d): return self.spoil(super().generator_step(b, d), 'generator')
-        def discriminator_step(self, b, d): return self.spoil(super().discriminator_step(b, d), 'discriminator')
+
+        def generator_step(self, b, d):
+            return self.spoil(super().generator_step(b, d), 'generator')
+
+        def discriminator_step(self, b, d):
+            return self.spoil(super().discriminator_step(b, d), 'discriminator')
+
         def spoil(self, logs, which):
-            if self.poison and which == role: logs['loss'] = logs['loss']*value
+            if self.poison and which == role:
+                logs['loss'] = logs['loss'] * value
             return logs
+
     pair = Bad()
     t = make([Checkpoints(tmp_path, 2)], pair=pair).fit(2, progress=False)
     before = {k: v.clone() for k, v in getattr(pair, role).state_dict().items()}
     pair.poison = True
-    with pytest.raises(TrainingDiverged, match=f"{role}'s loss became (nan|inf|-inf) at step 2"): t.fit(2, progress=False)
+    with pytest.raises(TrainingDiverged, match=f"{role}'s loss became (nan|inf|-inf) at step 2"):
+        t.fit(2, progress=False)
     assert all(torch.equal(v, before[k]) for k, v in getattr(pair, role).state_dict().items())
     assert checkpoints(tmp_path)
 
 
 def test_nan_pictures_name_the_step():
     class NaNGenerator(TinyPair):
-        def generator_step(self, b, d): return dict(loss=super().generator_step(b, d)['loss'] + self.generator[0].weight.sum()*float('nan'))
-    with pytest.raises(TrainingDiverged, match='at step 0'): make(pair=NaNGenerator()).fit(1, progress=False)
+        def generator_step(self, b, d):
+            return dict(loss=super().generator_step(b, d)['loss'] + self.generator[0].weight.sum() * float('nan'))
+
+    with pytest.raises(TrainingDiverged, match='at step 0'):
+        make(pair=NaNGenerator()).fit(1, progress=False)
 
 
 def test_frozen_weights_stay_frozen():
-    pair = TinyPair(); pair.generator[0].requires_grad_(False)
+    pair = TinyPair()
+    pair.generator[0].requires_grad_(False)
     before = pair.generator[0].weight.clone()
     make(pair=pair).fit(4, progress=False)
     assert torch.equal(before, pair.generator[0].weight) and not pair.generator[0].weight.requires_grad
@@ -138,7 +184,7 @@ def test_a_pair_can_be_trained_twice():
 
 def test_n_critic_counts_batches():
     t = make(config=TrainingConfig(batch_size=8, n_critic=3, accumulate=2)).fit(2, progress=False)
-    assert t.position == 2*3*2 and t.images == 2*8*2
+    assert t.position == 2 * 3 * 2 and t.images == 2 * 8 * 2
 
 
 def test_clipping():
@@ -155,13 +201,17 @@ def test_precisions_train(precision):
 
 
 def test_fp16_needs_a_gpu():
-    with pytest.raises(ValueError, match='bf16'): make(config=TrainingConfig(mixed_precision='fp16'))
+    with pytest.raises(ValueError, match='bf16'):
+        make(config=TrainingConfig(mixed_precision='fp16'))
 
 
 @pytest.mark.cuda
 def test_on_a_gpu():
-    if not torch.cuda.is_available(): pytest.skip('there is no GPU here')
-    t = Trainer(TinyPair(), images(), TrainingConfig(batch_size=8, mixed_precision='bf16'), device='cuda').fit(3, progress=False)
+    if not torch.cuda.is_available():
+        pytest.skip('there is no GPU here')
+    t = Trainer(TinyPair(), images(), TrainingConfig(batch_size=8, mixed_precision='bf16'), device='cuda').fit(
+        3, progress=False
+    )
     assert t.sample(4).device.type == 'cpu'
 
 
@@ -171,20 +221,41 @@ def test_compiled_networks_train():
     make(pair=pair, config=TrainingConfig(batch_size=8)).fit(2, progress=False)
 
 
-@pytest.mark.parametrize('wrong', [dict(batch_size=0), dict(generator_lr=0), dict(n_critic=0), dict(optimizer='sgd'), dict(schedule='steps'),
-                                   dict(schedule='cosine'), dict(mixed_precision='int8'), dict(generator_betas=(1, 1)), dict(accumulate=0)])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(batch_size=0),
+        dict(generator_lr=0),
+        dict(n_critic=0),
+        dict(optimizer='sgd'),
+        dict(schedule='steps'),
+        dict(schedule='cosine'),
+        dict(mixed_precision='int8'),
+        dict(generator_betas=(1, 1)),
+        dict(accumulate=0),
+    ],
+)
 def test_wrong_numbers_get_one_sentence(wrong):
-    with pytest.raises(ValueError, match='^TrainingConfig: .*\\.$'): TrainingConfig(**wrong)
+    with pytest.raises(ValueError, match='^TrainingConfig: .*\\.$'):
+        TrainingConfig(**wrong)
 
 
 def test_fit_needs_one_length():
-    with pytest.raises(ValueError, match='either steps'): make().fit()
-    with pytest.raises(ValueError, match='either steps'): make().fit(3, until=4)
+    with pytest.raises(ValueError, match='either steps'):
+        make().fit()
+    with pytest.raises(ValueError, match='either steps'):
+        make().fit(3, until=4)
 
 
-VALUES = st.recursive(st.none() | st.booleans() | st.integers(-10**9, 10**9) | st.floats(allow_nan=False) | st.text(max_size=5),
-                      lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(0, 9), inner, max_size=3)
-                      | st.tuples(inner, inner), max_leaves=12)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=4) | st.integers(0, 9), inner, max_size=3)
+        | st.tuples(inner, inner)
+    ),
+    max_leaves=12,
+)
 
 
 @given(VALUES)
@@ -195,23 +266,28 @@ def test_pack_has_an_inverse(value):
 
 
 def test_what_cannot_be_packed_is_named():
-    with pytest.raises(TypeError, match='object'): pack({'a': object()}, {})
+    with pytest.raises(TypeError, match='object'):
+        pack({'a': object()}, {})
 
 
 def damaged(tmp_path, change):
     t = make([Checkpoints(tmp_path, 2, keep=3)]).fit(4, progress=False)
-    change(tmp_path/'step-00000004')
+    change(tmp_path / 'step-00000004')
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         again = make().resume(tmp_path)
     return t, again, caught
 
 
-@pytest.mark.parametrize('change', [
-    lambda f: (f/'tensors.safetensors').write_bytes((f/'tensors.safetensors').read_bytes()[:-7]),
-    lambda f: (f/'tensors.safetensors').unlink(),
-    lambda f: (f/'state.json').write_text('{"info"'),
-    lambda f: (f/'tensors.safetensors').write_bytes(bytes(reversed((f/'tensors.safetensors').read_bytes())))])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda f: (f / 'tensors.safetensors').write_bytes((f / 'tensors.safetensors').read_bytes()[:-7]),
+        lambda f: (f / 'tensors.safetensors').unlink(),
+        lambda f: (f / 'state.json').write_text('{"info"'),
+        lambda f: (f / 'tensors.safetensors').write_bytes(bytes(reversed((f / 'tensors.safetensors').read_bytes()))),
+    ],
+)
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, change):
     t, again, caught = damaged(tmp_path, change)
     assert again.step == 2 and 'Trying the one before' in str(caught[-1].message)
@@ -219,17 +295,24 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, change):
 
 
 def test_a_checkpoint_of_another_network_is_named(tmp_path):
-    make().save(tmp_path/'step-0')
-    other = TinyPair(); other.generator[0] = torch.nn.Linear(5, 32)
-    with pytest.raises(ValueError, match='another network: generator.0.weight'): make(pair=other).load(tmp_path/'step-0')
+    make().save(tmp_path / 'step-0')
+    other = TinyPair()
+    other.generator[0] = torch.nn.Linear(5, 32)
+    with pytest.raises(ValueError, match='another network: generator.0.weight'):
+        make(pair=other).load(tmp_path / 'step-0')
 
 
 def test_full_disk_keeps_the_last_good_one_and_trains_on(tmp_path, monkeypatch):
     t = make([Checkpoints(tmp_path, 2)]).fit(2, progress=False)
-    def full(path, data): open(path, 'wb').write(data[:10]); raise OSError(28, 'No space left on device')
+
+    def full(path, data):
+        open(path, 'wb').write(data[:10])
+        raise OSError(28, 'No space left on device')
+
     with monkeypatch.context() as m:
         m.setattr(training, '_write', full)
-        with pytest.warns(UserWarning, match='make room on the disk'): t.fit(3, progress=False)
+        with pytest.warns(UserWarning, match='make room on the disk'):
+            t.fit(3, progress=False)
     assert t.step == 5 and [p.name for p in tmp_path.iterdir()] == ['step-00000002']
     t.fit(1, progress=False)
     assert checkpoints(tmp_path)[-1].name == 'step-00000006'
@@ -241,12 +324,14 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 
 
 def test_the_log_of_a_resumed_run_is_the_log_of_an_uninterrupted_one(tmp_path):
-    make([JSONLog(tmp_path/'a.jsonl')]).fit(6, progress=False)
-    t = make([JSONLog(tmp_path/'b.jsonl')]).fit(3, progress=False); t.save(tmp_path/'step-3'); t.fit(2, progress=False)
-    (tmp_path/'b.jsonl').open('a').write('{"step": 6, "cut')
-    make([JSONLog(tmp_path/'b.jsonl')]).load(tmp_path/'step-3').fit(3, progress=False)
-    assert (tmp_path/'a.jsonl').read_text() == (tmp_path/'b.jsonl').read_text()
-    assert [r['step'] for r in read_log(tmp_path/'b.jsonl')] == [1, 2, 3, 4, 5, 6]
+    make([JSONLog(tmp_path / 'a.jsonl')]).fit(6, progress=False)
+    t = make([JSONLog(tmp_path / 'b.jsonl')]).fit(3, progress=False)
+    t.save(tmp_path / 'step-3')
+    t.fit(2, progress=False)
+    (tmp_path / 'b.jsonl').open('a').write('{"step": 6, "cut')
+    make([JSONLog(tmp_path / 'b.jsonl')]).load(tmp_path / 'step-3').fit(3, progress=False)
+    assert (tmp_path / 'a.jsonl').read_text() == (tmp_path / 'b.jsonl').read_text()
+    assert [r['step'] for r in read_log(tmp_path / 'b.jsonl')] == [1, 2, 3, 4, 5, 6]
 
 
 def test_ema_is_the_weighted_mean_of_the_past():
@@ -256,7 +341,7 @@ def test_ema_is_the_weighted_mean_of_the_past():
     expected = pair.generator[0].bias.detach().clone()
     for _ in range(4):
         t.fit(1, progress=False)
-        expected = expected*.5**.5 + pair.generator[0].bias.detach()*(1 - .5**.5)
+        expected = expected * 0.5**0.5 + pair.generator[0].bias.detach() * (1 - 0.5**0.5)
     torch.testing.assert_close(ema.average[0].bias, expected)
 
 
@@ -265,21 +350,25 @@ def test_health_names_what_is_wrong():
         h = Health(window=5)
         for _ in range(5):
             trainer = type('T', (), {})()
-            trainer.last = {'real_logits': torch.full((8,), real), 'fake_logits': torch.full((8,), fake),
-                            'fake_images': torch.randn(8, 3, 4, 4)*spread}
+            trainer.last = {
+                'real_logits': torch.full((8,), real),
+                'fake_logits': torch.full((8,), fake),
+                'fake_images': torch.randn(8, 3, 4, 4) * spread,
+            }
             trainer.batch = {'image': torch.randn(8, 3, 4, 4)}
             h.on_step(trainer, {})
         return h.status
-    assert run(5., -5., 1.) == 'the discriminator has won'
-    assert run(.1, .1, .01) == 'the fakes have collapsed'
-    assert run(.1, .1, 1.) == 'healthy'
+
+    assert run(5.0, -5.0, 1.0) == 'the discriminator has won'
+    assert run(0.1, 0.1, 0.01) == 'the fakes have collapsed'
+    assert run(0.1, 0.1, 1.0) == 'healthy'
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 100))
 @settings(max_examples=30, deadline=None)
 def test_slices_of_processes_are_the_whole(n, world, seed):
     for draw in (lambda d, n: d.normal(n, 3), lambda d, n: d.uniform(n), lambda d, n: d.integers(0, 9, n, 2)):
-        whole = draw(Draws(seed), n*world)
+        whole = draw(Draws(seed), n * world)
         parts = torch.cat([draw(Draws(seed, rank=r, world=world), n) for r in range(world)])
         assert torch.equal(whole, parts)
 
@@ -287,30 +376,40 @@ def test_slices_of_processes_are_the_whole(n, world, seed):
 def test_two_threads_may_look_at_once():
     t = make().fit_background(10**6)
     errors = []
+
     def look():
         try:
-            for _ in range(20): t.sample(4)
-        except Exception as e: errors.append(e)
+            for _ in range(20):
+                t.sample(4)
+        except Exception as e:
+            errors.append(e)
+
     threads = [threading.Thread(target=look) for _ in range(3)]
-    for x in threads: x.start()
-    for x in threads: x.join()
+    for x in threads:
+        x.start()
+    for x in threads:
+        x.join()
     t.stop()
     assert not errors
 
 
 def test_a_pair_must_be_written():
-    with pytest.raises(NotImplementedError): training.ModelPair(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)).latents(1, None)
+    with pytest.raises(NotImplementedError):
+        training.ModelPair(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)).latents(1, None)
 
 
 def test_missing_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match='train first'): training.load_run(tmp_path)
+    with pytest.raises(FileNotFoundError, match='train first'):
+        training.load_run(tmp_path)
 
 
 def test_checkpoint_is_no_pickle(tmp_path):
-    folder = make().save(tmp_path/'step-0')
+    folder = make().save(tmp_path / 'step-0')
     assert sorted(p.name for p in folder.iterdir()) == ['state.json', 'tensors.safetensors']
-    with pytest.raises(DamagedCheckpoint): training.load_state(tmp_path/'nothing')
+    with pytest.raises(DamagedCheckpoint):
+        training.load_state(tmp_path / 'nothing')
 
 
 def test_a_model_whose_chapter_was_not_imported():
-    with pytest.raises(KeyError, match="no model called 'nothing' yet: import the chapter"): training.build_pair('nothing', {})
+    with pytest.raises(KeyError, match="no model called 'nothing' yet: import the chapter"):
+        training.build_pair('nothing', {})

@@ -1,4 +1,5 @@
 "The smallest pair and data that behave like the real ones; shared by the tests of the trainer."
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -9,42 +10,69 @@ from animegan_nb.training import ModelPair
 
 
 def images(n=48, size=8, seed=0):
-    return ImageSet({'image': torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)).numpy()})
+    return ImageSet(
+        {
+            'image': torch.randint(
+                0, 256, (n, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+            ).numpy()
+        }
+    )
 
 
 class TinyPair(ModelPair):
     "Dense networks on 8×8 pictures, no batch statistics, so that processes can be compared."
+
     def __init__(self, seed=0):
         torch.manual_seed(seed)
-        super().__init__(nn.Sequential(nn.Linear(4, 32), nn.LeakyReLU(.2), nn.Linear(32, 192), nn.Tanh(), nn.Unflatten(1, (3, 8, 8))),
-                         nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.LeakyReLU(.2), nn.Linear(32, 1)))
+        super().__init__(
+            nn.Sequential(
+                nn.Linear(4, 32), nn.LeakyReLU(0.2), nn.Linear(32, 192), nn.Tanh(), nn.Unflatten(1, (3, 8, 8))
+            ),
+            nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1)),
+        )
 
-    def latents(self, n, draws): return draws.normal(n, 4)
+    def latents(self, n, draws):
+        return draws.normal(n, 4)
 
     def discriminator_step(self, batch, draws):
-        with torch.no_grad(): fake = self.generator(self.latents(len(batch['image']), draws))
+        with torch.no_grad():
+            fake = self.generator(self.latents(len(batch['image']), draws))
         real_logits, fake_logits = self.discriminator(batch['image'])[:, 0], self.discriminator(fake)[:, 0]
-        return dict(loss=F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean(),
-                    real_logits=real_logits, fake_logits=fake_logits, fake_images=fake)
+        return dict(
+            loss=F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean(),
+            real_logits=real_logits,
+            fake_logits=fake_logits,
+            fake_images=fake,
+        )
 
     def generator_step(self, batch, draws):
-        return dict(loss=F.softplus(-self.discriminator(self.generator(self.latents(len(batch['image']), draws)))[:, 0]).mean())
+        return dict(
+            loss=F.softplus(-self.discriminator(self.generator(self.latents(len(batch['image']), draws)))[:, 0]).mean()
+        )
 
 
 def weights(trainer):
     return torch.cat([t.detach().flatten().double() for t in trainer.pair.state_dict().values()])
 
 
-def ball(yaw, texture=6., size=48, radius=.08, squash=1.):
+def ball(yaw, texture=6.0, size=48, radius=0.08, squash=1.0):
     "A textured ellipsoid, drawn exactly: the ground truth of the measures."
     cam = pose(torch.tensor([yaw]))
-    o, d = rays(cam, 12., size)
-    s = torch.tensor([1., 1., squash])
-    a, b, c = ((d/s)**2).sum(-1), (o*d/s**2).sum(-1), ((o/s)**2).sum(-1) - radius**2
-    root = b**2 - a*c
-    t = torch.where(root > 0, (-b - root.clamp(min=0).sqrt())/a, torch.inf)
-    p = o + t.nan_to_num(posinf=1.)[..., None]*d
-    rgb = torch.where((root > 0)[..., None], torch.stack([torch.sin(texture*20*p[..., k]) for k in range(3)], -1), 1.)
+    o, d = rays(cam, 12.0, size)
+    s = torch.tensor([1.0, 1.0, squash])
+    a, b, c = ((d / s) ** 2).sum(-1), (o * d / s**2).sum(-1), ((o / s) ** 2).sum(-1) - radius**2
+    root = b**2 - a * c
+    t = torch.where(root > 0, (-b - root.clamp(min=0).sqrt()) / a, torch.inf)
+    p = o + t.nan_to_num(posinf=1.0)[..., None] * d
+    rgb = torch.where(
+        (root > 0)[..., None], torch.stack([torch.sin(texture * 20 * p[..., k]) for k in range(3)], -1), 1.0
+    )
     square = lambda x: x.mT.reshape(1, -1, size, size) if x.ndim == 3 else x.view(1, 1, size, size)
     t = t.nan_to_num(posinf=1.12)
-    return dict(image=square(rgb), distance=square(t), depth=square(distance_to_depth(t, d, cam)), opacity=square((root > 0).float()), cam2world=cam)
+    return dict(
+        image=square(rgb),
+        distance=square(t),
+        depth=square(distance_to_depth(t, d, cam)),
+        opacity=square((root > 0).float()),
+        cam2world=cam,
+    )

@@ -15,40 +15,105 @@ from ..grading import exercise
 __all__ = ['check_adjust_probability', 'check_cut_out']
 
 # %% ../../nbs/exercises/25_augment.ipynb #90398f46
-@exercise('augment.adjust_probability', library=adjust_probability, mutants={
-    'the wrong way': lambda p, sure, images, target=.6, kimg=500: min(.85, max(0, p - math.copysign(images/(1000*kimg), sure - target))),
-    'proportional to the error': lambda p, sure, images, target=.6, kimg=500: min(.85, max(0, p + (sure - target)*images/(1000*kimg))),
-    'kimg taken for pictures': lambda p, sure, images, target=.6, kimg=500: min(.85, max(0, p + math.copysign(images/kimg, sure - target))),
-    'below zero': lambda p, sure, images, target=.6, kimg=500: p + math.copysign(images/(1000*kimg), sure - target)})
+@exercise(
+    'augment.adjust_probability',
+    library=adjust_probability,
+    mutants={
+        'the wrong way': lambda p, sure, images, target=0.6, kimg=500: min(
+            0.85, max(0, p - math.copysign(images / (1000 * kimg), sure - target))
+        ),
+        'proportional to the error': lambda p, sure, images, target=0.6, kimg=500: min(
+            0.85, max(0, p + (sure - target) * images / (1000 * kimg))
+        ),
+        'kimg taken for pictures': lambda p, sure, images, target=0.6, kimg=500: min(
+            0.85, max(0, p + math.copysign(images / kimg, sure - target))
+        ),
+        'below zero': lambda p, sure, images, target=0.6, kimg=500: (
+            p + math.copysign(images / (1000 * kimg), sure - target)
+        ),
+    },
+)
 def check_adjust_probability(candidate):
     "One step of ADA's controller: (p, sure, images, target, kimg) → the new p, never below 0."
     near = lambda a, b: abs(a - b) < 1e-9
-    yield 'surer than the target: up, by images/(1000·kimg)', near(candidate(.2, .9, 256, .6, 500), .2 + 256/500_000)
-    yield 'less sure: down by as much', near(candidate(.2, .1, 256, .6, 500), .2 - 256/500_000)
-    yield 'the size of the error does not matter', near(candidate(.2, .61, 256, .6, 500), candidate(.2, 1., 256, .6, 500))
-    yield 'p stays a probability', candidate(0., 0., 256, .6, 500) == 0 and candidate(.8, 1., 10**9, .6, 500) <= 1
+    yield (
+        'surer than the target: up, by images/(1000·kimg)',
+        near(candidate(0.2, 0.9, 256, 0.6, 500), 0.2 + 256 / 500_000),
+    )
+    yield (
+        'less sure: down by as much',
+        near(candidate(0.2, 0.1, 256, 0.6, 500), 0.2 - 256 / 500_000),
+    )
+    yield (
+        'the size of the error does not matter',
+        near(candidate(0.2, 0.61, 256, 0.6, 500), candidate(0.2, 1.0, 256, 0.6, 500)),
+    )
+    yield (
+        'p stays a probability',
+        candidate(0.0, 0.0, 256, 0.6, 500) == 0 and candidate(0.8, 1.0, 10**9, 0.6, 500) <= 1,
+    )
 
 # %% ../../nbs/exercises/25_augment.ipynb #932e48e3
-def _same_hole(images, rng=None, share=.5): return images*(cut_out(images[:1]*0 + 1, rng, share))
-def _small_hole(images, rng=None, share=.5): return cut_out(images, rng, share/2)
-def _hole_always_inside(images, rng=None, share=.5):
-    n, _, h, w = images.shape; size = round(h*share)
-    y, x = (torch.randint(0, h - size + 1, (n, 1), generator=rng) for _ in range(2)); at = torch.arange(h)
-    hole = ((at >= y) & (at < y + size))[:, None, :, None] & ((at >= x) & (at < x + size))[:, None, None, :]
-    return images*(~hole)
-def _hole_in_place(images, rng=None, share=.5): return images.mul_(cut_out(torch.ones_like(images), rng, share))
+def _same_hole(images, rng=None, share=0.5):
+    return images * (cut_out(images[:1] * 0 + 1, rng, share))
 
-@exercise('augment.cut_out', library=cut_out, mutants={'one hole for the batch': _same_hole, 'half as wide': _small_hole, 'never over the border': _hole_always_inside,
-                                                      'changes its input': _hole_in_place, 'cuts the gradient': lambda x, rng=None, share=.5: cut_out(x.detach(), rng, share)})
+
+def _small_hole(images, rng=None, share=0.5):
+    return cut_out(images, rng, share / 2)
+
+
+def _hole_always_inside(images, rng=None, share=0.5):
+    n, _, h, w = images.shape
+    size = round(h * share)
+    y, x = (torch.randint(0, h - size + 1, (n, 1), generator=rng) for _ in range(2))
+    at = torch.arange(h)
+    hole = ((at >= y) & (at < y + size))[:, None, :, None] & ((at >= x) & (at < x + size))[
+        :, None, None, :
+    ]
+    return images * (~hole)
+
+
+def _hole_in_place(images, rng=None, share=0.5):
+    return images.mul_(cut_out(torch.ones_like(images), rng, share))
+
+
+@exercise(
+    'augment.cut_out',
+    library=cut_out,
+    mutants={
+        'one hole for the batch': _same_hole,
+        'half as wide': _small_hole,
+        'never over the border': _hole_always_inside,
+        'changes its input': _hole_in_place,
+        'cuts the gradient': lambda x, rng=None, share=0.5: cut_out(x.detach(), rng, share),
+    },
+)
 def check_cut_out(candidate):
-    "A square of value 0, `share` of the side wide, at a random place of each picture: (pictures, rng, share)."
+    """A square of value 0, `share` of the side wide, at a random place of each picture:
+    (pictures, rng, share)."""
     ones = torch.ones(400, 3, 16, 16)
-    before = ones.clone(); cut = candidate(ones, rng(30), .5); holes = cut[:, 0] == 0
+    before = ones.clone()
+    cut = candidate(ones, rng(30), 0.5)
+    holes = cut[:, 0] == 0
     yield 'the input is left alone', torch.equal(ones, before)
-    yield 'a hole goes through all channels, the rest is untouched', bool(((cut == 0) | (cut == 1)).all() and (cut == cut[:, :1]).all())
+    yield (
+        'a hole goes through all channels, the rest is untouched',
+        bool(((cut == 0) | (cut == 1)).all() and (cut == cut[:, :1]).all()),
+    )
     rows, columns = holes.any(2).sum(1), holes.any(1).sum(1)
-    yield 'it is a rectangle of at most half the side', bool((holes.sum((1, 2)) == rows*columns).all() and rows.max() == columns.max() == 8)
+    yield (
+        'it is a rectangle of at most half the side',
+        bool((holes.sum((1, 2)) == rows * columns).all() and rows.max() == columns.max() == 8),
+    )
     yield 'every picture has its own', len({tuple(h.flatten().tolist()) for h in holes}) > 50
     yield 'it may reach over the border', bool((holes.sum((1, 2)) < 64).any())
     x = torch.ones(2, 3, 16, 16, requires_grad=True)
-    yield 'gradients flow outside the hole', bool(torch.equal(torch.autograd.grad(candidate(x, rng(31), .5).sum(), x)[0], candidate(x.detach().clone(), rng(31), .5)))
+    yield (
+        'gradients flow outside the hole',
+        bool(
+            torch.equal(
+                torch.autograd.grad(candidate(x, rng(31), 0.5).sum(), x)[0],
+                candidate(x.detach().clone(), rng(31), 0.5),
+            )
+        ),
+    )

@@ -6,7 +6,16 @@
 from __future__ import annotations
 import math
 import torch
-from ..cameras import distance_to_depth, pixel_directions, pose, project, ray_cosine, Rays, rays, to_camera
+from animegan_nb.cameras import (
+    distance_to_depth,
+    pixel_directions,
+    pose,
+    project,
+    ray_cosine,
+    Rays,
+    rays,
+    to_camera,
+)
 from ..grading import exercise
 
 # %% auto #0
@@ -15,54 +24,130 @@ __all__ = ['check_rays', 'check_depth']
 # %% ../../nbs/exercises/04_cameras.ipynb #72d908e1
 def _mutant(change):
     "A wrong version of `rays`, made by changing its result or its arguments."
-    def wrong(cam2world, fov, size): return Rays(*change(cam2world, fov, size))
+
+    def wrong(cam2world, fov, size):
+        return Rays(*change(cam2world, fov, size))
+
     return wrong
+
 
 def _transposed(c, fov, n):
     o, d = rays(c, fov, n)
     return o, d.reshape(len(d), n, n, 3).transpose(1, 2).reshape(d.shape)
 
+
 _RAY_MUTANTS = {
-    'border grid': _mutant(lambda c, fov, n: rays(c, fov, n, 'border')),                            # the official pi-GAN
-    'not normalised': _mutant(lambda c, fov, n: (rays(c, fov, n)[0], rays(c, fov, n)[1]/ray_cosine(rays(c, fov, n)[1], c)[..., None])),  # the first NeRF
-    'upside down': _mutant(lambda c, fov, n: (rays(c, fov, n)[0], rays(c, fov, n)[1].flip(1).reshape(len(c), n, n, 3).flip(2).reshape(len(c), -1, 3))),
-    'columns first': _mutant(_transposed),                                                         # meshgrid without indexing
-    'world to camera': _mutant(lambda c, fov, n: (rays(c, fov, n)[0], pixel_directions(fov, n) @ c[:, :3, :3])),
+    'border grid': _mutant(lambda c, fov, n: rays(c, fov, n, 'border')),  # the official pi-GAN
+    # the first NeRF
+    'not normalised': _mutant(
+        lambda c, fov, n: (
+            rays(c, fov, n)[0],
+            rays(c, fov, n)[1] / ray_cosine(rays(c, fov, n)[1], c)[..., None],
+        )
+    ),
+    'upside down': _mutant(
+        lambda c, fov, n: (
+            rays(c, fov, n)[0],
+            rays(c, fov, n)[1].flip(1).reshape(len(c), n, n, 3).flip(2).reshape(len(c), -1, 3),
+        )
+    ),
+    'columns first': _mutant(_transposed),  # meshgrid without indexing
+    'world to camera': _mutant(
+        lambda c, fov, n: (rays(c, fov, n)[0], pixel_directions(fov, n) @ c[:, :3, :3])
+    ),
     'looks along +z': _mutant(lambda c, fov, n: (rays(c, fov, n)[0], -rays(c, fov, n)[1])),
-    'whole angle': _mutant(lambda c, fov, n: rays(c, 1.99*fov, n))}                                # tan(fov), not tan(fov/2)
+    # tan(fov), not tan(fov/2)
+    'whole angle': _mutant(lambda c, fov, n: rays(c, 1.99 * fov, n)),
+}
 
 # %% ../../nbs/exercises/04_cameras.ipynb #c804fc05
 @exercise('cameras.rays', library=rays, mutants=_RAY_MUTANTS)
 def check_rays(candidate):
-    "`rays(cam2world, fov, size)` → origins and unit directions `[batch, size·size, 3]` through the pixel centres, row by row from the top left."
-    cams = pose(torch.tensor([0., .8, -2.1]), torch.tensor([0., .3, -.5]), torch.tensor([1., 2., 3.]))
-    origins, directions = candidate(cams, 40., 5)
-    yield 'there is one ray for every pixel of every camera', tuple(directions.shape) == (3, 25, 3)
-    yield 'directions have length 1', torch.allclose(directions.norm(dim=-1), torch.ones(3, 25), atol=1e-5)
-    yield 'every ray starts at the camera', torch.allclose(origins, cams[:, None, :3, 3].expand(3, 25, 3), atol=1e-6)
-    yield 'the middle ray is the camera\'s −z axis', torch.allclose(directions[:, 12], -cams[:, :3, 2], atol=1e-5)
+    """`rays(cam2world, fov, size)` → origins and unit directions `[batch, size·size, 3]`
+    through the pixel centres, row by row from the top left."""
+    cams = pose(
+        torch.tensor([0.0, 0.8, -2.1]),
+        torch.tensor([0.0, 0.3, -0.5]),
+        torch.tensor([1.0, 2.0, 3.0]),
+    )
+    origins, directions = candidate(cams, 40.0, 5)
+    yield (
+        'there is one ray for every pixel of every camera',
+        tuple(directions.shape) == (3, 25, 3),
+    )
+    yield (
+        'directions have length 1',
+        torch.allclose(directions.norm(dim=-1), torch.ones(3, 25), atol=1e-5),
+    )
+    yield (
+        'every ray starts at the camera',
+        torch.allclose(origins, cams[:, None, :3, 3].expand(3, 25, 3), atol=1e-6),
+    )
+    yield (
+        'the middle ray is the camera\'s −z axis',
+        torch.allclose(directions[:, 12], -cams[:, :3, 2], atol=1e-5),
+    )
     local = to_camera(origins + directions, cams)
-    yield 'the first ray goes left and up', bool((local[:, 0, 0] < 0).all() and (local[:, 0, 1] > 0).all())
-    slope = local[..., 0]/-local[..., 2]
-    yield 'the outermost pixel centre lies half a pixel inside the field of view', torch.allclose(slope[:, 4], torch.tensor(.8*math.tan(math.radians(20))), atol=1e-4)
-    pixels, depth = project(origins + 2*directions, cams, 40., 5)
-    there = torch.cartesian_prod(torch.arange(5.), torch.arange(5.)).expand(3, -1, -1)
-    yield 'projecting a point of a ray gives the ray\'s pixel', torch.allclose(pixels, there, atol=1e-3) and bool((depth > 0).all())
-    turned = candidate(pose(torch.tensor([.8 + 2*math.pi]), torch.tensor([.3]), torch.tensor([2.])), 40., 5)[1]
-    yield 'a whole turn of yaw changes nothing', torch.allclose(turned[0], directions[1], atol=1e-4)
+    yield (
+        'the first ray goes left and up',
+        bool((local[:, 0, 0] < 0).all() and (local[:, 0, 1] > 0).all()),
+    )
+    slope = local[..., 0] / -local[..., 2]
+    yield (
+        'the outermost pixel centre lies half a pixel inside the field of view',
+        torch.allclose(slope[:, 4], torch.tensor(0.8 * math.tan(math.radians(20))), atol=1e-4),
+    )
+    pixels, depth = project(origins + 2 * directions, cams, 40.0, 5)
+    there = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0)).expand(3, -1, -1)
+    yield (
+        'projecting a point of a ray gives the ray\'s pixel',
+        torch.allclose(pixels, there, atol=1e-3) and bool((depth > 0).all()),
+    )
+    turned = candidate(
+        pose(torch.tensor([0.8 + 2 * math.pi]), torch.tensor([0.3]), torch.tensor([2.0])),
+        40.0,
+        5,
+    )[1]
+    yield (
+        'a whole turn of yaw changes nothing',
+        torch.allclose(turned[0], directions[1], atol=1e-4),
+    )
 
 # %% ../../nbs/exercises/04_cameras.ipynb #99bd706f
-def _depth_twice(distance, directions, cam2world): return distance/ray_cosine(directions, cam2world)
-def _depth_world(distance, directions, cam2world): return distance*directions[..., 2].abs()     # the world's axis: Carver's EG3D depth
-def _depth_same(distance, directions, cam2world): return distance                               # "depth" that is distance
+def _depth_twice(distance, directions, cam2world):
+    return distance / ray_cosine(directions, cam2world)
 
-@exercise('cameras.depth', library=distance_to_depth, mutants={'divided': _depth_twice, 'along the world axis': _depth_world, 'unchanged': _depth_same})
+
+def _depth_world(distance, directions, cam2world):
+    return distance * directions[..., 2].abs()  # the world's axis: Carver's EG3D depth
+
+
+def _depth_same(distance, directions, cam2world):
+    return distance  # "depth" that is distance
+
+
+@exercise(
+    'cameras.depth',
+    library=distance_to_depth,
+    mutants={
+        'divided': _depth_twice,
+        'along the world axis': _depth_world,
+        'unchanged': _depth_same,
+    },
+)
 def check_depth(candidate):
-    "`distance_to_depth(distance, directions, cam2world)` → depth along the camera's axis, `[batch, rays]`."
-    cams = pose(torch.tensor([.2, 1.]), torch.tensor([.1, -.4]), 2.)
-    o, d = rays(cams, 50., 4)
-    t = 1 + torch.arange(32.).view(2, 16)/32
+    """`distance_to_depth(distance, directions, cam2world)` → depth along the camera's axis,
+    `[batch, rays]`."""
+    cams = pose(torch.tensor([0.2, 1.0]), torch.tensor([0.1, -0.4]), 2.0)
+    o, d = rays(cams, 50.0, 4)
+    t = 1 + torch.arange(32.0).view(2, 16) / 32
     depth = candidate(t, d, cams)
     yield 'depth is never more than distance', bool((depth <= t + 1e-6).all())
-    yield 'depth is minus the third coordinate in the camera\'s axes', torch.allclose(depth, -to_camera(o + t[..., None]*d, cams)[..., 2], atol=1e-5)
-    yield 'depth is linear in distance', torch.allclose(candidate(3*t, d, cams), 3*depth, atol=1e-5)
+    yield (
+        'depth is minus the third coordinate in the camera\'s axes',
+        torch.allclose(depth, -to_camera(o + t[..., None] * d, cams)[..., 2], atol=1e-5),
+    )
+    yield (
+        'depth is linear in distance',
+        torch.allclose(candidate(3 * t, d, cams), 3 * depth, atol=1e-5),
+    )

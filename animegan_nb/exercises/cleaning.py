@@ -15,34 +15,67 @@ from ..grading import exercise
 __all__ = ['check_hamming', 'check_perceptual_hash']
 
 # %% ../../nbs/exercises/03_cleaning.ipynb #91a0c16a
-def _hex_digits(a, b): return sum(p != q for p, q in zip(f'{a:016x}', f'{b:016x}'))    # counts digits, not bits
-def _difference(a, b): return abs(a - b)                                               # of numbers, not of bits
-def _common_bits(a, b): return bin(a & b).count('1')                                   # AND in place of XOR
-def _low_half(a, b): return bin((a ^ b) & 0xffffffff).count('1')                      # kept in a 32-bit integer
+def _hex_digits(a, b):
+    return sum(p != q for p, q in zip(f'{a:016x}', f'{b:016x}'))  # counts digits, not bits
 
-@exercise('cleaning.hamming', library=lambda a, b: int(hamming(a, b)),
-          mutants={'hex digits': _hex_digits, 'difference': _difference,
-                   'common bits': _common_bits, '32 bits': _low_half})
+
+def _difference(a, b):
+    return abs(a - b)  # of numbers, not of bits
+
+
+def _common_bits(a, b):
+    return bin(a & b).count('1')  # AND in place of XOR
+
+
+def _low_half(a, b):
+    return bin((a ^ b) & 0xFFFFFFFF).count('1')  # kept in a 32-bit integer
+
+
+@exercise(
+    'cleaning.hamming',
+    library=lambda a, b: int(hamming(a, b)),
+    mutants={
+        'hex digits': _hex_digits,
+        'difference': _difference,
+        'common bits': _common_bits,
+        '32 bits': _low_half,
+    },
+)
 def check_hamming(candidate):
     "In how many of their 64 bits do two Python integers from 0 to 2**64 - 1 differ?"
     g = np.random.default_rng(0)
     a, b, c = (int(v) for v in g.integers(0, 2**64, 3, dtype=np.uint64))
     yield 'nothing differs from itself', candidate(a, a) == 0
-    yield 'flipping one bit, any of the 64, makes 1', all(candidate(a, a ^ (1 << i)) == 1 for i in range(64))
+    yield (
+        'flipping one bit, any of the 64, makes 1',
+        all(candidate(a, a ^ (1 << i)) == 1 for i in range(64)),
+    )
     yield 'a number and its complement differ in all 64', candidate(a, a ^ (2**64 - 1)) == 64
     yield 'it is symmetric', candidate(a, b) == candidate(b, a)
     yield 'the triangle inequality', candidate(a, c) <= candidate(a, b) + candidate(b, c)
     yield 'only the XOR matters', candidate(a, b) == candidate(a ^ c, b ^ c)
 
 # %% ../../nbs/exercises/03_cleaning.ipynb #f0147ef3
-def _md5_bits(p):                                     # Liu §4.1
+def _md5_bits(p):  # Liu §4.1
     return np.unpackbits(np.frombuffer(hashlib.md5(np.asarray(p).tobytes()).digest(), np.uint8))
-def _fixed_threshold(p):                              # moves with the brightness
+
+
+def _fixed_threshold(p):  # moves with the brightness
     return (np.asarray(resize(p.convert('L'), 8)) > 128).ravel()
-def _first_pixels(p):                                 # a corner is no summary
-    grey = np.asarray(p.convert('L')); return (grey[:8, :8] > grey.mean()).ravel()
-def _constant(p): return np.zeros(64, bool)           # finds copies everywhere
-def _library_bits(p): return np.unpackbits(np.array([perceptual_hash(p)], '>u8').view(np.uint8)).astype(bool)
+
+
+def _first_pixels(p):  # a corner is no summary
+    grey = np.asarray(p.convert('L'))
+    return (grey[:8, :8] > grey.mean()).ravel()
+
+
+def _constant(p):
+    return np.zeros(64, bool)  # finds copies everywhere
+
+
+def _library_bits(p):
+    return np.unpackbits(np.array([perceptual_hash(p)], '>u8').view(np.uint8)).astype(bool)
+
 
 def _pattern(seed: int, size: int = 64) -> Image.Image:
     "A smooth random picture, darker than white so that it can be made brighter."
@@ -50,19 +83,40 @@ def _pattern(seed: int, size: int = 64) -> Image.Image:
     return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
 
 # %% ../../nbs/exercises/03_cleaning.ipynb #1238caa2
-@exercise('cleaning.perceptual_hash', library=_library_bits,
-          mutants={'MD5': _md5_bits, 'fixed threshold': _fixed_threshold,
-                   'first pixels': _first_pixels, 'constant': _constant})
+@exercise(
+    'cleaning.perceptual_hash',
+    library=_library_bits,
+    mutants={
+        'MD5': _md5_bits,
+        'fixed threshold': _fixed_threshold,
+        'first pixels': _first_pixels,
+        'constant': _constant,
+    },
+)
 def check_perceptual_hash(candidate):
-    "32 or more bits of a Pillow picture that survive brightening, shrinking and a changed pixel."
+    """32 or more bits of a Pillow picture that survive brightening, shrinking and a changed
+    pixel."""
     images = [_pattern(seed) for seed in range(8)]
     look = lambda p: np.asarray(candidate(p)).astype(bool).ravel()
     bits = [look(p) for p in images]
     changed = lambda f: np.mean([np.mean(b != look(f(p.copy()))) for p, b in zip(images, bits)])
-    def dot(p): p.putpixel((40, 30), (255, 0, 0)); return p
-    yield 'at least 32 bits, always as many', len({len(b) for b in bits}) == 1 and len(bits[0]) >= 32
+
+    def dot(p):
+        p.putpixel((40, 30), (255, 0, 0))
+        return p
+
+    yield (
+        'at least 32 bits, always as many',
+        len({len(b) for b in bits}) == 1 and len(bits[0]) >= 32,
+    )
     yield 'one pixel changes at most 1 bit in 20', changed(dot) <= 0.05
     yield 'half the size changes at most 1 bit in 20', changed(lambda p: resize(p, 32)) <= 0.05
-    yield '30 % brighter changes at most 1 bit in 20', changed(lambda p: p.point(lambda v: int(1.3*v))) <= 0.05
+    yield (
+        '30 % brighter changes at most 1 bit in 20',
+        changed(lambda p: p.point(lambda v: int(1.3 * v))) <= 0.05,
+    )
     pairs = [np.mean(a != b) for i, a in enumerate(bits) for b in bits[:i]]
-    yield 'different pictures differ in a fifth of the bits or more, on average', np.mean(pairs) >= 0.2
+    yield (
+        'different pictures differ in a fifth of the bits or more, on average',
+        np.mean(pairs) >= 0.2,
+    )

@@ -8,7 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from ..conditional import acgan_discriminator_loss, acgan_generator_loss, sample_labels, tag_loss
+from animegan_nb.conditional import (
+    acgan_discriminator_loss,
+    acgan_generator_loss,
+    sample_labels,
+    tag_loss,
+)
 from ..core import rng
 from ..grading import exercise
 from ..losses import find_loss
@@ -19,106 +24,287 @@ from ..training import Draws
 __all__ = ['check_tag_loss', 'check_acgan', 'check_penalty', 'check_sample_labels']
 
 # %% ../../nbs/exercises/24_conditional.ipynb #4a03bff8
-def _bits(logits, tags): return F.binary_cross_entropy_with_logits(logits, tags, reduction='none').sum(1).mean()
-def _same(a, b, tolerance: float = 1e-6) -> bool: return torch.allclose(torch.as_tensor(a).double(), torch.as_tensor(b).double(), rtol=tolerance, atol=tolerance)
-def _some(seed: int, *shape: int) -> Tensor: return torch.randn(shape, generator=rng(seed), dtype=torch.float64)
-def _coins(seed: int, *shape: int) -> Tensor: return (torch.rand(shape, generator=rng(seed)) < .4).double()
+def _bits(logits, tags):
+    return F.binary_cross_entropy_with_logits(logits, tags, reduction='none').sum(1).mean()
 
-@exercise('conditional.tag_loss', library=lambda logits, tags: tag_loss(logits, tags, ()), mutants={
-    'sigmoid applied twice': lambda logits, tags: _bits(logits.sigmoid(), tags),
-    'a mean over the tags, as in a public port': F.binary_cross_entropy_with_logits,
-    'a sum over the batch': lambda logits, tags: F.binary_cross_entropy_with_logits(logits, tags, reduction='sum'),
-    'log of a sigmoid': lambda logits, tags: -(tags*logits.sigmoid().log() + (1 - tags)*(1 - logits.sigmoid()).log()).sum(1).mean(),
-    'absent tags forgotten': lambda logits, tags: -(tags*F.logsigmoid(logits)).sum(1).mean(),
-    'one softmax over all tags': lambda logits, tags: -(tags*logits.log_softmax(1)).sum(1).mean()})
+
+def _same(a, b, tolerance: float = 1e-6) -> bool:
+    return torch.allclose(
+        torch.as_tensor(a).double(), torch.as_tensor(b).double(), rtol=tolerance, atol=tolerance
+    )
+
+
+def _some(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=rng(seed), dtype=torch.float64)
+
+
+def _coins(seed: int, *shape: int) -> Tensor:
+    return (torch.rand(shape, generator=rng(seed)) < 0.4).double()
+
+
+@exercise(
+    'conditional.tag_loss',
+    library=lambda logits, tags: tag_loss(logits, tags, ()),
+    mutants={
+        'sigmoid applied twice': lambda logits, tags: _bits(logits.sigmoid(), tags),
+        'a mean over the tags, as in a public port': F.binary_cross_entropy_with_logits,
+        'a sum over the batch': lambda logits, tags: F.binary_cross_entropy_with_logits(
+            logits, tags, reduction='sum'
+        ),
+        'log of a sigmoid': lambda logits, tags: (
+            -(tags * logits.sigmoid().log() + (1 - tags) * (1 - logits.sigmoid()).log())
+            .sum(1)
+            .mean()
+        ),
+        'absent tags forgotten': lambda logits, tags: (
+            -(tags * F.logsigmoid(logits)).sum(1).mean()
+        ),
+        'one softmax over all tags': lambda logits, tags: (
+            -(tags * logits.log_softmax(1)).sum(1).mean()
+        ),
+    },
+)
 def check_tag_loss(candidate):
-    "−log P(tags | picture) of independent tags from logits: `(logits [batch, tags], tags [batch, tags])`, a sum over the tags, a mean over the batch."
+    """−log P(tags | picture) of independent tags from logits:
+    `(logits [batch, tags], tags [batch, tags])`, a sum over the tags, a mean over the batch."""
     logits, tags = _some(1, 5, 7).requires_grad_(), _coins(2, 5, 7)
     value = candidate(logits, tags)
-    yield 'a head that knows nothing pays log 2 a tag', _same(candidate(0*logits, tags), 7*np.log(2))
-    yield 'the product of probabilities, tag by tag', _same(value, -(torch.where(tags > 0, logits.sigmoid(), 1 - logits.sigmoid()).log().sum(1)).mean())
-    yield 'its gradient is (σ(logit) − tag)/batch', _same(torch.autograd.grad(value, logits)[0], (logits.sigmoid() - tags)/5)
-    yield 'a batch repeated twice costs the same', _same(candidate(logits.repeat(2, 1), tags.repeat(2, 1)), value)
-    yield 'finite at ±10⁴', _same(candidate(torch.tensor([[1e4, -1e4]]), torch.tensor([[0., 1.]])), 2e4)
+    yield (
+        'a head that knows nothing pays log 2 a tag',
+        _same(candidate(0 * logits, tags), 7 * np.log(2)),
+    )
+    yield (
+        'the product of probabilities, tag by tag',
+        _same(
+            value,
+            -(
+                torch.where(tags > 0, logits.sigmoid(), 1 - logits.sigmoid()).log().sum(1)
+            ).mean(),
+        ),
+    )
+    yield (
+        'its gradient is (σ(logit) − tag)/batch',
+        _same(torch.autograd.grad(value, logits)[0], (logits.sigmoid() - tags) / 5),
+    )
+    yield (
+        'a batch repeated twice costs the same',
+        _same(candidate(logits.repeat(2, 1), tags.repeat(2, 1)), value),
+    )
+    yield (
+        'finite at ±10⁴',
+        _same(candidate(torch.tensor([[1e4, -1e4]]), torch.tensor([[0.0, 1.0]])), 2e4),
+    )
 
 # %% ../../nbs/exercises/24_conditional.ipynb #26922939
-def _both(real, fake, weight): return acgan_discriminator_loss(real, fake, weight, _bits), acgan_generator_loss(fake, weight, _bits)
-def _adversarial(real, fake): return find_loss('non_saturating').discriminator(real[0], fake[0]), find_loss('non_saturating').generator(fake[0])
-def _other_tags(real, fake, weight): return _both(real, (*fake[:2], real[2]), weight)
-def _no_weight(real, fake, weight): return _both(real, fake, 1.)
+def _both(real, fake, weight):
+    return acgan_discriminator_loss(real, fake, weight, _bits), acgan_generator_loss(
+        fake, weight, _bits
+    )
+
+
+def _adversarial(real, fake):
+    return find_loss('non_saturating').discriminator(real[0], fake[0]), find_loss(
+        'non_saturating'
+    ).generator(fake[0])
+
+
+def _other_tags(real, fake, weight):
+    return _both(real, (*fake[:2], real[2]), weight)
+
+
+def _no_weight(real, fake, weight):
+    return _both(real, fake, 1.0)
+
+
 def _weight_on_tags(real, fake, weight):
     (d, g), on_real, on_fake = _adversarial(real, fake), _bits(*real[1:]), _bits(*fake[1:])
-    return d + weight*(on_real + on_fake), g + weight*on_fake
+    return d + weight * (on_real + on_fake), g + weight * on_fake
+
+
 def _fools_the_tags(real, fake, weight):
     d, g = _both(real, fake, weight)
-    return d, g - 2*_bits(*fake[1:])
-def _forgets_reals(real, fake, weight): return _both((real[0], fake[1], fake[2]), fake, weight)[0] - _bits(*fake[1:]), _both(real, fake, weight)[1]
-def _ignores_wishes(real, fake, weight): return _both(real, fake, weight)[0], weight*_adversarial(real, fake)[1]
+    return d, g - 2 * _bits(*fake[1:])
 
-@exercise('conditional.acgan', library=_both, mutants={
-    "the real pictures' labels for the fakes": _other_tags, 'weight forgotten': _no_weight, 'weight on the tags': _weight_on_tags,
-    'the generator avoids its wish': _fools_the_tags, 'real labels unused': _forgets_reals, 'wishes ignored': _ignores_wishes})
+
+def _forgets_reals(real, fake, weight):
+    return _both((real[0], fake[1], fake[2]), fake, weight)[0] - _bits(*fake[1:]), _both(
+        real, fake, weight
+    )[1]
+
+
+def _ignores_wishes(real, fake, weight):
+    return _both(real, fake, weight)[0], weight * _adversarial(real, fake)[1]
+
+
+@exercise(
+    'conditional.acgan',
+    library=_both,
+    mutants={
+        "the real pictures' labels for the fakes": _other_tags,
+        'weight forgotten': _no_weight,
+        'weight on the tags': _weight_on_tags,
+        'the generator avoids its wish': _fools_the_tags,
+        'real labels unused': _forgets_reals,
+        'wishes ignored': _ignores_wishes,
+    },
+)
 def check_acgan(candidate):
-    "(L_D, L_G) of an ACGAN: `(real, fake, weight)`, each of the first two (logits, tag logits, tags); weight · non-saturating loss + tag loss, on both sides of D."
-    real, fake = ((_some(s, 6).requires_grad_(), _some(s + 1, 6, 4).requires_grad_(), _coins(s + 2, 6, 4)) for s in (3, 13))
-    (d, g), (d0, g0), adversarial = candidate(real, fake, 3.), candidate(real, fake, 0.), _adversarial(real, fake)
-    yield 'the weight multiplies the adversarial part alone', _same(d - d0, 3*adversarial[0]) and _same(g - g0, 3*adversarial[1])
-    slope = lambda loss, x: torch.autograd.grad(loss, x, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
-    yield 'D learns the labels of real pictures: slope (σ − label)/batch', _same(slope(d, real[1]), (real[1].sigmoid() - real[2])/6)
-    yield 'D learns the wishes behind generated ones', _same(slope(d, fake[1]), (fake[1].sigmoid() - fake[2])/6)
-    yield 'G is paid for its wish, with the same sign', _same(slope(g, fake[1]), (fake[1].sigmoid() - fake[2])/6)
-    yield 'G does not see the real pictures', bool((slope(g, real[0]) == 0).all() and (slope(g, real[1]) == 0).all())
+    """(L_D, L_G) of an ACGAN: `(real, fake, weight)`, each of the first two (logits, tag
+    logits, tags); weight · non-saturating loss + tag loss, on both sides of D."""
+    real, fake = (
+        (_some(s, 6).requires_grad_(), _some(s + 1, 6, 4).requires_grad_(), _coins(s + 2, 6, 4))
+        for s in (3, 13)
+    )
+    (d, g), (d0, g0), adversarial = (
+        candidate(real, fake, 3.0),
+        candidate(real, fake, 0.0),
+        _adversarial(real, fake),
+    )
+    yield (
+        'the weight multiplies the adversarial part alone',
+        _same(d - d0, 3 * adversarial[0]) and _same(g - g0, 3 * adversarial[1]),
+    )
+    slope = lambda loss, x: torch.autograd.grad(
+        loss, x, retain_graph=True, allow_unused=True, materialize_grads=True
+    )[0]
+    yield (
+        'D learns the labels of real pictures: slope (σ − label)/batch',
+        _same(slope(d, real[1]), (real[1].sigmoid() - real[2]) / 6),
+    )
+    yield (
+        'D learns the wishes behind generated ones',
+        _same(slope(d, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
+    )
+    yield (
+        'G is paid for its wish, with the same sign',
+        _same(slope(g, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
+    )
+    yield (
+        'G does not see the real pictures',
+        bool((slope(g, real[0]) == 0).all() and (slope(g, real[1]) == 0).all()),
+    )
 
 # %% ../../nbs/exercises/24_conditional.ipynb #114a8acf
 class _Witness(nn.Module):
-    "A discriminator ½‖x‖² that remembers where it was asked; its tag logits are 100 times its logit."
+    """A discriminator ½‖x‖² that remembers where it was asked;
+    its tag logits are 100 times its logit."""
+
     def forward(self, x, tags: bool = False):
         self.points = x.detach().clone()
-        logits = x.flatten(1).square().sum(1)/2
-        return (logits, 100*logits[:, None]) if tags else logits
+        logits = x.flatten(1).square().sum(1) / 2
+        return (logits, 100 * logits[:, None]) if tags else logits
 
-def _noisy(about, sign=1., spread=None, head=lambda D, x: D(x)):
+
+def _noisy(about, sign=1.0, spread=None, head=lambda D, x: D(x)):
     def penalty(discriminator, real, fake, weight):
-        x = about(real, fake).detach(); width = (spread or about)(real, fake).std(correction=0)
-        x = (x + sign*.5*width*torch.rand_like(x)).requires_grad_()
-        gradient, = torch.autograd.grad(head(discriminator, x).sum(), x, create_graph=True)
-        return weight*(gradient.flatten(1).norm(dim=1) - 1).square().mean()
+        x = about(real, fake).detach()
+        width = (spread or about)(real, fake).std(correction=0)
+        x = (x + sign * 0.5 * width * torch.rand_like(x)).requires_grad_()
+        (gradient,) = torch.autograd.grad(head(discriminator, x).sum(), x, create_graph=True)
+        return weight * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
     return penalty
 
-def _real(real, fake): return real
-def _fake(real, fake): return fake
-def _between(real, fake): e = torch.rand(len(real), 1, 1, 1, dtype=real.dtype); return e*real + (1 - e)*fake
+
+def _real(real, fake):
+    return real
+
+
+def _fake(real, fake):
+    return fake
+
+
+def _between(real, fake):
+    e = torch.rand(len(real), 1, 1, 1, dtype=real.dtype)
+    return e * real + (1 - e) * fake
 
 # %% ../../nbs/exercises/24_conditional.ipynb #0ba1fdc7
-@exercise('conditional.penalty', library=lambda D, real, fake, weight: dragan_penalty(D, real, weight), mutants={
-    'around the generated pictures': _noisy(_fake), 'noise on the wrong side': _noisy(_real, -1.), 'between real and generated': _noisy(_between),
-    'as wide as the generated pictures': _noisy(_real, spread=_fake), 'on the tag head': _noisy(_real, head=lambda D, x: D(x, tags=True)[1]),
-    'weight forgotten': lambda D, real, fake, weight: _noisy(_real)(D, real, fake, 1.)})
+@exercise(
+    'conditional.penalty',
+    library=lambda D, real, fake, weight: dragan_penalty(D, real, weight),
+    mutants={
+        'around the generated pictures': _noisy(_fake),
+        'noise on the wrong side': _noisy(_real, -1.0),
+        'between real and generated': _noisy(_between),
+        'as wide as the generated pictures': _noisy(_real, spread=_fake),
+        'on the tag head': _noisy(_real, head=lambda D, x: D(x, tags=True)[1]),
+        'weight forgotten': lambda D, real, fake, weight: _noisy(_real)(D, real, fake, 1.0),
+    },
+)
 def check_penalty(candidate):
-    "DRAGAN's penalty in the ACGAN: `(discriminator, real, fake, weight)`, on the adversarial logit, at real + ½ · std(real) · U(0, 1)."
-    real, fake, witness = 2 + 2*_some(21, 64, 3, 4, 4), 9*_some(22, 64, 3, 4, 4), _Witness()
-    value = candidate(witness, real, fake, 4.)
-    noise = (witness.points - real)/(.5*real.std(correction=0))
+    """DRAGAN's penalty in the ACGAN:
+    `(discriminator, real, fake, weight)`, on the adversarial logit, at real + ½ · std(real) ·
+    U(0, 1)."""
+    real, fake, witness = 2 + 2 * _some(21, 64, 3, 4, 4), 9 * _some(22, 64, 3, 4, 4), _Witness()
+    value = candidate(witness, real, fake, 4.0)
+    noise = (witness.points - real) / (0.5 * real.std(correction=0))
     yield 'it asks above the real pictures, never below', bool(noise.min() > -1e-6)
-    yield 'by at most half their deviation', bool(.98 < noise.max() < 1 + 1e-6 and abs(noise.mean() - .5) < .02)
-    yield 'the norm of the adversarial gradient is pulled to 1', _same(value, 4*(witness.points.flatten(1).norm(dim=1) - 1).square().mean())
+    yield (
+        'by at most half their deviation',
+        bool(0.98 < noise.max() < 1 + 1e-6 and abs(noise.mean() - 0.5) < 0.02),
+    )
+    yield (
+        'the norm of the adversarial gradient is pulled to 1',
+        _same(value, 4 * (witness.points.flatten(1).norm(dim=1) - 1).square().mean()),
+    )
 
 # %% ../../nbs/exercises/24_conditional.ipynb #fb58c4ec
-def _all_zero(known, n, draws): return torch.zeros(n, known.shape[1]).random_(0, 1, generator=draws.generator).long()     # a public port: random_(0, 1) is always 0
-def _one_by_one(known, n, draws): return torch.stack([known[draws.integers(0, len(known), n), i] for i in range(known.shape[1])], 1).long()
-def _uniform(known, n, draws): return torch.stack([draws.integers(0, int(known[:, i].max()) + 1, n) for i in range(known.shape[1])], 1)
-def _one_row(known, n, draws): return known[draws.integers(0, len(known), 1)].expand(n, -1).long()
-def _in_order(known, n, draws): return known[torch.arange(n) % len(known)].long()
-def _never_last(known, n, draws): return known[draws.integers(0, len(known) - 1, n)].long()
+def _all_zero(known, n, draws):
+    # a public port: random_(0, 1) is always 0
+    return torch.zeros(n, known.shape[1]).random_(0, 1, generator=draws.generator).long()
 
-@exercise('conditional.sample_labels', library=sample_labels, mutants={
-    'random_(0, 1), as in a public port': _all_zero, 'each group by itself': _one_by_one, 'all values alike': _uniform, 'one wish for the batch': _one_row,
-    'the first rows in order': _in_order, 'the last row never': _never_last})
+
+def _one_by_one(known, n, draws):
+    return torch.stack(
+        [known[draws.integers(0, len(known), n), i] for i in range(known.shape[1])], 1
+    ).long()
+
+
+def _uniform(known, n, draws):
+    return torch.stack(
+        [draws.integers(0, int(known[:, i].max()) + 1, n) for i in range(known.shape[1])], 1
+    )
+
+
+def _one_row(known, n, draws):
+    return known[draws.integers(0, len(known), 1)].expand(n, -1).long()
+
+
+def _in_order(known, n, draws):
+    return known[torch.arange(n) % len(known)].long()
+
+
+def _never_last(known, n, draws):
+    return known[draws.integers(0, len(known) - 1, n)].long()
+
+
+@exercise(
+    'conditional.sample_labels',
+    library=sample_labels,
+    mutants={
+        'random_(0, 1), as in a public port': _all_zero,
+        'each group by itself': _one_by_one,
+        'all values alike': _uniform,
+        'one wish for the batch': _one_row,
+        'the first rows in order': _in_order,
+        'the last row never': _never_last,
+    },
+)
 def check_sample_labels(candidate):
-    "n rows of the data's labels, with replacement: `(known [rows, groups], n, draws)`, chance from `draws.integers(low, high, n)`."
-    known = torch.tensor([[0, 0]]*6 + [[1, 2]]*3 + [[2, 1]])
-    labels = candidate(known, 4000, Draws(5)); share = lambda row: float((labels == torch.tensor(row)).all(1).double().mean())
-    yield 'whole numbers [n, groups]', labels.shape == (4000, 2) and not labels.is_floating_point()
+    """n rows of the data's labels, with replacement:
+    `(known [rows, groups], n, draws)`, chance from `draws.integers(low, high, n)`."""
+    known = torch.tensor([[0, 0]] * 6 + [[1, 2]] * 3 + [[2, 1]])
+    labels = candidate(known, 4000, Draws(5))
+    share = lambda row: float((labels == torch.tensor(row)).all(1).double().mean())
+    yield (
+        'whole numbers [n, groups]',
+        labels.shape == (4000, 2) and not labels.is_floating_point(),
+    )
     yield 'only what occurs together', share([0, 0]) + share([1, 2]) + share([2, 1]) == 1
-    yield 'as often as it occurs', abs(share([0, 0]) - .6) < .04 and abs(share([1, 2]) - .3) < .04 and abs(share([2, 1]) - .1) < .03
+    yield (
+        'as often as it occurs',
+        abs(share([0, 0]) - 0.6) < 0.04
+        and abs(share([1, 2]) - 0.3) < 0.04
+        and abs(share([2, 1]) - 0.1) < 0.03,
+    )
     yield 'other draws, other wishes', not torch.equal(labels, candidate(known, 4000, Draws(6)))

@@ -11,18 +11,58 @@ from ..grading import exercise
 __all__ = ['check_find_class']
 
 # %% ../../nbs/exercises/70_convert.ipynb #698bdba2
-def _by_package(module, name): return module.split('.')[0] in ('torch', 'numpy', 'collections', 'torch_utils', 'dnnlib', 'training')
+def _by_package(module, name):
+    return module.split('.')[0] in (
+        'torch',
+        'numpy',
+        'collections',
+        'torch_utils',
+        'dnnlib',
+        'training',
+    )
 
-def _by_denial(module, name): return (module, name) not in {('os', 'system'), ('builtins', 'eval'), ('builtins', 'exec'), ('subprocess', 'Popen')}
 
-def _by_prefix(module, name): return allowed(module, name) or module.startswith(('torch_utils', 'torch._utils'))
+def _by_denial(module, name):
+    return (module, name) not in {
+        ('os', 'system'),
+        ('builtins', 'eval'),
+        ('builtins', 'exec'),
+        ('subprocess', 'Popen'),
+    }
 
-@exercise('convert.find_class', library=allowed, mutants={'allows packages': _by_package, 'forbids names': _by_denial, 'prefix without a dot': _by_prefix})
+
+def _by_prefix(module, name):
+    return allowed(module, name) or module.startswith(('torch_utils', 'torch._utils'))
+
+
+@exercise(
+    'convert.find_class',
+    library=allowed,
+    mutants={
+        'allows packages': _by_package,
+        'forbids names': _by_denial,
+        'prefix without a dot': _by_prefix,
+    },
+)
 def check_find_class(candidate):
-    "Decide which global names an untrusted pickle of tensors may fetch: `(module, name)` → bool. Stand-ins for classes of `torch_utils.*` and `training.*` are allowed."
+    """Decide which global names an untrusted pickle of tensors may fetch:
+    `(module, name)` → bool. Stand-ins for classes of `torch_utils.*` and `training.*` are
+    allowed."""
     yield 'a tensor may be rebuilt', bool(candidate('torch._utils', '_rebuild_tensor_v2'))
     yield 'an ordered dict may be made', bool(candidate('collections', 'OrderedDict'))
-    yield 'classes of the official code are stood in for', bool(candidate('training.networks', 'Generator'))
-    for module, name in (('os', 'mkdir'), ('posix', 'system'), ('nt', 'system'), ('builtins', 'getattr'), ('torch', 'load'), ('torch.hub', 'load'),
-                         ('torch._utils', '_import_dotted_name'), ('torch_utilsx', 'run'), ('collections', 'namedtuple')):
+    yield (
+        'classes of the official code are stood in for',
+        bool(candidate('training.networks', 'Generator')),
+    )
+    for module, name in (
+        ('os', 'mkdir'),
+        ('posix', 'system'),
+        ('nt', 'system'),
+        ('builtins', 'getattr'),
+        ('torch', 'load'),
+        ('torch.hub', 'load'),
+        ('torch._utils', '_import_dotted_name'),
+        ('torch_utilsx', 'run'),
+        ('collections', 'namedtuple'),
+    ):
         yield f'{module}.{name} is refused', not candidate(module, name)

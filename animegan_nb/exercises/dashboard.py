@@ -13,84 +13,146 @@ __all__ = ['check_throttle', 'check_steps_per_second', 'check_halve']
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #9408ee1c
 def _every_k_steps(interval, clock):
-    "Draws every tenth step, as most training scripts do: 20 times a second if a step takes 5 ms."
+    """Draws every tenth step, as most training scripts do:
+    20 times a second if a step takes 5 ms."""
     count = iter(range(10**9))
     return lambda: next(count) % 10 == 0
+
 
 def _starving(interval, clock):
     "Notes the time of refused requests, too: a fast training is never drawn."
     last = [float('-inf')]
+
     def due():
         before, last[0] = last[0], clock()
         return clock() - before >= interval
+
     return due
+
 
 def _catching_up(interval, clock):
     "Grants one drawing for each interval that has passed: a burst after every pause."
     next_time = [clock()]
+
     def due():
-        if clock() < next_time[0]: return False
+        if clock() < next_time[0]:
+            return False
         next_time[0] += interval
         return True
+
     return due
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #bb8ff85f
 def _late(interval, clock):
     "Waits for the first interval before the first drawing: nothing to see at the start."
-    begin = clock(); throttle = Throttle(interval, clock)
+    begin = clock()
+    throttle = Throttle(interval, clock)
     return lambda: clock() - begin >= interval and throttle.due()
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #6c2309c3
 class _Clock:
-    def __init__(self): self.now = 100.
-    def __call__(self): return self.now
+    def __init__(self):
+        self.now = 100.0
 
-def _granted(candidate, times, interval=.5) -> list[float]:
+    def __call__(self):
+        return self.now
+
+
+def _granted(candidate, times, interval=0.5) -> list[float]:
     "At which of these times the candidate's throttle says yes."
-    clock = _Clock(); due, granted = candidate(interval, clock), []
+    clock = _Clock()
+    due, granted = candidate(interval, clock), []
     for clock.now in times:
-        if due(): granted.append(clock.now)
+        if due():
+            granted.append(clock.now)
     return granted
 
-@exercise('dashboard.throttle', library=lambda interval, clock: Throttle(interval, clock).due, mutants={
-    'every tenth step': _every_k_steps, 'starving': _starving, 'catching up': _catching_up, 'late': _late})
+
+@exercise(
+    'dashboard.throttle',
+    library=lambda interval, clock: Throttle(interval, clock).due,
+    mutants={
+        'every tenth step': _every_k_steps,
+        'starving': _starving,
+        'catching up': _catching_up,
+        'late': _late,
+    },
+)
 def check_throttle(candidate):
-    "`throttle(interval, clock)` returns a function `due()`: True at most once in `interval` seconds of `clock()`, and as soon as it may."
-    fast, slow = 100 + np.arange(3000)/1000, 100 + np.arange(10)*2.
+    """`throttle(interval, clock)` returns a function `due()`:
+    True at most once in `interval` seconds of `clock()`, and as soon as it may."""
+    fast, slow = 100 + np.arange(3000) / 1000, 100 + np.arange(10) * 2.0
     granted = _granted(candidate, fast)
     yield 'the first request is granted', len(granted) > 0 and granted[0] == 100
-    yield 'two grants are at least an interval apart', len(granted) > 0 and bool((np.diff(granted) >= .5 - 1e-9).all())
+    yield (
+        'two grants are at least an interval apart',
+        len(granted) > 0 and bool((np.diff(granted) >= 0.5 - 1e-9).all()),
+    )
     yield 'a fast training is drawn as often as allowed', 5 <= len(granted) <= 6
     yield 'a slow training is drawn at every step', len(_granted(candidate, slow)) == 10
-    after = _granted(candidate, np.concatenate([fast, 160 + np.arange(300)/1000]))
-    yield 'after a long pause there is one grant, not a burst', sum(t >= 160 for t in after) == 1
+    after = _granted(candidate, np.concatenate([fast, 160 + np.arange(300) / 1000]))
+    yield (
+        'after a long pause there is one grant, not a burst',
+        sum(t >= 160 for t in after) == 1,
+    )
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #15a73d95
-@exercise('dashboard.steps_per_second', library=steps_per_second, mutants={
-    'mean of the rates': lambda durations, half_life: float(np.mean(1/np.asarray(durations))),
-    'since the start': lambda durations, half_life: len(durations)/sum(durations),
-    'last step only': lambda durations, half_life: 1/durations[-1],
-    'half-life in steps': lambda durations, half_life: float(
-        (w := 0.5**(np.arange(len(durations))[::-1]/half_life)).sum()/(w*np.asarray(durations)).sum())})
+@exercise(
+    'dashboard.steps_per_second',
+    library=steps_per_second,
+    mutants={
+        'mean of the rates': lambda durations, half_life: float(
+            np.mean(1 / np.asarray(durations))
+        ),
+        'since the start': lambda durations, half_life: len(durations) / sum(durations),
+        'last step only': lambda durations, half_life: 1 / durations[-1],
+        'half-life in steps': lambda durations, half_life: float(
+            (w := 0.5 ** (np.arange(len(durations))[::-1] / half_life)).sum()
+            / (w * np.asarray(durations)).sum()
+        ),
+    },
+)
 def check_steps_per_second(candidate):
-    "`steps_per_second(durations, half_life)`: the pace after steps of these durations (oldest first), a step's weight halving every `half_life` seconds."
-    yield 'a constant pace is found exactly', abs(candidate([.25]*7, 5.) - 4) < 1e-9
-    yield 'half of the steps 0.01 s, half 0.19 s: about ten a second', abs(candidate([.01, .19]*2000, 20.) - 10) < .2
-    yield 'one half-life after the pace doubled, the estimate is half way', abs(candidate([.02]*5000 + [.01]*500, 5.) - 75) < 1
-    yield 'the half-life is counted in seconds, not in steps', abs(candidate([.002]*50_000 + [.001]*5000, 5.) - 750) < 10
-    yield 'after ten half-lives the past is forgotten', abs(candidate([1.]*20 + [.01]*5000, 5.) - 100) < 1
+    """`steps_per_second(durations, half_life)`:
+    the pace after steps of these durations (oldest first), a step's weight halving every
+    `half_life` seconds."""
+    yield 'a constant pace is found exactly', abs(candidate([0.25] * 7, 5.0) - 4) < 1e-9
+    yield (
+        'half of the steps 0.01 s, half 0.19 s: about ten a second',
+        abs(candidate([0.01, 0.19] * 2000, 20.0) - 10) < 0.2,
+    )
+    yield (
+        'one half-life after the pace doubled, the estimate is half way',
+        abs(candidate([0.02] * 5000 + [0.01] * 500, 5.0) - 75) < 1,
+    )
+    yield (
+        'the half-life is counted in seconds, not in steps',
+        abs(candidate([0.002] * 50_000 + [0.001] * 5000, 5.0) - 750) < 10,
+    )
+    yield (
+        'after ten half-lives the past is forgotten',
+        abs(candidate([1.0] * 20 + [0.01] * 5000, 5.0) - 100) < 1,
+    )
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #f7f5261e
-@exercise('dashboard.halve', library=halve, mutants={
-    'every other one': lambda values: list(values[::2]),
-    'sum of two': lambda values: [a + b for a, b in zip(values[::2], values[1::2])],
-    'sliding mean': lambda values: [(a + b)/2 for a, b in zip(values, values[1:])],
-    'larger of two': lambda values: [max(a, b) for a, b in zip(values[::2], values[1::2])]})
+@exercise(
+    'dashboard.halve',
+    library=halve,
+    mutants={
+        'every other one': lambda values: list(values[::2]),
+        'sum of two': lambda values: [a + b for a, b in zip(values[::2], values[1::2])],
+        'sliding mean': lambda values: [(a + b) / 2 for a, b in zip(values, values[1:])],
+        'larger of two': lambda values: [max(a, b) for a, b in zip(values[::2], values[1::2])],
+    },
+)
 def check_halve(candidate):
     "`halve(values)`: half as many numbers, each the mean of two neighbours."
-    values = [3., 5., -1., 2., 8., 8.]
+    values = [3.0, 5.0, -1.0, 2.0, 8.0, 8.0]
     yield 'there are half as many', len(candidate(values)) == 3
     yield 'the mean is kept', abs(np.mean(candidate(values)) - np.mean(values)) < 1e-12
-    yield 'a constant stays', list(candidate([7.]*8)) == [7.]*4
-    yield 'the order is kept', list(candidate([0., 0., 1., 1., 5., 5.])) == [0., 1., 5.]
-    yield 'a swing of period two vanishes', bool(np.allclose(candidate([1., -1.]*4), 0))
+    yield 'a constant stays', list(candidate([7.0] * 8)) == [7.0] * 4
+    yield (
+        'the order is kept',
+        list(candidate([0.0, 0.0, 1.0, 1.0, 5.0, 5.0])) == [0.0, 1.0, 5.0],
+    )
+    yield 'a swing of period two vanishes', bool(np.allclose(candidate([1.0, -1.0] * 4), 0))

@@ -14,73 +14,152 @@ from ..grading import exercise
 __all__ = ['check_bytes_to_floats', 'check_pad_square', 'check_epoch_order']
 
 # %% ../../nbs/exercises/02_data.ipynb #0027bf3b
-def _bytes_over_255(b): return b.float()/255                    # in [0, 1]: seen wherever tanh meets ToTensor()
-def _bytes_over_128(b): return b.float()/128 - 1                 # white becomes 0.992
-def _bytes_wrap(b): return (b*2)/255 - 1                         # uint8 arithmetic wraps at 256
+def _bytes_over_255(b):
+    return b.float() / 255  # in [0, 1]: seen wherever tanh meets ToTensor()
 
-@exercise('data.bytes_to_floats', library=to_float,
-          mutants={'zero to one': _bytes_over_255, 'over 128': _bytes_over_128, 'wraps': _bytes_wrap})
+
+def _bytes_over_128(b):
+    return b.float() / 128 - 1  # white becomes 0.992
+
+
+def _bytes_wrap(b):
+    return (b * 2) / 255 - 1  # uint8 arithmetic wraps at 256
+
+
+@exercise(
+    'data.bytes_to_floats',
+    library=to_float,
+    mutants={'zero to one': _bytes_over_255, 'over 128': _bytes_over_128, 'wraps': _bytes_wrap},
+)
 def check_bytes_to_floats(candidate):
-    "Turn a uint8 tensor of any shape into float32 in [-1, 1]: 0 becomes -1, 255 becomes 1, evenly in between."
+    """Turn a uint8 tensor of any shape into float32 in [-1, 1]:
+    0 becomes -1, 255 becomes 1, evenly in between."""
     b = torch.arange(256, dtype=torch.uint8)
     x = candidate(b.clone())
-    yield 'the result is float32 of the same shape', x.dtype == torch.float32 and x.shape == b.shape
-    yield '0 becomes −1 and 255 becomes 1', torch.equal(x[[0, -1]], torch.tensor([-1., 1.]))
-    yield 'equal steps of 2/255', torch.allclose(x.diff(), torch.full((255,), 2/255), atol=1e-6)
-    yield 'rounding back gives every byte again', torch.equal(((x + 1)*127.5).round().to(torch.uint8), b)
+    yield (
+        'the result is float32 of the same shape',
+        x.dtype == torch.float32 and x.shape == b.shape,
+    )
+    yield '0 becomes −1 and 255 becomes 1', torch.equal(x[[0, -1]], torch.tensor([-1.0, 1.0]))
+    yield (
+        'equal steps of 2/255',
+        torch.allclose(x.diff(), torch.full((255,), 2 / 255), atol=1e-6),
+    )
+    yield (
+        'rounding back gives every byte again',
+        torch.equal(((x + 1) * 127.5).round().to(torch.uint8), b),
+    )
     yield 'any shape will do', candidate(b.view(4, 8, 8).clone()).shape == (4, 8, 8)
 
 # %% ../../nbs/exercises/02_data.ipynb #e8a28a2d
-def _pad_tensor(image: Tensor, value: float = 1.) -> Tensor:
-    h, w = image.shape[-2:]; side = max(h, w); top, left = (side - h)//2, (side - w)//2
+def _pad_tensor(image: Tensor, value: float = 1.0) -> Tensor:
+    h, w = image.shape[-2:]
+    side = max(h, w)
+    top, left = (side - h) // 2, (side - w) // 2
     sheet = image.new_full((*image.shape[:-2], side, side), value)
-    sheet[..., top:top + h, left:left + w] = image
+    sheet[..., top : top + h, left : left + w] = image
     return sheet
 
-def _stretch(p, value=1.):                            # resize((s, s)): everybody gets thin
-    return torch.nn.functional.interpolate(p[None], (max(p.shape[-2:]),)*2)[0]
-def _pad_corner(p, value=1.):                         # the picture is not in the middle
-    h, w = p.shape[-2:]; return torch.nn.functional.pad(p, (0, max(h, w) - w, 0, max(h, w) - h), value=value)
-def _pad_zero(p, value=1.): return _pad_tensor(p, 0.) # the default of most functions: 0 is grey here
-def _pad_swapped(p, value=1.):                        # F.pad counts from the last axis
-    h, w = p.shape[-2:]; s = max(h, w); a, b = s - h, s - w
-    return torch.nn.functional.pad(p, (a//2, a - a//2, b//2, b - b//2), value=value)
+
+def _stretch(p, value=1.0):  # resize((s, s)): everybody gets thin
+    return torch.nn.functional.interpolate(p[None], (max(p.shape[-2:]),) * 2)[0]
+
+
+def _pad_corner(p, value=1.0):  # the picture is not in the middle
+    h, w = p.shape[-2:]
+    return torch.nn.functional.pad(p, (0, max(h, w) - w, 0, max(h, w) - h), value=value)
+
+
+def _pad_zero(p, value=1.0):
+    return _pad_tensor(p, 0.0)  # the default of most functions: 0 is grey here
+
+
+def _pad_swapped(p, value=1.0):  # F.pad counts from the last axis
+    h, w = p.shape[-2:]
+    s = max(h, w)
+    a, b = s - h, s - w
+    return torch.nn.functional.pad(p, (a // 2, a - a // 2, b // 2, b - b // 2), value=value)
 
 # %% ../../nbs/exercises/02_data.ipynb #417e57fb
-@exercise('data.pad_square', library=_pad_tensor,
-          mutants={'stretches': _stretch, 'corner': _pad_corner, 'grey': _pad_zero, 'axes swapped': _pad_swapped})
+@exercise(
+    'data.pad_square',
+    library=_pad_tensor,
+    mutants={
+        'stretches': _stretch,
+        'corner': _pad_corner,
+        'grey': _pad_zero,
+        'axes swapped': _pad_swapped,
+    },
+)
 def check_pad_square(candidate):
-    "`pad(image, value=1.)`: a picture `[3, h, w]` in the middle of the smallest square, `value` around it."
+    """`pad(image, value=1.)`: a picture `[3, h, w]` in the middle of the smallest square,
+    `value` around it."""
     for h, w in ((4, 10), (9, 4), (5, 5)):
-        x = torch.rand(3, h, w, generator=rng(h)); side = max(h, w); top, left = (side - h)//2, (side - w)//2
+        x = torch.rand(3, h, w, generator=rng(h))
+        side = max(h, w)
+        top, left = (side - h) // 2, (side - w) // 2
         y = candidate(x.clone())
         yield f'{h}×{w} becomes {side}×{side}', tuple(y.shape) == (3, side, side)
         places = [(t, l) for t in {top, side - h - top} for l in {left, side - w - left}]
-        inside = [torch.equal(y[:, t:t + h, l:l + w], x) for t, l in places]
+        inside = [torch.equal(y[:, t : t + h, l : l + w], x) for t, l in places]
         yield f'cropping the middle of {h}×{w} gives the picture back', any(inside)
-        yield f'what was added to {h}×{w} is white', int((y == 1).sum()) >= 3*(side*side - h*w)
-    yield 'the value can be chosen', float(candidate(torch.ones(3, 2, 6), value=-1.).min()) == -1.
+        yield (
+            f'what was added to {h}×{w} is white',
+            int((y == 1).sum()) >= 3 * (side * side - h * w),
+        )
+    yield (
+        'the value can be chosen',
+        float(candidate(torch.ones(3, 2, 6), value=-1.0).min()) == -1.0,
+    )
 
 # %% ../../nbs/exercises/02_data.ipynb #3f5c3d5f
-def _with_replacement(n, seed, epoch):                # 37 % are missed
-    return torch.randint(n, (n,), generator=rng(1000*seed + epoch))
-def _same_every_epoch(n, seed, epoch):                # forgets set_epoch
-    return torch.randperm(n, generator=rng(seed))
-def _added_seeds(n, seed, epoch):                     # as PyTorch's DistributedSampler does
-    return torch.randperm(n, generator=rng(seed + epoch))
-def _global_seed(n, seed, epoch):                     # spoils everybody else's draws
-    torch.manual_seed(1000*seed + epoch); return torch.randperm(n)
-def _global_draw(n, seed, epoch): return torch.randperm(n)      # cannot be repeated
+def _with_replacement(n, seed, epoch):  # 37 % are missed
+    return torch.randint(n, (n,), generator=rng(1000 * seed + epoch))
 
-@exercise('data.epoch_order', library=lambda n, seed, epoch: epoch_order(n, seed, epoch)[0],
-          mutants={'with replacement': _with_replacement, 'same every epoch': _same_every_epoch,
-                   'added seeds': _added_seeds, 'global seed': _global_seed, 'global draw': _global_draw})
+
+def _same_every_epoch(n, seed, epoch):  # forgets set_epoch
+    return torch.randperm(n, generator=rng(seed))
+
+
+def _added_seeds(n, seed, epoch):  # as PyTorch's DistributedSampler does
+    return torch.randperm(n, generator=rng(seed + epoch))
+
+
+def _global_seed(n, seed, epoch):  # spoils everybody else's draws
+    torch.manual_seed(1000 * seed + epoch)
+    return torch.randperm(n)
+
+
+def _global_draw(n, seed, epoch):
+    return torch.randperm(n)  # cannot be repeated
+
+
+@exercise(
+    'data.epoch_order',
+    library=lambda n, seed, epoch: epoch_order(n, seed, epoch)[0],
+    mutants={
+        'with replacement': _with_replacement,
+        'same every epoch': _same_every_epoch,
+        'added seeds': _added_seeds,
+        'global seed': _global_seed,
+        'global draw': _global_draw,
+    },
+)
 def check_epoch_order(candidate):
-    "`order(n, seed, epoch)`: the order of pictures 0 … n-1, a LongTensor that depends on these three alone."
-    before = torch.get_rng_state(); a = candidate(50, 3, 7); after = torch.get_rng_state()
-    yield 'every picture exactly once', torch.equal(torch.as_tensor(a).sort().values, torch.arange(50))
+    """`order(n, seed, epoch)`: the order of pictures 0 … n-1, a LongTensor that depends on
+    these three alone."""
+    before = torch.get_rng_state()
+    a = candidate(50, 3, 7)
+    after = torch.get_rng_state()
+    yield (
+        'every picture exactly once',
+        torch.equal(torch.as_tensor(a).sort().values, torch.arange(50)),
+    )
     yield 'the same arguments, the same order', torch.equal(a, candidate(50, 3, 7))
     yield "PyTorch's global generator is left alone", torch.equal(before, after)
     yield 'another epoch, another order', not torch.equal(a, candidate(50, 3, 8))
     yield 'another seed, another order', not torch.equal(a, candidate(50, 4, 7))
-    yield 'epoch 8 of seed 3 is not epoch 7 of seed 4', not torch.equal(candidate(50, 3, 8), candidate(50, 4, 7))
+    yield (
+        'epoch 8 of seed 3 is not epoch 7 of seed 4',
+        not torch.equal(candidate(50, 3, 8), candidate(50, 4, 7)),
+    )

@@ -15,72 +15,160 @@ from ..grading import exercise
 __all__ = ['check_deconv_size', 'check_init_weights', 'check_distinct']
 
 # %% ../../nbs/exercises/22_dcgan.ipynb #c3bded5d
-@exercise('dcgan.deconv_size', library=deconv_size, mutants={
-    'the convolution instead': lambda size, kernel=4, stride=2, padding=1: (size + 2*padding - kernel)//stride + 1,
-    'padding added': lambda size, kernel=4, stride=2, padding=1: stride*(size - 1) + kernel + 2*padding,
-    'always doubles': lambda size, kernel=4, stride=2, padding=1: size*stride,
-    'padding on one side': lambda size, kernel=4, stride=2, padding=1: stride*(size - 1) + kernel - padding})
+@exercise(
+    'dcgan.deconv_size',
+    library=deconv_size,
+    mutants={
+        'the convolution instead': lambda size, kernel=4, stride=2, padding=1: (
+            (size + 2 * padding - kernel) // stride + 1
+        ),
+        'padding added': lambda size, kernel=4, stride=2, padding=1: (
+            stride * (size - 1) + kernel + 2 * padding
+        ),
+        'always doubles': lambda size, kernel=4, stride=2, padding=1: size * stride,
+        'padding on one side': lambda size, kernel=4, stride=2, padding=1: (
+            stride * (size - 1) + kernel - padding
+        ),
+    },
+)
 def check_deconv_size(candidate):
-    "The side of a transposed convolution's output: `deconv_size(size, kernel=4, stride=2, padding=1)`."
-    yield 'with 4, 2, 1 it doubles', all(candidate(n) == 2*n for n in (1, 7, 64))
+    """The side of a transposed convolution's output:
+    `deconv_size(size, kernel=4, stride=2, padding=1)`."""
+    yield 'with 4, 2, 1 it doubles', all(candidate(n) == 2 * n for n in (1, 7, 64))
     for size, k, s, p in [(5, 3, 2, 1), (8, 5, 3, 2), (4, 4, 1, 0), (9, 2, 2, 0)]:
-        out = nn.ConvTranspose2d(1, 1, k, s, p, device='meta')(torch.zeros(1, 1, size, size, device='meta')).shape[-1]
-        yield f'kernel {k}, stride {s}, padding {p} on {size} pixels, as PyTorch does it', candidate(size, k, s, p) == out
+        out = nn.ConvTranspose2d(1, 1, k, s, p, device='meta')(
+            torch.zeros(1, 1, size, size, device='meta')
+        ).shape[-1]
+        yield (
+            f'kernel {k}, stride {s}, padding {p} on {size} pixels, as PyTorch does it',
+            candidate(size, k, s, p) == out,
+        )
 
 # %% ../../nbs/exercises/22_dcgan.ipynb #4ff01175
-def _all_around_zero(network):                                # d2l and a well-known specialisation
-    for p in network.parameters(): nn.init.normal_(p, 0., 0.02)
+def _all_around_zero(network):  # d2l and a well-known specialisation
+    for p in network.parameters():
+        nn.init.normal_(p, 0.0, 0.02)
+
 
 def _kernels_only(network):
     for m in network.modules():
-        if isinstance(m, nn.ConvTranspose2d): nn.init.normal_(m.weight, 0., 0.02)
+        if isinstance(m, nn.ConvTranspose2d):
+            nn.init.normal_(m.weight, 0.0, 0.02)
 
-def _too_wide(network):                                       # the variance where the standard deviation belongs
+
+def _too_wide(network):  # the variance where the standard deviation belongs
     for m in network.modules():
-        if isinstance(m, (nn.ConvTranspose2d, nn.Linear)): nn.init.normal_(m.weight, 0., 0.02**.5)
-        elif isinstance(m, nn.BatchNorm2d): nn.init.normal_(m.weight, 1., 0.02**.5)
+        if isinstance(m, (nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(m.weight, 0.0, 0.02**0.5)
+        elif isinstance(m, nn.BatchNorm2d):
+            nn.init.normal_(m.weight, 1.0, 0.02**0.5)
 
 # %% ../../nbs/exercises/22_dcgan.ipynb #907f264d
-@exercise('dcgan.init_weights', library=lambda network: network.apply(init_weights), mutants={
-    'norm scales around zero': _all_around_zero, 'norms forgotten': _kernels_only, 'variance for deviation': _too_wide})
+@exercise(
+    'dcgan.init_weights',
+    library=lambda network: network.apply(init_weights),
+    mutants={
+        'norm scales around zero': _all_around_zero,
+        'norms forgotten': _kernels_only,
+        'variance for deviation': _too_wide,
+    },
+)
 def check_init_weights(candidate):
-    "Initialise a generator in place as Radford et al. do: weights N(0, 0.02), batch-norm scales N(1, 0.02), biases of norms 0."
+    """Initialise a generator in place as Radford et al. do:
+    weights N(0, 0.02), batch-norm scales N(1, 0.02), biases of norms 0."""
     network = Generator(DCGANConfig(64, channels=256))
-    for p in network.parameters(): nn.init.uniform_(p, -3., 3.)       # nothing of what was there may remain
+    for p in network.parameters():
+        nn.init.uniform_(p, -3.0, 3.0)  # nothing of what was there may remain
     candidate(network)
-    norms = torch.cat([m.weight.detach() for m in network.modules() if isinstance(m, nn.BatchNorm2d)])
-    kernels = torch.cat([m.weight.detach().flatten() for m in network.modules() if isinstance(m, nn.ConvTranspose2d)])
-    yield 'kernels have mean 0', abs(kernels.mean()) < .001
-    yield 'kernels have standard deviation 0.02', abs(kernels.std() - .02) < .001
-    yield 'batch-norm scales have mean 1', abs(norms.mean() - 1) < .01
-    yield 'batch-norm scales have standard deviation 0.02', abs(norms.std() - .02) < .005
-    yield 'biases of batch norms are 0', all(m.bias.abs().max() == 0 for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+    norms = torch.cat(
+        [m.weight.detach() for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    )
+    kernels = torch.cat(
+        [
+            m.weight.detach().flatten()
+            for m in network.modules()
+            if isinstance(m, nn.ConvTranspose2d)
+        ]
+    )
+    yield 'kernels have mean 0', abs(kernels.mean()) < 0.001
+    yield 'kernels have standard deviation 0.02', abs(kernels.std() - 0.02) < 0.001
+    yield 'batch-norm scales have mean 1', abs(norms.mean() - 1) < 0.01
+    yield 'batch-norm scales have standard deviation 0.02', abs(norms.std() - 0.02) < 0.005
+    yield (
+        'biases of batch norms are 0',
+        all(
+            m.bias.abs().max() == 0 for m in network.modules() if isinstance(m, nn.BatchNorm2d)
+        ),
+    )
     z = torch.randn(32, 100, generator=rng(0))
-    yield 'the signal arrives: an untrained picture depends on z', network(z).std(0).mean() > .01
+    yield (
+        'the signal arrives: an untrained picture depends on z',
+        network(z).std(0).mean() > 0.01,
+    )
 
 # %% ../../nbs/exercises/22_dcgan.ipynb #abb41123
-def _vendi(images, width, entropy=lambda l: torch.special.entr(l).sum().exp(), size=lambda points: len(points), points=lambda x: F.adaptive_avg_pool2d(x, 8).flatten(1).double()):
+def _vendi(
+    images,
+    width,
+    entropy=lambda l: torch.special.entr(l).sum().exp(),
+    size=lambda points: len(points),
+    points=lambda x: F.adaptive_avg_pool2d(x, 8).flatten(1).double(),
+):
     "`distinct` with one part replaced: how its mutants are made."
     points = points(images)
-    kernel = torch.exp(-(torch.cdist(points, points)/width).square()/2)
-    return entropy(torch.linalg.eigvalsh(kernel/size(points)).clamp_min(0)).item()
+    kernel = torch.exp(-(torch.cdist(points, points) / width).square() / 2)
+    return entropy(torch.linalg.eigvalsh(kernel / size(points)).clamp_min(0)).item()
 
-@exercise('dcgan.distinct', library=distinct, mutants={
-    'eigenvalues that do not add up to 1': lambda x, h: _vendi(x, h, size=lambda points: 1),
-    'base 2 inside, base e outside': lambda x, h: _vendi(x, h, lambda l: (torch.special.entr(l).sum()/torch.log(torch.tensor(2.))).exp()),
-    'participation instead of entropy': lambda x, h: _vendi(x, h, lambda l: 1/l.square().sum()),
-    'entropy without exp': lambda x, h: _vendi(x, h, lambda l: torch.special.entr(l).sum()),
-    'all pixels, so noise counts': lambda x, h: _vendi(x, h, points=lambda x: x.flatten(1).double()),
-    'exact copies only': lambda x, h: float(len({tuple(p.flatten().tolist()) for p in x}))})
+
+@exercise(
+    'dcgan.distinct',
+    library=distinct,
+    mutants={
+        'eigenvalues that do not add up to 1': lambda x, h: _vendi(x, h, size=lambda points: 1),
+        'base 2 inside, base e outside': lambda x, h: _vendi(
+            x, h, lambda l: (torch.special.entr(l).sum() / torch.log(torch.tensor(2.0))).exp()
+        ),
+        'participation instead of entropy': lambda x, h: _vendi(
+            x, h, lambda l: 1 / l.square().sum()
+        ),
+        'entropy without exp': lambda x, h: _vendi(x, h, lambda l: torch.special.entr(l).sum()),
+        'all pixels, so noise counts': lambda x, h: _vendi(
+            x, h, points=lambda x: x.flatten(1).double()
+        ),
+        'exact copies only': lambda x, h: float(len({tuple(p.flatten().tolist()) for p in x})),
+    },
+)
 def check_distinct(candidate):
-    "The effective number of different pictures, by 8×8 thumbnails and a Gaussian kernel: `distinct(images, width)`."
-    near = lambda a, b: abs(float(a) - b) < 1e-3*b
+    """The effective number of different pictures, by 8×8 thumbnails and a Gaussian kernel:
+    `distinct(images, width)`."""
+    near = lambda a, b: abs(float(a) - b) < 1e-3 * b
     greys = torch.linspace(-1, 1, 12)[:, None, None, None].expand(12, 3, 16, 16)
-    yield 'pictures far apart all count', near(candidate(greys, .01), 12)
-    yield 'one picture repeated counts as one', near(candidate(greys[:1].repeat(7, 1, 1, 1), .01), 1)
-    yield 'repeating all of them adds nothing', near(candidate(greys.repeat(4, 1, 1, 1), .01), 12)
-    yield 'shares ¾, 1/12, 1/12, 1/12: the exponential of their entropy', near(candidate(torch.cat([greys[:1].repeat(9, 1, 1, 1), greys[1:4]]), .01), 12*(1/9)**.75)
-    checks = (-1.)**torch.arange(16); fine = .5*(checks[:, None]*checks)[None, None].expand(1, 3, 16, 16)
-    yield 'detail finer than a thumbnail does not count', near(candidate(torch.cat([0*fine, fine]), .1), 1)
-    two = torch.cat([0*fine, 0*fine + .1]); k = torch.exp(torch.tensor(-.5)); p = torch.stack([(1 + k)/2, (1 - k)/2])
-    yield 'two pictures h apart: k = exp(−½)', near(candidate(two, .1*192**.5), float(torch.special.entr(p).sum().exp()))
+    yield 'pictures far apart all count', near(candidate(greys, 0.01), 12)
+    yield (
+        'one picture repeated counts as one',
+        near(candidate(greys[:1].repeat(7, 1, 1, 1), 0.01), 1),
+    )
+    yield (
+        'repeating all of them adds nothing',
+        near(candidate(greys.repeat(4, 1, 1, 1), 0.01), 12),
+    )
+    yield (
+        'shares ¾, 1/12, 1/12, 1/12: the exponential of their entropy',
+        near(
+            candidate(torch.cat([greys[:1].repeat(9, 1, 1, 1), greys[1:4]]), 0.01),
+            12 * (1 / 9) ** 0.75,
+        ),
+    )
+    checks = (-1.0) ** torch.arange(16)
+    fine = 0.5 * (checks[:, None] * checks)[None, None].expand(1, 3, 16, 16)
+    yield (
+        'detail finer than a thumbnail does not count',
+        near(candidate(torch.cat([0 * fine, fine]), 0.1), 1),
+    )
+    two = torch.cat([0 * fine, 0 * fine + 0.1])
+    k = torch.exp(torch.tensor(-0.5))
+    p = torch.stack([(1 + k) / 2, (1 - k) / 2])
+    yield (
+        'two pictures h apart: k = exp(−½)',
+        near(candidate(two, 0.1 * 192**0.5), float(torch.special.entr(p).sum().exp())),
+    )

@@ -15,84 +15,240 @@ __all__ = ['check_output_size', 'check_explained', 'check_refine']
 
 # %% ../../nbs/exercises/34_encoder.ipynb #6c91310c
 def _size_ceil(size, kernel=4, stride=2, padding=1, layers=1):
-    for _ in range(layers): size = -((kernel - size - 2*padding)//stride) + 1
+    for _ in range(layers):
+        size = -((kernel - size - 2 * padding) // stride) + 1
     return size
+
+
 def _size_once_padded(size, kernel=4, stride=2, padding=1, layers=1):
-    for _ in range(layers): size = (size + padding - kernel)//stride + 1
+    for _ in range(layers):
+        size = (size + padding - kernel) // stride + 1
     return size
-def _size_one_layer(size, kernel=4, stride=2, padding=1, layers=1): return output_size(size, kernel, stride, padding, 1)
-def _size_real(size, kernel=4, stride=2, padding=1, layers=1):                       # Liu, eq. 3.1 as printed
-    for _ in range(layers): size = (size - kernel + 2*padding)/stride + 1
+
+
+def _size_one_layer(size, kernel=4, stride=2, padding=1, layers=1):
+    return output_size(size, kernel, stride, padding, 1)
+
+
+def _size_real(size, kernel=4, stride=2, padding=1, layers=1):  # Liu, eq. 3.1 as printed
+    for _ in range(layers):
+        size = (size - kernel + 2 * padding) / stride + 1
     return size
-def _size_halved(size, kernel=4, stride=2, padding=1, layers=1): return size//stride**layers
+
+
+def _size_halved(size, kernel=4, stride=2, padding=1, layers=1):
+    return size // stride**layers
 
 # %% ../../nbs/exercises/34_encoder.ipynb #5605370f
-@exercise('encoder.output_size', library=output_size, mutants={'rounds up': _size_ceil, 'padding on one side': _size_once_padded,
-          'one layer only': _size_one_layer, 'no floor, as printed': _size_real, 'divides by the stride': _size_halved})
+@exercise(
+    'encoder.output_size',
+    library=output_size,
+    mutants={
+        'rounds up': _size_ceil,
+        'padding on one side': _size_once_padded,
+        'one layer only': _size_one_layer,
+        'no floor, as printed': _size_real,
+        'divides by the stride': _size_halved,
+    },
+)
 def check_output_size(candidate):
-    "The side of a map after `layers` convolutions: `(size, kernel=4, stride=2, padding=1, layers=1)`."
-    def true(n, k, s, p): return F.conv2d(torch.zeros(1, 1, n, n), torch.zeros(1, 1, k, k), stride=s, padding=p).shape[-1]
-    yield 'four by four, stride two, padding one halves', [candidate(n) for n in (512, 64, 8)] == [256, 32, 4]
-    yield 'odd sizes, as PyTorch has them', all(candidate(n, 4, 2, 1) == true(n, 4, 2, 1) for n in range(5, 20))
-    yield 'any kernel, stride and padding', all(candidate(n, k, s, p) == true(n, k, s, p) for n in (9, 16, 21) for k in (1, 3, 5) for s in (1, 2, 3) for p in (0, 1, 2))
+    """The side of a map after `layers` convolutions:
+    `(size, kernel=4, stride=2, padding=1, layers=1)`."""
+
+    def true(n, k, s, p):
+        return F.conv2d(
+            torch.zeros(1, 1, n, n), torch.zeros(1, 1, k, k), stride=s, padding=p
+        ).shape[-1]
+
+    yield (
+        'four by four, stride two, padding one halves',
+        [candidate(n) for n in (512, 64, 8)] == [256, 32, 4],
+    )
+    yield (
+        'odd sizes, as PyTorch has them',
+        all(candidate(n, 4, 2, 1) == true(n, 4, 2, 1) for n in range(5, 20)),
+    )
+    yield (
+        'any kernel, stride and padding',
+        all(
+            candidate(n, k, s, p) == true(n, k, s, p)
+            for n in (9, 16, 21)
+            for k in (1, 3, 5)
+            for s in (1, 2, 3)
+            for p in (0, 1, 2)
+        ),
+    )
     yield 'a valid convolution takes k − 1 away', candidate(28, 5, 1, 0) == 24
     yield 'five layers at 512 px leave 16', candidate(512, layers=5) == 16
-    yield 'layers follow each other', candidate(37, 3, 2, 0, 3) == candidate(candidate(candidate(37, 3, 2, 0), 3, 2, 0), 3, 2, 0)
+    yield (
+        'layers follow each other',
+        candidate(37, 3, 2, 0, 3)
+        == candidate(candidate(candidate(37, 3, 2, 0), 3, 2, 0), 3, 2, 0),
+    )
 
 # %% ../../nbs/exercises/34_encoder.ipynb #3d857193
-def _explained_zero(answers, truth, mean): return explained(answers, truth, torch.zeros_like(mean))
-def _explained_norms(answers, truth, mean): return (1 - (answers - truth).norm()/(truth - mean).norm()).item()       # not squared
-def _explained_each(answers, truth, mean): return (1 - (answers - truth).square().sum(0)/(truth - mean).square().sum(0)).mean().item()
-def _explained_answers(answers, truth, mean): return 1 - ((answers - truth).square().sum()/(answers - mean).square().sum().clamp_min(1e-9)).item()
-def _explained_correlation(answers, truth, mean): return torch.corrcoef(torch.stack([(answers - mean).flatten(), (truth - mean).flatten()]))[0, 1].square().nan_to_num(0.).item()
-def _explained_clamped(answers, truth, mean): return max(0., explained(answers, truth, mean))
+def _explained_zero(answers, truth, mean):
+    return explained(answers, truth, torch.zeros_like(mean))
+
+
+def _explained_norms(answers, truth, mean):
+    return (1 - (answers - truth).norm() / (truth - mean).norm()).item()  # not squared
+
+
+def _explained_each(answers, truth, mean):
+    return (
+        (1 - (answers - truth).square().sum(0) / (truth - mean).square().sum(0)).mean().item()
+    )
+
+
+def _explained_answers(answers, truth, mean):
+    return (
+        1
+        - (
+            (answers - truth).square().sum() / (answers - mean).square().sum().clamp_min(1e-9)
+        ).item()
+    )
+
+
+def _explained_correlation(answers, truth, mean):
+    return (
+        torch.corrcoef(torch.stack([(answers - mean).flatten(), (truth - mean).flatten()]))[
+            0, 1
+        ]
+        .square()
+        .nan_to_num(0.0)
+        .item()
+    )
+
+
+def _explained_clamped(answers, truth, mean):
+    return max(0.0, explained(answers, truth, mean))
 
 # %% ../../nbs/exercises/34_encoder.ipynb #e74ccc10
-@exercise('encoder.explained', library=explained, mutants={'against zero': _explained_zero, 'not squared': _explained_norms, 'mean over coordinates': _explained_each,
-          'spread of the answers': _explained_answers, 'squared correlation': _explained_correlation, 'never below 0': _explained_clamped})
+@exercise(
+    'encoder.explained',
+    library=explained,
+    mutants={
+        'against zero': _explained_zero,
+        'not squared': _explained_norms,
+        'mean over coordinates': _explained_each,
+        'spread of the answers': _explained_answers,
+        'squared correlation': _explained_correlation,
+        'never below 0': _explained_clamped,
+    },
+)
 def check_explained(candidate):
-    "The share of the variance of w that answers explain: `(answers [n, dim], truth [n, dim], mean [dim])` → a number."
-    truth, mean = torch.randn(30, 4, generator=rng(1)).double()*torch.tensor([3., 1., 1., .1]), torch.randn(4, generator=rng(2)).double()
+    """The share of the variance of w that answers explain:
+    `(answers [n, dim], truth [n, dim], mean [dim])` → a number."""
+    truth, mean = (
+        torch.randn(30, 4, generator=rng(1)).double() * torch.tensor([3.0, 1.0, 1.0, 0.1]),
+        torch.randn(4, generator=rng(2)).double(),
+    )
     close = lambda a, b: abs(float(a) - b) < 1e-6
-    yield 'the truth explains all', close(candidate(truth, truth, mean), 1.)
-    yield 'the mean explains nothing', close(candidate(mean.expand(30, 4), truth, mean), 0.)
-    yield 'half way: three quarters', close(candidate(mean + .5*(truth - mean), truth, mean), .75)
-    yield 'three times too far: worse than nothing', close(candidate(mean + 3*(truth - mean), truth, mean), -3.)
-    some = truth.clone(); some[:, 0] = mean[0]
-    share = (truth - mean)[:, 1:].square().sum()/(truth - mean).square().sum()
+    yield 'the truth explains all', close(candidate(truth, truth, mean), 1.0)
+    yield 'the mean explains nothing', close(candidate(mean.expand(30, 4), truth, mean), 0.0)
+    yield (
+        'half way: three quarters',
+        close(candidate(mean + 0.5 * (truth - mean), truth, mean), 0.75),
+    )
+    yield (
+        'three times too far: worse than nothing',
+        close(candidate(mean + 3 * (truth - mean), truth, mean), -3.0),
+    )
+    some = truth.clone()
+    some[:, 0] = mean[0]
+    share = (truth - mean)[:, 1:].square().sum() / (truth - mean).square().sum()
     yield 'a coordinate counts by its spread', close(candidate(some, truth, mean), float(share))
 
 # %% ../../nbs/exercises/34_encoder.ipynb #41d793a5
-def _refine_blind(encoder, generate, images, start, passes): drawn = generate(start); return refine(encoder, lambda ws: drawn, images, start, passes)
+def _refine_blind(encoder, generate, images, start, passes):
+    drawn = generate(start)
+    return refine(encoder, lambda ws: drawn, images, start, passes)
+
+
 def _refine_replace(encoder, generate, images, start, passes):
     found = [start]
-    for _ in range(passes): found.append(encoder(torch.cat([images, generate(found[-1])], 1)))
+    for _ in range(passes):
+        found.append(encoder(torch.cat([images, generate(found[-1])], 1)))
     return found
+
+
 def _refine_from_start(encoder, generate, images, start, passes):
     found = [start]
-    for _ in range(passes): found.append(start + encoder(torch.cat([images, generate(found[-1])], 1)))
+    for _ in range(passes):
+        found.append(start + encoder(torch.cat([images, generate(found[-1])], 1)))
     return found
-def _refine_swapped(encoder, generate, images, start, passes): return refine(lambda both: encoder(torch.cat(both.chunk(2, 1)[::-1], 1)), generate, images, start, passes)
-def _refine_last(encoder, generate, images, start, passes): return refine(encoder, generate, images, start, passes)[1:]
+
+
+def _refine_swapped(encoder, generate, images, start, passes):
+    return refine(
+        lambda both: encoder(torch.cat(both.chunk(2, 1)[::-1], 1)),
+        generate,
+        images,
+        start,
+        passes,
+    )
+
+
+def _refine_last(encoder, generate, images, start, passes):
+    return refine(encoder, generate, images, start, passes)[1:]
+
+
 def _refine_in_place(encoder, generate, images, start, passes):
     found = [start]
-    for _ in range(passes): found.append(found[-1].add_(encoder(torch.cat([images, generate(found[-1])], 1))))
+    for _ in range(passes):
+        found.append(found[-1].add_(encoder(torch.cat([images, generate(found[-1])], 1))))
     return found
 
 # %% ../../nbs/exercises/34_encoder.ipynb #05ddeca3
-@exercise('encoder.refine', library=refine, mutants={'blindfolded': _refine_blind, 'replaces instead of adding': _refine_replace, 'always from the start': _refine_from_start,
-          'drawing before picture': _refine_swapped, 'without the start': _refine_last, 'in place': _refine_in_place})
+@exercise(
+    'encoder.refine',
+    library=refine,
+    mutants={
+        'blindfolded': _refine_blind,
+        'replaces instead of adding': _refine_replace,
+        'always from the start': _refine_from_start,
+        'drawing before picture': _refine_swapped,
+        'without the start': _refine_last,
+        'in place': _refine_in_place,
+    },
+)
 def check_refine(candidate):
-    "Refinement: `(encoder, generate, images [n, 3, h, w], start [n, layers, dim], passes)` → passes + 1 ws, the start first."
-    matrix = torch.eye(12).double() + .2*torch.randn(12, 12, generator=rng(1)).double()
+    """Refinement: `(encoder, generate, images [n, 3, h, w], start [n, layers, dim], passes)` →
+    passes + 1 ws, the start first."""
+    matrix = torch.eye(12).double() + 0.2 * torch.randn(12, 12, generator=rng(1)).double()
     generate = lambda ws: (ws.mean(1) @ matrix.T).view(-1, 3, 2, 2)
-    encoder = lambda both: .5*torch.linalg.solve(matrix, (both[:, :3] - both[:, 3:]).flatten(1).T).T[:, None].expand(-1, 2, -1)
-    truth, start = torch.randn(4, 2, 12, generator=rng(2)).double(), torch.ones(4, 2, 12).double()
+    encoder = lambda both: (
+        0.5
+        * torch.linalg.solve(matrix, (both[:, :3] - both[:, 3:]).flatten(1).T)
+        .T[:, None]
+        .expand(-1, 2, -1)
+    )
+    truth, start = (
+        torch.randn(4, 2, 12, generator=rng(2)).double(),
+        torch.ones(4, 2, 12).double(),
+    )
     error = lambda ws: (ws - truth).mean(1).norm().item()
     found = candidate(encoder, generate, generate(truth), start.clone(), 5)
     yield 'the start and one for each look', len(found) == 6
     yield 'the start is the first, unchanged', torch.equal(found[0], start)
-    yield 'one look adds one correction', torch.allclose(found[1], start + encoder(torch.cat([generate(truth), generate(start)], 1)))
-    yield 'each look halves the error that is left', all(abs(error(b) - .5*error(a)) < 1e-8 for a, b in zip(found, found[1:]))
-    yield 'the right answer stays', torch.allclose(candidate(encoder, generate, generate(truth), truth.clone(), 3)[-1], truth)
-    yield 'no look is the start', len(candidate(encoder, generate, generate(truth), start.clone(), 0)) == 1
+    yield (
+        'one look adds one correction',
+        torch.allclose(
+            found[1], start + encoder(torch.cat([generate(truth), generate(start)], 1))
+        ),
+    )
+    yield (
+        'each look halves the error that is left',
+        all(abs(error(b) - 0.5 * error(a)) < 1e-8 for a, b in zip(found, found[1:])),
+    )
+    yield (
+        'the right answer stays',
+        torch.allclose(
+            candidate(encoder, generate, generate(truth), truth.clone(), 3)[-1], truth
+        ),
+    )
+    yield (
+        'no look is the start',
+        len(candidate(encoder, generate, generate(truth), start.clone(), 0)) == 1,
+    )

@@ -16,101 +16,260 @@ from ..siren import positional_encoding
 __all__ = ['check_encoding', 'check_triplane', 'check_over', 'check_chamfer']
 
 # %% ../../nbs/exercises/54_fields.ipynb #2deb1d08
-def _encode(frequencies=lambda L: 2.**torch.arange(L)*math.pi, both=True, keep=True, mix=False):
+def _encode(
+    frequencies=lambda L: 2.0 ** torch.arange(L) * math.pi, both=True, keep=True, mix=False
+):
     "`positional_encoding` with one of its parts replaced."
+
     def wrong(x, L):
         source = x.cumsum(-1) if mix else x
-        angles = (source[..., None, :]*frequencies(L)[:, None]).flatten(-2)
-        return torch.cat([x]*keep + [angles.sin(), angles.cos() if both else angles.sin()], -1)
+        angles = (source[..., None, :] * frequencies(L)[:, None]).flatten(-2)
+        return torch.cat(
+            [x] * keep + [angles.sin(), angles.cos() if both else angles.sin()], -1
+        )
+
     return wrong
 
-_ENCODING_MUTANTS = {'π forgotten': _encode(lambda L: 2.**torch.arange(L)), 'k instead of 2 to the k': _encode(lambda L: (torch.arange(L) + 1.)*math.pi), 'one octave late': _encode(lambda L: 2.**(torch.arange(L) + 1)*math.pi),
-                     'sines only': _encode(both=False), 'x itself forgotten': _encode(keep=False), 'coordinates mixed': _encode(mix=True)}
+
+_ENCODING_MUTANTS = {
+    'π forgotten': _encode(lambda L: 2.0 ** torch.arange(L)),
+    'k instead of 2 to the k': _encode(lambda L: (torch.arange(L) + 1.0) * math.pi),
+    'one octave late': _encode(lambda L: 2.0 ** (torch.arange(L) + 1) * math.pi),
+    'sines only': _encode(both=False),
+    'x itself forgotten': _encode(keep=False),
+    'coordinates mixed': _encode(mix=True),
+}
 
 # %% ../../nbs/exercises/54_fields.ipynb #0301567d
 @exercise('fields.encoding', library=positional_encoding, mutants=_ENCODING_MUTANTS)
 def check_encoding(candidate):
-    "`positional_encoding(x, L)`: x `[n, d]`, followed by the sines and cosines of 2ᵏπx for k < L in any order, `[n, d + 2·L·d]`."
-    x, y = torch.rand(2, 40, 3, generator=rng(0))*2 - 1
+    """`positional_encoding(x, L)`:
+    x `[n, d]`, followed by the sines and cosines of 2ᵏπx for k < L in any order, `[n, d +
+    2·L·d]`."""
+    x, y = torch.rand(2, 40, 3, generator=rng(0)) * 2 - 1
     a, b = candidate(x, 4), candidate(y, 4)
     yield 'each coordinate gives 1 + 2L numbers', tuple(a.shape) == (40, 27)
-    if a.shape[-1] != 27: return
+    if a.shape[-1] != 27:
+        return
     yield 'the first numbers are x itself', torch.equal(a[:, :3], x)
-    yield 'Σ sin² + cos² is L for each coordinate', torch.allclose(a[:, 3:].square().sum(1), torch.tensor(12.), atol=1e-3)
-    octaves = 2.**torch.arange(4)[:, None]*math.pi
-    yield 'the inner product is Σ cos(2ᵏπ(x − y))', torch.allclose((a*b)[:, 3:].sum(1), torch.cos(octaves*(x - y)[:, None]).sum((1, 2)), atol=1e-3)
+    yield (
+        'Σ sin² + cos² is L for each coordinate',
+        torch.allclose(a[:, 3:].square().sum(1), torch.tensor(12.0), atol=1e-3),
+    )
+    octaves = 2.0 ** torch.arange(4)[:, None] * math.pi
+    yield (
+        'the inner product is Σ cos(2ᵏπ(x − y))',
+        torch.allclose(
+            (a * b)[:, 3:].sum(1), torch.cos(octaves * (x - y)[:, None]).sum((1, 2)), atol=1e-3
+        ),
+    )
     other = torch.cat([x[:, :2], y[:, 2:]], 1)
-    yield 'a coordinate changes its own numbers only', int((candidate(other, 4) != a).any(0).sum()) == 9
-    yield 'adding 2 changes x only', torch.allclose(candidate(x + 2, 4)[:, 3:], a[:, 3:], atol=1e-3)
-    even = ((2*torch.arange(64) + 1)/64 - 1)[:, None]
+    yield (
+        'a coordinate changes its own numbers only',
+        int((candidate(other, 4) != a).any(0).sum()) == 9,
+    )
+    yield (
+        'adding 2 changes x only',
+        torch.allclose(candidate(x + 2, 4)[:, 3:], a[:, 3:], atol=1e-3),
+    )
+    even = ((2 * torch.arange(64) + 1) / 64 - 1)[:, None]
     g = candidate(even, 5)[:, 1:]
-    yield 'the waves are orthogonal on an even grid', torch.allclose(g.mT @ g/64, torch.eye(10)/2, atol=1e-3)
+    yield (
+        'the waves are orthogonal on an even grid',
+        torch.allclose(g.mT @ g / 64, torch.eye(10) / 2, atol=1e-3),
+    )
 
 # %% ../../nbs/exercises/54_fields.ipynb #b8f2fa03
 def _planes(axes=((0, 1), (1, 2), (2, 0)), how=lambda f: f.sum(0), **options):
     "`triplane` with other projections, another reduction or other options of the lookup."
+
     def wrong(planes, points):
         uv = torch.stack([points[:, list(pair)] for pair in axes])
-        return how(F.grid_sample(planes, uv[:, :, None], **{**dict(align_corners=True, padding_mode='border'), **options})[..., 0]).mT
+        return how(
+            F.grid_sample(
+                planes,
+                uv[:, :, None],
+                **{**dict(align_corners=True, padding_mode='border'), **options},
+            )[..., 0]
+        ).mT
+
     return wrong
 
-_TRIPLANE_MUTANTS = {'xy, xz, zx': _planes(((0, 1), (0, 2), (2, 0))), 'rows and columns swapped': _planes(((1, 0), (2, 1), (0, 2))), 'nearest texel': _planes(mode='nearest'), 'mean of the planes': _planes(how=lambda f: f.mean(0)),
-                     'product of the planes': _planes(how=lambda f: f.prod(0)), 'texels are areas': _planes(align_corners=False), 'zero beyond the border': _planes(padding_mode='zeros')}
+
+_TRIPLANE_MUTANTS = {
+    'xy, xz, zx': _planes(((0, 1), (0, 2), (2, 0))),
+    'rows and columns swapped': _planes(((1, 0), (2, 1), (0, 2))),
+    'nearest texel': _planes(mode='nearest'),
+    'mean of the planes': _planes(how=lambda f: f.mean(0)),
+    'product of the planes': _planes(how=lambda f: f.prod(0)),
+    'texels are areas': _planes(align_corners=False),
+    'zero beyond the border': _planes(padding_mode='zeros'),
+}
+
 
 @exercise('fields.triplane', library=triplane, mutants=_TRIPLANE_MUTANTS)
 def check_triplane(candidate):
-    "`triplane(planes, points)`: planes `[3, channels, n, n]` for (x, y), (y, z), (z, x), the first coordinate along the columns; texels from −1 to 1 inclusive; the bilinear features of points `[k, 3]`, summed: `[k, channels]`."
-    p = torch.rand(30, 3, generator=rng(0))*1.98 - .99
+    """`triplane(planes, points)`:
+    planes `[3, channels, n, n]` for (x, y), (y, z), (z, x), the first coordinate along the
+    columns; texels from −1 to 1 inclusive; the bilinear features of points `[k, 3]`, summed:
+    `[k, channels]`."""
+    p = torch.rand(30, 3, generator=rng(0)) * 1.98 - 0.99
     ramp = torch.linspace(-1, 1, 7).expand(7, 7)
     for k, (column, row) in enumerate(((0, 1), (1, 2), (2, 0))):
-        planes = torch.zeros(3, 2, 7, 7); planes[k, 0], planes[k, 1] = ramp, ramp.T
+        planes = torch.zeros(3, 2, 7, 7)
+        planes[k, 0], planes[k, 1] = ramp, ramp.T
         out = candidate(planes, p)
-        yield f'ramps on plane {k} give back the coordinates {"xyz"[column]} and {"xyz"[row]}', tuple(out.shape) == (30, 2) and torch.allclose(out, p[:, [column, row]], atol=1e-4)
-    yield 'the planes are added', torch.allclose(candidate(torch.tensor([1., 2., 4.])[:, None, None, None].expand(3, 1, 7, 7), p), torch.tensor(7.), atol=1e-4)
+        yield (
+            f'ramps on plane {k} give back the coordinates {"xyz"[column]} and {"xyz"[row]}',
+            tuple(out.shape) == (30, 2) and torch.allclose(out, p[:, [column, row]], atol=1e-4),
+        )
+    yield (
+        'the planes are added',
+        torch.allclose(
+            candidate(torch.tensor([1.0, 2.0, 4.0])[:, None, None, None].expand(3, 1, 7, 7), p),
+            torch.tensor(7.0),
+            atol=1e-4,
+        ),
+    )
     planes = torch.randn(3, 1, 7, 7, generator=rng(1)).requires_grad_(True)
-    touched, = torch.autograd.grad(candidate(planes, p[:1]).sum(), planes)
-    yield 'a point touches four texels of each plane', [int((t != 0).sum()) for t in touched] == [4, 4, 4]
-    yield 'their weights sum to 1', torch.allclose(touched.sum((1, 2, 3)), torch.ones(3), atol=1e-4)
-    yield 'beyond the border the border goes on', torch.allclose(candidate(planes, 3*torch.sign(p)), candidate(planes, torch.sign(p)), atol=1e-4)
+    (touched,) = torch.autograd.grad(candidate(planes, p[:1]).sum(), planes)
+    yield (
+        'a point touches four texels of each plane',
+        [int((t != 0).sum()) for t in touched] == [4, 4, 4],
+    )
+    yield (
+        'their weights sum to 1',
+        torch.allclose(touched.sum((1, 2, 3)), torch.ones(3), atol=1e-4),
+    )
+    yield (
+        'beyond the border the border goes on',
+        torch.allclose(
+            candidate(planes, 3 * torch.sign(p)), candidate(planes, torch.sign(p)), atol=1e-4
+        ),
+    )
 
 # %% ../../nbs/exercises/54_fields.ipynb #8478f7db
-def _straight(rgba, background=1., dim=1): c, a = rgba.split([3, 1], dim); return c*a + (1 - a)*background         # premultiplied twice
-def _no_background(rgba, background=1., dim=1): return rgba.split([3, 1], dim)[0]
-def _behind_weighted(rgba, background=1., dim=1): c, a = rgba.split([3, 1], dim); return c + a*background
-def _always_white(rgba, background=1., dim=1): return over(rgba, 1., dim)
-def _divided(rgba, background=1., dim=1): c, a = rgba.split([3, 1], dim); return c/a.clamp(min=1e-6) + (1 - a)*background
+def _straight(rgba, background=1.0, dim=1):
+    c, a = rgba.split([3, 1], dim)
+    return c * a + (1 - a) * background  # premultiplied twice
 
-@exercise('fields.over', library=over, mutants={'premultiplied twice': _straight, 'no background': _no_background, 'α and 1 − α exchanged': _behind_weighted, 'always white': _always_white, 'made straight again': _divided})
+
+def _no_background(rgba, background=1.0, dim=1):
+    return rgba.split([3, 1], dim)[0]
+
+
+def _behind_weighted(rgba, background=1.0, dim=1):
+    c, a = rgba.split([3, 1], dim)
+    return c + a * background
+
+
+def _always_white(rgba, background=1.0, dim=1):
+    return over(rgba, 1.0, dim)
+
+
+def _divided(rgba, background=1.0, dim=1):
+    c, a = rgba.split([3, 1], dim)
+    return c / a.clamp(min=1e-6) + (1 - a) * background
+
+
+@exercise(
+    'fields.over',
+    library=over,
+    mutants={
+        'premultiplied twice': _straight,
+        'no background': _no_background,
+        'α and 1 − α exchanged': _behind_weighted,
+        'always white': _always_white,
+        'made straight again': _divided,
+    },
+)
 def check_over(candidate):
-    "`over(rgba, background)`: premultiplied colours `[n, 4, h, w]` over a number or over colours `[n, 3, 1, 1]` → `[n, 3, h, w]`."
-    x = torch.rand(2, 4, 5, 5, generator=rng(0)); x[:, :3] *= x[:, 3:]
+    """`over(rgba, background)`:
+    premultiplied colours `[n, 4, h, w]` over a number or over colours `[n, 3, 1, 1]` → `[n, 3,
+    h, w]`."""
+    x = torch.rand(2, 4, 5, 5, generator=rng(0))
+    x[:, :3] *= x[:, 3:]
     b = torch.rand(2, 3, 1, 1, generator=rng(1))
-    opaque, clear = x.clone(), torch.zeros_like(x); opaque[:, 3] = 1
-    yield 'an opaque picture hides the background', torch.allclose(candidate(opaque, b), x[:, :3], atol=1e-6)
-    yield 'an empty picture is the background', torch.allclose(candidate(clear, b), b.expand(2, 3, 5, 5), atol=1e-6) and torch.allclose(candidate(clear, .3), torch.tensor(.3))
-    yield 'over black it is the stored colour', torch.allclose(candidate(x, 0.), x[:, :3], atol=1e-6)
-    yield 'over white and over black differ by what comes through', torch.allclose(candidate(x, 1.) - candidate(x, 0.), (1 - x[:, 3:]).expand(-1, 3, -1, -1), atol=1e-6)
-    yield 'half a picture gives half of both', torch.allclose(candidate(.5*opaque, b), .5*x[:, :3] + .5*b, atol=1e-6)
+    opaque, clear = x.clone(), torch.zeros_like(x)
+    opaque[:, 3] = 1
+    yield (
+        'an opaque picture hides the background',
+        torch.allclose(candidate(opaque, b), x[:, :3], atol=1e-6),
+    )
+    yield (
+        'an empty picture is the background',
+        torch.allclose(candidate(clear, b), b.expand(2, 3, 5, 5), atol=1e-6)
+        and torch.allclose(candidate(clear, 0.3), torch.tensor(0.3)),
+    )
+    yield (
+        'over black it is the stored colour',
+        torch.allclose(candidate(x, 0.0), x[:, :3], atol=1e-6),
+    )
+    yield (
+        'over white and over black differ by what comes through',
+        torch.allclose(
+            candidate(x, 1.0) - candidate(x, 0.0),
+            (1 - x[:, 3:]).expand(-1, 3, -1, -1),
+            atol=1e-6,
+        ),
+    )
+    yield (
+        'half a picture gives half of both',
+        torch.allclose(candidate(0.5 * opaque, b), 0.5 * x[:, :3] + 0.5 * b, atol=1e-6),
+    )
 
 # %% ../../nbs/exercises/54_fields.ipynb #5ccacb01
-def _nearest(a, b): return torch.cdist(a, b).amin(1)
-_CHAMFER_MUTANTS = {'squared distances': lambda a, b: Chamfer(float(_nearest(a, b).square().mean()), float(_nearest(b, a).square().mean())),
-                    'one direction twice': lambda a, b: Chamfer(float(_nearest(a, b).mean()), float(_nearest(a, b).mean())),
-                    'exchanged': lambda a, b: Chamfer(*chamfer(b, a)), 'the worst point': lambda a, b: Chamfer(float(_nearest(a, b).max()), float(_nearest(b, a).max())),
-                    'not averaged': lambda a, b: Chamfer(float(_nearest(a, b).sum()), float(_nearest(b, a).sum())),
-                    'in the order of the points': lambda a, b: Chamfer(*[float((a[:min(len(a), len(b))] - b[:min(len(a), len(b))]).norm(dim=-1).mean())]*2)}
+def _nearest(a, b):
+    return torch.cdist(a, b).amin(1)
+
+
+_CHAMFER_MUTANTS = {
+    'squared distances': lambda a, b: Chamfer(
+        float(_nearest(a, b).square().mean()), float(_nearest(b, a).square().mean())
+    ),
+    'one direction twice': lambda a, b: Chamfer(
+        float(_nearest(a, b).mean()), float(_nearest(a, b).mean())
+    ),
+    'exchanged': lambda a, b: Chamfer(*chamfer(b, a)),
+    'the worst point': lambda a, b: Chamfer(
+        float(_nearest(a, b).max()), float(_nearest(b, a).max())
+    ),
+    'not averaged': lambda a, b: Chamfer(
+        float(_nearest(a, b).sum()), float(_nearest(b, a).sum())
+    ),
+    'in the order of the points': lambda a, b: Chamfer(
+        *[float((a[: min(len(a), len(b))] - b[: min(len(a), len(b))]).norm(dim=-1).mean())] * 2
+    ),
+}
+
 
 @exercise('fields.chamfer', library=chamfer, mutants=_CHAMFER_MUTANTS)
 def check_chamfer(candidate):
-    "`chamfer(made, true)` → (accuracy, completeness): the mean distance of `[n, 3]` to the nearest of `[m, 3]`, and back."
-    near = lambda a, b: abs(float(a) - b) < 2e-3*max(1., abs(b))
+    """`chamfer(made, true)` → (accuracy, completeness):
+    the mean distance of `[n, 3]` to the nearest of `[m, 3]`, and back."""
+    near = lambda a, b: abs(float(a) - b) < 2e-3 * max(1.0, abs(b))
     p = torch.rand(200, 3, generator=rng(0))
-    yield 'a cloud has no distance to itself', near(candidate(p, p)[0], 0.) and near(candidate(p, p)[1], 0.)
-    yield 'the order of the points does not matter', near(candidate(p, p.flip(0))[0], 0.)
-    grid = torch.cartesian_prod(*[torch.arange(6.)]*2, torch.zeros(1))
-    yield 'a plane lifted by 0.3 is 0.3 away, both ways', all(near(x, .3) for x in candidate(grid + torch.tensor([0., 0, .3]), grid))
-    yield 'twice as large is twice as far', near(candidate(2*grid + torch.tensor([0., 0, .6]), 2*grid)[0], .6)
-    stray = candidate(torch.cat([grid, torch.tensor([[0., 0., 37.]])]), grid)
-    yield 'a stray point counts in the accuracy only', near(stray[0], 1.) and near(stray[1], 0.)
+    yield (
+        'a cloud has no distance to itself',
+        near(candidate(p, p)[0], 0.0) and near(candidate(p, p)[1], 0.0),
+    )
+    yield 'the order of the points does not matter', near(candidate(p, p.flip(0))[0], 0.0)
+    grid = torch.cartesian_prod(*[torch.arange(6.0)] * 2, torch.zeros(1))
+    yield (
+        'a plane lifted by 0.3 is 0.3 away, both ways',
+        all(near(x, 0.3) for x in candidate(grid + torch.tensor([0.0, 0, 0.3]), grid)),
+    )
+    yield (
+        'twice as large is twice as far',
+        near(candidate(2 * grid + torch.tensor([0.0, 0, 0.6]), 2 * grid)[0], 0.6),
+    )
+    stray = candidate(torch.cat([grid, torch.tensor([[0.0, 0.0, 37.0]])]), grid)
+    yield (
+        'a stray point counts in the accuracy only',
+        near(stray[0], 1.0) and near(stray[1], 0.0),
+    )
     half = candidate(grid[:18], grid)
-    yield 'a missing half counts in the completeness only', near(half[0], 0.) and near(half[1], (1 + 2 + 3)*6/36)
+    yield (
+        'a missing half counts in the completeness only',
+        near(half[0], 0.0) and near(half[1], (1 + 2 + 3) * 6 / 36),
+    )

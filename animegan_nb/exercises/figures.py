@@ -14,42 +14,97 @@ from ..grading import exercise
 __all__ = ['check_kinematics']
 
 # %% ../../nbs/exercises/07_figures.ipynb #3bbe54e8
-def _kinematics(bones, pose, parents, combine, carry, scale=1.):
+def _kinematics(bones, pose, parents, combine, carry, scale=1.0):
     "Forward kinematics with the two lines that can go wrong left open."
-    turns = rotation_matrix(pose); places, frames = [bones[:, 0]], [turns[:, 0]]
+    turns = rotation_matrix(pose)
+    places, frames = [bones[:, 0]], [turns[:, 0]]
     for j, parent in list(enumerate(parents))[1:]:
         frame = combine(frames[parent], turns[:, j])
-        places.append(places[parent] + scale*(carry(frames[parent], frame) @ bones[:, j, :, None])[..., 0]); frames.append(frame)
+        places.append(
+            places[parent]
+            + scale * (carry(frames[parent], frame) @ bones[:, j, :, None])[..., 0]
+        )
+        frames.append(frame)
     return torch.stack(places, 1), torch.stack(frames, 1)
 
-def _order_reversed(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: r @ f, lambda f, new: f)      # column rules on row matrices
-def _childs_frame(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: new)       # the joint turns its own bone
-def _no_inheritance(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: r, lambda f, new: f)           # only the parent, no grandparents
-def _bones_scaled(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: f, 1.02)   # units mixed up
-def _transposed(bones, pose, parents=PARENTS): return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: f.mT)        # world to joint
+
+def _order_reversed(bones, pose, parents=PARENTS):
+    # column rules on row matrices
+    return _kinematics(bones, pose, parents, lambda f, r: r @ f, lambda f, new: f)
+
+
+def _childs_frame(bones, pose, parents=PARENTS):
+    # the joint turns its own bone
+    return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: new)
+
+
+def _no_inheritance(bones, pose, parents=PARENTS):
+    # only the parent, no grandparents
+    return _kinematics(bones, pose, parents, lambda f, r: r, lambda f, new: f)
+
+
+def _bones_scaled(bones, pose, parents=PARENTS):
+    # units mixed up
+    return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: f, 1.02)
+
+
+def _transposed(bones, pose, parents=PARENTS):
+    # world to joint
+    return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: f.mT)
 
 # %% ../../nbs/exercises/07_figures.ipynb #b6b5929b
-@exercise('figures.kinematics', library=forward_kinematics, mutants={'order reversed': _order_reversed, "bone in the child's frame": _childs_frame,
-    'rotation not handed down': _no_inheritance, 'bones scaled': _bones_scaled, 'transposed': _transposed})
+@exercise(
+    'figures.kinematics',
+    library=forward_kinematics,
+    mutants={
+        'order reversed': _order_reversed,
+        "bone in the child's frame": _childs_frame,
+        'rotation not handed down': _no_inheritance,
+        'bones scaled': _bones_scaled,
+        'transposed': _transposed,
+    },
+)
 def check_kinematics(candidate):
-    "`forward_kinematics(bones, pose, parents)` → (places `[b, joints, 3]`, frames `[b, joints, 3, 3]`) from bones in their parents' frames and rotation vectors; the root's bone is its place."
-    source = rng(0); n, parents = 3, (-1, 0, 1, 2, 1)
+    """`forward_kinematics(bones, pose, parents)` → (places `[b, joints, 3]`, frames `[b,
+    joints, 3, 3]`) from bones in their parents' frames and rotation vectors; the root's bone is
+    its place."""
+    source = rng(0)
+    n, parents = 3, (-1, 0, 1, 2, 1)
     bones, pose = torch.randn(n, 5, 3, generator=source), torch.randn(n, 5, 3, generator=source)
     close = lambda a, b: torch.allclose(a, b, atol=1e-4)
     places, frames = candidate(bones, torch.zeros(n, 5, 3), parents)
-    yield 'without rotations a joint lies at the sum of the bones above it', close(places[:, 3], bones[:, :4].sum(1)) and close(places[:, 4], bones[:, [0, 1, 4]].sum(1))
+    yield (
+        'without rotations a joint lies at the sum of the bones above it',
+        close(places[:, 3], bones[:, :4].sum(1))
+        and close(places[:, 4], bones[:, [0, 1, 4]].sum(1)),
+    )
     places, frames = candidate(bones, pose, parents)
-    lengths = torch.stack([(places[:, j] - places[:, parents[j]]).norm(dim=-1) for j in range(1, 5)], 1)
+    lengths = torch.stack(
+        [(places[:, j] - places[:, parents[j]]).norm(dim=-1) for j in range(1, 5)], 1
+    )
     yield 'bones keep their lengths', close(lengths, bones[:, 1:].norm(dim=-1))
     yield 'frames are rotations', close(frames @ frames.mT, torch.eye(3).expand(n, 5, 3, 3))
-    only = torch.zeros(n, 5, 3); only[:, 1] = pose[:, 1]
-    bent, rest = candidate(bones, only, parents)[0], candidate(bones, 0*only, parents)[0]
+    only = torch.zeros(n, 5, 3)
+    only[:, 1] = pose[:, 1]
+    bent, rest = candidate(bones, only, parents)[0], candidate(bones, 0 * only, parents)[0]
     yield 'a joint does not move itself', close(bent[:, :2], rest[:, :2])
     turn = rotation_matrix(pose[:, 1])[:, None]
-    yield 'a joint carries everything below it rigidly', close(bent[:, 2:] - bent[:, 1:2], (turn @ (rest[:, 2:] - rest[:, 1:2])[..., None])[..., 0])
-    more = pose.clone(); more[:, 0] = 0
+    yield (
+        'a joint carries everything below it rigidly',
+        close(
+            bent[:, 2:] - bent[:, 1:2], (turn @ (rest[:, 2:] - rest[:, 1:2])[..., None])[..., 0]
+        ),
+    )
+    more = pose.clone()
+    more[:, 0] = 0
     at_rest = candidate(bones, more, parents)[0]
     whole = rotation_matrix(pose[:, 0])[:, None]
-    yield 'turning the root turns the whole figure about it', close(places - bones[:, :1], (whole @ (at_rest - bones[:, :1])[..., None])[..., 0])
-    flip = torch.tensor([-1., 1., 1.])
-    yield 'a mirrored skeleton in a mirrored pose is the mirror image', close(candidate(bones*flip, pose*-flip, parents)[0], places*flip)
+    yield (
+        'turning the root turns the whole figure about it',
+        close(places - bones[:, :1], (whole @ (at_rest - bones[:, :1])[..., None])[..., 0]),
+    )
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    yield (
+        'a mirrored skeleton in a mirrored pose is the mirror image',
+        close(candidate(bones * flip, pose * -flip, parents)[0], places * flip),
+    )

@@ -16,41 +16,113 @@ from ..grading import exercise
 __all__ = ['check_depth_distance', 'check_rotation_angle', 'check_reproject']
 
 # %% ../../nbs/exercises/53_geometry.ipynb #f1874abe
-def _distance_with(quantiles=lambda x: x, power=1.):
+def _distance_with(quantiles=lambda x: x, power=1.0):
     "`depth_distance` on 2,000 equal steps, with a part replaced."
+
     def distance(a, b):
-        u = (torch.arange(2000, dtype=torch.float64) + .5)/2000
-        at = lambda x: (s := x.flatten().double().sort().values)[(u*len(s)).long()]
-        return (quantiles(at(a)) - quantiles(at(b))).abs().pow(power).mean()**(1/power)
+        u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+        at = lambda x: (s := x.flatten().double().sort().values)[(u * len(s)).long()]
+        return (quantiles(at(a)) - quantiles(at(b))).abs().pow(power).mean() ** (1 / power)
+
     return distance
 
-@exercise('geometry.depth_distance', library=depth_distance, mutants={
-    'difference of the means': lambda a, b: (a.double().mean() - b.double().mean()).abs(), 'centred first': _distance_with(lambda q: q - q.mean()),
-    'squared': _distance_with(power=2.), 'sign lost': lambda a, b: _distance_with()(a.abs(), b.abs()), 'pixel by pixel': lambda a, b: (a.flatten()[:min(a.numel(), b.numel())] - b.flatten()[:min(a.numel(), b.numel())]).abs().mean()})
+
+@exercise(
+    'geometry.depth_distance',
+    library=depth_distance,
+    mutants={
+        'difference of the means': lambda a, b: (a.double().mean() - b.double().mean()).abs(),
+        'centred first': _distance_with(lambda q: q - q.mean()),
+        'squared': _distance_with(power=2.0),
+        'sign lost': lambda a, b: _distance_with()(a.abs(), b.abs()),
+        'pixel by pixel': lambda a, b: (
+            (
+                a.flatten()[: min(a.numel(), b.numel())]
+                - b.flatten()[: min(a.numel(), b.numel())]
+            )
+            .abs()
+            .mean()
+        ),
+    },
+)
 def check_depth_distance(candidate):
-    "Wasserstein's distance of two sets of depths, of any shape and count, as a scalar: the area between their quantile functions."
+    """Wasserstein's distance of two sets of depths, of any shape and count, as a scalar:
+    the area between their quantile functions."""
     x = torch.randn(3, 1, 8, 8, generator=rng(0))
-    near = lambda a, b: abs(float(a) - b) < 2e-3*max(1, b)
+    near = lambda a, b: abs(float(a) - b) < 2e-3 * max(1, b)
     yield 'a set and itself in another order: 0', near(candidate(x, x.flip(3)), 0)
-    yield 'moved by 2: 2, in either direction', near(candidate(x, x + 2), 2) and near(candidate(x + 2, x), 2)
-    yield 'equal means, other spreads: not 0', near(candidate(torch.tensor([-1., 1.]), torch.tensor([-3., 3.])), 2)
-    yield 'depths below 0 are depths', near(candidate(torch.tensor([-2.]), torch.tensor([2.])), 4)
-    yield '{0, 1} and {0, 0, 3}: 5/6', near(candidate(torch.tensor([0., 1.]), torch.tensor([0., 0., 3.])), 5/6)
+    yield (
+        'moved by 2: 2, in either direction',
+        near(candidate(x, x + 2), 2) and near(candidate(x + 2, x), 2),
+    )
+    yield (
+        'equal means, other spreads: not 0',
+        near(candidate(torch.tensor([-1.0, 1.0]), torch.tensor([-3.0, 3.0])), 2),
+    )
+    yield (
+        'depths below 0 are depths',
+        near(candidate(torch.tensor([-2.0]), torch.tensor([2.0])), 4),
+    )
+    yield (
+        '{0, 1} and {0, 0, 3}: 5/6',
+        near(candidate(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0, 3.0])), 5 / 6),
+    )
 
 # %% ../../nbs/exercises/53_geometry.ipynb #a261b9cf
-@exercise('geometry.rotation_angle', library=rotation_angle, mutants={
-    'arc cosine': lambda a, b: (((a[..., :3, :3].mT @ b[..., :3, :3]).diagonal(dim1=-2, dim2=-1).sum(-1) - 1)/2).clamp(-1, 1).acos(),
-    'no transpose': lambda a, b: rotation_angle(a.mT, b), 'norm of the difference': lambda a, b: (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1)/2**.5,
-    'arc sine': lambda a, b: ((t := a[..., :3, :3].mT @ b[..., :3, :3]) - t.mT).flatten(-2).norm(dim=-1).div(8**.5).clamp(max=1).asin(), 'degrees': lambda a, b: rotation_angle(a, b).rad2deg()})
+@exercise(
+    'geometry.rotation_angle',
+    library=rotation_angle,
+    mutants={
+        'arc cosine': lambda a, b: (
+            (((a[..., :3, :3].mT @ b[..., :3, :3]).diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2)
+            .clamp(-1, 1)
+            .acos()
+        ),
+        'no transpose': lambda a, b: rotation_angle(a.mT, b),
+        'norm of the difference': lambda a, b: (
+            (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1) / 2**0.5
+        ),
+        'arc sine': lambda a, b: (
+            ((t := a[..., :3, :3].mT @ b[..., :3, :3]) - t.mT)
+            .flatten(-2)
+            .norm(dim=-1)
+            .div(8**0.5)
+            .clamp(max=1)
+            .asin()
+        ),
+        'degrees': lambda a, b: rotation_angle(a, b).rad2deg(),
+    },
+)
 def check_rotation_angle(candidate):
-    "The angle in radians, 0 … π, between two rotations [..., 3, 3] (or cameras [..., 4, 4]): that of the one turn that takes a to b."
-    about = lambda angle: torch.stack([torch.stack([angle.cos(), -angle.sin(), 0*angle]), torch.stack([angle.sin(), angle.cos(), 0*angle]), torch.stack([0*angle, 0*angle, 0*angle + 1])]).movedim(2, 0)
-    start = torch.linalg.qr(torch.randn(3, 3, generator=rng(0))).Q; start = start*start.det()
-    angles = torch.tensor([.2, 1., 2.5, 3.])
+    """The angle in radians, 0 … π, between two rotations [..., 3, 3] (or cameras [..., 4, 4]):
+    that of the one turn that takes a to b."""
+    about = lambda angle: torch.stack(
+        [
+            torch.stack([angle.cos(), -angle.sin(), 0 * angle]),
+            torch.stack([angle.sin(), angle.cos(), 0 * angle]),
+            torch.stack([0 * angle, 0 * angle, 0 * angle + 1]),
+        ]
+    ).movedim(2, 0)
+    start = torch.linalg.qr(torch.randn(3, 3, generator=rng(0))).Q
+    start = start * start.det()
+    angles = torch.tensor([0.2, 1.0, 2.5, 3.0])
     yield 'a rotation and itself: 0', float(candidate(start[None], start[None])[0]) < 1e-3
-    yield 'a turn by an angle is that angle, beyond a right angle, too', torch.allclose(candidate(start.expand(4, 3, 3), start @ about(angles)), angles, atol=1e-4)
-    yield 'a small turn in float32', abs(float(candidate(torch.eye(3)[None], about(torch.tensor([1e-4])))[0]) - 1e-4) < 1e-6
-    yield 'the order does not matter', torch.allclose(candidate(start @ about(angles), start.expand(4, 3, 3)), angles, atol=1e-4)
+    yield (
+        'a turn by an angle is that angle, beyond a right angle, too',
+        torch.allclose(
+            candidate(start.expand(4, 3, 3), start @ about(angles)), angles, atol=1e-4
+        ),
+    )
+    yield (
+        'a small turn in float32',
+        abs(float(candidate(torch.eye(3)[None], about(torch.tensor([1e-4])))[0]) - 1e-4) < 1e-6,
+    )
+    yield (
+        'the order does not matter',
+        torch.allclose(
+            candidate(start @ about(angles), start.expand(4, 3, 3)), angles, atol=1e-4
+        ),
+    )
 
 # %% ../../nbs/exercises/53_geometry.ipynb #b17b146d
 def _look_up(first, second, fov, border=False, corner=False, hidden=True, world=False):
@@ -58,58 +130,107 @@ def _look_up(first, second, fov, border=False, corner=False, hidden=True, world=
     b, _, h, w = first['image'].shape
     lines = rays(first['cam2world'], fov, (h, w))
     t = first['depth'] if world else first['distance']
-    places, depth = project(lines.origins + t.flatten(2).mT*lines.directions, second['cam2world'], fov, (h, w))
-    grid = ((places.flip(-1)*2 + (0 if corner else 1))/places.new_tensor([w, h]) - 1)[:, None]
-    fetch = lambda x, mode='bilinear': F.grid_sample(x, grid.nan_to_num(9.), mode=mode, padding_mode='border', align_corners=False)[:, :, 0]
-    near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < .01
-    solid = (first['opacity'].flatten(1) > .9) & (fetch(second['opacity'])[:, 0] > .9)
+    places, depth = project(
+        lines.origins + t.flatten(2).mT * lines.directions, second['cam2world'], fov, (h, w)
+    )
+    grid = ((places.flip(-1) * 2 + (0 if corner else 1)) / places.new_tensor([w, h]) - 1)[
+        :, None
+    ]
+    fetch = lambda x, mode='bilinear': F.grid_sample(
+        x, grid.nan_to_num(9.0), mode=mode, padding_mode='border', align_corners=False
+    )[:, :, 0]
+    near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < 0.01
+    solid = (first['opacity'].flatten(1) > 0.9) & (fetch(second['opacity'])[:, 0] > 0.9)
     inside = grid[:, 0].abs().amax(-1) < 1
     return fetch(second['image']), solid & (near | (not hidden)) & (inside | border)
 
 # %% ../../nbs/exercises/53_geometry.ipynb #a0ef9988
-def _wall(pan: float, size: int = 40, fov: float = 60.) -> dict:
+def _wall(pan: float, size: int = 40, fov: float = 60.0) -> dict:
     "An endless striped wall one unit ahead of a camera that has moved aside by `pan`."
-    cam = pose(torch.zeros(1), target=(pan, 0., 0.))
+    cam = pose(torch.zeros(1), target=(pan, 0.0, 0.0))
     o, d = rays(cam, fov, size)
-    t = -1/d[..., 2]
-    at = o + t[..., None]*d
+    t = -1 / d[..., 2]
+    at = o + t[..., None] * d
     ones = torch.ones(1, 1, size, size)
-    return dict(image=torch.sin(9*at).mT.reshape(1, 3, size, size), distance=t.view(1, 1, size, size), depth=ones, opacity=ones, cam2world=cam)
+    return dict(
+        image=torch.sin(9 * at).mT.reshape(1, 3, size, size),
+        distance=t.view(1, 1, size, size),
+        depth=ones,
+        opacity=ones,
+        cam2world=cam,
+    )
 
-def _scene(yaw: float, size: int = 40, fov: float = 24.) -> dict:
+
+def _scene(yaw: float, size: int = 40, fov: float = 24.0) -> dict:
     "Two textured balls, one before the other, drawn exactly."
     cam = pose(torch.tensor([yaw]))
     o, d = rays(cam, fov, size)
     hits = []
-    for centre, r in (((0., 0., 0.), .12), ((.05, .02, .16), .05)):
+    for centre, r in (((0.0, 0.0, 0.0), 0.12), ((0.05, 0.02, 0.16), 0.05)):
         p = o - torch.tensor(centre)
-        b, c = (d*p).sum(-1), (p*p).sum(-1) - r*r
-        hits.append(torch.where(b*b > c, -b - (b*b - c).clamp(min=0).sqrt(), torch.inf))
+        b, c = (d * p).sum(-1), (p * p).sum(-1) - r * r
+        hits.append(torch.where(b * b > c, -b - (b * b - c).clamp(min=0).sqrt(), torch.inf))
     t = torch.stack(hits).amin(0)
-    at = o + t.nan_to_num(posinf=1.)[..., None]*d
-    rgb = torch.where(t.isfinite()[..., None], torch.sin(45*at), 1.)
+    at = o + t.nan_to_num(posinf=1.0)[..., None] * d
+    rgb = torch.where(t.isfinite()[..., None], torch.sin(45 * at), 1.0)
     square = lambda x: x.mT.reshape(1, -1, size, size)
-    t = t.nan_to_num(posinf=2.)[..., None]
-    return dict(image=square(rgb), distance=square(t), depth=square(distance_to_depth(t[..., 0], d, cam)[..., None]), opacity=square((t < 2).float()), cam2world=cam)
+    t = t.nan_to_num(posinf=2.0)[..., None]
+    return dict(
+        image=square(rgb),
+        distance=square(t),
+        depth=square(distance_to_depth(t[..., 0], d, cam)[..., None]),
+        opacity=square((t < 2).float()),
+        cam2world=cam,
+    )
 
 # %% ../../nbs/exercises/53_geometry.ipynb #f9b6f283
-_REPROJECT_MUTANTS = {'hidden points counted': lambda a, b, fov: _look_up(a, b, fov, hidden=False), 'clamped to the border': lambda a, b, fov: _look_up(a, b, fov, border=True),
-                      'pixels from their corners': lambda a, b, fov: _look_up(a, b, fov, corner=True), 'depth for distance': lambda a, b, fov: _look_up(a, b, fov, world=True)}
+_REPROJECT_MUTANTS = {
+    'hidden points counted': lambda a, b, fov: _look_up(a, b, fov, hidden=False),
+    'clamped to the border': lambda a, b, fov: _look_up(a, b, fov, border=True),
+    'pixels from their corners': lambda a, b, fov: _look_up(a, b, fov, corner=True),
+    'depth for distance': lambda a, b, fov: _look_up(a, b, fov, world=True),
+}
 
-@exercise('geometry.reproject', library=lambda first, second, fov: reproject(first, second, fov), mutants=_REPROJECT_MUTANTS)
+
+@exercise(
+    'geometry.reproject',
+    library=lambda first, second, fov: reproject(first, second, fov),
+    mutants=_REPROJECT_MUTANTS,
+)
 def check_reproject(candidate):
-    "`reproject(first, second, fov)` → the second view's colours `[b, 3, n]` at the points that the first one sees, and which of them `[b, n]` the second one sees, too (depths within 0.01, both opaque, inside the picture)."
-    a, b = _scene(0.), _scene(.45)
-    colours, seen = candidate(a, b, 24.)
-    yield 'there is a colour for every pixel', tuple(colours.shape) == (1, 3, 1600) and tuple(seen.shape) == (1, 1600)
+    """`reproject(first, second, fov)` → the second view's colours `[b, 3, n]` at the points
+    that the first one sees, and which of them `[b, n]` the second one sees, too (depths within
+    0.01, both opaque, inside the picture)."""
+    a, b = _scene(0.0), _scene(0.45)
+    colours, seen = candidate(a, b, 24.0)
+    yield (
+        'there is a colour for every pixel',
+        tuple(colours.shape) == (1, 3, 1600) and tuple(seen.shape) == (1, 1600),
+    )
     error = (colours - a['image'].flatten(2)).abs().mean(1)
-    yield 'what both see has one colour', bool(error[seen].mean() < .12) and bool(seen.float().sum() > 150)
-    front = a['depth'].flatten(1) < .9
-    covered = candidate(b, a, 24.)[1]
-    yield 'a point behind the small ball is not seen', bool(seen[front].any()) and int(covered.sum()) < .85*int((b['opacity'] > .9).sum())
-    same, all_ = candidate(a, a, 24.)
-    yield 'a view looks itself up without an error', bool(((same - a['image'].flatten(2)).abs().mean(1)[all_] < 1e-3).all()) and bool(all_.sum() > .9*(a['opacity'] > .9).sum())
-    colours, aside = candidate(_wall(0.), _wall(.5), 60.)
+    yield (
+        'what both see has one colour',
+        bool(error[seen].mean() < 0.12) and bool(seen.float().sum() > 150),
+    )
+    front = a['depth'].flatten(1) < 0.9
+    covered = candidate(b, a, 24.0)[1]
+    yield (
+        'a point behind the small ball is not seen',
+        bool(seen[front].any()) and int(covered.sum()) < 0.85 * int((b['opacity'] > 0.9).sum()),
+    )
+    same, all_ = candidate(a, a, 24.0)
+    yield (
+        'a view looks itself up without an error',
+        bool(((same - a['image'].flatten(2)).abs().mean(1)[all_] < 1e-3).all())
+        and bool(all_.sum() > 0.9 * (a['opacity'] > 0.9).sum()),
+    )
+    colours, aside = candidate(_wall(0.0), _wall(0.5), 60.0)
     share = float(aside.view(40, 40)[1:-1].float().mean())
-    yield 'what lies outside the second picture is not seen', abs(share - (1 - .5/(2*math.tan(math.pi/6)))) < .06
-    yield 'nothing is lost in the corners of a wide picture', bool(candidate(_wall(0.), _wall(0.), 60.)[1].float().mean() > .9)
+    yield (
+        'what lies outside the second picture is not seen',
+        abs(share - (1 - 0.5 / (2 * math.tan(math.pi / 6)))) < 0.06,
+    )
+    yield (
+        'nothing is lost in the corners of a wide picture',
+        bool(candidate(_wall(0.0), _wall(0.0), 60.0)[1].float().mean() > 0.9),
+    )

@@ -15,19 +15,46 @@ from ..latents import path_steps, principal_axes, replace_layers, slerp, travel
 __all__ = ['check_replace_layers', 'check_slerp', 'check_travel', 'check_principal_axes', 'check_path_steps']
 
 # %% ../../nbs/exercises/32_latents.ipynb #37d697dc
-def _replace_swapped(ws, other, layers): return replace_layers(other.expand_as(ws), ws, layers)
-def _replace_from_one(ws, other, layers): return replace_layers(ws, other, [i - 1 for i in layers if i])                 # w1 … wn, as the thesis counts
-def _replace_up_to(ws, other, layers): return replace_layers(ws, other, range(max(layers, default=-1) + 1))              # a crossover, not a set
-def _replace_half(ws, other, layers): return replace_layers(ws, (ws + other)/2, layers)
+def _replace_swapped(ws, other, layers):
+    return replace_layers(other.expand_as(ws), ws, layers)
+
+
+def _replace_from_one(ws, other, layers):
+    # w1 … wn, as the thesis counts
+    return replace_layers(ws, other, [i - 1 for i in layers if i])
+
+
+def _replace_up_to(ws, other, layers):
+    # a crossover, not a set
+    return replace_layers(ws, other, range(max(layers, default=-1) + 1))
+
+
+def _replace_half(ws, other, layers):
+    return replace_layers(ws, (ws + other) / 2, layers)
+
+
 def _replace_in_place(ws, other, layers):
-    for i in layers: ws[:, i] = other[:, i]
+    for i in layers:
+        ws[:, i] = other[:, i]
     return ws
 
-@exercise('latents.replace_layers', library=replace_layers, mutants={
-    'A and B exchanged': _replace_swapped, 'counted from 1': _replace_from_one, 'everything up to the last': _replace_up_to, 'half way': _replace_half, 'changes its argument': _replace_in_place})
+
+@exercise(
+    'latents.replace_layers',
+    library=replace_layers,
+    mutants={
+        'A and B exchanged': _replace_swapped,
+        'counted from 1': _replace_from_one,
+        'everything up to the last': _replace_up_to,
+        'half way': _replace_half,
+        'changes its argument': _replace_in_place,
+    },
+)
 def check_replace_layers(candidate):
-    "Style mixing: `(ws [n, layers, dim], other, layers)` gives a copy of ws whose layers (counted from 0) come from other."
-    a, b = torch.randn(2, 3, 6, 4, generator=rng(1)); before = a.clone()
+    """Style mixing: `(ws [n, layers, dim], other, layers)` gives a copy of ws whose layers
+    (counted from 0) come from other."""
+    a, b = torch.randn(2, 3, 6, 4, generator=rng(1))
+    before = a.clone()
     mixed = candidate(a, b, [0, 3])
     yield 'the argument is unchanged', torch.equal(a, before)
     yield 'the layers named come from the other', torch.equal(mixed[:, [0, 3]], b[:, [0, 3]])
@@ -36,91 +63,269 @@ def check_replace_layers(candidate):
     yield 'everything replaced: the other', torch.equal(candidate(a.clone(), b, range(6)), b)
 
 # %% ../../nbs/exercises/32_latents.ipynb #6f7216eb
-def _slerp_line(a, b, t): return (1 - t)*a + t*b
-def _slerp_pushed(a, b, t): return F.normalize((1 - t)*a + t*b, dim=-1)*a.norm(dim=-1, keepdim=True)                     # on the sphere, at the wrong speed
-def _slerp_backwards(a, b, t): return slerp(b, a, t)
-def _slerp_naive(a, b, t):                                                                                               # 0/0 where a = b
-    angle = (F.normalize(a, dim=-1)*F.normalize(b, dim=-1)).sum(-1, keepdim=True).clamp(-1, 1).arccos()
-    return (((1 - t)*angle).sin()*a + (t*angle).sin()*b)/angle.sin()
-def _slerp_batch(a, b, t):                                                                                               # one angle for the batch
-    angle = (F.normalize(a, dim=-1)*F.normalize(b, dim=-1)).sum(-1).mean().arccos()
-    return (((1 - t)*angle).sin()*a + (t*angle).sin()*b)/angle.sin()
+def _slerp_line(a, b, t):
+    return (1 - t) * a + t * b
 
-@exercise('latents.slerp', library=slerp, mutants={
-    'lerp': _slerp_line, 'lerp, pushed to the sphere': _slerp_pushed, 'backwards': _slerp_backwards, 'no care for a = b': _slerp_naive, 'one angle for the batch': _slerp_batch})
+
+def _slerp_pushed(a, b, t):
+    # on the sphere, at the wrong speed
+    return F.normalize((1 - t) * a + t * b, dim=-1) * a.norm(dim=-1, keepdim=True)
+
+
+def _slerp_backwards(a, b, t):
+    return slerp(b, a, t)
+
+
+def _slerp_naive(a, b, t):  # 0/0 where a = b
+    angle = (
+        (F.normalize(a, dim=-1) * F.normalize(b, dim=-1))
+        .sum(-1, keepdim=True)
+        .clamp(-1, 1)
+        .arccos()
+    )
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+
+
+def _slerp_batch(a, b, t):  # one angle for the batch
+    angle = (F.normalize(a, dim=-1) * F.normalize(b, dim=-1)).sum(-1).mean().arccos()
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+
+
+@exercise(
+    'latents.slerp',
+    library=slerp,
+    mutants={
+        'lerp': _slerp_line,
+        'lerp, pushed to the sphere': _slerp_pushed,
+        'backwards': _slerp_backwards,
+        'no care for a = b': _slerp_naive,
+        'one angle for the batch': _slerp_batch,
+    },
+)
 def check_slerp(candidate):
     "Spherical interpolation `(a [n, dim], b [n, dim], t)`: t = 0 is a, t = 1 is b."
     a, b = F.normalize(torch.randn(2, 5, 7, generator=rng(1), dtype=torch.float64), dim=-1)
-    angle = lambda x, y: (x*y).sum(-1).clamp(-1, 1).arccos()
-    yield 'it begins at a and ends at b', torch.allclose(candidate(a, b, 0.), a) and torch.allclose(candidate(a, b, 1.), b)
-    yield 'unit vectors stay unit vectors', torch.allclose(candidate(a, b, .3).norm(dim=-1), torch.ones(5).double())
-    yield 'the angle grows evenly', torch.allclose(angle(a, candidate(a, b, .2)), .2*angle(a, b))
-    yield 'from a to itself it stands still', torch.allclose(candidate(a, a, .4), a, atol=1e-6)
+    angle = lambda x, y: (x * y).sum(-1).clamp(-1, 1).arccos()
+    yield (
+        'it begins at a and ends at b',
+        torch.allclose(candidate(a, b, 0.0), a) and torch.allclose(candidate(a, b, 1.0), b),
+    )
+    yield (
+        'unit vectors stay unit vectors',
+        torch.allclose(candidate(a, b, 0.3).norm(dim=-1), torch.ones(5).double()),
+    )
+    yield (
+        'the angle grows evenly',
+        torch.allclose(angle(a, candidate(a, b, 0.2)), 0.2 * angle(a, b)),
+    )
+    yield 'from a to itself it stands still', torch.allclose(candidate(a, a, 0.4), a, atol=1e-6)
 
 # %% ../../nbs/exercises/32_latents.ipynb #f27fc164
-def _travel_printed(keys, frames, loop=True):                                             # appendix 6.2, as printed: the end is the start after one frame
+# appendix 6.2, as printed: the end is the start after one frame
+def _travel_printed(keys, frames, loop=True):
     ends = torch.cat([keys[1:], keys[:1]]) if loop else keys[1:]
-    film = torch.cat([torch.stack([a, *[b]*(frames - 1)]) for a, b in zip(keys, ends)])
+    film = torch.cat([torch.stack([a, *[b] * (frames - 1)]) for a, b in zip(keys, ends)])
     return film if loop else torch.cat([film, keys[-1:]])
-def _travel_twice(keys, frames, loop=True):                                               # arange(n)/(n − 1): both ends
+
+
+def _travel_twice(keys, frames, loop=True):  # arange(n)/(n − 1): both ends
     ends = torch.cat([keys[1:], keys[:1]]) if loop else keys[1:]
-    return torch.cat([torch.lerp(a, b, float(t))[None] for a, b in zip(keys, ends) for t in torch.linspace(0, 1, frames)])
-def _travel_from_first(keys, frames, loop=True):                                          # the start never moves on
+    return torch.cat(
+        [
+            torch.lerp(a, b, float(t))[None]
+            for a, b in zip(keys, ends)
+            for t in torch.linspace(0, 1, frames)
+        ]
+    )
+
+
+def _travel_from_first(keys, frames, loop=True):  # the start never moves on
     return travel(torch.cat([torch.stack([keys[0], k]) for k in keys[1:]]), frames, loop)
-def _travel_open(keys, frames, loop=True): return travel(keys, frames, False)             # no way back
-def _travel_short(keys, frames, loop=True): return travel(keys, frames, loop)[:None if loop else -1]      # never arrives
+
+
+def _travel_open(keys, frames, loop=True):
+    return travel(keys, frames, False)  # no way back
+
+
+def _travel_short(keys, frames, loop=True):
+    return travel(keys, frames, loop)[: None if loop else -1]  # never arrives
 
 # %% ../../nbs/exercises/32_latents.ipynb #bb9c0afd
-@exercise('latents.travel', library=travel, mutants={
-    'as the thesis prints it': _travel_printed, 'keys twice': _travel_twice, 'always from the first key': _travel_from_first, 'no way back': _travel_open, 'never arrives': _travel_short})
+@exercise(
+    'latents.travel',
+    library=travel,
+    mutants={
+        'as the thesis prints it': _travel_printed,
+        'keys twice': _travel_twice,
+        'always from the first key': _travel_from_first,
+        'no way back': _travel_open,
+        'never arrives': _travel_short,
+    },
+)
 def check_travel(candidate):
-    "Frames of a film through keys: `(keys [k, ...], frames, loop)`, straight and even from each key to the next, every key once."
+    """Frames of a film through keys:
+    `(keys [k, ...], frames, loop)`, straight and even from each key to the next, every key
+    once."""
     keys = torch.randn(4, 3, 2, generator=rng(1))
     closed, there = candidate(keys, 5, True), candidate(keys, 5, False)
-    yield 'a loop has k · frames, a way (k − 1) · frames + 1', len(closed) == 20 and len(there) == 16
-    yield 'the keys are in their places', torch.allclose(closed[::5], keys) and torch.allclose(there[::5], keys)
-    yield 'steps between two keys are equal', torch.allclose(there[6:11] - there[5:10], (keys[2] - keys[1]).expand(5, -1, -1)/5, atol=1e-5)
-    yield 'a loop returns to the first key', torch.allclose(closed[-1], keys[3] + .8*(keys[0] - keys[3]), atol=1e-5)
+    yield (
+        'a loop has k · frames, a way (k − 1) · frames + 1',
+        len(closed) == 20 and len(there) == 16,
+    )
+    yield (
+        'the keys are in their places',
+        torch.allclose(closed[::5], keys) and torch.allclose(there[::5], keys),
+    )
+    yield (
+        'steps between two keys are equal',
+        torch.allclose(
+            there[6:11] - there[5:10], (keys[2] - keys[1]).expand(5, -1, -1) / 5, atol=1e-5
+        ),
+    )
+    yield (
+        'a loop returns to the first key',
+        torch.allclose(closed[-1], keys[3] + 0.8 * (keys[0] - keys[3]), atol=1e-5),
+    )
     yield 'no frame twice', bool(torch.pdist(closed.flatten(1)).min() > 1e-4)
 
 # %% ../../nbs/exercises/32_latents.ipynb #b2de0816
-def _axes_columns(x): axes, spreads = principal_axes(x); return axes.T, spreads
-def _axes_ascending(x): axes, spreads = principal_axes(x); return axes.flip(0), spreads.flip(0)
-def _axes_variances(x): axes, spreads = principal_axes(x); return axes, spreads.square()
-def _axes_uncentred(x): s, v = torch.linalg.svd(x, full_matrices=False)[1:]; return v, s/math.sqrt(len(x) - 1)
-def _axes_scaled(x): return principal_axes((x - x.mean(0))/x.std(0))[0], principal_axes(x)[1]       # the correlation's axes
+def _axes_columns(x):
+    axes, spreads = principal_axes(x)
+    return axes.T, spreads
 
-@exercise('latents.principal_axes', library=principal_axes, mutants={
-    'axes in columns': _axes_columns, 'smallest first': _axes_ascending, 'variances': _axes_variances, 'mean not subtracted': _axes_uncentred, 'every coordinate scaled first': _axes_scaled})
+
+def _axes_ascending(x):
+    axes, spreads = principal_axes(x)
+    return axes.flip(0), spreads.flip(0)
+
+
+def _axes_variances(x):
+    axes, spreads = principal_axes(x)
+    return axes, spreads.square()
+
+
+def _axes_uncentred(x):
+    s, v = torch.linalg.svd(x, full_matrices=False)[1:]
+    return v, s / math.sqrt(len(x) - 1)
+
+
+def _axes_scaled(x):
+    # the correlation's axes
+    return principal_axes((x - x.mean(0)) / x.std(0))[0], principal_axes(x)[1]
+
+
+@exercise(
+    'latents.principal_axes',
+    library=principal_axes,
+    mutants={
+        'axes in columns': _axes_columns,
+        'smallest first': _axes_ascending,
+        'variances': _axes_variances,
+        'mean not subtracted': _axes_uncentred,
+        'every coordinate scaled first': _axes_scaled,
+    },
+)
 def check_principal_axes(candidate):
-    "Principal axes of samples [n, dim]: `(axes [dim, dim] in rows, standard deviations [dim])`, largest first."
+    """Principal axes of samples [n, dim]:
+    `(axes [dim, dim] in rows, standard deviations [dim])`, largest first."""
     turn = torch.linalg.qr(torch.randn(4, 4, generator=rng(1), dtype=torch.float64))[0]
-    x = torch.randn(3000, 4, generator=rng(2), dtype=torch.float64)*torch.tensor([4., 2, 1, .5]).double() @ turn + 7
+    x = (
+        torch.randn(3000, 4, generator=rng(2), dtype=torch.float64)
+        * torch.tensor([4.0, 2, 1, 0.5]).double()
+        @ turn
+        + 7
+    )
     axes, spreads = candidate(x)
-    yield 'unit axes at right angles', torch.allclose(axes @ axes.T, torch.eye(4).double(), atol=1e-5)
+    yield (
+        'unit axes at right angles',
+        torch.allclose(axes @ axes.T, torch.eye(4).double(), atol=1e-5),
+    )
     yield 'the largest first', bool((spreads.diff() < 0).all())
-    yield 'they are those that made the cloud', bool(((axes*turn).sum(1).abs() > .99).all())
-    yield 'spreads are standard deviations', torch.allclose(((x - x.mean(0)) @ axes.T).std(0), spreads, rtol=1e-4)
+    yield 'they are those that made the cloud', bool(((axes * turn).sum(1).abs() > 0.99).all())
+    yield (
+        'spreads are standard deviations',
+        torch.allclose(((x - x.mean(0)) @ axes.T).std(0), spreads, rtol=1e-4),
+    )
 
 # %% ../../nbs/exercises/32_latents.ipynb #967eefcd
-def _steps_plain(f, g, d, z0, z1, t, epsilon=1e-4, space='w'): return path_steps(f, g, d, z0, z1, t, epsilon, space)*epsilon              # ε, not ε²
-def _steps_lerp(f, g, d, z0, z1, t, epsilon=1e-4, space='w'): return path_steps(f, g, d, z0, z1, t, epsilon, 'w') if space == 'w' else _steps_any(lambda a, b, t: torch.lerp(a, b, t[:, None]), f, g, d, z0, z1, t, epsilon)
-def _steps_any(path, f, g, d, z0, z1, t, epsilon): return d(g(f(path(z0, z1, t))), g(f(path(z0, z1, t + epsilon))))/epsilon**2
-def _steps_slerp_w(f, g, d, z0, z1, t, epsilon=1e-4, space='w'): return path_steps(lambda w: w, g, d, f(z0), f(z1), t, epsilon, 'z')       # an arc in w
-def _steps_start(f, g, d, z0, z1, t, epsilon=1e-4, space='w'): return path_steps(f, g, d, z0, z1, 0*t, epsilon, space)                    # always at the end
-def _steps_mean(f, g, d, z0, z1, t, epsilon=1e-4, space='w'): return path_steps(f, g, d, z0, z1, t, epsilon, space).mean().expand(len(t))
+def _steps_plain(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
+    return path_steps(f, g, d, z0, z1, t, epsilon, space) * epsilon  # ε, not ε²
+
+
+def _steps_lerp(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
+    return (
+        path_steps(f, g, d, z0, z1, t, epsilon, 'w')
+        if space == 'w'
+        else _steps_any(
+            lambda a, b, t: torch.lerp(a, b, t[:, None]), f, g, d, z0, z1, t, epsilon
+        )
+    )
+
+
+def _steps_any(path, f, g, d, z0, z1, t, epsilon):
+    return d(g(f(path(z0, z1, t))), g(f(path(z0, z1, t + epsilon)))) / epsilon**2
+
+
+def _steps_slerp_w(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
+    return path_steps(lambda w: w, g, d, f(z0), f(z1), t, epsilon, 'z')  # an arc in w
+
+
+def _steps_start(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
+    return path_steps(f, g, d, z0, z1, 0 * t, epsilon, space)  # always at the end
+
+
+def _steps_mean(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
+    return path_steps(f, g, d, z0, z1, t, epsilon, space).mean().expand(len(t))
 
 # %% ../../nbs/exercises/32_latents.ipynb #5d124039
-@exercise('latents.path_steps', library=path_steps, mutants={
-    'divided by ε once': _steps_plain, 'a chord in z': _steps_lerp, 'an arc in w': _steps_slerp_w, 't ignored': _steps_start, 'the mean of the batch': _steps_mean})
+@exercise(
+    'latents.path_steps',
+    library=path_steps,
+    mutants={
+        'divided by ε once': _steps_plain,
+        'a chord in z': _steps_lerp,
+        'an arc in w': _steps_slerp_w,
+        't ignored': _steps_start,
+        'the mean of the batch': _steps_mean,
+    },
+)
 def check_path_steps(candidate):
-    "d(g(t), g(t + ε))/ε² for `(f, g, distance, z0, z1, t [n], epsilon, space)`: lines between f(z0) and f(z1) in 'w', great arcs of unit z in 'z'."
-    z0, z1 = torch.randn(2, 6, 5, generator=rng(1), dtype=torch.float64); t = torch.rand(6, generator=rng(2)).double()
-    same, squared, f = lambda x: x, lambda a, b: (a - b).square().sum(1), lambda z: 2*z + 1
-    line = 4*(z1 - z0).square().sum(1)
-    yield 'a straight generator: the squared length', torch.allclose(candidate(f, same, squared, z0, z1, t, 1e-4, 'w'), line, rtol=1e-4)
-    yield 'whatever ε', torch.allclose(candidate(f, same, squared, z0, z1, t, 1e-2, 'w'), line, rtol=1e-4)
-    slope = 2*(z1 - z0)*2*(f(z0) + t[:, None]*(f(z1) - f(z0)))
-    yield 'a bent generator: its slope at t', torch.allclose(candidate(f, lambda w: w**2, squared, z0, z1, t, 1e-6, 'w'), slope.square().sum(1), rtol=1e-3)
-    yield 'in z the squared angle', torch.allclose(candidate(same, same, squared, z0, z1, t, 1e-5, 'z'), F.cosine_similarity(z0, z1).arccos().square(), rtol=1e-3)
-    yield 'in z the mapping acts after the arc', torch.allclose(candidate(lambda z: 3*z, same, squared, z0, z1, t, 1e-5, 'z'), 9*F.cosine_similarity(z0, z1).arccos().square(), rtol=1e-3)
+    """d(g(t), g(t + ε))/ε² for `(f, g, distance, z0, z1, t [n], epsilon, space)`:
+    lines between f(z0) and f(z1) in 'w', great arcs of unit z in 'z'."""
+    z0, z1 = torch.randn(2, 6, 5, generator=rng(1), dtype=torch.float64)
+    t = torch.rand(6, generator=rng(2)).double()
+    same, squared, f = lambda x: x, lambda a, b: (a - b).square().sum(1), lambda z: 2 * z + 1
+    line = 4 * (z1 - z0).square().sum(1)
+    yield (
+        'a straight generator: the squared length',
+        torch.allclose(candidate(f, same, squared, z0, z1, t, 1e-4, 'w'), line, rtol=1e-4),
+    )
+    yield (
+        'whatever ε',
+        torch.allclose(candidate(f, same, squared, z0, z1, t, 1e-2, 'w'), line, rtol=1e-4),
+    )
+    slope = 2 * (z1 - z0) * 2 * (f(z0) + t[:, None] * (f(z1) - f(z0)))
+    yield (
+        'a bent generator: its slope at t',
+        torch.allclose(
+            candidate(f, lambda w: w**2, squared, z0, z1, t, 1e-6, 'w'),
+            slope.square().sum(1),
+            rtol=1e-3,
+        ),
+    )
+    yield (
+        'in z the squared angle',
+        torch.allclose(
+            candidate(same, same, squared, z0, z1, t, 1e-5, 'z'),
+            F.cosine_similarity(z0, z1).arccos().square(),
+            rtol=1e-3,
+        ),
+    )
+    yield (
+        'in z the mapping acts after the arc',
+        torch.allclose(
+            candidate(lambda z: 3 * z, same, squared, z0, z1, t, 1e-5, 'z'),
+            9 * F.cosine_similarity(z0, z1).arccos().square(),
+            rtol=1e-3,
+        ),
+    )

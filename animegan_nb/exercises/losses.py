@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F
 from ..core import rng
 from ..grading import exercise
-from ..losses import best_discriminator, discriminator_loss, GANLoss, generator_loss, js_divergence, top_k, wasserstein_1d
+from animegan_nb.losses import (
+    best_discriminator,
+    discriminator_loss,
+    GANLoss,
+    generator_loss,
+    js_divergence,
+    top_k,
+    wasserstein_1d,
+)
 
 # %% auto #0
 __all__ = ['check_minimax', 'check_non_saturating', 'check_least_squares', 'check_hinge', 'check_wasserstein', 'check_top_k',
@@ -18,159 +26,347 @@ __all__ = ['check_minimax', 'check_non_saturating', 'check_least_squares', 'chec
 
 # %% ../../nbs/exercises/20_losses.ipynb #53692094
 def _laws_of_any_loss(pair: Callable):
-    "Laws of every function (real_logits, fake_logits) → (discriminator's loss, generator's loss)."
+    """Laws of every function (real_logits, fake_logits) → (discriminator's loss, generator's
+    loss)."""
     real, fake = torch.randn(2, 6, generator=rng(7), dtype=torch.float64)
     loss_d, loss_g = pair(real, fake)
     yield 'both losses are scalars', loss_d.ndim == 0 and loss_g.ndim == 0
     twice = pair(real.repeat(2), fake.repeat(2))
-    yield 'a batch repeated twice costs the same (a mean, not a sum)', torch.allclose(torch.stack(twice), torch.stack((loss_d, loss_g)))
+    yield (
+        'a batch repeated twice costs the same (a mean, not a sum)',
+        torch.allclose(torch.stack(twice), torch.stack((loss_d, loss_g))),
+    )
     turned = pair(real.flip(0), fake)
     yield 'the order within a batch does not matter', torch.allclose(turned[0], loss_d)
     one = pair(real[:1], fake[:1])
     yield 'a batch of one works', bool(torch.isfinite(torch.stack(one)).all())
     for at in (1e4, -1e4):
         far = torch.full((2,), at, requires_grad=True)
-        gradients = [g for loss in pair(far, far) for g in torch.autograd.grad(loss, far, retain_graph=True)]
-        yield f'value and gradient are finite at {at:g}', all(bool(t.isfinite().all()) for t in (*pair(far, far), *gradients))
+        gradients = [
+            g
+            for loss in pair(far, far)
+            for g in torch.autograd.grad(loss, far, retain_graph=True)
+        ]
+        yield (
+            f'value and gradient are finite at {at:g}',
+            all(bool(t.isfinite().all()) for t in (*pair(far, far), *gradients)),
+        )
 
 # %% ../../nbs/exercises/20_losses.ipynb #cce2f362
-def _pair(kind: str | GANLoss): return lambda real, fake: (discriminator_loss(real, fake, kind), generator_loss(fake, kind))
+def _pair(kind: str | GANLoss):
+    return lambda real, fake: (discriminator_loss(real, fake, kind), generator_loss(fake, kind))
+
+
 def _slopes(pair: Callable, real: float, fake: float) -> list[float]:
     "∂L_D/∂real, ∂L_D/∂fake and ∂L_G/∂fake at one pair of logits."
     d = [torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in (real, fake)]
     loss_d, loss_g = pair(*d)
     of_d = torch.autograd.grad(loss_d, d, retain_graph=True)
     return [*(g.item() for g in of_d), torch.autograd.grad(loss_g, d[1])[0].item()]
-def _near(value, target, tolerance=1e-6): return bool(abs(float(value) - target) <= tolerance*max(1, abs(target)))
+
+
+def _near(value, target, tolerance=1e-6):
+    return bool(abs(float(value) - target) <= tolerance * max(1, abs(target)))
+
+
 _naive = lambda p: torch.log(torch.sigmoid(p))
-def _bce(logits, label): return F.binary_cross_entropy_with_logits(logits.squeeze(), torch.full((len(logits),), label, dtype=logits.dtype))
-_mean_pair = lambda real, fake, generator: lambda r, f: (real(r).mean() + fake(f).mean(), generator(f).mean())
+
+
+def _bce(logits, label):
+    return F.binary_cross_entropy_with_logits(
+        logits.squeeze(), torch.full((len(logits),), label, dtype=logits.dtype)
+    )
+
+
+_mean_pair = lambda real, fake, generator: (
+    lambda r, f: (real(r).mean() + fake(f).mean(), generator(f).mean())
+)
 
 # %% ../../nbs/exercises/20_losses.ipynb #84a46e47
-@exercise('losses.minimax', library=_pair('minimax'), mutants={
-    'log(sigmoid), as in a course assignment': lambda r, f: (-_naive(r).mean() - _naive(-f).mean(), _naive(-f).mean()),
-    'sign of Liu (2.1)': _mean_pair(F.logsigmoid, lambda d: F.logsigmoid(-d), lambda d: F.logsigmoid(-d)),
-    'non-saturating sold as minimax': _pair('non_saturating'),
-    'a batch summed': lambda r, f: (F.softplus(-r).sum() + F.softplus(f).sum(), -F.softplus(f).sum())})
+@exercise(
+    'losses.minimax',
+    library=_pair('minimax'),
+    mutants={
+        'log(sigmoid), as in a course assignment': lambda r, f: (
+            -_naive(r).mean() - _naive(-f).mean(),
+            _naive(-f).mean(),
+        ),
+        'sign of Liu (2.1)': _mean_pair(
+            F.logsigmoid, lambda d: F.logsigmoid(-d), lambda d: F.logsigmoid(-d)
+        ),
+        'non-saturating sold as minimax': _pair('non_saturating'),
+        'a batch summed': lambda r, f: (
+            F.softplus(-r).sum() + F.softplus(f).sum(),
+            -F.softplus(f).sum(),
+        ),
+    },
+)
 def check_minimax(candidate):
     "Goodfellow's equation (1) as two losses to minimise, from logits: (L_D, L_G)."
     yield from _laws_of_any_loss(candidate)
     zero = torch.zeros(4, dtype=torch.float64)
-    yield 'a discriminator that knows nothing pays 2 log 2', _near(candidate(zero, zero)[0], 2*math.log(2))
-    yield "and the generator's loss is then −log 2", _near(candidate(zero, zero)[1], -math.log(2))
-    yield 'at a fake of logit −10 the generator feels −σ(−10) ≈ −4.5e-5', _near(_slopes(candidate, 0, -10)[2], -1/(1 + math.exp(10)), 1e-9)
-    yield 'minimising raises real logits and lowers fake ones', _slopes(candidate, 0, 0)[:2] == [-.5, .5]
-    yield 'at logit ±10⁴ the discriminator pays 10⁴', _near(candidate(zero - 1e4, zero - 1e4)[0], 1e4) and _near(candidate(zero + 1e4, zero + 1e4)[0], 1e4)
+    yield (
+        'a discriminator that knows nothing pays 2 log 2',
+        _near(candidate(zero, zero)[0], 2 * math.log(2)),
+    )
+    yield (
+        "and the generator's loss is then −log 2",
+        _near(candidate(zero, zero)[1], -math.log(2)),
+    )
+    yield (
+        'at a fake of logit −10 the generator feels −σ(−10) ≈ −4.5e-5',
+        _near(_slopes(candidate, 0, -10)[2], -1 / (1 + math.exp(10)), 1e-9),
+    )
+    yield (
+        'minimising raises real logits and lowers fake ones',
+        _slopes(candidate, 0, 0)[:2] == [-0.5, 0.5],
+    )
+    yield (
+        'at logit ±10⁴ the discriminator pays 10⁴',
+        _near(candidate(zero - 1e4, zero - 1e4)[0], 1e4)
+        and _near(candidate(zero + 1e4, zero + 1e4)[0], 1e4),
+    )
 
 # %% ../../nbs/exercises/20_losses.ipynb #89696a45
-@exercise('losses.non_saturating', library=_pair('non_saturating'), mutants={
-    'saturating by mistake': _pair('minimax'),
-    'log(sigmoid), as in a course assignment': lambda r, f: (-_naive(r).mean() - _naive(-f).mean(), -_naive(f).mean()),
-    'sign of Liu (2.1), (2.2)': _mean_pair(F.logsigmoid, lambda d: F.logsigmoid(-d), F.logsigmoid),
-    'squeeze() at a batch of one, as in CS231n': lambda r, f: (_bce(r, 1.) + _bce(f, 0.), _bce(f, 1.)),
-    'labels swapped': _mean_pair(F.softplus, lambda d: F.softplus(-d), F.softplus)})
+@exercise(
+    'losses.non_saturating',
+    library=_pair('non_saturating'),
+    mutants={
+        'saturating by mistake': _pair('minimax'),
+        'log(sigmoid), as in a course assignment': lambda r, f: (
+            -_naive(r).mean() - _naive(-f).mean(),
+            -_naive(f).mean(),
+        ),
+        'sign of Liu (2.1), (2.2)': _mean_pair(
+            F.logsigmoid, lambda d: F.logsigmoid(-d), F.logsigmoid
+        ),
+        'squeeze() at a batch of one, as in CS231n': lambda r, f: (
+            _bce(r, 1.0) + _bce(f, 0.0),
+            _bce(f, 1.0),
+        ),
+        'labels swapped': _mean_pair(F.softplus, lambda d: F.softplus(-d), F.softplus),
+    },
+)
 def check_non_saturating(candidate):
     "L_D and L_G = −log σ(D(G(z))), averaged over the batch, from logits: (L_D, L_G)."
     yield from _laws_of_any_loss(candidate)
     real, fake = torch.randn(2, 8, generator=rng(8), dtype=torch.float64)
     bce = F.binary_cross_entropy_with_logits
-    yield "the discriminator's is a cross-entropy with labels 1 and 0", _near(candidate(real, fake)[0], float(bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))))
-    yield 'at logit 0 the generator pays log 2', _near(candidate(real, fake*0)[1], math.log(2))
-    yield 'at a fake of logit −10 the generator feels −σ(10) ≈ −1', _near(_slopes(candidate, 0, -10)[2], -1/(1 + math.exp(-10)))
+    yield (
+        "the discriminator's is a cross-entropy with labels 1 and 0",
+        _near(
+            candidate(real, fake)[0],
+            float(bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))),
+        ),
+    )
+    yield (
+        'at logit 0 the generator pays log 2',
+        _near(candidate(real, fake * 0)[1], math.log(2)),
+    )
+    yield (
+        'at a fake of logit −10 the generator feels −σ(10) ≈ −1',
+        _near(_slopes(candidate, 0, -10)[2], -1 / (1 + math.exp(-10))),
+    )
 
 # %% ../../nbs/exercises/20_losses.ipynb #bf53176d
-@exercise('losses.least_squares', library=_pair('least_squares'), mutants={
-    'a sigmoid before the parabola': _mean_pair(lambda d: (d.sigmoid() - 1)**2/2, lambda d: d.sigmoid()**2/2, lambda d: (d.sigmoid() - 1)**2/2),
-    'the generator aims at 0': _mean_pair(lambda d: (d - 1)**2/2, lambda d: d**2/2, lambda d: d**2/2),
-    'labels swapped': _mean_pair(lambda d: d**2/2, lambda d: (d - 1)**2/2, lambda d: (d - 1)**2/2),
-    'column minus row': lambda r, f: (((r[:, None] - torch.ones(len(r)).cumsum(0)/len(r))**2/2).mean() + (f**2/2).mean(), ((f - 1)**2/2).mean())})
+@exercise(
+    'losses.least_squares',
+    library=_pair('least_squares'),
+    mutants={
+        'a sigmoid before the parabola': _mean_pair(
+            lambda d: (d.sigmoid() - 1) ** 2 / 2,
+            lambda d: d.sigmoid() ** 2 / 2,
+            lambda d: (d.sigmoid() - 1) ** 2 / 2,
+        ),
+        'the generator aims at 0': _mean_pair(
+            lambda d: (d - 1) ** 2 / 2, lambda d: d**2 / 2, lambda d: d**2 / 2
+        ),
+        'labels swapped': _mean_pair(
+            lambda d: d**2 / 2, lambda d: (d - 1) ** 2 / 2, lambda d: (d - 1) ** 2 / 2
+        ),
+        'column minus row': lambda r, f: (
+            ((r[:, None] - torch.ones(len(r)).cumsum(0) / len(r)) ** 2 / 2).mean()
+            + (f**2 / 2).mean(),
+            ((f - 1) ** 2 / 2).mean(),
+        ),
+    },
+)
 def check_least_squares(candidate):
     "Mao's equation (2) with a = 0, b = c = 1 and the factor ½, from logits: (L_D, L_G)."
     yield from _laws_of_any_loss(candidate)
     one, zero = torch.ones(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
     yield 'answers 1 and 0 cost the discriminator nothing', _near(candidate(one, zero)[0], 0)
-    yield 'the generator pays nothing at 1 and ½ at 0', _near(candidate(one, one)[1], 0) and _near(candidate(one, zero)[1], .5)
-    yield 'its slopes are d − 1, d and d − 1', all(_near(a, b) for a, b in zip(_slopes(candidate, 3, -2), (2, -2, -3)))
+    yield (
+        'the generator pays nothing at 1 and ½ at 0',
+        _near(candidate(one, one)[1], 0) and _near(candidate(one, zero)[1], 0.5),
+    )
+    yield (
+        'its slopes are d − 1, d and d − 1',
+        all(_near(a, b) for a, b in zip(_slopes(candidate, 3, -2), (2, -2, -3))),
+    )
 
 # %% ../../nbs/exercises/20_losses.ipynb #85db6261
-@exercise('losses.hinge', library=_pair('hinge'), mutants={
-    'Wasserstein, without the margin': _pair('wasserstein'),
-    'the margin on the wrong side': _mean_pair(lambda d: F.relu(1 + d), lambda d: F.relu(1 - d), lambda d: -d),
-    'a hinge for the generator, too': _mean_pair(lambda d: F.relu(1 - d), lambda d: F.relu(1 + d), lambda d: F.relu(1 - d)),
-    'a margin of 0': _mean_pair(lambda d: F.relu(-d), F.relu, lambda d: -d)})
+@exercise(
+    'losses.hinge',
+    library=_pair('hinge'),
+    mutants={
+        'Wasserstein, without the margin': _pair('wasserstein'),
+        'the margin on the wrong side': _mean_pair(
+            lambda d: F.relu(1 + d), lambda d: F.relu(1 - d), lambda d: -d
+        ),
+        'a hinge for the generator, too': _mean_pair(
+            lambda d: F.relu(1 - d), lambda d: F.relu(1 + d), lambda d: F.relu(1 - d)
+        ),
+        'a margin of 0': _mean_pair(lambda d: F.relu(-d), F.relu, lambda d: -d),
+    },
+)
 def check_hinge(candidate):
     "The hinge loss with margin 1 (Lim and Ye; Miyato's 16, 17), from logits: (L_D, L_G)."
     yield from _laws_of_any_loss(candidate)
     logits = lambda v: torch.full((4,), float(v), dtype=torch.float64)
-    yield 'right by the margin costs nothing', _near(candidate(logits(2), logits(-2))[0], 0) and _near(candidate(logits(1), logits(-1))[0], 0)
-    yield 'a discriminator that knows nothing pays 2', _near(candidate(logits(0), logits(0))[0], 2)
-    yield 'inside the margin the slopes are −1 and 1, outside 0', _slopes(candidate, 0, 0)[:2] == [-1, 1] and _slopes(candidate, 2, -2)[:2] == [0, 0]
-    yield 'the generator has no margin: its slope is −1 everywhere', [_slopes(candidate, 0, d)[2] for d in (-5., 0., 5.)] == [-1, -1, -1]
+    yield (
+        'right by the margin costs nothing',
+        _near(candidate(logits(2), logits(-2))[0], 0)
+        and _near(candidate(logits(1), logits(-1))[0], 0),
+    )
+    yield (
+        'a discriminator that knows nothing pays 2',
+        _near(candidate(logits(0), logits(0))[0], 2),
+    )
+    yield (
+        'inside the margin the slopes are −1 and 1, outside 0',
+        _slopes(candidate, 0, 0)[:2] == [-1, 1] and _slopes(candidate, 2, -2)[:2] == [0, 0],
+    )
+    yield (
+        'the generator has no margin: its slope is −1 everywhere',
+        [_slopes(candidate, 0, d)[2] for d in (-5.0, 0.0, 5.0)] == [-1, -1, -1],
+    )
 
 # %% ../../nbs/exercises/20_losses.ipynb #4e480c15
-@exercise('losses.wasserstein', library=_pair('wasserstein'), mutants={
-    'a hinge sold as WGAN, as in labml': _mean_pair(lambda d: F.relu(1 - d), lambda d: F.relu(1 + d), lambda d: -d),
-    'sign of Liu (2.3), (2.4)': _mean_pair(lambda d: d, lambda d: -d, lambda d: d),
-    'only (2.3) corrected': _mean_pair(lambda d: -d, lambda d: d, lambda d: d),
-    'scores through a sigmoid': _mean_pair(lambda d: -d.sigmoid(), lambda d: d.sigmoid(), lambda d: -d.sigmoid()),
-    'an absolute gap': lambda r, f: (-(r.mean() - f.mean()).abs(), -f.mean())})
+@exercise(
+    'losses.wasserstein',
+    library=_pair('wasserstein'),
+    mutants={
+        'a hinge sold as WGAN, as in labml': _mean_pair(
+            lambda d: F.relu(1 - d), lambda d: F.relu(1 + d), lambda d: -d
+        ),
+        'sign of Liu (2.3), (2.4)': _mean_pair(lambda d: d, lambda d: -d, lambda d: d),
+        'only (2.3) corrected': _mean_pair(lambda d: -d, lambda d: d, lambda d: d),
+        'scores through a sigmoid': _mean_pair(
+            lambda d: -d.sigmoid(), lambda d: d.sigmoid(), lambda d: -d.sigmoid()
+        ),
+        'an absolute gap': lambda r, f: (-(r.mean() - f.mean()).abs(), -f.mean()),
+    },
+)
 def check_wasserstein(candidate):
     "Arjovsky's critic and generator losses, both to minimise, from scores: (L_D, L_G)."
     yield from _laws_of_any_loss(candidate)
     real, fake = torch.randn(2, 8, generator=rng(9), dtype=torch.float64)
-    yield "adding a constant to all scores leaves the critic's loss", _near(candidate(real + 7, fake + 7)[0], float(candidate(real, fake)[0]))
-    yield 'doubling all scores doubles it', _near(candidate(2*real, 2*fake)[0], 2*float(candidate(real, fake)[0]))
-    yield 'real 2, fake −2 costs −4', _near(candidate(real*0 + 2, fake*0 - 2)[0], -4)
-    yield 'exchanging real and fake changes the sign', _near(candidate(fake, real)[0], -float(candidate(real, fake)[0]))
+    yield (
+        "adding a constant to all scores leaves the critic's loss",
+        _near(candidate(real + 7, fake + 7)[0], float(candidate(real, fake)[0])),
+    )
+    yield (
+        'doubling all scores doubles it',
+        _near(candidate(2 * real, 2 * fake)[0], 2 * float(candidate(real, fake)[0])),
+    )
+    yield 'real 2, fake −2 costs −4', _near(candidate(real * 0 + 2, fake * 0 - 2)[0], -4)
+    yield (
+        'exchanging real and fake changes the sign',
+        _near(candidate(fake, real)[0], -float(candidate(real, fake)[0])),
+    )
     yield 'the generator raises its score: slope −1', _slopes(candidate, 0, 3)[2] == -1
 
 # %% ../../nbs/exercises/20_losses.ipynb #9c7b5a34
-@exercise('losses.top_k', library=top_k, mutants={
-    'keeps the worst': lambda d, fraction: d.topk(math.ceil(fraction*len(d)), largest=False).values,
-    'rounds down, to nothing at a batch of one': lambda d, fraction: d.topk(int(fraction*len(d))).values,
-    'cuts the gradient': lambda d, fraction: d.detach().topk(math.ceil(fraction*len(d))).values + 0*d.sum(),
-    'the first k, unsorted': lambda d, fraction: d[:math.ceil(fraction*len(d))]})
+@exercise(
+    'losses.top_k',
+    library=top_k,
+    mutants={
+        'keeps the worst': lambda d, fraction: (
+            d.topk(math.ceil(fraction * len(d)), largest=False).values
+        ),
+        'rounds down, to nothing at a batch of one': lambda d, fraction: (
+            d.topk(int(fraction * len(d))).values
+        ),
+        'cuts the gradient': lambda d, fraction: (
+            d.detach().topk(math.ceil(fraction * len(d))).values + 0 * d.sum()
+        ),
+        'the first k, unsorted': lambda d, fraction: d[: math.ceil(fraction * len(d))],
+    },
+)
 def check_top_k(candidate):
     "The highest ⌈fraction · batch⌉ of the logits [batch], differentiable."
     d = torch.randn(10, generator=rng(10), dtype=torch.float64).requires_grad_()
-    kept = candidate(d, .55)
+    kept = candidate(d, 0.55)
     yield 'it keeps ⌈0.55 · 10⌉ = 6', kept.shape == (6,)
     yield 'they are the highest ones', torch.equal(kept.sort().values, d.sort().values[-6:])
-    gradient, = torch.autograd.grad(kept.sum(), d)
-    yield 'kept logits get gradient 1, the others 0', torch.equal(gradient, (d >= d.sort().values[-6]).double())
-    yield 'a share of 1 keeps all', candidate(d, 1.).shape == (10,)
-    yield 'of a batch of one, one is kept', candidate(d[:1], .01).shape == (1,)
+    (gradient,) = torch.autograd.grad(kept.sum(), d)
+    yield (
+        'kept logits get gradient 1, the others 0',
+        torch.equal(gradient, (d >= d.sort().values[-6]).double()),
+    )
+    yield 'a share of 1 keeps all', candidate(d, 1.0).shape == (10,)
+    yield 'of a batch of one, one is kept', candidate(d[:1], 0.01).shape == (1,)
 
 # %% ../../nbs/exercises/20_losses.ipynb #e624eba5
-def _kl(p, q): return torch.special.xlogy(p, p/q).sum(-1)
+def _kl(p, q):
+    return torch.special.xlogy(p, p / q).sum(-1)
 
-@exercise('losses.js_divergence', library=js_divergence, mutants={
-    'one half forgotten': lambda p, q: _kl(p, (p + q)/2) + _kl(q, (p + q)/2),
-    'Jeffreys: no middle': lambda p, q: (_kl(p, q) + _kl(q, p))/2,
-    'in bits': lambda p, q: (_kl(p, (p + q)/2) + _kl(q, (p + q)/2))/2/math.log(2),
-    'one side only': lambda p, q: _kl(p, (p + q)/2)})
+
+@exercise(
+    'losses.js_divergence',
+    library=js_divergence,
+    mutants={
+        'one half forgotten': lambda p, q: _kl(p, (p + q) / 2) + _kl(q, (p + q) / 2),
+        'Jeffreys: no middle': lambda p, q: (_kl(p, q) + _kl(q, p)) / 2,
+        'in bits': lambda p, q: (_kl(p, (p + q) / 2) + _kl(q, (p + q) / 2)) / 2 / math.log(2),
+        'one side only': lambda p, q: _kl(p, (p + q) / 2),
+    },
+)
 def check_js_divergence(candidate):
     "The Jensen–Shannon divergence, in nats, of two tables of probabilities [n]."
-    p, q = (t/t.sum() for t in torch.rand(2, 6, generator=rng(11), dtype=torch.float64) + .05)
-    yield 'log 4 − 2 JSD is what a perfect discriminator pays', _near(math.log(4) - 2*candidate(p, q), float(best_discriminator(p, q)[1]))
+    p, q = (
+        t / t.sum() for t in torch.rand(2, 6, generator=rng(11), dtype=torch.float64) + 0.05
+    )
+    yield (
+        'log 4 − 2 JSD is what a perfect discriminator pays',
+        _near(math.log(4) - 2 * candidate(p, q), float(best_discriminator(p, q)[1])),
+    )
     yield 'equal tables: 0', _near(candidate(p, p), 0)
     apart = torch.eye(2, dtype=torch.float64)
-    yield 'tables without a common picture: log 2, and no NaN', _near(candidate(apart[0], apart[1]), math.log(2))
+    yield (
+        'tables without a common picture: log 2, and no NaN',
+        _near(candidate(apart[0], apart[1]), math.log(2)),
+    )
     yield 'symmetric', _near(candidate(p, q), float(candidate(q, p)))
 
 # %% ../../nbs/exercises/20_losses.ipynb #18f07ee1
-@exercise('losses.wasserstein_1d', library=wasserstein_1d, mutants={
-    'without sorting': lambda a, b: (a - b).abs().mean(-1),
-    'difference of the means': lambda a, b: (a.mean(-1) - b.mean(-1)).abs(),
-    'squared': lambda a, b: (a.sort(-1).values - b.sort(-1).values).square().mean(-1),
-    'one side sorted downwards': lambda a, b: (a.sort(-1).values - b.sort(-1, descending=True).values).abs().mean(-1)})
+@exercise(
+    'losses.wasserstein_1d',
+    library=wasserstein_1d,
+    mutants={
+        'without sorting': lambda a, b: (a - b).abs().mean(-1),
+        'difference of the means': lambda a, b: (a.mean(-1) - b.mean(-1)).abs(),
+        'squared': lambda a, b: (a.sort(-1).values - b.sort(-1).values).square().mean(-1),
+        'one side sorted downwards': lambda a, b: (
+            (a.sort(-1).values - b.sort(-1, descending=True).values).abs().mean(-1)
+        ),
+    },
+)
 def check_wasserstein_1d(candidate):
     "The Wasserstein-1 distance of two samples [n] on a line."
     a, b = torch.randn(2, 40, generator=rng(12), dtype=torch.float64)
-    b = 3*b
+    b = 3 * b
     yield 'a shift by s costs |s|', _near(candidate(a, a - 2.5), 2.5)
-    yield 'order does not matter', _near(candidate(a.flip(0), b), float(candidate(a, b))) and _near(candidate(a, a.flip(0)), 0)
-    yield 'scaling by 2 doubles it', _near(candidate(2*a, 2*b), 2*float(candidate(a, b)))
+    yield (
+        'order does not matter',
+        _near(candidate(a.flip(0), b), float(candidate(a, b)))
+        and _near(candidate(a, a.flip(0)), 0),
+    )
+    yield 'scaling by 2 doubles it', _near(candidate(2 * a, 2 * b), 2 * float(candidate(a, b)))
     line = torch.linspace(-12, 12, 24001, dtype=torch.float64)
     gap = ((a[:, None] <= line).double().mean(0) - (b[:, None] <= line).double().mean(0)).abs()
-    yield 'it is the area between the two distribution functions', _near(candidate(a, b), float(torch.trapezoid(gap, line)), 2e-3)
+    yield (
+        'it is the area between the two distribution functions',
+        _near(candidate(a, b), float(torch.trapezoid(gap, line)), 2e-3),
+    )

@@ -12,21 +12,56 @@ from ..mesh import grid_points
 __all__ = ['check_grid_points']
 
 # %% ../../nbs/exercises/52_mesh.ipynb #12778d99
-def _grid_sheared(n, side=2.):                                                   # pi-GAN, EG3D
+def _grid_sheared(n, side=2.0):  # pi-GAN, EG3D
     k = torch.arange(n**3)
-    return (torch.stack([((k.float()/n)/n) % n, (k.float()/n) % n, (k % n).float()], -1)/(n - 1) - .5)*side
-def _grid_cells(n, side=2.): return grid_points(n, side)*(n - 1)/n                # spacing side/n: the cube is too small
-def _grid_swapped(n, side=2.): return grid_points(n, side).flip(-1)               # the first coordinate runs fastest
-def _grid_corner(n, side=2.): return grid_points(n, side) + side/2                # not centred
+    return (
+        torch.stack([((k.float() / n) / n) % n, (k.float() / n) % n, (k % n).float()], -1)
+        / (n - 1)
+        - 0.5
+    ) * side
 
-@exercise('mesh.grid_points', library=grid_points, mutants={'float division': _grid_sheared, 'spacing side/n': _grid_cells, 'axes swapped': _grid_swapped, 'not centred': _grid_corner})
+
+def _grid_cells(n, side=2.0):
+    return grid_points(n, side) * (n - 1) / n  # spacing side/n: the cube is too small
+
+
+def _grid_swapped(n, side=2.0):
+    return grid_points(n, side).flip(-1)  # the first coordinate runs fastest
+
+
+def _grid_corner(n, side=2.0):
+    return grid_points(n, side) + side / 2  # not centred
+
+
+@exercise(
+    'mesh.grid_points',
+    library=grid_points,
+    mutants={
+        'float division': _grid_sheared,
+        'spacing side/n': _grid_cells,
+        'axes swapped': _grid_swapped,
+        'not centred': _grid_corner,
+    },
+)
 def check_grid_points(candidate):
-    "`grid_points(resolution, side)` → `[resolution³, 3]`: a grid around the origin from −side/2 to side/2, the last coordinate running fastest."
-    p = candidate(5, 3.)
+    """`grid_points(resolution, side)` → `[resolution³, 3]`:
+    a grid around the origin from −side/2 to side/2, the last coordinate running fastest."""
+    p = candidate(5, 3.0)
     yield 'there are n³ points', tuple(p.shape) == (125, 3)
-    yield 'the corners are the cube\'s', torch.allclose(p.amin(0), torch.full((3,), -1.5), atol=1e-5) and torch.allclose(p.amax(0), torch.full((3,), 1.5), atol=1e-5)
-    yield 'every coordinate takes n values', all(len(p[:, i].round(decimals=4).unique()) == 5 for i in range(3))
+    yield (
+        'the corners are the cube\'s',
+        torch.allclose(p.amin(0), torch.full((3,), -1.5), atol=1e-5)
+        and torch.allclose(p.amax(0), torch.full((3,), 1.5), atol=1e-5),
+    )
+    yield (
+        'every coordinate takes n values',
+        all(len(p[:, i].round(decimals=4).unique()) == 5 for i in range(3)),
+    )
     cube = p.view(5, 5, 5, 3)
-    yield 'each index moves one coordinate', torch.allclose(cube[1:, ..., 0] - cube[:-1, ..., 0], torch.tensor(.75), atol=1e-4) and torch.allclose(cube[..., 1:, 2] - cube[..., :-1, 2], torch.tensor(.75), atol=1e-4)
+    yield (
+        'each index moves one coordinate',
+        torch.allclose(cube[1:, ..., 0] - cube[:-1, ..., 0], torch.tensor(0.75), atol=1e-4)
+        and torch.allclose(cube[..., 1:, 2] - cube[..., :-1, 2], torch.tensor(0.75), atol=1e-4),
+    )
     yield 'and leaves the others alone', bool((cube[1:, ..., 1:] == cube[:-1, ..., 1:]).all())
     yield 'its centre is the origin', torch.allclose(p.mean(0), torch.zeros(3), atol=1e-4)

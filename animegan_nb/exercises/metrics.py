@@ -9,110 +9,261 @@ import numpy as np
 import torch
 from ..core import rng
 from ..grading import exercise
-from ..metrics import _radii, frechet_distance, frechet_from_moments, inception_score, kernel_distance, moments, precision_recall
+from animegan_nb.metrics import (
+    _radii,
+    frechet_distance,
+    frechet_from_moments,
+    inception_score,
+    kernel_distance,
+    moments,
+    precision_recall,
+)
 
 # %% auto #0
 __all__ = ['check_frechet', 'check_inception_score', 'check_kernel', 'check_precision_recall']
 
 # %% ../../nbs/exercises/14_metrics.ipynb #29b24ca3
-def _textbook(real, fake, factor=2., correction=1):
+def _textbook(real, fake, factor=2.0, correction=1):
     cov = lambda f: torch.cov(f.double().T, correction=correction)
     values = torch.linalg.eigvals(cov(real) @ cov(fake)).real.clamp_min(0)
-    return (real.double().mean(0) - fake.double().mean(0)).square().sum() + cov(real).trace() + cov(fake).trace() - factor*values.sqrt().sum()
+    return (
+        (real.double().mean(0) - fake.double().mean(0)).square().sum()
+        + cov(real).trace()
+        + cov(fake).trace()
+        - factor * values.sqrt().sum()
+    )
 
-def _factor_forgotten(real, fake): return _textbook(real, fake, factor=1.)             # "− Tr √" without its 2
-def _biased_covariance(real, fake): return _textbook(real, fake, correction=0)         # np.cov(bias=True), tensor.var(unbiased=False)
-def _root_of_entries(real, fake):                                                      # (Σ₁Σ₂).sqrt(): the root of each entry
+
+def _factor_forgotten(real, fake):
+    return _textbook(real, fake, factor=1.0)  # "− Tr √" without its 2
+
+
+def _biased_covariance(real, fake):
+    return _textbook(real, fake, correction=0)  # np.cov(bias=True), tensor.var(unbiased=False)
+
+
+def _root_of_entries(real, fake):  # (Σ₁Σ₂).sqrt(): the root of each entry
     a, b = (torch.cov(f.double().T) for f in (real, fake))
-    return (real.double().mean(0) - fake.double().mean(0)).square().sum() + (a + b - 2*(a @ b).clamp_min(0).sqrt()).trace()
-def _complex_root(real, fake):                                                         # scipy.linalg.sqrtm, imaginary part kept
+    return (real.double().mean(0) - fake.double().mean(0)).square().sum() + (
+        a + b - 2 * (a @ b).clamp_min(0).sqrt()
+    ).trace()
+
+
+def _complex_root(real, fake):  # scipy.linalg.sqrtm, imaginary part kept
     a, b = (torch.cov(f.double().T) for f in (real, fake))
-    return (real.double().mean(0) - fake.double().mean(0)).square().sum() + a.trace() + b.trace() - 2*torch.linalg.eigvals(a @ b).real.sqrt().sum()
-def _mean_not_squared(real, fake): return _textbook(real, fake) + (lambda m: m.norm() - m.square().sum())(real.double().mean(0) - fake.double().mean(0))
+    return (
+        (real.double().mean(0) - fake.double().mean(0)).square().sum()
+        + a.trace()
+        + b.trace()
+        - 2 * torch.linalg.eigvals(a @ b).real.sqrt().sum()
+    )
+
+
+def _mean_not_squared(real, fake):
+    return _textbook(real, fake) + (lambda m: m.norm() - m.square().sum())(
+        real.double().mean(0) - fake.double().mean(0)
+    )
 
 # %% ../../nbs/exercises/14_metrics.ipynb #96ab8b8c
-@exercise('metrics.frechet', library=frechet_distance,
-          mutants={'factor 2 forgotten': _factor_forgotten, 'biased covariance': _biased_covariance, 'root of entries': _root_of_entries,
-                   'complex root': _complex_root, 'mean not squared': _mean_not_squared})
+@exercise(
+    'metrics.frechet',
+    library=frechet_distance,
+    mutants={
+        'factor 2 forgotten': _factor_forgotten,
+        'biased covariance': _biased_covariance,
+        'root of entries': _root_of_entries,
+        'complex root': _complex_root,
+        'mean not squared': _mean_not_squared,
+    },
+)
 def check_frechet(candidate):
-    "The squared Fréchet distance of two sets of features [n, d] and [m, d] (Liu, eq. 2.9), as a scalar, also when n < d."
-    x, y = torch.randn(2, 30, 4, generator=rng(0), dtype=torch.float64) @ torch.diag(torch.tensor([3., 1., .5, .1], dtype=torch.float64))
-    near = lambda a, b: abs(float(a) - float(b)) < 1e-5*max(1, abs(float(b)))
+    """The squared Fréchet distance of two sets of features [n, d] and [m, d] (Liu, eq. 2.9), as
+    a scalar, also when n < d."""
+    x, y = torch.randn(2, 30, 4, generator=rng(0), dtype=torch.float64) @ torch.diag(
+        torch.tensor([3.0, 1.0, 0.5, 0.1], dtype=torch.float64)
+    )
+    near = lambda a, b: abs(float(a) - float(b)) < 1e-5 * max(1, abs(float(b)))
     yield 'a set has distance 0 to itself', abs(float(candidate(x, x))) < 1e-5
-    yield 'moved by v it is |v|²', near(candidate(x, x + 3), 4*9)
-    a, b = torch.tensor([[-1.], [1.], [0.]]), torch.tensor([[-3.], [3.], [0.]])
-    yield 'in one dimension it is the squared difference of unbiased standard deviations', near(candidate(a, b), (3 - 1)**2)
+    yield 'moved by v it is |v|²', near(candidate(x, x + 3), 4 * 9)
+    a, b = torch.tensor([[-1.0], [1.0], [0.0]]), torch.tensor([[-3.0], [3.0], [0.0]])
+    yield (
+        'in one dimension it is the squared difference of unbiased standard deviations',
+        near(candidate(a, b), (3 - 1) ** 2),
+    )
     yield 'it is symmetric', near(candidate(x, y), candidate(y, x))
     turn = torch.linalg.qr(torch.randn(4, 4, generator=rng(1), dtype=torch.float64)).Q
-    yield 'turning both sets together changes nothing', near(candidate(x @ turn, y @ turn), candidate(x, y))
+    yield (
+        'turning both sets together changes nothing',
+        near(candidate(x @ turn, y @ turn), candidate(x, y)),
+    )
     thin, other = torch.randn(2, 12, 60, generator=rng(2), dtype=torch.float64)
-    yield 'with fewer pictures than coordinates it stays finite, real and right', near(candidate(thin, other), frechet_from_moments(*moments(thin), *moments(other)))
+    yield (
+        'with fewer pictures than coordinates it stays finite, real and right',
+        near(candidate(thin, other), frechet_from_moments(*moments(thin), *moments(other))),
+    )
     yield 'and is still 0 for a set and itself', abs(float(candidate(thin, thin))) < 1e-4
 
 # %% ../../nbs/exercises/14_metrics.ipynb #41dc54ee
-def _log_p(logits): return logits.double().log_softmax(1)
-def _swapped_kl(logits): p = _log_p(logits); q = p.exp().mean(0).clamp_min(1e-300); return (q*(q.log() - p)).sum(1).mean().exp()     # KL(p(y) ‖ p(y|x))
-def _no_exponential(logits): return inception_score(logits).log()
-def _logits_as_probabilities(logits): p = logits.double().clamp_min(1e-12); return (p*(p.log() - p.mean(0).log())).sum(1).mean().exp()   # softmax forgotten
-def _entropy_only(logits): return torch.special.entr(_log_p(logits).exp().mean(0)).sum().exp()                                        # H(p(y|x)) forgotten
-def _mean_of_logs(logits): p = _log_p(logits); return (p.exp()*(p - p.mean(0))).sum(1).mean().exp()                                   # mean of logs for log of mean
+def _log_p(logits):
+    return logits.double().log_softmax(1)
 
-@exercise('metrics.inception_score', library=inception_score,
-          mutants={'swapped KL': _swapped_kl, 'no exponential': _no_exponential, 'no softmax': _logits_as_probabilities,
-                   'entropy of the mean only': _entropy_only, 'mean of logs': _mean_of_logs})
+
+def _swapped_kl(logits):
+    p = _log_p(logits)
+    q = p.exp().mean(0).clamp_min(1e-300)
+    return (q * (q.log() - p)).sum(1).mean().exp()  # KL(p(y) ‖ p(y|x))
+
+
+def _no_exponential(logits):
+    return inception_score(logits).log()
+
+
+def _logits_as_probabilities(logits):
+    p = logits.double().clamp_min(1e-12)
+    return (p * (p.log() - p.mean(0).log())).sum(1).mean().exp()  # softmax forgotten
+
+
+def _entropy_only(logits):
+    return torch.special.entr(_log_p(logits).exp().mean(0)).sum().exp()  # H(p(y|x)) forgotten
+
+
+def _mean_of_logs(logits):
+    p = _log_p(logits)
+    return (p.exp() * (p - p.mean(0))).sum(1).mean().exp()  # mean of logs for log of mean
+
+
+@exercise(
+    'metrics.inception_score',
+    library=inception_score,
+    mutants={
+        'swapped KL': _swapped_kl,
+        'no exponential': _no_exponential,
+        'no softmax': _logits_as_probabilities,
+        'entropy of the mean only': _entropy_only,
+        'mean of logs': _mean_of_logs,
+    },
+)
 def check_inception_score(candidate):
-    "The Inception Score from logits [n, classes] (Liu, eq. 2.8), over all n at once, as a scalar."
-    near = lambda a, b: abs(float(a) - b) < 1e-6*max(1, b)
-    yield 'the same answer for every picture scores 1', near(candidate(torch.tensor([[2., -1., .5]]).expand(9, 3)), 1)
-    yield 'K classes, certain and balanced, score K', near(candidate(50*torch.eye(5).repeat(3, 1)), 5)
-    yield 'certainty beyond floating point is no trouble', near(candidate(1e4*torch.eye(5)), 5)
+    """The Inception Score from logits [n, classes] (Liu, eq. 2.8), over all n at once, as a
+    scalar."""
+    near = lambda a, b: abs(float(a) - b) < 1e-6 * max(1, b)
+    yield (
+        'the same answer for every picture scores 1',
+        near(candidate(torch.tensor([[2.0, -1.0, 0.5]]).expand(9, 3)), 1),
+    )
+    yield (
+        'K classes, certain and balanced, score K',
+        near(candidate(50 * torch.eye(5).repeat(3, 1)), 5),
+    )
+    yield (
+        'certainty beyond floating point is no trouble',
+        near(candidate(1e4 * torch.eye(5)), 5),
+    )
     logits = torch.randn(20, 6, generator=rng(0))
-    yield 'it lies between 1 and K', 1 <= float(candidate(3*logits)) <= 6
-    yield 'adding a constant to the logits of a picture changes nothing', near(candidate(logits + torch.arange(20.)[:, None]), float(candidate(logits)))
-    p = torch.tensor([[.75, .25], [.25, .75]]).log()
-    yield 'two pictures at 3 : 1 and 1 : 3 score exp(log 2 − H(¾))', near(candidate(p), float(np.exp(np.log(2) + .75*np.log(.75) + .25*np.log(.25))))
+    yield 'it lies between 1 and K', 1 <= float(candidate(3 * logits)) <= 6
+    yield (
+        'adding a constant to the logits of a picture changes nothing',
+        near(candidate(logits + torch.arange(20.0)[:, None]), float(candidate(logits))),
+    )
+    p = torch.tensor([[0.75, 0.25], [0.25, 0.75]]).log()
+    yield (
+        'two pictures at 3 : 1 and 1 : 3 score exp(log 2 − H(¾))',
+        near(
+            candidate(p), float(np.exp(np.log(2) + 0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+        ),
+    )
 
 # %% ../../nbs/exercises/14_metrics.ipynb #40f47569
-def _kernel_mean(x, y, diagonal=False, scale=True, factor=2., power=3):
+def _kernel_mean(x, y, diagonal=False, scale=True, factor=2.0, power=3):
     x, y = x.double(), y.double()
-    k = lambda a, b: (a @ b.T/(a.shape[1] if scale else 1) + 1)**power
-    own = lambda a: k(a, a).mean() if diagonal else (k(a, a).sum() - k(a, a).trace())/(len(a)*(len(a) - 1))
-    return own(x) + own(y) - factor*k(x, y).mean()
+    k = lambda a, b: (a @ b.T / (a.shape[1] if scale else 1) + 1) ** power
+    own = lambda a: (
+        k(a, a).mean()
+        if diagonal
+        else (k(a, a).sum() - k(a, a).trace()) / (len(a) * (len(a) - 1))
+    )
+    return own(x) + own(y) - factor * k(x, y).mean()
 
-@exercise('metrics.kernel', library=kernel_distance,
-          mutants={'diagonal kept': partial(_kernel_mean, diagonal=True), 'not divided by d': partial(_kernel_mean, scale=False),
-                   'factor 2 forgotten': partial(_kernel_mean, factor=1.), 'square for cube': partial(_kernel_mean, power=2)})
+
+@exercise(
+    'metrics.kernel',
+    library=kernel_distance,
+    mutants={
+        'diagonal kept': partial(_kernel_mean, diagonal=True),
+        'not divided by d': partial(_kernel_mean, scale=False),
+        'factor 2 forgotten': partial(_kernel_mean, factor=1.0),
+        'square for cube': partial(_kernel_mean, power=2),
+    },
+)
 def check_kernel(candidate):
-    "The unbiased squared MMD of two sets of features [n, d], [m, d] with the kernel (x·y/d + 1)³, as a scalar."
+    """The unbiased squared MMD of two sets of features [n, d], [m, d] with the kernel (x·y/d +
+    1)³, as a scalar."""
     x = torch.randn(300, 2, 10, 6, generator=rng(0), dtype=torch.float64)
     values = torch.tensor([float(candidate(a, b)) for a, b in x])
-    yield 'over many pairs of small sets of one distribution it averages to 0', abs(values.mean()) < 4*values.std()/300**.5
+    yield (
+        'over many pairs of small sets of one distribution it averages to 0',
+        abs(values.mean()) < 4 * values.std() / 300**0.5,
+    )
     yield 'some of those values are negative', bool((values < 0).any())
     ones, zeros = torch.ones(4, 5), torch.zeros(3, 5)
     yield 'ones against zeros: 8 + 1 − 2', abs(float(candidate(ones, zeros)) - 7) < 1e-9
-    yield 'sets of different sizes are welcome, and the order of the two does not matter', abs(float(candidate(x[0, 0], x[1, 1, :7])) - float(candidate(x[1, 1, :7], x[0, 0]))) < 1e-9
+    yield (
+        'sets of different sizes are welcome, and the order of the two does not matter',
+        abs(float(candidate(x[0, 0], x[1, 1, :7])) - float(candidate(x[1, 1, :7], x[0, 0])))
+        < 1e-9,
+    )
     shuffled = x[0, 0][torch.randperm(10, generator=rng(1))]
-    yield 'the order of the pictures does not matter', abs(float(candidate(shuffled, x[0, 1])) - float(candidate(x[0, 0], x[0, 1]))) < 1e-9
+    yield (
+        'the order of the pictures does not matter',
+        abs(float(candidate(shuffled, x[0, 1])) - float(candidate(x[0, 0], x[0, 1]))) < 1e-9,
+    )
 
 # %% ../../nbs/exercises/14_metrics.ipynb #d5773a46
-def _swapped(real, fake, k=3): return precision_recall(fake, real, k)                       # recall called precision
-def _itself_counts(real, fake, k=3): return precision_recall(real, fake, k - 1)              # topk(k) finds the point itself first
-def _radius_of_the_asker(real, fake, k=3):                                                   # the fake's own radius
+def _swapped(real, fake, k=3):
+    return precision_recall(fake, real, k)  # recall called precision
+
+
+def _itself_counts(real, fake, k=3):
+    return precision_recall(real, fake, k - 1)  # topk(k) finds the point itself first
+
+
+def _radius_of_the_asker(real, fake, k=3):  # the fake's own radius
     inside = lambda a, b: (torch.cdist(a, b) <= _radii(a, k)[:, None]).any(1).double().mean()
     return inside(fake.double(), real.double()), inside(real.double(), fake.double())
-def _one_radius(real, fake, k=3):                                                            # one mean radius for all
+
+
+def _one_radius(real, fake, k=3):  # one mean radius for all
     inside = lambda a, b: (torch.cdist(a, b) <= _radii(b, k).mean()).any(1).double().mean()
     return inside(fake.double(), real.double()), inside(real.double(), fake.double())
 
-@exercise('metrics.precision_recall', library=precision_recall,
-          mutants={'swapped': _swapped, 'the point itself counts': _itself_counts, 'radius of the asker': _radius_of_the_asker, 'one radius for all': _one_radius})
+
+@exercise(
+    'metrics.precision_recall',
+    library=precision_recall,
+    mutants={
+        'swapped': _swapped,
+        'the point itself counts': _itself_counts,
+        'radius of the asker': _radius_of_the_asker,
+        'one radius for all': _one_radius,
+    },
+)
 def check_precision_recall(candidate):
-    "Improved precision and recall (Kynkäänniemi et al., eq. 1): `f(real, fake, k) -> (precision, recall)` for [n, d] and [m, d]."
+    """Improved precision and recall (Kynkäänniemi et al., eq. 1):
+    `f(real, fake, k) -> (precision, recall)` for [n, d] and [m, d]."""
     line = lambda *values: torch.tensor(values, dtype=torch.float64)[:, None]
-    real = line(0, 1, 2, 3, 10, 20, 30, 40)                      # dense on the left, sparse on the right
+    real = line(0, 1, 2, 3, 10, 20, 30, 40)  # dense on the left, sparse on the right
     result = lambda r, f, k: tuple(round(float(v), 6) for v in candidate(r, f, k))
     yield 'a set covers itself', result(real, real, 2) == (1, 1)
     yield 'far away nothing is covered', result(real, real + 1000, 2) == (0, 0)
-    yield 'copies of one dense point: all precise, little recalled', result(real, line(1., 1.01, 1.02, 1.03), 2) == (1, .125)
-    yield 'k = 1: the ball reaches the nearest other point', result(line(0, 1, 2, 3), line(-.9, 3.9, 4.1, -1.1), 1)[0] == .5
-    yield 'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3', result(line(0, 1, 2, 3, 40, 50), line(49., 5., 5.1, 5.2), 1)[0] == .25
+    yield (
+        'copies of one dense point: all precise, little recalled',
+        result(real, line(1.0, 1.01, 1.02, 1.03), 2) == (1, 0.125),
+    )
+    yield (
+        'k = 1: the ball reaches the nearest other point',
+        result(line(0, 1, 2, 3), line(-0.9, 3.9, 4.1, -1.1), 1)[0] == 0.5,
+    )
+    yield (
+        'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
+        result(line(0, 1, 2, 3, 40, 50), line(49.0, 5.0, 5.1, 5.2), 1)[0] == 0.25,
+    )

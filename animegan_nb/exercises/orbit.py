@@ -18,142 +18,309 @@ from ..orbit import depth_normals, drag, grip, Look, Newest, PITCH_LIMIT, zoom
 __all__ = ['check_drag', 'check_zoom', 'check_depth_normals', 'check_newest']
 
 # %% ../../nbs/exercises/59_orbit.ipynb #07727ede
-def _drag(sign=(1, 1), cosine=True, limit=True, swap=False, gain=1., along=False):
+def _drag(sign=(1, 1), cosine=True, limit=True, swap=False, gain=1.0, along=False):
     "A wrong `drag`."
+
     def wrong(yaw, pitch, dx, dy, gain_, pitch_limit=PITCH_LIMIT, yaw_limit=None):
-        if swap: dx, dy = dy, dx
-        g = gain_*gain
-        p = pitch + sign[1]*g*dy
-        if limit: p = max(-pitch_limit, min(pitch_limit, p))
-        return yaw - sign[0]*g*dx/(math.cos(p if along else pitch) if cosine else 1), p
+        if swap:
+            dx, dy = dy, dx
+        g = gain_ * gain
+        p = pitch + sign[1] * g * dy
+        if limit:
+            p = max(-pitch_limit, min(pitch_limit, p))
+        return yaw - sign[0] * g * dx / (math.cos(p if along else pitch) if cosine else 1), p
+
     return wrong
 
-_DRAG_MUTANTS = {'the camera follows instead of the head': _drag((-1, 1)), 'up is down': _drag((1, -1)), 'no cosine': _drag(cosine=False), 'no limit': _drag(limit=False),
-                 'rows and columns swapped': _drag(swap=True), 'degrees': _drag(gain=180/math.pi)}
+
+_DRAG_MUTANTS = {
+    'the camera follows instead of the head': _drag((-1, 1)),
+    'up is down': _drag((1, -1)),
+    'no cosine': _drag(cosine=False),
+    'no limit': _drag(limit=False),
+    'rows and columns swapped': _drag(swap=True),
+    'degrees': _drag(gain=180 / math.pi),
+}
 
 # %% ../../nbs/exercises/59_orbit.ipynb #3a99c958
 @exercise('orbit.drag', library=drag, mutants=_DRAG_MUTANTS)
 def check_drag(candidate):
-    "`drag(yaw, pitch, dx, dy, gain, pitch_limit)` → (yaw, pitch): the front of a ball follows the pointer (`dx` to the right, `dy` down, `gain` = `grip(…)` radians a pixel), the pitch stays within ±`pitch_limit`."
-    gain = grip(12., 256, 1., .1)
+    """`drag(yaw, pitch, dx, dy, gain, pitch_limit)` → (yaw, pitch):
+    the front of a ball follows the pointer (`dx` to the right, `dy` down, `gain` = `grip(…)`
+    radians a pixel), the pitch stays within ±`pitch_limit`."""
+    gain = grip(12.0, 256, 1.0, 0.1)
     close = lambda a, b, tolerance=1e-6: all(abs(x - y) < tolerance for x, y in zip(a, b))
-    yield 'no drag, no turn', close(candidate(.3, -.2, 0., 0., gain, 1.2), (.3, -.2))
-    for yaw, pitch in ((0., 0.), (.7, .6), (-2., -.9)):
-        front = .1*Look(yaw, pitch).camera()[:, None, :3, 2]
-        for dx, dy in ((5., 0.), (0., 5.), (-3., 4.)):
+    yield 'no drag, no turn', close(candidate(0.3, -0.2, 0.0, 0.0, gain, 1.2), (0.3, -0.2))
+    for yaw, pitch in ((0.0, 0.0), (0.7, 0.6), (-2.0, -0.9)):
+        front = 0.1 * Look(yaw, pitch).camera()[:, None, :3, 2]
+        for dx, dy in ((5.0, 0.0), (0.0, 5.0), (-3.0, 4.0)):
             turned = Look(*candidate(yaw, pitch, dx, dy, gain, 1.2)).camera()
-            row, column = (project(front, turned, 12., 256)[0][0, 0] - 127.5).tolist()
-            yield f'from ({yaw}, {pitch}) the front follows ({dx:g}, {dy:g})', close((column, row), (dx, dy), .25)
-    yield 'the pitch stays below its limit', candidate(0., 1., 0., 900., gain, 1.2)[1] <= 1.2
-    yield 'and above its negative', candidate(0., -1., 0., -900., gain, 1.2)[1] >= -1.2
-    yield 'the yaw goes all around', abs(candidate(0., 0., 2000., 0., gain, 1.2)[0]) > 4
+            row, column = (project(front, turned, 12.0, 256)[0][0, 0] - 127.5).tolist()
+            yield (
+                f'from ({yaw}, {pitch}) the front follows ({dx:g}, {dy:g})',
+                close((column, row), (dx, dy), 0.25),
+            )
+    yield (
+        'the pitch stays below its limit',
+        candidate(0.0, 1.0, 0.0, 900.0, gain, 1.2)[1] <= 1.2,
+    )
+    yield 'and above its negative', candidate(0.0, -1.0, 0.0, -900.0, gain, 1.2)[1] >= -1.2
+    yield 'the yaw goes all around', abs(candidate(0.0, 0.0, 2000.0, 0.0, gain, 1.2)[0]) > 4
 
 # %% ../../nbs/exercises/59_orbit.ipynb #84e4fa40
-def _angle_times(fov, notches, step=1.1): return fov*step**notches                                          # the angle, not its tangent
-def _angle_plus(fov, notches, step=1.1): return fov + notches                                               # a degree a notch
-def _whole_tangent(fov, notches, step=1.1): return math.degrees(math.atan(math.tan(math.radians(fov))*step**notches))
-def _inverse(fov, notches, step=1.1): return zoom(fov, -notches, step)
-def _in_radians(fov, notches, step=1.1): return 2*math.atan(math.tan(math.radians(fov)/2)*step**notches)
-def _unlimited(fov, notches, step=1.1): return zoom(fov, notches, step, (0., 180.))
+def _angle_times(fov, notches, step=1.1):
+    return fov * step**notches  # the angle, not its tangent
 
-@exercise('orbit.zoom', library=zoom, mutants={'the angle times the factor': _angle_times, 'a degree a notch': _angle_plus, 'tan of the whole angle': _whole_tangent, 'the wrong way': _inverse, 'radians': _in_radians, 'no limit': _unlimited})
+
+def _angle_plus(fov, notches, step=1.1):
+    return fov + notches  # a degree a notch
+
+
+def _whole_tangent(fov, notches, step=1.1):
+    return math.degrees(math.atan(math.tan(math.radians(fov)) * step**notches))
+
+
+def _inverse(fov, notches, step=1.1):
+    return zoom(fov, -notches, step)
+
+
+def _in_radians(fov, notches, step=1.1):
+    return 2 * math.atan(math.tan(math.radians(fov) / 2) * step**notches)
+
+
+def _unlimited(fov, notches, step=1.1):
+    return zoom(fov, notches, step, (0.0, 180.0))
+
+
+@exercise(
+    'orbit.zoom',
+    library=zoom,
+    mutants={
+        'the angle times the factor': _angle_times,
+        'a degree a notch': _angle_plus,
+        'tan of the whole angle': _whole_tangent,
+        'the wrong way': _inverse,
+        'radians': _in_radians,
+        'no limit': _unlimited,
+    },
+)
 def check_zoom(candidate):
-    "`zoom(fov, notches, step)` → degrees between 1 and 120: `notches` > 0 makes everything on the screen smaller by `step` to that power."
-    size = lambda fov: 1/math.tan(math.radians(fov)/2)
-    yield 'no notch, no change', math.isclose(candidate(12., 0, 1.1), 12.)
-    for fov, notches, step in ((12., 1, 1.1), (70., 2, 1.2), (100., -3, 1.1), (3., 4, 1.05)):
-        yield f'{notches} notches from {fov:g}° scale the screen by {step}^{-notches}', math.isclose(size(candidate(fov, notches, step)), size(fov)*step**-notches, rel_tol=1e-6)
-        yield f'there and back from {fov:g}°', math.isclose(candidate(candidate(fov, notches, step), -notches, step), fov, rel_tol=1e-6)
-    yield 'never beyond 120 degrees', candidate(100., 99, 1.1) <= 120 and math.isclose(candidate(110., 99, 1.1), 120)
-    yield 'never below 1 degree', math.isclose(candidate(5., -99, 1.1), 1)
+    """`zoom(fov, notches, step)` → degrees between 1 and 120:
+    `notches` > 0 makes everything on the screen smaller by `step` to that power."""
+    size = lambda fov: 1 / math.tan(math.radians(fov) / 2)
+    yield 'no notch, no change', math.isclose(candidate(12.0, 0, 1.1), 12.0)
+    for fov, notches, step in (
+        (12.0, 1, 1.1),
+        (70.0, 2, 1.2),
+        (100.0, -3, 1.1),
+        (3.0, 4, 1.05),
+    ):
+        yield (
+            f'{notches} notches from {fov:g}° scale the screen by {step}^{-notches}',
+            math.isclose(
+                size(candidate(fov, notches, step)), size(fov) * step**-notches, rel_tol=1e-6
+            ),
+        )
+        yield (
+            f'there and back from {fov:g}°',
+            math.isclose(
+                candidate(candidate(fov, notches, step), -notches, step), fov, rel_tol=1e-6
+            ),
+        )
+    yield (
+        'never beyond 120 degrees',
+        candidate(100.0, 99, 1.1) <= 120 and math.isclose(candidate(110.0, 99, 1.1), 120),
+    )
+    yield 'never below 1 degree', math.isclose(candidate(5.0, -99, 1.1), 1)
 
 # %% ../../nbs/exercises/59_orbit.ipynb #071600aa
-def _crossed(depth, cam2world, fov): return -depth_normals(depth, cam2world, fov)                            # columns × rows: faces away
-def _in_camera(depth, cam2world, fov): return torch.einsum('bij,bihw->bjhw', cam2world[:, :3, :3], depth_normals(depth, cam2world, fov))
-def _as_distance(depth, cam2world, fov):                                                                     # depth taken for distance
-    size = depth.shape[-2:]
-    return depth_normals(distance_to_depth(depth.flatten(1), rays(cam2world, fov, size).directions, cam2world).view_as(depth), cam2world, fov)
-def _half_angle(depth, cam2world, fov): return depth_normals(depth, cam2world, fov/2)                         # tan(fov/4)
-def _one_sided(depth, cam2world, fov): return depth_normals(depth, cam2world, fov).roll((1, 1), (2, 3))       # half a pixel beside, at least
-def _not_unit(depth, cam2world, fov): return depth_normals(depth, cam2world, fov)*depth.square()
+def _crossed(depth, cam2world, fov):
+    return -depth_normals(depth, cam2world, fov)  # columns × rows: faces away
 
-@exercise('orbit.depth_normals', library=depth_normals, mutants={'columns × rows': _crossed, "in the camera's axes": _in_camera, 'depth as distance': _as_distance, 'half the field of view': _half_angle, 'a pixel beside': _one_sided, 'not of length 1': _not_unit})
+
+def _in_camera(depth, cam2world, fov):
+    return torch.einsum(
+        'bij,bihw->bjhw', cam2world[:, :3, :3], depth_normals(depth, cam2world, fov)
+    )
+
+
+def _as_distance(depth, cam2world, fov):  # depth taken for distance
+    size = depth.shape[-2:]
+    return depth_normals(
+        distance_to_depth(
+            depth.flatten(1), rays(cam2world, fov, size).directions, cam2world
+        ).view_as(depth),
+        cam2world,
+        fov,
+    )
+
+
+def _half_angle(depth, cam2world, fov):
+    return depth_normals(depth, cam2world, fov / 2)  # tan(fov/4)
+
+
+def _one_sided(depth, cam2world, fov):
+    # half a pixel beside, at least
+    return depth_normals(depth, cam2world, fov).roll((1, 1), (2, 3))
+
+
+def _not_unit(depth, cam2world, fov):
+    return depth_normals(depth, cam2world, fov) * depth.square()
+
+
+@exercise(
+    'orbit.depth_normals',
+    library=depth_normals,
+    mutants={
+        'columns × rows': _crossed,
+        "in the camera's axes": _in_camera,
+        'depth as distance': _as_distance,
+        'half the field of view': _half_angle,
+        'a pixel beside': _one_sided,
+        'not of length 1': _not_unit,
+    },
+)
 def check_depth_normals(candidate):
-    "`depth_normals(depth [b, 1, h, w], cam2world, fov)` → unit normals `[b, 3, h, w]` in world axes, towards the camera."
-    cams = pose(torch.tensor([0., .8]), torch.tensor([.2, -.5]))
-    for name, R, fov in (('a small', .08, 12.), ('a large', .6, 80.)):
+    """`depth_normals(depth [b, 1, h, w], cam2world, fov)` → unit normals `[b, 3, h, w]` in
+    world axes, towards the camera."""
+    cams = pose(torch.tensor([0.0, 0.8]), torch.tensor([0.2, -0.5]))
+    for name, R, fov in (('a small', 0.08, 12.0), ('a large', 0.6, 80.0)):
         lines = rays(cams, fov, 64)
-        b = (lines.origins*lines.directions).sum(-1)
+        b = (lines.origins * lines.directions).sum(-1)
         t = -b - (b**2 - 1 + R**2).sqrt()
-        exact = ((lines.origins + t[..., None]*lines.directions)/R).mT.view(2, 3, 64, 64)
-        n = candidate(distance_to_depth(t, lines.directions, cams).view(2, 1, 64, 64), cams, fov)
-        middle = (-(exact*lines.directions.mT.view(2, 3, 64, 64)).sum(1) > .6)
-        yield f'{name} sphere faces away from its centre', bool(((n - exact).norm(dim=1)[middle] < .03).all())
-        yield f'{name} sphere has normals of length 1', bool(((n.norm(dim=1)[middle] - 1).abs() < 1e-4).all())
+        exact = ((lines.origins + t[..., None] * lines.directions) / R).mT.view(2, 3, 64, 64)
+        n = candidate(
+            distance_to_depth(t, lines.directions, cams).view(2, 1, 64, 64), cams, fov
+        )
+        middle = -(exact * lines.directions.mT.view(2, 3, 64, 64)).sum(1) > 0.6
+        yield (
+            f'{name} sphere faces away from its centre',
+            bool(((n - exact).norm(dim=1)[middle] < 0.03).all()),
+        )
+        yield (
+            f'{name} sphere has normals of length 1',
+            bool(((n.norm(dim=1)[middle] - 1).abs() < 1e-4).all()),
+        )
 
 # %% ../../nbs/exercises/59_orbit.ipynb #1da538b0
 class _Queue(Newest):
     "Every request is served: falls behind."
-    def __init__(self, work): super().__init__(work); self.all = []
+
+    def __init__(self, work):
+        super().__init__(work)
+        self.all = []
+
     def ask(self, request):
         self.all.append(request)
-        if self.thread is None: self.thread = threading.Thread(target=self._all, daemon=True); self.thread.start()
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._all, daemon=True)
+            self.thread.start()
+
     def _all(self):
         with suppress(Exception):
-            while self.all: self.work(self.all.pop(0))
+            while self.all:
+                self.work(self.all.pop(0))
         self.thread = None
+
 
 class _Refuses(Newest):
     "Busy: come back later. The last request is lost."
+
     def ask(self, request):
-        if self.thread is None: super().ask(request)
+        if self.thread is None:
+            super().ask(request)
+
 
 class _Blocks(Newest):
     "Works at once, in the caller's time."
-    def ask(self, request): self.work(request)
+
+    def ask(self, request):
+        self.work(request)
 
 # %% ../../nbs/exercises/59_orbit.ipynb #8ff594f4
 class _Dies(Newest):
     "A fault takes the thread with it, and nobody notices."
-    def __init__(self, work): super().__init__(self.guarded); self.real, self.dead = work, False
+
+    def __init__(self, work):
+        super().__init__(self.guarded)
+        self.real, self.dead = work, False
+
     def guarded(self, request):
-        try: self.real(request)
-        except Exception: self.dead = True
+        try:
+            self.real(request)
+        except Exception:
+            self.dead = True
+
     def ask(self, request):
-        if not self.dead: super().ask(request)
+        if not self.dead:
+            super().ask(request)
+
 
 class _Keeps(Newest):
     "Keeps the first that waits, not the last."
+
     def ask(self, request):
-        if self.waiting is None: super().ask(request)
+        if self.waiting is None:
+            super().ask(request)
 
 # %% ../../nbs/exercises/59_orbit.ipynb #e16a9f24
 def _outlives_a_fault(candidate) -> bool:
     ill, again = threading.Event(), threading.Event()
+
     def moody(request):
-        if request == 'ill': ill.set(); raise RuntimeError
+        if request == 'ill':
+            ill.set()
+            raise RuntimeError
         again.set()
+
     box = candidate(moody)
-    with suppress(RuntimeError): box.ask('ill')
-    ill.wait(2); time.sleep(.05)
-    with suppress(RuntimeError): box.ask('well')
+    with suppress(RuntimeError):
+        box.ask('ill')
+    ill.wait(2)
+    time.sleep(0.05)
+    with suppress(RuntimeError):
+        box.ask('well')
     return again.wait(2)
 
 # %% ../../nbs/exercises/59_orbit.ipynb #db39e40b
-@exercise('orbit.newest', library=Newest, mutants={'a queue': _Queue, 'refuses while busy': _Refuses, 'blocks': _Blocks, 'keeps the first': _Keeps, 'dies of a fault': _Dies})
+@exercise(
+    'orbit.newest',
+    library=Newest,
+    mutants={
+        'a queue': _Queue,
+        'refuses while busy': _Refuses,
+        'blocks': _Blocks,
+        'keeps the first': _Keeps,
+        'dies of a fault': _Dies,
+    },
+)
 def check_newest(candidate):
-    "`Newest(work)` with `ask(request)`, which returns at once: `work` runs in a thread, on one request at a time; while it is busy only the newest request waits, and that one is always served, even after a request at which `work` raised an error."
-    gate, started, served, caller = threading.Event(), threading.Event(), [], threading.get_ident()
+    """`Newest(work)` with `ask(request)`, which returns at once:
+    `work` runs in a thread, on one request at a time; while it is busy only the newest request
+    waits, and that one is always served, even after a request at which `work` raised an
+    error."""
+    gate, started, served, caller = (
+        threading.Event(),
+        threading.Event(),
+        [],
+        threading.get_ident(),
+    )
     threads, finished = [], threading.Event()
+
     def work(request):
-        threads.append(threading.get_ident()); started.set()
-        if threads[-1] != caller: gate.wait(5)
+        threads.append(threading.get_ident())
+        started.set()
+        if threads[-1] != caller:
+            gate.wait(5)
         served.append(request)
-        if request == 9: finished.set()
+        if request == 9:
+            finished.set()
+
     box = candidate(work)
     box.ask(0)
     yield 'the work begins', started.wait(5)
-    for request in range(1, 10): box.ask(request)
+    for request in range(1, 10):
+        box.ask(request)
     yield 'asking does not wait for the work', served == [] and caller not in threads
     gate.set()
     yield 'the newest request is served', finished.wait(2)

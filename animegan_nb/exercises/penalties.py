@@ -10,7 +10,15 @@ from torch import nn, Tensor
 from ..core import rng
 from ..grading import exercise
 from ..losses import toy_jacobian
-from ..penalties import check_no_batch_coupling, clip_weights, dragan_penalty, gradient_penalty, interpolate, Lazy, r1_penalty
+from animegan_nb.penalties import (
+    check_no_batch_coupling,
+    clip_weights,
+    dragan_penalty,
+    gradient_penalty,
+    interpolate,
+    Lazy,
+    r1_penalty,
+)
 
 # %% auto #0
 __all__ = ['check_gradient_penalty', 'check_r1', 'check_dragan', 'check_lazy', 'check_clip_weights']
@@ -20,34 +28,81 @@ def _linear(inputs: int = 12, seed: int = 20):
     weight = torch.randn(inputs, generator=rng(seed), dtype=torch.float64).requires_grad_(True)
     return weight, lambda x: x.flatten(1) @ weight
 
+
 class _Memory:
     "A critic ½‖x‖² that remembers the points it was asked about."
-    def __call__(self, x): self.points = x.detach(); return x.flatten(1).square().sum(1)/2
 
-def _same(a, b, tolerance: float = 1e-6) -> bool: return torch.allclose(torch.as_tensor(a).double(), torch.as_tensor(b).double(), rtol=tolerance, atol=tolerance)
-def _batch(*shape, seed: int = 21) -> Tensor: return torch.randn(shape, generator=rng(seed), dtype=torch.float64)
+    def __call__(self, x):
+        self.points = x.detach()
+        return x.flatten(1).square().sum(1) / 2
+
+
+def _same(a, b, tolerance: float = 1e-6) -> bool:
+    return torch.allclose(
+        torch.as_tensor(a).double(), torch.as_tensor(b).double(), rtol=tolerance, atol=tolerance
+    )
+
+
+def _batch(*shape, seed: int = 21) -> Tensor:
+    return torch.randn(shape, generator=rng(seed), dtype=torch.float64)
+
+
 def _refuses(call: Callable) -> bool:
-    try: call()
-    except ValueError: return True
+    try:
+        call()
+    except ValueError:
+        return True
     return False
 
 # %% ../../nbs/exercises/21_penalties.ipynb #1c4a8bc6
-def _wrong_penalty(points=interpolate, norm=lambda g: g.flatten(1).norm(dim=1), score=torch.sum, graph=True, check=True):
+def _wrong_penalty(
+    points=interpolate,
+    norm=lambda g: g.flatten(1).norm(dim=1),
+    score=torch.sum,
+    graph=True,
+    check=True,
+):
     "WGAN-GP with one of its parts replaced: how the mutants are made."
-    def penalty(discriminator, real, fake, weight=10.):
-        if check: check_no_batch_coupling(discriminator)
+
+    def penalty(discriminator, real, fake, weight=10.0):
+        if check:
+            check_no_batch_coupling(discriminator)
         at = points(real, fake)
-        if not at.requires_grad: at = at.requires_grad_(True)
-        gradient, = torch.autograd.grad(score(discriminator(at)), at, create_graph=graph)
-        return (weight*(norm(gradient) - 1).square().mean()).requires_grad_(True)
+        if not at.requires_grad:
+            at = at.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(score(discriminator(at)), at, create_graph=graph)
+        return (weight * (norm(gradient) - 1).square().mean()).requires_grad_(True)
+
     return penalty
 
-def _epsilon(real, shared=False): return torch.rand((1 if shared else len(real),) + (1,)*(real.ndim - 1), dtype=real.dtype)
-def _liu(real, fake): e = _epsilon(real); return (e*real - (1 - e*fake)).detach()
-def _minus(real, fake): e = _epsilon(real); return (e*real - (1 - e)*fake).detach()
-def _one_epsilon(real, fake): e = _epsilon(real, shared=True); return (e*real + (1 - e)*fake).detach()
-def _leaky(real, fake): e = _epsilon(real); return e*real + (1 - e)*fake
-def _every_pixel(real, fake): e = torch.rand_like(real); return (e*real + (1 - e)*fake).detach()
+
+def _epsilon(real, shared=False):
+    return torch.rand((1 if shared else len(real),) + (1,) * (real.ndim - 1), dtype=real.dtype)
+
+
+def _liu(real, fake):
+    e = _epsilon(real)
+    return (e * real - (1 - e * fake)).detach()
+
+
+def _minus(real, fake):
+    e = _epsilon(real)
+    return (e * real - (1 - e) * fake).detach()
+
+
+def _one_epsilon(real, fake):
+    e = _epsilon(real, shared=True)
+    return (e * real + (1 - e) * fake).detach()
+
+
+def _leaky(real, fake):
+    e = _epsilon(real)
+    return e * real + (1 - e) * fake
+
+
+def _every_pixel(real, fake):
+    e = torch.rand_like(real)
+    return (e * real + (1 - e) * fake).detach()
 
 # %% ../../nbs/exercises/21_penalties.ipynb #f4bde7f2
 _WGAN_GP_MUTANTS = {
@@ -62,137 +117,305 @@ _WGAN_GP_MUTANTS = {
     'mean of the scores': _wrong_penalty(score=torch.mean),
     'a square root at 0': _wrong_penalty(norm=lambda g: g.flatten(1).square().sum(1).sqrt()),
     'gradient into the generator': _wrong_penalty(_leaky),
-    'BatchNorm accepted': _wrong_penalty(check=False)}
+    'BatchNorm accepted': _wrong_penalty(check=False),
+}
 
 # %% ../../nbs/exercises/21_penalties.ipynb #19c1e1b8
 @exercise('penalties.gradient_penalty', library=gradient_penalty, mutants=_WGAN_GP_MUTANTS)
 def check_gradient_penalty(candidate):
-    "The WGAN-GP penalty λ E[(‖∇D(x̂)‖ − 1)²] of (discriminator, real, fake, weight); a critic with BatchNorm is a ValueError."
-    weight, line = _linear(); real, fake = _batch(2, 6, 12)
-    value = candidate(line, real, fake, 10.)
-    yield 'linear critic: λ(‖a‖ − 1)²', _same(value, 10*(weight.norm() - 1)**2)
-    yield 'linear critic: its gradient is 2λ(‖a‖ − 1)a/‖a‖', _same(torch.autograd.grad(value, weight, allow_unused=True)[0] if value.grad_fn else 0*weight, 20*(weight.norm() - 1)*weight/weight.norm())
-    yield 'pictures: the norm runs over all axes', _same(candidate(line, real.view(6, 3, 2, 2), fake.view(6, 3, 2, 2), 10.), 10*(weight.norm() - 1)**2)
-    far = 2*torch.nn.functional.normalize(_batch(20_000, 12), dim=1)
-    yield 'quadratic critic, real 0, fake of norm 2: 1/3', _same(candidate(_Memory(), 0*far, far, 1.), 1/3, .009)
-    memory = _Memory(); candidate(memory, torch.zeros(64, 3, 2, 2).double(), torch.ones(64, 3, 2, 2).double(), 1.)
+    """The WGAN-GP penalty λ E[(‖∇D(x̂)‖ − 1)²] of (discriminator, real, fake, weight);
+    a critic with BatchNorm is a ValueError."""
+    weight, line = _linear()
+    real, fake = _batch(2, 6, 12)
+    value = candidate(line, real, fake, 10.0)
+    yield 'linear critic: λ(‖a‖ − 1)²', _same(value, 10 * (weight.norm() - 1) ** 2)
+    yield (
+        'linear critic: its gradient is 2λ(‖a‖ − 1)a/‖a‖',
+        _same(
+            torch.autograd.grad(value, weight, allow_unused=True)[0]
+            if value.grad_fn
+            else 0 * weight,
+            20 * (weight.norm() - 1) * weight / weight.norm(),
+        ),
+    )
+    yield (
+        'pictures: the norm runs over all axes',
+        _same(
+            candidate(line, real.view(6, 3, 2, 2), fake.view(6, 3, 2, 2), 10.0),
+            10 * (weight.norm() - 1) ** 2,
+        ),
+    )
+    far = 2 * torch.nn.functional.normalize(_batch(20_000, 12), dim=1)
+    yield (
+        'quadratic critic, real 0, fake of norm 2: 1/3',
+        _same(candidate(_Memory(), 0 * far, far, 1.0), 1 / 3, 0.009),
+    )
+    memory = _Memory()
+    candidate(memory, torch.zeros(64, 3, 2, 2).double(), torch.ones(64, 3, 2, 2).double(), 1.0)
     share = memory.points.flatten(1)
-    yield 'every pair has its own ε', bool(share[:, 0].std() > .1)
+    yield 'every pair has its own ε', bool(share[:, 0].std() > 0.1)
     yield 'all pixels of a picture share it', bool(share.std(1).max() < 1e-9)
-    candidate(memory, real, real, 1.)
+    candidate(memory, real, real, 1.0)
     yield 'between a picture and itself lies that picture', _same(memory.points, real)
-    made = fake.clone().requires_grad_(True); candidate(_Memory(), real, made, 1.).backward()
+    made = fake.clone().requires_grad_(True)
+    candidate(_Memory(), real, made, 1.0).backward()
     yield 'no gradient reaches the generator', made.grad is None
     flat = torch.zeros(12, dtype=torch.float64, requires_grad=True)
-    value = candidate(lambda x: x @ flat, real, fake, 1.)
-    yield 'a critic without slope: value 1, finite gradient', _same(value, 1.) and bool(torch.autograd.grad(value, flat)[0].isfinite().all())
-    yield 'a critic with BatchNorm is refused', _refuses(lambda: candidate(nn.Sequential(nn.BatchNorm1d(12), nn.Linear(12, 1), nn.Flatten(0)).double(), real, fake, 1.))
+    value = candidate(lambda x: x @ flat, real, fake, 1.0)
+    yield (
+        'a critic without slope: value 1, finite gradient',
+        _same(value, 1.0) and bool(torch.autograd.grad(value, flat)[0].isfinite().all()),
+    )
+    yield (
+        'a critic with BatchNorm is refused',
+        _refuses(
+            lambda: candidate(
+                nn.Sequential(nn.BatchNorm1d(12), nn.Linear(12, 1), nn.Flatten(0)).double(),
+                real,
+                fake,
+                1.0,
+            )
+        ),
+    )
 
 # %% ../../nbs/exercises/21_penalties.ipynb #2546d97b
-def _wrong_r1(points=lambda x: x.detach().clone(), score=torch.sum, graph=True, size=lambda g: g.flatten(1).square().sum(1).mean(), half=.5):
-    def penalty(discriminator, real, gamma=10.):
+def _wrong_r1(
+    points=lambda x: x.detach().clone(),
+    score=torch.sum,
+    graph=True,
+    size=lambda g: g.flatten(1).square().sum(1).mean(),
+    half=0.5,
+):
+    def penalty(discriminator, real, gamma=10.0):
         at = points(real).requires_grad_(True)
-        gradient, = torch.autograd.grad(score(discriminator(at)), at, create_graph=graph)
-        return (gamma*half*size(gradient)).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(score(discriminator(at)), at, create_graph=graph)
+        return (gamma * half * size(gradient)).requires_grad_(True)
+
     return penalty
 
-_R1_MUTANTS = {'½ forgotten, as in labml': _wrong_r1(half=1.),
-               'norm instead of its square': _wrong_r1(size=lambda g: g.flatten(1).norm(dim=1).mean()),
-               'no create_graph': _wrong_r1(graph=False),
-               'mean of the scores': _wrong_r1(score=torch.mean),
-               'mean over the pixels': _wrong_r1(size=lambda g: g.square().mean()),
-               'summed over the batch': _wrong_r1(size=lambda g: g.square().sum()),
-               'noise on the pictures': _wrong_r1(points=lambda x: x.detach() + .5*torch.randn_like(x))}
+
+_R1_MUTANTS = {
+    '½ forgotten, as in labml': _wrong_r1(half=1.0),
+    'norm instead of its square': _wrong_r1(size=lambda g: g.flatten(1).norm(dim=1).mean()),
+    'no create_graph': _wrong_r1(graph=False),
+    'mean of the scores': _wrong_r1(score=torch.mean),
+    'mean over the pixels': _wrong_r1(size=lambda g: g.square().mean()),
+    'summed over the batch': _wrong_r1(size=lambda g: g.square().sum()),
+    'noise on the pictures': _wrong_r1(points=lambda x: x.detach() + 0.5 * torch.randn_like(x)),
+}
 
 # %% ../../nbs/exercises/21_penalties.ipynb #55304626
 @exercise('penalties.r1_penalty', library=r1_penalty, mutants=_R1_MUTANTS)
 def check_r1(candidate):
     "The R1 penalty γ/2 E‖∇D(x)‖² of (discriminator, real, gamma)."
-    weight, line = _linear(); real = _batch(6, 12)
-    value = candidate(line, real, 3.)
-    yield 'linear critic: γ/2 ‖a‖²', _same(value, 1.5*weight.square().sum())
-    yield 'linear critic: its gradient is γa', _same(torch.autograd.grad(value, weight)[0] if value.grad_fn else 0*weight, 3*weight)
-    yield 'quadratic critic: γ/2 E‖x‖², at the pictures themselves', _same(candidate(_Memory(), real, 3.), 1.5*real.square().sum(1).mean())
+    weight, line = _linear()
+    real = _batch(6, 12)
+    value = candidate(line, real, 3.0)
+    yield 'linear critic: γ/2 ‖a‖²', _same(value, 1.5 * weight.square().sum())
+    yield (
+        'linear critic: its gradient is γa',
+        _same(
+            torch.autograd.grad(value, weight)[0] if value.grad_fn else 0 * weight, 3 * weight
+        ),
+    )
+    yield (
+        'quadratic critic: γ/2 E‖x‖², at the pictures themselves',
+        _same(candidate(_Memory(), real, 3.0), 1.5 * real.square().sum(1).mean()),
+    )
     first, last = _batch(2, 1, 16, seed=22)
-    kinked = lambda x: torch.nn.functional.leaky_relu(x @ first, .2) @ last[0]
+    kinked = lambda x: torch.nn.functional.leaky_relu(x @ first, 0.2) @ last[0]
     x = _batch(50, 1, seed=23)
-    yield 'piecewise linear on a line: D′(x) = D(x)/x (Euler)', _same(candidate(kinked, x, 3.), 1.5*(kinked(x)/x[:, 0]).square().mean())
-    step = lambda gamma: (1 + .1*torch.linalg.eigvals(toy_jacobian(torch.zeros(3), 'non_saturating', lambda D, real, fake: candidate(D, real, gamma)))).abs().max()
-    yield 'the Dirac-GAN converges with γ = 1 and not with γ = 0', bool(step(1.) < 1 - .02 and step(0.) > 1)
+    yield (
+        'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
+        _same(candidate(kinked, x, 3.0), 1.5 * (kinked(x) / x[:, 0]).square().mean()),
+    )
+    step = lambda gamma: (
+        (
+            1
+            + 0.1
+            * torch.linalg.eigvals(
+                toy_jacobian(
+                    torch.zeros(3),
+                    'non_saturating',
+                    lambda D, real, fake: candidate(D, real, gamma),
+                )
+            )
+        )
+        .abs()
+        .max()
+    )
+    yield (
+        'the Dirac-GAN converges with γ = 1 and not with γ = 0',
+        bool(step(1.0) < 1 - 0.02 and step(0.0) > 1),
+    )
 
 # %% ../../nbs/exercises/21_penalties.ipynb #adb02901
-def _wrong_dragan(noise=lambda x: x.std()*torch.rand_like(x), norm=lambda g: g.flatten(1).norm(dim=1), graph=True):
-    def penalty(discriminator, real, weight=10., scale=.5):
-        at = (real + scale*noise(real)).detach().requires_grad_(True)
-        gradient, = torch.autograd.grad(discriminator(at).sum(), at, create_graph=graph)
-        return (weight*(norm(gradient) - 1).square().mean()).requires_grad_(True)
+def _wrong_dragan(
+    noise=lambda x: x.std() * torch.rand_like(x),
+    norm=lambda g: g.flatten(1).norm(dim=1),
+    graph=True,
+):
+    def penalty(discriminator, real, weight=10.0, scale=0.5):
+        at = (real + scale * noise(real)).detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(discriminator(at).sum(), at, create_graph=graph)
+        return (weight * (norm(gradient) - 1).square().mean()).requires_grad_(True)
+
     return penalty
 
-_DRAGAN_MUTANTS = {'norm over axis 1 only, as in a public port': _wrong_dragan(norm=lambda g: g.norm(dim=1)),
-                   'one number of noise for a picture': _wrong_dragan(lambda x: x.std()*torch.rand((len(x),) + (1,)*(x.ndim - 1), dtype=x.dtype)),
-                   'noise that ignores the spread of the data': _wrong_dragan(torch.rand_like),
-                   'no noise': _wrong_dragan(torch.zeros_like),
-                   'no create_graph': _wrong_dragan(graph=False)}
+
+_DRAGAN_MUTANTS = {
+    'norm over axis 1 only, as in a public port': _wrong_dragan(norm=lambda g: g.norm(dim=1)),
+    'one number of noise for a picture': _wrong_dragan(
+        lambda x: x.std() * torch.rand((len(x),) + (1,) * (x.ndim - 1), dtype=x.dtype)
+    ),
+    'noise that ignores the spread of the data': _wrong_dragan(torch.rand_like),
+    'no noise': _wrong_dragan(torch.zeros_like),
+    'no create_graph': _wrong_dragan(graph=False),
+}
 
 # %% ../../nbs/exercises/21_penalties.ipynb #e7730b98
 @exercise('penalties.dragan_penalty', library=dragan_penalty, mutants=_DRAGAN_MUTANTS)
 def check_dragan(candidate):
-    "DRAGAN's penalty of (discriminator, real, weight, scale): points real + scale · std(real) · U(0, 1), norm pulled to 1."
-    weight, line = _linear(); real = _batch(6, 3, 2, 2)
-    value = candidate(line, real, 10., .5)
-    yield 'linear critic: λ(‖a‖ − 1)²', _same(value, 10*(weight.norm() - 1)**2)
-    yield 'linear critic: its gradient', _same(torch.autograd.grad(value, weight)[0] if value.grad_fn else 0*weight, 20*(weight.norm() - 1)*weight/weight.norm())
-    yield 'without noise it looks at the pictures themselves', _same(candidate(_Memory(), real, 1., 0.), (real.flatten(1).norm(dim=1) - 1).square().mean())
-    many = 5*_batch(4000, 3, 2, 2); memory = _Memory(); candidate(memory, many, 1., .5)
-    noise = (memory.points - many).flatten(1)/(.5*many.std())
-    yield 'the noise is uniform between 0 and scale · std', bool(noise.min() > -1e-3 and .99 < noise.max() < 1.001 and abs(noise.mean() - .5) < .01)
-    yield 'every pixel has its own', bool(noise.std(1).mean() > .2)
+    """DRAGAN's penalty of (discriminator, real, weight, scale):
+    points real + scale · std(real) · U(0, 1), norm pulled to 1."""
+    weight, line = _linear()
+    real = _batch(6, 3, 2, 2)
+    value = candidate(line, real, 10.0, 0.5)
+    yield 'linear critic: λ(‖a‖ − 1)²', _same(value, 10 * (weight.norm() - 1) ** 2)
+    yield (
+        'linear critic: its gradient',
+        _same(
+            torch.autograd.grad(value, weight)[0] if value.grad_fn else 0 * weight,
+            20 * (weight.norm() - 1) * weight / weight.norm(),
+        ),
+    )
+    yield (
+        'without noise it looks at the pictures themselves',
+        _same(
+            candidate(_Memory(), real, 1.0, 0.0),
+            (real.flatten(1).norm(dim=1) - 1).square().mean(),
+        ),
+    )
+    many = 5 * _batch(4000, 3, 2, 2)
+    memory = _Memory()
+    candidate(memory, many, 1.0, 0.5)
+    noise = (memory.points - many).flatten(1) / (0.5 * many.std())
+    yield (
+        'the noise is uniform between 0 and scale · std',
+        bool(
+            noise.min() > -1e-3
+            and 0.99 < noise.max() < 1.001
+            and abs(noise.mean() - 0.5) < 0.01
+        ),
+    )
+    yield 'every pixel has its own', bool(noise.std(1).mean() > 0.2)
 
 # %% ../../nbs/exercises/21_penalties.ipynb #7fc347e4
 class _EveryStep(Lazy):
-    def __call__(self, step, *args): return self.penalty(*args)
-class _NoGain(Lazy):
-    def __call__(self, step, *args): return self.penalty(*args) if self.due(step) else 0.
-class _Multiplied(Lazy):
-    def __call__(self, step, *args): return self.every*self.penalty(*args) if self.due(step) else 0.*self.penalty(*args)
-class _OffByOne(Lazy):
-    def due(self, step): return step % (self.every + 1) == 0
+    def __call__(self, step, *args):
+        return self.penalty(*args)
 
-@exercise('penalties.lazy', library=Lazy, mutants={'not lazy': _EveryStep, 'the gain forgotten': _NoGain, 'computed, then thrown away': _Multiplied, 'off by one': _OffByOne})
+
+class _NoGain(Lazy):
+    def __call__(self, step, *args):
+        return self.penalty(*args) if self.due(step) else 0.0
+
+
+class _Multiplied(Lazy):
+    def __call__(self, step, *args):
+        return self.every * self.penalty(*args) if self.due(step) else 0.0 * self.penalty(*args)
+
+
+class _OffByOne(Lazy):
+    def due(self, step):
+        return step % (self.every + 1) == 0
+
+
+@exercise(
+    'penalties.lazy',
+    library=Lazy,
+    mutants={
+        'not lazy': _EveryStep,
+        'the gain forgotten': _NoGain,
+        'computed, then thrown away': _Multiplied,
+        'off by one': _OffByOne,
+    },
+)
 def check_lazy(candidate):
-    "A class made with (penalty, every); called with (step, *arguments) it returns every · penalty when due, else 0 without computing it."
+    """A class made with (penalty, every);
+    called with (step, *arguments) it returns every · penalty when due, else 0 without computing
+    it."""
     calls = []
     lazy = candidate(lambda x: calls.append(1) or x**2, 4)
-    total = sum(float(lazy(step, torch.tensor(3.))) for step in range(12))
-    yield 'over 12 steps the push is 12 times the penalty', total == 12*9
+    total = sum(float(lazy(step, torch.tensor(3.0))) for step in range(12))
+    yield 'over 12 steps the push is 12 times the penalty', total == 12 * 9
     yield 'the penalty is computed 3 times', len(calls) == 3
-    yield 'it acts at step 0', float(candidate(lambda x: x, 4)(0, 1.)) == 4
-    yield 'every=1 is the plain penalty', all(float(candidate(lambda x: x, 1)(step, 5.)) == 5 for step in range(3))
+    yield 'it acts at step 0', float(candidate(lambda x: x, 4)(0, 1.0)) == 4
+    yield (
+        'every=1 is the plain penalty',
+        all(float(candidate(lambda x: x, 1)(step, 5.0)) == 5 for step in range(3)),
+    )
 
 # %% ../../nbs/exercises/21_penalties.ipynb #ad19ac8c
 @torch.no_grad()
-def _clip_gradients(critic, limit): torch.nn.utils.clip_grad_value_(critic.parameters(), limit)
+def _clip_gradients(critic, limit):
+    torch.nn.utils.clip_grad_value_(critic.parameters(), limit)
+
+
 @torch.no_grad()
 def _rescale(critic, limit):
-    for p in critic.parameters(): p.mul_(limit/p.abs().max().clamp_min(limit))
+    for p in critic.parameters():
+        p.mul_(limit / p.abs().max().clamp_min(limit))
+
+
 @torch.no_grad()
 def _weights_only(critic, limit):
     for name, p in critic.named_parameters():
-        if 'weight' in name: p.clamp_(-limit, limit)
+        if 'weight' in name:
+            p.clamp_(-limit, limit)
+
+
 @torch.no_grad()
 def _above_only(critic, limit):
-    for p in critic.parameters(): p.clamp_(max=limit)
+    for p in critic.parameters():
+        p.clamp_(max=limit)
 
 # %% ../../nbs/exercises/21_penalties.ipynb #cf99af31
-@exercise('penalties.clip_weights', library=clip_weights, mutants={'clips gradients': _clip_gradients, 'rescales': _rescale, 'forgets the biases': _weights_only, 'from above only': _above_only})
+@exercise(
+    'penalties.clip_weights',
+    library=clip_weights,
+    mutants={
+        'clips gradients': _clip_gradients,
+        'rescales': _rescale,
+        'forgets the biases': _weights_only,
+        'from above only': _above_only,
+    },
+)
 def check_clip_weights(candidate):
     "Clamp all parameters of (critic, limit) to [−limit, limit], in place."
     critic = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 1))
     with torch.no_grad():
-        for p in critic.parameters(): p.copy_(torch.randn(p.shape, generator=rng(24)))
-    before, tensors = [p.detach().clone() for p in critic.parameters()], list(critic.parameters())
-    candidate(critic, .5)
-    yield 'no parameter exceeds the limit', all(bool((p.abs() <= .5).all()) for p in tensors)
-    yield 'those within are untouched', all(torch.equal(p[b.abs() <= .5], b[b.abs() <= .5]) for p, b in zip(tensors, before))
-    yield 'the others stand at ±limit with their sign', all(torch.equal(p[b.abs() > .5], .5*b[b.abs() > .5].sign()) for p, b in zip(tensors, before))
-    yield 'in place, still trainable', all(a is b for a, b in zip(tensors, critic.parameters())) and all(p.requires_grad for p in tensors)
+        for p in critic.parameters():
+            p.copy_(torch.randn(p.shape, generator=rng(24)))
+    before, tensors = (
+        [p.detach().clone() for p in critic.parameters()],
+        list(critic.parameters()),
+    )
+    candidate(critic, 0.5)
+    yield 'no parameter exceeds the limit', all(bool((p.abs() <= 0.5).all()) for p in tensors)
+    yield (
+        'those within are untouched',
+        all(torch.equal(p[b.abs() <= 0.5], b[b.abs() <= 0.5]) for p, b in zip(tensors, before)),
+    )
+    yield (
+        'the others stand at ±limit with their sign',
+        all(
+            torch.equal(p[b.abs() > 0.5], 0.5 * b[b.abs() > 0.5].sign())
+            for p, b in zip(tensors, before)
+        ),
+    )
+    yield (
+        'in place, still trainable',
+        all(a is b for a, b in zip(tensors, critic.parameters()))
+        and all(p.requires_grad for p in tensors),
+    )

@@ -15,59 +15,151 @@ from ..siren import Condition
 __all__ = ['check_truncate', 'check_deferred']
 
 # %% ../../nbs/exercises/55_pigan.ipynb #62cefcc8
-def _truncate_zero(c, mean, psi): return Condition(*(psi*x for x in c))                                       # towards 0: truncating z's habit
-def _truncate_swapped(c, mean, psi): return truncate(c, mean, 1 - psi)
-def _truncate_phases_only(c, mean, psi): return Condition(c.frequencies, truncate(c, mean, psi).phases)
-def _truncate_frequencies_only(c, mean, psi): return Condition(truncate(c, mean, psi).frequencies, c.phases)
-def _truncate_batch(c, mean, psi): return truncate(c, Condition(*(x.mean(0, keepdim=True) for x in c)), psi)
+def _truncate_zero(c, mean, psi):
+    return Condition(*(psi * x for x in c))  # towards 0: truncating z's habit
 
-@exercise('pigan.truncate', library=truncate, mutants={'towards zero': _truncate_zero, 'ψ and 1 − ψ exchanged': _truncate_swapped, 'phases only': _truncate_phases_only,
-                                                       'frequencies only': _truncate_frequencies_only, 'mean of the batch': _truncate_batch})
+
+def _truncate_swapped(c, mean, psi):
+    return truncate(c, mean, 1 - psi)
+
+
+def _truncate_phases_only(c, mean, psi):
+    return Condition(c.frequencies, truncate(c, mean, psi).phases)
+
+
+def _truncate_frequencies_only(c, mean, psi):
+    return Condition(truncate(c, mean, psi).frequencies, c.phases)
+
+
+def _truncate_batch(c, mean, psi):
+    return truncate(c, Condition(*(x.mean(0, keepdim=True) for x in c)), psi)
+
+
+@exercise(
+    'pigan.truncate',
+    library=truncate,
+    mutants={
+        'towards zero': _truncate_zero,
+        'ψ and 1 − ψ exchanged': _truncate_swapped,
+        'phases only': _truncate_phases_only,
+        'frequencies only': _truncate_frequencies_only,
+        'mean of the batch': _truncate_batch,
+    },
+)
 def check_truncate(candidate):
-    "`truncate(condition, mean, psi)`: frequencies and phases `[batch, layers, hidden]` moved towards their means `[1, layers, hidden]`; ψ = 1 changes nothing."
+    """`truncate(condition, mean, psi)`:
+    frequencies and phases `[batch, layers, hidden]` moved towards their means `[1, layers,
+    hidden]`; ψ = 1 changes nothing."""
     g = rng(1)
-    knobs, mean = Condition(*torch.randn(2, 3, 4, 5, generator=g)), Condition(*torch.randn(2, 1, 4, 5, generator=g))
+    knobs, mean = (
+        Condition(*torch.randn(2, 3, 4, 5, generator=g)),
+        Condition(*torch.randn(2, 1, 4, 5, generator=g)),
+    )
     same = lambda a, b: all(torch.allclose(x, y.expand_as(x), atol=1e-5) for x, y in zip(a, b))
-    yield 'ψ = 1 changes nothing', same(Condition(*candidate(knobs, mean, 1.)), knobs)
-    none = Condition(*candidate(knobs, mean, 0.))
-    yield 'ψ = 0 is the mean, for every code', none.phases.shape == (3, 4, 5) and same(none, mean)
-    yield 'the mean stays where it is', same(Condition(*candidate(Condition(*(m.expand(2, -1, -1) for m in mean)), mean, .6)), mean)
-    yield 'ψ scales the way to the mean, of both', all(torch.allclose(x - m, .3*(k - m), atol=1e-5) for x, m, k in zip(candidate(knobs, mean, .3), mean, knobs))
+    yield 'ψ = 1 changes nothing', same(Condition(*candidate(knobs, mean, 1.0)), knobs)
+    none = Condition(*candidate(knobs, mean, 0.0))
+    yield (
+        'ψ = 0 is the mean, for every code',
+        none.phases.shape == (3, 4, 5) and same(none, mean),
+    )
+    yield (
+        'the mean stays where it is',
+        same(
+            Condition(*candidate(Condition(*(m.expand(2, -1, -1) for m in mean)), mean, 0.6)),
+            mean,
+        ),
+    )
+    yield (
+        'ψ scales the way to the mean, of both',
+        all(
+            torch.allclose(x - m, 0.3 * (k - m), atol=1e-5)
+            for x, m, k in zip(candidate(knobs, mean, 0.3), mean, knobs)
+        ),
+    )
 
 # %% ../../nbs/exercises/55_pigan.ipynb #5306e316
-def _deferred(seed=lambda k, seeds: seeds[k], keep=lambda n: range(n), whole=True, scale=lambda n: 1.):
+def _deferred(
+    seed=lambda k, seeds: seeds[k], keep=lambda n: range(n), whole=True, scale=lambda n: 1.0
+):
     "`deferred_gradient` with one of its parts replaced."
+
     def wrong(draw, loss, knobs, seeds):
-        with torch.no_grad(): first = [draw(knobs, k, torch.Generator().manual_seed(seeds[k])) for k in range(len(seeds))]
+        with torch.no_grad():
+            first = [
+                draw(knobs, k, torch.Generator().manual_seed(seeds[k]))
+                for k in range(len(seeds))
+            ]
         image = torch.cat(first).requires_grad_(True)
         slopes = torch.autograd.grad(loss(image), image)[0].split([len(p) for p in first])
-        if not whole: slopes = [torch.autograd.grad(loss(p.requires_grad_(True)), p)[0] for p in first]
-        again = [torch.autograd.grad(draw(knobs, k, torch.Generator().manual_seed(seed(k, seeds))), knobs, slopes[k])[0] for k in keep(len(seeds))]
-        return sum(again)*scale(len(seeds))
+        if not whole:
+            slopes = [torch.autograd.grad(loss(p.requires_grad_(True)), p)[0] for p in first]
+        again = [
+            torch.autograd.grad(
+                draw(knobs, k, torch.Generator().manual_seed(seed(k, seeds))), knobs, slopes[k]
+            )[0]
+            for k in keep(len(seeds))
+        ]
+        return sum(again) * scale(len(seeds))
+
     return wrong
 
 # %% ../../nbs/exercises/55_pigan.ipynb #7e39b949
-_DEFERRED_MUTANTS = {'randomness not replayed': _deferred(seed=lambda k, seeds: seeds[k] + 1), 'one seed for all pieces': _deferred(seed=lambda k, seeds: seeds[0]),
-                     'the last piece only': _deferred(keep=lambda n: [n - 1]), 'a loss for each piece': _deferred(whole=False), 'averaged over pieces': _deferred(scale=lambda n: 1/n)}
+_DEFERRED_MUTANTS = {
+    'randomness not replayed': _deferred(seed=lambda k, seeds: seeds[k] + 1),
+    'one seed for all pieces': _deferred(seed=lambda k, seeds: seeds[0]),
+    'the last piece only': _deferred(keep=lambda n: [n - 1]),
+    'a loss for each piece': _deferred(whole=False),
+    'averaged over pieces': _deferred(scale=lambda n: 1 / n),
+}
+
 
 @exercise('pigan.deferred_gradient', library=deferred_gradient, mutants=_DEFERRED_MUTANTS)
 def check_deferred(candidate):
-    "`deferred_gradient(draw, loss, knobs, seeds)`: `draw(knobs, k, rng)` gives piece k of a picture; piece k always uses a generator with `seeds[k]`; never hold two graphs."
+    """`deferred_gradient(draw, loss, knobs, seeds)`:
+    `draw(knobs, k, rng)` gives piece k of a picture; piece k always uses a generator with
+    `seeds[k]`; never hold two graphs."""
     alive = []
+
     class Watch(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x): alive.append(1); return x.clone()
+        def forward(ctx, x):
+            alive.append(1)
+            return x.clone()
+
         @staticmethod
-        def backward(ctx, g): alive.pop(); return g
+        def backward(ctx, g):
+            alive.pop()
+            return g
+
     def draw(knobs, k, source):
         jitter = torch.rand(3 + k, len(knobs), generator=source, dtype=knobs.dtype)
-        y = torch.sin(jitter @ knobs)*(k + 1)
-        if torch.is_grad_enabled(): y = Watch.apply(y); graphs.append(len(alive))
+        y = torch.sin(jitter @ knobs) * (k + 1)
+        if torch.is_grad_enabled():
+            y = Watch.apply(y)
+            graphs.append(len(alive))
         return y
-    loss = lambda image: torch.logsumexp(3*image, 0)                            # every pixel matters to every other
+
+    loss = lambda image: torch.logsumexp(3 * image, 0)  # every pixel matters to every other
     for seeds in ([5], [3, 11, 4, 8]):
-        knobs, graphs = torch.randn(6, generator=rng(2), dtype=torch.float64).requires_grad_(True), []
-        direct, = torch.autograd.grad(loss(torch.cat([draw(knobs, k, torch.Generator().manual_seed(s)) for k, s in enumerate(seeds)])), knobs)
-        graphs.clear(); alive.clear()
-        yield f'it is the direct gradient, in {len(seeds)} pieces', torch.allclose(candidate(draw, loss, knobs, seeds), direct, rtol=1e-8)
+        knobs, graphs = (
+            torch.randn(6, generator=rng(2), dtype=torch.float64).requires_grad_(True),
+            [],
+        )
+        (direct,) = torch.autograd.grad(
+            loss(
+                torch.cat(
+                    [
+                        draw(knobs, k, torch.Generator().manual_seed(s))
+                        for k, s in enumerate(seeds)
+                    ]
+                )
+            ),
+            knobs,
+        )
+        graphs.clear()
+        alive.clear()
+        yield (
+            f'it is the direct gradient, in {len(seeds)} pieces',
+            torch.allclose(candidate(draw, loss, knobs, seeds), direct, rtol=1e-8),
+        )
         yield f'never two graphs at once ({len(seeds)} pieces)', max(graphs, default=0) <= 1

@@ -16,71 +16,142 @@ from ..pigan_anime import crop_fov, expose, paired
 __all__ = ['check_crop_fov', 'check_expose', 'check_paired']
 
 # %% ../../nbs/exercises/57_pigan_anime.ipynb #59fab41f
-def _fov(change): return lambda fov, kept: change(math.radians(fov), kept)
-_FOV_MUTANTS = {'in proportion': lambda fov, kept: fov*kept, 'without the half': _fov(lambda a, k: math.degrees(math.atan(k*math.tan(a)))),
-                'in radians': _fov(lambda a, k: 2*math.atan(k*math.tan(a/2))), 'sine for tangent': _fov(lambda a, k: math.degrees(2*math.asin(k*math.sin(a/2)))),
-                'area for width': _fov(lambda a, k: math.degrees(2*math.atan(k*k*math.tan(a/2))))}
+def _fov(change):
+    return lambda fov, kept: change(math.radians(fov), kept)
+
+
+_FOV_MUTANTS = {
+    'in proportion': lambda fov, kept: fov * kept,
+    'without the half': _fov(lambda a, k: math.degrees(math.atan(k * math.tan(a)))),
+    'in radians': _fov(lambda a, k: 2 * math.atan(k * math.tan(a / 2))),
+    'sine for tangent': _fov(lambda a, k: math.degrees(2 * math.asin(k * math.sin(a / 2)))),
+    'area for width': _fov(lambda a, k: math.degrees(2 * math.atan(k * k * math.tan(a / 2)))),
+}
+
 
 @exercise('pigan_anime.crop_fov', library=crop_fov, mutants=_FOV_MUTANTS)
 def check_crop_fov(candidate):
-    "`crop_fov(fov, kept)` → degrees across the middle `kept` of a picture that is `fov` degrees wide."
-    yield 'all of it is all of it', all(abs(candidate(f, 1.) - f) < 1e-6 for f in (5., 60., 120.))
-    yield 'half of a right angle', abs(candidate(90., .5) - 53.1301) < 1e-3
-    yield 'cutting twice is cutting once', abs(candidate(candidate(100., .5), .6) - candidate(100., .3)) < 1e-6
-    yield 'small angles shrink in proportion', abs(candidate(.1, .25) - .025) < 1e-6
+    """`crop_fov(fov, kept)` → degrees across the middle `kept` of a picture that is `fov`
+    degrees wide."""
+    yield (
+        'all of it is all of it',
+        all(abs(candidate(f, 1.0) - f) < 1e-6 for f in (5.0, 60.0, 120.0)),
+    )
+    yield 'half of a right angle', abs(candidate(90.0, 0.5) - 53.1301) < 1e-3
+    yield (
+        'cutting twice is cutting once',
+        abs(candidate(candidate(100.0, 0.5), 0.6) - candidate(100.0, 0.3)) < 1e-6,
+    )
+    yield 'small angles shrink in proportion', abs(candidate(0.1, 0.25) - 0.025) < 1e-6
 
 # %% ../../nbs/exercises/57_pigan_anime.ipynb #32f2d3b8
-def _exposed(head=lambda x, c: x - 255 + c, gain=lambda g: g, light=lambda h, g: h*g, limit=lambda x: x.clamp(0, 255)):
+def _exposed(
+    head=lambda x, c: x - 255 + c,
+    gain=lambda g: g,
+    light=lambda h, g: h * g,
+    limit=lambda x: x.clamp(0, 255),
+):
     "`expose` with one of its parts replaced."
+
     def wrong(image, coverage, g):
         c = coverage.float()
-        return limit(light(head(image.float(), c), gain(g).view(-1, 1, 1, 1)) + 255 - c).round().to(torch.int64).to(torch.uint8)
+        return (
+            limit(light(head(image.float(), c), gain(g).view(-1, 1, 1, 1)) + 255 - c)
+            .round()
+            .to(torch.int64)
+            .to(torch.uint8)
+        )
+
     return wrong
 
-_EXPOSE_MUTANTS = {'the page as well': lambda x, c, g: (x.float()*g.view(-1, 1, 1, 1)).clamp(0, 255).to(torch.uint8), 'not limited': _exposed(limit=lambda x: x),
-                   'one exposure for all': _exposed(gain=lambda g: g.mean().expand(len(g))), 'added': _exposed(light=lambda h, g: h + 255*(g - 1)),
-                   'white counted twice': _exposed(head=lambda x, c: x)}
+
+_EXPOSE_MUTANTS = {
+    'the page as well': lambda x, c, g: (
+        (x.float() * g.view(-1, 1, 1, 1)).clamp(0, 255).to(torch.uint8)
+    ),
+    'not limited': _exposed(limit=lambda x: x),
+    'one exposure for all': _exposed(gain=lambda g: g.mean().expand(len(g))),
+    'added': _exposed(light=lambda h, g: h + 255 * (g - 1)),
+    'white counted twice': _exposed(head=lambda x, c: x),
+}
+
 
 @exercise('pigan_anime.expose', library=expose, mutants=_EXPOSE_MUTANTS)
 def check_expose(candidate):
-    "`expose(image, coverage, gain)`: uint8 heads over white `[n, 3, h, w]`, coverage `[n, 1, h, w]`, gains `[n]` → the heads with other exposures over the same white, uint8."
+    """`expose(image, coverage, gain)`:
+    uint8 heads over white `[n, 3, h, w]`, coverage `[n, 1, h, w]`, gains `[n]` → the heads with
+    other exposures over the same white, uint8."""
     g = torch.Generator().manual_seed(0)
     c = torch.tensor([0, 128, 255, 255], dtype=torch.uint8).view(1, 1, 2, 2).expand(2, 1, 2, 2)
-    head = torch.rand(2, 3, 2, 2, generator=g)*c.float()
-    head[:, 0, 0, 1] = 120.                                                       # red, and half covered
-    image, gains = (head + 255 - c.float()).round().to(torch.uint8), torch.tensor([.5, 1.3])
+    head = torch.rand(2, 3, 2, 2, generator=g) * c.float()
+    head[:, 0, 0, 1] = 120.0  # red, and half covered
+    image, gains = (head + 255 - c.float()).round().to(torch.uint8), torch.tensor([0.5, 1.3])
     y = candidate(image, c, gains).float()
     premultiplied = image.float() - 255 + c.float()
     yield 'a gain of 1 changes nothing', torch.equal(candidate(image, c, torch.ones(2)), image)
     yield 'the page stays white', bool((y[..., 0, 0] == 255).all())
-    yield 'a solid pixel is multiplied', bool(((y - (premultiplied*gains.view(2, 1, 1, 1)).clamp(max=255))[..., 1, :].abs() <= 1).all())
-    half = (premultiplied*gains.view(2, 1, 1, 1))[..., 0, 1] + 127
-    yield 'a pixel that is half covered keeps its half of the page', bool(((y[..., 0, 1] - half.clamp(max=255)).abs() <= 1).all())
+    yield (
+        'a solid pixel is multiplied',
+        bool(
+            (
+                (y - (premultiplied * gains.view(2, 1, 1, 1)).clamp(max=255))[..., 1, :].abs()
+                <= 1
+            ).all()
+        ),
+    )
+    half = (premultiplied * gains.view(2, 1, 1, 1))[..., 0, 1] + 127
+    yield (
+        'a pixel that is half covered keeps its half of the page',
+        bool(((y[..., 0, 1] - half.clamp(max=255)).abs() <= 1).all()),
+    )
 
 # %% ../../nbs/exercises/57_pigan_anime.ipynb #844013d8
-def _pairs(spread=lambda d, a, b: d.std(ddof=1)/len(d)**.5, factor=lambda n, level: stats.t.ppf((1 + level)/2, n - 1), centre=lambda d: d.mean(), difference=lambda a, b: b - a):
+def _pairs(
+    spread=lambda d, a, b: d.std(ddof=1) / len(d) ** 0.5,
+    factor=lambda n, level: stats.t.ppf((1 + level) / 2, n - 1),
+    centre=lambda d: d.mean(),
+    difference=lambda a, b: b - a,
+):
     "`paired` with one of its parts replaced."
-    def wrong(base, changed, level=.95):
+
+    def wrong(base, changed, level=0.95):
         a, b = np.asarray(base, float), np.asarray(changed, float)
         d = difference(a, b)
-        return float(centre(d)), float(factor(len(d), level)*spread(d, a, b))
+        return float(centre(d)), float(factor(len(d), level) * spread(d, a, b))
+
     return wrong
 
-_PAIRED_MUTANTS = {'1.96 for all': _pairs(factor=lambda n, level: 1.96), 'not paired': _pairs(spread=lambda d, a, b: ((a.var(ddof=1) + b.var(ddof=1))/len(a))**.5),
-                   'divided by n': _pairs(spread=lambda d, a, b: d.std()/len(d)**.5), 'of one run, not of the mean': _pairs(spread=lambda d, a, b: d.std(ddof=1)),
-                   'the other way round': _pairs(difference=lambda a, b: a - b), 'one tail': _pairs(factor=lambda n, level: stats.t.ppf(level, n - 1))}
+
+_PAIRED_MUTANTS = {
+    '1.96 for all': _pairs(factor=lambda n, level: 1.96),
+    'not paired': _pairs(
+        spread=lambda d, a, b: ((a.var(ddof=1) + b.var(ddof=1)) / len(a)) ** 0.5
+    ),
+    'divided by n': _pairs(spread=lambda d, a, b: d.std() / len(d) ** 0.5),
+    'of one run, not of the mean': _pairs(spread=lambda d, a, b: d.std(ddof=1)),
+    'the other way round': _pairs(difference=lambda a, b: a - b),
+    'one tail': _pairs(factor=lambda n, level: stats.t.ppf(level, n - 1)),
+}
+
 
 @exercise('pigan_anime.paired', library=paired, mutants=_PAIRED_MUTANTS)
 def check_paired(candidate):
-    "`paired(base, changed, level=.95)` → the mean of changed − base, and the half width of its interval by Student's t; the numbers of one seed stand at one place."
-    mean, half = candidate([1., 2., 6.], [2., 4., 9.])
+    """`paired(base, changed, level=.95)` → the mean of changed − base, and the half width of
+    its interval by Student's t; the numbers of one seed stand at one place."""
+    mean, half = candidate([1.0, 2.0, 6.0], [2.0, 4.0, 9.0])
     yield 'it is the mean of changed − base', abs(mean - 2) < 1e-9
     yield 'three differences 1, 2, 3: 2 ± 2.484', abs(half - 2.4841) < 1e-3
-    yield 'what the seed does to both sides does not count', abs(candidate([1., 102., 56.], [2., 104., 59.])[1] - half) < 1e-9
-    yield 'a higher level is wider', abs(candidate([1., 2., 6.], [2., 4., 9.], .99)[1] - 5.7301) < 1e-3
+    yield (
+        'what the seed does to both sides does not count',
+        abs(candidate([1.0, 102.0, 56.0], [2.0, 104.0, 59.0])[1] - half) < 1e-9,
+    )
+    yield (
+        'a higher level is wider',
+        abs(candidate([1.0, 2.0, 6.0], [2.0, 4.0, 9.0], 0.99)[1] - 5.7301) < 1e-3,
+    )
     source, inside = np.random.default_rng(1), 0
     for _ in range(1500):
         a = source.normal(size=4)
         m, h = candidate(a, a + source.normal(size=4))
         inside += abs(m) <= h
-    yield 'it covers the truth in 95 of 100 cases', abs(inside/1500 - .95) < .02
+    yield 'it covers the truth in 95 of 100 cases', abs(inside / 1500 - 0.95) < 0.02

@@ -17,82 +17,217 @@ from ..siren import Condition
 __all__ = ['check_psnr', 'check_knob_distance', 'check_pose_gradient']
 
 # %% ../../nbs/exercises/58_pigan_inversion.ipynb #2b5fb4c4
-def _psnr_with(scale=.5, factor=-10., mean=lambda e: e.flatten(1).mean(1), log=torch.log10):
+def _psnr_with(scale=0.5, factor=-10.0, mean=lambda e: e.flatten(1).mean(1), log=torch.log10):
     "`psnr` with one of its parts replaced."
-    return lambda a, b: factor*log(mean(((a - b)*scale).square()).clamp(min=1e-10))
+    return lambda a, b: factor * log(mean(((a - b) * scale).square()).clamp(min=1e-10))
 
-_PSNR_MUTANTS = {'range 1 instead of 2': _psnr_with(scale=1.), 'range 255': _psnr_with(scale=1/255), 'factor 20': _psnr_with(factor=-20.), 'natural logarithm': _psnr_with(log=torch.log),
-                 'one number for the batch': _psnr_with(mean=lambda e: e.mean().expand(len(e))), 'sign forgotten': _psnr_with(factor=10.),
-                 'mean of the pixels\' own PSNR': lambda a, b: (-10*((a - b)/2).square().clamp(min=1e-10).log10()).flatten(1).mean(1)}
+
+_PSNR_MUTANTS = {
+    'range 1 instead of 2': _psnr_with(scale=1.0),
+    'range 255': _psnr_with(scale=1 / 255),
+    'factor 20': _psnr_with(factor=-20.0),
+    'natural logarithm': _psnr_with(log=torch.log),
+    'one number for the batch': _psnr_with(mean=lambda e: e.mean().expand(len(e))),
+    'sign forgotten': _psnr_with(factor=10.0),
+    'mean of the pixels\' own PSNR': lambda a, b: (
+        (-10 * ((a - b) / 2).square().clamp(min=1e-10).log10()).flatten(1).mean(1)
+    ),
+}
+
 
 @exercise('pigan_inversion.psnr', library=psnr, mutants=_PSNR_MUTANTS)
 def check_psnr(candidate):
-    "`psnr(a, b)`: pictures `[n, 3, h, w]` in [-1, 1], twice → decibels `[n]`, one for each picture."
-    x = torch.rand(3, 3, 6, 6, generator=rng(0))*1.6 - .8
-    near = lambda a, b: torch.allclose(torch.as_tensor(a).float(), torch.as_tensor(b), atol=1e-3)
-    yield 'black for white is 0 dB', near(candidate(-torch.ones_like(x), torch.ones_like(x)), torch.zeros(3))
-    yield 'an error of a tenth of the range is 20 dB', near(candidate(x, x + .2), torch.full((3,), 20.))
-    steps = torch.tensor([.2, .02, .002])
-    yield 'each picture has its own', near(candidate(x, x + steps.view(3, 1, 1, 1)), torch.tensor([20., 40., 60.]))
-    half = x.clone(); half[:, :, :3] += .2
-    yield 'it is the mean error that counts: wrong in one half is 3 dB better', near(candidate(half, x), torch.full((3,), 20 + 10*math.log10(2)))
+    """`psnr(a, b)`: pictures `[n, 3, h, w]` in [-1, 1], twice → decibels `[n]`, one for each
+    picture."""
+    x = torch.rand(3, 3, 6, 6, generator=rng(0)) * 1.6 - 0.8
+    near = lambda a, b: torch.allclose(
+        torch.as_tensor(a).float(), torch.as_tensor(b), atol=1e-3
+    )
+    yield (
+        'black for white is 0 dB',
+        near(candidate(-torch.ones_like(x), torch.ones_like(x)), torch.zeros(3)),
+    )
+    yield (
+        'an error of a tenth of the range is 20 dB',
+        near(candidate(x, x + 0.2), torch.full((3,), 20.0)),
+    )
+    steps = torch.tensor([0.2, 0.02, 0.002])
+    yield (
+        'each picture has its own',
+        near(candidate(x, x + steps.view(3, 1, 1, 1)), torch.tensor([20.0, 40.0, 60.0])),
+    )
+    half = x.clone()
+    half[:, :, :3] += 0.2
+    yield (
+        'it is the mean error that counts: wrong in one half is 3 dB better',
+        near(candidate(half, x), torch.full((3,), 20 + 10 * math.log10(2))),
+    )
     yield 'it is symmetric', near(candidate(x, half), candidate(half, x))
 
 # %% ../../nbs/exercises/58_pigan_inversion.ipynb #3d77f7d7
-def _flat(condition, usual): return [torch.cat([x.flatten(1) for x in c], 1) for c in (condition, usual.mean, usual.deviation)]
-def _raw_distance(c, usual): k, m, _ = _flat(c, usual); return (k - m).square().mean(1)                          # weight decay: one unit for all
-def _from_zero(c, usual): k, _, s = _flat(c, usual); return (k/s).square().mean(1)
-def _not_squared(c, usual): k, m, s = _flat(c, usual); return ((k - m)/s).abs().mean(1)
-def _once_divided(c, usual): k, m, s = _flat(c, usual); return ((k - m).square()/s).mean(1)
-def _frequencies_only(c, usual): return ((c.frequencies - usual.mean.frequencies)/usual.deviation.frequencies).square().flatten(1).mean(1)
-def _batch_centred(c, usual): k, _, s = _flat(c, usual); return ((k - k.mean(0))/s).square().mean(1)
-def _batch_averaged(c, usual): return knob_distance(c, usual).mean().expand(len(c.phases))
+def _flat(condition, usual):
+    return [
+        torch.cat([x.flatten(1) for x in c], 1)
+        for c in (condition, usual.mean, usual.deviation)
+    ]
 
-_KNOB_MUTANTS = {'not standardised': _raw_distance, 'towards zero': _from_zero, 'not squared': _not_squared, 'divided once': _once_divided, 'frequencies only': _frequencies_only,
-                 'centred on the batch': _batch_centred, 'averaged over the batch': _batch_averaged}
+
+def _raw_distance(c, usual):
+    k, m, _ = _flat(c, usual)
+    return (k - m).square().mean(1)  # weight decay: one unit for all
+
+
+def _from_zero(c, usual):
+    k, _, s = _flat(c, usual)
+    return (k / s).square().mean(1)
+
+
+def _not_squared(c, usual):
+    k, m, s = _flat(c, usual)
+    return ((k - m) / s).abs().mean(1)
+
+
+def _once_divided(c, usual):
+    k, m, s = _flat(c, usual)
+    return ((k - m).square() / s).mean(1)
+
+
+def _frequencies_only(c, usual):
+    return (
+        ((c.frequencies - usual.mean.frequencies) / usual.deviation.frequencies)
+        .square()
+        .flatten(1)
+        .mean(1)
+    )
+
+
+def _batch_centred(c, usual):
+    k, _, s = _flat(c, usual)
+    return ((k - k.mean(0)) / s).square().mean(1)
+
+
+def _batch_averaged(c, usual):
+    return knob_distance(c, usual).mean().expand(len(c.phases))
+
+
+_KNOB_MUTANTS = {
+    'not standardised': _raw_distance,
+    'towards zero': _from_zero,
+    'not squared': _not_squared,
+    'divided once': _once_divided,
+    'frequencies only': _frequencies_only,
+    'centred on the batch': _batch_centred,
+    'averaged over the batch': _batch_averaged,
+}
 
 # %% ../../nbs/exercises/58_pigan_inversion.ipynb #7f570eff
 @exercise('pigan_inversion.knob_distance', library=knob_distance, mutants=_KNOB_MUTANTS)
 def check_knob_distance(candidate):
-    "`knob_distance(condition, usual)`: knobs `[n, layers, hidden]`; `usual.mean`, `usual.deviation` `[1, layers, hidden]`, each with `.frequencies` and `.phases` → `[n]`, the mean square of (k − mean)/deviation over all knobs."
+    """`knob_distance(condition, usual)`: knobs `[n, layers, hidden]`;
+    `usual.mean`, `usual.deviation` `[1, layers, hidden]`, each with `.frequencies` and
+    `.phases` → `[n]`, the mean square of (k − mean)/deviation over all knobs."""
     g = rng(4)
-    usual = KnobStatistics(Condition(*torch.randn(2, 1, 3, 40, generator=g)), Condition(*torch.rand(2, 1, 3, 40, generator=g)*3 + .05))
-    at = lambda f, p: Condition(*(m + s*x for m, s, x in zip(usual.mean, usual.deviation, (f, p))))
-    near = lambda a, b: torch.allclose(torch.as_tensor(a).float(), torch.as_tensor(b), rtol=1e-3, atol=1e-5)
+    usual = KnobStatistics(
+        Condition(*torch.randn(2, 1, 3, 40, generator=g)),
+        Condition(*torch.rand(2, 1, 3, 40, generator=g) * 3 + 0.05),
+    )
+    at = lambda f, p: Condition(
+        *(m + s * x for m, s, x in zip(usual.mean, usual.deviation, (f, p)))
+    )
+    near = lambda a, b: torch.allclose(
+        torch.as_tensor(a).float(), torch.as_tensor(b), rtol=1e-3, atol=1e-5
+    )
     ones, none = torch.ones(4, 3, 40), torch.zeros(4, 3, 40)
     yield 'the mean has distance 0', near(candidate(at(none, none), usual), torch.zeros(4))
-    yield 'one deviation off in every knob is 1, two are 4', near(candidate(at(ones, -ones), usual), torch.ones(4)) and near(candidate(at(2*ones, 2*ones), usual), torch.full((4,), 4.))
-    yield 'frequencies and phases count alike', near(candidate(at(ones, none), usual), torch.full((4,), .5)) and near(candidate(at(none, ones), usual), torch.full((4,), .5))
-    sizes = torch.tensor([0., 1., 2., 3.]).view(4, 1, 1)
-    yield 'every world has its own', near(candidate(at(sizes*ones, sizes*ones), usual), torch.tensor([0., 1., 4., 9.]))
-    some = none.clone(); some[:, 0, 0] = 3.
-    yield 'a single knob counts by its share', near(candidate(at(some, none), usual), torch.full((4,), 9/240))
+    yield (
+        'one deviation off in every knob is 1, two are 4',
+        near(candidate(at(ones, -ones), usual), torch.ones(4))
+        and near(candidate(at(2 * ones, 2 * ones), usual), torch.full((4,), 4.0)),
+    )
+    yield (
+        'frequencies and phases count alike',
+        near(candidate(at(ones, none), usual), torch.full((4,), 0.5))
+        and near(candidate(at(none, ones), usual), torch.full((4,), 0.5)),
+    )
+    sizes = torch.tensor([0.0, 1.0, 2.0, 3.0]).view(4, 1, 1)
+    yield (
+        'every world has its own',
+        near(
+            candidate(at(sizes * ones, sizes * ones), usual), torch.tensor([0.0, 1.0, 4.0, 9.0])
+        ),
+    )
+    some = none.clone()
+    some[:, 0, 0] = 3.0
+    yield (
+        'a single knob counts by its share',
+        near(candidate(at(some, none), usual), torch.full((4,), 9 / 240)),
+    )
 
 # %% ../../nbs/exercises/58_pigan_inversion.ipynb #fafb8215
-def _slope(position=True, turns=True, yaw=1., pitch=1., scale=1., swap=False, front=False):
+def _slope(position=True, turns=True, yaw=1.0, pitch=1.0, scale=1.0, swap=False, front=False):
     "`pose_gradient` with one of its parts replaced."
+
     def wrong(slope, a, b):
-        weight = torch.ones(4); weight[3], weight[:3] = float(position), float(turns)
-        out = pose_gradient(slope*weight, a*0 if front else a, b*0 if front else b)*torch.tensor([yaw, pitch])*scale
+        weight = torch.ones(4)
+        weight[3], weight[:3] = float(position), float(turns)
+        out = (
+            pose_gradient(slope * weight, a * 0 if front else a, b * 0 if front else b)
+            * torch.tensor([yaw, pitch])
+            * scale
+        )
         return out.flip(1) if swap else out
+
     return wrong
 
-_POSE_MUTANTS = {'position only': _slope(turns=False), 'rotation only': _slope(position=False), 'yaw the other way': _slope(yaw=-1.), 'pitch the other way': _slope(pitch=-1.), 'in degrees': _slope(scale=math.pi/180),
-                 'pitch before yaw': _slope(swap=True), 'as if in front': _slope(front=True)}
+
+_POSE_MUTANTS = {
+    'position only': _slope(turns=False),
+    'rotation only': _slope(position=False),
+    'yaw the other way': _slope(yaw=-1.0),
+    'pitch the other way': _slope(pitch=-1.0),
+    'in degrees': _slope(scale=math.pi / 180),
+    'pitch before yaw': _slope(swap=True),
+    'as if in front': _slope(front=True),
+}
 
 # %% ../../nbs/exercises/58_pigan_inversion.ipynb #a17f6e34
 @exercise('pigan_inversion.pose_gradient', library=pose_gradient, mutants=_POSE_MUTANTS)
 def check_pose_gradient(candidate):
-    "`pose_gradient(slope, yaw, pitch)`: ∂L/∂cam2world `[n, 4, 4]` of cameras on the unit sphere → ∂L/∂(yaw, pitch) `[n, 2]`, in radians."
-    yaw, pitch = torch.tensor([0., .4, -1.1, 2.]), torch.tensor([0., .2, -.5, .9])
+    """`pose_gradient(slope, yaw, pitch)`:
+    ∂L/∂cam2world `[n, 4, 4]` of cameras on the unit sphere → ∂L/∂(yaw, pitch) `[n, 2]`, in
+    radians."""
+    yaw, pitch = torch.tensor([0.0, 0.4, -1.1, 2.0]), torch.tensor([0.0, 0.2, -0.5, 0.9])
     near = lambda a, b: torch.allclose(a.float(), b.float(), atol=2e-3)
     slope = torch.randn(4, 4, 4, generator=rng(2))
-    loss = lambda a, b: (slope*pose(a, b)).double().sum((1, 2))
+    loss = lambda a, b: (slope * pose(a, b)).double().sum((1, 2))
     h = 5e-3
-    quotient = torch.stack([loss(yaw + h, pitch) - loss(yaw - h, pitch), loss(yaw, pitch + h) - loss(yaw, pitch - h)], 1)/(2*h)
-    yield 'it is the difference quotient, from every side', near(candidate(slope, yaw, pitch), quotient)
-    height = torch.zeros(4, 4, 4); height[:, 1, 3] = 1
-    yield 'the height of the camera grows with the pitch alone, by its cosine', near(candidate(height, yaw, pitch), torch.stack([torch.zeros(4), pitch.cos()], 1))
-    look = torch.zeros(4, 4, 4); look[:, 0, 2] = 1
-    yield 'the viewing direction turns, too', near(candidate(look, yaw, pitch), torch.stack([pitch.cos()*yaw.cos(), -pitch.sin()*yaw.sin()], 1))
-    yield 'it is linear in the slope', near(candidate(3*slope, yaw, pitch), 3*candidate(slope, yaw, pitch))
+    quotient = torch.stack(
+        [
+            loss(yaw + h, pitch) - loss(yaw - h, pitch),
+            loss(yaw, pitch + h) - loss(yaw, pitch - h),
+        ],
+        1,
+    ) / (2 * h)
+    yield (
+        'it is the difference quotient, from every side',
+        near(candidate(slope, yaw, pitch), quotient),
+    )
+    height = torch.zeros(4, 4, 4)
+    height[:, 1, 3] = 1
+    yield (
+        'the height of the camera grows with the pitch alone, by its cosine',
+        near(candidate(height, yaw, pitch), torch.stack([torch.zeros(4), pitch.cos()], 1)),
+    )
+    look = torch.zeros(4, 4, 4)
+    look[:, 0, 2] = 1
+    yield (
+        'the viewing direction turns, too',
+        near(
+            candidate(look, yaw, pitch),
+            torch.stack([pitch.cos() * yaw.cos(), -pitch.sin() * yaw.sin()], 1),
+        ),
+    )
+    yield (
+        'it is linear in the slope',
+        near(candidate(3 * slope, yaw, pitch), 3 * candidate(slope, yaw, pitch)),
+    )

@@ -9,7 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..grading import exercise
-from ..raymarch import _invert, _levels, composite, intervals, ray_weights, Rendered, sample_bins, sample_pdf
+from animegan_nb.raymarch import (
+    _invert,
+    _levels,
+    composite,
+    intervals,
+    ray_weights,
+    Rendered,
+    sample_bins,
+    sample_pdf,
+)
 
 # %% auto #0
 __all__ = ['check_composite', 'check_stratified', 'check_sample_pdf', 'gap_even']
@@ -17,107 +26,258 @@ __all__ = ['check_composite', 'check_stratified', 'check_sample_pdf', 'gap_even'
 # %% ../../nbs/exercises/50_raymarch.ipynb #1b45201d
 def _wrong_composite(weights):
     "A compositing function with other weights: (tau, density) → w."
+
     def candidate(rgb, density, distances, far=None, last='far'):
-        tau = F.relu(density)*intervals(distances, far=far, last=last)
+        tau = F.relu(density) * intervals(distances, far=far, last=last)
         w = weights(tau, density)
-        return Rendered((w[..., None]*rgb).sum(-2), (w*distances).sum(-1)/w.sum(-1).clamp(min=1e-6), w)
+        return Rendered(
+            (w[..., None] * rgb).sum(-2), (w * distances).sum(-1) / w.sum(-1).clamp(min=1e-6), w
+        )
+
     return candidate
 
-def _alpha(tau): return 1 - torch.exp(-tau)
-def _zero_last(x): return torch.cat([x[..., :-1], torch.zeros_like(x[..., :1])], -1)
+
+def _alpha(tau):
+    return 1 - torch.exp(-tau)
+
+
+def _zero_last(x):
+    return torch.cat([x[..., :-1], torch.zeros_like(x[..., :1])], -1)
+
 
 _COMPOSITE_MUTANTS = {
-    'inclusive product': _wrong_composite(lambda tau, s: torch.exp(-tau.cumsum(-1))*_alpha(tau)),
+    'inclusive product': _wrong_composite(
+        lambda tau, s: torch.exp(-tau.cumsum(-1)) * _alpha(tau)
+    ),
     'last interval forgotten': _wrong_composite(lambda tau, s: ray_weights(_zero_last(tau))),
     'no transmittance': _wrong_composite(lambda tau, s: _alpha(tau)),
     'softmax': _wrong_composite(lambda tau, s: torch.softmax(s, -1)),
-    'endless when far is asked': lambda rgb, density, distances, far=None, last='far': composite(rgb, density, distances, last='inf'),
-    'density is opacity': _wrong_composite(lambda tau, s: s.clamp(0, 1)*torch.cumprod(torch.cat([torch.ones_like(s[..., :1]), 1 - s.clamp(0, 1)[..., :-1]], -1), -1)),
-    'product from behind': _wrong_composite(lambda tau, s: torch.exp(-(tau.flip(-1).cumsum(-1).flip(-1) - tau))*_alpha(tau)),
-    'distance not divided': lambda rgb, density, distances, far=None, last='far': composite(rgb, density, distances, far=far, last=last, normalise=False)}
+    'endless when far is asked': lambda rgb, density, distances, far=None, last='far': (
+        composite(rgb, density, distances, last='inf')
+    ),
+    'density is opacity': _wrong_composite(
+        lambda tau, s: (
+            s.clamp(0, 1)
+            * torch.cumprod(
+                torch.cat([torch.ones_like(s[..., :1]), 1 - s.clamp(0, 1)[..., :-1]], -1), -1
+            )
+        )
+    ),
+    'product from behind': _wrong_composite(
+        lambda tau, s: torch.exp(-(tau.flip(-1).cumsum(-1).flip(-1) - tau)) * _alpha(tau)
+    ),
+    'distance not divided': lambda rgb, density, distances, far=None, last='far': composite(
+        rgb, density, distances, far=far, last=last, normalise=False
+    ),
+}
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #4453b8b9
 @exercise('raymarch.composite', library=composite, mutants=_COMPOSITE_MUTANTS)
 def check_composite(candidate):
-    "`composite(rgb, density, distances, far=…, last='far' or 'inf')` → (rgb, distance, weights): intervals from each sample to the next, the last to `far` or endless; the distance divided by Σw."
+    """`composite(rgb, density, distances, far=…, last='far' or 'inf')` → (rgb, distance,
+    weights): intervals from each sample to the next, the last to `far` or endless; the distance
+    divided by Σw."""
     close = lambda a, b: torch.allclose(a, torch.as_tensor(b, dtype=a.dtype), atol=1e-5)
     t = torch.linspace(1, 3, 33)[:-1].expand(2, 3, 32)
     white = torch.ones(2, 3, 32, 3)
-    for sigma in (.1, 1.3, 20.):
-        colour, _, w = candidate(white*.6, torch.full((2, 3, 32), sigma), t, far=3., last='far')
-        yield f'constant fog of density {sigma} absorbs 1 − exp(−σL)', close(colour, .6*(1 - np.exp(-sigma*2)))
-    density = torch.rand(2, 3, 32, generator=torch.Generator().manual_seed(0))*3
-    w = candidate(white, density, t, far=3., last='far')[2]
-    yield 'weights and what is left over sum to 1', close(w.sum(-1), 1 - torch.exp(-(density*2/32).sum(-1)))
+    for sigma in (0.1, 1.3, 20.0):
+        colour, _, w = candidate(
+            white * 0.6, torch.full((2, 3, 32), sigma), t, far=3.0, last='far'
+        )
+        yield (
+            f'constant fog of density {sigma} absorbs 1 − exp(−σL)',
+            close(colour, 0.6 * (1 - np.exp(-sigma * 2))),
+        )
+    density = torch.rand(2, 3, 32, generator=torch.Generator().manual_seed(0)) * 3
+    w = candidate(white, density, t, far=3.0, last='far')[2]
+    yield (
+        'weights and what is left over sum to 1',
+        close(w.sum(-1), 1 - torch.exp(-(density * 2 / 32).sum(-1))),
+    )
     yield 'every weight is at least 0', bool((w >= 0).all())
-    wall = torch.zeros(2, 3, 32); wall[..., 8] = 1e5; wall[..., 9:] = 7.
-    paint = white.clone(); paint[..., 9:, :] = 0.
-    colour, distance, w = candidate(paint, wall, t, far=3., last='far')
-    yield 'an opaque wall hides what is behind', close(colour, 1.) and close(w[..., 9:], 0.)
+    wall = torch.zeros(2, 3, 32)
+    wall[..., 8] = 1e5
+    wall[..., 9:] = 7.0
+    paint = white.clone()
+    paint[..., 9:, :] = 0.0
+    colour, distance, w = candidate(paint, wall, t, far=3.0, last='far')
+    yield 'an opaque wall hides what is behind', close(colour, 1.0) and close(w[..., 9:], 0.0)
     yield 'the wall is seen at its distance', close(distance, t[..., 8])
-    faint = candidate(white, torch.full((2, 3, 32), 1e-3), t, far=3., last='far')[1]
-    yield 'thin fog is seen in the middle, not at the eye', bool(((faint - 1.97).abs() < .02).all())
-    empty = torch.zeros(2, 3, 32); empty[..., -1] = .01
-    yield 'an endless last interval is a wall, a bounded one is not', close(candidate(white, empty, t, far=3., last='inf')[0], 1.) and bool((candidate(white, empty, t, far=3., last='far')[0] < .01).all())
+    faint = candidate(white, torch.full((2, 3, 32), 1e-3), t, far=3.0, last='far')[1]
+    yield (
+        'thin fog is seen in the middle, not at the eye',
+        bool(((faint - 1.97).abs() < 0.02).all()),
+    )
+    empty = torch.zeros(2, 3, 32)
+    empty[..., -1] = 0.01
+    yield (
+        'an endless last interval is a wall, a bounded one is not',
+        close(candidate(white, empty, t, far=3.0, last='inf')[0], 1.0)
+        and bool((candidate(white, empty, t, far=3.0, last='far')[0] < 0.01).all()),
+    )
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #420fd201
-def _swapped(near, far, samples, batch, rays, rng=None): return sample_bins(near, far, samples, batch, rays, None if rng is not None else torch.Generator().manual_seed(0))
-def _uniform_everywhere(near, far, samples, batch, rays, rng=None):
-    if rng is None: return sample_bins(near, far, samples, batch, rays)
-    return (near + (far - near)*torch.rand(batch, rays, samples, generator=rng)).sort(-1).values
-def _one_jitter(near, far, samples, batch, rays, rng=None):            # one number shifts the whole ray
-    t = sample_bins(near, far, samples, batch, rays)
-    return t if rng is None else t + (torch.rand(batch, rays, 1, generator=rng) - .5)*(far - near)/samples
-def _leaves_volume(near, far, samples, batch, rays, rng=None): return sample_bins(near, far, samples, batch, rays, rng, 'ends')   # the official pi-GAN
+def _swapped(near, far, samples, batch, rays, rng=None):
+    return sample_bins(
+        near,
+        far,
+        samples,
+        batch,
+        rays,
+        None if rng is not None else torch.Generator().manual_seed(0),
+    )
 
-@exercise('raymarch.stratified', library=sample_bins, mutants={'random and fixed swapped': _swapped, 'not in bins': _uniform_everywhere, 'one jitter a ray': _one_jitter, 'leaves the volume': _leaves_volume})
+
+def _uniform_everywhere(near, far, samples, batch, rays, rng=None):
+    if rng is None:
+        return sample_bins(near, far, samples, batch, rays)
+    return (
+        (near + (far - near) * torch.rand(batch, rays, samples, generator=rng)).sort(-1).values
+    )
+
+
+def _one_jitter(near, far, samples, batch, rays, rng=None):  # one number shifts the whole ray
+    t = sample_bins(near, far, samples, batch, rays)
+    return (
+        t
+        if rng is None
+        else t + (torch.rand(batch, rays, 1, generator=rng) - 0.5) * (far - near) / samples
+    )
+
+
+def _leaves_volume(near, far, samples, batch, rays, rng=None):
+    return sample_bins(near, far, samples, batch, rays, rng, 'ends')  # the official pi-GAN
+
+
+@exercise(
+    'raymarch.stratified',
+    library=sample_bins,
+    mutants={
+        'random and fixed swapped': _swapped,
+        'not in bins': _uniform_everywhere,
+        'one jitter a ray': _one_jitter,
+        'leaves the volume': _leaves_volume,
+    },
+)
 def check_stratified(candidate):
-    "`sample_bins(near, far, samples, batch, rays, rng=None)` → distances `[batch, rays, samples]`, one in each equal bin: uniform with a generator, the middle without."
+    """`sample_bins(near, far, samples, batch, rays, rng=None)` → distances `[batch, rays,
+    samples]`, one in each equal bin: uniform with a generator, the middle without."""
     gen = lambda: torch.Generator().manual_seed(1)
-    t = candidate(1., 3., 8, 2, 400, rng=gen())
+    t = candidate(1.0, 3.0, 8, 2, 400, rng=gen())
     edges = torch.linspace(1, 3, 9)
     yield 'the shape is [batch, rays, samples]', tuple(t.shape) == (2, 400, 8)
-    yield 'one sample lies in every bin', bool(((t >= edges[:-1] - 1e-6) & (t <= edges[1:] + 1e-6)).all())
-    yield 'without a generator it is the middle of each bin', torch.allclose(candidate(1., 3., 8, 2, 4), ((edges[1:] + edges[:-1])/2).expand(2, 4, 8), atol=1e-5)
-    yield 'with a generator the bins are filled evenly', bool(((t - edges[:-1]).std(dim=(0, 1)) - .25/12**.5).abs().max() < .02)
-    u = (t - edges[:-1])/.25
-    yield 'the bins of a ray are independent', bool(torch.corrcoef(u.reshape(-1, 8).T).fill_diagonal_(0).abs().max() < .2)
-    yield 'the same generator gives the same samples', torch.equal(t, candidate(1., 3., 8, 2, 400, rng=gen()))
+    yield (
+        'one sample lies in every bin',
+        bool(((t >= edges[:-1] - 1e-6) & (t <= edges[1:] + 1e-6)).all()),
+    )
+    yield (
+        'without a generator it is the middle of each bin',
+        torch.allclose(
+            candidate(1.0, 3.0, 8, 2, 4),
+            ((edges[1:] + edges[:-1]) / 2).expand(2, 4, 8),
+            atol=1e-5,
+        ),
+    )
+    yield (
+        'with a generator the bins are filled evenly',
+        bool(((t - edges[:-1]).std(dim=(0, 1)) - 0.25 / 12**0.5).abs().max() < 0.02),
+    )
+    u = (t - edges[:-1]) / 0.25
+    yield (
+        'the bins of a ray are independent',
+        bool(torch.corrcoef(u.reshape(-1, 8).T).fill_diagonal_(0).abs().max() < 0.2),
+    )
+    yield (
+        'the same generator gives the same samples',
+        torch.equal(t, candidate(1.0, 3.0, 8, 2, 400, rng=gen())),
+    )
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #92a592c2
-def _histogram_of_middles(edges, weights, samples, rng=None):          # always the middle of a bin
-    k = torch.searchsorted(edges.expand(*weights.shape[:-1], -1).contiguous(), sample_pdf(edges, weights, samples, rng).contiguous()).clamp(1, weights.shape[-1])
+def _histogram_of_middles(edges, weights, samples, rng=None):  # always the middle of a bin
+    k = torch.searchsorted(
+        edges.expand(*weights.shape[:-1], -1).contiguous(),
+        sample_pdf(edges, weights, samples, rng).contiguous(),
+    ).clamp(1, weights.shape[-1])
     e = edges.expand(*weights.shape[:-1], -1)
-    return (e.gather(-1, k) + e.gather(-1, k-1))/2
-def _cdf_not_normalised(edges, weights, samples, rng=None):
-    return _invert(F.pad(weights.cumsum(-1), (1, 0)), edges.expand(*weights.shape[:-1], -1), _levels(weights.shape[:-1], samples, rng, True, 'middle'))
-def _off_by_one(edges, weights, samples, rng=None): return sample_pdf(edges, weights.roll(1, -1), samples, rng)
-def _ignores_weights(edges, weights, samples, rng=None): return sample_pdf(edges, torch.ones_like(weights), samples, rng)
-def _independent(edges, weights, samples, rng=None): return sample_pdf(edges, weights, samples, rng, stratified=False)   # the official pi-GAN
+    return (e.gather(-1, k) + e.gather(-1, k - 1)) / 2
 
-_PDF_MUTANTS = {'middles only': _histogram_of_middles, 'not normalised': _cdf_not_normalised, 'off by one bin': _off_by_one, 'ignores the weights': _ignores_weights, 'independent u': _independent}
+
+def _cdf_not_normalised(edges, weights, samples, rng=None):
+    return _invert(
+        F.pad(weights.cumsum(-1), (1, 0)),
+        edges.expand(*weights.shape[:-1], -1),
+        _levels(weights.shape[:-1], samples, rng, True, 'middle'),
+    )
+
+
+def _off_by_one(edges, weights, samples, rng=None):
+    return sample_pdf(edges, weights.roll(1, -1), samples, rng)
+
+
+def _ignores_weights(edges, weights, samples, rng=None):
+    return sample_pdf(edges, torch.ones_like(weights), samples, rng)
+
+
+def _independent(edges, weights, samples, rng=None):
+    return sample_pdf(edges, weights, samples, rng, stratified=False)  # the official pi-GAN
+
+
+_PDF_MUTANTS = {
+    'middles only': _histogram_of_middles,
+    'not normalised': _cdf_not_normalised,
+    'off by one bin': _off_by_one,
+    'ignores the weights': _ignores_weights,
+    'independent u': _independent,
+}
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #7121630e
 @exercise('raymarch.sample_pdf', library=sample_pdf, mutants=_PDF_MUTANTS)
 def check_sample_pdf(candidate):
-    "`sample_pdf(edges, weights, samples, rng=None)` → distances drawn from the histogram with stratified u; deterministic without a generator."
-    edges = torch.tensor([1., 1.2, 1.7, 2., 3.])
-    weights = torch.tensor([[.5, 2., .0, 1.5]]).expand(300, 4)
-    cdf = F.pad((weights[0]/weights[0].sum()).cumsum(0), (1, 0)).numpy()
+    """`sample_pdf(edges, weights, samples, rng=None)` → distances drawn from the histogram with
+    stratified u; deterministic without a generator."""
+    edges = torch.tensor([1.0, 1.2, 1.7, 2.0, 3.0])
+    weights = torch.tensor([[0.5, 2.0, 0.0, 1.5]]).expand(300, 4)
+    cdf = F.pad((weights[0] / weights[0].sum()).cumsum(0), (1, 0)).numpy()
+
     def gap(t):
-        share = np.interp(t.sort(-1).values.numpy(), edges.numpy(), cdf); n = t.shape[-1]
-        return np.abs(share - (np.arange(n) + .5)/n).max(-1)
+        share = np.interp(t.sort(-1).values.numpy(), edges.numpy(), cdf)
+        n = t.shape[-1]
+        return np.abs(share - (np.arange(n) + 0.5) / n).max(-1)
+
     t = candidate(edges, weights, 64, torch.Generator().manual_seed(0))
-    yield 'all samples lie between the first and the last edge', bool(((t >= 1 - 1e-5) & (t <= 3 + 1e-5)).all())
-    yield 'the samples follow the histogram (KS < 0.02 over all rays)', bool(gap(t.flatten()) < .02)
-    yield 'stratified: on every single ray the gap is below 1.5/M', bool((gap(t) < 1.5/64).all())
-    yield 'a bin without weight gets almost nothing', float(((t > 1.71) & (t < 1.99)).float().mean()) < .01
-    yield 'an empty ray is sampled evenly', bool(gap_even(candidate(edges, torch.zeros(1, 4), 64)) < .3)
+    yield (
+        'all samples lie between the first and the last edge',
+        bool(((t >= 1 - 1e-5) & (t <= 3 + 1e-5)).all()),
+    )
+    yield (
+        'the samples follow the histogram (KS < 0.02 over all rays)',
+        bool(gap(t.flatten()) < 0.02),
+    )
+    yield (
+        'stratified: on every single ray the gap is below 1.5/M',
+        bool((gap(t) < 1.5 / 64).all()),
+    )
+    yield (
+        'a bin without weight gets almost nothing',
+        float(((t > 1.71) & (t < 1.99)).float().mean()) < 0.01,
+    )
+    yield (
+        'an empty ray is sampled evenly',
+        bool(gap_even(candidate(edges, torch.zeros(1, 4), 64)) < 0.3),
+    )
     fixed = candidate(edges, weights, 64)
-    yield 'deterministic without a generator', torch.equal(fixed, candidate(edges, weights, 64)) and bool((gap(fixed) < 1/64).all())
+    yield (
+        'deterministic without a generator',
+        torch.equal(fixed, candidate(edges, weights, 64)) and bool((gap(fixed) < 1 / 64).all()),
+    )
     yield 'samples are spread inside a bin', len(fixed[0].round(decimals=4).unique()) > 56
-    yield 'scaling the weights changes nothing', torch.allclose(candidate(edges, 10*weights, 64), fixed, atol=1e-3)
+    yield (
+        'scaling the weights changes nothing',
+        torch.allclose(candidate(edges, 10 * weights, 64), fixed, atol=1e-3),
+    )
+
 
 def gap_even(t: Tensor) -> float:
-    "How far the quartiles of samples on the first ray are from finite and ordered: 0 if they are."
-    return 0. if bool(t.isfinite().all()) and t[0].max() - t[0].min() > 1 else 1.
+    """How far the quartiles of samples on the first ray are from finite and ordered:
+    0 if they are."""
+    return 0.0 if bool(t.isfinite().all()) and t[0].max() - t[0].min() > 1 else 1.0

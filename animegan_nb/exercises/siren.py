@@ -15,102 +15,222 @@ from ..siren import film, fit_values, ReluNet, sine_init_, Siren
 __all__ = ['check_sine_init', 'check_film', 'check_siren']
 
 # %% ../../nbs/exercises/51_siren.ipynb #fcb951d5
-def _bound(bound):                 # an initialisation with another bound: (inputs, omega, first) → bound
-    def candidate(linear, omega=30., first=False):
-        b = bound(linear.in_features, omega, first); nn.init.uniform_(linear.weight, -b, b)
+def _bound(bound):  # an initialisation with another bound: (inputs, omega, first) → bound
+    def candidate(linear, omega=30.0, first=False):
+        b = bound(linear.in_features, omega, first)
+        nn.init.uniform_(linear.weight, -b, b)
         return linear
+
     return candidate
 
-def _xavier(linear, omega=30., first=False): nn.init.xavier_uniform_(linear.weight); return linear
-_INIT_MUTANTS = {'Xavier': _xavier, 'omega forgotten': _bound(lambda n, w, first: 1/n if first else math.sqrt(6/n)), 'first like the rest': _bound(lambda n, w, first: math.sqrt(6/n)/w),
-                 'always 25': _bound(lambda n, w, first: 1/n if first else math.sqrt(6/n)/25), 'twice divided': _bound(lambda n, w, first: 1/n if first else math.sqrt(6/n)/w**2)}
+
+def _xavier(linear, omega=30.0, first=False):
+    nn.init.xavier_uniform_(linear.weight)
+    return linear
+
+
+_INIT_MUTANTS = {
+    'Xavier': _xavier,
+    'omega forgotten': _bound(lambda n, w, first: 1 / n if first else math.sqrt(6 / n)),
+    'first like the rest': _bound(lambda n, w, first: math.sqrt(6 / n) / w),
+    'always 25': _bound(lambda n, w, first: 1 / n if first else math.sqrt(6 / n) / 25),
+    'twice divided': _bound(lambda n, w, first: 1 / n if first else math.sqrt(6 / n) / w**2),
+}
 
 # %% ../../nbs/exercises/51_siren.ipynb #cc36484d
 @exercise('siren.sine_init', library=sine_init_, mutants=_INIT_MUTANTS)
 def check_sine_init(candidate):
-    "`sine_init_(linear, omega=30., first=False)` → the layer, its weights drawn anew: U(±1/n) in the first layer, U(±√(6/n)/ω) in the others."
+    """`sine_init_(linear, omega=30., first=False)` → the layer, its weights drawn anew:
+    U(±1/n) in the first layer, U(±√(6/n)/ω) in the others."""
     torch.manual_seed(0)
-    for omega in (30., 10.):
+    for omega in (30.0, 10.0):
         w = candidate(nn.Linear(200, 300), omega, False).weight.detach()
-        yield f'hidden weights fill ±√(6/n)/ω (ω = {omega:g})', bool(w.abs().max() <= math.sqrt(6/200)/omega) and bool(w.abs().max() > .99*math.sqrt(6/200)/omega)
-    first = candidate(nn.Linear(2, 400), 30., True).weight.detach()
-    yield 'weights of the first layer fill ±1/n', bool(first.abs().max() <= .5) and bool(first.abs().max() > .49)
-    yield 'the weights are uniform', abs(float(w.std()) - math.sqrt(6/200)/10/3**.5) < .02*math.sqrt(6/200)/10
+        yield (
+            f'hidden weights fill ±√(6/n)/ω (ω = {omega:g})',
+            bool(w.abs().max() <= math.sqrt(6 / 200) / omega)
+            and bool(w.abs().max() > 0.99 * math.sqrt(6 / 200) / omega),
+        )
+    first = candidate(nn.Linear(2, 400), 30.0, True).weight.detach()
+    yield (
+        'weights of the first layer fill ±1/n',
+        bool(first.abs().max() <= 0.5) and bool(first.abs().max() > 0.49),
+    )
+    yield (
+        'the weights are uniform',
+        abs(float(w.std()) - math.sqrt(6 / 200) / 10 / 3**0.5) < 0.02 * math.sqrt(6 / 200) / 10,
+    )
     h = torch.linspace(-1, 1, 500)[:, None]
     spread = []
     for i in range(6):
-        argument = 30*(h @ candidate(nn.Linear(h.shape[1], 256), 30., i == 0).weight.detach().T)
-        spread.append(float(argument.std())); h = argument.sin()
-    yield 'the argument of every later sine has standard deviation 1 ± 0.15', all(abs(s - 1) < .15 for s in spread[2:])
+        argument = 30 * (
+            h @ candidate(nn.Linear(h.shape[1], 256), 30.0, i == 0).weight.detach().T
+        )
+        spread.append(float(argument.std()))
+        h = argument.sin()
+    yield (
+        'the argument of every later sine has standard deviation 1 ± 0.15',
+        all(abs(s - 1) < 0.15 for s in spread[2:]),
+    )
 
 # %% ../../nbs/exercises/51_siren.ipynb #46cfbc4f
-def _film_sincos(x, w, b, f, p):                       # the summary's "periodic activation"
-    a = f[:, None]*F.linear(x, w, b) + p[:, None]
+def _film_sincos(x, w, b, f, p):  # the summary's "periodic activation"
+    a = f[:, None] * F.linear(x, w, b) + p[:, None]
     return torch.cat([a.sin(), a.cos()], -1)
-def _film_inside(x, w, b, f, p): return torch.sin(f[:, None]*(F.linear(x, w, b) + p[:, None]))
-def _film_after(x, w, b, f, p): return f[:, None]*torch.sin(F.linear(x, w, b)) + p[:, None]            # FiLM after the activation
-def _film_shared(x, w, b, f, p): return torch.sin(f.mean(0)*F.linear(x, w, b) + p.mean(0))
-def _film_one_plus(x, w, b, f, p): return torch.sin((1 + f[:, None])*F.linear(x, w, b) + p[:, None])   # AdaIN's habit
-def _film_no_bias(x, w, b, f, p): return torch.sin(f[:, None]*F.linear(x, w) + b + p[:, None])
-def _film_concat(x, w, b, f, p): return torch.sin(30*F.linear(x, w, b) + p.mean(-1)[:, None, None])    # the code joined to the input
-_FILM_MUTANTS = {'sin and cos concatenated': _film_sincos, 'phase inside the product': _film_inside, 'after the sine': _film_after, 'shared by the batch': _film_shared,
-                 'one plus': _film_one_plus, 'bias not modulated': _film_no_bias, 'code concatenated': _film_concat}
+
+
+def _film_inside(x, w, b, f, p):
+    return torch.sin(f[:, None] * (F.linear(x, w, b) + p[:, None]))
+
+
+def _film_after(x, w, b, f, p):
+    return f[:, None] * torch.sin(F.linear(x, w, b)) + p[:, None]  # FiLM after the activation
+
+
+def _film_shared(x, w, b, f, p):
+    return torch.sin(f.mean(0) * F.linear(x, w, b) + p.mean(0))
+
+
+def _film_one_plus(x, w, b, f, p):
+    return torch.sin((1 + f[:, None]) * F.linear(x, w, b) + p[:, None])  # AdaIN's habit
+
+
+def _film_no_bias(x, w, b, f, p):
+    return torch.sin(f[:, None] * F.linear(x, w) + b + p[:, None])
+
+
+def _film_concat(x, w, b, f, p):
+    # the code joined to the input
+    return torch.sin(30 * F.linear(x, w, b) + p.mean(-1)[:, None, None])
+
+
+_FILM_MUTANTS = {
+    'sin and cos concatenated': _film_sincos,
+    'phase inside the product': _film_inside,
+    'after the sine': _film_after,
+    'shared by the batch': _film_shared,
+    'one plus': _film_one_plus,
+    'bias not modulated': _film_no_bias,
+    'code concatenated': _film_concat,
+}
 
 # %% ../../nbs/exercises/51_siren.ipynb #30019ea5
 @exercise('siren.film', library=film, mutants=_FILM_MUTANTS)
 def check_film(candidate):
-    "`film(x, weight, bias, frequency, phase)` → sin(γ(Wx + b) + β) `[batch, n, outputs]`, with γ and β `[batch, outputs]`."
+    """`film(x, weight, bias, frequency, phase)` → sin(γ(Wx + b) + β) `[batch, n, outputs]`,
+    with γ and β `[batch, outputs]`."""
     g = torch.Generator().manual_seed(0)
-    x, w, b = torch.randn(2, 5, 3, generator=g), torch.randn(4, 3, generator=g), torch.randn(4, generator=g)
-    f, p = torch.rand(2, 4, generator=g)*3 + 1, torch.randn(2, 4, generator=g)
+    x, w, b = (
+        torch.randn(2, 5, 3, generator=g),
+        torch.randn(4, 3, generator=g),
+        torch.randn(4, generator=g),
+    )
+    f, p = torch.rand(2, 4, generator=g) * 3 + 1, torch.randn(2, 4, generator=g)
     y = candidate(x, w, b, f, p)
     yield 'there is one output for each row of the weight', tuple(y.shape) == (2, 5, 4)
     close = lambda a, b: torch.allclose(a, b, atol=1e-4)
-    yield 'γ = 30, β = 0 is a SIREN layer', close(candidate(x, w, b, torch.full((2, 4), 30.), torch.zeros(2, 4)), torch.sin(30*(x @ w.T + b)))
-    yield 'a phase of 2π changes nothing, a phase of π the sign', close(candidate(x, w, b, f, p + 2*math.pi), y) and close(candidate(x, w, b, f, p + math.pi), -y)
-    yield 'with γ = 0 only the phase is left', close(candidate(x, w, b, 0*f, p), p.sin()[:, None].expand(2, 5, 4))
-    yield 'doubling γ is doubling weight and bias', close(candidate(x, w, b, 2*f, p), candidate(x, 2*w, 2*b, f, p))
+    yield (
+        'γ = 30, β = 0 is a SIREN layer',
+        close(
+            candidate(x, w, b, torch.full((2, 4), 30.0), torch.zeros(2, 4)),
+            torch.sin(30 * (x @ w.T + b)),
+        ),
+    )
+    yield (
+        'a phase of 2π changes nothing, a phase of π the sign',
+        close(candidate(x, w, b, f, p + 2 * math.pi), y)
+        and close(candidate(x, w, b, f, p + math.pi), -y),
+    )
+    yield (
+        'with γ = 0 only the phase is left',
+        close(candidate(x, w, b, 0 * f, p), p.sin()[:, None].expand(2, 5, 4)),
+    )
+    yield (
+        'doubling γ is doubling weight and bias',
+        close(candidate(x, w, b, 2 * f, p), candidate(x, 2 * w, 2 * b, f, p)),
+    )
     alone = candidate(x[:1], w, b, f[:1], p[:1])
     yield 'the samples of a batch do not see each other', close(alone, y[:1])
     x = x.requires_grad_(True)
-    slope, = torch.autograd.grad(candidate(x, w, b, f, p).sum(), x)
-    yield 'its derivative is the same layer a quarter turn later', close(slope, (candidate(x, w, b, f, p + math.pi/2)*f[:, None]) @ w)
+    (slope,) = torch.autograd.grad(candidate(x, w, b, f, p).sum(), x)
+    yield (
+        'its derivative is the same layer a quarter turn later',
+        close(slope, (candidate(x, w, b, f, p + math.pi / 2) * f[:, None]) @ w),
+    )
 
 # %% ../../nbs/exercises/51_siren.ipynb #0c7e079d
 class _OmegaOnce(Siren):
     "ω in the first layer only."
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        for layer in self.net[1:-1]: layer.omega = 1.
+        for layer in self.net[1:-1]:
+            layer.omega = 1.0
+
 
 class _XavierSiren(Siren):
     "SIREN with Xavier's weights."
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         for m in self.modules():
-            if isinstance(m, nn.Linear): nn.init.xavier_uniform_(m.weight)
+            if isinstance(m, nn.Linear):
+                nn.init.xavier_uniform_(m.weight)
 
-def _relu_net(inputs, hidden, layers, outputs, omega=30.): return ReluNet(inputs, hidden, layers, outputs)
-def _sigmoid_of_siren(inputs, hidden, layers, outputs, omega=30.): return nn.Sequential(Siren(inputs, hidden, layers, outputs, omega), nn.ReLU(), nn.Sigmoid())
+
+def _relu_net(inputs, hidden, layers, outputs, omega=30.0):
+    return ReluNet(inputs, hidden, layers, outputs)
+
+
+def _sigmoid_of_siren(inputs, hidden, layers, outputs, omega=30.0):
+    return nn.Sequential(Siren(inputs, hidden, layers, outputs, omega), nn.ReLU(), nn.Sigmoid())
 
 # %% ../../nbs/exercises/51_siren.ipynb #1b74b6b0
 def _checks_image(n: int = 32) -> tuple[Tensor, Tensor]:
     "Places and colours of a small test picture: rings and stripes."
-    p = (2*torch.arange(n) + 1)/n - 1
+    p = (2 * torch.arange(n) + 1) / n - 1
     y, x = torch.meshgrid(p, p, indexing='ij')
-    return torch.stack([x, y], -1).view(-1, 2), torch.stack([.5 + .5*torch.sin(14*(x**2 + y**2)), .5 + .4*torch.sin(12*x)*torch.cos(9*y), (x > .2*torch.sin(7*y)).float()*.8 + .1], -1).view(-1, 3)
+    return torch.stack([x, y], -1).view(-1, 2), torch.stack(
+        [
+            0.5 + 0.5 * torch.sin(14 * (x**2 + y**2)),
+            0.5 + 0.4 * torch.sin(12 * x) * torch.cos(9 * y),
+            (x > 0.2 * torch.sin(7 * y)).float() * 0.8 + 0.1,
+        ],
+        -1,
+    ).view(-1, 3)
 
-@exercise('siren.siren', library=Siren, mutants={'omega only once': _OmegaOnce, 'Xavier': _XavierSiren, 'ReLU': _relu_net, 'never below one half': _sigmoid_of_siren})
+
+@exercise(
+    'siren.siren',
+    library=Siren,
+    mutants={
+        'omega only once': _OmegaOnce,
+        'Xavier': _XavierSiren,
+        'ReLU': _relu_net,
+        'never below one half': _sigmoid_of_siren,
+    },
+)
 def check_siren(candidate):
-    "`Siren(inputs, hidden, layers, outputs, omega=30.)` → a module: `layers` sine layers of width `hidden`, then a linear layer."
+    """`Siren(inputs, hidden, layers, outputs, omega=30.)` → a module:
+    `layers` sine layers of width `hidden`, then a linear layer."""
     torch.manual_seed(0)
     xy, image = _checks_image()
     net = candidate(2, 64, 3, 3)
     yield 'it maps [n, inputs] to [n, outputs]', tuple(net(xy).shape) == (1024, 3)
-    yield 'three sine layers of 64 and a linear one have 8,707 parameters', sum(p.numel() for p in net.parameters()) == 2*64 + 64 + 2*(64*64 + 64) + 64*3 + 3
+    yield (
+        'three sine layers of 64 and a linear one have 8,707 parameters',
+        sum(p.numel() for p in net.parameters())
+        == 2 * 64 + 64 + 2 * (64 * 64 + 64) + 64 * 3 + 3,
+    )
     psnr = fit_values(net, xy, image, 300, 1e-3)[-1]
     yield 'it fits a picture of 32² pixels to 30 dB in 300 steps', psnr > 30
     x = xy[:50].clone().requires_grad_(True)
-    slope, = torch.autograd.grad(net(x)[:, 0].sum(), x, create_graph=True)
-    second = torch.autograd.grad(slope[:, 0].sum(), x, allow_unused=True)[0] if slope.requires_grad else None
-    yield 'its second derivative is not zero', second is not None and bool(second.abs().max() > 1e-3)
+    (slope,) = torch.autograd.grad(net(x)[:, 0].sum(), x, create_graph=True)
+    second = (
+        torch.autograd.grad(slope[:, 0].sum(), x, allow_unused=True)[0]
+        if slope.requires_grad
+        else None
+    )
+    yield (
+        'its second derivative is not zero',
+        second is not None and bool(second.abs().max() > 1e-3),
+    )

@@ -20,80 +20,198 @@ def _by_rows(free):
     for y, row in enumerate(free):
         for order in (range(len(row)), reversed(range(len(row)))):
             for x in order:
-                if not row[x]: break
+                if not row[x]:
+                    break
                 out[y, x] = True
     return out
 
+
 def _diagonal(free):
-    free = np.pad(free, 1, constant_values=True); seen = np.zeros_like(free); seen[0] = True
+    free = np.pad(free, 1, constant_values=True)
+    seen = np.zeros_like(free)
+    seen[0] = True
     for _ in range(free.size):
         wide = np.pad(seen, 1)
-        seen = free & np.any([wide[y:y + len(free), x:x + free.shape[1]] for y in range(3) for x in range(3)], axis=0)
+        seen = free & np.any(
+            [
+                wide[y : y + len(free), x : x + free.shape[1]]
+                for y in range(3)
+                for x in range(3)
+            ],
+            axis=0,
+        )
     return seen[1:-1, 1:-1]
-def _inside_only(free): return ~reachable(np.pad(~free, 1, constant_values=True))[1:-1, 1:-1] & free     # walks over the figure
+
+
+def _inside_only(free):
+    # walks over the figure
+    return ~reachable(np.pad(~free, 1, constant_values=True))[1:-1, 1:-1] & free
+
+
 def _from_corner(free):
-    seen = np.zeros_like(free); seen[0, 0] = free[0, 0]
+    seen = np.zeros_like(free)
+    seen[0, 0] = free[0, 0]
     for _ in range(free.size):
-        grown = seen.copy(); grown[1:] |= seen[:-1]; grown[:-1] |= seen[1:]; grown[:, 1:] |= seen[:, :-1]; grown[:, :-1] |= seen[:, 1:]
+        grown = seen.copy()
+        grown[1:] |= seen[:-1]
+        grown[:-1] |= seen[1:]
+        grown[:, 1:] |= seen[:, :-1]
+        grown[:, :-1] |= seen[:, 1:]
         seen = grown & free
     return seen
 
 # %% ../../nbs/exercises/33_standing.ipynb #da1f6868
-@exercise('standing.reachable', library=reachable, mutants={'every free pixel': lambda free: free.copy(), 'row by row': _by_rows, 'also diagonally': _diagonal,
-                                                           'from one corner only': _from_corner, 'over the figure': _inside_only})
+@exercise(
+    'standing.reachable',
+    library=reachable,
+    mutants={
+        'every free pixel': lambda free: free.copy(),
+        'row by row': _by_rows,
+        'also diagonally': _diagonal,
+        'from one corner only': _from_corner,
+        'over the figure': _inside_only,
+    },
+)
 def check_reachable(candidate):
-    "`reachable(free)`: a bool array [h, w]; True where a walk over free pixels (up, down, left, right) arrives from outside the picture."
+    """`reachable(free)`: a bool array [h, w];
+    True where a walk over free pixels (up, down, left, right) arrives from outside the
+    picture."""
     look = lambda text: np.array([[ch == '.' for ch in row] for row in text.split()])
-    ring, split, snail, diamond = look('..... .###. .#.#. .###. .....'), look('..#.. ..#.. ..#..'), look('####### #.....# #.###.# #.#.#.# #.###.# #.....# ###.###'), look('.#. #.# .#.')
+    ring, split, snail, diamond = (
+        look('..... .###. .#.#. .###. .....'),
+        look('..#.. ..#.. ..#..'),
+        look('####### #.....# #.###.# #.#.#.# #.###.# #.....# ###.###'),
+        look('.#. #.# .#.'),
+    )
     found = np.asarray(candidate(ring.copy()))
     yield 'all around a ring', found[0].all() and found[:, 0].all()
     yield 'not the hole of a ring', not found[2, 2]
     yield 'never a pixel that is not free', not (found & ~ring).any()
     yield 'both sides of a wall', np.array_equal(candidate(split.copy()), split)
     yield 'around corners', np.asarray(candidate(snail.copy())).sum() == snail.sum() - 1
-    yield 'not between two pixels that touch at a corner', not np.asarray(candidate(diamond.copy()))[1, 1]
-    yield 'an empty picture is reached everywhere', np.asarray(candidate(np.ones((3, 4), bool))).all()
+    yield (
+        'not between two pixels that touch at a corner',
+        not np.asarray(candidate(diamond.copy()))[1, 1],
+    )
+    yield (
+        'an empty picture is reached everywhere',
+        np.asarray(candidate(np.ones((3, 4), bool))).all(),
+    )
 
 # %% ../../nbs/exercises/33_standing.ipynb #6218456e
 def _contact(along=lambda first, last, side: last - first + 1, ends=(0, -1), turned=False):
     "`border_contact` with a part replaced."
+
     def contact(mask):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if not len(rows): return dict.fromkeys(('top', 'bottom', 'left', 'right'), 0.)
-        height, width = along(rows[0], rows[-1], mask.shape[0]), along(columns[0], columns[-1], mask.shape[1])
-        if turned: height, width = width, height
+        if not len(rows):
+            return dict.fromkeys(('top', 'bottom', 'left', 'right'), 0.0)
+        height, width = (
+            along(rows[0], rows[-1], mask.shape[0]),
+            along(columns[0], columns[-1], mask.shape[1]),
+        )
+        if turned:
+            height, width = width, height
         first, last = ends
-        return {'top': mask[first].sum()/width, 'bottom': mask[last].sum()/width, 'left': mask[:, first].sum()/height, 'right': mask[:, last].sum()/height}
+        return {
+            'top': mask[first].sum() / width,
+            'bottom': mask[last].sum() / width,
+            'left': mask[:, first].sum() / height,
+            'right': mask[:, last].sum() / height,
+        }
+
     return contact
 
-@exercise('standing.border_contact', library=border_contact, mutants={
-    'of the picture instead of the figure': _contact(lambda first, last, side: side), 'a fence without its last post': _contact(lambda first, last, side: max(1, last - first)),
-    'width and height exchanged': _contact(turned=True), 'top and bottom exchanged': _contact(ends=(-1, 0))})
+
+@exercise(
+    'standing.border_contact',
+    library=border_contact,
+    mutants={
+        'of the picture instead of the figure': _contact(lambda first, last, side: side),
+        'a fence without its last post': _contact(
+            lambda first, last, side: max(1, last - first)
+        ),
+        'width and height exchanged': _contact(turned=True),
+        'top and bottom exchanged': _contact(ends=(-1, 0)),
+    },
+)
 def check_border_contact(candidate):
-    "`border_contact(mask)`: for 'top', 'bottom', 'left', 'right' the figure's pixels on that border over its width (for left and right: height)."
-    mask = np.zeros((10, 8), bool); mask[3:10, 2:6] = True; mask[9, 4:6] = False; mask[5, 6:8] = True
+    """`border_contact(mask)`: for 'top', 'bottom', 'left', 'right' the figure's pixels on that
+    border over its width (for left and right: height)."""
+    mask = np.zeros((10, 8), bool)
+    mask[3:10, 2:6] = True
+    mask[9, 4:6] = False
+    mask[5, 6:8] = True
     found = candidate(mask)
-    yield 'half of its pixels below, over a width of six', abs(found['bottom'] - 2/6) < 1e-9
+    yield 'half of its pixels below, over a width of six', abs(found['bottom'] - 2 / 6) < 1e-9
     yield 'nothing above and nothing left', found['top'] == 0 and found['left'] == 0
-    yield 'one hand at the right, over a height of seven', abs(found['right'] - 1/7) < 1e-9
-    yield 'mirrored, left and right change places', abs(candidate(mask[:, ::-1])['left'] - 1/7) < 1e-9
-    yield 'upside down, top and bottom change places', abs(candidate(mask[::-1])['top'] - 2/6) < 1e-9
-    yield 'a figure that fills its frame: all four are 1', all(abs(v - 1) < 1e-9 for v in candidate(np.ones((5, 7), bool)).values())
+    yield 'one hand at the right, over a height of seven', abs(found['right'] - 1 / 7) < 1e-9
+    yield (
+        'mirrored, left and right change places',
+        abs(candidate(mask[:, ::-1])['left'] - 1 / 7) < 1e-9,
+    )
+    yield (
+        'upside down, top and bottom change places',
+        abs(candidate(mask[::-1])['top'] - 2 / 6) < 1e-9,
+    )
+    yield (
+        'a figure that fills its frame: all four are 1',
+        all(abs(v - 1) < 1e-9 for v in candidate(np.ones((5, 7), bool)).values()),
+    )
 
 # %% ../../nbs/exercises/33_standing.ipynb #972b59d2
-@exercise('standing.iteration_cost', library=iteration_cost, mutants={
-    'fakes drawn with gradients': lambda g, d, r1_every=16, path_every=0: iteration_cost(g, d, r1_every, path_every) + 2*g,
-    'the way back forgotten': lambda g, d, r1_every=16, path_every=0: 2*g + 3*d + d/r1_every,
-    'one picture for the discriminator': lambda g, d, r1_every=16, path_every=0: iteration_cost(g, d, r1_every, path_every) - 3*d,
-    "the discriminator's weights in the generator's step": lambda g, d, r1_every=16, path_every=0: iteration_cost(g, d, r1_every, path_every) + d,
-    'penalties in every step': lambda g, d, r1_every=16, path_every=0: iteration_cost(g, d, 1, min(1, path_every)),
-    'R1 differentiated once': lambda g, d, r1_every=16, path_every=0: iteration_cost(g, d, r1_every, path_every) - 4*d/r1_every})
+@exercise(
+    'standing.iteration_cost',
+    library=iteration_cost,
+    mutants={
+        'fakes drawn with gradients': lambda g, d, r1_every=16, path_every=0: (
+            iteration_cost(g, d, r1_every, path_every) + 2 * g
+        ),
+        'the way back forgotten': lambda g, d, r1_every=16, path_every=0: (
+            2 * g + 3 * d + d / r1_every
+        ),
+        'one picture for the discriminator': lambda g, d, r1_every=16, path_every=0: (
+            iteration_cost(g, d, r1_every, path_every) - 3 * d
+        ),
+        "the discriminator's weights in the generator's step": (
+            lambda g, d, r1_every=16, path_every=0: (
+                iteration_cost(g, d, r1_every, path_every) + d
+            )
+        ),
+        'penalties in every step': lambda g, d, r1_every=16, path_every=0: iteration_cost(
+            g, d, 1, min(1, path_every)
+        ),
+        'R1 differentiated once': lambda g, d, r1_every=16, path_every=0: (
+            iteration_cost(g, d, r1_every, path_every) - 4 * d / r1_every
+        ),
+    },
+)
 def check_iteration_cost(candidate):
-    "Operations of a StyleGAN2 training step for one picture, from forward passes g and d: `(g, d, r1_every=16, path_every=0)`; path length on half a batch, 0: none."
-    config = StyleGANConfig(32, z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64)
-    f = step_flops(config); g, d, steps = f['generator'], f['discriminator'], f['generator step'] + f['discriminator step']
-    yield 'the two steps alone, as counted', abs(candidate(g, d, 10**9, 0)/steps - 1) < .02
-    yield 'R1 in every step, as counted', abs(candidate(g, d, 1, 0)/(steps + f['R1']) - 1) < .02
-    yield 'R1 in every fourth step', abs(candidate(g, d, 4, 0)/(steps + f['R1']/4) - 1) < .02
-    yield 'path length in every second step, as counted', abs(candidate(g, d, 10**9, 2)/(steps + f['path length']/2) - 1) < .02
-    yield 'twice the network, twice the cost', abs(candidate(2*g, 2*d, 16, 4) - 2*candidate(g, d, 16, 4)) < 1e-6*g
+    """Operations of a StyleGAN2 training step for one picture, from forward passes g and d:
+    `(g, d, r1_every=16, path_every=0)`; path length on half a batch, 0: none."""
+    config = StyleGANConfig(
+        32, z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64
+    )
+    f = step_flops(config)
+    g, d, steps = (
+        f['generator'],
+        f['discriminator'],
+        f['generator step'] + f['discriminator step'],
+    )
+    yield 'the two steps alone, as counted', abs(candidate(g, d, 10**9, 0) / steps - 1) < 0.02
+    yield (
+        'R1 in every step, as counted',
+        abs(candidate(g, d, 1, 0) / (steps + f['R1']) - 1) < 0.02,
+    )
+    yield (
+        'R1 in every fourth step',
+        abs(candidate(g, d, 4, 0) / (steps + f['R1'] / 4) - 1) < 0.02,
+    )
+    yield (
+        'path length in every second step, as counted',
+        abs(candidate(g, d, 10**9, 2) / (steps + f['path length'] / 2) - 1) < 0.02,
+    )
+    yield (
+        'twice the network, twice the cost',
+        abs(candidate(2 * g, 2 * d, 16, 4) - 2 * candidate(g, d, 16, 4)) < 1e-6 * g,
+    )

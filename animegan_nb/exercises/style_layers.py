@@ -9,93 +9,260 @@ import torch
 import torch.nn.functional as F
 from ..core import rng
 from ..grading import exercise
-from ..style_layers import adain, demodulation, equalized_weight, instance_norm, minibatch_std, modulated_conv2d
+from animegan_nb.style_layers import (
+    adain,
+    demodulation,
+    equalized_weight,
+    instance_norm,
+    minibatch_std,
+    modulated_conv2d,
+)
 
 # %% auto #0
 __all__ = ['check_adain', 'check_modulated_conv2d', 'check_minibatch_std', 'check_equalized_weight']
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #ab0ffd7e
-def _adain_batch(x, s, b): m, d = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True, correction=0); return s[..., None, None]*(x - m)/d + b[..., None, None]
-def _adain_layer(x, s, b): m, d = x.mean((1, 2, 3), keepdim=True), x.std((1, 2, 3), keepdim=True, correction=0); return s[..., None, None]*(x - m)/d + b[..., None, None]
-def _adain_mixed(x, s, b): return s[..., None, None]*(x - x.mean((2, 3), keepdim=True))/x.std((0, 2, 3), keepdim=True) + b[..., None, None]   # own mean, batch's spread
-def _adain_plus_one(x, s, b): return adain(x, 1 + s, b)                # the 1 of the affine map's bias, in the wrong place
-def _adain_no_root(x, s, b): return s[..., None, None]*(x - x.mean((2, 3), keepdim=True))/(x.var((2, 3), keepdim=True) + 1e-8) + b[..., None, None]
+def _adain_batch(x, s, b):
+    m, d = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True, correction=0)
+    return s[..., None, None] * (x - m) / d + b[..., None, None]
 
-@exercise('style_layers.adain', library=adain, mutants={
-    'statistics over the batch': _adain_batch, 'statistics over all maps': _adain_layer, 'spread over (N, H, W)': _adain_mixed,
-    'scales by 1 + s': _adain_plus_one, 'divides by the variance': _adain_no_root})
+
+def _adain_layer(x, s, b):
+    m, d = x.mean((1, 2, 3), keepdim=True), x.std((1, 2, 3), keepdim=True, correction=0)
+    return s[..., None, None] * (x - m) / d + b[..., None, None]
+
+
+def _adain_mixed(x, s, b):
+    # own mean, batch's spread
+    return (
+        s[..., None, None] * (x - x.mean((2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True)
+        + b[..., None, None]
+    )
+
+
+def _adain_plus_one(x, s, b):
+    return adain(x, 1 + s, b)  # the 1 of the affine map's bias, in the wrong place
+
+
+def _adain_no_root(x, s, b):
+    return (
+        s[..., None, None]
+        * (x - x.mean((2, 3), keepdim=True))
+        / (x.var((2, 3), keepdim=True) + 1e-8)
+        + b[..., None, None]
+    )
+
+
+@exercise(
+    'style_layers.adain',
+    library=adain,
+    mutants={
+        'statistics over the batch': _adain_batch,
+        'statistics over all maps': _adain_layer,
+        'spread over (N, H, W)': _adain_mixed,
+        'scales by 1 + s': _adain_plus_one,
+        'divides by the variance': _adain_no_root,
+    },
+)
 def check_adain(candidate):
-    "Adaptive instance normalisation: `(x [b, c, h, w], scale [b, c], bias [b, c])` → a tensor like x."
-    x = torch.randn(4, 5, 24, 24, generator=rng(1))*3 + torch.arange(4.)[:, None, None, None]
+    """Adaptive instance normalisation:
+    `(x [b, c, h, w], scale [b, c], bias [b, c])` → a tensor like x."""
+    x = torch.randn(4, 5, 24, 24, generator=rng(1)) * 3 + torch.arange(4.0)[:, None, None, None]
     s, b = torch.randn(4, 5, generator=rng(2)), torch.randn(4, 5, generator=rng(3))
     y = candidate(x, s, b)
     yield 'the mean of every map is its bias', torch.allclose(y.mean((2, 3)), b, atol=1e-4)
-    yield 'the spread of every map is |scale|', torch.allclose(y.std((2, 3), correction=0), s.abs(), atol=5e-3)
-    yield 'its own statistics give x back', torch.allclose(candidate(x, x.std((2, 3), correction=0), x.mean((2, 3))), x, atol=2e-2)
-    yield 'an affine change of x is not noticed', torch.allclose(candidate(5*x - 2, s, b), y, atol=1e-3)
-    yield 'no picture feels another', torch.allclose(candidate(x[:1], s[:1], b[:1]), y[:1], atol=1e-5)
+    yield (
+        'the spread of every map is |scale|',
+        torch.allclose(y.std((2, 3), correction=0), s.abs(), atol=5e-3),
+    )
+    yield (
+        'its own statistics give x back',
+        torch.allclose(candidate(x, x.std((2, 3), correction=0), x.mean((2, 3))), x, atol=2e-2),
+    )
+    yield (
+        'an affine change of x is not noticed',
+        torch.allclose(candidate(5 * x - 2, s, b), y, atol=1e-3),
+    )
+    yield (
+        'no picture feels another',
+        torch.allclose(candidate(x[:1], s[:1], b[:1]), y[:1], atol=1e-5),
+    )
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #4e811fa8
-def _modconv_plain(x, w, s): return modulated_conv2d(x, w, s, demodulate=False)
-def _modconv_first(x, w, s): return modulated_conv2d(x, w, s[:1].expand_as(s))                    # one style for the batch
-def _modconv_no_root(x, w, s): return _modconv_plain(x, w, s)*demodulation(w, s).square()[..., None, None]
-def _modconv_unmodulated(x, w, s): return _modconv_plain(x, w, s)*torch.rsqrt(w.square().sum((1, 2, 3)))[None, :, None, None]
-def _modconv_normalised(x, w, s): return instance_norm(_modconv_plain(x, w, s))                  # AdaIN again
+def _modconv_plain(x, w, s):
+    return modulated_conv2d(x, w, s, demodulate=False)
 
-@exercise('style_layers.modulated_conv2d', library=modulated_conv2d, mutants={
-    'no demodulation': _modconv_plain, 'the first style for all': _modconv_first, 'missing root': _modconv_no_root,
-    'demodulates by the unmodulated weight': _modconv_unmodulated, 'normalises the output': _modconv_normalised})
+
+def _modconv_first(x, w, s):
+    return modulated_conv2d(x, w, s[:1].expand_as(s))  # one style for the batch
+
+
+def _modconv_no_root(x, w, s):
+    return _modconv_plain(x, w, s) * demodulation(w, s).square()[..., None, None]
+
+
+def _modconv_unmodulated(x, w, s):
+    return _modconv_plain(x, w, s) * torch.rsqrt(w.square().sum((1, 2, 3)))[None, :, None, None]
+
+
+def _modconv_normalised(x, w, s):
+    return instance_norm(_modconv_plain(x, w, s))  # AdaIN again
+
+
+@exercise(
+    'style_layers.modulated_conv2d',
+    library=modulated_conv2d,
+    mutants={
+        'no demodulation': _modconv_plain,
+        'the first style for all': _modconv_first,
+        'missing root': _modconv_no_root,
+        'demodulates by the unmodulated weight': _modconv_unmodulated,
+        'normalises the output': _modconv_normalised,
+    },
+)
 def check_modulated_conv2d(candidate):
-    "StyleGAN2's modulated, demodulated convolution (eqs. 1, 3) of the same size: `(x [b, i, h, w], weight [o, i, 3, 3], style [b, i])`."
-    x, w = torch.randn(3, 4, 10, 10, generator=rng(1)), torch.randn(6, 4, 3, 3, generator=rng(2))
+    """StyleGAN2's modulated, demodulated convolution (eqs. 1, 3) of the same size:
+    `(x [b, i, h, w], weight [o, i, 3, 3], style [b, i])`."""
+    x, w = (
+        torch.randn(3, 4, 10, 10, generator=rng(1)),
+        torch.randn(6, 4, 3, 3, generator=rng(2)),
+    )
     s = torch.randn(3, 4, generator=rng(3)) + 2
     y = candidate(x, w, s)
-    unit = w/w.square().sum((1, 2, 3), keepdim=True).sqrt()
+    unit = w / w.square().sum((1, 2, 3), keepdim=True).sqrt()
     yield 'shape', y.shape == (3, 6, 10, 10)
-    yield 'style 1: a convolution with weights of norm 1', torch.allclose(candidate(x, w, torch.ones(3, 4)), F.conv2d(x, unit, padding=1), atol=1e-4)
-    yield 'a style twice as large changes nothing', torch.allclose(candidate(x, w, 2*s), y, atol=1e-4)
-    yield 'weights twice as large change nothing', torch.allclose(candidate(x, 2*w, s), y, atol=1e-4)
-    yield 'an input twice as large gives an output twice as large', torch.allclose(candidate(2*x, w, s), 2*y, atol=1e-4)
-    only = torch.zeros(3, 4); only[:, 1] = 1
-    single = F.conv2d(x[:, 1:2], w[:, 1:2]/w[:, 1:2].square().sum((1, 2, 3), keepdim=True).sqrt(), padding=1)
-    yield 'a style that selects one map sees only that one', torch.allclose(candidate(x, w, only), single, atol=1e-4)
-    yield 'every picture has its own style', torch.allclose(candidate(x[2:], w, s[2:]), y[2:], atol=1e-4)
+    yield (
+        'style 1: a convolution with weights of norm 1',
+        torch.allclose(
+            candidate(x, w, torch.ones(3, 4)), F.conv2d(x, unit, padding=1), atol=1e-4
+        ),
+    )
+    yield (
+        'a style twice as large changes nothing',
+        torch.allclose(candidate(x, w, 2 * s), y, atol=1e-4),
+    )
+    yield (
+        'weights twice as large change nothing',
+        torch.allclose(candidate(x, 2 * w, s), y, atol=1e-4),
+    )
+    yield (
+        'an input twice as large gives an output twice as large',
+        torch.allclose(candidate(2 * x, w, s), 2 * y, atol=1e-4),
+    )
+    only = torch.zeros(3, 4)
+    only[:, 1] = 1
+    single = F.conv2d(
+        x[:, 1:2], w[:, 1:2] / w[:, 1:2].square().sum((1, 2, 3), keepdim=True).sqrt(), padding=1
+    )
+    yield (
+        'a style that selects one map sees only that one',
+        torch.allclose(candidate(x, w, only), single, atol=1e-4),
+    )
+    yield (
+        'every picture has its own style',
+        torch.allclose(candidate(x[2:], w, s[2:]), y[2:], atol=1e-4),
+    )
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #e2b2c322
-def _std_pixels(x, g=4): return torch.cat([x, x.std((1, 2, 3), keepdim=True, correction=0).expand(-1, 1, *x.shape[2:])], 1)     # inside a picture
-def _std_batch(x, g=4): return torch.cat([x, x.std(0, correction=0).mean().expand(len(x), 1, *x.shape[2:])], 1)                 # no groups
-def _std_variance(x, g=4): return torch.cat([x, minibatch_std(x, g)[:, -1:].square()], 1)
-def _std_of_means(x, g=4): m = x.mean((2, 3), keepdim=True).expand_as(x); return torch.cat([x, minibatch_std(m, g)[:, -1:]], 1)
-def _std_unbiased(x, g=4): g = min(g, len(x)); return torch.cat([x, minibatch_std(x, g)[:, -1:]*math.sqrt(g/max(g - 1, 1))], 1)
+def _std_pixels(x, g=4):
+    # inside a picture
+    return torch.cat(
+        [x, x.std((1, 2, 3), keepdim=True, correction=0).expand(-1, 1, *x.shape[2:])], 1
+    )
 
-@exercise('style_layers.minibatch_std', library=minibatch_std, mutants={
-    'spread inside a picture': _std_pixels, 'whole batch': _std_batch, 'variance': _std_variance,
-    'spread of the means': _std_of_means, 'divides by G − 1': _std_unbiased})
+
+def _std_batch(x, g=4):
+    # no groups
+    return torch.cat([x, x.std(0, correction=0).mean().expand(len(x), 1, *x.shape[2:])], 1)
+
+
+def _std_variance(x, g=4):
+    return torch.cat([x, minibatch_std(x, g)[:, -1:].square()], 1)
+
+
+def _std_of_means(x, g=4):
+    m = x.mean((2, 3), keepdim=True).expand_as(x)
+    return torch.cat([x, minibatch_std(m, g)[:, -1:]], 1)
+
+
+def _std_unbiased(x, g=4):
+    g = min(g, len(x))
+    return torch.cat([x, minibatch_std(x, g)[:, -1:] * math.sqrt(g / max(g - 1, 1))], 1)
+
+
+@exercise(
+    'style_layers.minibatch_std',
+    library=minibatch_std,
+    mutants={
+        'spread inside a picture': _std_pixels,
+        'whole batch': _std_batch,
+        'variance': _std_variance,
+        'spread of the means': _std_of_means,
+        'divides by G − 1': _std_unbiased,
+    },
+)
 def check_minibatch_std(candidate):
-    "Append one map, the mean standard deviation (biased) over a group: `(x [b, c, h, w], group_size)`; picture i is grouped with i + b/G, i + 2b/G, …"
+    """Append one map, the mean standard deviation (biased) over a group:
+    `(x [b, c, h, w], group_size)`; picture i is grouped with i + b/G, i + 2b/G, …"""
     x = torch.randn(6, 4, 5, 5, generator=rng(1))
     y = candidate(x, 3)
-    yield 'x is untouched and one map is added', y.shape == (6, 5, 5, 5) and torch.equal(y[:, :4], x)
+    yield (
+        'x is untouched and one map is added',
+        y.shape == (6, 5, 5, 5) and torch.equal(y[:, :4], x),
+    )
     yield 'the map is one number', torch.allclose(y[:, 4], y[:, 4, :1, :1].expand(6, 5, 5))
     yield 'copies say nothing', candidate(x[:1].expand(4, -1, -1, -1), 4)[:, 4].max() < 1e-3
-    pair = torch.stack([torch.full((4, 5, 5), 3.), torch.full((4, 5, 5), -1.)])
-    yield 'of two pictures: half the distance', torch.allclose(candidate(pair, 2)[:, 4], torch.tensor(2.))
-    yield 'pixels are compared one by one', torch.allclose(candidate(torch.stack([x[0], -x[0]]), 2)[:, 4], x[0].abs().mean(), atol=1e-4)
-    yield 'groups do not mix', torch.allclose(candidate(torch.cat([x[::2], x[1::2]])[[0, 3, 1, 4, 2, 5]], 3)[0, 4], candidate(x[::2], 3)[0, 4])
+    pair = torch.stack([torch.full((4, 5, 5), 3.0), torch.full((4, 5, 5), -1.0)])
+    yield (
+        'of two pictures: half the distance',
+        torch.allclose(candidate(pair, 2)[:, 4], torch.tensor(2.0)),
+    )
+    yield (
+        'pixels are compared one by one',
+        torch.allclose(
+            candidate(torch.stack([x[0], -x[0]]), 2)[:, 4], x[0].abs().mean(), atol=1e-4
+        ),
+    )
+    yield (
+        'groups do not mix',
+        torch.allclose(
+            candidate(torch.cat([x[::2], x[1::2]])[[0, 3, 1, 4, 2, 5]], 3)[0, 4],
+            candidate(x[::2], 3)[0, 4],
+        ),
+    )
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #9c828e6e
-@exercise('style_layers.equalized_weight', library=equalized_weight, mutants={
-    'missing root': lambda w, m=1.: w*m/w[0].numel(),
-    'channels only': lambda w, m=1.: w*m/math.sqrt(w.shape[1]),            # forgets the taps
-    'fan out': lambda w, m=1.: w*m/math.sqrt(len(w)),
-    'multiplier squared': lambda w, m=1.: w*m*m/math.sqrt(w[0].numel()),
-    'multiplier forgotten': lambda w, m=1.: w/math.sqrt(w[0].numel())})
+@exercise(
+    'style_layers.equalized_weight',
+    library=equalized_weight,
+    mutants={
+        'missing root': lambda w, m=1.0: w * m / w[0].numel(),
+        'channels only': lambda w, m=1.0: w * m / math.sqrt(w.shape[1]),  # forgets the taps
+        'fan out': lambda w, m=1.0: w * m / math.sqrt(len(w)),
+        'multiplier squared': lambda w, m=1.0: w * m * m / math.sqrt(w[0].numel()),
+        'multiplier forgotten': lambda w, m=1.0: w / math.sqrt(w[0].numel()),
+    },
+)
 def check_equalized_weight(candidate):
-    "The weight that is used, from the stored one `[outputs, inputs, …]` and the learning-rate multiplier: `(stored, lr_multiplier)`."
-    linear, conv = torch.randn(256, 300, generator=rng(1)), torch.randn(64, 20, 3, 3, generator=rng(2))
+    """The weight that is used, from the stored one `[outputs, inputs, …]` and the learning-rate
+    multiplier: `(stored, lr_multiplier)`."""
+    linear, conv = (
+        torch.randn(256, 300, generator=rng(1)),
+        torch.randn(64, 20, 3, 3, generator=rng(2)),
+    )
     for name, w in (('linear', linear), ('convolution', conv)):
-        used = candidate(w, 1.)
-        yield f'{name}: a sum over all inputs has spread 1', abs(used.flatten(1).square().sum(1).mean().item() - 1) < .05
-        yield f'{name}: the multiplier is undone by the start', torch.allclose(candidate(w/.01, .01), used, rtol=1e-4)
-        leaf = w.clone().requires_grad_(True); candidate(leaf, .5).sum().backward()
-        yield f'{name}: half the multiplier, half the gradient', torch.allclose(leaf.grad, torch.full_like(w, .5/math.sqrt(w[0].numel())))
+        used = candidate(w, 1.0)
+        yield (
+            f'{name}: a sum over all inputs has spread 1',
+            abs(used.flatten(1).square().sum(1).mean().item() - 1) < 0.05,
+        )
+        yield (
+            f'{name}: the multiplier is undone by the start',
+            torch.allclose(candidate(w / 0.01, 0.01), used, rtol=1e-4),
+        )
+        leaf = w.clone().requires_grad_(True)
+        candidate(leaf, 0.5).sum().backward()
+        yield (
+            f'{name}: half the multiplier, half the gradient',
+            torch.allclose(leaf.grad, torch.full_like(w, 0.5 / math.sqrt(w[0].numel()))),
+        )

@@ -16,71 +16,200 @@ from ..training import fade
 __all__ = ['check_truncate', 'check_style_layers', 'check_fade', 'check_path_lengths']
 
 # %% ../../nbs/exercises/31_stylegan.ipynb #24f4bc4f
-def _truncate_z(ws, w_avg, psi=.7, cutoff=None): return psi*ws if cutoff is None else torch.cat([psi*ws[:, :cutoff], ws[:, cutoff:]], 1)   # towards 0: what truncating z does
-def _truncate_swapped(ws, w_avg, psi=.7, cutoff=None): return truncate(ws, w_avg, 1 - psi, cutoff)
-def _truncate_tail(ws, w_avg, psi=.7, cutoff=None): return truncate(ws, w_avg, psi) if cutoff is None else torch.cat([ws[:, :cutoff], truncate(ws, w_avg, psi)[:, cutoff:]], 1)
-def _truncate_batch(ws, w_avg, psi=.7, cutoff=None): return truncate(ws, ws.mean((0, 1)), psi, cutoff)
+def _truncate_z(ws, w_avg, psi=0.7, cutoff=None):
+    # towards 0: what truncating z does
+    return psi * ws if cutoff is None else torch.cat([psi * ws[:, :cutoff], ws[:, cutoff:]], 1)
 
-@exercise('stylegan.truncate', library=truncate, mutants={
-    'towards zero': _truncate_z, 'ψ and 1 − ψ exchanged': _truncate_swapped, 'the wrong layers': _truncate_tail, 'mean of the batch': _truncate_batch})
+
+def _truncate_swapped(ws, w_avg, psi=0.7, cutoff=None):
+    return truncate(ws, w_avg, 1 - psi, cutoff)
+
+
+def _truncate_tail(ws, w_avg, psi=0.7, cutoff=None):
+    return (
+        truncate(ws, w_avg, psi)
+        if cutoff is None
+        else torch.cat([ws[:, :cutoff], truncate(ws, w_avg, psi)[:, cutoff:]], 1)
+    )
+
+
+def _truncate_batch(ws, w_avg, psi=0.7, cutoff=None):
+    return truncate(ws, ws.mean((0, 1)), psi, cutoff)
+
+
+@exercise(
+    'stylegan.truncate',
+    library=truncate,
+    mutants={
+        'towards zero': _truncate_z,
+        'ψ and 1 − ψ exchanged': _truncate_swapped,
+        'the wrong layers': _truncate_tail,
+        'mean of the batch': _truncate_batch,
+    },
+)
 def check_truncate(candidate):
-    "The truncation trick in W: `(ws [b, layers, dim], w_avg [dim], psi, cutoff)` moves the first `cutoff` layers (None: all) towards w_avg."
+    """The truncation trick in W:
+    `(ws [b, layers, dim], w_avg [dim], psi, cutoff)` moves the first `cutoff` layers (None:
+    all) towards w_avg."""
     ws, mean = torch.randn(3, 6, 5, generator=rng(1)), torch.randn(5, generator=rng(2))
-    yield 'ψ = 1 changes nothing', torch.allclose(candidate(ws, mean, 1., None), ws, atol=1e-6)
-    yield 'ψ = 0 is the mean', torch.allclose(candidate(ws, mean, 0., None), mean.expand_as(ws), atol=1e-6)
-    yield 'the mean stays where it is', torch.allclose(candidate(mean.expand(2, 6, 5), mean, .7, None), mean.expand(2, 6, 5), atol=1e-6)
-    yield 'ψ scales the distance to the mean', torch.allclose(candidate(ws, mean, .3, None) - mean, .3*(ws - mean), atol=1e-5)
-    cut = candidate(ws, mean, 0., 2)
-    yield 'a cutoff truncates the first layers', torch.allclose(cut[:, :2], mean.expand(3, 2, 5), atol=1e-6)
+    yield 'ψ = 1 changes nothing', torch.allclose(candidate(ws, mean, 1.0, None), ws, atol=1e-6)
+    yield (
+        'ψ = 0 is the mean',
+        torch.allclose(candidate(ws, mean, 0.0, None), mean.expand_as(ws), atol=1e-6),
+    )
+    yield (
+        'the mean stays where it is',
+        torch.allclose(
+            candidate(mean.expand(2, 6, 5), mean, 0.7, None), mean.expand(2, 6, 5), atol=1e-6
+        ),
+    )
+    yield (
+        'ψ scales the distance to the mean',
+        torch.allclose(candidate(ws, mean, 0.3, None) - mean, 0.3 * (ws - mean), atol=1e-5),
+    )
+    cut = candidate(ws, mean, 0.0, 2)
+    yield (
+        'a cutoff truncates the first layers',
+        torch.allclose(cut[:, :2], mean.expand(3, 2, 5), atol=1e-6),
+    )
     yield 'a cutoff spares the others', torch.equal(cut[:, 2:], ws[:, 2:])
 
 # %% ../../nbs/exercises/31_stylegan.ipynb #26984f61
-def _layers_thesis(low, high):                                              # Liu, section 4.5
-    return {(4, 16): range(0, 6), (32, 128): range(6, 10), (256, 512): range(10, 16)}.get((low, high), style_layers(low, high))
-def _layers_one(low, high): return range(low.bit_length() - 3, high.bit_length() - 2)          # one w for each resolution
-def _layers_open(low, high): return range(2*low.bit_length() - 6, 2*high.bit_length() - 6)     # the last resolution is left out
+def _layers_thesis(low, high):  # Liu, section 4.5
+    return {(4, 16): range(0, 6), (32, 128): range(6, 10), (256, 512): range(10, 16)}.get(
+        (low, high), style_layers(low, high)
+    )
 
-@exercise('stylegan.style_layers', library=style_layers, mutants={'as in the thesis': _layers_thesis, 'one for each': _layers_one, 'half open': _layers_open})
+
+def _layers_one(low, high):
+    return range(low.bit_length() - 3, high.bit_length() - 2)  # one w for each resolution
+
+
+def _layers_open(low, high):
+    # the last resolution is left out
+    return range(2 * low.bit_length() - 6, 2 * high.bit_length() - 6)
+
+
+@exercise(
+    'stylegan.style_layers',
+    library=style_layers,
+    mutants={
+        'as in the thesis': _layers_thesis,
+        'one for each': _layers_one,
+        'half open': _layers_open,
+    },
+)
 def check_style_layers(candidate):
-    "The indices (a range, from 0) of the ws that belong to the resolutions `low` to `high`, both included: `(low, high)`."
+    """The indices (a range, from 0) of the ws that belong to the resolutions `low` to `high`,
+    both included: `(low, high)`."""
     yield '4 px: the first two', list(candidate(4, 4)) == [0, 1]
-    yield 'every resolution has two', all(len(list(candidate(2**k, 2**k))) == 2 for k in range(2, 11))
-    yield 'coarse, middle and fine cover all layers once', [*candidate(4, 16), *candidate(32, 128), *candidate(256, 512)] == list(range(16))
+    yield (
+        'every resolution has two',
+        all(len(list(candidate(2**k, 2**k))) == 2 for k in range(2, 11)),
+    )
+    yield (
+        'coarse, middle and fine cover all layers once',
+        [*candidate(4, 16), *candidate(32, 128), *candidate(256, 512)] == list(range(16)),
+    )
     yield 'three resolutions have six', len(list(candidate(32, 128))) == 6
     yield '1024 px has eighteen', list(candidate(4, 1024)) == list(range(18))
 
 # %% ../../nbs/exercises/31_stylegan.ipynb #28b31d4f
-def _fade_swapped(old, new, alpha): return fade(new, old, alpha)
-def _fade_sum(old, new, alpha): return old + alpha*new                                          # the skip connection, not a fade
-def _fade_hard(old, new, alpha): return new if alpha > 0 else old
-def _fade_squared(old, new, alpha): return (1 - alpha)**.5*old + alpha**.5*new                    # keeps the energy, not the picture
+def _fade_swapped(old, new, alpha):
+    return fade(new, old, alpha)
 
-@exercise('stylegan.fade', library=fade, mutants={'exchanged': _fade_swapped, 'a sum': _fade_sum, 'a jump': _fade_hard, 'square roots': _fade_squared})
+
+def _fade_sum(old, new, alpha):
+    return old + alpha * new  # the skip connection, not a fade
+
+
+def _fade_hard(old, new, alpha):
+    return new if alpha > 0 else old
+
+
+def _fade_squared(old, new, alpha):
+    return (1 - alpha) ** 0.5 * old + alpha**0.5 * new  # keeps the energy, not the picture
+
+
+@exercise(
+    'stylegan.fade',
+    library=fade,
+    mutants={
+        'exchanged': _fade_swapped,
+        'a sum': _fade_sum,
+        'a jump': _fade_hard,
+        'square roots': _fade_squared,
+    },
+)
 def check_fade(candidate):
     "Fade a new resolution in: `(old, new, alpha)`."
-    old, new = torch.randn(2, 3, 4, 4, generator=rng(1)), torch.randn(2, 3, 4, 4, generator=rng(2))
-    yield 'α = 0 is exactly the old picture', torch.equal(candidate(old, new, 0.), old)
-    yield 'α = 1 is exactly the new picture', torch.equal(candidate(old, new, 1.), new)
-    yield 'equal pictures stay', torch.allclose(candidate(old, old, .3), old, atol=1e-6)
-    yield 'halfway is the mean', torch.allclose(candidate(old, new, .5), (old + new)/2, atol=1e-6)
+    old, new = (
+        torch.randn(2, 3, 4, 4, generator=rng(1)),
+        torch.randn(2, 3, 4, 4, generator=rng(2)),
+    )
+    yield 'α = 0 is exactly the old picture', torch.equal(candidate(old, new, 0.0), old)
+    yield 'α = 1 is exactly the new picture', torch.equal(candidate(old, new, 1.0), new)
+    yield 'equal pictures stay', torch.allclose(candidate(old, old, 0.3), old, atol=1e-6)
+    yield (
+        'halfway is the mean',
+        torch.allclose(candidate(old, new, 0.5), (old + new) / 2, atol=1e-6),
+    )
     yield 'no jump', (candidate(old, new, 1e-4) - old).abs().max() < 1e-3
 
 # %% ../../nbs/exercises/31_stylegan.ipynb #1a2dd028
-def _paths_plain(p, ws, y): g, = torch.autograd.grad((p*y).sum(), ws, create_graph=True); return g.square().sum(2).mean(1).sqrt()      # no 1/√(HW)
-def _paths_constant(p, ws, y): return path_lengths(p, ws, y).detach()                                                                  # no gradient for G
-def _paths_squared(p, ws, y): return path_lengths(p, ws, y).square()
-def _paths_batch(p, ws, y): return path_lengths(p, ws, y).mean().expand(len(ws))
-def _paths_sum(p, ws, y): return path_lengths(p, ws, y)*math.sqrt(ws.shape[1])                                                        # grows with the layers
+def _paths_plain(p, ws, y):
+    (g,) = torch.autograd.grad((p * y).sum(), ws, create_graph=True)
+    return g.square().sum(2).mean(1).sqrt()  # no 1/√(HW)
 
-@exercise('stylegan.path_lengths', library=path_lengths, mutants={
-    'probe not scaled': _paths_plain, 'no graph': _paths_constant, 'squared': _paths_squared, 'one for the batch': _paths_batch, 'sum over layers': _paths_sum})
+
+def _paths_constant(p, ws, y):
+    return path_lengths(p, ws, y).detach()  # no gradient for G
+
+
+def _paths_squared(p, ws, y):
+    return path_lengths(p, ws, y).square()
+
+
+def _paths_batch(p, ws, y):
+    return path_lengths(p, ws, y).mean().expand(len(ws))
+
+
+def _paths_sum(p, ws, y):
+    return path_lengths(p, ws, y) * math.sqrt(ws.shape[1])  # grows with the layers
+
+
+@exercise(
+    'stylegan.path_lengths',
+    library=path_lengths,
+    mutants={
+        'probe not scaled': _paths_plain,
+        'no graph': _paths_constant,
+        'squared': _paths_squared,
+        'one for the batch': _paths_batch,
+        'sum over layers': _paths_sum,
+    },
+)
 def check_path_lengths(candidate):
-    "√(mean over layers of ‖∂Σ(g(ws)·y)/∂w‖²) with y = probe/√(HW): `(images [b, c, h, w], ws [b, layers, dim], probe)` → [b]."
-    A, probe = torch.randn(3*6*6, 5, generator=rng(1), requires_grad=True), torch.randn(4, 3, 6, 6, generator=rng(2))
+    """√(mean over layers of ‖∂Σ(g(ws)·y)/∂w‖²) with y = probe/√(HW):
+    `(images [b, c, h, w], ws [b, layers, dim], probe)` → [b]."""
+    A, probe = (
+        torch.randn(3 * 6 * 6, 5, generator=rng(1), requires_grad=True),
+        torch.randn(4, 3, 6, 6, generator=rng(2)),
+    )
     ws = torch.randn(4, 1, 5, generator=rng(3), requires_grad=True)
     lengths = candidate((ws[:, 0] @ A.t()).view(4, 3, 6, 6), ws, probe)
-    yield 'a linear generator: ‖Aᵀy‖', torch.allclose(lengths, (probe.flatten(1)/6 @ A).norm(dim=1), rtol=1e-3)
+    yield (
+        'a linear generator: ‖Aᵀy‖',
+        torch.allclose(lengths, (probe.flatten(1) / 6 @ A).norm(dim=1), rtol=1e-3),
+    )
     deep = torch.randn(4, 7, 5, generator=rng(4), requires_grad=True)
-    yield 'the mean over layers, not the sum', torch.allclose(candidate((deep.sum(1) @ A.t()).view(4, 3, 6, 6), deep, probe), (probe.flatten(1)/6 @ A).norm(dim=1), rtol=1e-3)
-    gradient, = torch.autograd.grad(lengths.sum(), A)
+    yield (
+        'the mean over layers, not the sum',
+        torch.allclose(
+            candidate((deep.sum(1) @ A.t()).view(4, 3, 6, 6), deep, probe),
+            (probe.flatten(1) / 6 @ A).norm(dim=1),
+            rtol=1e-3,
+        ),
+    )
+    (gradient,) = torch.autograd.grad(lengths.sum(), A)
     yield 'the generator feels it', gradient.abs().max() > 1e-3

@@ -15,77 +15,186 @@ from ..surfaces import outline, smooth_union
 __all__ = ['check_smooth_union', 'autograd_normals', 'check_normals', 'check_outline']
 
 # %% ../../nbs/exercises/05_surfaces.ipynb #2eeee0f6
-def _hard_minimum(d1, d2, k): return torch.minimum(d1, d2)                                      # no fillet: the crease stays
-def _intersection(d1, d2, k): return -smooth_union(-d1, -d2, k)                                 # the sign convention turned around
-def _forgotten_square(d1, d2, k): return torch.minimum(d1, d2) - (k - (d1 - d2).abs()).clamp_min(0)/4   # continuous, but creased
-def _without_clamp(d1, d2, k): return torch.minimum(d1, d2) - ((k - (d1 - d2).abs())/k)**2*k/4  # melts far bodies, too
+def _hard_minimum(d1, d2, k):
+    return torch.minimum(d1, d2)  # no fillet: the crease stays
 
-@exercise('surfaces.smooth_union', library=smooth_union, mutants={'hard minimum': _hard_minimum, 'intersection': _intersection,
-          'forgotten square': _forgotten_square, 'no clamp': _without_clamp})
+
+def _intersection(d1, d2, k):
+    return -smooth_union(-d1, -d2, k)  # the sign convention turned around
+
+
+def _forgotten_square(d1, d2, k):
+    # continuous, but creased
+    return torch.minimum(d1, d2) - (k - (d1 - d2).abs()).clamp_min(0) / 4
+
+
+def _without_clamp(d1, d2, k):
+    # melts far bodies, too
+    return torch.minimum(d1, d2) - ((k - (d1 - d2).abs()) / k) ** 2 * k / 4
+
+
+@exercise(
+    'surfaces.smooth_union',
+    library=smooth_union,
+    mutants={
+        'hard minimum': _hard_minimum,
+        'intersection': _intersection,
+        'forgotten square': _forgotten_square,
+        'no clamp': _without_clamp,
+    },
+)
 def check_smooth_union(candidate):
-    "`smooth_union(d1, d2, k)`: the nearer of two distances, filled by k/4 where they are equal, and untouched where they differ by k or more."
-    a, b = torch.linspace(-1, 1, 101, dtype=torch.float64), torch.zeros(101, dtype=torch.float64)
-    out = candidate(a, b, .4)
-    far = (a - b).abs() >= .4
-    yield 'where the distances differ by k or more it is the smaller one', torch.allclose(out[far], torch.minimum(a, b)[far])
+    """`smooth_union(d1, d2, k)`:
+    the nearer of two distances, filled by k/4 where they are equal, and untouched where they
+    differ by k or more."""
+    a, b = (
+        torch.linspace(-1, 1, 101, dtype=torch.float64),
+        torch.zeros(101, dtype=torch.float64),
+    )
+    out = candidate(a, b, 0.4)
+    far = (a - b).abs() >= 0.4
+    yield (
+        'where the distances differ by k or more it is the smaller one',
+        torch.allclose(out[far], torch.minimum(a, b)[far]),
+    )
     yield 'it is never above the smaller one', bool((out <= torch.minimum(a, b) + 1e-12).all())
-    yield 'where they are equal it lies k/4 below', torch.allclose(out[50], b[50] - .1)
-    yield 'the order does not matter', torch.allclose(out, candidate(b, a, .4))
-    slope = torch.diff(out)/.02
-    yield 'no promise of space that is not there: the slope stays within 0 and 1', bool((slope > -1e-9).all() and (slope < 1 + 1e-9).all())
-    yield 'there is no crease: the slope changes little by little', bool(torch.diff(slope).abs().max() < .06)
+    yield 'where they are equal it lies k/4 below', torch.allclose(out[50], b[50] - 0.1)
+    yield 'the order does not matter', torch.allclose(out, candidate(b, a, 0.4))
+    slope = torch.diff(out) / 0.02
+    yield (
+        'no promise of space that is not there: the slope stays within 0 and 1',
+        bool((slope > -1e-9).all() and (slope < 1 + 1e-9).all()),
+    )
+    yield (
+        'there is no crease: the slope changes little by little',
+        bool(torch.diff(slope).abs().max() < 0.06),
+    )
 
 # %% ../../nbs/exercises/05_surfaces.ipynb #b3ecec88
-def autograd_normals(distance,            # takes points [n, 3], gives [n]
-                     points: Tensor) -> Tensor:      # [n, 3], unit length
+def autograd_normals(
+    distance,  # takes points [n, 3], gives [n]
+    points: Tensor,
+) -> Tensor:  # [n, 3], unit length
     "Unit normals of a distance function by automatic differentiation."
     with torch.enable_grad():
         points = points.detach().requires_grad_(True)
-        gradient, = torch.autograd.grad(distance(points).sum(), points)
+        (gradient,) = torch.autograd.grad(distance(points).sum(), points)
     return F.normalize(gradient, dim=-1)
 
-def _not_unit(distance, points):                                          # the gradient itself
+
+def _not_unit(distance, points):  # the gradient itself
     p = points.detach().requires_grad_(True)
     return torch.autograd.grad(distance(p).sum(), p)[0]
-def _inward(distance, points): return -autograd_normals(distance, points)  # the sign convention of some renderers
-def _position(distance, points): return F.normalize(points, dim=-1)        # right for a sphere only
-def _one_length(distance, points):                                         # one norm for the whole batch
-    g = _not_unit(distance, points); return g/g.norm()
+
+
+def _inward(distance, points):
+    return -autograd_normals(distance, points)  # the sign convention of some renderers
+
+
+def _position(distance, points):
+    return F.normalize(points, dim=-1)  # right for a sphere only
+
+
+def _one_length(distance, points):  # one norm for the whole batch
+    g = _not_unit(distance, points)
+    return g / g.norm()
 
 # %% ../../nbs/exercises/05_surfaces.ipynb #36559cf4
-@exercise('surfaces.normals', library=autograd_normals, mutants={'not unit length': _not_unit, 'inward': _inward, 'position': _position, 'one norm for all': _one_length})
+@exercise(
+    'surfaces.normals',
+    library=autograd_normals,
+    mutants={
+        'not unit length': _not_unit,
+        'inward': _inward,
+        'position': _position,
+        'one norm for all': _one_length,
+    },
+)
 def check_normals(candidate):
-    "`normals(distance, points)`: unit normals [n, 3] of any distance function at points [n, 3], by autograd."
-    points = torch.randn(20, 3, generator=rng(0)) + .1
+    """`normals(distance, points)`:
+    unit normals [n, 3] of any distance function at points [n, 3], by autograd."""
+    points = torch.randn(20, 3, generator=rng(0)) + 0.1
     ball = lambda p: p.norm(dim=-1) - 1
     on_ball = candidate(ball, points)
-    yield 'on a sphere the normal points away from the centre', torch.allclose(on_ball, F.normalize(points, dim=-1), atol=1e-5)
-    moved = candidate(lambda p: (p - 2.).norm(dim=-1) - 1, points)
-    yield 'also when the centre is elsewhere', torch.allclose(moved, F.normalize(points - 2., dim=-1), atol=1e-5)
-    scaled = candidate(lambda p: 3*(p*p*torch.tensor([1., 4., 9.])).sum(-1), points)
-    yield 'the length is 1 whatever the scale of the function', torch.allclose(scaled.norm(dim=-1), torch.ones(20), atol=1e-5)
-    yield 'an ellipsoid is not a sphere', torch.allclose(scaled, F.normalize(points*torch.tensor([1., 4., 9.]), dim=-1), atol=1e-5)
-    yield 'the points that came in need no gradient afterwards', not points.requires_grad and not on_ball.requires_grad
+    yield (
+        'on a sphere the normal points away from the centre',
+        torch.allclose(on_ball, F.normalize(points, dim=-1), atol=1e-5),
+    )
+    moved = candidate(lambda p: (p - 2.0).norm(dim=-1) - 1, points)
+    yield (
+        'also when the centre is elsewhere',
+        torch.allclose(moved, F.normalize(points - 2.0, dim=-1), atol=1e-5),
+    )
+    scaled = candidate(lambda p: 3 * (p * p * torch.tensor([1.0, 4.0, 9.0])).sum(-1), points)
+    yield (
+        'the length is 1 whatever the scale of the function',
+        torch.allclose(scaled.norm(dim=-1), torch.ones(20), atol=1e-5),
+    )
+    yield (
+        'an ellipsoid is not a sphere',
+        torch.allclose(
+            scaled, F.normalize(points * torch.tensor([1.0, 4.0, 9.0]), dim=-1), atol=1e-5
+        ),
+    )
+    yield (
+        'the points that came in need no gradient afterwards',
+        not points.requires_grad and not on_ball.requires_grad,
+    )
 
 # %% ../../nbs/exercises/05_surfaces.ipynb #10f7f216
-def _both_sides(labels, depth): return outline(labels, torch.zeros_like(depth))                   # a line twice as thick
-def _far_side(labels, depth): return outline(labels, -depth)                                     # the face outlined against the hair
-def _wrapped(labels, depth):                                                                     # torch.roll meets the opposite border
-    return torch.stack([(labels != labels.roll(s, a)) & (depth.roll(s, a) >= depth) for a in (0, 1) for s in (1, -1)]).any(0)
+def _both_sides(labels, depth):
+    return outline(labels, torch.zeros_like(depth))  # a line twice as thick
+
+
+def _far_side(labels, depth):
+    return outline(labels, -depth)  # the face outlined against the hair
+
+
+def _wrapped(labels, depth):  # torch.roll meets the opposite border
+    return torch.stack(
+        [
+            (labels != labels.roll(s, a)) & (depth.roll(s, a) >= depth)
+            for a in (0, 1)
+            for s in (1, -1)
+        ]
+    ).any(0)
+
+
 def _rows_only(labels, depth):
     return torch.stack([outline(row[None], far[None])[0] for row, far in zip(labels, depth)])
 
-@exercise('surfaces.outline', library=outline, mutants={'both sides': _both_sides, 'far side': _far_side, 'wraps around': _wrapped, 'horizontal only': _rows_only})
+
+@exercise(
+    'surfaces.outline',
+    library=outline,
+    mutants={
+        'both sides': _both_sides,
+        'far side': _far_side,
+        'wraps around': _wrapped,
+        'horizontal only': _rows_only,
+    },
+)
 def check_outline(candidate):
-    "`outline(labels, depth)`: bool [h, w], true where one of the four neighbours has another label and is not nearer."
-    labels, depth = torch.zeros(9, 11, dtype=torch.long), torch.full((9, 11), 2.)
+    """`outline(labels, depth)`:
+    bool [h, w], true where one of the four neighbours has another label and is not nearer."""
+    labels, depth = torch.zeros(9, 11, dtype=torch.long), torch.full((9, 11), 2.0)
     yield 'one label, no line', not candidate(labels, depth).any()
-    labels[3:6, 4:8] = 1; depth[3:6, 4:8] = 1.
-    ring = torch.zeros(9, 11, dtype=torch.bool); ring[3:6, 4:8] = True; ring[4, 5:7] = False
+    labels[3:6, 4:8] = 1
+    depth[3:6, 4:8] = 1.0
+    ring = torch.zeros(9, 11, dtype=torch.bool)
+    ring[3:6, 4:8] = True
+    ring[4, 5:7] = False
     yield 'a near patch is outlined inside itself', torch.equal(candidate(labels, depth), ring)
     yield 'its names do not matter', torch.equal(candidate(5 - labels, depth), ring)
-    yield 'transposed picture, transposed line', torch.equal(candidate(labels.T, depth.T), ring.T)
+    yield (
+        'transposed picture, transposed line',
+        torch.equal(candidate(labels.T, depth.T), ring.T),
+    )
     hole = candidate(labels, 3 - depth)
-    yield 'a far patch is outlined around itself', bool(hole.any()) and not (hole & (labels == 1)).any()
-    edge = torch.zeros(6, 6, dtype=torch.long); edge[:, 0] = 1
-    yield 'opposite borders are not neighbours', not candidate(edge, 1. + edge)[:, -1].any()
+    yield (
+        'a far patch is outlined around itself',
+        bool(hole.any()) and not (hole & (labels == 1)).any(),
+    )
+    edge = torch.zeros(6, 6, dtype=torch.long)
+    edge[:, 0] = 1
+    yield 'opposite borders are not neighbours', not candidate(edge, 1.0 + edge)[:, -1].any()

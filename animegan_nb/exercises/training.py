@@ -11,13 +11,31 @@ from ..training import ema_decay
 __all__ = ['check_ema_decay']
 
 # %% ../../nbs/exercises/10_training.ipynb #440ac344
-@exercise('training.ema_decay', library=ema_decay, mutants={
-    'beta fixed': lambda batch_size, half_life: 0.999,                                    # most public code
-    'half-life in steps': lambda batch_size, half_life: 0.5**(1/half_life),
-    'time constant': lambda batch_size, half_life: 2.718281828459045**(-batch_size/half_life)})   # 1/e, not 1/2
+@exercise(
+    'training.ema_decay',
+    library=ema_decay,
+    mutants={
+        'beta fixed': lambda batch_size, half_life: 0.999,  # most public code
+        'half-life in steps': lambda batch_size, half_life: 0.5 ** (1 / half_life),
+        # 1/e, not 1/2
+        'time constant': lambda batch_size, half_life: (
+            2.718281828459045 ** (-batch_size / half_life)
+        ),
+    },
+)
 def check_ema_decay(candidate):
-    "β such that a weight's influence halves every `half_life` pictures, whatever the batch: `ema_decay(batch_size, half_life)`."
-    yield 'after one half-life in one step, one half is left', abs(candidate(1000, 1000) - .5) < 1e-9
-    yield 'after ten steps of a tenth, one half is left', abs(candidate(100, 1000)**10 - .5) < 1e-9
-    yield 'two batches of 32 forget as much as one of 64', abs(candidate(32, 500)**2 - candidate(64, 500)) < 1e-9
+    """β such that a weight's influence halves every `half_life` pictures, whatever the batch:
+    `ema_decay(batch_size, half_life)`."""
+    yield (
+        'after one half-life in one step, one half is left',
+        abs(candidate(1000, 1000) - 0.5) < 1e-9,
+    )
+    yield (
+        'after ten steps of a tenth, one half is left',
+        abs(candidate(100, 1000) ** 10 - 0.5) < 1e-9,
+    )
+    yield (
+        'two batches of 32 forget as much as one of 64',
+        abs(candidate(32, 500) ** 2 - candidate(64, 500)) < 1e-9,
+    )
     yield 'a longer half-life forgets less', candidate(64, 2000) > candidate(64, 1000)

@@ -15,88 +15,208 @@ from ..wgan import critic_steps, critic_update, layer_norm
 __all__ = ['check_critic_update', 'check_critic_steps', 'check_layer_norm']
 
 # %% ../../nbs/exercises/23_wgan.ipynb #f3bb22b7
-def _wrong_update(sign=1., detach=True, keep=False, mean=torch.mean, when='after', clip=clip_weights, squash=lambda d: d):
+def _wrong_update(
+    sign=1.0,
+    detach=True,
+    keep=False,
+    mean=torch.mean,
+    when='after',
+    clip=clip_weights,
+    squash=lambda d: d,
+):
     "`critic_update` with one part replaced: how its mutants are made."
-    def update(critic, optimizer, real, fake, limit=0.):
-        if when == 'before' and limit: clip(critic, limit)
+
+    def update(critic, optimizer, real, fake, limit=0.0):
+        if when == 'before' and limit:
+            clip(critic, limit)
         fake = fake.detach() if detach else fake
         estimate = mean(squash(critic(real))) - mean(squash(critic(fake)))
-        if not keep: optimizer.zero_grad()
-        (-sign*estimate).backward(); optimizer.step()
-        if when == 'after' and limit: clip(critic, limit)
+        if not keep:
+            optimizer.zero_grad()
+        (-sign * estimate).backward()
+        optimizer.step()
+        if when == 'after' and limit:
+            clip(critic, limit)
         return estimate.item()
+
     return update
 
-def _clip_gradients(critic, limit):
-    for p in critic.parameters(): p.grad.clamp_(-limit, limit)
 
-def _solo(critic, optimizer, real, fake, limit=0.): return critic_update(critic, optimizer, real, fake, limit)
+def _clip_gradients(critic, limit):
+    for p in critic.parameters():
+        p.grad.clamp_(-limit, limit)
+
+
+def _solo(critic, optimizer, real, fake, limit=0.0):
+    return critic_update(critic, optimizer, real, fake, limit)
 
 # %% ../../nbs/exercises/23_wgan.ipynb #d0444f70
-@exercise('wgan.critic_update', library=_solo, mutants={
-    'the signs of Liu (2.3), minimised': _wrong_update(sign=-1.),
-    'clipped before the step': _wrong_update(when='before'),
-    'gradients clipped instead of weights': _wrong_update(clip=_clip_gradients),
-    'gradients pile up from step to step': _wrong_update(keep=True),
-    'a gradient into the generator': _wrong_update(detach=False),
-    'summed over the batch': _wrong_update(mean=torch.sum),
-    'the sigmoid kept': _wrong_update(squash=torch.sigmoid),
-    'log of the sigmoid kept': _wrong_update(squash=nn.functional.logsigmoid)})
+@exercise(
+    'wgan.critic_update',
+    library=_solo,
+    mutants={
+        'the signs of Liu (2.3), minimised': _wrong_update(sign=-1.0),
+        'clipped before the step': _wrong_update(when='before'),
+        'gradients clipped instead of weights': _wrong_update(clip=_clip_gradients),
+        'gradients pile up from step to step': _wrong_update(keep=True),
+        'a gradient into the generator': _wrong_update(detach=False),
+        'summed over the batch': _wrong_update(mean=torch.sum),
+        'the sigmoid kept': _wrong_update(squash=torch.sigmoid),
+        'log of the sigmoid kept': _wrong_update(squash=nn.functional.logsigmoid),
+    },
+)
 def check_critic_update(candidate):
-    "One step of a clipped Wasserstein critic: (critic, optimizer, real, fake, clip) → its estimate before the step; clip=0 does not clip."
-    real, made = torch.randn(6, 4, generator=rng(5)), torch.randn(6, 4, generator=rng(6)).requires_grad_()
-    line = nn.Linear(4, 1, bias=False); nn.init.constant_(line.weight, .3)
-    critic, optimizer = nn.Sequential(line, nn.Flatten(0)), torch.optim.SGD(line.parameters(), .1)
+    """One step of a clipped Wasserstein critic:
+    (critic, optimizer, real, fake, clip) → its estimate before the step; clip=0 does not
+    clip."""
+    real, made = (
+        torch.randn(6, 4, generator=rng(5)),
+        torch.randn(6, 4, generator=rng(6)).requires_grad_(),
+    )
+    line = nn.Linear(4, 1, bias=False)
+    nn.init.constant_(line.weight, 0.3)
+    critic, optimizer = (
+        nn.Sequential(line, nn.Flatten(0)),
+        torch.optim.SGD(line.parameters(), 0.1),
+    )
     gap, start = real.mean(0) - made.detach().mean(0), line.weight[0].detach().clone()
-    estimate = candidate(critic, optimizer, real, 1*made, 0.)
-    yield 'it returns E D(x) − E D(x̃) before the step', abs(float(estimate) - float(start @ gap)) < 1e-5
-    yield 'a linear critic climbs by lr · (mean real − mean fake)', torch.allclose(line.weight[0].detach(), start + .1*gap, atol=1e-6)
-    candidate(critic, optimizer, real, 1*made, 0.)
-    yield 'a second step climbs as much: gradients do not pile up', torch.allclose(line.weight[0].detach(), start + .2*gap, atol=1e-6)
+    estimate = candidate(critic, optimizer, real, 1 * made, 0.0)
+    yield (
+        'it returns E D(x) − E D(x̃) before the step',
+        abs(float(estimate) - float(start @ gap)) < 1e-5,
+    )
+    yield (
+        'a linear critic climbs by lr · (mean real − mean fake)',
+        torch.allclose(line.weight[0].detach(), start + 0.1 * gap, atol=1e-6),
+    )
+    candidate(critic, optimizer, real, 1 * made, 0.0)
+    yield (
+        'a second step climbs as much: gradients do not pile up',
+        torch.allclose(line.weight[0].detach(), start + 0.2 * gap, atol=1e-6),
+    )
     yield 'the generator gets no gradient', made.grad is None
-    candidate(critic, optimizer, real, 1*made, .25)
-    yield 'after a clipped step every weight is within ±c', bool(line.weight.abs().max() <= .25)
-    yield 'and is the climbed weight, clamped', torch.allclose(line.weight[0].detach(), (start + .3*gap).clamp(-.25, .25), atol=1e-6)
+    candidate(critic, optimizer, real, 1 * made, 0.25)
+    yield (
+        'after a clipped step every weight is within ±c',
+        bool(line.weight.abs().max() <= 0.25),
+    )
+    yield (
+        'and is the climbed weight, clamped',
+        torch.allclose(
+            line.weight[0].detach(), (start + 0.3 * gap).clamp(-0.25, 0.25), atol=1e-6
+        ),
+    )
 
 # %% ../../nbs/exercises/23_wgan.ipynb #3b19225b
-@exercise('wgan.critic_steps', library=critic_steps, mutants={
-    'always five': lambda step, usual=5, many=100, first=25, every=500: usual,
-    'one too many at the start': lambda step, usual=5, many=100, first=25, every=500: many if step <= first or step % every == 0 else usual,
-    'the refresh forgotten': lambda step, usual=5, many=100, first=25, every=500: many if step < first else usual,
-    'refreshed one late': lambda step, usual=5, many=100, first=25, every=500: many if step < first or step % every == 1 else usual,
-    'many and usual swapped': lambda step, usual=5, many=100, first=25, every=500: usual if step < first or step % every == 0 else many})
+@exercise(
+    'wgan.critic_steps',
+    library=critic_steps,
+    mutants={
+        'always five': lambda step, usual=5, many=100, first=25, every=500: usual,
+        'one too many at the start': lambda step, usual=5, many=100, first=25, every=500: (
+            many if step <= first or step % every == 0 else usual
+        ),
+        'the refresh forgotten': lambda step, usual=5, many=100, first=25, every=500: (
+            many if step < first else usual
+        ),
+        'refreshed one late': lambda step, usual=5, many=100, first=25, every=500: (
+            many if step < first or step % every == 1 else usual
+        ),
+        'many and usual swapped': lambda step, usual=5, many=100, first=25, every=500: (
+            usual if step < first or step % every == 0 else many
+        ),
+    },
+)
 def check_critic_steps(candidate):
-    "Critic steps before the next generator step: (step, usual, many, first, every); `many` for the first `first`, and at every `every`-th."
+    """Critic steps before the next generator step: (step, usual, many, first, every);
+    `many` for the first `first`, and at every `every`-th."""
     yield 'the first 25 generator steps get 100', all(candidate(s) == 100 for s in range(25))
     yield 'the next get 5', all(candidate(s) == 5 for s in range(25, 500))
-    yield 'every 500th gets 100', [candidate(s) for s in (499, 500, 501, 1000, 1500, 1501)] == [5, 100, 5, 100, 100, 5]
-    yield 'in 1,000 generator steps the critic makes 7,470', sum(candidate(s) for s in range(1000)) == 25*100 + 975*5 + 95
-    yield 'all four numbers count', [candidate(s, 2, 7, 3, 4) for s in range(9)] == [7, 7, 7, 2, 7, 2, 2, 2, 7]
+    yield (
+        'every 500th gets 100',
+        [candidate(s) for s in (499, 500, 501, 1000, 1500, 1501)] == [5, 100, 5, 100, 100, 5],
+    )
+    yield (
+        'in 1,000 generator steps the critic makes 7,470',
+        sum(candidate(s) for s in range(1000)) == 25 * 100 + 975 * 5 + 95,
+    )
+    yield (
+        'all four numbers count',
+        [candidate(s, 2, 7, 3, 4) for s in range(9)] == [7, 7, 7, 2, 7, 2, 2, 2, 7],
+    )
 
 # %% ../../nbs/exercises/23_wgan.ipynb #0ca95105
-def _wrong_norm(axes=(1, 2, 3), correction=0, root=lambda v, eps: (v + eps).sqrt(), affine=True, centre=True):
+def _wrong_norm(
+    axes=(1, 2, 3), correction=0, root=lambda v, eps: (v + eps).sqrt(), affine=True, centre=True
+):
     "A normalisation over other axes or by another formula."
+
     def norm(x, scale, shift, eps=1e-5):
-        mean = x.mean(axes, keepdim=True) if centre else 0.
-        y = (x - mean)/root(x.var(axes, correction=correction, keepdim=True), eps)
-        return scale[:, None, None]*y + shift[:, None, None] if affine else y
+        mean = x.mean(axes, keepdim=True) if centre else 0.0
+        y = (x - mean) / root(x.var(axes, correction=correction, keepdim=True), eps)
+        return scale[:, None, None] * y + shift[:, None, None] if affine else y
+
     return norm
 
-@exercise('wgan.layer_norm', library=layer_norm, mutants={
-    'batch norm': _wrong_norm((0, 2, 3)), 'instance norm: a channel by itself': _wrong_norm((2, 3)), 'a place by itself': _wrong_norm((1,)),
-    'the whole batch at once': _wrong_norm((0, 1, 2, 3)), 'n − 1': _wrong_norm(correction=1), 'ε outside the root': _wrong_norm(root=lambda v, eps: v.sqrt() + eps),
-    'no scale and shift': _wrong_norm(affine=False), 'mean not removed': _wrong_norm(centre=False), 'variance for deviation': _wrong_norm(root=lambda v, eps: v + eps)})
+
+@exercise(
+    'wgan.layer_norm',
+    library=layer_norm,
+    mutants={
+        'batch norm': _wrong_norm((0, 2, 3)),
+        'instance norm: a channel by itself': _wrong_norm((2, 3)),
+        'a place by itself': _wrong_norm((1,)),
+        'the whole batch at once': _wrong_norm((0, 1, 2, 3)),
+        'n − 1': _wrong_norm(correction=1),
+        'ε outside the root': _wrong_norm(root=lambda v, eps: v.sqrt() + eps),
+        'no scale and shift': _wrong_norm(affine=False),
+        'mean not removed': _wrong_norm(centre=False),
+        'variance for deviation': _wrong_norm(root=lambda v, eps: v + eps),
+    },
+)
 def check_layer_norm(candidate):
-    "Normalise each picture over all its features, then scale and shift each channel: (x [batch, c, h, w], scale [c], shift [c], eps)."
-    x = torch.randn(5, 3, 2, 2, generator=rng(7), dtype=torch.float64)*torch.tensor([1., 2, 3, 4, 5])[:, None, None, None] + 1
+    """Normalise each picture over all its features, then scale and shift each channel:
+    (x [batch, c, h, w], scale [c], shift [c], eps)."""
+    x = (
+        torch.randn(5, 3, 2, 2, generator=rng(7), dtype=torch.float64)
+        * torch.tensor([1.0, 2, 3, 4, 5])[:, None, None, None]
+        + 1
+    )
     one, zero = torch.ones(3).double(), torch.zeros(3).double()
-    y = candidate(x, one, zero, 0.)
-    yield 'each picture has mean 0 over all its features', bool(y.mean((1, 2, 3)).abs().max() < 1e-9)
-    yield 'and mean square 1', torch.allclose(y.square().mean((1, 2, 3)), torch.ones(5).double())
-    apart = lambda t: (t[:, 0, 0, 0] - t[:, 1, 0, 1])/(t[:, 0, 0, 0] - t[:, 2, 1, 1])
-    yield 'differences within a picture, across channels and places, keep their proportions', torch.allclose(apart(y), apart(x))
-    yield 'a picture does not depend on its company', torch.allclose(candidate(x[:1], one, zero, 0.), y[:1])
-    yield 'nor on its own level and contrast', torch.allclose(candidate(3*x + 7, one, zero, 0.), y)
-    yield 'γ and β belong to channels', torch.allclose(candidate(x, torch.tensor([1., 2, 3]).double(), torch.tensor([4., 5, 6]).double(), 0.), y*torch.tensor([1., 2, 3]).double()[:, None, None] + torch.tensor([4., 5, 6]).double()[:, None, None])
-    flat = 2*torch.tensor([1., -1.]).double().view(1, 1, 1, 2).expand(1, 1, 2, 2)
-    yield 'ε stands under the root, beside the variance', torch.allclose(candidate(flat, one[:1], zero[:1], 5.), flat/3)
+    y = candidate(x, one, zero, 0.0)
+    yield (
+        'each picture has mean 0 over all its features',
+        bool(y.mean((1, 2, 3)).abs().max() < 1e-9),
+    )
+    yield (
+        'and mean square 1',
+        torch.allclose(y.square().mean((1, 2, 3)), torch.ones(5).double()),
+    )
+    apart = lambda t: (t[:, 0, 0, 0] - t[:, 1, 0, 1]) / (t[:, 0, 0, 0] - t[:, 2, 1, 1])
+    yield (
+        'differences within a picture, across channels and places, keep their proportions',
+        torch.allclose(apart(y), apart(x)),
+    )
+    yield (
+        'a picture does not depend on its company',
+        torch.allclose(candidate(x[:1], one, zero, 0.0), y[:1]),
+    )
+    yield (
+        'nor on its own level and contrast',
+        torch.allclose(candidate(3 * x + 7, one, zero, 0.0), y),
+    )
+    yield (
+        'γ and β belong to channels',
+        torch.allclose(
+            candidate(
+                x, torch.tensor([1.0, 2, 3]).double(), torch.tensor([4.0, 5, 6]).double(), 0.0
+            ),
+            y * torch.tensor([1.0, 2, 3]).double()[:, None, None]
+            + torch.tensor([4.0, 5, 6]).double()[:, None, None],
+        ),
+    )
+    flat = 2 * torch.tensor([1.0, -1.0]).double().view(1, 1, 1, 2).expand(1, 1, 2, 2)
+    yield (
+        'ε stands under the root, beside the variance',
+        torch.allclose(candidate(flat, one[:1], zero[:1], 5.0), flat / 3),
+    )

@@ -1,4 +1,5 @@
 "The dashboard in a real JupyterLab: start, watch, work meanwhile, stop, look back, reload, export."
+
 import re
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from animegan_nb.dashboard import TrainingDashboard
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
     need_browser()
-    with Lab(tmp_path_factory.mktemp('lab')) as running: yield running
+    with Lab(tmp_path_factory.mktemp('lab')) as running:
+        yield running
 
 
 def steps_done(page, which=0):
@@ -34,19 +36,22 @@ def losses(page, which=0):
     return page.page.locator('.agnb-losses-box').nth(which).locator('path[stroke-width="2"]').first.get_attribute('d')
 
 
-def button(page, name, which=0): return page.page.locator(f'.agnb-dash .agnb-{name}').nth(which)
+def button(page, name, which=0):
+    return page.page.locator(f'.agnb-dash .agnb-{name}').nth(which)
 
 
 def stands(page):
     "The count of steps has not moved for a second."
-    before = steps_done(page); page.page.wait_for_timeout(1000)
+    before = steps_done(page)
+    page.page.wait_for_timeout(1000)
     return steps_done(page) == before
 
 
 def test_start_watch_work_stop_and_export(lab, tmp_path):
     cells = [SETUP, 'board = TrainingDashboard(trainer(slow=.02), steps=100_000)\nboard', '6*7', 'board.state + "!"']
     with lab.open(cells, name='scenario') as page:
-        page.run(0); page.run(1)
+        page.run(0)
+        page.run(1)
         page.page.locator('.agnb-dash').wait_for()
         assert button(page, 'pause').is_disabled()
 
@@ -56,7 +61,7 @@ def test_start_watch_work_stop_and_export(lab, tmp_path):
         page.until(lambda: losses(page) != before, what='a moving curve')
         assert page.page.locator('.agnb-training').count() == 1
 
-        page.run(2, seconds=5)                                       # a second cell, meanwhile
+        page.run(2, seconds=5)  # a second cell, meanwhile
         assert '42' in page.text(2) and page.page.locator('.agnb-training').count() == 1
 
         button(page, 'pause').click()
@@ -68,9 +73,12 @@ def test_start_watch_work_stop_and_export(lab, tmp_path):
         button(page, 'pause').click()
         page.until(lambda: steps_done(page) > stood + 3, what='going on')
 
-        waited = (button(page, 'stop').click(), page.until(lambda: page.page.locator('.agnb-stopped').count() == 1, what='Stop'))[1]
+        waited = (
+            button(page, 'stop').click(),
+            page.until(lambda: page.page.locator('.agnb-stopped').count() == 1, what='Stop'),
+        )[1]
         assert waited < 1, f'Stop took {waited:.2f} s'
-        page.run(3, seconds=5)                                       # the kernel is free
+        page.run(3, seconds=5)  # the kernel is free
         assert 'stopped!' in page.text(3)
 
         stored = lambda: (page.save(), page.path.read_text())[1]
@@ -78,16 +86,27 @@ def test_start_watch_work_stop_and_export(lab, tmp_path):
         assert page.our_errors() == []
 
     text = page.path.read_text()
-    assert '"image/png"' in text and '"widgets"' not in text         # a picture is stored, no widget state
-    subprocess.run([sys.executable, '-m', 'jupyter', 'nbconvert', '--to', 'html', '--output-dir', str(tmp_path), str(page.path)], check=True, capture_output=True)
-    html = (tmp_path/'scenario.html').read_text()
+    assert '"image/png"' in text and '"widgets"' not in text  # a picture is stored, no widget state
+    subprocess.run(
+        [sys.executable, '-m', 'jupyter', 'nbconvert', '--to', 'html', '--output-dir', str(tmp_path), str(page.path)],
+        check=True,
+        capture_output=True,
+    )
+    html = (tmp_path / 'scenario.html').read_text()
     assert 'data:image/png;base64,' in html and 'application/vnd.jupyter.widget-state' not in html
 
 
 def test_slider_looks_back_two_dashboards_and_reload(lab):
-    cells = [SETUP, 'one = TrainingDashboard(trainer(slow=.01), steps=100_000)\none', 'two = TrainingDashboard(trainer(slow=.01), steps=100_000)\ntwo.start()', 'one.stop(); two.stop()']
+    cells = [
+        SETUP,
+        'one = TrainingDashboard(trainer(slow=.01), steps=100_000)\none',
+        'two = TrainingDashboard(trainer(slow=.01), steps=100_000)\ntwo.start()',
+        'one.stop(); two.stop()',
+    ]
     with lab.open(cells, name='two', size=(1180, 1700)) as page:
-        page.run(0); page.run(1); page.run(2)
+        page.run(0)
+        page.run(1)
+        page.run(2)
         page.until(lambda: page.page.locator('.agnb-dash').count() == 2, what='two dashboards')
         button(page, 'start', 0).click()
         page.until(lambda: min(steps_done(page, 0), steps_done(page, 1)) > 8, what='both trainings')
@@ -98,19 +117,25 @@ def test_slider_looks_back_two_dashboards_and_reload(lab):
 
         newest = shown()
 
-        def back():                                              # one snapshot at a time, until an older one is shown
-            page.page.keyboard.press('ArrowLeft'); page.page.wait_for_timeout(400)
+        def back():  # one snapshot at a time, until an older one is shown
+            page.page.keyboard.press('ArrowLeft')
+            page.page.wait_for_timeout(400)
             return shown() < newest
+
         page.until(back, what='an earlier snapshot')
-        page.page.wait_for_timeout(800)                          # the last key press has arrived
-        there = shown(); page.page.wait_for_timeout(1200)
+        page.page.wait_for_timeout(800)  # the last key press has arrived
+        there = shown()
+        page.page.wait_for_timeout(1200)
         page.until(lambda: steps_done(page, 0) > newest + 20, what='training goes on')
-        assert shown() <= there, f'the slider left {there} (newest was {newest}, now {shown()})'     # below only if thinned
+        # below only if thinned
+        assert shown() <= there, f'the slider left {there} (newest was {newest}, now {shown()})'
 
         far = steps_done(page, 1)
         page.save()
-        page.page.goto(page.url.replace('?reset', ''))               # reload: the thread lives in the kernel
-        page.until(lambda: page.page.locator('.agnb-dash').count() == 2, seconds=40, what='the dashboards after a reload')
+        page.page.goto(page.url.replace('?reset', ''))  # reload: the thread lives in the kernel
+        page.until(
+            lambda: page.page.locator('.agnb-dash').count() == 2, seconds=40, what='the dashboards after a reload'
+        )
         page.until(lambda: steps_done(page, 1) > far + 5, what='the training after a reload')
         page.run(3)
         page.until(lambda: page.page.locator('.agnb-stopped').count() == 2, what='both stopped')
@@ -120,7 +145,8 @@ def test_slider_looks_back_two_dashboards_and_reload(lab):
 def test_an_error_in_the_thread_is_shown(lab):
     cells = [SETUP, 'pair = Pair(); pair.poison = 9\nboard = TrainingDashboard(trainer(pair=pair), steps=50)\nboard']
     with lab.open(cells, name='error') as page:
-        page.run(0); page.run(1)
+        page.run(0)
+        page.run(1)
         button(page, 'start').click()
         page.page.locator('.agnb-failed').wait_for(timeout=15_000)
         assert "generator's loss became nan" in page.page.locator('.agnb-error').inner_text()

@@ -1,4 +1,5 @@
 "The ray inspector in a real JupyterLab: click, drag, sliders instead of a pointer."
+
 import sys
 from pathlib import Path
 
@@ -20,46 +21,61 @@ inspect = lambda: RayInspector(field, *rays(pose(.3, radius=2.), 40., 16), 1.3, 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
     need_browser()
-    with Lab(tmp_path_factory.mktemp('lab')) as running: yield running
+    with Lab(tmp_path_factory.mktemp('lab')) as running:
+        yield running
 
 
 def test_a_click_shows_the_ray_of_its_pixel(lab):
     pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
     with lab.open([SETUP, 'inspector = inspect()\ninspector', 'inspector.pixel'], name='inspector') as page:
-        page.run(0); page.run(1)
+        page.run(0)
+        page.run(1)
         photo, plot = page.page.locator('.agnb-inspector-picture'), page.page.locator('.agnb-inspector-plot')
         photo.wait_for()
         page.until(lambda: photo.evaluate('e => e.naturalWidth') > 100, what='the picture')
         box = photo.bounding_box()
-        at = lambda row, column: (box['x'] + (column + .5)*box['width']/16, box['y'] + (row + .5)*box['height']/16)
+        at = lambda row, column: (
+            box['x'] + (column + 0.5) * box['width'] / 16,
+            box['y'] + (row + 0.5) * box['height'] / 16,
+        )
 
         before = photo.get_attribute('src'), plot.get_attribute('src')
         page.page.mouse.click(*at(3, 11))
-        page.until(lambda: photo.get_attribute('src') != before[0] and plot.get_attribute('src') != before[1], what='another ray')
+        page.until(
+            lambda: photo.get_attribute('src') != before[0] and plot.get_attribute('src') != before[1],
+            what='another ray',
+        )
         page.run(2)
         assert '(3, 11)' in page.text(2)
 
-        page.page.mouse.move(*at(3, 11)); page.page.mouse.down()
-        page.page.mouse.move(*at(8, 6), steps=6); page.page.mouse.up()
+        page.page.mouse.move(*at(3, 11))
+        page.page.mouse.down()
+        page.page.mouse.move(*at(8, 6), steps=6)
+        page.page.mouse.up()
         page.page.wait_for_timeout(600)
         page.run(2)
-        assert '(8, 6)' in page.text(2)                                      # a drag ends where the pointer does
-        page.page.mouse.move(*at(1, 1)); page.page.wait_for_timeout(300)
+        assert '(8, 6)' in page.text(2)  # a drag ends where the pointer does
+        page.page.mouse.move(*at(1, 1))
+        page.page.wait_for_timeout(300)
         page.run(2)
-        assert '(8, 6)' in page.text(2)                                      # and a pointer that only passes changes nothing
+        assert '(8, 6)' in page.text(2)  # and a pointer that only passes changes nothing
         assert page.our_errors() == []
         page.save()
     assert '"image/' in page.path.read_text() and '"widgets"' not in page.path.read_text()
 
 
 def test_sliders_where_anywidget_is_missing(lab):
-    with lab.open([SETUP, 'sys.modules["anywidget"] = None\ninspector = inspect()\ninspector', 'inspector.pixel'], name='plain') as page:
-        page.run(0); page.run(1)
+    with lab.open(
+        [SETUP, 'sys.modules["anywidget"] = None\ninspector = inspect()\ninspector', 'inspector.pixel'], name='plain'
+    ) as page:
+        page.run(0)
+        page.run(1)
         image = page.page.locator('.agnb-inspector img')
         image.wait_for()
         before = image.get_attribute('src')
         page.page.locator('.agnb-inspector .noUi-handle').first.focus()
-        for _ in range(2): page.page.keyboard.press('ArrowRight')
+        for _ in range(2):
+            page.page.keyboard.press('ArrowRight')
         page.until(lambda: image.get_attribute('src') != before, what='another ray')
         page.run(2)
         assert '(10, 8)' in page.text(2) or '(9, 8)' in page.text(2)

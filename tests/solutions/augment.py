@@ -1,21 +1,23 @@
 "Independent solutions of the augmentation chapter's exercises."
+
 import torch
 
 
-def adjust_probability(p, sure, images, target=.6, kimg=500):
+def adjust_probability(p, sure, images, target=0.6, kimg=500):
     direction = (sure > target) - (sure < target)
-    return sorted((0., p + direction*images/kimg/1000, .9))[1]
+    return sorted((0.0, p + direction * images / kimg / 1000, 0.9))[1]
 
 
-def cut_out(images, rng=None, share=.5):
+def cut_out(images, rng=None, share=0.5):
     "One picture after the other, with slices."
     result = []
     for image in images:
-        side = image.shape[-1]; size = round(side*share)
-        y, x = (int(torch.randint(-(size//2), side - size//2 + 1, (), generator=rng)) for _ in range(2))
+        side = image.shape[-1]
+        size = round(side * share)
+        y, x = (int(torch.randint(-(size // 2), side - size // 2 + 1, (), generator=rng)) for _ in range(2))
         mask = torch.ones(side, side)
-        mask[max(0, y):max(0, y + size), max(0, x):max(0, x + size)] = 0
-        result.append(image*mask)
+        mask[max(0, y) : max(0, y + size), max(0, x) : max(0, x + size)] = 0
+        result.append(image * mask)
     return torch.stack(result)
 
 

@@ -1,5 +1,11 @@
 "Independent solution of the exercise of 70_convert."
-NAMES = {'torch._utils._rebuild_tensor_v2', 'torch._utils._rebuild_parameter', 'torch.storage._load_from_bytes', 'collections.OrderedDict'}
+
+NAMES = {
+    'torch._utils._rebuild_tensor_v2',
+    'torch._utils._rebuild_parameter',
+    'torch.storage._load_from_bytes',
+    'collections.OrderedDict',
+}
 
 
 def find_class(module, name):

@@ -1,4 +1,5 @@
 "Independent solutions of the dashboard chapter's exercises."
+
 import math
 
 
@@ -7,23 +8,26 @@ def throttle(interval, clock):
 
     def due():
         now = clock()
-        if 'last' in state and now < state['last'] + interval: return False
+        if 'last' in state and now < state['last'] + interval:
+            return False
         state['last'] = now
         return True
+
     return due
 
 
 def steps_per_second(durations, half_life):
-    ago, weights = 0., []
+    ago, weights = 0.0, []
     for d in reversed(durations):
-        weights.append((math.exp(-math.log(2)*ago/half_life), d))
+        weights.append((math.exp(-math.log(2) * ago / half_life), d))
         ago += d
-    return sum(w for w, _ in weights)/sum(w*d for w, d in weights)
+    return sum(w for w, _ in weights) / sum(w * d for w, d in weights)
 
 
 def halve(values):
     out = []
-    for i in range(0, len(values) - 1, 2): out.append(sum(values[i:i+2])/2)
+    for i in range(0, len(values) - 1, 2):
+        out.append(sum(values[i : i + 2]) / 2)
     return out
 
 

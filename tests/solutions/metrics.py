@@ -1,4 +1,5 @@
 "Independent solutions of the exercises of 14_metrics."
+
 import numpy as np
 
 
@@ -6,35 +7,36 @@ def frechet(real, fake):
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     s1, s2 = np.atleast_2d(np.cov(real, rowvar=False)), np.atleast_2d(np.cov(fake, rowvar=False))
     u, s, _ = np.linalg.svd(s1, hermitian=True)
-    half = u*np.sqrt(s) @ u.T
+    half = u * np.sqrt(s) @ u.T
     roots = np.sqrt(np.clip(np.linalg.eigvalsh(half @ s2 @ half), 0, None))
     gap = real.mean(0) - fake.mean(0)
-    return gap @ gap + np.trace(s1) + np.trace(s2) - 2*roots.sum()
+    return gap @ gap + np.trace(s1) + np.trace(s2) - 2 * roots.sum()
 
 
 def inception_score(logits):
     z = np.asarray(logits, np.float64)
     z = z - z.max(1, keepdims=True)
-    p = np.exp(z)/np.exp(z).sum(1, keepdims=True)
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     q = p.mean(0)
-    terms = np.where(p > 0, p*(np.log(np.where(p > 0, p, 1)) - np.log(np.where(q > 0, q, 1))), 0)
+    terms = np.where(p > 0, p * (np.log(np.where(p > 0, p, 1)) - np.log(np.where(q > 0, q, 1))), 0)
     return np.exp(terms.sum(1).mean())
 
 
 def kernel(real, fake):
     x, y = np.asarray(real, np.float64), np.asarray(fake, np.float64)
-    total = 0.
+    total = 0.0
     for a in (x, y):
-        k = (a @ a.T/a.shape[1] + 1)**3
+        k = (a @ a.T / a.shape[1] + 1) ** 3
         np.fill_diagonal(k, 0)
-        total += k.sum()/(len(a)*(len(a) - 1))
-    return total - 2*((x @ y.T/x.shape[1] + 1)**3).mean()
+        total += k.sum() / (len(a) * (len(a) - 1))
+    return total - 2 * ((x @ y.T / x.shape[1] + 1) ** 3).mean()
 
 
 def precision_recall(real, fake, k=3):
     def share(points, centres):
         own = np.sort(np.linalg.norm(centres[:, None] - centres[None], axis=-1), axis=1)[:, k]
         return (np.linalg.norm(points[:, None] - centres[None], axis=-1) <= own).any(1).mean()
+
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     return share(fake, real), share(real, fake)
 
@@ -43,14 +45,21 @@ def depth_distance(a, b):
     "The area between the two distribution functions, from value to value."
     a, b = np.sort(np.asarray(a, np.float64).ravel()), np.sort(np.asarray(b, np.float64).ravel())
     values = np.sort(np.concatenate([a, b]))
-    below = [np.searchsorted(x, values[:-1], side='right')/len(x) for x in (a, b)]
-    return (np.abs(below[0] - below[1])*np.diff(values)).sum()
+    below = [np.searchsorted(x, values[:-1], side='right') / len(x) for x in (a, b)]
+    return (np.abs(below[0] - below[1]) * np.diff(values)).sum()
 
 
 def rotation_angle(a, b):
     "From the length of the difference: |A − B| = 2√2 sin(α/2) in the Frobenius norm."
     gap = (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1)
-    return 2*(gap/8**.5).clamp(max=1).asin()
+    return 2 * (gap / 8**0.5).clamp(max=1).asin()
 
 
-SOLUTIONS = {'geometry.depth_distance': depth_distance, 'geometry.rotation_angle': rotation_angle, 'metrics.frechet': frechet, 'metrics.inception_score': inception_score, 'metrics.kernel': kernel, 'metrics.precision_recall': precision_recall}
+SOLUTIONS = {
+    'geometry.depth_distance': depth_distance,
+    'geometry.rotation_angle': rotation_angle,
+    'metrics.frechet': frechet,
+    'metrics.inception_score': inception_score,
+    'metrics.kernel': kernel,
+    'metrics.precision_recall': precision_recall,
+}

@@ -1,4 +1,5 @@
 "Solutions to the exercises of 59_orbit, written from the task alone."
+
 import contextlib
 import math
 import threading
@@ -9,28 +10,30 @@ from animegan_nb.cameras import rays
 
 
 def pull(yaw, pitch, dx, dy, gain, pitch_limit=1.2):
-    new = pitch + dy*gain
-    if new > pitch_limit: new = pitch_limit
-    if new < -pitch_limit: new = -pitch_limit
-    return yaw - dx*gain/math.cos(pitch), new
+    new = pitch + dy * gain
+    if new > pitch_limit:
+        new = pitch_limit
+    if new < -pitch_limit:
+        new = -pitch_limit
+    return yaw - dx * gain / math.cos(pitch), new
 
 
 def wheel(fov, notches, step=1.1):
-    focal = 1/math.tan(math.radians(fov/2))
-    return min(120., max(1., 2*math.degrees(math.atan(step**notches/focal))))
+    focal = 1 / math.tan(math.radians(fov / 2))
+    return min(120.0, max(1.0, 2 * math.degrees(math.atan(step**notches / focal))))
 
 
 def faces(depth, cam2world, fov):
     n, _, h, w = depth.shape
     d = rays(cam2world, fov, (h, w)).directions
     along = (d @ cam2world[:, :3, 2:3])[..., 0].neg()
-    t = depth.reshape(n, -1)/along
-    p = (cam2world[:, None, :3, 3] + d*t[..., None]).reshape(n, h, w, 3)
+    t = depth.reshape(n, -1) / along
+    p = (cam2world[:, None, :3, 3] + d * t[..., None]).reshape(n, h, w, 3)
     out = torch.zeros_like(p)
     up = p[:, :-2, 1:-1] - p[:, 2:, 1:-1]
     right = p[:, 1:-1, 2:] - p[:, 1:-1, :-2]
     cross = torch.linalg.cross(right, up)
-    out[:, 1:-1, 1:-1] = cross/cross.norm(dim=-1, keepdim=True)
+    out[:, 1:-1, 1:-1] = cross / cross.norm(dim=-1, keepdim=True)
     return out.permute(0, 3, 1, 2)
 
 
@@ -47,9 +50,11 @@ class OneSlot:
     def loop(self):
         while True:
             with self.news:
-                while not self.slot: self.news.wait()
+                while not self.slot:
+                    self.news.wait()
                 request = self.slot.pop()
-            with contextlib.suppress(Exception): self.work(request)
+            with contextlib.suppress(Exception):
+                self.work(request)
 
 
 SOLUTIONS = {'orbit.drag': pull, 'orbit.zoom': wheel, 'orbit.depth_normals': faces, 'orbit.newest': OneSlot}
