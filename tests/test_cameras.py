@@ -130,7 +130,6 @@ def test_the_published_cameras(reference_dir):
 
 
 def test_toon_stands_where_we_stand():
-    toon = pytest.importorskip('animegan_nb.toon')
     from animegan_nb import surfaces
 
     yaw, pitch = torch.tensor([0.0, 0.4, -2.0]), torch.tensor([0.0, 0.3, -0.5])

@@ -9,7 +9,6 @@ import threading
 import time
 from contextlib import suppress
 import torch
-import torch.nn.functional as F
 from ..cameras import distance_to_depth, pose, project, rays
 from ..grading import exercise
 from ..orbit import depth_normals, drag, grip, Look, Newest, PITCH_LIMIT, zoom
