@@ -18,8 +18,8 @@ from matplotlib.colors import ListedColormap
 from .core import Figure, figure, Registry
 
 # %% auto #0
-__all__ = ['oracles', 'Exercise', 'exercise', 'Law', 'Report', 'time_limit', 'examine', 'number_of_laws', 'find', 'oracle',
-           'exercises', 'trial', 'survivors', 'trial_figure', 'law_table', 'law_figure']
+__all__ = ['oracles', 'Exercise', 'exercise', 'near', 'Law', 'Report', 'time_limit', 'examine', 'number_of_laws', 'find',
+           'oracle', 'exercises', 'trial', 'survivors', 'trial_figure', 'law_table', 'law_figure']
 
 # %% ../nbs/72_grading.ipynb #b1cda645
 @dataclass(frozen=True)
@@ -48,6 +48,19 @@ def exercise(id: str, library: Callable, mutants: dict[str, Callable]):
         return check
 
     return file
+
+# %% ../nbs/72_grading.ipynb #391f2d66
+def near(a, b, tolerance: float = 1e-6) -> bool:
+    """Whether two numbers, arrays or tensors agree: $|a - b| ≤ tolerance · (1 + |b|)$ everywhere.
+
+    Shapes may broadcast (`near(x, 0)`); shapes that cannot, NaN and infinity against a number
+    are not near. The comparison is made in float64 on the CPU."""
+    a, b = (torch.as_tensor(x).detach().cpu().double() for x in (a, b))
+    try:
+        a, b = torch.broadcast_tensors(a, b)
+    except RuntimeError:
+        return False
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
 
 # %% ../nbs/72_grading.ipynb #25b39a5f
 @dataclass(frozen=True)
