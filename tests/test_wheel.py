@@ -100,7 +100,7 @@ sys.meta_path.insert(0, Absent())
         and facts['foreign'] == []
     )
     command = subprocess.run(
-        [sys.executable, '-m', 'animegan_nb.cli', '--help'],
+        [sys.executable, '-m', 'animegan_nb', '--help'],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
