@@ -29,8 +29,4 @@ def epoch_order(n, seed, epoch):
     return torch.tensor(numbers)
 
 
-SOLUTIONS = {
-    'data.bytes_to_floats': bytes_to_floats,
-    'data.pad_square': pad_square,
-    'data.epoch_order': epoch_order,
-}
+SOLUTIONS = {'data.bytes_to_floats': bytes_to_floats, 'data.pad_square': pad_square, 'data.epoch_order': epoch_order}
