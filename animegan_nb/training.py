@@ -14,7 +14,7 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 import torch
@@ -28,8 +28,9 @@ from .data import Loader
 # %% auto #0
 __all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'SingleDevice', 'make_engine',
            'average_gradients', 'broadcast_weights', 'TrainingDiverged', 'make_optimizer', 'Steps', 'Callback',
-           'Running', 'stop_on_interrupt', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state',
-           'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'Recipe', 'build_pair', 'load_run']
+           'Running', 'stop_on_interrupt', 'optimise', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint',
+           'save_state', 'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'Recipe',
+           'build_pair', 'load_run']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -573,6 +574,38 @@ def stop_on_interrupt(stopping: threading.Event):
     finally:
         for number, previous in old.items():
             signal.signal(number, previous)
+
+# %% ../nbs/10_training.ipynb #cd02aef7
+def optimise(
+    optimizer: torch.optim.Optimizer,
+    loss_function: Callable[[], Tensor],  # computes the loss of the next step
+    steps: int,
+    learning_rate: Callable[[int], float] | None = None,  # of step 0, 1, …; None: as it is
+    progress: str | None = None,  # the title of a progress bar; None: no bar
+    stopping: threading.Event | None = None,  # ends the loop after a whole step, if set
+) -> Iterator[Tensor]:  # the loss of each step, without its graph
+    "Minimise a loss step by step."
+    stopping = stopping or threading.Event()
+    bar = tqdm(
+        total=steps, desc=progress, disable=progress is None, leave=False, mininterval=0.5
+    )
+    with stop_on_interrupt(stopping), bar:
+        for step in range(steps):
+            if stopping.is_set():
+                return
+            for group in optimizer.param_groups if learning_rate else ():
+                group['lr'] = learning_rate(step)
+            loss = loss_function()
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"The loss diverged at step {step} (it is not finite): lower the learning"
+                    " rate."
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            bar.update()
+            yield loss.detach()
 
 # %% ../nbs/10_training.ipynb #55e141f8
 def ema_decay(batch_size: float, half_life: float) -> float:
