@@ -275,8 +275,3 @@ def test_two_views_of_one_person_attract():
         toon_net.verification(torch.randn(400, 8, generator=rng(1)), torch.randn(400, 8, generator=rng(2))),
     )
     assert perfect == {'top_1': 1.0, 'auc': 1.0} and abs(chance['auc'] - 0.5) < 0.06 and chance['top_1'] < 0.02
-
-
-def test_the_explorer_is_a_picture_without_a_kernel():
-    bundle = toon.HeadExplorer(size=24)._repr_mimebundle_()
-    assert 'image/png' in bundle
