@@ -1409,8 +1409,8 @@ def render(
 
 # %% ../nbs/06_toon.ipynb #678db2f8
 def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: float = 1e-3):
-    """PSNR (dB) between view A and view B, looked up at the points that A sees, and the share
-    of A's points that B sees too."""
+    """Root mean square difference between view A and view B, looked up at the points that A
+    sees, as a share of the range; and the share of A's points that B sees too."""
     a, b = (
         render(identity, view, fov, size, outline=False, supersample=4)
         for view in (first, second)
@@ -1439,7 +1439,7 @@ def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: flo
         .square()
         .mean(1)
     )
-    return -10 * torch.log10(error[same].mean()).item(), (same.sum() / met.sum()).item()
+    return error[same].mean().sqrt().item(), (same.sum() / met.sum()).item()
 
 # %% ../nbs/06_toon.ipynb #81082a0f
 from .data import ArrayStore, ImageSet

@@ -42,6 +42,28 @@ def features(seed, n=60, d=12, classes=7, shift=0.0):
     )
 
 
+# PSNR
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(1e-3, 1.0), st.integers(0, 1000))
+def test_psnr_of_a_constant_error(error, seed):
+    x = torch.rand(2, 3, 4, 4, generator=rng(seed))
+    assert torch.allclose(metrics.psnr(x, x - error), torch.full((2,), -20 * math.log10(error / 2)), atol=0.02)
+
+
+def test_psnr_under_a_mask_and_of_other_shapes():
+    a = torch.zeros(2, 3, 4, 4)
+    b, left = a.clone(), torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    b[..., 2:], left[..., :2] = 0.2, True
+    assert metrics.psnr(a, b, left).tolist() == [100, 100]  # equal: the greatest value
+    assert torch.allclose(metrics.psnr(a, b, ~left), torch.full((2,), 20.0), atol=1e-4)
+    assert torch.allclose(metrics.psnr(a, b), torch.full((2,), 20 + 10 * math.log10(2)), atol=1e-4)
+    assert torch.equal(metrics.psnr(a, b, left.float()), metrics.psnr(a, b, left))
+    with pytest.raises(ValueError, match='differ'):
+        metrics.psnr(a, b[:1])
+
+
 # Fréchet distance
 
 
