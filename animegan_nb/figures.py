@@ -6,7 +6,6 @@
 from __future__ import annotations
 import math
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 from .core import cache_dir, to_float, to_uint8

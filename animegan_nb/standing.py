@@ -24,7 +24,6 @@ from .stylegan import Discriminator, Generator, GrowthSchedule, Stage, StyleGANC
 from .toon import CATEGORIES
 from .training import TrainingConfig
 from .wgan import WGANConfig
-from . import figures
 
 # %% auto #0
 __all__ = ['FIGURE_LOOKS', 'FIGURE_READINGS', 'background_colour', 'reachable', 'figure_mask', 'on_white', 'border_contact',

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn, Tensor
 from tqdm import tqdm
-from .core import default_device, NotFinite, Registry, rng
+from .core import default_device, load_chapters, NotFinite, Registry, rng
 from .data import Loader
 
 # %% auto #0
@@ -932,18 +932,12 @@ class Recipe:
 
 
 # name → (dataclass of the networks' numbers, function that builds the pair from it)
-models = Registry('model')
-recipes = Registry('recipe')  # name → Recipe
+models = Registry('model', load_chapters)
+recipes = Registry('recipe', load_chapters)  # name → Recipe
 
 
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
-    if model not in models:
-        raise KeyError(
-            f"There is no model called {model!r} yet: import the chapter that defines it first,"
-            " or all of them with animegan_nb.cli.load_models() (known:"
-            f" {', '.join(sorted(models)) or 'none'})."
-        )
     config_class, build = models[model]
     if isinstance(network, dict):
         unknown = set(network) - {f.name for f in fields(config_class)}

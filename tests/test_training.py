@@ -410,8 +410,8 @@ def test_checkpoint_is_no_pickle(tmp_path):
         training.load_state(tmp_path / 'nothing')
 
 
-def test_a_model_whose_chapter_was_not_imported():
-    with pytest.raises(KeyError, match="no model called 'nothing' yet: import the chapter"):
+def test_an_unknown_model_names_the_known_ones():
+    with pytest.raises(KeyError, match="no model called 'nothing': choose one of .*dcgan"):
         training.build_pair('nothing', {})
 
 
