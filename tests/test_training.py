@@ -413,3 +413,24 @@ def test_checkpoint_is_no_pickle(tmp_path):
 def test_a_model_whose_chapter_was_not_imported():
     with pytest.raises(KeyError, match="no model called 'nothing' yet: import the chapter"):
         training.build_pair('nothing', {})
+
+
+def test_flops_of_a_convolution_and_a_product():
+    layer, x = torch.nn.Conv2d(3, 5, 3, padding=1, bias=False), torch.randn(2, 3, 8, 8)
+    forward = training.count_flops(layer, x)
+    assert forward == 2 * 2 * 64 * 5 * 27
+    assert training.count_flops(lambda: layer(x.requires_grad_(True)).sum().backward()) == 3 * forward
+    assert training.count_flops(torch.matmul, torch.randn(3, 4), torch.randn(4, 5)) == 2 * 3 * 4 * 5
+    assert training.count_flops(torch.add, x, 1) == 0
+
+
+def test_flops_without_numbers_and_of_a_penalty():
+    "On the device meta, and with a gradient that is differentiated again."
+    layer = torch.nn.Linear(4, 3, bias=False, device='meta')
+    x = torch.empty(2, 4, device='meta', requires_grad=True)
+
+    def penalty():
+        (slope,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+        slope.square().sum().backward()
+
+    assert training.count_flops(penalty) > training.count_flops(lambda: layer(x).square().sum().backward())
