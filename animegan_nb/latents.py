@@ -17,7 +17,7 @@ from torch import Tensor
 from . import toon
 from .core import Animation, figure, rng
 from .style_layers import ModulatedLayer, StyleAdaIN, ToRGB
-from .stylegan import Generator, style_layers
+from .stylegan import StyleGANGenerator, style_layers
 from . import toon_net
 from .widgets import choice, enlarged, number, panel, RichDisplay, slider
 
@@ -59,7 +59,7 @@ def influence_figure(found: dict | Influence, height: float = 4.3):
 # %% ../nbs/32_latents.ipynb #eabfaea8
 @torch.no_grad()
 def sample_w(
-    generator: Generator,
+    generator: StyleGANGenerator,
     n: int,  # how many
     seed: int = 0,
     batch: int = 1000,
@@ -71,14 +71,14 @@ def sample_w(
     return torch.cat([generator.mapping(part)[:, 0] for part in z.split(batch)])
 
 
-def as_ws(generator: Generator, w: Tensor) -> Tensor:
+def as_ws(generator: StyleGANGenerator, w: Tensor) -> Tensor:
     "[n, w_dim] repeated for every layer: [n, layers, w_dim]. What has layers already stays."
     return w if w.ndim == 3 else w[:, None].expand(-1, generator.config.num_ws, -1)
 
 
 @torch.no_grad()
 def draw(
-    generator: Generator,
+    generator: StyleGANGenerator,
     w: Tensor,  # [n, w_dim] or [n, layers, w_dim]
     batch: int = 100,
 ) -> Tensor:  # [n, 3, size, size] in [-1, 1]
@@ -105,7 +105,7 @@ def truncated_normal(
 
 # %% ../nbs/32_latents.ipynb #59e88956
 @torch.no_grad()
-def listeners(generator: Generator, layers: Iterable[int]) -> list[str]:
+def listeners(generator: StyleGANGenerator, layers: Iterable[int]) -> list[str]:
     "The modules of the synthesis network that receive the w of these layers (counted from 0)."
     c, layers, heard = generator.config, set(layers), []
 
@@ -167,7 +167,7 @@ def replace_layers(
 
 
 def mixing_grid(
-    generator: Generator,
+    generator: StyleGANGenerator,
     rows: Tensor,
     columns: Tensor,  # w [r, dim], [c, dim]
     layers: Iterable[int],
@@ -404,7 +404,7 @@ def edit(
 
 # %% ../nbs/32_latents.ipynb #2eb65d76
 def edit_effects(
-    generator: Generator,
+    generator: StyleGANGenerator,
     net: toon_net.ToonNet,
     w: Tensor,  # [n, dim]
     directions: dict[str, Tensor],
@@ -435,7 +435,7 @@ class LatentExplorer(RichDisplay):
 
     def __init__(
         self,
-        generator: Generator,
+        generator: StyleGANGenerator,
         directions: dict[str, Tensor],
         seed: int = 0,
         psi: float = 0.8,
@@ -489,7 +489,7 @@ class StyleMixer(RichDisplay):
 
     def __init__(
         self,
-        generator: Generator,
+        generator: StyleGANGenerator,
         seeds: tuple[int, int] = (1, 2),
         psi: float = 0.8,
         scale: int = 5,
@@ -597,7 +597,7 @@ class Influence:
 # %% ../nbs/32_latents.ipynb #8d38b255
 @torch.no_grad()
 def influence(
-    generator: Generator,
+    generator: StyleGANGenerator,
     read: Callable[[Tensor], dict[str, Tensor]],  # pictures to readings
     groups: dict[str, Iterable[int]],
     names: Sequence[str] = HEAD_READINGS,
@@ -686,7 +686,7 @@ def trimmed_mean(x: Tensor, share: float = 0.01) -> float:
 
 @torch.no_grad()
 def perceptual_path_length(
-    generator: Generator,
+    generator: StyleGANGenerator,
     distance: Callable,
     n: int,
     space: str = 'w',
