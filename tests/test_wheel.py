@@ -102,11 +102,7 @@ sys.meta_path.insert(0, Absent())
         and facts['foreign'] == []
     )
     command = subprocess.run(
-        [sys.executable, '-m', 'animegan_nb', '--help'],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
+        [sys.executable, '-m', 'animegan_nb', '--help'], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     program = subprocess.run(
         [sys.executable, '-c', 'from animegan_nb.cli import main; main(["presets"])'],
