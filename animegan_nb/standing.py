@@ -20,7 +20,13 @@ from .cleaning import remove_corner
 from .core import shipped
 from .data import pad_square, resize
 from .figures import COSTUMES, FIGURE_COLOURS, JOINT, POSES
-from .stylegan import Discriminator, Generator, GrowthSchedule, Stage, StyleGANConfig
+from animegan_nb.stylegan import (
+    StyleGANDiscriminator,
+    StyleGANGenerator,
+    GrowthSchedule,
+    Stage,
+    StyleGANConfig,
+)
 from .toon import CATEGORIES
 from .training import TrainingConfig
 from .wgan import WGANConfig
@@ -203,7 +209,7 @@ def ghosts(config: StyleGANConfig, size: int) -> tuple:
     """Generator and discriminator on the meta device:
     shapes without numbers, so 512 px cost no memory."""
     with torch.device('meta'):
-        pair = Generator(config), Discriminator(config)
+        pair = StyleGANGenerator(config), StyleGANDiscriminator(config)
     if config.architecture == 'stylegan1':
         for network in (pair[0].synthesis, pair[1]):
             network.progress = torch.tensor([float(size), 1.0])

@@ -42,6 +42,8 @@ def test_contents(wheel, root):
     names = zipfile.ZipFile(wheel).namelist()
     for file in (root / 'data' / 'pretrained').glob('*.safetensors'):
         assert f'animegan_nb/_shipped/pretrained/{file.name}' in names
+    for file in (root / 'animegan_nb' / 'static').iterdir():
+        assert f'animegan_nb/static/{file.name}' in names
     assert 'animegan_nb/_shipped/index.ipynb' in names
     assert not [n for n in names if n.startswith(('tests/', 'nbs/', 'data/')) or '/cache/' in n]
 

@@ -41,6 +41,6 @@ def looked_up(first, second, fov):
 
 SOLUTIONS = {
     'geometry.depth_distance': depth_distance,
-    'geometry.rotation_angle': rotation_angle,
     'geometry.reproject': looked_up,
+    'geometry.rotation_angle': rotation_angle,
 }
