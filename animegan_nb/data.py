@@ -661,18 +661,19 @@ class ImageSet:
 
     def resized(self, size: int) -> ImageSet:
         "A copy with smaller pictures, each pixel the mean of those that it covers, in bytes."
-        if not 0 < size <= self.size:
-            raise ValueError(
-                f"Pictures of {self.size} pixels are averaged down, not to {size}."
-            )
-        blocks = np.array_split(np.arange(len(self)), -(-len(self) // 256) or 1)
-        images = [_averaged(self.batch(block)['image'], size) for block in blocks]
-        others = {name: a[self.indices] for name, a in self.arrays.items() if name != 'image'}
-        return ImageSet({'image': np.concatenate(images), **others})
+        return _averaged_down(self, size)
 
 
-def _averaged(images: Tensor, size: int) -> np.ndarray:
-    return F.adaptive_avg_pool2d(images.float(), size).round().to(torch.uint8).numpy()
+def _averaged_down(ds: ImageSet, size: int, block: int = 256) -> ImageSet:
+    if not 0 < size <= ds.size:
+        raise ValueError(f"Pictures of {ds.size} pixels are averaged down, not to {size}.")
+    images = np.empty((len(ds), *ds.arrays['image'].shape[1:2], size, size), np.uint8)
+    for start in range(0, len(ds), block):
+        rows = slice(start, min(start + block, len(ds)))
+        large = ds.batch(np.arange(rows.start, rows.stop))['image'].float()
+        images[rows] = F.adaptive_avg_pool2d(large, size).round().to(torch.uint8).numpy()
+    others = {name: a[ds.indices] for name, a in ds.arrays.items() if name != 'image'}
+    return ImageSet({'image': images, **others})
 
 # %% ../nbs/02_data.ipynb #4aad5192
 def _row_or_reason(
