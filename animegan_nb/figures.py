@@ -13,14 +13,10 @@ from .core import cache_dir, to_float, to_uint8
 from .data import ArrayStore, ImageSet
 from .cameras import project
 from animegan_nb.surfaces import (
-    BACKGROUNDS,
     cel,
     ellipsoid,
     hex_colour,
-    INK_GROUP,
     LIGHT,
-    PART,
-    PARTS,
     render_scene,
     round_cone,
     rounded_box,
@@ -30,13 +26,17 @@ from animegan_nb.surfaces import (
 )
 from animegan_nb.toon import (
     ATTRIBUTES,
+    background_colour,
     check_identity,
-    CORE,
-    core_distances,
     decode,
     encode,
     HAIR_STYLES,
+    head_colours,
+    head_distances,
     HeadScene,
+    INK_GROUP,
+    PART,
+    PARTS,
     sample_identity,
     seeded_rows,
     SLOT,
@@ -706,6 +706,7 @@ class FigureScene(Scene):
     """Standing figures as a scene.
     The methods that end in _h take head units, the floor at height 0."""
 
+    ink_groups = INK_GROUP
     margin = 0.3  # head units; nearer than this a limb is measured exactly
 
     def __init__(
@@ -1348,7 +1349,7 @@ FigureScene.limbs = _limbs
 
 def _head_parts(self, points):
     local = self.head_local(points)
-    for label, d in (*zip(CORE, core_distances(self.head.p, *local)), *self.head.extras(local)):
+    for label, d in head_distances(self.head.p, local):
         if label not in ('neck', 'clothes'):
             yield label, d * self.p['head_scale']
 
@@ -1839,8 +1840,13 @@ def _figure_colours(self, points, normals, parts, pixel):
         return rgb, painted
     pick = (lambda t: t[..., where[0]]) if where is not None else (lambda t: t)
     turned = torch.einsum('bij,ibn->jbn', self.p['frames'][:, JOINT['head']], pick(normals))
-    face, face_parts = self.head.colours_h(
-        pick(head_local), turned, pick(parts), pixel / (self.p['scale'] * self.p['head_scale'])
+    face, face_parts = head_colours(
+        self.head.p,
+        self.style,
+        pick(head_local),
+        turned,
+        pick(parts),
+        pixel / (self.p['scale'] * self.p['head_scale']),
     )
     if where is None:
         return torch.where(on_head, face, rgb), torch.where(on_head, face_parts, painted)
@@ -1852,9 +1858,6 @@ def _figure_colours(self, points, normals, parts, pixel):
 FigureScene.colours = _figure_colours
 
 # %% ../nbs/07_figures.ipynb #8e633a41
-INK_GROUP[PART['sleeve']] = PART['clothes']  # no line where a sleeve meets the shirt
-
-
 def render_figure(
     identity: Tensor,  # [b, D] from sample_figure or encode_figure
     cam2world: Tensor,  # [b, 4, 4]
@@ -1868,14 +1871,7 @@ def render_figure(
     """Draw figures [b, D] from cameras;
     like `render`, and with `alpha`, `joints` (world) and `joints_2d` (pixels)."""
     scene = FigureScene(identity, style, pose)
-    back = (
-        {
-            'white': (1.0, 1.0, 1.0),
-            'pastel': BACKGROUNDS.to(identity.device)[scene.attributes['background']],
-        }[background]
-        if isinstance(background, str)
-        else background
-    )
+    back = background_colour(background, scene.attributes['background'])
     out = render_scene(
         scene, cam2world, fov, size, background=back, **{'lines': 0.62, **options}
     )
