@@ -187,7 +187,7 @@ def test_spectacle_arms_end_at_the_ears():
         torch.tensor([0.515, 0.02, -0.02])[:, None, None],
     ]
     along = torch.cat([ends[0] + s * (ends[1] - ends[0]) for s in torch.linspace(0, 1, 20).tolist()], 2)
-    assert toon.extras_distance(p, *along, 'glasses').max() < 0
+    assert toon.glasses_distance(p, *along).max() < 0
 
 
 @pytest.mark.parametrize(
