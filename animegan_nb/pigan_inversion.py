@@ -15,7 +15,7 @@ from torch import Tensor
 from . import toon
 from .cameras import check_cam2world, pose, PRIORS, Rays, rays
 from .core import rng
-from .geometry import PoseReader, rotation_angle, view_errors
+from .geometry import PoseEstimator, rotation_angle, view_errors
 from .latents import FeatureDistance
 from .metrics import psnr
 from .pigan import Generator
@@ -206,13 +206,13 @@ def grid_start(
     return yaw[best], pitch[best]
 
 
-def toon_pose_reader(size: int = 32, n: int = 200) -> PoseReader:
+def toon_pose_reader(size: int = 32, n: int = 200) -> PoseEstimator:
     """The toon network as a reader of poses, calibrated on the first n shipped heads, averaged
     to `size` px."""
     net, rows = toon_net.toon_network(), toon.ready_heads('white').batch(range(n))
     images = F.adaptive_avg_pool2d(rows['image'].float() / 127.5 - 1, size)
     with torch.no_grad():
-        return PoseReader(
+        return PoseEstimator(
             lambda x: net(x)['pose'].detach(),
             images,
             torch.stack([rows['yaw'], rows['pitch']], 1),

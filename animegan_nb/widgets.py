@@ -120,6 +120,7 @@ def enlarged(image: Image.Image | Tensor, scale: int = 1, columns: int | None = 
 def panel(
     draw: Callable,  # draw(**values) → a Pillow image
     controls: dict,  # name → control
+    buttons: dict[str, Callable] | None = None,  # text → what to do before drawing again
     width: int | None = None,  # of the image on the screen, in pixels
 ):
     "An image beside its controls; any change draws it again."
@@ -133,8 +134,13 @@ def panel(
 
     for control in controls.values():
         control.observe(redraw, 'value')
+    column = list(controls.values())
+    for text, act in (buttons or {}).items():
+        button = ipywidgets.Button(description=text)
+        button.on_click(lambda _, act=act: (act(), redraw()))
+        column.append(button)
     redraw()
-    box = ipywidgets.HBox([image, ipywidgets.VBox(list(controls.values()))])
+    box = ipywidgets.HBox([image, ipywidgets.VBox(column), stylesheet()])
     return box.add_class('agnb-panel')
 
 # %% ../nbs/12_widgets.ipynb #e6ccd708

@@ -6,7 +6,6 @@
 from __future__ import annotations
 import math
 import torch
-import torch.nn.functional as F
 from ..cameras import distance_to_depth, pose, project, rays
 from ..grading import exercise
 from ..orbit import depth_normals, drag, grip, Look, PITCH_LIMIT, zoom

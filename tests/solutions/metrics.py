@@ -42,20 +42,6 @@ def precision_recall(real, fake, k=3):
     return share(fake, real), share(real, fake)
 
 
-def depth_distance(a, b):
-    "The area between the two distribution functions, from value to value."
-    a, b = np.sort(np.asarray(a, np.float64).ravel()), np.sort(np.asarray(b, np.float64).ravel())
-    values = np.sort(np.concatenate([a, b]))
-    below = [np.searchsorted(x, values[:-1], side='right') / len(x) for x in (a, b)]
-    return (np.abs(below[0] - below[1]) * np.diff(values)).sum()
-
-
-def rotation_angle(a, b):
-    "From the length of the difference: |A − B| = 2√2 sin(α/2) in the Frobenius norm."
-    gap = (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1)
-    return 2 * (gap / 8**0.5).clamp(max=1).asin()
-
-
 def signal_to_noise(a, b):
     out = []
     for x, y in zip(a, b):
@@ -65,8 +51,6 @@ def signal_to_noise(a, b):
 
 
 SOLUTIONS = {
-    'geometry.depth_distance': depth_distance,
-    'geometry.rotation_angle': rotation_angle,
     'metrics.frechet': frechet,
     'metrics.inception_score': inception_score,
     'metrics.kernel': kernel,
