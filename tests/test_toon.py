@@ -70,24 +70,6 @@ def test_two_views_agree():
     assert difference < 10 ** (-30 / 20) and share > 0.6
 
 
-def test_a_ball_is_traced_to_its_closed_form():
-    class Ball(surfaces.Scene):
-        p = {'r': torch.full((1, 1), 0.06)}
-
-        def bounds(self):
-            return torch.zeros(3, 1), torch.tensor([0.09])
-
-        def distance(self, points):
-            return surfaces.sphere(*points, self.p['r'])
-
-    t, origins, ways, _ = surfaces.trace_scene(Ball(), pose(0.7, -0.2), FOV, 48)
-    b = (origins * ways).sum(0)
-    root = b * b - (origins**2).sum(0) + 0.06**2
-    assert (t.isfinite() != (root > 0)).float().mean() < 0.01
-    met = t.isfinite() & (root > 1e-4)
-    assert (t - (-b - root.clamp_min(0).sqrt()))[met].abs().max() < 5e-4
-
-
 def test_rendering_does_not_depend_on_the_company():
     people = toon.sample_identity(5, rng(3))
     views = pose(torch.linspace(-1, 1, 5), torch.zeros(5))
