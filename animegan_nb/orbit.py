@@ -406,7 +406,7 @@ class ToonSource:
             t = t + scene(at(t)).clamp(-0.01, 0.01)
         met = (scene(at(t)).abs() < 2e-3) & (t < far)
         facing = (
-            surfaces.surface_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1))
+            surfaces.scene_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1))
             .view(3, *t.shape)
             .permute(1, 2, 0)
         )

@@ -77,9 +77,9 @@ def write_ready(path=DATA / 'toon_heads_3000.npz'):
 def score(net):
     "On people that were neither trained on nor looked at: the first view for the attributes, both for the embedding."
     fresh = both_views(FRESH, COUNT)
-    backs = torch.randint(0, len(surfaces.BACKGROUNDS), (2, COUNT), generator=core.rng(5))
+    backs = torch.randint(0, len(toon.BACKGROUNDS), (2, COUNT), generator=core.rng(5))
     views = [
-        toon.backdrop(fresh['image'][:, v], fresh['coverage'][:, v], surfaces.BACKGROUNDS[backs[v]]) for v in (0, 1)
+        toon.backdrop(fresh['image'][:, v], fresh['coverage'][:, v], toon.BACKGROUNDS[backs[v]]) for v in (0, 1)
     ]
     identity = fresh['identity'].clone()
     identity[:, toon.SLOT['background']] = backs[0].float()
