@@ -105,7 +105,7 @@ def score(args):
     shown = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, 6)]
     facts = dict(
         data=data.name,
-        images=len(faces),
+        pictures=len(faces),
         step=info['step'],
         images=info['images'],
         network=info['network'],

@@ -27,7 +27,7 @@ from animegan_nb.augment import Augmentation
 from animegan_nb.core import shipped
 from animegan_nb.data import ImageSet
 from animegan_nb.metrics import evaluate
-from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair, pretrained_generator
+from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair, pretrained_stylegan
 from animegan_nb.training import Callback, Trainer, checkpoints, load_run
 from animegan_nb.callbacks import Checkpoints, Clock, JSONLog, Samples, read_log
 
@@ -172,7 +172,7 @@ def export(args):
 @torch.no_grad()
 def scores(seed, n=750):
     "Distances to the heads it learned from, in our own network's features."
-    generator, _ = pretrained_generator()
+    generator, _ = pretrained_stylegan()
     z = torch.randn(n, generator.config.z_dim, generator=torch.Generator().manual_seed(seed))
     fakes = torch.cat([generator(part) for part in z.split(100)])
     found = evaluate(fakes.clamp(-1, 1), heads().subset(range(2 * n)), 'toon', n=n, seed=seed, cuts=2, replicates=20)

@@ -268,10 +268,9 @@ def print_tables(rows: list[dict], floors: dict, preset: Preset):
                     if (r['data'], r['extractor']) != (data, extractor) or not chosen(r):
                         continue
                     mean, half = interval(r['values']['frechet'])
-                    print(
-                        f'{METHODS[r["method"]]:10}{title:16}{r["seconds"]:9.1f}{r["step"]:8}{mean:12.4g}{half:10.3g}   '
-                        + ' '.join(f'{v:.4g}' for v in r['values']['frechet'])
-                    )
+                    seeds = ' '.join(f'{v:.4g}' for v in r['values']['frechet'])
+                    row = f'{METHODS[r["method"]]:10}{title:16}{r["seconds"]:9.1f}{r["step"]:8}'
+                    print(f'{row}{mean:12.4g}{half:10.3g}   {seeds}')
 
 
 def pilot(rates: list[float], data: str, preset_name: str, preset: Preset, folder: Path, out: Path, device):

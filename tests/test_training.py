@@ -410,9 +410,33 @@ def test_checkpoint_is_no_pickle(tmp_path):
         training.load_state(tmp_path / 'nothing')
 
 
-def test_a_model_whose_chapter_was_not_imported():
-    with pytest.raises(KeyError, match="no model called 'nothing' yet: import the chapter"):
+def test_an_unknown_model_names_the_known_ones():
+    with pytest.raises(KeyError, match="no model called 'nothing': choose one of .*dcgan"):
         training.build_pair('nothing', {})
+
+
+# the loop for everything else
+
+
+def test_optimise_descends_and_stops_after_a_whole_step():
+    w, stopping = torch.nn.Parameter(torch.ones(3)), threading.Event()
+    optimizer = torch.optim.SGD([w], 1.0)
+    steps = training.optimise(
+        optimizer, lambda: w.square().sum(), 50, learning_rate=lambda k: 0.1 / (k + 1), stopping=stopping
+    )
+    losses = [float(next(steps)) for _ in range(3)]
+    assert losses == sorted(losses, reverse=True) and losses[0] == 3
+    assert optimizer.param_groups[0]['lr'] == pytest.approx(0.1 / 3)
+    before = w.detach().clone()
+    stopping.set()
+    assert list(steps) == [] and torch.equal(w, before)
+
+
+def test_optimise_says_when_it_diverges():
+    w = torch.nn.Parameter(torch.ones(1))
+    with pytest.raises(ValueError, match='diverged at step 1'):
+        values = iter([1.0, float('nan')])
+        list(training.optimise(torch.optim.SGD([w], 0.1), lambda: w.sum() * next(values), 5))
 
 
 def test_flops_of_a_convolution_and_a_product():
