@@ -2668,12 +2668,9 @@ d = { 'settings': { 'branch': 'main',
                                       'animegan_nb.training.make_engine': ('training.html#make_engine', 'animegan_nb/training.py'),
                                       'animegan_nb.training.make_loader': ('training.html#make_loader', 'animegan_nb/training.py'),
                                       'animegan_nb.training.make_optimizer': ('training.html#make_optimizer', 'animegan_nb/training.py'),
-<<<<<<< HEAD
                                       'animegan_nb.training.make_optimizers': ('training.html#make_optimizers', 'animegan_nb/training.py'),
                                       'animegan_nb.training.mean_values': ('training.html#mean_values', 'animegan_nb/training.py'),
-=======
                                       'animegan_nb.training.optimise': ('training.html#optimise', 'animegan_nb/training.py'),
->>>>>>> main
                                       'animegan_nb.training.pack': ('training.html#pack', 'animegan_nb/training.py'),
                                       'animegan_nb.training.parameters_of': ('training.html#parameters_of', 'animegan_nb/training.py'),
                                       'animegan_nb.training.prepare_networks': ( 'training.html#prepare_networks',

@@ -25,7 +25,6 @@ from torch import nn, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
-<<<<<<< HEAD
 from animegan_nb.core import (
     default_device,
     NotFinite,
@@ -43,19 +42,8 @@ __all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learnin
            'make_engine', 'rank_and_world', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
            'target_step', 'progress_bar', 'with_average', 'stop_on_interrupt', 'ema_decay', 'EMA', 'generate_images',
            'trainer_state', 'save_trainer', 'load_trainer', 'check_same_networks', 'resume_trainer', 'checkpoints',
-           'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'load_state', 'fade', 'Growing', 'faded_reals',
-           'count_flops', 'Recipe', 'build_pair', 'load_run']
-=======
-from .core import default_device, load_chapters, NotFinite, Registry, rng
-from .data import Loader
-
-# %% auto #0
-__all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'SingleDevice', 'make_engine',
-           'average_gradients', 'broadcast_weights', 'TrainingDiverged', 'make_optimizer', 'Steps', 'Callback',
-           'Running', 'stop_on_interrupt', 'optimise', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint',
-           'save_state', 'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'count_flops',
-           'Recipe', 'build_pair', 'load_run']
->>>>>>> main
+           'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'load_state', 'optimise', 'fade', 'Growing',
+           'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -204,7 +192,7 @@ class Callback:
     def load(self, state: dict):
         "Go back to such a state."
 
-# %% ../nbs/10_training.ipynb #6329dcd4
+# %% ../nbs/10_training.ipynb #b063ddce
 class RunControls:
     """What may be done with a training from outside, also while it runs:
     draw samples, save, pause, stop; and the thread that it runs in."""
@@ -298,7 +286,7 @@ class RunControls:
         without any, start at step 0."""
         return resume_trainer(self, run)
 
-# %% ../nbs/10_training.ipynb #f46f4c14
+# %% ../nbs/10_training.ipynb #95f547c5
 class Trainer(RunControls):
     """Trains a `ModelPair`: two optimisers, callbacks, averaged weights, exact checkpoints,
     a background thread, several processes."""
@@ -430,7 +418,7 @@ def set_learning_rate(optimizer, factor: float):
     for group in optimizer.param_groups:
         group['lr'] = group.setdefault('initial_lr', group['lr']) * factor
 
-# %% ../nbs/10_training.ipynb #ab30e56d
+# %% ../nbs/10_training.ipynb #dd2ba840
 @contextlib.contextmanager
 def without_gradients(optimizer):
     "While inside, the weights of `optimizer` ask for no gradient."
@@ -511,7 +499,7 @@ class SingleDevice:
     def wait_for_everyone(self):
         pass
 
-# %% ../nbs/10_training.ipynb #014a5370
+# %% ../nbs/10_training.ipynb #d63da318
 def make_engine(precision: str, device: str | torch.device | None):
     "accelerate's `Accelerator` for several processes or float16, else a `SingleDevice`."
     device = torch.device(device or default_device())
@@ -615,38 +603,6 @@ def stop_on_interrupt(stopping: threading.Event):
         for number, previous in old.items():
             signal.signal(number, previous)
 
-# %% ../nbs/10_training.ipynb #cd02aef7
-def optimise(
-    optimizer: torch.optim.Optimizer,
-    loss_function: Callable[[], Tensor],  # computes the loss of the next step
-    steps: int,
-    learning_rate: Callable[[int], float] | None = None,  # of step 0, 1, …; None: as it is
-    progress: str | None = None,  # the title of a progress bar; None: no bar
-    stopping: threading.Event | None = None,  # ends the loop after a whole step, if set
-) -> Iterator[Tensor]:  # the loss of each step, without its graph
-    "Minimise a loss step by step."
-    stopping = stopping or threading.Event()
-    bar = tqdm(
-        total=steps, desc=progress, disable=progress is None, leave=False, mininterval=0.5
-    )
-    with stop_on_interrupt(stopping), bar:
-        for step in range(steps):
-            if stopping.is_set():
-                return
-            for group in optimizer.param_groups if learning_rate else ():
-                group['lr'] = learning_rate(step)
-            loss = loss_function()
-            if not torch.isfinite(loss):
-                raise ValueError(
-                    f"The loss diverged at step {step} (it is not finite): lower the learning"
-                    " rate."
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            bar.update()
-            yield loss.detach()
-
 # %% ../nbs/10_training.ipynb #55e141f8
 def ema_decay(batch_size: float, half_life: float) -> float:
     """The factor β of an average whose memory halves every `half_life` images, for steps of
@@ -686,7 +642,7 @@ class EMA(Callback):
     def load(self, state):
         self.average.load_state_dict(state['average'])
 
-# %% ../nbs/10_training.ipynb #c771cebe
+# %% ../nbs/10_training.ipynb #ac0eb6e3
 @torch.no_grad()
 def generate_images(
     pair: ModelPair,
@@ -708,7 +664,7 @@ def generate_images(
             network.train(training)
     return torch.cat(images)
 
-# %% ../nbs/10_training.ipynb #fa020a8b
+# %% ../nbs/10_training.ipynb #2dffc3ef
 def trainer_state(trainer: Trainer) -> dict:
     "All that the future of a training depends on."
     return {
@@ -746,7 +702,7 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
                 callback.load(own)
     return trainer
 
-# %% ../nbs/10_training.ipynb #91466a36
+# %% ../nbs/10_training.ipynb #f2adc05e
 def check_same_networks(own: dict, saved: dict, name: str):
     "Raise one sentence if the tensors of two pairs differ in name or shape."
     shapes = [{key: tensor.shape for key, tensor in state.items()} for state in (own, saved)]
@@ -851,6 +807,38 @@ def load_state(folder: str | Path) -> dict:
         )
     return unpack(saved['state'], load_tensors(data))
 
+# %% ../nbs/10_training.ipynb #38b3336e
+def optimise(
+    optimizer: torch.optim.Optimizer,
+    loss_function: Callable[[], Tensor],  # computes the loss of the next step
+    steps: int,
+    learning_rate: Callable[[int], float] | None = None,  # of step 0, 1, …; None: as it is
+    progress: str | None = None,  # the title of a progress bar; None: no bar
+    stopping: threading.Event | None = None,  # ends the loop after a whole step, if set
+) -> Iterator[Tensor]:  # the loss of each step, without its graph
+    "Minimise a loss step by step."
+    stopping = stopping or threading.Event()
+    bar = tqdm(
+        total=steps, desc=progress, disable=progress is None, leave=False, mininterval=0.5
+    )
+    with stop_on_interrupt(stopping), bar:
+        for step in range(steps):
+            if stopping.is_set():
+                return
+            for group in optimizer.param_groups if learning_rate else ():
+                group['lr'] = learning_rate(step)
+            loss = loss_function()
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"The loss diverged at step {step} (it is not finite): lower the learning"
+                    " rate."
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            bar.update()
+            yield loss.detach()
+
 # %% ../nbs/10_training.ipynb #e17ddc50
 def fade(old: Tensor, new: Tensor, alpha: float) -> Tensor:
     "(1 − α) old + α new; exactly `old` at 0 and exactly `new` at 1."
@@ -938,12 +926,18 @@ class Recipe:
 
 
 # name → (dataclass of the networks' numbers, function that builds the pair from it)
-models = Registry('model', load_chapters)
-recipes = Registry('recipe', load_chapters)  # name → Recipe
+models = Registry('model')
+recipes = Registry('recipe')  # name → Recipe
 
 
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
+    if model not in models:
+        raise KeyError(
+            f"There is no model called {model!r} yet: import the chapter that defines it first,"
+            " or all of them with animegan_nb.cli.load_models() (known:"
+            f" {', '.join(sorted(models)) or 'none'})."
+        )
     config_class, build = models[model]
     if isinstance(network, dict):
         unknown = set(network) - {f.name for f in fields(config_class)}
