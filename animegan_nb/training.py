@@ -27,6 +27,7 @@ from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 from animegan_nb.core import (
     default_device,
+    load_chapters,
     NotFinite,
     Registry,
     rng,
@@ -192,7 +193,7 @@ class Callback:
     def load(self, state: dict):
         "Go back to such a state."
 
-# %% ../nbs/10_training.ipynb #b063ddce
+# %% ../nbs/10_training.ipynb #6329dcd4
 class RunControls:
     """What may be done with a training from outside, also while it runs:
     draw samples, save, pause, stop; and the thread that it runs in."""
@@ -286,7 +287,7 @@ class RunControls:
         without any, start at step 0."""
         return resume_trainer(self, run)
 
-# %% ../nbs/10_training.ipynb #95f547c5
+# %% ../nbs/10_training.ipynb #f46f4c14
 class Trainer(RunControls):
     """Trains a `ModelPair`: two optimisers, callbacks, averaged weights, exact checkpoints,
     a background thread, several processes."""
@@ -418,7 +419,7 @@ def set_learning_rate(optimizer, factor: float):
     for group in optimizer.param_groups:
         group['lr'] = group.setdefault('initial_lr', group['lr']) * factor
 
-# %% ../nbs/10_training.ipynb #dd2ba840
+# %% ../nbs/10_training.ipynb #ab30e56d
 @contextlib.contextmanager
 def without_gradients(optimizer):
     "While inside, the weights of `optimizer` ask for no gradient."
@@ -499,7 +500,7 @@ class SingleDevice:
     def wait_for_everyone(self):
         pass
 
-# %% ../nbs/10_training.ipynb #d63da318
+# %% ../nbs/10_training.ipynb #014a5370
 def make_engine(precision: str, device: str | torch.device | None):
     "accelerate's `Accelerator` for several processes or float16, else a `SingleDevice`."
     device = torch.device(device or default_device())
@@ -642,7 +643,7 @@ class EMA(Callback):
     def load(self, state):
         self.average.load_state_dict(state['average'])
 
-# %% ../nbs/10_training.ipynb #ac0eb6e3
+# %% ../nbs/10_training.ipynb #c771cebe
 @torch.no_grad()
 def generate_images(
     pair: ModelPair,
@@ -664,7 +665,7 @@ def generate_images(
             network.train(training)
     return torch.cat(images)
 
-# %% ../nbs/10_training.ipynb #2dffc3ef
+# %% ../nbs/10_training.ipynb #fa020a8b
 def trainer_state(trainer: Trainer) -> dict:
     "All that the future of a training depends on."
     return {
@@ -702,7 +703,7 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
                 callback.load(own)
     return trainer
 
-# %% ../nbs/10_training.ipynb #f2adc05e
+# %% ../nbs/10_training.ipynb #91466a36
 def check_same_networks(own: dict, saved: dict, name: str):
     "Raise one sentence if the tensors of two pairs differ in name or shape."
     shapes = [{key: tensor.shape for key, tensor in state.items()} for state in (own, saved)]
@@ -807,7 +808,7 @@ def load_state(folder: str | Path) -> dict:
         )
     return unpack(saved['state'], load_tensors(data))
 
-# %% ../nbs/10_training.ipynb #38b3336e
+# %% ../nbs/10_training.ipynb #e9ee908e
 def optimise(
     optimizer: torch.optim.Optimizer,
     loss_function: Callable[[], Tensor],  # computes the loss of the next step
@@ -926,18 +927,12 @@ class Recipe:
 
 
 # name → (dataclass of the networks' numbers, function that builds the pair from it)
-models = Registry('model')
-recipes = Registry('recipe')  # name → Recipe
+models = Registry('model', load_chapters)
+recipes = Registry('recipe', load_chapters)  # name → Recipe
 
 
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
-    if model not in models:
-        raise KeyError(
-            f"There is no model called {model!r} yet: import the chapter that defines it first,"
-            " or all of them with animegan_nb.cli.load_models() (known:"
-            f" {', '.join(sorted(models)) or 'none'})."
-        )
     config_class, build = models[model]
     if isinstance(network, dict):
         unknown = set(network) - {f.name for f in fields(config_class)}
