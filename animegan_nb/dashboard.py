@@ -281,8 +281,8 @@ class Watch(Callback):
 
     def keep_scores(self, trainer):
         for kind, kept in self.scores.items():
-            if f'{kind}_logits' in trainer.last:
-                kept.append(trainer.last[f'{kind}_logits'].flatten().float().cpu().numpy())
+            if f'{kind}_logits' in trainer.logs:
+                kept.append(trainer.logs[f'{kind}_logits'].flatten().float().cpu().numpy())
 
     def take(self, trainer):
         "A snapshot of the fixed latents. All random lists are put back as they were."
@@ -721,7 +721,7 @@ class Controls:
             return
         self.watch.halt = self.watch.phase == 'starting'
         self.trainer.stopping.set()
-        self.trainer.going.set()
+        self.trainer.proceed()
         self.watch.tell()
 
     def wait(self, timeout: float | None = None):
