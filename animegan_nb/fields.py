@@ -427,8 +427,8 @@ def resume_fit(fit: Fit, run: str | Path) -> Fit:
     state, name = load_state(found[-1]), found[-1].name
     if state['field'] != _signature(fit):
         raise ValueError(
-            f"The checkpoint {name} holds another field ({state['field']['kind']}), not this one"
-            f" ({fit.field.kind}): make a field with its options."
+            f"The checkpoint {name} holds another field ({state['field']['kind']}), not this"
+            f" one ({fit.field.kind}): make a field with its options."
         )
     if state['config'] != asdict(fit.config):
         raise ValueError(

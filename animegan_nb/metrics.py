@@ -245,7 +245,7 @@ def find_extractor(extractor: str | nn.Module) -> Extractor:
 @lru_cache(maxsize=4)
 def _made(name: str, make: Callable) -> nn.Module:
     with torch.inference_mode(False):
-        # kept for all: whoever asks first must not decide that nobody may differentiate
+        # shared by all callers: made outside inference mode, so that it can be differentiated
         return make()
 
 # %% ../nbs/14_metrics.ipynb #3af23c13

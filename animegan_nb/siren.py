@@ -199,13 +199,8 @@ class PiganField(nn.Module):
             )
         return self.mapping(z)
 
-    def straight(
-        self,
-        points: Tensor,  # [batch, n, 3]
-        z,  # latent code [batch, z_dim] or a Condition
-        directions: Tensor,  # unit [batch, n, 3]
-    ) -> tuple[Tensor, Tensor]:  # rgb [batch, n, 3] in [0, 1], density [batch, n], raw
-        "The pi-GAN field as the paper writes it."
+    def straight(self, points: Tensor, z, directions: Tensor) -> tuple[Tensor, Tensor]:
+        "Colour and raw density as the paper writes them; arguments as in `forward`."
         c = self.config
         frequencies, phases = self.condition(z)
         _check_points(points, directions, len(frequencies))
@@ -233,8 +228,8 @@ class PiganField(nn.Module):
         return evaluate_folded(fold(self, condition), points, directions, method)
 
     def density_only(self, points: Tensor, z) -> Tensor:  # [batch, n]
-        """The density alone (87 % of the work of a full evaluation at hidden 256), for a first
-        look along the rays and for surfaces."""
+        """The density alone (87 % of the work of a full evaluation at hidden 256), for the first
+        samples along the rays and for surfaces."""
         condition = self.condition(z)
         _check_points(points, None, len(condition.frequencies))
         return folded_density(fold(self, condition), points)
