@@ -18,14 +18,20 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save as dump_tensors
 from torch import nn, Tensor
-from .cameras import check_cam2world, distance_to_depth, field_of_view, project, rays
+from animegan_nb.cameras import (
+    check_cam2world,
+    distance_to_depth,
+    field_of_view,
+    pose,
+    project,
+    rays,
+)
 from .core import Registry, rng, write_atomically
 from .geometry import surface_errors
 from .mesh import extract_mesh
 from .metrics import decibels, psnr
 from .raymarch import march
 from .siren import ReluNet, Siren
-from .surfaces import look_at
 from .toon import check_identity, FOV, HeadScene, render
 from .training import checkpoints, load_state, optimise, save_state
 
@@ -131,7 +137,7 @@ def toon_views(
     exact depth and normals, without outlines."""
     identity = check_identity(identity if identity.ndim == 2 else identity[None])
     u = torch.rand(2, n, generator=rng(seed))
-    cams = look_at((torch.arange(n) + u[0]) * (2 * math.pi / n), 0.6 * u[1] - 0.3)
+    cams = pose((torch.arange(n) + u[0]) * (2 * math.pi / n), 0.6 * u[1] - 0.3)
     black, heads = (0.0, 0.0, 0.0), identity.expand(n, -1)
     out = render(heads, cams, FOV, size, background=black, outline=False, supersample=2)
     rgba = torch.cat([(out['image'] + 1) / 2, out['alpha']], 1).clamp(0, 1)

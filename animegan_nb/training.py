@@ -21,16 +21,18 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn, Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
-from .core import default_device, NotFinite, Registry, rng
+from .core import default_device, load_chapters, NotFinite, Registry, rng
 from .data import Loader
 
 # %% auto #0
 __all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'SingleDevice', 'make_engine',
            'average_gradients', 'broadcast_weights', 'TrainingDiverged', 'make_optimizer', 'Steps', 'Callback',
            'Running', 'stop_on_interrupt', 'optimise', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint',
-           'save_state', 'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'Recipe',
-           'build_pair', 'load_run']
+           'save_state', 'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'count_flops',
+           'Recipe', 'build_pair', 'load_run']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -919,6 +921,29 @@ def faded_reals(
         return images
     return fade(F.interpolate(F.avg_pool2d(images, 2), scale_factor=2), images, alpha)
 
+# %% ../nbs/10_training.ipynb #821fb0d3
+class _FlopCounter(TorchDispatchMode):
+    """Adds up PyTorch's own formulas. (`torch.utils.flop_counter.FlopCounterMode` also follows
+    the modules, and that fails when a penalty calls `torch.autograd.grad`.)"""
+
+    total = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = operation(*args, **kwargs)
+        formula = flop_registry.get(operation._overloadpacket)
+        if formula:
+            self.total += formula(*args, **kwargs, out_val=result)
+        return result
+
+
+def count_flops(function: Callable, *args) -> int:
+    """Floating-point operations of `function(*args)`, backward passes in it included: two for
+    each multiply-add of its matrix products and convolutions."""
+    with _FlopCounter() as counter:
+        function(*args)
+    return counter.total
+
 # %% ../nbs/10_training.ipynb #10f033dd
 @dataclass(frozen=True)
 class Recipe:
@@ -932,18 +957,12 @@ class Recipe:
 
 
 # name → (dataclass of the networks' numbers, function that builds the pair from it)
-models = Registry('model')
-recipes = Registry('recipe')  # name → Recipe
+models = Registry('model', load_chapters)
+recipes = Registry('recipe', load_chapters)  # name → Recipe
 
 
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
-    if model not in models:
-        raise KeyError(
-            f"There is no model called {model!r} yet: import the chapter that defines it first,"
-            " or all of them with animegan_nb.cli.load_models() (known:"
-            f" {', '.join(sorted(models)) or 'none'})."
-        )
     config_class, build = models[model]
     if isinstance(network, dict):
         unknown = set(network) - {f.name for f in fields(config_class)}
