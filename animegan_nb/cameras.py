@@ -13,9 +13,9 @@ from .core import Registry
 
 # %% auto #0
 __all__ = ['PRIORS', 'as_tensor', 'pose', 'Angles', 'pose_angles', 'check_cam2world', 'PosePrior', 'check_fov', 'focal_length',
-           'field_of_view', 'intrinsics', 'image_size', 'pixel_positions', 'Rays', 'pixel_directions', 'rays',
-           'to_camera', 'project', 'ray_cosine', 'distance_to_depth', 'depth_to_distance', 'frustum', 'for_plot',
-           'draw_frustum', 'turntable', 'from_official_angles']
+           'field_of_view', 'intrinsics', 'image_size', 'pixel_positions', 'Rays', 'plane_directions',
+           'pixel_directions', 'rays', 'to_camera', 'project', 'ray_cosine', 'distance_to_depth', 'depth_to_distance',
+           'frustum', 'for_plot', 'draw_frustum', 'turntable', 'from_official_angles']
 
 # %% ../nbs/04_cameras.ipynb #9ae2741b
 def as_tensor(value, like: Tensor | None = None) -> Tensor:
@@ -147,6 +147,10 @@ PRIORS['anime'] = PosePrior(
     source='ours: faces from anime films, nearly all from the front (chapter 45)',
 )
 PRIORS['turn'] = PosePrior('uniform', math.pi, 0.0, source='a full turn at eye height')
+PRIORS['uniform'] = PosePrior('uniform', math.pi / 4, 0.26, source='ours: a quarter turn')
+PRIORS['full_turn'] = PosePrior(
+    'uniform', math.pi, 0.3, source='ours: a full turn, also from above and below'
+)
 PRIORS['frontal'] = PosePrior('uniform', 0.0, 0.0, source='always from the front')
 
 # %% ../nbs/04_cameras.ipynb #3198c900
@@ -217,6 +221,17 @@ class Rays(NamedTuple):
     directions: Tensor  # [batch, rays, 3], of length 1
 
 
+def plane_directions(
+    x: Tensor,  # [rays]: points of the image plane, −1 and 1 at its left and right edge
+    y: Tensor,  # [rays], upwards, in the same unit
+    fov,  # degrees across the width: a number or [batch]
+) -> Tensor:  # [batch or 1, rays, 3]
+    "Unit directions through points of the image plane, in the camera's own axes."
+    f = as_tensor(focal_length(fov), x)[:, None].expand(-1, len(x))
+    d = torch.stack([x.expand_as(f), y.expand_as(f), -f], -1)
+    return torch.nn.functional.normalize(d, dim=-1)
+
+
 def pixel_directions(
     fov,  # degrees across the width: a number or [batch]
     size,  # pixels: one number, or (height, width)
@@ -227,9 +242,7 @@ def pixel_directions(
     height, width = image_size(size)
     y = -pixel_positions(height, pixel_grid, device) * height / width
     y, x = torch.meshgrid(y, pixel_positions(width, pixel_grid, device), indexing='ij')
-    f = as_tensor(focal_length(fov), x)[:, None, None].expand(-1, height, width)
-    d = torch.stack([x.expand_as(f), y.expand_as(f), -f], -1).flatten(1, 2)
-    return torch.nn.functional.normalize(d, dim=-1)
+    return plane_directions(x.flatten(), y.flatten(), fov)
 
 # %% ../nbs/04_cameras.ipynb #edee7d02
 def rays(

@@ -21,13 +21,19 @@ from safetensors import safe_open
 from safetensors.torch import save as dump_tensors
 from torch import nn, Tensor
 from tqdm import tqdm
-from .cameras import check_cam2world, distance_to_depth, field_of_view, project, rays
+from animegan_nb.cameras import (
+    check_cam2world,
+    distance_to_depth,
+    field_of_view,
+    pose,
+    project,
+    rays,
+)
 from .core import Registry, rng
 from .geometry import surface_errors
 from .mesh import extract
 from .raymarch import march, Rendered
 from .siren import ReluNet, Siren
-from .surfaces import look_at
 from .toon import check_identity, FOV, HeadScene, render
 from .training import checkpoints, load_state, save_state, stop_on_interrupt
 
@@ -132,7 +138,7 @@ def toon_views(
     exact depth and normals, without outlines."""
     identity = check_identity(identity if identity.ndim == 2 else identity[None])
     u = torch.rand(2, n, generator=rng(seed))
-    cams = look_at((torch.arange(n) + u[0]) * (2 * math.pi / n), 0.6 * u[1] - 0.3)
+    cams = pose((torch.arange(n) + u[0]) * (2 * math.pi / n), 0.6 * u[1] - 0.3)
     out = render(
         identity.expand(n, -1),
         cams,

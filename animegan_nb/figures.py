@@ -6,11 +6,11 @@
 from __future__ import annotations
 import math
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 from .core import cache_dir, to_float, to_uint8
 from .data import ArrayStore, ImageSet
+from .cameras import project
 from animegan_nb.surfaces import (
     BACKGROUNDS,
     cel,
@@ -28,7 +28,6 @@ from animegan_nb.surfaces import (
     sphere,
 )
 from animegan_nb.toon import (
-    as_fov,
     ATTRIBUTES,
     check_identity,
     CORE,
@@ -46,7 +45,7 @@ from animegan_nb.toon import (
 __all__ = ['JOINTS', 'JOINT', 'PARENTS', 'MIRROR', 'HEADS_TO_UNITS', 'POSES', 'COSTUMES', 'FIGURE_COLOURS', 'FIGURE_ATTRIBUTES',
            'FIGURE_SLOT', 'FIGURE_VERSION', 'rotation_matrix', 'forward_kinematics', 'figure_bones', 'aim', 'make_pose',
            'mirrored_pose', 'between_poses', 'sample_figure', 'check_figure', 'decode_figure', 'encode_figure',
-           'figure_parameters', 'FigureScene', 'tube', 'render_figure', 'project_points', 'figure_rows', 'ToonFigures']
+           'figure_parameters', 'FigureScene', 'tube', 'render_figure', 'figure_rows', 'ToonFigures']
 
 # %% ../nbs/07_figures.ipynb #4621c99d
 _LIMBS = {
@@ -1867,9 +1866,7 @@ def render_figure(
 ) -> dict:  # supersample, outline, lines, geometry as for render_scene
     """Draw figures [b, D] from cameras;
     like `render`, and with `alpha`, `joints` (world) and `joints_2d` (pixels)."""
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 4096:
-        raise ValueError(f"size must be a positive integer, not {size!r}.")
-    scene, fov = FigureScene(identity, style, pose), as_fov(fov, identity)
+    scene = FigureScene(identity, style, pose)
     back = (
         {
             'white': (1.0, 1.0, 1.0),
@@ -1887,23 +1884,9 @@ def render_figure(
         'identity': identity,
         'attributes': scene.attributes,
         'joints': joints,
-        'joints_2d': project_points(joints, cam2world, fov, size),
+        'joints_2d': project(joints, cam2world, fov, size)[0].flip(-1),
         'pose': scene.p['pose'],
     }
-
-# %% ../nbs/07_figures.ipynb #3d7eb8d6
-def project_points(
-    points: Tensor,  # [b, n, 3] world
-    cam2world: Tensor,
-    fov: Tensor,
-    size: int,
-) -> Tensor:  # [b, n, 2] column, row in pixels
-    "Where points appear in the picture; the centre of the first pixel is (0, 0)."
-    local = torch.einsum(
-        'bji,bnj->bni', cam2world[:, :3, :3], points - cam2world[:, None, :3, 3]
-    )
-    flat = local[..., :2] / (-local[..., 2:]) / (fov * (math.pi / 360)).tan()[:, None, None]
-    return (flat * flat.new_tensor([1.0, -1.0]) + 1) * (size / 2) - 0.5
 
 # %% ../nbs/07_figures.ipynb #04683d6e
 def figure_rows(seed: int, first: int, last: int, camera: str = 'frontal') -> dict:
@@ -1922,7 +1905,7 @@ class ToonFigures(ImageSet):
         size: int = 64,  # pixels along a side, at most 512
         seed: int = 0,
         style: str = 'anime',  # 'anime' or 'human'
-        camera: str = 'frontal',  # a name in CAMERAS
+        camera: str = 'frontal',  # a name in cameras.PRIORS
         supersample: int = 2,
     ):
         for name, value, top in (

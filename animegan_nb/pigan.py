@@ -120,7 +120,7 @@ def fine_samples(
     bins = torch.searchsorted(edges[..., 1:-1].contiguous(), distances)
     return distances, lengths.gather(-1, bins)
 
-# %% ../nbs/55_pigan.ipynb #7340578c
+# %% ../nbs/55_pigan.ipynb #92e25055
 def render_rays(
     field: PiganField,
     condition: Condition,
@@ -203,7 +203,7 @@ def image_rays(cam2world: Tensor, size: tuple[int, int], settings: RenderSetting
     "The rays of all pixels of an image."
     return rays(cam2world, settings.fov, size, 'border' if settings.official else 'centers')
 
-# %% ../nbs/55_pigan.ipynb #099ed8b2
+# %% ../nbs/55_pigan.ipynb #68a8bd24
 def render_images(
     field: PiganField,
     condition: Condition,  # of one image for each camera, or of one for all
@@ -215,8 +215,10 @@ def render_images(
     noise: float = 0.0,  # on the density, with `rng`
     alpha: bool = False,  # add the opacity as a fourth channel
     max_points: int | None = None,  # in memory at once, the gradient's too
+    **changes,  # of the settings: near=0.9, samples=24, official=True, …
 ) -> Tensor:
     "Images `[batch, 3, height, width]` in [−1, 1], differentiable."
+    settings = replace(settings, **changes)
     kind = cam2world.device.type if isinstance(cam2world, Tensor) else 'cpu'
     precision = 'mixed' if torch.is_autocast_enabled(kind) else 'auto'
 
@@ -237,7 +239,7 @@ def render_images(
             found = [colours(*condition, chunk) for chunk in chunks]
         return 2 * torch.cat(found, 1).mT.reshape(len(cam2world), -1, height, width) - 1
 
-# %% ../nbs/55_pigan.ipynb #c6ed4a50
+# %% ../nbs/55_pigan.ipynb #384fb03d
 def render_geometry(
     field: PiganField,
     condition: Condition,
@@ -248,6 +250,7 @@ def render_geometry(
     rng: torch.Generator | None = None,
     normal: bool = False,  # surface normals, too
     max_points: int | None = 2**18,  # in memory at once
+    **changes,  # of the settings
 ) -> dict[str, Tensor]:
     """`image` [b, 3, h, w] in [−1, 1], `depth` (along the camera's axis), `distance` (along the
     ray), `opacity` [b, 1, h, w], `normal` [b, 3, h, w], `cam2world`."""
@@ -312,45 +315,22 @@ class PiganGenerator(nn.Module):
                 return condition
             return truncate_condition(condition, self.mean_condition(), psi)
 
-    def render(
-        self,
-        z: Tensor | Condition,  # codes [batch, z_dim], or their frequencies and phases
-        cam2world: Tensor,  # [batch, 4, 4]
-        size: int | tuple[int, int] | None = None,  # pixels; None: the generator's
-        settings: RenderSettings | None = None,  # None: the generator's
-        *,
-        psi: float = 1.0,
-        rng: torch.Generator | None = None,  # of the samples; None: deterministic
-        noise: float = 0.0,  # on the density, with `rng`
-        alpha: bool = False,  # add the opacity as a fourth channel
-        max_points: int | None = None,  # in memory at once, the gradient's too
-        **changes,  # of the settings: near=0.9, samples=24, official=True, …
-    ) -> Tensor:
-        "Images `[batch, 3, height, width]` in [−1, 1], differentiable."
-        settings = replace(settings or self.view, **changes)
-        size, condition = self.size if size is None else size, self.condition(z, psi)
-        options = dict(rng=rng, noise=noise, alpha=alpha, max_points=max_points)
+    def render(self, z, cam2world, size=None, settings=None, *, psi=1.0, **options) -> Tensor:
+        """Images `[batch, 3, height, width]` in [−1, 1] of codes `[batch, z_dim]` (or
+        conditions), differentiable; the options are those of `render_images`."""
+        size, settings = self.size if size is None else size, settings or self.view
+        condition = self.condition(z, psi)
         return render_images(self.field, condition, cam2world, size, settings, **options)
 
+    @torch.no_grad()
     def render_views(
-        self,
-        z: Tensor | Condition,
-        cam2world: Tensor,
-        size: int | tuple[int, int] | None = None,
-        settings: RenderSettings | None = None,
-        *,
-        psi: float = 1.0,
-        rng: torch.Generator | None = None,
-        normal: bool = False,  # surface normals, too
-        max_points: int | None = 2**18,
-        **changes,
+        self, z, cam2world, size=None, settings=None, *, psi=1.0, **options
     ) -> dict[str, Tensor]:
-        "All that can be seen (see `render_geometry`), without a gradient."
-        settings = replace(settings or self.view, **changes)
-        with torch.no_grad():
-            size, condition = self.size if size is None else size, self.condition(z, psi)
-            options = dict(rng=rng, normal=normal, max_points=max_points)
-            return render_geometry(self.field, condition, cam2world, size, settings, **options)
+        """All that can be seen, as `render_geometry` returns it; the options are its own. No
+        gradient."""
+        size, settings = self.size if size is None else size, settings or self.view
+        condition = self.condition(z, psi)
+        return render_geometry(self.field, condition, cam2world, size, settings, **options)
 
 # %% ../nbs/55_pigan.ipynb #a163d9ad
 def pretrained_pigan(name: str = 'pigan_toon_32') -> tuple[PiganGenerator, dict]:

@@ -14,7 +14,7 @@ from torch import nn, Tensor
 from . import toon
 from .cameras import pose, PRIORS, rays
 from .core import rng
-from .geometry import depth_correlation, mean_shape, relief, Shape
+from .geometry import depth_correlation, mean_shape, MeanShape, relief
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
 from .penalties import r1_penalty
 from animegan_nb.pigan import (
@@ -50,7 +50,7 @@ __all__ = ['PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_PHASES', 'PIGAN_
            'SlowAverage', 'phase_training', 'fit_curriculum', 'field_flops', 'discriminator_flops', 'pigan_flops',
            'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch']
 
-# %% ../nbs/56_pigan_training.ipynb #90c80ac2
+# %% ../nbs/56_pigan_training.ipynb #a2297ec9
 @dataclass(frozen=True)
 class Phase:
     "One stage of a curriculum."
@@ -63,7 +63,7 @@ class Phase:
     discriminator_lr: float
     split: int = 1  # parts into which a batch is split to fit into memory
 
-# %% ../nbs/56_pigan_training.ipynb #1aa73fd2
+# %% ../nbs/56_pigan_training.ipynb #7c2a5c4a
 @dataclass(frozen=True)
 class PiganConfig:
     "The numbers of a pi-GAN."
@@ -120,7 +120,7 @@ def discriminator_of(config: PiganConfig) -> PiganDiscriminator:
         group_size=c.group_size,
     )
 
-# %% ../nbs/56_pigan_training.ipynb #50714d47
+# %% ../nbs/56_pigan_training.ipynb #be7a3601
 def check_phases(phases: Sequence[Phase], fade: int = 0) -> tuple[Phase, ...]:
     "Raise one sentence that names the first stage that cannot be; return them."
     for k, p in enumerate(phases):
@@ -161,7 +161,7 @@ def check_phases(phases: Sequence[Phase], fade: int = 0) -> tuple[Phase, ...]:
         raise ValueError(f"A curriculum begins at step 0, not {phases[0].start}.")
     return tuple(phases)
 
-# %% ../nbs/56_pigan_training.ipynb #0e07f2b7
+# %% ../nbs/56_pigan_training.ipynb #7bb66a16
 _POSTER = (
     'the poster: 726 anime faces, batch 14, pre-trained on CelebA; the rest is the official'
     ' CelebA setting'
@@ -213,7 +213,7 @@ PIGAN_CARLA = Recipe(
     _OFFICIAL + 'CARLA; its last stage, the curriculum has all',
 )
 
-# %% ../nbs/56_pigan_training.ipynb #b89a239d
+# %% ../nbs/56_pigan_training.ipynb #d8e214d5
 TOON_FIELD = FieldConfig(hidden=64, layers=4, z_dim=64, mapping_hidden=64)
 TOON_VIEW = RenderSettings(
     12.0, 0.88, 1.12, 8, 8, background=1.0, directional=False, first_look='density'
@@ -247,7 +247,7 @@ _OUR_TRAINING = TrainingConfig(
 _HEAD = dict(near=0.92, far=1.09)  # where there can be a part of a head
 _CLEAR_FRONT = dict(front_weight=3.0, front_share=0.12)
 
-# %% ../nbs/56_pigan_training.ipynb #abd5fffe
+# %% ../nbs/56_pigan_training.ipynb #cca1979a
 PIGAN_TOON_32 = Recipe(
     'pigan',
     PiganConfig(
@@ -373,7 +373,7 @@ def _mirrored(batch: dict, value: Tensor, mirror_image: Tensor) -> Tensor:
         return value
     return torch.where(batch['mirrored'].view(-1, *[1] * (value.ndim - 1)), mirror_image, value)
 
-# %% ../nbs/56_pigan_training.ipynb #f30154e6
+# %% ../nbs/56_pigan_training.ipynb #72be8457
 def head_losses(
     config: PiganConfig,
     output: DiscriminatorOutput,
@@ -471,7 +471,7 @@ class PiganNetworks(ModelPair):
         opacity = (images[:, 3:] + 1) / 2 if options['alpha'] else None
         return GeneratedBatch(images if c.alpha else images[:, :3], z, cam2world, opacity)
 
-# %% ../nbs/56_pigan_training.ipynb #4e2a6aa8
+# %% ../nbs/56_pigan_training.ipynb #ae5cc6fc
 @contextmanager
 def trainable(network: nn.Module):
     "Inside, all weights of a network take part in graphs, also those that are frozen now."
@@ -679,8 +679,8 @@ def fast_recipe(config: PiganConfig) -> PiganConfig:
     view = replace(config.view, first_look='density')
     return replace(config, share_fakes=True, r1_every=16, view=view)
 
-# %% ../nbs/56_pigan_training.ipynb #6c8c3d76
-def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) -> Shape:
+# %% ../nbs/56_pigan_training.ipynb #1aef0c2a
+def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) -> MeanShape:
     "The mean depth of n toon heads from the front, exactly."
     identity, front = toon.sample_identity(n, rng(seed)), pose(torch.zeros(n))
     view = toon.render(identity, front, fov, size, supersample=1, outline=False)
@@ -689,7 +689,7 @@ def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) 
 # %% ../nbs/56_pigan_training.ipynb #8ef004f7
 def alarms(
     front: dict,  # views from the front: `depth`, `opacity`
-    shape: Shape,
+    shape: MeanShape,
 ) -> dict[str, float | bool]:
     """Numbers and alarms about the geometry:
     black hole (the middle of the head is missing), flat billboard, hollow face."""
@@ -711,7 +711,7 @@ class ShapeWatch(Callback):
     """Renders the averaged generator from the front every `every` steps:
     numbers into the record, alarms into `status`."""
 
-    def __init__(self, shape: Shape, every: int = 250, n: int = 16, seed: int = 0):
+    def __init__(self, shape: MeanShape, every: int = 250, n: int = 16, seed: int = 0):
         self.shape, self.every, self.n, self.seed = shape, every, n, seed
         self.status = 'not measured yet'
 
@@ -727,7 +727,7 @@ class ShapeWatch(Callback):
         ringing = [k for k in ('black_hole', 'billboard', 'hollow') if found[k]]
         self.status = ', '.join(ringing).replace('_', ' ') or 'healthy'
 
-# %% ../nbs/56_pigan_training.ipynb #4456843a
+# %% ../nbs/56_pigan_training.ipynb #5bae89ea
 _AT_LEAST = dict(
     noise=0,
     noise_steps=0,

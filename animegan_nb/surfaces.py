@@ -8,12 +8,13 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .cameras import as_tensor, check_cam2world, check_fov, plane_directions
 
 # %% auto #0
 __all__ = ['PARTS', 'PART', 'INK_GROUP', 'LIGHT', 'TETRAHEDRON', 'BACKGROUNDS', 'sphere', 'ellipsoid', 'rounded_box',
-           'round_cone', 'capsule', 'smooth_union', 'smooth_both', 'smooth_cut', 'Scene', 'look_at', 'pixel_rays',
-           'march', 'trace', 'surface_normals', 'ink_edges', 'thicken', 'index_of_none', 'render_scene', 'hex_colour',
-           'cover', 'over', 'cel', 'outline']
+           'round_cone', 'capsule', 'smooth_union', 'smooth_both', 'smooth_cut', 'Scene', 'scene_rays', 'march',
+           'trace', 'surface_normals', 'ink_edges', 'thicken', 'index_of_none', 'check_scene_views', 'render_scene',
+           'hex_colour', 'cover', 'over', 'cel', 'outline']
 
 # %% ../nbs/05_surfaces.ipynb #66090bc3
 def sphere(x, y, z, r):
@@ -152,36 +153,22 @@ class Scene:
             rgb * rgb * 0.30 + rgb * 0.08 + rgb.new_tensor([0.045, 0.02, 0.05])[:, None, None]
         )
 
-# %% ../nbs/05_surfaces.ipynb #d0508d26
-def look_at(
-    yaw,  # radians [b], 0 in front, positive: the camera moves to +x
-    pitch,  # radians [b], positive: the camera looks down
-    radius=1.0,
-) -> Tensor:  # [b, 4, 4]
-    """Camera-to-world matrices on a sphere around the origin; OpenGL axes:
-    x right, y up, the camera looks along −z."""
-    yaw, pitch = torch.broadcast_tensors(
-        torch.as_tensor(yaw, dtype=torch.float32).reshape(-1),
-        torch.as_tensor(pitch, dtype=torch.float32).reshape(-1),
-    )
-    back = torch.stack([yaw.sin() * pitch.cos(), pitch.sin(), yaw.cos() * pitch.cos()], -1)
-    right = torch.stack([yaw.cos(), torch.zeros_like(yaw), -yaw.sin()], -1)
-    cam2world = torch.eye(4).repeat(len(yaw), 1, 1)
-    cam2world[:, :3, :3] = torch.stack([right, torch.linalg.cross(back, right), back], -1)
-    cam2world[:, :3, 3] = back * torch.as_tensor(radius, dtype=torch.float32).reshape(-1, 1)
-    return cam2world
-
 # %% ../nbs/05_surfaces.ipynb #14e27440
-def pixel_rays(cam2world, fov, rows, columns, size):
-    """Origins [3, b, 1], unit directions [3, b, n] and their cosines [b, n] with the camera's
-    axis, for pixel positions in a square of `size`."""
-    half = (fov.float() * (math.pi / 360)).tan()[:, None]
-    u = ((columns + 0.5) * (2 / size) - 1).reshape(1, -1) * half
-    v = (1 - (rows + 0.5) * (2 / size)).reshape(1, -1) * half
-    cosine = (1 + u * u + v * v).rsqrt()
-    local = torch.stack([u * cosine, v * cosine, -cosine])
-    directions = torch.einsum('bij,jbn->ibn', cam2world[:, :3, :3].float(), local)
-    return cam2world[:, :3, 3].T[:, :, None].float(), directions, cosine
+def scene_rays(
+    cam2world: Tensor,  # [b, 4, 4]
+    fov,  # degrees: a number or [b]
+    size: int,  # pixels along a side of the square picture
+    stride: int = 1,  # one ray for a block of stride × stride pixels
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The rays of `cameras.rays` in the layout of a scene: origins [3, b, 1], unit directions
+    [3, b, n], and their cosines [b, n] with the camera's axis."""
+    blocks = torch.arange(-(-size // stride), device=cam2world.device, dtype=torch.float32)
+    place = (2 * blocks + 1) * stride / size - 1  # from −1 to 1, as in pixel_positions
+    y, x = torch.meshgrid(-place, place, indexing='ij')
+    local = plane_directions(x.flatten(), y.flatten(), fov)
+    directions = local @ cam2world[:, :3, :3].mT
+    origins = cam2world[:, :3, 3].T[:, :, None]
+    return origins, directions.permute(2, 0, 1).contiguous(), -local[..., 2]
 
 # %% ../nbs/05_surfaces.ipynb #7560167f
 def march(
@@ -241,9 +228,7 @@ def trace(scene, cam2world, fov, size, strides=(16, 4)):
         cells = -(-size // stride)
         parent = (torch.arange(cells, device=t.device) * stride // before).clamp_max(side - 1)
         t = t.reshape(-1, side, side)[:, parent][:, :, parent].reshape(len(t), -1)
-        place = torch.arange(cells, device=t.device) * float(stride) + (stride - 1) / 2
-        rows, columns = place[:, None].expand(-1, cells), place[None].expand(cells, -1)
-        origins, ways, cosine = pixel_rays(cam2world, fov, rows, columns, size)
+        origins, ways, cosine = scene_rays(cam2world, fov, size, stride)
         spread = (
             0.0
             if stride == 1
@@ -412,10 +397,7 @@ def _geometry(scene, cam2world, fov, size, fine_t, supersample):
         ].reshape(len(fine_t), -1)
         - 2e-3
     )
-    place = torch.arange(size, device=fine_t.device, dtype=torch.float32)
-    origins, ways, cosine = pixel_rays(
-        cam2world, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size
-    )
+    origins, ways, cosine = scene_rays(cam2world, fov, size)
     centre, radius = scene.bounds()
     far = ((cam2world[:, :3, 3].T - centre).norm(dim=0) + radius)[:, None]
     t, met = march(
@@ -439,6 +421,21 @@ def _geometry(scene, cam2world, fov, size, fine_t, supersample):
         parts=square(parts),
     )
 
+# %% ../nbs/05_surfaces.ipynb #b6e96c0f
+def check_scene_views(scene, cam2world: Tensor, fov, size: int) -> Tensor:  # fov [b]
+    "One sentence unless there is a camera and a field of view for every scene, and a size."
+    check_cam2world(cam2world)
+    fov, n = as_tensor(fov, cam2world), scene.batch
+    check_fov(fov)
+    if len(cam2world) != n or len(fov) not in (1, n):
+        raise ValueError(
+            f"There are {len(cam2world)} cameras (cam2world) and {len(fov)} fields of view for"
+            f" {n} scenes: give one for each."
+        )
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 4096:
+        raise ValueError(f"size must be a positive integer up to 4096, not {size!r}.")
+    return fov.expand(n)
+
 # %% ../nbs/05_surfaces.ipynb #ff5ab154
 @torch.no_grad()
 def render_scene(
@@ -453,6 +450,7 @@ def render_scene(
     geometry=True,
 ) -> dict:
     "Draw every scene of a batch from its camera; see the table above for what comes back."
+    fov = check_scene_views(scene, cam2world, fov, size)
     # alike scenes together: each needs only its own parts
     order = scene.kinds().argsort(stable=True)
     scene = scene[order]

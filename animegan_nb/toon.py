@@ -4,7 +4,6 @@
 
 # %% ../nbs/06_toon.ipynb #2a482e2b
 from __future__ import annotations
-import base64
 import io
 import math
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 from .core import cache_dir, rng, shipped, to_float, to_uint8
+from .cameras import pose, PRIORS, project
 from animegan_nb.surfaces import (
     BACKGROUNDS,
     capsule,
@@ -22,10 +22,9 @@ from animegan_nb.surfaces import (
     ellipsoid,
     hex_colour,
     LIGHT,
-    look_at,
     over,
     PART,
-    pixel_rays,
+    scene_rays,
     render_scene,
     round_cone,
     rounded_box,
@@ -38,15 +37,14 @@ from animegan_nb.surfaces import (
 
 # %% auto #0
 __all__ = ['HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS', 'ATTRIBUTES', 'SLOT', 'CATEGORIES', 'LOW',
-           'HIGH', 'HEAD', 'PALETTES', 'HUMAN_PALETTES', 'CORE', 'CAMERAS', 'FOV', 'BLOCK', 'VERSION',
-           'sample_identity', 'decode', 'encode', 'check_identity', 'head_parameters', 'lock_pattern', 'fringe_edge',
-           'skull_distance', 'body_distance', 'cap_distance', 'fringe_distance', 'back_distance', 'strand',
-           'side_distance', 'tail_distance', 'ring', 'extras_distance', 'HeadScene', 'tie_distance', 'core_distances',
-           'core_nearest', 'tones', 'skin_colour', 'paint_pins', 'hair_colour', 'eye_shapes', 'paint_eyes',
-           'paint_lids', 'paint_brows', 'paint_mouth', 'face_colour', 'cloth_colour', 'half_lambert', 'human_skin',
-           'human_eyes', 'human_face', 'human_hair', 'human_colours', 'as_fov', 'check_views', 'render',
-           'warp_agreement', 'sample_camera', 'seeded_rows', 'toon_rows', 'ToonHeads', 'backdrop', 'ReadyHeads',
-           'ready_heads', 'HeadExplorer']
+           'HIGH', 'HEAD', 'PALETTES', 'HUMAN_PALETTES', 'CORE', 'FOV', 'BLOCK', 'VERSION', 'sample_identity', 'decode',
+           'encode', 'check_identity', 'head_parameters', 'lock_pattern', 'fringe_edge', 'skull_distance',
+           'body_distance', 'cap_distance', 'fringe_distance', 'back_distance', 'strand', 'side_distance',
+           'tail_distance', 'ring', 'extras_distance', 'HeadScene', 'tie_distance', 'core_distances', 'core_nearest',
+           'tones', 'skin_colour', 'paint_pins', 'hair_colour', 'eye_shapes', 'paint_eyes', 'paint_lids', 'paint_brows',
+           'paint_mouth', 'face_colour', 'cloth_colour', 'half_lambert', 'human_skin', 'human_eyes', 'human_face',
+           'human_hair', 'human_colours', 'render', 'warp_agreement', 'sample_camera', 'check_camera', 'seeded_rows',
+           'toon_rows', 'ToonHeads', 'backdrop', 'ReadyHeads', 'ready_heads']
 
 # %% ../nbs/06_toon.ipynb #bed4d5e5
 HAIR_STYLES = (
@@ -1388,39 +1386,11 @@ def human_colours(p, points, normals, parts, pixel):
     )
     return (rgb * p['brightness']).clamp(0, 1), torch.where(cloth, neck, marked)
 
-# %% ../nbs/06_toon.ipynb #05dfbbf3
-def as_fov(fov, identity) -> Tensor:
-    "A field of view in degrees for each identity, from one number or several."
-    if isinstance(fov, (int, float)):
-        fov = torch.full((len(identity),), float(fov), device=getattr(identity, 'device', None))
-    return fov.expand(len(identity)) if isinstance(fov, Tensor) and fov.numel() == 1 else fov
-
-
-def check_views(identity, cam2world, fov, size):
-    """One sentence unless there is a camera and a field of view for every identity, and a
-    sensible size."""
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 2048:
-        raise ValueError(f"size must be a positive integer up to 2048, not {size!r}.")
-    n = len(check_identity(identity))
-    if not isinstance(cam2world, Tensor) or tuple(cam2world.shape) != (n, 4, 4):
-        raise ValueError(
-            f"cam2world must be a tensor [{n}, 4, 4], one camera for each identity, not"
-            f" {list(getattr(cam2world, 'shape', [])) or type(cam2world).__name__}."
-        )
-    if (
-        not isinstance(fov, Tensor)
-        or tuple(fov.shape) != (n,)
-        or not bool(((fov > 0) & (fov < 170)).all())
-    ):
-        raise ValueError(f"fov must be a tensor [{n}] of degrees between 0 and 170.")
-
 # %% ../nbs/06_toon.ipynb #8891bd2e
 def render(
     identity, cam2world, fov, size, style='anime', background='pastel', **options
 ) -> dict:
     "Draw identities [b, D] from cameras [b, 4, 4]."
-    fov = as_fov(fov, identity)
-    check_views(identity, cam2world, fov, size)
     scene = HeadScene(identity, style)
     options.setdefault('outline', style == 'anime')
     if isinstance(background, str):
@@ -1439,26 +1409,17 @@ def render(
 
 # %% ../nbs/06_toon.ipynb #678db2f8
 def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: float = 1e-3):
-    """PSNR (dB) between view A and view B, looked up at the points that A sees, and the share
-    of A's points that B sees too."""
+    """Root mean square difference between view A and view B, looked up at the points that A
+    sees, as a share of the range; and the share of A's points that B sees too."""
     a, b = (
         render(identity, view, fov, size, outline=False, supersample=4)
         for view in (first, second)
     )
-    rows = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = pixel_rays(
-        first, fov, rows[:, None].expand(-1, size), rows[None].expand(size, -1), size
-    )
+    origins, ways, _ = scene_rays(first, fov, size)
     met = a['distance'].flatten(1).isfinite()
     points = origins + torch.where(met, a['distance'].flatten(1), 1.0) * ways
-    local = torch.einsum(
-        'bij,jbn->ibn',
-        second[:, :3, :3].transpose(1, 2),
-        points - second[:, :3, 3].T[:, :, None],
-    )
-    place = torch.stack([local[0], -local[1]], -1) / (
-        -local[2][..., None] * (fov * math.pi / 360).tan()[:, None, None]
-    )
+    pixels, depth = project(points.permute(1, 2, 0), second, fov, size)
+    place = (2 * pixels.flip(-1) + 1) / size - 1  # (column, row) in [−1, 1]
     look = lambda x, mode: F.grid_sample(
         x, place[:, None], mode=mode, padding_mode='border', align_corners=False
     )[:, :, 0]
@@ -1470,7 +1431,7 @@ def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: flo
         & whole(depths[0]).flatten(1)
         & (look(whole(depths[1]).float(), 'bilinear')[:, 0] > 0.99)
     )
-    same &= ((look(depths[1], 'bilinear')[:, 0] + local[2]).abs() < tolerance) & (
+    same &= ((look(depths[1], 'bilinear')[:, 0] - depth).abs() < tolerance) & (
         place.abs().amax(-1) < 1
     )
     error = (
@@ -1478,41 +1439,29 @@ def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: flo
         .square()
         .mean(1)
     )
-    return -10 * torch.log10(error[same].mean()).item(), (same.sum() / met.sum()).item()
+    return error[same].mean().sqrt().item(), (same.sum() / met.sum()).item()
 
 # %% ../nbs/06_toon.ipynb #81082a0f
 from .data import ArrayStore, ImageSet
 
 # %% ../nbs/06_toon.ipynb #0b4464b4
-# name: (law of the yaw, its size, law of the pitch, its size), radians
-CAMERAS = {
-    'celeba': ('normal', 0.3, 'normal', 0.155),
-    'uniform': ('uniform', math.pi / 4, 'uniform', 0.26),
-    'full_turn': ('uniform', math.pi, 'uniform', 0.30),
-    'frontal': ('normal', 0.0, 'normal', 0.0),
-}
 FOV = 12.0  # degrees, as in pi-GAN's CelebA setting; cameras stand at distance 1
 
 
 def sample_camera(n: int, rng: torch.Generator, preset: str = 'celeba') -> dict:
-    """Cameras on the unit sphere:
+    """Cameras on the unit sphere by a prior of `cameras.PRIORS`:
     cam2world [n, 4, 4], fov [n] in degrees, yaw and pitch [n] in radians."""
-    if preset not in CAMERAS:
+    check_camera(preset)
+    yaw, pitch = PRIORS[preset].sample(n, rng)
+    return dict(cam2world=pose(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)
+
+
+def check_camera(preset: str):
+    "One sentence unless there is such a prior."
+    if preset not in PRIORS:
         raise ValueError(
-            f"There is no camera preset {preset!r}: choose one of {', '.join(CAMERAS)}."
+            f"There is no camera preset {preset!r}: choose one of {', '.join(PRIORS)}."
         )
-    law, scale, law2, scale2 = CAMERAS[preset]
-    draw = lambda law, s: (
-        s
-        * (
-            torch.randn(n, generator=rng)
-            if law == 'normal'
-            else 2 * torch.rand(n, generator=rng) - 1
-        )
-    )
-    yaw, pitch = draw(law, scale), draw(law2, scale2)
-    pitch = pitch.clamp(-1.2, 1.2)
-    return dict(cam2world=look_at(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)
 
 # %% ../nbs/06_toon.ipynb #50c4cbe6
 # pictures that share one generator: picture i never depends on how many are asked for
@@ -1545,7 +1494,7 @@ class ToonHeads(ImageSet):
         size: int = 64,  # pixels along a side, at most 512
         seed: int = 0,
         style: str = 'anime',  # 'anime' or 'human'
-        camera: str = 'celeba',  # a name in CAMERAS
+        camera: str = 'celeba',  # a name in cameras.PRIORS
         background: str = 'pastel',  # 'pastel' or 'white'
         supersample: int = 2,
     ):
@@ -1560,10 +1509,7 @@ class ToonHeads(ImageSet):
                 )
         if style not in ('anime', 'human'):
             raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
-        if camera not in CAMERAS:
-            raise ValueError(
-                f"There is no camera preset {camera!r}: choose one of {', '.join(CAMERAS)}."
-            )
+        check_camera(camera)
         self.style, self.background, self.supersample = style, background, supersample
         meta = dict(
             kind='heads',
@@ -1681,73 +1627,3 @@ class ReadyHeads(ToonHeads):
 def ready_heads(background: str = 'pastel') -> ReadyHeads:
     "3,000 heads with identities and cameras, ready in about a second: nothing is drawn."
     return ReadyHeads(background)
-
-# %% ../nbs/06_toon.ipynb #c1febe17
-class HeadExplorer:
-    """Sliders for camera, style and attributes of one head;
-    shows itself as a plain picture where no widgets run."""
-
-    names = ('hair_style', 'fringe', 'hair_colour', 'eye_colour', 'mouth', 'accessory')
-
-    def __init__(self, identity: Tensor | None = None, size: int = 160):
-        self.identity, self.size = (
-            (
-                encode(hair_style='twin tails', hair_colour='blue', fringe='full')
-                if identity is None
-                else identity
-            ).clone(),
-            size,
-        )
-
-    def image(self, yaw=0.0, pitch=0.0, style='anime', **attributes) -> bytes:
-        "The head as PNG bytes."
-        person = self.identity.clone()
-        for name, value in attributes.items():
-            person[SLOT[name]] = CATEGORIES[name].index(value)
-        out = render(
-            person[None],
-            look_at(yaw, pitch),
-            torch.tensor([FOV]),
-            self.size,
-            style=style,
-            geometry=False,
-        )['image'][0]
-        buffer = io.BytesIO()
-        Image.fromarray(to_uint8(out).permute(1, 2, 0).numpy()).save(buffer, 'PNG')
-        return buffer.getvalue()
-
-    def widget(self):
-        "The widget itself (needs ipywidgets)."
-        import ipywidgets as w
-
-        image = w.Image(value=self.image(), format='png', width=320)
-        controls = {
-            'yaw': w.FloatSlider(0, min=-math.pi, max=math.pi, step=0.05, description='yaw'),
-            'pitch': w.FloatSlider(0, min=-0.6, max=0.6, step=0.05, description='pitch'),
-            'style': w.Dropdown(options=('anime', 'human'), description='style'),
-        }
-        controls |= {
-            n: w.Dropdown(
-                options=CATEGORIES[n],
-                value=CATEGORIES[n][int(self.identity[SLOT[n]])],
-                description=n.replace('_', ' '),
-            )
-            for n in self.names
-        }
-
-        def redraw(_):
-            image.value = self.image(**{n: c.value for n, c in controls.items()})
-
-        for control in controls.values():
-            control.observe(redraw, 'value')
-        return w.HBox([image, w.VBox(list(controls.values()))])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        data = {
-            'image/png': base64.b64encode(self.image(0.35, 0.1)).decode(),
-            'text/plain': '<HeadExplorer: run the cell for sliders>',
-        }
-        try:
-            return {**self.widget()._repr_mimebundle_(), **data}
-        except Exception:
-            return data  # no ipywidgets: the picture alone

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm import tqdm
 from .core import rng, shipped, to_float
-from .surfaces import BACKGROUNDS, PART, pixel_rays
+from .surfaces import BACKGROUNDS, PART, scene_rays
 from animegan_nb.toon import (
     ATTRIBUTES,
     backdrop,
@@ -270,10 +270,7 @@ def visible(identity: Tensor, cam2world: Tensor, fov: Tensor) -> dict:
     parts, distance = (
         torch.cat([s[k] for s in seen]).flatten(1) for k in ('parts', 'distance')
     )
-    rows = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = pixel_rays(
-        cam2world, fov, rows[:, None].expand(-1, size), rows[None].expand(size, -1), size
-    )
+    origins, ways, _ = scene_rays(cam2world, fov, size)
     x, y, _ = (origins + torch.where(distance.isfinite(), distance, 1.0) * ways) / HEAD
     return _visible_rules(HeadScene(identity).p, decode(identity), parts, x, y, cam2world)
 

@@ -24,6 +24,7 @@ import torch
 from animegan_nb import figures
 from animegan_nb import surfaces
 from animegan_nb import toon
+from animegan_nb.cameras import pose
 from animegan_nb.core import rng
 
 OUT = Path(__file__).resolve().parents[1] / 'data' / 'results' / 'toon_frechet.json'
@@ -37,10 +38,7 @@ def timed(work):
 
 def naive_trace(scene, cam2world, fov, size, steps=64):
     "All rays walk all steps."
-    place = torch.arange(size, dtype=torch.float32)
-    origins, ways, cosine = surfaces.pixel_rays(
-        cam2world, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size
-    )
+    origins, ways, cosine = surfaces.scene_rays(cam2world, fov, size)
     centre, radius = scene.bounds()
     reach = (cam2world[:, :3, 3].T - centre).norm(dim=0)[:, None]
     t = (reach - radius[:, None]).expand(-1, size * size).clone()
@@ -130,7 +128,7 @@ def against_naive():
 def broken(people, yaw, pitch, size=96):
     "Pixels that hang in the air (gaps of two pixels are bridged) and pixels of skin where hair belongs, for each head."
     n = len(people)
-    views, fov = surfaces.look_at(yaw, pitch).expand(n, 4, 4), torch.full((n,), toon.FOV)
+    views, fov = pose(yaw, pitch).expand(n, 4, 4), torch.full((n,), toon.FOV)
     out = toon.render(people, views, fov, size, supersample=1, outline=False)
     masks, grow = out['distance'][:, 0].isfinite(), lambda x: torch.nn.functional.max_pool2d(x[:, None], 3, 1, 1)[:, 0]
     wide = grow(masks.float())
@@ -138,10 +136,7 @@ def broken(people, yaw, pitch, size=96):
     reached[:, size // 2, size // 2] = 1.0
     while not torch.equal(more := grow(reached) * wide, reached):
         reached = more
-    place = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = surfaces.pixel_rays(
-        views, fov, place[:, None].expand(-1, size), place[None].expand(size, -1), size
-    )
+    origins, ways, _ = surfaces.scene_rays(views, fov, size)
     t = out['distance'].flatten(1)
     x, y, z = (origins + torch.where(t.isfinite(), t, 1.0) * ways) / toon.HEAD
     bald = (out['parts'].flatten(1) == surfaces.PART['face']) & ((y > 0.60) | ((y > 0.15) & (z < -0.2)))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from animegan_nb import cameras
+from animegan_nb import cameras, surfaces
 from animegan_nb.cameras import (
     PRIORS,
     PosePrior,
@@ -129,9 +129,12 @@ def test_the_published_cameras(reference_dir):
     assert torch.allclose(local[:, :, None] * t[:, None], ref['camera/rays_8x8_fov12_points'], atol=1e-5)
 
 
-def test_toon_stands_where_we_stand():
-    toon = pytest.importorskip('animegan_nb.toon')
-    from animegan_nb import surfaces
-
-    yaw, pitch = torch.tensor([0.0, 0.4, -2.0]), torch.tensor([0.0, 0.3, -0.5])
-    assert torch.allclose(surfaces.look_at(yaw, pitch, 1.5), pose(yaw, pitch, 1.5), atol=1e-5)
+def test_scenes_are_seen_along_the_same_rays():
+    cam, fov = pose(torch.tensor([0.0, 0.4, -2.0]), torch.tensor([0.0, 0.3, -0.5]), 1.5), torch.tensor([9.0, 12.0, 40])
+    origins, directions, cosine = surfaces.scene_rays(cam, fov, 10)
+    same = rays(cam, fov, 10)
+    assert torch.equal(directions.permute(1, 2, 0), same.directions)
+    assert torch.equal(origins.permute(1, 2, 0).expand(3, 100, 3), same.origins)
+    assert torch.allclose(cosine, cameras.ray_cosine(same.directions, cam), atol=1e-6)
+    _, blocks, _ = surfaces.scene_rays(cam, fov, 10, stride=5)  # through the middle of 5 × 5 pixels
+    assert torch.allclose(blocks, directions.view(3, 3, 10, 10)[:, :, 2::5, 2::5].flatten(2), atol=1e-6)

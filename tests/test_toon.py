@@ -11,18 +11,18 @@ from hypothesis import given, settings, strategies as st
 from animegan_nb import toon_net
 from animegan_nb import surfaces
 from animegan_nb import toon
+from animegan_nb.cameras import pose
 from animegan_nb.core import rng, shipped
 
 FOV = torch.tensor([12.0])
 
 
 def draw(person, yaw=0.0, pitch=0.0, size=40, **options):
-    return toon.render(person, surfaces.look_at(yaw, pitch), FOV, size, **options)
+    return toon.render(person, pose(yaw, pitch), FOV, size, **options)
 
 
 def rays(cam2world, size):
-    place = torch.arange(size, dtype=torch.float32)
-    return surfaces.pixel_rays(cam2world, FOV, place[:, None].expand(-1, size), place[None].expand(size, -1), size)
+    return surfaces.scene_rays(cam2world, FOV, size)
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
@@ -66,8 +66,8 @@ def test_normals_are_the_finite_differences_of_the_distance():
 
 def test_two_views_agree():
     person = toon.sample_identity(1, rng(12))
-    psnr, share = toon.warp_agreement(person, surfaces.look_at(0.15, 0.05), surfaces.look_at(-0.1, 0.0), FOV, size=160)
-    assert psnr > 30 and share > 0.6
+    difference, share = toon.warp_agreement(person, pose(0.15, 0.05), pose(-0.1, 0.0), FOV, size=160)
+    assert difference < 10 ** (-30 / 20) and share > 0.6
 
 
 def test_a_ball_is_traced_to_its_closed_form():
@@ -80,7 +80,7 @@ def test_a_ball_is_traced_to_its_closed_form():
         def distance(self, points):
             return surfaces.sphere(*points, self.p['r'])
 
-    t, origins, ways, _ = surfaces.trace(Ball(), surfaces.look_at(0.7, -0.2), FOV, 48)
+    t, origins, ways, _ = surfaces.trace(Ball(), pose(0.7, -0.2), FOV, 48)
     b = (origins * ways).sum(0)
     root = b * b - (origins**2).sum(0) + 0.06**2
     assert (t.isfinite() != (root > 0)).float().mean() < 0.01
@@ -90,7 +90,7 @@ def test_a_ball_is_traced_to_its_closed_form():
 
 def test_rendering_does_not_depend_on_the_company():
     people = toon.sample_identity(5, rng(3))
-    views = surfaces.look_at(torch.linspace(-1, 1, 5), torch.zeros(5))
+    views = pose(torch.linspace(-1, 1, 5), torch.zeros(5))
     together = toon.render(people, views, FOV.expand(5), 24)
     for i in (0, 3):
         alone = toon.render(people[i : i + 1], views[i : i + 1], FOV, 24)
@@ -133,7 +133,7 @@ def test_items_hold_what_is_promised():
     }
 
 
-@pytest.mark.parametrize('name', toon.CAMERAS)
+@pytest.mark.parametrize('name', ['celeba', 'uniform', 'full_turn', 'frontal'])
 def test_cameras_look_at_the_origin(name):
     cameras = toon.sample_camera(500, rng(0), name)
     c2w = cameras['cam2world']
@@ -160,10 +160,7 @@ def detached(masks):
 
 def bald(out, views, size):
     "Pixels that show skin where hair belongs: on the crown, and behind the ears above their height."
-    place = torch.arange(size, dtype=torch.float32)
-    origins, ways, _ = surfaces.pixel_rays(
-        views, FOV.expand(len(views)), place[:, None].expand(-1, size), place[None].expand(size, -1), size
-    )
+    origins, ways, _ = surfaces.scene_rays(views, FOV, size)
     t = out['distance'].flatten(1)
     x, y, z = (origins + torch.where(t.isfinite(), t, 1.0) * ways) / toon.HEAD
     return ((out['parts'].flatten(1) == surfaces.PART['face']) & ((y > 0.60) | ((y > 0.15) & (z < -0.2)))).sum(1)
@@ -174,7 +171,7 @@ def test_nothing_floats_and_no_patch_is_bald(yaw, pitch):
     "40 of the 500 heads that benchmarks/toon.py --check looks at."
     people = toon.toon_rows(77, 0, 40)['identity']
     people[:10, toon.SLOT['hair_style']] = torch.arange(10.0)
-    views = surfaces.look_at(yaw, pitch).expand(40, 4, 4)
+    views = pose(yaw, pitch).expand(40, 4, 4)
     out = toon.render(people, views, FOV.expand(40), 64, supersample=1, outline=False)
     assert detached(out['distance'][:, 0].isfinite()).max() == 0 and bald(out, views, 64).max() <= 2
 
@@ -204,7 +201,7 @@ def test_spectacle_arms_end_at_the_ears():
         (lambda: toon.encode(hair_style='mohawk'), 'hair_style'),
         (lambda: toon.encode(tail=1), 'tail'),
         (lambda: toon.encode(jaw=7.0), 'jaw'),
-        (lambda: toon.render(torch.zeros(1, 3), surfaces.look_at(0.0, 0.0), FOV, 16), 'identity'),
+        (lambda: toon.render(torch.zeros(1, 3), pose(0.0, 0.0), FOV, 16), 'identity'),
         (lambda: toon.render(toon.encode()[None], torch.eye(3)[None], FOV, 16), 'cam2world'),
         (lambda: draw(toon.sample_identity(1, rng(0)), size=-3), 'size'),
         (lambda: draw(toon.sample_identity(1, rng(0)), style='oil'), 'style'),
@@ -251,7 +248,7 @@ def test_the_stored_scores_reach_what_is_asked():
 
 
 def test_what_hair_hides_is_not_visible():
-    view, fov = surfaces.look_at(torch.tensor([0.0, math.pi]), 0.0), FOV.expand(2)
+    view, fov = pose(torch.tensor([0.0, math.pi]), 0.0), FOV.expand(2)
     person = toon.encode(glasses='yes', mouth='open', accessory='ribbon', hair_style='long')[None].expand(2, -1)
     seen = toon_net.visible(person, view, fov)
     assert set(seen) == set(toon_net.READ)
@@ -278,8 +275,3 @@ def test_two_views_of_one_person_attract():
         toon_net.verification(torch.randn(400, 8, generator=rng(1)), torch.randn(400, 8, generator=rng(2))),
     )
     assert perfect == {'top_1': 1.0, 'auc': 1.0} and abs(chance['auc'] - 0.5) < 0.06 and chance['top_1'] < 0.02
-
-
-def test_the_explorer_is_a_picture_without_a_kernel():
-    bundle = toon.HeadExplorer(size=24)._repr_mimebundle_()
-    assert 'image/png' in bundle

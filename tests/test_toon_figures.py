@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from animegan_nb import surfaces
+from animegan_nb import cameras, surfaces
 from animegan_nb import figures
 from animegan_nb import toon
 from animegan_nb.core import rng
@@ -30,7 +30,7 @@ def some_bones(seed=0, n=3):
 
 
 def camera(n, yaw=0.2, pitch=0.05):
-    return surfaces.look_at(torch.full((n,), yaw), torch.full((n,), pitch)), torch.full((n,), toon.FOV)
+    return cameras.pose(torch.full((n,), yaw), torch.full((n,), pitch)), torch.full((n,), toon.FOV)
 
 
 @settings(max_examples=20, deadline=None)
@@ -117,10 +117,7 @@ def test_geometry_agrees_with_the_surface(seed):
     drawn = figures.sample_figure(n, rng(seed))
     cams, fov = camera(n, yaw=0.5 + 2 * seed)
     out = figures.render_figure(drawn, cams, fov, size, supersample=1, outline=False)
-    row = torch.arange(size).float()
-    origins, ways, cosine = surfaces.pixel_rays(
-        cams, fov, row[:, None].expand(-1, size), row[None].expand(size, -1), size
-    )
+    origins, ways, cosine = surfaces.scene_rays(cams, fov, size)
     scene = figures.FigureScene(drawn)
     for i in range(n):
         hit = out['depth'][i, 0].isfinite().flatten()
@@ -199,7 +196,7 @@ def test_a_mirrored_figure_has_mirrored_joints():
 def test_every_costume_is_whole_from_all_sides(costume):
     "One connected silhouette, nothing floats, seen from two sides."
     figure = figures.encode_figure(costume=costume, pose='relaxed', hair_style='bob')[None].expand(2, -1)
-    cams = surfaces.look_at(torch.tensor([0.3, math.pi]), torch.full((2,), 0.05))
+    cams = cameras.pose(torch.tensor([0.3, math.pi]), torch.full((2,), 0.05))
     mask = (
         figures.render_figure(
             figure, cams, torch.full((2,), toon.FOV), 40, supersample=4, outline=False, geometry=False
