@@ -34,10 +34,10 @@ from .training import Growing
 
 # %% auto #0
 __all__ = ['FRONT', 'DISCRIMINATORS', 'RenderSettings', 'truncate_condition', 'mean_condition', 'conditioned_field',
-           'fine_samples', 'render_rays', 'background_colour', 'density_guided_samples', 'RayChunk', 'split_rays',
-           'image_rays', 'render_images', 'render_geometry', 'PiganGenerator', 'pretrained_pigan', 'CoordConv',
+           'fine_samples', 'render_rays', 'density_guided_samples', 'RayChunk', 'split_rays', 'image_rays',
+           'one_for_each_camera', 'render_images', 'render_geometry', 'PiganGenerator', 'pretrained_pigan', 'CoordConv',
            'DownBlock', 'DiscriminatorOutput', 'camera_direction', 'PiganDiscriminator', 'camera_embedding',
-           'patch_network', 'product_logit', 'deferred_gradient', 'one_for_each_camera', 'surface_normals']
+           'patch_network', 'product_logit', 'deferred_gradient']
 
 # %% ../nbs/55_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
@@ -63,7 +63,20 @@ class RenderSettings:
     official: bool = False
 
     def __post_init__(self):
-        _check_settings(self)
+        for name in ('samples', 'fine'):
+            n = getattr(self, name)
+            if isinstance(n, bool) or int(n) != n:
+                raise ValueError(f"{name} is a whole number of points on a ray, not {n!r}.")
+        check_range(self.near, self.far, self.samples)
+        if isinstance(self.background, str) and self.background != 'painted':
+            raise ValueError(
+                "The background is a number from -1 to 1 or 'painted', not"
+                f" {self.background!r}."
+            )
+        if self.fine < 0:
+            raise ValueError(f"There are no or more fine samples on a ray, not {self.fine}.")
+        if self.first_look not in ('full', 'density'):
+            raise ValueError(f"first_look is 'full' or 'density', not {self.first_look!r}.")
 
 # %% ../nbs/55_pigan.ipynb #4e08c956
 def truncate_condition(condition: Condition, mean: Condition, psi: float) -> Condition:
@@ -120,7 +133,7 @@ def fine_samples(
     bins = torch.searchsorted(edges[..., 1:-1].contiguous(), distances)
     return distances, lengths.gather(-1, bins)
 
-# %% ../nbs/55_pigan.ipynb #92e25055
+# %% ../nbs/55_pigan.ipynb #14c9f634
 def render_rays(
     field: PiganField,
     condition: Condition,
@@ -133,7 +146,7 @@ def render_rays(
     "Rays through the fields of conditions; colours in [0, 1]."
     s = settings
     evaluate = conditioned_field(field, condition, s.directional, precision)
-    background = background_colour(evaluate, lines, s)
+    background = _background(evaluate, lines, s)
     density_options = dict(activation=s.activation, noise=noise if rng is not None else 0.0)
     if not s.fine or s.first_look == 'full' or s.official:
         span = s.near, s.far, s.samples, s.fine
@@ -146,7 +159,7 @@ def render_rays(
     return seen._replace(rgb=seen.rgb + (1 - seen.opacity)[..., None] * background)
 
 
-def background_colour(
+def _background(
     evaluate: Field, lines: Rays, settings: RenderSettings
 ) -> Tensor | float | None:
     "What lies behind the volume on each ray, in [0, 1]; None: black."
@@ -203,6 +216,20 @@ def image_rays(cam2world: Tensor, size: tuple[int, int], settings: RenderSetting
     "The rays of all pixels of an image."
     return rays(cam2world, settings.fov, size, 'border' if settings.official else 'centers')
 
+# %% ../nbs/55_pigan.ipynb #c746615a
+def one_for_each_camera(condition: Condition, cam2world: Tensor) -> Condition:
+    "One condition for every camera: a single one is used for all."
+    check_cam2world(cam2world)
+    n = len(condition.frequencies)
+    if n == 1:
+        return Condition(*(x.expand(len(cam2world), -1, -1) for x in condition))
+    if n != len(cam2world):
+        raise ValueError(
+            f"There are {n} codes for {len(cam2world)} cameras: give one code for each camera,"
+            " or a single one."
+        )
+    return condition
+
 # %% ../nbs/55_pigan.ipynb #68a8bd24
 def render_images(
     field: PiganField,
@@ -239,7 +266,7 @@ def render_images(
             found = [colours(*condition, chunk) for chunk in chunks]
         return 2 * torch.cat(found, 1).mT.reshape(len(cam2world), -1, height, width) - 1
 
-# %% ../nbs/55_pigan.ipynb #384fb03d
+# %% ../nbs/55_pigan.ipynb #cd0a7f3a
 def render_geometry(
     field: PiganField,
     condition: Condition,
@@ -254,6 +281,7 @@ def render_geometry(
 ) -> dict[str, Tensor]:
     """`image` [b, 3, h, w] in [−1, 1], `depth` (along the camera's axis), `distance` (along the
     ray), `opacity` [b, 1, h, w], `normal` [b, 3, h, w], `cam2world`."""
+    settings = replace(settings, **changes)
     height, width = image_size(size)
     condition = one_for_each_camera(condition, cam2world)
     lines = image_rays(cam2world, (height, width), settings)
@@ -266,12 +294,20 @@ def render_geometry(
     depth = distance_to_depth(distance, lines.directions, cam2world)
     views = dict(image=2 * rgb - 1, distance=distance, depth=depth, opacity=opacity)
     if normal:
-        found = [surface_normals(field, condition, *x) for x in zip(chunks, seen)]
+        found = [_surface_normals(field, condition, *x) for x in zip(chunks, seen)]
         views['normal'] = torch.cat(found, 1)
     for name, value in views.items():  # [batch, rays (, channels)] to images
         value = value.mT if value.ndim == 3 else value
         views[name] = value.reshape(len(cam2world), -1, height, width)
     return views | dict(cam2world=cam2world)
+
+
+def _surface_normals(
+    field: PiganField, condition: Condition, chunk: RayChunk, seen: Rendered
+) -> Tensor:
+    "Outward unit normals `[batch, rays, 3]` at the distances that were seen."
+    points = chunk.lines.origins + seen.distance[..., None] * chunk.lines.directions
+    return normals(conditioned_field(field, condition), points, chunk.lines.directions)
 
 # %% ../nbs/55_pigan.ipynb #5e3fdba8
 class PiganGenerator(nn.Module):
@@ -281,12 +317,12 @@ class PiganGenerator(nn.Module):
     def __init__(
         self,
         field: FieldConfig | PiganField = PIGAN_FIELD,
-        view: RenderSettings = RenderSettings(),  # noqa: B008 (frozen)
+        view: RenderSettings | None = None,  # its usual settings; None: the defaults
         size: int = 64,
     ):
         super().__init__()
         self.field = field if isinstance(field, PiganField) else PiganField(field)
-        self.view, self.size, self._mean = view, size, None
+        self.view, self.size, self._mean = view or RenderSettings(), size, None
 
     @property
     def z_dim(self) -> int:
@@ -487,59 +523,6 @@ def product_logit(p: Tensor, v: Tensor) -> Tensor:
     a = F.softplus(-p) + F.softplus(-v)
     return -a - torch.log(-torch.expm1(-a.clamp(min=1e-12)))
 
-# %% ../nbs/55_pigan.ipynb #ef4a6d9d
-def deferred_gradient(
-    draw: Callable,  # draw(condition, k, rng): chunk k of the image
-    loss: Callable,  # of the whole image
-    condition: Tensor,
-    seeds: Sequence[int],  # one for each chunk
-) -> Tensor:
-    "∂ loss(image)/∂ condition of an image that is rendered in chunks: one graph at a time."
-    again = lambda k: draw(condition, k, torch.Generator().manual_seed(seeds[k]))
-    with torch.no_grad():
-        chunks = [again(k) for k in range(len(seeds))]
-    image = torch.cat(chunks).requires_grad_(True)
-    slopes = torch.autograd.grad(loss(image), image)[0].split([len(c) for c in chunks])
-    return sum(torch.autograd.grad(again(k), condition, s)[0] for k, s in enumerate(slopes))
-
-# %% ../nbs/55_pigan.ipynb #c746615a
-def _check_settings(s: RenderSettings):
-    for name in ('samples', 'fine'):
-        n = getattr(s, name)
-        if isinstance(n, bool) or int(n) != n:
-            raise ValueError(f"{name} is a whole number of points on a ray, not {n!r}.")
-    check_range(s.near, s.far, s.samples)
-    if isinstance(s.background, str) and s.background != 'painted':
-        raise ValueError(
-            f"The background is a number from -1 to 1 or 'painted', not {s.background!r}."
-        )
-    if s.fine < 0:
-        raise ValueError(f"There are no or more fine samples on a ray, not {s.fine}.")
-    if s.first_look not in ('full', 'density'):
-        raise ValueError(f"first_look is 'full' or 'density', not {s.first_look!r}.")
-
-
-def one_for_each_camera(condition: Condition, cam2world: Tensor) -> Condition:
-    "One condition for every camera: a single one is used for all."
-    check_cam2world(cam2world)
-    n = len(condition.frequencies)
-    if n == 1:
-        return Condition(*(x.expand(len(cam2world), -1, -1) for x in condition))
-    if n != len(cam2world):
-        raise ValueError(
-            f"There are {n} codes for {len(cam2world)} cameras: give one code for each camera,"
-            " or a single one."
-        )
-    return condition
-
-
-def surface_normals(
-    field: PiganField, condition: Condition, chunk: RayChunk, seen: Rendered
-) -> Tensor:
-    "Outward unit normals `[batch, rays, 3]` at the distances that were seen."
-    points = chunk.lines.origins + seen.distance[..., None] * chunk.lines.directions
-    return normals(conditioned_field(field, condition), points, chunk.lines.directions)
-
 
 def _check_images(discriminator, images: Tensor, direction: Tensor | None, size: int):
     channels = discriminator.channels
@@ -555,3 +538,18 @@ def _check_images(discriminator, images: Tensor, direction: Tensor | None, size:
         )
     if discriminator.embed is None and direction is not None:
         raise ValueError("This discriminator is not shown the camera: give no direction.")
+
+# %% ../nbs/55_pigan.ipynb #ef4a6d9d
+def deferred_gradient(
+    draw: Callable,  # draw(condition, k, rng): chunk k of the image
+    loss: Callable,  # of the whole image
+    condition: Tensor,
+    seeds: Sequence[int],  # one for each chunk
+) -> Tensor:
+    "∂ loss(image)/∂ condition of an image that is rendered in chunks: one graph at a time."
+    again = lambda k: draw(condition, k, torch.Generator().manual_seed(seeds[k]))
+    with torch.no_grad():
+        chunks = [again(k) for k in range(len(seeds))]
+    image = torch.cat(chunks).requires_grad_(True)
+    slopes = torch.autograd.grad(loss(image), image)[0].split([len(c) for c in chunks])
+    return sum(torch.autograd.grad(again(k), condition, s)[0] for k, s in enumerate(slopes))

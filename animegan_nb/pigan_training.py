@@ -161,6 +161,52 @@ def check_phases(phases: Sequence[Phase], fade: int = 0) -> tuple[Phase, ...]:
         raise ValueError(f"A curriculum begins at step 0, not {phases[0].start}.")
     return tuple(phases)
 
+# %% ../nbs/56_pigan_training.ipynb #5bae89ea
+_AT_LEAST = dict(
+    noise=0,
+    noise_steps=0,
+    pose_weight=0,
+    latent_weight=0,
+    reconstruction=0,
+    front_weight=0,
+    solid_weight=0,
+    r1_gamma=0,
+    fade=0,
+    group_size=0,
+    r1_every=1,
+    channel_max=1,
+)
+
+
+def _check_config(c: PiganConfig):
+    "Raise one sentence for the first number that cannot be."
+    if c.size < 4 or c.size & (c.size - 1):
+        raise ValueError(
+            f"The size of a pi-GAN's images is a power of two from 4 on, not {c.size}."
+        )
+    if c.phases and c.phases[-1].size != c.size:
+        raise ValueError(
+            f"The curriculum ends at {c.phases[-1].size} px, but the size is {c.size}."
+        )
+    for what, value, names in (
+        ('pose prior', c.prior, PRIORS),
+        ('discriminator', c.discriminator, DISCRIMINATORS),
+        ('teacher of the pose head', c.pose_teacher, ('fakes', 'reals')),
+    ):
+        if value not in names:
+            raise ValueError(f"There is no {what} {value!r}: choose one of {', '.join(names)}.")
+    if c.channel_base < c.size:
+        raise ValueError(
+            f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the"
+            " first layer would have no feature map."
+        )
+    for name in ('top_k_floor', 'front_share'):
+        if not 0 < getattr(c, name) <= 1:
+            raise ValueError(f"{name} is a share in (0, 1], not {getattr(c, name)}.")
+    for name, low in _AT_LEAST.items():
+        if not getattr(c, name) >= low:
+            raise ValueError(f"{name} must be at least {low}, not {getattr(c, name)}.")
+
 # %% ../nbs/56_pigan_training.ipynb #7bb66a16
 _POSTER = (
     'the poster: 726 anime faces, batch 14, pre-trained on CelebA; the rest is the official'
@@ -726,49 +772,3 @@ class ShapeWatch(Callback):
         record.update(found)
         ringing = [k for k in ('black_hole', 'billboard', 'hollow') if found[k]]
         self.status = ', '.join(ringing).replace('_', ' ') or 'healthy'
-
-# %% ../nbs/56_pigan_training.ipynb #5bae89ea
-_AT_LEAST = dict(
-    noise=0,
-    noise_steps=0,
-    pose_weight=0,
-    latent_weight=0,
-    reconstruction=0,
-    front_weight=0,
-    solid_weight=0,
-    r1_gamma=0,
-    fade=0,
-    group_size=0,
-    r1_every=1,
-    channel_max=1,
-)
-
-
-def _check_config(c: PiganConfig):
-    "Raise one sentence for the first number that cannot be."
-    if c.size < 4 or c.size & (c.size - 1):
-        raise ValueError(
-            f"The size of a pi-GAN's images is a power of two from 4 on, not {c.size}."
-        )
-    if c.phases and c.phases[-1].size != c.size:
-        raise ValueError(
-            f"The curriculum ends at {c.phases[-1].size} px, but the size is {c.size}."
-        )
-    for what, value, names in (
-        ('pose prior', c.prior, PRIORS),
-        ('discriminator', c.discriminator, DISCRIMINATORS),
-        ('teacher of the pose head', c.pose_teacher, ('fakes', 'reals')),
-    ):
-        if value not in names:
-            raise ValueError(f"There is no {what} {value!r}: choose one of {', '.join(names)}.")
-    if c.channel_base < c.size:
-        raise ValueError(
-            f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the"
-            " first layer would have no feature map."
-        )
-    for name in ('top_k_floor', 'front_share'):
-        if not 0 < getattr(c, name) <= 1:
-            raise ValueError(f"{name} is a share in (0, 1], not {getattr(c, name)}.")
-    for name, low in _AT_LEAST.items():
-        if not getattr(c, name) >= low:
-            raise ValueError(f"{name} must be at least {low}, not {getattr(c, name)}.")
