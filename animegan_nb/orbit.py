@@ -325,7 +325,10 @@ class PiganSource:
                 f" {', '.join(self.sliders)}."
             )
         amounts = {k: start for k, (_, _, start) in self.sliders.items()} | amounts
-        knobs, u = truncate_condition(self.knobs, self.mean, amounts.pop('ψ')), list(amounts.values())
+        knobs, u = (
+            truncate_condition(self.knobs, self.mean, amounts.pop('ψ')),
+            list(amounts.values()),
+        )
         if not any(u):
             return knobs
         step = self.space.step(self.space.spreads.new_tensor(u))

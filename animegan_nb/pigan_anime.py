@@ -147,7 +147,10 @@ def condition_images(
 
 # %% ../nbs/57_pigan_anime.ipynb #7b4d4279
 GUESS_CONFIG = replace(
-    pigan_training.PIGAN_CPU.network, size=SIZE, view=replace(pigan_training.TOON_VIEW, fov=FOV), noise_steps=400
+    pigan_training.PIGAN_CPU.network,
+    size=SIZE,
+    view=replace(pigan_training.TOON_VIEW, fov=FOV),
+    noise_steps=400,
 )
 
 

@@ -130,7 +130,9 @@ class KnobStatistics(NamedTuple):
     deviation: Condition
 
 
-def knob_statistics(generator: PiganGenerator, n: int = 10_000, seed: int = 0) -> KnobStatistics:
+def knob_statistics(
+    generator: PiganGenerator, n: int = 10_000, seed: int = 0
+) -> KnobStatistics:
     "Mean and standard deviation of every knob over n codes."
     if n < 2:
         raise ValueError(f"A spread needs at least two codes, not {n}.")

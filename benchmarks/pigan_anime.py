@@ -141,7 +141,9 @@ FACES = replace(pigan_training.PIGAN_FACES_CPU.network, noise_steps=800, fade=10
 # from networks that have seen other faces; FACES: first the new discriminator learns, then both, slowly
 PLAIN_ONWARD = replace(PLAIN, noise=0.0, phases=(pigan_training.Phase(0, 20_000, 32, 8, 4e-4, 4e-4),))
 FACES_ONWARD = replace(
-    FACES, noise=0.0, phases=(pigan_training.Phase(0, 150, 32, 8, 1e-6, 4e-4), pigan_training.Phase(150, 20_000, 32, 8, 1e-4, 4e-4))
+    FACES,
+    noise=0.0,
+    phases=(pigan_training.Phase(0, 150, 32, 8, 1e-6, 4e-4), pigan_training.Phase(150, 20_000, 32, 8, 1e-4, 4e-4)),
 )
 RECIPES = {(False, False): FACES, (False, True): FACES_ONWARD, (True, False): PLAIN, (True, True): PLAIN_ONWARD}
 
@@ -212,10 +214,7 @@ def geometry(generator, seed, n=32):
     "What the alarms read, and how consistent the views are, beside the same pictures on a board."
     z, shape = torch.randn(n, generator.z_dim, generator=rng(500 + seed)), pigan_training.toon_shape(64, 32)
     return shape_numbers(
-        *(
-            generator.render_views(z, pose(torch.full((n,), yaw)), samples=16, fine=16)
-            for yaw in (-0.25, 0.0, 0.25)
-        ),
+        *(generator.render_views(z, pose(torch.full((n,), yaw)), samples=16, fine=16) for yaw in (-0.25, 0.0, 0.25)),
         shape,
         12.0,
     )

@@ -106,10 +106,7 @@ def test_the_rendered_picture_has_the_right_slope():
 
     def loss(angles):
         return (
-            (smooth.render(knobs, pose(angles[:1], angles[1:]), samples=24, fine=0) - target)
-            .double()
-            .square()
-            .mean()
+            (smooth.render(knobs, pose(angles[:1], angles[1:]), samples=24, fine=0) - target).double().square().mean()
         )
 
     at = torch.tensor([0.3, -0.2], requires_grad=True)
