@@ -48,8 +48,9 @@ def check_find_class(candidate):
     yield 'classes of the official code are stood in for', bool(official)
     # fmt: off
     dangerous = (
-        'os.mkdir', 'posix.system', 'nt.system', 'builtins.getattr', 'torch.load', 'torch.hub.load',
-        'torch._utils._import_dotted_name', 'torch_utilsx.run', 'collections.namedtuple',
+        'os.mkdir', 'posix.system', 'nt.system', 'builtins.getattr', 'torch.load',
+        'torch.hub.load', 'torch._utils._import_dotted_name', 'torch_utilsx.run',
+        'collections.namedtuple',
     )
     # fmt: on
     for full_name in dangerous:
