@@ -420,7 +420,7 @@ def show_images(
     sheet = grid(images, columns)
     h, w = images.shape[-2:]
     scale = scale or int(np.clip(width // sheet.width, 1, max(1, 128 // w)))
-    left = 12 + 7 * max(map(len, row_titles)) if row_titles else 2
+    left = 12 + 8 * max(map(len, row_titles)) if row_titles else 2
     top = 4 + 22 * bool(title) + 18 * bool(column_titles)
     W, H = sheet.width * scale, sheet.height * scale
     fig = Figure(((W + left + 2) / 100, (H + top + 2) / 100), dpi=100)

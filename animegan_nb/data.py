@@ -327,7 +327,7 @@ class FolderReport:
             tiles = [_thumbnail(self, name) for name in (d.file, d.like) if name]
             ax.imshow(np.hstack(tiles), interpolation='nearest')
             ax.set_xlim(-0.5, 143.5)
-            title = textwrap.fill(_plain(f'{d.step}: {d.reason}'), 30)
+            title = textwrap.fill(_plain(f'{d.step}: {d.reason}'), 30, max_lines=2)
             ax.set_title(title, fontsize=8, loc='left')
         fig.subplots_adjust(0.01, 0.01, 0.99, 0.88, 0.05, 0.42)
         return fig
