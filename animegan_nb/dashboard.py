@@ -330,11 +330,11 @@ class Watch(Callback):
         "(name, value, 'good', 'warn', 'bad' or 'off') of each lamp of the health strip."
         right, spread = self.health.accuracy, self.variety
         accuracy = sum(right) / len(right) if right else None
-        won = self.health.judge() == 'the discriminator has won'
+        won = self.health.diagnosis() == 'the discriminator has won'
         alike = (
             self.step > 20
             and spread is not None
-            and (spread < self.health.collapsed or 'collapsed' in self.health.judge())
+            and (spread < self.health.collapsed or 'collapsed' in self.health.diagnosis())
         )
         lamps = [
             (
