@@ -797,7 +797,7 @@ class Controls:
             return
         self.monitor.stop_requested = self.monitor.phase == 'starting'
         self.trainer.stopping.set()
-        self.trainer.going.set()
+        self.trainer.proceed()
         self.monitor.notify()
 
     def wait(self, timeout: float | None = None):
