@@ -228,8 +228,8 @@ class PiganField(nn.Module):
         return evaluate_folded(fold(self, condition), points, directions, method)
 
     def density_only(self, points: Tensor, z) -> Tensor:  # [batch, n]
-        """The density alone (87 % of the work of a full evaluation), for the first samples along
-        the rays and for surfaces."""
+        """The density alone (87 % of the work of a full evaluation), for the first samples
+        along the rays and for surfaces."""
         condition = self.condition(z)
         _check_points(points, None, len(condition.frequencies))
         return folded_density(fold(self, condition), points)
