@@ -184,7 +184,8 @@ def recipes(a):
     out = {}
     for points in (12, 24):
         base = replace(
-            pigan_training.PIGAN_POSTER.network, view=replace(pigan_training.PIGAN_POSTER.network.view, samples=points, fine=points)
+            pigan_training.PIGAN_POSTER.network,
+            view=replace(pigan_training.PIGAN_POSTER.network.view, samples=points, fine=points),
         )
         work = {
             name: pigan_training.pigan_flops(config, 14)
@@ -248,9 +249,7 @@ def variants():
 def judged(generator, shape, real, seed):
     "Geometry from the front, consistency between ±0.25 rad, and the Fréchet distance of the extractor `pixels`."
     z, source = torch.randn(256, generator.z_dim, generator=rng(900 + seed)), rng(950 + seed)
-    see = lambda yaw, n: generator.render_views(
-        z[:n], pose(torch.full((n,), yaw)), size=32, samples=16, fine=16
-    )
+    see = lambda yaw, n: generator.render_views(z[:n], pose(torch.full((n,), yaw)), size=32, samples=16, fine=16)
     found = pigan_training.alarms(see(0.0, 32), shape)
     consistency, share = view_consistency(see(-0.25, 32), see(0.25, 32), 12.0)
     fakes = generator.render_views(

@@ -41,13 +41,13 @@ from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, interval
 from animegan_nb.pigan_anime import (
     CONDITIONS,
-    FOV,
+    FACE_FOV,
     GUESS_CONFIG,
     HELD_OUT,
     PICTURES,
     SIZE,
     condition_images,
-    judge,
+    condition_scores,
     set_distances,
     shape_numbers,
     train_condition,
@@ -70,12 +70,12 @@ def floors(cache):
 
 def guesses(a):
     out = ROOT / 'data' / 'results' / 'pigan_guesses.json'
-    shape = pigan_training.toon_shape(64, 32, fov=FOV)
+    shape = pigan_training.toon_shape(64, 32, fov=FACE_FOV)
     command = f'python benchmarks/pigan_anime.py guesses --run RUN --seeds {a.seeds}'
     facts = dict(
         command=command,
         size=SIZE,
-        fov=FOV,
+        fov=FACE_FOV,
         images=PICTURES,
         learning_rate=4e-4,
         network=asdict(GUESS_CONFIG),
@@ -98,9 +98,9 @@ def guesses(a):
             start = time.process_time()
             generator = train_condition(c, seed, cache=a.run / 'heads').average
             seconds = time.process_time() - start
-            row = judge(generator, condition_images(c.get('kind', 'plain'), HELD_OUT, a.run / 'heads'), shape) | dict(
-                seed=seed, seconds=round(seconds)
-            )
+            row = condition_scores(
+                generator, condition_images(c.get('kind', 'plain'), HELD_OUT, a.run / 'heads'), shape
+            ) | dict(seed=seed, seconds=round(seconds))
             facts['runs'].setdefault(name, []).append(row)
             with torch.no_grad():
                 drawn = generator.render_views(
@@ -141,7 +141,9 @@ FACES = replace(pigan_training.PIGAN_FACES_CPU.network, noise_steps=800, fade=10
 # from networks that have seen other faces; FACES: first the new discriminator learns, then both, slowly
 PLAIN_ONWARD = replace(PLAIN, noise=0.0, phases=(pigan_training.Phase(0, 20_000, 32, 8, 4e-4, 4e-4),))
 FACES_ONWARD = replace(
-    FACES, noise=0.0, phases=(pigan_training.Phase(0, 150, 32, 8, 1e-6, 4e-4), pigan_training.Phase(150, 20_000, 32, 8, 1e-4, 4e-4))
+    FACES,
+    noise=0.0,
+    phases=(pigan_training.Phase(0, 150, 32, 8, 1e-6, 4e-4), pigan_training.Phase(150, 20_000, 32, 8, 1e-4, 4e-4)),
 )
 RECIPES = {(False, False): FACES, (False, True): FACES_ONWARD, (True, False): PLAIN, (True, True): PLAIN_ONWARD}
 
@@ -212,10 +214,7 @@ def geometry(generator, seed, n=32):
     "What the alarms read, and how consistent the views are, beside the same pictures on a board."
     z, shape = torch.randn(n, generator.z_dim, generator=rng(500 + seed)), pigan_training.toon_shape(64, 32)
     return shape_numbers(
-        *(
-            generator.render_views(z, pose(torch.full((n,), yaw)), samples=16, fine=16)
-            for yaw in (-0.25, 0.0, 0.25)
-        ),
+        *(generator.render_views(z, pose(torch.full((n,), yaw)), samples=16, fine=16) for yaw in (-0.25, 0.0, 0.25)),
         shape,
         12.0,
     )

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from animegan_nb import pigan_training
-from animegan_nb import pigan, toon
+from animegan_nb import toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import grid, rng, seed_everything
 from animegan_nb.pigan_anime import shape_numbers
@@ -68,9 +68,7 @@ def train(run, minutes, steps, seed, floaters=False):
 
 def views(generator, codes):
     "What can be seen of worlds from the left, the front and the right, at 32 px with 24+24 points."
-    look = lambda yaw: generator.render_views(
-        codes, pose(torch.full((len(codes),), yaw)), size=32, samples=24, fine=24
-    )
+    look = lambda yaw: generator.render_views(codes, pose(torch.full((len(codes),), yaw)), size=32, samples=24, fine=24)
     return look(-YAW), look(0.0), look(YAW)
 
 
