@@ -1,4 +1,4 @@
-"The poster's guesses: cut pictures, exposures, covered eyes, conditions, the condition_scores, verdicts, and what is stored."
+"The poster's guesses: cut pictures, exposures, covered eyes, conditions, scores, decisions, and what is stored."
 
 import json
 import math
@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from animegan_nb import pigan, pigan_anime, toon
-from animegan_nb.cameras import rays
-from animegan_nb.cameras import pose as camera
+from animegan_nb import pigan, pigan_anime, pigan_training, toon
+from animegan_nb.cameras import pose as camera, rays
 from animegan_nb.core import rng, shipped
 from animegan_nb.pigan_anime import (
     CONDITIONS,
@@ -21,16 +20,16 @@ from animegan_nb.pigan_anime import (
     HELD_OUT,
     PICTURES,
     condition_images,
+    condition_scores,
     cover_eyes,
     crop_fov,
     cropped,
+    decision,
     expose,
     eye_band,
-    condition_scores,
     paired_difference,
     set_distances,
     train_condition,
-    decision,
 )
 from animegan_nb.training import Callback
 
@@ -157,7 +156,7 @@ def test_conditions_differ_in_one_thing():
     assert not GUESS_CONFIG.alpha and not GUESS_CONFIG.condition_pose and GUESS_CONFIG.pose_teacher == 'fakes'
 
 
-def test_the_judge_sees_a_network():
+def test_the_scores_see_a_network():
     torch.manual_seed(0)
     generator = pigan.PiganGenerator(GUESS_CONFIG.field, GUESS_CONFIG.view, 16).eval()
     reference = condition_images('plain', range(2400, 2432))
@@ -177,7 +176,7 @@ def test_a_set_has_no_distance_to_itself():
     assert eye_band(images).shape == (64, 150)
 
 
-# ---- verdicts
+# ---- decisions
 
 
 @given(st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=8))
@@ -196,7 +195,7 @@ def test_pairs_are_pairs(base, changed):
         paired_difference(base, changed)
 
 
-def test_verdicts():
+def test_decisions():
     assert [decision(*x) for x in ((2.0, 1.0), (-2.0, 1.0), (1.0, 1.0), (-0.5, 1.0), (1.0, math.nan))] == [
         'worse',
         'better',

@@ -1,5 +1,5 @@
-"""Inversion of pi-GAN: scores, conditions, cameras, starts, the joint search, tuning, the official recipe, stored results,
-bad input."""
+"""Inversion of pi-GAN: scores, conditions, cameras, starts, the joint search, tuning, the official recipe, stored
+results, bad input."""
 
 import importlib.util
 import json

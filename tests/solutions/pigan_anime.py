@@ -23,4 +23,8 @@ def paired_difference(base, changed, level=0.95):
     return statistics.mean(d), student.ppf(0.5 + level / 2, len(d) - 1) * statistics.stdev(d) / math.sqrt(len(d))
 
 
-SOLUTIONS = {'pigan_anime.crop_fov': crop_fov, 'pigan_anime.expose': expose, 'pigan_anime.paired_difference': paired_difference}
+SOLUTIONS = {
+    'pigan_anime.crop_fov': crop_fov,
+    'pigan_anime.expose': expose,
+    'pigan_anime.paired_difference': paired_difference,
+}
