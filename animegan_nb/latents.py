@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ __all__ = ['GROUP_COLOURS', 'HEAD_READINGS', 'influence_figure', 'sample_w', 'as
            'layer_groups', 'replace_layers', 'mixing_grid', 'slerp', 'poses', 'travel', 'save_film', 'read_heads',
            'score', 'principal_axes', 'PrincipalSpace', 'principal_space', 'attribute_direction', 'edit',
            'edit_effects', 'LatentExplorer', 'StyleMixer', 'reading_distance', 'resampled', 'Influence', 'influence',
-           'FeatureDistance', 'path_steps', 'trimmed_mean', 'perceptual_path_length']
+           'path_steps', 'trimmed_mean', 'perceptual_path_length']
 
 # %% ../nbs/32_latents.ipynb #e6916677
 GROUP_COLOURS = {'coarse': '#2f6f9f', 'middle': '#d08c2a', 'fine': '#b5402f'}
@@ -641,18 +640,6 @@ def influence(
 def _with_noise(generator, ws, noise, batch=100):
     parts = zip(ws.split(batch), *(n.split(batch) for n in noise))
     return torch.cat([generator.synthesis(w, list(maps)) for w, *maps in parts]).clamp(-1, 1)
-
-# %% ../nbs/32_latents.ipynb #167b63a2
-class FeatureDistance:
-    """Squared distance of unit-length features, summed over the layers of a network (Zhang et
-    al. 2018, eq. 1 with weights 1): two batches to [n]."""
-
-    def __init__(self, maps: Callable[[Tensor], Sequence[Tensor]]):
-        self.maps = maps  # pictures to a list of [n, c, h, w]
-
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        features = zip(*(map(partial(F.normalize, dim=1), self.maps(x)) for x in (a, b)))
-        return sum((fa - fb).square().sum(1).mean((1, 2)) for fa, fb in features)
 
 # %% ../nbs/32_latents.ipynb #98641ae9
 def path_steps(

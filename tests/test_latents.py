@@ -14,6 +14,7 @@ from PIL import Image
 from animegan_nb import latents as la
 from animegan_nb import toon, toon_net
 from animegan_nb.core import rng, shipped
+from animegan_nb.metrics import FeatureDistance
 from animegan_nb.stylegan import StyleGANConfig, StyleGANGenerator, pretrained_stylegan, style_layers
 
 TINY = StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16)
@@ -274,7 +275,7 @@ def test_path_length_of_a_linear_generator_and_its_spaces(tiny):
 
 
 def test_a_feature_distance_is_a_distance():
-    d = la.FeatureDistance(toon_net.toon_network().maps)
+    d = FeatureDistance(toon_net.toon_network().maps)
     a, b = torch.rand(2, 3, 3, 32, 32, generator=rng(1)) * 2 - 1
     assert d(a, a).abs().max() == 0 and torch.allclose(d(a, b), d(b, a)) and (d(a, b) > 0).all()
 
