@@ -8,7 +8,9 @@ from torch import nn
 
 from animegan_nb.cameras import distance_to_depth, pose, rays
 from animegan_nb.data import ImageSet
-from animegan_nb.training import ModelPair
+from animegan_nb.training import ModelPair, Trainer, TrainingConfig
+
+CONFIG = TrainingConfig(batch_size=8, ema_half_life=50)
 
 
 def images(n=48, size=8, seed=0):
@@ -65,6 +67,11 @@ class TinyPair(ModelPair):
         return dict(
             loss=F.softplus(-self.discriminator(self.generator(self.latents(len(batch['image']), draws)))[:, 0]).mean()
         )
+
+
+def make(callbacks=(), config=CONFIG, pair=None):
+    "A trainer of tiny networks."
+    return Trainer(pair or TinyPair(), images(), config, callbacks, device='cpu')
 
 
 def weights(trainer):
