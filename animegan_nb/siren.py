@@ -121,7 +121,7 @@ def film(
 
 # %% ../nbs/51_siren.ipynb #bbf67c0d
 class Condition(NamedTuple):
-    "The knobs of a field, raw (the field uses `scale·frequencies + shift`)."
+    "The frequencies and phases of a field, raw (the field uses `scale·frequencies + shift`)."
 
     frequencies: Tensor  # [batch, layers + 1, hidden]
     phases: Tensor  # [batch, layers + 1, hidden]
@@ -190,7 +190,7 @@ class PiganField(nn.Module):
         self.mapping = Mapping(c.z_dim, c.mapping_hidden, c.layers + 1, c.hidden)
 
     def condition(self, z) -> Condition:
-        "The knobs of a latent code [batch, z_dim]; knobs pass through."
+        "Frequencies and phases of a latent code [batch, z_dim]; a Condition passes through."
         if isinstance(z, tuple):
             return check_condition(Condition(*z), self.config)
         if z.ndim != 2 or z.shape[1] != self.config.z_dim:
@@ -228,8 +228,8 @@ class PiganField(nn.Module):
         return evaluate_folded(fold(self, condition), points, directions, method)
 
     def density_only(self, points: Tensor, z) -> Tensor:  # [batch, n]
-        """The density alone (87 % of the work of a full evaluation at hidden 256), for the first
-        samples along the rays and for surfaces."""
+        """The density alone (87 % of the work of a full evaluation), for the first samples
+        along the rays and for surfaces."""
         condition = self.condition(z)
         _check_points(points, None, len(condition.frequencies))
         return folded_density(fold(self, condition), points)
