@@ -38,9 +38,9 @@ __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_M
            'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'read_labels', 'toon_labels', 'tagged_heads',
            'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss', 'acgan_generator_loss',
            'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'ConditionalGenerator', 'PlainBlock',
-           'ConditionalDiscriminator', 'init_weights', 'ConditionalPair', 'TagClassifier', 'train_tag_classifier',
-           'read_tags', 'ToonTagClassifier', 'tag_scores', 'requested_images', 'pretrained_conditional', 'name_labels',
-           'FaceMaker']
+           'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'ConditionalPair', 'TagClassifier',
+           'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores', 'requested_images',
+           'pretrained_conditional', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
 _ALONE = (
@@ -375,15 +375,13 @@ class ConditionalConfig:
     def width(self) -> int:
         return sum(len(g) - 1 for g in self.tags)
 
-    # what the tag loss costs a head that knows nothing, in units of log 2: one for each tag, or
-    # log₂ K for a group of K values
     @property
     def bits(self) -> float:
-        return (
-            float(self.width)
-            if self.tag_loss == 'sigmoid'
-            else sum(math.log2(len(choices(g))) for g in self.tags)
-        )
+        """What the tag loss costs a head that knows nothing, in units of log 2: one for each
+        tag, or log₂ K for a group of K values."""
+        if self.tag_loss == 'sigmoid':
+            return float(self.width)
+        return sum(math.log2(len(choices(g))) for g in self.tags)
 
 # %% ../nbs/24_conditional.ipynb #473cf447
 def _check_config(c: ConditionalConfig):
@@ -460,7 +458,7 @@ class ConditionalGenerator(nn.Module):
         self.colours = nn.Sequential(
             nn.Conv2d(c, 3, config.last_kernel, 1, config.last_kernel // 2), nn.Tanh()
         )
-        self.apply(init_weights)
+        self.apply(_init_weights)
         for conv in self.up[::4]:
             alike_(conv)
         with torch.no_grad():
@@ -506,7 +504,7 @@ class ConditionalDiscriminator(nn.Module):
             c *= 2
         self.body = nn.Sequential(*layers, nn.Flatten())
         self.real, self.tags = nn.Linear(4 * c, 1), nn.Linear(4 * c, config.width)
-        self.apply(init_weights)
+        self.apply(_init_weights)
 
     def forward(self, images: Tensor, tags: bool = False):
         if images.shape[1:] != (3, self.config.size, self.config.size):
@@ -519,7 +517,7 @@ class ConditionalDiscriminator(nn.Module):
         return (logits, self.tags(features)) if tags else logits
 
 # %% ../nbs/24_conditional.ipynb #282a8a4a
-def init_weights(module: nn.Module):
+def _init_weights(module: nn.Module):
     """Kernels with the variance that a LeakyReLU needs (He et al. 2015), biases 0;
     the last kernel of a plain block starts small, so that the block starts as a copy."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -528,6 +526,24 @@ def init_weights(module: nn.Module):
     elif isinstance(module, PlainBlock):
         with torch.no_grad():
             module.conv1.weight.mul_(0.1)
+
+# %% ../nbs/24_conditional.ipynb #afef02da
+def batch_labels(batch: dict, groups: Sequence) -> Tensor:
+    "The labels of a batch, [batch, groups]."
+    if 'labels' in batch:
+        return batch['labels'].long()
+    if 'identity' in batch:
+        return toon_labels(batch['identity'], groups)
+    raise ValueError(
+        "These batches carry no labels: train on tagged_heads(), on drawn heads, or on a"
+        " TaggedFolder."
+    )
+
+
+def tag_accuracy(logits: Tensor, tags: Tensor, groups: Sequence) -> Tensor:
+    "The share of groups that tag logits [batch, tags] read as the tags say."
+    found = read_labels(logits.detach(), groups)
+    return (found == read_labels(tags - 0.5, groups)).float().mean()
 
 # %% ../nbs/24_conditional.ipynb #896ffc6c
 class ConditionalPair(ModelPair):
@@ -543,24 +559,8 @@ class ConditionalPair(ModelPair):
         # how many, and discriminator steps
         self.register_buffer('counts', torch.zeros(2, dtype=torch.long))
 
-    def labels(self, batch: dict) -> Tensor:
-        "The labels of a batch, [batch, groups]."
-        if 'labels' in batch:
-            return batch['labels'].long()
-        if 'identity' in batch:
-            return toon_labels(batch['identity'], self.config.tags)
-        raise ValueError(
-            "These batches carry no labels: train on tagged_heads(), on drawn heads, or on a"
-            " TaggedFolder."
-        )
-
     def classify(self, logits: Tensor, tags: Tensor) -> Tensor:
         return tag_loss(logits, tags, self.config.tags, self.config.tag_loss)
-
-    def tag_accuracy(self, logits: Tensor, tags: Tensor) -> Tensor:
-        "The share of groups that the discriminator's own tag head reads as they should be."
-        found = read_labels(logits.detach(), self.config.tags)
-        return (found == read_labels(tags - 0.5, self.config.tags)).float().mean()
 
     def remember(self, labels: Tensor):
         "Keep the first labels that the data show, to request what occurs there."
@@ -588,7 +588,7 @@ class ConditionalPair(ModelPair):
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         real, c = batch['image'], self.config
-        labels = self.labels(batch)
+        labels = batch_labels(batch, c.tags)
         self.remember(labels)
         latents = self.latents(len(real), draws)
         with torch.no_grad():
@@ -602,7 +602,7 @@ class ConditionalPair(ModelPair):
             real_logits=on_real[0],
             fake_logits=on_fake[0],
             fake_images=fake,
-            tags_on_real=self.tag_accuracy(*on_real[1:]),
+            tags_on_real=tag_accuracy(*on_real[1:], c.tags),
         )
         if c.penalty_weight and int(self.counts[1]) % c.penalty_every == 0:
             logs['penalty'] = c.penalty_every * dragan_penalty(
@@ -620,7 +620,7 @@ class ConditionalPair(ModelPair):
         )
         return dict(
             loss=acgan_generator_loss(on_fake, self.weight, self.classify, self.loss),
-            tags_on_fake=self.tag_accuracy(*on_fake[1:]),
+            tags_on_fake=tag_accuracy(*on_fake[1:], self.config.tags),
         )
 
 
@@ -819,8 +819,8 @@ def tag_scores(
 def requested_images(
     pair: ConditionalPair, generator: nn.Module, n: int, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """n pictures (uint8: a classifier sees what a person sees) and the labels that were asked for
-    [n, groups]."""
+    """n images (uint8: a classifier sees what a person sees), and the labels that were
+    requested [n, groups]."""
     draws, images, requested = Draws(seed), [], []
     for start in range(0, n, 100):
         latents = pair.latents(min(100, n - start), draws)

@@ -383,7 +383,7 @@ def accuracy_light(monitor: Monitor) -> tuple[str, str, str]:
         return ('D is right', '–', 'off')
     accuracy = sum(right) / len(right)
     level = 'warn' if accuracy > 0.95 else 'good'
-    if monitor.health.judge() == 'the discriminator has won':
+    if monitor.health.diagnosis() == 'the discriminator has won':
         level = 'bad'
     return ('D is right', f'{accuracy:.0%}', level)
 
@@ -394,7 +394,7 @@ def variety_light(monitor: Monitor) -> tuple[str, str, str]:
         return ('variety', '–', 'off')
     level = 'good'
     if monitor.step > 20:  # before, all samples are grey
-        if variety < collapsed or 'collapsed' in monitor.health.judge():
+        if variety < collapsed or 'collapsed' in monitor.health.diagnosis():
             level = 'bad'
         elif variety < 2 * collapsed:
             level = 'warn'

@@ -193,7 +193,7 @@ class Callback:
     def load(self, state: dict):
         "Go back to such a state."
 
-# %% ../nbs/10_training.ipynb #6329dcd4
+# %% ../nbs/10_training.ipynb #472301b1
 class RunControls:
     """What may be done with a training from outside, also while it runs:
     draw samples, save, pause, stop; and the thread that it runs in."""
@@ -233,7 +233,7 @@ class RunControls:
         self.saving.set()
 
     def fit_background(self, steps: int | None = None, until: int | None = None) -> Trainer:
-        "Like `fit`, but in a thread, returning at once; `join` waits and raises what went wrong."
+        "Like `fit`, but in a thread; `join` waits for it and raises what went wrong."
         if self.running:
             raise RuntimeError("This trainer is running already: stop() or join() it first.")
         self.error, self.target_step = None, target_step(self.step, steps, until)
@@ -287,7 +287,7 @@ class RunControls:
         without any, start at step 0."""
         return resume_trainer(self, run)
 
-# %% ../nbs/10_training.ipynb #f46f4c14
+# %% ../nbs/10_training.ipynb #95f547c5
 class Trainer(RunControls):
     """Trains a `ModelPair`: two optimisers, callbacks, averaged weights, exact checkpoints,
     a background thread, several processes."""
@@ -419,7 +419,7 @@ def set_learning_rate(optimizer, factor: float):
     for group in optimizer.param_groups:
         group['lr'] = group.setdefault('initial_lr', group['lr']) * factor
 
-# %% ../nbs/10_training.ipynb #ab30e56d
+# %% ../nbs/10_training.ipynb #dd2ba840
 @contextlib.contextmanager
 def without_gradients(optimizer):
     "While inside, the weights of `optimizer` ask for no gradient."
@@ -500,7 +500,7 @@ class SingleDevice:
     def wait_for_everyone(self):
         pass
 
-# %% ../nbs/10_training.ipynb #014a5370
+# %% ../nbs/10_training.ipynb #d63da318
 def make_engine(precision: str, device: str | torch.device | None):
     "accelerate's `Accelerator` for several processes or float16, else a `SingleDevice`."
     device = torch.device(device or default_device())
@@ -643,7 +643,7 @@ class EMA(Callback):
     def load(self, state):
         self.average.load_state_dict(state['average'])
 
-# %% ../nbs/10_training.ipynb #c771cebe
+# %% ../nbs/10_training.ipynb #bd4e9458
 @torch.no_grad()
 def generate_images(
     pair: ModelPair,
@@ -652,7 +652,7 @@ def generate_images(
     draws: Draws,
     batch_size: int = 64,
 ) -> Tensor:  # [n, ...] on the CPU
-    "Images of `network` in evaluation mode; no weight, no mode, no global random state changes."
+    "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
     training, images = network.training, []
     with torch.random.fork_rng(cuda):
@@ -665,7 +665,7 @@ def generate_images(
             network.train(training)
     return torch.cat(images)
 
-# %% ../nbs/10_training.ipynb #fa020a8b
+# %% ../nbs/10_training.ipynb #2dffc3ef
 def trainer_state(trainer: Trainer) -> dict:
     "All that the future of a training depends on."
     return {
@@ -703,7 +703,7 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
                 callback.load(own)
     return trainer
 
-# %% ../nbs/10_training.ipynb #91466a36
+# %% ../nbs/10_training.ipynb #f2adc05e
 def check_same_networks(own: dict, saved: dict, name: str):
     "Raise one sentence if the tensors of two pairs differ in name or shape."
     shapes = [{key: tensor.shape for key, tensor in state.items()} for state in (own, saved)]
@@ -808,7 +808,7 @@ def load_state(folder: str | Path) -> dict:
         )
     return unpack(saved['state'], load_tensors(data))
 
-# %% ../nbs/10_training.ipynb #e9ee908e
+# %% ../nbs/10_training.ipynb #38b3336e
 def optimise(
     optimizer: torch.optim.Optimizer,
     loss_function: Callable[[], Tensor],  # computes the loss of the next step

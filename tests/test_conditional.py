@@ -271,7 +271,7 @@ def test_the_configuration_survives_json_and_toml():
 def test_a_plain_block_starts_close_to_a_copy():
     torch.manual_seed(0)
     block = C.PlainBlock(16)
-    block.apply(C.init_weights)
+    block.apply(C._init_weights)
     x = torch.randn(4, 16, 8, 8)
     assert (block(x) - torch.nn.functional.leaky_relu(x, 0.2)).std() < 0.2
 
