@@ -29,13 +29,13 @@ from .widgets import RichDisplay, stylesheet
 # %% auto #0
 __all__ = ['DISCRIMINATOR_HAS_WON', 'SAMPLES_HAVE_COLLAPSED', 'COLOURS', 'LEVELS', 'LABELS', 'NOTHING_SAVED', 'NOT_WRITTEN',
            'BUTTONS', 'NO_FOLDER', 'Throttle', 'Redrawer', 'Pace', 'steps_per_second', 'duration_text', 'halve',
-           'Curve', 'LossCurves', 'Snapshots', 'relative_spread', 'as_images', 'Monitor', 'one_sentence',
+           'Curve', 'LossCurves', 'Snapshots', 'relative_spread', 'as_images', 'Observer', 'Monitor', 'one_sentence',
            'accuracy_light', 'variety_light', 'status_lights', 'diagnosis', 'facts', 'memory_used', 'smooth', 'limits',
            'histogram', 'draw_losses', 'draw_logits', 'draw_samples', 'square_grid', 'dashboard_figure',
            'figure_headline', 'draw_health', 'small_png', 'DashboardFigure', 'add_callback', 'find_callback',
-           'attach_monitor', 'is_busy', 'training_state', 'Saver', 'Controls', 'scale', 'ticks', 'svg_plot', 'svg_path',
-           'panel_title', 'losses_html', 'logits_html', 'header_html', 'health_html', 'SampleViewer',
-           'transparent_gaps', 'DashboardPanel', 'TrainingDashboard']
+           'attach_monitor', 'is_busy', 'training_state', 'Saver', 'MonitoredRun', 'Controls', 'scale', 'ticks',
+           'svg_plot', 'svg_path', 'panel_title', 'losses_html', 'logits_html', 'header_html', 'health_html',
+           'SampleViewer', 'transparent_gaps', 'DashboardPanel', 'UpdatableDisplay', 'TrainingDashboard']
 
 # %% ../nbs/13_dashboard.ipynb #c9d29030
 class Throttle:
@@ -275,10 +275,9 @@ def as_images(samples: Tensor) -> Tensor:
     plane[0, :, row, column] = torch.tensor([[220], [20], [60]], dtype=torch.uint8)
     return plane
 
-# %% ../nbs/13_dashboard.ipynb #a457d87e
-class Monitor(Callback):
-    """Remembers what a person wants to see of a training: losses, logits, samples, pace and
-    health. Needs no screen."""
+# %% ../nbs/13_dashboard.ipynb #xada101a
+class Observer:
+    "What can be seen of a training: losses, logits, samples, pace and health."
 
     def __init__(
         self,
@@ -287,23 +286,11 @@ class Monitor(Callback):
         seed: int = 0,  # of those latents
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.lock, self.listeners = threading.RLock(), []
+        self.lock, self.problem = threading.RLock(), ''
         self.losses, self.snapshots = LossCurves(), Snapshots(n, keep, seed, clock)
         self.logits = {kind: deque(maxlen=8) for kind in ('real', 'fake')}  # of some batches
-        self.pace, self.throttle, self.health = (
-            Pace(clock=clock),
-            Throttle(0.25, clock),
-            Health(),
-        )
-        self.step, self.target = 0, None
-        self.phase, self.thread = 'idle', None
-        self.stop_requested = self.single_step = False
-        self.error = self.outer_error = None
-        self.problem = ''
-
-    def notify(self):
-        for listener in self.listeners:
-            listener()
+        self.pace, self.throttle = Pace(clock=clock), Throttle(0.25, clock)
+        self.health = Health()
 
     def guarded(self, function: Callable, *args):
         "Call a function; an error in it is noted and never ends a training."
@@ -311,6 +298,43 @@ class Monitor(Callback):
             function(*args)
         except Exception as error:
             self.problem = f'The dashboard cannot look: {one_sentence(error)}'
+
+    def observe(self, trainer, record):
+        "What is looked at during a step, the cheap things first."
+        self.health.on_step(trainer, dict(record))
+        if self.throttle.ready():
+            self.keep_logits(trainer)
+        if self.snapshots.due(trainer.step):
+            self.snapshots.take(trainer)
+        if len(self.losses.queue) > 10_000:
+            self.collect()  # nobody else empties it
+
+    def keep_logits(self, trainer):
+        for kind, kept in self.logits.items():
+            if f'{kind}_logits' in trainer.logs:
+                kept.append(trainer.logs[f'{kind}_logits'].flatten().float().cpu().numpy())
+
+    def collect(self):
+        "Bring the curves up to date."
+        with self.lock:
+            self.losses.collect()
+
+# %% ../nbs/13_dashboard.ipynb #a457d87e
+class Monitor(Observer, Callback):
+    """Remembers what a person wants to see of a training, and whether it runs or has failed.
+    Needs no screen."""
+
+    def __init__(self, n: int = 16, keep: int = 48, seed: int = 0, clock=time.monotonic):
+        super().__init__(n, keep, seed, clock)
+        self.listeners = []  # functions that are called when something is new
+        self.step, self.target = 0, None
+        self.phase, self.thread = 'idle', None
+        self.stop_requested = self.single_step = False
+        self.error = self.outer_error = None
+
+    def notify(self):
+        for listener in self.listeners:
+            listener()
 
     def on_start(self, trainer):
         self.phase, self.thread = 'training', threading.current_thread()
@@ -340,26 +364,6 @@ class Monitor(Callback):
         self.guarded(self.snapshots.take, trainer)
         self.phase, self.stop_requested, self.single_step = 'idle', False, False
         self.notify()
-
-    def observe(self, trainer, record):
-        "What is looked at during a step, the cheap things first."
-        self.health.on_step(trainer, dict(record))
-        if self.throttle.ready():
-            self.keep_logits(trainer)
-        if self.snapshots.due(trainer.step):
-            self.snapshots.take(trainer)
-        if len(self.losses.queue) > 10_000:
-            self.collect()  # nobody else empties it
-
-    def keep_logits(self, trainer):
-        for kind, kept in self.logits.items():
-            if f'{kind}_logits' in trainer.logs:
-                kept.append(trainer.logs[f'{kind}_logits'].flatten().float().cpu().numpy())
-
-    def collect(self):
-        "Bring the curves up to date."
-        with self.lock:
-            self.losses.collect()
 
 # %% ../nbs/13_dashboard.ipynb #a1f54ba2
 def one_sentence(error: BaseException) -> str:
@@ -719,22 +723,19 @@ class Saver:
         self.say(f'Saved {newest[0]}.' if saved else NOT_WRITTEN)
         self.requested_step = None
 
-# %% ../nbs/13_dashboard.ipynb #61045ac5
-class Controls:
-    "Start, pause, step, stop and save a trainer; what the buttons of a dashboard do."
+# %% ../nbs/13_dashboard.ipynb #xc2b8b19
+class MonitoredRun:
+    "A trainer with a monitor: begin a training, wait for it, ask for its state."
 
     def __init__(
         self,
         trainer: Trainer,
         steps: int = 1000,  # what Start trains; pressed again at the end, as many more
-        # where Save saves, if the trainer has no `Checkpoints` of its own
-        run: str | Path | None = None,
         n: int = 16,  # fixed latents to draw
         seed: int = 0,  # of those latents
     ):
         self.trainer, self.steps, self.note = trainer, steps, ''
         self.monitor = attach_monitor(trainer, n, seed)
-        self.saver = Saver(trainer, self.monitor, self.say, run)
         if self.monitor.target is None:
             self.monitor.target = getattr(trainer, 'until', None) or trainer.step + steps
 
@@ -775,6 +776,35 @@ class Controls:
             raise
         monitor.thread = trainer.thread
 
+    def wait(self, timeout: float | None = None):
+        "Wait for the background training; an exception in it is raised here."
+        self.trainer.join(timeout)
+
+    def run(self, steps: int | None = None):
+        """Train here and now, without a thread, and return:
+        for scripts and pages, where nobody presses a button."""
+        if self.busy:
+            raise RuntimeError("This trainer is running already: stop it, or wait() for it.")
+        self.new_target(steps)
+        self.trainer.fit(until=self.monitor.target, progress=False)
+        return self
+
+# %% ../nbs/13_dashboard.ipynb #61045ac5
+class Controls(MonitoredRun):
+    "Start, pause, step, stop and save a trainer; what the buttons of a dashboard do."
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        steps: int = 1000,  # what Start trains; pressed again at the end, as many more
+        # where Save saves, if the trainer has no `Checkpoints` of its own
+        run: str | Path | None = None,
+        n: int = 16,  # fixed latents to draw
+        seed: int = 0,  # of those latents
+    ):
+        super().__init__(trainer, steps, n, seed)
+        self.saver = Saver(trainer, self.monitor, self.say, run)
+
     def pause(self):
         "Pause after the current step, or go on."
         if not self.busy:
@@ -799,19 +829,6 @@ class Controls:
         self.trainer.stopping.set()
         self.trainer.proceed()
         self.monitor.notify()
-
-    def wait(self, timeout: float | None = None):
-        "Wait for the background training; an exception in it is raised here."
-        self.trainer.join(timeout)
-
-    def run(self, steps: int | None = None):
-        """Train here and now, without a thread, and return:
-        for scripts and pages, where nobody presses a button."""
-        if self.busy:
-            raise RuntimeError("This trainer is running already: stop it, or wait() for it.")
-        self.new_target(steps)
-        self.trainer.fit(until=self.monitor.target, progress=False)
-        return self
 
     def save(self):
         "Save a checkpoint: after the current step, or now if no step is being done."
@@ -890,7 +907,7 @@ def losses_html(losses: LossCurves) -> str:
 
 # %% ../nbs/13_dashboard.ipynb #03de7689
 def logits_html(logits: dict[str, Sequence[np.ndarray]]) -> str:
-    "The panel of logits: two histograms over common bins, and a line at 0, where D is undecided."
+    "Two histograms over common bins, and a line at 0, where D is undecided."
     edges, heights = histogram(logits)
     if not heights:
         return panel_title('logits of D') + '<div class="agnb-empty">no logits yet</div>'
@@ -1060,21 +1077,34 @@ class DashboardPanel:
         if not can_save:
             buttons['save'].tooltip = NO_FOLDER
 
+# %% ../nbs/13_dashboard.ipynb #x48c3d16
+class UpdatableDisplay(RichDisplay):
+    "What was displayed can be replaced, also in the file of the notebook."
+
+    display_id: str | None = None  # None: it was not displayed
+
+    def _ipython_display_(self):
+        from IPython.display import display
+
+        self.display_id = self.display_id or f'agnb-{uuid.uuid4().hex}'
+        display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
+
+    def update_display(self):
+        "Show the present state where the object was displayed."
+        if self.display_id is None:
+            return
+        from IPython.display import update_display
+
+        update_display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
+
 # %% ../nbs/13_dashboard.ipynb #1b09db21
-class TrainingDashboard(Controls, RichDisplay):
+class TrainingDashboard(Controls, UpdatableDisplay):
     """Buttons, curves, samples over time and health of a `Trainer`, live in a notebook;
     an image where nothing runs."""
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        steps: int = 1000,
-        run: str | Path | None = None,
-        n: int = 16,
-        seed: int = 0,
-    ):
-        super().__init__(trainer, steps, run, n, seed)
-        self.display_id, self.displayed = f'agnb-{uuid.uuid4().hex}', False
+    def __init__(self, trainer: Trainer, steps: int = 1000, **options):
+        "Options as for `Controls`: `run`, `n`, `seed`."
+        super().__init__(trainer, steps, **options)
         self.panel, self.shown_state = None, ''
         self.redrawer = Redrawer(self.redraw)
         with contextlib.suppress(ImportError):  # without ipywidgets, it is an image
@@ -1118,20 +1148,6 @@ class TrainingDashboard(Controls, RichDisplay):
         if self.panel is None:
             raise ImportError('ipywidgets is missing, or the dashboard is closed.')
         return self.panel.box
-
-    def _ipython_display_(self):
-        from IPython.display import display
-
-        self.displayed = True
-        display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
-
-    def update_display(self):
-        "Replace the image that the notebook stores."
-        if not self.displayed:
-            return
-        from IPython.display import update_display
-
-        update_display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
 
     def wait(self, timeout: float | None = None):
         """Wait for the background training and show its last state;

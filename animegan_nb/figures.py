@@ -22,7 +22,7 @@ from animegan_nb.surfaces import (
 )
 from animegan_nb.toon import (
     ATTRIBUTES,
-    background_colour,
+    choose_background,
     check_identity,
     decode,
     DrawnSet,
@@ -1868,7 +1868,7 @@ def render_figure(
     """Draw figures [b, D] from cameras;
     like `render`, and with `alpha`, `joints` (world) and `joints_2d` (pixels)."""
     scene = FigureScene(identity, style, pose)
-    back = background_colour(background, scene.attributes['background'])
+    back = choose_background(background, scene.attributes['background'])
     out = render_scene(
         scene, cam2world, fov, size, background=back, **{'lines': 0.62, **options}
     )

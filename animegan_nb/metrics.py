@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -39,8 +40,8 @@ __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE
            'Features', 'batches', 'extract', 'run_extractor', 'library_version', 'Card', 'Number', 'metric_name',
            'Evaluation', 'measure', 'bootstrap', 'interval', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind',
            'repeat_few', 'add_noise', 'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation',
-           'show_nearest', 'decibels', 'psnr', 'tracker', 'file_sha256', 'find_weights', 'find_inception', 'Rows',
-           'register_with_fidelity', 'fidelity']
+           'show_nearest', 'decibels', 'psnr', 'FeatureDistance', 'tracker', 'file_sha256', 'find_weights',
+           'find_inception', 'Rows', 'register_with_fidelity', 'fidelity']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
 def moments(
@@ -921,6 +922,18 @@ def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [ba
         return decibels(error.flatten(1).mean(1))
     mask = mask.to(error).expand_as(error)
     return decibels((error * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1))
+
+# %% ../nbs/14_metrics.ipynb #167b63a2
+class FeatureDistance:
+    """Squared distance of unit-length features, summed over the layers of a network (Zhang et
+    al. 2018, eq. 1 with weights 1): two batches to [n]."""
+
+    def __init__(self, maps: Callable[[Tensor], Sequence[Tensor]]):
+        self.maps = maps  # images to a list of [n, c, h, w]
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        features = zip(*(map(partial(F.normalize, dim=1), self.maps(x)) for x in (a, b)))
+        return sum((fa - fb).square().sum(1).mean((1, 2)) for fa, fb in features)
 
 # %% ../nbs/14_metrics.ipynb #972c8bd1
 def tracker(

@@ -41,13 +41,13 @@ from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, interval
 from animegan_nb.pigan_anime import (
     CONDITIONS,
-    FOV,
+    FACE_FOV,
     GUESS_CONFIG,
     HELD_OUT,
     PICTURES,
     SIZE,
     condition_images,
-    judge,
+    condition_scores,
     set_distances,
     shape_numbers,
     train_condition,
@@ -70,12 +70,12 @@ def floors(cache):
 
 def guesses(a):
     out = ROOT / 'data' / 'results' / 'pigan_guesses.json'
-    shape = pigan_training.toon_shape(64, 32, fov=FOV)
+    shape = pigan_training.toon_shape(64, 32, fov=FACE_FOV)
     command = f'python benchmarks/pigan_anime.py guesses --run RUN --seeds {a.seeds}'
     facts = dict(
         command=command,
         size=SIZE,
-        fov=FOV,
+        fov=FACE_FOV,
         images=PICTURES,
         learning_rate=4e-4,
         network=asdict(GUESS_CONFIG),
@@ -98,9 +98,9 @@ def guesses(a):
             start = time.process_time()
             generator = train_condition(c, seed, cache=a.run / 'heads').average
             seconds = time.process_time() - start
-            row = judge(generator, condition_images(c.get('kind', 'plain'), HELD_OUT, a.run / 'heads'), shape) | dict(
-                seed=seed, seconds=round(seconds)
-            )
+            row = condition_scores(
+                generator, condition_images(c.get('kind', 'plain'), HELD_OUT, a.run / 'heads'), shape
+            ) | dict(seed=seed, seconds=round(seconds))
             facts['runs'].setdefault(name, []).append(row)
             with torch.no_grad():
                 drawn = generator.render_views(

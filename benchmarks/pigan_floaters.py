@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from animegan_nb import toon
+from animegan_nb import pigan_training, toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng
 from animegan_nb.geometry import depth_correlation, relief

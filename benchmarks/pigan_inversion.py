@@ -101,10 +101,12 @@ def images_of(generator, condition, cam2world):
 def own_heads(generator, seed, n, others):
     "Heads of the generator itself: the truth can be reached."
     source = rng(seed)
-    knobs = generator.condition(torch.randn(n, generator.z_dim, generator=source))
+    conditions = generator.condition(torch.randn(n, generator.z_dim, generator=source))
     cams = [inv.toon.sample_camera(n, source)['cam2world'] for _ in range(1 + others)]
-    views = [generator.render_views(knobs, c, normal=True) for c in cams]
-    return knobs, inv.Heads(torch.zeros(n, 1), views[0]['image'].clamp(-1, 1), views[0]['opacity'], cams[0], views[1:])
+    views = [generator.render_views(conditions, c, normal=True) for c in cams]
+    return conditions, inv.Heads(
+        torch.zeros(n, 1), views[0]['image'].clamp(-1, 1), views[0]['opacity'], cams[0], views[1:]
+    )
 
 
 def real_faces(generator, distance, reader, n, tuning):
@@ -133,7 +135,7 @@ def real_faces(generator, distance, reader, n, tuning):
     numbers = dict(
         given=psnr(rows[1], faces),
         tuned=psnr(rows[4], faces),
-        prior=inv.knob_distance(found.condition, inv.knob_statistics(generator)),
+        prior=inv.condition_distance(found.condition, inv.condition_statistics(generator)),
         features=features,
     )
     # without the fourth: tuned and from the found camera, it is nearly the drawing
@@ -219,7 +221,7 @@ def experiment(seeds, n, others, quick):
                 * generator.look(
                     o.condition,
                     cameras.rays(o.cam2world, generator.view.fov, generator.size),
-                    inv.official_view(generator),
+                    inv.official_settings(generator),
                 ).rgb.mT.unflatten(2, (generator.size,) * 2)
                 - 1
             )
@@ -261,7 +263,7 @@ def experiment(seeds, n, others, quick):
                 out['sweep'][name] = rounded(inv.scores(generator, f.condition, f.cam2world, few))
                 print(' ' * 10, name, out['sweep'][name], flush=True)
             views(generator, heads, best)
-    knobs, own = own_heads(generator, 71, max(2, n // 2), others)
+    conditions, own = own_heads(generator, 71, max(2, n // 2), others)
     own_read = tuple(reader(own.images).unbind(1))
     true = angles_of(own.cam2world)
     for name, start, c in (

@@ -150,8 +150,9 @@ def finish(run, seed, note='', floaters=False):
     state = {k: v.contiguous() for k, v in generator.state_dict().items()}
     weights, results = ROOT / 'data' / 'pretrained', ROOT / 'data' / 'results'
     save_file(state, weights / f'{name}.safetensors')
+    minutes = round(log[-1]['processor_seconds'] / 60) + 1
     command = (
-        f"python benchmarks/train_pigan_toon.py --run RUN --minutes {round(log[-1]['processor_seconds'] / 60) + 1} --seed"
+        f'python benchmarks/train_pigan_toon.py --run RUN --minutes {minutes} --seed'
         f" {seed}{' --floaters' * floaters}, then --finish"
     )
     facts = dict(
@@ -206,7 +207,7 @@ def main():
     trainer = train(args.run, args.minutes, args.steps, args.seed, args.floaters)
     log = read_log(args.run / 'log.jsonl')[-1]
     print(
-        f"step {log['step']}, {log['images']:,} pictures, {log['processor_seconds'] / 60:.1f} minutes of processor time",
+        f"step {log['step']}, {log['images']:,} images, {log['processor_seconds'] / 60:.1f} minutes of processor time",
         flush=True,
     )
     if trainer.step >= (args.steps or pigan_training.PIGAN_TOON_32.steps):

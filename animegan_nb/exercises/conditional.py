@@ -307,4 +307,7 @@ def check_sample_labels(candidate):
         and abs(share([1, 2]) - 0.3) < 0.04
         and abs(share([2, 1]) - 0.1) < 0.03,
     )
-    yield 'other draws, other requests', not torch.equal(labels, candidate(known, 4000, Draws(6)))
+    yield (
+        'other draws, other requests',
+        not torch.equal(labels, candidate(known, 4000, Draws(6))),
+    )
