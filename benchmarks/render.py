@@ -10,7 +10,9 @@ Processor time, not wall time, so that other programs on the machine disturb les
 each counts.
 """
 
-import argparse, time
+import argparse
+import time
+
 import torch
 import torch.nn.functional as F
 from animegan_nb.cameras import pose, rays
