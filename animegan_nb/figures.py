@@ -48,9 +48,9 @@ __all__ = ['LIMBS', 'SIDES', 'SPINE', 'JOINTS', 'JOINT', 'PARENTS', 'MIRROR', 'H
            'COSTUME_WEIGHTS', 'FIGURE_SLOT', 'MATERIAL_OF_PART', 'PAINTERS', 'HEAD_PARTS', 'FIGURE_VERSION',
            'rotation_matrix', 'forward_kinematics', 'figure_bones', 'aim', 'make_pose', 'mirrored_pose',
            'between_poses', 'sample_figure', 'decode_figure', 'encode_figure', 'pose_parameters', 'figure_parameters',
-           'FigureScene', 'tube', 'only_where', 'trunk_distance', 'arm_thickness', 'leg_thickness', 'under_clothes',
-           'skirt_cone', 'coat_gap', 'coat_distance', 'neckwear', 'bow_and_tie', 'torso_parts', 'arm_parts',
-           'leg_parts', 'head_parts', 'bounded_parts', 'nearest_part', 'figure_light', 'pleat_light',
+           'PosedScene', 'FigureScene', 'tube', 'only_where', 'trunk_distance', 'arm_thickness', 'leg_thickness',
+           'under_clothes', 'skirt_cone', 'coat_gap', 'coat_distance', 'neckwear', 'bow_and_tie', 'torso_parts',
+           'arm_parts', 'leg_parts', 'head_parts', 'bounded_parts', 'nearest_part', 'figure_light', 'pleat_light',
            'figure_materials', 'paint_trunk', 'paint_coat', 'paint_chest', 'paint_shirt', 'paint_skirt', 'paint_apron',
            'paint_legs', 'paint_cuffs', 'paint_limbs', 'paint_stripes', 'figure_colours', 'check_figure',
            'check_figure_pose', 'render_figure', 'figure_rows', 'ToonFigures']
@@ -462,9 +462,48 @@ def figure_parameters(a: dict, skin: Tensor, pose: Tensor | None) -> dict:
     p['scale'] = 0.186 / (a['heads'] * HEADS_TO_UNITS)[:, None]
     return p
 
+# %% ../nbs/07_figures.ipynb #b533ddfe
+class PosedScene(Scene):
+    "A scene with `joints` [b, joints, 3], in head units, and `frames` among its parameters."
+
+    def __getitem__(self, rows):
+        part = super().__getitem__(rows)
+        part.kept = {}  # what depends on the pose only, computed once
+        return part
+
+    def keep(self, name, make):
+        "What `make` returns, computed once for each scene."
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    def has(self, name):
+        "Whether any figure has this."
+        return self.keep('has ' + name, lambda: bool((self.p[name] > 0).any()))
+
+    def joint(self, name):  # [3, b, 1]
+        return self.keep(name, lambda: self.p['joints'][:, JOINT[name]].T[:, :, None])
+
+    def local(self, points, name):
+        "Points in a joint's own frame."
+        turn = lambda: self.p['frames'][:, JOINT[name]].transpose(1, 2).contiguous()
+        moved = (points - self.joint(name)).transpose(0, 1)
+        return torch.matmul(self.keep('turn ' + name, turn), moved).transpose(0, 1)
+
+    def to_h(self, points):
+        "From the world to head units; the world's origin is at half the height."
+        return points / self.p['scale'] + self.middle()
+
+    def to_world(self, points):
+        return (points - self.middle()) * self.p['scale']
+
+    def middle(self):  # [3, b, 1]
+        height = self.p['heads'] * (HEADS_TO_UNITS / 2)
+        return torch.stack([0 * height, height, 0 * height])
+
 # %% ../nbs/07_figures.ipynb #5b3344b5
-class FigureScene(Scene):
-    "Standing figures; methods that end in _h take head units, with the floor at height 0."
+class FigureScene(PosedScene):
+    "Standing figures as a scene."
 
     margin = 0.3  # head units; nearer than this a limb is measured exactly
     shadow_steps = (0.16, 0.45)  # how far towards the light shadows are looked for
@@ -475,7 +514,7 @@ class FigureScene(Scene):
         style: str = 'anime',  # 'anime' or 'human'
         pose: Tensor | None = None,  # [b, joints, 3] instead of the identity's own
     ):
-        self.style, self.attributes = style, decode_figure(identity)
+        self.kept, self.style, self.attributes = {}, style, decode_figure(identity)
         check_figure_pose(pose, len(identity))
         self.head = HeadScene(identity[:, : len(ATTRIBUTES)], style, bust=False)
         # people are 7 to 7.5 heads tall
@@ -483,11 +522,10 @@ class FigureScene(Scene):
         self.p = figure_parameters(self.attributes | natural, self.head.p['skin'], pose)
         self.p['head_scale'] = torch.full_like(self.p['w'], 1.0 if style == 'anime' else 0.92)
         self.head.p['cloth'] = self.p['materials'][:, MATERIALS.index('accent')]
-        self.kept = {}  # what depends on the pose only, computed once
 
     def __getitem__(self, rows):
         part = super().__getitem__(rows)
-        part.head, part.kept = self.head[rows], {}
+        part.head = self.head[rows]
         part.attributes = {name: value[rows] for name, value in self.attributes.items()}
         return part
 
@@ -500,36 +538,6 @@ class FigureScene(Scene):
     @property
     def line_jump(self):
         return 0.05 * float(self.p['scale'].mean())
-
-    def keep(self, name, make):
-        "What `make` returns, computed once for each scene."
-        if name not in self.kept:
-            self.kept[name] = make()
-        return self.kept[name]
-
-    def joint(self, name):  # [3, b, 1]
-        return self.keep(name, lambda: self.p['joints'][:, JOINT[name]].T[:, :, None])
-
-    def has(self, name):
-        "Whether any figure has this."
-        return self.keep('has ' + name, lambda: bool((self.p[name] > 0).any()))
-
-    def to_h(self, points):
-        return points / self.p['scale'] + self.middle()
-
-    def to_world(self, points):
-        return (points - self.middle()) * self.p['scale']
-
-    def middle(self):
-        "The point at half the height, the world's origin, in head units [3, b, 1]."
-        height = self.p['heads'] * (HEADS_TO_UNITS / 2)
-        return torch.stack([0 * height, height, 0 * height])
-
-    def local(self, points, name):
-        "Points in a joint's own frame."
-        turn = lambda: self.p['frames'][:, JOINT[name]].transpose(1, 2).contiguous()
-        moved = (points - self.joint(name)).transpose(0, 1)
-        return torch.matmul(self.keep('turn ' + name, turn), moved).transpose(0, 1)
 
     def head_local(self, points):
         "Points in the head's own units, the eyes at height 0."
@@ -546,9 +554,6 @@ class FigureScene(Scene):
 
     def evaluate(self, points, labels=False):
         return nearest_part(self, points, labels)
-
-    def distance_h(self, points):
-        return self.evaluate(points)
 
     def distance(self, points):
         return self.evaluate(self.to_h(points)) * self.p['scale']
