@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import time
 import warnings
 from collections import deque
 from pathlib import Path
@@ -14,7 +15,7 @@ from .core import check_images, grid
 from .training import Callback, checkpoints
 
 # %% auto #0
-__all__ = ['Checkpoints', 'JSONLog', 'read_log', 'Samples', 'Evaluate', 'TensorBoard', 'Health']
+__all__ = ['Checkpoints', 'JSONLog', 'read_log', 'Clock', 'Samples', 'Evaluate', 'TensorBoard', 'Health']
 
 # %% ../nbs/11_callbacks.ipynb #88a3c902
 class Checkpoints(Callback):
@@ -93,6 +94,56 @@ def read_log(path: str | Path) -> list[dict]:
             with contextlib.suppress(ValueError):
                 records.append(json.loads(line))
     return records
+
+# %% ../nbs/11_callbacks.ipynb #89a71414
+class Clock(Callback):
+    "Adds the time of the training so far and its speed to every record; stops it at a limit."
+
+    order = -9  # before the callbacks that read the record, and that take time themselves
+
+    def __init__(
+        self,
+        minutes: float | None = None,  # the training stops after so many in all; None: never
+        processor: bool = False,  # those minutes are processor time, not wall time
+        window: int = 50,  # the speed is that of so many steps
+    ):
+        self.minutes, self.processor = minutes, processor
+        self.seconds = self.processor_seconds = 0.0
+        self.recent = deque(maxlen=window + 1)  # (seconds, images) of the latest steps
+        self.restart()
+
+    def restart(self):
+        "Start measuring now: the time since the last step does not count."
+        self.last = time.perf_counter(), time.process_time()
+
+    def count(self):
+        "Add the time since the last call."
+        before, self.last = self.last, (time.perf_counter(), time.process_time())
+        self.seconds += self.last[0] - before[0]
+        self.processor_seconds += self.last[1] - before[1]
+
+    def on_start(self, trainer):
+        self.restart()
+        self.recent.clear()
+        self.recent.append((self.seconds, trainer.images))
+
+    def on_step(self, trainer, record):
+        self.count()
+        self.recent.append((self.seconds, trainer.images))
+        seconds, images = (now - then for now, then in zip(self.recent[-1], self.recent[0]))
+        record['seconds'] = round(self.seconds, 3)
+        record['processor_seconds'] = round(self.processor_seconds, 3)
+        record['images_per_second'] = round(images / max(seconds, 1e-9), 3)
+        used = self.processor_seconds if self.processor else self.seconds
+        if self.minutes is not None and used >= 60 * self.minutes:
+            trainer.stopping.set()
+
+    def state(self):
+        return {'seconds': self.seconds, 'processor_seconds': self.processor_seconds}
+
+    def load(self, state):
+        self.seconds = state.get('seconds', 0.0)
+        self.processor_seconds = state.get('processor_seconds', 0.0)
 
 # %% ../nbs/11_callbacks.ipynb #d8a8f0b7
 class Samples(Callback):

@@ -13,39 +13,37 @@ import sys
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['recipe_to_toml', 'recipe_from_toml', 'load_models', 'find_recipe', 'open_data', 'make_trainer', 'train', 'resume',
-           'sample', 'evaluate', 'data_check', 'data_clean', 'presets', 'tour_notebook', 'tour', 'write_page', 'parser',
-           'main']
+__all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'open_data', 'make_trainer', 'train_command', 'resume_command',
+           'sample_command', 'evaluate_command', 'check_command', 'clean_command', 'presets_command', 'tour_notebook',
+           'tour_command', 'write_page', 'parser', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
     "A `training.Recipe` as TOML text."
     import tomli_w
 
-    plain = lambda thing: {
-        k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(thing).items()
-    }
+    def table(settings):
+        values = dataclasses.asdict(settings)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
     return tomli_w.dumps(
         {
             'model': recipe.model,
             'steps': recipe.steps,
             'source': recipe.source,
-            'network': plain(recipe.network),
-            'training': plain(recipe.training),
+            'network': table(recipe.network),
+            'training': table(recipe.training),
         }
     )
 
 
-def _tuples(table: dict) -> dict:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-
-
-def _build(kind, table: dict, what: str):
+def _settings(kind, table: dict, what: str):
+    "The dataclass `kind` from a table of a TOML file."
     known = [f.name for f in dataclasses.fields(kind)]
     for key in table:
         if key not in known:
             raise ValueError(f"{what} has no setting {key!r}: it knows {', '.join(known)}.")
-    return kind(**_tuples(table))
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
 
 # %% ../nbs/71_cli.ipynb #37d0d3ab
 def recipe_from_toml(text: str):
@@ -54,53 +52,39 @@ def recipe_from_toml(text: str):
         import tomllib
     except ImportError:
         import tomli as tomllib  # Python 3.10
-    from animegan_nb.training import Recipe, TrainingConfig
+    from animegan_nb.training import models, Recipe, TrainingConfig
 
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"This recipe is not valid TOML: {error}.") from error
-    known_models = load_models()
     if 'model' not in table:
         raise ValueError(
             "This recipe names no model: add a line such as model = \"dcgan\" (known:"
-            f" {', '.join(known_models)})."
+            f" {', '.join(models)})."
         )
-    config_class, _ = known_models[table['model']]
+    model = table['model']
+    config_class, _ = models[model]
     return Recipe(
-        table['model'],
-        _build(config_class, table.get('network', {}), f"The model {table['model']!r}"),
-        _build(TrainingConfig, table.get('training', {}), 'The training'),
-        int(table.get('steps', 1000)),
-        table.get('source', ''),
+        model=model,
+        network=_settings(config_class, table.get('network', {}), f"The model {model!r}"),
+        training=_settings(TrainingConfig, table.get('training', {}), 'The training'),
+        steps=int(table.get('steps', 1000)),
+        source=table.get('source', ''),
     )
 
 # %% ../nbs/71_cli.ipynb #cf330c5f
-def load_models():
-    """Import every chapter that registers a model or a recipe, and return the registry of
-    models."""
-    import importlib, pkgutil
-    import animegan_nb
-    from animegan_nb.training import models
-
-    for module in pkgutil.iter_modules(animegan_nb.__path__):
-        if not module.name.startswith('_') and module.name not in ('cli', 'grading'):
-            importlib.import_module(f'animegan_nb.{module.name}')
-    return models
-
-
 def find_recipe(name: str):
     "A preset by its name, or the recipe in the TOML file of that name."
-    if name.endswith('.toml'):
-        if not Path(name).exists():
-            raise FileNotFoundError(
-                f"There is no file {name}: write one with  animegan presets NAME > {name}."
-            )
-        return recipe_from_toml(Path(name).read_text())
-    load_models()
     from animegan_nb.training import recipes
 
-    return recipes[name]
+    if not name.endswith('.toml'):
+        return recipes[name]
+    if not Path(name).exists():
+        raise FileNotFoundError(
+            f"There is no file {name}: write one with  animegan presets NAME > {name}."
+        )
+    return recipe_from_toml(Path(name).read_text(encoding='utf-8'))
 
 # %% ../nbs/71_cli.ipynb #852fbdd9
 def open_data(name: str, size: int):
@@ -122,9 +106,9 @@ def open_data(name: str, size: int):
 def make_trainer(recipe, data: str, run: Path, device: str | None = None):
     """The `Trainer` of a recipe on `data`, with log, samples, health and checkpoints in the
     folder `run`."""
-    from animegan_nb.core import seed_everything
     from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples
-    from animegan_nb.training import Trainer, build_pair
+    from animegan_nb.core import seed_everything
+    from animegan_nb.training import build_pair, Trainer
 
     seed_everything(recipe.training.seed)
     dataset = open_data(data, recipe.network.size)
@@ -136,17 +120,12 @@ def make_trainer(recipe, data: str, run: Path, device: str | None = None):
         Checkpoints(run, every),
         JSONLog(run / 'log.jsonl'),
     ]
-    return Trainer(
-        pair,
-        dataset,
-        recipe.training,
-        callbacks,
-        device,
-        {'model': recipe.model, 'network': dataclasses.asdict(recipe.network)},
-    )
+    info = {'model': recipe.model, 'network': dataclasses.asdict(recipe.network)}
+    return Trainer(pair, dataset, recipe.training, callbacks, device, info)
 
 
-def _train(trainer, run: Path, steps: int) -> int:
+def _fit(trainer, run: Path, steps: int) -> int:
+    "Go on until `steps`; the exit code."
     trainer.resume(run).fit(until=steps)
     if trainer.step < steps:
         print(
@@ -158,111 +137,95 @@ def _train(trainer, run: Path, steps: int) -> int:
     return 0
 
 # %% ../nbs/71_cli.ipynb #d080a222
-def train(args) -> int:
+def train_command(args) -> int:
+    "Start a run: its folder is made once the pictures and the numbers are found to be good."
+    from animegan_nb.core import write_atomically
+
     run, recipe = Path(args.out), find_recipe(args.preset)
     if (run / 'recipe.toml').exists():
         raise FileExistsError(
             f"{run} holds a training already: go on with  animegan resume {run}  or name"
             " another folder."
         )
-    changes = {
-        k: v
-        for k, v in (
-            ('steps', args.steps),
-            ('training', dataclasses.replace(recipe.training, **_given(args))),
-        )
-        if v
-    }
-    recipe = dataclasses.replace(recipe, **changes)
-    # before anything is written: pictures and numbers are checked here
+    training = dataclasses.replace(recipe.training, **_overruled(args))
+    recipe = dataclasses.replace(recipe, steps=args.steps or recipe.steps, training=training)
     trainer = make_trainer(recipe, args.data, run, args.device)
-    run.mkdir(parents=True, exist_ok=True)
-    (run / 'data.json').write_text(
-        json.dumps(
-            {
-                'data': (
-                    args.data
-                    if args.data.startswith('toon')
-                    else str(Path(args.data).resolve())
-                )
-            }
-        )
-    )
-    (run / 'recipe.toml').write_text(recipe_to_toml(recipe))
-    return _train(trainer, run, recipe.steps)
+    drawn = args.data.startswith('toon')
+    source = {'data': args.data if drawn else str(Path(args.data).resolve())}
+    write_atomically(run / 'data.json', json.dumps(source))
+    write_atomically(run / 'recipe.toml', recipe_to_toml(recipe))
+    return _fit(trainer, run, recipe.steps)
 
 
-def _given(args) -> dict:
-    "The numbers of the training that the command line overrules."
-    names = {'batch': 'batch_size', 'seed': 'seed', 'precision': 'mixed_precision'}
-    return {
-        field: getattr(args, name)
-        for name, field in names.items()
-        if getattr(args, name) is not None
-    }
+def _overruled(args) -> dict:
+    "The numbers of the training that the command line gives in place of the recipe's."
+    given = {'batch_size': args.batch, 'seed': args.seed, 'mixed_precision': args.precision}
+    return {field: value for field, value in given.items() if value is not None}
 
 # %% ../nbs/71_cli.ipynb #b3da642b
-def _run_recipe(run: Path):
+def _read_run(run: Path):
+    "The recipe of a run, and the name of its data."
     if not (run / 'recipe.toml').exists():
         raise FileNotFoundError(
             f"{run} is not the folder of a training (it has no recipe.toml): start one with "
             " animegan train."
         )
-    return (
-        recipe_from_toml((run / 'recipe.toml').read_text()),
-        json.loads((run / 'data.json').read_text())['data'],
-    )
+    recipe = recipe_from_toml((run / 'recipe.toml').read_text(encoding='utf-8'))
+    return recipe, json.loads((run / 'data.json').read_text(encoding='utf-8'))['data']
 
 
-def resume(args) -> int:
+def resume_command(args) -> int:
+    "Go on with a run, to its end or to another number of steps."
+    from animegan_nb.core import write_atomically
+
     run = Path(args.run)
-    recipe, data = _run_recipe(run)
+    recipe, data = _read_run(run)
     if args.steps:
         recipe = dataclasses.replace(recipe, steps=args.steps)
-        (run / 'recipe.toml').write_text(recipe_to_toml(recipe))
-    return _train(make_trainer(recipe, args.data or data, run, args.device), run, recipe.steps)
+        write_atomically(run / 'recipe.toml', recipe_to_toml(recipe))
+    return _fit(make_trainer(recipe, args.data or data, run, args.device), run, recipe.steps)
 
 # %% ../nbs/71_cli.ipynb #339756ff
-def sample(args) -> int:
-    from animegan_nb.core import grid
+def sample_command(args) -> int:
+    "Draw a grid of pictures with the generator of a run."
+    import torch
+    from animegan_nb.core import atomic_path, grid
     from animegan_nb.training import Draws, load_run
 
-    load_models()
     pair, generator, info = load_run(args.run)
     out = Path(args.out or Path(args.run) / 'samples.png')
     out.parent.mkdir(parents=True, exist_ok=True)
-    import torch
-
     with torch.no_grad():
         images = pair.generate(generator, pair.latents(args.n, Draws(args.seed)))
-    grid(images, args.columns).save(out)
+    with atomic_path(out) as part:
+        grid(images, args.columns).save(part)
     print(f'{args.n} pictures of step {info["step"]} in {out}')
     return 0
 
 # %% ../nbs/71_cli.ipynb #1b4cfb66
-def evaluate(args) -> int:
-    from animegan_nb.metrics import evaluate as measure
+def evaluate_command(args) -> int:
+    "Measure the generator of a run and keep the numbers beside it."
+    from animegan_nb.core import write_atomically
+    from animegan_nb.metrics import evaluate
     from animegan_nb.training import Draws, load_run
 
-    load_models()
-    recipe, data = _run_recipe(Path(args.run))
+    recipe, data = _read_run(Path(args.run))
     pair, generator, info = load_run(args.run)
     real = open_data(args.data or data, recipe.network.size)
     draws = Draws(args.seed)
-    result = measure(
-        lambda n: pair.generate(generator, pair.latents(n, draws)),
-        real,
-        extractor=args.extractor,
-        n=args.n,
-        seed=args.seed,
-    )
+
+    def generate(n):
+        return pair.generate(generator, pair.latents(n, draws))
+
+    result = evaluate(generate, real, extractor=args.extractor, n=args.n, seed=args.seed)
     print(result)
     out = Path(args.run) / f'evaluation-{args.extractor}-step-{info["step"]}.json'
-    out.write_text(json.dumps(result.to_dict(), indent=1))
+    write_atomically(out, json.dumps(result.to_dict(), indent=1))
     return 0
 
 # %% ../nbs/71_cli.ipynb #7381dd67
-def data_check(args) -> int:
+def check_command(args) -> int:
+    "Say what is wrong with a folder of pictures; exit code 3 if anything is."
     from animegan_nb.cleaning import clean
 
     report = clean(args.folder)
@@ -270,42 +233,37 @@ def data_check(args) -> int:
     return 0 if not report.dropped else 3
 
 
-def data_clean(args) -> int:
+def clean_command(args) -> int:
+    "Copy the good pictures of a folder."
     from animegan_nb.cleaning import clean
 
-    report = clean(args.folder, into=args.out)
-    print(report)
+    print(clean(args.folder, into=args.out))
     return 0
 
-
-def presets(args) -> int:
-    load_models()
+# %% ../nbs/71_cli.ipynb #1f39cd91
+def presets_command(args) -> int:
+    "List the presets, or print one as TOML."
     from animegan_nb.training import recipes
 
     if args.name:
         print(recipe_to_toml(find_recipe(args.name)), end='')
-    else:
-        print(
-            '\n'.join(
-                f'{name:16} {r.network.size:4} px  {r.steps:6} steps  {r.source}'
-                for name, r in sorted(recipes.items())
-            )
-        )
+        return 0
+    for name, recipe in sorted(recipes.items()):
+        print(f'{name:16} {recipe.network.size:4} px  {recipe.steps:6} steps  {recipe.source}')
     return 0
 
 # %% ../nbs/71_cli.ipynb #dd2beef8
 def tour_notebook() -> Path:
     """The book's first page: in a checkout `nbs/index.ipynb`, in an installed wheel the copy
     that ships with it."""
-    import animegan_nb
-
-    checkout = Path(animegan_nb.__file__).parent.parent / 'nbs' / 'index.ipynb'
     from animegan_nb.core import shipped
 
+    checkout = Path(__file__).parent.parent / 'nbs' / 'index.ipynb'
     return checkout if checkout.exists() else shipped('index.ipynb')
 
 
-def tour(args) -> int:
+def tour_command(args) -> int:
+    "Run the book's first page and write it as a web page."
     try:
         import nbformat
         from nbclient import NotebookClient
@@ -323,15 +281,11 @@ def tour(args) -> int:
         ImageFolder(args.data, 64)
         os.environ['ANIMEGAN_TOUR_DATA'] = str(Path(args.data).resolve())
     book = nbformat.read(tour_notebook(), as_version=4)
+    options = dict(timeout=1200, kernel_name='python3')
     with tqdm(total=len(book.cells), desc='the tour', unit='cell') as bar:
-        NotebookClient(
-            book, timeout=1200, kernel_name='python3', on_cell_complete=lambda **_: bar.update()
-        ).execute()
-    page = write_page(
-        book,
-        Path(args.out),
-        HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True),
-    )
+        NotebookClient(book, on_cell_complete=lambda **_: bar.update(), **options).execute()
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    page = write_page(book, Path(args.out), exporter)
     print(f'The tour is in {page}: open it in a browser.')
     return 0
 
@@ -339,16 +293,14 @@ def tour(args) -> int:
 def write_page(book, out: Path, exporter) -> Path:
     """The executed notebook as `out/index.html`, without hidden cells, its links leading to the
     chapters."""
-    out.mkdir(parents=True, exist_ok=True)
+    from animegan_nb.core import write_atomically
+
     chapters = os.path.relpath(tour_notebook().parent, out)
     book.cells = [cell for cell in book.cells if '#| hide' not in cell.source]
     for cell in book.cells:
         if cell.cell_type == 'markdown':
             cell.source = re.sub(r'\]\((\w+\.ipynb)\)', rf']({chapters}/\1)', cell.source)
-    page, part = out / 'index.html', out / '.index.part'
-    part.write_text(exporter.from_notebook_node(book)[0], encoding='utf-8')
-    part.replace(page)
-    return page
+    return write_atomically(out / 'index.html', exporter.from_notebook_node(book)[0])
 
 # %% ../nbs/71_cli.ipynb #eb6a13b1
 def parser() -> argparse.ArgumentParser:
@@ -363,13 +315,13 @@ def parser() -> argparse.ArgumentParser:
         ),
     )
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    _data_words(commands, show)
-    _training_words(commands, show)
-    _looking_words(commands, show)
+    _data_commands(commands, show)
+    _training_commands(commands, show)
+    _result_commands(commands, show)
     return top
 
 
-def _data_words(commands, show):
+def _data_commands(commands, show):
     data = commands.add_parser(
         'data', help='check or clean a folder of pictures'
     ).add_subparsers(required=True, metavar='check|clean')
@@ -377,17 +329,17 @@ def _data_words(commands, show):
         'check', help='what is wrong with this folder? (exit code 3 if anything is)', **show
     )
     p.add_argument('folder', help='a folder of pictures, read recursively')
-    p.set_defaults(run_command=data_check)
+    p.set_defaults(run_command=check_command)
     p = data.add_parser('clean', help='copy the good pictures into a new folder', **show)
     p.add_argument('folder', help='a folder of pictures; it is not changed')
     p.add_argument('--out', required=True, help='the folder to make')
-    p.set_defaults(run_command=data_clean)
+    p.set_defaults(run_command=clean_command)
     p = commands.add_parser('presets', help='list the recipes, or print one as TOML', **show)
     p.add_argument('name', nargs='?', help='a preset')
-    p.set_defaults(run_command=presets)
+    p.set_defaults(run_command=presets_command)
 
 # %% ../nbs/71_cli.ipynb #1bece6ce
-def _training_words(commands, show):
+def _training_commands(commands, show):
     p = commands.add_parser('train', help='train a recipe on pictures', **show)
     p.add_argument('preset', help='a preset (animegan presets) or a TOML file')
     p.add_argument(
@@ -403,13 +355,13 @@ def _training_words(commands, show):
         '--precision', choices=['no', 'bf16', 'fp16'], help="the preset's if not given"
     )
     p.add_argument('--device', help='cpu, cuda, cuda:1, mps; the best one if not given')
-    p.set_defaults(run_command=train)
+    p.set_defaults(run_command=train_command)
     p = commands.add_parser('resume', help='go on with a run', **show)
     p.add_argument('run', help='the folder of the run')
     p.add_argument('--data', help='if the pictures have moved: where they are now')
     p.add_argument('--steps', type=_positive, help='a new length of the training')
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
-    p.set_defaults(run_command=resume)
+    p.set_defaults(run_command=resume_command)
 
 
 def _positive(text: str) -> int:
@@ -418,20 +370,20 @@ def _positive(text: str) -> int:
     return int(text)
 
 # %% ../nbs/71_cli.ipynb #2e11c524
-def _looking_words(commands, show):
+def _result_commands(commands, show):
     p = commands.add_parser(
         'tour', help="run the book's first page and write it as a web page", **show
     )
     p.add_argument('--out', default='_out', help='the folder for the page')
     p.add_argument('--data', help='your own folder of pictures instead of drawn heads')
-    p.set_defaults(run_command=tour)
+    p.set_defaults(run_command=tour_command)
     p = commands.add_parser('sample', help='draw pictures with a trained generator', **show)
     p.add_argument('run', help='the folder of a run, or one checkpoint in it')
     p.add_argument('--out', help='the picture to write; RUN/samples.png if not given')
     p.add_argument('--n', type=_positive, default=64, help='how many')
     p.add_argument('--columns', type=_positive, help='of the grid')
     p.add_argument('--seed', type=int, default=0, help='of the latents')
-    p.set_defaults(run_command=sample)
+    p.set_defaults(run_command=sample_command)
     p = commands.add_parser('evaluate', help='measure a trained generator', **show)
     p.add_argument('run', help='the folder of a run')
     p.add_argument('--data', help="real pictures to compare with; the training's if not given")
@@ -444,7 +396,7 @@ def _looking_words(commands, show):
         '--n', type=_positive, help='pictures on each side; half of the real ones if not given'
     )
     p.add_argument('--seed', type=int, default=0, help='of the latents')
-    p.set_defaults(run_command=evaluate)
+    p.set_defaults(run_command=evaluate_command)
 
 # %% ../nbs/71_cli.ipynb #d6406456
 def main(argv: list[str] | None = None) -> int:
@@ -453,15 +405,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.run_command(args)
     except KeyboardInterrupt:
-        return print('Interrupted.', file=sys.stderr) or 130
+        print('Interrupted.', file=sys.stderr)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0  # … | head
     except (ValueError, KeyError, OSError, RuntimeError, ImportError) as error:
         if os.environ.get('ANIMEGAN_TRACEBACK'):
             raise
-        print(
-            f'animegan: {error.args[0] if isinstance(error, KeyError) else error}',
-            file=sys.stderr,
-        )
+        message = error.args[0] if isinstance(error, KeyError) else error  # else in quotes
+        print(f'animegan: {message}', file=sys.stderr)
         return 1

@@ -4,9 +4,7 @@
 
 # %% ../nbs/24_conditional.ipynb #c4305e00
 from __future__ import annotations
-import base64
 import csv
-import io
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -15,23 +13,25 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn, Tensor
 from . import toon
-from .core import grid, rng, shipped, to_float, to_uint8
+from .core import rng, shipped, to_float, to_uint8
 from .data import Dropped, ImageFolder, Loader, ImageSet, Report
 from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty
 from .training import Draws, ModelPair, models, Recipe, recipes, TrainingConfig
 from . import toon_net
+from .widgets import enlarged, menu, panel, RichDisplay
 
 # %% auto #0
 __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_MOE_128', 'CONDITIONAL_CPU', 'CONDITIONAL_TINY',
-           'MAKER_CSS', 'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'read_labels', 'toon_labels',
-           'tagged_heads', 'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss',
-           'acgan_generator_loss', 'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'Generator',
-           'PlainBlock', 'Discriminator', 'init_weights', 'ConditionalPair', 'TagNet', 'train_tag_net', 'judge',
-           'ToonJudge', 'tag_scores', 'granted_images', 'pretrained_generator', 'name_labels', 'FaceMaker']
+           'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'read_labels', 'toon_labels', 'tagged_heads',
+           'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss', 'acgan_generator_loss',
+           'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'Generator', 'PlainBlock', 'Discriminator',
+           'init_weights', 'ConditionalPair', 'TagNet', 'train_tag_net', 'judge', 'ToonJudge', 'tag_scores',
+           'granted_images', 'pretrained_generator', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
 MOE_TAGS = (
@@ -873,9 +873,10 @@ def name_labels(
     return labels
 
 # %% ../nbs/24_conditional.ipynb #c3a7831f
-class FaceMaker:
-    """Choose hair, eyes and expression: faces of a generator.
-    A plain picture where no widgets run."""
+class FaceMaker(RichDisplay):
+    "Choose hair, eyes and expression: faces of a generator, with a menu for every tag."
+
+    max_bytes = 100_000
 
     def __init__(
         self,
@@ -889,98 +890,46 @@ class FaceMaker:
     ):
         if generator is None:
             generator, known, _ = pretrained_generator()
-        self.generator, self.groups, self.n, self.seed, self.columns, self.scale = (
-            generator.eval(),
-            generator.config.tags,
-            n,
-            seed,
-            columns,
-            scale,
-        )
-        self.known = (
-            torch.zeros(1, len(self.groups), dtype=torch.long) if known is None else known
-        )
-        self.wanted = wanted
-        name_labels(self.known[:1], self.groups, **wanted)
+        self.generator, self.groups = generator.eval(), generator.config.tags
+        self.n, self.seed, self.columns, self.scale = n, seed, columns, scale
+        if known is None:
+            known = torch.zeros(1, len(self.groups), dtype=torch.long)
+        name_labels(known[:1], self.groups, **wanted)  # a wrong tag is refused here
+        self.known, self.wanted = known, wanted
 
     @torch.no_grad()
     def images(self, seed: int | None = None, **wanted: str) -> Tensor:
         """[n, 3, size, size]: the same seed gives the same latents and the same open tags,
         whatever is wanted."""
         draws = Draws(self.seed if seed is None else seed)
-        z, labels = (
-            draws.normal(self.n, self.generator.config.latent),
-            sample_labels(self.known, self.n, draws),
-        )
-        return self.generator(
-            torch.cat([z, one_hot(name_labels(labels, self.groups, **wanted), self.groups)], 1)
-        )
+        z = draws.normal(self.n, self.generator.config.latent)
+        labels = sample_labels(self.known, self.n, draws)
+        tags = one_hot(name_labels(labels, self.groups, **wanted), self.groups)
+        return self.generator(torch.cat([z, tags], 1))
 
-    def image(self, seed: int | None = None, **wanted: str) -> bytes:
-        "The faces as PNG bytes."
-        sheet = grid(self.images(seed, **wanted), self.columns)
-        file = io.BytesIO()
-        sheet.resize((sheet.width * self.scale, sheet.height * self.scale), 0).save(
-            file, 'PNG', optimize=True
-        )
-        return file.getvalue()
+    def image(self, seed: int | None = None, **wanted: str) -> Image.Image:
+        "The faces as one image; a tag that is 'any' is left open."
+        wanted = {name: value for name, value in wanted.items() if value != 'any'}
+        return enlarged(self.images(seed, **wanted), self.scale, self.columns)
+
+    def still_image(self) -> Image.Image:
+        return self.image(**self.wanted)
+
+    def alt_text(self) -> str:
+        wanted = ', '.join(self.wanted.values()) or 'any face'
+        return f'<FaceMaker: {wanted}; run the cell for menus>'
+
+    def other_faces(self):
+        self.seed += 1
 
     def widget(self):
-        "The widget itself (needs ipywidgets): one menu a tag, and a button for other faces."
-        import ipywidgets as w
-
-        self.menus = {
-            g[0]: w.Dropdown(
-                options=('any', *choices(g)),
-                value=self.wanted.get(g[0], 'any'),
-                description=g[0].replace('_', ' '),
+        "A menu for every tag, and a button for other latents."
+        menus = {
+            group[0]: menu(
+                group[0].replace('_', ' '),
+                ('any', *choices(group)),
+                self.wanted.get(group[0], 'any'),
             )
-            for g in self.groups
+            for group in self.groups
         }
-        self.shown = w.Image(format='png').add_class('agnb-maker-faces')
-        self.other = w.Button(
-            description='Other faces', icon='refresh', tooltip='New latents, the same wishes'
-        ).add_class('agnb-maker-other')
-
-        def redraw(_=None):
-            self.shown.value = self.image(
-                **{name: m.value for name, m in self.menus.items() if m.value != 'any'}
-            )
-
-        def renew(_):
-            self.seed += 1
-            redraw()
-
-        for menu in self.menus.values():
-            menu.observe(redraw, 'value')
-        self.other.on_click(renew)
-        redraw()
-        title = w.HTML(MAKER_CSS + '<span class="agnb-maker-name">Make a face</span>')
-        return w.VBox(
-            [title, w.HBox([self.shown, w.VBox([*self.menus.values(), self.other])])]
-        ).add_class('agnb-maker')
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        wish = ', '.join(self.wanted.values()) or 'any face'
-        data = {
-            'image/png': base64.b64encode(self.image(**self.wanted)).decode(),
-            'text/plain': f'<FaceMaker: {wish}; run the cell for menus>',
-        }
-        try:
-            return {
-                **{
-                    k: v
-                    for k, v in self.widget()._repr_mimebundle_().items()
-                    if k.startswith('application/')
-                },
-                **data,
-            }
-        except Exception:
-            return data  # no ipywidgets: the picture alone
-
-# %% ../nbs/24_conditional.ipynb #af81868d
-MAKER_CSS = '''<style>
-.agnb-maker{border:1px solid var(--jp-border-color2,#d5d5d5);border-radius:8px;padding:10px 14px;max-width:860px;box-sizing:border-box;background:var(--jp-layout-color1,#fff)}
-.agnb-maker .widget-image{image-rendering:pixelated;border-radius:4px}.agnb-maker .widget-button{width:auto;border-radius:5px}
-.agnb-maker-name{font-weight:600;font-size:14px;color:var(--jp-ui-font-color1,#222)}
-</style>'''
+        return panel(self.image, menus, {'Other faces': self.other_faces})

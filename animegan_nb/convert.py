@@ -16,7 +16,7 @@ from torch import nn, Tensor
 from . import pigan
 from .siren import load_official_field, official_field_state
 from .style_layers import resample_kernel
-from .stylegan import Discriminator, Generator, StyleGANConfig
+from .stylegan import StyleGANDiscriminator, StyleGANGenerator, StyleGANConfig
 
 # %% auto #0
 __all__ = ['rename', 'infer_generator', 'infer_discriminator', 'load_stylegan2_generator', 'load_stylegan2_discriminator',
@@ -33,7 +33,7 @@ _GENERATOR_NAMES = [
 ]
 _DISCRIMINATOR_NAMES = [
     (r'^b\d+\.fromrgb\.', 'from_rgb.'),
-    (r'^b4\.', 'verdict.'),
+    (r'^b4\.', 'epilogue.'),
     (r'^(b\d+)\.', r'blocks.\1.'),
 ]
 
@@ -156,11 +156,11 @@ def _fill(network: nn.Module, state: dict[str, Tensor], what: str) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def load_stylegan2_generator(state: dict[str, Tensor]) -> Generator:
+def load_stylegan2_generator(state: dict[str, Tensor]) -> StyleGANGenerator:
     """A generator from an official stylegan2-ada-pytorch state dict, sizes inferred, ready to
     draw."""
     return _fill(
-        Generator(infer_generator(state)),
+        StyleGANGenerator(infer_generator(state)),
         _ours(state, _GENERATOR_NAMES),
         'the generator that they describe',
     )
@@ -173,7 +173,7 @@ def load_stylegan2_discriminator(
     """A discriminator (pictures to logits [batch]) from an official stylegan2-ada-pytorch state
     dict."""
     return _fill(
-        Discriminator(infer_discriminator(state, group_size)),
+        StyleGANDiscriminator(infer_discriminator(state, group_size)),
         _ours(state, _DISCRIMINATOR_NAMES),
         'the discriminator that they describe',
     )
@@ -198,10 +198,10 @@ def stylegan2_state(network: nn.Module) -> dict[str, Tensor]:
         )
     table = (
         _BACK_GENERATOR
-        if isinstance(network, Generator)
+        if isinstance(network, StyleGANGenerator)
         else [
             (r'^from_rgb\.', f'b{config.size}.fromrgb.'),
-            (r'^verdict\.', 'b4.'),
+            (r'^epilogue\.', 'b4.'),
             (r'^blocks\.', ''),
         ]
     )
@@ -216,7 +216,7 @@ def stylegan2_state(network: nn.Module) -> dict[str, Tensor]:
         if 'torgb' not in m[1]
     }
     blocks = {m[1] for key in state if (m := re.match(r'((?:synthesis\.)?b\d+)\.', key))} - (
-        set() if isinstance(network, Generator) else {'b4'}
+        set() if isinstance(network, StyleGANGenerator) else {'b4'}
     )
     return state | {
         f'{name}.resample_filter': resample_kernel() for name in sorted(filtered | blocks)

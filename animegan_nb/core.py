@@ -6,16 +6,17 @@
 from __future__ import annotations
 import base64
 import contextlib
+import importlib
 import io
 import json
 import os
+import pkgutil
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Sequence
 import numpy as np
 import torch
 from PIL import Image
@@ -24,9 +25,9 @@ from torch import nn, Tensor
 
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'Registry',
-           'shipped', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'load_pretrained', 'NotFinite',
-           'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images',
-           'Animation']
+           'load_chapters', 'shipped', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'load_pretrained',
+           'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles',
+           'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -94,23 +95,24 @@ def default_device() -> torch.device:
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
 # %% ../nbs/01_core.ipynb #dd288a10
-class Registry(dict):
-    "Things found by name; an unknown name is answered with the known ones."
+class Registry(MutableMapping):
+    "A dict of things found by name; an unknown name is answered with the known ones."
 
-    # what is kept here, in the singular: 'preset', 'extractor', …
-    def __init__(self, kind: str):
-        super().__init__()
-        self.kind = kind
+    def __init__(
+        self,
+        kind: str,  # what is kept here, in the singular: 'preset', 'extractor', …
+        load: Callable[[], object]
+        | None = None,  # called once, when a name is missed or listed
+    ):
+        self.kind, self._load, self._things = kind, load, {}
 
     def register(self, name: str):
         "A decorator that files what it decorates under `name`; a name can be taken only once."
 
         def file(thing):
-            old = self.get(name)
+            known = self._things.get(name, thing)
             # running a notebook cell again replaces its own definition
-            if old is not None and getattr(old, '__qualname__', old) != getattr(
-                thing, '__qualname__', thing
-            ):
+            if getattr(known, '__qualname__', known) != getattr(thing, '__qualname__', thing):
                 raise ValueError(
                     f"The {self.kind} {name!r} exists already: choose another name."
                 )
@@ -119,11 +121,51 @@ class Registry(dict):
 
         return file
 
-    def __missing__(self, name):
-        raise KeyError(
-            f"There is no {self.kind} called {name!r}: choose one of"
-            f" {', '.join(sorted(self)) or '(none yet)'}."
-        )
+    def _complete(self):
+        "Call `load`, once it is needed; after an error it is tried again the next time."
+        load, self._load = self._load, None
+        try:
+            if load is not None:
+                load()
+        except BaseException:
+            self._load = load
+            raise
+
+    def __getitem__(self, name):
+        if name not in self._things:
+            self._complete()
+        if name not in self._things:
+            raise KeyError(
+                f"There is no {self.kind} called {name!r}: choose one of"
+                f" {', '.join(sorted(self)) or '(none yet)'}."
+            )
+        return self._things[name]
+
+    def __setitem__(self, name, thing):
+        self._things[name] = thing
+
+    def __delitem__(self, name):
+        del self._things[name]
+
+    def __iter__(self):
+        self._complete()
+        return iter(self._things)
+
+    def __len__(self):
+        self._complete()
+        return len(self._things)
+
+    def __repr__(self):
+        return f'Registry({self.kind!r}: {", ".join(map(str, self))})'
+
+# %% ../nbs/01_core.ipynb #9ca8ea83
+def load_chapters():
+    "Import every chapter, so that all of them have registered what they offer."
+    package = importlib.import_module('animegan_nb')
+    for module in pkgutil.iter_modules(package.__path__):
+        # packages hold other things: exercises, static files
+        if not (module.ispkg or module.name.startswith('_')):
+            importlib.import_module(f'{package.__name__}.{module.name}')
 
 # %% ../nbs/01_core.ipynb #9d1c938c
 def _checkout() -> Path | None:
@@ -262,10 +304,8 @@ def encode_image(
         data = _bytes(image, 'JPEG', quality=quality, optimize=True)
         if len(data) <= limit:
             return 'image/jpeg', data
-    half = image.resize(
-        (max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)), Image.LANCZOS
-    )
-    return encode_image(half, limit, exact)
+    smaller = [max(1, side * 3 // 4) for side in image.size]
+    return encode_image(image.resize(smaller, Image.Resampling.LANCZOS), limit, exact)
 
 # %% ../nbs/01_core.ipynb #1588e903
 class Figure(_Figure):
@@ -416,30 +456,21 @@ class Animation:
         fps: float = 12,  # frames a second
         limit: int = 400_000,  # bytes that its picture in a notebook may weigh
     ):
-        self.frames, self.fps, self.limit = check_images(frames), fps, limit
         if not fps > 0:
             raise ValueError(
                 f"fps is the number of frames a second and must be positive, not {fps}."
             )
+        self.frames, self.fps, self.limit = check_images(frames), fps, limit
 
     def images(self, colours: int | None = None, every: int = 1) -> list[Image.Image]:
         "The frames as Pillow pictures, with one shared palette of `colours` if asked for."
         frames = [Image.fromarray(f.permute(1, 2, 0).numpy()) for f in self.frames[::every]]
         if not colours:
             return frames
-        # the palette that covers most: median cut would lose rare colours, such as one small
-        # dot
-        palette = grid(self.frames[:: max(1, len(self.frames) // 8)]).quantize(
-            colours, Image.Quantize.MAXCOVERAGE
-        )
+        # median cut would lose rare colours, such as one small dot
+        some = grid(self.frames[:: max(1, len(self.frames) // 8)])
+        palette = some.quantize(colours, Image.Quantize.MAXCOVERAGE)
         return [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        n, _, h, w = self.frames.shape
-        return {
-            'image/png': base64.b64encode(_apng(self)).decode(),
-            'text/plain': f'<Animation of {n} frames, {w}×{h}>',
-        }
 
     def save(self, path: str | Path) -> Path:
         """Write `path`: `.gif`, `.png`, `.webp` (Pillow) or `.mp4` (imageio-ffmpeg; H.264, even
@@ -451,59 +482,44 @@ class Animation:
                 "An animation is saved as .gif, .png, .webp or .mp4, not"
                 f" {kind or 'without an ending'!r}."
             )
-        part = path.with_name(f'.{path.stem}.part{kind}')
-        try:
+        with atomic_path(path) as part:
             if kind == '.mp4':
-                import imageio.v2 as imageio
-
-                even = self.frames[
-                    ..., : self.frames.shape[-2] // 2 * 2, : self.frames.shape[-1] // 2 * 2
-                ]
-                imageio.mimwrite(
-                    part,
-                    list(even.permute(0, 2, 3, 1).numpy()),
-                    fps=self.fps,
-                    macro_block_size=1,
-                    quality=8,
-                )
+                _write_video(part, self.frames, self.fps)
             else:
-                first, *rest = self.images(255 if kind == '.gif' else None)
-                first.save(
-                    part,
-                    save_all=True,
-                    append_images=rest,
-                    duration=int(1000 / self.fps),
-                    loop=0,
-                )
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+                images = self.images(255 if kind == '.gif' else None)
+                _write_frames(part, kind, images, 1000 / self.fps)
         return path
 
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        n, _, h, w = self.frames.shape
+        return {
+            'image/png': base64.b64encode(_small_animation(self)).decode(),
+            'text/plain': f'<Animation of {n} frames, {w}×{h}>',
+        }
+
 # %% ../nbs/01_core.ipynb #b71f0bfe
-@torch.no_grad()
-def _apng(self: Animation) -> bytes:
+def _write_frames(file: Path | io.BytesIO, kind: str, images: list, duration: float):
+    "All images, each shown for `duration` milliseconds, in a format that Pillow can animate."
+    options = dict(save_all=True, append_images=images[1:], duration=int(duration), loop=0)
+    images[0].save(file, kind.lstrip('.').upper(), **options)
+
+
+def _write_video(path: Path, frames: Tensor, fps: float):
+    "H.264, which wants even sides: a row or a column at the edge may go."
+    import imageio.v2 as imageio
+
+    height, width = (side // 2 * 2 for side in frames.shape[-2:])
+    even = frames[..., :height, :width].permute(0, 2, 3, 1).numpy()
+    imageio.mimwrite(path, list(even), fps=fps, macro_block_size=1, quality=8)
+
+
+def _small_animation(animation: Animation) -> bytes:
     "An animated PNG below the limit: fewer colours first, then fewer frames."
-    for every, colours in (
-        (1, None),
-        (1, 255),
-        (1, 96),
-        (2, 96),
-        (2, 48),
-        (3, 32),
-        (4, 24),
-        (6, 16),
-        (8, 8),
-    ):
-        frames = self.images(colours, every)
-        data = _bytes(
-            frames[0],
-            'PNG',
-            save_all=True,
-            append_images=frames[1:],
-            duration=int(1000 * every / self.fps),
-            loop=0,
-        )
-        if len(data) <= self.limit:
-            return data
-    return _bytes(self.images()[0], 'PNG', optimize=True)
+    ladder = (1, None), (1, 255), (1, 96), (2, 96), (2, 48), (3, 32), (4, 24), (6, 16), (8, 8)
+    for every, colours in ladder:
+        file = io.BytesIO()
+        duration = 1000 * every / animation.fps
+        _write_frames(file, 'PNG', animation.images(colours, every), duration)
+        if file.tell() <= animation.limit:
+            return file.getvalue()
+    return _bytes(animation.images()[0], 'PNG', optimize=True)

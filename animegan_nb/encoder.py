@@ -14,7 +14,7 @@ from torch import nn, Tensor
 from .core import rng, shipped
 from .latents import as_ws, draw
 from .style_layers import EqualConv2d, EqualLinear, leaky_relu
-from .stylegan import Generator, mix_styles, num_layers, ResidualBlock
+from .stylegan import StyleGANGenerator, mix_styles, num_layers, ResidualBlock
 
 # %% auto #0
 __all__ = ['output_size', 'ConvEncoder', 'explained', 'fit_plain', 'refine', 'EncoderConfig', 'Eye', 'Encoder', 'EncoderLoss',
@@ -69,7 +69,7 @@ def explained(
 # %% ../nbs/34_encoder.ipynb #69495353
 def fit_plain(
     net: nn.Module,
-    generator: Generator,
+    generator: StyleGANGenerator,
     steps: int,
     batch: int = 32,
     lr: float = 1e-3,
@@ -166,7 +166,7 @@ class Encoder(nn.Module):
         )
 
     def passes(
-        self, generator: Generator, images: Tensor, passes: int | None = None
+        self, generator: StyleGANGenerator, images: Tensor, passes: int | None = None
     ) -> list[Tensor]:
         "The ws after each look [n, layers, w_dim]; the first is the mean, before any look."
         c = self.config
@@ -186,7 +186,7 @@ class Encoder(nn.Module):
             c.passes if passes is None else passes,
         )
 
-    def forward(self, generator: Generator, images: Tensor) -> Tensor:
+    def forward(self, generator: StyleGANGenerator, images: Tensor) -> Tensor:
         return self.passes(generator, images)[-1]
 
 # %% ../nbs/34_encoder.ipynb #a003f998
@@ -202,7 +202,7 @@ class EncoderLoss:
 
 
 def encoder_loss(
-    generator: Generator,
+    generator: StyleGANGenerator,
     images: Tensor,
     ws: Tensor,
     distance: Callable,  # (drawn, pictures) to [n]
@@ -221,7 +221,7 @@ def encoder_loss(
 
 # %% ../nbs/34_encoder.ipynb #632d56e9
 @torch.no_grad()
-def generated_codes(generator: Generator, n: int, source: torch.Generator) -> Tensor:
+def generated_codes(generator: StyleGANGenerator, n: int, source: torch.Generator) -> Tensor:
     """ws [n, layers, w_dim], half of them of two styles:
     an encoder to w⁺ needs to see pictures that no single w can draw."""
     one, two = (
@@ -233,14 +233,14 @@ def generated_codes(generator: Generator, n: int, source: torch.Generator) -> Te
     return mix_styles(one, two, crossover)
 
 
-def generated_batch(generator: Generator, n: int, source: torch.Generator) -> Tensor:
+def generated_batch(generator: StyleGANGenerator, n: int, source: torch.Generator) -> Tensor:
     "The pictures of `generated_codes` [n, 3, size, size]."
     return draw(generator, generated_codes(generator, n, source))
 
 # %% ../nbs/34_encoder.ipynb #2680b29d
 def fit_refined(
     encoder: Encoder,
-    generator: Generator,
+    generator: StyleGANGenerator,
     drawings: Tensor,  # uint8 [N, 3, size, size]
     distance: Callable,
     steps: int,
@@ -303,7 +303,7 @@ def pretrained_encoder(name: str = 'encoder_refined_toon_32') -> tuple[Encoder, 
 
 # %% ../nbs/34_encoder.ipynb #8946a0ce
 def descend(
-    generator: Generator,
+    generator: StyleGANGenerator,
     images: Tensor,  # [n, 3, size, size]
     start: Tensor,  # ws [n, layers, w_dim]; left as it is
     steps: int,

@@ -18,11 +18,11 @@ from matplotlib.colors import ListedColormap
 from .core import Figure, figure, Registry
 
 # %% auto #0
-__all__ = ['oracles', 'Exercise', 'exercise', 'Law', 'Report', 'time_limit', 'examine', 'number_of_laws', 'find', 'oracle',
-           'exercises', 'trial', 'survivors', 'trial_figure', 'law_table', 'law_figure']
+__all__ = ['oracles', 'WALL_CLOCK', 'Exercise', 'exercise', 'near', 'Law', 'Report', 'time_limit', 'examine', 'known_laws',
+           'find', 'oracle', 'exercises', 'trial', 'survivors', 'trial_figure', 'law_table', 'law_figure']
 
 # %% ../nbs/72_grading.ipynb #b1cda645
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exercise:
     "One exercise: how to check a candidate, the library's own answer, and known wrong answers."
 
@@ -34,6 +34,7 @@ class Exercise:
 
     @property
     def task(self) -> str:
+        "What the function has to do."
         return (self.check.__doc__ or '').strip()
 
 
@@ -48,6 +49,19 @@ def exercise(id: str, library: Callable, mutants: dict[str, Callable]):
         return check
 
     return file
+
+# %% ../nbs/72_grading.ipynb #391f2d66
+def near(a, b, tolerance: float = 1e-6) -> bool:
+    """Whether two numbers, arrays or tensors agree: $|a - b| ≤ tolerance · (1 + |b|)$ everywhere.
+
+    Shapes may broadcast (`near(x, 0)`); shapes that cannot, NaN and infinity against a number
+    are not near. The comparison is made in float64 on the CPU."""
+    a, b = (torch.as_tensor(x).detach().cpu().double() for x in (a, b))
+    try:
+        a, b = torch.broadcast_tensors(a, b)
+    except RuntimeError:
+        return False
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
 
 # %% ../nbs/72_grading.ipynb #25b39a5f
 @dataclass(frozen=True)
@@ -77,15 +91,14 @@ class Report:
         return self.points == self.max_points
 
     def __str__(self):
-        lines = [
-            f"{'✓' if law.holds else '✗'}"
-            f" {law.sentence}{f' – {law.problem}' if law.problem else ''}"
-            for law in self.laws
-        ]
+        lines = [f'{self.id}: {self.points} of {self.max_points} laws hold']
+        for law in self.laws:
+            problem = f' – {law.problem}' if law.problem else ''
+            lines.append(f"{'✓' if law.holds else '✗'} {law.sentence}{problem}")
         missing = self.max_points - len(self.laws)
         if missing:
             lines.append(f'  ({missing} more not reached)')
-        return '\n'.join([f"{self.id}: {self.points} of {self.max_points} laws hold", *lines])
+        return '\n'.join(lines)
 
     __repr__ = __str__
 
@@ -93,33 +106,50 @@ class Report:
         return '\n\n'.join(str(self).splitlines())
 
 # %% ../nbs/72_grading.ipynb #e15a7b8a
+WALL_CLOCK = 10  # so many seconds of the clock for each second of the limit, at most
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float):
-    """Raise `TimeoutError` in the main thread after so many seconds (elsewhere, and on Windows,
-    there is no limit)."""
-    usable = threading.current_thread() is threading.main_thread() and hasattr(
-        signal, 'setitimer'
-    )
-    if not usable:
+    """Raise `TimeoutError` in the main thread after so many seconds of processor time, and after
+    `WALL_CLOCK` times as many of any time (no limit in other threads, and on Windows)."""
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and hasattr(signal, 'setitimer')):
         yield
         return
+    start = time.monotonic()
 
-    def ring(number, frame):
-        raise TimeoutError(f'it took longer than {seconds:g} s')
+    def stop(number, frame):
+        passed = time.monotonic() - start
+        if passed >= seconds:
+            raise TimeoutError(f'it took longer than {seconds:g} s')
+        # several threads used up the processor time of one
+        signal.setitimer(signal.ITIMER_PROF, max(0.01, seconds - passed))
 
-    old = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timers = {
+        signal.ITIMER_PROF: (signal.SIGPROF, seconds),
+        signal.ITIMER_REAL: (signal.SIGALRM, WALL_CLOCK * seconds),
+    }
+    old = {number: signal.signal(number, stop) for number, _ in timers.values()}
+    for timer, (_, after) in timers.items():
+        signal.setitimer(timer, after)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        for timer in timers:
+            signal.setitimer(timer, 0)
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 # %% ../nbs/72_grading.ipynb #0d0aa66a
-def examine(exercise: Exercise, candidate: Callable, limit: float = 60) -> list[Law]:
+def examine(exercise: Exercise, candidate: Callable, limit: float = 60) -> tuple[Law, ...]:
     """Try every law of an exercise on a candidate;
     an exception ends the examination with a law that does not hold."""
     laws = []
+
+    def failed(sentence, problem):
+        laws.append(Law(sentence, False, problem))
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
@@ -127,31 +157,23 @@ def examine(exercise: Exercise, candidate: Callable, limit: float = 60) -> list[
                 for sentence, holds in exercise.check(candidate):
                     laws.append(Law(sentence, bool(holds)))
         except NotImplementedError:
-            laws.append(
-                Law('the function is written', False, 'it still raises NotImplementedError')
-            )
+            failed('the function is written', 'it still raises NotImplementedError')
         except Exception as error:
-            laws.append(
-                Law(
-                    'the function runs'
-                    if not laws
-                    else f'it runs on, after “{laws[-1].sentence}”',
-                    False,
-                    f'{type(error).__name__}: {error}',
-                )
-            )
-    return laws
+            where = f'it runs on, after “{laws[-1].sentence}”' if laws else 'the function runs'
+            failed(where, f'{type(error).__name__}: {error}')
+    return tuple(laws)
 
-
+# %% ../nbs/72_grading.ipynb #ee75186c
 @cache
-def number_of_laws(id: str) -> int:
-    """How many laws an oracle states (counted on the library's own version, which keeps them
-    all)."""
-    laws = examine(find(id), find(id).library)
+def known_laws(exercise: Exercise, name: str) -> tuple[Law, ...]:
+    "What the oracle says of `'library'` or of the mutant called `name`, examined once."
+    if name != 'library':
+        return examine(exercise, exercise.mutants[name])
+    laws = examine(exercise, exercise.library)
     broken = [law.sentence for law in laws if not law.holds]
     if broken:
-        raise RuntimeError(f"The oracle {id!r} fails the library itself: {broken[0]}")
-    return len(laws)
+        raise RuntimeError(f"The oracle {exercise.id!r} fails the library itself: {broken[0]}")
+    return laws
 
 # %% ../nbs/72_grading.ipynb #04562fc1
 def find(id: str) -> Exercise:
@@ -163,22 +185,26 @@ def find(id: str) -> Exercise:
     return oracles[id]
 
 
-def oracle(id: str):  # 'module.exercise'; `exercises()` lists them
+def _report(exercise: Exercise, laws: tuple[Law, ...], start: float) -> Report:
+    most = max(len(known_laws(exercise, 'library')), len(laws))
+    return Report(exercise.id, laws, most, time.perf_counter() - start)
+
+
+def oracle(id: str) -> Callable[..., Report]:  # 'module.exercise'; `exercises()` lists them
     "A function that takes your function and returns a `Report`."
     exercise = find(id)
 
-    def judge(candidate: Callable, limit: float = 60) -> Report:
+    def examiner(candidate: Callable, limit: float = 60) -> Report:
         if not callable(candidate):
             raise TypeError(
                 f"The oracle {id!r} takes a function, not {type(candidate).__name__}: pass it"
                 " without calling it."
             )
-        most, start = number_of_laws(id), time.perf_counter()
-        laws = examine(exercise, candidate, limit)
-        return Report(id, tuple(laws), max(most, len(laws)), time.perf_counter() - start)
+        start = time.perf_counter()
+        return _report(exercise, examine(exercise, candidate, limit), start)
 
-    judge.__doc__ = exercise.task
-    return judge
+    examiner.__doc__ = exercise.task
+    return examiner
 
 
 def exercises() -> dict[str, str]:
@@ -195,8 +221,10 @@ def trial(id: str) -> dict[str, Report]:
     def blank(*args, **kwargs):
         raise NotImplementedError
 
-    candidates = {'library': find(id).library, 'blank': blank, **find(id).mutants}
-    return {name: oracle(id)(candidate) for name, candidate in candidates.items()}
+    exercise, start = find(id), time.perf_counter()
+    known = {name: known_laws(exercise, name) for name in ('library', *exercise.mutants)}
+    laws = {'library': known.pop('library'), 'blank': examine(exercise, blank), **known}
+    return {name: _report(exercise, found, start) for name, found in laws.items()}
 
 
 def survivors(id: str) -> list[str]:
@@ -226,10 +254,10 @@ def law_table(id: str) -> tuple[list[str], dict[str, list[bool | None]]]:
     """The laws of an oracle, and for every mutant whether it keeps each of them (None: an
     exception came first)."""
     exercise = find(id)
-    laws = [law.sentence for law in examine(exercise, exercise.library)]
+    laws = [law.sentence for law in known_laws(exercise, 'library')]
     kept = {}
-    for name, mutant in exercise.mutants.items():
-        row = [law.holds for law in examine(exercise, mutant)][: len(laws)]
+    for name in exercise.mutants:
+        row = [law.holds for law in known_laws(exercise, name)][: len(laws)]
         kept[name] = row + [None] * (len(laws) - len(row))
     return laws, kept
 
@@ -242,23 +270,16 @@ def law_figure(id: str) -> Figure:
     table = [[colour[holds] for holds in row] for row in kept.values()]
     assert all(1.0 in row for row in table), f'a mutant of {id} survives'
     fig, ax = figure(width=8.6, height=1.1 + 0.24 * (len(table) + len(laws)))
-    ax.pcolormesh(
-        table,
-        cmap=ListedColormap(['#e8eef1', '#b9c4ca', '#b5402f']),
-        vmin=0,
-        vmax=1,
-        edgecolors='white',
-        lw=2,
-    )
+    colours = ListedColormap(['#e8eef1', '#b9c4ca', '#b5402f'])
+    ax.pcolormesh(table, cmap=colours, vmin=0, vmax=1, edgecolors='white', lw=2)
     ax.invert_yaxis()
     numbers = range(1, len(laws) + 1)
     ax.set_yticks([i + 0.5 for i in range(len(table))], kept, fontsize=8)
     ax.set_xticks([i - 0.5 for i in numbers], numbers, fontsize=8)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    sentences = '\n'.join(
-        f'{i}  {law if len(law) < 100 else law[:98] + "…"}' for i, law in zip(numbers, laws)
-    )
+    short = [law if len(law) < 100 else law[:98] + '…' for law in laws]
+    sentences = '\n'.join(f'{i}  {law}' for i, law in zip(numbers, short))
     ax.set_xlabel(sentences, fontsize=8, loc='left')
     ax.xaxis.label.set_ha('left')
     return fig

@@ -4,8 +4,6 @@
 
 # %% ../nbs/32_latents.ipynb #18ce2ad7
 from __future__ import annotations
-import base64
-import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,10 +15,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from . import toon
-from .core import Animation, figure, grid, rng
+from .core import Animation, figure, rng
 from .style_layers import ModulatedLayer, StyleAdaIN, ToRGB
-from .stylegan import Generator, style_layers
+from .stylegan import StyleGANGenerator, style_layers
 from . import toon_net
+from .widgets import choice, enlarged, number, panel, RichDisplay, slider
 
 # %% auto #0
 __all__ = ['GROUP_COLOURS', 'HEAD_READINGS', 'influence_figure', 'sample_w', 'as_ws', 'draw', 'truncated_normal', 'listeners',
@@ -60,7 +59,7 @@ def influence_figure(found: dict | Influence, height: float = 4.3):
 # %% ../nbs/32_latents.ipynb #eabfaea8
 @torch.no_grad()
 def sample_w(
-    generator: Generator,
+    generator: StyleGANGenerator,
     n: int,  # how many
     seed: int = 0,
     batch: int = 1000,
@@ -72,14 +71,14 @@ def sample_w(
     return torch.cat([generator.mapping(part)[:, 0] for part in z.split(batch)])
 
 
-def as_ws(generator: Generator, w: Tensor) -> Tensor:
+def as_ws(generator: StyleGANGenerator, w: Tensor) -> Tensor:
     "[n, w_dim] repeated for every layer: [n, layers, w_dim]. What has layers already stays."
     return w if w.ndim == 3 else w[:, None].expand(-1, generator.config.num_ws, -1)
 
 
 @torch.no_grad()
 def draw(
-    generator: Generator,
+    generator: StyleGANGenerator,
     w: Tensor,  # [n, w_dim] or [n, layers, w_dim]
     batch: int = 100,
 ) -> Tensor:  # [n, 3, size, size] in [-1, 1]
@@ -106,7 +105,7 @@ def truncated_normal(
 
 # %% ../nbs/32_latents.ipynb #59e88956
 @torch.no_grad()
-def listeners(generator: Generator, layers: Iterable[int]) -> list[str]:
+def listeners(generator: StyleGANGenerator, layers: Iterable[int]) -> list[str]:
     "The modules of the synthesis network that receive the w of these layers (counted from 0)."
     c, layers, heard = generator.config, set(layers), []
 
@@ -168,7 +167,7 @@ def replace_layers(
 
 
 def mixing_grid(
-    generator: Generator,
+    generator: StyleGANGenerator,
     rows: Tensor,
     columns: Tensor,  # w [r, dim], [c, dim]
     layers: Iterable[int],
@@ -405,7 +404,7 @@ def edit(
 
 # %% ../nbs/32_latents.ipynb #2eb65d76
 def edit_effects(
-    generator: Generator,
+    generator: StyleGANGenerator,
     net: toon_net.ToonNet,
     w: Tensor,  # [n, dim]
     directions: dict[str, Tensor],
@@ -428,34 +427,15 @@ def edit_effects(
         ]
     )
 
-# %% ../nbs/32_latents.ipynb #ad8fc048
-def _png(images: Tensor, columns: int | None = None, scale: int = 1) -> bytes:
-    sheet, file = grid(images, columns), io.BytesIO()
-    sheet.resize((sheet.width * scale, sheet.height * scale), Image.NEAREST).save(
-        file, 'PNG', optimize=True
-    )
-    return file.getvalue()
-
-
-def _panel(image, controls: dict, redraw: Callable):
-    "A picture beside its controls; a change of any redraws."
-    import ipywidgets as w
-
-    def changed(_=None):
-        image.value = redraw(**{name: c.value for name, c in controls.items()})
-
-    for control in controls.values():
-        control.observe(changed, 'value')
-    changed()
-    return w.HBox([image, w.VBox(list(controls.values()))]).add_class('agnb-latents')
-
 # %% ../nbs/32_latents.ipynb #ce4c5c3a
-class LatentExplorer:
-    "Sliders along directions of w; shows itself as a plain picture where no widgets run."
+class LatentExplorer(RichDisplay):
+    "One head of a StyleGAN, with sliders along directions of w."
+
+    max_bytes = 100_000
 
     def __init__(
         self,
-        generator: Generator,
+        generator: StyleGANGenerator,
         directions: dict[str, Tensor],
         seed: int = 0,
         psi: float = 0.8,
@@ -466,18 +446,10 @@ class LatentExplorer:
             raise ValueError(
                 "A LatentExplorer needs at least one direction: {'name': direction}."
             )
-        self.generator, self.directions, self.seed, self.psi, self.scale, self.reach = (
-            generator,
-            directions,
-            seed,
-            psi,
-            scale,
-            reach,
-        )
-        self.layers = {
-            'all': range(generator.config.num_ws),
-            **layer_groups(generator.config.size),
-        }
+        self.generator, self.directions = generator, directions
+        self.seed, self.psi, self.scale, self.reach = seed, psi, scale, reach
+        groups = layer_groups(generator.config.size)
+        self.layers = {'all': range(generator.config.num_ws), **groups}
 
     def ws(
         self,
@@ -487,78 +459,44 @@ class LatentExplorer:
         **amounts: float,
     ) -> Tensor:  # [1, layers, dim]
         w = sample_w(self.generator, 1, self.seed if seed is None else seed)
-        ws = as_ws(
-            self.generator,
-            torch.lerp(self.generator.mapping.w_avg, w, self.psi if psi is None else psi),
-        )
+        psi = self.psi if psi is None else psi
+        ws = as_ws(self.generator, torch.lerp(self.generator.mapping.w_avg, w, psi))
         for name, amount in amounts.items():
             ws = edit(ws, self.directions[name], amount, self.layers[layers])
         return ws
 
-    def image(self, **settings) -> bytes:
-        return _png(draw(self.generator, self.ws(**settings)), 1, self.scale)
+    def image(self, **settings) -> Image.Image:
+        return enlarged(draw(self.generator, self.ws(**settings)), self.scale)
+
+    still_image = image
 
     def widget(self):
-        "The widget itself (needs ipywidgets)."
-        import ipywidgets as w
-
+        "Seed, ψ, the layers, and a slider for every direction."
         controls = {
-            'seed': w.BoundedIntText(self.seed, min=0, max=10**6, description='seed'),
-            'psi': w.FloatSlider(self.psi, min=0, max=1.2, step=0.05, description='ψ'),
-            'layers': w.ToggleButtons(
-                options=list(self.layers), description='layers', style={'button_width': '64px'}
-            ),
+            'seed': number('seed', self.seed),
+            'psi': slider('ψ', 0, 1.2, self.psi),
+            'layers': choice('layers', list(self.layers)),
         }
-        controls |= {
-            n: w.FloatSlider(
-                0.0,
-                min=-self.reach,
-                max=self.reach,
-                step=0.1,
-                description=n,
-                style={'description_width': 'initial'},
-            )
-            for n in self.directions
-        }
-        return _panel(w.Image(format='png'), controls, self.image)
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        "The widget where widgets run, and a plain picture everywhere."
-        data = {
-            'image/png': base64.b64encode(self.image()).decode(),
-            'text/plain': f'<{type(self).__name__}: run the cell for its controls>',
-        }
-        try:
-            return {
-                **{
-                    k: v
-                    for k, v in self.widget()._repr_mimebundle_().items()
-                    if k.startswith('application/')
-                },
-                **data,
-            }
-        except Exception:
-            return data  # no ipywidgets: the picture alone
+        for name in self.directions:
+            controls[name] = slider(name, -self.reach, self.reach, 0.0, step=0.1)
+        return panel(self.image, controls)
 
 # %% ../nbs/32_latents.ipynb #270208e8
-class StyleMixer:
-    """Two heads, A and B, and their mixture: every group of layers from one of them.
-    A plain picture where no widgets run."""
+class StyleMixer(RichDisplay):
+    "Two heads, A and B, and their mixture: every group of layers from one of them."
+
+    max_bytes = 100_000
 
     def __init__(
         self,
-        generator: Generator,
+        generator: StyleGANGenerator,
         seeds: tuple[int, int] = (1, 2),
         psi: float = 0.8,
         scale: int = 5,
     ):
-        self.generator, self.seeds, self.psi, self.scale, self.groups = (
-            generator,
-            tuple(seeds),
-            psi,
-            scale,
-            layer_groups(generator.config.size),
-        )
+        self.generator, self.seeds = generator, tuple(seeds)
+        self.psi, self.scale = psi, scale
+        self.groups = layer_groups(generator.config.size)
 
     def ws(
         self,
@@ -569,48 +507,26 @@ class StyleMixer:
         fine: str = 'B',
     ) -> Tensor:  # [3, layers, dim]
         "A, B and the mixture."
-        seeds = (
-            self.seeds[0] if seed_a is None else seed_a,
-            self.seeds[1] if seed_b is None else seed_b,
-        )
+        seeds = [s if s is not None else own for s, own in zip((seed_a, seed_b), self.seeds)]
         w = torch.cat([sample_w(self.generator, 1, seed) for seed in seeds])
         a, b = as_ws(self.generator, torch.lerp(self.generator.mapping.w_avg, w, self.psi))
-        choice = {'coarse': coarse, 'middle': middle, 'fine': fine}
-        return torch.stack(
-            [
-                a,
-                b,
-                replace_layers(
-                    a[None],
-                    b[None],
-                    [i for name, r in self.groups.items() if choice[name] == 'B' for i in r],
-                )[0],
-            ]
-        )
+        choices = {'coarse': coarse, 'middle': middle, 'fine': fine}
+        from_b = [i for name, r in self.groups.items() if choices[name] == 'B' for i in r]
+        return torch.stack([a, b, replace_layers(a[None], b[None], from_b)[0]])
 
-    def image(self, **settings) -> bytes:
-        return _png(draw(self.generator, self.ws(**settings)), 3, self.scale)
+    def image(self, **settings) -> Image.Image:
+        return enlarged(draw(self.generator, self.ws(**settings)), self.scale, columns=3)
+
+    still_image = image
 
     def widget(self):
-        "The widget itself (needs ipywidgets)."
-        import ipywidgets as w
-
+        "Two seeds, and for every group of layers whose it is."
         controls = {
-            f'seed_{x}': w.BoundedIntText(s, min=0, max=10**6, description=f'seed {x.upper()}')
-            for x, s in zip('ab', self.seeds)
+            f'seed_{x}': number(f'seed {x.upper()}', seed) for x, seed in zip('ab', self.seeds)
         }
-        controls |= {
-            n: w.ToggleButtons(
-                options=['A', 'B'],
-                value='A' if n == 'coarse' else 'B',
-                description=n,
-                style={'button_width': '64px'},
-            )
-            for n in self.groups
-        }
-        return _panel(w.Image(format='png'), controls, self.image)
-
-    _repr_mimebundle_ = LatentExplorer._repr_mimebundle_
+        for name in self.groups:
+            controls[name] = choice(name, ['A', 'B'], 'A' if name == 'coarse' else 'B')
+        return panel(self.image, controls)
 
 # %% ../nbs/32_latents.ipynb #6a1640e0
 def reading_distance(
@@ -681,7 +597,7 @@ class Influence:
 # %% ../nbs/32_latents.ipynb #8d38b255
 @torch.no_grad()
 def influence(
-    generator: Generator,
+    generator: StyleGANGenerator,
     read: Callable[[Tensor], dict[str, Tensor]],  # pictures to readings
     groups: dict[str, Iterable[int]],
     names: Sequence[str] = HEAD_READINGS,
@@ -770,7 +686,7 @@ def trimmed_mean(x: Tensor, share: float = 0.01) -> float:
 
 @torch.no_grad()
 def perceptual_path_length(
-    generator: Generator,
+    generator: StyleGANGenerator,
     distance: Callable,
     n: int,
     space: str = 'w',

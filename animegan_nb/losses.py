@@ -22,14 +22,13 @@ def check_logits(
     logits: Tensor,  # what a discriminator returned
     name: str = 'logits',  # how to call it in the error
 ) -> Tensor:  # the same, at least float32
-    """Raise one clear sentence unless `logits` is a float tensor `[batch]` without NaN;
-    half precision becomes float32."""
+    """Refuse anything but a float tensor `[batch]` without NaN; half precision becomes float32.
+
+    Raises a `ValueError` that names the cure, and `NotFinite` for NaN."""
+    found = type(logits).__name__
+    if isinstance(logits, Tensor):
+        found = f'{logits.dtype} {list(logits.shape)}'
     if not isinstance(logits, Tensor) or logits.ndim != 1 or not logits.is_floating_point():
-        found = (
-            f'{logits.dtype} {list(logits.shape)}'
-            if isinstance(logits, Tensor)
-            else type(logits).__name__
-        )
         raise ValueError(
             f"The {name} are a float tensor [batch], one number a picture, not {found}: use"
             " .squeeze(1) on [batch, 1], .mean((1, 2, 3)) on a map of patches."
@@ -50,32 +49,28 @@ class GANLoss:
     both sides minimise."""
 
     name: str
-    # what the discriminator pays for a logit at a real picture
-    on_real: Callable[[Tensor], Tensor]
-    on_fake: Callable[[Tensor], Tensor]  # … at a generated picture
-    # what the generator pays for the logit of its picture
-    on_generator: Callable[[Tensor], Tensor]
+    on_real: Callable[[Tensor], Tensor]  # what D pays for its logit at a real picture,
+    on_fake: Callable[[Tensor], Tensor]  # … and at a generated one
+    on_generator: Callable[[Tensor], Tensor]  # what G pays for the logit of its picture
     source: str = ''
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The discriminator's loss, a scalar:
-        mean over the real logits `[batch]` plus mean over the fake ones."""
-        real, fake = (
-            check_logits(real_logits, 'real logits'),
-            check_logits(fake_logits, 'fake logits'),
-        )
+        "The discriminator's loss, a scalar: mean over the real plus mean over the fake logits."
+        real = check_logits(real_logits, 'real logits')
+        fake = check_logits(fake_logits, 'fake logits')
         return self.on_real(real).mean() + self.on_fake(fake).mean()
 
     def generator(self, fake_logits: Tensor) -> Tensor:
         "The generator's loss, a scalar: mean over the fake logits `[batch]`."
-        return self.on_generator(check_logits(fake_logits, 'fake logits')).mean()
+        fake = check_logits(fake_logits, 'fake logits')
+        return self.on_generator(fake).mean()
 
 # %% ../nbs/20_losses.ipynb #184f195e
 losses = Registry('loss')
 
 
 def find_loss(kind: str | GANLoss) -> GANLoss:
-    "The loss called `kind`; a `GANLoss` is returned as it is."
+    "The loss called `kind`, one of `losses`; a `GANLoss` is returned as it is."
     return kind if isinstance(kind, GANLoss) else losses[kind]
 
 
@@ -98,18 +93,18 @@ def generator_loss(
 # %% ../nbs/20_losses.ipynb #074bc615
 losses['minimax'] = GANLoss(
     'minimax',
-    on_real=lambda d: F.softplus(-d),
-    on_fake=F.softplus,
-    on_generator=lambda d: -F.softplus(d),
+    on_real=lambda d: F.softplus(-d),  # −log σ(d)
+    on_fake=lambda d: F.softplus(d),  # −log(1 − σ(d))
+    on_generator=lambda d: -F.softplus(d),  # log(1 − σ(d))
     source='Goodfellow et al. 2014, eq. 1',
 )
 
 # %% ../nbs/20_losses.ipynb #3b1cf9aa
 losses['non_saturating'] = GANLoss(
     'non_saturating',
-    on_real=lambda d: F.softplus(-d),
-    on_fake=F.softplus,
-    on_generator=lambda d: F.softplus(-d),
+    on_real=lambda d: F.softplus(-d),  # −log σ(d)
+    on_fake=lambda d: F.softplus(d),  # −log(1 − σ(d))
+    on_generator=lambda d: F.softplus(-d),  # −log σ(d)
     source='Goodfellow et al. 2014, section 3',
 )
 
@@ -159,11 +154,9 @@ def js_divergence(
     q: Tensor,  # [..., n]
 ) -> Tensor:  # [...], between 0 and log 2, in nats
     "The Jensen–Shannon divergence of two tables; 0·log 0 counts as 0."
-    middle = (p + q) / 2
-    return (
-        torch.special.xlogy(p, p / middle.clamp_min(1e-300))
-        + torch.special.xlogy(q, q / middle.clamp_min(1e-300))
-    ).sum(-1) / 2
+    middle = ((p + q) / 2).clamp_min(1e-300)
+    p_part, q_part = torch.special.xlogy(p, p / middle), torch.special.xlogy(q, q / middle)
+    return (p_part + q_part).sum(-1) / 2
 
 # %% ../nbs/20_losses.ipynb #206cb45c
 def wasserstein_1d(
@@ -183,8 +176,7 @@ def wasserstein_1d(
 def toy_field(
     state: Tensor,  # [..., 3]: the fake θ, the discriminator's slope ψ and bias b
     kind: str | GANLoss = 'non_saturating',
-    # (discriminator, real, fake) → scalar, a mean over the batch
-    penalty: Callable | None = None,
+    penalty: Callable | None = None,  # (discriminator, real, fake) → mean over the batch
 ) -> Tensor:  # [..., 3]: the velocities of θ, ψ and b
     """Where gradient descent moves a GAN of three numbers whose real data are all 0:
     a batch of games at once."""
@@ -192,14 +184,13 @@ def toy_field(
     theta, slope, bias = (part.clone().requires_grad_() for part in flat.unbind(-1))
     discriminator = lambda x: slope * x[:, 0] + bias
     real, fake = torch.zeros_like(flat[:, :1]), flat[:, :1]
-    to_discriminator = (
-        loss.on_real(discriminator(real)) + loss.on_fake(discriminator(fake))
-    ).sum()
+    paid = loss.on_real(discriminator(real)) + loss.on_fake(discriminator(fake))
+    loss_d = paid.sum()
     if penalty:
-        to_discriminator = to_discriminator + len(flat) * penalty(discriminator, real, fake)
-    to_generator = loss.on_generator(slope.detach() * theta + bias.detach()).sum()
-    (of_theta,) = torch.autograd.grad(to_generator, theta)
-    of_slope, of_bias = torch.autograd.grad(to_discriminator, (slope, bias), allow_unused=True)
+        loss_d = loss_d + len(flat) * penalty(discriminator, real, fake)
+    loss_g = loss.on_generator(slope.detach() * theta + bias.detach()).sum()
+    (of_theta,) = torch.autograd.grad(loss_g, theta)
+    of_slope, of_bias = torch.autograd.grad(loss_d, (slope, bias), allow_unused=True)
     return -torch.stack([of_theta, of_slope, of_bias], -1).reshape(state.shape)
 
 # %% ../nbs/20_losses.ipynb #9190599b
@@ -216,9 +207,8 @@ def toy_path(
     for _ in range(steps):
         move = step_size * toy_field(path[-1], kind, penalty)
         if alternate:
-            move[..., 0] = (
-                step_size * toy_field(path[-1] + players * move, kind, penalty)[..., 0]
-            )
+            answer = toy_field(path[-1] + players * move, kind, penalty)
+            move[..., 0] = step_size * answer[..., 0]
         path.append(path[-1] + move)
     return torch.stack(path)
 
@@ -229,11 +219,9 @@ def toy_jacobian(
     penalty: Callable | None = None,
 ) -> Tensor:  # [3, 3]: row = velocity, column = parameter
     "The matrix of slopes of `toy_field` at one state, by central differences."
-    nudge = 1e-5 * torch.eye(3, dtype=torch.float64)
-    return (
-        toy_field(state.double() + nudge, kind, penalty)
-        - toy_field(state.double() - nudge, kind, penalty)
-    ).T / 2e-5
+    state, nudge = state.double(), 1e-5 * torch.eye(3, dtype=torch.float64)
+    after, before = (toy_field(state + s * nudge, kind, penalty) for s in (1, -1))
+    return (after - before).T / 2e-5
 
 # %% ../nbs/20_losses.ipynb #875c2022
 def smooth_labels(
@@ -244,9 +232,7 @@ def smooth_labels(
     """The same game for a discriminator whose labels are smoothed (Salimans et al. 2016,
     section 3.4)."""
     if not 0 <= fake < real <= 1:
-        raise ValueError(
-            f"Smoothed labels need 0 ≤ fake < real ≤ 1, not real={real}, fake={fake}."
-        )
+        raise ValueError(f"Smoothed labels need 0 ≤ fake < real ≤ 1, not {fake} and {real}.")
     loss = find_loss(kind)
     return replace(
         loss,

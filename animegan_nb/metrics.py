@@ -35,10 +35,11 @@ __all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE
            'moments', 'frechet_from_moments', 'check_features', 'frechet_distance', 'polynomial_kernel',
            'kernel_distance', 'inception_score', 'coverage', 'precision_recall', 'diversity', 'Extractor',
            'OwnExtractor', 'find_extractor', 'Pixels', 'file_sha256', 'find_weights', 'SqueezeNet', 'find_inception',
-           'Inception', 'Toon', 'Features', 'batches', 'extract', 'look_at', 'library_version', 'Card', 'Number',
+           'Inception', 'Toon', 'Features', 'batches', 'extract', 'run_extractor', 'library_version', 'Card', 'Number',
            'metric_name', 'Evaluation', 'measure', 'bootstrap', 'interval', 'Rows', 'register_with_fidelity',
            'fidelity', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
-           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'tracker']
+           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels',
+           'psnr', 'tracker']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
 def moments(
@@ -556,7 +557,7 @@ def extract(
         found.append(
             {
                 name: value.float().cpu()
-                for name, value in look_at(look, to_float(images.to(device))).items()
+                for name, value in run_extractor(look, to_float(images.to(device))).items()
             }
         )
     if not found:
@@ -573,17 +574,17 @@ def extract(
     )
 
 # %% ../nbs/14_metrics.ipynb #aef3480e
-def look_at(look: Extractor, images: Tensor) -> dict[str, Tensor]:
-    "What an extractor sees, after a look at its shape."
-    seen = look(images)
+def run_extractor(extractor: Extractor, images: Tensor) -> dict[str, Tensor]:
+    "The features of images; an error if they have another shape or are not finite."
+    seen = extractor(images)
     if seen['features'].ndim != 2 or len(seen['features']) != len(images):
         raise ValueError(
-            f"The extractor {look.name!r} returns {list(seen['features'].shape)} for"
+            f"The extractor {extractor.name!r} returns {list(seen['features'].shape)} for"
             f" {len(images)} pictures: [batch, d] is expected."
         )
     if not torch.isfinite(seen['features']).all():
         raise ValueError(
-            f"The extractor {look.name!r} returns NaN or infinity: check its weights."
+            f"The extractor {extractor.name!r} returns NaN or infinity: check its weights."
         )
     return seen
 
@@ -1148,6 +1149,26 @@ def show_nearest(
         columns=len(fake),
         row_titles=['generated', *['nearest', *['next'] * (k - 1)]][: k + 1],
     )
+
+# %% ../nbs/14_metrics.ipynb #16604331
+def decibels(error: Tensor) -> Tensor:
+    "−10 log₁₀ of a mean squared error whose values have a range of 1; at most 100."
+    return -10 * error.clamp(min=1e-10).log10()
+
+
+def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [batch]
+    """Peak signal-to-noise ratio of each image in decibels, for images in [-1, 1].
+    With a mask (or weights) that broadcasts to their shape, over what it covers."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"Two batches of images are compared one by one: their shapes {list(a.shape)} and"
+            f" {list(b.shape)} differ."
+        )
+    error = ((a - b) / 2).square()
+    if mask is None:
+        return decibels(error.flatten(1).mean(1))
+    mask = mask.to(error).expand_as(error)
+    return decibels((error * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1))
 
 # %% ../nbs/14_metrics.ipynb #972c8bd1
 def tracker(

@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,11 +33,12 @@ from .pigan import Generator, truncate
 from .raymarch import check_range, march, normals
 from .siren import Condition
 from . import surfaces
+from .widgets import Newest
 
 # %% auto #0
 __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'Look', 'grip', 'drag', 'zoom', 'Source', 'check_source', 'render_checked',
            'FieldSource', 'depth_normals', 'flat_knobs', 'PiganSource', 'ToonSource', 'depth_colours', 'normal_colours',
-           'channel_image', 'enlarge', 'Newest', 'OrbitViewer']
+           'channel_image', 'enlarge', 'OrbitViewer']
 
 # %% ../nbs/59_orbit.ipynb #050abf0e
 class Look(NamedTuple):
@@ -510,55 +510,6 @@ def enlarge(
         for p in check_images(images)
     ]
 
-# %% ../nbs/59_orbit.ipynb #6eb4071b
-class Newest:
-    """Does `work(request)` in a thread for the newest request;
-    those overtaken while it was busy are dropped."""
-
-    def __init__(self, work: Callable):
-        self.work, self.waiting, self.thread, self.error, self.done, self.dropped = (
-            work,
-            None,
-            None,
-            None,
-            0,
-            0,
-        )
-        self.lock = threading.Lock()
-
-    def ask(self, request):
-        "Leave a request; returns at once."
-        with self.lock:
-            self.dropped += self.waiting is not None
-            self.waiting = (request,)
-            if self.thread is None:
-                self.thread = threading.Thread(target=self._run, daemon=True)
-                self.thread.start()
-
-    def overtaken(self) -> bool:
-        return self.waiting is not None  # is there a newer request than the one at work?
-
-    def _run(self):
-        while True:
-            with self.lock:
-                waiting, self.waiting = self.waiting, None
-                if waiting is None:
-                    self.thread = None
-                    return  # nothing to do: the thread ends
-            try:
-                self.work(waiting[0])
-            except Exception as error:
-                self.error = error  # kept for `wait`; the next request is served as usual
-            self.done += 1
-
-    def wait(self, seconds: float = 60.0):
-        "Wait until nothing is left to do; a fault of the work is raised here."
-        if (thread := self.thread) is not None:
-            thread.join(seconds)
-        error, self.error = self.error, None
-        if error is not None:
-            raise error
-
 # %% ../nbs/59_orbit.ipynb #fddd6196
 class OrbitViewer:
     """Sources side by side, turned by the pointer.
@@ -742,7 +693,7 @@ class OrbitViewer:
             )
 
         newest = Newest(
-            lambda wish: self.serve(wish, partial(show, wish['id']), newest.overtaken)
+            lambda wish: self.serve(wish, partial(show, wish['id']), newest.superseded)
         )
         widget = Orbit(
             settings=self.settings(),
@@ -753,10 +704,10 @@ class OrbitViewer:
 
         def wished(change):
             self.take(change['new'])
-            newest.ask(change['new'])
+            newest.submit(change['new'])
 
         widget.observe(wished, 'wish')
-        newest.ask(widget.wish)
+        newest.submit(widget.wish)
         return widget
 
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -942,14 +893,14 @@ def _orbit_sliders(self: OrbitViewer):
         for shown, image in zip(boxes, images):
             shown.value = base64.b64decode(_as_url(image, True).partition(',')[2])
 
-    newest = Newest(lambda wish: self.serve(wish, show, newest.overtaken))
+    newest = Newest(lambda wish: self.serve(wish, show, newest.superseded))
 
     def changed(_=None):
         self.take(
             {k: c.value for k, c in controls.items()}
             | dict(amounts={k: c.value for k, c in amounts.items()})
         )
-        newest.ask(self.wish())
+        newest.submit(self.wish())
 
     for control in (*controls.values(), *amounts.values()):
         control.observe(changed, 'value')

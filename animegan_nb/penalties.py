@@ -11,17 +11,16 @@ from .losses import check_logits
 
 # %% auto #0
 __all__ = ['clip_weights', 'input_gradients', 'check_no_batch_coupling', 'batch_leak', 'gradient_norms', 'interpolate',
-           'gradient_penalty', 'dragan_penalty', 'r1_penalty', 'r2_penalty', 'Lazy']
+           'gradient_penalty', 'dragan_penalty', 'r1_penalty', 'r2_penalty', 'lazy_weight', 'Lazy']
 
 # %% ../nbs/21_penalties.ipynb #79b20005
 @torch.no_grad()
 def clip_weights(critic: nn.Module, limit: float = 0.01) -> None:
-    """Clamp every parameter to [−limit, limit], after each critic step (Arjovsky et al. 2017,
-    algorithm 1)."""
+    """Clamp every parameter to [−limit, limit], after each critic step.
+
+    Source: Arjovsky et al. 2017, algorithm 1."""
     if not limit > 0:
-        raise ValueError(
-            f"Weights are clipped to [−limit, limit] with a positive limit, not {limit}."
-        )
+        raise ValueError(f"Weights are clipped at a positive limit, not {limit}.")
     for parameter in critic.parameters():
         parameter.clamp_(-limit, limit)
 
@@ -29,11 +28,12 @@ def clip_weights(critic: nn.Module, limit: float = 0.01) -> None:
 def input_gradients(
     discriminator: Callable,  # pictures [batch, ...] to logits [batch]
     points: Tensor,  # [batch, ...], where to differentiate; detached here
-    # None: in float32, outside autocast; a number: inside, logits scaled by it
-    amp_scale: float | None = None,
+    amp_scale: float | None = None,  # a number: stay in autocast, logits scaled by it
 ) -> Tensor:  # [batch, ...], float32 (float64 stays)
-    """∇ₓD(x) of each point, differentiable with respect to the critic's weights, never to
-    whatever made the points."""
+    """∇ₓD(x) of each point, differentiable with respect to the critic's weights.
+
+    No gradient reaches whatever made the points. Without `amp_scale` it is computed in float32,
+    outside autocast."""
     check_no_batch_coupling(discriminator)
     points, scale = points.detach().requires_grad_(True), amp_scale or 1.0
     autocast = torch.is_autocast_enabled(points.device.type) and amp_scale is not None
@@ -45,30 +45,28 @@ def input_gradients(
                 " return one for each."
             )
         (gradient,) = torch.autograd.grad(scale * logits.sum(), points, create_graph=True)
-    return (
-        gradient.float() if gradient.dtype in (torch.float16, torch.bfloat16) else gradient
-    ) / scale
+    if gradient.dtype in (torch.float16, torch.bfloat16):
+        gradient = gradient.float()
+    return gradient / scale
 
 # %% ../nbs/21_penalties.ipynb #a7f63409
 def check_no_batch_coupling(
     discriminator: Callable,  # a module, or any function of pictures
     images: Tensor | None = None,  # [batch ≥ 2, ...]: then the leak is measured, too
 ) -> None:
-    """Refuse a critic whose score of one picture depends on the others:
-    a penalty for each picture would be meaningless."""
+    "Refuse a critic whose score of one picture depends on the others in its batch."
+    coupled = []
     if isinstance(discriminator, nn.Module):
-        coupled = [
-            f'{name or "the critic"} ({type(m).__name__})'
-            for name, m in discriminator.named_modules()
-            if isinstance(m, nn.modules.batchnorm._BatchNorm)
-            and (m.training or not m.track_running_stats)
-        ]
-        if coupled:
-            raise ValueError(
-                f"The critic normalises over the batch in {', '.join(coupled[:3])}, so the"
-                " gradient of one score reaches every picture and a penalty for each picture"
-                " is not defined: use LayerNorm (GroupNorm(1, channels)) or none."
-            )
+        for name, module in discriminator.named_modules():
+            normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if normalises and (module.training or not module.track_running_stats):
+                coupled.append(f'{name or "the critic"} ({type(module).__name__})')
+    if coupled:
+        raise ValueError(
+            f"The critic normalises over the batch in {', '.join(coupled[:3])}, so the"
+            " gradient of one score reaches every picture and a penalty for each picture"
+            " is not defined: use LayerNorm (GroupNorm(1, channels)) or none."
+        )
     if images is not None and (leak := batch_leak(discriminator, images)) > 0:
         raise ValueError(
             f"The critic's score of one picture depends on the others (by up to {leak:.2g} per"
@@ -78,8 +76,7 @@ def check_no_batch_coupling(
 
 # %% ../nbs/21_penalties.ipynb #3f20e3c6
 def batch_leak(discriminator: Callable, images: Tensor) -> float:
-    """The largest |∂D(x₀)/∂xⱼ| over all other pictures j of a batch [batch, ...]:
-    0 for a critic without coupling."""
+    "The largest |∂D(x₀)/∂xⱼ| over all other pictures j: 0 for a critic without coupling."
     points = images.detach().clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(points)[0], points)
     return gradient[1:].abs().max().item() if len(points) > 1 else 0.0
@@ -91,9 +88,8 @@ def gradient_norms(
     amp_scale: float | None = None,
 ) -> Tensor:  # [batch]
     "‖∇ₓD(x)‖₂ of each point over all its axes, with derivative 0 where the norm is 0."
-    return torch.linalg.vector_norm(
-        input_gradients(discriminator, points, amp_scale).flatten(1), dim=1
-    )
+    gradients = input_gradients(discriminator, points, amp_scale)
+    return torch.linalg.vector_norm(gradients.flatten(1), dim=1)
 
 # %% ../nbs/21_penalties.ipynb #b890f4e7
 def interpolate(
@@ -101,37 +97,31 @@ def interpolate(
     fake: Tensor,  # [batch, ...]
     rng: torch.Generator | None = None,  # on the pictures' device; None: the global one
 ) -> Tensor:  # [batch, ...], detached
-    """x̂ = εx + (1 − ε)x̃ with one ε ~ U(0, 1) for each pair:
-    points between real and generated pictures."""
+    "Points x̂ = εx + (1 − ε)x̃ between real and generated pictures, one ε ~ U(0, 1) a pair."
     if real.shape != fake.shape:
         raise ValueError(
             "A penalty between pairs needs as many real as generated pictures of one size, not"
             f" {list(real.shape)} and {list(fake.shape)}."
         )
     real, fake = real.detach(), fake.detach()
-    epsilon = torch.rand(
-        (len(real),) + (1,) * (real.ndim - 1),
-        generator=rng,
-        device=real.device,
-        dtype=real.dtype,
-    )
+    one_a_pair = (len(real),) + (1,) * (real.ndim - 1)
+    epsilon = torch.rand(one_a_pair, generator=rng, device=real.device, dtype=real.dtype)
     return epsilon * real + (1 - epsilon) * fake
 
 # %% ../nbs/21_penalties.ipynb #3a3905d5
 def gradient_penalty(
     discriminator: Callable,
-    real: Tensor,
-    fake: Tensor,  # [batch, ...] each
+    real: Tensor,  # [batch, ...]
+    fake: Tensor,  # [batch, ...]
     weight: float = 10.0,  # λ
     rng: torch.Generator | None = None,
     center: float = 1.0,  # 1: WGAN-GP; 0: zero-centred (Thanh-Tung et al. 2019)
 ) -> Tensor:
-    """λ E[(‖∇D(x̂)‖ − center)²] between real and fake (Gulrajani et al. 2017, eq. 3), a scalar
-    for the critic's loss."""
-    return (
-        weight
-        * (gradient_norms(discriminator, interpolate(real, fake, rng)) - center).square().mean()
-    )
+    """λ E[(‖∇D(x̂)‖ − center)²] between real and fake, a scalar for the critic's loss.
+
+    Source: Gulrajani et al. 2017, eq. 3."""
+    norms = gradient_norms(discriminator, interpolate(real, fake, rng))
+    return weight * (norms - center).square().mean()
 
 # %% ../nbs/21_penalties.ipynb #cc3cf08f
 def dragan_penalty(
@@ -142,8 +132,9 @@ def dragan_penalty(
     rng: torch.Generator | None = None,
     center: float = 1.0,
 ) -> Tensor:
-    """λ E[(‖∇D(x + δ)‖ − center)²] around the real pictures (Kodali et al. 2017), δ = scale ·
-    std(x) · U(0, 1)."""
+    """λ E[(‖∇D(x + δ)‖ − center)²] around the real pictures, δ = scale · std(x) · U(0, 1).
+
+    Source: Kodali et al. 2017."""
     real = real.detach()
     noise = torch.rand(real.shape, generator=rng, device=real.device, dtype=real.dtype)
     points = real + scale * real.std(correction=0) * noise
@@ -156,43 +147,44 @@ def r1_penalty(
     gamma: float = 10.0,
     amp_scale: float | None = None,
 ) -> Tensor:
-    """γ/2 E‖∇D(x)‖² at the real pictures (Mescheder et al. 2018, eq. 9), a scalar for the
-    discriminator's loss."""
-    return (
-        gamma
-        / 2
-        * input_gradients(discriminator, real, amp_scale).flatten(1).square().sum(1).mean()
-    )
+    """γ/2 E‖∇D(x)‖² at the real pictures, a scalar for the discriminator's loss.
+
+    Source: Mescheder et al. 2018, eq. 9."""
+    gradients = input_gradients(discriminator, real, amp_scale)
+    return gamma / 2 * gradients.flatten(1).square().sum(1).mean()
 
 
 def r2_penalty(
     discriminator: Callable,
-    fake: Tensor,  # [batch, ...]
+    fake: Tensor,  # [batch, ...]; no gradient reaches whatever made them
     gamma: float = 10.0,
     amp_scale: float | None = None,
 ) -> Tensor:
-    """γ/2 E‖∇D(x)‖² at the generated pictures (Mescheder et al. 2018, eq. 10);
-    no gradient reaches the generator."""
+    "γ/2 E‖∇D(x)‖² at the generated pictures (Mescheder et al. 2018, eq. 10)."
     return r1_penalty(discriminator, fake, gamma, amp_scale)
 
-# %% ../nbs/21_penalties.ipynb #a7e29350
+# %% ../nbs/21_penalties.ipynb #b8b03f0b
+def lazy_weight(
+    step: int,  # counted from 0
+    every: int = 16,  # 1: at each step
+) -> int:
+    "`every` at the steps 0, every, 2·every, …, else 0 (Karras et al. 2020, appendix B)."
+    if every < 1:
+        raise ValueError(f"A lazy penalty acts every 1, 2, … steps, not every {every}.")
+    return every if step % every == 0 else 0
+
+
 class Lazy:
-    """A penalty every so many steps, with as many times the weight, so that the mean push is
-    unchanged (Karras et al. 2020, appendix B)."""
+    "A penalty that is computed at every so many steps only, with as many times its weight."
 
     def __init__(
         self,
         penalty: Callable[..., Tensor],  # such as `r1_penalty`
-        every: int = 16,  # 1: at each step
+        every: int = 16,
     ):
-        if every < 1:
-            raise ValueError(f"A lazy penalty acts every 1, 2, … steps, not every {every}.")
+        lazy_weight(0, every)  # refuses what cannot be
         self.penalty, self.every = penalty, every
 
-    def due(self, step: int) -> bool:
-        "Does the penalty act at this step (counted from 0)?"
-        return step % self.every == 0
-
     def __call__(self, step: int, *args, **kwargs) -> Tensor | float:
-        "`every` times the penalty when it is due, else 0."
-        return self.every * self.penalty(*args, **kwargs) if self.due(step) else 0.0
+        weight = lazy_weight(step, self.every)
+        return weight * self.penalty(*args, **kwargs) if weight else 0.0

@@ -25,7 +25,7 @@ from animegan_nb.cameras import (
     rays,
 )
 from .core import rng, shipped
-from .geometry import mean_shape, Shape
+from .geometry import mean_shape, MeanShape
 from animegan_nb.raymarch import (
     check_range,
     intervals,
@@ -973,7 +973,7 @@ def discriminator_flops(config: PiganConfig, size: int) -> float:
     return float(count.get_total_flops())
 
 # %% ../nbs/55_pigan.ipynb #9793ba9b
-def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) -> Shape:
+def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) -> MeanShape:
     "The mean depth of n toon heads from the front, exactly."
     view = toon.render(
         toon.sample_identity(n, rng(seed)),

@@ -223,7 +223,7 @@ def set_distances(
 
 # %% ../nbs/57_pigan_anime.ipynb #ddab3247
 def shape_numbers(
-    left: dict, front: dict, right: dict, shape: geometry.Shape, fov: float
+    left: dict, front: dict, right: dict, shape: geometry.MeanShape, fov: float
 ) -> dict[str, float]:
     """What the alarms read from the front, and how consistent the views from both sides are,
     beside the same pictures on a board."""
@@ -240,7 +240,7 @@ def shape_numbers(
 def judge(
     generator: pigan.Generator,
     reference: Tensor,  # held-out heads of the condition, uint8
-    shape: geometry.Shape,
+    shape: geometry.MeanShape,
 ) -> dict[str, float]:  # of the truth, from `toon_shape`
     "Distances of as many fakes as there are references, and the geometry of 32 heads."
     n, source = len(reference), rng(77)

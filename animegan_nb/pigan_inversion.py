@@ -15,17 +15,18 @@ from torch import Tensor
 from . import toon
 from .cameras import check_cam2world, pose, PRIORS, Rays, rays
 from .core import rng
-from .geometry import PoseReader, rotation_angle, view_errors
+from .geometry import PoseEstimator, rotation_angle, view_errors
 from .latents import FeatureDistance
+from .metrics import psnr
 from .pigan import Generator
 from .siren import Condition
 from . import toon_net
 
 # %% auto #0
-__all__ = ['Heads', 'true_view', 'held_out_heads', 'psnr', 'own_cameras', 'scores', 'KnobStatistics', 'knob_statistics',
-           'knobs_at', 'knob_distance', 'pose_gradient', 'grid_start', 'toon_pose_reader', 'pixel_error',
-           'perceptual_distance', 'InversionConfig', 'Inversion', 'check_inversion', 'fit_loss', 'fade', 'free_numbers',
-           'invert', 'official_view', 'official_recipe', 'official_image', 'pivotal_tuning']
+__all__ = ['Heads', 'true_view', 'held_out_heads', 'own_cameras', 'scores', 'KnobStatistics', 'knob_statistics', 'knobs_at',
+           'knob_distance', 'pose_gradient', 'grid_start', 'toon_pose_reader', 'pixel_error', 'perceptual_distance',
+           'InversionConfig', 'Inversion', 'check_inversion', 'fit_loss', 'fade', 'free_numbers', 'invert',
+           'official_view', 'official_recipe', 'official_image', 'pivotal_tuning']
 
 # %% ../nbs/58_pigan_inversion.ipynb #83e16075
 class Heads(NamedTuple):
@@ -76,16 +77,6 @@ def held_out_heads(seed: int, n: int = 8, others: int = 3, size: int = 32) -> He
         cams[0],
         [true_view(identity, c, size) for c in cams[1:]],
     )
-
-# %% ../nbs/58_pigan_inversion.ipynb #4f181659
-def psnr(a: Tensor, b: Tensor) -> Tensor:  # [n, 3, h, w] twice, in [-1, 1] → [n]
-    "Peak signal-to-noise ratio of each picture in decibels; the range is 2 wide."
-    if a.shape != b.shape:
-        raise ValueError(
-            f"Two batches of pictures are compared one by one: their shapes {list(a.shape)} and"
-            f" {list(b.shape)} differ."
-        )
-    return -10 * ((a - b) / 2).square().flatten(1).mean(1).clamp(min=1e-10).log10()
 
 # %% ../nbs/58_pigan_inversion.ipynb #081064c6
 def own_cameras(found: Tensor, true: Tensor, new: Tensor) -> Tensor:  # cam2world [n, 4, 4] each
@@ -215,13 +206,13 @@ def grid_start(
     return yaw[best], pitch[best]
 
 
-def toon_pose_reader(size: int = 32, n: int = 200) -> PoseReader:
+def toon_pose_reader(size: int = 32, n: int = 200) -> PoseEstimator:
     """The toon network as a reader of poses, calibrated on the first n shipped heads, averaged
     to `size` px."""
     net, rows = toon_net.toon_network(), toon.ready_heads('white').batch(range(n))
     images = F.adaptive_avg_pool2d(rows['image'].float() / 127.5 - 1, size)
     with torch.no_grad():
-        return PoseReader(
+        return PoseEstimator(
             lambda x: net(x)['pose'].detach(),
             images,
             torch.stack([rows['yaw'], rows['pitch']], 1),

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from .cameras import pose, PRIORS, rays
 from .core import rng
-from .geometry import depth_correlation, relief, Shape
+from .geometry import depth_correlation, relief, MeanShape
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
 from .penalties import r1_penalty
 from animegan_nb.pigan import (
@@ -429,7 +429,7 @@ def fast_recipe(config: PiganConfig) -> PiganConfig:
 # %% ../nbs/56_pigan_training.ipynb #8ef004f7
 def alarms(
     front: dict,  # pictures from the front: `depth`, `opacity`
-    shape: Shape,
+    shape: MeanShape,
 ) -> dict[str, float | bool]:
     """Numbers and alarms about the geometry:
     black hole (the middle of the head is missing), flat billboard, hollow face."""
@@ -451,7 +451,7 @@ class ShapeWatch(Callback):
     """Looks at the averaged generator from the front every `every` steps:
     numbers into the record, alarms into `status`."""
 
-    def __init__(self, shape: Shape, every: int = 250, n: int = 16, seed: int = 0):
+    def __init__(self, shape: MeanShape, every: int = 250, n: int = 16, seed: int = 0):
         self.shape, self.every, self.n, self.seed, self.status = (
             shape,
             every,

@@ -20,11 +20,16 @@ from .cleaning import remove_corner
 from .core import shipped
 from .data import pad_square, resize
 from .figures import COSTUMES, FIGURE_COLOURS, JOINT, POSES
-from .stylegan import Discriminator, Generator, GrowthSchedule, Stage, StyleGANConfig
+from animegan_nb.stylegan import (
+    StyleGANDiscriminator,
+    StyleGANGenerator,
+    GrowthSchedule,
+    Stage,
+    StyleGANConfig,
+)
 from .toon import CATEGORIES
 from .training import TrainingConfig
 from .wgan import WGANConfig
-from . import figures
 
 # %% auto #0
 __all__ = ['FIGURE_LOOKS', 'FIGURE_READINGS', 'background_colour', 'reachable', 'figure_mask', 'on_white', 'border_contact',
@@ -204,7 +209,7 @@ def ghosts(config: StyleGANConfig, size: int) -> tuple:
     """Generator and discriminator on the meta device:
     shapes without numbers, so 512 px cost no memory."""
     with torch.device('meta'):
-        pair = Generator(config), Discriminator(config)
+        pair = StyleGANGenerator(config), StyleGANDiscriminator(config)
     if config.architecture == 'stylegan1':
         for network in (pair[0].synthesis, pair[1]):
             network.progress = torch.tensor([float(size), 1.0])

@@ -46,9 +46,10 @@ from animegan_nb.training import (
 __all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_A', 'STYLEGAN_LIU_B', 'STYLEGAN_LIU_C', 'STYLEGAN_CPU_32',
            'STYLEGAN_CPU_64', 'STYLEGAN_TINY', 'LIU_TABLE_4_1', 'StyleGANConfig', 'num_layers', 'truncate',
            'StyleMapping', 'check_ws', 'noise_list', 'SkipBlock', 'SkipSynthesis', 'AdaINLayer', 'GrowingBlock',
-           'GrowingSynthesis', 'Generator', 'ResidualBlock', 'Verdict', 'check_size', 'ResidualDiscriminator',
-           'PlainBlock', 'GrowingDiscriminator', 'Discriminator', 'count_parameters', 'Stage', 'GrowthSchedule',
-           'mix_styles', 'style_layers', 'path_lengths', 'StyleGANPair', 'Grow', 'fit_growing', 'pretrained_generator']
+           'GrowingSynthesis', 'StyleGANGenerator', 'ResidualBlock', 'Epilogue', 'check_size', 'ResidualDiscriminator',
+           'GrowingDiscriminatorBlock', 'GrowingDiscriminator', 'StyleGANDiscriminator', 'count_parameters', 'Stage',
+           'GrowthSchedule', 'mix_styles', 'style_layers', 'path_lengths', 'StyleGANPair', 'Grow', 'fit_growing',
+           'pretrained_stylegan']
 
 # %% ../nbs/31_stylegan.ipynb #db31224e
 @dataclass(frozen=True)
@@ -314,7 +315,7 @@ class GrowingSynthesis(Growing):
         return fade(old, block.to_rgb(x), alpha)
 
 # %% ../nbs/31_stylegan.ipynb #2d667123
-class Generator(nn.Module):
+class StyleGANGenerator(nn.Module):
     "z to pictures: `mapping` makes ws, `synthesis` draws them."
 
     def __init__(self, config: StyleGANConfig):
@@ -353,7 +354,7 @@ class ResidualBlock(nn.Module):
         return self.skip(x) + self.conv1(self.conv0(x))
 
 
-class Verdict(nn.Module):
+class Epilogue(nn.Module):
     """The last 4×4 features to one logit:
     minibatch standard deviation, a convolution, two linear layers."""
 
@@ -392,16 +393,16 @@ class ResidualDiscriminator(nn.Module):
                 for r in reversed(c.resolutions[1:])
             }
         )
-        self.verdict = Verdict(c.maps(4), c.group_size)
+        self.epilogue = Epilogue(c.maps(4), c.group_size)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.from_rgb(check_size(images, self.config.channels, self.config.size))
         for block in self.blocks.values():
             x = block(x)
-        return self.verdict(x)
+        return self.epilogue(x)
 
 # %% ../nbs/31_stylegan.ipynb #b9c9a3bc
-class PlainBlock(nn.Module):
+class GrowingDiscriminatorBlock(nn.Module):
     "One resolution of StyleGAN's discriminator."
 
     def __init__(self, inputs: int, outputs: int, channels: int = 3):
@@ -425,13 +426,13 @@ class GrowingDiscriminator(Growing):
         c = config
         self.blocks = nn.ModuleDict(
             {
-                f'b{r}': PlainBlock(c.maps(r), c.maps(r // 2), c.channels)
+                f'b{r}': GrowingDiscriminatorBlock(c.maps(r), c.maps(r // 2), c.channels)
                 for r in c.resolutions[1:]
             }
         )
-        self.from_rgb, self.verdict = (
+        self.from_rgb, self.epilogue = (
             EqualConv2d(c.channels, c.maps(4), 1),
-            Verdict(c.maps(4), c.group_size),
+            Epilogue(c.maps(4), c.group_size),
         )
 
     def entrance(self, size: int):
@@ -444,10 +445,10 @@ class GrowingDiscriminator(Growing):
             x = self.blocks[f'b{r}'](x)
             if r == size and alpha < 1:
                 x = fade(self.entrance(size // 2)(F.avg_pool2d(images, 2)), x, alpha)
-        return self.verdict(x)
+        return self.epilogue(x)
 
 # %% ../nbs/31_stylegan.ipynb #ac7f2d7e
-def Discriminator(config: StyleGANConfig) -> nn.Module:
+def StyleGANDiscriminator(config: StyleGANConfig) -> nn.Module:
     "The discriminator of a configuration."
     return (
         GrowingDiscriminator if config.architecture == 'stylegan1' else ResidualDiscriminator
@@ -667,7 +668,7 @@ class StyleGANPair(ModelPair):
     def __init__(
         self, config: StyleGANConfig, augment: Callable[[Tensor], Tensor] | None = None
     ):
-        super().__init__(Generator(config), Discriminator(config))
+        super().__init__(StyleGANGenerator(config), StyleGANDiscriminator(config))
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
         # discriminator and generator steps
@@ -829,9 +830,9 @@ def fit_growing(
     return trainer
 
 # %% ../nbs/31_stylegan.ipynb #2fd748fb
-def pretrained_generator(name: str = 'stylegan_toon_32') -> tuple[Generator, dict]:
+def pretrained_stylegan(name: str = 'stylegan_toon_32') -> tuple[StyleGANGenerator, dict]:
     "A generator of ours that ships with the library, and the facts of its training."
     facts = json.loads(shipped(f'pretrained/{name}.json').read_text())
-    generator = Generator(StyleGANConfig(**facts['network']))
+    generator = StyleGANGenerator(StyleGANConfig(**facts['network']))
     generator.load_state_dict(load_file(str(shipped(f'pretrained/{name}.safetensors'))))
     return generator.eval().requires_grad_(False), facts

@@ -4,7 +4,6 @@
 
 # %% ../nbs/06_toon.ipynb #2a482e2b
 from __future__ import annotations
-import base64
 import io
 import math
 import numpy as np
@@ -45,7 +44,7 @@ __all__ = ['HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS',
            'tones', 'skin_colour', 'paint_pins', 'hair_colour', 'eye_shapes', 'paint_eyes', 'paint_lids', 'paint_brows',
            'paint_mouth', 'face_colour', 'cloth_colour', 'half_lambert', 'human_skin', 'human_eyes', 'human_face',
            'human_hair', 'human_colours', 'render', 'warp_agreement', 'sample_camera', 'check_camera', 'seeded_rows',
-           'toon_rows', 'ToonHeads', 'backdrop', 'ReadyHeads', 'ready_heads', 'HeadExplorer']
+           'toon_rows', 'ToonHeads', 'backdrop', 'ReadyHeads', 'ready_heads']
 
 # %% ../nbs/06_toon.ipynb #bed4d5e5
 HAIR_STYLES = (
@@ -1410,8 +1409,8 @@ def render(
 
 # %% ../nbs/06_toon.ipynb #678db2f8
 def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: float = 1e-3):
-    """PSNR (dB) between view A and view B, looked up at the points that A sees, and the share
-    of A's points that B sees too."""
+    """Root mean square difference between view A and view B, looked up at the points that A
+    sees, as a share of the range; and the share of A's points that B sees too."""
     a, b = (
         render(identity, view, fov, size, outline=False, supersample=4)
         for view in (first, second)
@@ -1440,7 +1439,7 @@ def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: flo
         .square()
         .mean(1)
     )
-    return -10 * torch.log10(error[same].mean()).item(), (same.sum() / met.sum()).item()
+    return error[same].mean().sqrt().item(), (same.sum() / met.sum()).item()
 
 # %% ../nbs/06_toon.ipynb #81082a0f
 from .data import ArrayStore, ImageSet
@@ -1628,73 +1627,3 @@ class ReadyHeads(ToonHeads):
 def ready_heads(background: str = 'pastel') -> ReadyHeads:
     "3,000 heads with identities and cameras, ready in about a second: nothing is drawn."
     return ReadyHeads(background)
-
-# %% ../nbs/06_toon.ipynb #c1febe17
-class HeadExplorer:
-    """Sliders for camera, style and attributes of one head;
-    shows itself as a plain picture where no widgets run."""
-
-    names = ('hair_style', 'fringe', 'hair_colour', 'eye_colour', 'mouth', 'accessory')
-
-    def __init__(self, identity: Tensor | None = None, size: int = 160):
-        self.identity, self.size = (
-            (
-                encode(hair_style='twin tails', hair_colour='blue', fringe='full')
-                if identity is None
-                else identity
-            ).clone(),
-            size,
-        )
-
-    def image(self, yaw=0.0, pitch=0.0, style='anime', **attributes) -> bytes:
-        "The head as PNG bytes."
-        person = self.identity.clone()
-        for name, value in attributes.items():
-            person[SLOT[name]] = CATEGORIES[name].index(value)
-        out = render(
-            person[None],
-            pose(yaw, pitch),
-            torch.tensor([FOV]),
-            self.size,
-            style=style,
-            geometry=False,
-        )['image'][0]
-        buffer = io.BytesIO()
-        Image.fromarray(to_uint8(out).permute(1, 2, 0).numpy()).save(buffer, 'PNG')
-        return buffer.getvalue()
-
-    def widget(self):
-        "The widget itself (needs ipywidgets)."
-        import ipywidgets as w
-
-        image = w.Image(value=self.image(), format='png', width=320)
-        controls = {
-            'yaw': w.FloatSlider(0, min=-math.pi, max=math.pi, step=0.05, description='yaw'),
-            'pitch': w.FloatSlider(0, min=-0.6, max=0.6, step=0.05, description='pitch'),
-            'style': w.Dropdown(options=('anime', 'human'), description='style'),
-        }
-        controls |= {
-            n: w.Dropdown(
-                options=CATEGORIES[n],
-                value=CATEGORIES[n][int(self.identity[SLOT[n]])],
-                description=n.replace('_', ' '),
-            )
-            for n in self.names
-        }
-
-        def redraw(_):
-            image.value = self.image(**{n: c.value for n, c in controls.items()})
-
-        for control in controls.values():
-            control.observe(redraw, 'value')
-        return w.HBox([image, w.VBox(list(controls.values()))])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        data = {
-            'image/png': base64.b64encode(self.image(0.35, 0.1)).decode(),
-            'text/plain': '<HeadExplorer: run the cell for sliders>',
-        }
-        try:
-            return {**self.widget()._repr_mimebundle_(), **data}
-        except Exception:
-            return data  # no ipywidgets: the picture alone

@@ -14,22 +14,25 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn, Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
-from .core import default_device, NotFinite, Registry, rng
+from .core import default_device, load_chapters, NotFinite, Registry, rng
 from .data import Loader
 
 # %% auto #0
 __all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'SingleDevice', 'make_engine',
            'average_gradients', 'broadcast_weights', 'TrainingDiverged', 'make_optimizer', 'Steps', 'Callback',
-           'Running', 'stop_on_interrupt', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state',
-           'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'Recipe', 'build_pair', 'load_run']
+           'Running', 'stop_on_interrupt', 'optimise', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint',
+           'save_state', 'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'count_flops',
+           'Recipe', 'build_pair', 'load_run']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -574,6 +577,38 @@ def stop_on_interrupt(stopping: threading.Event):
         for number, previous in old.items():
             signal.signal(number, previous)
 
+# %% ../nbs/10_training.ipynb #cd02aef7
+def optimise(
+    optimizer: torch.optim.Optimizer,
+    loss_function: Callable[[], Tensor],  # computes the loss of the next step
+    steps: int,
+    learning_rate: Callable[[int], float] | None = None,  # of step 0, 1, …; None: as it is
+    progress: str | None = None,  # the title of a progress bar; None: no bar
+    stopping: threading.Event | None = None,  # ends the loop after a whole step, if set
+) -> Iterator[Tensor]:  # the loss of each step, without its graph
+    "Minimise a loss step by step."
+    stopping = stopping or threading.Event()
+    bar = tqdm(
+        total=steps, desc=progress, disable=progress is None, leave=False, mininterval=0.5
+    )
+    with stop_on_interrupt(stopping), bar:
+        for step in range(steps):
+            if stopping.is_set():
+                return
+            for group in optimizer.param_groups if learning_rate else ():
+                group['lr'] = learning_rate(step)
+            loss = loss_function()
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"The loss diverged at step {step} (it is not finite): lower the learning"
+                    " rate."
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            bar.update()
+            yield loss.detach()
+
 # %% ../nbs/10_training.ipynb #55e141f8
 def ema_decay(batch_size: float, half_life: float) -> float:
     """The factor β of an average whose memory halves every `half_life` pictures, for steps of
@@ -886,6 +921,29 @@ def faded_reals(
         return images
     return fade(F.interpolate(F.avg_pool2d(images, 2), scale_factor=2), images, alpha)
 
+# %% ../nbs/10_training.ipynb #821fb0d3
+class _FlopCounter(TorchDispatchMode):
+    """Adds up PyTorch's own formulas. (`torch.utils.flop_counter.FlopCounterMode` also follows
+    the modules, and that fails when a penalty calls `torch.autograd.grad`.)"""
+
+    total = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = operation(*args, **kwargs)
+        formula = flop_registry.get(operation._overloadpacket)
+        if formula:
+            self.total += formula(*args, **kwargs, out_val=result)
+        return result
+
+
+def count_flops(function: Callable, *args) -> int:
+    """Floating-point operations of `function(*args)`, backward passes in it included: two for
+    each multiply-add of its matrix products and convolutions."""
+    with _FlopCounter() as counter:
+        function(*args)
+    return counter.total
+
 # %% ../nbs/10_training.ipynb #10f033dd
 @dataclass(frozen=True)
 class Recipe:
@@ -899,18 +957,12 @@ class Recipe:
 
 
 # name → (dataclass of the networks' numbers, function that builds the pair from it)
-models = Registry('model')
-recipes = Registry('recipe')  # name → Recipe
+models = Registry('model', load_chapters)
+recipes = Registry('recipe', load_chapters)  # name → Recipe
 
 
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
-    if model not in models:
-        raise KeyError(
-            f"There is no model called {model!r} yet: import the chapter that defines it first,"
-            " or all of them with animegan_nb.cli.load_models() (known:"
-            f" {', '.join(sorted(models)) or 'none'})."
-        )
     config_class, build = models[model]
     if isinstance(network, dict):
         unknown = set(network) - {f.name for f in fields(config_class)}

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from wgan import Clock
+from wgan import training_seconds
 
 from animegan_nb import metrics
 from animegan_nb.augment import Augmentation
@@ -34,7 +34,7 @@ from animegan_nb.data import ImageFolder
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
 from animegan_nb.training import Callback, Trainer, TrainingConfig, build_pair
-from animegan_nb.callbacks import Checkpoints
+from animegan_nb.callbacks import Checkpoints, Clock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,7 +91,7 @@ class Looks(Callback):
             self.logits.append(self.gap(trainer) | {'p': record.get('augment_p', 0.0)})
         if trainer.step in self.steps:
             self.found[str(trainer.step)] = self.look(trainer)
-        self.clock.after()
+        self.clock.restart()
 
     def gap(self, trainer):
         network = trainer.pair.discriminator.eval()
@@ -113,7 +113,7 @@ class Looks(Callback):
         fakes = {e: metrics.extract(drawn, e) for e in self.seen}
         return {
             'step': trainer.step,
-            'seconds': self.clock.total,
+            'seconds': training_seconds(self.clock, trainer.device),
             'shown': drawn[:16],
             'held_out': {e: metrics.measure(self.seen[e][1], fakes[e]) for e in self.seen},
             'training': {e: metrics.measure(self.seen[e][0], fakes[e]) for e in self.seen},
@@ -139,7 +139,7 @@ def run(way: str, seed: int, faces, preset: Preset, folder: Path, device) -> dic
         return json.loads(done.read_text())
     seed_everything(seed)
     subset, training, held_out = split(faces, preset.few, seed)
-    clock = Clock(torch.device(device))
+    clock = Clock()
     looks = Looks(preset.looks, training, held_out, clock, max(1, preset.looks[-1] // 40))
     trainer = Trainer(
         build_pair('dcgan', preset.network),

@@ -35,7 +35,7 @@ from animegan_nb.data import ImageFolder
 from animegan_nb.encoder import Encoder, EncoderConfig, EncoderLoss, descend, explained, fit_plain, fit_refined
 from animegan_nb.latents import HEAD_READINGS, as_ws, draw, read_heads, sample_w
 from animegan_nb.metrics import file_sha256
-from animegan_nb.stylegan import pretrained_generator
+from animegan_nb.stylegan import pretrained_stylegan
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / 'runs' / 'encoder'
@@ -111,7 +111,7 @@ def train(name, config, seed, generator, distance, drawings, steps):
 
 
 def compare(refined=60, plain=200):
-    (generator, _), net = pretrained_generator(), toon_net.toon_network()
+    (generator, _), net = pretrained_stylegan(), toon_net.toon_network()
     distance, drawings = dict(distances()), small(torch.from_numpy(toon.ready_heads().arrays['image'])).byte()
     tests, results, rebuilt = sets(generator), {}, {}
     w, before = sample_w(generator, COUNT, seed=999), {where: read_heads(net, x) for where, x in tests.items()}
@@ -193,7 +193,7 @@ def ship():
 def descent(steps=30, heads=12):
     "Loss before each step of an inversion, from the mean and from each trained encoder's answer."
     stored = json.loads((ROOT / 'data' / 'results' / 'encoder_compare.json').read_text())
-    (generator, _), distance = pretrained_generator(), dict(distances())['toon']
+    (generator, _), distance = pretrained_stylegan(), dict(distances())['toon']
     images, losses = sets(generator)['toon'][:heads], {}
     starts = [('the mean', as_ws(generator, generator.mapping.w_avg.expand(heads, -1)))]
     for name in ('thesis', 'three looks'):

@@ -32,7 +32,7 @@ from animegan_nb.latents import (
     trimmed_mean,
 )
 from animegan_nb.metrics import extractors, file_sha256
-from animegan_nb.stylegan import pretrained_generator
+from animegan_nb.stylegan import pretrained_stylegan
 
 OUT = Path(__file__).resolve().parents[1] / 'data' / 'results'
 
@@ -81,7 +81,7 @@ def trust(net, n=250):
 
 
 def run_influence(pairs=500):
-    (generator, _), net = pretrained_generator(), toon_net.toon_network()
+    (generator, _), net = pretrained_stylegan(), toon_net.toon_network()
     read = partial(read_heads, net)
     groups = layer_groups(generator.config.size)
     layers = {f'w{i + 1}': (i,) for i in range(generator.config.num_ws)}
@@ -128,7 +128,7 @@ def distances():
 
 
 def run_length(paths=1000):
-    generator, _ = pretrained_generator()
+    generator, _ = pretrained_stylegan()
     lengths = {}
     for name, distance in distances():
         for space in 'zw':

@@ -32,7 +32,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from stylegan_faces import folder
-from train_pigan_toon import Clock
 
 from animegan_nb import pigan_training
 from animegan_nb import pigan
@@ -55,7 +54,7 @@ from animegan_nb.pigan_anime import (
 )
 from animegan_nb.pigan_inversion import toon_pose_reader
 from animegan_nb.training import EMA, TrainingConfig, checkpoints, load_run
-from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples, read_log
+from animegan_nb.callbacks import Checkpoints, Clock, Health, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -150,7 +149,7 @@ RECIPES = {(False, False): FACES, (False, True): FACES_ONWARD, (True, False): PL
 def train(a):
     data, clock, network = (
         ImageFolder(folder(a.data), FACES.size),
-        Clock(a.run, a.minutes),
+        Clock(a.minutes, processor=True),
         RECIPES[a.plain, bool(a.start)],
     )
     seed_everything(a.seed)
@@ -196,7 +195,8 @@ def begin_with(pair, start):
     else:
         pair.load_state_dict(other.state_dict())
     pair.counts.zero_()
-    return {k: read_log(start / 'log.jsonl')[-1][k] for k in ('seconds', 'images')}
+    last = read_log(start / 'log.jsonl')[-1]
+    return {'seconds': last['processor_seconds'], 'images': last['images']}
 
 
 def draw(generator, n, seed, prior):
@@ -274,7 +274,16 @@ def score(a):
         watched = [
             {
                 k: round(float(line[k]), 3)
-                for k in ('step', 'seconds', 'missing', 'relief', 'correlation', 'black_hole', 'billboard', 'hollow')
+                for k in (
+                    'step',
+                    'processor_seconds',
+                    'missing',
+                    'relief',
+                    'correlation',
+                    'black_hole',
+                    'billboard',
+                    'hollow',
+                )
             }
             for line in log
             if 'relief' in line
@@ -282,7 +291,7 @@ def score(a):
         facts[name] = dict(
             steps=info['step'],
             images=info['images'],
-            seconds=log[-1]['seconds'],
+            seconds=log[-1]['processor_seconds'],
             start=json.loads(start.read_text()) if start.exists() else None,
             network=info['network'],
             training=info['config'],

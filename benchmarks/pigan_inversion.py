@@ -28,7 +28,7 @@ from animegan_nb import pigan_inversion as inv
 from animegan_nb.cameras import pose, pose_angles
 from animegan_nb.core import grid, rng, shipped
 from animegan_nb.data import ImageFolder
-from animegan_nb.metrics import file_sha256
+from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
 from animegan_nb.pigan import pretrained_generator
 from animegan_nb.siren import Condition
@@ -131,8 +131,8 @@ def real_faces(generator, distance, reader, n, tuning):
     with torch.no_grad():
         features = distance(rows[1], faces)
     numbers = dict(
-        given=inv.psnr(rows[1], faces),
-        tuned=inv.psnr(rows[4], faces),
+        given=psnr(rows[1], faces),
+        tuned=psnr(rows[4], faces),
         prior=inv.knob_distance(found.condition, inv.knob_statistics(generator)),
         features=features,
     )
@@ -229,7 +229,7 @@ def experiment(seeds, n, others, quick):
             ('two looks, twice the points', inv.official_image(generator, o.condition, o.cam2world, last_back=False)),
             ('final renderer', inv.official_image(generator, o.condition, o.cam2world)),
         ):
-            out['official'].setdefault(name, []).append(round(inv.psnr(x, heads.images).mean().item(), 4))
+            out['official'].setdefault(name, []).append(round(psnr(x, heads.images).mean().item(), 4))
         if which == 0:
             with torch.no_grad():
                 out['features_toon'] = (

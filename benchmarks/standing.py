@@ -35,7 +35,7 @@ from PIL import Image
 from latents import pooled
 from safetensors.torch import save_file
 from stylegan_faces import NETWORK, TRAINING
-from train_stylegan_toon import Clock, thinned
+from train_stylegan_toon import begin_with, sittings, thinned
 
 from animegan_nb.augment import Augmentation
 from animegan_nb.core import grid, rng, seed_everything, to_float, to_uint8
@@ -58,7 +58,7 @@ from animegan_nb.standing import (
 from animegan_nb.stylegan import Grow, count_parameters
 from animegan_nb.figures import ToonFigures
 from animegan_nb.training import Callback, Trainer, build_pair, checkpoints, load_run
-from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
+from animegan_nb.callbacks import Checkpoints, Clock, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = 200  # samples kept at every quarter of a training
@@ -102,11 +102,12 @@ def train(args):
                 continue
             run, steps = Path(args.runs) / f'{key}_{seed}', variant.steps(args.images)
             seed_everything(seed)
+            clock = Clock()
             callbacks = [
                 Checkpoints(run, max(25, steps // 8), keep=1),
                 JSONLog(run / 'log.jsonl'),
                 Quarters(run, steps),
-                Clock(run / 'sittings.json', (deadline - time.time()) / 60, f'{args.figures} toon figures'),
+                clock,
             ]
             if key == 'a':
                 callbacks.append(Grow(small_growth(args.size, args.images)))
@@ -120,8 +121,9 @@ def train(args):
             ).resume(run)
             if trainer.step >= steps:
                 continue
+            clock.minutes = (clock.seconds + deadline - time.time()) / 60
             trainer.fit(until=steps, progress=False)
-            print(key, seed, trainer.step, json.loads((run / 'sittings.json').read_text())[-1], flush=True)
+            print(key, seed, trainer.step, f'{clock.processor_seconds:.0f} processor seconds', flush=True)
 
 
 def stored(file):
@@ -142,10 +144,7 @@ def score(args):
             quarters = [q for q in '1234' if (run / f'{q}.npz').exists()]
             if not quarters:
                 continue
-            sittings, last = (
-                json.loads((run / 'sittings.json').read_text()) if (run / 'sittings.json').exists() else [],
-                quarters[-1],
-            )
+            last, log = quarters[-1], read_log(run / 'log.jsonl')
             row = dict(
                 variant=key,
                 name=variant.name,
@@ -153,7 +152,7 @@ def score(args):
                 steps=int(np.load(run / f'{last}.npz')['step']),
                 finished=last == '4',
                 images=args.images * int(last) // 4,
-                processor_seconds=round(sum(s['processor_seconds'] for s in sittings), 1) if last == '4' else None,
+                processor_seconds=round(log[-1]['processor_seconds'], 1) if last == '4' else None,
             )
             pair = build_pair(variant.model, variant.network)
             row |= dict(
@@ -227,13 +226,14 @@ def long(args):
     seed_everything(args.seed)
     data = ImageSet({'image': many(args).arrays['image']})
     alarm = CollapseAlarm(to_float(data.batch(torch.arange(64))['image']), every=250, first=1000, patience=3)
+    clock = Clock(args.minutes)
     callbacks = [
         Augmentation('diffaugment', target=0.6, kimg=60),
         alarm,
         Checkpoints(run, 500),
         JSONLog(run / 'log.jsonl'),
         Samples(500, 64, folder=run / 'samples'),
-        Clock(run / 'sittings.json', args.minutes, f'{len(data)} toon figures'),
+        clock,
     ]
     trainer = Trainer(
         build_pair('stylegan', asdict(NETWORK)),
@@ -244,11 +244,8 @@ def long(args):
         recipe={'model': 'stylegan', 'network': asdict(NETWORK)},
     )
     if args.start and not checkpoints(run):
-        trainer.load(checkpoints(args.start)[-1])
+        begin_with(trainer, clock, args.start, run)
         callbacks[0].p = 0.0
-        (run / 'start.json').write_text(
-            json.dumps({'step': trainer.step, 'sittings': json.loads((Path(args.start) / 'sittings.json').read_text())})
-        )
     trainer.resume(run).fit(until=1_000_000, progress=False)
 
 
@@ -375,9 +372,7 @@ def measure_variety(args):
             start=start['step'],
             step=info['step'],
             images=info['images'],
-            processor_seconds=sum(
-                s['processor_seconds'] for s in json.loads((Path(args.runs) / 'long' / 'sittings.json').read_text())
-            ),
+            processor_seconds=sittings(Path(args.runs) / 'long', '')[0]['processor_seconds'],
             log=thinned(read_log(Path(args.runs) / 'long' / 'log.jsonl'), 12),
         ),
         agreement=facts['agreement'],

@@ -26,14 +26,14 @@ import numpy as np
 import torch
 from dcgan_faces import nearest_ratio
 from PIL import Image
-from train_stylegan_toon import Clock, Silent, thinned
+from train_stylegan_toon import Silent, begin_with, sittings, thinned
 
 from animegan_nb.augment import Augmentation
 from animegan_nb.core import grid, rng, seed_everything, tiles, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract
 from animegan_nb.stylegan import STYLEGAN_CPU_64, StyleGANPair
-from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
+from animegan_nb.callbacks import Checkpoints, Clock, JSONLog, Samples, read_log
 from animegan_nb.training import Trainer, checkpoints, load_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,12 +53,13 @@ def train(args):
     run, data = Path(args.run), folder(args.data)
     run.mkdir(parents=True, exist_ok=True)
     seed_everything(args.seed)
+    clock = Clock(args.minutes)
     callbacks = [
         Augmentation('ada', target=0.6, kimg=args.kimg),
         Checkpoints(run, 500),
         JSONLog(run / 'log.jsonl'),
         Samples(500, 64, folder=run / 'samples'),
-        Clock(run / 'sittings.json', args.minutes, data.name),
+        clock,
         *([Silent()] if args.silent else []),
     ]
     trainer = Trainer(
@@ -70,10 +71,7 @@ def train(args):
         recipe={'model': 'stylegan', 'network': asdict(NETWORK)},
     )
     if args.start and not checkpoints(run):
-        trainer.load(checkpoints(args.start)[-1])
-        (run / 'start.json').write_text(
-            json.dumps({'step': trainer.step, 'sittings': json.loads((Path(args.start) / 'sittings.json').read_text())})
-        )
+        begin_with(trainer, clock, args.start, run)
     trainer.resume(run).fit(until=args.steps, progress=False)
 
 
@@ -107,7 +105,7 @@ def score(args):
     shown = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, 6)]
     facts = dict(
         data=data.name,
-        images=len(faces),
+        pictures=len(faces),
         step=info['step'],
         images=info['images'],
         network=info['network'],
@@ -116,7 +114,7 @@ def score(args):
         augmentation=f'ADA, r_t = 0.6, {args.kimg:g} kimg from 0 to 1',
         start=start,
         noise_off_from=silent_from,
-        sittings=json.loads((run / 'sittings.json').read_text()),
+        sittings=sittings(run, data.name),
         steps_shown=shown,
         nearest_ratio=ratios,
         n=n,

@@ -12,7 +12,6 @@ data/results/pigan_toon_32.jpg.
 
 import argparse
 import json
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,32 +23,10 @@ from animegan_nb import pigan, toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import grid, rng, seed_everything
 from animegan_nb.pigan_anime import shape_numbers
-from animegan_nb.training import EMA, Callback, load_run
-from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples, read_log
+from animegan_nb.training import EMA, load_run
+from animegan_nb.callbacks import Checkpoints, Clock, Health, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-class Clock(Callback):
-    "Adds the processor time since the very start to every record, and stops when it is used up."
-
-    order = -9
-
-    def __init__(self, run, minutes):
-        before = read_log(run / 'log.jsonl')
-        self.limit, self.start, self.reached = 60 * minutes, time.process_time(), 0.0
-        self.lines = {line['step']: line.get('seconds', 0.0) for line in before}
-
-    def on_start(self, trainer):
-        self.before = self.lines.get(trainer.step, self.reached)  # of an earlier start, or of the stage before
-
-    def on_step(self, trainer, record):
-        record['seconds'] = self.reached = round(self.before + time.process_time() - self.start, 1)
-        if record['seconds'] > self.limit:
-            trainer.stopping.set()
-
-    def on_end(self, trainer):
-        self.start = time.process_time()
 
 
 FLOATERS = dict(view=pigan.TOON_VIEW, front_weight=0.0)  # the first recipe: far too much room before the head
@@ -66,7 +43,7 @@ def train(run, minutes, steps, seed, floaters=False):
     )
     network = replace(recipe.network, phases=tuple(p for p in phases if p.stop > p.start))
     seed_everything(seed)
-    pair, clock = pigan_training.PiganPair(network), Clock(run, minutes)
+    pair, clock = pigan_training.PiganPair(network), Clock(minutes, processor=True)
     shape, life = pigan.toon_shape(64, 32), recipe.training.ema_half_life
     watch = lambda phase: [
         clock,
@@ -176,7 +153,7 @@ def finish(run, seed, note='', floaters=False):
     weights, results = ROOT / 'data' / 'pretrained', ROOT / 'data' / 'results'
     save_file(state, weights / f'{name}.safetensors')
     command = (
-        f"python benchmarks/train_pigan_toon.py --run RUN --minutes {round(log[-1]['seconds'] / 60) + 1} --seed"
+        f"python benchmarks/train_pigan_toon.py --run RUN --minutes {round(log[-1]['processor_seconds'] / 60) + 1} --seed"
         f" {seed}{' --floaters' * floaters}, then --finish"
     )
     facts = dict(
@@ -190,12 +167,12 @@ def finish(run, seed, note='', floaters=False):
         training=info['config'],
         steps=info['step'],
         images=info['images'],
-        seconds=round(log[-1]['seconds']),
+        seconds=round(log[-1]['processor_seconds']),
         machine='one thread of a shared two-core CPU, processor time',
         measures=score(generator),
     )
     every = max(1, len(log) // 60)
-    keys = ('step', 'seconds', 'generator_loss', 'discriminator_loss', 'relief', 'correlation', 'missing')
+    keys = ('step', 'processor_seconds', 'generator_loss', 'discriminator_loss', 'relief', 'correlation', 'missing')
     if note:
         facts['note'] = note
     facts['log'] = [
@@ -231,7 +208,7 @@ def main():
     trainer = train(args.run, args.minutes, args.steps, args.seed, args.floaters)
     log = read_log(args.run / 'log.jsonl')[-1]
     print(
-        f"step {log['step']}, {log['images']:,} pictures, {log['seconds'] / 60:.1f} minutes of processor time",
+        f"step {log['step']}, {log['images']:,} pictures, {log['processor_seconds'] / 60:.1f} minutes of processor time",
         flush=True,
     )
     if trainer.step >= (args.steps or pigan.PIGAN_TOON_32.steps):

@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import json
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,9 +27,9 @@ from animegan_nb.augment import Augmentation
 from animegan_nb.core import shipped
 from animegan_nb.data import ImageSet
 from animegan_nb.metrics import evaluate
-from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair, pretrained_generator
-from animegan_nb.training import Callback, Trainer, load_run
-from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
+from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair, pretrained_stylegan
+from animegan_nb.training import Callback, Trainer, checkpoints, load_run
+from animegan_nb.callbacks import Checkpoints, Clock, JSONLog, Samples, read_log
 
 OUT = Path(__file__).resolve().parents[1] / 'data' / 'pretrained'
 
@@ -39,37 +38,6 @@ def heads(size=32):
     "The 3,000 ready heads, averaged down to `size` and rounded to bytes."
     images = torch.from_numpy(toon.ready_heads().arrays['image']).float()
     return ImageSet({'image': F.avg_pool2d(images, images.shape[-1] // size).round().byte().numpy()})
-
-
-class Clock(Callback):
-    "Stops the training after some minutes and keeps the history of its sittings: which steps, how long, on which data."
-
-    order = 8
-
-    def __init__(self, path, minutes, data):
-        self.path, self.minutes, self.data = Path(path), minutes, data
-
-    def on_start(self, trainer):
-        self.wall, self.processor, self.first = time.time(), time.process_time(), trainer.step
-        before = json.loads(self.path.read_text()) if self.path.exists() else []
-        # those of lost steps do not count
-        self.before = [sitting for sitting in before if sitting['last_step'] <= trainer.step]
-
-    def on_step(self, trainer, record):
-        if time.time() - self.wall > 60 * self.minutes:
-            trainer.stopping.set()
-        if trainer.step % 250 == 0:
-            self.on_end(trainer)
-
-    def on_end(self, trainer):
-        now = dict(
-            first_step=self.first,
-            last_step=trainer.step,
-            processor_seconds=round(time.process_time() - self.processor, 1),
-            wall_seconds=round(time.time() - self.wall, 1),
-            data=self.data,
-        )
-        self.path.write_text(json.dumps([*self.before, now], indent=1))
 
 
 class Silent(Callback):
@@ -91,6 +59,32 @@ class Silent(Callback):
         record['noise'] = 0
 
 
+def sittings(run, data):
+    """What a training has cost, from its log: which steps, how long, on which data. (A list: older results have one
+    entry for each time that it was started.)"""
+    log = read_log(Path(run) / 'log.jsonl')
+    return [
+        dict(
+            first_step=log[0]['step'] - 1,
+            last_step=log[-1]['step'],
+            processor_seconds=round(log[-1]['processor_seconds'], 1),
+            wall_seconds=round(log[-1]['seconds'], 1),
+            data=data,
+        )
+    ]
+
+
+def begin_with(trainer, clock, start, run):
+    "Begin with the networks of another run; what these had cost is kept in `start.json`."
+    trainer.load(checkpoints(start)[-1])
+    clock.load({})  # the clock starts anew
+    (run / 'start.json').write_text(json.dumps({'step': trainer.step, 'sittings': sittings(start, Path(start).name)}))
+
+
+def data_digest():
+    return hashlib.sha256(shipped('toon_heads_3000.npz').read_bytes()).hexdigest()[:16]
+
+
 def numbers(args):
     "Networks and training of the shipped generator."
     network = replace(STYLEGAN_CPU_32.network, channel_base=args.base, channel_max=args.most, r1_gamma=args.gamma)
@@ -100,14 +94,14 @@ def numbers(args):
 def train(args):
     network, training = numbers(args)
     torch.manual_seed(args.seed)
-    run, digest = Path(args.run), hashlib.sha256(shipped('toon_heads_3000.npz').read_bytes()).hexdigest()[:16]
+    run = Path(args.run)
     callbacks = [
         Augmentation('diffaugment', p=args.p, target=0.6, kimg=args.kimg),
         Checkpoints(run, args.every),
         JSONLog(run / 'log.jsonl'),
         *([Silent()] if args.silent else []),
         Samples(args.every, 64, folder=run / 'samples'),
-        Clock(run / 'sittings.json', args.minutes, digest),
+        Clock(args.minutes),
     ]
     trainer = Trainer(
         StyleGANPair(network),
@@ -163,7 +157,7 @@ def export(args):
         augmentation=f'DiffAugment, probability from {args.p} by r_t = 0.6, {args.kimg} kimg',
         command=f'python benchmarks/train_stylegan_toon.py {args.given}',
         noise_off_from=next((r['step'] for r in log if 'noise' in r), None),
-        sittings=json.loads((Path(args.run) / 'sittings.json').read_text()),
+        sittings=sittings(args.run, data_digest()),
         machine='one thread of a shared two-core CPU',
         log=thinned(log),
     )
@@ -178,7 +172,7 @@ def export(args):
 @torch.no_grad()
 def scores(seed, n=750):
     "Distances to the heads it learned from, in our own network's features."
-    generator, _ = pretrained_generator()
+    generator, _ = pretrained_stylegan()
     z = torch.randn(n, generator.config.z_dim, generator=torch.Generator().manual_seed(seed))
     fakes = torch.cat([generator(part) for part in z.split(100)])
     found = evaluate(fakes.clamp(-1, 1), heads().subset(range(2 * n)), 'toon', n=n, seed=seed, cuts=2, replicates=20)
@@ -192,7 +186,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--run', default='runs/stylegan_toon', help='the folder of checkpoints, samples and the log')
-    add('--minutes', type=float, default=65)
+    add('--minutes', type=float, default=65, help='of the training in all')
     add('--steps', type=int, default=1_000_000)
     add('--every', type=int, default=500)
     add('--base', type=int, default=1024)

@@ -22,7 +22,6 @@ import json
 import os
 import statistics
 import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +36,7 @@ from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
 from animegan_nb.training import Callback, Trainer, TrainingConfig, build_pair
-from animegan_nb.callbacks import Checkpoints
+from animegan_nb.callbacks import Checkpoints, Clock
 from animegan_nb.wgan import WGANConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,31 +110,9 @@ def recipe(method: str, preset: Preset, seed: int):
     )
 
 
-class Clock(Callback):
-    "Processor seconds of the training alone (on a GPU: seconds), kept in the checkpoint."
-
-    order = -5
-
-    def __init__(self, device):
-        self.total, self.now = 0.0, time.perf_counter if device.type == 'cuda' else time.process_time
-
-    def on_start(self, trainer):
-        self.start = self.now()
-
-    def on_step(self, trainer, record):
-        if trainer.device.type == 'cuda' and trainer.step % 50 == 0:
-            torch.cuda.synchronize()
-        self.total += self.now() - self.start
-        self.start = self.now()
-
-    def after(self):
-        self.start = self.now()
-
-    def state(self):
-        return {'total': self.total}
-
-    def load(self, state):
-        self.total = state['total']
+def training_seconds(clock: Clock, device) -> float:
+    "Processor seconds of the training alone (on a GPU: seconds)."
+    return clock.seconds if torch.device(device).type == 'cuda' else clock.processor_seconds
 
 
 class Looks(Callback):
@@ -162,7 +139,7 @@ class Looks(Callback):
             }
             self.found[str(trainer.step)] = {
                 'step': trainer.step,
-                'seconds': self.clock.total,
+                'seconds': training_seconds(self.clock, trainer.device),
                 'images': trainer.images,
                 'numbers': numbers,
                 'losses': {
@@ -172,7 +149,7 @@ class Looks(Callback):
                 },
                 'shown': drawn[: self.n_shown],
             }
-        self.clock.after()
+        self.clock.restart()
 
     def state(self):
         return {'found': self.found}
@@ -212,7 +189,7 @@ def run(data: str, method: str, seed: int, preset_name: str, preset: Preset, fol
         return json.loads(done.read_text())
     seed_everything(seed)
     model, network, training = recipe(method, preset, seed)
-    clock = Clock(torch.device(device))
+    clock = Clock()
     looks = Looks(preset, method, references(data, preset.size, preset.n), clock)
     trainer = Trainer(
         build_pair(model, network),
@@ -291,10 +268,9 @@ def print_tables(rows: list[dict], floors: dict, preset: Preset):
                     if (r['data'], r['extractor']) != (data, extractor) or not chosen(r):
                         continue
                     mean, half = interval(r['values']['frechet'])
-                    print(
-                        f'{METHODS[r["method"]]:10}{title:16}{r["seconds"]:9.1f}{r["step"]:8}{mean:12.4g}{half:10.3g}   '
-                        + ' '.join(f'{v:.4g}' for v in r['values']['frechet'])
-                    )
+                    seeds = ' '.join(f'{v:.4g}' for v in r['values']['frechet'])
+                    row = f'{METHODS[r["method"]]:10}{title:16}{r["seconds"]:9.1f}{r["step"]:8}'
+                    print(f'{row}{mean:12.4g}{half:10.3g}   {seeds}')
 
 
 def pilot(rates: list[float], data: str, preset_name: str, preset: Preset, folder: Path, out: Path, device):

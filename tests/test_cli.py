@@ -15,8 +15,6 @@ from PIL import Image
 from animegan_nb import cli
 from animegan_nb.training import checkpoints, recipes
 
-cli.load_models()
-
 ANIMEGAN = [sys.executable, '-c', 'import sys; from animegan_nb.cli import main; sys.exit(main())']
 
 

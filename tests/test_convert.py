@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from animegan_nb import convert
-from animegan_nb.stylegan import Discriminator, Generator, StyleGANConfig
+from animegan_nb.stylegan import StyleGANConfig, StyleGANDiscriminator, StyleGANGenerator
 
 SMALL = StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=3, channel_base=128, channel_max=16)
 
@@ -88,8 +88,8 @@ def test_reference_goes_back_to_the_last_bit(reference, prefix):
 def test_any_size_there_and_back(size, base):
     config = StyleGANConfig(size, z_dim=6, w_dim=10, mapping_layers=2, channel_base=base, channel_max=24)
     for network, load in (
-        (Generator(config), convert.load_stylegan2_generator),
-        (Discriminator(config), convert.load_stylegan2_discriminator),
+        (StyleGANGenerator(config), convert.load_stylegan2_generator),
+        (StyleGANDiscriminator(config), convert.load_stylegan2_discriminator),
     ):
         official = convert.stylegan2_state(network)
         again = load(official)
@@ -98,7 +98,7 @@ def test_any_size_there_and_back(size, base):
 
 
 def test_other_weights_are_refused_in_one_sentence():
-    official = convert.stylegan2_state(Generator(SMALL))
+    official = convert.stylegan2_state(StyleGANGenerator(SMALL))
     for state, words in (
         ({}, 'not a StyleGAN2 generator'),
         ({'a': torch.ones(2)}, 'not a StyleGAN2 generator'),
@@ -114,7 +114,7 @@ def test_other_weights_are_refused_in_one_sentence():
         convert.load_stylegan2_discriminator(official)
     with pytest.raises(ValueError, match='has an official counterpart'):
         convert.stylegan2_state(
-            Generator(StyleGANConfig(16, 'stylegan1', z_dim=4, w_dim=4, mapping_layers=1, channel_base=64))
+            StyleGANGenerator(StyleGANConfig(16, 'stylegan1', z_dim=4, w_dim=4, mapping_layers=1, channel_base=64))
         )
 
 

@@ -80,7 +80,7 @@ def test_animation_formats(tmp_path):
 
 
 def test_animation_stays_below_its_limit():
-    assert len(core._apng(core.Animation(torch.rand(16, 3, 64, 64) * 2 - 1, limit=60_000))) <= 60_000
+    assert len(core._small_animation(core.Animation(torch.rand(16, 3, 64, 64) * 2 - 1, limit=60_000))) <= 60_000
 
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):

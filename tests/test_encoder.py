@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from animegan_nb import toon_net
 from animegan_nb import encoder as en
-from animegan_nb import toon
+from animegan_nb import toon, toon_net
 from animegan_nb.core import rng, shipped
 from animegan_nb.latents import FeatureDistance, as_ws, draw, sample_w
-from animegan_nb.stylegan import Generator, StyleGANConfig, count_parameters, pretrained_generator
+from animegan_nb.stylegan import StyleGANConfig, StyleGANGenerator, count_parameters, pretrained_stylegan
 
 TINY = StyleGANConfig(32, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=8)
 SMALL = en.EncoderConfig(w_dim=12, width=4, reach=0.3)
@@ -23,7 +22,7 @@ SMALL = en.EncoderConfig(w_dim=12, width=4, reach=0.3)
 @pytest.fixture(scope='module')
 def tiny():
     torch.manual_seed(0)
-    g = Generator(TINY).eval().requires_grad_(False)
+    g = StyleGANGenerator(TINY).eval().requires_grad_(False)
     g.mapping.w_avg.copy_(sample_w(g, 500).mean(0))
     return g
 
@@ -113,7 +112,7 @@ def test_descent_goes_down_and_leaves_its_start_alone(tiny):
 
 
 def test_the_shipped_encoders_fit_in_and_work():
-    g, _ = pretrained_generator()
+    g, _ = pretrained_stylegan()
     heads = F.avg_pool2d(
         toon.ToonHeads(n=24, size=64, seed=123, supersample=1).batch(range(24))['image'].float().div(127.5).sub(1), 2
     )

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from animegan_nb import toon_net
 from animegan_nb import latents as la
-from animegan_nb import toon
+from animegan_nb import toon, toon_net
 from animegan_nb.core import rng, shipped
-from animegan_nb.stylegan import Generator, StyleGANConfig, pretrained_generator, style_layers
+from animegan_nb.stylegan import StyleGANConfig, StyleGANGenerator, pretrained_stylegan, style_layers
 
 TINY = StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16)
 
@@ -23,12 +22,12 @@ TINY = StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128,
 @pytest.fixture(scope='module')
 def tiny():
     torch.manual_seed(0)
-    return Generator(TINY).eval().requires_grad_(False)
+    return StyleGANGenerator(TINY).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope='module')
 def shipped_generator():
-    return pretrained_generator()[0]
+    return pretrained_stylegan()[0]
 
 
 def test_samples_are_a_function_of_the_seed(tiny):
@@ -85,7 +84,9 @@ def test_layer_groups_at_512_are_resolutions():
 @pytest.mark.parametrize('architecture', ['stylegan1', 'stylegan2'])
 def test_listeners_name_every_layer_once(architecture):
     torch.manual_seed(1)
-    g = Generator(StyleGANConfig(32, architecture, z_dim=8, w_dim=8, mapping_layers=1, channel_base=256, channel_max=8))
+    g = StyleGANGenerator(
+        StyleGANConfig(32, architecture, z_dim=8, w_dim=8, mapping_layers=1, channel_base=256, channel_max=8)
+    )
     heard = [la.listeners(g, [i]) for i in range(g.config.num_ws)]
     names = [n for h in heard for n in h]
     assert len(names) == len(set(names)) == len(la.listeners(g, range(g.config.num_ws)))

@@ -5,7 +5,6 @@ import base64
 import io
 import math
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from animegan_nb.orbit import (
     CHANNELS,
     FieldSource,
     Look,
-    Newest,
     OrbitViewer,
     PiganSource,
     ToonSource,
@@ -177,29 +175,6 @@ def test_enlarging_keeps_the_shape_of_the_picture():
     assert [i.size for i in enlarge(p, 64)] == [(64, 32)] * 2
     nearest = np.asarray(enlarge(p, 64, 'nearest')[0])
     assert (nearest[::4, ::4] == nearest[1::4, 2::4]).all()
-
-
-def test_the_mailbox_serves_the_last_and_survives_a_fault():
-    gate, served = threading.Event(), []
-
-    def work(request):
-        gate.wait(5)
-        if request == 'bad':
-            raise RuntimeError('no')
-        served.append(request)
-
-    box = Newest(work)
-    for i in range(30):
-        box.ask(i)
-    gate.set()
-    box.wait()
-    assert served[-1] == 29 and len(served) <= 2 and box.done + box.dropped == 30
-    box.ask('bad')
-    with pytest.raises(RuntimeError, match='no'):
-        box.wait()
-    box.ask('good')
-    box.wait()
-    assert served[-1] == 'good'
 
 
 def test_a_wish_is_drawn_from_coarse_to_fine_until_it_is_overtaken(ball, learned):

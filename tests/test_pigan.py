@@ -16,7 +16,6 @@ from torch.utils.flop_counter import flop_registry
 from animegan_nb import geometry
 from animegan_nb import pigan_training
 from animegan_nb import siren
-from animegan_nb import metrics
 from animegan_nb import pigan
 from animegan_nb.cameras import PRIORS, pose, rays
 from animegan_nb.core import rng, shipped

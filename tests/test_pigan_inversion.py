@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng, shipped
 from animegan_nb.grading import oracle, trial
-from animegan_nb.metrics import file_sha256
+from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
 from animegan_nb.pigan import Generator, View
 from animegan_nb.pigan_inversion import (
@@ -33,7 +33,6 @@ from animegan_nb.pigan_inversion import (
     pivotal_tuning,
     pixel_error,
     pose_gradient,
-    psnr,
     scores,
     toon_pose_reader,
 )
@@ -71,13 +70,6 @@ def world(n=2, seed=0):
 
 
 ZERO = (torch.zeros(2), torch.zeros(2))
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.floats(1e-3, 1.0), st.integers(0, 1000))
-def test_psnr_of_a_constant_error(error, seed):
-    x = torch.rand(2, 3, 4, 4, generator=rng(seed))
-    assert torch.allclose(psnr(x, x - error), torch.full((2,), -20 * math.log10(error / 2)), atol=0.02)
 
 
 @settings(max_examples=25, deadline=None)
@@ -295,8 +287,6 @@ def test_bad_settings_are_answered_in_one_sentence():
         pivotal_tuning(G, GOOD, Inversion(G.mean_condition(), torch.zeros(1), torch.zeros(1), torch.zeros(1, 1)))
     with pytest.raises(ValueError, match='vgg'):
         perceptual_distance('vgg')
-    with pytest.raises(ValueError, match='differ'):
-        psnr(GOOD, GOOD[:1])
 
 
 @pytest.mark.parametrize('id', sorted(SOLUTIONS.SOLUTIONS))

@@ -21,7 +21,7 @@ GROWS = replace(SMALL, size=32, architecture='stylegan1', channel_base=256, path
 
 def networks(config, seed=0):
     torch.manual_seed(seed)
-    return sg.Generator(config), sg.Discriminator(config)
+    return sg.StyleGANGenerator(config), sg.StyleGANDiscriminator(config)
 
 
 def images(n=32, size=16, seed=0):
@@ -47,7 +47,7 @@ def images(n=32, size=16, seed=0):
 def test_published_parameter_counts(config, generator, discriminator):
     "Counts of the published implementations, on the meta device: no memory."
     with torch.device('meta'):
-        g, d = sg.Generator(config), sg.Discriminator(config)
+        g, d = sg.StyleGANGenerator(config), sg.StyleGANDiscriminator(config)
     assert sg.count_parameters(g) == generator
     assert discriminator is None or sg.count_parameters(d) == discriminator
 
@@ -92,7 +92,7 @@ def test_a_grown_network_is_the_smaller_one():
     big, small = networks(GROWS), networks(replace(GROWS, size=16), seed=1)
     for one, other in zip(big, small):
         state = {k: v for k, v in other.state_dict().items() if 'progress' not in k}
-        if isinstance(one, sg.Generator):
+        if isinstance(one, sg.StyleGANGenerator):
             state['mapping.w_avg'] = torch.zeros(12)
         missing, extra = one.load_state_dict(state, strict=False)
         assert not extra
@@ -336,7 +336,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
 
 
 def test_the_shipped_generator_draws():
-    generator, facts = sg.pretrained_generator()
+    generator, facts = sg.pretrained_stylegan()
     drawn = generator(
         torch.randn(4, generator.config.z_dim, generator=torch.Generator().manual_seed(0)), truncation=0.7
     )

@@ -66,8 +66,8 @@ def test_normals_are_the_finite_differences_of_the_distance():
 
 def test_two_views_agree():
     person = toon.sample_identity(1, rng(12))
-    psnr, share = toon.warp_agreement(person, pose(0.15, 0.05), pose(-0.1, 0.0), FOV, size=160)
-    assert psnr > 30 and share > 0.6
+    difference, share = toon.warp_agreement(person, pose(0.15, 0.05), pose(-0.1, 0.0), FOV, size=160)
+    assert difference < 10 ** (-30 / 20) and share > 0.6
 
 
 def test_a_ball_is_traced_to_its_closed_form():
@@ -275,8 +275,3 @@ def test_two_views_of_one_person_attract():
         toon_net.verification(torch.randn(400, 8, generator=rng(1)), torch.randn(400, 8, generator=rng(2))),
     )
     assert perfect == {'top_1': 1.0, 'auc': 1.0} and abs(chance['auc'] - 0.5) < 0.06 and chance['top_1'] < 0.02
-
-
-def test_the_explorer_is_a_picture_without_a_kernel():
-    bundle = toon.HeadExplorer(size=24)._repr_mimebundle_()
-    assert 'image/png' in bundle

@@ -25,7 +25,7 @@ from animegan_nb.training import (
     pack,
     unpack,
 )
-from animegan_nb.callbacks import Checkpoints, Evaluate, Health, JSONLog, Samples, read_log
+from animegan_nb.callbacks import Checkpoints, Clock, Evaluate, Health, JSONLog, Samples, read_log
 
 CONFIG = TrainingConfig(batch_size=8, ema_half_life=50)
 
@@ -410,6 +410,91 @@ def test_checkpoint_is_no_pickle(tmp_path):
         training.load_state(tmp_path / 'nothing')
 
 
-def test_a_model_whose_chapter_was_not_imported():
-    with pytest.raises(KeyError, match="no model called 'nothing' yet: import the chapter"):
+def test_an_unknown_model_names_the_known_ones():
+    with pytest.raises(KeyError, match="no model called 'nothing': choose one of .*dcgan"):
         training.build_pair('nothing', {})
+
+
+# the loop for everything else
+
+
+def test_optimise_descends_and_stops_after_a_whole_step():
+    w, stopping = torch.nn.Parameter(torch.ones(3)), threading.Event()
+    optimizer = torch.optim.SGD([w], 1.0)
+    steps = training.optimise(
+        optimizer, lambda: w.square().sum(), 50, learning_rate=lambda k: 0.1 / (k + 1), stopping=stopping
+    )
+    losses = [float(next(steps)) for _ in range(3)]
+    assert losses == sorted(losses, reverse=True) and losses[0] == 3
+    assert optimizer.param_groups[0]['lr'] == pytest.approx(0.1 / 3)
+    before = w.detach().clone()
+    stopping.set()
+    assert list(steps) == [] and torch.equal(w, before)
+
+
+def test_optimise_says_when_it_diverges():
+    w = torch.nn.Parameter(torch.ones(1))
+    with pytest.raises(ValueError, match='diverged at step 1'):
+        values = iter([1.0, float('nan')])
+        list(training.optimise(torch.optim.SGD([w], 0.1), lambda: w.sum() * next(values), 5))
+
+
+def test_flops_of_a_convolution_and_a_product():
+    layer, x = torch.nn.Conv2d(3, 5, 3, padding=1, bias=False), torch.randn(2, 3, 8, 8)
+    forward = training.count_flops(layer, x)
+    assert forward == 2 * 2 * 64 * 5 * 27
+    assert training.count_flops(lambda: layer(x.requires_grad_(True)).sum().backward()) == 3 * forward
+    assert training.count_flops(torch.matmul, torch.randn(3, 4), torch.randn(4, 5)) == 2 * 3 * 4 * 5
+    assert training.count_flops(torch.add, x, 1) == 0
+
+
+def test_flops_without_numbers_and_of_a_penalty():
+    "On the device meta, and with a gradient that is differentiated again."
+    layer = torch.nn.Linear(4, 3, bias=False, device='meta')
+    x = torch.empty(2, 4, device='meta', requires_grad=True)
+
+    def penalty():
+        (slope,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+        slope.square().sum().backward()
+
+    assert training.count_flops(penalty) > training.count_flops(lambda: layer(x).square().sum().backward())
+
+
+def test_the_clock_goes_on_counting_after_a_resume(tmp_path):
+    class Slow(TinyPair):
+        def generator_step(self, batch, draws):
+            time.sleep(0.02)
+            return super().generator_step(batch, draws)
+
+    clock = Clock()
+    t = make([clock, JSONLog(tmp_path / 'log.jsonl')], pair=Slow()).fit(4, progress=False)
+    t.save(tmp_path / 'step-4')
+    log = read_log(tmp_path / 'log.jsonl')
+    times = [record['seconds'] for record in log]
+    assert times == sorted(times) and times[0] >= 0.02 and times[-1] >= 0.08
+    assert all(0 <= record['processor_seconds'] for record in log)
+    assert all(0 < record['images_per_second'] <= 8 / 0.02 for record in log)
+
+    again = Clock()
+    make([again], pair=Slow()).load(tmp_path / 'step-4').fit(1, progress=False)
+    assert again.seconds >= clock.seconds + 0.02
+    assert again.processor_seconds >= clock.processor_seconds
+
+
+def test_the_clock_ends_a_training_and_leaves_out_what_it_is_told_to():
+    assert make([Clock(minutes=0)]).fit(5, progress=False).step == 1
+    assert make([Clock(minutes=0, processor=True)]).fit(5, progress=False).step == 1
+
+    class Measuring(Callback):
+        def on_step(self, trainer, record):
+            time.sleep(0.3)
+            if self.clock is not None:
+                self.clock.restart()
+
+    found = {}
+    for name in ('with', 'without'):
+        clock, measuring = Clock(), Measuring()
+        measuring.clock = clock if name == 'without' else None
+        make([clock, measuring]).fit(3, progress=False)
+        found[name] = clock.seconds
+    assert found['with'] > 0.6 > found['without']

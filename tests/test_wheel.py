@@ -11,11 +11,19 @@ import pytest
 CHECK = '''
 import importlib, json, pkgutil, sys
 import animegan_nb
-names = [m.name for m in pkgutil.iter_modules(animegan_nb.__path__) if m.name != "_modidx"]
-for name in names: importlib.import_module("animegan_nb." + name)
+names = [m.name for m in pkgutil.iter_modules(animegan_nb.__path__) if not m.name.startswith("_")]
+for name in names:
+    importlib.import_module("animegan_nb." + name)
 from animegan_nb.core import shipped
-print(json.dumps({"where": animegan_nb.__file__, "names": names, "index": str(shipped("index.ipynb")), "pretrained": shipped("pretrained").is_dir(),
-                  "foreign": [m for m in ("nbdev", "fastcore", "execnb", "IPython", "matplotlib.pyplot") if m in sys.modules]}))
+foreign = ("nbdev", "fastcore", "execnb", "IPython", "matplotlib.pyplot")
+facts = {
+    "where": animegan_nb.__file__,
+    "names": names,
+    "index": str(shipped("index.ipynb")),
+    "pretrained": shipped("pretrained").is_dir(),
+    "foreign": [m for m in foreign if m in sys.modules],
+}
+print(json.dumps(facts))
 '''
 
 
@@ -34,6 +42,8 @@ def test_contents(wheel, root):
     names = zipfile.ZipFile(wheel).namelist()
     for file in (root / 'data' / 'pretrained').glob('*.safetensors'):
         assert f'animegan_nb/_shipped/pretrained/{file.name}' in names
+    for file in (root / 'animegan_nb' / 'static').iterdir():
+        assert f'animegan_nb/static/{file.name}' in names
     assert 'animegan_nb/_shipped/index.ipynb' in names
     assert not [n for n in names if n.startswith(('tests/', 'nbs/', 'data/')) or '/cache/' in n]
 
@@ -92,11 +102,7 @@ sys.meta_path.insert(0, Absent())
         and facts['foreign'] == []
     )
     command = subprocess.run(
-        [sys.executable, '-m', 'animegan_nb.cli', '--help'],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
+        [sys.executable, '-m', 'animegan_nb', '--help'], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     program = subprocess.run(
         [sys.executable, '-c', 'from animegan_nb.cli import main; main(["presets"])'],

@@ -6,7 +6,6 @@
 from __future__ import annotations
 import math
 import torch
-import torch.nn.functional as F
 from ..augment import adjust_probability, cut_out
 from ..core import rng
 from ..grading import exercise

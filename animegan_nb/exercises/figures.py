@@ -5,7 +5,6 @@
 # %% ../../nbs/exercises/07_figures.ipynb #3aa39e18
 from __future__ import annotations
 import torch
-import torch.nn.functional as F
 from ..core import rng
 from ..figures import forward_kinematics, PARENTS, rotation_matrix
 from ..grading import exercise

@@ -13,116 +13,7 @@ from ..geometry import depth_distance, reproject, rotation_angle
 from ..grading import exercise
 
 # %% auto #0
-__all__ = ['check_depth_distance', 'check_rotation_angle', 'check_reproject']
-
-# %% ../../nbs/exercises/53_geometry.ipynb #f1874abe
-def _distance_with(quantiles=lambda x: x, power=1.0):
-    "`depth_distance` on 2,000 equal steps, with a part replaced."
-
-    def distance(a, b):
-        u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
-        at = lambda x: (s := x.flatten().double().sort().values)[(u * len(s)).long()]
-        return (quantiles(at(a)) - quantiles(at(b))).abs().pow(power).mean() ** (1 / power)
-
-    return distance
-
-
-@exercise(
-    'geometry.depth_distance',
-    library=depth_distance,
-    mutants={
-        'difference of the means': lambda a, b: (a.double().mean() - b.double().mean()).abs(),
-        'centred first': _distance_with(lambda q: q - q.mean()),
-        'squared': _distance_with(power=2.0),
-        'sign lost': lambda a, b: _distance_with()(a.abs(), b.abs()),
-        'pixel by pixel': lambda a, b: (
-            (
-                a.flatten()[: min(a.numel(), b.numel())]
-                - b.flatten()[: min(a.numel(), b.numel())]
-            )
-            .abs()
-            .mean()
-        ),
-    },
-)
-def check_depth_distance(candidate):
-    """Wasserstein's distance of two sets of depths, of any shape and count, as a scalar:
-    the area between their quantile functions."""
-    x = torch.randn(3, 1, 8, 8, generator=rng(0))
-    near = lambda a, b: abs(float(a) - b) < 2e-3 * max(1, b)
-    yield 'a set and itself in another order: 0', near(candidate(x, x.flip(3)), 0)
-    yield (
-        'moved by 2: 2, in either direction',
-        near(candidate(x, x + 2), 2) and near(candidate(x + 2, x), 2),
-    )
-    yield (
-        'equal means, other spreads: not 0',
-        near(candidate(torch.tensor([-1.0, 1.0]), torch.tensor([-3.0, 3.0])), 2),
-    )
-    yield (
-        'depths below 0 are depths',
-        near(candidate(torch.tensor([-2.0]), torch.tensor([2.0])), 4),
-    )
-    yield (
-        '{0, 1} and {0, 0, 3}: 5/6',
-        near(candidate(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0, 3.0])), 5 / 6),
-    )
-
-# %% ../../nbs/exercises/53_geometry.ipynb #a261b9cf
-@exercise(
-    'geometry.rotation_angle',
-    library=rotation_angle,
-    mutants={
-        'arc cosine': lambda a, b: (
-            (((a[..., :3, :3].mT @ b[..., :3, :3]).diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2)
-            .clamp(-1, 1)
-            .acos()
-        ),
-        'no transpose': lambda a, b: rotation_angle(a.mT, b),
-        'norm of the difference': lambda a, b: (
-            (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1) / 2**0.5
-        ),
-        'arc sine': lambda a, b: (
-            ((t := a[..., :3, :3].mT @ b[..., :3, :3]) - t.mT)
-            .flatten(-2)
-            .norm(dim=-1)
-            .div(8**0.5)
-            .clamp(max=1)
-            .asin()
-        ),
-        'degrees': lambda a, b: rotation_angle(a, b).rad2deg(),
-    },
-)
-def check_rotation_angle(candidate):
-    """The angle in radians, 0 … π, between two rotations [..., 3, 3] (or cameras [..., 4, 4]):
-    that of the one turn that takes a to b."""
-    about = lambda angle: torch.stack(
-        [
-            torch.stack([angle.cos(), -angle.sin(), 0 * angle]),
-            torch.stack([angle.sin(), angle.cos(), 0 * angle]),
-            torch.stack([0 * angle, 0 * angle, 0 * angle + 1]),
-        ]
-    ).movedim(2, 0)
-    start = torch.linalg.qr(torch.randn(3, 3, generator=rng(0))).Q
-    start = start * start.det()
-    angles = torch.tensor([0.2, 1.0, 2.5, 3.0])
-    yield 'a rotation and itself: 0', float(candidate(start[None], start[None])[0]) < 1e-3
-    yield (
-        'a turn by an angle is that angle, beyond a right angle, too',
-        torch.allclose(
-            candidate(start.expand(4, 3, 3), start @ about(angles)), angles, atol=1e-4
-        ),
-    )
-    yield (
-        'a small turn in float32',
-        abs(float(candidate(torch.eye(3)[None], about(torch.tensor([1e-4])))[0]) - 1e-4) < 1e-6,
-    )
-    yield (
-        'the order does not matter',
-        torch.allclose(
-            candidate(start @ about(angles), start.expand(4, 3, 3)), angles, atol=1e-4
-        ),
-    )
+__all__ = ['check_reproject', 'check_depth_distance', 'check_rotation_angle']
 
 # %% ../../nbs/exercises/53_geometry.ipynb #b17b146d
 def _look_up(first, second, fov, border=False, corner=False, hidden=True, world=False):
@@ -200,7 +91,7 @@ _REPROJECT_MUTANTS = {
 def check_reproject(candidate):
     """`reproject(first, second, fov)` → the second view's colours `[b, 3, n]` at the points
     that the first one sees, and which of them `[b, n]` the second one sees, too (depths within
-    0.01, both opaque, inside the picture)."""
+    0.01, both opaque, inside the image)."""
     a, b = _scene(0.0), _scene(0.45)
     colours, seen = candidate(a, b, 24.0)
     yield (
@@ -227,10 +118,116 @@ def check_reproject(candidate):
     colours, aside = candidate(_wall(0.0), _wall(0.5), 60.0)
     share = float(aside.view(40, 40)[1:-1].float().mean())
     yield (
-        'what lies outside the second picture is not seen',
+        'what lies outside the second image is not seen',
         abs(share - (1 - 0.5 / (2 * math.tan(math.pi / 6)))) < 0.06,
     )
     yield (
-        'nothing is lost in the corners of a wide picture',
+        'nothing is lost in the corners of a wide image',
         bool(candidate(_wall(0.0), _wall(0.0), 60.0)[1].float().mean() > 0.9),
+    )
+
+# %% ../../nbs/exercises/53_geometry.ipynb #f1874abe
+def _distance_with(quantiles=lambda x: x, power=1.0):
+    "`depth_distance` on 2,000 equal steps, with a part replaced."
+
+    def distance(a, b):
+        u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+        at = lambda x: (s := x.flatten().double().sort().values)[(u * len(s)).long()]
+        return (quantiles(at(a)) - quantiles(at(b))).abs().pow(power).mean() ** (1 / power)
+
+    return distance
+
+
+def _pixel_by_pixel(a, b):
+    n = min(a.numel(), b.numel())
+    return (a.flatten()[:n] - b.flatten()[:n]).abs().mean()
+
+
+@exercise(
+    'geometry.depth_distance',
+    library=depth_distance,
+    mutants={
+        'difference of the means': lambda a, b: (a.double().mean() - b.double().mean()).abs(),
+        'centred first': _distance_with(lambda q: q - q.mean()),
+        'squared': _distance_with(power=2.0),
+        'sign lost': lambda a, b: _distance_with()(a.abs(), b.abs()),
+        'pixel by pixel': _pixel_by_pixel,
+    },
+)
+def check_depth_distance(candidate):
+    """Wasserstein's distance of two sets of depths, of any shape and count, as a scalar:
+    the area between their quantile functions."""
+    x = torch.randn(3, 1, 8, 8, generator=rng(0))
+    near = lambda a, b: abs(float(a) - b) < 2e-3 * max(1, b)
+    yield 'a set and itself in another order: 0', near(candidate(x, x.flip(3)), 0)
+    yield (
+        'moved by 2: 2, in either direction',
+        near(candidate(x, x + 2), 2) and near(candidate(x + 2, x), 2),
+    )
+    yield (
+        'equal means, other spreads: not 0',
+        near(candidate(torch.tensor([-1.0, 1.0]), torch.tensor([-3.0, 3.0])), 2),
+    )
+    yield (
+        'depths below 0 are depths',
+        near(candidate(torch.tensor([-2.0]), torch.tensor([2.0])), 4),
+    )
+    yield (
+        '{0, 1} and {0, 0, 3}: 5/6',
+        near(candidate(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0, 3.0])), 5 / 6),
+    )
+
+# %% ../../nbs/exercises/53_geometry.ipynb #a261b9cf
+def _arc_cosine(a, b):
+    turn = a[..., :3, :3].mT @ b[..., :3, :3]
+    return ((turn.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2).clamp(-1, 1).acos()
+
+
+def _arc_sine(a, b):
+    turn = a[..., :3, :3].mT @ b[..., :3, :3]
+    return ((turn - turn.mT).flatten(-2).norm(dim=-1) / 8**0.5).clamp(max=1).asin()
+
+
+@exercise(
+    'geometry.rotation_angle',
+    library=rotation_angle,
+    mutants={
+        'arc cosine': _arc_cosine,
+        'no transpose': lambda a, b: rotation_angle(a.mT, b),
+        'norm of the difference': lambda a, b: (
+            (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1) / 2**0.5
+        ),
+        'arc sine': _arc_sine,
+        'degrees': lambda a, b: rotation_angle(a, b).rad2deg(),
+    },
+)
+def check_rotation_angle(candidate):
+    """The angle in radians, 0 … π, between two rotations [..., 3, 3] (or cameras [..., 4, 4]):
+    that of the one turn that takes a to b."""
+    about = lambda angle: torch.stack(
+        [
+            torch.stack([angle.cos(), -angle.sin(), 0 * angle]),
+            torch.stack([angle.sin(), angle.cos(), 0 * angle]),
+            torch.stack([0 * angle, 0 * angle, 0 * angle + 1]),
+        ]
+    ).movedim(2, 0)
+    start = torch.linalg.qr(torch.randn(3, 3, generator=rng(0))).Q
+    start = start * start.det()
+    angles = torch.tensor([0.2, 1.0, 2.5, 3.0])
+    yield 'a rotation and itself: 0', float(candidate(start[None], start[None])[0]) < 1e-3
+    yield (
+        'a turn by an angle is that angle, beyond a right angle, too',
+        torch.allclose(
+            candidate(start.expand(4, 3, 3), start @ about(angles)), angles, atol=1e-4
+        ),
+    )
+    yield (
+        'a small turn in float32',
+        abs(float(candidate(torch.eye(3)[None], about(torch.tensor([1e-4])))[0]) - 1e-4) < 1e-6,
+    )
+    yield (
+        'the order does not matter',
+        torch.allclose(
+            candidate(start @ about(angles), start.expand(4, 3, 3)), angles, atol=1e-4
+        ),
     )

@@ -4,6 +4,7 @@
 
 # %% ../../nbs/exercises/14_metrics.ipynb #8ab0ab73
 from __future__ import annotations
+import math
 from functools import partial
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from animegan_nb.metrics import (
     kernel_distance,
     moments,
     precision_recall,
+    psnr,
 )
 
 # %% auto #0
-__all__ = ['check_frechet', 'check_inception_score', 'check_kernel', 'check_precision_recall']
+__all__ = ['check_frechet', 'check_inception_score', 'check_kernel', 'check_precision_recall', 'check_psnr']
 
 # %% ../../nbs/exercises/14_metrics.ipynb #29b24ca3
 def _textbook(real, fake, factor=2.0, correction=1):
@@ -267,3 +269,51 @@ def check_precision_recall(candidate):
         'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
         result(line(0, 1, 2, 3, 40, 50), line(49.0, 5.0, 5.1, 5.2), 1)[0] == 0.25,
     )
+
+# %% ../../nbs/exercises/14_metrics.ipynb #2b5fb4c4
+def _psnr_with(scale=0.5, factor=-10.0, mean=lambda e: e.flatten(1).mean(1), log=torch.log10):
+    "`psnr` with one of its parts replaced."
+    return lambda a, b: factor * log(mean(((a - b) * scale).square()).clamp(min=1e-10))
+
+
+_PSNR_MUTANTS = {
+    'range 1 instead of 2': _psnr_with(scale=1.0),
+    'range 255': _psnr_with(scale=1 / 255),
+    'factor 20': _psnr_with(factor=-20.0),
+    'natural logarithm': _psnr_with(log=torch.log),
+    'one number for the batch': _psnr_with(mean=lambda e: e.mean().expand(len(e))),
+    'sign forgotten': _psnr_with(factor=10.0),
+    'mean of the pixels\' own PSNR': lambda a, b: (
+        (-10 * ((a - b) / 2).square().clamp(min=1e-10).log10()).flatten(1).mean(1)
+    ),
+}
+
+
+@exercise('metrics.psnr', library=psnr, mutants=_PSNR_MUTANTS)
+def check_psnr(candidate):
+    """`psnr(a, b)`: images `[n, 3, h, w]` in [-1, 1], twice → decibels `[n]`, one for each
+    image."""
+    x = torch.rand(3, 3, 6, 6, generator=rng(0)) * 1.6 - 0.8
+    near = lambda a, b: torch.allclose(
+        torch.as_tensor(a).float(), torch.as_tensor(b), atol=1e-3
+    )
+    yield (
+        'black for white is 0 dB',
+        near(candidate(-torch.ones_like(x), torch.ones_like(x)), torch.zeros(3)),
+    )
+    yield (
+        'an error of a tenth of the range is 20 dB',
+        near(candidate(x, x + 0.2), torch.full((3,), 20.0)),
+    )
+    steps = torch.tensor([0.2, 0.02, 0.002])
+    yield (
+        'each image has its own',
+        near(candidate(x, x + steps.view(3, 1, 1, 1)), torch.tensor([20.0, 40.0, 60.0])),
+    )
+    half = x.clone()
+    half[:, :, :3] += 0.2
+    yield (
+        'it is the mean error that counts: wrong in one half is 3 dB better',
+        near(candidate(half, x), torch.full((3,), 20 + 10 * math.log10(2))),
+    )
+    yield 'it is symmetric', near(candidate(x, half), candidate(half, x))

@@ -5,17 +5,13 @@
 # %% ../../nbs/exercises/59_orbit.ipynb #83206f7d
 from __future__ import annotations
 import math
-import threading
-import time
-from contextlib import suppress
 import torch
-import torch.nn.functional as F
 from ..cameras import distance_to_depth, pose, project, rays
 from ..grading import exercise
-from ..orbit import depth_normals, drag, grip, Look, Newest, PITCH_LIMIT, zoom
+from ..orbit import depth_normals, drag, grip, Look, PITCH_LIMIT, zoom
 
 # %% auto #0
-__all__ = ['check_drag', 'check_zoom', 'check_depth_normals', 'check_newest']
+__all__ = ['check_drag', 'check_zoom', 'check_depth_normals']
 
 # %% ../../nbs/exercises/59_orbit.ipynb #07727ede
 def _drag(sign=(1, 1), cosine=True, limit=True, swap=False, gain=1.0, along=False):
@@ -201,128 +197,3 @@ def check_depth_normals(candidate):
             f'{name} sphere has normals of length 1',
             bool(((n.norm(dim=1)[middle] - 1).abs() < 1e-4).all()),
         )
-
-# %% ../../nbs/exercises/59_orbit.ipynb #1da538b0
-class _Queue(Newest):
-    "Every request is served: falls behind."
-
-    def __init__(self, work):
-        super().__init__(work)
-        self.all = []
-
-    def ask(self, request):
-        self.all.append(request)
-        if self.thread is None:
-            self.thread = threading.Thread(target=self._all, daemon=True)
-            self.thread.start()
-
-    def _all(self):
-        with suppress(Exception):
-            while self.all:
-                self.work(self.all.pop(0))
-        self.thread = None
-
-
-class _Refuses(Newest):
-    "Busy: come back later. The last request is lost."
-
-    def ask(self, request):
-        if self.thread is None:
-            super().ask(request)
-
-
-class _Blocks(Newest):
-    "Works at once, in the caller's time."
-
-    def ask(self, request):
-        self.work(request)
-
-# %% ../../nbs/exercises/59_orbit.ipynb #8ff594f4
-class _Dies(Newest):
-    "A fault takes the thread with it, and nobody notices."
-
-    def __init__(self, work):
-        super().__init__(self.guarded)
-        self.real, self.dead = work, False
-
-    def guarded(self, request):
-        try:
-            self.real(request)
-        except Exception:
-            self.dead = True
-
-    def ask(self, request):
-        if not self.dead:
-            super().ask(request)
-
-
-class _Keeps(Newest):
-    "Keeps the first that waits, not the last."
-
-    def ask(self, request):
-        if self.waiting is None:
-            super().ask(request)
-
-# %% ../../nbs/exercises/59_orbit.ipynb #e16a9f24
-def _outlives_a_fault(candidate) -> bool:
-    ill, again = threading.Event(), threading.Event()
-
-    def moody(request):
-        if request == 'ill':
-            ill.set()
-            raise RuntimeError
-        again.set()
-
-    box = candidate(moody)
-    with suppress(RuntimeError):
-        box.ask('ill')
-    ill.wait(2)
-    time.sleep(0.05)
-    with suppress(RuntimeError):
-        box.ask('well')
-    return again.wait(2)
-
-# %% ../../nbs/exercises/59_orbit.ipynb #db39e40b
-@exercise(
-    'orbit.newest',
-    library=Newest,
-    mutants={
-        'a queue': _Queue,
-        'refuses while busy': _Refuses,
-        'blocks': _Blocks,
-        'keeps the first': _Keeps,
-        'dies of a fault': _Dies,
-    },
-)
-def check_newest(candidate):
-    """`Newest(work)` with `ask(request)`, which returns at once:
-    `work` runs in a thread, on one request at a time; while it is busy only the newest request
-    waits, and that one is always served, even after a request at which `work` raised an
-    error."""
-    gate, started, served, caller = (
-        threading.Event(),
-        threading.Event(),
-        [],
-        threading.get_ident(),
-    )
-    threads, finished = [], threading.Event()
-
-    def work(request):
-        threads.append(threading.get_ident())
-        started.set()
-        if threads[-1] != caller:
-            gate.wait(5)
-        served.append(request)
-        if request == 9:
-            finished.set()
-
-    box = candidate(work)
-    box.ask(0)
-    yield 'the work begins', started.wait(5)
-    for request in range(1, 10):
-        box.ask(request)
-    yield 'asking does not wait for the work', served == [] and caller not in threads
-    gate.set()
-    yield 'the newest request is served', finished.wait(2)
-    yield 'those that were overtaken are not', served == [0, 9]
-    yield 'a fault of the work does not stop it', _outlives_a_fault(candidate)

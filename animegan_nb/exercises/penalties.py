@@ -17,6 +17,7 @@ from animegan_nb.penalties import (
     gradient_penalty,
     interpolate,
     Lazy,
+    lazy_weight,
     r1_penalty,
 )
 
@@ -229,24 +230,16 @@ def check_r1(candidate):
         'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
         _same(candidate(kinked, x, 3.0), 1.5 * (kinked(x) / x[:, 0]).square().mean()),
     )
-    step = lambda gamma: (
-        (
-            1
-            + 0.1
-            * torch.linalg.eigvals(
-                toy_jacobian(
-                    torch.zeros(3),
-                    'non_saturating',
-                    lambda D, real, fake: candidate(D, real, gamma),
-                )
-            )
-        )
-        .abs()
-        .max()
-    )
+
+    def growth(gamma):
+        "By how much a step of size 0.1 stretches a deviation from the goal of the toy game."
+        penalty = lambda D, real, fake: candidate(D, real, gamma)
+        jacobian = toy_jacobian(torch.zeros(3), 'non_saturating', penalty)
+        return (1 + 0.1 * torch.linalg.eigvals(jacobian)).abs().max()
+
     yield (
         'the Dirac-GAN converges with γ = 1 and not with γ = 0',
-        bool(step(1.0) < 1 - 0.02 and step(0.0) > 1),
+        bool(growth(1.0) < 1 - 0.02 and growth(0.0) > 1),
     )
 
 # %% ../../nbs/exercises/21_penalties.ipynb #adb02901
@@ -318,17 +311,17 @@ class _EveryStep(Lazy):
 
 class _NoGain(Lazy):
     def __call__(self, step, *args):
-        return self.penalty(*args) if self.due(step) else 0.0
+        return self.penalty(*args) if lazy_weight(step, self.every) else 0.0
 
 
 class _Multiplied(Lazy):
     def __call__(self, step, *args):
-        return self.every * self.penalty(*args) if self.due(step) else 0.0 * self.penalty(*args)
+        return lazy_weight(step, self.every) * self.penalty(*args)
 
 
 class _OffByOne(Lazy):
-    def due(self, step):
-        return step % (self.every + 1) == 0
+    def __call__(self, step, *args):
+        return self.every * self.penalty(*args) if step % (self.every + 1) == 0 else 0.0
 
 
 @exercise(
@@ -342,9 +335,8 @@ class _OffByOne(Lazy):
     },
 )
 def check_lazy(candidate):
-    """A class made with (penalty, every);
-    called with (step, *arguments) it returns every · penalty when due, else 0 without computing
-    it."""
+    """A class made with (penalty, every). Called with (step, *arguments) it returns
+    every · penalty at every such step, else 0 without computing it."""
     calls = []
     lazy = candidate(lambda x: calls.append(1) or x**2, 4)
     total = sum(float(lazy(step, torch.tensor(3.0))) for step in range(12))
@@ -397,10 +389,8 @@ def check_clip_weights(candidate):
     with torch.no_grad():
         for p in critic.parameters():
             p.copy_(torch.randn(p.shape, generator=rng(24)))
-    before, tensors = (
-        [p.detach().clone() for p in critic.parameters()],
-        list(critic.parameters()),
-    )
+    before = [p.detach().clone() for p in critic.parameters()]
+    tensors = list(critic.parameters())
     candidate(critic, 0.5)
     yield 'no parameter exceeds the limit', all(bool((p.abs() <= 0.5).all()) for p in tensors)
     yield (

@@ -5,7 +5,6 @@
 # %% ../../nbs/exercises/55_pigan.ipynb #a3ebb177
 from __future__ import annotations
 import torch
-import torch.nn.functional as F
 from ..core import rng
 from ..grading import exercise
 from ..pigan import deferred_gradient, truncate

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import stats
 from ..grading import exercise
 from ..pigan_anime import crop_fov, expose, paired

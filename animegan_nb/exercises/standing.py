@@ -5,7 +5,6 @@
 # %% ../../nbs/exercises/33_standing.ipynb #29688a9f
 from __future__ import annotations
 import numpy as np
-import torch.nn.functional as F
 from ..grading import exercise
 from ..standing import border_contact, iteration_cost, reachable, step_flops
 from ..stylegan import StyleGANConfig

@@ -6,7 +6,6 @@
 from __future__ import annotations
 import math
 import torch
-import torch.nn.functional as F
 from ..core import rng
 from ..grading import exercise
 from ..stylegan import path_lengths, style_layers, truncate

@@ -1,8 +1,6 @@
 "Solutions to the exercises of 59_orbit, written from the task alone."
 
-import contextlib
 import math
-import threading
 
 import torch
 
@@ -37,24 +35,4 @@ def faces(depth, cam2world, fov):
     return out.permute(0, 3, 1, 2)
 
 
-class OneSlot:
-    def __init__(self, work):
-        self.work, self.slot, self.news = work, [], threading.Condition()
-        threading.Thread(target=self.loop, daemon=True).start()
-
-    def ask(self, request):
-        with self.news:
-            self.slot = [request]
-            self.news.notify()
-
-    def loop(self):
-        while True:
-            with self.news:
-                while not self.slot:
-                    self.news.wait()
-                request = self.slot.pop()
-            with contextlib.suppress(Exception):
-                self.work(request)
-
-
-SOLUTIONS = {'orbit.drag': pull, 'orbit.zoom': wheel, 'orbit.depth_normals': faces, 'orbit.newest': OneSlot}
+SOLUTIONS = {'orbit.drag': pull, 'orbit.zoom': wheel, 'orbit.depth_normals': faces}

@@ -4,14 +4,6 @@ import math
 import torch
 
 
-def signal_to_noise(a, b):
-    out = []
-    for x, y in zip(a, b):
-        error = ((x - y) ** 2).mean() / 4  # the range is 2: the peak's square is 4
-        out.append(10 * torch.log10(1 / error.clamp(min=1e-10)))
-    return torch.stack(out)
-
-
 def distance_to_usual(condition, usual):
     total = torch.zeros(len(condition.frequencies))
     for k, m, s in zip(condition, usual.mean, usual.deviation):
@@ -32,8 +24,4 @@ def angles_slope(slope, yaw, pitch):
     return torch.stack(rows)
 
 
-SOLUTIONS = {
-    'pigan_inversion.psnr': signal_to_noise,
-    'pigan_inversion.knob_distance': distance_to_usual,
-    'pigan_inversion.pose_gradient': angles_slope,
-}
+SOLUTIONS = {'pigan_inversion.knob_distance': distance_to_usual, 'pigan_inversion.pose_gradient': angles_slope}
