@@ -1,6 +1,5 @@
 "Heads: the ground truth is exact, sets are repeatable, the prior is as stated, bad input is answered."
 
-import json
 import math
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from animegan_nb import surfaces
 from animegan_nb import toon
 from animegan_nb.cameras import pose
-from animegan_nb.core import rng, shipped
+from animegan_nb.core import rng
 
 FOV = torch.tensor([12.0])
 
