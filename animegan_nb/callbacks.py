@@ -219,7 +219,7 @@ class Health(Callback):
         self.accuracy, self.spread = deque(maxlen=window), deque(maxlen=window)
 
     def on_step(self, trainer, record):
-        last, real = trainer.last, trainer.batch['image']
+        last, real = trainer.logs, trainer.batch['image']
         if {'real_logits', 'fake_logits'} <= last.keys():
             self.accuracy.append(
                 (

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn, Tensor
 from . import toon
 from .core import rng, shipped, to_float, to_uint8
-from .data import Dropped, ImageFolder, Loader, ImageSet, Report
+from .data import Dropped, FolderReport, ImageFolder, ImageSet, Loader
 from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty
 from .training import Draws, ModelPair, models, Recipe, recipes, TrainingConfig
@@ -278,7 +278,7 @@ class TaggedFolder(ImageFolder):
         dropped = [d for d in self.report.dropped if d.file != tags] + [
             Dropped(name, 'tags', text) for (name, _), text in why.items()
         ]
-        self.report = Report(self.folder, self.files, dropped)
+        self.report = FolderReport(self.folder, self.files, dropped)
 
 # %% ../nbs/24_conditional.ipynb #946effce
 def _by_frequency(rows: list[dict], column: str) -> list[str]:

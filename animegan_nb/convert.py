@@ -228,8 +228,8 @@ def load_pigan_generator(
     # side of the box that is scaled to [−1, 1]; 2 for TALLSIREN, which has none
     box: float = 0.24,
     # how `render` looks if nothing else is asked for
-    view: pigan.View = pigan.View(),  # noqa: B008 (frozen)
-) -> pigan.Generator:
+    view: pigan.RenderSettings = pigan.RenderSettings(),  # noqa: B008 (frozen)
+) -> pigan.PiganGenerator:
     """A pi-GAN generator from an official state dict (marcoamonteiro/pi-GAN), sizes inferred,
     ready to look at."""
     try:
@@ -239,11 +239,11 @@ def load_pigan_generator(
             "These weights do not fit together as an official pi-GAN: "
             + re.sub(r'\s+', ' ', str(error)).partition(': ')[2]
         ) from None
-    return pigan.Generator(field, view).eval().requires_grad_(False)
+    return pigan.PiganGenerator(field, view).eval().requires_grad_(False)
 
 # %% ../nbs/70_convert.ipynb #46a9a45a
 def pigan_state(
-    generator: pigan.Generator,
+    generator: pigan.PiganGenerator,
     box: float = 0.24,  # of the official network that will load it
     prefix: str = '',  # 'siren.' for the official generator, nothing for its SIREN
 ) -> dict[str, Tensor]:

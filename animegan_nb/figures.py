@@ -8,19 +8,12 @@ import functools
 import math
 import torch
 from torch import Tensor
-from tqdm import tqdm
-from .core import cache_dir, to_float, to_uint8
-from .data import ArrayStore, ImageSet
 from .cameras import project
 from animegan_nb.surfaces import (
-    BACKGROUNDS,
     cel,
     ellipsoid,
     hex_colour,
-    INK_GROUP,
     LIGHT,
-    PART,
-    PARTS,
     render_scene,
     round_cone,
     rounded_box,
@@ -30,13 +23,18 @@ from animegan_nb.surfaces import (
 )
 from animegan_nb.toon import (
     ATTRIBUTES,
+    background_colour,
     check_identity,
-    CORE,
-    core_distances,
     decode,
+    DrawnSet,
     encode,
     HAIR_STYLES,
+    head_colours,
+    head_distances,
     HeadScene,
+    INK_GROUP,
+    PART,
+    PARTS,
     sample_identity,
     seeded_rows,
     SLOT,
@@ -45,15 +43,15 @@ from animegan_nb.toon import (
 # %% auto #0
 __all__ = ['LIMBS', 'SIDES', 'SPINE', 'JOINTS', 'JOINT', 'PARENTS', 'MIRROR', 'HEADS_TO_UNITS', 'POSES', 'MEASURES', 'COSTUMES',
            'COSTUME_DETAILS', 'DETAILS', 'MATERIALS', 'FIGURE_COLOURS', 'METAL_WHITE_SOLE', 'FIGURE_ATTRIBUTES',
-           'COSTUME_WEIGHTS', 'FIGURE_SLOT', 'MATERIAL_OF_PART', 'PAINTERS', 'HEAD_PARTS', 'FIGURE_VERSION',
-           'rotation_matrix', 'forward_kinematics', 'figure_bones', 'aim', 'make_pose', 'mirrored_pose',
-           'between_poses', 'sample_figure', 'decode_figure', 'encode_figure', 'pose_parameters', 'figure_parameters',
-           'PosedScene', 'FigureScene', 'tube', 'only_where', 'trunk_distance', 'arm_thickness', 'leg_thickness',
-           'under_clothes', 'skirt_cone', 'coat_gap', 'coat_distance', 'neckwear', 'bow_and_tie', 'torso_parts',
-           'arm_parts', 'leg_parts', 'head_parts', 'bounded_parts', 'nearest_part', 'figure_light', 'pleat_light',
-           'figure_materials', 'paint_trunk', 'paint_coat', 'paint_chest', 'paint_shirt', 'paint_skirt', 'paint_apron',
-           'paint_legs', 'paint_cuffs', 'paint_limbs', 'paint_stripes', 'figure_colours', 'check_figure',
-           'check_figure_pose', 'render_figure', 'figure_rows', 'ToonFigures']
+           'COSTUME_WEIGHTS', 'FIGURE_SLOT', 'MATERIAL_OF_PART', 'PAINTERS', 'HEAD_PARTS', 'rotation_matrix',
+           'forward_kinematics', 'figure_bones', 'aim', 'make_pose', 'mirrored_pose', 'between_poses', 'sample_figure',
+           'decode_figure', 'encode_figure', 'pose_parameters', 'figure_parameters', 'PosedScene', 'FigureScene',
+           'tube', 'only_where', 'trunk_distance', 'arm_thickness', 'leg_thickness', 'under_clothes', 'skirt_cone',
+           'coat_gap', 'coat_distance', 'neckwear', 'bow_and_tie', 'torso_parts', 'arm_parts', 'leg_parts',
+           'head_parts', 'bounded_parts', 'nearest_part', 'figure_light', 'pleat_light', 'figure_materials',
+           'paint_trunk', 'paint_coat', 'paint_chest', 'paint_shirt', 'paint_skirt', 'paint_apron', 'paint_legs',
+           'paint_cuffs', 'paint_limbs', 'paint_stripes', 'figure_colours', 'check_figure', 'check_figure_pose',
+           'render_figure', 'figure_rows', 'ToonFigures']
 
 # %% ../nbs/07_figures.ipynb #4621c99d
 # fmt: off
@@ -505,6 +503,7 @@ class PosedScene(Scene):
 class FigureScene(PosedScene):
     "Standing figures as a scene."
 
+    ink_groups = INK_GROUP
     margin = 0.3  # head units; nearer than this a limb is measured exactly
     shadow_steps = (0.16, 0.45)  # how far towards the light shadows are looked for
 
@@ -867,9 +866,7 @@ def _shoe_distance(scene, points, side):
 # %% ../nbs/07_figures.ipynb #280d6ef3
 def head_parts(scene, points):
     "The head of chapter 06, in its own frame: pairs (label, distance)."
-    local = scene.head_local(points)
-    core = zip(CORE, core_distances(scene.head.p, *local))
-    for label, d in (*core, *scene.head.extras(local)):
+    for label, d in head_distances(scene.head.p, scene.head_local(points)):
         if label not in ('neck', 'clothes'):
             yield label, d * scene.p['head_scale']
 
@@ -1250,7 +1247,7 @@ def _shaded(scene, material, light):
 
 def _head_colours(scene, local, normals, parts, pixel):
     turned = torch.einsum('bij,ibn->jbn', scene.p['frames'][:, JOINT['head']], normals)
-    return scene.head.colours_h(local, turned, parts, pixel)
+    return head_colours(scene.head.p, scene.style, local, turned, parts, pixel)
 
 # %% ../nbs/07_figures.ipynb #d6b9a57c
 def _as_number(name: str, value) -> float:
@@ -1290,9 +1287,6 @@ def check_figure_pose(pose: Tensor | None, n: int) -> None:
         )
 
 # %% ../nbs/07_figures.ipynb #8e633a41
-INK_GROUP[PART['sleeve']] = PART['clothes']  # no line where a sleeve meets the shirt
-
-
 def render_figure(
     identity: Tensor,  # [b, D] from sample_figure or encode_figure
     cam2world: Tensor,  # [b, 4, 4]
@@ -1306,9 +1300,7 @@ def render_figure(
     """Draw figures from cameras, as `render` draws heads; the dictionary also holds `pose`,
     `joints` (world) and `joints_2d` (pixels)."""
     scene = FigureScene(identity, style, pose)
-    if isinstance(background, str):
-        pastel = BACKGROUNDS.to(identity.device)[scene.attributes['background']]
-        background = {'white': (1.0, 1.0, 1.0), 'pastel': pastel}[background]
+    background = background_colour(background, scene.attributes['background'])
     options = {'lines': 0.62, **options}
     out = render_scene(scene, cam2world, fov, size, background=background, **options)
     joints = scene.to_world(scene.p['joints'].permute(2, 0, 1)).permute(1, 2, 0)
@@ -1327,113 +1319,43 @@ def figure_rows(seed: int, first: int, last: int, camera: str = 'frontal') -> di
     return seeded_rows(sample_figure, 29, seed, first, last, camera)
 
 # %% ../nbs/07_figures.ipynb #7cb7c62d
-class ToonFigures(ImageSet):
+class ToonFigures(DrawnSet):
     """Standing figures on white, drawn once into the cache;
-    picture i of a seed is the same everywhere. Items also hold alpha, joints and the exact
+    image i of a seed is the same everywhere. Items also hold alpha, joints and the exact
     geometry."""
+
+    kind, version, chunk = 'figures', 2, 16
+    drawn = {'joints': (len(JOINTS), 3), 'joints_2d': (len(JOINTS), 2)}
+    exact = (*DrawnSet.exact, 'pose')
 
     def __init__(
         self,
-        n: int = 500,  # pictures
+        n: int = 500,  # images
         size: int = 64,  # pixels along a side, at most 512
         seed: int = 0,
         style: str = 'anime',  # 'anime' or 'human'
         camera: str = 'frontal',  # a name in cameras.PRIORS
         supersample: int = 2,
     ):
-        for name, value, top in (
-            ('n', n, 10**7),
-            ('size', size, 512),
-            ('supersample', supersample, 8),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= top:
-                raise ValueError(
-                    f"{name} must be a positive integer up to {top}, not {value!r}."
-                )
-        if style not in ('anime', 'human'):
-            raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
-        self.style, self.supersample = style, supersample
-        meta = dict(
-            kind='figures',
-            version=FIGURE_VERSION,
-            n=n,
-            size=size,
-            seed=seed,
-            style=style,
-            camera=camera,
-            supersample=supersample,
-        )
-        folder = cache_dir('toon') / '-'.join(str(v) for v in meta.values())
-        if not ArrayStore.valid(folder, meta):
-            _fill_figures(folder, meta)
-        super().__init__(dict(ArrayStore.open(folder).arrays))
+        options = dict(n=n, size=size, seed=seed, style=style, camera=camera)
+        super().__init__(**options, supersample=supersample)
+
+    def rows(self, seed, first, last, camera):
+        return figure_rows(seed, first, last, camera)
+
+    def draw(self, rows, size, **options):
+        cameras = (rows['cam2world'], rows['fov'])
+        return render_figure(rows['identity'], *cameras, size, self.style, **options)
+
+    def decode(self, identity):
+        return decode_figure(identity)
 
     def batch(self, indices) -> dict:
-        """Several pictures (uint8) with identity, camera, coverage, joints and decoded
+        """Several images (uint8) with identity, camera, coverage, joints and decoded
         attributes; without geometry, so it is fast."""
-        rows = ImageSet.batch(self, indices)
-        return {**rows, 'attributes': decode_figure(rows['identity'])}
+        rows = super().batch(indices)
+        return {**rows, 'attributes': self.decode(rows['identity'])}
 
     def __getitem__(self, index: int) -> dict:
-        """One picture with everything known about it:
-        depth, distance, normal and parts are traced on demand."""
-        index = range(len(self))[index]
-        row = self.batch([index])
-        exact = render_figure(
-            row['identity'],
-            row['cam2world'],
-            row['fov'],
-            self.size,
-            style=self.style,
-            supersample=1,
-            outline=False,
-        )
-        alpha = row['coverage'][0].float() / 255
-        return {
-            **{k: exact[k][0] for k in ('depth', 'distance', 'normal', 'parts', 'pose')},
-            **{
-                k: row[k][0]
-                for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch', 'joints', 'joints_2d')
-            },
-            'image': to_float(row['image'])[0],
-            'alpha': alpha,
-            'mask': alpha,
-            'attributes': {k: v[0] for k, v in row['attributes'].items()},
-        }
-
-
-FIGURE_VERSION = 2
-
-# %% ../nbs/07_figures.ipynb #e3073186
-def _fill_figures(folder, meta, chunk: int = 16):
-    "Draw a whole set of figures into a store, with a progress bar."
-    n, size = meta['n'], meta['size']
-    rows = figure_rows(meta['seed'], 0, n, meta['camera'])
-    fields = dict(
-        image=((3, size, size), 'uint8'),
-        coverage=((1, size, size), 'uint8'),
-        joints=((len(JOINTS), 3), 'float32'),
-        joints_2d=((len(JOINTS), 2), 'float32'),
-        **{k: (tuple(v.shape[1:]), 'float32') for k, v in rows.items()},
-    )
-    with ArrayStore.create(folder, n, fields, meta) as store:
-        for start in tqdm(
-            range(0, n, chunk), desc='drawing figures', unit=f'×{chunk}', disable=n <= chunk
-        ):
-            part = {k: v[start : start + chunk] for k, v in rows.items()}
-            out = render_figure(
-                part['identity'],
-                part['cam2world'],
-                part['fov'],
-                size,
-                style=meta['style'],
-                supersample=meta['supersample'],
-                geometry=False,
-            )
-            part |= dict(
-                image=to_uint8(out['image']),
-                coverage=(out['mask'] * 255).round().to(torch.uint8),
-                joints=out['joints'],
-                joints_2d=out['joints_2d'],
-            )
-            store.write(start, {k: v.numpy() for k, v in part.items()})
+        item = super().__getitem__(index)
+        return {**item, 'alpha': item['mask']}

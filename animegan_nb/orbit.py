@@ -29,7 +29,7 @@ from animegan_nb.cameras import (
 )
 from .core import check_images, encode_image, get_budget, rng, show_images
 from .latents import principal_space, save_film
-from .pigan import Generator, truncate
+from .pigan import PiganGenerator, truncate_condition
 from .raymarch import check_range, march, normals
 from .siren import Condition
 from . import surfaces
@@ -272,7 +272,7 @@ class PiganSource:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: PiganGenerator,
         z: Tensor | int = 0,
         name: str = 'pi-GAN',
         psi: float = 0.8,
@@ -325,19 +325,23 @@ class PiganSource:
                 f" {', '.join(self.sliders)}."
             )
         amounts = {k: start for k, (_, _, start) in self.sliders.items()} | amounts
-        knobs, u = truncate(self.knobs, self.mean, amounts.pop('ψ')), list(amounts.values())
+        knobs, u = (
+            truncate_condition(self.knobs, self.mean, amounts.pop('ψ')),
+            list(amounts.values()),
+        )
         if not any(u):
             return knobs
         step = self.space.step(self.space.spreads.new_tensor(u))
         return Condition(*(x + part.view_as(x) for x, part in zip(knobs, step.chunk(2))))
 
     def render(self, cam2world, size, fov, coarse=False, **amounts):
-        more = {} if coarse else dict(samples=2 * self.generator.view.samples)
-        view = self.generator.render_views(
+        view = self.generator.view
+        more = {} if coarse else dict(samples=2 * view.samples, fine=2 * view.fine)
+        seen = self.generator.render_views(
             self.moved_knobs(**amounts), cam2world, size, fov, normal=True, **more
         )
         return {
-            name: view[key]
+            name: seen[key]
             for name, key in zip(CHANNELS, ('image', 'depth', 'opacity', 'normal'))
         }
 
@@ -406,7 +410,7 @@ class ToonSource:
             t = t + scene(at(t)).clamp(-0.01, 0.01)
         met = (scene(at(t)).abs() < 2e-3) & (t < far)
         facing = (
-            surfaces.surface_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1))
+            surfaces.scene_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1))
             .view(3, *t.shape)
             .permute(1, 2, 0)
         )

@@ -147,7 +147,10 @@ def condition_images(
 
 # %% ../nbs/57_pigan_anime.ipynb #7b4d4279
 GUESS_CONFIG = replace(
-    pigan.PIGAN_CPU.network, size=SIZE, view=replace(pigan.TOON_VIEW, fov=FOV), noise_steps=400
+    pigan_training.PIGAN_CPU.network,
+    size=SIZE,
+    view=replace(pigan_training.TOON_VIEW, fov=FOV),
+    noise_steps=400,
 )
 
 
@@ -238,7 +241,7 @@ def shape_numbers(
 
 @torch.no_grad()
 def judge(
-    generator: pigan.Generator,
+    generator: pigan.PiganGenerator,
     reference: Tensor,  # held-out heads of the condition, uint8
     shape: geometry.MeanShape,
 ) -> dict[str, float]:  # of the truth, from `toon_shape`
@@ -253,7 +256,7 @@ def judge(
         [generator.render_views(a, b)['image'] for a, b in zip(z.split(100), cams.split(100))]
     ).clamp(-1, 1)
     see = lambda yaw: generator.render_views(
-        z[:32], pose(torch.full((32,), yaw)), size=32, samples=16, hierarchical=True
+        z[:32], pose(torch.full((32,), yaw)), size=32, samples=16, fine=16
     )
     return set_distances(reference, fakes) | shape_numbers(
         see(-0.25), see(0.0), see(0.25), shape, FOV

@@ -18,7 +18,7 @@ from .core import rng
 from .geometry import PoseEstimator, rotation_angle, view_errors
 from .latents import FeatureDistance
 from .metrics import psnr
-from .pigan import Generator
+from .pigan import PiganGenerator
 from .siren import Condition
 from . import toon_net
 
@@ -89,7 +89,7 @@ def own_cameras(found: Tensor, true: Tensor, new: Tensor) -> Tensor:  # cam2worl
 
 @torch.no_grad()
 def scores(
-    generator: Generator,
+    generator: PiganGenerator,
     condition: Condition,
     cam2world: Tensor,
     heads: Heads,
@@ -130,7 +130,9 @@ class KnobStatistics(NamedTuple):
     deviation: Condition
 
 
-def knob_statistics(generator: Generator, n: int = 10_000, seed: int = 0) -> KnobStatistics:
+def knob_statistics(
+    generator: PiganGenerator, n: int = 10_000, seed: int = 0
+) -> KnobStatistics:
     "Mean and standard deviation of every knob over n codes."
     if n < 2:
         raise ValueError(f"A spread needs at least two codes, not {n}.")
@@ -184,7 +186,7 @@ def pose_gradient(
 # %% ../nbs/58_pigan_inversion.ipynb #7b5887f3
 @torch.no_grad()
 def grid_start(
-    generator: Generator,
+    generator: PiganGenerator,
     images: Tensor,
     codes: Tensor | None = None,  # [n, 3, s, s]; a bank [k, z_dim], None: the mean head
     yaws=torch.linspace(-0.6, 0.6, 9),  # noqa: B008
@@ -302,7 +304,7 @@ class Inversion(NamedTuple):
 
 # %% ../nbs/58_pigan_inversion.ipynb #656aa1b6
 def check_inversion(
-    generator: Generator, images: Tensor, start=None, coverage: Tensor | None = None
+    generator: PiganGenerator, images: Tensor, start=None, coverage: Tensor | None = None
 ) -> None:
     "Raise one clear sentence unless these pictures can be inverted by this generator."
     s = generator.size
@@ -344,7 +346,7 @@ def check_inversion(
 
 # %% ../nbs/58_pigan_inversion.ipynb #b5bab9c7
 def fit_loss(
-    generator: Generator,
+    generator: PiganGenerator,
     condition: Condition,
     cam2world: Tensor,
     images: Tensor,  # at the size they have
@@ -372,7 +374,7 @@ def fade(step: int, total: int) -> float:
 
 # %% ../nbs/58_pigan_inversion.ipynb #a34f5b6c
 def free_numbers(
-    generator: Generator, n: int, space: str, usual: KnobStatistics, seed: int = 0
+    generator: PiganGenerator, n: int, space: str, usual: KnobStatistics, seed: int = 0
 ) -> tuple[list[Tensor], Callable]:
     """What is searched for n pictures, starting at 0, and the function from a level of noise to
     their knobs."""
@@ -389,7 +391,7 @@ def free_numbers(
 
 # %% ../nbs/58_pigan_inversion.ipynb #c86cac6d
 def invert(
-    generator: Generator,
+    generator: PiganGenerator,
     images: Tensor,  # [n, 3, size, size] in [-1, 1]
     # yaw and pitch [n]; None: read by the toon network
     start: tuple[Tensor, Tensor] | None = None,
@@ -440,7 +442,7 @@ def invert(
         )
 
 # %% ../nbs/58_pigan_inversion.ipynb #ad0cec44
-def official_view(generator: Generator):
+def official_view(generator: PiganGenerator):
     """How the official recipe looks while optimising:
     one look, with as many points as both looks of the generator."""
     v = generator.view
@@ -448,7 +450,7 @@ def official_view(generator: Generator):
 
 
 def official_recipe(
-    generator: Generator,
+    generator: PiganGenerator,
     images: Tensor,
     steps: int = 700,
     pixels: int | None = None,
@@ -493,7 +495,7 @@ def official_recipe(
 # %% ../nbs/58_pigan_inversion.ipynb #4120a12c
 @torch.no_grad()
 def official_image(
-    generator: Generator, condition: Condition, cam2world: Tensor, last_back: bool = True
+    generator: PiganGenerator, condition: Condition, cam2world: Tensor, last_back: bool = True
 ) -> Tensor:
     """The recipe's final picture:
     twice the points in two looks, the rest of the light to the last point, colours as from the
@@ -511,7 +513,7 @@ def official_image(
 
 # %% ../nbs/58_pigan_inversion.ipynb #28cd02b8
 def pivotal_tuning(
-    generator: Generator,
+    generator: PiganGenerator,
     images: Tensor,
     found: Inversion,
     steps: int = 24,
@@ -520,7 +522,7 @@ def pivotal_tuning(
     perceptual: float = 1.0,
     distance: Callable | None = None,
     seed: int = 0,
-) -> Generator:
+) -> PiganGenerator:
     """A copy of the generator whose field is tuned on these pictures at their pivots (Roich et
     al. 2021); knobs and cameras stay."""
     check_inversion(generator, images)

@@ -30,7 +30,7 @@ from animegan_nb.core import grid, rng, shipped
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
-from animegan_nb.pigan import pretrained_generator
+from animegan_nb.pigan import pretrained_pigan
 from animegan_nb.siren import Condition
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,7 +145,7 @@ def rounded(s):
 
 
 def experiment(seeds, n, others, quick):
-    generator, distance, reader = pretrained_generator()[0], inv.perceptual_distance(), inv.toon_pose_reader()
+    generator, distance, reader = pretrained_pigan()[0], inv.perceptual_distance(), inv.toon_pose_reader()
     official_steps, tuning = (20, 3) if quick else (700, 24)
     config = replace(OURS, stages=((2, 6), (1, 2))) if quick else OURS
     latent = replace(Z, stages=config.stages)
@@ -308,7 +308,7 @@ def save(sheet, columns, name):
 def timing(repeats=3, n=4):
     "Processor seconds for each picture: in one batch, one at a time, and by the official recipe; in turns."
     generator, distance, heads, usual = (
-        pretrained_generator()[0],
+        pretrained_pigan()[0],
         inv.perceptual_distance(),
         inv.held_out_heads(5001, n, 1),
         {},

@@ -159,13 +159,13 @@ def test_conditions_differ_in_one_thing():
 
 def test_the_judge_sees_a_network():
     torch.manual_seed(0)
-    generator = pigan.Generator(GUESS_CONFIG.field, GUESS_CONFIG.view, 16).eval()
+    generator = pigan.PiganGenerator(GUESS_CONFIG.field, GUESS_CONFIG.view, 16).eval()
     reference = condition_images('plain', range(2400, 2432))
-    found = judge(generator, reference, pigan.toon_shape(8, 32, fov=FOV))
+    found = judge(generator, reference, pigan_training.toon_shape(8, 32, fov=FOV))
     assert {'frechet', 'eyes', 'missing', 'correlation', 'consistency', 'board', 'black_hole'} <= set(found) and all(
         math.isfinite(v) for v in found.values()
     )
-    assert found['frechet'] > 3 and found == judge(generator, reference, pigan.toon_shape(8, 32, fov=FOV))
+    assert found['frechet'] > 3 and found == judge(generator, reference, pigan_training.toon_shape(8, 32, fov=FOV))
 
 
 def test_a_set_has_no_distance_to_itself():

@@ -14,7 +14,7 @@ from animegan_nb.core import rng, shipped
 from animegan_nb.grading import oracle, trial
 from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
-from animegan_nb.pigan import Generator, View
+from animegan_nb.pigan import PiganGenerator, RenderSettings
 from animegan_nb.pigan_inversion import (
     Heads,
     Inversion,
@@ -50,9 +50,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def small(size=8):
     "A little generator whose worlds can be seen."
     torch.manual_seed(0)
-    g = Generator(
+    g = PiganGenerator(
         FieldConfig(hidden=16, layers=2, z_dim=8, mapping_hidden=16),
-        View(samples=4, fine=4, background=1.0, directional=False, first_look='density'),
+        RenderSettings(samples=4, fine=4, background=1.0, directional=False, first_look='density'),
         size,
     )
     with torch.no_grad():
@@ -101,15 +101,12 @@ def test_knobs_in_standard_deviations():
 
 
 def test_the_rendered_picture_has_the_right_slope():
-    smooth = Generator(G.field, replace(G.view, activation='softplus'), 8)  # no kink where the density is 0
+    smooth = PiganGenerator(G.field, replace(G.view, activation='softplus'), 8)  # no kink where the density is 0
     knobs, _, target = world(1)
 
     def loss(angles):
         return (
-            (smooth.render(knobs, pose(angles[:1], angles[1:]), samples=24, hierarchical=False) - target)
-            .double()
-            .square()
-            .mean()
+            (smooth.render(knobs, pose(angles[:1], angles[1:]), samples=24, fine=0) - target).double().square().mean()
         )
 
     at = torch.tensor([0.3, -0.2], requires_grad=True)

@@ -310,7 +310,7 @@ def test_full_disk_keeps_the_last_good_one_and_trains_on(tmp_path, monkeypatch):
         raise OSError(28, 'No space left on device')
 
     with monkeypatch.context() as m:
-        m.setattr(training, '_write', full)
+        m.setattr(training, 'write_atomically', full)
         with pytest.warns(UserWarning, match='make room on the disk'):
             t.fit(3, progress=False)
     assert t.step == 5 and [p.name for p in tmp_path.iterdir()] == ['step-00000002']
@@ -350,7 +350,7 @@ def test_health_names_what_is_wrong():
         h = Health(window=5)
         for _ in range(5):
             trainer = type('T', (), {})()
-            trainer.last = {
+            trainer.logs = {
                 'real_logits': torch.full((8,), real),
                 'fake_logits': torch.full((8,), fake),
                 'fake_images': torch.randn(8, 3, 4, 4) * spread,

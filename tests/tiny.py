@@ -1,7 +1,9 @@
 "The smallest pair and data that behave like the real ones; shared by the tests of the trainer."
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from animegan_nb.cameras import distance_to_depth, pose, rays
@@ -17,6 +19,20 @@ def images(n=48, size=8, seed=0):
             ).numpy()
         }
     )
+
+
+def smooth(seed, size=(64, 64)):
+    "A picture of soft colours."
+    g = np.random.default_rng(seed)
+    return Image.fromarray(g.integers(0, 256, (6, 6, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+
+
+def folder_of(path, n=12, size=(64, 64), ending='png'):
+    "A folder that holds `n` of them."
+    path.mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        smooth(i, size).save(path / f'{i:03d}.{ending}')
+    return path
 
 
 class TinyPair(ModelPair):

@@ -7,11 +7,11 @@ from __future__ import annotations
 import torch
 from ..core import rng
 from ..grading import exercise
-from ..pigan import deferred_gradient, truncate
+from ..pigan import deferred_gradient, truncate_condition
 from ..siren import Condition
 
 # %% auto #0
-__all__ = ['check_truncate', 'check_deferred']
+__all__ = ['check_truncate_condition', 'check_deferred']
 
 # %% ../../nbs/exercises/55_pigan.ipynb #62cefcc8
 def _truncate_zero(c, mean, psi):
@@ -19,24 +19,24 @@ def _truncate_zero(c, mean, psi):
 
 
 def _truncate_swapped(c, mean, psi):
-    return truncate(c, mean, 1 - psi)
+    return truncate_condition(c, mean, 1 - psi)
 
 
 def _truncate_phases_only(c, mean, psi):
-    return Condition(c.frequencies, truncate(c, mean, psi).phases)
+    return Condition(c.frequencies, truncate_condition(c, mean, psi).phases)
 
 
 def _truncate_frequencies_only(c, mean, psi):
-    return Condition(truncate(c, mean, psi).frequencies, c.phases)
+    return Condition(truncate_condition(c, mean, psi).frequencies, c.phases)
 
 
 def _truncate_batch(c, mean, psi):
-    return truncate(c, Condition(*(x.mean(0, keepdim=True) for x in c)), psi)
+    return truncate_condition(c, Condition(*(x.mean(0, keepdim=True) for x in c)), psi)
 
 
 @exercise(
-    'pigan.truncate',
-    library=truncate,
+    'pigan.truncate_condition',
+    library=truncate_condition,
     mutants={
         'towards zero': _truncate_zero,
         'ψ and 1 − ψ exchanged': _truncate_swapped,
@@ -45,8 +45,8 @@ def _truncate_batch(c, mean, psi):
         'mean of the batch': _truncate_batch,
     },
 )
-def check_truncate(candidate):
-    """`truncate(condition, mean, psi)`:
+def check_truncate_condition(candidate):
+    """`truncate_condition(condition, mean, psi)`:
     frequencies and phases `[batch, layers, hidden]` moved towards their means `[1, layers,
     hidden]`; ψ = 1 changes nothing."""
     g = rng(1)
