@@ -23,7 +23,7 @@ from animegan_nb.surfaces import (
 )
 from animegan_nb.toon import (
     ATTRIBUTES,
-    background_colour,
+    choose_background,
     check_identity,
     decode,
     DrawnSet,
@@ -1300,7 +1300,7 @@ def render_figure(
     """Draw figures from cameras, as `render` draws heads; the dictionary also holds `pose`,
     `joints` (world) and `joints_2d` (pixels)."""
     scene = FigureScene(identity, style, pose)
-    background = background_colour(background, scene.attributes['background'])
+    background = choose_background(background, scene.attributes['background'])
     options = {'lines': 0.62, **options}
     out = render_scene(scene, cam2world, fov, size, background=background, **options)
     joints = scene.to_world(scene.p['joints'].permute(2, 0, 1)).permute(1, 2, 0)

@@ -139,7 +139,7 @@ def scene_rays(
 
 # %% ../nbs/05_surfaces.ipynb #7560167f
 def _first_true(mask, count: int):
-    "Indices [b, count] of the true entries of each row; a row with fewer is filled up with others."
+    "Indices [b, count] of the true entries of each row, filled up with others."
     if len(mask) > 1:
         return mask.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
     index = mask[0].nonzero()[:, 0]

@@ -36,18 +36,18 @@ from animegan_nb.surfaces import (
 
 # %% auto #0
 __all__ = ['HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS', 'ATTRIBUTES', 'SLOT', 'CATEGORIES', 'LOW',
-           'HIGH', 'STYLES', 'PARTS', 'PART', 'INK_GROUP', 'HEAD', 'COLOURS', 'PALETTES', 'HUMAN_TONES',
-           'HUMAN_PALETTES', 'ACCESSORIES', 'CORE', 'BACKGROUNDS', 'FOV', 'BLOCK', 'sample_identity', 'decode',
-           'encode', 'check_identity', 'check_style', 'check_camera', 'check_drawing', 'constant', 'varying',
-           'head_parameters', 'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance', 'cap_distance',
-           'fringe_distance', 'back_distance', 'strand', 'side_distance', 'spikes_distance', 'tail_distance',
-           'tie_distance', 'ring', 'glasses_distance', 'ears_distance', 'hat_distance', 'ribbon_distance',
-           'core_distances', 'extra_distances', 'head_distances', 'HeadScene', 'tones', 'flat_tones', 'skin_colour',
-           'paint_pins', 'hair_colour', 'eye_shapes', 'oval', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth',
-           'face_colour', 'cloth_colour', 'anime_colours', 'half_lambert', 'blot', 'human_skin', 'human_eyes',
-           'human_lips', 'human_face', 'human_hair', 'human_colours', 'head_colours', 'background_colour', 'render',
-           'warp_agreement', 'sample_camera', 'seeded_rows', 'toon_rows', 'DrawnSet', 'ToonHeads', 'backdrop',
-           'ReadyHeads', 'ready_heads']
+           'HIGH', 'STYLES', 'PARTS', 'PART', 'INK_GROUP', 'HEAD', 'PALETTES', 'HUMAN_TONES', 'HUMAN_PALETTES',
+           'ACCESSORIES', 'CORE', 'BACKGROUNDS', 'FOV', 'BLOCK', 'sample_identity', 'decode', 'encode',
+           'check_identity', 'check_style', 'check_camera', 'check_drawing', 'constant', 'varying', 'head_parameters',
+           'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance', 'cap_distance', 'fringe_distance',
+           'back_distance', 'strand', 'side_distance', 'spikes_distance', 'tail_distance', 'tie_distance', 'ring',
+           'glasses_distance', 'ears_distance', 'hat_distance', 'ribbon_distance', 'core_distances', 'extra_distances',
+           'head_distances', 'HeadScene', 'tones', 'flat_tones', 'skin_colour', 'paint_pins', 'hair_colour',
+           'eye_shapes', 'oval', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth', 'face_colour',
+           'cloth_colour', 'anime_colours', 'half_lambert', 'blot', 'human_skin', 'human_eyes', 'human_lips',
+           'human_face', 'human_hair', 'human_colours', 'head_colours', 'choose_background', 'render', 'warp_agreement',
+           'sample_camera', 'seeded_rows', 'toon_rows', 'DrawnSet', 'ToonHeads', 'backdrop', 'ReadyHeads',
+           'ready_heads']
 
 # %% ../nbs/06_toon.ipynb #bed4d5e5
 HAIR_STYLES = (
@@ -289,8 +289,8 @@ def _palette(rows) -> Tensor:  # [colours, 3 tones, 3]
     return torch.stack([torch.stack([hex_colour(c) for c in row.split()]) for row in rows])
 
 
-COLOURS = {'hair': HAIR, 'eye': EYES, 'skin': SKIN, 'cloth': CLOTH}
-PALETTES = {name: _palette(table.values()) for name, table in COLOURS.items()}
+_COLOURS = {'hair': HAIR, 'eye': EYES, 'skin': SKIN, 'cloth': CLOTH}
+PALETTES = {name: _palette(table.values()) for name, table in _COLOURS.items()}
 
 
 def head_parameters(
@@ -1126,7 +1126,7 @@ _PASTEL = 'f6e7d8 dcebf5 f8dfe4 e3f0dc e8e0f3 fbf0cf d8efec eceef2'
 BACKGROUNDS = torch.stack([hex_colour(code) for code in _PASTEL.split()])  # [8, 3]
 
 
-def background_colour(background, which: Tensor):
+def choose_background(background, which: Tensor):
     "'pastel' (one of BACKGROUNDS for each picture), 'white', or the colours as they are."
     if not isinstance(background, str):
         return background
@@ -1150,7 +1150,7 @@ def render(
     "Draw heads; like `render_scene`, and with `identity` and `attributes`."
     scene, known = HeadScene(identity, style), decode(identity)
     options.setdefault('outline', style == 'anime')
-    back = background_colour(background, known['background'])
+    back = choose_background(background, known['background'])
     out = render_scene(scene, cam2world, fov, size, background=back, **options)
     return {**out, 'identity': identity, 'attributes': known}
 
@@ -1186,7 +1186,8 @@ def sample_camera(
     rng: torch.Generator,
     preset: str = 'celeba',  # a name in cameras.PRIORS
 ) -> dict:
-    "Cameras on the unit sphere: cam2world [n, 4, 4], fov [n] degrees, yaw and pitch [n] radians."
+    """Cameras on the unit sphere: cam2world [n, 4, 4], fov [n] in degrees, yaw and pitch [n] in
+    radians."""
     check_camera(preset)
     yaw, pitch = PRIORS[preset].sample(n, rng)
     return dict(cam2world=pose(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)

@@ -1,4 +1,4 @@
-"Independent solutions of the exercises of 05_surfaces."
+"Independent solutions of the exercises of 05_surfaces, written from the task alone."
 
 import torch
 
