@@ -4,6 +4,7 @@
 
 # %% ../nbs/07_figures.ipynb #89c63ee7
 from __future__ import annotations
+import functools
 import math
 import torch
 from torch import Tensor
@@ -40,38 +41,44 @@ from animegan_nb.toon import (
 )
 
 # %% auto #0
-__all__ = ['JOINTS', 'JOINT', 'PARENTS', 'MIRROR', 'HEADS_TO_UNITS', 'POSES', 'COSTUMES', 'FIGURE_COLOURS', 'FIGURE_ATTRIBUTES',
-           'FIGURE_SLOT', 'rotation_matrix', 'forward_kinematics', 'figure_bones', 'aim', 'make_pose', 'mirrored_pose',
-           'between_poses', 'sample_figure', 'check_figure', 'decode_figure', 'encode_figure', 'figure_parameters',
-           'FigureScene', 'tube', 'render_figure', 'figure_rows', 'ToonFigures']
+__all__ = ['LIMBS', 'SIDES', 'SPINE', 'JOINTS', 'JOINT', 'PARENTS', 'MIRROR', 'HEADS_TO_UNITS', 'POSES', 'MEASURES', 'COSTUMES',
+           'COSTUME_DETAILS', 'DETAILS', 'MATERIALS', 'FIGURE_COLOURS', 'METAL_WHITE_SOLE', 'FIGURE_ATTRIBUTES',
+           'COSTUME_WEIGHTS', 'FIGURE_SLOT', 'MATERIAL_OF_PART', 'PAINTERS', 'HEAD_PARTS', 'rotation_matrix',
+           'forward_kinematics', 'figure_bones', 'aim', 'make_pose', 'mirrored_pose', 'between_poses', 'sample_figure',
+           'decode_figure', 'encode_figure', 'pose_parameters', 'figure_parameters', 'PosedScene', 'FigureScene',
+           'tube', 'only_where', 'trunk_distance', 'arm_thickness', 'leg_thickness', 'under_clothes', 'skirt_cone',
+           'coat_gap', 'coat_distance', 'neckwear', 'bow_and_tie', 'torso_parts', 'arm_parts', 'leg_parts',
+           'head_parts', 'bounded_parts', 'nearest_part', 'figure_light', 'pleat_light', 'figure_materials',
+           'paint_trunk', 'paint_coat', 'paint_chest', 'paint_shirt', 'paint_skirt', 'paint_apron', 'paint_legs',
+           'paint_cuffs', 'paint_limbs', 'paint_stripes', 'figure_colours', 'check_figure', 'check_figure_pose',
+           'render_figure', 'figure_rows', 'ToonFigures']
 
 # %% ../nbs/07_figures.ipynb #4621c99d
-_LIMBS = {
+# fmt: off
+LIMBS = {
     'arm': ('shoulder', 'elbow', 'wrist', 'fingers'),
     'leg': ('hip', 'knee', 'ankle', 'toe'),
 }
-JOINTS = (
-    'pelvis',
-    'waist',
-    'chest',
-    'neck',
-    'head',
-    'crown',
-    *(
-        f'{side} {joint}'
-        for limb in _LIMBS.values()
-        for side in ('left', 'right')
-        for joint in limb
-    ),
+SIDES = ('left', 'right')
+SPINE = ('pelvis', 'waist', 'chest', 'neck', 'head', 'crown')
+JOINTS = SPINE + tuple(
+    f'{side} {joint}' for limb in LIMBS.values() for side in SIDES for joint in limb
 )
 JOINT = {name: i for i, name in enumerate(JOINTS)}
-# spine                 arms hang from the chest      legs from the pelvis; a parent stands
-# before its children
-PARENTS = (-1, 0, 1, 2, 3, 4, 2, 6, 7, 8, 2, 10, 11, 12, 0, 14, 15, 16, 0, 18, 19, 20)
-MIRROR = tuple(
-    JOINT[name.replace('left', '#').replace('right', 'left').replace('#', 'right')]
-    for name in JOINTS
+PARENTS = (  # a parent stands before its children
+    -1, 0, 1, 2, 3, 4,           # the spine
+    2, 6, 7, 8, 2, 10, 11, 12,   # the arms hang from the chest
+    0, 14, 15, 16, 0, 18, 19, 20,  # the legs from the pelvis
 )
+# fmt: on
+
+
+def _mirrored_name(name: str) -> str:
+    swap = {'left': 'right', 'right': 'left'}
+    return ' '.join(swap.get(word, word) for word in name.split())
+
+
+MIRROR = tuple(JOINT[_mirrored_name(name)] for name in JOINTS)
 
 # %% ../nbs/07_figures.ipynb #909fff64
 def rotation_matrix(
@@ -120,36 +127,36 @@ def figure_bones(
     leg = hip - 0.32 * wide
     arm = trunk + 0.25 * wide
     zero = torch.zeros_like(heads)
-    out = lambda x, y, z=zero: torch.stack([x, y, z], -1)
-    spine = [
-        out(zero, hip + 0.06 * trunk),
-        out(zero, 0.20 * trunk),
-        out(zero, 0.27 * trunk),
-        out(zero, 0.33 * trunk, -0.05 * wide),
-        out(zero, 0.14 * trunk, 0.06 * wide),
-        out(zero, zero + 1.2),
+    bone = lambda x, y, z=zero: torch.stack([x, y, z], -1)
+    shoulder = wide * (0.50 + 0.17 * frame)
+    socket = wide * (0.275 - 0.02 * frame)
+    bones = [
+        bone(zero, hip + 0.06 * trunk),  # pelvis
+        bone(zero, 0.20 * trunk),  # waist
+        bone(zero, 0.27 * trunk),  # chest
+        bone(zero, 0.33 * trunk, -0.05 * wide),  # neck
+        bone(zero, 0.14 * trunk, 0.06 * wide),  # head
+        bone(zero, zero + 1.2),  # crown
     ]
-    limbs = []
-    for s in (1, -1):
-        limbs += [
-            out(s * wide * (0.50 + 0.17 * frame), 0.245 * trunk, -0.03 * wide),
-            out(zero, -0.385 * arm),
-            out(zero, -0.345 * arm),
-            out(zero, -0.15 * arm),
+    for side in (1, -1):
+        bones += [
+            bone(side * shoulder, 0.245 * trunk, -0.03 * wide),
+            bone(zero, -0.385 * arm),  # elbow
+            bone(zero, -0.345 * arm),  # wrist
+            bone(zero, -0.15 * arm),  # fingers
         ]
-    for s in (1, -1):
-        limbs += [
-            out(s * wide * (0.275 - 0.02 * frame), -0.06 * trunk),
-            out(zero, -0.5 * leg),
-            out(zero, -0.5 * leg),
-            out(zero + 0.02 * s, -0.22 * wide, 0.46 * wide),
+    for side in (1, -1):
+        bones += [
+            bone(side * socket, -0.06 * trunk),
+            bone(zero, -0.5 * leg),  # knee
+            bone(zero, -0.5 * leg),  # ankle
+            bone(zero + 0.02 * side, -0.22 * wide, 0.46 * wide),  # toe
         ]
-    return torch.stack(spine + limbs, 1)
+    return torch.stack(bones, 1)
 
 # %% ../nbs/07_figures.ipynb #10e93ade
 def aim(direction: Tensor) -> Tensor:  # [3] → [3]
-    """The rotation vector that turns a bone hanging straight down into this direction by the
-    shortest way."""
+    "The shortest rotation, as a vector, that turns a bone hanging straight down this way."
     x, y, z = (direction / direction.norm()).tolist()
     side = math.hypot(x, z)
     if side < 1e-6:
@@ -157,140 +164,95 @@ def aim(direction: Tensor) -> Tensor:  # [3] → [3]
     return torch.tensor([-z, 0.0, x]) / side * math.atan2(side, -y)
 
 
-def _limb(first, second, side):
-    """The rotation vectors of both bones of a limb;
-    the second direction is given in the trunk's frame too."""
-    first, second = (
-        torch.tensor(d, dtype=torch.float32) * torch.tensor([side, 1.0, 1.0])
-        for d in (first, second)
-    )
+def _aim_limb(first, second, side: float) -> tuple[Tensor, Tensor]:
+    "The rotations of both bones of a limb; both directions are given in the trunk's frame."
+    sign = torch.tensor([side, 1.0, 1.0])
+    first = torch.tensor(first, dtype=torch.float32) * sign
+    second = torch.tensor(second, dtype=torch.float32) * sign
     upper = aim(first)
     return upper, aim(rotation_matrix(upper).T @ second)
 
 # %% ../nbs/07_figures.ipynb #4d87ef63
 def make_pose(
-    left_arm=((0.20, -1, 0.0), (0.12, -1, 0.16)),
-    right_arm=None,
-    left_leg=((0.07, -1, 0.01), (0.02, -1, -0.02)),
+    left_arm=((0.20, -1, 0.0), (0.12, -1, 0.16)),  # upper arm, forearm: outwards, up, front
+    right_arm=None,  # the left's by default
+    left_leg=((0.07, -1, 0.01), (0.02, -1, -0.02)),  # thigh, shin
     right_leg=None,
-    **turns,
-) -> Tensor:
-    """A pose [joints, 3] from directions (outwards, up, front) for the limbs and degrees (x, y,
-    z) for other joints; right limbs default to the left's."""
+    **turns,  # degrees about x, y, z for other joints
+) -> Tensor:  # [joints, 3] rotation vectors
+    "A pose from the directions of the limbs and the turns of other joints."
     pose = torch.zeros(len(JOINTS), 3)
-    for limb, left, right in (
-        ('arm', left_arm, right_arm or left_arm),
-        ('leg', left_leg, right_leg or left_leg),
-    ):
-        for side, sign, (first, second) in (('left', 1.0, left), ('right', -1.0, right)):
-            (
-                pose[JOINT[f'{side} {_LIMBS[limb][0]}']],
-                pose[JOINT[f'{side} {_LIMBS[limb][1]}']],
-            ) = _limb(first, second, sign)
-            if limb == 'leg':
-                # toes point a little outwards
-                pose[JOINT[f'{side} ankle']] = torch.tensor([-0.04, sign * 0.28, 0.0])
+    limbs = {
+        'left arm': left_arm,
+        'right arm': right_arm or left_arm,
+        'left leg': left_leg,
+        'right leg': right_leg or left_leg,
+    }
+    for name, (first, second) in limbs.items():
+        side, limb = name.split()
+        sign = 1.0 if side == 'left' else -1.0
+        upper, lower = LIMBS[limb][:2]
+        rotations = _aim_limb(first, second, sign)
+        pose[JOINT[f'{side} {upper}']], pose[JOINT[f'{side} {lower}']] = rotations
+        if limb == 'leg':  # toes point a little outwards
+            pose[JOINT[f'{side} ankle']] = torch.tensor([-0.04, sign * 0.28, 0.0])
     for name, degrees in turns.items():
-        pose[JOINT[name.replace('_', ' ')]] += (
-            torch.tensor(degrees, dtype=torch.float32) * math.pi / 180
-        )
+        turn = torch.tensor(degrees, dtype=torch.float32) * math.pi / 180
+        pose[JOINT[name.replace('_', ' ')]] += turn
     return pose
 
 # %% ../nbs/07_figures.ipynb #799caa9c
-_DOWN, _BENT = ((0.20, -1, 0), (0.10, -1, 0.18)), ((0.10, -1, 0.22), (0.06, -1, -0.34))
-_HIP_HAND, _STRAIGHT = (
-    ((0.66, -0.8, -0.22), (-0.72, -0.52, 0.42)),
-    ((0.03, -1, 0), (0.0, -1, 0.0)),
-)
+# fmt: off
+_DOWN = ((0.20, -1, 0), (0.10, -1, 0.18))
+_ON_HIP = ((0.66, -0.8, -0.22), (-0.72, -0.52, 0.42))
+_STRAIGHT = ((0.03, -1, 0), (0, -1, 0))
 _SWAY = dict(pelvis=(0, -6, 5), waist=(0, 2, -5), chest=(0, 3, -6), head=(0, 0, 5))
 POSES = {
     'relaxed': make_pose(_DOWN, head=(0, 4, 2)),
     'contrapposto': make_pose(
-        _DOWN,
-        ((0.26, -1, -0.06), (0.05, -1, 0.22)),
-        ((0.20, -1, 0.12), (0.16, -1, -0.16)),
-        ((0.02, -1, -0.02), (-0.04, -1, 0)),
-        **_SWAY,
-    ),
+        _DOWN, ((0.26, -1, -0.06), (0.05, -1, 0.22)),
+        ((0.20, -1, 0.12), (0.16, -1, -0.16)), ((0.02, -1, -0.02), (-0.04, -1, 0)), **_SWAY),
     'akimbo': make_pose(
-        _HIP_HAND, left_leg=((0.15, -1, 0.02), (0.08, -1, -0.02)), head=(-3, 0, 0)
-    ),
+        _ON_HIP, left_leg=((0.15, -1, 0.02), (0.08, -1, -0.02)), head=(-3, 0, 0)),
     'hand on hip': make_pose(
-        _DOWN,
-        _HIP_HAND,
-        ((0.20, -1, 0.10), (0.16, -1, -0.14)),
-        ((0.0, -1, -0.02), (-0.06, -1, 0)),
-        **_SWAY,
-    ),
+        _DOWN, _ON_HIP,
+        ((0.20, -1, 0.10), (0.16, -1, -0.14)), ((0, -1, -0.02), (-0.06, -1, 0)), **_SWAY),
     'waving': make_pose(
-        _DOWN, ((0.90, -0.32, 0.22), (0.28, 1, 0.20)), head=(0, 0, -7), chest=(0, 0, 3)
-    ),
+        _DOWN, ((0.90, -0.32, 0.22), (0.28, 1, 0.20)), head=(0, 0, -7), chest=(0, 0, 3)),
     'arms crossed': make_pose(
-        ((0.24, -0.95, 0.28), (-0.95, 0.10, 0.42)),
-        ((0.24, -0.95, 0.24), (-0.95, -0.10, 0.50)),
-        ((0.14, -1, 0.02), (0.08, -1, -0.02)),
-        head=(4, 6, 0),
-    ),
+        ((0.24, -0.95, 0.28), (-0.95, 0.10, 0.42)), ((0.24, -0.95, 0.24), (-0.95, -0.10, 0.50)),
+        ((0.14, -1, 0.02), (0.08, -1, -0.02)), head=(4, 6, 0)),
     'behind back': make_pose(
         ((0.30, -0.95, -0.26), (-0.52, -0.80, -0.42)),
-        left_leg=_STRAIGHT,
-        head=(6, 10, 6),
-        chest=(-3, 0, 0),
-    ),
+        left_leg=_STRAIGHT, head=(6, 10, 6), chest=(-3, 0, 0)),
     'shy': make_pose(
         ((0.22, -1, 0.14), (-0.46, -0.72, 0.52)),
-        left_leg=((0.03, -1, 0.05), (0.10, -1, -0.06)),
-        head=(10, -8, -6),
-        pelvis=(0, 8, 0),
-    ),
+        left_leg=((0.03, -1, 0.05), (0.10, -1, -0.06)), head=(10, -8, -6), pelvis=(0, 8, 0)),
     'walking': make_pose(
-        ((0.16, -1, 0.34), (0.04, -0.86, 0.52)),
-        ((0.18, -1, -0.34), (0.08, -1, -0.06)),
-        ((0.04, -1, -0.30), (0.02, -1, -0.62)),
-        ((0.04, -1, 0.36), (0.03, -1, 0.10)),
-        chest=(2, -7, 0),
-        pelvis=(0, 5, 0),
-    ),
+        ((0.16, -1, 0.34), (0.04, -0.86, 0.52)), ((0.18, -1, -0.34), (0.08, -1, -0.06)),
+        ((0.04, -1, -0.30), (0.02, -1, -0.62)), ((0.04, -1, 0.36), (0.03, -1, 0.10)),
+        chest=(2, -7, 0), pelvis=(0, 5, 0)),
     'pointing': make_pose(
-        ((0.66, -0.80, -0.20), (-0.72, -0.52, 0.42)),
-        ((0.80, -0.10, 0.62), (0.72, 0.04, 0.70)),
-        ((0.14, -1, 0.10), (0.10, -1, -0.08)),
-        chest=(0, 6, 0),
-        head=(0, -6, 0),
-    ),
+        ((0.66, -0.80, -0.20), (-0.72, -0.52, 0.42)), ((0.80, -0.10, 0.62), (0.72, 0.04, 0.70)),
+        ((0.14, -1, 0.10), (0.10, -1, -0.08)), chest=(0, 6, 0), head=(0, -6, 0)),
     'step forward': make_pose(
-        ((0.24, -1, -0.10), (0.12, -1, 0.12)),
-        ((0.24, -1, 0.04), (0.10, -1, 0.30)),
-        _STRAIGHT,
-        ((0.08, -1, 0.28), (0.05, -1, -0.02)),
-        pelvis=(0, 7, 0),
-        head=(0, -8, 3),
-    ),
+        ((0.24, -1, -0.10), (0.12, -1, 0.12)), ((0.24, -1, 0.04), (0.10, -1, 0.30)),
+        _STRAIGHT, ((0.08, -1, 0.28), (0.05, -1, -0.02)), pelvis=(0, 7, 0), head=(0, -8, 3)),
     'thinking': make_pose(
-        ((0.20, -0.95, 0.20), (-0.92, 0.05, 0.42)),
-        ((0.16, -0.95, 0.34), (-0.30, 0.95, 0.28)),
-        ((0.16, -1, 0.06), (0.12, -1, -0.08)),
-        head=(6, 6, 7),
-        pelvis=(0, -4, 3),
-    ),
+        ((0.20, -0.95, 0.20), (-0.92, 0.05, 0.42)), ((0.16, -0.95, 0.34), (-0.30, 0.95, 0.28)),
+        ((0.16, -1, 0.06), (0.12, -1, -0.08)), head=(6, 6, 7), pelvis=(0, -4, 3)),
     'cheering': make_pose(
         ((0.72, 0.62, 0.10), (0.18, 1, 0.12)),
-        left_leg=((0.14, -1, 0.04), (0.08, -1, -0.05)),
-        head=(-8, 0, 0),
-        chest=(-4, 0, 0),
-    ),
+        left_leg=((0.14, -1, 0.04), (0.08, -1, -0.05)), head=(-8, 0, 0), chest=(-4, 0, 0)),
     'greeting': make_pose(
-        _DOWN,
-        ((0.42, -0.85, 0.30), (0.28, 0.9, 0.42)),
-        ((0.03, -1, 0.03), (0.02, -1, -0.03)),
-        head=(2, 4, -8),
-    ),
+        _DOWN, ((0.42, -0.85, 0.30), (0.28, 0.9, 0.42)),
+        ((0.03, -1, 0.03), (0.02, -1, -0.03)), head=(2, 4, -8)),
 }
+# fmt: on
 
 # %% ../nbs/07_figures.ipynb #2ac49173
 def mirrored_pose(pose: Tensor) -> Tensor:  # [..., joints, 3]
-    """The pose seen in a mirror:
-    left and right change places, and the rotations about y and z change sign."""
+    "The pose in a mirror: left and right change places, rotations about y and z change sign."
     return pose[..., list(MIRROR), :] * pose.new_tensor([1.0, -1.0, -1.0])
 
 
@@ -300,411 +262,250 @@ def between_poses(first: Tensor, second: Tensor, amount) -> Tensor:
     return first + (second - first) * (amount * amount * (3 - 2 * amount))[..., None, None]
 
 # %% ../nbs/07_figures.ipynb #db90c62e
-_GARMENT = (
-    'sleeve',
-    'cuff',
-    'hem',
-    'skirt',
-    'swing',
-    'pleats',
-    'trousers',
-    'wide',
-    'sock',
-    'boot',
-    'coat',
-)
+# fmt: off
 # sleeve: 1 to the elbow, 2 to the wrist; skirt, trousers, sock, boot, coat: parts of the leg;
-# hem: how far the top hangs over the hips
+# hem: how far the top hangs over the hips; pleats: a number
+MEASURES = ('sleeve', 'cuff', 'hem', 'skirt', 'swing', 'pleats', 'trousers', 'wide', 'sock',
+            'boot', 'coat')
 COSTUMES = {
-    #                 slv  cuff  hem  skrt swng plts trs  wide sock boot coat   details
-    'sailor suit': (
-        0.72,
-        0.07,
-        0.0,
-        0.36,
-        0.52,
-        16,
-        0.0,
-        0.0,
-        0.44,
-        0.0,
-        0.0,
-        'sailor bow pleated',
-    ),
-    'blazer': (
-        1.95,
-        0.04,
-        0.0,
-        0.33,
-        0.48,
-        16,
-        0.0,
-        0.0,
-        0.44,
-        0.0,
-        0.10,
-        'shirt bow pleated checked lapels',
-    ),
-    'dress': (
-        0.60,
-        0.08,
-        0.0,
-        0.46,
-        0.60,
-        9,
-        0.0,
-        0.0,
-        0.13,
-        0.0,
-        0.0,
-        'round one_piece belt border bow',
-    ),
-    'pinafore': (
-        1.90,
-        0.05,
-        0.0,
-        0.44,
-        0.58,
-        10,
-        0.0,
-        0.0,
-        0.62,
-        0.0,
-        0.0,
-        'round one_piece apron bow cuffs',
-    ),
-    'gown': (0.42, 0.05, 0.0, 0.90, 0.62, 11, 0.0, 0.0, 0.0, 0.0, 0.0, 'one_piece belt border'),
-    'T-shirt': (0.68, 0.06, 0.16, 0.0, 0.0, 0, 0.36, 0.06, 0.10, 0.0, 0.0, 'print'),
-    'hooded jacket': (
-        1.90,
-        0.03,
-        0.24,
-        0.0,
-        0.0,
-        0,
-        0.30,
-        0.07,
-        0.62,
-        0.0,
-        0.0,
-        'hood pocket cuffs',
-    ),
-    'vest': (
-        1.90,
-        0.03,
-        0.0,
-        0.36,
-        0.44,
-        14,
-        0.0,
-        0.0,
-        0.42,
-        0.0,
-        0.0,
-        'shirt tie vest pleated',
-    ),
-    'long coat': (
-        1.92,
-        0.06,
-        0.10,
-        0.0,
-        0.0,
-        0,
-        0.97,
-        0.00,
-        0.0,
-        0.36,
-        0.62,
-        'turtleneck lapels',
-    ),
-    'tunic': (
-        1.10,
-        0.07,
-        0.40,
-        0.0,
-        0.0,
-        0,
-        0.97,
-        -0.03,
-        0.0,
-        0.42,
-        0.0,
-        'scarf belt border strap',
-    ),
-    'track suit': (
-        1.93,
-        0.02,
-        0.16,
-        0.0,
-        0.0,
-        0,
-        0.95,
-        0.05,
-        0.0,
-        0.0,
-        0.0,
-        'turtleneck stripes zip',
-    ),
-    'school jacket': (
-        1.95,
-        0.03,
-        0.0,
-        0.0,
-        0.0,
-        0,
-        0.97,
-        0.03,
-        0.0,
-        0.0,
-        0.12,
-        'shirt tie lapels',
-    ),
-    'waistcoat': (1.30, 0.05, 0.10, 0.0, 0.0, 0, 0.97, 0.02, 0.0, 0.0, 0.0, 'shirt tie vest'),
-    'sweatshirt': (
-        1.90,
-        0.02,
-        0.18,
-        0.0,
-        0.0,
-        0,
-        0.95,
-        0.06,
-        0.0,
-        0.0,
-        0.0,
-        'hood pocket cuffs print',
-    ),
+    #                 sleeve  cuff   hem skirt swing pleats trous. wide  sock  boot  coat
+    'sailor suit':    (0.72,  0.07, 0.00, 0.36, 0.52, 16,   0.00,  0.00, 0.44, 0.00, 0.00),
+    'blazer':         (1.95,  0.04, 0.00, 0.33, 0.48, 16,   0.00,  0.00, 0.44, 0.00, 0.10),
+    'dress':          (0.60,  0.08, 0.00, 0.46, 0.60,  9,   0.00,  0.00, 0.13, 0.00, 0.00),
+    'pinafore':       (1.90,  0.05, 0.00, 0.44, 0.58, 10,   0.00,  0.00, 0.62, 0.00, 0.00),
+    'gown':           (0.42,  0.05, 0.00, 0.90, 0.62, 11,   0.00,  0.00, 0.00, 0.00, 0.00),
+    'T-shirt':        (0.68,  0.06, 0.16, 0.00, 0.00,  0,   0.36,  0.06, 0.10, 0.00, 0.00),
+    'hooded jacket':  (1.90,  0.03, 0.24, 0.00, 0.00,  0,   0.30,  0.07, 0.62, 0.00, 0.00),
+    'vest':           (1.90,  0.03, 0.00, 0.36, 0.44, 14,   0.00,  0.00, 0.42, 0.00, 0.00),
+    'long coat':      (1.92,  0.06, 0.10, 0.00, 0.00,  0,   0.97,  0.00, 0.00, 0.36, 0.62),
+    'tunic':          (1.10,  0.07, 0.40, 0.00, 0.00,  0,   0.97, -0.03, 0.00, 0.42, 0.00),
+    'track suit':     (1.93,  0.02, 0.16, 0.00, 0.00,  0,   0.95,  0.05, 0.00, 0.00, 0.00),
+    'school jacket':  (1.95,  0.03, 0.00, 0.00, 0.00,  0,   0.97,  0.03, 0.00, 0.00, 0.12),
+    'waistcoat':      (1.30,  0.05, 0.10, 0.00, 0.00,  0,   0.97,  0.02, 0.00, 0.00, 0.00),
+    'sweatshirt':     (1.90,  0.02, 0.18, 0.00, 0.00,  0,   0.95,  0.06, 0.00, 0.00, 0.00),
 }
-_DETAILS = tuple(sorted({word for row in COSTUMES.values() for word in row[-1].split()}))
+COSTUME_DETAILS = {  # what is sewn on
+    'sailor suit':   'sailor bow pleated',
+    'blazer':        'shirt bow pleated checked lapels',
+    'dress':         'round one_piece belt border bow',
+    'pinafore':      'round one_piece apron bow cuffs',
+    'gown':          'one_piece belt border',
+    'T-shirt':       'print',
+    'hooded jacket': 'hood pocket cuffs',
+    'vest':          'shirt tie vest pleated',
+    'long coat':     'turtleneck lapels',
+    'tunic':         'scarf belt border strap',
+    'track suit':    'turtleneck stripes zip',
+    'school jacket': 'shirt tie lapels',
+    'waistcoat':     'shirt tie vest',
+    'sweatshirt':    'hood pocket cuffs print',
+}
+# fmt: on
+DETAILS = tuple(sorted({word for row in COSTUME_DETAILS.values() for word in row.split()}))
 
 # %% ../nbs/07_figures.ipynb #0740304d
-_MATERIALS = (
-    'skin',
-    'top',
-    'trim',
-    'bottom',
-    'sock',
-    'shoe',
-    'coat',
-    'accent',
-    'leather',
-    'metal',
-    'white',
-    'sole',
-)
-FIGURE_COLOURS = {  # top, trim, bottom, sock, shoe, coat, accent, leather
-    'navy and white': 'f8f6f3 33406e 3a4674 2d2f40 5b3a30 3a4674 d2404a 6b4433',
-    'grey and wine': 'f6f3ee 7d2b3c 8a3244 3a3540 4a3230 6a6d7c c9a24a 54382e',
+# fmt: off
+MATERIALS = ('skin', 'top', 'trim', 'bottom', 'sock', 'shoe', 'coat', 'accent', 'leather',
+             'metal', 'white', 'sole')
+FIGURE_COLOURS = {
+    #                  top    trim   bottom sock   shoe   coat   accent leather
+    'navy and white':  'f8f6f3 33406e 3a4674 2d2f40 5b3a30 3a4674 d2404a 6b4433',
+    'grey and wine':   'f6f3ee 7d2b3c 8a3244 3a3540 4a3230 6a6d7c c9a24a 54382e',
     'beige and green': 'f4ead2 3f6b52 4c7a5e f7f3e8 6b4630 c9a87c d98a3c 7a5236',
-    'sky': 'd8ebf8 4a86c8 5a96d4 f8f8fa 3c5a8c 4a76b0 f2c94c 8a5a3c',
-    'rose': 'f9d9df c8506e e58aa2 fbf4f2 8c3a50 d87a94 b83a5c 7a4a3c',
-    'black and red': '3a3844 b8323c 2f2d38 2b2934 26242e 3a3440 c83a42 2f2730',
-    'mustard': 'f3e3b8 8a4a2c 5c6078 f2ece0 6b4028 b9803a a83c34 6b4028',
-    'teal': 'eaf4ee 2c7276 348388 f5f7f4 314a58 2f6a72 ee8a5a 6a4a3a',
-    'lilac': 'ece2f6 6a4a9c 8668b8 f7f4fa 4a3a6c 74599f e8b84a 5a4050',
-    'sand and blue': 'f5efe3 b8864c 3f5a8c e8e0d0 8a5a38 d9bd8c 3f6aa8 8a5a38',
-    'mint and brown': 'd4efe2 4f8f7a 6e4b3c f6f1e6 4a3228 7a9a86 e0746a 5a3a2c',
-    'crimson': 'f7f1ec 8c2434 b03040 3a2a30 4a2a2a 9c2c3c e0b050 4a2f2a',
+    'sky':             'd8ebf8 4a86c8 5a96d4 f8f8fa 3c5a8c 4a76b0 f2c94c 8a5a3c',
+    'rose':            'f9d9df c8506e e58aa2 fbf4f2 8c3a50 d87a94 b83a5c 7a4a3c',
+    'black and red':   '3a3844 b8323c 2f2d38 2b2934 26242e 3a3440 c83a42 2f2730',
+    'mustard':         'f3e3b8 8a4a2c 5c6078 f2ece0 6b4028 b9803a a83c34 6b4028',
+    'teal':            'eaf4ee 2c7276 348388 f5f7f4 314a58 2f6a72 ee8a5a 6a4a3a',
+    'lilac':           'ece2f6 6a4a9c 8668b8 f7f4fa 4a3a6c 74599f e8b84a 5a4050',
+    'sand and blue':   'f5efe3 b8864c 3f5a8c e8e0d0 8a5a38 d9bd8c 3f6aa8 8a5a38',
+    'mint and brown':  'd4efe2 4f8f7a 6e4b3c f6f1e6 4a3228 7a9a86 e0746a 5a3a2c',
+    'crimson':         'f7f1ec 8c2434 b03040 3a2a30 4a2a2a 9c2c3c e0b050 4a2f2a',
 }
+# fmt: on
+METAL_WHITE_SOLE = 'e8c25a faf8f5 4a4550'  # the same in every set of colours
 
 # %% ../nbs/07_figures.ipynb #2b28dc02
+# fmt: off
 FIGURE_ATTRIBUTES = {  # the same form as ATTRIBUTES
-    'build': (('girl', 'boy'), (62, 38)),
-    'costume': (tuple(COSTUMES), (1,) * len(COSTUMES)),
-    'colours': (tuple(FIGURE_COLOURS), (1,) * len(FIGURE_COLOURS)),
-    'pose': (tuple(POSES), (1,) * len(POSES)),
+    'build':    (('girl', 'boy'), (62, 38)),
+    'costume':  (tuple(COSTUMES), (1,) * len(COSTUMES)),
+    'colours':  (tuple(FIGURE_COLOURS), (1,) * len(FIGURE_COLOURS)),
+    'pose':     (tuple(POSES), (1,) * len(POSES)),
     'mirrored': (('no', 'yes'), (50, 50)),
-    'heads': (5.0, 8.0, 5.5, 0.4),
-    'frame': (0.0, 1.0, 0.2, 0.15),
-    'limbs': (0.0, 1.0, 0.5, 0.2),
-    'length': (0.0, 1.0, 0.5, 0.25),
+    'heads':    (5.0, 8.0, 5.5, 0.4),
+    'frame':    (0.0, 1.0, 0.2, 0.15),
+    'limbs':    (0.0, 1.0, 0.5, 0.2),
+    'length':   (0.0, 1.0, 0.5, 0.25),
 }
-# how often each build wears each costume, in the order of COSTUMES
-_WORN = {
+COSTUME_WEIGHTS = {  # how often each build wears each costume, in the order of COSTUMES
     'girl': (12, 12, 12, 9, 6, 8, 9, 9, 8, 6, 5, 0, 0, 4),
     'boy': (0, 0, 0, 0, 0, 12, 6, 0, 14, 12, 12, 16, 14, 14),
 }
+# fmt: on
 FIGURE_SLOT = {name: len(ATTRIBUTES) + i for i, name in enumerate(FIGURE_ATTRIBUTES)}
 
+
+def _is_category(name: str) -> bool:
+    return isinstance(FIGURE_ATTRIBUTES[name][0], tuple)
+
 # %% ../nbs/07_figures.ipynb #31107e9a
-def _choose(weights, n, rng):
-    "n indices drawn with these weights."
+def _choose(weights, n: int, rng: torch.Generator) -> Tensor:
+    "n indices [n] (float) drawn with these weights."
     edges = torch.tensor(weights, dtype=torch.float64).cumsum(0)
-    return (
-        torch.searchsorted(edges / edges[-1], torch.rand(n, generator=rng, dtype=torch.float64))
-        .clamp_max(len(edges) - 1)
-        .float()
-    )
+    draws = torch.rand(n, generator=rng, dtype=torch.float64)
+    return torch.searchsorted(edges / edges[-1], draws).clamp_max(len(edges) - 1).float()
+
+
+def _sample_attribute(name: str, n: int, rng: torch.Generator) -> Tensor:
+    if _is_category(name):
+        return _choose(FIGURE_ATTRIBUTES[name][1], n, rng)
+    low, high, mean, deviation = FIGURE_ATTRIBUTES[name]
+    return (mean + deviation * torch.randn(n, generator=rng)).clamp(low, high)
 
 
 def sample_figure(
     n: int, rng: torch.Generator
 ) -> Tensor:  # [n, len(ATTRIBUTES) + len(FIGURE_ATTRIBUTES)]
     "Figures drawn from the prior: a head's identity, then body, costume, colours and pose."
-    head, columns = sample_identity(n, rng), []
-    for spec in FIGURE_ATTRIBUTES.values():
-        if isinstance(spec[0], tuple):
-            columns.append(_choose(spec[1], n, rng))
-        else:
-            columns.append((spec[2] + spec[3] * torch.randn(n, generator=rng)).clamp(*spec[:2]))
-    figure = dict(zip(FIGURE_ATTRIBUTES, columns))
+    head = sample_identity(n, rng)
+    figure = {name: _sample_attribute(name, n, rng) for name in FIGURE_ATTRIBUTES}
     boy = figure['build'] == 1
-    figure['costume'] = torch.where(
-        boy, _choose(_WORN['boy'], n, rng), _choose(_WORN['girl'], n, rng)
-    )
+    costume_of_boy = _choose(COSTUME_WEIGHTS['boy'], n, rng)
+    costume_of_girl = _choose(COSTUME_WEIGHTS['girl'], n, rng)
+    figure['costume'] = torch.where(boy, costume_of_boy, costume_of_girl)
     figure['frame'] = torch.where(boy, 0.55 + figure['frame'], figure['frame']).clamp(0, 1)
     figure['heads'] = (figure['heads'] + 0.5 * boy).clamp(5, 8)
-    return torch.cat(
-        [
-            _haircut(head, boy, rng),
-            torch.stack([figure[name] for name in FIGURE_ATTRIBUTES], 1),
-        ],
-        1,
-    )
+    head = _haircut(head, boy, rng)
+    return torch.cat([head, torch.stack(list(figure.values()), 1)], 1)
 
 # %% ../nbs/07_figures.ipynb #e98279a9
-def _haircut(head, boy, rng):
+def _haircut(head: Tensor, boy: Tensor, rng: torch.Generator) -> Tensor:
     "Boys wear their hair short, show both eyes and leave out ribbons and ears."
-    short = torch.tensor([float(HAIR_STYLES.index(s)) for s in ('spiky', 'side-swept', 'bob')])[
-        _choose((5, 4, 3), len(head), rng).long()
-    ]
-    head[:, SLOT['hair_style']] = torch.where(boy, short, head[:, SLOT['hair_style']])
-    head[:, SLOT['hair_over_eye']] = torch.where(boy, 0.0, head[:, SLOT['hair_over_eye']])
-    plain = boy & (head[:, SLOT['accessory']] != 0)
-    head[:, SLOT['accessory']] = torch.where(plain, 0.0, head[:, SLOT['accessory']])
+    styles = [float(HAIR_STYLES.index(s)) for s in ('spiky', 'side-swept', 'bob')]
+    short = torch.tensor(styles)[_choose((5, 4, 3), len(head), rng).long()]
+    for name, value in (('hair_style', short), ('hair_over_eye', 0.0), ('accessory', 0.0)):
+        head[:, SLOT[name]] = torch.where(boy, value, head[:, SLOT[name]])
     return head
-
-# %% ../nbs/07_figures.ipynb #d6b9a57c
-def _figure_range(name):
-    spec = FIGURE_ATTRIBUTES[name]
-    return (0, len(spec[0]) - 1) if isinstance(spec[0], tuple) else spec[:2]
-
-
-def check_figure(identity: Tensor) -> Tensor:
-    "The figures [n, D], or one sentence about what is wrong with them."
-    width = len(ATTRIBUTES) + len(FIGURE_ATTRIBUTES)
-    if not isinstance(identity, Tensor) or identity.ndim != 2 or identity.shape[1] != width:
-        raise ValueError(
-            f"A figure is a tensor [n, {width}] from sample_figure or encode_figure, not"
-            f" {list(getattr(identity, 'shape', [])) or type(identity).__name__}."
-        )
-    check_identity(identity[:, : len(ATTRIBUTES)])
-    for name, slot in FIGURE_SLOT.items():
-        (low, high), column = _figure_range(name), identity[:, slot]
-        if not bool(((column >= low) & (column <= high)).all()):
-            raise ValueError(f"{name} must lie between {low:g} and {high:g}.")
-    return identity
 
 # %% ../nbs/07_figures.ipynb #daa4c5d1
 def decode_figure(identity: Tensor) -> dict:
-    """Attributes of head and figure by name, each [n]:
-    a long index for a category, a float for a quantity."""
+    "Attributes of head and figure, each [n]: a long index for a category, else a float."
     identity = check_figure(identity)
-    own = {
-        name: identity[:, slot].round().long()
-        if isinstance(FIGURE_ATTRIBUTES[name][0], tuple)
-        else identity[:, slot]
-        for name, slot in FIGURE_SLOT.items()
-    }
-    return {**decode(identity[:, : len(ATTRIBUTES)]), **own}
+    attributes = decode(identity[:, : len(ATTRIBUTES)])
+    for name, slot in FIGURE_SLOT.items():
+        column = identity[:, slot]
+        attributes[name] = column.round().long() if _is_category(name) else column
+    return attributes
 
 
 def encode_figure(**attributes) -> Tensor:
-    """One figure [D]: the neutral one, with some attributes of head or body changed;
-    categories by name or index."""
-    body = {name: attributes.pop(name) for name in list(attributes) if name in FIGURE_SLOT}
+    "One figure [D]: the neutral one with some attributes changed; categories by name or index."
     row = [
-        0.0 if isinstance(spec[0], tuple) else float(spec[2])
-        for spec in FIGURE_ATTRIBUTES.values()
+        0.0 if _is_category(name) else float(spec[2])
+        for name, spec in FIGURE_ATTRIBUTES.items()
     ]
-    for name, value in body.items():
-        values = FIGURE_ATTRIBUTES[name][0]
-        if isinstance(value, str) and (not isinstance(values, tuple) or value not in values):
-            raise ValueError(
-                f"{name} has no value {value!r}: choose from"
-                f" {', '.join(values) if isinstance(values, tuple) else 'the numbers'}."
-            )
-        row[list(FIGURE_ATTRIBUTES).index(name)] = (
-            float(values.index(value)) if isinstance(value, str) else float(value)
-        )
+    for i, name in enumerate(FIGURE_ATTRIBUTES):
+        if name in attributes:
+            row[i] = _as_number(name, attributes.pop(name))
     return check_figure(torch.cat([encode(**attributes), torch.tensor(row)])[None])[0]
 
 # %% ../nbs/07_figures.ipynb #5e417688
 def _three_tones(base: Tensor) -> Tensor:  # [..., 3] → [..., 3 tones, 3]
     "A colour, its shade (cooler, darker) and its light."
     bright = base.mean(-1, keepdim=True)
-    shade = base * (
-        base.new_tensor([0.62, 0.56, 0.70]) + bright * base.new_tensor([0.20, 0.22, 0.18])
-    )
+    cool, gain = base.new_tensor([0.62, 0.56, 0.70]), base.new_tensor([0.20, 0.22, 0.18])
+    shade = base * (cool + bright * gain)
     return torch.stack([base, shade, base + 0.35 * (1 - base)], -2)
 
 
 def _material_table(colours: Tensor, skin: Tensor) -> Tensor:
     "Materials of each figure [b, materials, 3 tones, 3]."
-    sets = torch.stack(
-        [torch.stack([hex_colour(c) for c in row.split()]) for row in FIGURE_COLOURS.values()]
-    )
-    fixed = torch.stack([hex_colour(c) for c in ('e8c25a', 'faf8f5', '4a4550')])
-    rows = torch.cat([sets, fixed.expand(len(sets), -1, -1)], 1)[colours.cpu()]
-    return torch.cat([skin[:, None], _three_tones(rows).to(skin.device)], 1)
+    rows = [f'{row} {METAL_WHITE_SOLE}'.split() for row in FIGURE_COLOURS.values()]
+    table = torch.stack([torch.stack([hex_colour(c) for c in row]) for row in rows])
+    return torch.cat([skin[:, None], _three_tones(table[colours.cpu()]).to(skin.device)], 1)
 
 # %% ../nbs/07_figures.ipynb #fa4d76cd
-def _posed(a: dict, pose: Tensor | None) -> dict:
-    """Joints and frames of figures that stand on the floor, and the lengths that clothes are
-    measured by."""
+def pose_parameters(a: dict, pose: Tensor | None) -> dict:
+    "Joints and frames of figures that stand on the floor; the lengths that clothes need."
     device = a['heads'].device
     bones = figure_bones(a['heads'], a['frame'])
     if pose is None:
-        table = torch.stack(list(POSES.values())).to(device)
-        pose = table[a['pose']]
+        pose = torch.stack(list(POSES.values())).to(device)[a['pose']]
         pose = torch.where((a['mirrored'] == 1)[:, None, None], mirrored_pose(pose), pose)
-    places, frames = forward_kinematics(bones, pose.to(device))
+    joints, frames = forward_kinematics(bones, pose.to(device))
     trunk = bones[:, JOINT['waist'] : JOINT['head'] + 1, 1].sum(1)[:, None] / 0.94
-    w = (trunk / 2.98) ** 0.75
-    soles = places[
-        :, [JOINT['left ankle'], JOINT['right ankle'], JOINT['left toe'], JOINT['right toe']], 1
-    ] - torch.stack([0.32 * w[:, 0], 0.32 * w[:, 0], 0.10 * w[:, 0], 0.10 * w[:, 0]], 1)
-    places = (
-        places
-        - torch.stack([places[:, 0, 0] * 0, soles.amin(1), places[:, 0, 0] * 0], -1)[:, None]
-    )
-    return dict(
-        joints=places,
-        frames=frames,
-        w=w,
-        trunk=trunk,
-        pose=pose,
-        leg=-bones[:, JOINT['left knee'], 1:2] - bones[:, JOINT['left ankle'], 1:2],
-    )
+    w = (trunk / 2.98) ** 0.75  # how wide the figure is
+    ankle_and_toe = [JOINT[f'{side} {name}'] for name in ('ankle', 'toe') for side in SIDES]
+    thickness = w * w.new_tensor([0.32, 0.32, 0.10, 0.10])
+    floor = (joints[:, ankle_and_toe, 1] - thickness).amin(1)
+    joints = joints - floor[:, None, None] * floor.new_tensor([0.0, 1.0, 0.0])
+    leg = -bones[:, JOINT['left knee'], 1:2] - bones[:, JOINT['left ankle'], 1:2]
+    return dict(joints=joints, frames=frames, w=w, trunk=trunk, pose=pose, leg=leg)
 
 # %% ../nbs/07_figures.ipynb #9ad765f1
-def figure_parameters(a: dict, head_p: dict, pose: Tensor | None) -> dict:
+def figure_parameters(a: dict, skin: Tensor, pose: Tensor | None) -> dict:
     "Numbers behind the formulas: lengths in head units, [b, 1]; joints, frames; materials."
-    device = a['heads'].device
-    p = {name: a[name][:, None] for name in ('heads', 'frame', 'limbs', 'length')} | _posed(
-        a, pose
-    )
-    costume = torch.tensor([row[:-1] for row in COSTUMES.values()], device=device)[a['costume']]
-    p |= {name: costume[:, i : i + 1] for i, name in enumerate(_GARMENT)}
+    costume = a['costume']
+    columns = lambda rows: torch.tensor(rows, device=costume.device)[costume].T[..., None]
+    p = {name: a[name][:, None] for name in ('heads', 'frame', 'limbs', 'length')}
+    p |= pose_parameters(a, pose)
+    p |= dict(zip(MEASURES, columns(list(COSTUMES.values()))))
     p['skirt'] = p['skirt'] * (0.85 + 0.3 * p['length'])
     p['coat'] = p['coat'] * (0.9 + 0.2 * p['length'])
-    details = torch.tensor(
-        [[float(word in row[-1].split()) for word in _DETAILS] for row in COSTUMES.values()],
-        device=device,
-    )[a['costume']]
-    p |= {f'has_{word}': details[:, i : i + 1] for i, word in enumerate(_DETAILS)}
-    return p | dict(
-        materials=_material_table(a['colours'], head_p['skin']),
-        scale=0.186 / (a['heads'] * HEADS_TO_UNITS)[:, None],
-    )
+    words = [COSTUME_DETAILS[name].split() for name in COSTUMES]
+    flags = columns([[float(name in row) for name in DETAILS] for row in words])
+    p |= {f'has_{name}': flag for name, flag in zip(DETAILS, flags)}
+    p['materials'] = _material_table(a['colours'], skin)
+    p['scale'] = 0.186 / (a['heads'] * HEADS_TO_UNITS)[:, None]
+    return p
+
+# %% ../nbs/07_figures.ipynb #b533ddfe
+class PosedScene(Scene):
+    "A scene with `joints` [b, joints, 3], in head units, and `frames` among its parameters."
+
+    def __getitem__(self, rows):
+        part = super().__getitem__(rows)
+        part.kept = {}  # what depends on the pose only, computed once
+        return part
+
+    def keep(self, name, make):
+        "What `make` returns, computed once for each scene."
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    def has(self, name):
+        "Whether any figure has this."
+        return self.keep('has ' + name, lambda: bool((self.p[name] > 0).any()))
+
+    def joint(self, name):  # [3, b, 1]
+        return self.keep(name, lambda: self.p['joints'][:, JOINT[name]].T[:, :, None])
+
+    def local(self, points, name):
+        "Points in a joint's own frame."
+        turn = lambda: self.p['frames'][:, JOINT[name]].transpose(1, 2).contiguous()
+        moved = (points - self.joint(name)).transpose(0, 1)
+        return torch.matmul(self.keep('turn ' + name, turn), moved).transpose(0, 1)
+
+    def to_h(self, points):
+        "From the world to head units; the world's origin is at half the height."
+        return points / self.p['scale'] + self.middle()
+
+    def to_world(self, points):
+        return (points - self.middle()) * self.p['scale']
+
+    def middle(self):  # [3, b, 1]
+        height = self.p['heads'] * (HEADS_TO_UNITS / 2)
+        return torch.stack([0 * height, height, 0 * height])
 
 # %% ../nbs/07_figures.ipynb #5b3344b5
-class FigureScene(Scene):
-    """Standing figures as a scene.
-    The methods that end in _h take head units, the floor at height 0."""
+class FigureScene(PosedScene):
+    "Standing figures as a scene."
 
     ink_groups = INK_GROUP
     margin = 0.3  # head units; nearer than this a limb is measured exactly
+    shadow_steps = (0.16, 0.45)  # how far towards the light shadows are looked for
 
     def __init__(
         self,
@@ -712,107 +513,55 @@ class FigureScene(Scene):
         style: str = 'anime',  # 'anime' or 'human'
         pose: Tensor | None = None,  # [b, joints, 3] instead of the identity's own
     ):
-        identity = check_figure(identity)
-        if pose is not None and tuple(pose.shape) != (len(identity), len(JOINTS), 3):
-            raise ValueError(
-                f"A pose is a tensor [{len(identity)}, {len(JOINTS)}, 3] of rotation vectors,"
-                f" one row a figure, not {list(pose.shape)}."
-            )
+        self.kept, self.style, self.attributes = {}, style, decode_figure(identity)
+        check_figure_pose(pose, len(identity))
         self.head = HeadScene(identity[:, : len(ATTRIBUTES)], style, bust=False)
-        self.style, self.attributes = style, decode_figure(identity)
         # people are 7 to 7.5 heads tall
         natural = {'heads': 7 + (self.attributes['heads'] - 5) / 6} if style == 'human' else {}
-        self.p = figure_parameters({**self.attributes, **natural}, self.head.p, pose)
+        self.p = figure_parameters(self.attributes | natural, self.head.p['skin'], pose)
         self.p['head_scale'] = torch.full_like(self.p['w'], 1.0 if style == 'anime' else 0.92)
-        self.kept = {}  # what depends on the pose only, computed once
-        self.head.p['cloth'] = self.p['materials'][:, _MATERIALS.index('accent')]
+        self.head.p['cloth'] = self.p['materials'][:, MATERIALS.index('accent')]
+
+    def __getitem__(self, rows):
+        part = super().__getitem__(rows)
+        part.head = self.head[rows]
+        part.attributes = {name: value[rows] for name, value in self.attributes.items()}
+        return part
+
+    def to(self, device):
+        part = super().to(device)
+        part.head = self.head.to(device)
+        part.attributes = {name: value.to(device) for name, value in self.attributes.items()}
+        return part
 
     @property
     def line_jump(self):
         return 0.05 * float(self.p['scale'].mean())
 
-# %% ../nbs/07_figures.ipynb #c37406f3
-def _some(self, rows):
-    part = Scene.__getitem__(self, rows)
-    part.head, part.kept = self.head[rows], {}
-    part.attributes = {name: value[rows] for name, value in self.attributes.items()}
-    return part
+    def head_local(self, points):
+        "Points in the head's own units, the eyes at height 0."
+        eyes = points.new_tensor([0.0, -0.45, -0.10])[:, None, None]
+        return self.local(points, 'head') / self.p['head_scale'] + eyes
 
+    def bounds(self):
+        "A sphere around the whole figure, arms up included."
+        centre = torch.zeros(3, self.batch, device=self.p['w'].device)
+        return centre, torch.full_like(centre[0], 0.135)
 
-def _to(self, device):
-    part = Scene.to(self, device)
-    part.head, part.kept = self.head.to(device), {}
-    part.attributes = {name: value.to(device) for name, value in self.attributes.items()}
-    return part
+    def kinds(self):
+        return self.attributes['costume'].float()  # alike costumes are drawn together
 
+    def evaluate(self, points, labels=False):
+        return nearest_part(self, points, labels)
 
-FigureScene.__getitem__, FigureScene.to = _some, _to
+    def distance(self, points):
+        return self.evaluate(self.to_h(points)) * self.p['scale']
 
+    def parts(self, points):
+        return self.evaluate(self.to_h(points), labels=True)[1]
 
-def _keep(self, name, make):
-    "What `make` returns; it is asked once for each scene."
-    if name not in self.kept:
-        self.kept[name] = make()
-    return self.kept[name]
-
-
-def _joint(self, name):
-    return self.keep(name, lambda: self.p['joints'][:, JOINT[name]].T[:, :, None])  # [3, b, 1]
-
-
-def _has(self, name):
-    return self.keep('has ' + name, lambda: bool((self.p[name] > 0).any()))
-
-
-FigureScene.keep, FigureScene.joint, FigureScene.has = _keep, _joint, _has
-
-# %% ../nbs/07_figures.ipynb #a19f0752
-def _to_h(self, points):
-    return (points / self.p['scale']) + torch.stack(
-        [0 * self.p['heads'], self.p['heads'] * (HEADS_TO_UNITS / 2), 0 * self.p['heads']]
-    )
-
-
-def _to_world(self, points):
-    return (
-        points
-        - torch.stack(
-            [0 * self.p['heads'], self.p['heads'] * (HEADS_TO_UNITS / 2), 0 * self.p['heads']]
-        )
-    ) * self.p['scale']
-
-
-def _local(self, points, name):
-    "Points in a joint's own frame."
-    turn = self.keep(
-        'turn ' + name, lambda: self.p['frames'][:, JOINT[name]].transpose(1, 2).contiguous()
-    )
-    return torch.matmul(turn, (points - self.joint(name)).transpose(0, 1)).transpose(0, 1)
-
-
-def _head_local(self, points):
-    "Points in the head's own units, the eyes at height 0."
-    return (
-        self.local(points, 'head') / self.p['head_scale']
-        + points.new_tensor([0.0, -0.45, -0.10])[:, None, None]
-    )
-
-
-FigureScene.to_h, FigureScene.to_world, FigureScene.local, FigureScene.head_local = (
-    _to_h,
-    _to_world,
-    _local,
-    _head_local,
-)
-
-
-def _figure_bounds(self):
-    "A sphere around the whole figure, arms up included."
-    b, device = self.batch, self.p['w'].device
-    return torch.zeros(3, b, device=device), torch.full((b,), 0.135, device=device)
-
-
-FigureScene.bounds = _figure_bounds
+    def colours(self, points, normals, parts, pixel):
+        return figure_colours(self, points, normals, parts, pixel)
 
 # %% ../nbs/07_figures.ipynb #46adde4d
 def tube(
@@ -829,534 +578,338 @@ def tube(
     t = ((points - a) * ab).sum(0) / length2
     s = t.clamp(0, 1)
     away = points - a - s * ab
-    side = ((away * away).sum(0).sqrt() - ra - (rb - ra) * s) * (
-        1 + (ra - rb) ** 2 / length2
-    ) ** -0.5
+    shrink = (1 + (ra - rb) ** 2 / length2) ** -0.5
+    side = ((away * away).sum(0).sqrt() - ra - (rb - ra) * s) * shrink
     return torch.maximum(side, (t - stop) * length2.sqrt())
 
 
-def _spot(x, y, z, like):
+def only_where(amount, distance):
+    "The distance for figures whose amount [b, 1] is positive; for others far away."
+    return torch.where(amount > 0, distance, 9.0)
+
+
+def _point(x, y, z, like):
     "A point [3, b, 1] from numbers or [b, 1] tensors."
     return torch.stack([v + 0 * like for v in (x, y, z)])
 
 # %% ../nbs/07_figures.ipynb #78d34257
-def _trunk(self, points):
-    "Distance to the trunk without clothes."
-    p = self.p
+def trunk_distance(scene, points):
+    "Distance to the trunk without clothes: chest, then hips."
+    p = scene.p
     w, T, frame = p['w'], p['trunk'], p['frame']
-    x, y, z = self.local(points, 'chest')
-    flat = torch.stack([(x.abs() - 0.07 * w).clamp_min(0), y, z / 0.76])
     waist = (0.285 + 0.06 * frame) * w
-    ribs = round_cone(
-        flat,
-        _spot(0, -0.17 * T, 0, w),
-        _spot(0, 0.15 * T, -0.02 * w, w),
-        waist,
-        (0.335 + 0.05 * frame) * w,
-    )
-    yoke = round_cone(
-        torch.stack([(x * x + 1e-4).sqrt(), y, z]),
-        _spot(0.05, 0.285 * T, -0.05 * w, w),
-        _spot((0.44 + 0.17 * frame) * w, 0.235 * T, -0.03 * w, w),
-        0.15 * w,
-        0.13 * w,
-    )
-    d = smooth_union(ribs * 0.76, yoke, 0.22)
-    bust = ellipsoid(
-        x.abs() - 0.14 * w,
-        y - 0.06 * T,
-        z - 0.17 * w,
-        0.18 * w,
-        0.17 * w,
-        (0.175 - 0.10 * frame) * w,
-    )
-    d = smooth_union(d, bust, 0.20)
-    x, y, z = self.local(points, 'pelvis')
+    chest = _chest_distance(p, scene.local(points, 'chest'), waist)
+    x, y, z = scene.local(points, 'pelvis')
     flat = torch.stack([(x.abs() - 0.09 * w).clamp_min(0), y, (z + 0.03 * w) / 0.82])
-    hips = round_cone(
-        flat,
-        _spot(0, 0.14 * T, 0, w),
-        _spot(0, -0.07 * T, 0, w),
-        waist * 0.98,
-        (0.36 - 0.06 * frame) * w,
-    )
-    return smooth_union(d, hips * 0.82, 0.22)
+    top, low = _point(0, 0.14 * T, 0, w), _point(0, -0.07 * T, 0, w)
+    hips = round_cone(flat, top, low, waist * 0.98, (0.36 - 0.06 * frame) * w)
+    return smooth_union(chest, hips * 0.82, 0.22)
 
 
-FigureScene.trunk = _trunk
+def _chest_distance(p, local, waist):
+    "Ribs, shoulders and bust."
+    x, y, z = local
+    w, T, frame = p['w'], p['trunk'], p['frame']
+    flat = torch.stack([(x.abs() - 0.07 * w).clamp_min(0), y, z / 0.76])
+    low, top = _point(0, -0.17 * T, 0, w), _point(0, 0.15 * T, -0.02 * w, w)
+    ribs = round_cone(flat, low, top, waist, (0.335 + 0.05 * frame) * w)
+    half = torch.stack([(x * x + 1e-4).sqrt(), y, z])
+    neck = _point(0.05, 0.285 * T, -0.05 * w, w)
+    shoulder = _point((0.44 + 0.17 * frame) * w, 0.235 * T, -0.03 * w, w)
+    yoke = round_cone(half, neck, shoulder, 0.15 * w, 0.13 * w)
+    d = smooth_union(ribs * 0.76, yoke, 0.22)
+    x, y, z = x.abs() - 0.14 * w, y - 0.06 * T, z - 0.17 * w
+    bust = ellipsoid(x, y, z, 0.18 * w, 0.17 * w, (0.175 - 0.10 * frame) * w)
+    return smooth_union(d, bust, 0.20)
 
 # %% ../nbs/07_figures.ipynb #dd2ad12c
-def _dressed(self, points, trunk):
-    """The trunk with the roots of the arms, and with the roots of the legs:
-    what shirts and trousers go over."""
-    p = self.p
-    w = p['w']
-    thick, leg = (
-        (0.86 + 0.28 * p['limbs'] + 0.16 * p['frame']) * w,
-        (0.90 + 0.2 * p['limbs']) * w,
-    )
+def arm_thickness(p):
+    return (0.86 + 0.28 * p['limbs'] + 0.16 * p['frame']) * p['w']
+
+
+def leg_thickness(p):
+    return (0.90 + 0.2 * p['limbs']) * p['w']
+
+
+def under_clothes(scene, points, trunk):
+    "The trunk with the roots of the arms, under a shirt, and of the legs, under trousers."
+    p = scene.p
+    arm, leg = arm_thickness(p), leg_thickness(p)
     shirt = hips = trunk
-    for side in ('left', 'right'):
-        a, b = self.joint(f'{side} shoulder'), self.joint(f'{side} elbow')
-        shirt = smooth_union(
-            shirt, round_cone(points, a, a + 0.38 * (b - a), 0.128 * thick, 0.112 * thick), 0.16
-        )
-        a, b = self.joint(f'{side} hip'), self.joint(f'{side} knee')
-        hips = smooth_union(
-            hips,
-            round_cone(
-                points, a, a + 0.45 * (b - a), (0.255 - 0.02 * p['frame']) * leg, 0.22 * leg
-            ),
-            0.14,
-        )
+    for side in SIDES:
+        a, b = scene.joint(f'{side} shoulder'), scene.joint(f'{side} elbow')
+        root = round_cone(points, a, a + 0.38 * (b - a), 0.128 * arm, 0.112 * arm)
+        shirt = smooth_union(shirt, root, 0.16)
+        a, b = scene.joint(f'{side} hip'), scene.joint(f'{side} knee')
+        wide = (0.255 - 0.02 * p['frame']) * leg
+        root = round_cone(points, a, a + 0.45 * (b - a), wide, 0.22 * leg)
+        hips = smooth_union(hips, root, 0.14)
     return shirt, hips
 
-
-FigureScene.dressed = _dressed
-
 # %% ../nbs/07_figures.ipynb #a5d39ce5
-def _skirt_cone(self, points, length, swing, pleats, more=0.0):
-    "A cone around the pelvis that opens downwards and swallows the thighs."
-    p = self.p
+def skirt_cone(scene, points, length, swing, pleats, more=0.0):
+    "A cone that opens downwards and covers the legs: endless, and cut off at both ends."
+    p = scene.p
     w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'pelvis')
+    x, y, z = scene.local(points, 'pelvis')
     top, low = 0.15 * T, -length * p['leg']
     z = (z + 0.02 * w) / 0.86
     s = ((top - y) / (top - low)).clamp(0, 1)
     rho, angle = (x * x + z * z + 1e-6).sqrt(), torch.atan2(x, z)
     hip = (0.40 - 0.04 * p['frame']) * w
-    r = (
-        0.36 * w
-        + (hip + 0.08 * w - 0.36 * w) * (s * (top - low) / (0.30 * T)).clamp_max(1)
-        + swing * w * s * s**0.35
-        + more
-    )
+    flare = (hip + 0.08 * w - 0.36 * w) * (s * (top - low) / (0.30 * T)).clamp_max(1)
+    r = 0.36 * w + flare + swing * w * s * s**0.35 + more
     phase = angle * pleats / (2 * math.pi)
     fold = (phase - phase.round()).abs() * 2
     cone = (rho - r - (0.07 * w * s) * (fold - 0.5) * (pleats > 0)) * 0.62
-    for side in ('left', 'right'):
-        thigh = round_cone(
-            points,
-            self.joint(f'{side} hip'),
-            self.joint(f'{side} knee'),
-            0.30 * w + more,
-            (0.33 - 0.15 * (length > 0.6)) * w + more,
-        )
-        cone = smooth_union(cone, thigh, 0.16)
-        if bool((length > 0.6).any()):  # a gown covers the shins too
-            shin = round_cone(
-                points,
-                self.joint(f'{side} knee'),
-                self.joint(f'{side} ankle'),
-                0.20 * w,
-                0.17 * w,
-            ) + 9.0 * (length <= 0.6)
-            cone = smooth_union(cone, shin, 0.16)
+    cone = _cover_legs(scene, points, cone, length, more)
     edge = low + 0.02 * w * torch.cos(3 * angle)
     return cone, torch.maximum(cone, torch.maximum(y - top, (edge - y) * 0.95))
 
 
-FigureScene.skirt_cone = _skirt_cone
+def _cover_legs(scene, points, cone, length, more):
+    "Melt the thighs into a skirt, and into a gown the shins too."
+    w, gown = scene.p['w'], length > 0.6
+    wide = (0.33 - 0.15 * gown) * w + more
+    for side in SIDES:
+        hip, knee, ankle = (scene.joint(f'{side} {name}') for name in ('hip', 'knee', 'ankle'))
+        cone = smooth_union(cone, round_cone(points, hip, knee, 0.30 * w + more, wide), 0.16)
+        if bool(gown.any()):
+            shin = round_cone(points, knee, ankle, 0.20 * w, 0.17 * w) + 9.0 * ~gown
+            cone = smooth_union(cone, shin, 0.16)
+    return cone
 
 # %% ../nbs/07_figures.ipynb #22a27a73
-def _coat_open(self, points):
-    "Signed distance-like number of the gap in front of a coat: negative inside the gap."
-    p = self.p
-    w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'pelvis')
-    _, yc, zc = self.local(points, 'chest')
-    gap = (
-        0.035 * w
-        + 0.30 * (-y).clamp_min(0) * (0.25 + p['coat'])
-        + 0.32 * (yc - 0.0 * T).clamp_min(0)
-    )
-    return torch.maximum((x.abs() - gap) * 0.9, -torch.minimum(z, zc + 1.0))
+def coat_gap(scene, points):
+    "A number that is negative inside the gap in front of a coat, like a distance."
+    p = scene.p
+    x, y, z = scene.local(points, 'pelvis')
+    _, y_chest, z_chest = scene.local(points, 'chest')
+    below = 0.30 * (-y).clamp_min(0) * (0.25 + p['coat'])
+    gap = 0.035 * p['w'] + below + 0.32 * y_chest.clamp_min(0)
+    return torch.maximum((x.abs() - gap) * 0.9, -torch.minimum(z, z_chest + 1.0))
 
 
-def _coat(self, points, trunk):
+def coat_distance(scene, points, trunk):
     "A hollow coat: around the trunk, and a cone around the hips."
-    p = self.p
+    p = scene.p
     w = p['w']
-    inner, cone = self.skirt_cone(points, p['coat'], 0.30, 0 * w, 0.05 * w)
+    inner, cone = skirt_cone(scene, points, p['coat'], 0.30, 0 * w, 0.05 * w)
     lower = torch.maximum(cone, -(inner + 0.05 * w))
-    _, y, _ = self.local(points, 'pelvis')
+    _, y, _ = scene.local(points, 'pelvis')
     upper = torch.maximum(trunk - 0.085 * w, 0.02 - y - 0.02 * w)
-    return torch.maximum(smooth_union(lower, upper, 0.10), -self.coat_open(points))
-
-
-FigureScene.coat_open, FigureScene.coat = _coat_open, _coat
+    return torch.maximum(smooth_union(lower, upper, 0.10), -coat_gap(scene, points))
 
 # %% ../nbs/07_figures.ipynb #1b53ace4
-def _neckwear(self, points):
-    "Collars, hood, bow, tie knot and scarf: pairs (label, distance)."
-    p = self.p
+def neckwear(scene, points):
+    "Roll neck, collar, hood and scarf: pairs (label, distance)."
+    p = scene.p
     w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'chest')
-    ax, yn, zn = x.abs(), y - 0.33 * T, z + 0.06 * w
+    x, y, z = scene.local(points, 'chest')
+    yn, zn = y - 0.33 * T, z + 0.06 * w
     rho = (x * x + zn * zn + 1e-6).sqrt()
-    if self.has('has_turtleneck'):
-        roll = torch.maximum(
-            (rho - 0.19 * w - 0.02).abs() - 0.03, (yn - 0.06 * T + 0.02).abs() - 0.10 * w
-        )
-        yield 'clothes', torch.where(p['has_turtleneck'] > 0, roll, 9.0)
-    if self.has('has_shirt'):
-        stand = (
-            torch.maximum(
-                (rho - 0.20 * w + 0.28 * (yn - 0.02)).abs() - 0.03,
-                torch.maximum(
-                    (yn - 0.015 - 0.10 * zn).abs() - 0.085 * w,
-                    (0.05 + 0.55 * (yn - 0.1).abs() - ax) * (zn > 0),
-                ),
-            )
-            * 0.85
-        )
-        yield 'trim', torch.where(p['has_shirt'] > 0, stand, 9.0)
-    if self.has('has_hood'):
-        hood = (
-            (
-                (rho - 0.27 * w) ** 2
-                + (yn - 0.08 * w - 0.30 * zn * (zn < 0) + 0.30 * zn * (zn > 0)) ** 2
-                + 1e-6
-            ).sqrt()
-            - (0.095 + 0.22 * (-zn).clamp_min(0)) * w
-        ) * 0.8
-        yield 'trim', torch.where(p['has_hood'] > 0, hood, 9.0)
-    if self.has('has_scarf'):
-        ring = (
-            (rho - 0.22 * w) ** 2 + ((yn + 0.02 + 0.10 * zn) * 0.8) ** 2 + 1e-6
-        ).sqrt() - 0.115 * w
-        tail = (
-            rounded_box(
-                x - 0.20 * w + 0.12 * (y - 0.2 * T),
-                y - 0.02 * T,
-                z + 0.30 * w - 0.10 * y,
-                0.10 * w,
-                0.30 * T,
-                0.03 * w,
-                0.025,
-            )
-            * 0.8
-        )
-        yield 'ribbon', torch.where(p['has_scarf'] > 0, torch.minimum(ring, tail), 9.0)
-
-
-FigureScene.neckwear = _neckwear
+    if scene.has('has_turtleneck'):
+        ring = (rho - 0.19 * w - 0.02).abs() - 0.03
+        roll = torch.maximum(ring, (yn - 0.06 * T + 0.02).abs() - 0.10 * w)
+        yield 'clothes', only_where(p['has_turtleneck'], roll)
+    if scene.has('has_shirt'):
+        ring = (rho - 0.20 * w + 0.28 * (yn - 0.02)).abs() - 0.03
+        band = (yn - 0.015 - 0.10 * zn).abs() - 0.085 * w
+        opening = (0.05 + 0.55 * (yn - 0.1).abs() - x.abs()) * (zn > 0)
+        collar = torch.maximum(ring, torch.maximum(band, opening)) * 0.85
+        yield 'trim', only_where(p['has_shirt'], collar)
+    if scene.has('has_hood'):
+        level = yn - 0.08 * w - 0.30 * zn * (zn < 0) + 0.30 * zn * (zn > 0)
+        thick = (0.095 + 0.22 * (-zn).clamp_min(0)) * w
+        hood = (((rho - 0.27 * w) ** 2 + level**2 + 1e-6).sqrt() - thick) * 0.8
+        yield 'trim', only_where(p['has_hood'], hood)
+    if scene.has('has_scarf'):
+        level = (yn + 0.02 + 0.10 * zn) * 0.8
+        ring = ((rho - 0.22 * w) ** 2 + level**2 + 1e-6).sqrt() - 0.115 * w
+        x, y, z = x - 0.20 * w + 0.12 * (y - 0.2 * T), y - 0.02 * T, z + 0.30 * w - 0.10 * y
+        tail = rounded_box(x, y, z, 0.10 * w, 0.30 * T, 0.03 * w, 0.025) * 0.8
+        yield 'ribbon', only_where(p['has_scarf'], torch.minimum(ring, tail))
 
 # %% ../nbs/07_figures.ipynb #d6c1f361
-def _bow(self, points):
-    "A bow on the chest, or a tie."
-    p = self.p
+def bow_and_tie(scene, points):
+    "A bow on the chest, or a tie: pairs (label, distance)."
+    p = scene.p
     w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'chest')
-    y, z, ax = y - 0.215 * T, z - (0.285 + 0.03 * (1 - p['frame'])) * w, x.abs()
-    if self.has('has_bow'):
-        loop = (
-            ellipsoid(
-                ax - 0.15 * w,
-                (y - 0.18 * ax) * (1.0 - 0.8 * ax),
-                z,
-                0.15 * w,
-                0.085 * w,
-                0.055 * w,
-            )
-            * 0.8
-        )
-        tails = tube(
-            torch.stack([ax, y, z]),
-            _spot(0.02, -0.02, 0, w),
-            _spot(0.15 * w, -0.34 * w, 0.03 * w, w),
-            0.025 * w,
-            0.065 * w,
-            1.0,
-        )
-        bow = torch.minimum(torch.minimum(loop, tails), sphere(x, y, z - 0.03 * w, 0.055 * w))
-        yield 'ribbon', torch.where(p['has_bow'] > 0, bow, 9.0)
-    if self.has('has_tie'):
-        fall = (
-            rounded_box(
-                x,
-                y + 0.20 * T,
-                z - 0.02 * w + 0.02 * (y + 0.2 * T),
-                (0.050 * w + 0.05 * (-y).clamp(0, 1) * w),
-                0.24 * T,
-                0.025 * w,
-                0.02,
-            )
-            * 0.75
-        )
-        yield (
-            'ribbon',
-            torch.where(
-                p['has_tie'] > 0,
-                torch.minimum(
-                    fall, ellipsoid(x, y - 0.03 * T, z, 0.075 * w, 0.07 * w, 0.05 * w)
-                ),
-                9.0,
-            ),
-        )
-
-
-FigureScene.bow = _bow
+    x, y, z = scene.local(points, 'chest')
+    y, z = y - 0.215 * T, z - (0.285 + 0.03 * (1 - p['frame'])) * w
+    if scene.has('has_bow'):
+        ax = x.abs()
+        y_loop = (y - 0.18 * ax) * (1.0 - 0.8 * ax)
+        loop = ellipsoid(ax - 0.15 * w, y_loop, z, 0.15 * w, 0.085 * w, 0.055 * w) * 0.8
+        start, end = _point(0.02, -0.02, 0, w), _point(0.15 * w, -0.34 * w, 0.03 * w, w)
+        tails = tube(torch.stack([ax, y, z]), start, end, 0.025 * w, 0.065 * w, 1.0)
+        knot = sphere(x, y, z - 0.03 * w, 0.055 * w)
+        bow = torch.minimum(torch.minimum(loop, tails), knot)
+        yield 'ribbon', only_where(p['has_bow'], bow)
+    if scene.has('has_tie'):
+        wide = 0.050 * w + 0.05 * (-y).clamp(0, 1) * w
+        z_fall = z - 0.02 * w + 0.02 * (y + 0.2 * T)
+        fall = rounded_box(x, y + 0.20 * T, z_fall, wide, 0.24 * T, 0.025 * w, 0.02) * 0.75
+        knot = ellipsoid(x, y - 0.03 * T, z, 0.075 * w, 0.07 * w, 0.05 * w)
+        yield 'ribbon', only_where(p['has_tie'], torch.minimum(fall, knot))
 
 # %% ../nbs/07_figures.ipynb #0904ab50
-def _torso_parts(self, points):
-    "Trunk, hips, neck, skirt, coat, collar: pairs (label, distance)."
-    p = self.p
+def torso_parts(scene, points):
+    "Neck, shirt, trousers, hips, skirt, coat, collar: pairs (label, distance)."
+    p = scene.p
     w, T = p['w'], p['trunk']
-    trunk = self.trunk(points)
-    _, y, _ = self.local(points, 'pelvis')
-    neck = round_cone(
-        points,
-        self.joint('neck'),
-        self.joint('head') + 0.10 * (self.joint('head') - self.joint('neck')),
-        0.165 * w**0.5,
-        0.145 * w**0.3,
-    )
-    yield 'neck', neck
-    low = -p['hem'] * 0.5 * T
-    shirt, hips = self.dressed(points, trunk)
-    loose = (
-        torch.where(
-            p['hem'] > 0,
-            smooth_union(shirt, hips - (0.045 + p['wide'].clamp_min(0)) * w, 0.05),
-            shirt,
-        )
-        if self.has('hem')
-        else shirt
-    )
-    yield (
-        'clothes',
-        torch.maximum(
-            loose
-            - (0.035 + 0.06 * p['hem'] * (0.5 - (y / T - 0.02).abs()).clamp_min(0) * 2) * w,
-            low + 0.10 * T * (p['hem'] == 0) - y,
-        ),
-    )
-    if self.has('trousers'):
-        yield (
-            'trousers',
-            torch.where(
-                p['trousers'] > 0,
-                torch.maximum(hips - (0.03 + 0.5 * p['wide']) * w, y - 0.16 * T),
-                9.0,
-            ),
-        )
+    neck, head = scene.joint('neck'), scene.joint('head')
+    throat = head + 0.10 * (head - neck)
+    yield 'neck', round_cone(points, neck, throat, 0.165 * w**0.5, 0.145 * w**0.3)
+    _, y, _ = scene.local(points, 'pelvis')
+    trunk = trunk_distance(scene, points)
+    shirt, hips = under_clothes(scene, points, trunk)
+    yield 'clothes', _shirt_distance(scene, y, shirt, hips)
+    if scene.has('trousers'):
+        cloth = torch.maximum(hips - (0.03 + 0.5 * p['wide']) * w, y - 0.16 * T)
+        yield 'trousers', only_where(p['trousers'], cloth)
     yield 'leg', torch.maximum(trunk, y - 0.10 * T) + 9.0 * (p['trousers'] > 0)
-    if self.has('skirt'):
-        yield (
-            'skirt',
-            torch.where(
-                p['skirt'] > 0,
-                self.skirt_cone(points, p['skirt'], p['swing'], p['pleats'])[1],
-                9.0,
-            ),
-        )
-    if self.has('coat'):
-        yield 'coat', torch.where(p['coat'] > 0, self.coat(points, shirt), 9.0)
-    if self.has('has_bow') or self.has('has_tie'):
-        yield from self.bow(points)
-    yield from self.neckwear(points)
+    if scene.has('skirt'):
+        _, skirt = skirt_cone(scene, points, p['skirt'], p['swing'], p['pleats'])
+        yield 'skirt', only_where(p['skirt'], skirt)
+    if scene.has('coat'):
+        yield 'coat', only_where(p['coat'], coat_distance(scene, points, shirt))
+    if scene.has('has_bow') or scene.has('has_tie'):
+        yield from bow_and_tie(scene, points)
+    yield from neckwear(scene, points)
 
 
-FigureScene.torso_parts = _torso_parts
+def _shirt_distance(scene, y, shirt, hips):
+    "A shirt tucked in at the waist, or hanging over the hips where the costume has a hem."
+    p = scene.p
+    w, T, hem = p['w'], p['trunk'], p['hem']
+    if scene.has('hem'):
+        loose = smooth_union(shirt, hips - (0.045 + p['wide'].clamp_min(0)) * w, 0.05)
+        shirt = torch.where(hem > 0, loose, shirt)
+    puff = (0.5 - (y / T - 0.02).abs()).clamp_min(0)
+    thick = (0.035 + 0.06 * hem * puff * 2) * w
+    return torch.maximum(shirt - thick, -hem * 0.5 * T + 0.10 * T * (hem == 0) - y)
 
 # %% ../nbs/07_figures.ipynb #a5df98fe
-def _arm_parts(self, points, side):
-    "Arm, hand and sleeve."
-    p = self.p
-    w = p['w']
-    thick = (0.86 + 0.28 * p['limbs'] + 0.16 * p['frame']) * w
-    a, b, c = (self.joint(f'{side} {j}') for j in ('shoulder', 'elbow', 'wrist'))
-    yield (
-        'arm',
-        smooth_union(
-            round_cone(points, a, b, 0.122 * thick, 0.10 * thick),
-            round_cone(points, b, c, 0.10 * thick, 0.075 * thick),
-            0.06,
-        ),
-    )
-    x, y, z = self.local(points, f'{side} wrist')
-    size = 1.12 * w
-    x = x * (1.0 if side == 'left' else -1.0) / size
-    y, z = y / size, z / size
-    palm = ellipsoid(x, y + 0.13, z, 0.062, 0.145, 0.10)
-    flat = torch.stack([x / 0.62, y, z])
-    fingers = (
-        round_cone(
-            flat,
-            flat.new_tensor([0.0, -0.20, 0.0])[:, None, None],
-            flat.new_tensor([-0.05, -0.40, 0.015])[:, None, None],
-            0.082,
-            0.040,
-        )
-        * 0.62
-    )
-    thumb = round_cone(
-        torch.stack([x, y, z]),
-        flat.new_tensor([0.0, -0.07, 0.07])[:, None, None],
-        flat.new_tensor([-0.03, -0.25, 0.135])[:, None, None],
-        0.040,
-        0.027,
-    )
-    yield 'hand', smooth_union(smooth_union(palm, fingers, 0.05), thumb, 0.03) * size
+def arm_parts(scene, points, side):
+    "Arm, hand and sleeve: pairs (label, distance)."
+    p = scene.p
+    w, thick = p['w'], arm_thickness(p)
+    a, b, c = (scene.joint(f'{side} {name}') for name in ('shoulder', 'elbow', 'wrist'))
+    upper = round_cone(points, a, b, 0.122 * thick, 0.10 * thick)
+    lower = round_cone(points, b, c, 0.10 * thick, 0.075 * thick)
+    yield 'arm', smooth_union(upper, lower, 0.06)
+    yield 'hand', _hand_distance(scene, points, side)
     extra = (0.035 + 0.05 * (p['coat'] > 0)) * w
-    upper = tube(
-        points,
-        a,
-        b,
-        0.120 * thick + extra,
-        0.112 * thick + extra + p['cuff'] * w * (p['sleeve'] <= 1),
-        p['sleeve'].clamp_max(1.2),
-    )
-    lower = tube(
-        points,
-        b,
-        c,
-        0.112 * thick + extra,
-        0.085 * thick + extra + p['cuff'] * w,
-        p['sleeve'] - 1,
-    )
+    elbow, cuff = 0.112 * thick + extra, p['cuff'] * w
+    end = elbow + cuff * (p['sleeve'] <= 1)
+    upper = tube(points, a, b, 0.120 * thick + extra, end, p['sleeve'].clamp_max(1.2))
+    lower = tube(points, b, c, elbow, 0.085 * thick + extra + cuff, p['sleeve'] - 1)
     yield 'sleeve', torch.where(p['sleeve'] > 1, smooth_union(upper, lower, 0.08), upper)
 
 
-FigureScene.arm_parts = _arm_parts
+def _hand_distance(scene, points, side):
+    "A palm, four fingers in one, and a thumb."
+    size = 1.12 * scene.p['w']
+    x, y, z = scene.local(points, f'{side} wrist')
+    x = x * (1.0 if side == 'left' else -1.0) / size
+    y, z = y / size, z / size
+    at = lambda *place: points.new_tensor(place)[:, None, None]
+    palm = ellipsoid(x, y + 0.13, z, 0.062, 0.145, 0.10)
+    flat = torch.stack([x / 0.62, y, z])
+    fingers = round_cone(flat, at(0, -0.20, 0), at(-0.05, -0.40, 0.015), 0.082, 0.040) * 0.62
+    hand = torch.stack([x, y, z])
+    thumb = round_cone(hand, at(0, -0.07, 0.07), at(-0.03, -0.25, 0.135), 0.040, 0.027)
+    return smooth_union(smooth_union(palm, fingers, 0.05), thumb, 0.03) * size
 
 # %% ../nbs/07_figures.ipynb #fdf83883
-def _leg_parts(self, points, side):
-    "Leg, shoe or boot, and a trouser leg."
-    p = self.p
+def leg_parts(scene, points, side):
+    "Leg, shoe or boot, and a trouser leg: pairs (label, distance)."
+    p = scene.p
+    w, thick = p['w'], leg_thickness(p)
+    a, b, c = (scene.joint(f'{side} {name}') for name in ('hip', 'knee', 'ankle'))
+    back = p['frames'][:, JOINT[f'{side} knee'], :, 2].T[:, :, None]
+    calf = b + (c - b) * 0.30 - 0.03 * w * back
+    thigh = round_cone(points, a, b, (0.27 - 0.03 * p['frame']) * thick, 0.130 * thick)
+    upper = round_cone(points, b, calf, 0.132 * thick, 0.142 * thick)
+    lower = round_cone(points, calf, c, 0.142 * thick, 0.086 * thick)
+    yield 'leg', smooth_union(thigh, smooth_union(upper, lower, 0.05), 0.05)
+    yield 'shoe', _shoe_distance(scene, points, side)
+    if scene.has('trousers'):
+        wide = p['wide'] * w
+        hip, knee = (0.29 - 0.02 * p['frame']) * thick + wide * 0.5, 0.205 * thick + wide
+        upper = tube(points, a, b, hip, knee, (2 * p['trousers']).clamp_max(1.5))
+        lower = tube(points, b, c, knee, 0.165 * thick + wide, 2 * p['trousers'] - 1)
+        cloth = torch.where(p['trousers'] > 0.5, smooth_union(upper, lower, 0.10), upper)
+        yield 'trousers', only_where(p['trousers'], cloth)
+
+
+def _shoe_distance(scene, points, side):
+    "Heel, toe and instep, cut off flat at the sole; a boot has a shaft as well."
+    p = scene.p
     w = p['w']
-    thick = (0.90 + 0.2 * p['limbs']) * w
-    a, b, c = (self.joint(f'{side} {j}') for j in ('hip', 'knee', 'ankle'))
-    back = self.p['frames'][:, JOINT[f'{side} knee'], :, 2].T[:, :, None]
-    bulge = b + (c - b) * 0.30 - 0.03 * w * back
-    shin = smooth_union(
-        round_cone(points, b, bulge, 0.132 * thick, 0.142 * thick),
-        round_cone(points, bulge, c, 0.142 * thick, 0.086 * thick),
-        0.05,
-    )
-    yield (
-        'leg',
-        smooth_union(
-            round_cone(points, a, b, (0.27 - 0.03 * p['frame']) * thick, 0.130 * thick),
-            shin,
-            0.05,
-        ),
-    )
-    x, y, z = self.local(points, f'{side} ankle')
+    x, y, z = scene.local(points, f'{side} ankle')
     foot = torch.stack([x, y, z]) / w
-    spot = lambda *v: foot.new_tensor(v)[:, None, None]
-    shoe = smooth_union(
-        round_cone(foot, spot(0, -0.17, -0.07), spot(0, -0.215, 0.26), 0.135, 0.128),
-        round_cone(foot, spot(0, -0.2, 0.26), spot(0, -0.235, 0.42), 0.125, 0.09),
-        0.10,
-    )
-    shoe = (
-        smooth_union(
-            shoe,
-            round_cone(foot, spot(0, -0.14, -0.06), spot(0, 0.02, -0.02), 0.115, 0.11),
-            0.10,
-        )
-        * w
-    )
+    at = lambda *place: foot.new_tensor(place)[:, None, None]
+    heel = round_cone(foot, at(0, -0.17, -0.07), at(0, -0.215, 0.26), 0.135, 0.128)
+    toe = round_cone(foot, at(0, -0.2, 0.26), at(0, -0.235, 0.42), 0.125, 0.09)
+    instep = round_cone(foot, at(0, -0.14, -0.06), at(0, 0.02, -0.02), 0.115, 0.11)
+    shoe = smooth_union(smooth_union(heel, toe, 0.10), instep, 0.10) * w
     shoe = torch.maximum(shoe, torch.maximum(-(y + 0.315 * w), y + 0.03 * w))
-    if self.has('boot'):
-        shaft = torch.maximum(
-            tube(points, c, b, 0.145 * w, 0.215 * w, 2 * p['boot']), -(y + 0.2 * w)
-        )
-        shoe = torch.where(p['boot'] > 0, smooth_union(shoe, shaft, 0.10), shoe)
-    yield 'shoe', shoe
-    if self.has('trousers'):
-        upper = tube(
-            points,
-            a,
-            b,
-            (0.29 - 0.02 * p['frame']) * thick + p['wide'] * w * 0.5,
-            0.205 * thick + p['wide'] * w,
-            (2 * p['trousers']).clamp_max(1.5),
-        )
-        lower = tube(
-            points,
-            b,
-            c,
-            0.205 * thick + p['wide'] * w,
-            0.165 * thick + p['wide'] * w,
-            2 * p['trousers'] - 1,
-        )
-        yield (
-            'trousers',
-            torch.where(
-                p['trousers'] > 0,
-                torch.where(p['trousers'] > 0.5, smooth_union(upper, lower, 0.10), upper),
-                9.0,
-            ),
-        )
+    if scene.has('boot'):
+        knee, ankle = scene.joint(f'{side} knee'), scene.joint(f'{side} ankle')
+        shaft = tube(points, ankle, knee, 0.145 * w, 0.215 * w, 2 * p['boot'])
+        boot = smooth_union(shoe, torch.maximum(shaft, -(y + 0.2 * w)), 0.10)
+        shoe = torch.where(p['boot'] > 0, boot, shoe)
+    return shoe
 
-
-FigureScene.leg_parts = _leg_parts
+# %% ../nbs/07_figures.ipynb #280d6ef3
+def head_parts(scene, points):
+    "The head of chapter 06, in its own frame: pairs (label, distance)."
+    for label, d in head_distances(scene.head.p, scene.head_local(points)):
+        if label not in ('neck', 'clothes'):
+            yield label, d * scene.p['head_scale']
 
 # %% ../nbs/07_figures.ipynb #49498068
-def _limbs(self):
-    """The groups of parts, each with its bounding sphere (centre [3, b, 1], radius [b, 1]) and
-    its formulas."""
-    p = self.p
-    w = p['w']
-    J = self.joint
-    far = lambda c, *names: torch.stack([(J(n) - c).norm(dim=0) for n in names]).amax(0)
-    middle = (J('pelvis') + J('neck')) / 2
+def bounded_parts(scene):
+    "The groups of parts: a sphere around each (centre [3, b, 1], radius [b, 1]), its formulas."
+    w, joint = scene.p['w'], scene.joint
+    yield *_torso_sphere(scene), lambda q: torso_parts(scene, q)
+    for side in SIDES:
+        names = [f'{side} {name}' for name in LIMBS['arm']]
+        centre = (joint(names[0]) + joint(names[2])) / 2
+        radius = _reach(scene, centre, names[0], names[1], names[3]) + 0.26 * w
+        yield centre, radius, lambda q, side=side: arm_parts(scene, q, side)
+        names = [f'{side} {name}' for name in LIMBS['leg']]
+        centre = (joint(names[0]) + joint(names[2])) / 2
+        radius = _reach(scene, centre, names[0], names[1], names[3]) + 0.34 * w
+        yield centre, radius, lambda q, side=side: leg_parts(scene, q, side)
+    frame, size = scene.p['frames'][:, JOINT['head']], scene.p['head_scale']
+    down = torch.tensor([0.0, -0.15, -0.15], device=w.device)[:, None].expand(3, scene.batch)
+    centre = joint('head') + torch.einsum('bij,jb->ib', frame, down)[..., None] * size
+    yield centre, 1.75 * size, lambda q: head_parts(scene, q)
+
+
+def _reach(scene, centre, *names):
+    "The largest distance [b, 1] of these joints from the centre."
+    return torch.stack([(scene.joint(n) - centre).norm(dim=0) for n in names]).amax(0)
+
+
+def _torso_sphere(scene):
+    "Around trunk, skirt and coat."
+    p = scene.p
+    w, pelvis = p['w'], scene.joint('pelvis')
+    middle = (pelvis + scene.joint('neck')) / 2
     low = torch.maximum(p['skirt'], p['coat']) * p['leg']
     centre = middle - torch.stack([0 * low, low * 0.42, 0 * low])
-    yield (
-        centre,
-        torch.maximum(
-            far(centre, 'head', 'left shoulder', 'right shoulder') + 0.22 * w,
-            (middle - J('pelvis')).norm(dim=0)
-            + 0.58 * low
-            + (0.55 + p['swing'] * (p['skirt'] > 0)) * w,
-        ),
-        lambda q: self.torso_parts(q),
-    )
-    for side in ('left', 'right'):
-        c = (J(f'{side} shoulder') + J(f'{side} wrist')) / 2
-        yield (
-            c,
-            far(c, f'{side} shoulder', f'{side} elbow', f'{side} fingers') + 0.26 * w,
-            lambda q, s=side: self.arm_parts(q, s),
-        )
-        c = (J(f'{side} hip') + J(f'{side} ankle')) / 2
-        yield (
-            c,
-            far(c, f'{side} hip', f'{side} knee', f'{side} toe') + 0.34 * w,
-            lambda q, s=side: self.leg_parts(q, s),
-        )
-    c = (
-        J('head')
-        + torch.einsum(
-            'bij,jb->ib',
-            p['frames'][:, JOINT['head']],
-            torch.tensor([0.0, -0.15, -0.15], device=w.device)[:, None].expand(3, self.batch),
-        )[..., None]
-        * p['head_scale']
-    )
-    yield c, 1.75 * p['head_scale'], self.head_parts
-
-
-FigureScene.limbs = _limbs
-
-
-def _head_parts(self, points):
-    local = self.head_local(points)
-    for label, d in head_distances(self.head.p, local):
-        if label not in ('neck', 'clothes'):
-            yield label, d * self.p['head_scale']
-
-
-FigureScene.head_parts = _head_parts
+    above = _reach(scene, centre, 'head', 'left shoulder', 'right shoulder') + 0.22 * w
+    below = (middle - pelvis).norm(dim=0) + 0.58 * low
+    return centre, torch.maximum(above, below + (0.55 + p['swing'] * (p['skirt'] > 0)) * w)
 
 # %% ../nbs/07_figures.ipynb #c357cee5
-def _compact(near):
-    """Where the marked entries of [b, n] lie:
-    their rows, their places in a shorter row, and for each place the column it came from."""
+def _compact(near: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the marked entries of [b, n] lie: their rows, their places in a shorter row,
+    and for each place the column it came from."""
     rows, columns = near.nonzero(as_tuple=True)
     if len(near) == 1:
         return rows, torch.arange(len(rows), device=rows.device), columns[None]
@@ -1366,493 +919,372 @@ def _compact(near):
     return rows, place, index
 
 # %% ../nbs/07_figures.ipynb #bcea8b50
-def _evaluate(self, points, labels=False):
-    """The smallest distance [b, n] of points in head units, and the label of the nearest part
-    if asked."""
+def nearest_part(
+    scene: FigureScene,
+    points: Tensor,  # [3, b, n] in head units
+    labels: bool = False,  # also the label [b, n] of the nearest part
+):
+    "The smallest distance [b, n] of points to the figures."
     best = torch.full(points.shape[1:], 99.0, device=points.device)
     name = torch.zeros(points.shape[1:], dtype=torch.long, device=points.device)
-    for centre, radius, formulas in self.keep('limbs', lambda: list(self.limbs())):
+    for centre, radius, formulas in scene.keep('limbs', lambda: list(bounded_parts(scene))):
         bound = ((points - centre) ** 2).sum(0).sqrt() - radius
-        near = bound < best.clamp_max(self.margin)
+        near = bound < best.clamp_max(scene.margin)
         rows, place, index = _compact(near)
         if len(rows):
             names, distances = zip(*formulas(points.gather(2, index.expand(3, -1, -1))))
-            d, which = torch.stack(distances).min(0) if labels else (_least(distances), None)
             if labels:
-                found = name.masked_scatter(
-                    near,
-                    torch.tensor([PART[n] for n in names], device=points.device)[which][
-                        rows, place
-                    ],
-                )
+                d, which = torch.stack(distances).min(0)
+                of_part = torch.tensor([PART[n] for n in names], device=points.device)
+                found = name.masked_scatter(near, of_part[which][rows, place])
+            else:
+                d = functools.reduce(torch.minimum, distances)
             bound = bound.masked_scatter(near, d[rows, place])
             if labels:
                 name = torch.where(bound < best, found, name)
         best = torch.minimum(best, bound)
     return (best, name) if labels else best
 
-
-def _least(distances):
-    first, *others = distances
-    for d in others:
-        first = torch.minimum(first, d)
-    return first
-
-
-FigureScene.evaluate = _evaluate
-
-# %% ../nbs/07_figures.ipynb #dec8db21
-# alike costumes are drawn together
-FigureScene.kinds = lambda self: self.attributes['costume'].float()
-FigureScene.distance_h = lambda self, points: self.evaluate(points)
-FigureScene.distance = lambda self, points: self.evaluate(self.to_h(points)) * self.p['scale']
-FigureScene.parts = lambda self, points: self.evaluate(self.to_h(points), labels=True)[1]
-
 # %% ../nbs/07_figures.ipynb #1756435c
-def _lit(self, points, normals):
-    """How much light [b, n] a point gets:
-    the cosine with the light, less where something shadows it; independent of the camera."""
+def figure_light(scene, points, normals):
+    "How much light [b, n] a point gets: the cosine with the light, less in the shadow."
     light = LIGHT.to(points.device)[:, None, None]
     lambert = (normals * light).sum(0)
-    for way in (0.16, 0.45):
-        lambert = torch.minimum(
-            lambert, self.evaluate(points + light * way + normals * 0.02) / way * 1.1
-        )
-    behind = (normals * light * light.new_tensor([1.0, 1.0, -1.0])[:, None, None]).sum(
-        0
-    ) - 2 * normals[2].clamp_min(0)
-    return torch.maximum(lambert, behind)  # a second lamp lights the back
+    for way in scene.shadow_steps:
+        clear = scene.evaluate(points + light * way + normals * 0.02) / way
+        lambert = torch.minimum(lambert, clear * 1.1)
+    # a second lamp lights the back
+    from_behind = normals * light * light.new_tensor([1.0, 1.0, -1.0])[:, None, None]
+    return torch.maximum(lambert, from_behind.sum(0) - 2 * normals[2].clamp_min(0))
 
 
-def _pleats(self, points, parts, lambert):
+def pleat_light(scene, points, parts, lambert):
     "Light on a pleated skirt: one side of every fold lies in the shade."
-    p = self.p
-    x, y, z = self.local(points, 'pelvis')
+    p = scene.p
+    x, y, z = scene.local(points, 'pelvis')
     phase = torch.atan2(x, z) * p['pleats'] / (2 * math.pi)
-    reach = ((-p['trunk'] * 0.02 - y) / (0.10 * p['w'] + 0.6 * p['skirt'] * p['leg'])).clamp(
-        0, 1
-    )
-    dark = (
-        (parts == PART['skirt'])
-        & (torch.remainder(phase, 1.0) < 0.08 + 0.20 * reach * p['has_pleated'])
-        & (reach > 0.02 + 0.5 * (1 - p['has_pleated']))
-    )
-    return torch.where(dark, -1.0, lambert)
+    depth = 0.10 * p['w'] + 0.6 * p['skirt'] * p['leg']
+    reach = ((-p['trunk'] * 0.02 - y) / depth).clamp(0, 1)
+    in_fold = torch.remainder(phase, 1.0) < 0.08 + 0.20 * reach * p['has_pleated']
+    low = reach > 0.02 + 0.5 * (1 - p['has_pleated'])
+    return torch.where((parts == PART['skirt']) & in_fold & low, -1.0, lambert)
 
-
-FigureScene.lit, FigureScene.pleats = _lit, _pleats
+# %% ../nbs/07_figures.ipynb #0261a899
+# fmt: off
+MATERIAL_OF_PART = {
+    'neck': 'skin', 'arm': 'skin', 'hand': 'skin', 'leg': 'skin', 'clothes': 'top',
+    'sleeve': 'top', 'trim': 'trim', 'ribbon': 'accent', 'skirt': 'bottom',
+    'trousers': 'bottom', 'shoe': 'shoe', 'coat': 'coat',
+}
+# fmt: on
 
 
 def _paint(material, where, name):
-    return torch.where(where, _MATERIALS.index(name), material)
-
-# %% ../nbs/07_figures.ipynb #0261a899
-_OF_PART = {
-    'neck': 'skin',
-    'arm': 'skin',
-    'hand': 'skin',
-    'leg': 'skin',
-    'clothes': 'top',
-    'sleeve': 'top',
-    'trim': 'trim',
-    'ribbon': 'accent',
-    'skirt': 'bottom',
-    'trousers': 'bottom',
-    'shoe': 'shoe',
-    'coat': 'coat',
-}
+    return torch.where(where, MATERIALS.index(name), material)
 
 
-def _materials(self, points, parts):
+def _sew(material, parts, where, name, part):
+    "Paint a piece that becomes a part of its own, with an ink line around it."
+    return _paint(material, where, name), torch.where(where, PART[part], parts)
+
+
+def figure_materials(scene, points, parts):
     "The material of each point, and the parts with sewn-on ones marked."
-    p = self.p
+    p = scene.p
     table = torch.zeros(len(PARTS), dtype=torch.long, device=points.device)
-    for part, name in _OF_PART.items():
-        table[PART[part]] = _MATERIALS.index(name)
+    for part, name in MATERIAL_OF_PART.items():
+        table[PART[part]] = MATERIALS.index(name)
     material = table[parts]
-    material = _paint(material, (parts == PART['trim']) & (p['has_shirt'] > 0), 'white')
-    material = _paint(material, (parts == PART['trim']) & (p['has_hood'] > 0), 'coat')
-    dressed = (p['has_hood'] + p['has_stripes'] + p['has_apron']) > 0
-    material = _paint(
-        material, dressed & ((parts == PART['clothes']) | (parts == PART['sleeve'])), 'coat'
-    )
-    material = _paint(material, (parts == PART['sleeve']) & (p['coat'] > 0), 'coat')
-    material = _paint(
-        material,
-        (p['has_one_piece'] > 0)
-        & (p['has_apron'] == 0)
-        & ((parts == PART['clothes']) | (parts == PART['sleeve'])),
-        'bottom',
-    )
+    trim, sleeve = parts == PART['trim'], parts == PART['sleeve']
+    shirt = (parts == PART['clothes']) | sleeve
+    material = _paint(material, trim & (p['has_shirt'] > 0), 'white')
+    material = _paint(material, trim & (p['has_hood'] > 0), 'coat')
+    of_coat = (p['has_hood'] + p['has_stripes'] + p['has_apron']) > 0
+    material = _paint(material, of_coat & shirt, 'coat')
+    material = _paint(material, sleeve & (p['coat'] > 0), 'coat')
+    dress = (p['has_one_piece'] > 0) & (p['has_apron'] == 0)
+    material = _paint(material, dress & shirt, 'bottom')
     material = _paint(material, (p['has_apron'] > 0) & (parts == PART['skirt']), 'coat')
-    material = _paint(
-        material,
-        (p['has_strap'] > 0) & ((parts == PART['clothes']) | (parts == PART['sleeve'])),
-        'coat',
-    )
-    for paint in (self.paint_trunk, self.paint_chest, self.paint_skirt, self.paint_limbs):
-        material, parts = paint(points, material, parts)
+    material = _paint(material, (p['has_strap'] > 0) & shirt, 'coat')
+    for paint in PAINTERS:
+        material, parts = paint(scene, points, material, parts)
     return material, parts
 
+# %% ../nbs/07_figures.ipynb #051256ec
+def paint_trunk(scene, points, material, parts):
+    "Belts, waistbands, pockets and hems."
+    p = scene.p
+    w, T = p['w'], p['trunk']
+    x, y, z = scene.local(points, 'pelvis')
+    front = z > 0
+    belt = (parts == PART['clothes']) | (parts == PART['skirt'])
+    belt = belt & (p['has_belt'] > 0) & ((y - 0.17 * T).abs() < 0.035 * T)
+    material, parts = _sew(material, parts, belt, 'leather', 'trim')
+    material = _paint(material, belt & front & (x.abs() < 0.06 * w), 'metal')
+    waistband = (parts == PART['trousers']) | (parts == PART['skirt'])
+    waistband = waistband & (y > 0.115 * T) & (p['has_one_piece'] == 0)
+    material = _paint(material, waistband, 'leather')
+    pocket = (parts == PART['clothes']) & front & (p['has_pocket'] > 0)
+    pocket = pocket & (x.abs() < 0.24 * w - 0.25 * (y - 0.05 * T).clamp_min(0))
+    parts = torch.where(pocket & (y < 0.15 * T) & (y > -0.04 * T), PART['trim'], parts)
+    hem = (parts == PART['clothes']) & (p['has_border'] > 0) & (p['hem'] > 0)
+    hem = hem & (y < -p['hem'] * 0.5 * T + 0.07 * w)
+    return _paint(material, hem, 'trim'), parts
 
-FigureScene.figure_materials = _materials
+# %% ../nbs/07_figures.ipynb #a31c26b6
+def paint_coat(scene, points, material, parts):
+    "Lapels and buttons along the opening of a coat."
+    p = scene.p
+    w, T = p['w'], p['trunk']
+    _, y, z = scene.local(points, 'pelvis')
+    _, y_chest, _ = scene.local(points, 'chest')
+    gap = coat_gap(scene, points)
+    wide = 0.13 * w * ((y_chest + 0.10 * T) / (0.2 * T)).clamp(0, 1)
+    lapel = (parts == PART['coat']) & (p['has_lapels'] > 0)
+    lapel = lapel & (gap < wide) & (y_chest > -0.10 * T)
+    parts = torch.where(lapel, PART['trim'], parts)
+    button = (parts == PART['coat']) & (p['has_lapels'] > 0) & (z > 0)
+    button = button & ((gap - 0.09 * w).abs() < 0.025 * w)
+    button = button & (torch.remainder(y, 0.16 * T) < 0.05 * w)
+    button = button & (y_chest < -0.12 * T) & (y > -0.06 * T)
+    return _paint(material, button, 'metal'), parts
 
 # %% ../nbs/07_figures.ipynb #28d35976
-def _paint_chest(self, points, material, parts):
-    "Collars, vest, buttons, stripes and prints on the upper body."
-    p = self.p
+def paint_chest(scene, points, material, parts):
+    "A sailor collar with what it leaves open, and a round collar."
+    p = scene.p
     w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'chest')
+    x, y, z = scene.local(points, 'chest')
     ax, front = x.abs(), z > 0
-    cloth, top = (
-        (parts == PART['clothes']) | (parts == PART['sleeve']),
-        parts == PART['clothes'],
-    )
+    top = parts == PART['clothes']
+    cloth = top | (parts == PART['sleeve'])
     v = ax - (y - 0.12 * T) * 0.62  # below zero inside a V that opens upwards
-    sailor = (
-        cloth
-        & (p['has_sailor'] > 0)
-        & torch.where(front, (v < 0.15 * w) & (v > -0.02), (y > 0.09 * T) & (ax < 0.46 * w))
-    )
+    in_front, behind = (v < 0.15 * w) & (v > -0.02), (y > 0.09 * T) & (ax < 0.46 * w)
+    sailor = cloth & (p['has_sailor'] > 0) & torch.where(front, in_front, behind)
     edge = torch.where(front, v - 0.15 * w, torch.maximum(0.09 * T - y, ax - 0.46 * w))
-    material = _paint(material, sailor, 'trim')
-    parts = torch.where(sailor, PART['trim'], parts)
+    material, parts = _sew(material, parts, sailor, 'trim', 'trim')
     material = _paint(material, sailor & ((edge + 0.055 * w).abs() < 0.016 * w), 'white')
     bare = top & (p['has_sailor'] > 0) & front & (v <= -0.02)
-    material, parts = _paint(material, bare, 'skin'), torch.where(bare, PART['neck'], parts)
-    round_collar = (
-        cloth
-        & (p['has_round'] > 0)
-        & ((x * x + ((z + 0.04 * w) * 1.1) ** 2).sqrt() < 0.33 * w)
-        & (y > 0.15 * T)
-    )
-    material, parts = (
-        _paint(material, round_collar, 'white'),
-        torch.where(round_collar, PART['trim'], parts),
-    )
-    return self.paint_shirt(points, material, parts)
-
-
-FigureScene.paint_chest = _paint_chest
+    material, parts = _sew(material, parts, bare, 'skin', 'neck')
+    ring = (x * x + ((z + 0.04 * w) * 1.1) ** 2).sqrt() < 0.33 * w
+    collar = cloth & (p['has_round'] > 0) & ring & (y > 0.15 * T)
+    return _sew(material, parts, collar, 'white', 'trim')
 
 # %% ../nbs/07_figures.ipynb #6145105f
-def _paint_shirt(self, points, material, parts):
-    "Vest, zip, badge and strap."
-    p = self.p
+def paint_shirt(scene, points, material, parts):
+    "Vest with buttons, zip, badge and strap."
+    p = scene.p
     w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'chest')
+    x, y, z = scene.local(points, 'chest')
     ax, front, top = x.abs(), z > 0, parts == PART['clothes']
-    vest = (
-        top
-        & (p['has_vest'] > 0)
-        & ~(front & (ax < (y + 0.0 * T) * 0.5))
-        & (ax < (0.42 + 0.16 * p['frame']) * w)
-    )
-    material, parts = _paint(material, vest, 'coat'), torch.where(vest, PART['coat'], parts)
-    button = (
-        front
-        & (ax < 0.022 * w)
-        & (torch.remainder(y + 0.3 * T, 0.13 * T) < 0.045 * w)
-        & ((p['has_vest'] > 0) & vest & (y < -0.02 * T))
-    )
+    opening = front & (ax < y * 0.5)
+    vest = top & (p['has_vest'] > 0) & ~opening & (ax < (0.42 + 0.16 * p['frame']) * w)
+    material, parts = _sew(material, parts, vest, 'coat', 'coat')
+    button = vest & front & (ax < 0.022 * w) & (y < -0.02 * T)
+    button = button & (torch.remainder(y + 0.3 * T, 0.13 * T) < 0.045 * w)
     material = _paint(material, button, 'metal')
     zip_line = top & front & (p['has_zip'] > 0) & (ax < 0.02 * w)
     material = _paint(material, zip_line, 'white')
     star = (torch.atan2(x, y - 0.02 * T) * 5).cos() * 0.3 + 0.7
-    badge = (
-        top
-        & front
-        & (p['has_print'] > 0)
-        & ((x * x + (y - 0.02 * T) ** 2).sqrt() < 0.15 * w * star)
-    )
-    material = _paint(material, badge, 'accent')
-    strap = top & (p['has_strap'] > 0) & ((x * 0.7 + (y - 0.02 * T) * 0.6).abs() < 0.045 * w)
-    return _paint(material, strap, 'leather'), torch.where(strap, PART['trim'], parts)
-
-
-FigureScene.paint_shirt = _paint_shirt
-
-# %% ../nbs/07_figures.ipynb #051256ec
-def _paint_trunk(self, points, material, parts):
-    "Belts, pockets, the coat's lapels and lining."
-    p = self.p
-    w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'pelvis')
-    ax, front = x.abs(), z > 0
-    over = (parts == PART['clothes']) | (parts == PART['skirt'])
-    belt = over & (p['has_belt'] > 0) & ((y - 0.17 * T).abs() < 0.035 * T)
-    material, parts = _paint(material, belt, 'leather'), torch.where(belt, PART['trim'], parts)
-    material = _paint(material, belt & front & (ax < 0.06 * w), 'metal')
-    waistband = (
-        ((parts == PART['trousers']) | (parts == PART['skirt']))
-        & (y > 0.115 * T)
-        & (p['has_one_piece'] == 0)
-    )
-    material = _paint(material, waistband, 'leather')
-    pocket = (
-        (parts == PART['clothes'])
-        & front
-        & (p['has_pocket'] > 0)
-        & (ax < 0.24 * w - 0.25 * (y - 0.05 * T).clamp_min(0))
-        & (y < 0.15 * T)
-        & (y > -0.04 * T)
-    )
-    parts = torch.where(pocket, PART['trim'], parts)
-    hem = (
-        (parts == PART['clothes'])
-        & (p['has_border'] > 0)
-        & (p['hem'] > 0)
-        & (y < -p['hem'] * 0.5 * T + 0.07 * w)
-    )
-    return self.paint_coat(points, _paint(material, hem, 'trim'), parts)
-
-
-FigureScene.paint_trunk = _paint_trunk
-
-# %% ../nbs/07_figures.ipynb #a31c26b6
-def _paint_coat(self, points, material, parts):
-    "Lapels and buttons along the opening of a coat."
-    p = self.p
-    w, T = p['w'], p['trunk']
-    _, y, z = self.local(points, 'pelvis')
-    front = z > 0
-    gap = self.coat_open(points)
-    _, yc, _ = self.local(points, 'chest')
-    lapel = (
-        (parts == PART['coat'])
-        & (p['has_lapels'] > 0)
-        & (gap < 0.13 * w * ((yc + 0.10 * T) / (0.2 * T)).clamp(0, 1))
-        & (yc > -0.10 * T)
-    )
-    parts = torch.where(lapel, PART['trim'], parts)
-    buttons = (
-        (parts == PART['coat'])
-        & front
-        & (p['has_lapels'] > 0)
-        & ((gap - 0.09 * w).abs() < 0.025 * w)
-        & (torch.remainder(y, 0.16 * T) < 0.05 * w)
-        & (yc < -0.12 * T)
-        & (y > -0.06 * T)
-    )
-    return _paint(material, buttons, 'metal'), parts
-
-
-FigureScene.paint_coat = _paint_coat
+    badge = (x * x + (y - 0.02 * T) ** 2).sqrt() < 0.15 * w * star
+    material = _paint(material, top & front & (p['has_print'] > 0) & badge, 'accent')
+    strap = (x * 0.7 + (y - 0.02 * T) * 0.6).abs() < 0.045 * w
+    return _sew(material, parts, top & (p['has_strap'] > 0) & strap, 'leather', 'trim')
 
 # %% ../nbs/07_figures.ipynb #2308e457
-def _paint_skirt(self, points, material, parts):
-    "Borders, checks and an apron on the skirt."
-    p = self.p
+def paint_skirt(scene, points, material, parts):
+    "Borders and checks on the skirt."
+    p = scene.p
     w = p['w']
-    x, y, z = self.local(points, 'pelvis')
-    skirt, low = parts == PART['skirt'], -p['skirt'] * p['leg']
-    height, angle = y - low, torch.atan2(x, z)
-    material = _paint(
-        material,
-        skirt & (p['has_border'] > 0) & (height > 0.06 * w) & (height < 0.13 * w),
-        'white',
-    )
-    material = _paint(
-        material,
-        skirt & (p['has_sailor'] > 0) & (height > 0.07 * w) & (height < 0.10 * w),
-        'white',
-    )
-    lines = (torch.remainder(height, 0.26 * w) < 0.03 * w) | (
-        torch.remainder(angle + 0.06, 2 * math.pi / 8) < 0.07
-    )
-    material = _paint(material, skirt & (p['has_checked'] > 0) & lines, 'accent')
-    return self.paint_apron(points, material, parts)
+    x, y, z = scene.local(points, 'pelvis')
+    skirt, height = parts == PART['skirt'], y + p['skirt'] * p['leg']
+    border = (p['has_border'] > 0) & (height > 0.06 * w) & (height < 0.13 * w)
+    line = (p['has_sailor'] > 0) & (height > 0.07 * w) & (height < 0.10 * w)
+    material = _paint(material, skirt & (border | line), 'white')
+    around = torch.remainder(torch.atan2(x, z) + 0.06, 2 * math.pi / 8) < 0.07
+    checks = (torch.remainder(height, 0.26 * w) < 0.03 * w) | around
+    return _paint(material, skirt & (p['has_checked'] > 0) & checks, 'accent'), parts
 
 
-FigureScene.paint_skirt = _paint_skirt
-
-# %% ../nbs/07_figures.ipynb #1b3bfbf8
-def _paint_apron(self, points, material, parts):
+def paint_apron(scene, points, material, parts):
     "A white apron with a frill, its band and the bow behind."
-    p = self.p
+    p = scene.p
     w, T = p['w'], p['trunk']
-    x, y, z = self.local(points, 'pelvis')
-    _, yc, _ = self.local(points, 'chest')
-    skirt, height, angle = parts == PART['skirt'], y + p['skirt'] * p['leg'], torch.atan2(x, z)
+    x, y, z = scene.local(points, 'pelvis')
+    _, y_chest, _ = scene.local(points, 'chest')
+    skirt, top = parts == PART['skirt'], parts == PART['clothes']
+    height, angle = y + p['skirt'] * p['leg'], torch.atan2(x, z)
     frill = 0.02 * w * torch.cos(angle * 26)
-    apron = (
-        (p['has_apron'] > 0)
-        & (z > 0)
-        & (
-            (skirt & (angle.abs() < 1.0) & (height > 0.16 * w + frill))
-            | ((parts == PART['clothes']) & (x.abs() < 0.22 * w) & (yc < 0.17 * T))
-        )
-    )
-    band = (
-        (p['has_apron'] > 0)
-        & (skirt | (parts == PART['clothes']))
-        & ((y - 0.16 * T).abs() < 0.03 * T)
-    )
-    knot = (
-        (p['has_apron'] > 0)
-        & (z < 0)
-        & (skirt | (parts == PART['clothes']))
-        & (x.abs() < 0.30 * w)
-        & ((y - 0.10 * T).abs() < 0.03 * w + 0.35 * x.abs())
-    )
-    white = apron | band | knot
-    return _paint(material, white, 'white'), torch.where(white, PART['trim'], parts)
-
-
-FigureScene.paint_apron = _paint_apron
+    below = skirt & (angle.abs() < 1.0) & (height > 0.16 * w + frill)
+    bib = top & (x.abs() < 0.22 * w) & (y_chest < 0.17 * T)
+    apron = (z > 0) & (below | bib)
+    band = (skirt | top) & ((y - 0.16 * T).abs() < 0.03 * T)
+    knot = (skirt | top) & (z < 0) & (x.abs() < 0.30 * w)
+    knot = knot & ((y - 0.10 * T).abs() < 0.03 * w + 0.35 * x.abs())
+    white = (p['has_apron'] > 0) & (apron | band | knot)
+    return _sew(material, parts, white, 'white', 'trim')
 
 # %% ../nbs/07_figures.ipynb #0527c359
-def _along(self, points, first, second):
+def _along(scene, points, first, second):
     "How far along a bone a point lies: 0 at its start, 1 at its end."
-    a, b = self.joint(first), self.joint(second)
+    a, b = scene.joint(first), scene.joint(second)
     return ((points - a) * (b - a)).sum(0) / ((b - a) ** 2).sum(0)
 
 
-def _other(side):
-    return 'right' if side == 'left' else 'left'
+def _is_nearer(scene, points, side, name):
+    "Whether points are nearer to this side's joint than to the other side's."
+    distance = lambda s: (points - scene.joint(f'{s} {name}')).norm(dim=0)
+    return distance(side) < distance('right' if side == 'left' else 'left')
 
 # %% ../nbs/07_figures.ipynb #5fe4fb52
-def _paint_limbs(self, points, material, parts):
-    "Socks, soles, cuffs, stripes along the limbs."
-    p = self.p
+def paint_legs(scene, points, material, parts, side):
+    "Socks, soles, white toe caps and the edges of boots."
+    p = scene.p
     w = p['w']
-    for side in ('left', 'right'):
-        mine = (points - self.joint(f'{side} knee')).norm(dim=0) < (
-            points - self.joint(f'{_other(side)} knee')
-        ).norm(dim=0)
-        thigh, shin = (
-            _along(self, points, f'{side} hip', f'{side} knee'),
-            _along(self, points, f'{side} knee', f'{side} ankle'),
-        )
-        down = torch.where(shin > 0, 0.5 + 0.5 * shin, 0.5 * thigh.clamp_max(1.0))
-        sock = mine & (parts == PART['leg']) & (1 - down < p['sock'])
-        material, parts = _paint(material, sock, 'sock'), torch.where(sock, PART['trim'], parts)
-        _, y, z = self.local(points, f'{side} ankle')
-        shoe = (parts == PART['shoe']) & mine
-        material = _paint(material, shoe & (y < -0.262 * w), 'sole')
-        material = _paint(
-            material,
-            shoe
-            & (p['sock'] < 0.2)
-            & (p['boot'] == 0)
-            & (p['skirt'] == 0)
-            & ((y < -0.235 * w) | (z > 0.36 * w)),
-            'white',
-        )
-        cuff = shoe & (p['boot'] > 0) & (1 - down > p['boot'] - 0.035)
-        material = _paint(material, cuff, 'leather')
-        fore = _along(self, points, f'{side} elbow', f'{side} wrist')
-        sleeve = (parts == PART['sleeve']) & (
-            (points - self.joint(f'{side} wrist')).norm(dim=0)
-            < (points - self.joint(f'{_other(side)} wrist')).norm(dim=0)
-        )
-        upper = _along(self, points, f'{side} shoulder', f'{side} elbow')
-        arm = torch.where(fore > 0, 1 + fore, upper.clamp_max(1.0))
-        end = (
-            sleeve
-            & (arm > p['sleeve'] - 0.12)
-            & ((p['has_cuffs'] + p['has_sailor'] + p['has_border']) > 0)
-        )
-        material = _paint(material, end, 'trim')
-    return self.paint_stripes(points, material, parts)
+    mine = _is_nearer(scene, points, side, 'knee')
+    thigh = _along(scene, points, f'{side} hip', f'{side} knee')
+    shin = _along(scene, points, f'{side} knee', f'{side} ankle')
+    down = torch.where(shin > 0, 0.5 + 0.5 * shin, 0.5 * thigh.clamp_max(1.0))
+    sock = mine & (parts == PART['leg']) & (1 - down < p['sock'])
+    material, parts = _sew(material, parts, sock, 'sock', 'trim')
+    _, y, z = scene.local(points, f'{side} ankle')
+    shoe = (parts == PART['shoe']) & mine
+    material = _paint(material, shoe & (y < -0.262 * w), 'sole')
+    sporty = (p['sock'] < 0.2) & (p['boot'] == 0) & (p['skirt'] == 0)
+    rubber = (y < -0.235 * w) | (z > 0.36 * w)
+    material = _paint(material, shoe & sporty & rubber, 'white')
+    edge = shoe & (p['boot'] > 0) & (1 - down > p['boot'] - 0.035)
+    return _paint(material, edge, 'leather'), parts
 
 
-FigureScene.paint_limbs = _paint_limbs
+def paint_cuffs(scene, points, material, parts, side):
+    "The end of a sleeve in another colour."
+    p = scene.p
+    fore = _along(scene, points, f'{side} elbow', f'{side} wrist')
+    upper = _along(scene, points, f'{side} shoulder', f'{side} elbow')
+    along = torch.where(fore > 0, 1 + fore, upper.clamp_max(1.0))
+    cuff = (parts == PART['sleeve']) & _is_nearer(scene, points, side, 'wrist')
+    cuff = cuff & (along > p['sleeve'] - 0.12)
+    cuff = cuff & ((p['has_cuffs'] + p['has_sailor'] + p['has_border']) > 0)
+    return _paint(material, cuff, 'trim'), parts
+
+
+def paint_limbs(scene, points, material, parts):
+    for side in SIDES:
+        material, parts = paint_legs(scene, points, material, parts, side)
+        material, parts = paint_cuffs(scene, points, material, parts, side)
+    return material, parts
 
 # %% ../nbs/07_figures.ipynb #b3442495
-def _paint_stripes(self, points, material, parts):
+def paint_stripes(scene, points, material, parts):
     "The white stripes of a track suit, along sleeves and trousers."
-    if not self.has('has_stripes'):
+    if not scene.has('has_stripes'):
         return material, parts
-    p = self.p
+    p = scene.p
     w = p['w']
-    for side, sign in (('left', 1.0), ('right', -1.0)):
-        for joints, part in (
-            (('shoulder', 'elbow', 'wrist'), 'sleeve'),
-            (('hip', 'knee', 'ankle'), 'trousers'),
-        ):
+    limbs = ('sleeve', ('shoulder', 'elbow', 'wrist')), ('trousers', ('hip', 'knee', 'ankle'))
+    for side, sign in zip(SIDES, (1.0, -1.0)):
+        for part, joints in limbs:
             for first, second in zip(joints, joints[1:]):
-                along = _along(self, points, f'{side} {first}', f'{side} {second}')
-                x, _, z = self.local(points, f'{side} {first}')
-                stripe = (
-                    (parts == PART[part])
-                    & (along > -0.1)
-                    & (along < 1.05)
-                    & (x * sign > 0.05 * w)
-                    & ((z.abs() - 0.045 * w).abs() < 0.022 * w)
-                    & (x.abs() < 0.45 * w)
-                )
+                along = _along(scene, points, f'{side} {first}', f'{side} {second}')
+                x, _, z = scene.local(points, f'{side} {first}')
+                stripe = (parts == PART[part]) & (along > -0.1) & (along < 1.05)
+                stripe = stripe & (x * sign > 0.05 * w) & (x.abs() < 0.45 * w)
+                stripe = stripe & ((z.abs() - 0.045 * w).abs() < 0.022 * w)
                 material = _paint(material, stripe & (p['has_stripes'] > 0), 'white')
     return material, parts
 
 
-FigureScene.paint_stripes = _paint_stripes
+PAINTERS = (
+    paint_trunk,
+    paint_coat,
+    paint_chest,
+    paint_shirt,
+    paint_skirt,
+    paint_apron,
+    paint_limbs,
+    paint_stripes,
+)
 
 # %% ../nbs/07_figures.ipynb #4d026fcd
-def _figure_colours(self, points, normals, parts, pixel):
-    "The finished colours [3, b, n] and the parts with the painted ones marked."
-    q = self.to_h(points)
-    material, painted = self.figure_materials(q, parts)
-    lambert = self.pleats(q, parts, self.lit(q, normals))
-    # [b, n, 3 tones, 3]
-    tones_ = self.p['materials'].flatten(0, 1)[
-        (material + len(_MATERIALS) * torch.arange(len(material), device=q.device)[:, None])
-    ]
-    base, shade, light = tones_.permute(2, 3, 0, 1)
-    soft = 0.05 if self.style == 'anime' else 0.9
-    rgb = cel(
-        light if self.style == 'human' else base,
-        base,
-        shade,
-        lambert,
-        soft + 0 * lambert,
-        low=0.16 if self.style == 'anime' else 0.25,
-    )
-    head_local = self.head_local(q)
-    on_head = torch.isin(
-        parts,
-        torch.tensor(
-            [
-                PART[n]
-                for n in (
-                    'face',
-                    'ear',
-                    'eye',
-                    'brow',
-                    'mouth',
-                    'fringe',
-                    'side hair',
-                    'back hair',
-                    'tail',
-                    'glasses',
-                    'hat',
-                    'cat ears',
-                )
-            ],
-            device=q.device,
-        ),
-    ) | ((parts == PART['ribbon']) & (head_local[1] > -0.55))
-    where = on_head if self.batch == 1 else None
-    if where is not None and not bool(where.any()):
-        return rgb, painted
-    pick = (lambda t: t[..., where[0]]) if where is not None else (lambda t: t)
-    turned = torch.einsum('bij,ibn->jbn', self.p['frames'][:, JOINT['head']], pick(normals))
-    face, face_parts = head_colours(
-        self.head.p,
-        self.style,
-        pick(head_local),
-        turned,
-        pick(parts),
-        pixel / (self.p['scale'] * self.p['head_scale']),
-    )
-    if where is None:
+# fmt: off
+HEAD_PARTS = ('face', 'ear', 'eye', 'brow', 'mouth', 'fringe', 'side hair', 'back hair', 'tail',
+              'glasses', 'hat', 'cat ears')
+# fmt: on
+
+
+def figure_colours(scene, points, normals, parts, pixel):
+    "The finished colours [3, b, n] of points in the world, and the parts with painted ones."
+    q = scene.to_h(points)
+    material, painted = figure_materials(scene, q, parts)
+    light = pleat_light(scene, q, parts, figure_light(scene, q, normals))
+    rgb = _shaded(scene, material, light)
+    local = scene.head_local(q)
+    of_head = torch.tensor([PART[name] for name in HEAD_PARTS], device=q.device)
+    hair_ribbon = (parts == PART['ribbon']) & (local[1] > -0.55)
+    on_head = torch.isin(parts, of_head) | hair_ribbon
+    pixel = pixel / (scene.p['scale'] * scene.p['head_scale'])
+    if scene.batch > 1:
+        face, face_parts = _head_colours(scene, local, normals, parts, pixel)
         return torch.where(on_head, face, rgb), torch.where(on_head, face_parts, painted)
-    return rgb.masked_scatter(where.expand(3, -1, -1), face), painted.masked_scatter(
-        where, face_parts
-    )
+    if not bool(on_head.any()):
+        return rgb, painted
+    here = [t[..., on_head[0]] for t in (local, normals, parts)]
+    face, face_parts = _head_colours(scene, *here, pixel)
+    rgb = rgb.masked_scatter(on_head.expand(3, -1, -1), face)
+    return rgb, painted.masked_scatter(on_head, face_parts)
 
 
-FigureScene.colours = _figure_colours
+def _shaded(scene, material, light):
+    "The colour of each point: one of its material's three tones, by how much light it gets."
+    offset = len(MATERIALS) * torch.arange(len(material), device=material.device)[:, None]
+    tones = scene.p['materials'].flatten(0, 1)[material + offset]  # [b, n, 3 tones, 3]
+    base, shade, bright = tones.permute(2, 3, 0, 1)
+    if scene.style == 'human':
+        return cel(bright, base, shade, light, 0.9 + 0 * light, low=0.25)
+    return cel(base, base, shade, light, 0.05 + 0 * light, low=0.16)
+
+
+def _head_colours(scene, local, normals, parts, pixel):
+    turned = torch.einsum('bij,ibn->jbn', scene.p['frames'][:, JOINT['head']], normals)
+    return head_colours(scene.head.p, scene.style, local, turned, parts, pixel)
+
+# %% ../nbs/07_figures.ipynb #d6b9a57c
+def _as_number(name: str, value) -> float:
+    "The value of an attribute as a number, from a category's name or index or from a number."
+    if not isinstance(value, str):
+        return float(value)
+    values = FIGURE_ATTRIBUTES[name][0] if _is_category(name) else ()
+    if value not in values:
+        choices = ', '.join(values) or 'the numbers'
+        raise ValueError(f"{name} has no value {value!r}: choose from {choices}.")
+    return float(values.index(value))
+
+
+def check_figure(identity: Tensor) -> Tensor:
+    "The figures [n, D], or one sentence about what is wrong with them."
+    width = len(ATTRIBUTES) + len(FIGURE_ATTRIBUTES)
+    if not isinstance(identity, Tensor) or identity.ndim != 2 or identity.shape[1] != width:
+        got = list(getattr(identity, 'shape', [])) or type(identity).__name__
+        raise ValueError(
+            f"A figure is a tensor [n, {width}] from sample_figure or encode_figure, not {got}."
+        )
+    check_identity(identity[:, : len(ATTRIBUTES)])
+    for name, slot in FIGURE_SLOT.items():
+        spec, column = FIGURE_ATTRIBUTES[name], identity[:, slot]
+        low, high = (0, len(spec[0]) - 1) if _is_category(name) else spec[:2]
+        if not bool(((column >= low) & (column <= high)).all()):
+            raise ValueError(f"{name} must lie between {low:g} and {high:g}.")
+    return identity
+
+
+def check_figure_pose(pose: Tensor | None, n: int) -> None:
+    "One sentence unless the pose is None or has one row of rotation vectors for each figure."
+    if pose is not None and tuple(pose.shape) != (n, len(JOINTS), 3):
+        raise ValueError(
+            f"A pose is a tensor [{n}, {len(JOINTS)}, 3] of rotation vectors, one row a figure,"
+            f" not {list(pose.shape)}."
+        )
 
 # %% ../nbs/07_figures.ipynb #8e633a41
 def render_figure(
@@ -1860,18 +1292,17 @@ def render_figure(
     cam2world: Tensor,  # [b, 4, 4]
     fov: Tensor,  # [b] degrees
     size: int,
-    style: str = 'anime',
-    background='white',
+    style: str = 'anime',  # 'anime' or 'human'
+    background='white',  # 'white', 'pastel' or a colour
     pose: Tensor | None = None,  # [b, joints, 3] instead of the identity's own
-    **options,
-) -> dict:  # supersample, outline, lines, geometry as for render_scene
-    """Draw figures [b, D] from cameras;
-    like `render`, and with `alpha`, `joints` (world) and `joints_2d` (pixels)."""
+    **options,  # supersample, outline, lines, geometry as for render_scene
+) -> dict:
+    """Draw figures from cameras, as `render` draws heads; the dictionary also holds `pose`,
+    `joints` (world) and `joints_2d` (pixels)."""
     scene = FigureScene(identity, style, pose)
-    back = choose_background(background, scene.attributes['background'])
-    out = render_scene(
-        scene, cam2world, fov, size, background=back, **{'lines': 0.62, **options}
-    )
+    background = choose_background(background, scene.attributes['background'])
+    options = {'lines': 0.62, **options}
+    out = render_scene(scene, cam2world, fov, size, background=background, **options)
     joints = scene.to_world(scene.p['joints'].permute(2, 0, 1)).permute(1, 2, 0)
     return {
         **out,
@@ -1890,7 +1321,7 @@ def figure_rows(seed: int, first: int, last: int, camera: str = 'frontal') -> di
 # %% ../nbs/07_figures.ipynb #7cb7c62d
 class ToonFigures(DrawnSet):
     """Standing figures on white, drawn once into the cache;
-    picture i of a seed is the same everywhere. Items also hold alpha, joints and the exact
+    image i of a seed is the same everywhere. Items also hold alpha, joints and the exact
     geometry."""
 
     kind, version, chunk = 'figures', 2, 16
@@ -1899,7 +1330,7 @@ class ToonFigures(DrawnSet):
 
     def __init__(
         self,
-        n: int = 500,  # pictures
+        n: int = 500,  # images
         size: int = 64,  # pixels along a side, at most 512
         seed: int = 0,
         style: str = 'anime',  # 'anime' or 'human'
@@ -1920,7 +1351,7 @@ class ToonFigures(DrawnSet):
         return decode_figure(identity)
 
     def batch(self, indices) -> dict:
-        """Several pictures (uint8) with identity, camera, coverage, joints and decoded
+        """Several images (uint8) with identity, camera, coverage, joints and decoded
         attributes; without geometry, so it is fast."""
         rows = super().batch(indices)
         return {**rows, 'attributes': self.decode(rows['identity'])}

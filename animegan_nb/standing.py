@@ -4,7 +4,6 @@
 
 # %% ../nbs/33_standing.ipynb #5ea45ea7
 from __future__ import annotations
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,34 +11,30 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn, Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 from .cleaning import remove_corner
-from .core import shipped
+from .core import load_pretrained
 from .data import pad_square, resize
 from .figures import COSTUMES, FIGURE_COLOURS, JOINT, POSES
 from animegan_nb.stylegan import (
-    StyleGANDiscriminator,
-    StyleGANGenerator,
     GrowthSchedule,
     Stage,
     StyleGANConfig,
+    StyleGANDiscriminator,
+    StyleGANGenerator,
 )
 from .toon import CATEGORIES
-from .training import TrainingConfig
-from .wgan import WGANConfig
+from .training import count_flops, TrainingConfig
 
 # %% auto #0
-__all__ = ['FIGURE_LOOKS', 'FIGURE_READINGS', 'background_colour', 'reachable', 'figure_mask', 'on_white', 'border_contact',
-           'whole_figure', 'standing_changes', 'Variant', 'small_variants', 'small_growth', 'FlopCounter',
-           'count_flops', 'ghosts', 'step_flops', 'iteration_cost', 'training_flops', 'growing_flops', 'gpu_hours',
+__all__ = ['FIGURE_ASPECTS', 'FIGURE_READINGS', 'background_colour', 'reachable', 'figure_mask', 'on_white', 'border_contact',
+           'whole_figure', 'standing_changes', 'Variant', 'small_variants', 'small_growth', 'meta_networks',
+           'stylegan_step_flops', 'iteration_cost', 'training_flops', 'growing_training_flops', 'gpu_hours',
            'figure_truth', 'FigureReader', 'figure_reader', 'read_figures']
 
 # %% ../nbs/33_standing.ipynb #c58e4f3a
 def background_colour(image: Image.Image) -> tuple[int, int, int]:
-    "The median colour of the picture's border."
+    "The median colour of the image's border."
     p = np.asarray(image.convert('RGB'))
     border = np.concatenate([p[0], p[-1], p[1:-1, 0], p[1:-1, -1]])
     return tuple(int(v) for v in np.median(border, axis=0))
@@ -47,7 +42,7 @@ def background_colour(image: Image.Image) -> tuple[int, int, int]:
 
 def reachable(free: np.ndarray) -> np.ndarray:  # bool [h, w] → bool [h, w]
     """The free pixels that a walk over free pixels, up, down, left and right, reaches from
-    outside the picture."""
+    outside the image."""
     free = np.pad(free, 1, constant_values=True)
     seen = np.zeros_like(free)
     seen[0] = True
@@ -68,9 +63,8 @@ def figure_mask(
     tolerance: int = 24,  # τ, in levels of 255
 ) -> np.ndarray:  # bool [h, w]: True on the figure
     "Everything that the background, walking in from the border, does not reach."
-    apart = np.abs(np.asarray(image.convert('RGB')).astype(int) - background_colour(image)).max(
-        -1
-    )
+    levels = np.asarray(image.convert('RGB')).astype(int)
+    apart = np.abs(levels - background_colour(image)).max(-1)
     return ~reachable(apart <= tolerance)
 
 
@@ -82,9 +76,8 @@ def on_white(image: Image.Image, tolerance: int = 24, plain: float = 0.6) -> Ima
         raise ValueError('its background is not plain')
     if not mask.any():
         raise ValueError('there is no figure on it')
-    return Image.fromarray(
-        np.where(mask[..., None], np.asarray(image.convert('RGB')), np.uint8(255))
-    )
+    levels = np.asarray(image.convert('RGB'))
+    return Image.fromarray(np.where(mask[..., None], levels, np.uint8(255)))
 
 # %% ../nbs/33_standing.ipynb #5e3d5163
 def border_contact(mask: np.ndarray) -> dict[str, float]:  # bool [h, w]
@@ -102,7 +95,7 @@ def border_contact(mask: np.ndarray) -> dict[str, float]:  # bool [h, w]
 
 
 def whole_figure(image: Image.Image, most: float = 0.0, tolerance: int = 24) -> Image.Image:
-    """The picture itself; ValueError if the figure touches a border with more than a share
+    """The image itself; ValueError if the figure touches a border with more than a share
     `most` of its width or height."""
     for side, share in border_contact(figure_mask(image, tolerance)).items():
         if share > most:
@@ -115,8 +108,8 @@ def standing_changes(
     corner: tuple[int, int] = (20, 100),  # height and width of the watermark (Liu §4.1)
     most: float = 0.0,
 ) -> tuple[Callable, ...]:
-    """The changes to one picture, in order:
-    watermark, background, wholeness, padding to a square, size. For `data.clean`."""
+    """The changes to one image, in order:
+    watermark, background, wholeness, padding to a square, size. For `cleaning.clean`."""
     return (
         partial(remove_corner, height=corner[0], width=corner[1]),
         on_white,
@@ -132,48 +125,39 @@ class Variant:
 
     name: str  # as the thesis calls it
     model: str  # a name in `training.models`
-    network: StyleGANConfig | WGANConfig
+    network: object  # the configuration of its networks
     training: TrainingConfig
 
     def steps(self, images: int) -> int:
-        "Generator steps until the discriminator was shown `images` real pictures."
+        "Generator steps until the discriminator was shown `images` real images."
         return images // (self.training.batch_size * self.training.n_critic)
 
 # %% ../nbs/33_standing.ipynb #f717e00f
-def small_variants(size: int = 64, seed: int = 0, batch: int = 8) -> dict[str, Variant]:
-    """The four networks of Liu's table 4.2, small enough for a processor;
+def small_variants(
+    size: int = 64,
+    seed: int = 0,
+    batch: int = 8,
+    wgan=None,  # the WGAN-GP to compare with, a `wgan.WGANConfig`; None leaves it out
+) -> dict[str, Variant]:
+    """The networks of Liu's table 4.2, small enough for a processor;
     (c) has twice the maps of (b) in its upper layers."""
-    style = dict(
-        size=size,
-        z_dim=64,
-        w_dim=64,
-        mapping_layers=3,
-        channel_base=512,
-        channel_max=48,
-        r1_gamma=1.0,
-        path_weight=0.0,
-    )
-    fast = TrainingConfig(
-        batch, 0.003, 0.003, (0.0, 0.99), (0.0, 0.99), ema_half_life=1_000, seed=seed
-    )
-    critic = replace(
-        fast,
-        generator_lr=5e-4,
-        discriminator_lr=5e-4,
-        generator_betas=(0.0, 0.9),
-        discriminator_betas=(0.0, 0.9),
-        n_critic=5,
-    )
-    return {
-        'wgan-gp': Variant('WGAN-GP', 'wgan', WGANConfig(size, channels=64), critic),
-        'a': Variant(
-            'StyleGAN (a)', 'stylegan', StyleGANConfig(architecture='stylegan1', **style), fast
-        ),
-        'b': Variant('StyleGAN (b)', 'stylegan', StyleGANConfig(**style), fast),
-        'c': Variant(
-            'StyleGAN (c)', 'stylegan', StyleGANConfig(**style | {'channel_base': 1024}), fast
-        ),
+    rates = dict(generator_lr=0.003, discriminator_lr=0.003)
+    betas = dict(generator_betas=(0.0, 0.99), discriminator_betas=(0.0, 0.99))
+    training = TrainingConfig(batch, **rates, **betas, ema_half_life=1_000, seed=seed)
+    widths = dict(z_dim=64, w_dim=64, mapping_layers=3, channel_base=512, channel_max=48)
+    b = StyleGANConfig(size=size, **widths, r1_gamma=1.0, path_weight=0.0)
+    a, c = replace(b, architecture='stylegan1'), replace(b, channel_base=1024)
+    variants = {
+        'a': Variant('StyleGAN (a)', 'stylegan', a, training),
+        'b': Variant('StyleGAN (b)', 'stylegan', b, training),
+        'c': Variant('StyleGAN (c)', 'stylegan', c, training),
     }
+    if wgan is None:
+        return variants
+    rates = dict(generator_lr=5e-4, discriminator_lr=5e-4)
+    betas = dict(generator_betas=(0.0, 0.9), discriminator_betas=(0.0, 0.9))
+    critic = replace(training, **rates, **betas, n_critic=5)
+    return {'wgan-gp': Variant('WGAN-GP', 'wgan', wgan, critic), **variants}
 
 # %% ../nbs/33_standing.ipynb #95316ff8
 def small_growth(size: int, images: int, batch: int = 8, lr: float = 0.003) -> GrowthSchedule:
@@ -183,110 +167,95 @@ def small_growth(size: int, images: int, batch: int = 8, lr: float = 0.003) -> G
     half = max(1, images // (4 * (len(stages) - 1)))
     return GrowthSchedule(stages, half, half)
 
-# %% ../nbs/33_standing.ipynb #9a05acd2
-class FlopCounter(TorchDispatchMode):
-    """Adds up the floating-point operations of matrix products and convolutions, forward and
-    backward: two for each multiply-add."""
-
-    total = 0
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        out = operation(*args, **(kwargs or {}))
-        count = flop_registry.get(operation._overloadpacket)
-        if count:
-            self.total += count(*args, **(kwargs or {}), out_val=out)
-        return out
-
-
-def count_flops(work: Callable) -> int:
-    "The operations of a call."
-    with FlopCounter() as counter:
-        work()
-    return counter.total
-
 # %% ../nbs/33_standing.ipynb #ee73e43a
-def ghosts(config: StyleGANConfig, size: int) -> tuple:
-    """Generator and discriminator on the meta device:
-    shapes without numbers, so 512 px cost no memory."""
+def meta_networks(
+    config: StyleGANConfig, size: int
+) -> tuple[StyleGANGenerator, StyleGANDiscriminator]:
+    "Generator and discriminator on the meta device: shapes without numbers, without memory."
     with torch.device('meta'):
-        pair = StyleGANGenerator(config), StyleGANDiscriminator(config)
+        g, d = StyleGANGenerator(config), StyleGANDiscriminator(config)
     if config.architecture == 'stylegan1':
-        for network in (pair[0].synthesis, pair[1]):
+        for network in (g.synthesis, d):
             network.progress = torch.tensor([float(size), 1.0])
-    return pair
+    return g, d
 
 
-def _slope(f: Callable, x: Tensor) -> Tensor:
+def _squared_gradient(function: Callable, x: Tensor) -> Tensor:
     "The squared gradient of a sum, itself to be differentiated."
     x = x if x.requires_grad else x.requires_grad_(True)
-    (gradient,) = torch.autograd.grad(f(x).sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
     return gradient.square().sum()
 
 # %% ../nbs/33_standing.ipynb #ea47de4b
-def step_flops(
+def stylegan_step_flops(
     config: StyleGANConfig, size: int | None = None, batch: int = 4
 ) -> dict[str, float]:
-    """Operations for one picture in each part of a training step, counted:
+    """Operations for one image in each part of a training step, counted:
     forward passes, both players' steps, R1, path length."""
     size = size or config.size
-    g, d = ghosts(config, size)
-    z, real = (
-        torch.empty(batch, config.z_dim, device='meta'),
-        torch.empty(batch, 3, size, size, device='meta'),
-    )
-    draw = lambda n=batch: g.synthesis(g.mapping(z[:n]), 'none')
+    g, d = meta_networks(config, size)
+    z = torch.empty(batch, config.z_dim, device='meta')
+    real = torch.empty(batch, 3, size, size, device='meta')
+    synthesis = lambda ws: g.synthesis(ws, 'none')
+    generate = lambda: synthesis(g.mapping(z))
+
+    def discriminator_step():
+        (d(generate()) + d(real)).sum().backward()
+
+    def generator_step():
+        d(generate()).sum().backward()
+
+    def r1():
+        _squared_gradient(d, real).backward()
+
+    def path_length():
+        _squared_gradient(synthesis, g.mapping(z[: batch // 2])).backward()
+
     g.requires_grad_(False)
     d.requires_grad_(False)
-    found = {'generator': count_flops(draw), 'discriminator': count_flops(lambda: d(real))}
+    found = {'generator': count_flops(generate), 'discriminator': count_flops(d, real)}
     d.requires_grad_(True)
-    found['discriminator step'] = count_flops(lambda: (d(draw()) + d(real)).sum().backward())
-    found['R1'] = count_flops(lambda: _slope(d, real).backward())
+    found['discriminator step'] = count_flops(discriminator_step)
+    found['R1'] = count_flops(r1)
     g.requires_grad_(True)
     d.requires_grad_(False)
-    found['generator step'] = count_flops(lambda: d(draw()).sum().backward())
+    found['generator step'] = count_flops(generator_step)
     if config.path_weight:
-        found['path length'] = count_flops(
-            lambda: _slope(
-                lambda ws: g.synthesis(ws, 'none'), g.mapping(z[: batch // 2])
-            ).backward()
-        )
-    return {k: v / batch for k, v in found.items()}
+        found['path length'] = count_flops(path_length)
+    return {part: flops / batch for part, flops in found.items()}
 
 # %% ../nbs/33_standing.ipynb #ceb8fb08
 def iteration_cost(
-    g: float,
-    d: float,  # operations of a forward pass of generator and discriminator, for one picture
+    g: float,  # operations of a forward pass of the generator, for one image
+    d: float,  # and of the discriminator
     r1_every: int = 16,
     path_every: int = 0,  # 0: no path-length regularisation
 ) -> float:
-    """Operations of a training step for one picture shown:
-    4g + 8d + 6d/r1_every + 3g/path_every."""
+    "Operations of a training step for one image shown: 4g + 8d + 6d/r1_every + 3g/path_every."
     return 4 * g + 8 * d + 6 * d / r1_every + (3 * g / path_every if path_every else 0.0)
 
 
 def training_flops(config: StyleGANConfig, size: int | None = None) -> float:
-    "The same, counted: operations for each picture shown, lazy penalties included."
-    f = step_flops(config, size)
-    return (
-        f['discriminator step']
-        + f['generator step']
-        + f['R1'] / config.r1_every
-        + f.get('path length', 0) / config.path_every
-    )
+    "The same, counted: operations for each image shown, lazy penalties included."
+    f = stylegan_step_flops(config, size)
+    lazy = f['R1'] / config.r1_every + f.get('path length', 0) / config.path_every
+    return f['discriminator step'] + f['generator step'] + lazy
 
 # %% ../nbs/33_standing.ipynb #d2b7bc81
-def growing_flops(config: StyleGANConfig, schedule: GrowthSchedule, images: int) -> float:
-    """The mean of `training_flops` over a growing training:
-    every picture at the resolution it was shown at."""
+def growing_training_flops(
+    config: StyleGANConfig,
+    schedule: GrowthSchedule,
+    images: int,  # shown in the whole training
+) -> float:
+    "The mean of `training_flops` over a growing training: each image at the size it was shown."
     at = [schedule.at(i)[0].size for i in range(0, images, max(1, images // 2000))]
-    return sum(
-        at.count(size) / len(at) * training_flops(config, size) for size in sorted(set(at))
-    )
+    share = {size: at.count(size) / len(at) for size in sorted(set(at))}
+    return sum(part * training_flops(config, size) for size, part in share.items())
 
 
 def gpu_hours(
-    flops: float,  # for each picture
-    images: int,  # pictures shown
+    flops: float,  # for each image
+    images: int,  # images shown
     throughput: float,  # operations a second that the card really does
 ) -> float:
     "How long a training takes."
@@ -300,20 +269,19 @@ _VALUES = {
     'colours': len(FIGURE_COLOURS),
     'hair_colour': len(CATEGORIES['hair_colour']),
 }
-_LENGTHS = ('left_hand', 'right_hand', 'stance')  # in sides of the picture
-FIGURE_LOOKS = {
-    'action': ('pose', *_LENGTHS),
+FIGURE_ASPECTS = {
+    'action': ('pose', 'left_hand', 'right_hand', 'stance'),
     'clothes': ('build', 'costume'),
     'colours': ('colours', 'hair_colour'),
 }
-FIGURE_READINGS = tuple(name for names in FIGURE_LOOKS.values() for name in names)
+FIGURE_READINGS = tuple(name for names in FIGURE_ASPECTS.values() for name in names)
 
 
 def figure_truth(
     rows: dict,  # a batch of figures.ToonFigures
     size: int = 64,
 ) -> dict[str, Tensor]:
-    """What a reader should find: an index for a category, sides of the picture for a length;
+    """What a reader should find: an index for a category, sides of the image for a length;
     pose 2k is pose k, 2k + 1 its mirror image."""
     a, at = rows['attributes'], lambda joint: rows['joints_2d'][:, JOINT[joint]] / size
     return {
@@ -326,49 +294,49 @@ def figure_truth(
 
 # %% ../nbs/33_standing.ipynb #a37fa03a
 class FigureReader(nn.Module):
-    """Reads a standing figure: logits of every category, lengths in sides of the picture.
-    Pictures float [-1, 1], brought to 64 px."""
+    """Reads a standing figure: logits of every category, lengths in sides of the image.
+    Images float [-1, 1], brought to 64 px. One body for each aspect: a single body for all
+    learned the poses and never saw a colour."""
 
     def __init__(
         self, widths=(24, 40, 40, 64, 64), strides=(2, 2, 1, 2, 2), features: int = 128
     ):
         super().__init__()
-        block = lambda a, b, s: nn.Sequential(
-            nn.Conv2d(a, b, 3, s, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)
-        )
-        body = lambda: nn.Sequential(
-            *map(block, (3, *widths), widths, strides),
-            nn.Flatten(),
-            nn.Linear(widths[-1] * 16, features),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.2),
-        )
-        # one body for all learned the poses and never saw a colour
-        self.looks = nn.ModuleDict({look: body() for look in FIGURE_LOOKS})
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(features, _VALUES.get(name, 1)) for name in FIGURE_READINGS}
-        )
+        body = lambda: _reader_body(widths, strides, features)
+        # the stored weights call an aspect a look
+        self.looks = nn.ModuleDict({aspect: body() for aspect in FIGURE_ASPECTS})
+        head = lambda name: nn.Linear(features, _VALUES.get(name, 1))
+        self.heads = nn.ModuleDict({name: head(name) for name in FIGURE_READINGS})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if images.shape[-2:] != (64, 64):
             images = F.interpolate(
                 images, (64, 64), mode='bilinear', antialias=True, align_corners=False
             )
-        seen = {name: body(images) for name, body in self.looks.items()}
-        return {
-            name: self.heads[name](seen[look]).squeeze(1)
-            for look, names in FIGURE_LOOKS.items()
-            for name in names
-        }
+        out = {}
+        for aspect, names in FIGURE_ASPECTS.items():
+            features = self.looks[aspect](images)
+            out |= {name: self.heads[name](features).squeeze(1) for name in names}
+        return out
+
+
+def _reader_body(widths, strides, features: int) -> nn.Sequential:
+    "Convolutions, then a linear layer to the features."
+    blocks = [
+        nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+        for inputs, outputs, stride in zip((3, *widths), widths, strides)
+    ]
+    linear = nn.Linear(widths[-1] * 16, features)
+    return nn.Sequential(*blocks, nn.Flatten(), linear, nn.ReLU(inplace=True), nn.Dropout(0.2))
 
 # %% ../nbs/33_standing.ipynb #28304dcd
 def figure_reader(name: str = 'standing_reader_64') -> tuple[FigureReader, dict]:
     "The trained reader that ships with the library, and what is known of its training."
-    net = FigureReader()
-    net.load_state_dict(load_file(shipped(f'pretrained/{name}.safetensors')))
-    return net.eval().requires_grad_(False), json.loads(
-        shipped(f'pretrained/{name}.json').read_text()
-    )
+    return load_pretrained(name, lambda facts: FigureReader())
 
 
 @torch.no_grad()
@@ -377,6 +345,6 @@ def read_figures(
     images: Tensor,  # [n, 3, size, size] in [-1, 1]
     batch: int = 250,
 ) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a length
-    "What the reader says of many pictures."
+    "What the reader says of many images."
     parts = [net(p) for p in images.split(batch)]
     return {name: torch.cat([p[name] for p in parts]) for name in FIGURE_READINGS}

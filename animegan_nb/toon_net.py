@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm import tqdm
-from .core import rng, shipped, to_float
+from .core import load_pretrained, rng, to_float
 from .surfaces import scene_rays
 from animegan_nb.toon import (
     ATTRIBUTES,
@@ -27,25 +27,14 @@ from animegan_nb.toon import (
 )
 
 # %% auto #0
-__all__ = ['READ', 'MEASURED', 'ToonNet', 'same_person_loss', 'standard', 'network_loss', 'train_network', 'toon_network',
-           'visible', 'read', 'network_scores', 'verification', 'descriptions']
+__all__ = ['READ', 'MEASURED', 'ToonNet', 'same_person_loss', 'standardised', 'network_loss', 'train_network', 'toon_network',
+           'visible', 'network_readings', 'network_scores', 'verification', 'descriptions']
 
 # %% ../nbs/08_toon_net.ipynb #efe60860
-READ = (
-    'hair_style',
-    'fringe',
-    'hair_colour',
-    'eye_colour',
-    'skin',
-    'mouth',
-    'eye_shape',
-    'outfit',
-    'cloth_colour',
-    'glasses',
-    'blush',
-    'accessory',
-    'background',
-)
+# fmt: off
+READ = ('hair_style', 'fringe', 'hair_colour', 'eye_colour', 'skin', 'mouth', 'eye_shape',
+        'outfit', 'cloth_colour', 'glasses', 'blush', 'accessory', 'background')
+# fmt: on
 MEASURED = tuple(
     name
     for name in ATTRIBUTES
@@ -63,7 +52,7 @@ def _block(inputs, outputs, kernel=3, stride=2):
 
 class ToonNet(nn.Module):
     """Reads a head: categories, pose, quantities, a feature vector and an embedding of the
-    person. Pictures float [-1, 1]; about a million weights."""
+    person. Images float [-1, 1]; about a million weights."""
 
     def __init__(
         self,
@@ -73,25 +62,17 @@ class ToonNet(nn.Module):
         embedding: int = 64,
     ):
         super().__init__()
-        shapes = ((5, 2), (3, 1), (3, 2), (3, 2), (3, 2))  # kernel, stride
-        self.blocks = nn.ModuleList(
-            [_block(a, b, *shape) for a, b, shape in zip((3, *widths), widths, shapes)]
-        )
+        kernels, strides = (5, 3, 3, 3, 3), (2, 1, 2, 2, 2)
+        self.blocks = nn.ModuleList(map(_block, (3, *widths), widths, kernels, strides))
         # 4×4 cells of the whole picture
         self.squeeze = nn.Sequential(nn.Conv2d(widths[-1], 40, 1), nn.ReLU(inplace=True))
         # 5×5 cells of the face, looked at closely
-        self.close = nn.Sequential(
-            *[
-                _block(a, b, 3, 1 if i == 0 else 2)
-                for i, (a, b) in enumerate(zip((3, *close), close))
-            ],
-            nn.Conv2d(close[-1], 32, 1),
-            nn.ReLU(inplace=True),
-        )
+        strides = (1, *[2] * (len(close) - 1))
+        blocks = map(_block, (3, *close), close, [3] * len(close), strides)
+        self.close = nn.Sequential(*blocks, nn.Conv2d(close[-1], 32, 1), nn.ReLU(inplace=True))
         self.join = nn.Linear(40 * 16 + 32 * 25, features)
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(features, len(CATEGORIES[name])) for name in READ}
-        )
+        readers = {name: nn.Linear(features, len(CATEGORIES[name])) for name in READ}
+        self.heads = nn.ModuleDict(readers)
         self.pose, self.identity = nn.Linear(features, 2), nn.Linear(features, len(MEASURED))
         self.person = nn.Linear(features, embedding)
 
@@ -103,15 +84,13 @@ class ToonNet(nn.Module):
         return out
 
     def features(self, images: Tensor) -> Tensor:
-        "[b, 256] features; pictures of another size than 64 are resized with anti-aliasing."
+        "[b, 256] features; images of another size than 64 are resized with anti-aliasing."
         if images.shape[-2:] != (64, 64):
             images = F.interpolate(
                 images, (64, 64), mode='bilinear', antialias=True, align_corners=False
             )
-        whole, face = (
-            self.squeeze(self.maps(images)[-1]),
-            self.close(images[:, :, 20:56, 14:50]),
-        )
+        whole = self.squeeze(self.maps(images)[-1])
+        face = self.close(images[:, :, 20:56, 14:50])
         return F.relu(self.join(torch.cat([whole.flatten(1), face.flatten(1)], 1)))
 
     def forward(self, images: Tensor) -> dict:
@@ -129,82 +108,68 @@ class ToonNet(nn.Module):
 
 # %% ../nbs/08_toon_net.ipynb #6d0caf6c
 def same_person_loss(
-    first: Tensor, second: Tensor, temperature: float = 0.1
-) -> Tensor:  # [n, d] unit vectors
+    first: Tensor,  # [n, d] unit vectors
+    second: Tensor,  # [n, d]
+    temperature: float = 0.1,
+) -> Tensor:
     "InfoNCE between two views of n people: each view must find its own other view."
     alike = first @ second.T / temperature
     own = torch.arange(len(first), device=first.device)
     return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2
 
 
-def standard(identity: Tensor) -> Tensor:
-    """The quantities that the network estimates, each with mean 0 and deviation 1 under the
-    prior."""
-    return torch.stack(
-        [(identity[:, SLOT[k]] - ATTRIBUTES[k][2]) / ATTRIBUTES[k][3] for k in MEASURED], 1
-    )
+def standardised(identity: Tensor) -> Tensor:  # [n, D] → [n, len(MEASURED)]
+    "The quantities in MEASURED, each with mean 0 and deviation 1 under the prior."
+    columns = []
+    for name in MEASURED:
+        _, _, mean, deviation = ATTRIBUTES[name]
+        columns.append((identity[:, SLOT[name]] - mean) / deviation)
+    return torch.stack(columns, 1)
 
 
 def network_loss(out: dict, identity: Tensor, pose: Tensor) -> Tensor:
-    """Cross-entropy for the categories, absolute error for the pose, squared error for the
-    quantities."""
-    truth = decode(identity)
-    # small things count twice
-    categories = sum(
-        (1 + (name in ('mouth', 'eye_shape', 'fringe')))
-        * F.cross_entropy(out[name], truth[name].to(pose.device))
-        for name in READ
-    )
-    return (
-        categories
-        + 10 * F.smooth_l1_loss(out['pose'], pose, beta=0.05)
-        + 0.3 * F.mse_loss(out['identity'], standard(identity))
-    )
+    "Cross-entropy for categories, absolute error for the pose, squared error for quantities."
+    truth, categories = decode(identity), 0
+    for name in READ:
+        weight = 2 if name in ('mouth', 'eye_shape', 'fringe') else 1  # small things
+        categories += weight * F.cross_entropy(out[name], truth[name].to(pose.device))
+    angles = F.smooth_l1_loss(out['pose'], pose, beta=0.05)
+    quantities = F.mse_loss(out['identity'], standardised(identity))
+    return categories + 10 * angles + 0.3 * quantities
 
 # %% ../nbs/08_toon_net.ipynb #7a9a9782
-def _jitter(images, coverage, identity, pose, source):
+def _augment_views(images, coverage, identity, pose, rng):
     """Mirror both views of a person, put them before other backdrops, shift, change contrast
     and brightness, add noise: rows [b, 2, …] come back as [2b, …]."""
     b = len(images)
-    draw = lambda *s: torch.rand(*s, generator=source)
-    flip = draw(b) < 0.5
-    images, coverage = (
-        torch.where(flip.reshape(b, 1, 1, 1, 1), x.flip(4), x).transpose(0, 1).flatten(0, 1)
-        for x in (images, coverage)
-    )
-    pose = (
-        torch.where(flip[:, None, None], pose * torch.tensor([-1.0, 1.0]), pose)
-        .transpose(0, 1)
-        .flatten(0, 1)
-    )
+    uniform = lambda *shape: torch.rand(*shape, generator=rng)
+    in_turn = lambda x: x.transpose(0, 1).flatten(
+        0, 1
+    )  # [b, 2, …] → all first views, then all second
+    flip = uniform(b) < 0.5
+    flip_images = flip.reshape(b, 1, 1, 1, 1)
+    images = in_turn(torch.where(flip_images, images.flip(4), images))
+    coverage = in_turn(torch.where(flip_images, coverage.flip(4), coverage))
+    pose = in_turn(torch.where(flip[:, None, None], pose * torch.tensor([-1.0, 1.0]), pose))
     identity = identity.repeat(2, 1)
     identity[:, SLOT['gaze_x']] *= torch.where(flip, -1.0, 1.0).repeat(2)
-    identity[:, SLOT['background']] = torch.randint(
-        0, len(BACKGROUNDS), (2 * b,), generator=source
-    ).float()
-    images = to_float(
-        backdrop(images, coverage, BACKGROUNDS[identity[:, SLOT['background']].long()])
-    )
-    wide, moves = (
-        F.pad(images, (2, 2, 2, 2), mode='replicate'),
-        torch.randint(0, 5, (2 * b, 2), generator=source).tolist(),
-    )
-    images = torch.stack(
-        [image[:, dy : dy + 64, dx : dx + 64] for image, (dx, dy) in zip(wide, moves)]
-    )
-    images = (
-        images * (0.9 + 0.2 * draw(2 * b, 1, 1, 1))
-        + 0.1 * (draw(2 * b, 1, 1, 1) - 0.5)
-        + 0.02 * torch.randn(images.shape, generator=source)
-    )
+    back = torch.randint(0, len(BACKGROUNDS), (2 * b,), generator=rng)
+    identity[:, SLOT['background']] = back.float()
+    images = to_float(backdrop(images, coverage, BACKGROUNDS[back]))
+    wide = F.pad(images, (2, 2, 2, 2), mode='replicate')
+    moves = torch.randint(0, 5, (2 * b, 2), generator=rng).tolist()
+    shifted = [image[:, dy : dy + 64, dx : dx + 64] for image, (dx, dy) in zip(wide, moves)]
+    images = torch.stack(shifted) * (0.9 + 0.2 * uniform(2 * b, 1, 1, 1))
+    images = images + 0.1 * (uniform(2 * b, 1, 1, 1) - 0.5)
+    images = images + 0.02 * torch.randn(images.shape, generator=rng)
     return images.contiguous(memory_format=torch.channels_last), identity, pose
 
 # %% ../nbs/08_toon_net.ipynb #e53077e1
 def train_network(
-    images,
-    coverage,  # uint8 [n, 2, 3, 64, 64] over white, [n, 2, 1, 64, 64]: two views of each person
-    identity,
-    pose,  # [n, D], [n, 2, 2]
+    images: Tensor,  # uint8 [n, 2, 3, 64, 64] over white: two views of each person
+    coverage: Tensor,  # uint8 [n, 2, 1, 64, 64]
+    identity: Tensor,  # [n, D]
+    pose: Tensor,  # [n, 2, 2]: yaw and pitch of each view
     epochs: int = 30,
     batch: int = 48,
     rate: float = 3e-3,
@@ -218,19 +183,17 @@ def train_network(
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+    views = images, coverage, identity, pose
     with tqdm(total=steps, desc='training the toon network', mininterval=5) as bar:
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=source)
             for rows in order[: len(order) // batch * batch].split(batch):
-                drawn, people, turned = _jitter(
-                    images[rows], coverage[rows], identity[rows], pose[rows], source
-                )
+                drawn, people, angles = _augment_views(*(x[rows] for x in views), source)
                 with torch.autocast('cpu', torch.bfloat16, enabled=half):
-                    out = net(images)
+                    out = net(drawn)
                 out = {k: v.float() for k, v in out.items()}
-                loss = network_loss(out, people, turned) + 0.5 * same_person_loss(
-                    *out['embedding'].chunk(2)
-                )
+                same_person = same_person_loss(*out['embedding'].chunk(2))
+                loss = network_loss(out, people, angles) + 0.5 * same_person
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -241,39 +204,21 @@ def train_network(
 
 # %% ../nbs/08_toon_net.ipynb #dc03b040
 def toon_network() -> ToonNet:
-    "The trained network that ships with the library, ready to read pictures."
-    from safetensors.torch import load_file
-
-    net = ToonNet()
-    net.load_state_dict(
-        {
-            k: v.float() if v.is_floating_point() else v
-            for k, v in load_file(shipped('pretrained/toon_net.safetensors')).items()
-        }
-    )
-    return net.eval().requires_grad_(False)
+    "The trained network that ships with the library, ready to read images."
+    network, _ = load_pretrained('toon_net', lambda facts: ToonNet())
+    return network
 
 # %% ../nbs/08_toon_net.ipynb #07c4cddd
 def visible(identity: Tensor, cam2world: Tensor, fov: Tensor) -> dict:
-    """For every category in READ, in which pictures of 64 pixels it can be seen [n] bool:
-    from exact part labels."""
-    n, size = len(identity), 64
-    seen = [
-        render(
-            identity[i : i + 32],
-            cam2world[i : i + 32],
-            fov[i : i + 32],
-            size,
-            supersample=1,
-            outline=False,
-        )
-        for i in range(0, n, 32)
-    ]
-    parts, distance = (
-        torch.cat([s[k] for s in seen]).flatten(1) for k in ('parts', 'distance')
-    )
-    origins, ways, _ = scene_rays(cam2world, fov, size)
-    x, y, _ = (origins + torch.where(distance.isfinite(), distance, 1.0) * ways) / HEAD
+    "For every category in READ, in which images of 64 pixels it can be seen [n] bool."
+    size, options = 64, dict(supersample=1, outline=False)
+    views = zip(identity.split(32), cam2world.split(32), fov.split(32))
+    drawn = [render(*view, size, **options) for view in views]
+    parts = torch.cat([d['parts'] for d in drawn]).flatten(1)
+    distance = torch.cat([d['distance'] for d in drawn]).flatten(1)
+    origins, directions, _ = scene_rays(cam2world, fov, size)
+    distance = torch.where(distance.isfinite(), distance, 1.0)
+    x, y, _ = (origins + distance * directions) / HEAD
     return _visible_rules(HeadScene(identity).p, decode(identity), parts, x, y, cam2world)
 
 
@@ -282,25 +227,13 @@ def _visible_rules(p, a, parts, x, y, cam2world):
     count = lambda name, where=True: ((parts == PART[name]) & where).sum(1)
     cheek = ((x.abs() - 0.27) / 0.085) ** 2 + ((y - p['eye_y'] + 0.185) / 0.06) ** 2 < 1
     pin = ((x * p['side'] - 0.30).abs() < 0.13) & ((y - 0.33).abs() < 0.08)
-    worn = torch.stack(
-        [
-            count('background') + 99,
-            count('ribbon'),
-            count('cat ears'),
-            count('hat'),
-            4 * count('fringe', pin),
-        ]
-    ).gather(0, a['accessory'][None])[0]
-    styled = torch.isin(
-        a['hair_style'],
-        torch.tensor(
-            [HAIR_STYLES.index(s) for s in ('twin tails', 'ponytail', 'bun', 'double bun')]
-        ),
-    )
+    worn = [count('ribbon'), count('cat ears'), count('hat'), 4 * count('fringe', pin)]
+    worn = torch.stack([count('background') + 99, *worn])  # nothing worn is always visible
+    tied = [HAIR_STYLES.index(s) for s in ('twin tails', 'ponytail', 'bun', 'double bun')]
+    loose = ~torch.isin(a['hair_style'], torch.tensor(tied))
     front = (cam2world[:, 2, 2] > 0.5) & (a['accessory'] != 3) & (a['hair_over_eye'] < 0.5)
-    collar = (a['cloth_colour'] != CATEGORIES['cloth_colour'].index('white')) | (
-        a['outfit'] > OUTFITS.index('shirt')
-    )
+    white = a['cloth_colour'] == CATEGORIES['cloth_colour'].index('white')
+    collar = ~white | (a['outfit'] > OUTFITS.index('shirt'))
     rules = {
         'mouth': count('mouth') >= 4,
         'eye_shape': count('eye') >= 40,
@@ -310,69 +243,68 @@ def _visible_rules(p, a, parts, x, y, cam2world):
         'fringe': front & (count('fringe') >= 60),
         'outfit': (count('clothes') >= 120) & collar,
         'cloth_colour': count('clothes') >= 24,
-        'hair_style': ~styled | (count('tail') >= 30),
-        'accessory': worn >= 12,
+        'hair_style': loose | (count('tail') >= 30),
+        'accessory': worn.gather(0, a['accessory'][None])[0] >= 12,
     }
-    return {name: rules.get(name, torch.ones(len(parts), dtype=torch.bool)) for name in READ}
+    always = torch.ones(len(parts), dtype=torch.bool)
+    return {name: rules.get(name, always) for name in READ}
 
 # %% ../nbs/08_toon_net.ipynb #348127f6
 @torch.no_grad()
-def read(net: ToonNet, images) -> dict:
-    "What the network says of many pictures (uint8)."
-    pieces = [net(to_float(images[i : i + 250])) for i in range(0, len(images), 250)]
+def network_readings(net: ToonNet, images: Tensor) -> dict:  # uint8 [n, 3, 64, 64]
+    "What the network says of many images."
+    pieces = [net(to_float(batch)) for batch in images.split(250)]
     return {k: torch.cat([p[k] for p in pieces]) for k in pieces[0]}
 
 
 def network_scores(
-    net: ToonNet, images, identity, pose, seen: dict | None = None
-) -> dict:  # seen: from `visible`
+    net: ToonNet,
+    images: Tensor,  # uint8 [n, 3, 64, 64]
+    identity: Tensor,  # [n, D]
+    pose: Tensor,  # [n, 2]: yaw and pitch
+    seen: dict | None = None,  # from `visible`
+) -> dict:
     """Accuracy of every category, also where it is visible; median pose errors in degrees;
     correlation of every quantity."""
-    out, truth = read(net, images), decode(identity)
-    right = {k: (out[k].argmax(1) == truth[k]).float() for k in READ}
-    scores = {'accuracy': {k: round(float(v.mean()), 4) for k, v in right.items()}}
+    out, truth, target = network_readings(net, images), decode(identity), standardised(identity)
+    mean = lambda values: round(float(values.float().mean()), 4)
+    right = {k: out[k].argmax(1) == truth[k] for k in READ}
+    scores = {'accuracy': {k: mean(v) for k, v in right.items()}}
     if seen is not None:
-        scores['accuracy_visible'] = {
-            k: round(float(v[seen[k]].mean()), 4) for k, v in right.items()
-        }
-        scores['visible'] = {k: round(float(seen[k].float().mean()), 4) for k in READ}
-    error = (out['pose'] - pose).abs() * (180 / math.pi)
-    scores['median_error_degrees'] = {
-        'yaw': round(float(error[:, 0].median()), 3),
-        'pitch': round(float(error[:, 1].median()), 3),
-    }
-    target = standard(identity)
+        scores['accuracy_visible'] = {k: mean(v[seen[k]]) for k, v in right.items()}
+        scores['visible'] = {k: mean(seen[k]) for k in READ}
+    yaw, pitch = ((out['pose'] - pose).abs() * (180 / math.pi)).median(0).values.tolist()
+    scores['median_error_degrees'] = {'yaw': round(yaw, 3), 'pitch': round(pitch, 3)}
+    pairs = zip(MEASURED, out['identity'].T, target.T)
     scores['correlation'] = {
-        k: round(
-            float(torch.corrcoef(torch.stack([out['identity'][:, i], target[:, i]]))[0, 1]), 3
-        )
-        for i, k in enumerate(MEASURED)
+        k: round(float(torch.corrcoef(torch.stack([a, b]))[0, 1]), 3) for k, a, b in pairs
     }
     return scores
 
 # %% ../nbs/08_toon_net.ipynb #7673e9c7
 def verification(
-    first: Tensor, second: Tensor
-) -> dict:  # [n, d] descriptions of two views of n people
+    first: Tensor,  # [n, d]: descriptions of one view of n people
+    second: Tensor,  # [n, d]: of another view of the same
+) -> dict:
     """How well cosines of descriptions tell people apart:
     the share that find their own other view, and the area under the ROC curve."""
     alike = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
     own = alike.diagonal().contiguous()
     false = alike[~torch.eye(len(alike), dtype=torch.bool)].sort().values
     below, upto = torch.searchsorted(false, own), torch.searchsorted(false, own, right=True)
+    found = alike.argmax(1) == torch.arange(len(alike))
     return {
-        'top_1': round(float((alike.argmax(1) == torch.arange(len(alike))).float().mean()), 4),
+        'top_1': round(float(found.float().mean()), 4),
         'auc': round(float((below + upto).double().mean() / 2 / len(false)), 4),
     }
 
 
-def descriptions(net: ToonNet, images) -> dict:
-    """Three descriptions of pictures (uint8) [n, d] each:
+def descriptions(net: ToonNet, images: Tensor) -> dict:  # uint8 [n, 3, 64, 64]
+    """Three descriptions of images [n, d] each:
     embedding, what was read of the attributes (backdrop and pose left out), pixels."""
-    out = read(net, images)
-    words = torch.cat(
-        [out[k].softmax(1) for k in READ if k != 'background'] + [0.3 * out['identity']], 1
-    )
+    out = network_readings(net, images)
+    categories = [out[k].softmax(1) for k in READ if k != 'background']
+    words = torch.cat([*categories, 0.3 * out['identity']], 1)
     pixels = to_float(images).flatten(1)
     return {
         'embedding': out['embedding'],

@@ -1,22 +1,28 @@
-"""Table 4.2 of Liu's thesis in small: WGAN-GP and three StyleGANs on the same toon figures, shown equally many
-pictures.
+"""Table 4.2 of Liu's thesis in small: WGAN-GP and three StyleGANs on the same toon figures, shown equally many images.
 
-    python benchmarks/standing.py train --size 64 --images 20000 --seeds 2 --runs runs/standing_64    # the same line
-    resumes
-    python benchmarks/standing.py score --size 64 --images 20000 --seeds 2 --runs runs/standing_64    # writes
-    data/results/standing_64.*
-    python benchmarks/standing.py data                                                                # the cleaning
-    steps on toon figures and real sprites
-    python benchmarks/standing.py long --minutes 35 --runs runs/standing_64 --start runs/native       # for longer, on
-    1,500 figures; resumes
-    python benchmarks/standing.py reader                                                              # the network that
-    reads figures
-    python benchmarks/standing.py variety --runs runs/standing_64                                     # what the
-    generators vary, and by which layers
+The same line resumes a training:
+
+    python benchmarks/standing.py train --size 64 --images 20000 --seeds 2 --runs runs/standing_64
+
+Write data/results/standing_64.*:
+
+    python benchmarks/standing.py score --size 64 --images 20000 --seeds 2 --runs runs/standing_64
+
+The cleaning steps on toon figures and real sprites:
+
+    python benchmarks/standing.py data
+
+For longer, on 1,500 figures; resumes:
+
+    python benchmarks/standing.py long --minutes 35 --runs runs/standing_64 --start runs/native
+
+The network that reads figures; then what the generators vary, and by which layers:
+
+    python benchmarks/standing.py reader
+    python benchmarks/standing.py variety --runs runs/standing_64
 
 `train` keeps checkpoints, a log, the sheet of 200 samples at each quarter of the training and the processor time of
-every
-sitting; it stops after --minutes of wall time. `score` writes JSON and one sheet for each variant.
+every sitting; it stops after --minutes of wall time. `score` writes JSON and one sheet for each variant.
 """
 
 import argparse
@@ -58,10 +64,16 @@ from animegan_nb.standing import (
 from animegan_nb.stylegan import Grow, count_parameters
 from animegan_nb.figures import ToonFigures
 from animegan_nb.training import Callback, Trainer, build_pair, checkpoints, load_run
+from animegan_nb.wgan import WGANConfig
 from animegan_nb.callbacks import Checkpoints, Clock, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = 200  # samples kept at every quarter of a training
+
+
+def variants(args, seed=0):
+    "The four networks of the table."
+    return small_variants(args.size, seed, wgan=WGANConfig(args.size, channels=64))
 
 
 def figures(args):
@@ -95,7 +107,7 @@ def train(args):
     "All runs one after another; those that are finished are passed over."
     data, deadline = figures(args), time.time() + 60 * args.minutes
     for seed in range(args.seeds):
-        for key, variant in small_variants(args.size, seed).items():
+        for key, variant in variants(args, seed).items():
             if args.only and key not in args.only or time.time() > deadline:
                 continue
             run, steps = Path(args.runs) / f'{key}_{seed}', variant.steps(args.images)
@@ -136,7 +148,7 @@ def score(args):
     points = thumbnails(to_float(held[:DRAWN]))
     width = torch.cdist(points, points).fill_diagonal_(float('inf')).min(1).values.median().item()
     of_real, rows, sheets, strips = distinct(to_float(held[:64]), width), [], {}, []
-    for key, variant in small_variants(args.size).items():
+    for key, variant in variants(args).items():
         for seed in range(args.seeds):
             run = Path(args.runs) / f'{key}_{seed}'
             quarters = [q for q in '1234' if (run / f'{q}.npz').exists()]
@@ -199,8 +211,8 @@ def score(args):
             f'python benchmarks/standing.py train --size {args.size} --images {args.images} --seeds {args.seeds}; …'
             ' score'
         ),
-        training=asdict(small_variants(args.size)['b'].training),
-        critic=asdict(small_variants(args.size)['wgan-gp'].training),
+        training=asdict(variants(args)['b'].training),
+        critic=asdict(variants(args)['wgan-gp'].training),
         machine='one thread of a shared two-core CPU',
         torch=torch.__version__,
     )
@@ -352,7 +364,7 @@ def measure_variety(args):
         return {k: reading_distance(v[:half], v[half : 2 * half]).mean().item() for k, v in said.items()}
 
     real, runs = apart(figures(args).batch(torch.arange(DRAWN))['image']), {}
-    for key in small_variants(args.size):
+    for key in variants(args):
         for seed in range(args.seeds):
             runs[f'{key}_{seed}'] = apart(stored(Path(args.runs) / f'{key}_{seed}' / '4.npz'))
     pair, generator, info = load_run(Path(args.runs) / 'long')

@@ -13,10 +13,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from animegan_nb import standing as sd
-from animegan_nb.core import shipped, to_float
 from animegan_nb.cleaning import clean
+from animegan_nb.core import shipped, to_float
 from animegan_nb.stylegan import STYLEGAN_LIU_A, STYLEGAN_LIU_B, STYLEGAN_LIU_C, Grow, GrowthSchedule, StyleGANConfig
 from animegan_nb.training import Trainer, build_pair
+from animegan_nb.wgan import WGANConfig
 
 
 def drawn(height=40, width=30, colour=(200, 220, 240), box=(10, 5, 20, 33), inner=(255, 255, 255)):
@@ -29,6 +30,11 @@ def drawn(height=40, width=30, colour=(200, 220, 240), box=(10, 5, 20, 33), inne
     return Image.fromarray(page)
 
 
+def variants(size=64):
+    "The four networks of the table."
+    return sd.small_variants(size, wgan=WGANConfig(size, channels=64))
+
+
 @settings(max_examples=60, deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_reachable_is_what_a_queue_finds(free):
@@ -39,7 +45,7 @@ def test_reachable_is_what_a_queue_finds(free):
 
 @settings(max_examples=60, deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
-def test_contacts_turn_with_the_picture(mask):
+def test_contacts_turn_with_the_image(mask):
     found, turned = sd.border_contact(mask), sd.border_contact(np.rot90(mask))
     assert [turned[k] for k in ('left', 'bottom', 'right', 'top')] == pytest.approx(
         [found[k] for k in ('top', 'left', 'bottom', 'right')]
@@ -101,19 +107,20 @@ def test_the_pipeline_on_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize('size', [32, 64, 128])
-def test_equal_pictures_shown(size):
-    for key, v in sd.small_variants(size).items():
+def test_equal_numbers_of_images_are_shown(size):
+    for key, v in variants(size).items():
         assert v.steps(8000) * v.training.batch_size * v.training.n_critic == 8000, key
-    b, c = (sd.small_variants(size)[k].network for k in 'bc')
+    assert list(variants(size)) == ['wgan-gp', 'a', 'b', 'c'] and list(sd.small_variants(size)) == ['a', 'b', 'c']
+    b, c = (variants(size)[k].network for k in 'bc')
     assert c.maps(size) == 2 * b.maps(size)
 
 
-def test_a_trainer_shows_as_many_pictures_as_the_variant_says():
+def test_a_trainer_shows_as_many_images_as_the_variant_says():
     from animegan_nb.data import ImageSet
 
     data = ImageSet({'image': np.random.default_rng(0).integers(0, 255, (16, 3, 32, 32), dtype=np.uint8)})
     for key in ('wgan-gp', 'b'):
-        v = sd.small_variants(32)[key]
+        v = variants(32)[key]
         images = 80
         trainer = Trainer(build_pair(v.model, v.network), data, v.training, [], 'cpu').fit(
             v.steps(images), progress=False
@@ -130,68 +137,45 @@ def test_growth_is_complete_after_half(size, images):
     assert isinstance(Grow(schedule), Grow)
 
 
-def test_the_counter_knows_a_convolution_and_a_product():
-    layer, x = torch.nn.Conv2d(3, 5, 3, padding=1, bias=False), torch.randn(2, 3, 8, 8)
-    assert sd.count_flops(lambda: layer(x)) == 2 * 2 * 64 * 5 * 27
-    a, b = torch.randn(3, 4), torch.randn(4, 5)
-    assert sd.count_flops(lambda: a @ b) == 2 * 3 * 4 * 5 and sd.count_flops(lambda: a + 1) == 0
+WIDTHS = dict(z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64)
 
 
 @pytest.mark.parametrize(
-    'config',
-    [
-        StyleGANConfig(32, z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64),
-        StyleGANConfig(
-            32,
-            'stylegan1',
-            z_dim=16,
-            w_dim=16,
-            mapping_layers=1,
-            channel_base=2048,
-            channel_max=64,
-            path_weight=0.0,
-            r1_every=1,
-        ),
-    ],
+    'config', [StyleGANConfig(32, **WIDTHS), StyleGANConfig(32, 'stylegan1', **WIDTHS, path_weight=0.0, r1_every=1)]
 )
 def test_the_formula_agrees_with_the_count(config):
-    f = sd.step_flops(config)
-    formula = sd.iteration_cost(
-        f['generator'], f['discriminator'], config.r1_every, config.path_every if config.path_weight else 0
-    )
+    f = sd.stylegan_step_flops(config)
+    path_every = config.path_every if config.path_weight else 0
+    formula = sd.iteration_cost(f['generator'], f['discriminator'], config.r1_every, path_every)
     assert formula == pytest.approx(sd.training_flops(config), rel=0.03)
-    assert sd.step_flops(config, batch=8)['generator'] == pytest.approx(f['generator'], rel=1e-3)
+    assert sd.stylegan_step_flops(config, batch=8)['generator'] == pytest.approx(f['generator'], rel=1e-3)
 
 
 def test_the_thesis_sizes_and_its_hours():
     b, c = sd.training_flops(STYLEGAN_LIU_B.network), sd.training_flops(STYLEGAN_LIU_C.network)
     assert 2.8 < c / b < 3.5 and 4e11 < b < 6e11
-    quick = sd.growing_flops(STYLEGAN_LIU_A.network, GrowthSchedule(), 1_200_000)
+    quick = sd.growing_training_flops(STYLEGAN_LIU_A.network, GrowthSchedule(), 1_200_000)
     assert quick < sd.training_flops(STYLEGAN_LIU_A.network, 8)
     assert sd.gpu_hours(b, 8_000_000, b * 8_000_000 / 3600 / 242) == pytest.approx(242)
 
 
 def test_stored_results_are_complete():
     stored = json.loads(shipped('results/standing_64.json').read_text())
-    assert {(r['variant'], r['seed']) for r in stored['rows']} == {
-        (v, s) for v in sd.small_variants() for s in (0, 1)
-    } and stored['size'] == 64
+    assert {(r['variant'], r['seed']) for r in stored['rows']} == {(v, s) for v in variants() for s in (0, 1)}
+    assert stored['size'] == 64
     for r in stored['rows']:
-        v = sd.small_variants(64)[r['variant']]
-        assert (
-            r['finished']
-            and r['steps'] == v.steps(stored['images'])
-            and r['processor_seconds'] > 0
-            and set(r['distinct']) == set('1234')
-        )
+        assert r['finished'] and r['steps'] == variants()[r['variant']].steps(stored['images'])
+        assert r['processor_seconds'] > 0 and set(r['distinct']) == set('1234')
         for s in r['scores'].values():
             f = next(x for x in s['numbers'].values() if x['metric'] == 'frechet')
             assert f['low'] <= f['value'] <= f['high'] and f['floor'] < f['value']
-    for name in [*sd.small_variants(), 'real', 'quarters']:
+    for name in [*variants(), 'real', 'quarters']:
         assert shipped(f'results/standing_64_{name}.jpg').stat().st_size < 120_000
 
 
-# ---- the reader and what it reads ------------------------------------------------------------------------------------
+# ---- the reader and what it reads
+
+
 def figures(n=6):
     from animegan_nb.figures import ToonFigures
 
@@ -202,24 +186,30 @@ def figures(n=6):
 def test_truth_and_readings_have_the_same_names_and_shapes():
     images, truth = figures()
     net, facts = sd.figure_reader()
-    said = sd.read_figures(net, images, batch=4)
-    assert list(said) == list(sd.FIGURE_READINGS) and set(truth) == set(said) and set(facts['agreement']) == set(said)
-    for name, found in said.items():
+    readings = sd.read_figures(net, images, batch=4)
+    assert (
+        list(readings) == list(sd.FIGURE_READINGS)
+        and set(truth) == set(readings)
+        and set(facts['agreement']) == set(readings)
+    )
+    for name, found in readings.items():
         assert (
             len(found) == 6 and found.isfinite().all() and found.ndim == (1 if truth[name].is_floating_point() else 2)
         )
         if found.ndim == 2:
             assert 0 <= int(truth[name].min()) and int(truth[name].max()) < found.shape[1]
-    assert torch.allclose(said['pose'], sd.read_figures(net, images)['pose'], atol=1e-4)  # the batch does not matter
+    assert torch.allclose(
+        readings['pose'], sd.read_figures(net, images)['pose'], atol=1e-4
+    )  # the batch does not matter
 
 
 def test_the_reader_reads_what_was_drawn():
     images, truth = figures()
-    said = sd.read_figures(sd.figure_reader()[0], images)
-    assert max((said[k] - truth[k]).abs().median() for k in ('left_hand', 'right_hand', 'stance')) < 0.05
-    assert sum(int((said[k].argmax(1) == truth[k]).sum()) for k in ('colours', 'hair_colour')) >= 8  # of 12
+    readings = sd.read_figures(sd.figure_reader()[0], images)
+    assert max((readings[k] - truth[k]).abs().median() for k in ('left_hand', 'right_hand', 'stance')) < 0.05
+    assert sum(int((readings[k].argmax(1) == truth[k]).sum()) for k in ('colours', 'hair_colour')) >= 8  # of 12
     other = torch.nn.functional.interpolate(images, scale_factor=2)  # another size is brought to 64 px
-    assert (sd.read_figures(sd.figure_reader()[0], other)['stance'] - said['stance']).abs().max() < 0.05
+    assert (sd.read_figures(sd.figure_reader()[0], other)['stance'] - readings['stance']).abs().max() < 0.05
 
 
 def test_a_drawn_hand_is_where_the_truth_says():
@@ -233,7 +223,7 @@ def test_a_drawn_hand_is_where_the_truth_says():
 
 def test_stored_varieties_are_complete():
     found = json.loads(shipped('results/standing_variety.json').read_text())
-    assert set(found['share']) == {f'{v}_{s}' for v in sd.small_variants() for s in (0, 1)} | {'long'}
+    assert set(found['share']) == {f'{v}_{s}' for v in variants() for s in (0, 1)} | {'long'}
     assert all(set(share) == set(sd.FIGURE_READINGS) and min(share.values()) >= 0 for share in found['share'].values())
     assert found['influence']['names'] == list(sd.FIGURE_READINGS) and len(found['influence']['share']) == 3
 

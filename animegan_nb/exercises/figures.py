@@ -19,10 +19,8 @@ def _kinematics(bones, pose, parents, combine, carry, scale=1.0):
     places, frames = [bones[:, 0]], [turns[:, 0]]
     for j, parent in list(enumerate(parents))[1:]:
         frame = combine(frames[parent], turns[:, j])
-        places.append(
-            places[parent]
-            + scale * (carry(frames[parent], frame) @ bones[:, j, :, None])[..., 0]
-        )
+        bone = carry(frames[parent], frame) @ bones[:, j, :, None]
+        places.append(places[parent] + scale * bone[..., 0])
         frames.append(frame)
     return torch.stack(places, 1), torch.stack(frames, 1)
 
@@ -64,9 +62,9 @@ def _transposed(bones, pose, parents=PARENTS):
     },
 )
 def check_kinematics(candidate):
-    """`forward_kinematics(bones, pose, parents)` → (places `[b, joints, 3]`, frames `[b,
-    joints, 3, 3]`) from bones in their parents' frames and rotation vectors; the root's bone is
-    its place."""
+    """`forward_kinematics(bones, pose, parents)` from bones in their parents' frames and
+    rotation vectors: places `[b, joints, 3]` and frames `[b, joints, 3, 3]`; the root's bone
+    is its place."""
     source = rng(0)
     n, parents = 3, (-1, 0, 1, 2, 1)
     bones, pose = torch.randn(n, 5, 3, generator=source), torch.randn(n, 5, 3, generator=source)

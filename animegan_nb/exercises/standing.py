@@ -6,7 +6,7 @@
 from __future__ import annotations
 import numpy as np
 from ..grading import exercise
-from ..standing import border_contact, iteration_cost, reachable, step_flops
+from ..standing import border_contact, iteration_cost, reachable, stylegan_step_flops
 from ..stylegan import StyleGANConfig
 
 # %% auto #0
@@ -31,14 +31,9 @@ def _diagonal(free):
     seen[0] = True
     for _ in range(free.size):
         wide = np.pad(seen, 1)
-        seen = free & np.any(
-            [
-                wide[y : y + len(free), x : x + free.shape[1]]
-                for y in range(3)
-                for x in range(3)
-            ],
-            axis=0,
-        )
+        height, width = free.shape
+        around = [wide[y : y + height, x : x + width] for y in range(3) for x in range(3)]
+        seen = free & np.any(around, axis=0)
     return seen[1:-1, 1:-1]
 
 
@@ -72,16 +67,13 @@ def _from_corner(free):
     },
 )
 def check_reachable(candidate):
-    """`reachable(free)`: a bool array [h, w];
-    True where a walk over free pixels (up, down, left, right) arrives from outside the
-    picture."""
-    look = lambda text: np.array([[ch == '.' for ch in row] for row in text.split()])
-    ring, split, snail, diamond = (
-        look('..... .###. .#.#. .###. .....'),
-        look('..#.. ..#.. ..#..'),
-        look('####### #.....# #.###.# #.#.#.# #.###.# #.....# ###.###'),
-        look('.#. #.# .#.'),
-    )
+    """`reachable(free)`: a bool array [h, w]; True where a walk over free pixels (up, down,
+    left, right) arrives from outside the image."""
+    free = lambda text: np.array([[ch == '.' for ch in row] for row in text.split()])
+    ring = free('..... .###. .#.#. .###. .....')
+    split = free('..#.. ..#.. ..#..')
+    snail = free('####### #.....# #.###.# #.#.#.# #.###.# #.....# ###.###')
+    diamond = free('.#. #.# .#.')
     found = np.asarray(candidate(ring.copy()))
     yield 'all around a ring', found[0].all() and found[:, 0].all()
     yield 'not the hole of a ring', not found[2, 2]
@@ -93,7 +85,7 @@ def check_reachable(candidate):
         not np.asarray(candidate(diamond.copy()))[1, 1],
     )
     yield (
-        'an empty picture is reached everywhere',
+        'an empty image is reached everywhere',
         np.asarray(candidate(np.ones((3, 4), bool))).all(),
     )
 
@@ -105,10 +97,8 @@ def _contact(along=lambda first, last, side: last - first + 1, ends=(0, -1), tur
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):
             return dict.fromkeys(('top', 'bottom', 'left', 'right'), 0.0)
-        height, width = (
-            along(rows[0], rows[-1], mask.shape[0]),
-            along(columns[0], columns[-1], mask.shape[1]),
-        )
+        height = along(rows[0], rows[-1], mask.shape[0])
+        width = along(columns[0], columns[-1], mask.shape[1])
         if turned:
             height, width = width, height
         first, last = ends
@@ -126,7 +116,7 @@ def _contact(along=lambda first, last, side: last - first + 1, ends=(0, -1), tur
     'standing.border_contact',
     library=border_contact,
     mutants={
-        'of the picture instead of the figure': _contact(lambda first, last, side: side),
+        'of the image instead of the figure': _contact(lambda first, last, side: side),
         'a fence without its last post': _contact(
             lambda first, last, side: max(1, last - first)
         ),
@@ -159,58 +149,48 @@ def check_border_contact(candidate):
     )
 
 # %% ../../nbs/exercises/33_standing.ipynb #972b59d2
+def _cost(of_g=0.0, of_d=0.0, r1=6, path=3, every_step=False):
+    "`iteration_cost` with some terms added or replaced."
+
+    def cost(g, d, r1_every=16, path_every=0):
+        if every_step:
+            r1_every, path_every = 1, min(1, path_every)
+        steps = (4 + of_g) * g + (8 + of_d) * d
+        return steps + r1 * d / r1_every + (path * g / path_every if path_every else 0.0)
+
+    return cost
+
+
 @exercise(
     'standing.iteration_cost',
     library=iteration_cost,
     mutants={
-        'fakes drawn with gradients': lambda g, d, r1_every=16, path_every=0: (
-            iteration_cost(g, d, r1_every, path_every) + 2 * g
-        ),
-        'the way back forgotten': lambda g, d, r1_every=16, path_every=0: (
-            2 * g + 3 * d + d / r1_every
-        ),
-        'one picture for the discriminator': lambda g, d, r1_every=16, path_every=0: (
-            iteration_cost(g, d, r1_every, path_every) - 3 * d
-        ),
-        "the discriminator's weights in the generator's step": (
-            lambda g, d, r1_every=16, path_every=0: (
-                iteration_cost(g, d, r1_every, path_every) + d
-            )
-        ),
-        'penalties in every step': lambda g, d, r1_every=16, path_every=0: iteration_cost(
-            g, d, 1, min(1, path_every)
-        ),
-        'R1 differentiated once': lambda g, d, r1_every=16, path_every=0: (
-            iteration_cost(g, d, r1_every, path_every) - 4 * d / r1_every
-        ),
+        'fakes drawn with gradients': _cost(of_g=2),
+        'the way back forgotten': _cost(of_g=-2, of_d=-5, r1=1, path=0),
+        'one image for the discriminator': _cost(of_d=-3),
+        "the discriminator's weights in the generator's step": _cost(of_d=1),
+        'penalties in every step': _cost(every_step=True),
+        'R1 differentiated once': _cost(r1=2),
     },
 )
 def check_iteration_cost(candidate):
-    """Operations of a StyleGAN2 training step for one picture, from forward passes g and d:
+    """Operations of a StyleGAN2 training step for one image, from forward passes g and d:
     `(g, d, r1_every=16, path_every=0)`; path length on half a batch, 0: none."""
-    config = StyleGANConfig(
-        32, z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64
-    )
-    f = step_flops(config)
+    widths = dict(z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64)
+    f = stylegan_step_flops(StyleGANConfig(32, **widths))
     g, d, steps = (
         f['generator'],
         f['discriminator'],
         f['generator step'] + f['discriminator step'],
     )
-    yield 'the two steps alone, as counted', abs(candidate(g, d, 10**9, 0) / steps - 1) < 0.02
-    yield (
-        'R1 in every step, as counted',
-        abs(candidate(g, d, 1, 0) / (steps + f['R1']) - 1) < 0.02,
-    )
-    yield (
-        'R1 in every fourth step',
-        abs(candidate(g, d, 4, 0) / (steps + f['R1'] / 4) - 1) < 0.02,
-    )
+    agrees = lambda cost, counted: abs(cost / counted - 1) < 0.02
+    yield 'the two steps alone, as counted', agrees(candidate(g, d, 10**9, 0), steps)
+    yield 'R1 in every step, as counted', agrees(candidate(g, d, 1, 0), steps + f['R1'])
+    yield 'R1 in every fourth step', agrees(candidate(g, d, 4, 0), steps + f['R1'] / 4)
+    with_path = steps + f['path length'] / 2
     yield (
         'path length in every second step, as counted',
-        abs(candidate(g, d, 10**9, 2) / (steps + f['path length'] / 2) - 1) < 0.02,
+        agrees(candidate(g, d, 10**9, 2), with_path),
     )
-    yield (
-        'twice the network, twice the cost',
-        abs(candidate(2 * g, 2 * d, 16, 4) - 2 * candidate(g, d, 16, 4)) < 1e-6 * g,
-    )
+    twice = candidate(2 * g, 2 * d, 16, 4) - 2 * candidate(g, d, 16, 4)
+    yield 'twice the network, twice the cost', abs(twice) < 1e-6 * g
