@@ -455,9 +455,10 @@ class RayInspector(RichDisplay):
         )
         return {k: v.detach().float().cpu().numpy() for k, v in values.items()}
 
-    def plot(self) -> Figure:
-        "σ, T and w along the ray of the chosen pixel."
-        return plot_ray(self.ray(*self.pixel), self.near, self.far, self.pixel)
+    def plot(self, pixel: tuple[int, int] | None = None) -> Figure:
+        "σ, T and w along the ray of a pixel; None: the chosen one."
+        pixel = pixel or self.pixel
+        return plot_ray(self.ray(*pixel), self.near, self.far, pixel)
 
     def image(self, scale: int | None = None) -> Image.Image:
         "The image with the chosen pixel marked; every pixel `scale` screen pixels wide."
