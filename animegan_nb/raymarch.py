@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 from .core import Figure, grid
-from .widgets import data_url, png_bytes, RichDisplay, static_file
+from .widgets import data_url, Newest, png_bytes, RichDisplay, static_file
 
 # %% auto #0
 __all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'optical_depth',
@@ -535,16 +535,19 @@ def inspector_widget(inspector: RayInspector):
         image, plot = traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True)
         size, pixel = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True)
 
-    def update(change=None):
-        if change is not None:
-            inspector.pixel = tuple(change['new'])
+    def draw(pixel):
         widget.image = data_url(inspector.image())
         widget.plot = data_url(inspector.plot().image())
 
+    def chosen(change):
+        inspector.pixel = tuple(change['new'])
+        newest.submit(inspector.pixel)
+
     size = [inspector.height, inspector.width]
     widget = Inspector(size=size, pixel=list(inspector.pixel))
-    update()
-    widget.observe(update, 'pixel')
+    draw(inspector.pixel)
+    widget.newest = newest = Newest(draw)
+    widget.observe(chosen, 'pixel')
     return widget
 
 
