@@ -311,8 +311,8 @@ class Observer:
 
     def keep_logits(self, trainer):
         for kind, kept in self.logits.items():
-            if f'{kind}_logits' in trainer.last:
-                kept.append(trainer.last[f'{kind}_logits'].flatten().float().cpu().numpy())
+            if f'{kind}_logits' in trainer.logs:
+                kept.append(trainer.logs[f'{kind}_logits'].flatten().float().cpu().numpy())
 
     def collect(self):
         "Bring the curves up to date."
@@ -383,7 +383,7 @@ def accuracy_light(monitor: Monitor) -> tuple[str, str, str]:
         return ('D is right', '–', 'off')
     accuracy = sum(right) / len(right)
     level = 'warn' if accuracy > 0.95 else 'good'
-    if monitor.health.judge() == 'the discriminator has won':
+    if monitor.health.diagnosis() == 'the discriminator has won':
         level = 'bad'
     return ('D is right', f'{accuracy:.0%}', level)
 
@@ -394,7 +394,7 @@ def variety_light(monitor: Monitor) -> tuple[str, str, str]:
         return ('variety', '–', 'off')
     level = 'good'
     if monitor.step > 20:  # before, all samples are grey
-        if variety < collapsed or 'collapsed' in monitor.health.judge():
+        if variety < collapsed or 'collapsed' in monitor.health.diagnosis():
             level = 'bad'
         elif variety < 2 * collapsed:
             level = 'warn'
@@ -827,7 +827,7 @@ class Controls(MonitoredRun):
             return
         self.monitor.stop_requested = self.monitor.phase == 'starting'
         self.trainer.stopping.set()
-        self.trainer.going.set()
+        self.trainer.proceed()
         self.monitor.notify()
 
     def save(self):

@@ -24,8 +24,9 @@ from animegan_nb.training import (
 
 # %% auto #0
 __all__ = ['CHANNELS_LAST_FROM', 'LIU', 'DCGAN_LIU', 'DCGAN_LIU_64', 'DCGAN_LIU_32', 'DCGAN_RADFORD', 'DCGAN_CPU', 'DCGAN_LIVE',
-           'DCGAN_TINY', 'conv_size', 'deconv_size', 'DCGANConfig', 'Generator', 'Discriminator', 'init_weights',
-           'replace_norms', 'check_batch', 'DCGANPair', 'thumbnails', 'distinct', 'CollapseAlarm']
+           'DCGAN_TINY', 'conv_size', 'deconv_size', 'DCGANConfig', 'DCGANGenerator', 'DCGANDiscriminator',
+           'init_weights', 'replace_norms', 'check_batch', 'DCGANPair', 'thumbnails', 'distinct', 'nearest_distance',
+           'CollapseAlarm']
 
 # %% ../nbs/22_dcgan.ipynb #a4346b7a
 def conv_size(size: int, kernel: int = 4, stride: int = 2, padding: int = 1) -> int:
@@ -82,22 +83,18 @@ CHANNELS_LAST_FROM = 64  # pixels
 def _layout(maps: Tensor, size: int) -> Tensor:
     """The same numbers with channels last in memory, where that is faster
     (benchmarks/gan_losses.py)."""
-    return (
-        maps.contiguous(memory_format=torch.channels_last)
-        if size >= CHANNELS_LAST_FROM
-        else maps
-    )
+    if size < CHANNELS_LAST_FROM:
+        return maps
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def _activation(config: DCGANConfig) -> nn.Module:
-    return (
-        nn.LeakyReLU(0.2, inplace=True)
-        if config.activation == 'leaky'
-        else nn.ReLU(inplace=True)
-    )
+    if config.activation == 'leaky':
+        return nn.LeakyReLU(0.2, inplace=True)
+    return nn.ReLU(inplace=True)
 
 # %% ../nbs/22_dcgan.ipynb #ebf7a6f4
-class Generator(nn.Module):
+class DCGANGenerator(nn.Module):
     "z [batch, latent] → pictures [batch, 3, size, size] in [-1, 1]. Liu (2020), figure 3-1."
 
     def __init__(self, config: DCGANConfig):
@@ -124,7 +121,7 @@ class Generator(nn.Module):
         return self.body(_layout(maps, self.config.size))
 
 # %% ../nbs/22_dcgan.ipynb #e269600b
-class Discriminator(nn.Module):
+class DCGANDiscriminator(nn.Module):
     """Pictures [batch, 3, size, size] → logits [batch].
     Liu (2020), figure 3-1, without the sigmoid."""
 
@@ -187,7 +184,7 @@ class DCGANPair(ModelPair):
     "Liu's DCGAN with a loss from `losses` and, if wanted, R1."
 
     def __init__(self, config: DCGANConfig):
-        super().__init__(Generator(config), Discriminator(config))
+        super().__init__(DCGANGenerator(config), DCGANDiscriminator(config))
         self.config, self.loss = config, find_loss(config.loss)
         if config.r1_gamma:
             replace_norms(self.discriminator, lambda channels: nn.GroupNorm(1, channels))
@@ -290,17 +287,16 @@ def distinct(
             "The pictures contain NaN or infinity: the network that made them has diverged."
         )
     points = thumbnails(images).double()
-    kernel = torch.exp(
-        -(
-            torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist') / width
-        ).square()
-        / 2
-    )
+    distances = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
+    kernel = torch.exp(-(distances / width).square() / 2)
+    shares = torch.linalg.eigvalsh(kernel / len(points)).clamp_min(0)
+    return torch.special.entr(shares).sum().exp().item()
+
+
+def nearest_distance(points: Tensor) -> float:
+    "The median distance of a point to its nearest neighbour."
     return (
-        torch.special.entr(torch.linalg.eigvalsh(kernel / len(points)).clamp_min(0))
-        .sum()
-        .exp()
-        .item()
+        torch.cdist(points, points).fill_diagonal_(float('inf')).min(1).values.median().item()
     )
 
 # %% ../nbs/22_dcgan.ipynb #52eb727c
@@ -313,8 +309,8 @@ class CollapseAlarm(Callback):
     def __init__(
         self,
         real: Tensor,  # [≥ n, 3, h, w] in [-1, 1], real pictures
-        every: int = 25,
-        n: int = 64,  # steps between two looks, pictures at each
+        every: int = 25,  # steps between two counts
+        n: int = 64,  # images that are drawn
         least: float = 0.6,  # of the real pictures' number of different ones
         patience: int = 4,  # low looks in a row
         first: int = 150,  # steps of grace
@@ -325,23 +321,10 @@ class CollapseAlarm(Callback):
                 f"The collapse alarm compares {n} pictures with as many real ones, and got"
                 f" {len(real)}: give more, or a smaller n."
             )
-        points = thumbnails(real[:n])
-        self.width = (
-            torch.cdist(points, points)
-            .fill_diagonal_(float('inf'))
-            .min(1)
-            .values.median()
-            .item()
-        )
+        self.width = nearest_distance(thumbnails(real[:n]))
         self.of_real = distinct(real[:n], self.width)
-        self.every, self.n, self.least, self.patience, self.first, self.stop = (
-            every,
-            n,
-            least,
-            patience,
-            first,
-            stop,
-        )
+        self.every, self.n, self.least = every, n, least
+        self.patience, self.first, self.stop = patience, first, stop
         self.shares, self.low, self.raised = {}, 0, None
 
     def on_step(self, trainer, record: dict):
@@ -357,11 +340,8 @@ class CollapseAlarm(Callback):
             trainer.stopping.set()
 
     def load(self, state: dict):
-        self.shares, self.low, self.raised = (
-            dict(state['shares']),
-            state['low'],
-            state['raised'],
-        )
+        self.shares = dict(state['shares'])
+        self.low, self.raised = state['low'], state['raised']
 
     @property
     def status(self) -> str:

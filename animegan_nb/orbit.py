@@ -26,7 +26,7 @@ from animegan_nb.cameras import (
 )
 from .core import Animation, check_images, Figure, get_budget, rng, show_images
 from .latents import principal_space
-from .pigan import Generator, truncate
+from .pigan import PiganGenerator, truncate_condition
 from .raymarch import check_range, march, normals
 from .siren import Condition
 from animegan_nb.widgets import (
@@ -285,7 +285,7 @@ def flat_condition(condition: Condition) -> Tensor:  # [n, 2·(layers + 1)·hidd
     return torch.cat([x.flatten(1) for x in condition], 1)
 
 
-def condition_space(generator: Generator, axes: int, codes: int = 2000):
+def condition_space(generator: PiganGenerator, axes: int, codes: int = 2000):
     "The principal axes of the conditions of many codes."
     device = next(generator.parameters()).device
     z = torch.randn(codes, generator.z_dim, generator=rng(0)).to(device)
@@ -298,7 +298,7 @@ class PiganSource:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: PiganGenerator,
         z: Tensor | int = 0,  # a code [1, z_dim], or a seed
         name: str = 'pi-GAN',
         psi: float = 0.8,
@@ -328,7 +328,7 @@ class PiganSource:
         "The condition, truncated and moved along the axes by so many standard deviations."
         check_amounts(self, amounts)
         amounts = {k: start for k, (_, _, start) in self.sliders.items()} | amounts
-        condition = truncate(self.condition, self.mean, amounts.pop('ψ'))
+        condition = truncate_condition(self.condition, self.mean, amounts.pop('ψ'))
         coordinates = list(amounts.values())
         if not any(coordinates):
             return condition
@@ -337,11 +337,14 @@ class PiganSource:
         return Condition(*(x + part.view_as(x) for x, part in parts))
 
     def render(self, cam2world, size, fov, coarse=False, **amounts):
-        more = {} if coarse else dict(samples=2 * self.generator.view.samples)
+        view = self.generator.view
+        more = {} if coarse else dict(samples=2 * view.samples, fine=2 * view.fine)
         condition = self.edited_condition(**amounts)
-        view = self.generator.render_views(condition, cam2world, size, fov, normal=True, **more)
+        drawn = self.generator.render_views(
+            condition, cam2world, size, fov, normal=True, **more
+        )
         keys = dict(colour='image', depth='depth', opacity='opacity', normals='normal')
-        return {channel: view[key] for channel, key in keys.items()}
+        return {channel: drawn[key] for channel, key in keys.items()}
 
 # %% ../nbs/59_orbit.ipynb #99dba96a
 def as_rows(points: Tensor) -> Tensor:  # [b, n, 3] → [3, 1, b·n], as a scene takes them
@@ -392,7 +395,7 @@ class ToonSource:
         return self.scene.distance(as_rows(points)).view(points.shape[:2])
 
     def normals(self, points: Tensor) -> Tensor:  # [b, n, 3] → [b, n, 3]
-        found = surfaces.surface_normals(self.scene, as_rows(points))
+        found = surfaces.scene_normals(self.scene, as_rows(points))
         return found.view(3, *points.shape[:2]).permute(1, 2, 0)
 
     def colours(self, points: Tensor, normals: Tensor, pixel: float) -> Tensor:  # [b, n, 3]

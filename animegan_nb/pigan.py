@@ -4,30 +4,20 @@
 
 # %% ../nbs/55_pigan.ipynb #34049da2
 from __future__ import annotations
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
-from . import toon
-from animegan_nb.cameras import (
-    check_cam2world,
-    distance_to_depth,
-    image_size,
-    pose,
-    PRIORS,
-    Rays,
-    rays,
-)
-from .core import rng, shipped
-from .geometry import mean_shape, MeanShape
+from .cameras import check_cam2world, distance_to_depth, image_size, Rays, rays
+from .core import load_pretrained, rng
 from animegan_nb.raymarch import (
     check_range,
+    composite,
+    Field,
     intervals,
     march,
     normals,
@@ -38,44 +28,45 @@ from animegan_nb.raymarch import (
     sample_bins,
     sample_pdf,
 )
-from animegan_nb.siren import (
-    Condition,
-    FieldConfig,
-    PIGAN_FIELD,
-    PIGAN_FIELD_OFFICIAL,
-    PiganField,
-)
+from .siren import Condition, FieldConfig, PIGAN_FIELD, PiganField
 from .style_layers import minibatch_std
-from .training import Recipe, recipes, TrainingConfig
+from .training import Growing
 
 # %% auto #0
-__all__ = ['FRONT', 'DISCRIMINATORS', 'PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_PHASES', 'PIGAN_CARLA', 'TOON_FIELD',
-           'TOON_VIEW', 'TOON_PHASES', 'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'View', 'Generator', 'truncate',
-           'second_look', 'Part', 'split_rays', 'Phase', 'check_phases', 'PiganConfig', 'pretrained_generator',
-           'CoordConv', 'DownBlock', 'Judgement', 'camera_direction', 'product_logit', 'patch_network', 'Discriminator',
-           'discriminator_flops', 'toon_shape', 'deferred_gradient']
+__all__ = ['FRONT', 'DISCRIMINATORS', 'RenderSettings', 'truncate_condition', 'mean_condition', 'conditioned_field',
+           'fine_samples', 'render_rays', 'density_guided_samples', 'RayChunk', 'split_rays', 'image_rays',
+           'one_for_each_camera', 'render_images', 'render_geometry', 'PiganGenerator', 'pretrained_pigan', 'CoordConv',
+           'DownBlock', 'DiscriminatorOutput', 'camera_direction', 'PiganDiscriminator', 'camera_embedding',
+           'patch_network', 'product_logit', 'deferred_gradient']
 
 # %% ../nbs/55_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
-class View:
-    "How a field is looked at: the camera, the points on a ray, and what lies behind."
+class RenderSettings:
+    "How a field is rendered: the camera, the samples on a ray, and what lies behind."
 
-    fov: float = 12.0  # degrees across the picture
+    fov: float = 12.0  # degrees across the image
     near: float = 0.88  # distances along the ray between which there can be matter
     far: float = 1.12
-    samples: int = 12  # points of the first look along a ray
-    fine: int = 12  # points of the second look (0: none)
+    samples: int = 12  # coarse samples along a ray
+    fine: int = 12  # fine samples, placed where the coarse ones found something (0: none)
     # colour behind the volume, from −1 (black) to 1 (white); 'painted': what the field has at
     # `far`
     background: float | str = -1.0
-    # the light that is left goes to the last point, as in the official evaluation of CelebA
+    # the light that is left goes to the last sample, as in the official evaluation of CelebA
     last_back: bool = False
     activation: str = 'relu'  # of the density
     directional: bool = True  # may colours depend on the direction from which they are seen?
-    # 'full': both looks are added up; 'density': the first one only decides where to look again
+    # 'full': coarse and fine samples are added up; 'density': the coarse ones only decide where
+    # the fine ones lie
     first_look: str = 'full'
+    # border pixels, endless last interval, black behind: as the published code renders
+    official: bool = False
 
     def __post_init__(self):
+        for name in ('samples', 'fine'):
+            n = getattr(self, name)
+            if isinstance(n, bool) or int(n) != n:
+                raise ValueError(f"{name} is a whole number of points on a ray, not {n!r}.")
         check_range(self.near, self.far, self.samples)
         if isinstance(self.background, str) and self.background != 'painted':
             raise ValueError(
@@ -83,312 +74,151 @@ class View:
                 f" {self.background!r}."
             )
         if self.fine < 0:
-            raise ValueError(f"A second look has no or more points, not {self.fine}.")
+            raise ValueError(f"There are no or more fine samples on a ray, not {self.fine}.")
         if self.first_look not in ('full', 'density'):
-            raise ValueError(f"The first look is 'full' or 'density', not {self.first_look!r}.")
-
-# %% ../nbs/55_pigan.ipynb #5e3fdba8
-class Generator(nn.Module):
-    """z and a camera to a picture (Chan et al. 2021, figure 2):
-    `field` is the world of z, `render` a look at it."""
-
-    def __init__(
-        self,
-        field: FieldConfig | PiganField = PIGAN_FIELD,
-        view: View = View(),  # noqa: B008 (frozen)
-        size: int = 64,
-    ):
-        super().__init__()
-        self.field = field if isinstance(field, PiganField) else PiganField(field)
-        self.view, self.size, self._mean = view, size, None
-
-    @property
-    def z_dim(self) -> int:
-        return self.field.config.z_dim
-
-    def forward(self, z: Tensor, cam2world: Tensor, **options) -> Tensor:
-        "Pictures of the world of each code, from the camera beside it."
-        return self.render(z, cam2world, **options)
-
-    def mean_condition(self, n: int = 10_000, seed: int = 0) -> Condition:
-        """Mean frequencies and phases of n codes, `[1, layers + 1, hidden]`;
-        kept until the mapping network changes."""
-        key = n, seed, *(p._version for p in self.field.mapping.parameters())
-        if self._mean is None or self._mean[0] != key:
-            with torch.no_grad():
-                z = torch.randn(n, self.z_dim, generator=rng(seed)).to(next(self.parameters()))
-                self._mean = (
-                    key,
-                    Condition(
-                        *(
-                            torch.stack([x.mean(0) for x in part.split(1000)]).mean(
-                                0, keepdim=True
-                            )
-                            for part in self.field.mapping(z)
-                        )
-                    ),
-                )
-        return self._mean[1]
-
-    def condition(self, z, psi: float = 1.0) -> Condition:
-        "The knobs of codes `[batch, z_dim]` (knobs pass through), truncated by ψ."
-        condition = self.field.condition(z)
-        return condition if psi == 1 else truncate(condition, self.mean_condition(), psi)
-
-    def world(
-        self, condition: Condition, directional: bool = True, half: bool = False
-    ) -> Callable:
-        """The field of some knobs as a function (points, directions) → (rgb, density); `half`:
-        products in bfloat16."""
-
-        def ask(points, directions):
-            if not directional:
-                directions = directions.new_tensor(FRONT).expand_as(points)
-            return self.field(points, condition, directions, 'mixed' if half else 'auto')
-
-        return ask
-
-    def look(
-        self,
-        condition: Condition,
-        lines: Rays,
-        view: View,
-        rng: torch.Generator | None = None,  # None: deterministic
-        official: bool = False,
-        noise: float = 0.0,
-        half: bool = False,
-    ) -> Rendered:
-        """March along rays `[batch, rays, 3]` through the worlds of the knobs;
-        colours in [0, 1]."""
-        seen_by = self.world(condition, view.directional, half)
-        noise = noise if rng is not None else 0.0
-        if official:
-            background = None
-        elif view.background == 'painted':
-            background = seen_by(lines.origins + view.far * lines.directions, lines.directions)[
-                0
-            ]
-        else:
-            background = (view.background + 1) / 2
-        if view.fine and view.first_look == 'density' and not official:
-            return self.look_twice(condition, seen_by, lines, view, rng, background, noise)
-        return march(
-            seen_by,
-            *lines,
-            view.near,
-            view.far,
-            view.samples,
-            view.fine,
-            rng,
-            official,
-            background=background,
-            activation=view.activation,
-            noise=noise,
-            last_back=view.last_back,
-        )
-
-    def look_twice(
-        self,
-        condition: Condition,
-        seen_by: Callable,
-        lines: Rays,
-        view: View,
-        rng,
-        background,
-        noise: float,
-    ) -> Rendered:
-        """A first look at the density alone, without a gradient;
-        then the points that matter, and only they are composited."""
-        b, n = lines.directions.shape[:2]
-        first = sample_bins(
-            view.near, view.far, view.samples, b, n, rng, device=lines.origins.device
-        )
-        with torch.no_grad():
-            points = lines.origins[:, :, None] + first[..., None] * lines.directions[:, :, None]
-            again, lengths = second_look(
-                first,
-                self.field.density_only(points.flatten(1, 2), condition).view_as(first),
-                view,
-                rng,
-            )
-        rgb, density = query(seen_by, *lines, again)
-        tau = optical_depth(density, lengths, view.activation, noise, rng)
-        w = ray_weights(tau)
-        opacity = w.sum(-1)
-        distance = torch.where(
-            opacity > 1e-6, (w * again).sum(-1) / opacity.clamp(min=1e-6), view.far
-        )
-        return Rendered(
-            (w[..., None] * rgb).sum(-2) + (1 - opacity)[..., None] * background, distance, w
-        )
-
-    def _view(
-        self, size, fov, near, far, samples, hierarchical, background
-    ) -> tuple[View, tuple[int, int]]:
-        "The generator's own view with what was asked for in its place."
-        v = self.view
-        samples = v.samples if samples is None else samples
-        if isinstance(samples, bool) or int(samples) != samples:
-            raise ValueError(f"samples is a whole number of points on a ray, not {samples!r}.")
-        hierarchical = v.fine > 0 if hierarchical is None else hierarchical
-        given = dict(fov=fov, near=near, far=far, background=background)
-        return replace(
-            v,
-            samples=samples,
-            fine=samples if hierarchical else 0,
-            **{k: x for k, x in given.items() if x is not None},
-        ), image_size(self.size if size is None else size)
-
-    def surface_normals(self, condition: Condition, lines: Rays, distance: Tensor) -> Tensor:
-        "Outward unit normals `[batch, rays, 3]` at a distance along each ray."
-        return normals(
-            self.world(condition),
-            lines.origins + distance[..., None] * lines.directions,
-            lines.directions,
-        )
-
-    def render_views(
-        self,
-        z,
-        cam2world: Tensor,  # codes [batch, z_dim] or knobs; poses [batch, 4, 4]
-        size=None,
-        fov: float | None = None,
-        near=None,
-        far=None,
-        samples: int | None = None,
-        hierarchical: bool | None = None,
-        deterministic: bool = True,
-        official: bool = False,
-        rng: torch.Generator | None = None,
-        psi: float = 1.0,
-        background: float | str | None = None,
-        normal: bool = False,
-        max_points: int | None = 2**18,
-    ) -> dict[str, Tensor]:
-        """All that can be seen: `image` [b, 3, h, w] in [−1, 1];
-        `depth` (along the camera's axis), `distance`, `opacity` [b, 1, h, w]; `normal` [b, 3,
-        h, w]; `cam2world`. No gradient; in stages of at most `max_points` points."""
-        view, (h, w) = self._view(size, fov, near, far, samples, hierarchical, background)
-        with torch.no_grad():
-            condition = _check_batch(self.condition(z, psi), cam2world)
-            lines = rays(cam2world, view.fov, (h, w), 'border' if official else 'centers')
-            pieces = split_rays(
-                lines, view, max_points, _source(deterministic, rng, cam2world.device)
-            )
-            seen = [self.look(condition, p.lines, view, p.rng(), official) for p in pieces]
-            whole = lambda values: torch.cat(list(values), 1)
-            out = dict(
-                image=2 * whole(s.rgb for s in seen) - 1,
-                distance=whole(s.distance for s in seen)[..., None],
-                opacity=whole(s.opacity for s in seen)[..., None],
-            )
-            out['depth'] = distance_to_depth(
-                out['distance'][..., 0], lines.directions, cam2world
-            )[..., None]
-            if normal:
-                out['normal'] = whole(
-                    self.surface_normals(condition, p.lines, s.distance)
-                    for p, s in zip(pieces, seen)
-                )
-        return {k: v.mT.reshape(len(cam2world), -1, h, w) for k, v in out.items()} | dict(
-            cam2world=cam2world
-        )
-
-    def render(
-        self,
-        z,
-        cam2world: Tensor,
-        size=None,
-        fov: float | None = None,
-        near=None,
-        far=None,
-        samples: int | None = None,
-        hierarchical: bool | None = None,
-        deterministic: bool = True,
-        official: bool = False,
-        rng: torch.Generator | None = None,
-        psi: float = 1.0,
-        background: float | str | None = None,
-        noise: float = 0.0,
-        alpha: bool = False,
-        max_points: int | None = None,
-    ) -> Tensor:
-        """Pictures [batch, 3, h, w] in [−1, 1] of codes [batch, z_dim] (or knobs) from cameras
-        [batch, 4, 4], differentiable; `alpha` adds the opacity as a fourth channel. `official`:
-        border pixels, endless last interval, black behind. With `max_points` piece by piece,
-        the gradient too."""
-        kind = cam2world.device.type if isinstance(cam2world, Tensor) else 'cpu'
-        half = torch.is_autocast_enabled(kind)  # then the field's products alone are rounded
-        with torch.autocast(kind, enabled=False):
-            view, (h, w) = self._view(size, fov, near, far, samples, hierarchical, background)
-            condition = _check_batch(self.condition(z, psi), cam2world)
-            pieces = split_rays(
-                rays(cam2world, view.fov, (h, w), 'border' if official else 'centers'),
-                view,
-                max_points,
-                _source(deterministic, rng, cam2world.device),
-            )
-
-            def draw(frequencies, phases, part):
-                seen = self.look(
-                    Condition(frequencies, phases),
-                    part.lines,
-                    view,
-                    part.rng(),
-                    official,
-                    noise,
-                    half,
-                )
-                return torch.cat([seen.rgb, seen.opacity[..., None]], -1) if alpha else seen.rgb
-
-            if len(pieces) > 1 and torch.is_grad_enabled():
-                colour = [
-                    checkpoint(
-                        draw, *condition, part, use_reentrant=False, preserve_rng_state=False
-                    )
-                    for part in pieces
-                ]
-            else:
-                colour = [draw(*condition, part) for part in pieces]
-            return 2 * torch.cat(colour, 1).mT.reshape(len(cam2world), -1, h, w) - 1
+            raise ValueError(f"first_look is 'full' or 'density', not {self.first_look!r}.")
 
 # %% ../nbs/55_pigan.ipynb #4e08c956
-def truncate(condition: Condition, mean: Condition, psi: float) -> Condition:
+def truncate_condition(condition: Condition, mean: Condition, psi: float) -> Condition:
     "Frequencies and phases moved towards their means: f̄ + ψ(f − f̄) (pi-GAN, supplement)."
-    return (
-        condition
-        if psi == 1
-        else Condition(*(torch.lerp(m, x, psi) for x, m in zip(condition, mean)))
-    )
+    if psi == 1:
+        return condition
+    return Condition(*(torch.lerp(m, x, psi) for x, m in zip(condition, mean)))
+
+
+def mean_condition(field: PiganField, n: int = 10_000, seed: int = 0) -> Condition:
+    "Mean frequencies and phases of n random codes, `[1, layers + 1, hidden]`."
+    with torch.no_grad():
+        z = torch.randn(n, field.config.z_dim, generator=rng(seed)).to(next(field.parameters()))
+        thousands = (x.split(1000) for x in field.mapping(z))
+        means = (torch.stack([part.mean(0) for part in parts]) for parts in thousands)
+        return Condition(*(x.mean(0, keepdim=True) for x in means))
 
 # %% ../nbs/55_pigan.ipynb #c3541de9
 FRONT = (0.0, 0.0, -1.0)  # the direction in which a camera in front looks
 
+
+def conditioned_field(
+    field: PiganField,
+    condition: Condition,
+    directional: bool = True,
+    precision: str = 'auto',  # 'mixed': products in bfloat16
+) -> Field:
+    "The field of one condition, as a function (points, directions) → (rgb, density)."
+
+    def evaluate(points, directions):
+        if not directional:
+            directions = directions.new_tensor(FRONT).expand_as(points)
+        return field(points, condition, directions, precision)
+
+    return evaluate
+
 # %% ../nbs/55_pigan.ipynb #4ee7c2db
-def second_look(
-    first: Tensor,
-    density: Tensor,  # [batch, rays, samples]: distances and densities of the first look
-    view: View,
-    rng=None,
+def fine_samples(
+    coarse: Tensor,  # [batch, rays, samples]: distances
+    density: Tensor,  # [batch, rays, samples]: there
+    settings: RenderSettings,
+    rng: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:  # distances and lengths [batch, rays, fine]
-    """Where to look again, and how long a piece of the ray each point stands for:
+    """Where the fine samples lie, and how long a piece of the ray each of them stands for:
     its bin divided by the points expected there."""
-    w = (
-        ray_weights(
-            optical_depth(density, intervals(first, view.near, view.far), view.activation)
-        )
-        + 0.01 / view.samples
-    )
-    edges = F.pad((first[..., 1:] + first[..., :-1]) / 2, (1, 1))
-    edges[..., 0], edges[..., -1] = view.near, view.far
-    t = sample_pdf(edges, w, view.fine, rng, floor=0.0)
-    expected = view.fine * w / w.sum(-1, keepdim=True)
+    near, far, fine = settings.near, settings.far, settings.fine
+    optical = optical_depth(density, intervals(coarse, near, far), settings.activation)
+    weights = ray_weights(optical) + 0.01 / settings.samples
+    edges = F.pad((coarse[..., 1:] + coarse[..., :-1]) / 2, (1, 1))
+    edges[..., 0], edges[..., -1] = near, far
+    distances = sample_pdf(edges, weights, fine, rng, floor=0.0)
+    expected = fine * weights / weights.sum(-1, keepdim=True)
     lengths = edges.diff(dim=-1) / expected.clamp(min=1)
-    return t, lengths.gather(-1, torch.searchsorted(edges[..., 1:-1].contiguous(), t))
+    bins = torch.searchsorted(edges[..., 1:-1].contiguous(), distances)
+    return distances, lengths.gather(-1, bins)
+
+# %% ../nbs/55_pigan.ipynb #14c9f634
+def render_rays(
+    field: PiganField,
+    condition: Condition,
+    lines: Rays,  # origins and directions [batch, rays, 3]
+    settings: RenderSettings,
+    rng: torch.Generator | None = None,  # None: deterministic
+    noise: float = 0.0,  # standard deviation of the noise on the density, with `rng`
+    precision: str = 'auto',
+) -> Rendered:
+    "Rays through the fields of conditions; colours in [0, 1]."
+    s = settings
+    evaluate = conditioned_field(field, condition, s.directional, precision)
+    background = _background(evaluate, lines, s)
+    density_options = dict(activation=s.activation, noise=noise if rng is not None else 0.0)
+    if not s.fine or s.first_look == 'full' or s.official:
+        span = s.near, s.far, s.samples, s.fine
+        options = dict(background=background, last_back=s.last_back) | density_options
+        return march(evaluate, *lines, *span, rng, s.official, **options)
+    distances, lengths = density_guided_samples(field, condition, lines, s, rng)
+    rgb, density = query(evaluate, *lines, distances)
+    ends = dict(far=s.far, lengths=lengths, rng=rng, check=False)
+    seen = composite(rgb, density, distances, **ends, **density_options)
+    return seen._replace(rgb=seen.rgb + (1 - seen.opacity)[..., None] * background)
+
+
+def _background(
+    evaluate: Field, lines: Rays, settings: RenderSettings
+) -> Tensor | float | None:
+    "What lies behind the volume on each ray, in [0, 1]; None: black."
+    if settings.official:
+        return None
+    if settings.background != 'painted':
+        return (settings.background + 1) / 2
+    return evaluate(lines.origins + settings.far * lines.directions, lines.directions)[0]
+
+
+@torch.no_grad()
+def density_guided_samples(
+    field: PiganField, condition: Condition, lines: Rays, settings: RenderSettings, rng=None
+) -> tuple[Tensor, Tensor]:
+    "Distances and lengths of fine samples, from the density at coarse ones; no gradient."
+    s, (batch, n) = settings, lines.directions.shape[:2]
+    coarse = sample_bins(s.near, s.far, s.samples, batch, n, rng, device=lines.origins.device)
+    points = lines.origins[:, :, None] + coarse[..., None] * lines.directions[:, :, None]
+    density = field.density_only(points.flatten(1, 2), condition).view_as(coarse)
+    return fine_samples(coarse, density, s, rng)
+
+# %% ../nbs/55_pigan.ipynb #5075ff64
+class RayChunk(NamedTuple):
+    "Some of an image's rays, and the seed of their random samples (None: deterministic)."
+
+    lines: Rays
+    seed: int | None
+
+    def rng(self) -> torch.Generator | None:
+        "The chunk's own random source, started anew, so that it can be rendered again."
+        if self.seed is None:
+            return None
+        return torch.Generator(self.lines.origins.device).manual_seed(self.seed)
+
+
+def split_rays(
+    lines: Rays,
+    settings: RenderSettings,
+    max_points: int | None,
+    rng: torch.Generator | None = None,
+) -> list[RayChunk]:
+    "The rays in chunks, so that no chunk evaluates the field at more than `max_points` points."
+    batch, n = lines.directions.shape[:2]
+    points = batch * max(settings.samples, settings.fine)
+    count = n if max_points is None else max(1, max_points // points)
+    pieces = list(zip(lines.origins.split(count, 1), lines.directions.split(count, 1)))
+    seeds = [None] * len(pieces)
+    if rng is not None:
+        seeds = torch.randint(2**62, (len(pieces),), generator=rng, device=rng.device).tolist()
+    return [RayChunk(Rays(*piece), seed) for piece, seed in zip(pieces, seeds)]
+
+
+def image_rays(cam2world: Tensor, size: tuple[int, int], settings: RenderSettings) -> Rays:
+    "The rays of all pixels of an image."
+    return rays(cam2world, settings.fov, size, 'border' if settings.official else 'centers')
 
 # %% ../nbs/55_pigan.ipynb #c746615a
-def _check_batch(condition: Condition, cam2world: Tensor) -> Condition:
-    "One set of knobs for every camera: a single one is used for all."
+def one_for_each_camera(condition: Condition, cam2world: Tensor) -> Condition:
+    "One condition for every camera: a single one is used for all."
     check_cam2world(cam2world)
     n = len(condition.frequencies)
     if n == 1:
@@ -400,392 +230,154 @@ def _check_batch(condition: Condition, cam2world: Tensor) -> Condition:
         )
     return condition
 
-# %% ../nbs/55_pigan.ipynb #5075ff64
-class Part(NamedTuple):
-    """A piece of a picture: some of its rays, and where their randomness starts (None:
-    deterministic)."""
+# %% ../nbs/55_pigan.ipynb #68a8bd24
+def render_images(
+    field: PiganField,
+    condition: Condition,  # of one image for each camera, or of one for all
+    cam2world: Tensor,  # [batch, 4, 4]
+    size: int | tuple[int, int],
+    settings: RenderSettings,
+    *,
+    rng: torch.Generator | None = None,  # of the samples; None: deterministic
+    noise: float = 0.0,  # on the density, with `rng`
+    alpha: bool = False,  # add the opacity as a fourth channel
+    max_points: int | None = None,  # in memory at once, the gradient's too
+    **changes,  # of the settings: near=0.9, samples=24, official=True, …
+) -> Tensor:
+    "Images `[batch, 3, height, width]` in [−1, 1], differentiable."
+    settings = replace(settings, **changes)
+    kind = cam2world.device.type if isinstance(cam2world, Tensor) else 'cpu'
+    precision = 'mixed' if torch.is_autocast_enabled(kind) else 'auto'
 
-    lines: Rays
-    seed: int | None
+    def colours(frequencies, phases, chunk):
+        found = Condition(frequencies, phases)
+        seen = render_rays(field, found, chunk.lines, settings, chunk.rng(), noise, precision)
+        return torch.cat([seen.rgb, seen.opacity[..., None]], -1) if alpha else seen.rgb
 
-    def rng(self) -> torch.Generator | None:
-        """The piece's own random source, started anew at every call:
-        so the piece can be drawn again."""
-        return (
-            None
-            if self.seed is None
-            else torch.Generator(self.lines.origins.device).manual_seed(self.seed)
+    with torch.autocast(kind, enabled=False):  # only the field's products are rounded
+        height, width = image_size(size)
+        condition = one_for_each_camera(condition, cam2world)
+        lines = image_rays(cam2world, (height, width), settings)
+        chunks = split_rays(lines, settings, max_points, rng)
+        if len(chunks) > 1 and torch.is_grad_enabled():
+            again = dict(use_reentrant=False, preserve_rng_state=False)
+            found = [checkpoint(colours, *condition, chunk, **again) for chunk in chunks]
+        else:
+            found = [colours(*condition, chunk) for chunk in chunks]
+        return 2 * torch.cat(found, 1).mT.reshape(len(cam2world), -1, height, width) - 1
+
+# %% ../nbs/55_pigan.ipynb #cd0a7f3a
+def render_geometry(
+    field: PiganField,
+    condition: Condition,
+    cam2world: Tensor,
+    size: int | tuple[int, int],
+    settings: RenderSettings,
+    *,
+    rng: torch.Generator | None = None,
+    normal: bool = False,  # surface normals, too
+    max_points: int | None = 2**18,  # in memory at once
+    **changes,  # of the settings
+) -> dict[str, Tensor]:
+    """`image` [b, 3, h, w] in [−1, 1], `depth` (along the camera's axis), `distance` (along the
+    ray), `opacity` [b, 1, h, w], `normal` [b, 3, h, w], `cam2world`."""
+    settings = replace(settings, **changes)
+    height, width = image_size(size)
+    condition = one_for_each_camera(condition, cam2world)
+    lines = image_rays(cam2world, (height, width), settings)
+    chunks = split_rays(lines, settings, max_points, rng)
+    seen = [render_rays(field, condition, c.lines, settings, c.rng()) for c in chunks]
+    rgb, distance, opacity = (
+        torch.cat([getattr(s, name) for s in seen], 1)
+        for name in ('rgb', 'distance', 'opacity')
+    )
+    depth = distance_to_depth(distance, lines.directions, cam2world)
+    views = dict(image=2 * rgb - 1, distance=distance, depth=depth, opacity=opacity)
+    if normal:
+        found = [_surface_normals(field, condition, *x) for x in zip(chunks, seen)]
+        views['normal'] = torch.cat(found, 1)
+    for name, value in views.items():  # [batch, rays (, channels)] to images
+        value = value.mT if value.ndim == 3 else value
+        views[name] = value.reshape(len(cam2world), -1, height, width)
+    return views | dict(cam2world=cam2world)
+
+
+def _surface_normals(
+    field: PiganField, condition: Condition, chunk: RayChunk, seen: Rendered
+) -> Tensor:
+    "Outward unit normals `[batch, rays, 3]` at the distances that were seen."
+    points = chunk.lines.origins + seen.distance[..., None] * chunk.lines.directions
+    return normals(conditioned_field(field, condition), points, chunk.lines.directions)
+
+# %% ../nbs/55_pigan.ipynb #5e3fdba8
+class PiganGenerator(nn.Module):
+    """A code and a camera to an image (Chan et al. 2021, figure 2): z gives a radiance field,
+    and the camera's rays are rendered through it."""
+
+    def __init__(
+        self,
+        field: FieldConfig | PiganField = PIGAN_FIELD,
+        view: RenderSettings | None = None,  # its usual settings; None: the defaults
+        size: int = 64,
+    ):
+        super().__init__()
+        self.field = field if isinstance(field, PiganField) else PiganField(field)
+        self.view, self.size, self._mean = view or RenderSettings(), size, None
+
+    @property
+    def z_dim(self) -> int:
+        return self.field.config.z_dim
+
+    def forward(self, z: Tensor, cam2world: Tensor, **options) -> Tensor:
+        "Images of the field of each code, from the camera beside it."
+        return self.render(z, cam2world, **options)
+
+    def mean_condition(self, n: int = 10_000, seed: int = 0) -> Condition:
+        "Mean frequencies and phases of n codes; kept until the mapping network changes."
+        key = (
+            n,
+            seed,
+            *((p._version, p.dtype, p.device) for p in self.field.mapping.parameters()),
         )
+        if self._mean is None or self._mean[0] != key:
+            self._mean = key, mean_condition(self.field, n, seed)
+        return self._mean[1]
 
+    def condition(self, z: Tensor | Condition, psi: float = 1.0) -> Condition:
+        "Frequencies and phases of codes `[batch, z_dim]` (or as given), truncated by ψ."
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+            condition = self.field.condition(z)
+            if psi == 1:
+                return condition
+            return truncate_condition(condition, self.mean_condition(), psi)
 
-def split_rays(
-    lines: Rays, view: View, max_points: int | None, rng: torch.Generator | None = None
-) -> list[Part]:
-    """The rays in pieces, so that no piece asks the field about more than `max_points` points
-    at once."""
-    b, n = lines.directions.shape[:2]
-    count = (
-        n if max_points is None else max(1, max_points // (b * max(view.samples, view.fine)))
-    )
-    pieces = [
-        Rays(*x) for x in zip(lines.origins.split(count, 1), lines.directions.split(count, 1))
-    ]
-    seeds = (
-        [None] * len(pieces)
-        if rng is None
-        else torch.randint(2**62, (len(pieces),), generator=rng, device=rng.device).tolist()
-    )
-    return [Part(*x) for x in zip(pieces, seeds)]
+    def render(self, z, cam2world, size=None, settings=None, *, psi=1.0, **options) -> Tensor:
+        """Images `[batch, 3, height, width]` in [−1, 1] of codes `[batch, z_dim]` (or
+        conditions), differentiable; the options are those of `render_images`."""
+        size, settings = self.size if size is None else size, settings or self.view
+        condition = self.condition(z, psi)
+        return render_images(self.field, condition, cam2world, size, settings, **options)
 
-
-def _source(deterministic: bool, rng: torch.Generator | None, device) -> torch.Generator | None:
-    "None if deterministic; else what was given, or a source started by PyTorch's global one."
-    return (
-        None
-        if deterministic
-        else rng or torch.Generator(device).manual_seed(int(torch.randint(2**62, ())))
-    )
-
-# %% ../nbs/55_pigan.ipynb #aba3f69a
-@dataclass(frozen=True)
-class Phase:
-    "One stage of a curriculum."
-
-    start: int  # generator steps at which it begins …
-    stop: int  # … and ends
-    size: int  # pixels
-    batch: int  # pictures in a step
-    generator_lr: float
-    discriminator_lr: float
-    split: int = 1  # parts into which a batch is split to fit into memory
-
-
-def check_phases(phases: Sequence[Phase], fade: int = 0) -> tuple[Phase, ...]:
-    "Raise one sentence that names the first stage that cannot be; return them."
-    for k, p in enumerate(phases):
-        if p.size < 4 or p.size & (p.size - 1):
-            raise ValueError(
-                f"Stage {k} of the curriculum has {p.size} px: a size is a power of two from"
-                " 4 on."
-            )
-        if p.stop <= p.start:
-            raise ValueError(
-                f"Stage {k} of the curriculum ends at step {p.stop}, not after its start"
-                f" {p.start}."
-            )
-        if p.batch < 1 or p.split < 1 or p.batch % p.split:
-            raise ValueError(
-                f"Stage {k} of the curriculum: the batch {p.batch} cannot be split into"
-                f" {p.split} equal parts."
-            )
-        if min(p.generator_lr, p.discriminator_lr) <= 0:
-            raise ValueError(f"Stage {k} of the curriculum needs positive learning rates.")
-    for k, (a, b) in enumerate(zip(phases, phases[1:])):
-        if b.start < a.stop:
-            raise ValueError(
-                f"Stages {k} and {k + 1} of the curriculum overlap: one starts at step"
-                f" {b.start}, before the other ends at {a.stop}."
-            )
-        if b.start > a.stop:
-            raise ValueError(
-                f"Between stages {k} and {k + 1} of the curriculum nothing happens from step"
-                f" {a.stop} to {b.start}."
-            )
-        if b.size not in (a.size, 2 * a.size):
-            raise ValueError(
-                f"A curriculum doubles: after {a.size} px comes {a.size} or {2 * a.size}, not"
-                f" {b.size}."
-            )
-    if phases and phases[0].start:
-        raise ValueError(f"A curriculum begins at step 0, not {phases[0].start}.")
-    return tuple(phases)
-
-# %% ../nbs/55_pigan.ipynb #9b10e4ec
-# CoordConv? strided?
-DISCRIMINATORS = {
-    'progressive': (True, False),
-    'coord_strided': (True, True),
-    'strided': (False, True),
-    'product': (True, True),
-}
-
-
-def _complete(c: PiganConfig):
-    """Dictionaries (from JSON) become dataclasses;
-    one sentence for the first number that cannot be."""
-    for name, kind in (('field', FieldConfig), ('view', View)):
-        if isinstance(value := getattr(c, name), dict):
-            object.__setattr__(c, name, kind(**value))
-    object.__setattr__(
-        c, 'phases', check_phases([Phase(**p) if isinstance(p, dict) else p for p in c.phases])
-    )
-    least = dict.fromkeys(
-        (
-            'noise',
-            'noise_steps',
-            'pose_weight',
-            'latent_weight',
-            'reconstruction',
-            'front_weight',
-            'solid_weight',
-            'r1_gamma',
-            'fade',
-            'group_size',
-        ),
-        0,
-    ) | dict.fromkeys(('r1_every', 'channel_max'), 1)
-    rules = [
-        (
-            c.size >= 4 and not c.size & (c.size - 1),
-            f"The size of a pi-GAN's pictures is a power of two from 4 on, not {c.size}.",
-        ),
-        (
-            not c.phases or c.phases[-1].size == c.size,
-            (
-                f"The curriculum ends at {c.phases[-1].size if c.phases else 0} px, but the"
-                f" size is {c.size}."
-            ),
-        ),
-        (
-            c.prior in PRIORS,
-            f"There is no pose prior {c.prior!r}: choose one of {', '.join(PRIORS)}.",
-        ),
-        (
-            c.discriminator in DISCRIMINATORS,
-            (
-                f"The discriminator is one of {', '.join(DISCRIMINATORS)}, not"
-                f" {c.discriminator!r}."
-            ),
-        ),
-        (
-            c.pose_teacher in ('fakes', 'reals'),
-            f"The pose head learns from 'fakes' or 'reals', not {c.pose_teacher!r}.",
-        ),
-        (
-            c.channel_base >= c.size,
-            (
-                f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the"
-                " first layer would have no feature map."
-            ),
-        ),
-        *(
-            (0 < getattr(c, name) <= 1, f"{name} is a share in (0, 1], not {getattr(c, name)}.")
-            for name in ('top_k_floor', 'front_share')
-        ),
-        *(
-            (getattr(c, name) >= low, f"{name} must be at least {low}, not {getattr(c, name)}.")
-            for name, low in least.items()
-        ),
-    ]
-    for holds, sentence in rules:
-        if not holds:
-            raise ValueError(sentence)
-
-# %% ../nbs/55_pigan.ipynb #a2e6bc36
-@dataclass(frozen=True)
-class PiganConfig:
-    "The numbers of a pi-GAN; every checkpoint carries them."
-
-    size: int = 64  # pixels of the largest stage
-    field: FieldConfig = PIGAN_FIELD
-    view: View = View()
-    prior: str = 'celeba'  # of the cameras: a name in `cameras.PRIORS`
-    # CoordConv and pooling; 'coord_strided', 'strided', or 'product' (the summary's, last
-    # section)
-    discriminator: str = 'progressive'
-    channel_base: int = 8192
-    # feature maps at resolution r: channel_base / r, but at most channel_max
-    channel_max: int = 400
-    group_size: int = 0  # of the minibatch standard deviation; 0: without
-    # show the discriminator the opacity, too (real pictures must come with their coverage)
-    alpha: bool = False
-    condition_pose: bool = False  # show it the camera of each picture (real ones must have one)
-    pose_weight: float = 0.0  # of the pose head's loss
-    # what that head learns from: 'fakes' (official) or 'reals', whose poses are known
-    pose_teacher: str = 'fakes'
-    latent_weight: float = 0.0  # of the latent head's loss
-    # of the summary's loss: a real picture, coded by the latent head, is drawn again
-    reconstruction: float = 0.0
-    front_weight: float = 0.0  # of the penalty on matter close to the camera …
-    front_share: float = 0.25  # … in this share of the depth that it sees
-    # of the penalty on what can be seen through in the middle of a picture
-    solid_weight: float = 0.0
-    r1_gamma: float = 0.2
-    r1_every: int = 1  # weight of R1, and every how many steps (16: lazy)
-    top_k_floor: float = 1.0  # 1: off
-    noise: float = 1.0
-    # standard deviation of the density noise at the start, and the steps in which it falls to 0
-    noise_steps: int = 5000
-    share_fakes: bool = False  # both players use the same fakes
-    phases: tuple[Phase, ...] = ()  # empty: one size throughout
-    fade: int = 0  # steps over which a new resolution is faded in
-    __post_init__ = _complete
-
-# %% ../nbs/55_pigan.ipynb #5033aa1f
-_POSTER = (
-    'the poster: 726 anime faces, batch 14, pre-trained on CelebA; the rest is the official'
-    ' CelebA setting'
-)
-_OFFICIAL = 'marcoamonteiro/pi-GAN, curriculum '
-_ADAM = dict(generator_betas=(0.0, 0.9), discriminator_betas=(0.0, 0.9))
-
-
-def _celeba(batch: int, source: str) -> Recipe:
-    network = PiganConfig(
-        64,
-        PIGAN_FIELD_OFFICIAL,
-        View(12.0, 0.88, 1.12, 12, 12),
-        'celeba',
-        'coord_strided',
-        pose_weight=15.0,
-        top_k_floor=0.6,
-    )
-    return Recipe(
-        'pigan',
-        network,
-        TrainingConfig(
-            batch, 6e-5, 2e-4, clip_gradient=10.0, ema_half_life=693 * batch, **_ADAM
-        ),
-        200_000,
-        source,
-    )
-
-
-PIGAN_POSTER, PIGAN_CELEBA = _celeba(14, _POSTER), _celeba(56, _OFFICIAL + 'CelebA')
-PIGAN_CATS = Recipe(
-    'pigan',
-    PiganConfig(
-        64,
-        PIGAN_FIELD_OFFICIAL,
-        View(12.0, 0.8, 1.2, 24, 24),
-        'cats',
-        'strided',
-        pose_weight=15.0,
-        top_k_floor=0.6,
-    ),
-    TrainingConfig(28, 6e-5, 2e-4, clip_gradient=10.0, ema_half_life=693 * 28, **_ADAM),
-    200_000,
-    _OFFICIAL + 'CATS',
-)
-CARLA_PHASES = (
-    Phase(0, 10_000, 32, 30, 4e-5, 4e-4),
-    Phase(10_000, 55_000, 64, 14, 2e-5, 2e-4),
-    Phase(55_000, 200_000, 128, 10, 1e-5, 1e-4, split=5),
-)
-PIGAN_CARLA = Recipe(
-    'pigan',
-    PiganConfig(
-        128,
-        replace(PIGAN_FIELD_OFFICIAL, box=2.0),
-        View(30.0, 0.7, 1.3, 48, 48, background=1.0),
-        'carla',
-        'progressive',
-        r1_gamma=10.0,
-        phases=CARLA_PHASES,
-        fade=10_000,
-    ),
-    TrainingConfig(10, 1e-5, 1e-4, clip_gradient=1.0, ema_half_life=6930, **_ADAM),
-    200_000,
-    _OFFICIAL + 'CARLA; its last stage, the curriculum has all',
-)
-
-# %% ../nbs/55_pigan.ipynb #f1e7a479
-TOON_FIELD = FieldConfig(hidden=64, layers=4, z_dim=64, mapping_hidden=64)
-TOON_VIEW = View(
-    12.0, 0.88, 1.12, 8, 8, background=1.0, directional=False, first_look='density'
-)
-TOON_PHASES = (
-    Phase(0, 950, 16, 12, 4e-4, 4e-4),
-    Phase(950, 4000, 32, 8, 4e-4, 4e-4),
-    Phase(4000, 7000, 32, 8, 2e-4, 2e-4),
-)
-_OURS = dict(
-    share_fakes=True,
-    group_size=4,
-    r1_gamma=2.0,
-    r1_every=4,
-    noise=30.0,
-    noise_steps=1700,
-    channel_base=512,
-    channel_max=96,
-)
-_ADAM_OURS = dict(
-    generator_betas=(0.0, 0.99),
-    discriminator_betas=(0.0, 0.99),
-    clip_gradient=5.0,
-    ema_half_life=2_000,
-)
-PIGAN_TOON_32 = Recipe(
-    'pigan',
-    PiganConfig(
-        32,
-        TOON_FIELD,
-        replace(TOON_VIEW, near=0.92, far=1.09),
-        'celeba',
-        'coord_strided',
-        alpha=True,
-        condition_pose=True,
-        pose_weight=2.0,
-        pose_teacher='reals',
-        front_weight=3.0,
-        front_share=0.12,
-        phases=TOON_PHASES,
-        fade=100,
-        **_OURS,
-    ),
-    TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS),
-    7000,
-    'ours: toon heads with their cameras and coverage, on one CPU thread',
-)
-PIGAN_CPU = Recipe(
-    'pigan',
-    PiganConfig(
-        32,
-        TOON_FIELD,
-        replace(TOON_VIEW, background=-1.0),
-        'celeba',
-        'coord_strided',
-        pose_weight=2.0,
-        **_OURS,
-    ),
-    TrainingConfig(8, 4e-4, 4e-4, **_ADAM_OURS),
-    8000,
-    'ours: any folder of pictures on a laptop, 32 px',
-)
-_KNOWN = dict(
-    prior='anime',
-    view=replace(TOON_VIEW, near=0.92, far=1.09, background='painted'),
-    front_weight=3.0,
-    front_share=0.12,
-    solid_weight=3.0,
-)
-PIGAN_FACES_CPU = Recipe(
-    'pigan',
-    replace(PIGAN_CPU.network, **_KNOWN),
-    PIGAN_CPU.training,
-    8000,
-    'ours: faces before a room, nearly from the front, 32 px',
-)
-recipes.update(
-    {
-        'pigan-poster': PIGAN_POSTER,
-        'pigan-celeba': PIGAN_CELEBA,
-        'pigan-cats': PIGAN_CATS,
-        'pigan-carla': PIGAN_CARLA,
-        'pigan-toon-32': PIGAN_TOON_32,
-        'pigan-cpu': PIGAN_CPU,
-        'pigan-faces-cpu': PIGAN_FACES_CPU,
-    }
-)
+    @torch.no_grad()
+    def render_views(
+        self, z, cam2world, size=None, settings=None, *, psi=1.0, **options
+    ) -> dict[str, Tensor]:
+        """All that can be seen, as `render_geometry` returns it; the options are its own. No
+        gradient."""
+        size, settings = self.size if size is None else size, settings or self.view
+        condition = self.condition(z, psi)
+        return render_geometry(self.field, condition, cam2world, size, settings, **options)
 
 # %% ../nbs/55_pigan.ipynb #a163d9ad
-def pretrained_generator(name: str = 'pigan_toon_32') -> tuple[Generator, dict]:
+def pretrained_pigan(name: str = 'pigan_toon_32') -> tuple[PiganGenerator, dict]:
     "A pi-GAN of ours that ships with the library, and the facts of its training."
-    facts = json.loads(shipped(f'pretrained/{name}.json').read_text())
-    config = PiganConfig(**facts['network'])
-    generator = Generator(config.field, config.view, config.size)
-    generator.load_state_dict(load_file(str(shipped(f'pretrained/{name}.safetensors'))))
-    return generator.eval().requires_grad_(False), facts
+
+    def build(facts):
+        network = facts['network']
+        field, view = FieldConfig(**network['field']), RenderSettings(**network['view'])
+        return PiganGenerator(field, view, network['size'])
+
+    return load_pretrained(name, build)
 
 # %% ../nbs/55_pigan.ipynb #b55bccbe
 class CoordConv(nn.Conv2d):
@@ -797,11 +389,11 @@ class CoordConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[2:]
-        place = lambda n: torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype)
-        maps = torch.stack([place(w).expand(h, w), place(h)[:, None].expand(h, w)]).expand(
-            len(x), -1, -1, -1
+        along_x, along_y = (
+            torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in (w, h)
         )
-        return super().forward(torch.cat([x, maps], 1))
+        maps = torch.stack([along_x.expand(h, w), along_y[:, None].expand(h, w)])
+        return super().forward(torch.cat([x, maps.expand(len(x), -1, -1, -1)], 1))
 
 
 def _relu(x: Tensor) -> Tensor:
@@ -814,16 +406,12 @@ class DownBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, coords: bool = True, strided: bool = False):
         super().__init__()
-        conv, step = CoordConv if coords else nn.Conv2d, 2 if strided else 1
-        self.conv0, self.conv1 = (
-            conv(inputs, outputs, 3, padding=1),
-            conv(outputs, outputs, 3, padding=1, stride=step),
-        )
-        self.skip = (
-            nn.Conv2d(inputs, outputs, 1, stride=step)
-            if strided or inputs != outputs
-            else nn.Identity()
-        )
+        conv, stride = CoordConv if coords else nn.Conv2d, 2 if strided else 1
+        self.conv0 = conv(inputs, outputs, 3, padding=1)
+        self.conv1 = conv(outputs, outputs, 3, padding=1, stride=stride)
+        self.skip = nn.Identity()
+        if strided or inputs != outputs:
+            self.skip = nn.Conv2d(inputs, outputs, 1, stride=stride)
         self.strided = strided
 
     def forward(self, x: Tensor) -> Tensor:
@@ -833,167 +421,135 @@ class DownBlock(nn.Module):
         return (self.skip(x) + y) * math.sqrt(0.5)
 
 # %% ../nbs/55_pigan.ipynb #6de1d5cf
-class Judgement(NamedTuple):
-    "What the discriminator thinks of pictures: real or not, seen from where, made from what."
+class DiscriminatorOutput(NamedTuple):
+    "What the discriminator says about images: its logits, and its guesses at what made them."
 
     logits: Tensor  # [batch]
     direction: Tensor  # [batch, 3]: from the subject towards the camera
-    latent: Tensor  # [batch, z_dim or 0]
+    latent: Tensor  # [batch, latent_dim]: the code
 
 
 def camera_direction(cam2world: Tensor) -> Tensor:
     "The unit vector from the subject to the camera, `[batch, 3]`: a pose without a seam at ±π."
     return check_cam2world(cam2world)[:, :3, 2]
 
-# %% ../nbs/55_pigan.ipynb #7a2d9869
-def product_logit(p: Tensor, v: Tensor) -> Tensor:
-    "The logit of σ(p)·σ(v): real only if both say so."
-    a = F.softplus(-p) + F.softplus(-v)
-    return -a - torch.log(-torch.expm1(-a.clamp(min=1e-12)))
-
-
-def patch_network(channels: int, maps: int) -> nn.Sequential:
-    "Pictures to a map of logits, each of a patch of 15 pixels."
-    sizes = [channels, maps, 2 * maps, 4 * maps]
-    layers = [
-        m
-        for a, b in zip(sizes, sizes[1:])
-        for m in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.LeakyReLU(0.2))
-    ]
-    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 1))
-
 # %% ../nbs/55_pigan.ipynb #ab3f00ae
-class Discriminator(nn.Module):
-    """Pictures [batch, 3, size, size] to logits [batch], at the size it has grown to (Chan et
+# kind: (CoordConv?, strided?)
+DISCRIMINATORS = {
+    'progressive': (True, False),
+    'coord_strided': (True, True),
+    'strided': (False, True),
+    'product': (True, True),
+}
+
+
+class PiganDiscriminator(Growing):
+    """Images [batch, 3, size, size] to logits [batch], at the size it has grown to (Chan et
     al. 2021, section 3.3)."""
 
-    def __init__(self, config: PiganConfig):
-        super().__init__()
-        self.config, c = config, config
-        coords, strided = DISCRIMINATORS[c.discriminator]
-        maps, sizes = (
-            lambda r: min(c.channel_base // r, c.channel_max),
-            [2**k for k in range(2, c.size.bit_length())],
-        )
+    def __init__(
+        self,
+        size: int = 64,  # pixels of the largest stage
+        kind: str = 'progressive',  # a name in `DISCRIMINATORS`
+        channel_base: int = 8192,  # feature maps at resolution r: channel_base / r,
+        channel_max: int = 400,  # but at most so many
+        alpha: bool = False,  # images have the opacity as a fourth channel
+        condition_pose: bool = False,  # it is shown the camera
+        latent_dim: int = 0,  # of the code that it guesses; 0: it guesses none
+        group_size: int = 0,  # of the minibatch standard deviation; 0: without
+    ):
+        sizes = [2**k for k in range(2, size.bit_length())]
+        super().__init__(sizes)
+        coords, strided = DISCRIMINATORS[kind]
+        maps = {r: min(channel_base // r, channel_max) for r in (2, *sizes)}
+        self.channels, self.group_size = 3 + alpha, group_size
         self.from_rgb = nn.ModuleDict(
-            {f'b{r}': nn.Conv2d(3 + c.alpha, maps(r), 1) for r in sizes}
+            {f'b{r}': nn.Conv2d(self.channels, maps[r], 1) for r in sizes}
         )
         self.blocks = nn.ModuleDict(
-            {f'b{r}': DownBlock(maps(r), maps(r // 2), coords, strided) for r in sizes}
+            {f'b{r}': DownBlock(maps[r], maps[r // 2], coords, strided) for r in sizes}
         )
-        self.embed = (
-            nn.Sequential(nn.Linear(3, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64))
-            if c.condition_pose
-            else None
-        )
-        self.patch = (
-            patch_network(3 + c.alpha, maps(c.size)) if c.discriminator == 'product' else None
-        )
-        self.heads = [
-            1,
-            3,
-            c.field.z_dim if c.latent_weight or c.reconstruction else 0,
-            64 if c.condition_pose else 0,
-        ]
-        self.out = nn.Conv2d(maps(2) + bool(c.group_size), sum(self.heads), 2)
+        self.embed = camera_embedding() if condition_pose else None
+        self.patch = patch_network(self.channels, maps[size]) if kind == 'product' else None
+        self.heads = [1, 3, latent_dim, 64 if condition_pose else 0]
+        self.out = nn.Conv2d(maps[2] + bool(group_size), sum(self.heads), 2)
         for m in self.modules():
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight, a=0.2, nonlinearity='leaky_relu')
                 nn.init.zeros_(m.bias)
-        self.register_buffer('progress', torch.tensor([float(c.size), 1.0]))
-
-    @property
-    def grown(self) -> tuple[int, float]:
-        size, alpha = self.progress.tolist()
-        return int(size), alpha
 
     def forward(
         self,
         images: Tensor,
         direction: Tensor | None = None,  # [batch, 3], if it is shown the camera
         heads: bool = False,
-    ):
-        "Logits `[batch]`, or with `heads` a `Judgement`."
-        (size, alpha), channels = self.grown, 3 + self.config.alpha
-        if images.ndim != 4 or images.shape[1:] != (channels, size, size):
-            raise ValueError(
-                f"This discriminator works at {size} px and takes pictures [batch, {channels},"
-                f" {size}, {size}], not {list(images.shape)}."
-            )
-        if (self.embed is not None) != (direction is not None):
-            raise ValueError(
-                "This discriminator is shown the camera of each picture: give its direction"
-                " [batch, 3]."
-                if self.embed
-                else "This discriminator is not shown the camera: give no direction."
-            )
+    ) -> Tensor | DiscriminatorOutput:
+        "Logits `[batch]`, or with `heads` all that it says."
+        size, alpha = self.grown
+        _check_images(self, images, direction, size)
         x = _relu(self.from_rgb[f'b{size}'](images))
         for r in [2**k for k in range(size.bit_length() - 1, 1, -1)]:
             x = self.blocks[f'b{r}'](x)
             if r == size and alpha < 1:
-                x = torch.lerp(
-                    _relu(self.from_rgb[f'b{r // 2}'](F.avg_pool2d(images, 2))), x, alpha
-                )
-        if self.config.group_size:
-            x = minibatch_std(x, self.config.group_size)
-        logit, seen_from, latent, features = self.out(x).flatten(1).split(self.heads, 1)
-        logit = logit.squeeze(1)
+                smaller = F.avg_pool2d(images, 2)
+                x = torch.lerp(_relu(self.from_rgb[f'b{r // 2}'](smaller)), x, alpha)
+        if self.group_size:
+            x = minibatch_std(x, self.group_size)
+        logits, guess, latent, features = self.out(x).flatten(1).split(self.heads, 1)
+        logits = logits.squeeze(1)
         if self.embed is not None:
-            logit = logit + (self.embed(direction) * features).sum(1) / 8
+            logits = logits + (self.embed(direction) * features).sum(1) / 8
         if self.patch is not None:
-            logit = product_logit(self.patch(images).mean((1, 2, 3)), logit)
-        return Judgement(logit, torch.tanh(seen_from), latent) if heads else logit
+            logits = product_logit(self.patch(images).mean((1, 2, 3)), logits)
+        return DiscriminatorOutput(logits, torch.tanh(guess), latent) if heads else logits
 
-    def grow(self, size: int, alpha: float = 1.0):
-        "Work at `size` pixels, the newest block faded in by `alpha`."
-        if f'b{size}' not in self.blocks:
-            raise ValueError(
-                f"This discriminator grows through {', '.join(k[1:] for k in self.blocks)} px,"
-                f" not to {size}."
-            )
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
-        self.progress.copy_(torch.tensor([size, alpha if size > 4 else 1.0]))
+# %% ../nbs/55_pigan.ipynb #7a2d9869
+def camera_embedding() -> nn.Sequential:
+    "The direction of a camera to the 64 numbers that its features are multiplied by."
+    return nn.Sequential(nn.Linear(3, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64))
 
-# %% ../nbs/55_pigan.ipynb #58712deb
-def discriminator_flops(config: PiganConfig, size: int) -> float:
-    """Operations of one look at one picture of `size` pixels, counted while a network without
-    numbers runs."""
-    from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device('meta'):
-        network, image, direction = (
-            Discriminator(config),
-            torch.zeros(1, 3 + config.alpha, size, size),
-            torch.zeros(1, 3),
+def patch_network(channels: int, maps: int) -> nn.Sequential:
+    "Images to a map of logits, each of a patch of 15 pixels."
+    sizes = [channels, maps, 2 * maps, 4 * maps]
+    layers = []
+    for a, b in zip(sizes, sizes[1:]):
+        layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 1))
+
+
+def product_logit(p: Tensor, v: Tensor) -> Tensor:
+    "The logit of σ(p)·σ(v): real only if both say so."
+    a = F.softplus(-p) + F.softplus(-v)
+    return -a - torch.log(-torch.expm1(-a.clamp(min=1e-12)))
+
+
+def _check_images(discriminator, images: Tensor, direction: Tensor | None, size: int):
+    channels = discriminator.channels
+    if images.ndim != 4 or images.shape[1:] != (channels, size, size):
+        raise ValueError(
+            f"This discriminator works at {size} px and takes images [batch, {channels},"
+            f" {size}, {size}], not {list(images.shape)}."
         )
-    network.progress = torch.tensor([float(size), 1.0], device='cpu')
-    with FlopCounterMode(display=False) as count:
-        network(image, direction if config.condition_pose else None)
-    return float(count.get_total_flops())
-
-# %% ../nbs/55_pigan.ipynb #9793ba9b
-def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) -> MeanShape:
-    "The mean depth of n toon heads from the front, exactly."
-    view = toon.render(
-        toon.sample_identity(n, rng(seed)),
-        pose(torch.zeros(n)),
-        fov,
-        size,
-        supersample=1,
-        outline=False,
-    )
-    return mean_shape(view['depth'], view['depth'].isfinite())
+    if discriminator.embed is not None and direction is None:
+        raise ValueError(
+            "This discriminator is shown the camera of each image: give its direction"
+            " [batch, 3]."
+        )
+    if discriminator.embed is None and direction is not None:
+        raise ValueError("This discriminator is not shown the camera: give no direction.")
 
 # %% ../nbs/55_pigan.ipynb #ef4a6d9d
 def deferred_gradient(
-    draw: Callable, loss: Callable, knobs: Tensor, seeds: Sequence[int]
+    draw: Callable,  # draw(condition, k, rng): chunk k of the image
+    loss: Callable,  # of the whole image
+    condition: Tensor,
+    seeds: Sequence[int],  # one for each chunk
 ) -> Tensor:
-    """∂ loss(picture)/∂ knobs of a picture that is drawn in pieces, `draw(knobs, k, rng)` being
-    piece k: one graph at a time."""
-    again = lambda k: draw(knobs, k, torch.Generator().manual_seed(seeds[k]))
+    "∂ loss(image)/∂ condition of an image that is rendered in chunks: one graph at a time."
+    again = lambda k: draw(condition, k, torch.Generator().manual_seed(seeds[k]))
     with torch.no_grad():
-        pieces = [again(k) for k in range(len(seeds))]
-    image = torch.cat(pieces).requires_grad_(True)
-    slopes = torch.autograd.grad(loss(image), image)[0].split([len(p) for p in pieces])
-    return sum(torch.autograd.grad(again(k), knobs, s)[0] for k, s in enumerate(slopes))
+        chunks = [again(k) for k in range(len(seeds))]
+    image = torch.cat(chunks).requires_grad_(True)
+    slopes = torch.autograd.grad(loss(image), image)[0].split([len(c) for c in chunks])
+    return sum(torch.autograd.grad(again(k), condition, s)[0] for k, s in enumerate(slopes))

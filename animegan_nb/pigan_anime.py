@@ -12,20 +12,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from . import pigan, toon
+from . import toon
 from .cameras import pose, PRIORS
-from .core import rng, seed_everything, to_uint8
+from .core import atomic_path, rng, seed_everything, to_uint8
 from .data import ImageSet
-from .geometry import billboard, view_consistency
+from .geometry import billboard, MeanShape, view_consistency
 from .metrics import extract, frechet_distance, interval
+from .pigan import PiganGenerator
+from .pigan_training import alarms, PIGAN_CPU, PiganConfig, PiganPair, TOON_VIEW
 from .training import Trainer, TrainingConfig
-from . import pigan_training
-from . import geometry
 
 # %% auto #0
-__all__ = ['SIZE', 'CROP', 'FOV', 'PICTURES', 'CONDITIONS', 'GUESS_CONFIG', 'HELD_OUT', 'crop_fov', 'cropped', 'expose',
-           'cover_eyes', 'condition_images', 'train_condition', 'eye_band', 'set_distances', 'shape_numbers', 'judge',
-           'paired', 'verdict']
+__all__ = ['SIZE', 'CROP', 'FACE_FOV', 'PICTURES', 'CONDITIONS', 'GUESS_CONFIG', 'HELD_OUT', 'crop_fov', 'cropped', 'expose',
+           'cover_eyes', 'drawn_images', 'condition_images', 'condition_config', 'train_condition', 'eye_band',
+           'set_distances', 'shape_numbers', 'condition_scores', 'paired_difference', 'decision']
 
 # %% ../nbs/57_pigan_anime.ipynb #518b21d9
 SIZE, CROP = 16, 48  # pixels of a picture; how much of 64 px is kept
@@ -41,7 +41,7 @@ def crop_fov(
     return math.degrees(2 * math.atan(kept * math.tan(math.radians(fov) / 2)))
 
 
-FOV = crop_fov(toon.FOV, CROP / 64)
+FACE_FOV = crop_fov(toon.FOV, CROP / 64)
 
 
 def cropped(image: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def cover_eyes(identity: Tensor, every: int = 2, transparent_every: int = 0) -> 
     return changed
 
 # %% ../nbs/57_pigan_anime.ipynb #f545649f
-PICTURES = 4900  # that the discriminator sees in one run
+PICTURES = 4900  # images that the discriminator sees in one run
 CONDITIONS = {
     'as the poster': {},
     '100 pictures': dict(n=100),
@@ -88,7 +88,7 @@ CONDITIONS = {
     'hair over an eye': dict(kind='opaque'),
     'hair over an eye, half of it transparent': dict(kind='mixed'),
     'batch of 56': dict(batch=56),
-    'a quarter of the steps': dict(images=PICTURES // 4),
+    'a quarter of the steps': dict(pictures=PICTURES // 4),
     'official density': dict(official=True),
     'human heads first': dict(first=PICTURES // 2),
 }
@@ -96,13 +96,33 @@ CONDITIONS = {
 # %% ../nbs/57_pigan_anime.ipynb #94c342d3
 def _drawn(identity: Tensor, cam2world: Tensor, style: str = 'anime') -> Tensor:
     "Heads over white, drawn as those that ship with the library, then cut and reduced."
+    options = dict(style=style, background='white', geometry=False)
     parts = [
-        toon.render(i, c, toon.FOV, 64, style=style, background='white', geometry=False)[
-            'image'
-        ]
+        toon.render(i, c, toon.FOV, 64, **options)['image']
         for i, c in zip(identity.split(32), cam2world.split(32))
     ]
     return cropped(to_uint8(torch.cat(parts)))
+
+
+def drawn_images(kind: str, indices: range) -> Tensor:
+    "The heads of a condition, uint8 [n, 3, 16, 16]; see `condition_images`."
+    rows = toon.ready_heads('white').batch(indices)
+    if kind == 'plain':
+        return cropped(rows['image'])
+    if kind == 'brightness':
+        gain = 0.5 + 0.8 * torch.rand(len(indices), generator=rng(5))
+        return cropped(expose(rows['image'], rows['coverage'], gain))
+    if kind == 'human':
+        return _drawn(rows['identity'], rows['cam2world'], 'human')
+    if kind in ('opaque', 'mixed'):
+        images = cropped(rows['image'])
+        identity = cover_eyes(rows['identity'], 2, 2 * (kind == 'mixed'))
+        images[::2] = _drawn(identity[::2], rows['cam2world'][::2])
+        return images
+    raise ValueError(
+        f"There are no heads of the kind {kind!r}: choose 'plain', 'brightness', 'opaque',"
+        " 'mixed' or 'human'."
+    )
 
 
 def condition_images(
@@ -112,43 +132,30 @@ def condition_images(
 ) -> Tensor:  # uint8 [n, 3, 16, 16]
     """The heads of a condition;
     those that must be drawn (0.4 s each) are kept in a folder, if one is given."""
-    path = Path(cache) / f'{kind}-{indices.start}-{indices.stop}.npy' if cache else None
-    if path and path.exists():
-        return torch.from_numpy(np.load(path, allow_pickle=False))
-    rows = toon.ready_heads('white').batch(indices)
-    if kind == 'plain':
-        images = cropped(rows['image'])
-    elif kind == 'brightness':
-        images = cropped(
-            expose(
-                rows['image'],
-                rows['coverage'],
-                0.5 + 0.8 * torch.rand(len(indices), generator=rng(5)),
-            )
-        )
-    elif kind == 'human':
-        images = _drawn(rows['identity'], rows['cam2world'], 'human')
-    elif kind in ('opaque', 'mixed'):
-        identity, images = (
-            cover_eyes(rows['identity'], 2, 2 * (kind == 'mixed')),
-            cropped(rows['image']),
-        )
-        images[::2] = _drawn(identity[::2], rows['cam2world'][::2])
-    else:
-        raise ValueError(
-            f"There are no heads of the kind {kind!r}: choose 'plain', 'brightness', 'opaque',"
-            " 'mixed' or 'human'."
-        )
-    if path:
+    if cache is None:
+        return drawn_images(kind, indices)
+    path = Path(cache) / f'{kind}-{indices.start}-{indices.stop}.npy'
+    if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(part := path.with_suffix('.part.npy'), images.numpy())
-        part.replace(path)  # whole, or not there
-    return images
+        with atomic_path(path) as part, open(part, 'wb') as file:
+            np.save(file, drawn_images(kind, indices).numpy())
+    return torch.from_numpy(np.load(path, allow_pickle=False))
 
 # %% ../nbs/57_pigan_anime.ipynb #7b4d4279
 GUESS_CONFIG = replace(
-    pigan.PIGAN_CPU.network, size=SIZE, view=replace(pigan.TOON_VIEW, fov=FOV), noise_steps=400
+    PIGAN_CPU.network, size=SIZE, view=replace(TOON_VIEW, fov=FACE_FOV), noise_steps=400
 )
+_USUAL = dict(n=726, kind='plain', batch=14, first=0, pictures=PICTURES, official=False)
+
+
+def condition_config(condition: dict) -> PiganConfig:
+    "The network of one condition."
+    c = _USUAL | condition
+    network = replace(GUESS_CONFIG, noise_steps=c['pictures'] // c['batch'])
+    if not c['official']:
+        return network
+    field = replace(network.field, density_scale=1.0, centred_density=False)
+    return replace(network, noise=1.0, field=field)
 
 
 def train_condition(
@@ -158,44 +165,24 @@ def train_condition(
     cache: Path | str | None = None,
     callbacks: Callable[[], Sequence] = lambda: (),
 ) -> Trainer:
-    """A pi-GAN of one condition, trained until its discriminator has seen so many pictures;
-    `trainer.average` draws."""
+    """A pi-GAN of one condition, trained until its discriminator has seen so many images;
+    `trainer.average` is the generator."""
     seed_everything(seed)
-    c = (
-        dict(n=726, kind='plain', batch=14, first=0, images=PICTURES, official=False)
-        | condition
-    )
-    network = replace(GUESS_CONFIG, noise_steps=c['pictures'] // c['batch'])
-    if c['official']:
-        network = replace(
-            network,
-            noise=1.0,
-            field=replace(network.field, density_scale=1.0, centred_density=False),
-        )
-    training = TrainingConfig(
-        c['batch'],
-        4e-4,
-        4e-4,
-        (0.0, 0.99),
-        (0.0, 0.99),
-        clip_gradient=5.0,
-        ema_half_life=1_000,
-        seed=seed,
-    )
-    pair = pigan_training.PiganPair(network)
-    for kind, n, shown in [
-        ('human', 400, c['first']),
-        (c['kind'], c['n'], images or c['pictures']),
-    ]:
+    c, batch = _USUAL | condition, (_USUAL | condition)['batch']
+    betas = dict(generator_betas=(0.0, 0.99), discriminator_betas=(0.0, 0.99))
+    rest = dict(clip_gradient=5.0, ema_half_life=1_000, seed=seed)
+    training = TrainingConfig(batch, 4e-4, 4e-4, **betas, **rest)
+    pair, trainer = PiganPair(condition_config(condition)), None
+    parts = ('human', 400, c['first']), (c['kind'], c['n'], images or c['pictures'])
+    for kind, n, shown in parts:
         if not shown:
             continue
         data = ImageSet({'image': condition_images(kind, range(n), cache).numpy()})
-        trainer = Trainer(pair.requires_grad_(True), data, training, callbacks(), 'cpu').fit(
-            until=shown // c['batch'], progress=False
-        )
-        if trainer.step < shown // c['batch']:
+        trainer = Trainer(pair.requires_grad_(True), data, training, callbacks(), 'cpu')
+        trainer.fit(until=shown // batch, progress=False)
+        if trainer.step < shown // batch:
             raise RuntimeError(
-                f"The training was stopped at step {trainer.step} of {shown // c['batch']}: a"
+                f"The training was stopped at step {trainer.step} of {shown // batch}: a"
                 " shorter run is not a run of this condition."
             )
     return trainer
@@ -223,44 +210,39 @@ def set_distances(
 
 # %% ../nbs/57_pigan_anime.ipynb #ddab3247
 def shape_numbers(
-    left: dict, front: dict, right: dict, shape: geometry.MeanShape, fov: float
+    left: dict, front: dict, right: dict, shape: MeanShape, fov: float
 ) -> dict[str, float]:
     """What the alarms read from the front, and how consistent the views from both sides are,
-    beside the same pictures on a board."""
-    (own, share), (board, _) = (
-        view_consistency(left, right, fov),
-        view_consistency(billboard(left, fov), billboard(right, fov), fov),
-    )
-    return {k: float(v) for k, v in pigan_training.alarms(front, shape).items()} | dict(
-        consistency=own, board=board, share=share
-    )
+    beside the same images on a board."""
+    own, share = view_consistency(left, right, fov)
+    board, _ = view_consistency(billboard(left, fov), billboard(right, fov), fov)
+    found = {k: float(v) for k, v in alarms(front, shape).items()}
+    return found | dict(consistency=own, board=board, share=share)
 
 
 @torch.no_grad()
-def judge(
-    generator: pigan.Generator,
+def condition_scores(
+    generator: PiganGenerator,
     reference: Tensor,  # held-out heads of the condition, uint8
-    shape: geometry.MeanShape,
-) -> dict[str, float]:  # of the truth, from `toon_shape`
+    shape: MeanShape,  # of the truth, from `toon_shape`
+) -> dict[str, float]:
     "Distances of as many fakes as there are references, and the geometry of 32 heads."
-    n, source = len(reference), rng(77)
+    n, source, prior = len(reference), rng(77), PRIORS['celeba']
     z = torch.randn(n, generator.z_dim, generator=source)
-    cams = pose(
-        PRIORS['celeba'].yaw * torch.randn(n, generator=source),
-        PRIORS['celeba'].pitch * torch.randn(n, generator=source),
+    yaw = prior.yaw * torch.randn(n, generator=source)
+    pitch = prior.pitch * torch.randn(n, generator=source)
+    cams = pose(yaw, pitch)
+    batches = zip(z.split(100), cams.split(100))
+    fakes = torch.cat([generator.render_views(*batch)['image'] for batch in batches])
+    left, front, right = (
+        generator.render_views(z[:32], pose(torch.full((32,), yaw)), 32, samples=16, fine=16)
+        for yaw in (-0.25, 0.0, 0.25)
     )
-    fakes = torch.cat(
-        [generator.render_views(a, b)['image'] for a, b in zip(z.split(100), cams.split(100))]
-    ).clamp(-1, 1)
-    see = lambda yaw: generator.render_views(
-        z[:32], pose(torch.full((32,), yaw)), size=32, samples=16, hierarchical=True
-    )
-    return set_distances(reference, fakes) | shape_numbers(
-        see(-0.25), see(0.0), see(0.25), shape, FOV
-    )
+    distances = set_distances(reference, fakes.clamp(-1, 1))
+    return distances | shape_numbers(left, front, right, shape, FACE_FOV)
 
 # %% ../nbs/57_pigan_anime.ipynb #647ddc90
-def paired(
+def paired_difference(
     base: Sequence[float], changed: Sequence[float], level: float = 0.95
 ) -> tuple[float, float]:
     "Mean of the differences changed − base, seed by seed, and the half width of its interval."
@@ -272,7 +254,9 @@ def paired(
     return interval([b - a for a, b in zip(base, changed)], level)
 
 
-def verdict(difference: float, half: float) -> str:
+def decision(difference: float, half: float) -> str:
     """'worse' or 'better' (of a measure that should be small) if the whole interval says so,
     else 'undecided'."""
-    return 'worse' if difference > half else 'better' if -difference > half else 'undecided'
+    if difference > half:
+        return 'worse'
+    return 'better' if -difference > half else 'undecided'

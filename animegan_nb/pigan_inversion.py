@@ -12,26 +12,25 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from . import toon
+from . import toon, toon_net
 from .cameras import check_cam2world, pose, PRIORS, Rays, rays
 from .core import rng
 from .geometry import PoseEstimator, rotation_angle, view_errors
-from .latents import FeatureDistance
-from .metrics import psnr
-from .pigan import Generator
+from .metrics import FeatureDistance, psnr
+from .pigan import PiganGenerator, render_rays, RenderSettings
 from .siren import Condition
-from . import toon_net
 
 # %% auto #0
-__all__ = ['Heads', 'true_view', 'held_out_heads', 'own_cameras', 'scores', 'KnobStatistics', 'knob_statistics', 'knobs_at',
-           'knob_distance', 'pose_gradient', 'grid_start', 'toon_pose_reader', 'pixel_error', 'perceptual_distance',
-           'InversionConfig', 'Inversion', 'check_inversion', 'fit_loss', 'fade', 'free_numbers', 'invert',
-           'official_view', 'official_recipe', 'official_image', 'pivotal_tuning']
+__all__ = ['Heads', 'toon_view', 'held_out_heads', 'own_cameras', 'scores', 'ConditionStatistics', 'condition_statistics',
+           'condition_at', 'condition_distance', 'pose_gradient', 'grid_start', 'toon_pose_reader', 'pixel_error',
+           'perceptual_distance', 'InversionConfig', 'Inversion', 'check_inversion', 'fit_loss', 'cosine_decay',
+           'minimise', 'free_parameters', 'invert', 'official_settings', 'official_recipe', 'official_image',
+           'pivotal_tuning', 'random_neighbours']
 
 # %% ../nbs/58_pigan_inversion.ipynb #83e16075
 class Heads(NamedTuple):
-    """Toon heads over white with known worlds:
-    one view of each is given, the others are for the judge."""
+    """Toon heads over white with known fields:
+    one view of each is given, the others are for the score."""
 
     identity: Tensor  # [n, attributes]
     images: Tensor  # [n, 3, size, size]: what is given
@@ -41,21 +40,21 @@ class Heads(NamedTuple):
     others: list[dict]
 
 
-def true_view(
+def toon_view(
     identity: Tensor, cam2world: Tensor, size: int = 32, geometry: bool = True
 ) -> dict[str, Tensor]:
     """Toon heads over white as the training data show them (drawn at 64 px, averaged), with
     exact depth and normals."""
-    fine = toon.render(identity, cam2world, toon.FOV, 64, background='white', geometry=False)
-    view = {
-        k: F.adaptive_avg_pool2d(fine[v], size)
-        for k, v in (('image', 'image'), ('coverage', 'mask'))
-    } | dict(cam2world=cam2world)
+    scene = identity, cam2world, toon.FOV
+    large = toon.render(*scene, 64, background='white', geometry=False)
+    view = dict(
+        image=F.adaptive_avg_pool2d(large['image'], size),
+        coverage=F.adaptive_avg_pool2d(large['mask'], size),
+        cam2world=cam2world,
+    )
     if not geometry:
         return view
-    exact = toon.render(
-        identity, cam2world, toon.FOV, size, background='white', supersample=1, outline=False
-    )
+    exact = toon.render(*scene, size, background='white', supersample=1, outline=False)
     return view | dict(
         opacity=exact['depth'].isfinite().float(),
         depth=exact['depth'].nan_to_num(posinf=1.12),
@@ -69,91 +68,91 @@ def held_out_heads(seed: int, n: int = 8, others: int = 3, size: int = 32) -> He
     source = rng(seed)
     identity = toon.sample_identity(n, source)
     cams = [toon.sample_camera(n, source)['cam2world'] for _ in range(1 + others)]
-    given = true_view(identity, cams[0], size, geometry=False)
-    return Heads(
-        identity,
-        given['image'],
-        given['coverage'],
-        cams[0],
-        [true_view(identity, c, size) for c in cams[1:]],
-    )
+    given = toon_view(identity, cams[0], size, geometry=False)
+    views = [toon_view(identity, c, size) for c in cams[1:]]
+    return Heads(identity, given['image'], given['coverage'], cams[0], views)
 
 # %% ../nbs/58_pigan_inversion.ipynb #081064c6
-def own_cameras(found: Tensor, true: Tensor, new: Tensor) -> Tensor:  # cam2world [n, 4, 4] each
-    """The new cameras in the found world, if that was turned by as much as its camera is wrong:
+def own_cameras(
+    found: Tensor,  # cam2world [n, 4, 4]
+    true: Tensor,  # cam2world [n, 4, 4]
+    new: Tensor,  # cam2world [n, 4, 4]
+) -> Tensor:
+    """The new cameras in the found field, if that was turned by as much as its camera is wrong:
     C_found C_true⁻¹ C_new."""
-    return (
-        check_cam2world(found) @ torch.linalg.inv(check_cam2world(true)) @ check_cam2world(new)
-    )
+    found, true, new = (check_cam2world(c) for c in (found, true, new))
+    return found @ torch.linalg.inv(true) @ new
 
 
 @torch.no_grad()
 def scores(
-    generator: Generator,
+    generator: PiganGenerator,
     condition: Condition,
     cam2world: Tensor,
     heads: Heads,
-    own: bool = False,
+    own: bool = False,  # new views from the found field's own cameras, not from the true ones
 ) -> dict[str, float]:
-    """Of found worlds: PSNR of the given view and of new views (mean over pictures, dB), pose
-    error in degrees, errors of depth and normals, opacity where nothing is, knob distance."""
-    samples = max(8, generator.view.samples)
-    given = (
-        psnr(generator.render_views(condition, cam2world)['image'], heads.images).mean().item()
-    )
-    cams = [
-        own_cameras(cam2world, heads.cam2world, v['cam2world']) if own else v['cam2world']
-        for v in heads.others
-    ]
-    found = [generator.render_views(condition, c, samples=samples, normal=True) for c in cams]
-    both = [
+    """Of found fields: PSNR of the given view and of new views (mean over images, dB), pose
+    error in degrees, errors of depth and normals, opacity where nothing is, distance to the
+    mean condition."""
+    render, samples = generator.render_views, max(8, generator.view.samples)
+    cams = [v['cam2world'] for v in heads.others]
+    if own:
+        cams = [own_cameras(cam2world, heads.cam2world, c) for c in cams]
+    options = dict(samples=samples, fine=samples if generator.view.fine else 0, normal=True)
+    found = [render(condition, c, **options) for c in cams]
+    found, true = (
         {k: torch.cat([v[k] for v in views]) for k in ('image', 'opacity', 'depth', 'normal')}
         for views in (found, heads.others)
-    ]
-    errors, outside = view_errors(*both), both[1]['opacity'] < 0.5
+    )
+    errors, empty = view_errors(found, true), true['opacity'] < 0.5
+    given = psnr(render(condition, cam2world)['image'], heads.images)
+    distance = condition_distance(condition, condition_statistics(generator))
     return dict(
-        given=given,
-        fog=both[0]['opacity'][outside].mean().item(),
-        novel=psnr(both[0]['image'], both[1]['image']).mean().item(),
+        given=given.mean().item(),
+        fog=found['opacity'][empty].mean().item(),
+        novel=psnr(found['image'], true['image']).mean().item(),
         pose=rotation_angle(cam2world, heads.cam2world).rad2deg().mean().item(),
         depth=errors['depth'],
         normal=errors['normal'],
         overlap=errors['overlap'],
-        prior=knob_distance(condition, knob_statistics(generator)).mean().item(),
+        prior=distance.mean().item(),
     )
 
 # %% ../nbs/58_pigan_inversion.ipynb #9c00bc16
-class KnobStatistics(NamedTuple):
-    "What is usual for the knobs of a generator."
+class ConditionStatistics(NamedTuple):
+    "What is usual for the conditions of a generator."
 
     mean: Condition  # [1, layers + 1, hidden] each
     deviation: Condition
 
 
-def knob_statistics(generator: Generator, n: int = 10_000, seed: int = 0) -> KnobStatistics:
-    "Mean and standard deviation of every knob over n codes."
+def condition_statistics(
+    generator: PiganGenerator, n: int = 10_000, seed: int = 0
+) -> ConditionStatistics:
+    "Mean and standard deviation of every number over n codes."
     if n < 2:
         raise ValueError(f"A spread needs at least two codes, not {n}.")
     with torch.no_grad():
-        knobs = generator.field.mapping(
+        conditions = generator.field.mapping(
             torch.randn(n, generator.z_dim, generator=rng(seed)).to(
                 next(generator.parameters())
             )
         )
-    return KnobStatistics(
-        Condition(*(x.mean(0, keepdim=True) for x in knobs)),
-        Condition(*(x.std(0, keepdim=True).clamp(min=1e-6) for x in knobs)),
+    return ConditionStatistics(
+        Condition(*(x.mean(0, keepdim=True) for x in conditions)),
+        Condition(*(x.std(0, keepdim=True).clamp(min=1e-6) for x in conditions)),
     )
 
 
-def knobs_at(u: Condition, usual: KnobStatistics) -> Condition:
+def condition_at(u: Condition, usual: ConditionStatistics) -> Condition:
     "Knobs from offsets counted in standard deviations."
     return Condition(*(m + s * x for m, s, x in zip(usual.mean, usual.deviation, u)))
 
 
-def knob_distance(condition: Condition, usual: KnobStatistics) -> Tensor:  # → [n]
+def condition_distance(condition: Condition, usual: ConditionStatistics) -> Tensor:  # → [n]
     """Squared distance to the mean in standard deviations, averaged over all frequencies and
-    phases: about 1 for the knobs of a code."""
+    phases: about 1 for the conditions of a code."""
     u = torch.cat(
         [((x - m) / s).flatten(1) for x, m, s in zip(condition, usual.mean, usual.deviation)], 1
     )
@@ -184,15 +183,17 @@ def pose_gradient(
 # %% ../nbs/58_pigan_inversion.ipynb #7b5887f3
 @torch.no_grad()
 def grid_start(
-    generator: Generator,
-    images: Tensor,
-    codes: Tensor | None = None,  # [n, 3, s, s]; a bank [k, z_dim], None: the mean head
-    yaws=torch.linspace(-0.6, 0.6, 9),  # noqa: B008
-    pitches=torch.linspace(-0.3, 0.3, 5),  # noqa: B008
+    generator: PiganGenerator,
+    images: Tensor,  # [n, 3, s, s]
+    codes: Tensor | None = None,  # of known heads [k, z_dim]; None: the mean head
+    yaws: Tensor | None = None,  # of the grid; None: nine from −0.6 to 0.6
+    pitches: Tensor | None = None,  # None: five from −0.3 to 0.3
     size: int = 16,
 ) -> tuple[Tensor, Tensor]:
     """Yaw and pitch `[n]` of the camera of a grid from which some known head looks most like
     each picture."""
+    yaws = torch.linspace(-0.6, 0.6, 9) if yaws is None else yaws
+    pitches = torch.linspace(-0.3, 0.3, 5) if pitches is None else pitches
     yaw, pitch = (x.flatten() for x in torch.meshgrid(yaws, pitches, indexing='ij'))
     bank = generator.mean_condition() if codes is None else generator.condition(codes)
     shown = F.adaptive_avg_pool2d(images, size).flatten(1)
@@ -251,37 +252,29 @@ def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) ->
 # %% ../nbs/58_pigan_inversion.ipynb #8f29dffc
 @dataclass(frozen=True)
 class InversionConfig:
-    "How a picture is inverted."
+    "How an image is inverted."
 
-    stages: tuple[tuple[int, int], ...] = ((2, 80), (1, 20))  # (pictures shrunk by, steps)
-    space: str = 'knobs'  # what is searched: 'knobs' (in standard deviations), or 'z'
-    lr: float = 0.3  # of the knobs (or of z); constant, then half a cosine
+    stages: tuple[tuple[int, int], ...] = ((2, 80), (1, 20))  # (images shrunk by, steps)
+    space: str = 'condition'  # what is searched: 'condition' (in deviations), or 'z'
+    lr: float = 0.3  # of the condition (or of z); constant, then half a cosine
     pose_lr: float = 0.01  # radians; 0: the camera stays where it starts
-    hold: float = 0.3  # share of the steps in which only the knobs move
-    noise: float = 1.0  # added to the knobs while searching, in standard deviations; falls to 0
+    hold: float = 0.3  # share of the steps in which only the condition moves
+    noise: float = 1.0  # added to the condition while searching, in deviations; falls to 0
     perceptual: float = 1.0  # weight of the perceptual distance; 0: none
-    prior: float = 0.2  # weight of the knobs' distance to the mean
+    prior: float = 0.2  # weight of the condition's distance to the mean
     pose_prior: float = 0.02  # weight of the camera's distance to its start …
     pose_sigma: float = 0.07  # … counted in this many radians, the error of the start
     coverage: float = 1.0  # weight of the error of the opacity, if a coverage is given
 
     def __post_init__(self):
-        if self.space not in ('knobs', 'z'):
-            raise ValueError(f"An inversion searches 'knobs' or 'z', not {self.space!r}.")
+        if self.space not in ('condition', 'z'):
+            raise ValueError(f"An inversion searches 'condition' or 'z', not {self.space!r}.")
         if not self.stages or any(shrink < 1 or steps < 1 for shrink, steps in self.stages):
             raise ValueError(
                 f"Stages are pairs (shrink, steps) of positive numbers, not {self.stages!r}."
             )
-        for name in (
-            'lr',
-            'pose_lr',
-            'hold',
-            'noise',
-            'perceptual',
-            'prior',
-            'pose_prior',
-            'coverage',
-        ):
+        rates, weights = ('lr', 'pose_lr', 'hold', 'noise'), ('perceptual', 'prior')
+        for name in (*rates, *weights, 'pose_prior', 'coverage'):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} cannot be negative.")
         if self.pose_sigma <= 0:
@@ -289,7 +282,7 @@ class InversionConfig:
 
 # %% ../nbs/58_pigan_inversion.ipynb #29380f80
 class Inversion(NamedTuple):
-    "What was found: the knobs of a world and a camera for each picture."
+    "What was found: the conditions of a world and a camera for each picture."
 
     condition: Condition  # [n, layers + 1, hidden] each
     yaw: Tensor  # [n]
@@ -302,7 +295,7 @@ class Inversion(NamedTuple):
 
 # %% ../nbs/58_pigan_inversion.ipynb #656aa1b6
 def check_inversion(
-    generator: Generator, images: Tensor, start=None, coverage: Tensor | None = None
+    generator: PiganGenerator, images: Tensor, start=None, coverage: Tensor | None = None
 ) -> None:
     "Raise one clear sentence unless these pictures can be inverted by this generator."
     s = generator.size
@@ -344,7 +337,7 @@ def check_inversion(
 
 # %% ../nbs/58_pigan_inversion.ipynb #b5bab9c7
 def fit_loss(
-    generator: Generator,
+    generator: PiganGenerator,
     condition: Condition,
     cam2world: Tensor,
     images: Tensor,  # at the size they have
@@ -366,30 +359,51 @@ def fit_loss(
     return loss
 
 
-def fade(step: int, total: int) -> float:
+def cosine_decay(step: int, total: int) -> float:
     "A learning rate's factor: 1 for the first half, then half a cosine down to 0.02."
     return max(0.02, 0.5 + 0.5 * math.cos(math.pi * max(0.0, 2 * step / total - 1)))
 
+
+def minimise(
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[int], Tensor],  # of a step: a loss for each image, or one for all
+    steps: int,
+    rates: Callable[[int], Sequence[float]],  # learning rates of the optimiser's groups
+) -> Tensor:  # [steps, …]: the losses before each step
+    "Descend the sum of the losses."
+    history = []
+    for step in range(steps):
+        for group, rate in zip(optimizer.param_groups, rates(step)):
+            group['lr'] = rate
+        value = loss(step)
+        history.append(value.detach())
+        optimizer.zero_grad()
+        value.sum().backward()
+        optimizer.step()
+    return torch.stack(history)
+
 # %% ../nbs/58_pigan_inversion.ipynb #a34f5b6c
-def free_numbers(
-    generator: Generator, n: int, space: str, usual: KnobStatistics, seed: int = 0
+def free_parameters(
+    generator: PiganGenerator, n: int, space: str, usual: ConditionStatistics, seed: int = 0
 ) -> tuple[list[Tensor], Callable]:
     """What is searched for n pictures, starting at 0, and the function from a level of noise to
-    their knobs."""
+    their conditions."""
     source = rng(seed)
     if space == 'z':
         z = torch.zeros(n, generator.z_dim, requires_grad=True)
         return [z], lambda noise=0.0: generator.condition(z)
     u = [torch.zeros(n, *m.shape[1:], requires_grad=True) for m in usual.mean]
-    # one noise for all pictures
-    return u, lambda noise=0.0: knobs_at(
-        Condition(*(x + noise * torch.randn(1, *x.shape[1:], generator=source) for x in u)),
-        usual,
-    )
+
+    def condition(noise=0.0):
+        "One noise for all images."
+        shaken = (x + noise * torch.randn(1, *x.shape[1:], generator=source) for x in u)
+        return condition_at(Condition(*shaken), usual)
+
+    return u, condition
 
 # %% ../nbs/58_pigan_inversion.ipynb #c86cac6d
 def invert(
-    generator: Generator,
+    generator: PiganGenerator,
     images: Tensor,  # [n, 3, size, size] in [-1, 1]
     # yaw and pitch [n]; None: read by the toon network
     start: tuple[Tensor, Tensor] | None = None,
@@ -398,120 +412,101 @@ def invert(
     distance: Callable | None = None,  # perceptual; None: the toon network's
     seed: int = 0,
 ) -> Inversion:  # of the noise
-    "Find the camera and the knobs of every picture together; each as if it were alone."
+    "Find the camera and the conditions of every picture together; each as if it were alone."
     check_inversion(generator, images, start, coverage)
     if start is None:
         start = toon_pose_reader(generator.size)(images).unbind(1)
     if distance is None and config.perceptual:
         distance = perceptual_distance()
-    usual, first = knob_statistics(generator), torch.stack(start, 1).detach()
+    usual, first = condition_statistics(generator), torch.stack(start, 1).detach()
     angles = first.clone().requires_grad_(True)
-    free, knobs = free_numbers(generator, len(images), config.space, usual, seed)
-    optimizer = torch.optim.Adam([dict(params=free), dict(params=[angles])])
+    free, condition_of = free_parameters(generator, len(images), config.space, usual, seed)
     sizes = [generator.size // shrink for shrink, steps in config.stages for _ in range(steps)]
-    history = []
-    for step, size in enumerate(sizes):
-        rates = config.lr, config.pose_lr * (step >= config.hold * len(sizes))
-        for group, rate in zip(optimizer.param_groups, rates):
-            group['lr'] = rate * fade(step, len(sizes))
-        condition, shrunk = (
-            knobs(config.noise * (1 - step / len(sizes))),
-            [None if x is None else F.adaptive_avg_pool2d(x, size) for x in (images, coverage)],
+    n = len(sizes)
+
+    def loss(step):
+        condition = condition_of(config.noise * (1 - step / n))
+        target, cover = (
+            None if x is None else F.adaptive_avg_pool2d(x, sizes[step])
+            for x in (images, coverage)
         )
-        loss = fit_loss(
-            generator,
-            condition,
-            pose(*angles.unbind(1)),
-            shrunk[0],
-            config,
-            distance,
-            shrunk[1],
-        ) + config.prior * knob_distance(condition, usual)
-        loss = loss + config.pose_prior * ((angles - first) / config.pose_sigma).square().sum(1)
-        history.append(loss.detach())
-        optimizer.zero_grad()
-        loss.sum().backward()
-        optimizer.step()
+        cams = pose(*angles.unbind(1))
+        fit = fit_loss(generator, condition, cams, target, config, distance, cover)
+        unusual = config.prior * condition_distance(condition, usual)
+        moved = config.pose_prior * ((angles - first) / config.pose_sigma).square().sum(1)
+        return fit + unusual + moved
+
+    def rates(step):
+        decay, pose_lr = cosine_decay(step, n), config.pose_lr * (step >= config.hold * n)
+        return config.lr * decay, pose_lr * decay
+
+    optimizer = torch.optim.Adam([dict(params=free), dict(params=[angles])])
+    history = minimise(optimizer, loss, n, rates)
     with torch.no_grad():
-        return Inversion(
-            Condition(*(k.detach() for k in knobs())),
-            *angles.detach().unbind(1),
-            torch.stack(history),
-        )
+        condition = Condition(*(x.detach() for x in condition_of()))
+    return Inversion(condition, *angles.detach().unbind(1), history)
 
 # %% ../nbs/58_pigan_inversion.ipynb #ad0cec44
-def official_view(generator: Generator):
-    """How the official recipe looks while optimising:
-    one look, with as many points as both looks of the generator."""
+def official_settings(generator: PiganGenerator) -> RenderSettings:
+    """How the official recipe renders while optimising:
+    coarse samples only, as many as the generator has coarse and fine ones."""
     v = generator.view
     return replace(v, samples=v.samples + v.fine, fine=0)
 
 
 def official_recipe(
-    generator: Generator,
+    generator: PiganGenerator,
     images: Tensor,
     steps: int = 700,
-    pixels: int | None = None,
+    pixels: int | None = None,  # of an image that a step renders; None: all
     seed: int = 0,
 ) -> Inversion:
-    """Offsets to the mean knobs by the published script's recipe (marcoamonteiro/pi-GAN,
+    """Offsets to the mean condition by the published script's recipe (marcoamonteiro/pi-GAN,
     inverse_render.py), the camera always in front."""
     check_inversion(generator, images)
-    n, source, view, mean = (
-        len(images),
-        rng(seed),
-        official_view(generator),
-        generator.mean_condition(),
-    )
+    n, source, settings = len(images), rng(seed), official_settings(generator)
+    mean = generator.mean_condition()
     offsets = [torch.zeros(n, *m.shape[1:], requires_grad=True) for m in mean]
     optimizer = torch.optim.Adam(offsets, 1e-2, weight_decay=1e-4)
-    schedule, history = torch.optim.lr_scheduler.StepLR(optimizer, 100, 0.75), []
-    lines, target = rays(pose(torch.zeros(n)), view.fov, generator.size), images.flatten(2).mT
-    for i in range(steps):
-        noisy = Condition(
-            *(
-                m + o + 0.03 * (1 - i / steps) * torch.randn(o.shape, generator=source)
-                for m, o in zip(mean, offsets)
-            )
-        )
+    lines = rays(pose(torch.zeros(n)), settings.fov, generator.size)
+    target = images.flatten(2).mT
+
+    def shaken(mean, offset, step):
+        noise = torch.randn(offset.shape, generator=source)
+        return mean + offset + 0.03 * (1 - step / steps) * noise
+
+    def loss(step):
+        noisy = Condition(*(shaken(m, o, step) for m, o in zip(mean, offsets)))
         some = torch.randperm(target.shape[1], generator=source)[:pixels]
-        seen = generator.look(noisy, Rays(*(x[:, some] for x in lines)), view, source)
-        loss = (2 * seen.rgb - 1 - target[:, some]).square().mean((1, 2))
-        history.append(loss.detach())
-        optimizer.zero_grad()
-        loss.sum().backward()
-        optimizer.step()
-        schedule.step()
-    with torch.no_grad():
-        return Inversion(
-            Condition(*(m + o.detach() for m, o in zip(mean, offsets))),
-            torch.zeros(n),
-            torch.zeros(n),
-            torch.stack(history),
-        )
+        few = Rays(*(x[:, some] for x in lines))
+        seen = render_rays(generator.field, noisy, few, settings, source)
+        return (2 * seen.rgb - 1 - target[:, some]).square().mean((1, 2))
+
+    history = minimise(optimizer, loss, steps, lambda step: [1e-2 * 0.75 ** (step // 100)])
+    found = Condition(*(m + o.detach() for m, o in zip(mean, offsets)))
+    return Inversion(found, torch.zeros(n), torch.zeros(n), history)
 
 # %% ../nbs/58_pigan_inversion.ipynb #4120a12c
 @torch.no_grad()
 def official_image(
-    generator: Generator, condition: Condition, cam2world: Tensor, last_back: bool = True
+    generator: PiganGenerator, condition: Condition, cam2world: Tensor, last_back: bool = True
 ) -> Tensor:
-    """The recipe's final picture:
-    twice the points in two looks, the rest of the light to the last point, colours as from the
-    front."""
-    v = replace(
+    """The recipe's final image: twice the samples, coarse and fine, the rest of the light to
+    the last one, colours as from the front."""
+    twice = 2 * generator.view.samples
+    settings = replace(
         generator.view,
-        samples=2 * generator.view.samples,
-        fine=2 * generator.view.samples,
+        samples=twice,
+        fine=twice,
         last_back=last_back,
         directional=False,
         first_look='full',
     )
-    seen = generator.look(condition, rays(cam2world, v.fov, generator.size), v)
-    return 2 * seen.rgb.mT.unflatten(2, (generator.size, generator.size)) - 1
+    return generator.render(condition, cam2world, settings=settings)
 
 # %% ../nbs/58_pigan_inversion.ipynb #28cd02b8
 def pivotal_tuning(
-    generator: Generator,
+    generator: PiganGenerator,
     images: Tensor,
     found: Inversion,
     steps: int = 24,
@@ -520,44 +515,45 @@ def pivotal_tuning(
     perceptual: float = 1.0,
     distance: Callable | None = None,
     seed: int = 0,
-) -> Generator:
+) -> PiganGenerator:
     """A copy of the generator whose field is tuned on these pictures at their pivots (Roich et
-    al. 2021); knobs and cameras stay."""
+    al. 2021); conditions and cameras stay."""
     check_inversion(generator, images)
     if len(found.yaw) != len(images):
         raise ValueError(f"There are {len(found.yaw)} pivots for {len(images)} pictures.")
     if distance is None and perceptual:
         distance = perceptual_distance()
     tuned, source, half = copy.deepcopy(generator), rng(seed), max(4, generator.size // 2)
+    config = InversionConfig(perceptual=perceptual)
     weights = [
         p.requires_grad_(True)
         for name, p in tuned.field.named_parameters()
         if not name.startswith('mapping')
     ]
-    optimizer, config = torch.optim.Adam(weights, lr), InversionConfig(perceptual=perceptual)
-    for step in range(steps):
-        optimizer.param_groups[0]['lr'] = lr * fade(step, steps)
-        loss = fit_loss(
-            tuned, found.condition, found.cam2world, images, config, distance
-        ).mean()
-        if locality:
-            with torch.no_grad():
-                other = generator.condition(
-                    torch.randn(len(images), generator.z_dim, generator=source)
-                )
-                near = Condition(
-                    *(
-                        torch.lerp(a, b, torch.rand(len(a), 1, 1, generator=source))
-                        for a, b in zip(found.condition, other)
-                    )
-                )
-                cams = pose(*PRIORS['celeba'].sample(len(images), source))
-                before = generator.render(near, cams, size=half)
-            loss = (
-                loss
-                + locality * pixel_error(tuned.render(near, cams, size=half), before).mean()
-            )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+
+    def loss(step):
+        pivots = found.condition, found.cam2world
+        fit = fit_loss(tuned, *pivots, images, config, distance).mean()
+        if not locality:
+            return fit
+        with torch.no_grad():
+            near, cams = random_neighbours(generator, found.condition, source)
+            before = generator.render(near, cams, half)
+        return fit + locality * pixel_error(tuned.render(near, cams, half), before).mean()
+
+    optimizer = torch.optim.Adam(weights, lr)
+    minimise(optimizer, loss, steps, lambda step: [lr * cosine_decay(step, steps)])
     return tuned.requires_grad_(False)
+
+
+def random_neighbours(
+    generator: PiganGenerator, pivots: Condition, source: torch.Generator
+) -> tuple[Condition, Tensor]:
+    "Conditions between pivots and random codes, and random cameras."
+    n = len(pivots.phases)
+    other = generator.condition(torch.randn(n, generator.z_dim, generator=source))
+    between = (
+        torch.lerp(a, b, torch.rand(len(a), 1, 1, generator=source))
+        for a, b in zip(pivots, other)
+    )
+    return Condition(*between), pose(*PRIORS['celeba'].sample(n, source))

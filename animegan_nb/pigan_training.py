@@ -5,42 +5,344 @@
 # %% ../nbs/56_pigan_training.ipynb #700847c2
 from __future__ import annotations
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import nn, Tensor
+from . import toon
 from .cameras import pose, PRIORS, rays
 from .core import rng
-from .geometry import depth_correlation, relief, MeanShape
+from .geometry import depth_correlation, mean_shape, MeanShape, relief
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
 from .penalties import r1_penalty
 from animegan_nb.pigan import (
     camera_direction,
-    Discriminator,
-    discriminator_flops,
-    Generator,
-    Judgement,
-    Phase,
-    PiganConfig,
+    DiscriminatorOutput,
+    DISCRIMINATORS,
+    PiganDiscriminator,
+    PiganGenerator,
+    RenderSettings,
 )
 from .raymarch import optical_depth
-from .siren import FieldConfig
+from .siren import FieldConfig, PIGAN_FIELD, PIGAN_FIELD_OFFICIAL
 from animegan_nb.training import (
     Callback,
     checkpoints,
+    count_flops,
     Draws,
     EMA,
+    faded_reals,
     ModelPair,
     models,
+    Recipe,
+    recipes,
     Trainer,
     TrainingConfig,
 )
 
 # %% auto #0
-__all__ = ['phase_at', 'noise_level', 'PiganPair', 'Fakes', 'seen_through', 'SlowAverage', 'fit_curriculum', 'field_flops',
-           'step_flops', 'fast_recipe', 'alarms', 'ShapeWatch']
+__all__ = ['PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_PHASES', 'PIGAN_CARLA', 'TOON_FIELD', 'TOON_VIEW', 'TOON_PHASES',
+           'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'Phase', 'PiganConfig', 'discriminator_of', 'check_phases',
+           'phase_at', 'noise_level', 'GeneratedBatch', 'real_images', 'real_cameras', 'real_directions', 'head_losses',
+           'reconstruction_loss', 'matter_in_front', 'seen_through', 'PiganNetworks', 'trainable', 'PiganPair',
+           'SlowAverage', 'phase_training', 'fit_curriculum', 'field_flops', 'discriminator_flops', 'pigan_flops',
+           'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch']
+
+# %% ../nbs/56_pigan_training.ipynb #a2297ec9
+@dataclass(frozen=True)
+class Phase:
+    "One stage of a curriculum."
+
+    start: int  # generator steps at which it begins …
+    stop: int  # … and ends
+    size: int  # pixels
+    batch: int  # images in a step
+    generator_lr: float
+    discriminator_lr: float
+    split: int = 1  # parts into which a batch is split to fit into memory
+
+# %% ../nbs/56_pigan_training.ipynb #7c2a5c4a
+@dataclass(frozen=True)
+class PiganConfig:
+    "The numbers of a pi-GAN."
+
+    size: int = 64  # pixels of the largest stage
+    field: FieldConfig = PIGAN_FIELD
+    view: RenderSettings = RenderSettings()  # how images are rendered
+    prior: str = 'celeba'  # of the cameras: a name in `cameras.PRIORS`
+    discriminator: str = 'progressive'  # its kind: a name in `pigan.DISCRIMINATORS`
+    channel_base: int = 8192  # feature maps at resolution r: channel_base / r,
+    channel_max: int = 400  # but at most so many
+    group_size: int = 0  # of the minibatch standard deviation; 0: without
+    # show the discriminator the opacity, too (real images must come with their coverage)
+    alpha: bool = False
+    condition_pose: bool = False  # show it the camera of each image (real ones must have one)
+    pose_weight: float = 0.0  # of the pose head's loss
+    # what that head learns from: 'fakes' (official) or 'reals', whose poses are known
+    pose_teacher: str = 'fakes'
+    latent_weight: float = 0.0  # of the latent head's loss
+    # of the summary's loss: a real image, coded by the latent head, is rendered again
+    reconstruction: float = 0.0
+    front_weight: float = 0.0  # of the penalty on matter close to the camera …
+    front_share: float = 0.25  # … in this share of the depth that it sees
+    solid_weight: float = 0.0  # of the penalty on holes in the middle of an image
+    r1_gamma: float = 0.2  # weight of R1 …
+    r1_every: int = 1  # … and every how many steps (16: lazy)
+    top_k_floor: float = 1.0  # least share of a batch that trains the generator; 1: all
+    noise: float = 1.0  # standard deviation of the density noise at the start …
+    noise_steps: int = 5000  # … and the steps in which it falls to 0
+    share_fakes: bool = False  # both networks train on the same fakes
+    phases: tuple[Phase, ...] = ()  # empty: one size throughout
+    fade: int = 0  # steps over which a new resolution is faded in
+
+    def __post_init__(self):
+        for name, kind in (('field', FieldConfig), ('view', RenderSettings)):
+            if isinstance(value := getattr(self, name), dict):  # from JSON
+                object.__setattr__(self, name, kind(**value))
+        phases = [Phase(**p) if isinstance(p, dict) else p for p in self.phases]
+        object.__setattr__(self, 'phases', check_phases(phases))
+        _check_config(self)
+
+
+def discriminator_of(config: PiganConfig) -> PiganDiscriminator:
+    "The discriminator that a configuration asks for."
+    c = config
+    return PiganDiscriminator(
+        c.size,
+        c.discriminator,
+        c.channel_base,
+        c.channel_max,
+        alpha=c.alpha,
+        condition_pose=c.condition_pose,
+        latent_dim=c.field.z_dim if c.latent_weight or c.reconstruction else 0,
+        group_size=c.group_size,
+    )
+
+# %% ../nbs/56_pigan_training.ipynb #be7a3601
+def check_phases(phases: Sequence[Phase], fade: int = 0) -> tuple[Phase, ...]:
+    "Raise one sentence that names the first stage that cannot be; return them."
+    for k, p in enumerate(phases):
+        if p.size < 4 or p.size & (p.size - 1):
+            raise ValueError(
+                f"Stage {k} of the curriculum has {p.size} px: a size is a power of two from"
+                " 4 on."
+            )
+        if p.stop <= p.start:
+            raise ValueError(
+                f"Stage {k} of the curriculum ends at step {p.stop}, not after its start"
+                f" {p.start}."
+            )
+        if p.batch < 1 or p.split < 1 or p.batch % p.split:
+            raise ValueError(
+                f"Stage {k} of the curriculum: the batch {p.batch} cannot be split into"
+                f" {p.split} equal parts."
+            )
+        if min(p.generator_lr, p.discriminator_lr) <= 0:
+            raise ValueError(f"Stage {k} of the curriculum needs positive learning rates.")
+    for k, (a, b) in enumerate(zip(phases, phases[1:])):
+        if b.start < a.stop:
+            raise ValueError(
+                f"Stages {k} and {k + 1} of the curriculum overlap: one starts at step"
+                f" {b.start}, before the other ends at {a.stop}."
+            )
+        if b.start > a.stop:
+            raise ValueError(
+                f"Between stages {k} and {k + 1} of the curriculum nothing happens from step"
+                f" {a.stop} to {b.start}."
+            )
+        if b.size not in (a.size, 2 * a.size):
+            raise ValueError(
+                f"A curriculum doubles: after {a.size} px comes {a.size} or {2 * a.size}, not"
+                f" {b.size}."
+            )
+    if phases and phases[0].start:
+        raise ValueError(f"A curriculum begins at step 0, not {phases[0].start}.")
+    return tuple(phases)
+
+# %% ../nbs/56_pigan_training.ipynb #5bae89ea
+_AT_LEAST = dict(
+    noise=0,
+    noise_steps=0,
+    pose_weight=0,
+    latent_weight=0,
+    reconstruction=0,
+    front_weight=0,
+    solid_weight=0,
+    r1_gamma=0,
+    fade=0,
+    group_size=0,
+    r1_every=1,
+    channel_max=1,
+)
+
+
+def _check_config(c: PiganConfig):
+    "Raise one sentence for the first number that cannot be."
+    if c.size < 4 or c.size & (c.size - 1):
+        raise ValueError(
+            f"The size of a pi-GAN's images is a power of two from 4 on, not {c.size}."
+        )
+    if c.phases and c.phases[-1].size != c.size:
+        raise ValueError(
+            f"The curriculum ends at {c.phases[-1].size} px, but the size is {c.size}."
+        )
+    for what, value, names in (
+        ('pose prior', c.prior, PRIORS),
+        ('discriminator', c.discriminator, DISCRIMINATORS),
+        ('teacher of the pose head', c.pose_teacher, ('fakes', 'reals')),
+    ):
+        if value not in names:
+            raise ValueError(f"There is no {what} {value!r}: choose one of {', '.join(names)}.")
+    if c.channel_base < c.size:
+        raise ValueError(
+            f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the"
+            " first layer would have no feature map."
+        )
+    for name in ('top_k_floor', 'front_share'):
+        if not 0 < getattr(c, name) <= 1:
+            raise ValueError(f"{name} is a share in (0, 1], not {getattr(c, name)}.")
+    for name, low in _AT_LEAST.items():
+        if not getattr(c, name) >= low:
+            raise ValueError(f"{name} must be at least {low}, not {getattr(c, name)}.")
+
+# %% ../nbs/56_pigan_training.ipynb #7bb66a16
+_POSTER = (
+    'the poster: 726 anime faces, batch 14, pre-trained on CelebA; the rest is the official'
+    ' CelebA setting'
+)
+_OFFICIAL = 'marcoamonteiro/pi-GAN, curriculum '
+_ADAM = dict(generator_betas=(0.0, 0.9), discriminator_betas=(0.0, 0.9))
+_SINGLE_SIZE = dict(pose_weight=15.0, top_k_floor=0.6)  # in CelebA's and Cats' settings
+
+
+def _one_size(batch: int) -> TrainingConfig:
+    average = 693 * batch
+    return TrainingConfig(batch, 6e-5, 2e-4, clip_gradient=10.0, ema_half_life=average, **_ADAM)
+
+
+_celeba = PiganConfig(
+    64,
+    PIGAN_FIELD_OFFICIAL,
+    RenderSettings(12.0, 0.88, 1.12, 12, 12),
+    'celeba',
+    'coord_strided',
+    **_SINGLE_SIZE,
+)
+_cats = replace(
+    _celeba, view=RenderSettings(12.0, 0.8, 1.2, 24, 24), prior='cats', discriminator='strided'
+)
+PIGAN_POSTER = Recipe('pigan', _celeba, _one_size(14), 200_000, _POSTER)
+PIGAN_CELEBA = Recipe('pigan', _celeba, _one_size(56), 200_000, _OFFICIAL + 'CelebA')
+PIGAN_CATS = Recipe('pigan', _cats, _one_size(28), 200_000, _OFFICIAL + 'CATS')
+
+CARLA_PHASES = (
+    Phase(0, 10_000, 32, 30, 4e-5, 4e-4),
+    Phase(10_000, 55_000, 64, 14, 2e-5, 2e-4),
+    Phase(55_000, 200_000, 128, 10, 1e-5, 1e-4, split=5),
+)
+PIGAN_CARLA = Recipe(
+    'pigan',
+    PiganConfig(
+        128,
+        replace(PIGAN_FIELD_OFFICIAL, box=2.0),
+        RenderSettings(30.0, 0.7, 1.3, 48, 48, background=1.0),
+        'carla',
+        'progressive',
+        r1_gamma=10.0,
+        phases=CARLA_PHASES,
+        fade=10_000,
+    ),
+    TrainingConfig(10, 1e-5, 1e-4, clip_gradient=1.0, ema_half_life=6930, **_ADAM),
+    200_000,
+    _OFFICIAL + 'CARLA; its last stage, the curriculum has all',
+)
+
+# %% ../nbs/56_pigan_training.ipynb #d8e214d5
+TOON_FIELD = FieldConfig(hidden=64, layers=4, z_dim=64, mapping_hidden=64)
+TOON_VIEW = RenderSettings(
+    12.0, 0.88, 1.12, 8, 8, background=1.0, directional=False, first_look='density'
+)
+TOON_PHASES = (
+    Phase(0, 950, 16, 12, 4e-4, 4e-4),
+    Phase(950, 4000, 32, 8, 4e-4, 4e-4),
+    Phase(4000, 7000, 32, 8, 2e-4, 2e-4),
+)
+_OURS = dict(
+    discriminator='coord_strided',
+    channel_base=512,
+    channel_max=96,
+    group_size=4,
+    share_fakes=True,
+    r1_gamma=2.0,
+    r1_every=4,
+    noise=30.0,
+    noise_steps=1700,
+    pose_weight=2.0,
+)
+_OUR_TRAINING = TrainingConfig(
+    8,
+    4e-4,
+    4e-4,
+    generator_betas=(0.0, 0.99),
+    discriminator_betas=(0.0, 0.99),
+    clip_gradient=5.0,
+    ema_half_life=2_000,
+)
+_HEAD = dict(near=0.92, far=1.09)  # where there can be a part of a head
+_CLEAR_FRONT = dict(front_weight=3.0, front_share=0.12)
+
+# %% ../nbs/56_pigan_training.ipynb #cca1979a
+PIGAN_TOON_32 = Recipe(
+    'pigan',
+    PiganConfig(
+        32,
+        TOON_FIELD,
+        replace(TOON_VIEW, **_HEAD),
+        alpha=True,
+        condition_pose=True,
+        pose_teacher='reals',
+        phases=TOON_PHASES,
+        fade=100,
+        **_CLEAR_FRONT,
+        **_OURS,
+    ),
+    _OUR_TRAINING,
+    7000,
+    'ours: toon heads with their cameras and coverage, on one CPU thread',
+)
+PIGAN_CPU = Recipe(
+    'pigan',
+    PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, background=-1.0), **_OURS),
+    _OUR_TRAINING,
+    8000,
+    'ours: any folder of pictures on a laptop, 32 px',
+)
+PIGAN_FACES_CPU = Recipe(
+    'pigan',
+    replace(
+        PIGAN_CPU.network,
+        prior='anime',
+        view=replace(TOON_VIEW, background='painted', **_HEAD),
+        solid_weight=3.0,
+        **_CLEAR_FRONT,
+    ),
+    _OUR_TRAINING,
+    8000,
+    'ours: faces before a room, nearly from the front, 32 px',
+)
+recipes.update(
+    {
+        'pigan-poster': PIGAN_POSTER,
+        'pigan-celeba': PIGAN_CELEBA,
+        'pigan-cats': PIGAN_CATS,
+        'pigan-carla': PIGAN_CARLA,
+        'pigan-toon-32': PIGAN_TOON_32,
+        'pigan-cpu': PIGAN_CPU,
+        'pigan-faces-cpu': PIGAN_FACES_CPU,
+    }
+)
 
 # %% ../nbs/56_pigan_training.ipynb #3fd1d2d1
 def phase_at(config: PiganConfig, step: int) -> tuple[Phase | None, float]:
@@ -58,23 +360,140 @@ def noise_level(config: PiganConfig, step: int) -> float:
     it falls to 0 along a line."""
     return config.noise * max(0.0, 1 - step / config.noise_steps) if config.noise_steps else 0.0
 
+# %% ../nbs/56_pigan_training.ipynb #fe2bf7ab
+class GeneratedBatch(NamedTuple):
+    "Generated images and what they were made from."
+
+    images: Tensor  # [batch, 3, size, size]; 4 channels if the discriminator sees the opacity
+    z: Tensor  # [batch, z_dim]
+    cam2world: Tensor  # [batch, 4, 4]
+    opacity: Tensor | None = None  # [batch, 1, size, size], if anything asks for it
+
+    @property
+    def size(self) -> int:
+        "Pixels."
+        return self.images.shape[-1]
+
+# %% ../nbs/56_pigan_training.ipynb #5f598588
+def real_images(config: PiganConfig, batch: dict, size: int) -> Tensor:
+    "Real images at `size` pixels, with their coverage if the discriminator is shown it."
+    images = batch['image']
+    if config.alpha:
+        if 'coverage' not in batch:
+            raise ValueError(
+                "This pi-GAN wants to know which pixels of a real image are covered, and"
+                " these images do not say: set alpha=False."
+            )
+        cover = batch['coverage'].to(images.dtype) * (2 / 255) - 1
+        images = torch.cat([images, _mirrored(batch, cover, cover.flip(-1))], 1)
+    if images.shape[-1] % size:
+        raise ValueError(
+            f"Real images of {images.shape[-1]} px cannot be averaged down to {size} px: load"
+            f" them at {config.size} px."
+        )
+    return faded_reals(images, size, alpha=1.0)
+
+
+def real_cameras(batch: dict) -> Tensor:
+    """The cameras of the real images;
+    a mirrored image has a mirrored camera, S·C·S with S = diag(−1, 1, 1, 1)."""
+    if 'cam2world' not in batch:
+        raise ValueError(
+            "This pi-GAN wants the camera of every real image, and these images have none:"
+            " set condition_pose=False, reconstruction=0 and pose_teacher='fakes'."
+        )
+    cams, sign = batch['cam2world'], torch.tensor([-1.0, 1.0, 1.0, 1.0])
+    return _mirrored(batch, cams, cams * (sign[:, None] * sign).to(cams))
+
+
+def real_directions(config: PiganConfig, batch: dict) -> Tensor | None:
+    "Directions of the cameras of the real images; None if nothing asks for them."
+    if not config.condition_pose and config.pose_teacher == 'fakes':
+        return None
+    return camera_direction(real_cameras(batch))
+
+
+def _mirrored(batch: dict, value: Tensor, mirror_image: Tensor) -> Tensor:
+    "`mirror_image` for the images of a batch that were mirrored, `value` for the others."
+    if 'mirrored' not in batch:
+        return value
+    return torch.where(batch['mirrored'].view(-1, *[1] * (value.ndim - 1)), mirror_image, value)
+
+# %% ../nbs/56_pigan_training.ipynb #72be8457
+def head_losses(
+    config: PiganConfig,
+    output: DiscriminatorOutput,
+    direction: Tensor,  # [batch, 3]: of the true cameras
+    z: Tensor | None,  # [batch, z_dim]; None: unknown
+) -> Tensor:
+    "Weighted losses of the pose head and the latent head."
+    loss = output.logits.new_zeros(())
+    if config.pose_weight:
+        error = (output.direction - direction).square().sum(1).mean() / 2
+        loss = loss + config.pose_weight * error
+    if config.latent_weight and z is not None:
+        loss = loss + config.latent_weight * F.mse_loss(output.latent, z)
+    return loss
+
+
+def reconstruction_loss(
+    generator: PiganGenerator, config: PiganConfig, batch: dict, real: Tensor, code: Tensor
+) -> Tensor:
+    """The summary's reconstruction loss, weighted: real images, rendered again from the code
+    that the latent head gives them and from their cameras."""
+    if not config.reconstruction:
+        return real.new_zeros(())
+    again = generator.render(code, real_cameras(batch), real.shape[-1], alpha=config.alpha)
+    return config.reconstruction * F.mse_loss(again, real)
+
+# %% ../nbs/56_pigan_training.ipynb #4ff0a803
+def matter_in_front(
+    generator: PiganGenerator,
+    config: PiganConfig,
+    fakes: GeneratedBatch,
+    draws: Draws,
+    n: int = 256,  # points for each image
+) -> Tensor:
+    """Mean density at random points in the first `front_share` of the depth, over the field's
+    density scale (after Yang et al. 2023, FreeNeRF)."""
+    view, field, batch = config.view, generator.field, len(fakes.z)
+    u, lines = draws.uniform(batch, n, 2), rays(fakes.cam2world, view.fov, fakes.size)
+    ray = (u[..., :1] * lines.directions.shape[1]).long().expand(-1, -1, 3)
+    distance = view.near + config.front_share * (view.far - view.near) * u[..., 1:]
+    points = lines.origins.gather(1, ray) + distance * lines.directions.gather(1, ray)
+    density = field.density_only(points, field.condition(fakes.z))
+    positive = optical_depth(density, torch.ones_like(density), view.activation)
+    return positive.mean() / field.config.density_scale
+
+
+def seen_through(
+    opacity: Tensor,  # [batch, 1, size, size]
+    radius: float = 0.2,  # of the width
+) -> Tensor:
+    """How much can be seen through in a disc in the middle of images, on average:
+    0 (solid) to 1 (air)."""
+    n = opacity.shape[-1]
+    middle = (torch.arange(n, device=opacity.device) + 0.5) / n - 0.5
+    return (1 - opacity)[..., middle[:, None] ** 2 + middle**2 <= radius**2].mean()
+
 # %% ../nbs/56_pigan_training.ipynb #1c0c1315
-class PiganPair(ModelPair):
-    "A pi-GAN's generator and discriminator with their losses."
+class PiganNetworks(ModelPair):
+    "A pi-GAN's generator and discriminator, which follow its curriculum."
 
     def __init__(self, config: PiganConfig):
-        super().__init__(
-            Generator(config.field, config.view, config.size), Discriminator(config)
-        )
-        self.config, self.kept = config, None
+        generator = PiganGenerator(config.field, config.view, config.size)
+        super().__init__(generator, discriminator_of(config))
+        self.config, self.shared = config, None
         # discriminator and generator steps
         self.register_buffer('counts', torch.zeros(2, dtype=torch.long, device='cpu'))
         self.follow()
 
-    def follow(self):
-        "Work at the size that the curriculum asks for after so many generator steps."
+    def follow(self) -> int:
+        "Work at the size of the curriculum's stage after so many generator steps; return it."
         phase, alpha = phase_at(self.config, int(self.counts[1]))
-        self.discriminator.grow(phase.size if phase else self.config.size, alpha)
+        size = phase.size if phase else self.config.size
+        self.discriminator.grow(size, alpha)
+        return size
 
     @property
     def grown(self) -> tuple[int, float]:
@@ -87,213 +506,83 @@ class PiganPair(ModelPair):
         return z, pose(*(x[draws.rank * n : (draws.rank + 1) * n] for x in (yaw, pitch)))
 
     def generate(self, generator, latents):
-        return generator.render(*latents, size=self.grown[0], max_points=2**18)
+        return generator.render(*latents, self.grown[0], max_points=2**18)
 
-    def draw_fakes(self, n: int, draws: Draws) -> Fakes:
-        "n pictures with random samples on their rays and noise on the density."
-        z, cam2world = self.latents(n, draws)
-        c, noise = self.config, noise_level(self.config, int(self.counts[1]))
-        drawn = self.generator.render(
-            z,
-            cam2world,
-            size=self.grown[0],
-            deterministic=False,
-            rng=draws.generator,
-            noise=noise,
-            alpha=c.alpha or c.solid_weight > 0,
-        )
-        return Fakes(
-            drawn if c.alpha else drawn[:, :3],
-            z,
-            cam2world,
-            (drawn[:, 3:] + 1) / 2 if drawn.shape[1] == 4 else None,
-        )
+    def generated(self, n: int, draws: Draws, size: int | None = None) -> GeneratedBatch:
+        "n images with random samples on their rays and noise on the density."
+        c, (z, cam2world) = self.config, self.latents(n, draws)
+        options = dict(rng=draws.generator, noise=noise_level(c, int(self.counts[1])))
+        options['alpha'] = c.alpha or c.solid_weight > 0
+        images = self.generator.render(z, cam2world, size or self.grown[0], **options)
+        opacity = (images[:, 3:] + 1) / 2 if options['alpha'] else None
+        return GeneratedBatch(images if c.alpha else images[:, :3], z, cam2world, opacity)
 
-    def shared_fakes(self, n: int, draws: Draws) -> Fakes:
-        """Fakes for the discriminator whose graph is kept for the generator's step, which is
-        next."""
-        asleep = [p for p in self.generator.parameters() if not p.requires_grad]
-        for p in asleep:
-            p.requires_grad_(True)
-        try:
-            self.kept = self.draw_fakes(n, draws)
-        finally:
-            for p in asleep:
-                p.requires_grad_(False)
-        return self.kept
+# %% ../nbs/56_pigan_training.ipynb #ae5cc6fc
+@contextmanager
+def trainable(network: nn.Module):
+    "Inside, all weights of a network take part in graphs, also those that are frozen now."
+    frozen = [p for p in network.parameters() if not p.requires_grad]
+    for p in frozen:
+        p.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for p in frozen:
+            p.requires_grad_(False)
 
-    def reals(self, batch: dict) -> Tensor:
-        """Real pictures at the size of the stage, with their coverage if the discriminator
-        looks at it."""
-        images, size = batch['image'], self.grown[0]
-        if self.config.alpha:
-            if 'coverage' not in batch:
-                raise ValueError(
-                    "This pi-GAN wants to know which pixels of a real picture are covered, and"
-                    " these pictures do not say: set alpha=False."
-                )
-            cover = batch['coverage'].to(images.dtype) * (2 / 255) - 1
-            images = torch.cat([images, _mirrored(batch, cover, cover.flip(-1))], 1)
-        if images.shape[-1] % size:
-            raise ValueError(
-                f"Real pictures of {images.shape[-1]} px cannot be averaged down to {size} px:"
-                f" load them at {self.config.size} px."
-            )
-        return (
-            images
-            if images.shape[-1] == size
-            else F.avg_pool2d(images, images.shape[-1] // size)
-        )
-
-    def real_cameras(self, batch: dict) -> Tensor:
-        """The cameras of the real pictures;
-        a mirrored picture has a mirrored camera, S·C·S with S = diag(−1, 1, 1, 1)."""
-        if 'cam2world' not in batch:
-            raise ValueError(
-                "This pi-GAN wants the camera of every real picture, and these pictures have"
-                " none: set condition_pose=False, reconstruction=0 and pose_teacher='fakes'."
-            )
-        cams, sign = batch['cam2world'], torch.tensor([-1.0, 1.0, 1.0, 1.0])
-        return _mirrored(batch, cams, cams * (sign[:, None] * sign).to(cams))
-
-    def real_directions(self, batch: dict) -> Tensor | None:
-        "Where the cameras of the real pictures stood; mirrored pictures have mirrored cameras."
-        if not self.config.condition_pose and self.config.pose_teacher == 'fakes':
-            return None
-        return camera_direction(self.real_cameras(batch))
-
-    def reconstruct(self, batch: dict, real: Tensor, code: Tensor) -> Tensor:
-        """The summary's reconstruction loss, weighted:
-        real pictures, drawn again from the code that the latent head gives them and from their
-        cameras."""
-        if not self.config.reconstruction:
-            return real.new_zeros(())
-        drawn = self.generator.render(
-            code, self.real_cameras(batch), size=self.grown[0], alpha=self.config.alpha
-        )
-        return self.config.reconstruction * F.mse_loss(drawn, real)
-
-    def matter_in_front(self, fakes: Fakes, draws: Draws, n: int = 256) -> Tensor:
-        """Mean density at n random points a picture in the first `front_share` of the depth,
-        over the field's density scale (after Yang et al. 2023, FreeNeRF)."""
-        view, b = self.config.view, len(fakes.z)
-        u, lines = draws.uniform(b, n, 2), rays(fakes.cam2world, view.fov, self.grown[0])
-        ray = (u[..., :1] * lines.directions.shape[1]).long().expand(-1, -1, 3)
-        distance = view.near + self.config.front_share * (view.far - view.near) * u[..., 1:]
-        points = lines.origins.gather(1, ray) + distance * lines.directions.gather(1, ray)
-        density = self.generator.field.density_only(
-            points, self.generator.field.condition(fakes.z)
-        )
-        return (
-            optical_depth(density, torch.ones_like(density), view.activation).mean()
-            / self.config.field.density_scale
-        )
-
-    def head_losses(self, judgement: Judgement, direction: Tensor, z: Tensor | None) -> Tensor:
-        "What the pose head and the latent head pay, weighted."
-        c, loss = self.config, judgement.logits.new_zeros(())
-        if c.pose_weight:
-            loss = (
-                loss
-                + c.pose_weight * (judgement.direction - direction).square().sum(1).mean() / 2
-            )
-        if c.latent_weight and z is not None:
-            loss = loss + c.latent_weight * F.mse_loss(judgement.latent, z)
-        return loss
+# %% ../nbs/56_pigan_training.ipynb #b7a7073a
+class PiganPair(PiganNetworks):
+    "A pi-GAN's networks with the losses of their steps."
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
-        c, step = self.config, int(self.counts[0])
+        c, D, step = self.config, self.discriminator, int(self.counts[0])
         self.counts[0] += 1
-        self.follow()
-        real, seen_from = self.reals(batch), self.real_directions(batch)
-        with nullcontext() if c.share_fakes else torch.no_grad():
-            fakes = (self.shared_fakes if c.share_fakes else self.draw_fakes)(len(real), draws)
-        fake, turned = fakes.images.detach(), camera_direction(fakes.cam2world)
-        shown = (seen_from, turned) if c.condition_pose else (None, None)
-        on_real, on_fake = (
-            self.discriminator(real, shown[0], heads=True),
-            self.discriminator(fake, shown[1], heads=True),
-        )
-        heads = (
-            self.head_losses(on_fake, turned, fakes.z)
-            if c.pose_teacher == 'fakes'
-            else self.head_losses(on_real, seen_from, None)
-        )
-        logs = {
-            'loss': (
-                discriminator_loss(on_real.logits, on_fake.logits)
-                + heads
-                + self.reconstruct(batch, real, on_real.latent)
-            ),
-            'real_logits': on_real.logits,
-            'fake_logits': on_fake.logits,
-            'fake_images': fake,
-            'heads': heads.detach(),
-        }
+        size = self.follow()
+        real, real_direction = real_images(c, batch, size), real_directions(c, batch)
+        with trainable(self.generator) if c.share_fakes else torch.no_grad():
+            fakes = self.generated(len(real), draws, size)
+        self.shared = fakes if c.share_fakes else None
+        fake, direction = fakes.images.detach(), camera_direction(fakes.cam2world)
+        shown = (real_direction, direction) if c.condition_pose else (None, None)
+        on_real, on_fake = D(real, shown[0], heads=True), D(fake, shown[1], heads=True)
+        if c.pose_teacher == 'fakes':
+            heads = head_losses(c, on_fake, direction, fakes.z)
+        else:
+            heads = head_losses(c, on_real, real_direction, None)
+        again = reconstruction_loss(self.generator, c, batch, real, on_real.latent)
+        loss = discriminator_loss(on_real.logits, on_fake.logits) + heads + again
+        logs = dict(real_logits=on_real.logits, fake_logits=on_fake.logits, fake_images=fake)
         if c.r1_gamma and step % c.r1_every == 0:
-            penalty = r1_penalty(lambda x: self.discriminator(x, shown[0]), real, c.r1_gamma)
-            logs |= {'loss': logs['loss'] + c.r1_every * penalty, 'r1': penalty}
-        return logs
+            logs['r1'] = r1_penalty(lambda x: D(x, shown[0]), real, c.r1_gamma)
+            loss = loss + c.r1_every * logs['r1']
+        return logs | dict(loss=loss, heads=heads.detach())
 
     def generator_step(self, batch: dict, draws: Draws) -> dict:
-        c, step = self.config, int(self.counts[1])
-        fakes, self.kept = (
-            self.kept if self.kept is not None else self.draw_fakes(len(batch['image']), draws),
-            None,
+        c, G, step = self.config, self.generator, int(self.counts[1])
+        fakes = self.shared or self.generated(len(batch['image']), draws)
+        self.shared = None
+        direction = camera_direction(fakes.cam2world)
+        on_fake = self.discriminator(
+            fakes.images, direction if c.condition_pose else None, heads=True
         )
-        turned = camera_direction(fakes.cam2world)
-        judgement = self.discriminator(
-            fakes.images, turned if c.condition_pose else None, heads=True
-        )
-        kept = top_k(judgement.logits, top_k_fraction(step, floor=c.top_k_floor))
+        best = top_k(on_fake.logits, top_k_fraction(step, floor=c.top_k_floor))
         self.counts[1] += 1
-        loss = generator_loss(kept) + self.head_losses(judgement, turned, fakes.z)
+        loss = generator_loss(best) + head_losses(c, on_fake, direction, fakes.z)
         if c.reconstruction:
-            real, shown = (
-                self.reals(batch),
-                self.real_directions(batch) if c.condition_pose else None,
-            )
-            loss = loss + self.reconstruct(
-                batch, real, self.discriminator(real, shown, heads=True).latent
-            )
-        logs = {'fake_logits': judgement.logits}
+            real = real_images(c, batch, fakes.size)
+            shown = real_directions(c, batch) if c.condition_pose else None
+            code = self.discriminator(real, shown, heads=True).latent
+            loss = loss + reconstruction_loss(G, c, batch, real, code)
+        logs = {'fake_logits': on_fake.logits}
         if c.front_weight:
-            logs['front'] = self.matter_in_front(fakes, draws)
+            logs['front'] = matter_in_front(G, c, fakes, draws)
             loss = loss + c.front_weight * logs['front']
         if c.solid_weight:
             logs['holes'] = seen_through(fakes.opacity)
             loss = loss + c.solid_weight * logs['holes']
         return logs | {'loss': loss}
 
-# %% ../nbs/56_pigan_training.ipynb #fe2bf7ab
-class Fakes(NamedTuple):
-    "Generated pictures and what they were made from."
 
-    images: Tensor  # [batch, 3, size, size]
-    z: Tensor
-    cam2world: Tensor
-    opacity: Tensor | None = None  # [batch, 1, size, size], if anything asks for it
-
-# %% ../nbs/56_pigan_training.ipynb #5f598588
-def _mirrored(batch: dict, value: Tensor, turned: Tensor) -> Tensor:
-    "`turned` for the pictures of a batch that were mirrored, `value` for the others."
-    return (
-        torch.where(batch['mirrored'].view(-1, *[1] * (value.ndim - 1)), turned, value)
-        if 'mirrored' in batch
-        else value
-    )
-
-# %% ../nbs/56_pigan_training.ipynb #4ff0a803
-def seen_through(
-    opacity: Tensor, radius: float = 0.2
-) -> Tensor:  # [batch, 1, size, size]; of the width
-    """How much can be seen through in a disc in the middle of pictures, on average:
-    0 (solid) to 1 (air)."""
-    n = opacity.shape[-1]
-    middle = (torch.arange(n, device=opacity.device) + 0.5) / n - 0.5
-    return (1 - opacity)[..., middle[:, None] ** 2 + middle**2 <= radius**2].mean()
-
-# %% ../nbs/56_pigan_training.ipynb #b7a7073a
 models['pigan'] = PiganConfig, PiganPair
 
 # %% ../nbs/56_pigan_training.ipynb #23a15b91
@@ -343,6 +632,17 @@ def _own_rates(trainer: Trainer) -> Trainer:
     return trainer
 
 # %% ../nbs/56_pigan_training.ipynb #3561a7fc
+def phase_training(config: TrainingConfig, phase: Phase) -> TrainingConfig:
+    "The numbers with which one stage trains: its batch, in parts, and its learning rates."
+    return replace(
+        config,
+        batch_size=phase.batch // phase.split,
+        accumulate=phase.split,
+        generator_lr=phase.generator_lr,
+        discriminator_lr=phase.discriminator_lr,
+    )
+
+
 def fit_curriculum(
     pair: PiganPair,
     data,
@@ -367,20 +667,9 @@ def fit_curriculum(
         last = phase is pair.config.phases[-1]
         if (phase.stop <= reached and not last) or (phase.start >= stop and trainer):
             continue
-        rates = dict(
-            batch_size=phase.batch // phase.split,
-            accumulate=phase.split,
-            generator_lr=phase.generator_lr,
-            discriminator_lr=phase.discriminator_lr,
-        )
-        following = Trainer(
-            pair.requires_grad_(True),
-            data,
-            replace(config, **rates),
-            callbacks(phase),
-            device,
-            recipe,
-        )
+        training, watching = phase_training(config, phase), callbacks(phase)
+        network = pair.requires_grad_(True)
+        following = Trainer(network, data, training, watching, device, recipe)
         if trainer:
             _hand_over(trainer, following)
         elif run is not None:
@@ -403,32 +692,49 @@ def field_flops(c: FieldConfig, colour: bool = True) -> float:
     return density + 2 * ((c.hidden + 3) * c.hidden + 3 * c.hidden) * colour
 
 
-def step_flops(config: PiganConfig, batch: int, size: int | None = None) -> dict[str, float]:
-    """Operations of one step of both players, in the field and in the discriminator (mapping
+def discriminator_flops(config: PiganConfig, size: int) -> float:
+    "Operations for one image of `size` pixels, counted while a network without numbers runs."
+    with torch.device('meta'):
+        network = discriminator_of(config)
+        image = torch.zeros(1, 3 + config.alpha, size, size)
+        direction = torch.zeros(1, 3) if config.condition_pose else None
+    network.progress = torch.tensor([float(size), 1.0], device='cpu')
+    return float(count_flops(network, image, direction))
+
+
+def pigan_flops(config: PiganConfig, batch: int, size: int | None = None) -> dict[str, float]:
+    """Operations of one step of both networks, in the field and in the discriminator (mapping
     network and compositing are below 1 %)."""
-    v, n = config.view, batch * (size or config.size) ** 2
-    bare, whole = (field_flops(config.field, colour) for colour in (False, True))
-    two_looks = v.fine > 0 and v.first_look == 'density'
-    forward = n * (
-        (v.samples * bare + v.fine * whole) if two_looks else (v.samples + v.fine) * whole
-    )
-    backward = 2 * n * (v.fine if two_looks else v.samples + v.fine) * whole
-    look = batch * discriminator_flops(config, size or config.size)
+    v, size = config.view, size or config.size
+    density, colour = (field_flops(config.field, c) for c in (False, True))
+    if v.fine and v.first_look == 'density':
+        forward, differentiated = v.samples * density + v.fine * colour, v.fine * colour
+    else:
+        forward = differentiated = (v.samples + v.fine) * colour
+    forwards = 1 if config.share_fakes else 2
+    lazy_r1 = 4 * bool(config.r1_gamma) / config.r1_every
+    image = discriminator_flops(config, size)
     return dict(
-        field=(1 if config.share_fakes else 2) * forward + backward,
-        discriminator=(3 + 3 + 2 + 4 * bool(config.r1_gamma) / config.r1_every) * look,
+        field=batch * size**2 * (forwards * forward + 2 * differentiated),
+        discriminator=batch * (3 + 3 + 2 + lazy_r1) * image,
     )
 
 
 def fast_recipe(config: PiganConfig) -> PiganConfig:
     "The same networks, trained with half the work."
-    return replace(
-        config, share_fakes=True, r1_every=16, view=replace(config.view, first_look='density')
-    )
+    view = replace(config.view, first_look='density')
+    return replace(config, share_fakes=True, r1_every=16, view=view)
+
+# %% ../nbs/56_pigan_training.ipynb #1aef0c2a
+def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) -> MeanShape:
+    "The mean depth of n toon heads from the front, exactly."
+    identity, front = toon.sample_identity(n, rng(seed)), pose(torch.zeros(n))
+    view = toon.render(identity, front, fov, size, supersample=1, outline=False)
+    return mean_shape(view['depth'], view['depth'].isfinite())
 
 # %% ../nbs/56_pigan_training.ipynb #8ef004f7
 def alarms(
-    front: dict,  # pictures from the front: `depth`, `opacity`
+    front: dict,  # views from the front: `depth`, `opacity`
     shape: MeanShape,
 ) -> dict[str, float | bool]:
     """Numbers and alarms about the geometry:
@@ -448,31 +754,21 @@ def alarms(
 
 
 class ShapeWatch(Callback):
-    """Looks at the averaged generator from the front every `every` steps:
+    """Renders the averaged generator from the front every `every` steps:
     numbers into the record, alarms into `status`."""
 
     def __init__(self, shape: MeanShape, every: int = 250, n: int = 16, seed: int = 0):
-        self.shape, self.every, self.n, self.seed, self.status = (
-            shape,
-            every,
-            n,
-            seed,
-            'not looked yet',
-        )
+        self.shape, self.every, self.n, self.seed = shape, every, n, seed
+        self.status = 'not measured yet'
 
     def on_step(self, trainer, record):
         if trainer.step % self.every:
             return
         generator = trainer.pair.generator if trainer.average is None else trainer.average
         z = torch.randn(self.n, generator.z_dim, generator=rng(self.seed)).to(trainer.device)
-        front = generator.render_views(
-            z, pose(torch.zeros(self.n)).to(trainer.device), size=self.shape.depth.shape[-1]
-        )
+        ahead = pose(torch.zeros(self.n)).to(trainer.device)
+        front = generator.render_views(z, ahead, self.shape.depth.shape[-1])
         found = alarms({k: v.cpu() for k, v in front.items()}, self.shape)
         record.update(found)
-        self.status = (
-            ', '.join(
-                k.replace('_', ' ') for k in ('black_hole', 'billboard', 'hollow') if found[k]
-            )
-            or 'healthy'
-        )
+        ringing = [k for k in ('black_hole', 'billboard', 'hollow') if found[k]]
+        self.status = ', '.join(ringing).replace('_', ' ') or 'healthy'

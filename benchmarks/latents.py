@@ -23,7 +23,6 @@ from animegan_nb import toon
 from animegan_nb.core import shipped
 from animegan_nb.latents import (
     HEAD_READINGS,
-    FeatureDistance,
     Influence,
     influence,
     layer_groups,
@@ -31,7 +30,7 @@ from animegan_nb.latents import (
     read_heads,
     trimmed_mean,
 )
-from animegan_nb.metrics import extractors, file_sha256
+from animegan_nb.metrics import FeatureDistance, extractors, file_sha256
 from animegan_nb.stylegan import pretrained_stylegan
 
 OUT = Path(__file__).resolve().parents[1] / 'data' / 'results'

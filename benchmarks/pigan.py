@@ -135,7 +135,7 @@ def make(config, seed=0):
 
 def steps(a):
     config = replace(
-        pigan.PIGAN_POSTER.network,
+        pigan_training.PIGAN_POSTER.network,
         size=a.size,
         field=replace(siren.PIGAN_FIELD_OFFICIAL, hidden=a.hidden),
         pose_weight=0.0,
@@ -184,10 +184,11 @@ def recipes(a):
     out = {}
     for points in (12, 24):
         base = replace(
-            pigan.PIGAN_POSTER.network, view=replace(pigan.PIGAN_POSTER.network.view, samples=points, fine=points)
+            pigan_training.PIGAN_POSTER.network,
+            view=replace(pigan_training.PIGAN_POSTER.network.view, samples=points, fine=points),
         )
         work = {
-            name: pigan_training.step_flops(config, 14)
+            name: pigan_training.pigan_flops(config, 14)
             for name, config in (('official', base), ('fast', pigan_training.fast_recipe(base)))
         }
         for name, w in work.items():
@@ -202,9 +203,9 @@ def recipes(a):
 
 def orbit(a):
     try:
-        generator, _ = pigan.pretrained_generator()
+        generator, _ = pigan.pretrained_pigan()
     except FileNotFoundError:
-        generator = pigan.Generator(pigan.TOON_FIELD, pigan.TOON_VIEW, 32)
+        generator = pigan.PiganGenerator(pigan_training.TOON_FIELD, pigan_training.TOON_VIEW, 32)
     z, cams = torch.randn(1, generator.z_dim, generator=rng(0)), turntable(8, swing=0.5)
     knobs = generator.condition(z)
     print('orbit: pictures a second, one at a time')
@@ -212,8 +213,8 @@ def orbit(a):
     for size in (32, 64):
         for name, options in (
             ('as trained', {}),
-            ('12+12 points', dict(samples=12, hierarchical=True)),
-            ('coarse, 8 points', dict(samples=8, hierarchical=False)),
+            ('12+12 points', dict(samples=12, fine=12)),
+            ('coarse, 8 points', dict(samples=8, fine=0)),
         ):
             best = best_of(
                 {
@@ -229,11 +230,11 @@ def orbit(a):
 
 def variants():
     base = replace(
-        pigan.PIGAN_TOON_32.network,
+        pigan_training.PIGAN_TOON_32.network,
         size=16,
         phases=(),
         fade=0,
-        field=replace(pigan.TOON_FIELD, hidden=48, layers=3),
+        field=replace(pigan_training.TOON_FIELD, hidden=48, layers=3),
         channel_base=512,
         channel_max=64,
     )
@@ -248,9 +249,7 @@ def variants():
 def judged(generator, shape, real, seed):
     "Geometry from the front, consistency between ±0.25 rad, and the Fréchet distance of the extractor `pixels`."
     z, source = torch.randn(256, generator.z_dim, generator=rng(900 + seed)), rng(950 + seed)
-    see = lambda yaw, n: generator.render_views(
-        z[:n], pose(torch.full((n,), yaw)), size=32, samples=16, hierarchical=True
-    )
+    see = lambda yaw, n: generator.render_views(z[:n], pose(torch.full((n,), yaw)), size=32, samples=16, fine=16)
     found = pigan_training.alarms(see(0.0, 32), shape)
     consistency, share = view_consistency(see(-0.25, 32), see(0.25, 32), 12.0)
     fakes = generator.render_views(
@@ -265,7 +264,7 @@ def judged(generator, shape, real, seed):
 
 def summary(a):
     path = ROOT / 'data' / 'results' / 'pigan_summary.json'
-    heads, shape = toon.ready_heads('white'), pigan.toon_shape(64, 32)
+    heads, shape = toon.ready_heads('white'), pigan_training.toon_shape(64, 32)
     small = F.avg_pool2d(heads.batch(range(1024))['image'] / 127.5 - 1, 4)
     floor = float(frechet_distance(extract(small[512:768], 'pixels').features, extract(small[:256], 'pixels').features))
     facts = dict(

@@ -41,13 +41,13 @@ from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, interval
 from animegan_nb.pigan_anime import (
     CONDITIONS,
-    FOV,
+    FACE_FOV,
     GUESS_CONFIG,
     HELD_OUT,
     PICTURES,
     SIZE,
     condition_images,
-    judge,
+    condition_scores,
     set_distances,
     shape_numbers,
     train_condition,
@@ -70,12 +70,12 @@ def floors(cache):
 
 def guesses(a):
     out = ROOT / 'data' / 'results' / 'pigan_guesses.json'
-    shape = pigan.toon_shape(64, 32, fov=FOV)
+    shape = pigan_training.toon_shape(64, 32, fov=FACE_FOV)
     command = f'python benchmarks/pigan_anime.py guesses --run RUN --seeds {a.seeds}'
     facts = dict(
         command=command,
         size=SIZE,
-        fov=FOV,
+        fov=FACE_FOV,
         images=PICTURES,
         learning_rate=4e-4,
         network=asdict(GUESS_CONFIG),
@@ -98,9 +98,9 @@ def guesses(a):
             start = time.process_time()
             generator = train_condition(c, seed, cache=a.run / 'heads').average
             seconds = time.process_time() - start
-            row = judge(generator, condition_images(c.get('kind', 'plain'), HELD_OUT, a.run / 'heads'), shape) | dict(
-                seed=seed, seconds=round(seconds)
-            )
+            row = condition_scores(
+                generator, condition_images(c.get('kind', 'plain'), HELD_OUT, a.run / 'heads'), shape
+            ) | dict(seed=seed, seconds=round(seconds))
             facts['runs'].setdefault(name, []).append(row)
             with torch.no_grad():
                 drawn = generator.render_views(
@@ -131,17 +131,19 @@ def guesses(a):
 # ---- real faces
 
 PLAIN = replace(
-    pigan.PIGAN_CPU.network,
+    pigan_training.PIGAN_CPU.network,
     noise_steps=800,
     fade=100,
-    phases=(pigan.Phase(0, 1200, 16, 12, 4e-4, 4e-4), pigan.Phase(1200, 20_000, 32, 8, 4e-4, 4e-4)),
+    phases=(pigan_training.Phase(0, 1200, 16, 12, 4e-4, 4e-4), pigan_training.Phase(1200, 20_000, 32, 8, 4e-4, 4e-4)),
 )
 # told where a head is, that it is solid and looks ahead, and that a room is behind it
-FACES = replace(pigan.PIGAN_FACES_CPU.network, noise_steps=800, fade=100, phases=PLAIN.phases)
+FACES = replace(pigan_training.PIGAN_FACES_CPU.network, noise_steps=800, fade=100, phases=PLAIN.phases)
 # from networks that have seen other faces; FACES: first the new discriminator learns, then both, slowly
-PLAIN_ONWARD = replace(PLAIN, noise=0.0, phases=(pigan.Phase(0, 20_000, 32, 8, 4e-4, 4e-4),))
+PLAIN_ONWARD = replace(PLAIN, noise=0.0, phases=(pigan_training.Phase(0, 20_000, 32, 8, 4e-4, 4e-4),))
 FACES_ONWARD = replace(
-    FACES, noise=0.0, phases=(pigan.Phase(0, 150, 32, 8, 1e-6, 4e-4), pigan.Phase(150, 20_000, 32, 8, 1e-4, 4e-4))
+    FACES,
+    noise=0.0,
+    phases=(pigan_training.Phase(0, 150, 32, 8, 1e-6, 4e-4), pigan_training.Phase(150, 20_000, 32, 8, 1e-4, 4e-4)),
 )
 RECIPES = {(False, False): FACES, (False, True): FACES_ONWARD, (True, False): PLAIN, (True, True): PLAIN_ONWARD}
 
@@ -153,7 +155,7 @@ def train(a):
         RECIPES[a.plain, bool(a.start)],
     )
     seed_everything(a.seed)
-    pair, shape = pigan_training.PiganPair(network), pigan.toon_shape(64, 32)
+    pair, shape = pigan_training.PiganPair(network), pigan_training.toon_shape(64, 32)
     if a.start and not checkpoints(a.run):
         before = begin_with(pair, a.start)
         a.run.mkdir(parents=True, exist_ok=True)
@@ -186,7 +188,7 @@ def begin_with(pair, start):
     """Give a pair the networks of another run, or only a generator whose discriminator was shown more than pictures;
     returns what these had cost."""
     if str(start).startswith('pigan_toon_32'):
-        generator, facts = pigan.pretrained_generator(str(start))
+        generator, facts = pigan.pretrained_pigan(str(start))
         pair.generator.load_state_dict(generator.state_dict())
         return {k: facts[k] for k in ('seconds', 'images')}
     other, average, _ = load_run(start)
@@ -210,12 +212,9 @@ def draw(generator, n, seed, prior):
 
 def geometry(generator, seed, n=32):
     "What the alarms read, and how consistent the views are, beside the same pictures on a board."
-    z, shape = torch.randn(n, generator.z_dim, generator=rng(500 + seed)), pigan.toon_shape(64, 32)
+    z, shape = torch.randn(n, generator.z_dim, generator=rng(500 + seed)), pigan_training.toon_shape(64, 32)
     return shape_numbers(
-        *(
-            generator.render_views(z, pose(torch.full((n,), yaw)), samples=16, hierarchical=True)
-            for yaw in (-0.25, 0.0, 0.25)
-        ),
+        *(generator.render_views(z, pose(torch.full((n,), yaw)), samples=16, fine=16) for yaw in (-0.25, 0.0, 0.25)),
         shape,
         12.0,
     )
@@ -227,7 +226,7 @@ def sheet(generator, n=6, psi=0.8):
     for yaw, background in ((-0.4, None), (0.0, None), (0.4, None), (0.0, 1.0)):
         seen.append(
             generator.render_views(
-                z, pose(torch.full((n,), yaw)), size=48, samples=16, hierarchical=True, psi=psi, background=background
+                z, pose(torch.full((n,), yaw)), size=48, samples=16, fine=16, psi=psi, background=background
             )
         )
     depth = ((1 - (seen[1]['depth'] - 0.9) / 0.2).clamp(0, 1) * seen[1]['opacity'] * 2 - 1).expand(-1, 3, -1, -1)

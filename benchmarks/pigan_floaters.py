@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from animegan_nb import pigan, toon
+from animegan_nb import pigan_training, toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng
 from animegan_nb.geometry import depth_correlation, relief
@@ -25,7 +25,7 @@ from animegan_nb.metrics import interval
 from animegan_nb.training import EMA, Trainer, TrainingConfig, checkpoints, load_run
 
 ROOT = Path(__file__).resolve().parents[1]
-NETWORK = pigan.PIGAN_TOON_32.network
+NETWORK = pigan_training.PIGAN_TOON_32.network
 PLANES = dict(near=NETWORK.view.near, far=NETWORK.view.far)
 WAYS = {
     'as it was': ({}, {}),
@@ -37,8 +37,8 @@ WAYS = {
 @torch.no_grad()
 def measure(generator, seed, n=192):
     "Correlations of n heads from the front with the mean toon depth; the share below 0.5 are heads with floaters."
-    z, shape = torch.randn(n, generator.z_dim, generator=rng(1000 + seed)), pigan.toon_shape(64, 32)
-    seen = generator.render_views(z, pose(torch.zeros(n)), size=32, samples=24, hierarchical=True)
+    z, shape = torch.randn(n, generator.z_dim, generator=rng(1000 + seed)), pigan_training.toon_shape(64, 32)
+    seen = generator.render_views(z, pose(torch.zeros(n)), size=32, samples=24, fine=24)
     solid = seen['opacity'] > 0.9
     each = depth_correlation(seen['depth'], solid, shape.depth).flatten()
     return dict(

@@ -30,7 +30,7 @@ from animegan_nb.core import grid, rng, shipped
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
-from animegan_nb.pigan import pretrained_generator
+from animegan_nb.pigan import pretrained_pigan
 from animegan_nb.siren import Condition
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,10 +101,12 @@ def images_of(generator, condition, cam2world):
 def own_heads(generator, seed, n, others):
     "Heads of the generator itself: the truth can be reached."
     source = rng(seed)
-    knobs = generator.condition(torch.randn(n, generator.z_dim, generator=source))
+    conditions = generator.condition(torch.randn(n, generator.z_dim, generator=source))
     cams = [inv.toon.sample_camera(n, source)['cam2world'] for _ in range(1 + others)]
-    views = [generator.render_views(knobs, c, normal=True) for c in cams]
-    return knobs, inv.Heads(torch.zeros(n, 1), views[0]['image'].clamp(-1, 1), views[0]['opacity'], cams[0], views[1:])
+    views = [generator.render_views(conditions, c, normal=True) for c in cams]
+    return conditions, inv.Heads(
+        torch.zeros(n, 1), views[0]['image'].clamp(-1, 1), views[0]['opacity'], cams[0], views[1:]
+    )
 
 
 def real_faces(generator, distance, reader, n, tuning):
@@ -133,7 +135,7 @@ def real_faces(generator, distance, reader, n, tuning):
     numbers = dict(
         given=psnr(rows[1], faces),
         tuned=psnr(rows[4], faces),
-        prior=inv.knob_distance(found.condition, inv.knob_statistics(generator)),
+        prior=inv.condition_distance(found.condition, inv.condition_statistics(generator)),
         features=features,
     )
     # without the fourth: tuned and from the found camera, it is nearly the drawing
@@ -145,7 +147,7 @@ def rounded(s):
 
 
 def experiment(seeds, n, others, quick):
-    generator, distance, reader = pretrained_generator()[0], inv.perceptual_distance(), inv.toon_pose_reader()
+    generator, distance, reader = pretrained_pigan()[0], inv.perceptual_distance(), inv.toon_pose_reader()
     official_steps, tuning = (20, 3) if quick else (700, 24)
     config = replace(OURS, stages=((2, 6), (1, 2))) if quick else OURS
     latent = replace(Z, stages=config.stages)
@@ -219,7 +221,7 @@ def experiment(seeds, n, others, quick):
                 * generator.look(
                     o.condition,
                     cameras.rays(o.cam2world, generator.view.fov, generator.size),
-                    inv.official_view(generator),
+                    inv.official_settings(generator),
                 ).rgb.mT.unflatten(2, (generator.size,) * 2)
                 - 1
             )
@@ -261,7 +263,7 @@ def experiment(seeds, n, others, quick):
                 out['sweep'][name] = rounded(inv.scores(generator, f.condition, f.cam2world, few))
                 print(' ' * 10, name, out['sweep'][name], flush=True)
             views(generator, heads, best)
-    knobs, own = own_heads(generator, 71, max(2, n // 2), others)
+    conditions, own = own_heads(generator, 71, max(2, n // 2), others)
     own_read = tuple(reader(own.images).unbind(1))
     true = angles_of(own.cam2world)
     for name, start, c in (
@@ -308,7 +310,7 @@ def save(sheet, columns, name):
 def timing(repeats=3, n=4):
     "Processor seconds for each picture: in one batch, one at a time, and by the official recipe; in turns."
     generator, distance, heads, usual = (
-        pretrained_generator()[0],
+        pretrained_pigan()[0],
         inv.perceptual_distance(),
         inv.held_out_heads(5001, n, 1),
         {},

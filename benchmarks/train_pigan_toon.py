@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from animegan_nb import pigan_training
-from animegan_nb import pigan, toon
+from animegan_nb import toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import grid, rng, seed_everything
 from animegan_nb.pigan_anime import shape_numbers
@@ -29,11 +29,11 @@ from animegan_nb.callbacks import Checkpoints, Clock, Health, JSONLog, Samples, 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-FLOATERS = dict(view=pigan.TOON_VIEW, front_weight=0.0)  # the first recipe: far too much room before the head
+FLOATERS = dict(view=pigan_training.TOON_VIEW, front_weight=0.0)  # the first recipe: far too much room before the head
 
 
 def train(run, minutes, steps, seed, floaters=False):
-    recipe = pigan.PIGAN_TOON_32
+    recipe = pigan_training.PIGAN_TOON_32
     if floaters:
         recipe = replace(recipe, network=replace(recipe.network, **FLOATERS))
     phases = (
@@ -44,7 +44,7 @@ def train(run, minutes, steps, seed, floaters=False):
     network = replace(recipe.network, phases=tuple(p for p in phases if p.stop > p.start))
     seed_everything(seed)
     pair, clock = pigan_training.PiganPair(network), Clock(minutes, processor=True)
-    shape, life = pigan.toon_shape(64, 32), recipe.training.ema_half_life
+    shape, life = pigan_training.toon_shape(64, 32), recipe.training.ema_half_life
     watch = lambda phase: [
         clock,
         EMA(life),
@@ -68,9 +68,7 @@ def train(run, minutes, steps, seed, floaters=False):
 
 def views(generator, codes):
     "What can be seen of worlds from the left, the front and the right, at 32 px with 24+24 points."
-    look = lambda yaw: generator.render_views(
-        codes, pose(torch.full((len(codes),), yaw)), size=32, samples=24, hierarchical=True
-    )
+    look = lambda yaw: generator.render_views(codes, pose(torch.full((len(codes),), yaw)), size=32, samples=24, fine=24)
     return look(-YAW), look(0.0), look(YAW)
 
 
@@ -113,7 +111,7 @@ def spread(rows):
 
 def score(generator):
     "The shipped network and its two anchors, each on three sets of 32 heads."
-    shape = pigan.toon_shape(64, 32, seed=123)
+    shape = pigan_training.toon_shape(64, 32, seed=123)
     ours = spread(
         [
             measure(*views(generator, torch.randn(HEADS, generator.z_dim, generator=rng(1000 + s))), shape)
@@ -152,8 +150,9 @@ def finish(run, seed, note='', floaters=False):
     state = {k: v.contiguous() for k, v in generator.state_dict().items()}
     weights, results = ROOT / 'data' / 'pretrained', ROOT / 'data' / 'results'
     save_file(state, weights / f'{name}.safetensors')
+    minutes = round(log[-1]['processor_seconds'] / 60) + 1
     command = (
-        f"python benchmarks/train_pigan_toon.py --run RUN --minutes {round(log[-1]['processor_seconds'] / 60) + 1} --seed"
+        f'python benchmarks/train_pigan_toon.py --run RUN --minutes {minutes} --seed'
         f" {seed}{' --floaters' * floaters}, then --finish"
     )
     facts = dict(
@@ -208,10 +207,10 @@ def main():
     trainer = train(args.run, args.minutes, args.steps, args.seed, args.floaters)
     log = read_log(args.run / 'log.jsonl')[-1]
     print(
-        f"step {log['step']}, {log['images']:,} pictures, {log['processor_seconds'] / 60:.1f} minutes of processor time",
+        f"step {log['step']}, {log['images']:,} images, {log['processor_seconds'] / 60:.1f} minutes of processor time",
         flush=True,
     )
-    if trainer.step >= (args.steps or pigan.PIGAN_TOON_32.steps):
+    if trainer.step >= (args.steps or pigan_training.PIGAN_TOON_32.steps):
         finish(args.run, args.seed, args.note, args.floaters)
 
 

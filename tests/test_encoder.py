@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from animegan_nb import encoder as en
 from animegan_nb import toon, toon_net
 from animegan_nb.core import rng, shipped
-from animegan_nb.latents import FeatureDistance, as_ws, draw, sample_w
+from animegan_nb.latents import as_ws, draw, sample_w
+from animegan_nb.metrics import FeatureDistance
 from animegan_nb.stylegan import StyleGANConfig, StyleGANGenerator, count_parameters, pretrained_stylegan
 
 TINY = StyleGANConfig(32, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=8)

@@ -14,6 +14,7 @@ from PIL import Image
 from animegan_nb import latents as la
 from animegan_nb import toon, toon_net
 from animegan_nb.core import rng, shipped
+from animegan_nb.metrics import FeatureDistance
 from animegan_nb.stylegan import StyleGANConfig, StyleGANGenerator, pretrained_stylegan, style_layers
 
 TINY = StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16)
@@ -82,15 +83,15 @@ def test_layer_groups_at_512_are_resolutions():
 
 
 @pytest.mark.parametrize('architecture', ['stylegan1', 'stylegan2'])
-def test_listeners_name_every_layer_once(architecture):
+def test_receivers_name_every_layer_once(architecture):
     torch.manual_seed(1)
     g = StyleGANGenerator(
         StyleGANConfig(32, architecture, z_dim=8, w_dim=8, mapping_layers=1, channel_base=256, channel_max=8)
     )
-    heard = [la.listeners(g, [i]) for i in range(g.config.num_ws)]
+    heard = [la.receivers(g, [i]) for i in range(g.config.num_ws)]
     names = [n for h in heard for n in h]
-    assert len(names) == len(set(names)) == len(la.listeners(g, range(g.config.num_ws)))
-    assert la.listeners(g, []) == []
+    assert len(names) == len(set(names)) == len(la.receivers(g, range(g.config.num_ws)))
+    assert la.receivers(g, []) == []
     assert not any(m._forward_hooks for m in g.modules())  # nothing is left behind
 
 
@@ -274,7 +275,7 @@ def test_path_length_of_a_linear_generator_and_its_spaces(tiny):
 
 
 def test_a_feature_distance_is_a_distance():
-    d = la.FeatureDistance(toon_net.toon_network().maps)
+    d = FeatureDistance(toon_net.toon_network().maps)
     a, b = torch.rand(2, 3, 3, 32, 32, generator=rng(1)) * 2 - 1
     assert d(a, a).abs().max() == 0 and torch.allclose(d(a, b), d(b, a)) and (d(a, b) > 0).all()
 

@@ -41,7 +41,7 @@ def ball():
 
 @pytest.fixture(scope='module')
 def learned():
-    return PiganSource(pigan.pretrained_generator()[0], 8, axes=2, codes=700)
+    return PiganSource(pigan.pretrained_pigan()[0], 8, axes=2, codes=700)
 
 
 @pytest.fixture(scope='module')

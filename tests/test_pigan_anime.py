@@ -1,4 +1,4 @@
-"The poster's guesses: cut pictures, exposures, covered eyes, conditions, the judge, verdicts, and what is stored."
+"The poster's guesses: cut pictures, exposures, covered eyes, conditions, scores, decisions, and what is stored."
 
 import json
 import math
@@ -10,27 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from animegan_nb import pigan, pigan_anime, toon
-from animegan_nb.cameras import rays
-from animegan_nb.cameras import pose as camera
+from animegan_nb import pigan, pigan_anime, pigan_training, toon
+from animegan_nb.cameras import pose as camera, rays
 from animegan_nb.core import rng, shipped
 from animegan_nb.pigan_anime import (
     CONDITIONS,
-    FOV,
+    FACE_FOV,
     GUESS_CONFIG,
     HELD_OUT,
     PICTURES,
     condition_images,
+    condition_scores,
     cover_eyes,
     crop_fov,
     cropped,
+    decision,
     expose,
     eye_band,
-    judge,
-    paired,
+    paired_difference,
     set_distances,
     train_condition,
-    verdict,
 )
 from animegan_nb.training import Callback
 
@@ -46,7 +45,7 @@ def test_cutting_twice_is_cutting_once(fov, a, b):
 def test_the_cut_keeps_its_rays():
     cam = camera(torch.tensor([0.3]))
     whole = rays(cam, 12.0, 64).directions.view(64, 64, 3)[8:56, 8:56]
-    assert torch.allclose(whole, rays(cam, FOV, 48).directions.view(48, 48, 3), atol=1e-6)
+    assert torch.allclose(whole, rays(cam, FACE_FOV, 48).directions.view(48, 48, 3), atol=1e-6)
 
 
 @pytest.mark.parametrize('kept', [0, -1, 1.01])
@@ -157,15 +156,17 @@ def test_conditions_differ_in_one_thing():
     assert not GUESS_CONFIG.alpha and not GUESS_CONFIG.condition_pose and GUESS_CONFIG.pose_teacher == 'fakes'
 
 
-def test_the_judge_sees_a_network():
+def test_the_scores_see_a_network():
     torch.manual_seed(0)
-    generator = pigan.Generator(GUESS_CONFIG.field, GUESS_CONFIG.view, 16).eval()
+    generator = pigan.PiganGenerator(GUESS_CONFIG.field, GUESS_CONFIG.view, 16).eval()
     reference = condition_images('plain', range(2400, 2432))
-    found = judge(generator, reference, pigan.toon_shape(8, 32, fov=FOV))
+    found = condition_scores(generator, reference, pigan_training.toon_shape(8, 32, fov=FACE_FOV))
     assert {'frechet', 'eyes', 'missing', 'correlation', 'consistency', 'board', 'black_hole'} <= set(found) and all(
         math.isfinite(v) for v in found.values()
     )
-    assert found['frechet'] > 3 and found == judge(generator, reference, pigan.toon_shape(8, 32, fov=FOV))
+    assert found['frechet'] > 3 and found == condition_scores(
+        generator, reference, pigan_training.toon_shape(8, 32, fov=FACE_FOV)
+    )
 
 
 def test_a_set_has_no_distance_to_itself():
@@ -175,7 +176,7 @@ def test_a_set_has_no_distance_to_itself():
     assert eye_band(images).shape == (64, 150)
 
 
-# ---- verdicts
+# ---- decisions
 
 
 @given(st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=8))
@@ -183,7 +184,7 @@ def test_paired_agrees_with_scipy(pairs):
     a, b = map(np.array, zip(*pairs))
     if np.ptp(b - a) < 1e-6:
         return
-    mean, half = paired(a, b)
+    mean, half = paired_difference(a, b)
     low, high = ttest_rel(b, a).confidence_interval(0.95)
     assert mean - half == pytest.approx(low, abs=1e-6) and mean + half == pytest.approx(high, abs=1e-6)
 
@@ -191,11 +192,11 @@ def test_paired_agrees_with_scipy(pairs):
 @pytest.mark.parametrize(('base', 'changed'), [([1.0], [2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0])])
 def test_pairs_are_pairs(base, changed):
     with pytest.raises(ValueError, match='same two or more seeds'):
-        paired(base, changed)
+        paired_difference(base, changed)
 
 
-def test_verdicts():
-    assert [verdict(*x) for x in ((2.0, 1.0), (-2.0, 1.0), (1.0, 1.0), (-0.5, 1.0), (1.0, math.nan))] == [
+def test_decisions():
+    assert [decision(*x) for x in ((2.0, 1.0), (-2.0, 1.0), (1.0, 1.0), (-0.5, 1.0), (1.0, math.nan))] == [
         'worse',
         'better',
         'undecided',
@@ -209,7 +210,9 @@ def test_verdicts():
 
 def test_the_stored_runs_are_of_these_conditions():
     facts = json.loads(shipped('results/pigan_guesses.json').read_text())
-    assert facts['conditions'] == CONDITIONS and facts['pictures'] == PICTURES and facts['fov'] == pytest.approx(FOV)
+    assert (
+        facts['conditions'] == CONDITIONS and facts['pictures'] == PICTURES and facts['fov'] == pytest.approx(FACE_FOV)
+    )
     assert all(sorted(r['seed'] for r in runs) == [0, 1, 2] for runs in facts['runs'].values()) and set(
         facts['runs']
     ) == set(CONDITIONS)

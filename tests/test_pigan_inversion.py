@@ -1,5 +1,5 @@
-"""Inversion of pi-GAN: scores, knobs, cameras, starts, the joint search, tuning, the official recipe, stored results,
-bad input."""
+"""Inversion of pi-GAN: scores, conditions, cameras, starts, the joint search, tuning, the official recipe, stored
+results, bad input."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ from animegan_nb.core import rng, shipped
 from animegan_nb.grading import oracle, trial
 from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
-from animegan_nb.pigan import Generator, View
+from animegan_nb.pigan import PiganGenerator, RenderSettings
 from animegan_nb.pigan_inversion import (
     Heads,
     Inversion,
@@ -22,12 +22,12 @@ from animegan_nb.pigan_inversion import (
     grid_start,
     held_out_heads,
     invert,
-    knob_distance,
-    knob_statistics,
-    knobs_at,
+    condition_distance,
+    condition_statistics,
+    condition_at,
     official_image,
     official_recipe,
-    official_view,
+    official_settings,
     own_cameras,
     perceptual_distance,
     pivotal_tuning,
@@ -50,9 +50,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def small(size=8):
     "A little generator whose worlds can be seen."
     torch.manual_seed(0)
-    g = Generator(
+    g = PiganGenerator(
         FieldConfig(hidden=16, layers=2, z_dim=8, mapping_hidden=16),
-        View(samples=4, fine=4, background=1.0, directional=False, first_look='density'),
+        RenderSettings(samples=4, fine=4, background=1.0, directional=False, first_look='density'),
         size,
     )
     with torch.no_grad():
@@ -64,9 +64,9 @@ G = small()
 
 
 def world(n=2, seed=0):
-    knobs = G.condition(torch.randn(n, 8, generator=rng(seed)))
+    conditions = G.condition(torch.randn(n, 8, generator=rng(seed)))
     cams = pose(*(torch.randn(2, n, generator=rng(seed + 1)) * 0.2))
-    return knobs, cams, G.render_views(knobs, cams)['image'].clamp(-1, 1)
+    return conditions, cams, G.render_views(conditions, cams)['image'].clamp(-1, 1)
 
 
 ZERO = (torch.zeros(2), torch.zeros(2))
@@ -90,23 +90,25 @@ def test_own_cameras_undo_a_turned_world():
 
 
 def test_knobs_in_standard_deviations():
-    usual = knob_statistics(G, 2000)
-    assert abs(knob_distance(G.condition(torch.randn(4000, 8, generator=rng(5))), usual).mean().item() - 1) < 0.15
+    usual = condition_statistics(G, 2000)
+    assert abs(condition_distance(G.condition(torch.randn(4000, 8, generator=rng(5))), usual).mean().item() - 1) < 0.15
     u = Condition(*torch.randn(2, 3, 3, 16, generator=rng(1)))
     assert torch.allclose(
-        knob_distance(knobs_at(u, usual), usual), torch.cat([x.flatten(1) for x in u], 1).square().mean(1), rtol=1e-2
+        condition_distance(condition_at(u, usual), usual),
+        torch.cat([x.flatten(1) for x in u], 1).square().mean(1),
+        rtol=1e-2,
     )
     with pytest.raises(ValueError, match='two codes'):
-        knob_statistics(G, 1)
+        condition_statistics(G, 1)
 
 
 def test_the_rendered_picture_has_the_right_slope():
-    smooth = Generator(G.field, replace(G.view, activation='softplus'), 8)  # no kink where the density is 0
-    knobs, _, target = world(1)
+    smooth = PiganGenerator(G.field, replace(G.view, activation='softplus'), 8)  # no kink where the density is 0
+    conditions, _, target = world(1)
 
     def loss(angles):
         return (
-            (smooth.render(knobs, pose(angles[:1], angles[1:]), samples=24, hierarchical=False) - target)
+            (smooth.render(conditions, pose(angles[:1], angles[1:]), samples=24, fine=0) - target)
             .double()
             .square()
             .mean()
@@ -130,7 +132,7 @@ def test_a_grid_finds_the_camera_of_a_known_head():
     assert torch.allclose(yaw, cams[0], atol=1e-5) and torch.allclose(pitch, cams[1], atol=1e-5)
 
 
-@pytest.mark.parametrize('space', ['knobs', 'z'])
+@pytest.mark.parametrize('space', ['conditions', 'z'])
 def test_a_search_lowers_its_loss_and_leaves_the_generator_alone(space):
     _, _, images = world()
     before = {k: v.clone() for k, v in G.state_dict().items()}
@@ -164,10 +166,11 @@ def test_the_camera_waits_or_stays():
 
 def test_a_stronger_prior_stays_nearer_and_a_coverage_counts():
     _, _, images = world()
-    usual = knob_statistics(G)
+    usual = condition_statistics(G)
     config = replace(TINY, stages=((2, 20),), noise=0.0)
     free, tied = (
-        knob_distance(invert(G, images, ZERO, replace(config, prior=p)).condition, usual).mean() for p in (0.0, 5.0)
+        condition_distance(invert(G, images, ZERO, replace(config, prior=p)).condition, usual).mean()
+        for p in (0.0, 5.0)
     )
     assert tied < 0.5 * free
     full, none = (
@@ -182,14 +185,14 @@ def test_the_official_recipe_stays_in_front():
     found = official_recipe(G, images, steps=60)
     assert not found.yaw.any() and not found.pitch.any() and found.history.shape == (60, 2)
     assert (found.history[-5:].mean(0) < found.history[:5].mean(0)).all()
-    assert official_view(G).samples == 8 and official_view(G).fine == 0
+    assert official_settings(G).samples == 8 and official_settings(G).fine == 0
     assert official_image(G, found.condition, found.cam2world).shape == images.shape
     some = official_recipe(G, images, steps=3, pixels=64)  # all pixels, in another order
     assert torch.allclose(some.condition.phases, official_recipe(G, images, steps=3).condition.phases, atol=1e-4)
 
 
 def test_tuning_raises_the_given_view_and_spares_the_rest():
-    knobs, cams, images = world(1)
+    conditions, cams, images = world(1)
     found = Inversion(G.mean_condition(), torch.zeros(1), torch.zeros(1), torch.zeros(1, 1))
     before = {k: v.clone() for k, v in G.state_dict().items()}
     tuned = pivotal_tuning(G, images, found, steps=15, perceptual=0.0, lr=1e-3)
@@ -201,11 +204,11 @@ def test_tuning_raises_the_given_view_and_spares_the_rest():
 
 
 def test_a_perfect_world_has_perfect_scores():
-    knobs, cams, images = world()
-    views = [G.render_views(knobs, pose(torch.tensor([0.1, -0.1])), samples=8, normal=True)]
+    conditions, cams, images = world()
+    views = [G.render_views(conditions, pose(torch.tensor([0.1, -0.1])), samples=8, normal=True)]
     views[0]['opacity'] = (views[0]['opacity'] > 0.5).float()
-    heads = Heads(torch.zeros(2, 1), G.render_views(knobs, cams)['image'], torch.zeros(2, 1, 8, 8), cams, views)
-    s = scores(G, knobs, cams, heads)
+    heads = Heads(torch.zeros(2, 1), G.render_views(conditions, cams)['image'], torch.zeros(2, 1, 8, 8), cams, views)
+    s = scores(G, conditions, cams, heads)
     assert (
         s['given'] > 90
         and s['novel'] > 90
@@ -215,7 +218,7 @@ def test_a_perfect_world_has_perfect_scores():
         and s['overlap'] == 1
     )
     turned = pose(torch.tensor([0.5, 0.5]))
-    assert scores(G, knobs, turned, heads)['novel'] > 90 > scores(G, knobs, turned, heads, own=True)['novel']
+    assert scores(G, conditions, turned, heads)['novel'] > 90 > scores(G, conditions, turned, heads, own=True)['novel']
 
 
 def test_held_out_heads_repeat_and_the_reader_reads():
@@ -273,7 +276,7 @@ def test_bad_pictures_are_answered_in_one_sentence(images, start, message):
 
 def test_bad_settings_are_answered_in_one_sentence():
     for bad, message in (
-        (dict(space='w'), 'knobs'),
+        (dict(space='w'), 'conditions'),
         (dict(stages=()), 'Stages'),
         (dict(stages=((1, 0),)), 'Stages'),
         (dict(prior=-1.0), 'prior'),

@@ -7,11 +7,11 @@ from __future__ import annotations
 import torch
 from ..core import rng
 from ..grading import exercise
-from ..pigan import deferred_gradient, truncate
+from ..pigan import deferred_gradient, truncate_condition
 from ..siren import Condition
 
 # %% auto #0
-__all__ = ['check_truncate', 'check_deferred']
+__all__ = ['check_truncate_condition', 'check_deferred']
 
 # %% ../../nbs/exercises/55_pigan.ipynb #62cefcc8
 def _truncate_zero(c, mean, psi):
@@ -19,24 +19,24 @@ def _truncate_zero(c, mean, psi):
 
 
 def _truncate_swapped(c, mean, psi):
-    return truncate(c, mean, 1 - psi)
+    return truncate_condition(c, mean, 1 - psi)
 
 
 def _truncate_phases_only(c, mean, psi):
-    return Condition(c.frequencies, truncate(c, mean, psi).phases)
+    return Condition(c.frequencies, truncate_condition(c, mean, psi).phases)
 
 
 def _truncate_frequencies_only(c, mean, psi):
-    return Condition(truncate(c, mean, psi).frequencies, c.phases)
+    return Condition(truncate_condition(c, mean, psi).frequencies, c.phases)
 
 
 def _truncate_batch(c, mean, psi):
-    return truncate(c, Condition(*(x.mean(0, keepdim=True) for x in c)), psi)
+    return truncate_condition(c, Condition(*(x.mean(0, keepdim=True) for x in c)), psi)
 
 
 @exercise(
-    'pigan.truncate',
-    library=truncate,
+    'pigan.truncate_condition',
+    library=truncate_condition,
     mutants={
         'towards zero': _truncate_zero,
         'ψ and 1 − ψ exchanged': _truncate_swapped,
@@ -45,18 +45,18 @@ def _truncate_batch(c, mean, psi):
         'mean of the batch': _truncate_batch,
     },
 )
-def check_truncate(candidate):
-    """`truncate(condition, mean, psi)`:
+def check_truncate_condition(candidate):
+    """`truncate_condition(condition, mean, psi)`:
     frequencies and phases `[batch, layers, hidden]` moved towards their means `[1, layers,
     hidden]`; ψ = 1 changes nothing."""
     g = rng(1)
-    knobs, mean = (
+    condition, mean = (
         Condition(*torch.randn(2, 3, 4, 5, generator=g)),
         Condition(*torch.randn(2, 1, 4, 5, generator=g)),
     )
     same = lambda a, b: all(torch.allclose(x, y.expand_as(x), atol=1e-5) for x, y in zip(a, b))
-    yield 'ψ = 1 changes nothing', same(Condition(*candidate(knobs, mean, 1.0)), knobs)
-    none = Condition(*candidate(knobs, mean, 0.0))
+    yield 'ψ = 1 changes nothing', same(Condition(*candidate(condition, mean, 1.0)), condition)
+    none = Condition(*candidate(condition, mean, 0.0))
     yield (
         'ψ = 0 is the mean, for every code',
         none.phases.shape == (3, 4, 5) and same(none, mean),
@@ -72,7 +72,7 @@ def check_truncate(candidate):
         'ψ scales the way to the mean, of both',
         all(
             torch.allclose(x - m, 0.3 * (k - m), atol=1e-5)
-            for x, m, k in zip(candidate(knobs, mean, 0.3), mean, knobs)
+            for x, m, k in zip(candidate(condition, mean, 0.3), mean, condition)
         ),
     )
 
@@ -82,10 +82,10 @@ def _deferred(
 ):
     "`deferred_gradient` with one of its parts replaced."
 
-    def wrong(draw, loss, knobs, seeds):
+    def wrong(draw, loss, condition, seeds):
         with torch.no_grad():
             first = [
-                draw(knobs, k, torch.Generator().manual_seed(seeds[k]))
+                draw(condition, k, torch.Generator().manual_seed(seeds[k]))
                 for k in range(len(seeds))
             ]
         image = torch.cat(first).requires_grad_(True)
@@ -94,7 +94,9 @@ def _deferred(
             slopes = [torch.autograd.grad(loss(p.requires_grad_(True)), p)[0] for p in first]
         again = [
             torch.autograd.grad(
-                draw(knobs, k, torch.Generator().manual_seed(seed(k, seeds))), knobs, slopes[k]
+                draw(condition, k, torch.Generator().manual_seed(seed(k, seeds))),
+                condition,
+                slopes[k],
             )[0]
             for k in keep(len(seeds))
         ]
@@ -114,8 +116,8 @@ _DEFERRED_MUTANTS = {
 
 @exercise('pigan.deferred_gradient', library=deferred_gradient, mutants=_DEFERRED_MUTANTS)
 def check_deferred(candidate):
-    """`deferred_gradient(draw, loss, knobs, seeds)`:
-    `draw(knobs, k, rng)` gives piece k of a picture; piece k always uses a generator with
+    """`deferred_gradient(draw, loss, condition, seeds)`:
+    `draw(condition, k, rng)` gives piece k of a picture; piece k always uses a generator with
     `seeds[k]`; never hold two graphs."""
     alive = []
 
@@ -130,9 +132,9 @@ def check_deferred(candidate):
             alive.pop()
             return g
 
-    def draw(knobs, k, source):
-        jitter = torch.rand(3 + k, len(knobs), generator=source, dtype=knobs.dtype)
-        y = torch.sin(jitter @ knobs) * (k + 1)
+    def draw(condition, k, source):
+        jitter = torch.rand(3 + k, len(condition), generator=source, dtype=condition.dtype)
+        y = torch.sin(jitter @ condition) * (k + 1)
         if torch.is_grad_enabled():
             y = Watch.apply(y)
             graphs.append(len(alive))
@@ -140,7 +142,7 @@ def check_deferred(candidate):
 
     loss = lambda image: torch.logsumexp(3 * image, 0)  # every pixel matters to every other
     for seeds in ([5], [3, 11, 4, 8]):
-        knobs, graphs = (
+        condition, graphs = (
             torch.randn(6, generator=rng(2), dtype=torch.float64).requires_grad_(True),
             [],
         )
@@ -148,17 +150,17 @@ def check_deferred(candidate):
             loss(
                 torch.cat(
                     [
-                        draw(knobs, k, torch.Generator().manual_seed(s))
+                        draw(condition, k, torch.Generator().manual_seed(s))
                         for k, s in enumerate(seeds)
                     ]
                 )
             ),
-            knobs,
+            condition,
         )
         graphs.clear()
         alive.clear()
         yield (
             f'it is the direct gradient, in {len(seeds)} pieces',
-            torch.allclose(candidate(draw, loss, knobs, seeds), direct, rtol=1e-8),
+            torch.allclose(candidate(draw, loss, condition, seeds), direct, rtol=1e-8),
         )
         yield f'never two graphs at once ({len(seeds)} pieces)', max(graphs, default=0) <= 1

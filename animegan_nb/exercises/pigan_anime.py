@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import stats
 from ..grading import exercise
-from ..pigan_anime import crop_fov, expose, paired
+from ..pigan_anime import crop_fov, expose, paired_difference
 
 # %% auto #0
 __all__ = ['check_crop_fov', 'check_expose', 'check_paired']
@@ -111,7 +111,7 @@ def _pairs(
     centre=lambda d: d.mean(),
     difference=lambda a, b: b - a,
 ):
-    "`paired` with one of its parts replaced."
+    "`paired_difference` with one of its parts replaced."
 
     def wrong(base, changed, level=0.95):
         a, b = np.asarray(base, float), np.asarray(changed, float)
@@ -133,9 +133,9 @@ _PAIRED_MUTANTS = {
 }
 
 
-@exercise('pigan_anime.paired', library=paired, mutants=_PAIRED_MUTANTS)
+@exercise('pigan_anime.paired_difference', library=paired_difference, mutants=_PAIRED_MUTANTS)
 def check_paired(candidate):
-    """`paired(base, changed, level=.95)` → the mean of changed − base, and the half width of
+    """`paired_difference(base, changed, level=.95)` → the mean of changed − base, and the half width of
     its interval by Student's t; the numbers of one seed stand at one place."""
     mean, half = candidate([1.0, 2.0, 6.0], [2.0, 4.0, 9.0])
     yield 'it is the mean of changed − base', abs(mean - 2) < 1e-9

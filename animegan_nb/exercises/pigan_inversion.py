@@ -9,11 +9,11 @@ import torch
 from ..cameras import pose
 from ..core import rng
 from ..grading import exercise
-from ..pigan_inversion import knob_distance, KnobStatistics, pose_gradient
+from ..pigan_inversion import condition_distance, ConditionStatistics, pose_gradient
 from ..siren import Condition
 
 # %% auto #0
-__all__ = ['check_knob_distance', 'check_pose_gradient']
+__all__ = ['check_condition_distance', 'check_pose_gradient']
 
 # %% ../../nbs/exercises/58_pigan_inversion.ipynb #3d77f7d7
 def _flat(condition, usual):
@@ -58,10 +58,10 @@ def _batch_centred(c, usual):
 
 
 def _batch_averaged(c, usual):
-    return knob_distance(c, usual).mean().expand(len(c.phases))
+    return condition_distance(c, usual).mean().expand(len(c.phases))
 
 
-_KNOB_MUTANTS = {
+_DISTANCE_MUTANTS = {
     'not standardised': _raw_distance,
     'towards zero': _from_zero,
     'not squared': _not_squared,
@@ -72,13 +72,15 @@ _KNOB_MUTANTS = {
 }
 
 # %% ../../nbs/exercises/58_pigan_inversion.ipynb #7f570eff
-@exercise('pigan_inversion.knob_distance', library=knob_distance, mutants=_KNOB_MUTANTS)
-def check_knob_distance(candidate):
-    """`knob_distance(condition, usual)`: knobs `[n, layers, hidden]`;
+@exercise(
+    'pigan_inversion.condition_distance', library=condition_distance, mutants=_DISTANCE_MUTANTS
+)
+def check_condition_distance(candidate):
+    """`condition_distance(condition, usual)`: conditions `[n, layers, hidden]`;
     `usual.mean`, `usual.deviation` `[1, layers, hidden]`, each with `.frequencies` and
-    `.phases` → `[n]`, the mean square of (k − mean)/deviation over all knobs."""
+    `.phases` → `[n]`, the mean square of (k − mean)/deviation over all conditions."""
     g = rng(4)
-    usual = KnobStatistics(
+    usual = ConditionStatistics(
         Condition(*torch.randn(2, 1, 3, 40, generator=g)),
         Condition(*torch.rand(2, 1, 3, 40, generator=g) * 3 + 0.05),
     )
@@ -91,7 +93,7 @@ def check_knob_distance(candidate):
     ones, none = torch.ones(4, 3, 40), torch.zeros(4, 3, 40)
     yield 'the mean has distance 0', near(candidate(at(none, none), usual), torch.zeros(4))
     yield (
-        'one deviation off in every knob is 1, two are 4',
+        'one deviation off in every number is 1, two are 4',
         near(candidate(at(ones, -ones), usual), torch.ones(4))
         and near(candidate(at(2 * ones, 2 * ones), usual), torch.full((4,), 4.0)),
     )
@@ -110,7 +112,7 @@ def check_knob_distance(candidate):
     some = none.clone()
     some[:, 0, 0] = 3.0
     yield (
-        'a single knob counts by its share',
+        'a single number counts by its share',
         near(candidate(at(some, none), usual), torch.full((4,), 9 / 240)),
     )
 

@@ -18,9 +18,9 @@ from lab import Lab, need_browser  # noqa: E402
 pytestmark = pytest.mark.browser
 
 SETUP = '''import sys, math, torch; torch.set_num_threads(1)
-from animegan_nb.pigan import pretrained_generator
+from animegan_nb.pigan import pretrained_pigan
 from animegan_nb.orbit import FieldSource, OrbitCamera, OrbitViewer, PiganSource
-generator, _ = pretrained_generator('pigan_toon_32')
+generator, _ = pretrained_pigan('pigan_toon_32')
 field = lambda p, d=None: (p*5 + .5, 600*torch.sigmoid(400*(.1 - p.norm(dim=-1))))
 ball = FieldSource(field, samples=12, fine=12, name='ball')
 "ready"'''
@@ -112,9 +112,9 @@ def test_twenty_drags_give_ten_pictures_in_two_seconds(lab):
         assert during >= 10, f'{during} pictures for 20 drags in {took:.2f} s; one takes {pace:.3f} s'
         assert coarse == '32'  # coarse while the hand moves
         assert before.shape == after.shape and np.abs(after - before).mean() > 3
-        from animegan_nb.pigan import pretrained_generator
+        from animegan_nb.pigan import pretrained_pigan
 
-        now, expected = state(page, 2), python_drag(-60, 20, box['width'], ball=1 - pretrained_generator()[0].view.near)
+        now, expected = state(page, 2), python_drag(-60, 20, box['width'], ball=1 - pretrained_pigan()[0].view.near)
         # the browser's drag is Python's
         assert abs(now['yaw'] - expected[0]) < 0.02 and abs(now['pitch'] - expected[1]) < 0.02
         assert page.our_errors() == []

@@ -10,17 +10,17 @@ def towards_the_mean(condition, mean, psi):
     )
 
 
-def in_pieces(draw, loss, knobs, seeds):
+def in_pieces(draw, loss, condition, seeds):
     def piece(k):
-        return draw(knobs, k, torch.Generator().manual_seed(seeds[k]))
+        return draw(condition, k, torch.Generator().manual_seed(seeds[k]))
 
     with torch.no_grad():
         values = [piece(k) for k in range(len(seeds))]
     leaves = [v.clone().requires_grad_(True) for v in values]
     loss(torch.cat(leaves)).backward()
-    total = torch.zeros_like(knobs)
+    total = torch.zeros_like(condition)
     for k, leaf in enumerate(leaves):
-        (gradient,) = torch.autograd.grad((piece(k) * leaf.grad).sum(), knobs)
+        (gradient,) = torch.autograd.grad((piece(k) * leaf.grad).sum(), condition)
         total += gradient
     return total
 

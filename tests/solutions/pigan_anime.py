@@ -18,9 +18,13 @@ def expose(image, coverage, gain):
     return (lit.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def paired(base, changed, level=0.95):
+def paired_difference(base, changed, level=0.95):
     d = [float(y) - float(x) for x, y in zip(base, changed)]
     return statistics.mean(d), student.ppf(0.5 + level / 2, len(d) - 1) * statistics.stdev(d) / math.sqrt(len(d))
 
 
-SOLUTIONS = {'pigan_anime.crop_fov': crop_fov, 'pigan_anime.expose': expose, 'pigan_anime.paired': paired}
+SOLUTIONS = {
+    'pigan_anime.crop_fov': crop_fov,
+    'pigan_anime.expose': expose,
+    'pigan_anime.paired_difference': paired_difference,
+}

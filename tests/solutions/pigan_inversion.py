@@ -24,4 +24,4 @@ def angles_slope(slope, yaw, pitch):
     return torch.stack(rows)
 
 
-SOLUTIONS = {'pigan_inversion.knob_distance': distance_to_usual, 'pigan_inversion.pose_gradient': angles_slope}
+SOLUTIONS = {'pigan_inversion.condition_distance': distance_to_usual, 'pigan_inversion.pose_gradient': angles_slope}

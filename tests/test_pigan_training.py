@@ -1,0 +1,525 @@
+"pi-GAN's training: presets, schedules, losses, work, exact resume through stages, alarms, bad input, what ships."
+
+import json
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings, strategies as st
+from tiny import ball
+
+from animegan_nb import geometry, pigan, pigan_training, siren
+from animegan_nb.callbacks import Checkpoints, JSONLog
+from animegan_nb.cameras import PRIORS, pose
+from animegan_nb.core import rng, shipped
+from animegan_nb.data import ImageSet
+from animegan_nb.pigan import RenderSettings, camera_direction
+from animegan_nb.pigan_training import (
+    CARLA_PHASES,
+    PIGAN_CARLA,
+    PIGAN_CATS,
+    PIGAN_CELEBA,
+    PIGAN_POSTER,
+    PIGAN_TOON_32,
+    Phase,
+    PiganConfig,
+    PiganPair,
+    discriminator_flops,
+    discriminator_of,
+    fit_curriculum,
+    matter_in_front,
+    noise_level,
+    phase_at,
+    real_cameras,
+    real_directions,
+    real_images,
+    reconstruction_loss,
+    toon_shape,
+)
+from animegan_nb.siren import FieldConfig
+from animegan_nb.training import EMA, Draws, Trainer, TrainingConfig, build_pair, count_flops, load_run, models, recipes
+
+TINY = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
+SMALL = PiganConfig(
+    8,
+    TINY,
+    RenderSettings(samples=4, fine=4, background=1.0),
+    channel_base=64,
+    channel_max=16,
+    noise=5.0,
+    noise_steps=10,
+)
+
+
+def codes(n, seed=0):
+    return torch.randn(n, 6, generator=rng(seed))
+
+
+def images(n=20, size=8, seed=0):
+    g = np.random.default_rng(seed)
+    cams = pose(torch.from_numpy(g.normal(0, 0.3, n)).float())
+    return ImageSet(
+        dict(
+            image=g.integers(0, 255, (n, 3, size, size), dtype=np.uint8),
+            coverage=g.integers(0, 255, (n, 1, size, size), dtype=np.uint8),
+            cam2world=cams.numpy(),
+        )
+    )
+
+
+# ---- the discriminator of a configuration, and its work ----------------------------------------------------------
+@pytest.mark.parametrize('recipe, gflop', [(PIGAN_CELEBA, [3.9, 7.7, 11.5]), (PIGAN_CARLA, [6.9, 14.3, 21.7])])
+def test_the_published_discriminators_in_work_and_size(recipe, gflop):
+    "GFLOP of one picture at 32, 64, 128 px and the number of parameters, as measured on the published code."
+    config = replace(recipe.network, size=128, phases=(), latent_weight=1e-9)
+    with torch.device('meta'):
+        assert 12.3e6 < sum(p.numel() for p in discriminator_of(config).parameters()) < 13.4e6
+    assert [round(discriminator_flops(config, size) / 1e9, 1) for size in (32, 64, 128)] == gflop
+
+
+def both_steps(pair, batch, draws):
+    "Both networks take a step; the other's weights are frozen."
+    pair.generator.requires_grad_(False)
+    pair.discriminator_step(batch, draws)['loss'].backward()
+    pair.generator.requires_grad_(True)
+    pair.discriminator.requires_grad_(False)
+    pair.generator_step(batch, draws)['loss'].backward()
+
+
+def test_the_work_of_a_step_is_the_counted_work():
+    """The formula against operations counted while both players take a step (float64: the form of the field without a
+    cache)."""
+    for base in (replace(SMALL, noise=0.0), pigan_training.fast_recipe(replace(SMALL, noise=0.0))):
+        config = replace(
+            base,
+            field=replace(TINY, hidden=32, mapping_hidden=2, z_dim=2),
+            view=replace(base.view, samples=16, fine=16),
+            r1_every=1,
+        )
+        pair, draws, batch = PiganPair(config).double(), Draws(0), {'image': torch.zeros(2, 3, 8, 8).double()}
+        pair.latents = lambda n, draws: (torch.randn(n, 2).double(), pose(torch.zeros(n)).double())
+        assert (
+            abs(count_flops(both_steps, pair, batch, draws) / sum(pigan_training.pigan_flops(config, 2).values()) - 1)
+            < 0.08
+        )
+
+
+def test_the_recipes_of_the_poster_by_the_numbers():
+    official = replace(PIGAN_POSTER.network, view=replace(PIGAN_POSTER.network.view, samples=24, fine=24))
+    work, fast = (
+        pigan_training.pigan_flops(official, 14),
+        pigan_training.pigan_flops(pigan_training.fast_recipe(official), 14),
+    )
+    assert (
+        pigan_training.field_flops(siren.PIGAN_FIELD) == 1_053_696
+        and pigan_training.field_flops(siren.PIGAN_FIELD, colour=False) == 919_552
+    )
+    assert abs(work['field'] / 11.60e12 - 1) < 0.001 and sum(work.values()) / sum(fast.values()) > 1.9
+
+
+@pytest.mark.parametrize('kind', ['progressive', 'coord_strided', 'strided', 'product'])
+@pytest.mark.parametrize('options', [{}, dict(alpha=True, condition_pose=True, group_size=2, latent_weight=1.0)])
+def test_discriminator_shapes_and_fade(kind, options):
+    config = replace(SMALL, discriminator=kind, **options)
+    torch.manual_seed(0)
+    D = discriminator_of(config)
+    direction = F.normalize(torch.randn(4, 3), dim=1) if config.condition_pose else None
+    x = torch.randn(4, 3 + config.alpha, 8, 8)
+    output = D(x, direction, heads=True)
+    assert (
+        output.logits.shape == (4,)
+        and output.direction.shape == (4, 3)
+        and output.latent.shape == (4, 6 if config.latent_weight else 0)
+    )
+    assert torch.equal(D(x, direction), output.logits)
+    if kind == 'product':
+        return  # the patch network sees every size as it is
+    D.grow(8, 0.0)
+    faded = D(x, direction)
+    D.grow(4)
+    small = D(F.avg_pool2d(x, 2), direction)
+    assert torch.allclose(faded, small, atol=1e-5)  # at α = 0 the new resolution changes nothing
+    D.grow(8, 1e-4)
+    assert (D(x, direction) - faded).abs().max() < 0.02
+
+
+def test_the_camera_reaches_a_conditional_discriminator_only():
+    torch.manual_seed(0)
+    D, x, d = (
+        discriminator_of(replace(SMALL, condition_pose=True)),
+        torch.randn(4, 3, 8, 8),
+        F.normalize(torch.randn(4, 3), dim=1),
+    )
+    assert not torch.allclose(D(x, d), D(x, d.roll(1, 0)))
+    with pytest.raises(ValueError, match='shown the camera'):
+        D(x)
+    with pytest.raises(ValueError, match='not shown'):
+        discriminator_of(SMALL)(x, d)
+
+
+# ---- schedules ------------------------------------------------------------------------------------------------------
+def test_the_curriculum_as_published():
+    config = PIGAN_CARLA.network
+    at = lambda step: (phase_at(config, step)[0].size, round(phase_at(config, step)[1], 3))
+    assert [at(s) for s in (0, 9999, 10_000, 15_000, 20_000, 54_999, 55_000, 65_000, 10**6)] == [
+        (32, 1.0),
+        (32, 1.0),
+        (64, 0.0),
+        (64, 0.5),
+        (64, 1.0),
+        (64, 1.0),
+        (128, 0.0),
+        (128, 1.0),
+        (128, 1.0),
+    ]
+    assert noise_level(config, 0) == 1 and noise_level(config, 2500) == 0.5 and noise_level(config, 9000) == 0
+
+
+@pytest.mark.parametrize(
+    'changes, word',
+    [
+        ([dict(), dict(start=9_000)], 'overlap'),
+        ([dict(), dict(start=11_000)], 'nothing happens'),
+        ([dict(start=5)], 'begins at step 0'),
+        ([dict(size=48)], 'power of two'),
+        ([dict(stop=0)], 'ends at step'),
+        ([dict(split=4)], 'split into 4'),
+        ([dict(generator_lr=0.0)], 'learning rates'),
+        ([dict(), dict(size=128)], 'doubles'),
+    ],
+)
+def test_a_curriculum_that_cannot_be_is_one_sentence(changes, word):
+    phases = [replace(p, **c) for p, c in zip(CARLA_PHASES, changes)]
+    with pytest.raises(ValueError, match=word) as error:
+        replace(PIGAN_CARLA.network, phases=tuple(phases), size=phases[-1].size)
+    assert '\n' not in str(error.value)
+
+
+def test_presets_are_the_published_numbers():
+    p, c = PIGAN_POSTER, PIGAN_CELEBA
+    assert (p.training.batch_size, p.training.generator_lr, p.training.discriminator_lr, p.network.size) == (
+        14,
+        6e-5,
+        2e-4,
+        64,
+    )
+    assert (
+        c.training.batch_size,
+        c.network.view.fov,
+        c.network.view.near,
+        c.network.view.far,
+        c.network.r1_gamma,
+        c.network.pose_weight,
+        c.network.top_k_floor,
+    ) == (56, 12, 0.88, 1.12, 0.2, 15, 0.6)
+    assert (
+        PIGAN_CATS.training.batch_size == 28
+        and PIGAN_CATS.network.view.samples == 24
+        and PIGAN_CATS.network.prior == 'cats'
+    )
+    for recipe in (PIGAN_POSTER, PIGAN_CELEBA, PIGAN_CATS, PIGAN_CARLA, PIGAN_TOON_32):
+        assert recipe.network.prior in PRIORS and recipe.source and recipe in recipes.values()
+        network = json.loads(json.dumps(asdict(recipe.network)))
+        assert models['pigan'][0](**network) == recipe.network  # through JSON and back
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        dict(share_fakes=True),
+        dict(pose_weight=15.0, latent_weight=1.0, top_k_floor=0.5),
+        dict(alpha=True, condition_pose=True, pose_weight=1.0, pose_teacher='reals', group_size=2),
+        dict(discriminator='product', reconstruction=2.0, alpha=True, share_fakes=True),
+        dict(front_weight=1.0, solid_weight=1.0, share_fakes=True, view=replace(SMALL.view, background='painted')),
+    ],
+)
+def test_the_pair_trains(options):
+    pair = PiganPair(replace(SMALL, **options))
+    trainer = Trainer(pair, images(), TrainingConfig(4, 1e-3, 1e-3), device='cpu')
+    before = [p.clone() for p in pair.parameters()]
+    trainer.fit(2, progress=False)
+    assert all(math.isfinite(v) for record in trainer.history for v in record.values())
+    moved = [not torch.equal(a, b) for a, b in zip(before, pair.parameters())]
+    assert sum(moved) > 0.9 * len(moved) and int(pair.counts[1]) == 2
+    assert trainer.sample(3).shape == (3, 3, 8, 8)
+
+
+def test_shared_fakes_are_the_same_pictures_and_give_the_same_gradient():
+    "Both players see one batch of fakes, and the generator's gradient is what a fresh forward pass would give."
+
+    def run(share):
+        torch.manual_seed(0)
+        pair, draws = PiganPair(replace(SMALL, share_fakes=share)), Draws(1)
+        pair.generator.requires_grad_(False)
+        pair.discriminator_step(images().batch(range(4)) | {'image': torch.zeros(4, 3, 8, 8)}, draws)
+        pair.generator.requires_grad_(True)
+        if not share:
+            draws = Draws(1)  # the same codes, cameras and samples again
+        pair.generator_step({'image': torch.zeros(4, 3, 8, 8)}, draws)['loss'].backward()
+        return [p.grad for p in pair.generator.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(run(True), run(False)))
+
+
+def test_the_reconstruction_reaches_generator_and_encoder():
+    pair = PiganPair(replace(SMALL, reconstruction=1.0))
+    batch = images(2).batch([0, 1]) | dict(image=torch.zeros(2, 3, 8, 8))
+    real = real_images(pair.config, batch, 8)
+    code = pair.discriminator(real, heads=True).latent
+    reconstruction_loss(pair.generator, pair.config, batch, real, code).backward()
+    assert (
+        all(p.grad is not None for p in pair.generator.parameters())
+        and pair.discriminator.out.weight.grad.abs().max() > 0
+    )
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(0.05, 1.0), st.floats(-2.0, 2.0))
+def test_matter_in_front_is_the_mean_density_where_it_says(share, bias):
+    pair, asked = PiganPair(replace(SMALL, front_share=share)), []
+    with torch.no_grad():
+        pair.generator.field.density.weight.zero_(), pair.generator.field.density.bias.fill_(bias)
+    density_only = pair.generator.field.density_only
+    pair.generator.field.density_only = lambda points, condition: (
+        asked.append(points),
+        density_only(points, condition),
+    )[1]
+    fakes = pair.generated(3, Draws(0))
+    assert abs(matter_in_front(pair.generator, pair.config, fakes, Draws(1)).item() - max(bias, 0.0)) < 1e-4
+    distance = (asked[-1] - fakes.cam2world[:, None, :3, 3]).norm(dim=-1)
+    assert 0.88 - 1e-5 <= distance.min() and 0.88 + 0.22 * share < distance.max() <= 0.88 + 0.24 * share + 1e-5
+    assert distance.std() > 0.05 * share  # all of that range
+
+
+def test_the_penalty_on_matter_in_front_empties_it_and_only_it_changes_a_step():
+    "Its own steps leave less matter in front; without a weight, no random number is used and nothing changes."
+
+    def gradients(**options):
+        torch.manual_seed(0)
+        pair, draws = PiganPair(replace(SMALL, **options)), Draws(1)
+        logs = pair.generator_step({'image': torch.zeros(4, 3, 8, 8)}, draws)
+        logs['loss'].backward()
+        return [p.grad for p in pair.generator.parameters()], logs, draws.uniform(1)
+
+    (plain, logs, following), (other, _, same) = gradients(), gradients(front_share=0.7)
+    assert 'front' not in logs and torch.equal(following, same) and all(torch.equal(a, b) for a, b in zip(plain, other))
+    punished, logs, _ = gradients(front_weight=2.0)
+    assert logs['front'] > 0 and any(not torch.equal(a, b) for a, b in zip(plain, punished))
+    torch.manual_seed(0)
+    pair = PiganPair(SMALL)
+    fakes = pair.generated(4, Draws(1))
+    descent = torch.optim.Adam(pair.generator.parameters(), 1e-2)
+    amounts = []
+    for _ in range(10):
+        loss = matter_in_front(pair.generator, pair.config, fakes, Draws(2))
+        amounts.append(loss.item())
+        descent.zero_grad()
+        loss.backward()
+        descent.step()
+    assert amounts[-1] < 0.5 * amounts[0]
+
+
+def test_what_can_be_seen_through_counts_in_the_middle_only():
+    opacity = torch.ones(2, 1, 9, 9)
+    opacity[..., 0, :] = 0.0
+    assert pigan_training.seen_through(opacity) == 0
+    opacity[0, 0, 4, 4] = 0.5
+    assert 0 < pigan_training.seen_through(opacity) < 0.5 and pigan_training.seen_through(torch.zeros(1, 1, 9, 9)) == 1
+    pair = PiganPair(replace(SMALL, solid_weight=1.0))
+    fakes = pair.generated(2, Draws(0))
+    assert fakes.images.shape[1] == 3 and fakes.opacity.shape == (2, 1, 8, 8)  # the discriminator is not shown it
+    alone = pair.generator.render_views(fakes.z, fakes.cam2world)['opacity']
+    assert (fakes.opacity - alone).abs().mean() < 0.3 and PiganPair(SMALL).generated(2, Draws(0)).opacity is None
+    logs = pair.generator_step({'image': torch.zeros(2, 3, 8, 8)}, Draws(0))
+    assert 0 <= logs['holes'] <= 1
+
+
+def test_r1_is_lazy():
+    pair, draws = PiganPair(replace(SMALL, r1_every=3)), Draws(0)
+    logs = [pair.discriminator_step({'image': torch.zeros(2, 3, 8, 8)}, draws) for _ in range(6)]
+    assert ['r1' in log for log in logs] == [True, False, False, True, False, False]
+
+
+def test_mirrored_pictures_have_mirrored_cameras_and_coverage():
+    pair = PiganPair(replace(SMALL, condition_pose=True, alpha=True))
+    rows = images(2).batch([0, 1])
+    batch = rows | dict(image=torch.zeros(2, 3, 8, 8), mirrored=torch.tensor([False, True]))
+    plain = camera_direction(rows['cam2world'])
+    turned = real_directions(pair.config, batch)
+    assert torch.equal(turned[0], plain[0]) and torch.equal(turned[1], plain[1] * torch.tensor([-1.0, 1.0, 1.0]))
+    angles = lambda c: torch.atan2(c[:, 0, 2], c[:, 2, 2])
+    mirrored = real_cameras(batch)
+    assert torch.allclose(
+        angles(mirrored), angles(rows['cam2world']) * torch.tensor([1.0, -1.0]), atol=1e-6
+    ) and torch.allclose(torch.linalg.det(mirrored), torch.ones(2), atol=1e-5)
+    cover = real_images(pair.config, batch, 8)[:, 3]
+    assert torch.allclose(cover[1], rows['coverage'][1, 0].flip(-1) / 127.5 - 1, atol=1e-6)
+
+
+GROWING = replace(
+    SMALL, phases=(Phase(0, 3, 4, 4, 1e-3, 1e-3), Phase(3, 6, 8, 6, 5e-4, 1e-3, split=2)), fade=2, share_fakes=True
+)
+
+
+def watch(folder):
+    return lambda phase: [
+        EMA(50),
+        pigan_training.SlowAverage(500),
+        Checkpoints(folder, 1, keep=9),
+        JSONLog(folder / 'log.jsonl'),
+    ]
+
+
+def test_a_curriculum_trains_through_its_stages_and_resumes_bit_for_bit(tmp_path):
+    config = TrainingConfig(4, 1.0, 1.0, seed=1)
+
+    def start(folder, until=None, run=None):
+        torch.manual_seed(0)
+        return fit_curriculum(
+            PiganPair(GROWING),
+            images(),
+            config,
+            watch(folder),
+            run,
+            until,
+            'cpu',
+            {'model': 'pigan', 'network': asdict(GROWING)},
+            progress=False,
+        )
+
+    whole = start(tmp_path / 'whole')
+    assert (
+        whole.step == 6
+        and whole.images == 3 * 4 + 3 * 6
+        and whole.pair.grown == (8, 1.0)
+        and whole.loader.batch_size == 3
+    )
+    assert whole.optimizers['generator'].param_groups[0]['lr'] == 5e-4
+    for stop in (2, 3, 5):  # within a stage, between two, in the last
+        folder = tmp_path / str(stop)
+        start(folder, stop)
+        again = start(folder, run=folder)
+        assert again.step == 6 and all(
+            torch.equal(a, b) for a, b in zip(whole.pair.state_dict().values(), again.pair.state_dict().values())
+        )
+        assert all(torch.equal(a, b) for a, b in zip(whole.average.parameters(), again.average.parameters()))
+        assert all(torch.equal(a, b) for a, b in zip(whole.slow_average.parameters(), again.slow_average.parameters()))
+    pair, generator, info = load_run(tmp_path / 'whole')
+    assert info['step'] == 6 and torch.equal(
+        generator.render(codes(1), pose(0.0)), whole.average.render(codes(1), pose(0.0))
+    )
+
+
+def test_two_averages_forget_at_different_speeds():
+    pair = PiganPair(SMALL)
+    trainer = Trainer(
+        pair, images(), TrainingConfig(4, 1e-2, 1e-3), [EMA(8, ramp=0), pigan_training.SlowAverage(800)], device='cpu'
+    )
+    start = [p.clone() for p in pair.generator.parameters()]
+    trainer.fit(3, progress=False)
+    gap = lambda net: sum(float((a - b).abs().sum()) for a, b in zip(net.parameters(), start))
+    assert 0 < gap(trainer.slow_average) < gap(trainer.average) < gap(pair.generator)
+
+
+# ---- measures -------------------------------------------------------------------------------------------------------
+def test_alarms_ring_when_they_should():
+    truth = ball(0.0, size=32)
+    solid = truth['opacity'] > 0.5
+    shape = geometry.mean_shape(torch.where(solid, truth['depth'], torch.inf), solid)
+    ring = lambda **changes: pigan_training.alarms(truth | changes, shape)
+    found = ring()
+    assert (
+        found['missing'] == 0
+        and abs(found['relief'] - 1) < 1e-4
+        and found['correlation'] > 0.999
+        and not any(found[k] for k in ('black_hole', 'billboard', 'hollow'))
+    )
+    hole = truth['opacity'].clone()
+    hole[..., 12:20, 12:20] = 0.0
+    assert ring(opacity=hole)['black_hole']
+    assert ring(depth=1 + 0.1 * (truth['depth'] - 1))['billboard']
+    assert ring(depth=torch.where(solid, 2 - truth['depth'], 1.12))['hollow']
+
+
+def test_the_watch_writes_into_the_log():
+    shape = toon_shape(3, 8)
+    assert shape.depth.shape == (1, 1, 8, 8) and 0 < shape.relief < 0.05
+    watch_shape = pigan_training.ShapeWatch(shape, every=2, n=3)
+    trainer = Trainer(
+        PiganPair(SMALL), images(), TrainingConfig(4, 1e-3, 1e-3, ema_half_life=100), [watch_shape], device='cpu'
+    ).fit(2, progress=False)
+    assert (
+        {'relief', 'correlation', 'missing'} <= set(trainer.history[-1])
+        and 'relief' not in trainer.history[0]
+        and watch_shape.status != 'not measured yet'
+    )
+
+
+# ---- bad input ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    'call, word',
+    [
+        (lambda: replace(SMALL, size=12), 'power of two'),
+        (lambda: replace(SMALL, prior='moon'), 'pose prior'),
+        (lambda: replace(SMALL, discriminator='big'), 'discriminator'),
+        (lambda: replace(SMALL, pose_teacher='me'), 'pose head'),
+        (lambda: replace(SMALL, noise=-1.0), 'noise must be at least 0'),
+        (lambda: replace(SMALL, r1_every=0), 'r1_every must be at least 1'),
+        (lambda: replace(SMALL, top_k_floor=0.0), 'top_k_floor'),
+        (lambda: replace(SMALL, front_weight=-1.0), 'front_weight must be at least 0'),
+        (lambda: replace(SMALL, solid_weight=-1.0), 'solid_weight must be'),
+        (lambda: replace(SMALL, front_share=1.5), 'front_share is a share'),
+        (lambda: fit_curriculum(PiganPair(SMALL), images(), TrainingConfig()), 'no curriculum'),
+        (lambda: replace(SMALL, phases=(Phase(0, 9, 4, 4, 1.0, 1.0),)), 'curriculum ends at 4 px'),
+        (lambda: real_images(SMALL, {'image': torch.zeros(1, 3, 12, 12)}, 8), 'averaged down'),
+        (lambda: real_images(replace(SMALL, alpha=True), {'image': torch.zeros(1, 3, 8, 8)}, 8), 'covered'),
+        (lambda: real_directions(replace(SMALL, condition_pose=True), {}), 'camera of every real image'),
+        (lambda: build_pair('pigan', {'hidden': 3}), 'no setting'),
+    ],
+)
+def test_bad_input_is_one_sentence(call, word):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert word in str(error.value) and '\n' not in str(error.value)
+
+
+# ---- what ships -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize('name', ['pigan_toon_32', 'pigan_toon_32_floaters'])
+def test_the_shipped_networks_are_what_their_facts_say(name):
+    generator, facts = pigan.pretrained_pigan(name)
+    assert (
+        sum(p.numel() for p in generator.parameters()) * 4 < 8e6
+        and not generator.training
+        and not any(p.requires_grad for p in generator.parameters())
+    )
+    assert (
+        PiganConfig(**facts['network']).size == 32
+        and facts['steps'] > 0
+        and facts['seconds'] > 0
+        and 'train_pigan_toon.py' in facts['command']
+    )
+    z = torch.randn(8, generator.z_dim, generator=rng(5))
+    front = generator.render_views(z, pose(torch.zeros(8)), size=32, samples=16, fine=16)
+    found, stored = pigan_training.alarms(front, toon_shape(16, 32)), facts['measures']['network']
+    for name, room in (('missing', 0.05), ('relief', 0.4), ('correlation', 0.15)):
+        assert abs(found[name] - stored[name]['value']) < room + 3 * stored[name]['half_range']
+
+
+def test_stored_measurements_are_complete():
+    measured = json.loads(shipped('results/pigan_cpu.json').read_text())
+    assert (
+        set(measured['step']['seconds']) == {'plain', 'official', 'fast'}
+        and set(measured['recipes']) == {'12+12', '24+24'}
+        and measured['step']['picture_gap'] < 1e-3
+    )
+    ways = json.loads(shipped('results/pigan_floaters.json').read_text())['ways']
+    assert len(ways) == 3 and all([row['seed'] for row in rows] == [0, 1, 2] for rows in ways.values())
+    tried = json.loads(shipped('results/pigan_summary.json').read_text())
+    assert len(tried['runs']) == 3 and all(
+        [run['seed'] for run in runs] == [0, 1, 2] for runs in tried['runs'].values()
+    )
