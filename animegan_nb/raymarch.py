@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 from .core import Figure, grid
-from .widgets import data_url, png_bytes, RichDisplay, static_file
+from .widgets import data_url, Newest, png_bytes, RichDisplay, static_file
 
 # %% auto #0
 __all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'optical_depth',
@@ -458,9 +458,10 @@ class RayInspector(RichDisplay):
         )
         return {k: v.detach().float().cpu().numpy() for k, v in values.items()}
 
-    def plot(self) -> Figure:
-        "σ, T and w along the ray of the chosen pixel."
-        return plot_ray(self.ray(*self.pixel), self.near, self.far, self.pixel)
+    def plot(self, pixel: tuple[int, int] | None = None) -> Figure:
+        "σ, T and w along the ray of a pixel; None: the chosen one."
+        pixel = pixel or self.pixel
+        return plot_ray(self.ray(*pixel), self.near, self.far, pixel)
 
     def image(self, scale: int | None = None) -> Image.Image:
         "The image with the chosen pixel marked; every pixel `scale` screen pixels wide."
@@ -537,16 +538,19 @@ def inspector_widget(inspector: RayInspector):
         image, plot = traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True)
         size, pixel = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True)
 
-    def update(change=None):
-        if change is not None:
-            inspector.pixel = tuple(change['new'])
+    def draw(pixel):
         widget.image = data_url(inspector.image())
         widget.plot = data_url(inspector.plot().image())
 
+    def chosen(change):
+        inspector.pixel = tuple(change['new'])
+        newest.submit(inspector.pixel)
+
     size = [inspector.height, inspector.width]
     widget = Inspector(size=size, pixel=list(inspector.pixel))
-    update()
-    widget.observe(update, 'pixel')
+    draw(inspector.pixel)
+    widget.newest = newest = Newest(draw)
+    widget.observe(chosen, 'pixel')
     return widget
 
 

@@ -9,7 +9,7 @@ import io
 import math
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from importlib.resources import files
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,8 +18,8 @@ from .core import encode_image, grid, MAX_IMAGE_BYTES
 from .toon import CATEGORIES, encode, FOV, render, SLOT
 
 # %% auto #0
-__all__ = ['WIDGET_VIEW', 'live_view', 'RichDisplay', 'slider', 'number', 'menu', 'choice', 'png_bytes', 'enlarged', 'panel',
-           'Newest', 'HeadExplorer', 'static_file', 'stylesheet', 'data_url']
+__all__ = ['WIDGET_VIEW', 'live_view', 'RichDisplay', 'slider', 'number', 'menu', 'choice', 'static_file', 'stylesheet',
+           'png_bytes', 'enlarged', 'panel', 'Newest', 'HeadExplorer', 'data_url']
 
 # %% ../nbs/12_widgets.ipynb #88e752a7
 WIDGET_VIEW = 'application/vnd.jupyter.widget-view+json'
@@ -96,6 +96,22 @@ def choice(name: str, options: Sequence[str], value: str | None = None, width: s
     value = options[0] if value is None else value
     style = {'button_width': width}
     return ipywidgets.ToggleButtons(options=options, value=value, description=name, style=style)
+
+# %% ../nbs/12_widgets.ipynb #a0a3a42d
+def static_file(name: str) -> str:
+    "The text of a JavaScript or CSS file of the library."
+    folder = files('animegan_nb') / 'static'
+    if not (folder / name).is_file():
+        known = ', '.join(sorted(path.name for path in folder.iterdir()))
+        raise ValueError(f"There is no static file {name!r}: choose one of {known}.")
+    return (folder / name).read_text(encoding='utf-8')
+
+
+def stylesheet():
+    "A widget without a size that brings the style of all widgets to the page."
+    import ipywidgets
+
+    return ipywidgets.HTML(f'<style>{static_file("agnb.css")}</style>')
 
 # %% ../nbs/12_widgets.ipynb #235b507c
 def png_bytes(
@@ -223,22 +239,6 @@ class HeadExplorer(RichDisplay):
             now = values[int(self.identity[SLOT[name]])]
             controls[name] = menu(name.replace('_', ' '), values, now)
         return panel(self.image, controls, width=320)
-
-# %% ../nbs/12_widgets.ipynb #a0a3a42d
-def static_file(name: str) -> str:
-    "The text of a JavaScript or CSS file of the library."
-    folder = Path(__file__).parent / 'static'
-    if not (folder / name).is_file():
-        known = ', '.join(sorted(path.name for path in folder.iterdir()))
-        raise ValueError(f"There is no static file {name!r}: choose one of {known}.")
-    return (folder / name).read_text(encoding='utf-8')
-
-
-def stylesheet():
-    "A widget without a size that brings the style of all widgets to the page."
-    import ipywidgets
-
-    return ipywidgets.HTML(f'<style>{static_file("agnb.css")}</style>')
 
 # %% ../nbs/12_widgets.ipynb #8a9b87f7
 def data_url(image: Image.Image, exact: bool = True) -> str:

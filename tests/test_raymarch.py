@@ -231,6 +231,7 @@ def test_a_click_moves_the_mark(inspector):
     widget = inspector.widget()
     before = widget.plot, widget.image
     widget.pixel = [2, 9]
+    widget.newest.wait()
     assert inspector.pixel == (2, 9) and widget.plot != before[0] and widget.image != before[1]
 
 
