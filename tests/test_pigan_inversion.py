@@ -256,7 +256,7 @@ GOOD = torch.zeros(2, 3, 8, 8)
 
 
 @pytest.mark.parametrize(
-    'pictures, start, message',
+    'images, start, message',
     [
         (torch.zeros(2, 3, 16, 16), ZERO, r'\[n, 3, 8, 8\]'),
         (GOOD[0], ZERO, r'\[n, 3, 8, 8\]'),
@@ -276,7 +276,7 @@ def test_bad_pictures_are_answered_in_one_sentence(images, start, message):
 
 def test_bad_settings_are_answered_in_one_sentence():
     for bad, message in (
-        (dict(space='w'), 'conditions'),
+        (dict(space='w'), "'condition' or 'z'"),
         (dict(stages=()), 'Stages'),
         (dict(stages=((1, 0),)), 'Stages'),
         (dict(prior=-1.0), 'prior'),
