@@ -335,7 +335,7 @@ class PiganSource:
         view = self.generator.view
         more = {} if coarse else dict(samples=2 * view.samples, fine=2 * view.fine)
         seen = self.generator.render_views(
-            self.moved_knobs(**amounts), cam2world, size, fov, normal=True, **more
+            self.moved_knobs(**amounts), cam2world, size, fov=fov, normal=True, **more
         )
         return {
             name: seen[key]
