@@ -304,7 +304,7 @@ class Augmentation(Callback):
     def on_step(self, trainer, record: dict):
         "Log p and r_t; adjust p every few steps."
         if self.target is not None:
-            sign = trainer.last['real_logits'].sign().float().mean()
+            sign = trainer.logs['real_logits'].sign().float().mean()
             self.signs.append(float(trainer.engine.reduce(sign)))
             if len(self.signs) == self.every:
                 self.sure, seen = sum(self.signs) / self.every, record['images'] - self.images

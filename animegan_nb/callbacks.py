@@ -10,53 +10,40 @@ import shutil
 import time
 import warnings
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from .core import check_images, grid
-from .training import Callback, checkpoints
+from .core import check_images, grid, write_atomically
+from .training import Callback, checkpoints, Trainer
 
 # %% auto #0
-__all__ = ['Checkpoints', 'JSONLog', 'read_log', 'Clock', 'Samples', 'Evaluate', 'TensorBoard', 'Health']
+__all__ = ['Samples', 'JSONLog', 'read_log', 'Clock', 'Evaluate', 'TensorBoard', 'Checkpoints', 'Health']
 
-# %% ../nbs/11_callbacks.ipynb #88a3c902
-class Checkpoints(Callback):
-    "Saves to `run/step-…` every `every` steps and at the end; keeps the last `keep`."
+# %% ../nbs/11_callbacks.ipynb #d8a8f0b7
+class Samples(Callback):
+    """Images of the same latents every `every` steps:
+    kept in `images` (step → uint8), and as PNG if a folder is given."""
 
-    order = 9
-
-    def __init__(self, run: str | Path, every: int = 500, keep: int = 2):
-        self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
+    def __init__(
+        self, every: int = 100, n: int = 32, seed: int = 0, folder: str | Path | None = None
+    ):
+        self.every, self.n, self.seed, self.images = every, n, seed, {}
+        self.folder = Path(folder) if folder else None
 
     def on_start(self, trainer):
-        self.run.mkdir(parents=True, exist_ok=True)
-        self.tried = 0
-        for part in self.run.glob('.step-*.part'):
-            shutil.rmtree(part, ignore_errors=True)  # left by a kill
+        if trainer.step == 0:
+            self.take(trainer)
 
     def on_step(self, trainer, record):
-        if trainer.step % self.every == 0 or trainer.saving.is_set():
-            trainer.saving.clear()
-            self.save(trainer)
+        if trainer.step % self.every == 0:
+            self.take(trainer)
 
-    def on_end(self, trainer):
-        self.save(trainer)
-
-    def save(self, trainer):
-        folder = self.run / f'step-{trainer.step:08d}'
-        if folder.exists() or trainer.step == 0 or not trainer.engine.is_main_process:
+    def take(self, trainer):
+        if not trainer.engine.is_main_process:
             return
-        try:
-            trainer.save(folder)
-            for old in checkpoints(self.run)[: -self.keep]:
-                shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            warnings.warn(
-                f"The checkpoint of step {trainer.step} could not be written"
-                f" ({error.strerror or error}): make room on the disk; the last good one is"
-                f" {[p.name for p in checkpoints(self.run)][-1:] or 'none'}.",
-                stacklevel=2,
-            )
-        finally:
-            self.tried = trainer.step  # whoever asked for this checkpoint may look now
+        self.images[trainer.step] = check_images(trainer.sample(self.n, self.seed))
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            grid(self.images[trainer.step]).save(self.folder / f'step-{trainer.step:08d}.png')
 
 # %% ../nbs/11_callbacks.ipynb #6f0179df
 class JSONLog(Callback):
@@ -69,11 +56,8 @@ class JSONLog(Callback):
     def on_start(self, trainer):
         if not trainer.engine.is_main_process:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_log(self.path) if line['step'] <= trainer.step]
-        part = self.path.with_suffix('.part')
-        part.write_text(''.join(json.dumps(line) + '\n' for line in kept))
-        part.replace(self.path)
+        kept = [record for record in read_log(self.path) if record['step'] <= trainer.step]
+        write_atomically(self.path, ''.join(json.dumps(record) + '\n' for record in kept))
         self.file = open(self.path, 'a', buffering=1)
 
     def on_step(self, trainer, record):
@@ -145,38 +129,11 @@ class Clock(Callback):
         self.seconds = state.get('seconds', 0.0)
         self.processor_seconds = state.get('processor_seconds', 0.0)
 
-# %% ../nbs/11_callbacks.ipynb #d8a8f0b7
-class Samples(Callback):
-    """Pictures of the same latents every `every` steps:
-    kept in `images` (step → uint8), and as PNG if a folder is given."""
-
-    def __init__(
-        self, every: int = 100, n: int = 32, seed: int = 0, folder: str | Path | None = None
-    ):
-        self.every, self.n, self.seed, self.images = every, n, seed, {}
-        self.folder = Path(folder) if folder else None
-
-    def on_start(self, trainer):
-        if trainer.step == 0:
-            self.take(trainer)
-
-    def on_step(self, trainer, record):
-        if trainer.step % self.every == 0:
-            self.take(trainer)
-
-    def take(self, trainer):
-        if not trainer.engine.is_main_process:
-            return
-        self.images[trainer.step] = check_images(trainer.sample(self.n, self.seed))
-        if self.folder:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            grid(self.images[trainer.step]).save(self.folder / f'step-{trainer.step:08d}.png')
-
 # %% ../nbs/11_callbacks.ipynb #3f10f921
 class Evaluate(Callback):
     "Calls `metric(trainer)` every `every` steps and adds the numbers it returns to the record."
 
-    def __init__(self, metric, every: int = 1000):
+    def __init__(self, metric: Callable[[Trainer], dict[str, float]], every: int = 1000):
         self.metric, self.every, self.results = metric, every, {}
 
     def on_step(self, trainer, record):
@@ -185,7 +142,7 @@ class Evaluate(Callback):
             self.results[trainer.step] = numbers
             record.update(numbers)
 
-
+# %% ../nbs/11_callbacks.ipynb #355b7707
 class TensorBoard(Callback):
     "Writes every record to TensorBoard, if it is installed."
 
@@ -209,42 +166,82 @@ class TensorBoard(Callback):
     def on_end(self, trainer):
         self.writer.close()
 
+# %% ../nbs/11_callbacks.ipynb #88a3c902
+class Checkpoints(Callback):
+    "Saves to `run/step-…` every `every` steps and at the end; keeps the last `keep`."
+
+    order = 9
+
+    def __init__(self, run: str | Path, every: int = 500, keep: int = 2):
+        self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
+
+    def on_start(self, trainer):
+        self.run.mkdir(parents=True, exist_ok=True)
+        self.tried = 0
+        for part in self.run.glob('.step-*.part'):
+            shutil.rmtree(part, ignore_errors=True)  # left by a kill
+
+    def on_step(self, trainer, record):
+        if trainer.step % self.every == 0 or trainer.saving.is_set():
+            trainer.saving.clear()
+            self.save(trainer)
+
+    def on_end(self, trainer):
+        self.save(trainer)
+
+    def save(self, trainer):
+        folder = self.run / f'step-{trainer.step:08d}'
+        if folder.exists() or trainer.step == 0 or not trainer.engine.is_main_process:
+            return
+        try:
+            trainer.save(folder)
+            for old in checkpoints(self.run)[: -self.keep]:
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            warnings.warn(
+                f"The checkpoint of step {trainer.step} could not be written"
+                f" ({error.strerror or error}): make room on the disk; the last good one is"
+                f" {[p.name for p in checkpoints(self.run)][-1:] or 'none'}.",
+                stacklevel=2,
+            )
+        finally:
+            self.tried = trainer.step  # whoever asked for this checkpoint knows now
+
 # %% ../nbs/11_callbacks.ipynb #387bbcac
 class Health(Callback):
-    """Watches the discriminator's accuracy and the spread of the fakes;
+    """Watches the discriminator's accuracy and the spread of the generated images;
     `status` is 'healthy' or says what is wrong."""
 
-    def __init__(self, window: int = 100, won: float = 0.99, collapsed: float = 0.25):
+    def __init__(
+        self,
+        window: int = 100,  # the latest steps that count
+        won: float = 0.99,  # an accuracy above this: the discriminator has won
+        collapsed: float = 0.25,  # a spread below this share of the real images': collapse
+    ):
         self.won, self.collapsed, self.status = won, collapsed, 'healthy'
         self.accuracy, self.spread = deque(maxlen=window), deque(maxlen=window)
 
     def on_step(self, trainer, record):
-        last, real = trainer.last, trainer.batch['image']
-        if {'real_logits', 'fake_logits'} <= last.keys():
-            self.accuracy.append(
-                (
-                    (last['real_logits'] > 0).float().mean()
-                    + (last['fake_logits'] < 0).float().mean()
-                ).item()
-                / 2
-            )
-        if 'fake_images' in last and len(real) > 1:
-            self.spread.append(
-                (
-                    last['fake_images'].float().std(0).mean()
-                    / real.float().std(0).mean().clamp_min(1e-6)
-                ).item()
-            )
-        self.status = self.judge()
+        logs, real = trainer.logs, trainer.batch['image']
+        if {'real_logits', 'fake_logits'} <= logs.keys():
+            right = (logs['real_logits'] > 0).float().mean()
+            right = right + (logs['fake_logits'] < 0).float().mean()
+            self.accuracy.append(right.item() / 2)
+        if 'fake_images' in logs and len(real) > 1:
+            of_real = real.float().std(0).mean().clamp_min(1e-6)
+            self.spread.append((logs['fake_images'].float().std(0).mean() / of_real).item())
+        self.status = self.diagnosis()
         record['health'] = self.status == 'healthy'
 
-    def judge(self) -> str:
-        full = len(self.accuracy) == self.accuracy.maxlen
-        if full and sum(self.accuracy) / len(self.accuracy) > self.won:
+    def diagnosis(self) -> str:
+        "What the latest steps say, once there are enough of them."
+
+        def mean(values):
+            return sum(values) / len(values) if len(values) == values.maxlen else None
+
+        accuracy, spread = mean(self.accuracy), mean(self.spread)
+        if accuracy is not None and accuracy > self.won:
             return 'the discriminator has won'
-        if (
-            len(self.spread) == self.spread.maxlen
-            and sum(self.spread) / len(self.spread) < self.collapsed
-        ):
+        if spread is not None and spread < self.collapsed:
             return 'the fakes have collapsed'
         return 'healthy'

@@ -111,19 +111,16 @@ class PosePrior:
         rng: torch.Generator,  # the random source
     ) -> tuple[Tensor, Tensor]:  # yaw [n], pitch [n] on the generator's device
         "Yaw and pitch of `n` cameras."
-        draw = (
-            torch.randn
-            if self.kind == 'gaussian'
-            else lambda *a, **k: 2 * torch.rand(*a, **k) - 1
-        )
-        yaw, pitch = draw(2, n, generator=rng, device=rng.device)
+        if self.kind == 'gaussian':
+            yaw, pitch = torch.randn(2, n, generator=rng, device=rng.device)
+        else:
+            yaw, pitch = 2 * torch.rand(2, n, generator=rng, device=rng.device) - 1
+        yaw = self.mean_yaw + self.yaw * yaw
         if self.kind != 'sphere':
-            return self.mean_yaw + self.yaw * yaw, self.mean_pitch + self.pitch * pitch
-        low, high = (
-            math.sin(self.mean_pitch - self.pitch),
-            math.sin(self.mean_pitch + self.pitch),
-        )
-        return self.mean_yaw + self.yaw * yaw, torch.asin(low + (high - low) * (pitch + 1) / 2)
+            return yaw, self.mean_pitch + self.pitch * pitch
+        low = math.sin(self.mean_pitch - self.pitch)
+        high = math.sin(self.mean_pitch + self.pitch)
+        return yaw, torch.asin(low + (high - low) * (pitch + 1) / 2)
 
 # %% ../nbs/04_cameras.ipynb #ef3688ee
 PRIORS = Registry('pose prior')
@@ -156,13 +153,11 @@ PRIORS['frontal'] = PosePrior('uniform', 0.0, 0.0, source='always from the front
 # %% ../nbs/04_cameras.ipynb #3198c900
 def check_fov(fov) -> None:
     "Raise one clear sentence unless the field of view is between 0 and 180 degrees."
-    low, high = (
-        (float(fov.min()), float(fov.max()))
-        if isinstance(fov, Tensor)
-        else (float(fov), float(fov))
-    )
-    if not (0 < low and high < 180):
-        raise ValueError(f"The field of view is in degrees between 0 and 180, not {low:g}.")
+    for value in (fov.min(), fov.max()) if isinstance(fov, Tensor) else (fov,):
+        if not 0 < float(value) < 180:
+            raise ValueError(
+                f"The field of view is in degrees between 0 and 180, not {float(value):g}."
+            )
 
 
 def focal_length(
@@ -333,13 +328,10 @@ def frustum(
             f" far={far:g}."
         )
     half = 1 / as_tensor(focal_length(fov), cam2world)[:, None, None]
-    circle = cam2world.new_tensor(
-        [[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]]
-    ) * cam2world.new_tensor([1, 1 / aspect, 0])
-    ahead = cam2world.new_tensor([0, 0, -1.0])
-    local = torch.cat([depth * (half * circle + ahead) for depth in (near, far)], 1).expand(
-        len(cam2world), -1, -1
-    )
+    circle = cam2world.new_tensor([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]])
+    circle = circle * cam2world.new_tensor([1, 1 / aspect, 0])
+    corners = half * circle + cam2world.new_tensor([0, 0, -1.0])
+    local = torch.cat([near * corners, far * corners], 1).expand(len(cam2world), -1, -1)
     return local @ check_cam2world(cam2world)[:, :3, :3].mT + cam2world[:, None, :3, 3]
 
 # %% ../nbs/04_cameras.ipynb #ecef204d
@@ -347,6 +339,11 @@ def for_plot(points: Tensor):
     """World points for Matplotlib's 3-D axes, whose third axis is up:
     (z, x, y), which keeps the hand."""
     return points.detach().cpu().double()[..., [2, 0, 1]].numpy()
+
+
+# the corners that are joined: around the near end, around the far end, from one to the other
+_CIRCLE = [(0, 1), (1, 2), (2, 3), (3, 0)]
+_EDGES = [*_CIRCLE, *((a + 4, b + 4) for a, b in _CIRCLE), *((a, a + 4) for a in range(4))]
 
 
 def draw_frustum(
@@ -361,20 +358,7 @@ def draw_frustum(
     "Draw the frusta of some cameras, the edge that is up with a thicker line."
     for c in frustum(cam2world, fov, near, far):
         p = for_plot(c)
-        for a, b in [
-            (0, 1),
-            (1, 2),
-            (2, 3),
-            (3, 0),
-            (4, 5),
-            (5, 6),
-            (6, 7),
-            (7, 4),
-            (0, 4),
-            (1, 5),
-            (2, 6),
-            (3, 7),
-        ]:
+        for a, b in _EDGES:
             ax.plot(*p[[a, b]].T, color=color, lw=2 if (a, b) == (4, 5) else 0.8, **style)
 
 # %% ../nbs/04_cameras.ipynb #31facba5

@@ -47,20 +47,17 @@ def rename(key: str, table: list[tuple[str, str]]) -> str:
 
 def _ours(state: dict[str, Tensor], table) -> dict[str, Tensor]:
     "Our names, without the constant filters, in float32."
-    kernel = resample_kernel()
+    kernel, ours = resample_kernel(), {}
     for key, value in state.items():
-        if key.endswith('resample_filter') and not torch.allclose(
-            value.float(), kernel, atol=1e-6
-        ):
+        value = value.detach().float()
+        if not key.endswith('resample_filter'):
+            ours[rename(key, table)] = value
+        elif not torch.allclose(value, kernel, atol=1e-6):
             raise ValueError(
                 f"This network filters with another kernel than [1, 3, 3, 1] ({key}): it is not"
                 " a StyleGAN2 that this library knows."
             )
-    return {
-        rename(key, table): value.detach().float()
-        for key, value in state.items()
-        if not key.endswith('resample_filter')
-    }
+    return ours
 
 # %% ../nbs/70_convert.ipynb #e6bec369
 def _need(state: dict, key: str, what: str) -> Tensor:
@@ -72,18 +69,23 @@ def _need(state: dict, key: str, what: str) -> Tensor:
     return state[key]
 
 
+def _feature_maps(state: dict[str, Tensor], pattern: str) -> dict[int, int]:
+    "Resolution → number of feature maps, from the biases that the pattern names."
+    found = ((re.fullmatch(pattern, key), value) for key, value in state.items())
+    return {int(match[1]): len(value) for match, value in found if match}
+
+
 def _rule(maps: dict[int, int]) -> dict:
-    "channel_base and channel_max from the feature maps at each resolution."
+    "size, channel_base and channel_max from the feature maps at each resolution."
     size, top = max(maps), max(maps.values())
-    found = dict(size=size, channel_base=maps[size] * size, channel_max=top)
-    if sorted(maps) != [2**k for k in range(2, size.bit_length())] or any(
-        min(found['channel_base'] // r, top) != n for r, n in maps.items()
-    ):
+    base = maps[size] * size
+    resolutions = [2**k for k in range(2, size.bit_length())]
+    if sorted(maps) != resolutions or any(min(base // r, top) != maps[r] for r in maps):
         raise ValueError(
             f"The feature maps {maps} do not follow min(base/resolution, maximum): this"
             " StyleGAN2 has another shape."
         )
-    return found
+    return dict(size=size, channel_base=base, channel_max=top)
 
 # %% ../nbs/70_convert.ipynb #9cc5dc41
 def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
@@ -94,12 +96,7 @@ def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
             "This generator is conditional on a class label, which is not supported: use an"
             " unconditional one."
         )
-    maps = {
-        int(m[1]): len(value)
-        for key, value in state.items()
-        if (m := re.fullmatch(r'synthesis\.b(\d+)\.conv1\.bias', key))
-    }
-    maps[4] = len(const)
+    maps = _feature_maps(state, r'synthesis\.b(\d+)\.conv1\.bias') | {4: len(const)}
     for r in maps:
         _need(state, f'synthesis.b{r}.torgb.weight', 'a generator with output skips')
     return StyleGANConfig(
@@ -110,46 +107,32 @@ def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
         **_rule(maps),
     )
 
-
+# %% ../nbs/70_convert.ipynb #44d71a2e
 def infer_discriminator(state: dict[str, Tensor], group_size: int = 4) -> StyleGANConfig:
     "The configuration of an official discriminator's state dict."
-    maps = {
-        int(m[1]): len(value)
-        for key, value in state.items()
-        if (m := re.fullmatch(r'b(\d+)\.conv0\.bias', key))
-    }
-    out = _need(state, 'b4.out.weight', 'a StyleGAN2 discriminator')
-    if len(out) != 1:
+    if len(_need(state, 'b4.out.weight', 'a StyleGAN2 discriminator')) != 1:
         raise ValueError(
             "This discriminator is conditional on a class label, which is not supported: use an"
             " unconditional one."
         )
-    maps[4] = len(_need(state, 'b4.conv.bias', 'a StyleGAN2 discriminator'))
+    maps = _feature_maps(state, r'b(\d+)\.conv0\.bias')
+    residual = 'a residual discriminator'
     for r in maps:
-        r == 4 or _need(state, f'b{r}.skip.weight', 'a residual discriminator')
-    return StyleGANConfig(
-        channels=_need(state, f'b{max(maps)}.fromrgb.weight', 'a residual discriminator').shape[
-            1
-        ],
-        group_size=group_size,
-        **_rule(maps),
-    )
+        _need(state, f'b{r}.skip.weight', residual)
+    maps[4] = len(_need(state, 'b4.conv.bias', 'a StyleGAN2 discriminator'))
+    channels = _need(state, f'b{max(maps)}.fromrgb.weight', residual).shape[1]
+    return StyleGANConfig(channels=channels, group_size=group_size, **_rule(maps))
 
 # %% ../nbs/70_convert.ipynb #71973fd4
 def _fill(network: nn.Module, state: dict[str, Tensor], what: str) -> nn.Module:
     "Load, or say in one sentence which tensor differs."
-    mine = network.state_dict()
-    wrong = sorted(
-        k
-        for k in {*mine, *state}
-        if k not in mine or k not in state or mine[k].shape != state[k].shape
-    )
+    ours = {key: list(value.shape) for key, value in network.state_dict().items()}
+    theirs = {key: list(value.shape) for key, value in state.items()}
+    wrong = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     if wrong:
-        shapes = [
-            list(d[wrong[0]].shape) if wrong[0] in d else 'missing' for d in (mine, state)
-        ]
+        needed, found = (shapes.get(wrong[0], 'missing') for shapes in (ours, theirs))
         raise ValueError(
-            f"These weights do not fit {what}: {wrong[0]} is {shapes[1]} where {shapes[0]} is"
+            f"These weights do not fit {what}: {wrong[0]} is {found} where {needed} is"
             f" needed ({len(wrong)} tensors differ in all)."
         )
     network.load_state_dict(state)
@@ -159,11 +142,8 @@ def _fill(network: nn.Module, state: dict[str, Tensor], what: str) -> nn.Module:
 def load_stylegan2_generator(state: dict[str, Tensor]) -> StyleGANGenerator:
     """A generator from an official stylegan2-ada-pytorch state dict, sizes inferred, ready to
     draw."""
-    return _fill(
-        StyleGANGenerator(infer_generator(state)),
-        _ours(state, _GENERATOR_NAMES),
-        'the generator that they describe',
-    )
+    network = StyleGANGenerator(infer_generator(state))
+    return _fill(network, _ours(state, _GENERATOR_NAMES), 'the generator that they describe')
 
 
 def load_stylegan2_discriminator(
@@ -172,62 +152,52 @@ def load_stylegan2_discriminator(
 ) -> nn.Module:
     """A discriminator (pictures to logits [batch]) from an official stylegan2-ada-pytorch state
     dict."""
-    return _fill(
-        StyleGANDiscriminator(infer_discriminator(state, group_size)),
-        _ours(state, _DISCRIMINATOR_NAMES),
-        'the discriminator that they describe',
-    )
+    network = StyleGANDiscriminator(infer_discriminator(state, group_size))
+    ours = _ours(state, _DISCRIMINATOR_NAMES)
+    return _fill(network, ours, 'the discriminator that they describe')
 
 # %% ../nbs/70_convert.ipynb #5b42f5b3
-_BACK_GENERATOR = [
-    (r'mapping\.layers\.(\d+)\.', r'mapping.fc\1.'),
-    (r'synthesis\.blocks\.', 'synthesis.'),
-    (r'\.to_rgb\.', '.torgb.'),
-    (r'\.noise\.strength$', '.noise_strength'),
-    (r'\.noise\.constant$', '.noise_const'),
-]
+def _official_names(network: nn.Module) -> list[tuple[str, str]]:
+    "From our names to those of stylegan2-ada-pytorch."
+    if not isinstance(network, StyleGANGenerator):
+        return [
+            (r'^from_rgb\.', f'b{network.config.size}.fromrgb.'),
+            (r'^epilogue\.', 'b4.'),
+            (r'^blocks\.', ''),
+        ]
+    return [
+        (r'mapping\.layers\.(\d+)\.', r'mapping.fc\1.'),
+        (r'synthesis\.blocks\.', 'synthesis.'),
+        (r'\.to_rgb\.', '.torgb.'),
+        (r'\.noise\.strength$', '.noise_strength'),
+        (r'\.noise\.constant$', '.noise_const'),
+    ]
+
+
+def _filtered(keys, generator: bool) -> list[str]:
+    "The official modules that hold a copy of the filter: blocks and some convolutions."
+    layers = (re.match(r'(.*\.(?:conv\d?|skip|fromrgb))\.', key) for key in keys)
+    blocks = (re.match(r'((?:synthesis\.)?b\d+)\.', key) for key in keys)
+    names = {match[1] for match in (*layers, *blocks) if match}
+    return sorted(names if generator else names - {'b4'})
 
 
 def stylegan2_state(network: nn.Module) -> dict[str, Tensor]:
     """The state dict that stylegan2-ada-pytorch's generator or discriminator of the same sizes
     loads."""
-    config = network.config
-    if config.architecture != 'stylegan2':
+    if network.config.architecture != 'stylegan2':
         raise ValueError(
             "Only the StyleGAN2 architecture has an official counterpart, not 'stylegan1'."
         )
-    table = (
-        _BACK_GENERATOR
-        if isinstance(network, StyleGANGenerator)
-        else [
-            (r'^from_rgb\.', f'b{config.size}.fromrgb.'),
-            (r'^epilogue\.', 'b4.'),
-            (r'^blocks\.', ''),
-        ]
-    )
-    state = {
-        rename(key, table): value.detach().clone()
-        for key, value in network.state_dict().items()
-    }
-    filtered = {
-        m[1]
-        for key in state
-        if (m := re.match(r'(.*\.(?:conv\d?|skip|fromrgb))\.', key))
-        if 'torgb' not in m[1]
-    }
-    blocks = {m[1] for key in state if (m := re.match(r'((?:synthesis\.)?b\d+)\.', key))} - (
-        set() if isinstance(network, StyleGANGenerator) else {'b4'}
-    )
-    return state | {
-        f'{name}.resample_filter': resample_kernel() for name in sorted(filtered | blocks)
-    }
+    table = _official_names(network)
+    state = {rename(k, table): v.detach().clone() for k, v in network.state_dict().items()}
+    modules = _filtered(list(state), isinstance(network, StyleGANGenerator))
+    return state | {f'{name}.resample_filter': resample_kernel() for name in modules}
 
 # %% ../nbs/70_convert.ipynb #953db69d
 def load_pigan_generator(
     state: dict[str, Tensor],  # of the official generator or its SIREN, or the arrays
-    # side of the box that is scaled to [−1, 1]; 2 for TALLSIREN, which has none
-    box: float = 0.24,
-    # how `render` looks if nothing else is asked for
+    box: float = 0.24,  # its side is scaled to [−1, 1]; 2 for TALLSIREN, which has none
     view: pigan.RenderSettings = pigan.RenderSettings(),  # noqa: B008 (frozen)
 ) -> pigan.PiganGenerator:
     """A pi-GAN generator from an official state dict (marcoamonteiro/pi-GAN), sizes inferred,
@@ -235,9 +205,9 @@ def load_pigan_generator(
     try:
         field = load_official_field(state, box)
     except RuntimeError as error:
+        reason = ' '.join(str(error).split()).partition(': ')[2]
         raise ValueError(
-            "These weights do not fit together as an official pi-GAN: "
-            + re.sub(r'\s+', ' ', str(error)).partition(': ')[2]
+            f"These weights do not fit together as an official pi-GAN: {reason}"
         ) from None
     return pigan.PiganGenerator(field, view).eval().requires_grad_(False)
 
@@ -255,10 +225,8 @@ def pigan_state(
             "The official pi-GAN uses the frequencies 15·f + 30, this one"
             f" {c.frequency_scale:g}·f + {c.frequency_shift:g}: it has no official counterpart."
         )
-    state = {
-        key: value.detach().clone()
-        for key, value in official_field_state(generator.field).items()
-    }
+    state = official_field_state(generator.field)
+    state = {key: value.detach().clone() for key, value in state.items()}
     state['network.0.layer.weight'] *= box / c.box
     for key in ('final_layer.weight', 'final_layer.bias'):
         state[key] *= c.density_scale
@@ -326,9 +294,8 @@ class TensorReader(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
-        if _INERT.match(module) or (
-            module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
-        ):
+        number_type = isinstance(getattr(torch, name, None), torch.dtype)
+        if _INERT.match(module) or (module == 'torch' and number_type):
             # a class of ours with that name: nothing is imported
             return type(name, (Inert,), {})
         raise pickle.UnpicklingError(f'{module}.{name}')
@@ -337,21 +304,6 @@ class TensorReader(pickle.Unpickler):
         raise pickle.UnpicklingError('an object outside the file')
 
 
-def _collect(module: dict, prefix: str = '') -> dict[str, Tensor]:
-    "The tensors of a stored module and of all modules in it, under dotted names."
-    found = {}
-    for part in ('_parameters', '_buffers'):
-        found |= {
-            prefix + name: value
-            for name, value in (module.get(part) or {}).items()
-            if isinstance(value, Tensor)
-        }
-    for name, child in (module.get('_modules') or {}).items():
-        if (state := _state(child)) is not None:
-            found |= _collect(state, f'{prefix}{name}.')
-    return found
-
-# %% ../nbs/70_convert.ipynb #f269499c
 def _state(thing) -> dict | None:
     "The attributes of a stored object: given to it later, or inside its first argument."
     if not isinstance(thing, Inert):
@@ -361,6 +313,39 @@ def _state(thing) -> dict | None:
     meta = thing.args[0] if thing.args else None
     state = meta.get('state') if isinstance(meta, dict) else None
     return state if isinstance(state, dict) else None
+
+
+def _collect(module: dict, prefix: str = '') -> dict[str, Tensor]:
+    "The tensors of a stored module and of all modules in it, under dotted names."
+    found = {}
+    for part in ('_parameters', '_buffers'):
+        for name, value in (module.get(part) or {}).items():
+            if isinstance(value, Tensor):
+                found[prefix + name] = value
+    for name, child in (module.get('_modules') or {}).items():
+        if (state := _state(child)) is not None:
+            found |= _collect(state, f'{prefix}{name}.')
+    return found
+
+# %% ../nbs/70_convert.ipynb #f269499c
+_REFUSED = re.compile(r'[\w.]+\.\w+|an object outside the file|code inside a tensor')
+
+
+def _unpickle(path: Path):
+    "What a file holds, read by `TensorReader`; every failure is one sentence."
+    try:
+        with open(path, 'rb') as file:
+            return TensorReader(file).load()
+    except Exception as error:  # a broken pickle can fail in any way
+        if isinstance(error, pickle.UnpicklingError) and _REFUSED.fullmatch(str(error)):
+            raise ValueError(
+                f"The file {path.name} asks for {error}, which is no tensor: it was refused and"
+                " nothing of it was executed."
+            ) from None
+        kind = '' if isinstance(error, pickle.UnpicklingError) else f' ({type(error).__name__})'
+        raise ValueError(
+            f"The file {path.name} is cut short or damaged{kind}: download it again."
+        ) from None
 
 
 def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
@@ -374,30 +359,9 @@ def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
             f"The file {path.name} is a zip archive (PyTorch's own format is one), not an"
             " official .pkl: it was refused, download the .pkl."
         )
-    try:
-        with open(path, 'rb') as file:
-            content = TensorReader(file).load()
-    except pickle.UnpicklingError as error:
-        if re.fullmatch(
-            r'[\w.]+\.\w+|an object outside the file|code inside a tensor', str(error)
-        ):
-            raise ValueError(
-                f"The file {path.name} asks for {error}, which is no tensor: it was refused and"
-                " nothing of it was executed."
-            ) from None
-        raise ValueError(
-            f"The file {path.name} is cut short or damaged: download it again."
-        ) from None
-    except Exception as error:  # a broken pickle can fail in any way
-        raise ValueError(
-            f"The file {path.name} is cut short or damaged ({type(error).__name__}): download"
-            " it again."
-        ) from None
-    networks = (
-        {name: _collect(state) for name, thing in content.items() if (state := _state(thing))}
-        if isinstance(content, dict)
-        else {}
-    )
+    content = _unpickle(path)
+    states = {k: _state(v) for k, v in content.items()} if isinstance(content, dict) else {}
+    networks = {name: _collect(state) for name, state in states.items() if state}
     if not any(networks.values()):
         raise ValueError(
             f"The file {path.name} holds no network: an official file holds 'G', 'D' and"

@@ -4,7 +4,6 @@
 
 # %% ../nbs/13_dashboard.ipynb #9428f678
 from __future__ import annotations
-import base64
 import contextlib
 import html
 import io
@@ -25,26 +24,32 @@ from torch import Tensor
 from .callbacks import Checkpoints, Health
 from .core import check_images, Figure, grid
 from .training import Callback, checkpoints, Trainer
+from .widgets import RichDisplay, stylesheet
 
 # %% auto #0
-__all__ = ['COLOURS', 'LEVELS', 'LABELS', 'CSS', 'BUTTONS', 'Throttle', 'Painter', 'Pace', 'steps_per_second', 'duration_text',
-           'halve', 'Curve', 'Watch', 'one_sentence', 'as_images', 'memory_used', 'smooth', 'limits', 'histogram',
-           'small_png', 'DashboardFigure', 'in_order', 'Controls', 'svg_plot', 'svg_path', 'legend', 'losses_html',
-           'scores_html', 'header_html', 'health_html', 'TrainingDashboard', 'see_through']
+__all__ = ['DISCRIMINATOR_HAS_WON', 'SAMPLES_HAVE_COLLAPSED', 'COLOURS', 'LEVELS', 'LABELS', 'NOTHING_SAVED', 'NOT_WRITTEN',
+           'BUTTONS', 'NO_FOLDER', 'Throttle', 'Redrawer', 'Pace', 'steps_per_second', 'duration_text', 'halve',
+           'Curve', 'LossCurves', 'Snapshots', 'relative_spread', 'as_images', 'Observer', 'Monitor', 'one_sentence',
+           'accuracy_light', 'variety_light', 'status_lights', 'diagnosis', 'facts', 'memory_used', 'smooth', 'limits',
+           'histogram', 'draw_losses', 'draw_logits', 'draw_samples', 'square_grid', 'dashboard_figure',
+           'figure_headline', 'draw_health', 'small_png', 'DashboardFigure', 'add_callback', 'find_callback',
+           'attach_monitor', 'is_busy', 'training_state', 'Saver', 'MonitoredRun', 'Controls', 'scale', 'ticks',
+           'svg_plot', 'svg_path', 'panel_title', 'losses_html', 'logits_html', 'header_html', 'health_html',
+           'SampleViewer', 'transparent_gaps', 'DashboardPanel', 'UpdatableDisplay', 'TrainingDashboard']
 
 # %% ../nbs/13_dashboard.ipynb #c9d29030
 class Throttle:
-    "`due()` says yes at most once in `interval` seconds; a no does not postpone the next yes."
+    """`ready()` is true at most once in `interval` seconds; asking in vain does not postpone
+    the next time."""
 
     def __init__(
         self,
         interval: float = 0.25,  # seconds
-        # a function that tells the time, in seconds
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,  # tells the time, in seconds
     ):
         self.interval, self.clock, self.last = interval, clock, float('-inf')
 
-    def due(self) -> bool:
+    def ready(self) -> bool:
         now = self.clock()
         if now - self.last < self.interval:
             return False
@@ -52,79 +57,76 @@ class Throttle:
         return True
 
 # %% ../nbs/13_dashboard.ipynb #b0b8a08c
-class Painter:
-    """Calls `paint` when asked, from its own thread, at most once in `interval` seconds, and
-    never loses the last request."""
+class Redrawer:
+    """Calls `draw` on request, in its own thread, at most once in `interval` seconds, and never
+    loses the last request."""
 
     def __init__(
         self,
-        paint: Callable[[], None],
-        interval: float = 0.25,
-        share: float = 0.2,
-        clock=time.monotonic,
+        draw: Callable[[], None],
+        interval: float = 0.25,  # seconds
+        share: float = 0.2,  # of the time that drawing may take
+        clock: Callable[[], float] = time.monotonic,
     ):
-        self.paint, self.interval, self.share, self.clock = paint, interval, share, clock
-        self.asked, self.lock, self.busy, self.next, self.thread = (
-            threading.Event(),
-            threading.Lock(),
-            threading.RLock(),
-            0.0,
-            None,
-        )
+        self.draw, self.interval, self.share, self.clock = draw, interval, share, clock
+        self.requested = threading.Event()
+        self.drawing = threading.RLock()
+        self.lock, self.thread = threading.Lock(), None  # the lock guards `thread`
+        self.next_time = 0.0
 
-    def ask(self):
-        "Something is new. Costs a microsecond; starts the thread if it sleeps."
-        self.asked.set()
+    def request(self):
+        "Something is new. Costs a microsecond; starts the thread if there is none."
+        self.requested.set()
         if self.thread is None:
             with self.lock:
                 if self.thread is None:
-                    self.thread = threading.Thread(
-                        target=self.work, daemon=True, name='painter'
-                    )
+                    self.thread = threading.Thread(target=self._run, daemon=True)
                     self.thread.start()
 
-    def turn(self) -> float:
-        """Paint if something is new and it is time;
-        returns for how many seconds there is nothing to do."""
+    def poll(self) -> float:
+        """Draw if there was a request and it is time; returns for how many seconds there is
+        nothing to do."""
         now = self.clock()
-        if not self.asked.is_set():
+        if not self.requested.is_set():
             return self.interval
-        if now < self.next:
-            return self.next - now
+        if now < self.next_time:
+            return self.next_time - now
         self.flush()
-        self.next = now + max(self.interval, (self.clock() - now) / self.share)
-        return self.next - self.clock()
+        self.next_time = now + max(self.interval, (self.clock() - now) / self.share)
+        return self.next_time - self.clock()
 
     def flush(self):
-        "Paint now."
-        with self.busy:
-            self.asked.clear()  # first: what is asked during the painting asks again
-            self.paint()
+        "Draw now."
+        with self.drawing:
+            self.requested.clear()  # first: a request during the drawing counts again
+            self.draw()
 
-    def work(self):
-        "The life of the thread: it ends when nobody has asked for two seconds."
+    def _run(self):
+        "The thread: it ends when there was no request for two seconds."
         while True:
-            if self.asked.wait(2):
-                time.sleep(max(0.0, self.turn()))
-            else:
-                with self.lock:
-                    # first this, then look again: a request in between is not lost
-                    me, self.thread = self.thread, None
-                    if not self.asked.is_set():
-                        return
-                    self.thread = me
+            if self.requested.wait(2):
+                time.sleep(max(0.0, self.poll()))
+                continue
+            with self.lock:
+                # first this, then look again: a request in between is not lost
+                this_thread, self.thread = self.thread, None
+                if not self.requested.is_set():
+                    return
+                self.thread = this_thread
 
 # %% ../nbs/13_dashboard.ipynb #8678206f
 class Pace:
-    "Steps a second, forgetting with a half-life in seconds; rests do not count."
+    "Steps a second, forgetting with a half-life in seconds; breaks do not count."
 
     def __init__(self, half_life: float = 5.0, clock=time.monotonic):
-        self.half_life, self.clock, self.before = half_life, clock, None
+        self.half_life, self.clock = half_life, clock
+        self.before = None  # when the last step ended
         self.steps = self.seconds = 0.0
 
     def add(self, duration: float):
         keep = 0.5 ** (duration / self.half_life)
-        self.steps, self.seconds = self.steps * keep + 1, self.seconds * keep + duration
+        self.steps = self.steps * keep + 1
+        self.seconds = self.seconds * keep + duration
 
     def tick(self):
         "A step has ended."
@@ -134,6 +136,7 @@ class Pace:
         self.before = now
 
     def rest(self):
+        "A break begins."
         self.before = None
 
     @property
@@ -159,11 +162,9 @@ def duration_text(seconds: float) -> str:
     s = round(seconds)
     if s < 60:
         return f'{s} s'
-    return (
-        f'{s // 60} min {s % 60:02d} s'
-        if s < 3600
-        else f'{s // 3600} h {s % 3600 // 60:02d} min'
-    )
+    if s < 3600:
+        return f'{s // 60} min {s % 60:02d} s'
+    return f'{s // 3600} h {s % 3600 // 60:02d} min'
 
 # %% ../nbs/13_dashboard.ipynb #0a90c460
 def halve(values: Sequence[float]) -> list[float]:
@@ -175,14 +176,9 @@ class Curve:
     "A line through everything that was appended, in at most `points` numbers (even)."
 
     def __init__(self, first: int = 1, points: int = 256):
-        self.first, self.points, self.each, self.values, self.sum, self.count = (
-            first,
-            points,
-            1,
-            [],
-            0.0,
-            0,
-        )
+        self.first, self.points = first, points  # the step of the first number
+        self.values, self.each = [], 1  # each value is the mean of so many numbers
+        self.sum, self.count = 0.0, 0  # of the value that is not yet complete
 
     def append(self, value: float):
         self.sum, self.count = self.sum + value, self.count + 1
@@ -198,327 +194,258 @@ class Curve:
         return self.first + self.each * (np.arange(len(self.values)) + 0.5) - 0.5
 
 # %% ../nbs/13_dashboard.ipynb #3e1bdf61
-class Watch(Callback):
-    """Remembers what a person wants to see of a training:
-    losses, scores, pictures, pace and health. Needs no screen."""
+class LossCurves(dict):
+    "Name of a loss → its `Curve`. Records are queued by the training and read by `collect`."
+
+    def __init__(self):
+        super().__init__()
+        self.queue, self.last_step = deque(), 0
+
+    def collect(self):
+        """Empty the queue into the curves;
+        a step that went back (a loaded checkpoint) starts them anew."""
+        while self.queue:
+            record = self.queue.popleft()
+            if record['step'] <= self.last_step:
+                self.clear()
+            self.last_step = record['step']
+            for name, value in record.items():
+                if (name.endswith('_loss') or 'penalty' in name) and np.isfinite(value):
+                    self.setdefault(name, Curve(record['step'])).append(value)
+
+# %% ../nbs/13_dashboard.ipynb #43491459
+class Snapshots:
+    "Samples of fixed latents at some steps of a training."
+
+    def __init__(
+        self,
+        n: int = 16,  # latents
+        keep: int = 48,  # snapshots at most
+        seed: int = 0,  # of the latents
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.n, self.keep, self.seed, self.clock = n, keep, seed, clock
+        self.images = {}  # step → uint8 images
+        self.every = 1  # steps between two snapshots
+        self.not_before = 0.0  # the time of the next one
+        self.variety = None  # spread of the samples / spread of real images
+
+    def due(self, step: int) -> bool:
+        return step % self.every == 0 and self.clock() >= self.not_before
+
+    def take(self, trainer: Trainer):
+        "Draw the fixed latents. All random number generators are put back as they were."
+        if trainer.step in self.images:
+            return
+        begin = self.clock()
+        devices = [trainer.device] if trainer.device.type == 'cuda' else []
+        with trainer.lock, torch.random.fork_rng(devices):
+            samples = trainer.sample(self.n, self.seed)
+            if samples.ndim == 2:  # points in a plane, not images: more are needed
+                samples = trainer.sample(32 * self.n, self.seed)
+        real = getattr(trainer, 'batch', {}).get('image')
+        if real is not None and len(real) > 1 and len(samples) > 1:
+            self.variety = relative_spread(samples, real)
+        self.add(trainer.step, as_images(samples))
+        took = self.clock() - begin
+        self.not_before = self.clock() + 9 * took if took > 0.1 else 0.0
+
+    def add(self, step: int, images: Tensor):
+        "Keep a snapshot; if there are too many, drop every other one."
+        kept = {s: x for s, x in self.images.items() if s < step} | {step: images}
+        while len(kept) > self.keep:
+            self.every *= 2
+            kept = {s: x for s, x in kept.items() if s % self.every == 0 or s == step}
+        self.images = kept  # replaced whole: another thread may be reading the old one
+
+# %% ../nbs/13_dashboard.ipynb #62047bf9
+def relative_spread(samples: Tensor, real: Tensor) -> float:
+    "The standard deviation over a batch of samples, divided by that over real images."
+    spread, real_spread = (x.float().std(0).mean() for x in (samples, real))
+    return (spread / real_spread.clamp_min(1e-6)).item()
+
+
+def as_images(samples: Tensor) -> Tensor:
+    "Samples as uint8 images; points in the plane become one image with a dot for each."
+    if samples.ndim != 2 or samples.shape[1] != 2:
+        return check_images(samples)
+    plane = torch.full((1, 3, 96, 96), 238, dtype=torch.uint8)
+    xy = samples.clamp(-1, 1) * torch.tensor([1.0, -1.0])
+    column, row = ((xy + 1) * 47.5).round().long().T
+    plane[0, :, row, column] = torch.tensor([[220], [20], [60]], dtype=torch.uint8)
+    return plane
+
+# %% ../nbs/13_dashboard.ipynb #xada101a
+class Observer:
+    "What can be seen of a training: losses, logits, samples, pace and health."
 
     def __init__(
         self,
         n: int = 16,  # fixed latents to draw
         keep: int = 48,  # snapshots of them to remember
         seed: int = 0,  # of those latents
-        clock=time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
     ):
-        self.n, self.keep, self.seed, self.clock = n, keep, seed, clock
-        self.lock, self.queue, self.seen = threading.RLock(), deque(), 0  # numbers on their way
-        self.curves, self.images, self.every = {}, {}, 1
-        # the logits of the latest batches
-        self.scores = {'real': deque(maxlen=8), 'fake': deque(maxlen=8)}
-        self.pace, self.peek, self.health, self.variety = (
-            Pace(clock=clock),
-            Throttle(0.25, clock),
-            Health(),
-            None,
-        )
-        self.step, self.target, self.not_before = 0, None, 0.0
-        self.phase, self.runner, self.halt, self.single = 'idle', None, False, False
-        self.error, self.outer, self.problem, self.listeners = None, None, '', []
+        self.lock, self.problem = threading.RLock(), ''
+        self.losses, self.snapshots = LossCurves(), Snapshots(n, keep, seed, clock)
+        self.logits = {kind: deque(maxlen=8) for kind in ('real', 'fake')}  # of some batches
+        self.pace, self.throttle = Pace(clock=clock), Throttle(0.25, clock)
+        self.health = Health()
 
-    def tell(self):
-        for listener in self.listeners:
-            listener()
-
-    def careful(self, look: Callable, *args):
-        "A mistake in looking is noted; it never ends a training."
+    def guarded(self, function: Callable, *args):
+        "Call a function; an error in it is noted and never ends a training."
         try:
-            look(*args)
+            function(*args)
         except Exception as error:
             self.problem = f'The dashboard cannot look: {one_sentence(error)}'
 
+    def observe(self, trainer, record):
+        "What is looked at during a step, the cheap things first."
+        self.health.on_step(trainer, dict(record))
+        if self.throttle.ready():
+            self.keep_logits(trainer)
+        if self.snapshots.due(trainer.step):
+            self.snapshots.take(trainer)
+        if len(self.losses.queue) > 10_000:
+            self.collect()  # nobody else empties it
+
+    def keep_logits(self, trainer):
+        for kind, kept in self.logits.items():
+            if f'{kind}_logits' in trainer.logs:
+                kept.append(trainer.logs[f'{kind}_logits'].flatten().float().cpu().numpy())
+
+    def collect(self):
+        "Bring the curves up to date."
+        with self.lock:
+            self.losses.collect()
+
+# %% ../nbs/13_dashboard.ipynb #a457d87e
+class Monitor(Observer, Callback):
+    """Remembers what a person wants to see of a training, and whether it runs or has failed.
+    Needs no screen."""
+
+    def __init__(self, n: int = 16, keep: int = 48, seed: int = 0, clock=time.monotonic):
+        super().__init__(n, keep, seed, clock)
+        self.listeners = []  # functions that are called when something is new
+        self.step, self.target = 0, None
+        self.phase, self.thread = 'idle', None
+        self.stop_requested = self.single_step = False
+        self.error = self.outer_error = None
+
+    def notify(self):
+        for listener in self.listeners:
+            listener()
+
     def on_start(self, trainer):
-        self.phase, self.runner, self.error, self.outer = (
-            'training',
-            threading.current_thread(),
-            None,
-            sys.exc_info()[1],
-        )
-        if self.halt:
+        self.phase, self.thread = 'training', threading.current_thread()
+        self.error, self.outer_error = None, sys.exc_info()[1]
+        if self.stop_requested:
             trainer.stopping.set()  # Stop was pressed before the thread had begun
-        self.halt = False
+        self.stop_requested = False
         self.pace.rest()
-        self.careful(self.take, trainer)
-        self.tell()
+        self.guarded(self.snapshots.take, trainer)
+        self.notify()
 
     def on_step(self, trainer, record):
         self.pace.tick()
-        self.queue.append(record)
+        self.losses.queue.append(record)
         self.step = trainer.step
-        if self.single:
-            self.single = False
+        if self.single_step:
+            self.single_step = False
             trainer.pause()
             self.pace.rest()
-        self.careful(self.look, trainer, record)
-        self.tell()
+        self.guarded(self.observe, trainer, record)
+        self.notify()
 
     def on_end(self, trainer):
-        # `fit` calls on_end also while an exception is on its way out
-        error = sys.exc_info()[1]
-        self.error = error if error is not self.outer else None
-        self.careful(self.keep_scores, trainer)
-        self.careful(self.take, trainer)
-        self.phase, self.halt, self.single = 'idle', False, False
-        self.tell()
-
-    def look(self, trainer, record):
-        "What is looked at during a step, the cheap things first."
-        self.health.on_step(trainer, dict(record))
-        if self.peek.due():
-            self.keep_scores(trainer)
-        if trainer.step % self.every == 0 and self.clock() >= self.not_before:
-            self.take(trainer)
-        if len(self.queue) > 10_000:
-            self.collect()  # nobody else empties it
-
-    def keep_scores(self, trainer):
-        for kind, kept in self.scores.items():
-            if f'{kind}_logits' in trainer.last:
-                kept.append(trainer.last[f'{kind}_logits'].flatten().float().cpu().numpy())
-
-    def take(self, trainer):
-        "A snapshot of the fixed latents. All random lists are put back as they were."
-        if trainer.step in self.images:
-            return
-        begin, devices = self.clock(), [trainer.device] if trainer.device.type == 'cuda' else []
-        with trainer.lock, torch.random.fork_rng(devices):
-            samples = trainer.sample(self.n, self.seed)
-            if samples.ndim == 2:
-                # points in a plane, not pictures
-                samples = trainer.sample(32 * self.n, self.seed)
-        real = getattr(trainer, 'batch', {}).get('image')
-        if real is not None and len(real) > 1 and len(samples) > 1:
-            self.variety = (
-                samples.float().std(0).mean() / real.float().std(0).mean().clamp_min(1e-6)
-            ).item()
-        self.remember(trainer.step, as_images(samples))
-        took = self.clock() - begin
-        # at most a tenth of the time
-        self.not_before = self.clock() + 9 * took if took > 0.1 else 0.0
-
-    def remember(self, step: int, images: Tensor):
-        "Keep a snapshot; too many of them: drop every other one."
-        with self.lock:
-            kept = {s: p for s, p in self.images.items() if s < step} | {step: images}
-            while len(kept) > self.keep:
-                self.every *= 2
-                kept = {s: p for s, p in kept.items() if s % self.every == 0 or s == step}
-            self.images = kept
-
-    def collect(self):
-        """Empty the queue into the curves;
-        a step that went back (a loaded checkpoint) starts them anew."""
-        with self.lock:
-            while self.queue:
-                record = self.queue.popleft()
-                if record['step'] <= self.seen:
-                    self.curves = {}
-                self.seen = record['step']
-                for name, value in record.items():
-                    if (name.endswith('_loss') or 'penalty' in name) and np.isfinite(value):
-                        self.curves.setdefault(name, Curve(record['step'])).append(value)
-
-    def lamps(self) -> list[tuple[str, str, str]]:
-        "(name, value, 'good', 'warn', 'bad' or 'off') of each lamp of the health strip."
-        right, spread = self.health.accuracy, self.variety
-        accuracy = sum(right) / len(right) if right else None
-        won = self.health.judge() == 'the discriminator has won'
-        alike = (
-            self.step > 20
-            and spread is not None
-            and (spread < self.health.collapsed or 'collapsed' in self.health.judge())
-        )
-        lamps = [
-            (
-                ('loss', 'finite', 'good' if self.step else 'off')
-                if self.error is None
-                else ('training', 'failed', 'bad')
-            )
-        ]
-        if accuracy is None:
-            lamps += [('D is right', '–', 'off')]
-        else:
-            lamps += [
-                (
-                    'D is right',
-                    f'{accuracy:.0%}',
-                    'bad' if won else 'warn' if accuracy > 0.95 else 'good',
-                )
-            ]
-        if spread is None:
-            return [*lamps, ('variety', '–', 'off')]
-        return [
-            *lamps,
-            (
-                'variety',
-                f'{spread:.2f}',
-                (
-                    'bad'
-                    if alike
-                    else (
-                        'warn'
-                        if self.step > 20 and spread < 2 * self.health.collapsed
-                        else 'good'
-                    )
-                ),
-            ),
-        ]
-
-    def verdict(self) -> str:
-        "One sentence on the state of the training; empty if there is nothing to say."
-        if self.error is not None:
-            return one_sentence(self.error)
-        bad = {name for name, _, level in self.lamps() if level == 'bad'}
-        if 'D is right' in bad:
-            return (
-                'The discriminator has won: it is nearly always right, and its gradient teaches'
-                ' the generator nothing.'
-            )
-        if 'variety' in bad:
-            return (
-                'The samples have collapsed: they are much more alike than real pictures are.'
-            )
-        return self.problem
-
-    def facts(self, trainer) -> dict[str, str]:
-        "Pace, time to go, memory and pictures seen, as text."
-        rate, left = self.pace.rate, max(0, (self.target or 0) - trainer.step)
-        pace = (
-            '–'
-            if not rate
-            else f'{rate:.3g} steps/s'
-            if rate >= 1
-            else f'{1 / rate:.3g} s a step'
-        )
-        memory = memory_used(trainer.device)
-        return {
-            'pace': pace,
-            'to go': duration_text(left / rate) if left and rate else '–',
-            'memory': f'{memory / 2**30:.2f} GB' if memory else '–',
-            'pictures seen': f'{trainer.images:,}'.replace(',', ' '),
-        }
-
-    def figure(self, trainer, state: str = '') -> Figure:
-        """The whole state as one figure:
-        losses, scores, the newest samples, the facts and the lamps."""
-        self.collect()
-        fig = DashboardFigure((8.6, 4.1), layout='constrained')
-        axes = fig.subplot_mosaic(
-            [['losses', 'pictures'], ['scores', 'pictures']],
-            width_ratios=[1.25, 1],
-            height_ratios=[1.15, 1],
-        )
-        with self.lock:
-            self.draw_losses(axes['losses'])
-            self.draw_scores(axes['scores'])
-            self.draw_images(axes['pictures'])
-        goal = f' of {self.target}' if self.target else ''
-        facts = [
-            f'{name} {value}' if name in ('memory', 'to go') else value
-            for name, value in self.facts(trainer).items()
-            if value != '–' and name != 'pictures seen'
-        ]
-        fig.suptitle(
-            '   ·   '.join([f'{state}  step {trainer.step}{goal}'.strip(), *facts]),
-            x=0.01,
-            ha='left',
-            fontsize=10.5,
-            fontweight='bold',
-        )
-        verdict = textwrap.wrap(self.verdict(), 130)[:2]
-        fig.get_layout_engine().set(
-            rect=(0, 0.07 + 0.045 * len(verdict), 1, 0.93 - 0.045 * len(verdict))
-        )
-        for i, (name, value, level) in enumerate(self.lamps()):
-            for x, text, style in (
-                (0.012, '●', {'color': LEVELS[level], 'fontsize': 11}),
-                (0.03, f'{name} {value}', {'fontsize': 9}),
-            ):
-                fig.text(x + 0.15 * i, 0.035 + 0.045 * len(verdict), text, va='center', **style)
-        for i, line in enumerate(reversed(verdict)):
-            fig.text(
-                0.012, 0.03 + 0.042 * i, line, fontsize=8.5, va='center', color=LEVELS['bad']
-            )
-        return fig
-
-    def draw_losses(self, ax):
-        for name, curve in self.curves.items():
-            colour = COLOURS.get(name, '#8a63c9')
-            ax.plot(curve.x, curve.values, color=colour, lw=0.6, alpha=0.35)
-            ax.plot(
-                curve.x,
-                smooth(curve.values),
-                color=colour,
-                lw=1.6,
-                label=LABELS.get(name, name),
-            )
-        ax.set_title('losses', loc='left', fontsize=9)
-        ax.tick_params(labelsize=8)
-        ax.spines[['top', 'right']].set_visible(False)
-        if self.curves:
-            ax.set_ylim(limits([curve.values for curve in self.curves.values()]))
-            ax.legend(frameon=False, fontsize=8, ncols=3, loc='upper right')
-
-    def draw_scores(self, ax):
-        edges, heights = histogram(self.scores)
-        for kind, height in heights.items():
-            ax.stairs(
-                height, edges, fill=True, alpha=0.55, color=COLOURS[kind], label=LABELS[kind]
-            )
-        ax.axvline(0, color='.5', lw=0.8, ls='--')
-        ax.set_title('what the discriminator says (below 0: fake)', loc='left', fontsize=9)
-        ax.tick_params(labelsize=8)
-        ax.set_yticks([])
-        ax.spines[['top', 'right', 'left']].set_visible(False)
-        if heights:
-            ax.legend(frameon=False, fontsize=8, loc='upper right')
-
-    def draw_images(self, ax):
-        ax.set_axis_off()
-        if not self.images:
-            return
-        step, images = list(self.images.items())[-1]
-        ax.imshow(self.sheet(images), interpolation='nearest')
-        ax.set_title(f'samples at step {step}', loc='left', fontsize=9)
-
-    def sheet(self, images: Tensor) -> Image.Image:
-        "A snapshot as one nearly square picture."
-        return grid(images, columns=int(np.ceil(np.sqrt(len(images)))))
+        error = sys.exc_info()[1]  # `fit` calls on_end also while an exception leaves it
+        self.error = error if error is not self.outer_error else None
+        self.guarded(self.keep_logits, trainer)
+        self.guarded(self.snapshots.take, trainer)
+        self.phase, self.stop_requested, self.single_step = 'idle', False, False
+        self.notify()
 
 # %% ../nbs/13_dashboard.ipynb #a1f54ba2
 def one_sentence(error: BaseException) -> str:
     """An exception for people: its first line, with its type unless the message is a sentence
     already."""
     text = str(error).strip().split('\n')[0]
-    return (
-        text
-        if text.endswith('.') and ' ' in text
-        else f'{type(error).__name__}: {text}'
-        if text
-        else f'{type(error).__name__}.'
-    )
-
-# %% ../nbs/13_dashboard.ipynb #e5c5d608
-def as_images(samples: Tensor) -> Tensor:
-    "Samples as uint8 pictures; points in the plane become one picture with a dot for each."
-    if samples.ndim != 2 or samples.shape[1] != 2:
-        return check_images(samples)
-    sheet = torch.full((1, 3, 96, 96), 238, dtype=torch.uint8)
-    column, row = (
-        ((samples.clamp(-1, 1) * torch.tensor([1.0, -1.0]) + 1) * 47.5).round().long().T
-    )
-    sheet[0, :, row, column] = torch.tensor([[220], [20], [60]], dtype=torch.uint8)
-    return sheet
+    if text.endswith('.') and ' ' in text:
+        return text
+    if text:
+        return f'{type(error).__name__}: {text}'
+    return f'{type(error).__name__}.'
 
 # %% ../nbs/13_dashboard.ipynb #c081aad9
+def accuracy_light(monitor: Monitor) -> tuple[str, str, str]:
+    right = monitor.health.accuracy
+    if not right:
+        return ('D is right', '–', 'off')
+    accuracy = sum(right) / len(right)
+    level = 'warn' if accuracy > 0.95 else 'good'
+    if monitor.health.judge() == 'the discriminator has won':
+        level = 'bad'
+    return ('D is right', f'{accuracy:.0%}', level)
+
+
+def variety_light(monitor: Monitor) -> tuple[str, str, str]:
+    variety, collapsed = monitor.snapshots.variety, monitor.health.collapsed
+    if variety is None:
+        return ('variety', '–', 'off')
+    level = 'good'
+    if monitor.step > 20:  # before, all samples are grey
+        if variety < collapsed or 'collapsed' in monitor.health.judge():
+            level = 'bad'
+        elif variety < 2 * collapsed:
+            level = 'warn'
+    return ('variety', f'{variety:.2f}', level)
+
+
+def status_lights(monitor: Monitor) -> list[tuple[str, str, str]]:
+    "(name, value, 'good', 'warn', 'bad' or 'off') of each status light."
+    if monitor.error is not None:
+        loss = ('training', 'failed', 'bad')
+    else:
+        loss = ('loss', 'finite', 'good' if monitor.step else 'off')
+    return [loss, accuracy_light(monitor), variety_light(monitor)]
+
+# %% ../nbs/13_dashboard.ipynb #7b415a9c
+DISCRIMINATOR_HAS_WON = (
+    'The discriminator has won: it is nearly always right, and its gradient teaches the'
+    ' generator nothing.'
+)
+SAMPLES_HAVE_COLLAPSED = (
+    'The samples have collapsed: they are much more alike than real images are.'
+)
+
+
+def diagnosis(monitor: Monitor) -> str:
+    "One sentence on what is wrong with the training; empty if nothing is."
+    if monitor.error is not None:
+        return one_sentence(monitor.error)
+    bad = {name for name, _, level in status_lights(monitor) if level == 'bad'}
+    if 'D is right' in bad:
+        return DISCRIMINATOR_HAS_WON
+    if 'variety' in bad:
+        return SAMPLES_HAVE_COLLAPSED
+    return monitor.problem
+
+# %% ../nbs/13_dashboard.ipynb #35be533d
+def facts(monitor: Monitor, trainer: Trainer) -> dict[str, str]:
+    "Pace, time to go, memory and images seen, as text."
+    rate, left = monitor.pace.rate, max(0, (monitor.target or 0) - trainer.step)
+    pace = '–'
+    if rate:
+        pace = f'{rate:.3g} steps/s' if rate >= 1 else f'{1 / rate:.3g} s a step'
+    memory = memory_used(trainer.device)
+    return {
+        'pace': pace,
+        'to go': duration_text(left / rate) if left and rate else '–',
+        'memory': f'{memory / 2**30:.2f} GB' if memory else '–',
+        'images seen': f'{trainer.images:,}'.replace(',', ' '),
+    }
+
+
 def memory_used(device: torch.device) -> int:
     """Bytes: on a GPU what PyTorch has allocated there, else the memory that this process
     occupies."""
@@ -530,9 +457,8 @@ def memory_used(device: torch.device) -> int:
         import resource
     except ImportError:
         return 0  # Windows
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == 'darwin' else 1024
-    )
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 # %% ../nbs/13_dashboard.ipynb #b4e88c3d
 COLOURS = {
@@ -555,174 +481,300 @@ def smooth(values: Sequence[float], span: float = 0.05) -> np.ndarray:
     values = np.asarray(values, float)
     half = max(2, int(len(values) * span))
     total = np.concatenate([[0.0], values.cumsum()])
-    low, high = (
-        np.clip(np.arange(len(values)) - half, 0, None),
-        np.clip(np.arange(len(values)) + half + 1, None, len(values)),
-    )
+    i = np.arange(len(values))
+    low, high = np.clip(i - half, 0, None), np.clip(i + half + 1, None, len(values))
     return (total[high] - total[low]) / (high - low)
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:
     "The range of an axis that a few outliers do not spoil."
-    values = (
-        np.concatenate([np.ravel(v) for v in values]) if len(values) else np.array([0.0, 1.0])
-    )
-    low, high = np.percentile(values, [0.5, 99.5]) if len(values) else (0.0, 1.0)
+    low, high = 0.0, 1.0
+    if sum(np.size(v) for v in values):
+        low, high = np.percentile(np.concatenate([np.ravel(v) for v in values]), [0.5, 99.5])
     room = 0.06 * (high - low) or 0.5
     return float(low - room), float(high + room)
 
 
-def histogram(scores: dict[str, Sequence[np.ndarray]], bins: int = 28):
-    "The edges of common bins, and for real and fake the fraction of scores in each."
-    found = {kind: np.concatenate(list(kept)) for kind, kept in scores.items() if len(kept)}
+def histogram(logits: dict[str, Sequence[np.ndarray]], bins: int = 28):
+    "The edges of common bins, and for real and fake the fraction of logits in each."
+    found = {kind: np.concatenate(list(kept)) for kind, kept in logits.items() if len(kept)}
     edges = np.linspace(*limits(list(found.values())), bins + 1)
-    return edges, {
+    heights = {
         kind: np.histogram(v.clip(edges[0], edges[-1]), edges)[0] / len(v)
         for kind, v in found.items()
     }
+    return edges, heights
+
+# %% ../nbs/13_dashboard.ipynb #40edf67e
+def draw_losses(ax, losses: LossCurves):
+    "Every value faintly, a running mean on top."
+    for name, curve in losses.items():
+        colour, label = COLOURS.get(name, '#8a63c9'), LABELS.get(name, name)
+        ax.plot(curve.x, curve.values, color=colour, lw=0.6, alpha=0.35)
+        ax.plot(curve.x, smooth(curve.values), color=colour, lw=1.6, label=label)
+    ax.set_title('losses', loc='left', fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.spines[['top', 'right']].set_visible(False)
+    if losses:
+        ax.set_ylim(limits([curve.values for curve in losses.values()]))
+        ax.legend(frameon=False, fontsize=8, ncols=3, loc='upper right')
+
+
+def draw_logits(ax, logits: dict[str, Sequence[np.ndarray]]):
+    edges, heights = histogram(logits)
+    for kind, height in heights.items():
+        style = dict(color=COLOURS[kind], label=LABELS[kind])
+        ax.stairs(height, edges, fill=True, alpha=0.55, **style)
+    ax.axvline(0, color='.5', lw=0.8, ls='--')
+    ax.set_title('logits of the discriminator (below 0: fake)', loc='left', fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.set_yticks([])
+    ax.spines[['top', 'right', 'left']].set_visible(False)
+    if heights:
+        ax.legend(frameon=False, fontsize=8, loc='upper right')
+
+
+def draw_samples(ax, images: dict[int, Tensor]):
+    "The newest snapshot."
+    ax.set_axis_off()
+    if not images:
+        return
+    step, newest = list(images.items())[-1]
+    ax.imshow(square_grid(newest), interpolation='nearest')
+    ax.set_title(f'samples at step {step}', loc='left', fontsize=9)
+
+
+def square_grid(images: Tensor) -> Image.Image:
+    "A batch as one nearly square image."
+    return grid(images, columns=int(np.ceil(np.sqrt(len(images)))))
+
+# %% ../nbs/13_dashboard.ipynb #a264b14b
+def dashboard_figure(monitor: Monitor, trainer: Trainer, state: str = '') -> Figure:
+    "The whole state: losses, logits, the newest samples, the facts and the status lights."
+    monitor.collect()
+    fig = DashboardFigure((8.6, 4.1), layout='constrained')
+    axes = fig.subplot_mosaic(
+        [['losses', 'samples'], ['logits', 'samples']],
+        width_ratios=[1.25, 1],
+        height_ratios=[1.15, 1],
+    )
+    with monitor.lock:
+        draw_losses(axes['losses'], monitor.losses)
+        draw_logits(axes['logits'], monitor.logits)
+        draw_samples(axes['samples'], monitor.snapshots.images)
+    headline = figure_headline(monitor, trainer, state)
+    fig.suptitle(headline, x=0.01, ha='left', fontsize=10.5, fontweight='bold')
+    draw_health(fig, monitor)
+    return fig
+
+
+def figure_headline(monitor: Monitor, trainer: Trainer, state: str) -> str:
+    goal = f' of {monitor.target}' if monitor.target else ''
+    parts = [f'{state}  step {trainer.step}{goal}'.strip()]
+    for name, value in facts(monitor, trainer).items():
+        if value != '–' and name != 'images seen':
+            parts.append(f'{name} {value}' if name in ('memory', 'to go') else value)
+    return '   ·   '.join(parts)
+
+
+def draw_health(fig: Figure, monitor: Monitor):
+    "The status lights and the diagnosis, below the panels."
+    lines = textwrap.wrap(diagnosis(monitor), 130)[:2]
+    height = 0.045 * len(lines)
+    fig.get_layout_engine().set(rect=(0, 0.07 + height, 1, 0.93 - height))
+    for i, (name, value, level) in enumerate(status_lights(monitor)):
+        x, y = 0.15 * i, 0.035 + height
+        fig.text(0.012 + x, y, '●', va='center', color=LEVELS[level], fontsize=11)
+        fig.text(0.03 + x, y, f'{name} {value}', va='center', fontsize=9)
+    for i, line in enumerate(reversed(lines)):
+        style = dict(fontsize=8.5, va='center', color=LEVELS['bad'])
+        fig.text(0.012, 0.03 + 0.042 * i, line, **style)
 
 # %% ../nbs/13_dashboard.ipynb #5655bef9
 def small_png(image: Image.Image, limit: int = 28_000) -> bytes:
     "A PNG of at most `limit` bytes: fewer colours if needed, then fewer pixels."
     for colours in (None, 256, 192, 128, 96, 64):
-        file = io.BytesIO()
-        few = (
-            image.quantize(
-                colours, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
-            )
-            if colours
-            else image
-        )
-        few.save(file, 'PNG', optimize=True)
+        file, reduced = io.BytesIO(), image
+        if colours:
+            method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+            reduced = image.quantize(colours, method, kmeans=3, dither=dither)
+        reduced.save(file, 'PNG', optimize=True)
         if file.tell() <= limit:
             return file.getvalue()
-    return small_png(
-        image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.LANCZOS), limit
-    )
+    size = image.width * 4 // 5, image.height * 4 // 5
+    return small_png(image.resize(size, Image.LANCZOS), limit)
 
-# %% ../nbs/13_dashboard.ipynb #501e9d6a
-class DashboardFigure(Figure):
-    "A figure with pictures in it that shows itself as a small PNG."
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return {
-            'image/png': base64.b64encode(small_png(self.image())).decode(),
-            'text/plain': '<DashboardFigure>',
-        }
+class DashboardFigure(RichDisplay, Figure):
+    "A figure with images in it that shows itself as a small PNG."
+
+    def encoded(self) -> tuple[str, bytes]:
+        return 'image/png', small_png(self.image())
+
+    def alt_text(self) -> str:
+        return '<DashboardFigure>'
 
 # %% ../nbs/13_dashboard.ipynb #67e6234c
-def in_order(callbacks: list[Callback]) -> list[Callback]:
-    return sorted(callbacks, key=lambda callback: callback.order)
+def add_callback(trainer: Trainer, callback: Callback):
+    "Give a trainer another callback, also in the middle of a training."
+    callbacks = [*trainer.callbacks, callback]
+    trainer.callbacks = sorted(callbacks, key=lambda c: c.order)  # a new list: see below
 
 
-class Controls:
-    "Start, pause, step, stop and save a trainer; what the buttons of a dashboard do."
+def find_callback(trainer: Trainer, kind: type) -> Callback | None:
+    return next((c for c in trainer.callbacks if isinstance(c, kind)), None)
+
+
+def attach_monitor(trainer: Trainer, n: int = 16, seed: int = 0) -> Monitor:
+    "The trainer's monitor, or a new one, which also learns what happened before."
+    monitor = find_callback(trainer, Monitor)
+    if monitor is None:
+        monitor = Monitor(n, seed=seed)
+        monitor.losses.queue.extend(list(trainer.history))
+        monitor.step, monitor.thread = trainer.step, trainer.thread
+        # the thread of the training may be walking the old list of callbacks
+        add_callback(trainer, monitor)
+        if trainer.running:
+            monitor.phase = 'training'
+        monitor.guarded(monitor.snapshots.take, trainer)
+    return monitor
+
+
+def is_busy(monitor: Monitor) -> bool:
+    "Is a training going on (or just beginning, or paused)?"
+    thread = monitor.thread
+    return monitor.phase != 'idle' and (thread is None or thread.is_alive())
+
+
+def training_state(monitor: Monitor, trainer: Trainer) -> str:
+    "'ready', 'training', 'paused', 'stopping', 'stopped', 'finished' or 'failed'."
+    if is_busy(monitor):
+        if trainer.stopping.is_set() and monitor.phase == 'training':
+            return 'stopping'
+        return 'paused' if trainer.paused else 'training'
+    if monitor.error is not None:
+        return 'failed'
+    if trainer.step >= monitor.target:
+        return 'finished'
+    return 'stopped' if trainer.step else 'ready'
+
+# %% ../nbs/13_dashboard.ipynb #7e9b28f1
+NOTHING_SAVED = (
+    "Nothing is saved: give the Trainer a Checkpoints callback, or the dashboard a folder"
+    " (run='runs/name')."
+)
+NOT_WRITTEN = 'The checkpoint could not be written: is there room on the disk?'
+
+
+class Saver:
+    "Saves a checkpoint on request and finds out what became of it."
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        monitor: Monitor,
+        say: Callable[[str], None],  # receives one sentence
+        run: str | Path | None = None,  # a folder, for a trainer without `Checkpoints`
+    ):
+        self.trainer, self.monitor, self.say = trainer, monitor, say
+        self.checkpoints = find_callback(trainer, Checkpoints)
+        self.requested_step = None  # the step whose checkpoint is on its way
+        if self.checkpoints is None and run is not None:
+            self.checkpoints = Checkpoints(run, every=10**9)
+            self.checkpoints.on_start(trainer)
+            add_callback(trainer, self.checkpoints)
+
+    def save(self):
+        "Save after the current step, or now if no step is being done."
+        self.requested_step = None
+        if self.checkpoints is None:
+            self.say(NOTHING_SAVED)
+        elif self.trainer.step == 0:
+            self.say('There is nothing to save before the first step.')
+        else:
+            self._save()
+
+    def _save(self):
+        trainer = self.trainer
+        training = training_state(self.monitor, trainer) == 'training'
+        if training or not trainer.lock.acquire(timeout=1):
+            self.requested_step = trainer.step + 1
+            self.say('Saving after this step …')  # first: it may be saved in a moment
+            trainer.snapshot()
+            return
+        try:
+            self.checkpoints.save(trainer)
+            self.requested_step = trainer.step
+        finally:
+            trainer.lock.release()
+        self.check()
+
+    def check(self):
+        "Say what became of the requested checkpoint, as soon as it is known."
+        if self.requested_step is None:
+            return
+        trainer = self.trainer
+        newest = [path.name for path in checkpoints(self.checkpoints.run)][-1:]
+        step = int(newest[0].split('-')[1]) if newest else -1
+        saved = step >= min(self.requested_step, trainer.step)
+        running = is_busy(self.monitor) or trainer.running
+        if not saved and running and self.checkpoints.tried < self.requested_step:
+            return  # it may still be written
+        self.say(f'Saved {newest[0]}.' if saved else NOT_WRITTEN)
+        self.requested_step = None
+
+# %% ../nbs/13_dashboard.ipynb #xc2b8b19
+class MonitoredRun:
+    "A trainer with a monitor: begin a training, wait for it, ask for its state."
 
     def __init__(
         self,
         trainer: Trainer,
         steps: int = 1000,  # what Start trains; pressed again at the end, as many more
-        # where Save saves, if the trainer has no `Checkpoints` of its own
-        run: str | Path | None = None,
-        n: int = 16,
-        seed: int = 0,  # fixed latents to draw
+        n: int = 16,  # fixed latents to draw
+        seed: int = 0,  # of those latents
     ):
-        self.trainer, self.steps, self.note, self.asked_at = trainer, steps, '', None
-        self.watch = next((c for c in trainer.callbacks if isinstance(c, Watch)), None)
-        self.keeper = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)
-        if self.keeper is None and run is not None:
-            self.keeper = Checkpoints(run, every=10**9)
-            self.keeper.on_start(trainer)
-            trainer.callbacks = in_order([*trainer.callbacks, self.keeper])
-        if self.watch is None:
-            self.attach(Watch(n, seed=seed))
-        if self.watch.target is None:
-            self.watch.target = getattr(trainer, 'until', None) or trainer.step + steps
-
-    def attach(self, watch: Watch):
-        "Begin to watch, also in the middle of a training."
-        watch.queue.extend(list(self.trainer.history))
-        watch.step = self.trainer.step
-        # a new list: the thread may be walking the old one
-        self.watch, self.trainer.callbacks = watch, in_order([*self.trainer.callbacks, watch])
-        watch.runner = self.trainer.thread
-        if self.trainer.running:
-            watch.phase = 'training'
-        watch.careful(watch.take, self.trainer)
+        self.trainer, self.steps, self.note = trainer, steps, ''
+        self.monitor = attach_monitor(trainer, n, seed)
+        if self.monitor.target is None:
+            self.monitor.target = getattr(trainer, 'until', None) or trainer.step + steps
 
     @property
     def busy(self) -> bool:
-        "Is a training going on (or just beginning, or paused)?"
-        runner = self.watch.runner
-        return self.watch.phase != 'idle' and (runner is None or runner.is_alive())
+        return is_busy(self.monitor)
 
     @property
     def state(self) -> str:
-        "'ready', 'training', 'paused', 'stopping', 'stopped', 'finished' or 'failed'."
-        if self.busy:
-            return (
-                'stopping'
-                if self.trainer.stopping.is_set() and self.watch.phase == 'training'
-                else 'paused'
-                if self.trainer.paused
-                else 'training'
-            )
-        if self.watch.error is not None:
-            return 'failed'
-        if self.trainer.step >= self.watch.target:
-            return 'finished'
-        return 'stopped' if self.trainer.step else 'ready'
+        return training_state(self.monitor, self.trainer)
+
+    def new_target(self, steps: int | None):
+        if steps or self.trainer.step >= self.monitor.target:
+            self.monitor.target = self.trainer.step + (steps or self.steps)
 
     def start(self, steps: int | None = None):
         """Train in the background: go on after a pause or a stop;
         at the end, as many steps more."""
         if self.busy:
-            self.watch.pace.rest()
+            self.monitor.pace.rest()
             self.trainer.proceed()
         else:
-            if self.trainer.thread is not None:
-                self.trainer.thread.join(2)  # its last moments
-            if steps or self.trainer.step >= self.watch.target:
-                self.watch.target = self.trainer.step + (steps or self.steps)
-            self.watch.phase, self.watch.runner, self.watch.halt, self.note = (
-                'starting',
-                None,
-                False,
-                '',
-            )
-            try:
-                self.trainer.fit_background(until=self.watch.target)
-            except BaseException:
-                self.watch.phase = 'idle'
-                raise
-            self.watch.runner = self.trainer.thread
-        self.watch.tell()
+            self._begin(steps)
+        self.monitor.notify()
         return self
 
-    def pause(self):
-        "Stand still after the current step, or go on."
-        if not self.busy:
-            return
-        self.watch.pace.rest()
-        if self.trainer.paused:
-            self.trainer.proceed()
-        else:
-            self.trainer.pause()
-        self.watch.tell()
-
-    def step(self):
-        "Do one step, then stand still."
-        self.watch.single = True
-        self.start(None if self.trainer.step < self.watch.target else 1)
-
-    def stop(self):
-        "Finish the current step and end the training; returns at once."
-        if not self.busy:
-            return
-        self.watch.halt = self.watch.phase == 'starting'
-        self.trainer.stopping.set()
-        self.trainer.going.set()
-        self.watch.tell()
+    def _begin(self, steps: int | None):
+        monitor, trainer = self.monitor, self.trainer
+        if trainer.thread is not None:
+            trainer.thread.join(2)  # its last moments
+        self.new_target(steps)
+        monitor.phase, monitor.thread, monitor.stop_requested = 'starting', None, False
+        self.note = ''
+        try:
+            trainer.fit_background(until=monitor.target)
+        except BaseException:
+            monitor.phase = 'idle'
+            raise
+        monitor.thread = trainer.thread
 
     def wait(self, timeout: float | None = None):
         "Wait for the background training; an exception in it is raised here."
@@ -733,423 +785,383 @@ class Controls:
         for scripts and pages, where nobody presses a button."""
         if self.busy:
             raise RuntimeError("This trainer is running already: stop it, or wait() for it.")
-        if steps or self.trainer.step >= self.watch.target:
-            self.watch.target = self.trainer.step + (steps or self.steps)
-        self.trainer.fit(until=self.watch.target, progress=False)
+        self.new_target(steps)
+        self.trainer.fit(until=self.monitor.target, progress=False)
         return self
 
-    def save(self):
-        "Save a checkpoint: after the current step, or now if the training stands still."
-        self.asked_at = None
-        if self.keeper is None:
-            self.note = (
-                "Nothing is saved: give the Trainer a Checkpoints callback, or the dashboard a"
-                " folder (run='runs/name')."
-            )
-        elif self.trainer.step == 0:
-            self.note = 'There is nothing to save before the first step.'
-        elif self.state == 'training' or not self.trainer.lock.acquire(timeout=1):
-            # a step is being done
-            self.asked_at, self.note = self.trainer.step + 1, 'Saving after this step …'
-            self.trainer.snapshot()
-        else:
-            try:
-                self.keeper.save(self.trainer)
-                self.asked_at = self.trainer.step
-            finally:
-                self.trainer.lock.release()
-            self.saved()
-        self.watch.tell()
+# %% ../nbs/13_dashboard.ipynb #61045ac5
+class Controls(MonitoredRun):
+    "Start, pause, step, stop and save a trainer; what the buttons of a dashboard do."
 
-    def saved(self):
-        "Say what became of the checkpoint that was asked for, as soon as it is known."
-        if self.asked_at is None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        steps: int = 1000,  # what Start trains; pressed again at the end, as many more
+        # where Save saves, if the trainer has no `Checkpoints` of its own
+        run: str | Path | None = None,
+        n: int = 16,  # fixed latents to draw
+        seed: int = 0,  # of those latents
+    ):
+        super().__init__(trainer, steps, n, seed)
+        self.saver = Saver(trainer, self.monitor, self.say, run)
+
+    def pause(self):
+        "Pause after the current step, or go on."
+        if not self.busy:
             return
-        newest = [p.name for p in checkpoints(self.keeper.run)][-1:]
-        good = bool(newest) and int(newest[0].split('-')[1]) >= min(
-            self.asked_at, self.trainer.step
-        )
-        if (
-            not good
-            and self.keeper.tried < self.asked_at
-            and (self.busy or self.trainer.running)
-        ):
-            return  # it may still be written
-        self.note = (
-            f'Saved {newest[0]}.'
-            if good
-            else 'The checkpoint could not be written: is there room on the disk?'
-        )
-        self.asked_at = None
+        self.monitor.pace.rest()
+        if self.trainer.paused:
+            self.trainer.proceed()
+        else:
+            self.trainer.pause()
+        self.monitor.notify()
+
+    def step(self):
+        "Do one step, then pause."
+        self.monitor.single_step = True
+        self.start(None if self.trainer.step < self.monitor.target else 1)
+
+    def stop(self):
+        "Finish the current step and end the training; returns at once."
+        if not self.busy:
+            return
+        self.monitor.stop_requested = self.monitor.phase == 'starting'
+        self.trainer.stopping.set()
+        self.trainer.proceed()
+        self.monitor.notify()
+
+    def save(self):
+        "Save a checkpoint: after the current step, or now if no step is being done."
+        self.saver.save()
+        self.monitor.notify()
+
+    def say(self, note: str):
+        self.note = note
 
 # %% ../nbs/13_dashboard.ipynb #b7b6bfd9
+def scale(low: float, high: float, begin: float, end: float) -> Callable:
+    "The linear function from [low, high] to [begin, end]."
+    factor = (end - begin) / ((high - low) or 1)
+    return lambda values: begin + (np.asarray(values, float) - low) * factor
+
+
+def ticks(low: float, high: float, n: int) -> list[float]:
+    "At most about n round numbers in a range."
+    found = MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [t for t in found if low <= t <= high]
+
+
 def svg_plot(
-    xlim: tuple,
-    ylim: tuple,
-    draw: Callable,  # draw(x, y) → SVG text; x and y turn numbers into places
+    xlim: tuple[float, float],
+    ylim: tuple[float, float],
+    draw: Callable,  # draw(x, y) → SVG text; x and y turn numbers into positions
     yticks: bool = True,
     size: tuple[int, int] = (420, 150),
 ) -> str:
     "An SVG of two axes and what `draw` puts between them."
     (w, h), left = size, 38 if yticks else 8
-    place = lambda low, high, a, b: (
-        lambda v: a + (np.asarray(v, float) - low) / ((high - low) or 1) * (b - a)
-    )
-    x, y = place(*xlim, left, w - 8), place(*ylim, h - 20, 6)
-    ticks = lambda lim, n: [
-        t
-        for t in MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]).tick_values(*lim)
-        if lim[0] <= t <= lim[1]
-    ]
-    text = ''.join(
-        f'<text x="{x(t):.1f}" y="{h - 5}" text-anchor="middle">{t:g}</text>'
-        for t in ticks(xlim, 6)
-    )
-    if yticks:
-        text += ''.join(
-            f'<path class="agnb-rule" d="M{left} {y(t):.1f}H{w - 8}"/><text x="{left - 5}"'
-            f' y="{y(t) + 3.5:.1f}" text-anchor="end">{t:g}</text>'
-            for t in ticks(ylim, 4)
-        )
-    return f'<svg class="agnb-plot" viewBox="0 0 {w} {h}">{text}{draw(x, y)}</svg>'
+    x, y = scale(*xlim, left, w - 8), scale(*ylim, h - 20, 6)
+    axes = ''
+    for t in ticks(*xlim, 6):
+        axes += f'<text x="{x(t):.1f}" y="{h - 5}" text-anchor="middle">{t:g}</text>'
+    for t in ticks(*ylim, 4) if yticks else ():
+        axes += f'<path class="agnb-rule" d="M{left} {y(t):.1f}H{w - 8}"/>'
+        axes += f'<text x="{left - 5}" y="{y(t) + 3.5:.1f}" text-anchor="end">{t:g}</text>'
+    return f'<svg class="agnb-plot" viewBox="0 0 {w} {h}">{axes}{draw(x, y)}</svg>'
 
 
 def svg_path(xs, ys, colour: str, **style) -> str:
     points = 'L'.join(f'{a:.1f},{b:.1f}' for a, b in zip(xs, ys))
-    attributes = ''.join(
-        f' {k.replace("_", "-")}="{v}"'
-        for k, v in {'fill': 'none', 'stroke': colour, **style}.items()
-    )
+    style = {'fill': 'none', 'stroke': colour, **style}
+    attributes = ''.join(f' {k.replace("_", "-")}="{v}"' for k, v in style.items())
     return f'<path d="M{points}"{attributes}/>' if points else ''
 
 # %% ../nbs/13_dashboard.ipynb #e00c1092
-def legend(title: str, names: Sequence[str]) -> str:
-    keys = ''.join(
-        '<span class="agnb-key"'
-        f' style="--agnb-c:{COLOURS.get(n, "#8a63c9")}">{html.escape(LABELS.get(n, n))}</span>'
-        for n in names
-    )
+def panel_title(title: str, names: Sequence[str] = ()) -> str:
+    "A title and, for every name, its colour and label."
+    keys = ''
+    for name in names:
+        colour, label = COLOURS.get(name, '#8a63c9'), html.escape(LABELS.get(name, name))
+        keys += f'<span class="agnb-key" style="--agnb-c:{colour}">{label}</span>'
     return f'<div class="agnb-title">{title}{keys}</div>'
 
 
-def losses_html(watch: Watch) -> str:
+def losses_html(losses: LossCurves) -> str:
     "The panel of losses: every average faintly, a running mean on top."
-    curves = watch.curves
-    if not any(len(c.values) for c in curves.values()):
-        return legend('losses', []) + '<div class="agnb-empty">no step yet</div>'
-    xs = np.concatenate([c.x for c in curves.values()])
-    ylim = limits([c.values for c in curves.values()])
+    if not any(len(c.values) for c in losses.values()):
+        return panel_title('losses') + '<div class="agnb-empty">no step yet</div>'
+    steps = np.concatenate([c.x for c in losses.values()])
+    xlim = steps.min(), max(steps.max(), steps.min() + 1)
+    ylim = limits([c.values for c in losses.values()])
 
     def draw(x, y):
-        lines = ''
-        for name, c in curves.items():
+        lines, mean_style = '', dict(stroke_width=2, stroke_linejoin='round')
+        for name, c in losses.items():
             raw, mean = (y(np.clip(v, *ylim)) for v in (c.values, smooth(c.values)))
             colour = COLOURS.get(name, '#8a63c9')
-            lines += svg_path(x(c.x), raw, colour, opacity=0.3) + svg_path(
-                x(c.x), mean, colour, stroke_width=2, stroke_linejoin='round'
-            )
+            lines += svg_path(x(c.x), raw, colour, opacity=0.3)
+            lines += svg_path(x(c.x), mean, colour, **mean_style)
         return lines
 
-    return legend('losses', curves) + svg_plot(
-        (xs.min(), max(xs.max(), xs.min() + 1)), ylim, draw
-    )
+    return panel_title('losses', losses) + svg_plot(xlim, ylim, draw)
 
 # %% ../nbs/13_dashboard.ipynb #03de7689
-def scores_html(watch: Watch) -> str:
-    """The panel of scores: two histograms over common bins, and a line at 0, where D cannot
-    tell."""
-    edges, heights = histogram(watch.scores)
+def logits_html(logits: dict[str, Sequence[np.ndarray]]) -> str:
+    "Two histograms over common bins, and a line at 0, where D is undecided."
+    edges, heights = histogram(logits)
     if not heights:
-        return legend('what D says', []) + '<div class="agnb-empty">no scores yet</div>'
+        return panel_title('logits of D') + '<div class="agnb-empty">no logits yet</div>'
     top = max(h.max() for h in heights.values())
 
     def draw(x, y):
         bars = ''
+        if edges[0] < 0 < edges[-1]:
+            bars = f'<path class="agnb-zero" d="M{x(0):.1f} 6V130"/>'
         for kind, height in heights.items():
-            xs, ys = (
-                np.repeat(x(edges), 2),
-                np.concatenate([[y(0)], np.repeat(y(height), 2), [y(0)]]),
-            )
-            bars += svg_path(
-                xs, ys, COLOURS[kind], fill=COLOURS[kind], fill_opacity=0.4, stroke_width=1.2
-            )
-        return (
-            f'<path class="agnb-zero" d="M{x(0):.1f} 6V130"/>'
-            if edges[0] < 0 < edges[-1]
-            else ''
-        ) + bars
+            xs = np.repeat(x(edges), 2)
+            ys = np.concatenate([[y(0)], np.repeat(y(height), 2), [y(0)]])
+            style = dict(fill=COLOURS[kind], fill_opacity=0.4, stroke_width=1.2)
+            bars += svg_path(xs, ys, COLOURS[kind], **style)
+        return bars
 
-    return legend('what D says <small>(below 0: fake)</small>', heights) + svg_plot(
-        (edges[0], edges[-1]), (0, top * 1.05), draw, yticks=False
-    )
+    title = panel_title('logits of D <small>(below 0: fake)</small>', heights)
+    return title + svg_plot((edges[0], edges[-1]), (0, top * 1.05), draw, yticks=False)
 
 # %% ../nbs/13_dashboard.ipynb #4391dc7f
 def header_html(controls: Controls) -> str:
     "Name, state, progress and the four facts."
-    watch, trainer, state = controls.watch, controls.trainer, controls.state
-    done = min(1.0, trainer.step / watch.target) if watch.target else 0.0
-    facts = ''.join(
-        f'<div class="agnb-fact"><b>{value}</b>{name}</div>'
-        for name, value in watch.facts(trainer).items()
+    monitor, trainer, state = controls.monitor, controls.trainer, controls.state
+    done = min(1.0, trainer.step / monitor.target) if monitor.target else 0.0
+    name = html.escape(type(trainer.pair).__name__)
+    entries = ''.join(
+        f'<div class="agnb-fact"><b>{value}</b>{fact}</div>'
+        for fact, value in facts(monitor, trainer).items()
     )
-    return (
-        '<div class="agnb-head"><span'
-        f' class="agnb-name">{html.escape(type(trainer.pair).__name__)}</span><span'
-        f' class="agnb-state agnb-{state}">{state}</span><span class="agnb-steps">step'
-        f' {trainer.step} of {watch.target}</span></div><div class="agnb-bar"><div'
-        f' style="width:{done:.2%}"></div></div><div class="agnb-facts">{facts}</div>'
-    )
+    return f'''
+        <div class="agnb-head">
+          <span class="agnb-name">{name}</span>
+          <span class="agnb-state agnb-{state}">{state}</span>
+          <span class="agnb-steps">step {trainer.step} of {monitor.target}</span>
+        </div>
+        <div class="agnb-bar"><div style="width:{done:.2%}"></div></div>
+        <div class="agnb-facts">{entries}</div>'''
 
 
 def health_html(controls: Controls) -> str:
-    "The health strip, and at most one sentence."
-    lamps = ''.join(
-        f'<span class="agnb-lamp"><i style="background:{LEVELS[level]}"></i>{name}'
+    "The status lights, and at most one sentence."
+    lights = ''.join(
+        f'<span class="agnb-light"><i style="background:{LEVELS[level]}"></i>{name}'
         f' <b>{value}</b></span>'
-        for name, value, level in controls.watch.lamps()
+        for name, value, level in status_lights(controls.monitor)
     )
-    verdict, note = controls.watch.verdict(), controls.note
-    said = (
-        f'<span class="agnb-error">{html.escape(verdict, quote=False)}</span>'
-        if verdict
-        else f'<span class="agnb-note">{html.escape(note, quote=False)}</span>'
+    problem, note = (
+        html.escape(text, quote=False) for text in (diagnosis(controls.monitor), controls.note)
     )
-    return f'<div class="agnb-health">{lamps}{said}</div>'
-
-# %% ../nbs/13_dashboard.ipynb #c8294940
-CSS = '''<style>
-.agnb-dash{--agnb-line:var(--jp-border-color2,#d5d5d5);--agnb-text:var(--jp-ui-font-color1,#222);--agnb-soft:var(--jp-ui-font-color2,#666);
- border:1px solid var(--agnb-line);border-radius:8px;padding:10px 14px 12px;max-width:900px;min-width:620px;box-sizing:border-box;background:var(--jp-layout-color1,#fff);margin:4px 2px}
-.agnb-dash .widget-html,.agnb-dash .widget-html-content{margin:0;width:100%;height:auto;line-height:1.35;font-size:12.5px;color:var(--agnb-text);overflow:visible}
-.agnb-dash .widget-button{width:auto;min-width:82px;border-radius:5px;margin:0 6px 0 0}
-.agnb-left{flex:1 1 0;min-width:0}.agnb-right{flex:0 0 302px;margin-left:18px}.agnb-rowbox,.agnb-main,.agnb-slide{overflow:visible}
-.agnb-head{display:flex;align-items:baseline;gap:10px}.agnb-name{font-weight:600;font-size:15px}.agnb-steps{margin-left:auto;font-variant-numeric:tabular-nums}
-.agnb-state{border-radius:9px;padding:1px 9px;font-size:11.5px;font-weight:600;color:#fff;background:#7d8590}
-.agnb-training{background:#2e7d4f}.agnb-paused,.agnb-stopping{background:#a86f00}.agnb-failed{background:#c5372f}.agnb-finished{background:#2f6cc0}
-.agnb-bar{height:4px;border-radius:2px;background:var(--agnb-line);margin:7px 0 8px}.agnb-bar div{height:4px;border-radius:2px;background:#3b7dd8}
-.agnb-facts{display:flex;gap:30px;margin-bottom:4px}.agnb-fact{color:var(--agnb-soft);font-size:11px}.agnb-fact b{display:block;font-size:14px;font-weight:600;color:var(--agnb-text);font-variant-numeric:tabular-nums}
-.agnb-title{font-size:12px;font-weight:600;margin-top:8px}.agnb-title small{font-weight:400;color:var(--agnb-soft)}
-.agnb-key{font-weight:400;margin-left:14px;color:var(--agnb-soft)}.agnb-key:before{content:"";display:inline-block;width:11px;height:3px;border-radius:1px;background:var(--agnb-c);margin-right:5px;vertical-align:middle}
-.agnb-plot{display:block;width:100%;height:auto;overflow:visible}.agnb-plot text{font-size:10.5px;fill:var(--agnb-soft)}.agnb-rule{stroke:var(--agnb-line);stroke-width:.7}
-.agnb-zero{stroke:var(--agnb-soft);stroke-dasharray:3 3;fill:none}.agnb-empty{height:148px;display:flex;align-items:center;justify-content:center;color:var(--agnb-soft)}
-.agnb-pictures{image-rendering:pixelated;width:302px;height:auto;display:block;margin:4px 0 2px;border-radius:3px}.agnb-slide .widget-slider{width:302px;margin:0;padding:0 9px;box-sizing:border-box}
-.agnb-health{display:flex;flex-wrap:wrap;align-items:center;gap:4px 20px;border-top:1px solid var(--agnb-line);padding-top:8px;margin-top:8px}
-.agnb-lamp{color:var(--agnb-soft)}.agnb-lamp b{color:var(--agnb-text);font-weight:600}.agnb-lamp i{display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px}
-.agnb-error{color:var(--jp-error-color1,#c5372f)}.agnb-note{color:var(--agnb-soft)}
-</style>'''
+    kind, text = ('error', problem) if problem else ('note', note)
+    sentence = f'<span class="agnb-{kind}">{text}</span>'
+    return f'<div class="agnb-health">{lights}{sentence}</div>'
 
 # %% ../nbs/13_dashboard.ipynb #5995349e
-class TrainingDashboard(Controls):
-    """Buttons, curves, samples over time and health of a `Trainer`, live in a notebook;
-    a picture where nothing runs."""
+class SampleViewer:
+    "The snapshots of a training, one at a time, with a slider over time."
 
-    moving = False
-    follows = True
-    displayed = False
+    def __init__(self, snapshots: Snapshots, lock):
+        import ipywidgets as w
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        steps: int = 1000,
-        run: str | Path | None = None,
-        n: int = 16,
-        seed: int = 0,
-    ):
-        super().__init__(trainer, steps, run, n, seed)
-        self.widget, self.display_id, self.shown_state, self.shown_step = (
-            None,
-            f'agnb-{uuid.uuid4().hex}',
-            '',
-            None,
-        )
-        self.painter = Painter(self.paint)
-        try:
-            import ipywidgets
-        except ImportError:
-            return  # without it, the dashboard is a picture
-        self.build(ipywidgets)
-        self.watch.listeners = [*self.watch.listeners, self.painter.ask]
-        self.painter.flush()
+        self.snapshots, self.lock = snapshots, lock
+        self.follows, self.moving, self.shown_step = True, False, None
+        self.image = w.Image(format='png').add_class('agnb-images')
+        self.caption = w.HTML().add_class('agnb-when-box')
+        tip = 'Look back: drag to an earlier snapshot'
+        self.slider = w.IntSlider(0, 0, 0, readout=False, tooltip=tip).add_class('agnb-slider')
+        self.slider.observe(lambda change: self.show(moved=True), 'value')
+        slide = w.HBox([self.slider]).add_class('agnb-slide')
+        self.box = w.VBox([self.caption, self.image, slide]).add_class('agnb-right')
 
-    def build(self, w):
-        "The widgets (from the module `w`, ipywidgets) and what they call."
-        html_box = lambda kind: w.HTML().add_class(f'agnb-{kind}-box')
-        self.header, self.losses, self.scores, self.strip = map(
-            html_box, ('header', 'losses', 'scores', 'health')
-        )
-        self.image, self.when = (
-            w.Image(format='png').add_class('agnb-pictures'),
-            html_box('when'),
-        )
-        self.slider = w.IntSlider(
-            0, 0, 0, readout=False, tooltip='Look back: drag to an earlier snapshot'
-        ).add_class('agnb-slider')
-        self.slider.observe(lambda change: self.show_images(moved=True), 'value')
-        self.buttons = {
-            name: (
-                w.Button(description=name.capitalize(), icon=icon, tooltip=tip).add_class(
-                    f'agnb-{name}'
-                )
-            )
-            for name, icon, tip in BUTTONS
-        }
-        for name, button in self.buttons.items():
-            button.on_click(lambda _, act=name: self.press(act))
-        row = w.HBox(list(self.buttons.values())).add_class('agnb-rowbox')
-        right = w.VBox(
-            [self.when, self.image, w.HBox([self.slider]).add_class('agnb-slide')]
-        ).add_class('agnb-right')
-        main = w.HBox(
-            [w.VBox([self.losses, self.scores]).add_class('agnb-left'), right]
-        ).add_class('agnb-main')
-        self.widget = w.VBox([w.HTML(CSS), self.header, row, main, self.strip]).add_class(
-            'agnb-dash'
-        )
-
-    def press(self, name: str):
-        "A button was pressed; what goes wrong is said, not thrown away."
-        try:
-            getattr(self, name)()
-        except Exception as error:
-            self.note = one_sentence(error)
-        self.painter.ask()
-
-    def paint(self):
-        "Show the present state. Called by the painter, never by the training."
-        if self.widget is None:
-            return
-        self.saved()
-        self.watch.collect()
-        state = self.state
-        with self.watch.lock:
-            self.losses.value, self.scores.value = (
-                losses_html(self.watch),
-                scores_html(self.watch),
-            )
-        self.header.value, self.strip.value = header_html(self), health_html(self)
-        self.show_buttons(state)
-        self.show_images()
-        if state != self.shown_state and not self.busy:
-            self.renew()
-        self.shown_state = state
-        if self.asked_at is not None and self.trainer.running:
-            self.painter.asked.set()  # a checkpoint is on its way: look again
-
-    def show_buttons(self, state: str):
-        running = self.busy
-        self.buttons['start'].disabled = running
-        self.buttons['pause'].disabled = self.buttons['stop'].disabled = (
-            not running or state == 'stopping'
-        )
-        self.buttons['pause'].description, self.buttons['pause'].icon = (
-            ('Resume', 'play') if state == 'paused' else ('Pause', 'pause')
-        )
-        self.buttons['save'].disabled = self.keeper is None
-        if self.keeper is None:
-            self.buttons[
-                'save'
-            ].tooltip = "Give the dashboard a folder to save to: run='runs/name'"
-
-    def show_images(self, moved: bool = False):
-        """The snapshot under the slider. At its right end the slider follows the training;
-        elsewhere it stays with its snapshot."""
-        with self.painter.busy:
-            with self.watch.lock:
-                kept = self.watch.images
+    def show(self, moved: bool = False):
+        "Show the snapshot under the slider; `moved`: a hand has moved it."
+        with self.lock:
+            kept = self.snapshots.images
             if not kept or self.moving:
                 return
             steps = list(kept)
             if moved:
-                # only a hand on the slider decides
                 self.follows = self.slider.value >= self.slider.max
-            # or the one before, if thinned
-            seen = (
-                max(np.searchsorted(steps, self.shown_step, 'right') - 1, 0)
-                if self.shown_step is not None
-                else 0
-            )
-            index = self.slider.value if moved else len(steps) - 1 if self.follows else seen
-            if not moved:
-                self.moving = True  # moving the slider from here is not a drag
-                try:
-                    with self.slider.hold_sync():
-                        self.slider.max, self.slider.value = len(steps) - 1, int(index)
-                finally:
-                    self.moving = False
+                index = self.slider.value
+            else:
+                index = len(steps) - 1 if self.follows else self._index_of_shown(steps)
+                self._move_slider(len(steps) - 1, index)
             step = steps[min(index, len(steps) - 1)]
-            if step == self.shown_step:
-                return
-            self.shown_step, file = step, io.BytesIO()
-            see_through(self.watch.sheet(kept[step]), kept[step].shape[2:]).save(file, 'PNG')
-            self.image.value, self.when.value = (
-                file.getvalue(),
-                f'<div class="agnb-title">samples <small>at step {step}</small></div>',
-            )
+            self._draw(step, kept[step])
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        "The live widget and a PNG of the whole state."
-        image = self.watch.figure(self.trainer, self.state).image()
-        bundle = {
-            'image/png': base64.b64encode(small_png(image)).decode(),
-            'text/plain': (
-                f'<TrainingDashboard: {self.state}, step {self.trainer.step} of'
-                f' {self.watch.target}>'
-            ),
-        }
-        if self.widget is not None:
-            bundle |= {
-                k: v
-                for k, v in self.widget._repr_mimebundle_().items()
-                if k.startswith('application/')
-            }
-        return bundle
+    def _index_of_shown(self, steps: list[int]) -> int:
+        "Where the shown snapshot is now, or the one before if it was dropped."
+        if self.shown_step is None:
+            return 0
+        return max(int(np.searchsorted(steps, self.shown_step, 'right')) - 1, 0)
+
+    def _move_slider(self, maximum: int, index: int):
+        self.moving = True  # moving the slider from here is not a drag
+        try:
+            with self.slider.hold_sync():
+                self.slider.max, self.slider.value = maximum, index
+        finally:
+            self.moving = False
+
+    def _draw(self, step: int, images: Tensor):
+        if step == self.shown_step:
+            return
+        self.shown_step, file = step, io.BytesIO()
+        transparent_gaps(square_grid(images), images.shape[2:]).save(file, 'PNG')
+        self.image.value = file.getvalue()
+        self.caption.value = (
+            f'<div class="agnb-title">samples <small>at step {step}</small></div>'
+        )
+
+
+def transparent_gaps(image: Image.Image, size: Sequence[int], gap: int = 2) -> Image.Image:
+    "A grid whose gaps are transparent, for pages of any colour."
+    sides = zip((image.height, image.width), size)
+    rows, columns = (np.arange(n) % (side + gap) < side for n, side in sides)
+    image.putalpha(Image.fromarray((np.outer(rows, columns) * 255).astype(np.uint8)))
+    return image
+
+# %% ../nbs/13_dashboard.ipynb #05cb1565
+BUTTONS = [
+    ('start', 'play', 'Train in the background'),
+    ('pause', 'pause', 'Pause after this step'),
+    ('stop', 'stop', 'End the training after this step'),
+    ('step', 'step-forward', 'Do one step, then pause'),
+    ('save', 'save', 'Save a checkpoint'),
+]
+NO_FOLDER = "Give the dashboard a folder to save to: run='runs/name'"
+
+
+class DashboardPanel:
+    "All widgets of a dashboard; `show` fills them in."
+
+    def __init__(self, monitor: Monitor, lock, press: Callable[[str], None]):
+        import ipywidgets as w
+
+        html_box = lambda kind: w.HTML().add_class(f'agnb-{kind}-box')
+        self.header, self.losses = html_box('header'), html_box('losses')
+        self.logits, self.health = html_box('logits'), html_box('health')
+        self.samples = SampleViewer(monitor.snapshots, lock)
+        self.buttons = {}
+        for name, icon, tip in BUTTONS:
+            button = w.Button(description=name.capitalize(), icon=icon, tooltip=tip)
+            button.on_click(lambda _, name=name: press(name))
+            self.buttons[name] = button.add_class(f'agnb-{name}')
+        row = w.HBox(list(self.buttons.values())).add_class('agnb-rowbox')
+        left = w.VBox([self.losses, self.logits]).add_class('agnb-left')
+        main = w.HBox([left, self.samples.box]).add_class('agnb-main')
+        self.box = w.VBox([stylesheet(), self.header, row, main, self.health])
+        self.box.add_class('agnb-dash')
+
+    def show(self, controls: Controls):
+        monitor, state = controls.monitor, controls.state
+        with monitor.lock:
+            self.losses.value = losses_html(monitor.losses)
+            self.logits.value = logits_html(monitor.logits)
+        self.header.value, self.health.value = header_html(controls), health_html(controls)
+        self.show_buttons(controls.busy, state, controls.saver.checkpoints is not None)
+        self.samples.show()
+
+    def show_buttons(self, busy: bool, state: str, can_save: bool):
+        buttons = self.buttons
+        buttons['start'].disabled = busy
+        buttons['pause'].disabled = buttons['stop'].disabled = not busy or state == 'stopping'
+        text, icon = ('Resume', 'play') if state == 'paused' else ('Pause', 'pause')
+        buttons['pause'].description, buttons['pause'].icon = text, icon
+        buttons['save'].disabled = not can_save
+        if not can_save:
+            buttons['save'].tooltip = NO_FOLDER
+
+# %% ../nbs/13_dashboard.ipynb #x48c3d16
+class UpdatableDisplay(RichDisplay):
+    "What was displayed can be replaced, also in the file of the notebook."
+
+    display_id: str | None = None  # None: it was not displayed
 
     def _ipython_display_(self):
         from IPython.display import display
 
-        self.displayed = True
+        self.display_id = self.display_id or f'agnb-{uuid.uuid4().hex}'
         display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
 
-    def renew(self):
-        "Replace the picture that the notebook stores."
-        if not self.displayed:
+    def update_display(self):
+        "Show the present state where the object was displayed."
+        if self.display_id is None:
             return
         from IPython.display import update_display
 
         update_display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
 
+# %% ../nbs/13_dashboard.ipynb #1b09db21
+class TrainingDashboard(Controls, UpdatableDisplay):
+    """Buttons, curves, samples over time and health of a `Trainer`, live in a notebook;
+    an image where nothing runs."""
+
+    def __init__(self, trainer: Trainer, steps: int = 1000, **options):
+        "Options as for `Controls`: `run`, `n`, `seed`."
+        super().__init__(trainer, steps, **options)
+        self.panel, self.shown_state = None, ''
+        self.redrawer = Redrawer(self.redraw)
+        with contextlib.suppress(ImportError):  # without ipywidgets, it is an image
+            self.panel = DashboardPanel(self.monitor, self.redrawer.drawing, self.press)
+            self.monitor.listeners = [*self.monitor.listeners, self.redrawer.request]
+            self.redrawer.flush()
+
+    def press(self, name: str):
+        "A button was pressed; what goes wrong is shown, not thrown away."
+        try:
+            getattr(self, name)()
+        except Exception as error:
+            self.note = one_sentence(error)
+        self.redrawer.request()
+
+    def redraw(self):
+        "Show the present state. Called by the redrawer, never by the training."
+        if self.panel is None:
+            return
+        self.saver.check()
+        self.monitor.collect()
+        state = self.state
+        self.panel.show(self)
+        if state != self.shown_state and not self.busy:
+            self.update_display()
+        self.shown_state = state
+        if self.saver.requested_step is not None and self.trainer.running:
+            self.redrawer.requested.set()  # a checkpoint is on its way: look again
+
+    def still_image(self) -> Image.Image:
+        return dashboard_figure(self.monitor, self.trainer, self.state).image()
+
+    def encoded(self) -> tuple[str, bytes]:
+        return 'image/png', small_png(self.still_image())
+
+    def alt_text(self) -> str:
+        steps = f'step {self.trainer.step} of {self.monitor.target}'
+        return f'<TrainingDashboard: {self.state}, {steps}>'
+
+    def widget(self):
+        if self.panel is None:
+            raise ImportError('ipywidgets is missing, or the dashboard is closed.')
+        return self.panel.box
+
     def wait(self, timeout: float | None = None):
         """Wait for the background training and show its last state;
         an exception in it is raised here."""
         try:
-            Controls.wait(self, timeout)
+            super().wait(timeout)
         finally:
-            self.painter.flush()
+            self.redrawer.flush()
 
     def close(self):
         """Take the widgets away; the training goes on, and another dashboard may be made of the
         same trainer."""
-        self.watch.listeners = [
-            tell for tell in self.watch.listeners if tell != self.painter.ask
-        ]
-        if self.widget is not None:
-            self.widget.close()
-            self.widget = None
-
-# %% ../nbs/13_dashboard.ipynb #05cb1565
-BUTTONS = [
-    ('start', 'play', 'Train in the background'),
-    ('pause', 'pause', 'Stand still after this step'),
-    ('stop', 'stop', 'End the training after this step'),
-    ('step', 'step-forward', 'Do one step, then stand still'),
-    ('save', 'save', 'Save a checkpoint'),
-]
-
-# %% ../nbs/13_dashboard.ipynb #1b09db21
-def see_through(sheet: Image.Image, size: Sequence[int], gap: int = 2) -> Image.Image:
-    "A grid whose gaps are transparent, for pages of any colour."
-    rows, columns = (
-        np.arange(n) % (side + gap) < side for n, side in zip((sheet.height, sheet.width), size)
-    )
-    sheet.putalpha(Image.fromarray((np.outer(rows, columns) * 255).astype(np.uint8)))
-    return sheet
+        request = self.redrawer.request
+        self.monitor.listeners = [f for f in self.monitor.listeners if f != request]
+        if self.panel is not None:
+            self.panel.box.close()
+            self.panel = None

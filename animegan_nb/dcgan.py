@@ -24,8 +24,8 @@ from animegan_nb.training import (
 
 # %% auto #0
 __all__ = ['CHANNELS_LAST_FROM', 'LIU', 'DCGAN_LIU', 'DCGAN_LIU_64', 'DCGAN_LIU_32', 'DCGAN_RADFORD', 'DCGAN_CPU', 'DCGAN_LIVE',
-           'DCGAN_TINY', 'conv_size', 'deconv_size', 'DCGANConfig', 'Generator', 'Discriminator', 'init_weights',
-           'replace_norms', 'check_batch', 'DCGANPair', 'thumbnails', 'distinct', 'CollapseAlarm']
+           'DCGAN_TINY', 'conv_size', 'deconv_size', 'DCGANConfig', 'DCGANGenerator', 'DCGANDiscriminator',
+           'init_weights', 'replace_norms', 'check_batch', 'DCGANPair', 'thumbnails', 'distinct', 'CollapseAlarm']
 
 # %% ../nbs/22_dcgan.ipynb #a4346b7a
 def conv_size(size: int, kernel: int = 4, stride: int = 2, padding: int = 1) -> int:
@@ -97,7 +97,7 @@ def _activation(config: DCGANConfig) -> nn.Module:
     )
 
 # %% ../nbs/22_dcgan.ipynb #ebf7a6f4
-class Generator(nn.Module):
+class DCGANGenerator(nn.Module):
     "z [batch, latent] → pictures [batch, 3, size, size] in [-1, 1]. Liu (2020), figure 3-1."
 
     def __init__(self, config: DCGANConfig):
@@ -124,7 +124,7 @@ class Generator(nn.Module):
         return self.body(_layout(maps, self.config.size))
 
 # %% ../nbs/22_dcgan.ipynb #e269600b
-class Discriminator(nn.Module):
+class DCGANDiscriminator(nn.Module):
     """Pictures [batch, 3, size, size] → logits [batch].
     Liu (2020), figure 3-1, without the sigmoid."""
 
@@ -187,7 +187,7 @@ class DCGANPair(ModelPair):
     "Liu's DCGAN with a loss from `losses` and, if wanted, R1."
 
     def __init__(self, config: DCGANConfig):
-        super().__init__(Generator(config), Discriminator(config))
+        super().__init__(DCGANGenerator(config), DCGANDiscriminator(config))
         self.config, self.loss = config, find_loss(config.loss)
         if config.r1_gamma:
             replace_norms(self.discriminator, lambda channels: nn.GroupNorm(1, channels))

@@ -4,36 +4,35 @@
 
 # %% ../nbs/34_encoder.ipynb #ec94c901
 from __future__ import annotations
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import nn, Tensor
-from .core import rng, shipped
+from .core import load_pretrained, rng
 from .latents import as_ws, draw
 from .style_layers import EqualConv2d, EqualLinear, leaky_relu
 from .stylegan import StyleGANGenerator, mix_styles, num_layers, ResidualBlock
 
 # %% auto #0
-__all__ = ['output_size', 'ConvEncoder', 'explained', 'fit_plain', 'refine', 'EncoderConfig', 'Eye', 'Encoder', 'EncoderLoss',
-           'encoder_loss', 'generated_codes', 'generated_batch', 'fit_refined', 'pretrained_encoder', 'descend']
+__all__ = ['output_size', 'ConvEncoder', 'explained', 'run_adam', 'fit_plain', 'refine', 'EncoderConfig', 'CorrectionNet',
+           'Encoder', 'EncoderLoss', 'encoder_loss', 'generated_codes', 'generated_batch', 'fit_refined',
+           'backward_passes', 'pretrained_encoder', 'descend']
 
 # %% ../nbs/34_encoder.ipynb #07692dac
 def output_size(
     size: int, kernel: int = 4, stride: int = 2, padding: int = 1, layers: int = 1
 ) -> int:
-    """Side of the map after `layers` equal convolutions:
-    n → ⌊(n + 2p − k)/s⌋ + 1 (Liu, eq. 3.1, with the floor it leaves out)."""
+    """Side of the map after `layers` equal convolutions, n → ⌊(n + 2p − k)/s⌋ + 1 each.
+
+    Source: Liu, eq. 3.1, with the floor that it leaves out."""
     for _ in range(layers):
         size = (size + 2 * padding - kernel) // stride + 1
     return size
 
 # %% ../nbs/34_encoder.ipynb #e814ca0d
 class ConvEncoder(nn.Module):
-    """The thesis's encoder: five convolutions, nothing else; the last map is averaged.
-    Pictures [n, 3, h, w] to w [n, w_dim]."""
+    "The thesis's encoder, pictures [n, 3, h, w] to w [n, w_dim]: five convolutions, a mean."
 
     def __init__(self, w_dim: int = 64, width: int = 32):
         super().__init__()
@@ -53,18 +52,37 @@ class ConvEncoder(nn.Module):
 
 # %% ../nbs/34_encoder.ipynb #cf157900
 def explained(
-    answers: Tensor,
+    answers: Tensor,  # [n, dim]
     truth: Tensor,  # [n, dim]
     mean: Tensor,  # [dim]: the answer of one who has not looked
 ) -> float:
-    """1 − E‖ŵ − w‖²/E‖w − w̄‖²:
-    1 is perfect, 0 no better than always answering the mean, below 0 worse."""
+    "1 − E‖ŵ − w‖²/E‖w − w̄‖²: 1 is perfect, 0 as good as always answering the mean."
     if answers.shape != truth.shape:
         raise ValueError(
             f"Answers {list(answers.shape)} and truth {list(truth.shape)} cannot be compared:"
             " give one answer for each w."
         )
     return 1 - ((answers - truth).square().sum() / (truth - mean).square().sum()).item()
+
+# %% ../nbs/34_encoder.ipynb #acf1f496
+def run_adam(
+    parameters: Iterable[Tensor],
+    step: Callable[[], float],  # calls backward; what it returns is kept
+    steps: int,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    cosine: bool = True,  # the rate falls to 0 along a cosine; False: it stays
+) -> list[float]:
+    "So many steps of Adam; returns what every step returned."
+    optimizer, history = torch.optim.Adam(parameters, lr, betas), []
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if cosine else None
+    for _ in range(steps):
+        optimizer.zero_grad()
+        history.append(step())
+        optimizer.step()
+        if schedule:
+            schedule.step()
+    return history
 
 # %% ../nbs/34_encoder.ipynb #69495353
 def fit_plain(
@@ -75,28 +93,22 @@ def fit_plain(
     lr: float = 1e-3,
     seed: int = 0,
 ) -> list[float]:
-    """Train pictures → w on pairs (G(w), w) by squared error;
-    returns the share of w explained in each batch, before its step."""
+    "Train on pairs (G(w), w) by squared error; returns the share explained before each step."
     source, mean = rng(seed), generator.mapping.w_avg
-    optimizer = torch.optim.Adam(net.parameters(), lr)
-    schedule, history = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), []
-    for _ in range(steps):
+
+    def step():
+        z = torch.randn(batch, generator.config.z_dim, generator=source).to(mean)
         with torch.no_grad():
-            w = generator.mapping.w(
-                torch.randn(batch, generator.config.z_dim, generator=source)
-            )
+            w = generator.mapping.w(z)
         answers = net(draw(generator, w))
-        optimizer.zero_grad()
         F.mse_loss(answers, w).backward()
-        optimizer.step()
-        schedule.step()
-        history.append(explained(answers.detach(), w, mean))
-    return history
+        return explained(answers.detach(), w, mean)
+
+    return run_adam(net.parameters(), step, steps, lr)
 
 # %% ../nbs/34_encoder.ipynb #39c11247
 def refine(
-    # [n, 6, h, w], the picture and the drawing so far, to a correction [n, layers, dim]
-    encoder: Callable,
+    encoder: Callable,  # picture and drawing so far [n, 6, h, w] to a correction of ws
     generate: Callable,  # ws to drawings [n, 3, h, w]
     images: Tensor,  # [n, 3, h, w]
     start: Tensor,  # [n, layers, dim]
@@ -113,8 +125,7 @@ def refine(
 class EncoderConfig:
     "The numbers of an encoder; they are stored beside its weights."
 
-    # 'plain': Liu's, picture to w; 'refined': picture and drawing to a correction of w⁺
-    kind: str = 'refined'
+    kind: str = 'refined'  # picture and drawing to a correction; or 'plain': Liu's
     w_dim: int = 64
     width: int = 32  # maps of its first layer
     size: int = 32  # pixels along a side
@@ -134,9 +145,8 @@ class EncoderConfig:
             raise ValueError(f"An encoder looks at least once, not {self.passes} times.")
 
 # %% ../nbs/34_encoder.ipynb #871e3c69
-class Eye(nn.Module):
-    """Picture and drawing, side by side [n, 6, size, size], to a correction of each layer's w
-    [n, layers, w_dim]."""
+class CorrectionNet(nn.Module):
+    "Picture and drawing [n, 6, size, size] to a correction of every w [n, layers, w_dim]."
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
@@ -145,14 +155,13 @@ class Eye(nn.Module):
         maps = [c.width * min(2**i, 4) for i in range(1, c.size.bit_length() - 2)]
         self.first = nn.Conv2d(6, maps[0], 4, 2, 1)
         self.blocks = nn.Sequential(*[ResidualBlock(a, b) for a, b in zip(maps, maps[1:])])
-        self.squeeze, self.out = (
-            EqualConv2d(maps[-1], c.width, 1),
-            EqualLinear(16 * c.width, self.layers * c.w_dim),
-        )
+        self.squeeze = EqualConv2d(maps[-1], c.width, 1)
+        self.out = EqualLinear(16 * c.width, self.layers * c.w_dim)
 
     def forward(self, both: Tensor) -> Tensor:
-        seen = self.squeeze(self.blocks(leaky_relu(self.first(both)))).flatten(1)
-        return self.reach * self.out(seen).unflatten(1, (self.layers, -1))
+        features = self.blocks(leaky_relu(self.first(both)))
+        correction = self.out(self.squeeze(features).flatten(1))
+        return self.reach * correction.unflatten(1, (self.layers, -1))
 
 # %% ../nbs/34_encoder.ipynb #8ce0df02
 class Encoder(nn.Module):
@@ -161,9 +170,8 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig):
         super().__init__()
         self.config = config
-        self.net = (
-            ConvEncoder(config.w_dim, config.width) if config.kind == 'plain' else Eye(config)
-        )
+        plain = config.kind == 'plain'
+        self.net = ConvEncoder(config.w_dim, config.width) if plain else CorrectionNet(config)
 
     def passes(
         self, generator: StyleGANGenerator, images: Tensor, passes: int | None = None
@@ -178,13 +186,8 @@ class Encoder(nn.Module):
         start = as_ws(generator, generator.mapping.w_avg.expand(len(images), -1))
         if c.kind == 'plain':
             return [start, as_ws(generator, self.net(images))]
-        return refine(
-            self.net,
-            lambda ws: generator.synthesis(ws, 'constant'),
-            images,
-            start,
-            c.passes if passes is None else passes,
-        )
+        generate = lambda ws: generator.synthesis(ws, 'constant')
+        return refine(self.net, generate, images, start, c.passes if passes is None else passes)
 
     def forward(self, generator: StyleGANGenerator, images: Tensor) -> Tensor:
         return self.passes(generator, images)[-1]
@@ -211,22 +214,19 @@ def encoder_loss(
 ) -> Tensor:
     "pixels·‖G(w) − x‖²/N + features·d(G(w), x) + near·‖w − w̄‖²/N, the mean of a batch."
     drawn = generator.synthesis(ws, 'constant') if drawn is None else drawn
-    loss = (
-        weights.pixels * F.mse_loss(drawn, images)
-        + weights.near * (ws - generator.mapping.w_avg).square().mean()
-    )
-    return (
-        loss + weights.features * distance(drawn, images).mean() if weights.features else loss
-    )
+    leash = (ws - generator.mapping.w_avg).square().mean()
+    loss = weights.pixels * F.mse_loss(drawn, images) + weights.near * leash
+    if weights.features:
+        loss = loss + weights.features * distance(drawn, images).mean()
+    return loss
 
 # %% ../nbs/34_encoder.ipynb #632d56e9
 @torch.no_grad()
 def generated_codes(generator: StyleGANGenerator, n: int, source: torch.Generator) -> Tensor:
-    """ws [n, layers, w_dim], half of them of two styles:
-    an encoder to w⁺ needs to see pictures that no single w can draw."""
+    "ws [n, layers, w_dim], half of them of two styles, from a generator on the CPU."
+    z_dim, w_avg = generator.config.z_dim, generator.mapping.w_avg
     one, two = (
-        generator.mapping(torch.randn(n, generator.config.z_dim, generator=source))
-        for _ in range(2)
+        generator.mapping(torch.randn(n, z_dim, generator=source).to(w_avg)) for _ in range(2)
     )
     crossover = torch.randint(1, generator.config.num_ws, (n,), generator=source)
     crossover[torch.rand(n, generator=source) < 0.5] = generator.config.num_ws
@@ -249,57 +249,48 @@ def fit_refined(
     seed: int = 0,
     weights: EncoderLoss = EncoderLoss(),
 ) -> list[float]:
-    """Train by what is seen: every look is judged by the picture it draws, and the next begins
-    where it ended. Returns the mean loss of each step."""
-    source, history, drawn_share = rng(seed), [], round(weights.drawings * batch)
-    optimizer = torch.optim.Adam(encoder.net.parameters(), lr, (0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        chosen = (
-            drawings[torch.randint(len(drawings), (drawn_share,), generator=source)].float()
-            / 127.5
-            - 1
-        )
-        known = generated_codes(generator, batch - drawn_share, source)
-        images = torch.cat([chosen, draw(generator, known)]) if len(known) else chosen
-        history.append(_looks(encoder, generator, images, known, distance, weights, optimizer))
-        schedule.step()
-    return history
+    "Train by the picture that each pass draws; returns the mean loss of each step."
+    source, n = rng(seed), round(weights.drawings * batch)
+
+    def step():
+        rows = torch.randint(len(drawings), (n,), generator=source)
+        images = drawings[rows].to(generator.mapping.w_avg) / 127.5 - 1
+        known = generated_codes(generator, batch - n, source)
+        if len(known):
+            images = torch.cat([images, draw(generator, known)])
+        return backward_passes(encoder, generator, images, known, distance, weights)
+
+    return run_adam(encoder.net.parameters(), step, steps, lr, (0.9, 0.99))
 
 # %% ../nbs/34_encoder.ipynb #4390430d
-def _looks(encoder, generator, images, known, distance, weights, optimizer) -> float:
-    """One training step: all looks at a batch whose last pictures have known ws, each look
-    judged alone; the mean of their losses."""
+def backward_passes(
+    encoder: Encoder,
+    generator: StyleGANGenerator,
+    images: Tensor,  # [n, 3, size, size]
+    known: Tensor,  # ws of the last pictures of the batch
+    distance: Callable,
+    weights: EncoderLoss,
+) -> float:
+    "The gradients of all passes over a batch, each pass by itself; the mean of their losses."
     ws = as_ws(generator, generator.mapping.w_avg.expand(len(images), -1))
     with torch.no_grad():
         drawn = generator.synthesis(ws[:1], 'constant').expand_as(images)
-    optimizer.zero_grad()
-    total = 0.0
-    for _ in range(encoder.config.passes):
+    total, passes = 0.0, encoder.config.passes
+    for _ in range(passes):
         ws = ws.detach() + encoder.net(torch.cat([images, drawn.detach()], 1))
         drawn = generator.synthesis(ws, 'constant')
         loss = encoder_loss(generator, images, ws, distance, weights, drawn)
         if len(known):
-            loss = loss + weights.codes * F.mse_loss(ws[-len(known) :], known) * len(
-                known
-            ) / len(ws)
-        (loss / encoder.config.passes).backward()
-        total += loss.item() / encoder.config.passes
-    optimizer.step()
+            of_codes = F.mse_loss(ws[-len(known) :], known)
+            loss = loss + weights.codes * of_codes * len(known) / len(ws)
+        (loss / passes).backward()
+        total += loss.item() / passes
     return total
 
 # %% ../nbs/34_encoder.ipynb #5aa523bc
 def pretrained_encoder(name: str = 'encoder_refined_toon_32') -> tuple[Encoder, dict]:
     "An encoder of ours for the shipped generator of toon heads, and the facts of its training."
-    facts = json.loads(shipped(f'pretrained/{name}.json').read_text())
-    encoder = Encoder(EncoderConfig(**facts['network']))
-    encoder.load_state_dict(
-        {
-            k: v.float()
-            for k, v in load_file(str(shipped(f'pretrained/{name}.safetensors'))).items()
-        }
-    )
-    return encoder.eval().requires_grad_(False), facts
+    return load_pretrained(name, lambda facts: Encoder(EncoderConfig(**facts['network'])))
 
 # %% ../nbs/34_encoder.ipynb #8946a0ce
 def descend(
@@ -313,14 +304,14 @@ def descend(
 ) -> tuple[Tensor, list[float]]:
     """Inversion by descent: Adam on ws, whatever the start.
     Returns ws and the loss before each step and at the end."""
-    ws, history = start.detach().clone().requires_grad_(True), []
-    optimizer = torch.optim.Adam([ws], lr)
-    for _ in range(steps):
+    ws = start.detach().clone().requires_grad_(True)
+
+    def step():
         loss = encoder_loss(generator, images, ws, distance, weights)
-        history.append(loss.item())
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        return loss.item()
+
+    history = run_adam([ws], step, steps, lr, cosine=False)
     with torch.no_grad():
         history.append(encoder_loss(generator, images, ws, distance, weights).item())
     return ws.detach(), history

@@ -6,7 +6,6 @@
 from __future__ import annotations
 import json
 import math
-import os
 import shutil
 import threading
 import time
@@ -16,11 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-import trimesh
 from safetensors import safe_open
 from safetensors.torch import save as dump_tensors
 from torch import nn, Tensor
-from tqdm import tqdm
 from animegan_nb.cameras import (
     check_cam2world,
     distance_to_depth,
@@ -29,19 +26,20 @@ from animegan_nb.cameras import (
     project,
     rays,
 )
-from .core import Registry, rng
+from .core import Registry, rng, write_atomically
 from .geometry import surface_errors
-from .mesh import extract
-from .raymarch import march, Rendered
+from .mesh import extract_mesh
+from .metrics import decibels, psnr
+from .raymarch import march
 from .siren import ReluNet, Siren
 from .toon import check_identity, FOV, HeadScene, render
-from .training import checkpoints, load_state, save_state, stop_on_interrupt
+from .training import checkpoints, load_state, optimise, save_state
 
 # %% auto #0
-__all__ = ['FIELDS', 'RATES', 'Views', 'check_views', 'toon_views', 'lego_views', 'Bundle', 'cube_range', 'bundle', 'over',
+__all__ = ['FIELDS', 'RATES', 'Views', 'toon_views', 'lego_views', 'Bundle', 'cube_range', 'bundle', 'over_background',
            'SceneField', 'SirenField', 'EncodedField', 'plane_coordinates', 'triplane', 'TriplaneField', 'make_field',
-           'FitConfig', 'Fit', 'render_views', 'save_field', 'load_field', 'Chamfer', 'chamfer', 'toon_mesh',
-           'seen_points', 'measure']
+           'FitConfig', 'Fit', 'save_fit', 'resume_fit', 'render_views', 'save_field', 'load_field', 'Chamfer',
+           'chamfer', 'toon_mesh', 'seen_points', 'measure_field']
 
 # %% ../nbs/54_fields.ipynb #5ed3e266
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Views:
     normal: Tensor | None = None  # [n, 3, size, size]
 
     def __post_init__(self):
-        check_views(self)
+        _check_views(self)
 
     def __len__(self):
         return len(self.rgba)
@@ -76,7 +74,7 @@ class Views:
         return field_of_view(self.focal, self.size)
 
 # %% ../nbs/54_fields.ipynb #5e8e7bdc
-def check_views(views: Views) -> None:
+def _check_views(views: Views) -> None:
     "Raise one clear sentence unless pictures, cameras and cube fit together."
     x, cams, side = views.rgba, check_cam2world(views.cam2world), views.side
     if x.ndim != 4 or x.shape[1] != 4 or x.shape[2] != x.shape[3] or not len(x):
@@ -107,13 +105,7 @@ def check_views(views: Views) -> None:
         )
     if not side > 0:
         raise ValueError(f"The side of the cube must be positive, not {side:g}.")
-    turn = cams[:, :3, :3]
-    straight = (turn.mT @ turn - torch.eye(3)).abs().amax((1, 2)) < 1e-3
-    wrong = ~(
-        straight
-        & (torch.linalg.det(turn) > 0)
-        & ((cams[:, 3] - torch.tensor([0.0, 0, 0, 1])).abs() < 1e-4).all(1)
-    )
+    wrong = ~_are_poses(cams)
     if wrong.any():
         raise ValueError(
             f"The pose of view {int(wrong.nonzero()[0])} is not a rotation and a position: give"
@@ -125,6 +117,13 @@ def check_views(views: Views) -> None:
             f"The camera of view {int(inside.nonzero()[0])} stands inside the cube of side"
             f" {side:g}: near would not lie before far."
         )
+
+
+def _are_poses(cams: Tensor) -> Tensor:  # [n, 4, 4] → bool [n]
+    "Which matrices are a rotation and a position?"
+    turn, last = cams[:, :3, :3], cams.new_tensor([0.0, 0, 0, 1])
+    orthogonal = (turn.mT @ turn - torch.eye(3).to(turn)).abs().amax((1, 2)) < 1e-3
+    return orthogonal & (turn.det() > 0) & ((cams[:, 3] - last).abs() < 1e-4).all(1)
 
 # %% ../nbs/54_fields.ipynb #29effc58
 def toon_views(
@@ -139,24 +138,11 @@ def toon_views(
     identity = check_identity(identity if identity.ndim == 2 else identity[None])
     u = torch.rand(2, n, generator=rng(seed))
     cams = pose((torch.arange(n) + u[0]) * (2 * math.pi / n), 0.6 * u[1] - 0.3)
-    out = render(
-        identity.expand(n, -1),
-        cams,
-        FOV,
-        size,
-        background=(0.0, 0.0, 0.0),
-        outline=False,
-        supersample=2,
-    )
+    black, heads = (0.0, 0.0, 0.0), identity.expand(n, -1)
+    out = render(heads, cams, FOV, size, background=black, outline=False, supersample=2)
     rgba = torch.cat([(out['image'] + 1) / 2, out['alpha']], 1).clamp(0, 1)
-    return Views(
-        rgba,
-        cams,
-        size / 2 / math.tan(math.radians(FOV / 2)),
-        side,
-        out['depth'][:, 0],
-        out['normal'],
-    )
+    focal = size / 2 / math.tan(math.radians(FOV / 2))
+    return Views(rgba, cams, focal, side, out['depth'][:, 0], out['normal'])
 
 # %% ../nbs/54_fields.ipynb #da4735ae
 def lego_views(
@@ -220,7 +206,7 @@ def bundle(views: Views) -> Bundle:
     return Bundle(o[met], d[met], near[met], far[met], rgba[met])
 
 # %% ../nbs/54_fields.ipynb #694acef4
-def over(
+def over_background(
     rgba: Tensor,  # [..., 4 or channels at `dim`], the colour multiplied by alpha
     background=1.0,  # a number, or colours that broadcast
     dim: int = 1,
@@ -259,10 +245,8 @@ class SirenField(SceneField):
 
     def __init__(self, side: float, hidden: int = 64, layers: int = 3, omega: float = 30.0):
         super().__init__(side)
-        self.net, self.options = (
-            Siren(3, hidden, layers, 4, omega),
-            dict(hidden=hidden, layers=layers, omega=omega),
-        )
+        self.net = Siren(3, hidden, layers, 4, omega)
+        self.options = dict(hidden=hidden, layers=layers, omega=omega)
 
 
 @FIELDS.register('encoded')
@@ -271,10 +255,8 @@ class EncodedField(SceneField):
 
     def __init__(self, side: float, hidden: int = 64, layers: int = 3, frequencies: int = 6):
         super().__init__(side)
-        self.net, self.options = (
-            ReluNet(3, hidden, layers, 4, frequencies),
-            dict(hidden=hidden, layers=layers, frequencies=frequencies),
-        )
+        self.net = ReluNet(3, hidden, layers, 4, frequencies)
+        self.options = dict(hidden=hidden, layers=layers, frequencies=frequencies)
 
 # %% ../nbs/54_fields.ipynb #82fb20e3
 def plane_coordinates(
@@ -285,21 +267,16 @@ def plane_coordinates(
 
 
 def triplane(
-    # [3, channels, texels, texels]: texel [row j, column i] belongs to the place (i, j), from
-    # −1 to 1 inclusive
-    planes: Tensor,
+    planes: Tensor,  # [3, channels, rows, columns], their texels from −1 to 1 inclusive
     points: Tensor,  # [n, 3] in [−1, 1]³; beyond, the border's value
 ) -> Tensor:  # [n, channels]
     """The sum of three planes' features, each looked up between its four nearest texels (Chan
     et al. 2022, EG3D)."""
-    uv = plane_coordinates(points)
-    return (
-        F.grid_sample(planes, uv[:, :, None], align_corners=True, padding_mode='border')[..., 0]
-        .sum(0)
-        .mT
-    )
+    uv = plane_coordinates(points)[:, :, None]
+    found = F.grid_sample(planes, uv, align_corners=True, padding_mode='border')
+    return found[..., 0].sum(0).mT
 
-
+# %% ../nbs/54_fields.ipynb #9ef9e529
 @FIELDS.register('triplane')
 class TriplaneField(SceneField):
     "Three planes of features and a small decoder."
@@ -382,130 +359,95 @@ class Fit:
         self.field, self.config, self.bundle = field, config, bundle(views)
         self.optimizer = torch.optim.Adam(field.parameters(), config.lr, betas=(0.9, 0.99))
         self.rng, self.stopping = rng(config.seed), threading.Event()
-        # steps done, their processor time, PSNR of each batch
+        # steps done, their processor time, decibels of each batch
         self.step, self.seconds, self.history = 0, 0.0, []
 
-    def look(self, index: Tensor) -> tuple[Rendered, Tensor]:
-        "What the field shows on some rays, and what it should show, over the same background."
-        o, d, near, far, rgba = (x[index][None] for x in self.bundle)
-        behind = (
-            torch.rand(1, len(index), 3, generator=self.rng)
-            if self.config.background == 'random'
-            else torch.ones(1, len(index), 3)
-        )
+    def batch(self) -> tuple[Tensor, Tensor]:  # [1, rays, 3] twice
+        """Some rays, drawn from all: the colours that the field shows and those that it should
+        show, over the same background."""
         c = self.config
-        seen = march(
-            self.field,
-            o,
-            d,
-            near,
-            far,
-            c.samples,
-            c.fine,
-            self.rng,
-            background=behind,
-            activation='none',
-            check=False,
-        )
-        return seen, over(rgba, behind, -1)
-
-    def one_step(self) -> float:
-        "Draw rays, compare, correct; the PSNR of this batch."
-        c, begin = self.config, time.process_time()
-        for group in self.optimizer.param_groups:
-            group['lr'] = c.lr * 0.1 ** (self.step / c.steps)
         index = torch.randint(len(self.bundle.near), (c.rays,), generator=self.rng)
-        seen, target = self.look(index)
-        loss = (seen.rgb - target).square().mean()
-        if not torch.isfinite(loss):
-            raise ValueError(
-                f"The fit diverged at step {self.step} (the loss is not finite): lower the"
-                " learning rate."
-            )
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        self.history.append(-10 * math.log10(max(loss.item(), 1e-12)))
-        self.step += 1
-        self.seconds += time.process_time() - begin
-        return self.history[-1]
+        *ray, rgba = (x[index][None] for x in self.bundle)  # origins, directions, near, far
+        behind = torch.ones(1, c.rays, 3)
+        if c.background == 'random':
+            behind = torch.rand(behind.shape, generator=self.rng)
+        options = dict(background=behind, activation='none', check=False)
+        seen = march(self.field, *ray, c.samples, c.fine, self.rng, **options)
+        return seen.rgb, over_background(rgba, behind, -1)
+
+    def loss(self) -> Tensor:
+        seen, target = self.batch()
+        return (seen - target).square().mean()
 
     def run(
         self,
         steps: int | None = None,  # None: until config.steps
         progress: bool = True,
     ) -> Fit:
-        """Fit on. The stop button or Ctrl-C ends it after a whole step, and `run` goes on from
-        there."""
-        goal = self.config.steps if steps is None else self.step + steps
+        "Fit on. The stop button or Ctrl-C ends it after a whole step."
+        first, begin = self.step, time.process_time()
+        steps = self.config.steps - first if steps is None else steps
         self.stopping.clear()
-        with (
-            stop_on_interrupt(self.stopping),
-            tqdm(
-                total=goal,
-                initial=self.step,
-                desc='fitting',
-                disable=not progress,
-                leave=False,
-                mininterval=0.5,
-            ) as bar,
+        for loss in optimise(
+            self.optimizer,
+            self.loss,
+            steps,
+            lambda k: self.config.lr * 0.1 ** ((first + k) / self.config.steps),
+            'fitting' if progress else None,
+            self.stopping,
         ):
-            while self.step < goal and not self.stopping.is_set():
-                psnr = self.one_step()
-                bar.update()
-                if self.step % 20 == 0:
-                    bar.set_postfix_str(f'{psnr:.1f} dB')
-        return self
-
-    def save(self, run: str | Path) -> Path:
-        """Everything that the next step depends on, as `run`/step-…;
-        older checkpoints there are removed."""
-        state = dict(
-            field=_signature(self),
-            config=asdict(self.config),
-            weights=dict(self.field.state_dict()),
-            optimizer=self.optimizer.state_dict(),
-            rng=self.rng.get_state(),
-            step=self.step,
-            seconds=self.seconds,
-            history=self.history,
-        )
-        old, place = checkpoints(run), Path(run) / f'step-{self.step:07d}'
-        if place in old:
-            return place
-        save_state(place, state, dict(step=self.step, kind=self.field.kind))
-        for folder in old:
-            shutil.rmtree(folder)
-        return place
-
-    def resume(self, run: str | Path) -> Fit:
-        "Go on from the newest checkpoint of a run, bit for bit; without one, from the start."
-        found = checkpoints(run)
-        if not found:
-            return self
-        state = load_state(found[-1])
-        if state['field'] != _signature(self):
-            raise ValueError(
-                f"The checkpoint {found[-1].name} holds another field"
-                f" ({state['field']['kind']}), not this one ({self.field.kind}): make a field"
-                " with its options."
+            self.history.append(decibels(loss).item())
+            self.step += 1
+            self.seconds, begin = (
+                self.seconds + time.process_time() - begin,
+                time.process_time(),
             )
-        if state['config'] != asdict(self.config):
-            raise ValueError(
-                f"The checkpoint {found[-1].name} was fitted with other settings: use its own"
-                f" ({state['config']})."
-            )
-        self.field.load_state_dict(state['weights'])
-        self.optimizer.load_state_dict(state['optimizer'])
-        self.rng.set_state(state['rng'])
-        self.step, self.seconds, self.history = (
-            state['step'],
-            state['seconds'],
-            list(state['history']),
-        )
         return self
 
 # %% ../nbs/54_fields.ipynb #48d1621f
+def save_fit(fit: Fit, run: str | Path) -> Path:
+    """Everything that the next step depends on, as `run`/step-…; older checkpoints there are
+    removed."""
+    old, place = checkpoints(run), Path(run) / f'step-{fit.step:07d}'
+    if place in old:
+        return place
+    state = dict(
+        field=_signature(fit),
+        config=asdict(fit.config),
+        weights=dict(fit.field.state_dict()),
+        optimizer=fit.optimizer.state_dict(),
+        rng=fit.rng.get_state(),
+        **{k: getattr(fit, k) for k in ('step', 'seconds', 'history')},
+    )
+    save_state(place, state, dict(step=fit.step, kind=fit.field.kind))
+    for folder in old:
+        shutil.rmtree(folder)
+    return place
+
+
+def resume_fit(fit: Fit, run: str | Path) -> Fit:
+    "Go on from the newest checkpoint of a run, bit for bit; without one, from the start."
+    found = checkpoints(run)
+    if not found:
+        return fit
+    state, name = load_state(found[-1]), found[-1].name
+    if state['field'] != _signature(fit):
+        raise ValueError(
+            f"The checkpoint {name} holds another field ({state['field']['kind']}), not this"
+            f" one ({fit.field.kind}): make a field with its options."
+        )
+    if state['config'] != asdict(fit.config):
+        raise ValueError(
+            f"The checkpoint {name} was fitted with other settings: use its own"
+            f" ({state['config']})."
+        )
+    fit.field.load_state_dict(state['weights'])
+    fit.optimizer.load_state_dict(state['optimizer'])
+    fit.rng.set_state(state['rng'])
+    fit.step, fit.seconds, fit.history = state['step'], state['seconds'], [*state['history']]
+    return fit
+
+
 def _signature(fit: Fit) -> dict:
     "What a checkpoint must share with the fit that reads it."
     return dict(kind=fit.field.kind, side=fit.field.side, **fit.field.options)
@@ -533,81 +475,47 @@ def render_views(
     background: float = 1.0,
     chunk: int = 4096,
 ) -> dict[str, Tensor]:
-    """Pictures of a field: image [n, 3, s, s] in [−1, 1], opacity [n, 1, s, s], depth [n, s, s]
+    """Images of a field: image [n, 3, s, s] in [−1, 1], opacity [n, 1, s, s], depth [n, s, s]
     (inf where opacity < ½), normal [n, 3, s, s] if asked."""
     o, d = rays(cam2world, fov, size)
-    near, far, met = cube_range(o, d, field.side)
-    flat, many = met.flatten().nonzero()[:, 0], met.numel()
-    out = torch.cat(
-        [
-            torch.full((many, 3), background),
-            torch.zeros(many, 1),
-            torch.full((many, 1), torch.inf),
-            torch.zeros(many, 3),
-        ],
-        1,
+    near, far, met = (x.flatten() for x in cube_range(o, d, field.side))
+    o, d = o.reshape(-1, 3), d.reshape(-1, 3)
+    rgb, opacity = torch.full_like(o, background), torch.zeros(len(o), 1)
+    distance, normal = torch.full((len(o),), torch.inf), torch.zeros_like(o)
+    options = dict(background=background, activation='none')
+    for k in met.nonzero()[:, 0].split(chunk):
+        ray = (x[None, k] for x in (o, d, near, far))
+        seen = march(field, *ray, samples, fine, **options)
+        rgb[k], opacity[k, 0] = seen.rgb[0], seen.opacity[0]
+        distance[k] = torch.where(seen.opacity[0] < 0.5, torch.inf, seen.distance[0])
+        solid = k[distance[k].isfinite()]
+        if with_normals and len(solid):
+            normal[solid] = _normals_at(field, o[solid], d[solid], distance[solid])
+    n = len(cam2world)
+    image = lambda x: x.view(n, size * size, -1).mT.reshape(n, -1, size, size)
+    depth = distance_to_depth(distance.view(n, -1), d.view(n, -1, 3), cam2world)
+    out = dict(
+        image=image(rgb) * 2 - 1, opacity=image(opacity), depth=depth.view(n, size, size)
     )
-    o, d, near, far = o.reshape(-1, 3), d.reshape(-1, 3), near.flatten(), far.flatten()
-    for k in flat.split(chunk):
-        seen = march(
-            field,
-            o[None, k],
-            d[None, k],
-            near[None, k],
-            far[None, k],
-            samples,
-            fine,
-            background=background,
-            activation='none',
-        )
-        distance = torch.where(seen.opacity[0] < 0.5, torch.inf, seen.distance[0])
-        out[k, :5] = torch.cat([seen.rgb[0], seen.opacity[0, :, None], distance[:, None]], 1)
-        solid = distance.isfinite()
-        if with_normals and solid.any():
-            out[k[solid], 5:] = _normals_at(field, o[k[solid]], d[k[solid]], distance[solid])
-    out = out.view(len(cam2world), size * size, 8)
-    depth = distance_to_depth(out[..., 4], d.view(len(out), -1, 3), cam2world).view(
-        -1, size, size
-    )
-    image = lambda x: x.mT.reshape(len(out), -1, size, size)
-    return dict(
-        image=image(out[..., :3]) * 2 - 1, opacity=image(out[..., 3:4]), depth=depth
-    ) | (dict(normal=image(out[..., 5:])) if with_normals else {})
+    return out | (dict(normal=image(normal)) if with_normals else {})
 
 # %% ../nbs/54_fields.ipynb #20e515b7
 def save_field(field: SceneField, path: str | Path, half: bool = False) -> Path:
     "One safetensors file with the weights and what is needed to make the field again."
-    path = Path(path)
     tensors = {
         k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous()
         for k, v in field.state_dict().items()
     }
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        part.write_bytes(
-            dump_tensors(
-                tensors,
-                {
-                    'field': json.dumps(
-                        dict(kind=field.kind, side=field.side, options=field.options)
-                    )
-                },
-            )
-        )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    about = json.dumps(dict(kind=field.kind, side=field.side, options=field.options))
+    return write_atomically(path, dump_tensors(tensors, {'field': about}))
 
 
 def load_field(path: str | Path) -> SceneField:
     "A field from `save_field`'s file, in single precision."
     try:
         with safe_open(str(path), 'pt') as file:
-            about, weights = (
-                json.loads(file.metadata()['field']),
-                {k: file.get_tensor(k).float() for k in file.keys()},  # noqa: SIM118
-            )
+            about = json.loads(file.metadata()['field'])
+            weights = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no file {Path(path).name}.") from None
     except Exception as error:
@@ -647,7 +555,7 @@ def chamfer(
 def toon_mesh(identity: Tensor, side: float = 0.3, resolution: int = 96):
     "The true surface of a toon head in its cube, as a mesh."
     scene = HeadScene(check_identity(identity if identity.ndim == 2 else identity[None]))
-    return extract(lambda p: -scene.distance(p.T[:, None])[0], side, resolution)
+    return extract_mesh(lambda p: -scene.distance(p.T[:, None])[0], side, resolution)
 
 
 def seen_points(
@@ -661,10 +569,9 @@ def seen_points(
 ) -> Tensor:  # [k, 3]
     """Points spread evenly over a mesh, those that some camera sees:
     its depth picture has them within `tolerance`."""
-    p = torch.tensor(
-        np.asarray(trimesh.sample.sample_surface(mesh, points, seed=seed)[0]),
-        dtype=torch.float32,
-    )
+    from trimesh.sample import sample_surface
+
+    p = torch.tensor(np.asarray(sample_surface(mesh, points, seed=seed)[0])).float()
     n, size = len(depth), depth.shape[-1]
     pixel, at = project(p.expand(n, -1, -1), cam2world, fov, size)
     row, column = pixel.nan_to_num(-1).round().long().unbind(-1)
@@ -673,41 +580,40 @@ def seen_points(
     return p[(inside & ((there - at).abs() < tolerance)).any(0)]
 
 # %% ../nbs/54_fields.ipynb #27a166b1
-def measure(
+def measure_field(
     field: SceneField,
     views: Views,  # that were not fitted
     samples: int = 24,
     fine: int = 24,
-    mesh=None,
-) -> dict[str, float]:  # the true surface, for the chamfer distance
+    mesh=None,  # the true surface, for the chamfer distance
+) -> dict[str, float]:
     """PSNR over white (dB, mean over views), error of the opacity and, where they are known, of
     depth (% of the cube's side), normals (degrees), visible surface (chamfer, %)."""
-    out = render_views(
-        field, views.cam2world, views.fov, views.size, samples, fine, views.normal is not None
-    )
-    error = ((out['image'] + 1) / 2 - over(views.rgba)).square().mean((1, 2, 3))
+    normals = views.normal is not None
+    out = render_views(field, views.cam2world, views.fov, views.size, samples, fine, normals)
     scores = dict(
-        psnr=float((-10 * error.log10()).mean()),
+        psnr=float(psnr(out['image'], over_background(views.rgba) * 2 - 1).mean()),
         opacity=float((out['opacity'] - views.rgba[:, 3:]).abs().mean()),
     )
     if views.depth is not None:
         solid = (views.rgba[:, 3] > 0.99) & views.depth.isfinite()
         both = solid & out['depth'].isfinite()
-        errors = surface_errors(
-            both, out['depth'], views.depth, out.get('normal'), views.normal
-        )
-        scores |= errors | dict(
-            missed=float(1 - both.sum() / solid.sum()), depth=errors['depth'] / views.side * 100
-        )
-    if mesh is None:
-        return scores
-    look = lambda m, depth, seed: seen_points(
-        m, views.cam2world, views.fov, depth, 0.02 * views.side, seed=seed
-    )
-    gap = chamfer(
-        look(extract(field.forward, views.side, 96, colours=False), out['depth'], 0),
-        look(mesh, views.depth, 1),
-    )
-    return scores | {
-        k: v * 100 / views.side for k, v in (gap._asdict() | dict(chamfer=gap.chamfer)).items()
-    }
+        normal = out.get('normal'), views.normal
+        errors = surface_errors(both, out['depth'], views.depth, *normal)
+        errors['depth'] = errors['depth'] / views.side * 100
+        scores |= errors | dict(missed=float(1 - both.sum() / solid.sum()))
+    if mesh is not None:
+        scores |= _visible_chamfer(field, views, out['depth'], mesh)
+    return scores
+
+
+def _visible_chamfer(field: SceneField, views: Views, depth: Tensor, mesh) -> dict[str, float]:
+    "The chamfer distance of the surfaces that the views see, in % of the cube's side."
+    found = extract_mesh(field, views.side, 96, colours=False)
+    clouds = [
+        seen_points(m, views.cam2world, views.fov, d, 0.02 * views.side, seed=seed)
+        for seed, (m, d) in enumerate([(found, depth), (mesh, views.depth)])
+    ]
+    gap = chamfer(*clouds)
+    parts = gap._asdict() | dict(chamfer=gap.chamfer)
+    return {k: v * 100 / views.side for k, v in parts.items()}

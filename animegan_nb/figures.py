@@ -7,19 +7,12 @@ from __future__ import annotations
 import math
 import torch
 from torch import Tensor
-from tqdm import tqdm
-from .core import cache_dir, to_float, to_uint8
-from .data import ArrayStore, ImageSet
 from .cameras import project
 from animegan_nb.surfaces import (
-    BACKGROUNDS,
     cel,
     ellipsoid,
     hex_colour,
-    INK_GROUP,
     LIGHT,
-    PART,
-    PARTS,
     render_scene,
     round_cone,
     rounded_box,
@@ -29,13 +22,18 @@ from animegan_nb.surfaces import (
 )
 from animegan_nb.toon import (
     ATTRIBUTES,
+    choose_background,
     check_identity,
-    CORE,
-    core_distances,
     decode,
+    DrawnSet,
     encode,
     HAIR_STYLES,
+    head_colours,
+    head_distances,
     HeadScene,
+    INK_GROUP,
+    PART,
+    PARTS,
     sample_identity,
     seeded_rows,
     SLOT,
@@ -43,9 +41,9 @@ from animegan_nb.toon import (
 
 # %% auto #0
 __all__ = ['JOINTS', 'JOINT', 'PARENTS', 'MIRROR', 'HEADS_TO_UNITS', 'POSES', 'COSTUMES', 'FIGURE_COLOURS', 'FIGURE_ATTRIBUTES',
-           'FIGURE_SLOT', 'FIGURE_VERSION', 'rotation_matrix', 'forward_kinematics', 'figure_bones', 'aim', 'make_pose',
-           'mirrored_pose', 'between_poses', 'sample_figure', 'check_figure', 'decode_figure', 'encode_figure',
-           'figure_parameters', 'FigureScene', 'tube', 'render_figure', 'figure_rows', 'ToonFigures']
+           'FIGURE_SLOT', 'rotation_matrix', 'forward_kinematics', 'figure_bones', 'aim', 'make_pose', 'mirrored_pose',
+           'between_poses', 'sample_figure', 'check_figure', 'decode_figure', 'encode_figure', 'figure_parameters',
+           'FigureScene', 'tube', 'render_figure', 'figure_rows', 'ToonFigures']
 
 # %% ../nbs/07_figures.ipynb #4621c99d
 _LIMBS = {
@@ -705,6 +703,7 @@ class FigureScene(Scene):
     """Standing figures as a scene.
     The methods that end in _h take head units, the floor at height 0."""
 
+    ink_groups = INK_GROUP
     margin = 0.3  # head units; nearer than this a limb is measured exactly
 
     def __init__(
@@ -1347,7 +1346,7 @@ FigureScene.limbs = _limbs
 
 def _head_parts(self, points):
     local = self.head_local(points)
-    for label, d in (*zip(CORE, core_distances(self.head.p, *local)), *self.head.extras(local)):
+    for label, d in head_distances(self.head.p, local):
         if label not in ('neck', 'clothes'):
             yield label, d * self.p['head_scale']
 
@@ -1838,8 +1837,13 @@ def _figure_colours(self, points, normals, parts, pixel):
         return rgb, painted
     pick = (lambda t: t[..., where[0]]) if where is not None else (lambda t: t)
     turned = torch.einsum('bij,ibn->jbn', self.p['frames'][:, JOINT['head']], pick(normals))
-    face, face_parts = self.head.colours_h(
-        pick(head_local), turned, pick(parts), pixel / (self.p['scale'] * self.p['head_scale'])
+    face, face_parts = head_colours(
+        self.head.p,
+        self.style,
+        pick(head_local),
+        turned,
+        pick(parts),
+        pixel / (self.p['scale'] * self.p['head_scale']),
     )
     if where is None:
         return torch.where(on_head, face, rgb), torch.where(on_head, face_parts, painted)
@@ -1851,9 +1855,6 @@ def _figure_colours(self, points, normals, parts, pixel):
 FigureScene.colours = _figure_colours
 
 # %% ../nbs/07_figures.ipynb #8e633a41
-INK_GROUP[PART['sleeve']] = PART['clothes']  # no line where a sleeve meets the shirt
-
-
 def render_figure(
     identity: Tensor,  # [b, D] from sample_figure or encode_figure
     cam2world: Tensor,  # [b, 4, 4]
@@ -1867,14 +1868,7 @@ def render_figure(
     """Draw figures [b, D] from cameras;
     like `render`, and with `alpha`, `joints` (world) and `joints_2d` (pixels)."""
     scene = FigureScene(identity, style, pose)
-    back = (
-        {
-            'white': (1.0, 1.0, 1.0),
-            'pastel': BACKGROUNDS.to(identity.device)[scene.attributes['background']],
-        }[background]
-        if isinstance(background, str)
-        else background
-    )
+    back = choose_background(background, scene.attributes['background'])
     out = render_scene(
         scene, cam2world, fov, size, background=back, **{'lines': 0.62, **options}
     )
@@ -1894,10 +1888,14 @@ def figure_rows(seed: int, first: int, last: int, camera: str = 'frontal') -> di
     return seeded_rows(sample_figure, 29, seed, first, last, camera)
 
 # %% ../nbs/07_figures.ipynb #7cb7c62d
-class ToonFigures(ImageSet):
+class ToonFigures(DrawnSet):
     """Standing figures on white, drawn once into the cache;
     picture i of a seed is the same everywhere. Items also hold alpha, joints and the exact
     geometry."""
+
+    kind, version, chunk = 'figures', 2, 16
+    drawn = {'joints': (len(JOINTS), 3), 'joints_2d': (len(JOINTS), 2)}
+    exact = (*DrawnSet.exact, 'pose')
 
     def __init__(
         self,
@@ -1908,99 +1906,25 @@ class ToonFigures(ImageSet):
         camera: str = 'frontal',  # a name in cameras.PRIORS
         supersample: int = 2,
     ):
-        for name, value, top in (
-            ('n', n, 10**7),
-            ('size', size, 512),
-            ('supersample', supersample, 8),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= top:
-                raise ValueError(
-                    f"{name} must be a positive integer up to {top}, not {value!r}."
-                )
-        if style not in ('anime', 'human'):
-            raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
-        self.style, self.supersample = style, supersample
-        meta = dict(
-            kind='figures',
-            version=FIGURE_VERSION,
-            n=n,
-            size=size,
-            seed=seed,
-            style=style,
-            camera=camera,
-            supersample=supersample,
-        )
-        folder = cache_dir('toon') / '-'.join(str(v) for v in meta.values())
-        if not ArrayStore.valid(folder, meta):
-            _fill_figures(folder, meta)
-        super().__init__(dict(ArrayStore.open(folder).arrays))
+        options = dict(n=n, size=size, seed=seed, style=style, camera=camera)
+        super().__init__(**options, supersample=supersample)
+
+    def rows(self, seed, first, last, camera):
+        return figure_rows(seed, first, last, camera)
+
+    def draw(self, rows, size, **options):
+        cameras = (rows['cam2world'], rows['fov'])
+        return render_figure(rows['identity'], *cameras, size, self.style, **options)
+
+    def decode(self, identity):
+        return decode_figure(identity)
 
     def batch(self, indices) -> dict:
         """Several pictures (uint8) with identity, camera, coverage, joints and decoded
         attributes; without geometry, so it is fast."""
-        rows = ImageSet.batch(self, indices)
-        return {**rows, 'attributes': decode_figure(rows['identity'])}
+        rows = super().batch(indices)
+        return {**rows, 'attributes': self.decode(rows['identity'])}
 
     def __getitem__(self, index: int) -> dict:
-        """One picture with everything known about it:
-        depth, distance, normal and parts are traced on demand."""
-        index = range(len(self))[index]
-        row = self.batch([index])
-        exact = render_figure(
-            row['identity'],
-            row['cam2world'],
-            row['fov'],
-            self.size,
-            style=self.style,
-            supersample=1,
-            outline=False,
-        )
-        alpha = row['coverage'][0].float() / 255
-        return {
-            **{k: exact[k][0] for k in ('depth', 'distance', 'normal', 'parts', 'pose')},
-            **{
-                k: row[k][0]
-                for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch', 'joints', 'joints_2d')
-            },
-            'image': to_float(row['image'])[0],
-            'alpha': alpha,
-            'mask': alpha,
-            'attributes': {k: v[0] for k, v in row['attributes'].items()},
-        }
-
-
-FIGURE_VERSION = 2
-
-# %% ../nbs/07_figures.ipynb #e3073186
-def _fill_figures(folder, meta, chunk: int = 16):
-    "Draw a whole set of figures into a store, with a progress bar."
-    n, size = meta['n'], meta['size']
-    rows = figure_rows(meta['seed'], 0, n, meta['camera'])
-    fields = dict(
-        image=((3, size, size), 'uint8'),
-        coverage=((1, size, size), 'uint8'),
-        joints=((len(JOINTS), 3), 'float32'),
-        joints_2d=((len(JOINTS), 2), 'float32'),
-        **{k: (tuple(v.shape[1:]), 'float32') for k, v in rows.items()},
-    )
-    with ArrayStore.create(folder, n, fields, meta) as store:
-        for start in tqdm(
-            range(0, n, chunk), desc='drawing figures', unit=f'×{chunk}', disable=n <= chunk
-        ):
-            part = {k: v[start : start + chunk] for k, v in rows.items()}
-            out = render_figure(
-                part['identity'],
-                part['cam2world'],
-                part['fov'],
-                size,
-                style=meta['style'],
-                supersample=meta['supersample'],
-                geometry=False,
-            )
-            part |= dict(
-                image=to_uint8(out['image']),
-                coverage=(out['mask'] * 255).round().to(torch.uint8),
-                joints=out['joints'],
-                joints_2d=out['joints_2d'],
-            )
-            store.write(start, {k: v.numpy() for k, v in part.items()})
+        item = super().__getitem__(index)
+        return {**item, 'alpha': item['mask']}

@@ -144,8 +144,8 @@ class PoseEstimator:
     ):
         if len(angles) < 3 or not (angles.std(0) > 1e-4).all():
             raise ValueError(
-                "Calibrating a pose estimator needs at least three images with different yaw and"
-                " different pitch."
+                "Calibrating a pose estimator needs at least three images with different yaw"
+                " and different pitch."
             )
         self.estimate, found = estimate, estimate(images)
         centred = angles - angles.mean(0)

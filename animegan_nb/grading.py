@@ -52,7 +52,7 @@ def exercise(id: str, library: Callable, mutants: dict[str, Callable]):
 
 # %% ../nbs/72_grading.ipynb #391f2d66
 def near(a, b, tolerance: float = 1e-6) -> bool:
-    """Whether two numbers, arrays or tensors agree: $|a - b| ≤ tolerance · (1 + |b|)$ everywhere.
+    """Whether numbers, arrays or tensors agree: $|a - b| ≤ tolerance · (1 + |b|)$ everywhere.
 
     Shapes may broadcast (`near(x, 0)`); shapes that cannot, NaN and infinity against a number
     are not near. The comparison is made in float64 on the CPU."""
@@ -111,8 +111,8 @@ WALL_CLOCK = 10  # so many seconds of the clock for each second of the limit, at
 
 @contextlib.contextmanager
 def time_limit(seconds: float):
-    """Raise `TimeoutError` in the main thread after so many seconds of processor time, and after
-    `WALL_CLOCK` times as many of any time (no limit in other threads, and on Windows)."""
+    """Raise `TimeoutError` in the main thread after so many seconds of processor time, and
+    after `WALL_CLOCK` times as many of any time (other threads and Windows have no limit)."""
     main = threading.current_thread() is threading.main_thread()
     if not (main and hasattr(signal, 'setitimer')):
         yield

@@ -21,39 +21,11 @@ from . import toon_net
 from .widgets import choice, enlarged, number, panel, RichDisplay, slider
 
 # %% auto #0
-__all__ = ['GROUP_COLOURS', 'HEAD_READINGS', 'influence_figure', 'sample_w', 'as_ws', 'draw', 'truncated_normal', 'listeners',
-           'layer_groups', 'replace_layers', 'mixing_grid', 'slerp', 'poses', 'travel', 'save_film', 'read_heads',
-           'score', 'principal_axes', 'PrincipalSpace', 'principal_space', 'attribute_direction', 'edit',
-           'edit_effects', 'LatentExplorer', 'StyleMixer', 'reading_distance', 'resampled', 'Influence', 'influence',
-           'path_steps', 'trimmed_mean', 'perceptual_path_length']
-
-# %% ../nbs/32_latents.ipynb #e6916677
-GROUP_COLOURS = {'coarse': '#2f6f9f', 'middle': '#d08c2a', 'fine': '#b5402f'}
-
-
-def influence_figure(found: dict | Influence, height: float = 4.3):
-    """Shares of an influence as dots with intervals, one row for each attribute;
-    what cannot be seen is left empty."""
-    found = found if isinstance(found, dict) else found.to_dict()
-    fig, ax = figure(width=7.6, height=height)
-    for i, group in enumerate(found['groups']):
-        share, low, high = (
-            np.array(found[k][i], dtype=float) for k in ('share', 'low', 'high')
-        )
-        y = np.arange(len(share)) + 0.2 * (i - 1)
-        ax.hlines(y, low, high, color=GROUP_COLOURS[group], lw=2)
-        ax.plot(share, y, 'o', color=GROUP_COLOURS[group], ms=5, label=group)
-    ax.set(
-        yticks=range(len(found['names'])),
-        yticklabels=[n.replace('_', ' ') for n in found['names']],
-        xlim=(0, 1.6),
-        xlabel='share that this group of layers decides',
-    )
-    ax.axvline(1, color='.8', lw=1, zorder=0)
-    ax.invert_yaxis()
-    ax.legend(frameon=False, loc='lower right')
-    ax.tick_params(length=0)
-    return fig
+__all__ = ['HEAD_READINGS', 'GROUP_COLOURS', 'sample_w', 'as_ws', 'draw', 'truncated_normal', 'receivers', 'layer_groups',
+           'replace_layers', 'mixing_grid', 'slerp', 'poses', 'travel', 'save_film', 'read_heads', 'score',
+           'principal_axes', 'PrincipalSpace', 'principal_space', 'attribute_direction', 'edit', 'edit_effects',
+           'LatentExplorer', 'StyleMixer', 'reading_distance', 'resampled', 'Influence', 'influence',
+           'draw_with_fresh_noise', 'influence_figure', 'path_steps', 'trimmed_mean', 'perceptual_path_length']
 
 # %% ../nbs/32_latents.ipynb #eabfaea8
 @torch.no_grad()
@@ -64,9 +36,8 @@ def sample_w(
     batch: int = 1000,
 ) -> Tensor:  # [n, w_dim]
     "w of n random z: a function of the seed."
-    z = torch.randn(n, generator.config.z_dim, generator=rng(seed)).to(
-        generator.mapping.w_avg.device
-    )
+    z = torch.randn(n, generator.config.z_dim, generator=rng(seed))
+    z = z.to(generator.mapping.w_avg.device)
     return torch.cat([generator.mapping(part)[:, 0] for part in z.split(batch)])
 
 
@@ -82,9 +53,8 @@ def draw(
     batch: int = 100,
 ) -> Tensor:  # [n, 3, size, size] in [-1, 1]
     "Pictures of w, with constant noise."
-    return torch.cat(
-        [generator.synthesis(part, 'constant') for part in as_ws(generator, w).split(batch)]
-    ).clamp(-1, 1)
+    parts = as_ws(generator, w).split(batch)
+    return torch.cat([generator.synthesis(part, 'constant') for part in parts]).clamp(-1, 1)
 
 # %% ../nbs/32_latents.ipynb #4009d06d
 def truncated_normal(
@@ -104,34 +74,29 @@ def truncated_normal(
 
 # %% ../nbs/32_latents.ipynb #59e88956
 @torch.no_grad()
-def listeners(generator: StyleGANGenerator, layers: Iterable[int]) -> list[str]:
+def receivers(generator: StyleGANGenerator, layers: Iterable[int]) -> list[str]:
     "The modules of the synthesis network that receive the w of these layers (counted from 0)."
-    c, layers, heard = generator.config, set(layers), []
+    c, layers, received = generator.config, set(layers), []
 
-    def hear(name):
-        return lambda module, inputs: heard.append((int(inputs[1][0, 0].round()), name))
+    def note(name):
+        return lambda module, inputs: received.append((int(inputs[1][0, 0].round()), name))
 
     hooks = [
-        m.register_forward_pre_hook(hear(name))
+        m.register_forward_pre_hook(note(name))
         for name, m in generator.synthesis.named_modules()
         if isinstance(m, (ModulatedLayer, StyleAdaIN, ToRGB))
     ]
+    numbers = torch.arange(float(c.num_ws), device=generator.mapping.w_avg.device)
     try:
-        generator.synthesis(
-            torch.arange(float(c.num_ws), device=generator.mapping.w_avg.device)[
-                None, :, None
-            ].expand(1, -1, c.w_dim),
-            'none',
-        )
+        generator.synthesis(numbers[None, :, None].expand(1, -1, c.w_dim), 'none')
     finally:
         for hook in hooks:
             hook.remove()
-    return [name for i, name in heard if i in layers]
+    return [name for number, name in received if number in layers]
 
 # %% ../nbs/32_latents.ipynb #0e23708a
 def layer_groups(size: int) -> dict[str, range]:
-    """The layers (from 0) of the coarse, middle and fine resolutions of a picture of this size:
-    thirds, rounded up."""
+    "The layers (from 0) of the coarse, middle and fine resolutions: thirds, rounded up."
     if size < 1 or size & (size - 1):
         raise ValueError(f"The size of a StyleGAN's picture is a power of two, not {size}.")
     if size < 16:
@@ -167,29 +132,16 @@ def replace_layers(
 
 def mixing_grid(
     generator: StyleGANGenerator,
-    rows: Tensor,
-    columns: Tensor,  # w [r, dim], [c, dim]
-    layers: Iterable[int],
-) -> Tensor:  # [(1 + r)(1 + c), 3, size, size]
-    """Row by row: a blank and the column heads, then each row head and its mixtures, with
-    `layers` from above (Liu, figure 4-7)."""
+    rows: Tensor,  # w [r, dim]
+    columns: Tensor,  # w [c, dim]
+    layers: Iterable[int],  # that come from above
+) -> Tensor:  # [(1 + r)(1 + c), 3, size, size], row by row
+    "A blank and the column heads, then each row head and its mixtures (Liu, figure 4-7)."
     above, layers = as_ws(generator, columns), list(layers)
-    mixtures = [
-        replace_layers(row.expand_as(above), above, layers)
-        for row in as_ws(generator, rows)[:, None]
-    ]
-    images = draw(
-        generator,
-        torch.cat(
-            [
-                above,
-                *(
-                    torch.cat([row[None], m])
-                    for row, m in zip(as_ws(generator, rows), mixtures)
-                ),
-            ]
-        ),
-    )
+    ws = [above]
+    for row in as_ws(generator, rows)[:, None]:
+        ws += [row, replace_layers(row.expand_as(above), above, layers)]
+    images = draw(generator, torch.cat(ws))
     return torch.cat([torch.ones_like(images[:1]), images])
 
 # %% ../nbs/32_latents.ipynb #17a22d3d
@@ -198,17 +150,14 @@ def slerp(
     b: Tensor,  # [..., dim]
     t: float | Tensor,
 ) -> Tensor:  # 0: a, 1: b
-    """The point that divides the great arc from a to b (Shoemake 1985);
-    a straight line where they are parallel or opposite."""
+    "A point of the great arc from a to b (Shoemake 1985); straight where they are parallel."
     x, y = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
-    angle = 2 * torch.atan2(
-        (x - y).norm(dim=-1, keepdim=True), (x + y).norm(dim=-1, keepdim=True)
-    )
+    length = lambda v: v.norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(length(x - y), length(x + y))
     sine = angle.sin()
     flat = sine < 1e-6
-    curved = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / torch.where(
-        flat, torch.ones_like(sine), sine
-    )
+    safe = torch.where(flat, torch.ones_like(sine), sine)
+    curved = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / safe
     return torch.where(flat, (1 - t) * a + t * b, curved)
 
 # %% ../nbs/32_latents.ipynb #a0d2e926
@@ -216,8 +165,7 @@ def poses(
     ws: Tensor,  # [k, layers, dim]
     coarse: Iterable[int],
 ) -> Tensor:  # [k, layers, dim]
-    """The first of `ws`, with the coarse layers of each:
-    one character in the pose of the others (Liu, section 4.6)."""
+    "The first of `ws` with the coarse layers of each: one character in several poses."
     return replace_layers(ws[:1].expand_as(ws), ws, coarse)
 
 
@@ -251,11 +199,8 @@ def save_film(
     try:
         return Animation(frames, fps).save(path)
     except (ImportError, RuntimeError, OSError) as error:
-        if (
-            path.suffix.lower() != '.mp4'
-            or isinstance(error, FileNotFoundError)
-            and not path.parent.is_dir()
-        ):
+        no_folder = isinstance(error, FileNotFoundError) and not path.parent.is_dir()
+        if path.suffix.lower() != '.mp4' or no_folder:
             raise
         raise RuntimeError(
             f"{path.name} was not written, because no MP4 encoder works here"
@@ -263,23 +208,13 @@ def save_film(
         ) from error
 
 # %% ../nbs/32_latents.ipynb #25ebb9ae
+# fmt: off
 HEAD_READINGS = (
-    'yaw',
-    'pitch',
-    'hair_style',
-    'fringe',
-    'accessory',
-    'outfit',
-    'glasses',
-    'eye_shape',
-    'mouth',
-    'blush',
-    'hair_colour',
-    'eye_colour',
-    'skin',
-    'cloth_colour',
-    'background',
+    'yaw', 'pitch',
+    'hair_style', 'fringe', 'accessory', 'outfit', 'glasses', 'eye_shape', 'mouth', 'blush',
+    'hair_colour', 'eye_colour', 'skin', 'cloth_colour', 'background',
 )
+# fmt: on
 
 
 @torch.no_grad()
@@ -291,12 +226,8 @@ def read_heads(
     "What the toon network says of pictures of any size."
     parts = [net(p) for p in images.split(batch)]
     out = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-    return {
-        name: out['pose'][:, ('yaw', 'pitch').index(name)]
-        if name in ('yaw', 'pitch')
-        else out[name]
-        for name in HEAD_READINGS
-    }
+    out['yaw'], out['pitch'] = out['pose'].unbind(1)
+    return {name: out[name] for name in HEAD_READINGS}
 
 # %% ../nbs/32_latents.ipynb #74a716c6
 def score(
@@ -329,8 +260,7 @@ def principal_axes(
 # %% ../nbs/32_latents.ipynb #3a260c33
 @dataclass
 class PrincipalSpace:
-    """White coordinates u of w:
-    `coordinates(w)` and, for a step u, `step(u)`, so that w = mean + step(coordinates(w))."""
+    "White coordinates u of w, so that w = mean + step(coordinates(w))."
 
     mean: Tensor  # [dim]
     axes: Tensor  # [k, dim]
@@ -371,14 +301,12 @@ def attribute_direction(
         )
     u, s = space.coordinates(w).double(), scores.double()
     u, s = u - u.mean(0), s - s.mean()
-    beta = torch.linalg.solve(
-        u.T @ u / len(u) + ridge * torch.eye(u.shape[1]).to(u), u.T @ s / len(u)
-    )
+    square = u.T @ u / len(u) + ridge * torch.eye(u.shape[1]).to(u)
+    beta = torch.linalg.solve(square, u.T @ s / len(u))
     rest = beta
     if len(keep):
-        others = torch.linalg.qr(
-            torch.stack([(d @ space.axes.T / space.spreads).double() for d in keep], 1)
-        )[0]
+        kept = torch.stack([(d @ space.axes.T / space.spreads).double() for d in keep], 1)
+        others = torch.linalg.qr(kept)[0]
         rest = beta - others @ (others.T @ beta)
         if rest.norm() < 1e-3 * beta.norm():
             raise ValueError(
@@ -411,20 +339,18 @@ def edit_effects(
     step: float = 1.0,
     layers: Iterable[int] | None = None,
 ) -> Tensor:  # [directions, scores]
-    """How far each score moves from −step to +step along each direction, in standard deviations
-    of the score among `w`."""
+    "How far a step ±1 moves each score, in standard deviations of the score among `w`."
     ws, scores = as_ws(generator, w), list(scores or directions)
-    read = lambda ws: (
-        lambda readings: torch.stack([score(readings, name) for name in scores], 1)
-    )(read_heads(net, draw(generator, ws)))
-    spread = read(ws).std(0).clamp_min(1e-6)
-    return torch.stack(
-        [
-            (read(edit(ws, d, step, layers)) - read(edit(ws, d, -step, layers))).mean(0)
-            / spread
-            for d in directions.values()
-        ]
-    )
+
+    def read(ws):
+        readings = read_heads(net, draw(generator, ws))
+        return torch.stack([score(readings, name) for name in scores], 1)
+
+    spread, effects = read(ws).std(0).clamp_min(1e-6), []
+    for direction in directions.values():
+        after, before = (read(edit(ws, direction, s, layers)) for s in (step, -step))
+        effects.append((after - before).mean(0) / spread)
+    return torch.stack(effects)
 
 # %% ../nbs/32_latents.ipynb #ce4c5c3a
 class LatentExplorer(RichDisplay):
@@ -531,9 +457,10 @@ class StyleMixer(RichDisplay):
 def reading_distance(
     a: Tensor, b: Tensor
 ) -> Tensor:  # two readings [n] or logits [n, values] → [n]
-    """Squared difference of quantities, or of the probabilities of a category, summed over its
-    values."""
-    return (a - b).square() if a.ndim == 1 else (a.softmax(1) - b.softmax(1)).square().sum(1)
+    "Squared difference of quantities, or of the probabilities of a category (summed)."
+    if a.ndim == 1:
+        return (a - b).square()
+    return (a.softmax(1) - b.softmax(1)).square().sum(1)
 
 
 def resampled(
@@ -552,8 +479,7 @@ def resampled(
 # %% ../nbs/32_latents.ipynb #e71863bf
 @dataclass
 class Influence:
-    """Which share of each attribute every group of layers decides;
-    NaN where nothing can be seen."""
+    "The share of each attribute that every group of layers decides; NaN where none is seen."
 
     groups: tuple[str, ...]
     names: tuple[str, ...]
@@ -565,33 +491,31 @@ class Influence:
     pairs: int
 
     def to_dict(self) -> dict:
-        plain = lambda v: (
-            [plain(x) for x in v]
-            if isinstance(v, list)
-            else None
-            if v != v
-            else float(f'{v:.7g}')
-        )
-        return {
-            k: plain(v.tolist())
-            if isinstance(v, Tensor)
-            else list(v)
-            if isinstance(v, tuple)
-            else v
-            for k, v in vars(self).items()
-        }
+        "Lists, strings and numbers, for a JSON file; `from_dict` reads them back."
+        numbers = {name: _to_lists(getattr(self, name).tolist()) for name in _MEASURED}
+        return {**vars(self), 'groups': list(self.groups), 'names': list(self.names), **numbers}
 
     @classmethod
     def from_dict(cls, d: dict) -> Influence:
-        full = lambda v: (
-            [full(x) for x in v] if isinstance(v, list) else math.nan if v is None else v
-        )
-        return cls(
-            tuple(d['groups']),
-            tuple(d['names']),
-            *(torch.tensor(full(d[k])) for k in ('share', 'low', 'high', 'total', 'floor')),
-            d['pairs'],
-        )
+        numbers = {name: torch.tensor(_from_lists(d[name])) for name in _MEASURED}
+        groups, names = tuple(d['groups']), tuple(d['names'])
+        return cls(groups=groups, names=names, pairs=d['pairs'], **numbers)
+
+
+_MEASURED = ('share', 'low', 'high', 'total', 'floor')
+
+
+def _to_lists(value):
+    "Numbers with seven digits, and None for NaN, which JSON does not know."
+    if isinstance(value, list):
+        return [_to_lists(v) for v in value]
+    return None if math.isnan(value) else float(f'{value:.7g}')
+
+
+def _from_lists(value):
+    if isinstance(value, list):
+        return [_from_lists(v) for v in value]
+    return math.nan if value is None else value
 
 # %% ../nbs/32_latents.ipynb #8d38b255
 @torch.no_grad()
@@ -603,57 +527,73 @@ def influence(
     pairs: int = 300,
     seed: int = 0,
 ) -> Influence:
-    """The share of every reading that each group of layers decides (Sobol's total effect in
-    Jansen's form, for layers that share one w), with bootstrap intervals."""
+    """The share of every reading that each group of layers decides, with bootstrap intervals:
+    Sobol's total effect in Jansen's form, for layers that share one w."""
     first, second = as_ws(generator, sample_w(generator, 2 * pairs, seed)).chunk(2)
-    source = rng(seed + 1)
-    fresh = [
-        torch.randn(pairs, 1, size, size, generator=source).to(first)
-        for size in generator.synthesis.noise_sizes
+    before = read(draw(generator, first))
+    drawn = [
+        *(draw(generator, replace_layers(first, second, part)) for part in groups.values()),
+        draw(generator, second),
+        draw_with_fresh_noise(generator, first, seed + 1),
     ]
-    see = lambda ws, noise=None: read(
-        draw(generator, ws) if noise is None else _with_noise(generator, ws, noise)
-    )
-    before, apart = see(first), []
-    for after in (
-        *(see(replace_layers(first, second, layers)) for layers in groups.values()),
-        see(second),
-        see(first, fresh),
-    ):
-        apart.append(
-            torch.stack([reading_distance(before[name], after[name]) for name in names], 1)
-        )
-    table = torch.stack(apart, 1).double()  # [pairs, groups + 2, names]
+    table = []
+    for after in map(read, drawn):
+        apart = [reading_distance(before[name], after[name]) for name in names]
+        table.append(torch.stack(apart, 1))
+    table = torch.stack(table, 1).double()  # [pairs, groups + 2, names]
+
     mean, ratio = table.mean(0), lambda means: means[..., :-2, :] / means[..., -2:-1, :]
-    seen = (mean[-2] > 2 * mean[-1]) & (
-        resampled(table[:, -2], lambda m: m, seed=seed)[0] > mean[-2] / 2
-    )
-    shares = (
-        torch.where(seen, x, math.nan)
-        for x in (ratio(mean), *resampled(table, ratio, seed=seed))
-    )
-    return Influence(
-        tuple(groups), tuple(names), *(x.float() for x in (*shares, mean[-2], mean[-1])), pairs
-    )
+    total, floor = mean[-2], mean[-1]
+    lowest = resampled(table[:, -2], lambda m: m, seed=seed)[0]
+    seen = (total > 2 * floor) & (lowest > total / 2)
+    shares = ratio(mean), *resampled(table, ratio, seed=seed)
+    numbers = [*(torch.where(seen, x, math.nan) for x in shares), total, floor]
+    return Influence(tuple(groups), tuple(names), *(x.float() for x in numbers), pairs)
 
 
-def _with_noise(generator, ws, noise, batch=100):
-    parts = zip(ws.split(batch), *(n.split(batch) for n in noise))
+def draw_with_fresh_noise(generator, ws: Tensor, seed: int, batch: int = 100) -> Tensor:
+    "Pictures of ws, every picture with noise maps of its own."
+    sizes, source = generator.synthesis.noise_sizes, rng(seed)
+    noise = [torch.randn(len(ws), 1, r, r, generator=source).to(ws) for r in sizes]
+    parts = zip(ws.split(batch), *(maps.split(batch) for maps in noise))
     return torch.cat([generator.synthesis(w, list(maps)) for w, *maps in parts]).clamp(-1, 1)
+
+# %% ../nbs/32_latents.ipynb #e6916677
+GROUP_COLOURS = {'coarse': '#2f6f9f', 'middle': '#d08c2a', 'fine': '#b5402f'}
+
+
+def influence_figure(found: dict | Influence, height: float = 4.3):
+    "Shares as dots with intervals, a row for each attribute; empty where nothing can be seen."
+    found = found if isinstance(found, dict) else found.to_dict()
+    fig, ax = figure(width=7.6, height=height)
+    for i, group in enumerate(found['groups']):
+        share, low, high = (
+            np.array(found[k][i], dtype=float) for k in ('share', 'low', 'high')
+        )
+        y = np.arange(len(share)) + 0.2 * (i - 1)
+        ax.hlines(y, low, high, color=GROUP_COLOURS[group], lw=2)
+        ax.plot(share, y, 'o', color=GROUP_COLOURS[group], ms=5, label=group)
+    words = [name.replace('_', ' ') for name in found['names']]
+    ax.set_yticks(range(len(words)), words)
+    ax.set(xlim=(0, 1.6), xlabel='share that this group of layers decides')
+    ax.axvline(1, color='.8', lw=1, zorder=0)
+    ax.invert_yaxis()
+    ax.legend(frameon=False, loc='lower right')
+    ax.tick_params(length=0)
+    return fig
 
 # %% ../nbs/32_latents.ipynb #98641ae9
 def path_steps(
-    f: Callable,
-    g: Callable,
-    distance: Callable,  # z → w, w → pictures, two batches of pictures → [n]
-    z0: Tensor,
-    z1: Tensor,
-    t: Tensor,  # [n, z_dim] twice, [n]
+    f: Callable,  # z → w
+    g: Callable,  # w → pictures
+    distance: Callable,  # two batches of pictures → [n]
+    z0: Tensor,  # [n, z_dim]
+    z1: Tensor,  # [n, z_dim]
+    t: Tensor,  # [n]
     epsilon: float = 1e-4,
     space: str = 'w',
 ) -> Tensor:  # [n]
-    """d(g(t), g(t + ε))/ε² on straight lines in w or on great arcs in z (StyleGAN, eqs. 2 and
-    3)."""
+    "d(g(t), g(t + ε))/ε² on lines in w or on great arcs in z (StyleGAN, eqs. 2 and 3)."
     if space not in ('w', 'z'):
         raise ValueError(f"Path length is measured in the space 'w' or 'z', not {space!r}.")
     if space == 'w':
@@ -687,18 +627,10 @@ def perceptual_path_length(
         raise ValueError(
             f"Path length is measured on the 'full' path or at its 'end', not {where!r}."
         )
-    source, w_avg = rng(seed), generator.mapping.w_avg
-    z0, z1 = (
-        torch.randn(n, generator.config.z_dim, generator=source).to(w_avg) for _ in range(2)
-    )
+    source, z_dim, w_avg = rng(seed), generator.config.z_dim, generator.mapping.w_avg
+    z0, z1 = (torch.randn(n, z_dim, generator=source).to(w_avg) for _ in range(2))
     t = torch.rand(n, generator=source).to(w_avg) * (where == 'full')
-    f, g = (
-        lambda z: generator.mapping(z)[:, 0],
-        lambda w: generator.synthesis(as_ws(generator, w), 'constant'),
-    )
-    return torch.cat(
-        [
-            path_steps(f, g, distance, *part, epsilon, space)
-            for part in zip(z0.split(batch), z1.split(batch), t.split(batch))
-        ]
-    )
+    f = lambda z: generator.mapping(z)[:, 0]
+    g = lambda w: generator.synthesis(as_ws(generator, w), 'constant')
+    parts = zip(z0.split(batch), z1.split(batch), t.split(batch))
+    return torch.cat([path_steps(f, g, distance, *part, epsilon, space) for part in parts])

@@ -6,17 +6,18 @@
 from __future__ import annotations
 import inspect
 import math
-import os
 from pathlib import Path
-from typing import Callable
+from typing import Callable, TYPE_CHECKING
 import numpy as np
 import torch
-import trimesh
-from skimage.measure import marching_cubes
-from torch import Tensor
+from torch import nn, Tensor
+from .core import write_atomically
+
+if TYPE_CHECKING:
+    import trimesh
 
 # %% auto #0
-__all__ = ['grid_points', 'automatic_level', 'evaluate', 'surface_colours', 'extract', 'save_mesh']
+__all__ = ['grid_points', 'automatic_level', 'evaluate_field', 'surface_colours', 'extract_mesh', 'save_mesh']
 
 # %% ../nbs/52_mesh.ipynb #f628f797
 def grid_points(
@@ -48,34 +49,30 @@ def automatic_level(values: Tensor, side: float) -> float:
 # %% ../nbs/52_mesh.ipynb #8da7fd87
 def _takes_directions(function: Callable) -> bool:
     "Does this function want points and directions (a radiance field), or points alone?"
+    if isinstance(function, nn.Module):
+        function = function.forward
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
-    return sum(
-        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-        for p in parameters
-    ) >= 2 or 'directions' in [p.name for p in parameters]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters.values() if p.kind in positional and p.default is p.empty]
+    return len(required) >= 2 or 'directions' in parameters
 
 
 @torch.no_grad()
-def evaluate(
+def evaluate_field(
     function: Callable,
     points: Tensor,  # [n, 3]
     chunk: int = 65_536,
 ) -> Tensor:  # [n]
-    """Values at points: the density (never negative) of a field, or the function itself, in
-    chunks."""
-    parts = []
+    """Values at points, in chunks: the density (never negative) of a radiance field, or the
+    function itself."""
+    ahead, parts = torch.tensor([0.0, 0.0, -1.0]).to(points), []
     for p in points.split(chunk):
         if _takes_directions(function):
-            parts.append(
-                function(
-                    p[None], torch.zeros_like(p)[None] - torch.tensor([0.0, 0.0, 1.0]).to(p)
-                )[1]
-                .reshape(-1)
-                .clamp(min=0)
-            )
+            density = function(p[None], ahead.expand_as(p)[None])[1]
+            parts.append(density.reshape(-1).clamp(min=0))
         else:
             parts.append(torch.as_tensor(function(p)).reshape(-1))
     values = torch.cat(parts).float().cpu()
@@ -107,27 +104,22 @@ def surface_colours(
 def _level_set(volume: np.ndarray, level: float):
     """Vertices in whole-number grid coordinates and faces, closed at the border, facing
     outwards."""
-    outside_is_low = (
-        np.median(
-            volume[:: volume.shape[0] - 1, :: volume.shape[1] - 1, :: volume.shape[2] - 1]
-        )
-        < level
-    )
+    from skimage.measure import marching_cubes
+
+    corners = volume[np.ix_(*[[0, -1]] * 3)]
+    outside_is_low = np.median(corners) < level
     solid = volume - level if outside_is_low else level - volume
     reach = float(np.abs(solid).max())
     # a grid point on the surface would make triangles without area
     touching = np.abs(solid) < 1e-5 * reach
     solid = np.pad(np.where(touching, 1e-5 * reach, solid), 1, constant_values=-reach)
-    vertices, faces, *_ = marching_cubes(
-        solid.astype(np.float32), 0.0, gradient_direction='ascent'
-    )
+    solid = solid.astype(np.float32)
+    vertices, faces, *_ = marching_cubes(solid, 0.0, gradient_direction='ascent')
     return vertices - 1, faces
 
 # %% ../nbs/52_mesh.ipynb #eb395b1d
-def extract(
-    # a radiance field (points, directions) → (rgb, density), or a function of points [n, 3] →
-    # [n]
-    function: Callable,
+def extract_mesh(
+    function: Callable,  # (points, directions) → (rgb, density), or points [n, 3] → [n]
     side: float = 2.0,  # of the cube that is searched
     resolution: int = 64,  # grid points along each side
     level: float | None = None,  # the value at the surface; None: `automatic_level`
@@ -136,7 +128,9 @@ def extract(
     chunk: int = 65_536,
 ) -> trimesh.Trimesh:
     "The surface of a field as a closed mesh in world coordinates, with vertex colours."
-    values = evaluate(function, grid_points(resolution, side, centre), chunk)
+    import trimesh
+
+    values = evaluate_field(function, grid_points(resolution, side, centre), chunk)
     level = automatic_level(values, side) if level is None else float(level)
     if not float(values.min()) < level < float(values.max()):
         raise ValueError(
@@ -150,12 +144,9 @@ def extract(
     if mesh.volume < 0:
         mesh.invert()
     if colours and _takes_directions(function):
-        rgb = surface_colours(
-            function,
-            torch.tensor(np.array(mesh.vertices), dtype=torch.float32),
-            torch.tensor(np.array(mesh.vertex_normals), dtype=torch.float32),
-            chunk,
-        )
+        single = lambda x: torch.tensor(np.array(x), dtype=torch.float32)
+        vertices, normals = single(mesh.vertices), single(mesh.vertex_normals)
+        rgb = surface_colours(function, vertices, normals, chunk)
         mesh.visual.vertex_colors = (rgb * 255).round().to(torch.uint8).numpy()
     return mesh
 
@@ -169,11 +160,4 @@ def save_mesh(mesh: trimesh.Trimesh, path: str | Path) -> Path:
             "A mesh is saved as .glb, .ply or .obj, not"
             f" {path.suffix or 'without an ending'!r}."
         )
-    data = mesh.export(file_type=kind)
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        part.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return write_atomically(path, mesh.export(file_type=kind))

@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,18 +29,19 @@ from animegan_nb.core import (
     rng,
     show_images,
     to_float,
+    write_atomically,
 )
 
 # %% auto #0
-__all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH', 'FAMILY', 'CORRUPTIONS',
-           'moments', 'frechet_from_moments', 'check_features', 'frechet_distance', 'polynomial_kernel',
-           'kernel_distance', 'inception_score', 'coverage', 'precision_recall', 'diversity', 'Extractor',
-           'OwnExtractor', 'find_extractor', 'Pixels', 'file_sha256', 'find_weights', 'SqueezeNet', 'find_inception',
-           'Inception', 'Toon', 'Features', 'batches', 'extract', 'run_extractor', 'library_version', 'Card', 'Number',
-           'metric_name', 'Evaluation', 'measure', 'bootstrap', 'interval', 'Rows', 'register_with_fidelity',
-           'fidelity', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
-           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels',
-           'psnr', 'FeatureDistance', 'tracker']
+__all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH', 'LIBRARIES', 'FAMILY',
+           'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments', 'frechet_from_moments', 'frechet_distance',
+           'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score', 'coverage', 'precision_recall',
+           'diversity', 'Extractor', 'OwnExtractor', 'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon',
+           'Features', 'batches', 'extract', 'run_extractor', 'library_version', 'Card', 'Number', 'metric_name',
+           'Evaluation', 'measure', 'bootstrap', 'interval', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind',
+           'repeat_few', 'add_noise', 'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation',
+           'show_nearest', 'decibels', 'psnr', 'FeatureDistance', 'tracker', 'file_sha256', 'find_weights',
+           'find_inception', 'Rows', 'register_with_fidelity', 'fidelity']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
 def moments(
@@ -59,6 +60,22 @@ def frechet_from_moments(
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T  # cov_x^(1/2)
     overlap = torch.linalg.eigvalsh(root @ cov_g.double() @ root).clamp_min(0).sqrt().sum()
     return (mean_x - mean_g).square().sum() + cov_x.trace() + cov_g.trace() - 2 * overlap
+
+# %% ../nbs/14_metrics.ipynb #2f519bb5
+def _factor(features: Tensor) -> Tensor:
+    "R of at most [d, d] with RᵀR = the covariance."
+    centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
+    return torch.linalg.qr(centred, mode='r').R if len(centred) > centred.shape[1] else centred
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> Tensor:  # [n, d], [m, d] -> scalar, float64
+    """The squared Fréchet distance of the Gaussians of two sets of points; never negative.
+    Liu (2020), eq. 2.9."""
+    real, fake = check_features(real, fake)
+    a, b = _factor(real), _factor(fake)
+    overlap = torch.linalg.svdvals(a @ b.T).sum()
+    gap = (real.mean(0) - fake.mean(0)).square().sum()
+    return (gap + a.square().sum() + b.square().sum() - 2 * overlap).clamp_min(0)
 
 # %% ../nbs/14_metrics.ipynb #c0066a37
 def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
@@ -84,26 +101,6 @@ def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
                 "The features contain NaN or infinity: look at the pictures and the extractor."
             )
     return [cloud.double() for cloud in clouds]
-
-# %% ../nbs/14_metrics.ipynb #2f519bb5
-def _factor(features: Tensor) -> Tensor:
-    "R of at most [d, d] with RᵀR = the covariance."
-    centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
-    return torch.linalg.qr(centred, mode='r').R if len(centred) > centred.shape[1] else centred
-
-
-def frechet_distance(real: Tensor, fake: Tensor) -> Tensor:  # [n, d], [m, d] -> scalar, float64
-    """The squared Fréchet distance of the Gaussians of two sets of points; never negative.
-    Liu (2020), eq. 2.9."""
-    real, fake = check_features(real, fake)
-    a, b = _factor(real), _factor(fake)
-    overlap = torch.linalg.svdvals(a @ b.T).sum()
-    return (
-        (real.mean(0) - fake.mean(0)).square().sum()
-        + a.square().sum()
-        + b.square().sum()
-        - 2 * overlap
-    ).clamp_min(0)
 
 # %% ../nbs/14_metrics.ipynb #e8cd813c
 def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:  # [n, d], [m, d] -> [n, m]
@@ -207,8 +204,8 @@ extractors = Registry('extractor')  # name -> a function without arguments that 
 
 
 class Extractor(nn.Module):
-    """Float pictures [b, 3, h, w] in [-1, 1] to {'features':
-    [b, d]}, and 'logits' [b, classes] where it knows classes."""
+    """Float images [b, 3, h, w] in [-1, 1] to a dict: 'features' [b, d], and 'logits'
+    [b, classes] where it knows classes."""
 
     name = 'extractor'  # stands beside every number
     weights = 'none'  # sha256 of its weights
@@ -232,11 +229,10 @@ class OwnExtractor(Extractor):
 
 # %% ../nbs/14_metrics.ipynb #33198c17
 def find_extractor(extractor: str | nn.Module) -> Extractor:
-    """An extractor by name (made once) or a module of your own, ready to look:
+    """An extractor by name (made once) or a module of your own, ready for use:
     no gradients, evaluation mode."""
     if isinstance(extractor, str):
-        make = extractors[extractor]
-        extractor = _made(extractor, make)
+        extractor = _made(extractor, extractors[extractor])
     elif not isinstance(extractor, nn.Module):
         raise TypeError(
             f"An extractor is a name ({', '.join(sorted(extractors))}) or an nn.Module, not"
@@ -250,7 +246,7 @@ def find_extractor(extractor: str | nn.Module) -> Extractor:
 @lru_cache(maxsize=4)
 def _made(name: str, make: Callable) -> nn.Module:
     with torch.inference_mode(False):
-        # kept for all: whoever asks first must not decide that nobody may differentiate
+        # shared by all callers: made outside inference mode, so that it can be differentiated
         return make()
 
 # %% ../nbs/14_metrics.ipynb #3af23c13
@@ -262,80 +258,31 @@ class Pixels(Extractor):
     name, resize = 'pixels', 'area to 64×64'
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        images = (
-            F.interpolate(images, (64, 64), mode='area')
-            if images.shape[-1] > 64
-            else F.interpolate(images, (64, 64), mode='bilinear', antialias=True)
-        )
+        large = images.shape[-1] > 64
+        how = dict(mode='area') if large else dict(mode='bilinear', antialias=True)
+        images = F.interpolate(images, (64, 64), **how)
         grey, energies = images.mean(1, keepdim=True), []
         for _ in range(4):
-            across, down = (
-                grey[..., :-1, 1:] - grey[..., :-1, :-1],
-                grey[..., 1:, :-1] - grey[..., :-1, :-1],
-            )
-            slash, backslash = (
-                grey[..., 1:, :-1] - grey[..., :-1, 1:],
-                grey[..., 1:, 1:] - grey[..., :-1, :-1],
-            )
-            maps = torch.cat([across, down, slash, backslash], 1).abs()
-            energies.append(F.adaptive_avg_pool2d(maps, 2).flatten(1))
+            here, right = grey[..., :-1, :-1], grey[..., :-1, 1:]
+            below, across = grey[..., 1:, :-1], grey[..., 1:, 1:]
+            maps = torch.cat([right - here, below - here, below - right, across - here], 1)
+            energies.append(F.adaptive_avg_pool2d(maps.abs(), 2).flatten(1))
             grey = F.avg_pool2d(grey, 2)
-        return {
-            'features': torch.cat(
-                [F.avg_pool2d(images, 8).flatten(1), 4 * torch.cat(energies, 1)], 1
-            )
-        }
+        thumbnail = F.avg_pool2d(images, 8).flatten(1)
+        return {'features': torch.cat([thumbnail, 4 * torch.cat(energies, 1)], 1)}
 
-# %% ../nbs/14_metrics.ipynb #e348e824
+# %% ../nbs/14_metrics.ipynb #58803a1f
 SQUEEZENET_FILE = 'squeezenet1_1_imagenet.safetensors'
 SQUEEZENET_SHA256 = '2668f9a52eb7acf3c63a879cbd67f697e5310e53d82eb387f1c4735b0cee4472'
 
 
-def file_sha256(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def find_weights(file: str, sha256: str, variable: str) -> Path:
-    """A weights file in `ANIMEGAN_WEIGHTS` or the cache, else downloaded from the address in
-    `variable`; its checksum is compared."""
-    folders = [
-        Path(folder)
-        for folder in (os.environ.get('ANIMEGAN_WEIGHTS'), cache_dir('weights'))
-        if folder
-    ]
-    path = next((folder / file for folder in folders if (folder / file).is_file()), None)
-    if path is None:
-        if not (url := os.environ.get(variable)):
-            raise FileNotFoundError(
-                f"The weights {file} are not here: put them into the folder named by"
-                f" ANIMEGAN_WEIGHTS, set {variable} to an address to fetch them from, or choose"
-                " extractor='pixels'."
-            )
-        path = cache_dir('weights') / file
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=True)
-        except Exception as error:
-            raise OSError(
-                f"The weights {file} could not be fetched from {variable}"
-                f" ({type(error).__name__}): check the address and the network, or choose"
-                " extractor='pixels'."
-            ) from error
-    if file_sha256(path) != sha256:
-        raise ValueError(
-            f"The file {file} is not the expected one (its sha256 differs): delete it and fetch"
-            " it again."
-        )
-    return path
-
-# %% ../nbs/14_metrics.ipynb #58803a1f
 @extractors.register('squeezenet')
 class SqueezeNet(Extractor):
     "SqueezeNet 1.1 on ImageNet: 512 pooled features of `fire9`, 1000 logits."
 
     name = 'squeezenet'
 
-    # pictures are resized to this side first; the network was trained at 227
-    def __init__(self, size: int = 128):
+    def __init__(self, size: int = 128):  # the side to resize to; it was trained at 227
         super().__init__()
         from safetensors.torch import load_file
         from torchvision.models import squeezenet1_1
@@ -352,46 +299,11 @@ class SqueezeNet(Extractor):
         maps = self.net.features(((images + 1) / 2 - self.mean) / self.std)
         return {'features': maps.mean((2, 3)), 'logits': self.net.classifier(maps).flatten(1)}
 
-# %% ../nbs/14_metrics.ipynb #61974dc1
+# %% ../nbs/14_metrics.ipynb #6beab6a7
 INCEPTION_FILE = 'weights-inception-2015-12-05-6726825d.pth'
 INCEPTION_HASH = '6726825d'
 
 
-def find_inception() -> bytes:
-    """The bytes of torch-fidelity's Inception weights from `ANIMEGAN_WEIGHTS` or PyTorch's hub
-    cache, checked."""
-    places = [os.environ.get('ANIMEGAN_WEIGHTS'), Path(torch.hub.get_dir()) / 'checkpoints']
-    path = next(
-        (
-            Path(place) / INCEPTION_FILE
-            for place in places
-            if place and (Path(place) / INCEPTION_FILE).is_file()
-        ),
-        None,
-    )
-    if path is None:
-        raise FileNotFoundError(
-            f"The Inception weights are not here: put torch-fidelity's {INCEPTION_FILE} (from"
-            " its releases page) into the folder named by ANIMEGAN_WEIGHTS, or choose"
-            " extractor='squeezenet' or 'pixels'."
-        )
-    data = path.read_bytes()
-    if not hashlib.sha256(data).hexdigest().startswith(INCEPTION_HASH):
-        raise ValueError(
-            f"The file {INCEPTION_FILE} is not torch-fidelity's (its sha256 does not begin with"
-            f" {INCEPTION_HASH}): delete it and fetch it again."
-        )
-    try:
-        # refuses anything that is not a tensor
-        torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')
-    except Exception as error:
-        raise ValueError(
-            f"The file {INCEPTION_FILE} holds more than tensors and is not opened: fetch it"
-            " again."
-        ) from error
-    return data
-
-# %% ../nbs/14_metrics.ipynb #6beab6a7
 @extractors.register('inception')
 class Inception(Extractor):
     "torch-fidelity's Inception v3 of 2015: 2048 features, 1008 logits without their bias."
@@ -411,9 +323,8 @@ class Inception(Extractor):
         self.weights = hashlib.sha256(data).hexdigest()
 
     def forward(self, images):
-        features, logits = self.net(
-            images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-        )
+        bytes_ = images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        features, logits = self.net(bytes_)
         return {'features': features, 'logits': logits}
 
 # %% ../nbs/14_metrics.ipynb #9aa82cf0
@@ -441,14 +352,14 @@ class Toon(Extractor):
 # %% ../nbs/14_metrics.ipynb #6fd8ca76
 @dataclass
 class Features:
-    "The points of one set of pictures, and who made them."
+    "The points of one set of images, and where they come from."
 
     features: Tensor  # [n, d] float32, on the CPU
     logits: Tensor | None  # [n, classes]
     extractor: str
     weights: str
     resize: str
-    size: int  # pixels along a side of the pictures
+    size: int  # pixels along a side of the images
     images: str  # sha256 of all their bytes
 
     def __len__(self):
@@ -461,35 +372,10 @@ class Features:
         )
 
     def rows(self, index) -> Features:
-        return Features(
-            self.features[index],
-            None if self.logits is None else self.logits[index],
-            self.extractor,
-            self.weights,
-            self.resize,
-            self.size,
-            self.images,
-        )
+        logits = None if self.logits is None else self.logits[index]
+        return replace(self, features=self.features[index], logits=logits)
 
 # %% ../nbs/14_metrics.ipynb #c339af0c
-def _one(item) -> Tensor:
-    """The picture of a data set's item:
-    a tensor, the first of a tuple, or the field `image` of a dict."""
-    item = (
-        item['image']
-        if isinstance(item, dict)
-        else item[0]
-        if isinstance(item, (tuple, list))
-        else item
-    )
-    if not isinstance(item, Tensor):
-        raise TypeError(
-            f"A data set must give tensors, not {type(item).__name__}: convert its pictures"
-            " first."
-        )
-    return item
-
-
 def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
     """Batches of pictures from a tensor, a data set, or a generator `f(n) -> images`;
     n None means all."""
@@ -517,59 +403,53 @@ def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
         return (source.batch(np.arange(a, b))['image'] for a, b in spans)
     return (torch.stack([_one(source[i]) for i in range(a, b)]) for a, b in spans)
 
+
+def _one(item) -> Tensor:
+    "The image of a data set's item: a tensor, the first of a tuple, the field of a dict."
+    if isinstance(item, dict):
+        item = item['image']
+    elif isinstance(item, (tuple, list)):
+        item = item[0]
+    if not isinstance(item, Tensor):
+        raise TypeError(
+            f"A data set must give tensors, not {type(item).__name__}: convert its pictures"
+            " first."
+        )
+    return item
+
 # %% ../nbs/14_metrics.ipynb #9099b0a0
 @torch.inference_mode()
 def extract(
-    source,  # pictures, a data set, a generator, or Features (returned as they are)
+    source,  # images, a data set, a generator, or Features (returned as they are)
     extractor: str | nn.Module = 'squeezenet',
-    n: int | None = None,  # how many pictures; None: all
+    n: int | None = None,  # how many images; None: all
     batch: int = 32,
     device=None,
     progress: bool = False,
 ) -> Features:
-    """One pass of the extractor over the pictures, in batches;
+    """One pass of the extractor over the images, in batches;
     memory holds one batch and the features."""
     if isinstance(source, Features):
         return source if n is None else source.rows(slice(n))
-    look = find_extractor(extractor)
-    device, digest, found, size = (
-        torch.device(device or default_device()),
-        hashlib.sha256(),
-        [],
-        None,
-    )
-    look.to(device)
-    for images in tqdm(
-        batches(source, n, batch),
-        desc=look.name,
-        unit='batch',
-        disable=not progress,
-        leave=False,
-        mininterval=1,
-    ):
+    device, network = torch.device(device or default_device()), find_extractor(extractor)
+    network.to(device)
+    digest, found, size = hashlib.sha256(), [], None
+    options = dict(unit='batch', disable=not progress, leave=False, mininterval=1)
+    for images in tqdm(batches(source, n, batch), desc=network.name, **options):
         images = check_images(images).contiguous()
-        if size is not None and images.shape[-2:] != size:
-            raise ValueError(
-                f"The pictures differ in size ({list(size)} and {list(images.shape[-2:])}):"
-                " resize them to one."
-            )
-        size = images.shape[-2:]
+        size = _one_size(size, images.shape[-2:])
         digest.update(images.numpy().tobytes())
-        found.append(
-            {
-                name: value.float().cpu()
-                for name, value in run_extractor(look, to_float(images.to(device))).items()
-            }
-        )
+        points = run_extractor(network, to_float(images.to(device)))
+        found.append({name: value.float().cpu() for name, value in points.items()})
     if not found:
         raise ValueError("There is no picture in this set.")
-    join = lambda name: torch.cat([f[name] for f in found]) if name in found[0] else None
+    joined = {name: torch.cat([f[name] for f in found]) for name in found[0]}
     return Features(
-        join('features'),
-        join('logits'),
-        look.name,
-        look.weights,
-        look.resize,
+        joined['features'],
+        joined.get('logits'),
+        network.name,
+        network.weights,
+        network.resize,
         size[-1],
         digest.hexdigest(),
     )
@@ -589,7 +469,19 @@ def run_extractor(extractor: Extractor, images: Tensor) -> dict[str, Tensor]:
         )
     return seen
 
+
+def _one_size(size, new):
+    "The size of all images so far; an error if the new ones have another."
+    if size is not None and new != size:
+        raise ValueError(
+            f"The pictures differ in size ({list(size)} and {list(new)}): resize them to one."
+        )
+    return new
+
 # %% ../nbs/14_metrics.ipynb #43b8a33f
+LIBRARIES = ('animegan_nb', 'torch', 'torch-fidelity', 'numpy')
+
+
 def library_version(name: str) -> str:
     try:
         return version(name)
@@ -611,12 +503,7 @@ class Card:
     real_images: str  # sha256 of the real pictures' bytes
     engine: str  # who computed the numbers
     dtype: str = 'float32 features, float64 metrics'
-    versions: dict = field(
-        default_factory=lambda: {
-            name: library_version(name)
-            for name in ('animegan_nb', 'torch', 'torch-fidelity', 'numpy')
-        }
-    )
+    versions: dict = field(default_factory=lambda: {k: library_version(k) for k in LIBRARIES})
 
     def __str__(self):
         return (
@@ -629,7 +516,7 @@ class Card:
 # %% ../nbs/14_metrics.ipynb #ddb527e6
 @dataclass(frozen=True)
 class Number:
-    """A value, the interval in which 95 % of repetitions would lie, and what real pictures
+    """A value, the interval in which 95 % of repetitions would lie, and what real images
     score (mean, least, greatest)."""
 
     value: float
@@ -640,6 +527,7 @@ class Number:
     floor_high: float
 
 
+# fmt: off
 FAMILY = {
     'frechet': ('FID', 'frechet_distance', 'lower'),
     'kernel': ('KID', 'kernel_distance', 'lower'),
@@ -648,18 +536,24 @@ FAMILY = {
     'recall': ('recall', 'recall', 'higher'),
     'diversity': ('diversity', 'diversity', 'near 1'),
 }
+# fmt: on
+# the least and the greatest value that there can be
+RANGES = {m: (0.0, np.inf) for m in FAMILY} | dict(
+    kernel=(-np.inf, np.inf), score=(1.0, np.inf), precision=(0.0, 1.0), recall=(0.0, 1.0)
+)
 
 
 def metric_name(metric: str, extractor: str) -> str:
     "FID, KID and IS on Inception alone; elsewhere the distance's own name and the extractor."
     famous, plain, _ = FAMILY[metric]
-    return (
-        famous
-        if extractor == 'inception' and metric in ('frechet', 'kernel', 'score')
-        else f'{plain}[{extractor}]'
-    )
+    if extractor == 'inception' and metric in ('frechet', 'kernel', 'score'):
+        return famous
+    return f'{plain}[{extractor}]'
 
 # %% ../nbs/14_metrics.ipynb #c3942e4b
+TABLE_HEAD = ['number', 'value', '95 % interval', 'real against real (range)', 'better']
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Numbers with their card. `e['frechet']` is a Number; shown, it is a table;
@@ -671,71 +565,39 @@ class Evaluation:
     def __getitem__(self, metric: str) -> Number:
         return self.numbers[metric]
 
-    def to_dict(self) -> dict:
-        return {
-            'numbers': {
-                metric_name(m, self.card.extractor): {'metric': m, **asdict(v)}
-                for m, v in self.numbers.items()
-            },
-            'card': asdict(self.card),
-        }
-
-    @classmethod
-    def from_dict(cls, stored: dict) -> Evaluation:
-        numbers = {
-            v['metric']: Number(**{k: x for k, x in v.items() if k != 'metric'})
-            for v in stored['numbers'].values()
-        }
-        return cls(numbers, Card(**stored['card']))
-
-    def save(self, path: str | Path) -> Path:
-        path = Path(path)
-        part = path.with_name(path.name + '.part')
-        part.write_text(json.dumps(self.to_dict(), indent=1) + '\n')
-        os.replace(part, path)
-        return path
+    def rows(self) -> list[list[str]]:
+        "The table as text: name, value, interval, floor, which way is better."
+        rows, show = [TABLE_HEAD], lambda x: f'{x:.4g}'
+        for metric, v in self.numbers.items():
+            name, better = metric_name(metric, self.card.extractor), FAMILY[metric][2]
+            floor = f'{show(v.floor)} ({show(v.floor_low)} … {show(v.floor_high)})'
+            rows.append([name, show(v.value), f'{show(v.low)} … {show(v.high)}', floor, better])
+        return rows
 
     def _repr_markdown_(self) -> str:
-        head = (
-            '| number | value | 95 % interval | real against real (range) | better'
-            ' |\n|---|---:|---:|---:|---|\n'
-        )
-        return (
-            head
-            + '\n'.join('| ' + ' | '.join(row) + ' |' for row in _rows(self))
-            + f'\n\n*{self.card}*'
-        )
+        head, *rows = ('| ' + ' | '.join(row) + ' |' for row in self.rows())
+        return '\n'.join([head, '|---|---:|---:|---:|---|', *rows]) + f'\n\n*{self.card}*'
 
     def __str__(self) -> str:
-        rows = [
-            ['number', 'value', '95 % interval', 'real against real (range)', 'better'],
-            *_rows(self),
-        ]
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        return (
-            '\n'.join(
-                '  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-                for row in rows
-            )
-            + f'\n{self.card}'
-        )
+        rows = self.rows()
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        padded = ([cell.ljust(w) for cell, w in zip(row, widths)] for row in rows)
+        return '\n'.join('  '.join(row).rstrip() for row in padded) + f'\n{self.card}'
 
     __repr__ = __str__
 
-# %% ../nbs/14_metrics.ipynb #ef13e6f1
-def _rows(self: Evaluation) -> list[list[str]]:
-    "The table as text: name, value, interval, floor, which way is better."
-    show = lambda x: f'{x:.4g}'
-    return [
-        [
-            metric_name(m, self.card.extractor),
-            show(v.value),
-            f'{show(v.low)} … {show(v.high)}',
-            f'{show(v.floor)} ({show(v.floor_low)} … {show(v.floor_high)})',
-            FAMILY[m][2],
-        ]
-        for m, v in self.numbers.items()
-    ]
+    def to_dict(self) -> dict:
+        name = lambda metric: metric_name(metric, self.card.extractor)
+        numbers = {name(m): {'metric': m, **asdict(v)} for m, v in self.numbers.items()}
+        return {'numbers': numbers, 'card': asdict(self.card)}
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> Evaluation:
+        numbers = [dict(v) for v in stored['numbers'].values()]
+        return cls({v.pop('metric'): Number(**v) for v in numbers}, Card(**stored['card']))
+
+    def save(self, path: str | Path) -> Path:
+        return write_atomically(path, json.dumps(self.to_dict(), indent=1) + '\n')
 
 # %% ../nbs/14_metrics.ipynb #bf960398
 def measure(real: Features, fake: Features) -> dict[str, float]:
@@ -757,9 +619,8 @@ def _draw(n: int, replicates: int, generator: torch.Generator) -> tuple[Tensor, 
     """n draws with replacement, `replicates` times, and how often each point was drawn:
     both [replicates, n]."""
     draws = torch.randint(n, (replicates, n), generator=generator)
-    return draws, torch.zeros(replicates, n, dtype=torch.float64).scatter_add_(
-        1, draws, torch.ones_like(draws, dtype=torch.float64)
-    )
+    count, one = torch.zeros(replicates, n).double(), torch.ones(replicates, n).double()
+    return draws, count.scatter_add_(1, draws, one)
 
 
 def bootstrap(
@@ -767,10 +628,8 @@ def bootstrap(
 ) -> dict[str, float]:
     "The standard deviation of each metric over resampled sets."
     generator = rng(seed)
-    (a, w), (b, v) = (
-        _draw(len(real), replicates, generator),
-        _draw(len(fake), replicates, generator),
-    )
+    a, w = _draw(len(real), replicates, generator)
+    b, v = _draw(len(fake), replicates, generator)
     pairs = [(real.features[i], fake.features[j]) for i, j in zip(a, b)]
     inside = coverage(real.features, fake.features)
     spread = dict(
@@ -794,98 +653,70 @@ def interval(values, level: float = 0.95) -> tuple[float, float]:  # a few numbe
         )
     if len(values) == 1:
         return float(values[0]), float('nan')
-    return float(values.mean()), float(
-        stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    t = stats.t.ppf((1 + level) / 2, len(values) - 1)
+    return float(values.mean()), float(t * values.std(ddof=1) / len(values) ** 0.5)
+
+# %% ../nbs/14_metrics.ipynb #e8c8841d
+def evaluate(
+    generator,  # `f(n) -> images`, something with `.sample(n)`, images, a data set, or Features
+    dataset,  # real images: a tensor, a data set, or Features
+    extractor: str | nn.Module = 'squeezenet',  # a registered name or a module
+    n: int | None = None,  # images on each side; None: half of the real ones
+    batch: int = 32,
+    seed: int = 0,
+    replicates: int = 40,  # bootstrap samples behind the interval
+    cuts: int = 4,  # cuts of the real set into halves, for the floor
+    engine: str | None = None,  # 'torch-fidelity' (None: if it is installed) or 'animegan_nb'
+    device=None,
+    progress: bool = False,
+) -> Evaluation:
+    "Every metric with its floor at the same counts, its interval and its card."
+    for source in (generator, dataset):
+        if isinstance(source, Tensor):
+            check_images(source[:1])
+    options = dict(extractor=extractor, batch=batch, device=device, progress=progress)
+    real = extract(dataset, **options)
+    n = n or min(len(real) // 2, len(generator) if hasattr(generator, '__len__') else len(real))
+    _check_counts(real, None, n)
+    fake = extract(generator, n=n, **options)
+    _check_counts(real, fake, n)
+    if engine is None:
+        installed = library_version('torch-fidelity') != 'not installed'
+        engine = 'torch-fidelity' if installed else 'animegan_nb'
+    card = Card(
+        real.extractor, real.weights, n, n, real.size, real.resize, seed, real.images, engine
     )
+    return Evaluation(_numbers(real, fake, n, seed, replicates, cuts, engine), card)
 
-# %% ../nbs/14_metrics.ipynb #768fbb2f
-class Rows(torch.utils.data.Dataset):
-    "Tensors one by one, without tuples: what torch-fidelity accepts. Pictures become bytes."
-
-    def __init__(self, rows: Tensor):
-        self.rows = check_images(rows) if rows.ndim == 4 else rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        return self.rows[i]
-
-
-@lru_cache(maxsize=32)
-def register_with_fidelity(name: str, look: Callable) -> str:
-    """File a function `rows -> {'features', 'logits'}` as an extractor of torch-fidelity, under
-    `name`, once; returns the name."""
-    from torch_fidelity import register_feature_extractor
-    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-
-    class Registered(FeatureExtractorBase):
-        def __init__(self, name, features_list, **_):
-            super().__init__(name, features_list)
-
-        get_provided_features_list = staticmethod(lambda: ('features', 'logits'))
-        get_default_feature_layer_for_metric = staticmethod(
-            lambda metric: 'logits' if metric == 'isc' else 'features'
-        )
-        can_be_compiled = staticmethod(lambda: False)
-        get_dummy_input_for_compile = staticmethod(lambda: None)
-
-        def forward(self, rows):
-            return tuple(look(rows)[layer] for layer in self.features_list)
-
-    register_feature_extractor(name, Registered)
-    return name
-
-# %% ../nbs/14_metrics.ipynb #ebd1e888
-@lru_cache(maxsize=32)
-def _cut(width: int) -> Callable:
-    "A function that cuts rows back into features and logits."
-    return lambda rows: {'features': rows[:, :width], 'logits': rows[:, width:]}
-
-
-def fidelity(real: Features, fake: Features) -> dict[str, float]:
-    """The metrics of torch-fidelity on features that exist already.
-    KID: one subset, all points (both sides of one size)."""
-    from torch_fidelity import calculate_metrics
-
-    join = lambda f: Rows(
-        torch.cat([f.features, *([f.logits] if f.logits is not None else [])], 1).double()
-    )
-    width, n = real.features.shape[1], min(len(real), len(fake))
-    out = calculate_metrics(
-        input1=join(fake),
-        input2=join(real),
-        feature_extractor=register_with_fidelity(f'animegan-rows-{width}', _cut(width)),
-        fid=True,
-        kid=True,
-        prc=True,
-        isc=fake.logits is not None,
-        isc_splits=1,
-        samples_shuffle=False,
-        kid_subsets=1,
-        kid_subset_size=n,
-        cuda=False,
-        cache=False,
-        save_cpu_ram=True,
-        verbose=False,
-        batch_size=1024,
-    )
-    names = dict(
-        frechet='frechet_inception_distance',
-        kernel='kernel_inception_distance_mean',
-        precision='precision',
-        recall='recall',
-        score='inception_score_mean',
-    )
-    return {ours: float(out[theirs]) for ours, theirs in names.items() if theirs in out}
-
-# %% ../nbs/14_metrics.ipynb #dee77485
+# %% ../nbs/14_metrics.ipynb #f5bb3130
 def _halves(real: Features, n: int, seed: int) -> tuple[Features, Features]:
     "Two disjoint sets of n rows, drawn with `seed`."
     order = torch.randperm(len(real), generator=rng(seed))
     return real.rows(order[:n]), real.rows(order[n : 2 * n])
 
 
+def _numbers(
+    real: Features, fake: Features, n: int, seed: int, replicates: int, cuts: int, engine: str
+) -> dict[str, Number]:
+    "Value, interval and floor of every metric."
+    if engine not in ('torch-fidelity', 'animegan_nb'):
+        raise ValueError(f"The engine is 'torch-fidelity' or 'animegan_nb', not {engine!r}.")
+    reference, _ = _halves(real, n, seed)
+    value = measure(reference, fake)
+    if engine == 'torch-fidelity':
+        value |= fidelity(reference, fake)
+    spread = bootstrap(reference, fake, replicates, seed)
+    cut_values = [measure(*_halves(real, n, seed + i)) for i in range(cuts)]
+    numbers = {}
+    for m in (m for m in FAMILY if m in value):
+        low, high = value[m] - 1.96 * spread[m], value[m] + 1.96 * spread[m]
+        least, most = RANGES[m]
+        floors = [f[m] for f in cut_values]
+        floor = float(np.mean(floors)), min(floors), max(floors)
+        numbers[m] = Number(value[m], max(least, low), min(most, high), *floor)
+    return numbers
+
+# %% ../nbs/14_metrics.ipynb #dee77485
 def _check_counts(real: Features, fake: Features | None, n: int):
     "One sentence if the sets cannot be compared."
     if n < 5:
@@ -908,71 +739,6 @@ def _check_counts(real: Features, fake: Features | None, n: int):
             f"The generated pictures are {fake.size}×{fake.size} and the real ones"
             f" {real.size}×{real.size}: bring them to one size first."
         )
-
-# %% ../nbs/14_metrics.ipynb #e8c8841d
-def evaluate(
-    # `f(n) -> images`, something with `.sample(n)`, pictures, a data set, or Features
-    generator,
-    # real pictures: a tensor, a data set, or Features (a second evaluation is then cheap)
-    dataset,
-    extractor: str | nn.Module = 'squeezenet',  # a registered name or a module
-    n: int | None = None,  # pictures on each side; None: half of the real ones
-    batch: int = 32,
-    seed: int = 0,
-    replicates: int = 40,  # bootstrap samples behind the interval
-    cuts: int = 4,  # cuts of the real set into halves, for the floor
-    # 'torch-fidelity' or 'animegan_nb'; None: the first if it is installed
-    engine: str | None = None,
-    device=None,
-    progress: bool = False,
-) -> Evaluation:
-    "Every metric with its floor at the same counts, its interval and its card."
-    look = partial(extract, extractor=extractor, batch=batch, device=device, progress=progress)
-    for source in (generator, dataset):
-        if isinstance(source, Tensor):
-            check_images(source[:1])
-    real = look(dataset)
-    n = n or min(len(real) // 2, len(generator) if hasattr(generator, '__len__') else len(real))
-    _check_counts(real, None, n)
-    fake = look(generator, n=n)
-    _check_counts(real, fake, n)
-    engine = engine or (
-        'torch-fidelity'
-        if library_version('torch-fidelity') != 'not installed'
-        else 'animegan_nb'
-    )
-    card = Card(
-        real.extractor, real.weights, n, n, real.size, real.resize, seed, real.images, engine
-    )
-    return Evaluation(_numbers(real, fake, n, seed, replicates, cuts, engine), card)
-
-# %% ../nbs/14_metrics.ipynb #f5bb3130
-def _numbers(
-    real: Features, fake: Features, n: int, seed: int, replicates: int, cuts: int, engine: str
-) -> dict[str, Number]:
-    "Value, interval and floor of every metric."
-    if engine not in ('torch-fidelity', 'animegan_nb'):
-        raise ValueError(f"The engine is 'torch-fidelity' or 'animegan_nb', not {engine!r}.")
-    reference, _ = _halves(real, n, seed)
-    value = measure(reference, fake)
-    if engine == 'torch-fidelity':
-        value |= fidelity(reference, fake)
-    spread = bootstrap(reference, fake, replicates, seed)
-    floors = [measure(*_halves(real, n, seed + i)) for i in range(cuts)]
-    least = lambda m: 1.0 if m == 'score' else -np.inf if m == 'kernel' else 0.0
-    most = lambda m: 1.0 if m in ('precision', 'recall') else np.inf
-    return {
-        m: Number(
-            value[m],
-            max(least(m), value[m] - 1.96 * spread[m]),
-            min(most(m), value[m] + 1.96 * spread[m]),
-            float(np.mean([f[m] for f in floors])),
-            min(f[m] for f in floors),
-            max(f[m] for f in floors),
-        )
-        for m in FAMILY
-        if m in value
-    }
 
 # %% ../nbs/14_metrics.ipynb #e9d1effc
 def turn_hue(images: Tensor, angle: float) -> Tensor:  # [b, 3, h, w] in [-1, 1]
@@ -1012,18 +778,13 @@ def repeat_few(images: Tensor, count: int) -> Tensor:
 
 
 def add_noise(images: Tensor, sigma: float) -> Tensor:
-    return (images + sigma * torch.randn(images.shape, generator=rng(0)).to(images)).clamp(
-        -1, 1
-    )
+    noise = torch.randn(images.shape, generator=rng(0)).to(images)
+    return (images + sigma * noise).clamp(-1, 1)
 
 
 def mirror_some(images: Tensor, share: float) -> Tensor:
-    return torch.cat(
-        [
-            mirror_half(images[: round(share * len(images))]),
-            images[round(share * len(images)) :],
-        ]
-    )
+    count = round(share * len(images))
+    return torch.cat([mirror_half(images[:count]), images[count:]])
 
 
 CORRUPTIONS = {
@@ -1046,16 +807,12 @@ def ladder(
     "Every metric for every corruption in three strengths; `real` holds the untouched half."
     order = torch.randperm(len(images), generator=rng(seed))
     half = len(images) // 2
-    look = partial(extract, extractor=extractor, batch=batch)
-    reference, other = (
-        look(images[order[:half]]),
-        to_float(check_images(images[order[half : 2 * half]])),
-    )
-    table = {'real': [measure(reference, look(other))]}
-    for name, (function, strengths) in tqdm(CORRUPTIONS.items(), disable=not progress):
-        table[name] = [
-            measure(reference, look(function(other, strength))) for strength in strengths
-        ]
+    points = partial(extract, extractor=extractor, batch=batch)
+    reference = points(images[order[:half]])
+    clean = to_float(check_images(images[order[half : 2 * half]]))
+    table = {'real': [measure(reference, points(clean))]}
+    for name, (spoil, strengths) in tqdm(CORRUPTIONS.items(), disable=not progress):
+        table[name] = [measure(reference, points(spoil(clean, s))) for s in strengths]
     return table
 
 # %% ../nbs/14_metrics.ipynb #b8b6fa5d
@@ -1108,19 +865,17 @@ def nearest_neighbours(
     batch: int = 32,
 ) -> tuple[Tensor, Tensor]:  # distances and row numbers in `real`, both [n, k], nearest first
     "The `k` pictures of `real` nearest to each of `fake`, in feature space."
-    look = partial(extract, extractor=extractor, batch=batch)
-    points, others = check_features(look(fake, n=n).features, look(real).features, least=1)
+    options = dict(extractor=extractor, batch=batch)
+    clouds = extract(fake, n=n, **options).features, extract(real, **options).features
+    points, others = check_features(*clouds, least=1)
     if k > len(others):
         raise ValueError(
             f"There are only {len(others)} real pictures, and {k} neighbours are asked for:"
             " lower k."
         )
-    found = [
-        torch.cdist(block, others, compute_mode='donot_use_mm_for_euclid_dist').topk(
-            k, largest=False
-        )
-        for block in points.split(512)
-    ]
+    exact = 'donot_use_mm_for_euclid_dist'
+    distances = (torch.cdist(x, others, compute_mode=exact) for x in points.split(512))
+    found = [block.topk(k, largest=False) for block in distances]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
@@ -1144,12 +899,9 @@ def show_nearest(
     _, index = nearest_neighbours(fake, real, extractor, k)
     flat = index.T.reshape(-1)
     found = real[flat] if isinstance(real, Tensor) else real.batch(flat.numpy())['image']
-    return show_images(
-        torch.cat([check_images(fake), check_images(found)]),
-        title=title,
-        columns=len(fake),
-        row_titles=['generated', *['nearest', *['next'] * (k - 1)]][: k + 1],
-    )
+    shown = torch.cat([check_images(fake), check_images(found)])
+    rows = ['generated', 'nearest', *['next'] * (k - 1)]
+    return show_images(shown, title=title, columns=len(fake), row_titles=rows)
 
 # %% ../nbs/14_metrics.ipynb #16604331
 def decibels(error: Tensor) -> Tensor:
@@ -1204,3 +956,138 @@ def tracker(
         return {metric_name(m, reference[0].extractor): found[m] for m in metrics}
 
     return metric
+
+# %% ../nbs/14_metrics.ipynb #577a79e7
+def file_sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _find_file(file: str, *folders: str | Path | None) -> Path | None:
+    "The first of some folders' files of that name."
+    paths = (Path(folder) / file for folder in folders if folder)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def find_weights(file: str, sha256: str, variable: str) -> Path:
+    """A weights file in `ANIMEGAN_WEIGHTS` or the cache, else downloaded from the address in
+    `variable`; its checksum is compared."""
+    path = _find_file(file, os.environ.get('ANIMEGAN_WEIGHTS'), cache_dir('weights'))
+    if path is None:
+        if not (url := os.environ.get(variable)):
+            raise FileNotFoundError(
+                f"The weights {file} are not here: put them into the folder named by"
+                f" ANIMEGAN_WEIGHTS, set {variable} to an address to fetch them from, or choose"
+                " extractor='pixels'."
+            )
+        path = cache_dir('weights') / file
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=True)
+        except Exception as error:
+            raise OSError(
+                f"The weights {file} could not be fetched from {variable}"
+                f" ({type(error).__name__}): check the address and the network, or choose"
+                " extractor='pixels'."
+            ) from error
+    if file_sha256(path) != sha256:
+        raise ValueError(
+            f"The file {file} is not the expected one (its sha256 differs): delete it and fetch"
+            " it again."
+        )
+    return path
+
+# %% ../nbs/14_metrics.ipynb #4ebcad1e
+def find_inception() -> bytes:
+    """The bytes of torch-fidelity's Inception weights from `ANIMEGAN_WEIGHTS` or PyTorch's hub
+    cache, checked."""
+    hub = Path(torch.hub.get_dir()) / 'checkpoints'
+    path = _find_file(INCEPTION_FILE, os.environ.get('ANIMEGAN_WEIGHTS'), hub)
+    if path is None:
+        raise FileNotFoundError(
+            f"The Inception weights are not here: put torch-fidelity's {INCEPTION_FILE} (from"
+            " its releases page) into the folder named by ANIMEGAN_WEIGHTS, or choose"
+            " extractor='squeezenet' or 'pixels'."
+        )
+    data = path.read_bytes()
+    if not hashlib.sha256(data).hexdigest().startswith(INCEPTION_HASH):
+        raise ValueError(
+            f"The file {INCEPTION_FILE} is not torch-fidelity's (its sha256 does not begin with"
+            f" {INCEPTION_HASH}): delete it and fetch it again."
+        )
+    try:
+        # refuses anything that is not a tensor
+        torch.load(io.BytesIO(data), weights_only=True, map_location='cpu')
+    except Exception as error:
+        raise ValueError(
+            f"The file {INCEPTION_FILE} holds more than tensors and is not opened: fetch it"
+            " again."
+        ) from error
+    return data
+
+# %% ../nbs/14_metrics.ipynb #768fbb2f
+class Rows(torch.utils.data.Dataset):
+    "Tensors one by one, without tuples: what torch-fidelity accepts. Pictures become bytes."
+
+    def __init__(self, rows: Tensor):
+        self.rows = check_images(rows) if rows.ndim == 4 else rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.rows[i]
+
+
+@lru_cache(maxsize=32)
+def register_with_fidelity(name: str, extract_rows: Callable) -> str:
+    """File a function `rows -> {'features', 'logits'}` as an extractor of torch-fidelity, under
+    `name`, once; returns the name."""
+    from torch_fidelity import register_feature_extractor
+    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
+    class Registered(FeatureExtractorBase):
+        def __init__(self, name, features_list, **_):
+            super().__init__(name, features_list)
+
+        get_provided_features_list = staticmethod(lambda: ('features', 'logits'))
+        get_default_feature_layer_for_metric = staticmethod(
+            lambda metric: 'logits' if metric == 'isc' else 'features'
+        )
+        can_be_compiled = staticmethod(lambda: False)
+        get_dummy_input_for_compile = staticmethod(lambda: None)
+
+        def forward(self, rows):
+            return tuple(extract_rows(rows)[layer] for layer in self.features_list)
+
+    register_feature_extractor(name, Registered)
+    return name
+
+# %% ../nbs/14_metrics.ipynb #ebd1e888
+@lru_cache(maxsize=32)
+def _cut(width: int) -> Callable:
+    "A function that cuts rows back into features and logits."
+    return lambda rows: {'features': rows[:, :width], 'logits': rows[:, width:]}
+
+
+def fidelity(real: Features, fake: Features) -> dict[str, float]:
+    """The metrics of torch-fidelity on features that exist already.
+    KID: one subset, all points (both sides of one size)."""
+    from torch_fidelity import calculate_metrics
+
+    parts = lambda f: [f.features] if f.logits is None else [f.features, f.logits]
+    join = lambda f: Rows(torch.cat(parts(f), 1).double())
+    width, n = real.features.shape[1], min(len(real), len(fake))
+    name = register_with_fidelity(f'animegan-rows-{width}', _cut(width))
+    wanted = dict(fid=True, kid=True, prc=True, isc=fake.logits is not None)
+    whole = dict(isc_splits=1, samples_shuffle=False, kid_subsets=1, kid_subset_size=n)
+    plain = dict(cuda=False, cache=False, save_cpu_ram=True, verbose=False, batch_size=1024)
+    out = calculate_metrics(
+        input1=join(fake), input2=join(real), feature_extractor=name, **wanted, **whole, **plain
+    )
+    names = dict(
+        frechet='frechet_inception_distance',
+        kernel='kernel_inception_distance_mean',
+        precision='precision',
+        recall='recall',
+        score='inception_score_mean',
+    )
+    return {ours: float(out[theirs]) for ours, theirs in names.items() if theirs in out}

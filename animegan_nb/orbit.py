@@ -4,11 +4,8 @@
 
 # %% ../nbs/59_orbit.ipynb #6d55dc5c
 from __future__ import annotations
-import base64
-import io
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 import torch
@@ -16,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from matplotlib import colormaps
 from torch import Tensor
-from . import toon
+from . import surfaces, toon
 from animegan_nb.cameras import (
     check_cam2world,
     check_fov,
@@ -27,29 +24,39 @@ from animegan_nb.cameras import (
     rays,
     turntable,
 )
-from .core import check_images, encode_image, get_budget, rng, show_images
-from .latents import principal_space, save_film
+from .core import Animation, check_images, Figure, get_budget, rng, show_images
+from .latents import principal_space
 from .pigan import PiganGenerator, truncate_condition
 from .raymarch import check_range, march, normals
 from .siren import Condition
-from . import surfaces
-from .widgets import Newest
+from animegan_nb.widgets import (
+    choice,
+    data_url,
+    Newest,
+    png_bytes,
+    RichDisplay,
+    slider,
+    static_file,
+)
 
 # %% auto #0
-__all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'Look', 'grip', 'drag', 'zoom', 'Source', 'check_source', 'render_checked',
-           'FieldSource', 'depth_normals', 'flat_knobs', 'PiganSource', 'ToonSource', 'depth_colours', 'normal_colours',
-           'channel_image', 'enlarge', 'OrbitViewer']
+__all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'FILTERS', 'OrbitCamera', 'radians_per_pixel', 'clamp', 'drag', 'zoom',
+           'Source', 'check_source', 'render_checked', 'check_channel', 'check_amounts', 'check_viewer', 'FieldSource',
+           'depth_normals', 'flat_condition', 'condition_space', 'PiganSource', 'as_rows', 'DistanceGrid', 'ToonSource',
+           'walk', 'render_coarse', 'depth_colours', 'normal_colours', 'channel_image', 'enlarge', 'draw_source',
+           'own_amounts', 'answer', 'OrbitViewer', 'channel_sheet', 'viewer_settings', 'orbit_widget', 'orbit_sliders',
+           'orbit_film']
 
 # %% ../nbs/59_orbit.ipynb #050abf0e
-class Look(NamedTuple):
-    "Where an orbit camera stands and how much it sees."
+class OrbitCamera(NamedTuple):
+    "Where a camera on an orbit stands and how much it sees."
 
     yaw: float = 0.0  # radians, 0 in front
     pitch: float = 0.0  # radians, 0 in front
-    fov: float = 12.0  # degrees across the picture
+    fov: float = 12.0  # degrees across the image
 
-    def camera(self, radius: float = 1.0) -> Tensor:  # cam2world [1, 4, 4]
-        "The camera at this radius, looking at the origin."
+    def cam2world(self, radius: float = 1.0) -> Tensor:  # [1, 4, 4]
+        "The pose of the camera at this radius, facing the origin."
         return pose(self.yaw, self.pitch, radius)
 
 
@@ -57,12 +64,12 @@ PITCH_LIMIT = 1.2  # radians, 69 degrees
 FOV_RANGE = 1.0, 120.0  # degrees
 
 # %% ../nbs/59_orbit.ipynb #fda68241
-def grip(
-    fov: float,
-    width: float,  # degrees, and pixels of the picture on the screen
-    radius: float,
-    ball: float,  # how far away the camera is, and how large what it looks at
-) -> float:  # radians for one pixel
+def radians_per_pixel(
+    fov: float,  # degrees
+    width: float,  # of the image on the screen, in pixels
+    radius: float,  # of the orbit: how far away the camera is
+    ball: float,  # the radius of what it looks at
+) -> float:
     """How far to turn for one pixel so that the front of a ball around the origin stays under
     the pointer."""
     check_fov(fov)
@@ -74,20 +81,23 @@ def grip(
     return (radius - ball) / ball * 2 * math.tan(math.radians(fov) / 2) / width
 
 
+def clamp(x: float, limit: float | None) -> float:
+    "x, at most `limit` away from 0."
+    return x if limit is None else max(-limit, min(limit, x))
+
+
 def drag(
     yaw: float,
     pitch: float,  # where the camera was when the button went down
     dx: float,
     dy: float,  # pixels from there to the pointer: right and down
-    gain: float,  # radians for one pixel: `grip`
+    gain: float,  # `radians_per_pixel`
     pitch_limit: float = PITCH_LIMIT,
     yaw_limit: float | None = None,
 ) -> tuple[float, float]:
     "Yaw and pitch after a drag, counted from where it began."
-    clamp = lambda x, limit: x if limit is None else max(-limit, min(limit, x))
-    return clamp(yaw - gain * dx / math.cos(pitch), yaw_limit), clamp(
-        pitch + gain * dy, pitch_limit
-    )
+    yaw = clamp(yaw - gain * dx / math.cos(pitch), yaw_limit)
+    return yaw, clamp(pitch + gain * dy, pitch_limit)
 
 # %% ../nbs/59_orbit.ipynb #71e7babf
 def zoom(
@@ -99,17 +109,12 @@ def zoom(
     """The field of view after turning the wheel:
     each notch changes the size on the screen by the same factor."""
     check_fov(fov)
-    return max(
-        limits[0],
-        min(
-            limits[1],
-            math.degrees(2 * math.atan(math.tan(math.radians(fov) / 2) * step**notches)),
-        ),
-    )
+    tangent = math.tan(math.radians(fov) / 2) * step**notches
+    return max(limits[0], min(limits[1], math.degrees(2 * math.atan(tangent))))
 
 # %% ../nbs/59_orbit.ipynb #b0d819b9
 class Source(Protocol):
-    "A world that can be looked at."
+    "A world that can be drawn from any side."
 
     name: str
     radius: float  # how far from the origin its camera stands
@@ -128,7 +133,7 @@ class Source(Protocol):
 
 CHANNELS = {'colour': 3, 'depth': 1, 'opacity': 1, 'normals': 3}
 
-# %% ../nbs/59_orbit.ipynb #334c9a0d
+# %% ../nbs/59_orbit.ipynb #884442eb
 def check_source(source: Source) -> Source:
     """One clear sentence unless the camera stands outside the volume and the volume holds the
     origin; return it."""
@@ -155,16 +160,16 @@ def render_checked(
     b = len(check_cam2world(cam2world))
     view = source.render(cam2world, size, fov, coarse, **amounts)
     for channel, planes in CHANNELS.items():
-        x, wanted = view.get(channel), (b, planes, h, w)
+        x, expected = view.get(channel), (b, planes, h, w)
         if x is None:
             raise ValueError(
                 f"The source {source.name!r} returned no {channel}: it must return"
                 f" {', '.join(CHANNELS)}."
             )
-        if tuple(x.shape) != wanted:
+        if tuple(x.shape) != expected:
             raise ValueError(
                 f"The source {source.name!r} returned {channel} {list(x.shape)} where"
-                f" {list(wanted)} is needed."
+                f" {list(expected)} is needed."
             )
         if torch.isnan(x).any():
             raise ValueError(
@@ -172,6 +177,40 @@ def render_checked(
                 " diverged."
             )
     return view
+
+# %% ../nbs/59_orbit.ipynb #a2ec0fa1
+def check_channel(channel: str):
+    if channel not in CHANNELS:
+        raise ValueError(
+            f"There is no channel {channel!r}: choose one of {', '.join(CHANNELS)}."
+        )
+
+
+def check_amounts(source: Source, amounts: dict[str, float]):
+    unknown = sorted(set(amounts) - set(source.sliders))
+    if unknown:
+        raise ValueError(
+            f"The source {source.name!r} has no slider {unknown[0]!r}: choose one of"
+            f" {', '.join(source.sliders)}."
+        )
+
+
+def check_viewer(viewer: OrbitViewer):
+    if not viewer.sources:
+        raise ValueError("An orbit viewer needs at least one source.")
+    for source in viewer.sources:
+        check_source(source)
+    if len(set(viewer.names)) < len(viewer.sources):
+        names = ', '.join(viewer.names)
+        raise ValueError(f"The sources need different names, not {names}: give name=….")
+    for size in (*viewer.sizes, viewer.shown):
+        image_size(size)
+    yaw, pitch, fov = viewer.camera
+    check_fov(fov)
+    check_channel(viewer.channel)
+    if abs(clamp(yaw, viewer.yaw_limit)) < abs(yaw) or abs(pitch) > viewer.pitch_limit:
+        raise ValueError("The first camera lies outside the limits of the pitch or the yaw.")
+    enlarge(torch.zeros(1, 3, 1, 1), 1, viewer.upsampling)
 
 # %% ../nbs/59_orbit.ipynb #b4b7de51
 class FieldSource:
@@ -197,53 +236,31 @@ class FieldSource:
             raise ValueError(
                 f"Normals come from the 'density' or from the 'depth', not {normals_from!r}."
             )
-        self.field, self.name, self.radius, self.near, self.far = (
-            field,
-            name,
-            float(radius),
-            float(near),
-            float(far),
-        )
-        self.samples, self.fine, self.background, self.activation, self.normals_from = (
-            samples,
-            fine,
-            background,
-            activation,
-            normals_from,
-        )
+        self.field, self.name, self.normals_from = field, name, normals_from
+        self.radius, self.near, self.far = float(radius), float(near), float(far)
+        self.samples, self.fine = samples, fine
+        self.options = dict(background=background, activation=activation)
         check_source(self)
 
     @torch.no_grad()
     def render(self, cam2world, size, fov, coarse=False):
         h, w = image_size(size)
-        lines, fewer = rays(cam2world, fov, (h, w)), 4 if coarse else 1
-        seen = march(
-            self.field,
-            *lines,
-            self.near,
-            self.far,
-            -(-self.samples // fewer),
-            self.fine // fewer,
-            background=self.background,
-            activation=self.activation,
-        )
+        lines, divisor = rays(cam2world, fov, (h, w)), 4 if coarse else 1
+        counts = -(-self.samples // divisor), self.fine // divisor
+        seen = march(self.field, *lines, self.near, self.far, *counts, **self.options)
+        depth = distance_to_depth(seen.distance, lines.directions, cam2world)
         flat = dict(
             colour=2 * seen.rgb.clamp(0, 1) - 1,
-            depth=distance_to_depth(seen.distance, lines.directions, cam2world)[..., None],
+            depth=depth[..., None],
             opacity=seen.opacity[..., None],
         )
         if self.normals_from == 'density':
-            flat['normals'] = normals(
-                self.field,
-                lines.origins + seen.distance[..., None] * lines.directions,
-                lines.directions,
-            )
+            points = lines.origins + seen.distance[..., None] * lines.directions
+            flat['normals'] = normals(self.field, points, lines.directions)
         view = {k: v.mT.reshape(len(cam2world), -1, h, w) for k, v in flat.items()}
-        return (
-            view
-            if 'normals' in view
-            else view | dict(normals=depth_normals(view['depth'], cam2world, fov))
-        )
+        if 'normals' not in view:
+            view['normals'] = depth_normals(view['depth'], cam2world, fov)
+        return view
 
 # %% ../nbs/59_orbit.ipynb #3c7e1561
 def depth_normals(
@@ -251,100 +268,111 @@ def depth_normals(
     cam2world: Tensor,  # [b, 4, 4]
     fov: float,
 ) -> Tensor:  # [b, 3, h, w], unit, in world axes; 0 beside nothing
-    "Normals of the surface that a depth picture shows, by central differences of its points."
+    "Normals of the surface that a depth image shows, by central differences of its points."
     b, _, h, w = depth.shape
     lines = rays(cam2world, fov, (h, w))
     t = depth_to_distance(depth.flatten(1), lines.directions, cam2world)
     points = (lines.origins + t[..., None] * lines.directions).mT.reshape(b, 3, h, w)
     p = F.pad(points, (1, 1, 1, 1), mode='replicate')
-    down, right = p[:, :, 2:, 1:-1] - p[:, :, :-2, 1:-1], p[:, :, 1:-1, 2:] - p[:, :, 1:-1, :-2]
+    down = p[:, :, 2:, 1:-1] - p[:, :, :-2, 1:-1]
+    right = p[:, :, 1:-1, 2:] - p[:, :, 1:-1, :-2]
     n = torch.linalg.cross(down, right, dim=1)
     return torch.where(n.isfinite().all(1, keepdim=True), F.normalize(n, dim=1), 0.0)
 
 # %% ../nbs/59_orbit.ipynb #5ce085e6
-def flat_knobs(condition: Condition) -> Tensor:
-    return torch.cat([x.flatten(1) for x in condition], 1)  # [n, 2·(layers + 1)·hidden]
+def flat_condition(condition: Condition) -> Tensor:  # [n, 2·(layers + 1)·hidden]
+    "The frequencies and phases of a condition as one vector."
+    return torch.cat([x.flatten(1) for x in condition], 1)
+
+
+def condition_space(generator: PiganGenerator, axes: int, codes: int = 2000):
+    "The principal axes of the conditions of many codes."
+    device = next(generator.parameters()).device
+    z = torch.randn(codes, generator.z_dim, generator=rng(0)).to(device)
+    return principal_space(flat_condition(generator.condition(z)), axes)
 
 
 class PiganSource:
     """One code of a pi-GAN, with sliders for the truncation and along the principal axes of its
-    knobs."""
+    condition."""
 
     def __init__(
         self,
         generator: PiganGenerator,
-        z: Tensor | int = 0,
+        z: Tensor | int = 0,  # a code [1, z_dim], or a seed
         name: str = 'pi-GAN',
         psi: float = 0.8,
         axes: int = 3,
         reach: float = 3.0,
         codes: int = 2000,
     ):
-        v = generator.view
-        # its cameras stand on the unit sphere
-        self.generator, self.name, self.radius, self.near, self.far = (
-            generator,
-            name,
-            1.0,
-            v.near,
-            v.far,
-        )
-        device = next(generator.parameters()).device
-        z = (
-            torch.randn(1, generator.z_dim, generator=rng(z)).to(device)
-            if isinstance(z, int)
-            else z
-        )
+        self.generator, self.name = generator, name
+        self.radius = 1.0  # its cameras stand on the unit sphere
+        self.near, self.far = generator.view.near, generator.view.far
+        if isinstance(z, int):
+            z = torch.randn(1, generator.z_dim, generator=rng(z))
+            z = z.to(next(generator.parameters()).device)
         if z.shape != (1, generator.z_dim):
             raise ValueError(
                 f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not"
                 f" {list(z.shape)}."
             )
         with torch.no_grad():
-            self.knobs, self.mean = generator.condition(z), generator.mean_condition()
-            if axes:
-                self.space = principal_space(
-                    flat_knobs(
-                        generator.condition(
-                            torch.randn(codes, generator.z_dim, generator=rng(0)).to(device)
-                        )
-                    ),
-                    axes,
-                )
-        self.sliders = {'ψ': (0.0, 1.2, psi)} | {
-            f'axis {i + 1}': (-reach, reach, 0.0) for i in range(axes)
-        }
+            self.condition, self.mean = generator.condition(z), generator.mean_condition()
+            self.space = condition_space(generator, axes, codes) if axes else None
+        self.sliders = {'ψ': (0.0, 1.2, psi)}
+        self.sliders |= {f'axis {i + 1}': (-reach, reach, 0.0) for i in range(axes)}
         check_source(self)
 
-    def moved_knobs(self, **amounts: float) -> Condition:
-        "The code's knobs, truncated and moved along the axes by so many standard deviations."
-        unknown = set(amounts) - set(self.sliders)
-        if unknown:
-            raise ValueError(
-                f"The source {self.name!r} has no slider {sorted(unknown)[0]!r}: choose one of"
-                f" {', '.join(self.sliders)}."
-            )
+    def edited_condition(self, **amounts: float) -> Condition:
+        "The condition, truncated and moved along the axes by so many standard deviations."
+        check_amounts(self, amounts)
         amounts = {k: start for k, (_, _, start) in self.sliders.items()} | amounts
-        knobs, u = truncate_condition(self.knobs, self.mean, amounts.pop('ψ')), list(amounts.values())
-        if not any(u):
-            return knobs
-        step = self.space.step(self.space.spreads.new_tensor(u))
-        return Condition(*(x + part.view_as(x) for x, part in zip(knobs, step.chunk(2))))
+        condition = truncate_condition(self.condition, self.mean, amounts.pop('ψ'))
+        coordinates = list(amounts.values())
+        if not any(coordinates):
+            return condition
+        step = self.space.step(self.space.spreads.new_tensor(coordinates))
+        parts = zip(condition, step.chunk(2))
+        return Condition(*(x + part.view_as(x) for x, part in parts))
 
     def render(self, cam2world, size, fov, coarse=False, **amounts):
         view = self.generator.view
         more = {} if coarse else dict(samples=2 * view.samples, fine=2 * view.fine)
-        seen = self.generator.render_views(
-            self.moved_knobs(**amounts), cam2world, size, fov=fov, normal=True, **more
+        condition = self.edited_condition(**amounts)
+        drawn = self.generator.render_views(
+            condition, cam2world, size, fov=fov, normal=True, **more
         )
-        return {
-            name: seen[key]
-            for name, key in zip(CHANNELS, ('image', 'depth', 'opacity', 'normal'))
-        }
+        keys = dict(colour='image', depth='depth', opacity='opacity', normals='normal')
+        return {channel: drawn[key] for channel, key in keys.items()}
 
 # %% ../nbs/59_orbit.ipynb #99dba96a
+def as_rows(points: Tensor) -> Tensor:  # [b, n, 3] → [3, 1, b·n], as a scene takes them
+    return points.permute(2, 0, 1).reshape(3, 1, -1)
+
+
+class DistanceGrid:
+    "The distances of a scene on a grid around it, read between its points."
+
+    def __init__(self, scene: surfaces.Scene, resolution: int = 64):
+        self.centre, reach = (x[..., 0] for x in scene.bounds())
+        self.side = 2 * float(reach)
+        axis = torch.linspace(-1, 1, resolution)
+        points = torch.stack(torch.meshgrid(axis, axis, axis, indexing='ij')).flip(0)
+        points = points.flatten(1)[:, None] * self.side / 2 + self.centre[:, None, None]
+        with torch.no_grad():
+            distances = [scene.distance(part) for part in points.split(2**16, -1)]
+        self.values = torch.cat(distances, -1).view(1, 1, *[resolution] * 3)
+
+    def __call__(self, points: Tensor) -> Tensor:  # [b, n, 3] → [b, n]
+        positions = ((points - self.centre) * 2 / self.side)[None, None]
+        return F.grid_sample(self.values, positions, padding_mode='border', align_corners=True)[
+            0, 0, 0
+        ]
+
+
 class ToonSource:
-    "The exact surface of one toon head; coarse looks walk through a grid of its distances."
+    "The exact surface of one toon head; coarse images use a grid of its distances."
 
     sliders: dict = {}
 
@@ -356,97 +384,66 @@ class ToonSource:
         radius: float = 1.0,
         resolution: int = 64,
     ):
-        self.identity, self.style, self.name, self.radius = (
-            toon.check_identity(identity.reshape(1, -1)),
-            style,
-            name,
-            float(radius),
-        )
-        self.scene = toon.HeadScene(self.identity, style)
-        self.centre, reach = (x[..., 0] for x in self.scene.bounds())
-        self.side = 2 * float(reach)
+        self.identity = toon.check_identity(identity.reshape(1, -1))
+        self.style, self.name, self.radius = style, name, float(radius)
         self.near, self.far = self.radius - 0.12, self.radius + 0.12
         check_source(self)
-        axis = torch.linspace(-1, 1, resolution)
-        points = (
-            torch.stack(torch.meshgrid(axis, axis, axis, indexing='ij'))
-            .flip(0)
-            .flatten(1)[:, None]
-            * self.side
-            / 2
-            + self.centre[:, None, None]
-        )
-        with torch.no_grad():
-            self.grid = torch.cat(
-                [self.scene.distance(p) for p in points.split(2**16, -1)], -1
-            ).view(1, 1, resolution, resolution, resolution)
+        self.scene = toon.HeadScene(self.identity, style)
+        self.grid = DistanceGrid(self.scene, resolution)
 
-    def grid_distance(self, points: Tensor) -> Tensor:  # [b, n, 3] → [b, n]
-        "The distance, read from the grid between its points."
-        where = (points - self.centre) * 2 / self.side
-        return F.grid_sample(
-            self.grid, where[None, None], padding_mode='border', align_corners=True
-        )[0, 0, 0]
+    def distance(self, points: Tensor) -> Tensor:  # [b, n, 3] → [b, n]
+        return self.scene.distance(as_rows(points)).view(points.shape[:2])
 
-    @torch.no_grad()
-    def walk(
-        self, cam2world: Tensor, size, fov: float, steps: int = 40
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Distances along the rays [b, n] (infinite: nothing met), the points met and their
-        normals [b, n, 3], by the grid and two true steps."""
-        lines = rays(cam2world, fov, size)
-        start, far = self.radius - self.side * 0.6, self.radius + self.side * 0.6
-        t = torch.full(lines.directions.shape[:2], max(start, 1e-3))
-        at = lambda t: lines.origins + t[..., None] * lines.directions
-        for _ in range(steps):
-            t = t + self.grid_distance(at(t)).clamp(min=-0.01)
-        scene = lambda p: self.scene.distance(p.permute(2, 0, 1).reshape(3, 1, -1)).view(
-            p.shape[:2]
-        )
-        for _ in range(2):
-            t = t + scene(at(t)).clamp(-0.01, 0.01)
-        met = (scene(at(t)).abs() < 2e-3) & (t < far)
-        facing = (
-            surfaces.surface_normals(self.scene, at(t).permute(2, 0, 1).reshape(3, 1, -1))
-            .view(3, *t.shape)
-            .permute(1, 2, 0)
-        )
-        return torch.where(met, t, torch.inf), at(t), facing
+    def normals(self, points: Tensor) -> Tensor:  # [b, n, 3] → [b, n, 3]
+        found = surfaces.scene_normals(self.scene, as_rows(points))
+        return found.view(3, *points.shape[:2]).permute(1, 2, 0)
+
+    def colours(self, points: Tensor, normals: Tensor, pixel: float) -> Tensor:  # [b, n, 3]
+        p, n = as_rows(points), as_rows(normals)
+        rgb = self.scene.colours(p, n, self.scene.parts(p), torch.full((1, 1), pixel))[0]
+        return rgb.view(3, *points.shape[:2]).permute(1, 2, 0)
 
     @torch.no_grad()
     def render(self, cam2world, size, fov, coarse=False):
-        b, (h, w) = len(cam2world), image_size(size)
-        if not coarse:
-            v = toon.render(
-                self.identity.expand(b, -1), cam2world, fov, int(size), self.style, 'white'
-            )
-            return dict(
-                colour=v['image'], depth=v['depth'], opacity=v['mask'], normals=v['normal']
-            )
-        t, points, facing = self.walk(cam2world, size, fov)
-        flat = (
-            points.permute(2, 0, 1).reshape(3, 1, -1),
-            facing.permute(2, 0, 1).reshape(3, 1, -1),
-        )
-        pixel = torch.full((1, 1), self.radius * 2 * math.tan(math.radians(fov) / 2) / w)
-        met = t.isfinite()[..., None]
-        rgb = (
-            self.scene.colours(*flat, self.scene.parts(flat[0]), pixel)[0]
-            .view(3, b, h * w)
-            .permute(1, 2, 0)
-        )
-        depth = distance_to_depth(t, rays(cam2world, fov, size).directions, cam2world)[
-            ..., None
-        ]
-        return {
-            k: v.mT.reshape(b, -1, h, w)
-            for k, v in dict(
-                colour=torch.where(met, 2 * rgb - 1, 1.0),
-                depth=depth,
-                opacity=met.float(),
-                normals=facing * met,
-            ).items()
-        }
+        if coarse:
+            return render_coarse(self, cam2world, size, fov)
+        identity = self.identity.expand(len(cam2world), -1)
+        v = toon.render(identity, cam2world, fov, int(size), self.style, 'white')
+        keys = dict(colour='image', depth='depth', opacity='mask', normals='normal')
+        return {channel: v[key] for channel, key in keys.items()}
+
+# %% ../nbs/59_orbit.ipynb #20aa76ed
+def walk(source: ToonSource, lines, steps: int = 40) -> Tensor:  # [b, n]; infinite: nothing met
+    "Distances along rays to the surface, by the grid and two exact steps."
+    start = max(source.radius - source.grid.side * 0.6, 1e-3)
+    far = source.radius + source.grid.side * 0.6
+    t = torch.full(lines.directions.shape[:2], start)
+    points_at = lambda t: lines.origins + t[..., None] * lines.directions
+    for _ in range(steps):
+        t = t + source.grid(points_at(t)).clamp(min=-0.01)
+    for _ in range(2):
+        t = t + source.distance(points_at(t)).clamp(-0.01, 0.01)
+    met = (source.distance(points_at(t)).abs() < 2e-3) & (t < far)
+    return torch.where(met, t, torch.inf)
+
+
+def render_coarse(source: ToonSource, cam2world, size, fov) -> dict[str, Tensor]:
+    "What a `ToonSource` shows while something moves: no ink lines, one ray a pixel."
+    h, w = image_size(size)
+    lines = rays(cam2world, fov, size)
+    t = walk(source, lines)
+    met = t.isfinite()[..., None]
+    # a ray that met nothing is coloured at the origin's distance, and hidden by `met`
+    points = lines.origins + t.nan_to_num(posinf=source.radius)[..., None] * lines.directions
+    facing = source.normals(points)
+    pixel = source.radius * 2 * math.tan(math.radians(fov) / 2) / w
+    flat = dict(
+        colour=torch.where(met, 2 * source.colours(points, facing, pixel) - 1, 1.0),
+        depth=distance_to_depth(t, lines.directions, cam2world)[..., None],
+        opacity=met.float(),
+        normals=facing * met,
+    )
+    return {k: v.mT.reshape(len(cam2world), -1, h, w) for k, v in flat.items()}
 
 # %% ../nbs/59_orbit.ipynb #ddf91dbf
 def depth_colours(
@@ -459,12 +456,8 @@ def depth_colours(
     "Depth as a colour, near is bright; what is transparent fades into white."
     check_range(near, far, 1)
     share = ((far - depth) / (far - near)).nan_to_num(0.0, 1.0, 0.0).clamp(0, 1)
-    rgb = (
-        torch.from_numpy(colormaps[colours](share[:, 0].cpu().numpy())[..., :3])
-        .float()
-        .permute(0, 3, 1, 2)
-        .to(depth)
-    )
+    rgb = colormaps[colours](share[:, 0].cpu().numpy())[..., :3]
+    rgb = torch.from_numpy(rgb).float().permute(0, 3, 1, 2).to(depth)
     return 2 * (1 + opacity * (rgb - 1)) - 1
 
 
@@ -479,11 +472,8 @@ def normal_colours(
 def channel_image(
     view: dict[str, Tensor], channel: str, cam2world: Tensor, near: float, far: float
 ) -> Tensor:  # [b, 3, h, w] in [−1, 1]
-    "One of the four things that a source shows, as a picture."
-    if channel not in CHANNELS:
-        raise ValueError(
-            f"There is no channel {channel!r}: choose one of {', '.join(CHANNELS)}."
-        )
+    "One of the four things that a source shows, as an image."
+    check_channel(channel)
     if channel == 'colour':
         return view['colour'].clamp(-1, 1)
     if channel == 'depth':
@@ -493,26 +483,70 @@ def channel_image(
     return normal_colours(view['normals'], view['opacity'], cam2world)
 
 # %% ../nbs/59_orbit.ipynb #f1a2d1fb
+FILTERS = {'lanczos': Image.LANCZOS, 'nearest': Image.NEAREST}
+
+
 def enlarge(
     images: Tensor,  # [b, 3, h, w] in [−1, 1] or uint8
     pixels: int,  # the longer side afterwards
     how: str = 'lanczos',  # or 'nearest'
 ) -> list[Image.Image]:
-    "Pictures as large as they are shown."
-    kinds = {'lanczos': Image.LANCZOS, 'nearest': Image.NEAREST}
-    if how not in kinds:
-        raise ValueError(f"Pictures are enlarged by 'lanczos' or 'nearest', not {how!r}.")
+    "Images as large as they are shown."
+    if how not in FILTERS:
+        raise ValueError(f"Images are enlarged by 'lanczos' or 'nearest', not {how!r}.")
     if pixels < 1:
-        raise ValueError(f"A picture has at least one pixel on a side, not {pixels}.")
+        raise ValueError(f"An image has at least one pixel on a side, not {pixels}.")
     h, w = images.shape[-2:]
     shape = round(pixels * w / max(h, w)), round(pixels * h / max(h, w))
-    return [
-        Image.fromarray(p.permute(1, 2, 0).numpy()).resize(shape, kinds[how])
-        for p in check_images(images)
-    ]
+    arrays = (image.permute(1, 2, 0).numpy() for image in check_images(images))
+    return [Image.fromarray(array).resize(shape, FILTERS[how]) for array in arrays]
 
 # %% ../nbs/59_orbit.ipynb #fddd6196
-class OrbitViewer:
+def draw_source(
+    source: Source,
+    camera: OrbitCamera,
+    channel: str,
+    size: int,
+    coarse: bool = False,
+    amounts: dict[str, float] | None = None,  # of all sliders, by 'source · slider'
+) -> Tensor:  # [1, 3, size, size]
+    "One channel of one source as an image."
+    cam2world, own = camera.cam2world(source.radius), own_amounts(source, amounts or {})
+    view = render_checked(source, cam2world, size, camera.fov, coarse, **own)
+    return channel_image(view, channel, cam2world, source.near, source.far)
+
+
+def own_amounts(source: Source, amounts: dict[str, float]) -> dict[str, float]:
+    "The amounts that belong to one source, by the names of its own sliders."
+    prefix = f'{source.name} · '
+    return {k.removeprefix(prefix): v for k, v in amounts.items() if k.startswith(prefix)}
+
+
+def answer(
+    viewer: OrbitViewer,
+    request: dict,
+    show: Callable,  # show(images, size, problem): called for each size
+    superseded: Callable[[], bool] = lambda: False,  # is there a newer request?
+):
+    "Draw what a request asks for, coarse first; given up when it is superseded."
+    camera = OrbitCamera(request['yaw'], request['pitch'], request['fov'])
+    sizes = viewer.sizes[:1] if request['moving'] else viewer.sizes
+    for i, size in enumerate(sizes):
+        images = []
+        for source in viewer.sources:
+            if i and superseded():
+                return
+            options = dict(coarse=i == 0, amounts=request['amounts'])
+            try:
+                drawn = draw_source(source, camera, request['channel'], size, **options)
+            except Exception as error:
+                problem = (str(error) or type(error).__name__).strip().splitlines()[0]
+                return show([], size, problem)
+            images += enlarge(drawn, viewer.shown, viewer.upsampling)
+        show(images, size, '')
+
+# %% ../nbs/59_orbit.ipynb #ae30f582
+class OrbitViewer(RichDisplay):
     """Sources side by side, turned by the pointer.
     Shows a plain sheet of its channels where no kernel runs."""
 
@@ -520,395 +554,196 @@ class OrbitViewer:
         self,
         *sources: Source,
         sizes: Sequence[int] | None = None,  # pixels: coarse first; None: by the budget
-        look: Look | None = None,
+        camera: OrbitCamera | None = None,
         channel: str = 'colour',
-        shown: int = 256,  # pixels of each picture on the screen
+        shown: int = 256,  # pixels of each image on the screen
         pitch_limit: float = PITCH_LIMIT,
         yaw_limit: float | None = None,
         upsampling: str = 'lanczos',
     ):
-        look = Look() if look is None else Look(*look)
-        if not sources:
-            raise ValueError("An orbit viewer needs at least one source.")
-        self.sources, self.names = [check_source(s) for s in sources], [s.name for s in sources]
-        if len(set(self.names)) < len(sources):
-            raise ValueError(
-                f"The sources need different names, not {', '.join(self.names)}: give name=…."
-            )
-        self.sizes = tuple(
-            sizes or get_budget().pick(fast=(16, 32), cpu=(32, 64, 128), gpu=(64, 256))
-        )
-        for size in (*self.sizes, shown):
-            image_size(size)
-        check_fov(look.fov)
-        _check_channel(channel)
-        if abs(look.pitch) > pitch_limit or (
-            yaw_limit is not None and abs(look.yaw) > yaw_limit
-        ):
-            raise ValueError("The first look lies outside the limits of the pitch or the yaw.")
-        enlarge(torch.zeros(1, 3, 1, 1), 1, upsampling)
-        self.home, self.look, self.channel, self.shown, self.upsampling = (
-            look,
-            look,
-            channel,
-            shown,
-            upsampling,
-        )
-        self.pitch_limit, self.yaw_limit, self.amounts = (
-            pitch_limit,
-            yaw_limit,
-            {k: v[2] for k, v in self.sliders().items()},
-        )
+        self.sources, self.names = list(sources), [source.name for source in sources]
+        by_budget = get_budget().pick(fast=(16, 32), cpu=(32, 64, 128), gpu=(64, 256))
+        self.sizes = tuple(sizes or by_budget)
+        self.camera = self.home = OrbitCamera(*(camera or ()))
+        self.channel, self.shown, self.upsampling = channel, shown, upsampling
+        self.pitch_limit, self.yaw_limit = pitch_limit, yaw_limit
+        check_viewer(self)
+        self.amounts = {name: start for name, (_, _, start) in self.sliders().items()}
 
     def sliders(self) -> dict[str, tuple[float, float, float]]:
         "All sliders by 'source · slider'."
         return {f'{s.name} · {k}': v for s in self.sources for k, v in s.sliders.items()}
 
-    def view(
-        self,
-        source: Source,
-        look: Look | None = None,
-        size: int | None = None,
-        coarse: bool = False,
-        amounts: dict | None = None,
-    ):
-        "What one source shows, and the camera."
-        look = look or self.look
-        cam2world = look.camera(source.radius)
-        own = {
-            k.removeprefix(f'{source.name} · '): v
-            for k, v in (self.amounts | (amounts or {})).items()
-            if k.startswith(f'{source.name} · ')
-        }
-        return render_checked(
-            source, cam2world, size or self.sizes[-1], look.fov, coarse, **own
-        ), cam2world
-
-    def image(
-        self, source: Source, channel: str | None = None, **options
-    ) -> Tensor:  # [1, 3, size, size]
-        "One channel of one source as a picture."
-        view, cam2world = self.view(source, **options)
-        return channel_image(view, channel or self.channel, cam2world, source.near, source.far)
-
-    def sheet(self, size: int | None = None):
-        "All channels of all sources, as one figure."
-        size = size or min(96, self.sizes[-1])
-        images = []
-        for source in self.sources:
-            view, cam2world = self.view(source, size=size)
-            images += [
-                channel_image(view, c, cam2world, source.near, source.far) for c in CHANNELS
-            ]
-        return show_images(
-            torch.cat(images),
-            columns=len(CHANNELS),
-            column_titles=list(CHANNELS),
-            row_titles=self.names,
-            scale=max(1, 160 // size),
+    def request(self, moving: bool = False) -> dict:
+        "The present state as a request."
+        return self.camera._asdict() | dict(
+            channel=self.channel, amounts=dict(self.amounts), moving=moving
         )
 
-    def serve(self, wish: dict, show: Callable, overtaken: Callable = lambda: False):
-        """Draw a wish, coarse first; `show(images, size, problem)` is called for each size.
-        Given up when overtaken."""
-        for i, size in enumerate(self.sizes[:1] if wish['moving'] else self.sizes):
-            images = []
-            for source in self.sources:
-                if i and overtaken():
-                    return
-                try:
-                    drawn = self.image(
-                        source,
-                        wish['channel'],
-                        look=Look(wish['yaw'], wish['pitch'], wish['fov']),
-                        size=size,
-                        coarse=i == 0,
-                        amounts=wish['amounts'],
-                    )
-                except Exception as error:
-                    return show(
-                        [], size, (str(error) or type(error).__name__).strip().splitlines()[0]
-                    )
-                images += enlarge(drawn, self.shown, self.upsampling)
-            show(images, size, '')
+    def apply(self, request: dict):
+        "Remember what was requested, so that the next cell can ask for `viewer.camera`."
+        self.camera = OrbitCamera(request['yaw'], request['pitch'], request['fov'])
+        self.channel, self.amounts = request['channel'], dict(request['amounts'])
 
-    def wish(self, moving: bool = False) -> dict:
-        return dict(
-            yaw=self.look.yaw,
-            pitch=self.look.pitch,
-            fov=self.look.fov,
-            channel=self.channel,
-            moving=moving,
-            amounts=dict(self.amounts),
-        )
+    def image(self, source: Source, size: int | None = None, coarse: bool = False) -> Tensor:
+        "One source as it is seen now, [1, 3, size, size]."
+        size = size or self.sizes[-1]
+        return draw_source(source, self.camera, self.channel, size, coarse, self.amounts)
 
-    def take(self, wish: dict):
-        "Remember what is wished for, so that the next cell can ask for `viewer.look`."
-        self.look, self.channel, self.amounts = (
-            Look(wish['yaw'], wish['pitch'], wish['fov']),
-            wish['channel'],
-            dict(wish['amounts']),
-        )
+    def sheet(self, size: int | None = None) -> Figure:
+        "All channels of all sources."
+        return channel_sheet(self, size or min(96, self.sizes[-1]))
 
-    def settings(self) -> dict:
-        "What the browser must know: the grip is `grips·2·tan(fov/2)/width`."
-        return dict(
-            names=self.names,
-            channels=list(CHANNELS),
-            home=list(self.home),
-            sliders={k: list(v) for k, v in self.sliders().items()},
-            shown=self.shown,
-            grips=[s.near / (s.radius - s.near) for s in self.sources],
-            pitch_limit=self.pitch_limit,
-            yaw_limit=self.yaw_limit,
-            fov_range=list(FOV_RANGE),
-        )
-
-    def widget(self):
-        """The live widget: an anywidget that takes the pointer, else sliders;
-        ImportError without ipywidgets."""
-        try:
-            import anywidget, traitlets
-        except ImportError:
-            return _orbit_sliders(self)
-
-        class Orbit(anywidget.AnyWidget):
-            _esm, _css = _ORBIT_JS, _ORBIT_CSS
-            settings, wish, drawn = (
-                traitlets.Dict().tag(sync=True),
-                traitlets.Dict().tag(sync=True),
-                traitlets.Dict().tag(sync=True),
-            )
-
-        count = 0
-
-        def show(id, images, size, problem):
-            nonlocal count
-            count += bool(images)
-            widget.drawn = dict(
-                photos=[_as_url(i, size == self.sizes[-1]) for i in images],
-                problem=problem,
-                count=count,
-                size=size,
-                id=id,
-            )
-
-        newest = Newest(
-            lambda wish: self.serve(wish, partial(show, wish['id']), newest.superseded)
-        )
-        widget = Orbit(
-            settings=self.settings(),
-            wish=self.wish() | dict(id=0),
-            drawn=dict(photos=[], problem='', count=0, size=0, id=0),
-        )
-        widget.newest = newest
-
-        def wished(change):
-            self.take(change['new'])
-            newest.submit(change['new'])
-
-        widget.observe(wished, 'wish')
-        newest.submit(widget.wish)
-        return widget
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        "The sheet as a picture, and the live view beside it where widgets are installed."
-        mime, data = encode_image(self.sheet().image())
-        bundle = {
-            mime: base64.b64encode(data).decode(),
-            'text/plain': f"<OrbitViewer: {', '.join(self.names)}; run the cell to turn it>",
-        }
-        try:
-            live = self.widget()._repr_mimebundle_()
-        except ImportError:
-            return bundle
-        if isinstance(live, tuple):
-            live = live[0]
-        view = (live or {}).get('application/vnd.jupyter.widget-view+json')
-        return bundle | ({'application/vnd.jupyter.widget-view+json': view} if view else {})
-
-    def film(
-        self,
-        frames: int = 24,
-        channel: str | None = None,
-        swing: float | None = None,  # None: a full turn; else the largest yaw to both sides
-        size: int | None = None,
-        gap: int = 2,
-    ) -> Tensor:  # [frames, 3, size, …]: the sources side by side
-        "A turn around all sources at the present pitch and field of view."
-        channel, size = channel or self.channel, size or self.sizes[-1]
-        _check_channel(channel)
-        image_size(size)
-        rows = []
-        for source in self.sources:
-            films, own = [], {k: self.amounts[f'{source.name} · {k}'] for k in source.sliders}
-            for cam2world in turntable(frames, self.look.pitch, source.radius, swing).split(4):
-                films.append(
-                    channel_image(
-                        render_checked(source, cam2world, size, self.look.fov, **own),
-                        channel,
-                        cam2world,
-                        source.near,
-                        source.far,
-                    )
-                )
-            rows.append(F.pad(torch.cat(films), (0, gap), value=1.0))
-        return torch.cat(rows, -1)[..., :-gap]
+    def film(self, frames: int = 24, **options) -> Tensor:
+        "A turn around all sources, [frames, 3, size, …]; options as for `orbit_film`."
+        return orbit_film(self, frames, **options)
 
     def save(self, path: str | Path, fps: float = 12, **options) -> Path:
         "Write a turntable as .gif, .mp4, .png or .webp; options as for `film`."
-        return save_film(self.film(**options), path, fps)
+        return Animation(self.film(**options), fps).save(path)
 
-# %% ../nbs/59_orbit.ipynb #ef46be63
-def _check_channel(channel):
-    if channel not in CHANNELS:
-        raise ValueError(
-            f"There is no channel {channel!r}: choose one of {', '.join(CHANNELS)}."
-        )
+    def widget(self):
+        "An anywidget that takes the pointer, else sliders; ImportError without ipywidgets."
+        return orbit_widget(self)
 
-# %% ../nbs/59_orbit.ipynb #46c22417
-def _as_url(image: Image.Image, exact: bool) -> str:
-    "A picture as a data URL: PNG at rest, JPEG while something moves."
-    buffer = io.BytesIO()
-    if exact:
-        image.save(buffer, 'PNG', compress_level=3)
-    else:
-        image.save(buffer, 'JPEG', quality=90)
-    return (
-        f'data:image/{"png" if exact else "jpeg"};base64,'
-        + base64.b64encode(buffer.getvalue()).decode()
+    def still_image(self) -> Image.Image:
+        return self.sheet().image()
+
+    def alt_text(self) -> str:
+        return f"<OrbitViewer: {', '.join(self.names)}; run the cell to turn it>"
+
+# %% ../nbs/59_orbit.ipynb #d1a3cc3b
+def channel_sheet(viewer: OrbitViewer, size: int) -> Figure:
+    "All channels of all sources, one source a row."
+    images = []
+    for source in viewer.sources:
+        cam2world = viewer.camera.cam2world(source.radius)
+        own = own_amounts(source, viewer.amounts)
+        view = render_checked(source, cam2world, size, viewer.camera.fov, **own)
+        depths = source.near, source.far
+        images += [channel_image(view, channel, cam2world, *depths) for channel in CHANNELS]
+    return show_images(
+        torch.cat(images),
+        columns=len(CHANNELS),
+        column_titles=list(CHANNELS),
+        row_titles=viewer.names,
+        scale=max(1, 160 // size),
     )
-
-# %% ../nbs/59_orbit.ipynb #7d8079c5
-_ORBIT_JS = """
-const make = (tag, name, parent, text = '') => { const e = document.createElement(tag); e.className = 'agnb-orbit-' + name; e.textContent = text; parent.append(e); return e; };
-const clamp = (x, limit) => limit === null ? x : Math.max(-limit, Math.min(limit, x));
-const degrees = (x) => (x*180/Math.PI).toFixed(0) + '°';
-export default { render({ model, el }) {
-  const s = model.get('settings'), box = make('div', 'box', el), row = make('div', 'row', box), bar = make('div', 'bar', box);
-  let w = structuredClone(model.get('wish')), grab = null, rest = 0;
-  box.setAttribute('data-lm-suppress-shortcuts', 'true');
-  const channels = s.channels.map((c) => { const b = make('button', 'channel', bar, c); b.onclick = () => { w.channel = c; send(false); }; return b; });
-  const reset = make('button', 'reset', bar, 'reset'), where = make('span', 'where', bar), problem = make('div', 'problem', box);
-  problem.setAttribute('role', 'alert');
-  const send = (moving) => { clearTimeout(rest); w.moving = moving; w.id += 1; model.set('wish', structuredClone(w)); model.save_changes(); tell(); };
-  const settle = () => { send(true); rest = setTimeout(() => send(false), 250); };
-  const tell = () => {
-    where.textContent = `yaw ${degrees(w.yaw)}, pitch ${degrees(w.pitch)}, field of view ${w.fov.toFixed(1)}°`;
-    channels.forEach((b) => b.setAttribute('aria-pressed', b.textContent === w.channel));
-    for (const [k, i] of Object.entries(inputs)) i.value = w.amounts[k];
-    box.dataset.wish = w.id;
-  };
-  const home = () => { [w.yaw, w.pitch, w.fov] = s.home; for (const k in s.sliders) w.amounts[k] = s.sliders[k][2]; send(false); };
-  const zoom = (n) => { const t = Math.tan(w.fov*Math.PI/360)*1.1**n;
-    w.fov = Math.max(s.fov_range[0], Math.min(s.fov_range[1], Math.atan(t)*360/Math.PI)); settle(); };
-  const turn = (yaw, pitch) => { w.yaw = clamp(w.yaw + yaw, s.yaw_limit); w.pitch = clamp(w.pitch + pitch, s.pitch_limit); settle(); };
-"""
-
-# %% ../nbs/59_orbit.ipynb #4c65be59
-_ORBIT_JS += """
-  const photos = s.names.map((name, i) => {
-    const tile = make('figure', 'tile', row), p = make('img', 'picture', tile); make('figcaption', 'name', tile, name);
-    p.alt = name + ': drag to turn, wheel to zoom, arrow keys, plus, minus and home'; p.draggable = false; p.tabIndex = 0; p.style.width = s.shown + 'px';
-    p.onpointerdown = (e) => { if (e.button) return; e.preventDefault(); p.focus({ preventScroll: true }); p.setPointerCapture(e.pointerId);
-      grab = { x: e.clientX, y: e.clientY, yaw: w.yaw, pitch: w.pitch, gain: s.grips[i]*2*Math.tan(w.fov*Math.PI/360)/p.clientWidth }; };
-    p.onpointermove = (e) => { if (!grab) return;
-      w.yaw = clamp(grab.yaw - grab.gain*(e.clientX - grab.x)/Math.cos(grab.pitch), s.yaw_limit);
-      w.pitch = clamp(grab.pitch + grab.gain*(e.clientY - grab.y), s.pitch_limit); send(true); };
-    p.onpointerup = p.onpointercancel = () => { if (grab) { grab = null; send(false); } };
-    p.addEventListener('wheel', (e) => { e.preventDefault(); zoom(Math.max(-5, Math.min(5, e.deltaY*(e.deltaMode ? 33 : 1)/100))); }, { passive: false });
-    p.ondblclick = home; return p; });
-  const keys = { ArrowLeft: () => turn(-.1, 0), ArrowRight: () => turn(.1, 0), ArrowUp: () => turn(0, .1), ArrowDown: () => turn(0, -.1),
-    '+': () => zoom(-1), '-': () => zoom(1), Home: home };
-  row.onkeydown = (e) => { if (keys[e.key]) { e.preventDefault(); e.stopPropagation(); keys[e.key](); } };
-"""
-
-# %% ../nbs/59_orbit.ipynb #51bf3bfc
-_ORBIT_JS += """
-  const inputs = {};
-  for (const [k, [low, high]] of Object.entries(s.sliders)) {
-    const label = make('label', 'slider', box, k), i = make('input', 'amount', label);
-    Object.assign(i, { type: 'range', min: low, max: high, step: (high - low)/120 });
-    i.oninput = () => { w.amounts[k] = +i.value; send(true); }; i.onchange = () => { w.amounts[k] = +i.value; send(false); };
-    i.onkeydown = (e) => { const n = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[e.key]; if (!n) return;      // the notebook keeps the arrows to itself
-      e.preventDefault(); e.stopPropagation(); i.value = +i.value + n*i.step; w.amounts[k] = +i.value; settle(); };
-    inputs[k] = i; }
-  reset.onclick = home;
-  const draw = () => { const d = model.get('drawn');
-    d.photos.forEach((url, i) => { photos[i].src = url; });
-    problem.textContent = d.problem; box.dataset.count = d.count; box.dataset.size = d.size; box.dataset.shown = d.id; };
-  model.on('change:drawn', draw); draw(); tell();
-} };
-"""
-
-# %% ../nbs/59_orbit.ipynb #182b9bc1
-_ORBIT_CSS = """
-.agnb-orbit-row { display: flex; flex-wrap: wrap; gap: 8px; } .agnb-orbit-tile { margin: 0; text-align: center; } .agnb-orbit-name { font-size: 12px; }
-.agnb-orbit-picture { display: block; max-width: 100%; aspect-ratio: 1; cursor: grab; touch-action: none; background: white; user-select: none; }
-.agnb-orbit-picture:active { cursor: grabbing; } .agnb-orbit-picture:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); }
-.agnb-orbit-bar { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin: 6px 0; } .agnb-orbit-where { margin-left: 8px; font-size: 12px; }
-.agnb-orbit-bar button { font: inherit; font-size: 12px; padding: 3px 10px; border: 1px solid var(--jp-border-color1, #bbb); border-radius: 3px; cursor: pointer;
-  background: var(--jp-layout-color1, white); color: var(--jp-ui-font-color1, black); }
-.agnb-orbit-bar button[aria-pressed=true] { background: var(--jp-brand-color1, #1976d2); color: white; }
-.agnb-orbit-box { color: var(--jp-ui-font-color1, inherit); } .agnb-orbit-problem { color: var(--jp-error-color1, #c00); min-height: 1.2em; font-size: 13px; }
-.agnb-orbit-slider { display: inline-flex; align-items: center; gap: 6px; font-size: 12px; margin-right: 14px; } .agnb-orbit-amount { width: 110px; }
-"""
 
 # %% ../nbs/59_orbit.ipynb #0e012d2d
-def _orbit_sliders(self: OrbitViewer):
-    "The fallback: the same viewer with ipywidgets' own sliders."
-    import ipywidgets as W
-
-    turn = lambda name, value, limit: W.FloatSlider(
-        value, min=-limit, max=limit, step=0.02, description=name
+def viewer_settings(viewer: OrbitViewer) -> dict:
+    "What the browser must know; radians per pixel are `ratios·2·tan(fov/2)/width`."
+    return dict(
+        names=viewer.names,
+        channels=list(CHANNELS),
+        home=list(viewer.home),
+        sliders={name: list(values) for name, values in viewer.sliders().items()},
+        shown=viewer.shown,
+        ratios=[s.near / (s.radius - s.near) for s in viewer.sources],
+        pitch_limit=viewer.pitch_limit,
+        yaw_limit=viewer.yaw_limit,
+        fov_range=list(FOV_RANGE),
     )
+
+
+def orbit_widget(viewer: OrbitViewer):
+    "The live viewer: with pointer, wheel and keys if anywidget is there, else with sliders."
+    try:
+        import anywidget
+        import traitlets
+    except ImportError:
+        return orbit_sliders(viewer)
+
+    class Orbit(anywidget.AnyWidget):
+        _esm, _css = static_file('orbit.js'), static_file('agnb.css')
+        settings = traitlets.Dict().tag(sync=True)
+        request = traitlets.Dict().tag(sync=True)
+        result = traitlets.Dict().tag(sync=True)
+
+    def work(request):
+        def show(images, size, problem):
+            urls = [data_url(image, exact=size == viewer.sizes[-1]) for image in images]
+            count = widget.result['count'] + bool(images)
+            widget.result = dict(
+                images=urls, problem=problem, count=count, size=size, id=request['id']
+            )
+
+        answer(viewer, request, show, newest.superseded)
+
+    def requested(change):
+        viewer.apply(change['new'])
+        newest.submit(change['new'])
+
+    widget = Orbit(
+        settings=viewer_settings(viewer),
+        request=viewer.request() | dict(id=0),
+        result=dict(images=[], problem='', count=0, size=0, id=0),
+    )
+    widget.newest = newest = Newest(work)
+    widget.observe(requested, 'request')
+    newest.submit(widget.request)
+    return widget
+
+# %% ../nbs/59_orbit.ipynb #e03c86ab
+def orbit_sliders(viewer: OrbitViewer):
+    "The viewer with ipywidgets' own sliders."
+    import ipywidgets as w
+
+    camera, yaw, pitch = viewer.camera, viewer.yaw_limit or math.pi, viewer.pitch_limit
+    low, high = (math.log10(fov) for fov in FOV_RANGE)
     controls = dict(
-        yaw=turn('yaw', self.look.yaw, self.yaw_limit or math.pi),
-        pitch=turn('pitch', self.look.pitch, self.pitch_limit),
-        fov=W.FloatLogSlider(
-            self.look.fov,
-            min=math.log10(FOV_RANGE[0]),
-            max=math.log10(FOV_RANGE[1]),
-            step=0.02,
-            description='view °',
-        ),
-        channel=W.ToggleButtons(
-            options=list(CHANNELS), value=self.channel, style={'button_width': '70px'}
-        ),
+        yaw=slider('yaw', -yaw, yaw, camera.yaw, 0.02),
+        pitch=slider('pitch', -pitch, pitch, camera.pitch, 0.02),
+        fov=w.FloatLogSlider(camera.fov, min=low, max=high, step=0.02, description='view °'),
+        channel=choice('', list(CHANNELS), viewer.channel, width='70px'),
     )
     amounts = {
-        k: W.FloatSlider(
-            self.amounts[k],
-            min=v[0],
-            max=v[1],
-            step=(v[1] - v[0]) / 60,
-            description=k,
-            style={'description_width': 'initial'},
-        )
-        for k, v in self.sliders().items()
+        name: slider(name, low, high, viewer.amounts[name], (high - low) / 60)
+        for name, (low, high, _) in viewer.sliders().items()
     }
-    boxes, problem = [W.Image(format='png', width=self.shown) for _ in self.sources], W.Label()
+    boxes = [w.Image(format='png', width=viewer.shown) for _ in viewer.sources]
+    problem = w.Label()
 
     def show(images, size, text):
         problem.value = text
-        for shown, image in zip(boxes, images):
-            shown.value = base64.b64decode(_as_url(image, True).partition(',')[2])
+        for box, image in zip(boxes, images):
+            box.value = png_bytes(image)
 
-    newest = Newest(lambda wish: self.serve(wish, show, newest.superseded))
+    newest = Newest(lambda request: answer(viewer, request, show, newest.superseded))
 
     def changed(_=None):
-        self.take(
-            {k: c.value for k, c in controls.items()}
-            | dict(amounts={k: c.value for k, c in amounts.items()})
-        )
-        newest.submit(self.wish())
+        values = {name: control.value for name, control in controls.items()}
+        viewer.apply(values | dict(amounts={name: s.value for name, s in amounts.items()}))
+        newest.submit(viewer.request())
 
-    for control in (*controls.values(), *amounts.values()):
+    everything = [*controls.values(), *amounts.values()]
+    for control in everything:
         control.observe(changed, 'value')
-    tiles = [W.VBox([p, W.Label(name)]) for p, name in zip(boxes, self.names)]
-    box = W.VBox([W.HBox(tiles), problem, *controls.values(), *amounts.values()]).add_class(
-        'agnb-orbit'
-    )
-    box.newest = newest
+    tiles = w.HBox([w.VBox([box, w.Label(name)]) for box, name in zip(boxes, viewer.names)])
+    panel = w.VBox([tiles, problem, *everything]).add_class('agnb-orbit')
+    panel.newest = newest
     changed()
-    return box
+    return panel
+
+# %% ../nbs/59_orbit.ipynb #c59f2fd2
+def orbit_film(
+    viewer: OrbitViewer,
+    frames: int = 24,
+    channel: str | None = None,
+    swing: float | None = None,  # None: a full turn; else the largest yaw to both sides
+    size: int | None = None,
+    gap: int = 2,
+) -> Tensor:  # [frames, 3, size, …]: the sources side by side
+    "A turn around all sources at the present pitch and field of view."
+    channel, size = channel or viewer.channel, size or viewer.sizes[-1]
+    check_channel(channel)
+    image_size(size)
+    pitch, fov = viewer.camera.pitch, viewer.camera.fov
+    columns = []
+    for source in viewer.sources:
+        images, own = [], own_amounts(source, viewer.amounts)
+        for cam2world in turntable(frames, pitch, source.radius, swing).split(4):
+            view = render_checked(source, cam2world, size, fov, **own)
+            images.append(channel_image(view, channel, cam2world, source.near, source.far))
+        columns.append(F.pad(torch.cat(images), (0, gap), value=1.0))
+    return torch.cat(columns, -1)[..., :-gap]

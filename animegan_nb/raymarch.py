@@ -4,19 +4,20 @@
 
 # %% ../nbs/50_raymarch.ipynb #d91365ea
 from __future__ import annotations
-import base64
-import io
 from typing import Callable, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageDraw
 from torch import Tensor
-from .core import encode_image, Figure, grid
+from .core import Figure, grid
+from .widgets import data_url, png_bytes, RichDisplay, static_file
 
 # %% auto #0
 __all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'optical_depth',
            'composite', 'check_range', 'bin_edges', 'sample_bins', 'query', 'bounds', 'sample_pdf', 'merge',
-           'fine_distances', 'march', 'distortion', 'normals', 'RayInspector']
+           'fine_distances', 'march', 'distortion', 'normals', 'RayInspector', 'plot_ray', 'mark_pixel', 'side_by_side',
+           'inspector_widget', 'inspector_sliders', 'check_one_image']
 
 # %% ../nbs/50_raymarch.ipynb #067b32b5
 ENDLESS = 1e10  # the length of an endless last interval, as in NeRF and pi-GAN
@@ -36,13 +37,16 @@ def intervals(
         raise ValueError(f"The last interval ends at 'far' or at 'inf', not {last!r}.")
     t = distances
     step = t.diff(dim=-1)
-    end = (
-        _column(far, t)
-        if far is not None
-        else t[..., -1:] + (step[..., -1:] if step.shape[-1] else _no_end(last))
-    )
     if last == 'inf':
         end = torch.full_like(t[..., :1], ENDLESS)
+    elif far is not None:
+        end = _column(far, t)
+    elif step.shape[-1]:
+        end = t[..., -1:] + step[..., -1:]
+    else:
+        raise ValueError(
+            "One sample alone does not say where its interval ends: give far=…, or last='inf'."
+        )
     if near is None:
         return torch.cat([step, end - t[..., -1:]], -1).clamp(min=0)
     middle = t[..., :-1] + step / 2
@@ -52,17 +56,9 @@ def intervals(
 def _column(value, like: Tensor) -> Tensor:
     "A number, or one number per ray, as [..., 1]."
     value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return (
-        value[..., None] if value.ndim == like.ndim - 1 and value.ndim else value
-    ).expand_as(like[..., :1])
-
-
-def _no_end(last: str) -> float:
-    if last == 'far':
-        raise ValueError(
-            "One sample alone does not say where its interval ends: give far=…, or last='inf'."
-        )
-    return 0.0
+    if value.ndim and value.ndim == like.ndim - 1:
+        value = value[..., None]
+    return value.expand_as(like[..., :1])
 
 # %% ../nbs/50_raymarch.ipynb #31ccaa53
 def ray_weights(
@@ -162,18 +158,16 @@ def composite(
     w, left = ray_weights(tau), transmittance(tau)[..., -1:]
     if last_back:
         w = torch.cat([w[..., :-1], w[..., -1:] + left], -1)
-    colour, opacity, distance = (w[..., None] * rgb).sum(-2), w.sum(-1), (w * distances).sum(-1)
+    colour, opacity = (w[..., None] * rgb).sum(-2), w.sum(-1)
+    distance = (w * distances).sum(-1)
     if normalise:
-        beyond = (
-            _column(far, w).squeeze(-1)
-            if far is not None
-            else distances[..., -1].expand_as(opacity)
-        )
+        beyond = distances[..., -1].expand_as(opacity)
+        if far is not None:
+            beyond = _column(far, w).squeeze(-1)
         distance = torch.where(opacity > 1e-6, distance / opacity.clamp(min=1e-6), beyond)
     if background is not None:
-        colour = colour + left * torch.as_tensor(
-            background, dtype=colour.dtype, device=colour.device
-        )
+        options = dict(dtype=colour.dtype, device=colour.device)
+        colour = colour + left * torch.as_tensor(background, **options)
     return Rendered(colour, distance, w)
 
 # %% ../nbs/50_raymarch.ipynb #b8636f60
@@ -348,24 +342,16 @@ def fine_distances(
 ) -> Tensor:
     """Where to look a second time. Official:
     inner weights between bin middles, endless last interval, ends of the unit interval."""
+    density, middle = density.detach(), (coarse[..., 1:] + coarse[..., :-1]) / 2
     if official:
-        w = (
-            ray_weights(
-                optical_depth(density.detach(), intervals(coarse, last='inf'), activation)
-            )
-            + 1e-5
+        deltas = intervals(coarse, last='inf')
+        w = ray_weights(optical_depth(density, deltas, activation)) + 1e-5
+        found = sample_pdf(
+            middle, w[..., 1:-1], samples, rng, stratified=False, placement='ends'
         )
-        middle = (coarse[..., 1:] + coarse[..., :-1]) / 2
-        return (
-            sample_pdf(middle, w[..., 1:-1], samples, rng, stratified=False, placement='ends')
-            .sort(-1)
-            .values
-        )
-    w = ray_weights(optical_depth(density.detach(), intervals(coarse, near, far), activation))
-    edges = torch.cat(
-        [_column(near, coarse), (coarse[..., 1:] + coarse[..., :-1]) / 2, _column(far, coarse)],
-        -1,
-    )
+        return found.sort(-1).values
+    w = ray_weights(optical_depth(density, intervals(coarse, near, far), activation))
+    edges = torch.cat([_column(near, coarse), middle, _column(far, coarse)], -1)
     return sample_pdf(edges, w, samples, rng, floor=1e-3 / coarse.shape[-1])
 
 # %% ../nbs/50_raymarch.ipynb #89063cc2
@@ -384,14 +370,12 @@ def march(
 ) -> Rendered:  # passed to `composite`: background, activation, noise, last_back, …
     "Render rays through any field."
     batch, n, _ = origins.shape
-    t = sample_bins(
-        near, far, samples, batch, n, rng, 'ends' if official else 'middle', origins.device
-    )
+    placement = 'ends' if official else 'middle'
+    t = sample_bins(near, far, samples, batch, n, rng, placement, origins.device)
     seen = t, *query(field, origins, directions, t)
     if fine:
-        again = fine_distances(
-            t, seen[2], near, far, fine, rng, official, options.get('activation', 'relu')
-        )
+        activation = options.get('activation', 'relu')
+        again = fine_distances(t, seen[2], near, far, fine, rng, official, activation)
         seen = merge(seen, (again, *query(field, origins, directions, again)))
     ends = dict(last='inf', normalise=False) if official else dict(near=near, far=far)
     distances, rgb, density = seen
@@ -408,13 +392,9 @@ def distortion(
     """How spread out the weight of a ray is, on [near, far] scaled to length 1 (Barron et al.
     2022, equation 15)."""
     s, width = (distances - near) / (far - near), deltas / (far - near)
-    mass_before, moment_before = (
-        F.pad(x[..., :-1].cumsum(-1), (1, 0)) for x in (weights, weights * s)
-    )
-    return (
-        2 * (weights * (s * mass_before - moment_before)).sum(-1)
-        + (weights**2 * width).sum(-1) / 3
-    )
+    before = lambda x: F.pad(x[..., :-1].cumsum(-1), (1, 0))  # the sum of all samples before
+    between = 2 * (weights * (s * before(weights) - before(weights * s))).sum(-1)
+    return between + (weights**2 * width).sum(-1) / 3
 
 # %% ../nbs/50_raymarch.ipynb #8faeef8e
 def normals(
@@ -425,22 +405,22 @@ def normals(
     "Outward normals of a field: minus the direction in which the density grows."
     with torch.enable_grad():
         points = points.detach().requires_grad_(True)
-        density = field(points, torch.zeros_like(points) if directions is None else directions)[
-            1
-        ]
+        if directions is None:
+            directions = torch.zeros_like(points)
+        _, density = field(points, directions)
         (slope,) = torch.autograd.grad(density.sum(), points)
     return -F.normalize(slope, dim=-1)
 
 # %% ../nbs/50_raymarch.ipynb #bab8da87
-class RayInspector:
-    """A rendered picture; click a pixel and see σ, T and w along its ray.
-    Shows a plain picture where no kernel runs."""
+class RayInspector(RichDisplay):
+    """A rendered image; click a pixel and see σ, T and w along its ray.
+    Shows a plain image where no kernel runs."""
 
     def __init__(
         self,
         field: Field,
         origins: Tensor,
-        directions: Tensor,  # rays of one picture, [1, rays, 3]
+        directions: Tensor,  # rays of one image, [1, rays, 3]
         near: float,
         far: float,
         samples: int = 32,
@@ -449,196 +429,155 @@ class RayInspector:
         activation: str = 'relu',
         background=1.0,
     ):
-        self.near, self.far = float(near), float(far)
-        n = origins.shape[1]
-        self.height, self.width = size or (round(n**0.5), round(n**0.5))
-        if self.height * self.width != n or len(origins) != 1:
-            raise ValueError(
-                f"A ray inspector shows one picture: {self.height}×{self.width} pixels need"
-                f" rays [1, {self.height * self.width}, 3], not {list(origins.shape)}."
-            )
-        with torch.no_grad():
-            self.distances = sample_bins(near, far, samples, 1, n, device=origins.device)
-            self.rgb, self.density = query(field, origins, directions, self.distances)
-            self.rendered = composite(
-                self.rgb,
-                self.density,
-                self.distances,
-                near=near,
-                far=far,
-                activation=activation,
-                background=background,
-            )
-            self.optical = optical_depth(
-                self.density, intervals(self.distances, near, far), activation
-            )
+        self.near, self.far = ends = float(near), float(far)
+        self.height, self.width = check_one_image(origins, size)
         self.pixel = pixel or (self.height // 2, self.width // 2)
+        count, device, options = origins.shape[1], origins.device, dict(activation=activation)
+        with torch.no_grad():
+            self.distances = t = sample_bins(near, far, samples, 1, count, device=device)
+            self.rgb, density = query(field, origins, directions, t)
+            self.optical = optical_depth(density, intervals(t, *ends), **options)
+            options |= dict(near=near, far=far, background=background)
+            self.rendered = composite(self.rgb, density, t, **options)
 
     def ray(self, row: int, column: int) -> dict[str, np.ndarray]:
         "Distances, density, transmittance, weights and colours along the ray of one pixel."
         if not (0 <= row < self.height and 0 <= column < self.width):
             raise ValueError(
-                f"There is no pixel ({row}, {column}) in a picture of"
+                f"There is no pixel ({row}, {column}) in an image of"
                 f" {self.height}×{self.width}."
             )
         i = row * self.width + column
-        T = transmittance(self.optical[0, i])
+        optical, distances = self.optical[0, i], self.distances[0, i]
         values = dict(
-            distance=self.distances[0, i],
-            density=self.optical[0, i] / intervals(self.distances[0, i], self.near, self.far),
-            transmittance=T,
+            distance=distances,
+            density=optical / intervals(distances, self.near, self.far),
+            transmittance=transmittance(optical),
             weights=self.rendered.weights[0, i],
             rgb=self.rgb[0, i].clamp(0, 1),
         )
         return {k: v.detach().float().cpu().numpy() for k, v in values.items()}
 
-    def plot(self, pixel=None, width=5.2, height=3.4) -> Figure:
-        "σ, T and w along the ray of a pixel, the samples in their own colours."
-        row, column = pixel or self.pixel
-        ray = self.ray(row, column)
-        edges = np.linspace(self.near, self.far, len(ray['distance']) + 1)
-        fig = Figure((width, height), layout='constrained')
-        axes = fig.subplots(3, 1, sharex=True)
-        axes[0].step(
-            edges, np.r_[ray['density'], ray['density'][-1:]], where='post', color='0.25'
-        )
-        axes[0].set_ylabel('σ')
-        axes[1].plot(edges, ray['transmittance'], color='tab:blue')
-        axes[1].set(ylabel='T', ylim=(-0.05, 1.05))
-        axes[2].bar(
-            ray['distance'],
-            ray['weights'],
-            width=np.diff(edges),
-            color=ray['rgb'],
-            edgecolor='0.4',
-            lw=0.5,
-        )
-        axes[2].set(ylabel='w', xlabel='distance', xlim=(self.near, self.far))
-        for ax in axes:
-            ax.spines[['top', 'right']].set_visible(False)
-        axes[0].set_title(
-            f'row {row}, column {column}: opacity {ray["weights"].sum():.2f}', fontsize=10
-        )
-        return fig
+    def plot(self) -> Figure:
+        "σ, T and w along the ray of the chosen pixel."
+        return plot_ray(self.ray(*self.pixel), self.near, self.far, self.pixel)
 
-    def image(self, scale: int | None = None):
-        """The picture as a Pillow image, every pixel `scale` screen pixels wide, the chosen
-        pixel marked."""
-        from PIL import Image, ImageDraw
-
+    def image(self, scale: int | None = None) -> Image.Image:
+        "The image with the chosen pixel marked; every pixel `scale` screen pixels wide."
         scale = scale or max(1, 340 // max(self.height, self.width))
-        p = self.rendered.rgb[0].mT.reshape(1, 3, self.height, self.width) * 2 - 1
-        image = grid(p.clamp(-1, 1)).resize(
-            (self.width * scale, self.height * scale), Image.NEAREST
-        )
-        row, column = self.pixel
-        x, y = (column + 0.5) * scale, (row + 0.5) * scale
-        draw = ImageDraw.Draw(image)
-        for r, colour in ((scale / 2 + 3, 'white'), (scale / 2 + 5, 'black')):
-            draw.ellipse((x - r, y - r, x + r, y + r), outline=colour, width=2)
-        return image
+        rgb = self.rendered.rgb[0].mT.reshape(1, 3, self.height, self.width)
+        return mark_pixel(grid((rgb * 2 - 1).clamp(-1, 1)), *self.pixel, scale)
 
-    def sheet(self):
-        "Picture and plot side by side."
-        from PIL import Image
+    def still_image(self) -> Image.Image:
+        return side_by_side(self.image(), self.plot().image())
 
-        left, right = self.image(), self.plot().image()
-        sheet = Image.new(
-            'RGB', (left.width + right.width, max(left.height, right.height)), 'white'
-        )
-        sheet.paste(left, (0, (sheet.height - left.height) // 2))
-        sheet.paste(right, (left.width, (sheet.height - right.height) // 2))
-        return sheet
+    def alt_text(self) -> str:
+        return f'<RayInspector {self.height}×{self.width}, pixel {self.pixel}>'
 
     def widget(self):
-        """The live widget: an anywidget that takes clicks, else two sliders;
-        ImportError without ipywidgets."""
-        try:
-            import anywidget, traitlets
-        except ImportError:
-            return _slider_widget(self)
+        return inspector_widget(self)
 
-        class Inspector(anywidget.AnyWidget):
-            _esm = _INSPECTOR_JS
-            photo, plot = traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True)
-            size, pixel = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True)
+# %% ../nbs/50_raymarch.ipynb #c72f9eb7
+def plot_ray(
+    ray: dict[str, np.ndarray],  # of `RayInspector.ray`
+    near: float,
+    far: float,
+    pixel: tuple[int, int],
+    width: float = 5.2,
+    height: float = 3.4,  # inches
+) -> Figure:
+    "σ, T and w along a ray, the samples in their own colours."
+    edges = np.linspace(near, far, len(ray['distance']) + 1)
+    fig = Figure((width, height), layout='constrained')
+    axes = fig.subplots(3, 1, sharex=True)
+    density = np.r_[ray['density'], ray['density'][-1:]]
+    axes[0].step(edges, density, where='post', color='0.25')
+    axes[0].set_ylabel('σ')
+    axes[1].plot(edges, ray['transmittance'], color='tab:blue')
+    axes[1].set(ylabel='T', ylim=(-0.05, 1.05))
+    style = dict(color=ray['rgb'], edgecolor='0.4', lw=0.5)
+    axes[2].bar(ray['distance'], ray['weights'], width=np.diff(edges), **style)
+    axes[2].set(ylabel='w', xlabel='distance', xlim=(near, far))
+    for ax in axes:
+        ax.spines[['top', 'right']].set_visible(False)
+    row, column = pixel
+    title = f'row {row}, column {column}: opacity {ray["weights"].sum():.2f}'
+    axes[0].set_title(title, fontsize=10)
+    return fig
 
-        def update(change=None):
-            if change is not None:
-                self.pixel = tuple(change['new'])
-            widget.photo, widget.plot = _data_url(self.image()), _data_url(self.plot().image())
 
-        widget = Inspector(size=[self.height, self.width], pixel=list(self.pixel))
-        update()
-        widget.observe(update, 'pixel')
-        return widget
+def mark_pixel(image: Image.Image, row: int, column: int, scale: int) -> Image.Image:
+    "An image, enlarged, with a ring around one pixel."
+    image = image.resize((image.width * scale, image.height * scale), Image.NEAREST)
+    x, y = (column + 0.5) * scale, (row + 0.5) * scale
+    draw = ImageDraw.Draw(image)
+    for r, colour in ((scale / 2 + 3, 'white'), (scale / 2 + 5, 'black')):
+        draw.ellipse((x - r, y - r, x + r, y + r), outline=colour, width=2)
+    return image
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        "The sheet as a picture, and the live view beside it where widgets are installed."
-        mime, data = encode_image(self.sheet())
-        bundle = {
-            mime: base64.b64encode(data).decode(),
-            'text/plain': f'<RayInspector {self.height}×{self.width}, pixel {self.pixel}>',
-        }
-        try:
-            live = self.widget()._repr_mimebundle_()
-        except ImportError:
-            live = None
-        if isinstance(live, tuple):
-            live = live[0]
-        view = (live or {}).get('application/vnd.jupyter.widget-view+json')
-        return bundle | ({'application/vnd.jupyter.widget-view+json': view} if view else {})
+
+def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
+    size = left.width + right.width, max(left.height, right.height)
+    both = Image.new('RGB', size, 'white')
+    both.paste(left, (0, (both.height - left.height) // 2))
+    both.paste(right, (left.width, (both.height - right.height) // 2))
+    return both
 
 # %% ../nbs/50_raymarch.ipynb #f99aa48f
-_INSPECTOR_JS = """
-export default { render({ model, el }) {
-  const box = document.createElement('div'); box.className = 'agnb-inspector'; box.style.cssText = 'display:flex;gap:8px;align-items:center';
-  const photo = document.createElement('img'), plot = document.createElement('img');
-  photo.className = 'agnb-inspector-picture'; plot.className = 'agnb-inspector-plot'; photo.style.cursor = 'crosshair'; photo.draggable = false;
-  photo.alt = 'rendered picture: click a pixel'; plot.alt = 'density, transmittance and weight along the ray';
-  const draw = () => { photo.src = model.get('photo'); plot.src = model.get('plot'); };
-  const pick = (e) => { const r = photo.getBoundingClientRect(), [h, w] = model.get('size');
-    const at = (v, n) => Math.max(0, Math.min(n - 1, Math.floor(v*n)));
-    model.set('pixel', [at((e.clientY - r.top)/r.height, h), at((e.clientX - r.left)/r.width, w)]); model.save_changes(); };
-  let down = false;
-  photo.addEventListener('pointerdown', (e) => { down = true; pick(e); });
-  photo.addEventListener('pointermove', (e) => { if (down) pick(e); });
-  window.addEventListener('pointerup', () => { down = false; });
-  model.on('change:photo', draw); model.on('change:plot', draw); draw(); box.append(photo, plot); el.append(box);
-} };
-"""
+def inspector_widget(inspector: RayInspector):
+    "An anywidget that takes clicks, else two sliders; ImportError without ipywidgets."
+    try:
+        import anywidget
+        import traitlets
+    except ImportError:
+        return inspector_sliders(inspector)
 
-# %% ../nbs/50_raymarch.ipynb #bfb0999d
-def _data_url(image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, 'PNG')
-    return 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()
+    class Inspector(anywidget.AnyWidget):
+        _esm, _css = static_file('ray_inspector.js'), static_file('agnb.css')
+        image, plot = traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True)
+        size, pixel = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True)
 
-# %% ../nbs/50_raymarch.ipynb #0773cdd7
-def _slider_widget(self: RayInspector):
-    "The fallback: a slider for the row, a slider for the column, and the sheet."
-    import ipywidgets as W
+    def update(change=None):
+        if change is not None:
+            inspector.pixel = tuple(change['new'])
+        widget.image = data_url(inspector.image())
+        widget.plot = data_url(inspector.plot().image())
 
-    image = W.Image(value=_sheet_png(self), format='png')
-    row = W.IntSlider(
-        self.pixel[0], 0, self.height - 1, description='row', continuous_update=False
+    size = [inspector.height, inspector.width]
+    widget = Inspector(size=size, pixel=list(inspector.pixel))
+    update()
+    widget.observe(update, 'pixel')
+    return widget
+
+
+def inspector_sliders(inspector: RayInspector):
+    "A slider for the row, a slider for the column, and the image beside the plot."
+    import ipywidgets as w
+
+    image = w.Image(format='png')
+    sizes = dict(row=inspector.height, column=inspector.width)
+    row, column = (
+        w.IntSlider(value, 0, size - 1, description=name, continuous_update=False)
+        for value, (name, size) in zip(inspector.pixel, sizes.items())
     )
-    column = W.IntSlider(
-        self.pixel[1], 0, self.width - 1, description='column', continuous_update=False
-    )
 
-    def update(change):
-        self.pixel = row.value, column.value
-        image.value = _sheet_png(self)
+    def update(_=None):
+        inspector.pixel = row.value, column.value
+        image.value = png_bytes(inspector.still_image())
 
     for slider in (row, column):
         slider.observe(update, 'value')
-    box = W.VBox([W.HBox([row, column]), image])
-    box.add_class('agnb-inspector')
-    return box
+    update()
+    return w.VBox([w.HBox([row, column]), image]).add_class('agnb-inspector')
 
 
-def _sheet_png(self: RayInspector) -> bytes:
-    buffer = io.BytesIO()
-    self.sheet().save(buffer, 'PNG')
-    return buffer.getvalue()
+def check_one_image(origins: Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
+    "Height and width of the one image whose rays these are."
+    count = origins.shape[1]
+    height, width = size or (round(count**0.5), round(count**0.5))
+    if height * width != count or len(origins) != 1:
+        raise ValueError(
+            f"A ray inspector shows one image: {height}×{width} pixels need rays"
+            f" [1, {height * width}, 3], not {list(origins.shape)}."
+        )
+    return height, width

@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.autograd.function import once_differentiable
+from .metrics import decibels
+from .training import optimise
 
 # %% auto #0
 __all__ = ['PIGAN_FIELD', 'PIGAN_FIELD_OFFICIAL', 'PIGAN_FIELD_TOY', 'CHUNK', 'KEPT', 'sine_init_', 'SineLayer', 'Siren',
            'positional_encoding', 'ReluNet', 'fit_values', 'film', 'Condition', 'Mapping', 'FieldConfig', 'PiganField',
            'check_condition', 'official_field_state', 'load_official_field', 'Folded', 'fold', 'folded_field',
-           'chunk_size', 'chunked_field']
+           'chunk_size', 'chunked_field', 'evaluate_folded', 'folded_density']
 
 # %% ../nbs/51_siren.ipynb #460a53e2
 def sine_init_(
@@ -65,9 +67,8 @@ def positional_encoding(
     frequencies: int,  # L
 ) -> Tensor:  # [..., d + 2·L·d]
     "x, and sin(2ᵏπx), cos(2ᵏπx) for k < L (NeRF, equation 4)."
-    angles = (
-        x[..., None, :] * (2.0 ** torch.arange(frequencies, device=x.device)[:, None]) * math.pi
-    ).flatten(-2)
+    octaves = 2.0 ** torch.arange(frequencies, device=x.device)
+    angles = (x[..., None, :] * octaves[:, None] * math.pi).flatten(-2)
     return torch.cat([x, angles.sin(), angles.cos()], -1)
 
 
@@ -78,16 +79,10 @@ class ReluNet(nn.Module):
         self, inputs: int, hidden: int, layers: int, outputs: int, frequencies: int = 0
     ):
         super().__init__()
-        wide = inputs * (1 + 2 * frequencies)
-        body = [
-            m
-            for i in range(layers)
-            for m in (nn.Linear(wide if i == 0 else hidden, hidden), nn.ReLU())
-        ]
-        self.net, self.frequencies = (
-            nn.Sequential(*body, nn.Linear(hidden, outputs)),
-            frequencies,
-        )
+        self.frequencies = frequencies
+        widths = [inputs * (1 + 2 * frequencies), *[hidden] * layers]
+        body = [m for a, b in zip(widths, widths[1:]) for m in (nn.Linear(a, b), nn.ReLU())]
+        self.net = nn.Sequential(*body, nn.Linear(hidden, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(positional_encoding(x, self.frequencies) if self.frequencies else x)
@@ -103,16 +98,10 @@ def fit_values(
 ) -> list[float]:
     """Fit `net(x)` to `values` by Adam on the mean squared error;
     returns the PSNR in decibels (for values in [0, 1]) before every step."""
-    from tqdm import tqdm
-
-    optimizer, history = torch.optim.Adam(net.parameters(), lr), []
-    for _ in tqdm(range(steps), disable=not progress, leave=False):
-        loss = (net(x) - values).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(-10 * math.log10(max(loss.item(), 1e-12)))
-    return history
+    optimizer = torch.optim.Adam(net.parameters(), lr)
+    loss = lambda: (net(x) - values).square().mean()
+    losses = optimise(optimizer, loss, steps, progress='fitting' if progress else None)
+    return [decibels(x).item() for x in losses]
 
 # %% ../nbs/51_siren.ipynb #afee6df8
 def film(
@@ -132,7 +121,7 @@ def film(
 
 # %% ../nbs/51_siren.ipynb #bbf67c0d
 class Condition(NamedTuple):
-    "The knobs of a field, raw (the field uses `scale·frequencies + shift`)."
+    "The frequencies and phases of a field, raw (the field uses `scale·frequencies + shift`)."
 
     frequencies: Tensor  # [batch, layers + 1, hidden]
     phases: Tensor  # [batch, layers + 1, hidden]
@@ -188,22 +177,20 @@ class PiganField(nn.Module):
     def __init__(self, config: FieldConfig = PIGAN_FIELD):
         super().__init__()
         c = self.config = config
+        widths = [3, *[c.hidden] * c.layers]
+        linear = lambda a, b, first=False: sine_init_(nn.Linear(a, b), c.init_omega, first)
         self.trunk = nn.ModuleList(
-            [
-                sine_init_(nn.Linear(3 if i == 0 else c.hidden, c.hidden), c.init_omega, i == 0)
-                for i in range(c.layers)
-            ]
+            [linear(a, b, i == 0) for i, (a, b) in enumerate(zip(widths, widths[1:]))]
         )
-        self.density = sine_init_(nn.Linear(c.hidden, 1), c.init_omega)
+        self.density = linear(c.hidden, 1)
         if c.centred_density:
             nn.init.zeros_(self.density.bias)
-        # takes (direction, features)
-        self.colour = sine_init_(nn.Linear(3 + c.hidden, c.hidden), c.init_omega)
-        self.rgb = sine_init_(nn.Linear(c.hidden, 3), c.init_omega)
+        self.colour = linear(3 + c.hidden, c.hidden)  # takes (direction, features)
+        self.rgb = linear(c.hidden, 3)
         self.mapping = Mapping(c.z_dim, c.mapping_hidden, c.layers + 1, c.hidden)
 
     def condition(self, z) -> Condition:
-        "The knobs of a latent code [batch, z_dim]; knobs pass through."
+        "Frequencies and phases of a latent code [batch, z_dim]; a Condition passes through."
         if isinstance(z, tuple):
             return check_condition(Condition(*z), self.config)
         if z.ndim != 2 or z.shape[1] != self.config.z_dim:
@@ -212,13 +199,8 @@ class PiganField(nn.Module):
             )
         return self.mapping(z)
 
-    def straight(
-        self,
-        points: Tensor,  # [batch, n, 3]
-        z,
-        directions: Tensor,  # code or Condition; unit [batch, n, 3]
-    ) -> tuple[Tensor, Tensor]:  # rgb [batch, n, 3] in [0, 1], density [batch, n], raw
-        "The pi-GAN field as the paper writes it."
+    def straight(self, points: Tensor, z, directions: Tensor) -> tuple[Tensor, Tensor]:
+        "Colour and raw density as the paper writes them; arguments as in `forward`."
         c = self.config
         frequencies, phases = self.condition(z)
         _check_points(points, directions, len(frequencies))
@@ -227,13 +209,8 @@ class PiganField(nn.Module):
         for i, layer in enumerate(self.trunk):
             h = film(h, layer.weight, layer.bias, gamma[:, i], phases[:, i])
         density = c.density_scale * self.density(h).squeeze(-1) + c.density_bias
-        h = film(
-            torch.cat([directions, h], -1),
-            self.colour.weight,
-            self.colour.bias,
-            gamma[:, -1],
-            phases[:, -1],
-        )
+        h, last = torch.cat([directions, h], -1), self.colour
+        h = film(h, last.weight, last.bias, gamma[:, -1], phases[:, -1])
         return torch.sigmoid(self.rgb(h)), density
 
     def forward(
@@ -241,55 +218,21 @@ class PiganField(nn.Module):
         points: Tensor,  # [batch, n, 3]
         z,  # latent code [batch, z_dim] or a Condition
         directions: Tensor,  # unit [batch, n, 3]
-        # 'auto', 'chunked' (CPU), 'folded', 'mixed' (bf16 products) or 'straight'
-        method: str = 'auto',
+        method: str = 'auto',  # how it is evaluated, see `evaluate_folded`; or 'straight'
     ) -> tuple[Tensor, Tensor]:  # rgb in [0, 1], raw density per unit length
-        """Colour and density. 'auto' is chunked for float32 on a CPU, folded elsewhere;
-        second derivatives need 'folded' or 'straight'."""
+        "Colour and density. Second derivatives need the method 'folded' or 'straight'."
         if method == 'straight':
             return self.straight(points, z, directions)
         condition = self.condition(z)
         _check_points(points, directions, len(condition.frequencies))
-        folded = fold(self, condition)
-        if method == 'auto':
-            method = (
-                'chunked'
-                if points.device.type == 'cpu'
-                and points.dtype == torch.float32
-                and not directions.requires_grad
-                else 'folded'
-            )
-        if method == 'chunked':
-            return chunked_field(folded, points, directions)
-        if method not in ('folded', 'mixed'):
-            raise ValueError(
-                "A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not"
-                f" {method!r}."
-            )
-        return folded_field(folded, points, directions, half=method == 'mixed')
+        return evaluate_folded(fold(self, condition), points, directions, method)
 
     def density_only(self, points: Tensor, z) -> Tensor:  # [batch, n]
-        """The density alone (87 % of the work of a full evaluation at hidden 256), for a first
-        look along the rays and for surfaces."""
+        """The density alone (87 % of the work of a full evaluation), for the first samples
+        along the rays and for surfaces."""
         condition = self.condition(z)
         _check_points(points, None, len(condition.frequencies))
-        folded = fold(self, condition)
-        if (
-            torch.is_grad_enabled()
-            or points.device.type != 'cpu'
-            or points.dtype != torch.float32
-        ):
-            return folded_field(folded, points, None)[1]
-        rows = []
-        for k, x in enumerate(points):
-            layers = [(w[k].contiguous(), b[k].contiguous()) for w, b in folded.trunk]
-            for part in x.split(chunk_size(folded)):
-                for w, b in layers:
-                    part = _linear(part, w, b).sin_()
-                rows.append(
-                    F.linear(part, folded.density[0][k], folded.density[1][k]).squeeze(-1)
-                )
-        return torch.cat(rows).view(points.shape[:2])
+        return folded_density(fold(self, condition), points)
 
     def at(self, z, method: str = 'auto'):
         """The field of some codes as a function (points, directions) → (rgb, density), the form
@@ -360,12 +303,12 @@ def load_official_field(
         for k, v in state.items()
     }
     layers = sum(k.startswith('network.') and k.endswith('.layer.weight') for k in state)
-    missing = [
-        f'{n}.{kind}'
-        for n in _official_names(layers).values()
+    names = {
+        f'{ours}.{kind}': f'{theirs}.{kind}'
+        for ours, theirs in _official_names(layers).items()
         for kind in ('weight', 'bias')
-        if f'{n}.{kind}' not in state
-    ]
+    }
+    missing = [theirs for theirs in names.values() if theirs not in state]
     if missing or not layers:
         raise ValueError(
             "This is not an official pi-GAN field:"
@@ -381,13 +324,7 @@ def load_official_field(
         box=box,
     )
     field = PiganField(config)
-    field.load_state_dict(
-        {
-            f'{ours}.{kind}': state[f'{theirs}.{kind}']
-            for ours, theirs in _official_names(layers).items()
-            for kind in ('weight', 'bias')
-        }
-    )
+    field.load_state_dict({ours: state[theirs] for ours, theirs in names.items()})
     return field
 
 # %% ../nbs/51_siren.ipynb #bcb86bfe
@@ -562,18 +499,52 @@ def chunked_field(
 ):
     """Evaluate a folded field on a CPU in float32, in cache-sized chunks;
     gradients reach points and weights, once. `kept`: bytes that may wait for them."""
-    raw, width = (
-        [],
-        sum(weight.shape[1] for weight, _ in folded.trunk) + folded.colour[0].shape[1],
-    )
-    keep = torch.is_grad_enabled() and 4 * width * points.shape[0] * points.shape[1] <= kept
-    chunk = chunk or chunk_size(folded)
+    sines = sum(w.shape[1] for w in (*(w for w, _ in folded.trunk), folded.colour[0]))
+    keep = torch.is_grad_enabled() and 4 * sines * points.shape[:2].numel() <= kept
+    chunk, parts = chunk or chunk_size(folded), []
     for k, (x, d) in enumerate(zip(points, directions)):
-        p = [t[k].contiguous() for pair in folded.trunk for t in pair] + [
-            t[k].contiguous() for group in folded[1:] for t in group
-        ]
-        raw.append(
-            _ChunkedField.apply(x.contiguous(), d.detach().contiguous(), chunk, keep, *p)
-        )
-    raw = torch.stack(raw)
+        p = [t[k].contiguous() for group in (*folded.trunk, *folded[1:]) for t in group]
+        x, d = x.contiguous(), d.detach().contiguous()
+        parts.append(_ChunkedField.apply(x, d, chunk, keep, *p))
+    raw = torch.stack(parts)
     return torch.sigmoid(raw[..., :3]), raw[..., 3]
+
+# %% ../nbs/51_siren.ipynb #25f4987b
+def evaluate_folded(
+    folded: Folded,
+    points: Tensor,  # [batch, n, 3]
+    directions: Tensor,
+    method: str = 'auto',  # 'chunked' (CPU), 'folded', 'mixed' (bfloat16 products), or 'auto'
+) -> tuple[Tensor, Tensor]:
+    """Colour and density of a folded field; 'auto' is chunked for float32 on a CPU, folded
+    elsewhere."""
+    if method == 'auto':
+        chunked = _runs_in_chunks(points) and not directions.requires_grad
+        method = 'chunked' if chunked else 'folded'
+    if method == 'chunked':
+        return chunked_field(folded, points, directions)
+    if method not in ('folded', 'mixed'):
+        raise ValueError(
+            "A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not"
+            f" {method!r}."
+        )
+    return folded_field(folded, points, directions, half=method == 'mixed')
+
+
+def folded_density(folded: Folded, points: Tensor) -> Tensor:  # [batch, n]
+    "The density alone; in chunks where no gradient is asked for."
+    if torch.is_grad_enabled() or not _runs_in_chunks(points):
+        return folded_field(folded, points, None)[1]
+    rows = []
+    for k, x in enumerate(points):
+        layers = [(w[k].contiguous(), b[k].contiguous()) for w, b in folded.trunk]
+        weight, bias = (t[k] for t in folded.density)
+        for part in x.split(chunk_size(folded)):
+            for w, b in layers:
+                part = _linear(part, w, b).sin_()
+            rows.append(F.linear(part, weight, bias).squeeze(-1))
+    return torch.cat(rows).view(points.shape[:2])
+
+
+def _runs_in_chunks(points: Tensor) -> bool:
+    return points.device.type == 'cpu' and points.dtype == torch.float32

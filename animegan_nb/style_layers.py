@@ -14,16 +14,16 @@ from torch import nn, Tensor
 __all__ = ['SQRT2', 'FORMS', 'leaky_relu', 'equalized_scale', 'EqualLinear', 'pixel_norm', 'MappingNetwork', 'instance_norm',
            'adain', 'StyleAdaIN', 'Noise', 'resample_kernel', 'filter2d', 'downsample2d', 'upsample2d',
            'upsample_bilinear', 'conv_up', 'conv_down', 'EqualConv2d', 'minibatch_std', 'demodulation',
-           'modulated_conv2d', 'ModulatedLayer', 'ToRGB', 'equalized_weight']
+           'modulated_conv2d', 'ModulatedLayer', 'ToRGB']
 
 # %% ../nbs/30_style_layers.ipynb #71ef598c
 SQRT2 = math.sqrt(2)
 
 
 def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
-    """Leaky ReLU of slope 0.2 times `gain`;
-    √2 keeps the variance of what follows a normal weight near 1."""
-    return F.leaky_relu(x, 0.2) if gain == 1 else F.leaky_relu(x, 0.2) * gain
+    "Leaky ReLU of slope 0.2 times `gain`; √2 keeps the variance of random layers near 1."
+    y = F.leaky_relu(x, 0.2)
+    return y if gain == 1 else y * gain
 
 
 def equalized_scale(
@@ -31,8 +31,7 @@ def equalized_scale(
     gain: float = 1.0,
     lr_multiplier: float = 1.0,
 ) -> float:
-    """What a stored weight of variance 1/λ² is multiplied by when it is used (ProGAN, section
-    4.1)."""
+    "What a stored weight of variance 1/λ² is multiplied by in use (ProGAN, section 4.1)."
     return gain * lr_multiplier / math.sqrt(fan_in)
 
 # %% ../nbs/30_style_layers.ipynb #5bdf97e8
@@ -50,11 +49,8 @@ class EqualLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
         self.bias = nn.Parameter(torch.full((outputs,), bias_init / lr_multiplier))
-        self.scale, self.lr_multiplier, self.activation = (
-            equalized_scale(inputs, 1.0, lr_multiplier),
-            lr_multiplier,
-            activation,
-        )
+        self.scale = equalized_scale(inputs, 1.0, lr_multiplier)
+        self.lr_multiplier, self.activation = lr_multiplier, activation
 
     def forward(self, x: Tensor) -> Tensor:
         bias = self.bias if self.lr_multiplier == 1 else self.bias * self.lr_multiplier
@@ -71,20 +67,19 @@ def pixel_norm(
 
 # %% ../nbs/30_style_layers.ipynb #d5b721e1
 class MappingNetwork(nn.Module):
-    """z to w: pixel norm and fully connected layers that learn at a hundredth of the speed
-    (StyleGAN, section 2)."""
+    "z to w: pixel norm, and layers that learn at a hundredth of the speed (StyleGAN, sec. 2)."
 
     def __init__(
         self, z_dim: int = 512, w_dim: int = 512, layers: int = 8, lr_multiplier: float = 0.01
     ):
         super().__init__()
         self.z_dim, self.w_dim = z_dim, w_dim
-        widths = [z_dim] + [w_dim] * layers
+        widths, how = (
+            [z_dim] + [w_dim] * layers,
+            dict(activation=True, lr_multiplier=lr_multiplier),
+        )
         self.layers = nn.Sequential(
-            *[
-                EqualLinear(a, b, activation=True, lr_multiplier=lr_multiplier)
-                for a, b in zip(widths, widths[1:])
-            ]
+            *[EqualLinear(a, b, **how) for a, b in zip(widths, widths[1:])]
         )
         self.register_buffer('w_avg', torch.zeros(w_dim))  # a running mean of w
 
@@ -121,8 +116,7 @@ def adain(
 
 # %% ../nbs/30_style_layers.ipynb #d766a14e
 class StyleAdaIN(nn.Module):
-    """AdaIN whose scale and bias are affine functions of w;
-    the scale starts around 1 (StyleGAN, section 2)."""
+    "AdaIN whose scale (around 1 at first) and bias are affine in w (StyleGAN, section 2)."
 
     def __init__(self, w_dim: int, channels: int):
         super().__init__()
@@ -139,9 +133,8 @@ class Noise(nn.Module):
     def __init__(self, size: int, channels: int | None = None):  # pixels; None: one strength
         super().__init__()
         self.size = size
-        self.strength = nn.Parameter(
-            torch.zeros(()) if channels is None else torch.zeros(1, channels, 1, 1)
-        )
+        shape = () if channels is None else (1, channels, 1, 1)
+        self.strength = nn.Parameter(torch.zeros(shape))
         self.register_buffer('constant', torch.randn(size, size))
 
     def map(
@@ -183,8 +176,7 @@ def resample_kernel(taps: Sequence[float] = (1, 3, 3, 1)) -> Tensor:
 def filter2d(
     x: Tensor,  # [batch, channels, height, width]
     kernel: Tensor,  # [k, k]
-    # zeros before and after each axis; None: the size stays
-    padding: tuple[int, int] | None = None,
+    padding: tuple[int, int] | None = None,  # zeros before and after; None: the size stays
     stride: int = 1,
 ) -> Tensor:
     "Convolve every channel with one kernel, keeping every `stride`-th pixel."
@@ -203,8 +195,7 @@ def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Put zeros between the pixels, then blur (times 4, to keep the brightness):
-    [b, c, h, w] → [b, c, 2h, 2w]."""
+    "Zeros between the pixels, then blur (times 4, for the brightness): twice as large."
     k, c = kernel.shape[0], x.shape[1]
     weight = (4 * kernel).to(x.dtype).expand(c, 1, k, k)
     if k % 2 == 0:
@@ -213,27 +204,31 @@ def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
 
 # %% ../nbs/30_style_layers.ipynb #9f54d22f
 def upsample_bilinear(x: Tensor) -> Tensor:
-    """`upsample2d` with the kernel [1, 3, 3, 1], computed as bilinear interpolation with zeros
-    around."""
-    y = F.interpolate(
-        F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode='bilinear', align_corners=False
-    )
+    "`upsample2d` with the kernel [1, 3, 3, 1], as bilinear interpolation with zeros around."
+    padded = F.pad(x, (1, 1, 1, 1))
+    y = F.interpolate(padded, scale_factor=2, mode='bilinear', align_corners=False)
     return y[..., 2:-2, 2:-2]
 
 # %% ../nbs/30_style_layers.ipynb #7149d491
 def conv_up(
-    x: Tensor, weight: Tensor, kernel: Tensor, gain: float = 1.0, groups: int = 1
+    x: Tensor,
+    weight: Tensor,  # [inputs, outputs, 3, 3]
+    kernel: Tensor,
+    gain: float = 1.0,
+    groups: int = 1,
 ) -> Tensor:
-    """A 3×3 convolution of twice the size:
-    transposed with stride 2, then blurred (StyleGAN2's order). `weight` [inputs, outputs, 3,
-    3]."""
+    "A convolution of twice the size: transposed with stride 2, then blurred (StyleGAN2)."
     y = F.conv_transpose2d(x, weight, stride=2, groups=groups)
     return filter2d(y, kernel * (4 * gain), (kernel.shape[0] // 2 - 1,) * 2)
 
 
-def conv_down(x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Blurred, then a convolution of stride 2 (k = 3) or of every second pixel (k = 1).
-    `weight` [outputs, inputs, k, k]."""
+def conv_down(
+    x: Tensor,
+    weight: Tensor,  # [outputs, inputs, k, k]
+    kernel: Tensor,
+    bias: Tensor | None = None,
+) -> Tensor:
+    "Blurred, then a convolution of stride 2 (k = 3) or of every second pixel (k = 1)."
     k, taps = weight.shape[-1], kernel.shape[0]
     if k == 1:
         return F.conv2d(downsample2d(x, kernel), weight, bias)
@@ -241,8 +236,7 @@ def conv_down(x: Tensor, weight: Tensor, kernel: Tensor, bias: Tensor | None = N
 
 # %% ../nbs/30_style_layers.ipynb #d5b8830a
 class EqualConv2d(nn.Module):
-    """A convolution with equalised learning rate:
-    blur and halving, bias, leaky ReLU and gain as asked for."""
+    "A convolution with equalised learning rate; blur, halving, bias and leaky ReLU if wanted."
 
     def __init__(
         self,
@@ -265,26 +259,22 @@ class EqualConv2d(nn.Module):
         self.scale = equalized_scale(inputs * kernel**2, self.gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = (
-            self.weight * self.scale,
-            self.bias if self.bias is None or self.gain == 1 else self.bias * self.gain,
-        )
-        y = (
-            conv_down(x, weight, self.kernel, bias)
-            if self.down
-            else F.conv2d(x, weight, bias, padding=self.padding)
-        )
+        weight, bias = self.weight * self.scale, self.bias
+        if bias is not None and self.gain != 1:
+            bias = bias * self.gain
+        if self.down:
+            y = conv_down(x, weight, self.kernel, bias)
+        else:
+            y = F.conv2d(x, weight, bias, padding=self.padding)
         return leaky_relu(y, 1.0) if self.activation else y
 
 # %% ../nbs/30_style_layers.ipynb #1231e6d4
 def minibatch_std(
     x: Tensor,  # [batch, channels, height, width]
-    # pictures compared with each other; the largest divisor of the batch up to this is used
-    group_size: int = 4,
+    group_size: int = 4,  # pictures in a group: the largest divisor of the batch up to this
     eps: float = 1e-8,
 ) -> Tensor:  # [batch, channels + 1, height, width]
-    """Append a map with the mean standard deviation over a group of pictures (ProGAN, section
-    3)."""
+    "Append a map with the mean standard deviation over a group (ProGAN, section 3)."
     n, c, h, w = x.shape
     group = max(g for g in range(1, min(group_size, n) + 1) if n % g == 0)
     y = x.view(group, n // group, c, h, w)  # pictures i, i + n/G, i + 2n/G, … form a group
@@ -299,12 +289,15 @@ def _per_sample(x, weight, style, demodulate, kernel, eps):
         w = weight * s[None, :, None, None]  # eq. 1
         if demodulate:
             w = w * torch.rsqrt(w.square().sum((1, 2, 3), keepdim=True) + eps)  # eq. 3
-        out.append(
-            F.conv2d(image[None], w, padding=w.shape[-1] // 2)
-            if kernel is None
-            else conv_up(image[None], w.transpose(0, 1), kernel)
-        )
+        out.append(_convolve(image[None], w, kernel))
     return torch.cat(out)
+
+
+def _convolve(x, weight, kernel):
+    "A convolution of the same size, or, with a resampling kernel, of twice the size."
+    if kernel is None:
+        return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+    return conv_up(x, weight.transpose(0, 1), kernel)
 
 # %% ../nbs/30_style_layers.ipynb #ef6f0143
 def demodulation(
@@ -312,19 +305,13 @@ def demodulation(
     style: Tensor,  # [batch, inputs]
     eps: float = 1e-8,
 ) -> Tensor:  # [batch, outputs]
-    """1/√(Σ s²w²): what brings the expected spread of every output map back to 1 (StyleGAN2,
-    eq. 3)."""
+    "1/√(Σ s²w²): brings the expected spread of every output map back to 1 (StyleGAN2, eq. 3)."
     return torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + eps)
 
 
 def _scaled(x, weight, style, demodulate, kernel, eps):
     "One shared weight; the inputs are scaled by the style, the outputs by the demodulation."
-    x = x * style[:, :, None, None]
-    y = (
-        F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        if kernel is None
-        else conv_up(x, weight.transpose(0, 1), kernel)
-    )
+    y = _convolve(x * style[:, :, None, None], weight, kernel)
     return y * demodulation(weight, style, eps)[:, :, None, None] if demodulate else y
 
 # %% ../nbs/30_style_layers.ipynb #604aa0c8
@@ -354,8 +341,7 @@ def modulated_conv2d(
     form: str = 'scaled',  # 'scaled' (fastest), 'grouped' or 'per_sample': equal results
     eps: float = 1e-8,
 ) -> Tensor:  # [batch, outputs, h or 2h, w or 2w]
-    """A convolution whose weights are scaled by a style and brought back to unit gain
-    (StyleGAN2, eqs. 1 and 3)."""
+    "A convolution with weights scaled by a style, then to unit gain (StyleGAN2, eqs. 1, 3)."
     if form not in FORMS:
         raise ValueError(
             f"A modulated convolution has the forms {', '.join(FORMS)}, not {form!r}."
@@ -368,8 +354,7 @@ def modulated_conv2d(
 
 # %% ../nbs/30_style_layers.ipynb #e96850a7
 class ModulatedLayer(nn.Module):
-    """StyleGAN2's layer: style, modulated 3×3 convolution (perhaps doubling), noise, bias,
-    leaky ReLU."""
+    "StyleGAN2's layer: style, modulated convolution (may double), noise, bias, leaky ReLU."
 
     def __init__(
         self,
@@ -396,24 +381,12 @@ class ModulatedLayer(nn.Module):
         noise: str | Tensor = 'random',
         rng: torch.Generator | None = None,
     ) -> Tensor:
-        style = self.affine(w)
+        style, bias = self.affine(w), self.bias[:, None, None]
         extra = self.noise.map(x, noise, rng)
-        shift = (
-            self.bias[:, None, None] * SQRT2
-            if extra is None
-            else (self.bias[:, None, None] + extra) * SQRT2
-        )
-        if self.form != 'scaled':
-            return leaky_relu(
-                modulated_conv2d(x, self.weight, style, True, self.kernel, self.form) * SQRT2
-                + shift,
-                1.0,
-            )
-        y = modulated_conv2d(x, self.weight, style, False, self.kernel)
-        return leaky_relu(
-            torch.addcmul(shift, y, demodulation(self.weight, style)[:, :, None, None] * SQRT2),
-            1.0,
-        )
+        shift = (bias if extra is None else bias + extra) * SQRT2
+        y = modulated_conv2d(x, self.weight, style, False, self.kernel, self.form)
+        scale = demodulation(self.weight, style)[:, :, None, None] * SQRT2
+        return leaky_relu(torch.addcmul(shift, y, scale), 1.0)
 
 # %% ../nbs/30_style_layers.ipynb #757d3aad
 class ToRGB(nn.Module):
@@ -427,23 +400,14 @@ class ToRGB(nn.Module):
         self.scale = equalized_scale(inputs)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.affine(w) * self.scale
         if len(x) == 1 or x.shape[1] < 8:
-            y = modulated_conv2d(x, self.weight, self.affine(w) * self.scale, demodulate=False)
+            y = modulated_conv2d(x, self.weight, style, demodulate=False)
         else:
-            y = self.product(x, self.affine(w) * self.scale)
+            y = self.product(x, style)
         return y + self.bias[:, None, None]
 
     def product(self, x: Tensor, style: Tensor) -> Tensor:
-        """The same as a batched matrix product:
-        three rows of weights for each picture cost less than scaling every map."""
-        return torch.bmm(
-            self.weight[None, :, :, 0, 0] * style[:, None], x.flatten(2)
-        ).unflatten(2, x.shape[2:])
-
-# %% ../nbs/30_style_layers.ipynb #1747f188
-def equalized_weight(
-    stored: Tensor,  # [outputs, ...inputs], drawn with variance 1/λ²
-    lr_multiplier: float = 1.0,
-) -> Tensor:
-    "The weight that is used, given the one that is stored (ProGAN, section 4.1)."
-    return stored * equalized_scale(stored[0].numel(), 1.0, lr_multiplier)
+        "The same as a matrix product: three rows for each picture, instead of scaling every map."
+        rows = self.weight[None, :, :, 0, 0] * style[:, None]
+        return torch.bmm(rows, x.flatten(2)).unflatten(2, x.shape[2:])

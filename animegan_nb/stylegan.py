@@ -4,17 +4,15 @@
 
 # %% ../nbs/31_stylegan.ipynb #c4277348
 from __future__ import annotations
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import nn, Tensor
-from .core import shipped
+from .core import load_pretrained
 from .losses import discriminator_loss, generator_loss
-from .penalties import r1_penalty
+from .penalties import lazy_weight, r1_penalty
 from animegan_nb.style_layers import (
     EqualConv2d,
     EqualLinear,
@@ -33,6 +31,7 @@ from animegan_nb.training import (
     Callback,
     Draws,
     fade,
+    faded_reals,
     Growing,
     ModelPair,
     models,
@@ -43,13 +42,13 @@ from animegan_nb.training import (
 )
 
 # %% auto #0
-__all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_A', 'STYLEGAN_LIU_B', 'STYLEGAN_LIU_C', 'STYLEGAN_CPU_32',
-           'STYLEGAN_CPU_64', 'STYLEGAN_TINY', 'LIU_TABLE_4_1', 'StyleGANConfig', 'num_layers', 'truncate',
+__all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_A', 'STYLEGAN_LIU_B', 'STYLEGAN_LIU_C', 'STYLEGAN_TINY',
+           'STYLEGAN_CPU_32', 'STYLEGAN_CPU_64', 'LIU_TABLE_4_1', 'StyleGANConfig', 'num_layers', 'truncate',
            'StyleMapping', 'check_ws', 'noise_list', 'SkipBlock', 'SkipSynthesis', 'AdaINLayer', 'GrowingBlock',
            'GrowingSynthesis', 'StyleGANGenerator', 'ResidualBlock', 'Epilogue', 'check_size', 'ResidualDiscriminator',
            'GrowingDiscriminatorBlock', 'GrowingDiscriminator', 'StyleGANDiscriminator', 'count_parameters', 'Stage',
-           'GrowthSchedule', 'mix_styles', 'style_layers', 'path_lengths', 'StyleGANPair', 'Grow', 'fit_growing',
-           'pretrained_stylegan']
+           'GrowthSchedule', 'mix_styles', 'style_layers', 'path_lengths', 'draw_styles', 'draw_noise', 'StyleGANPair',
+           'Grow', 'fit_growing', 'pretrained_stylegan']
 
 # %% ../nbs/31_stylegan.ipynb #db31224e
 @dataclass(frozen=True)
@@ -57,8 +56,7 @@ class StyleGANConfig:
     "The numbers of a StyleGAN; every checkpoint carries them."
 
     size: int = 64  # pixels along one side: a power of two
-    # 'stylegan1' (AdaIN, growing) or 'stylegan2' (modulation, skip and residual)
-    architecture: str = 'stylegan2'
+    architecture: str = 'stylegan2'  # or 'stylegan1': AdaIN and growing
     z_dim: int = 512
     w_dim: int = 512
     mapping_layers: int = 8
@@ -74,7 +72,7 @@ class StyleGANConfig:
     w_avg_beta: float = 0.995  # of the running mean of w
 
     def __post_init__(self):
-        _check(self)
+        _check_config(self)
 
     @property
     def resolutions(self) -> list[int]:
@@ -88,7 +86,10 @@ class StyleGANConfig:
         return min(self.channel_base // resolution, self.channel_max)
 
 # %% ../nbs/31_stylegan.ipynb #c9416151
-def _check(c: StyleGANConfig):
+_AT_LEAST_1 = 'z_dim w_dim channel_max channels group_size r1_every path_every'.split()
+
+
+def _check_config(c: StyleGANConfig):
     "Raise one sentence that names the first number that cannot be."
     if c.size < 8 or c.size & (c.size - 1):
         raise ValueError(
@@ -106,15 +107,7 @@ def _check(c: StyleGANConfig):
         )
     if not 0 <= c.mixing <= 1:
         raise ValueError(f"mixing is a probability, not {c.mixing}.")
-    for name in (
-        'z_dim',
-        'w_dim',
-        'channel_max',
-        'channels',
-        'group_size',
-        'r1_every',
-        'path_every',
-    ):
+    for name in _AT_LEAST_1:
         if getattr(c, name) < 1:
             raise ValueError(f"{name} must be at least 1, not {getattr(c, name)}.")
 
@@ -178,8 +171,7 @@ def noise_list(noise, layers: int) -> list:
 
 # %% ../nbs/31_stylegan.ipynb #51484b27
 class SkipBlock(nn.Module):
-    """One resolution of StyleGAN2:
-    (doubling layer,) layer, and a picture that is added to the doubled one so far."""
+    "One resolution of StyleGAN2: one or two layers, and a picture added to the one so far."
 
     def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, channels: int = 3):
         super().__init__()
@@ -208,46 +200,39 @@ class SkipSynthesis(nn.Module):
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()
-        r, c = config.resolutions, config
+        c = config
         self.num_ws, self.w_dim = c.num_ws, c.w_dim
-        self.blocks = nn.ModuleDict(
-            {
-                f'b{n}': SkipBlock(
-                    c.maps(n // 2) if n > 4 else 0, c.maps(n), n, c.w_dim, c.channels
-                )
-                for n in r
-            }
-        )
-        self.noise_sizes = [4] + [n for n in r[1:] for _ in range(2)]
+        self.blocks = nn.ModuleDict()
+        for r in c.resolutions:
+            inputs = c.maps(r // 2) if r > 4 else 0
+            self.blocks[f'b{r}'] = SkipBlock(inputs, c.maps(r), r, c.w_dim, c.channels)
+        self.noise_sizes = [4] + [r for r in c.resolutions[1:] for _ in range(2)]
 
     def forward(
         self,
         ws: Tensor,  # [batch, layers, w_dim]
-        # 'none', 'constant', 'random', or one tensor [b, 1, r, r] a layer
-        noise: str | Sequence[Tensor] = 'random',
+        noise: str | Sequence[Tensor] = 'random',  # a name, or a tensor [b, 1, r, r] a layer
         rng: torch.Generator | None = None,
     ) -> Tensor:  # [batch, channels, size, size]
         check_ws(ws, self.num_ws, self.w_dim)
-        maps, x, image, first = noise_list(noise, len(self.noise_sizes)), None, None, 0
+        maps = noise_list(noise, len(self.noise_sizes))
+        x, image, first = None, None, 0
         for block in self.blocks.values():
-            used = slice(first, first + block.layers)
-            x, image = block(x, image, ws[:, first : first + block.layers + 1], maps[used], rng)
-            first += block.layers
+            last = first + block.layers
+            x, image = block(x, image, ws[:, first : last + 1], maps[first:last], rng)
+            first = last
         return image
 
 # %% ../nbs/31_stylegan.ipynb #b1fe3004
 class AdaINLayer(nn.Module):
-    """StyleGAN's layer, in its order:
-    (doubling,) convolution, blur, noise, bias, leaky ReLU, AdaIN."""
+    "StyleGAN's layer: (doubling,) convolution, blur, noise, bias, leaky ReLU, AdaIN."
 
     def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, up: bool = False):
         super().__init__()
-        self.up = up
-        self.conv = (
-            EqualConv2d(inputs, outputs, 3, bias=False, activation=False, gain=math.sqrt(2))
-            if inputs
-            else None
-        )
+        self.up, self.conv = up, None
+        if inputs:
+            plain = dict(bias=False, activation=False, gain=math.sqrt(2))
+            self.conv = EqualConv2d(inputs, outputs, 3, **plain)
         self.noise = Noise(size, outputs)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.style = StyleAdaIN(w_dim, outputs)
@@ -260,14 +245,12 @@ class AdaINLayer(nn.Module):
             x = self.conv(x)
         if self.up:
             x = filter2d(x, self.kernel)
-        return self.style(
-            leaky_relu(self.noise(x, noise, rng) + self.bias[:, None, None], 1.0), w
-        )
+        x = self.noise(x, noise, rng) + self.bias[:, None, None]
+        return self.style(leaky_relu(x, 1.0), w)
 
 # %% ../nbs/31_stylegan.ipynb #5518dd29
 class GrowingBlock(nn.Module):
-    """One resolution of StyleGAN: two layers;
-    its picture is drawn only while this is one of the last two."""
+    "One resolution of StyleGAN: two layers, and a `to_rgb` for when it is one of the last two."
 
     def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, channels: int = 3):
         super().__init__()
@@ -289,24 +272,21 @@ class GrowingSynthesis(Growing):
 
     def __init__(self, config: StyleGANConfig):
         super().__init__(config.resolutions, config.size)
-        self.config = config
-        c, self.num_ws, self.w_dim = config, config.num_ws, config.w_dim
-        self.blocks = nn.ModuleDict(
-            {
-                f'b{r}': GrowingBlock(
-                    c.maps(r // 2) if r > 4 else 0, c.maps(r), r, c.w_dim, c.channels
-                )
-                for r in c.resolutions
-            }
-        )
+        self.config = c = config
+        self.num_ws, self.w_dim = c.num_ws, c.w_dim
+        self.blocks = nn.ModuleDict()
+        for r in c.resolutions:
+            inputs = c.maps(r // 2) if r > 4 else 0
+            self.blocks[f'b{r}'] = GrowingBlock(inputs, c.maps(r), r, c.w_dim, c.channels)
         self.noise_sizes = [r for r in c.resolutions for _ in range(2)]
 
     def forward(self, ws, noise='random', rng=None):
         check_ws(ws, self.num_ws, self.w_dim)
-        (size, alpha), maps, x = self.grown, noise_list(noise, len(self.noise_sizes)), None
+        size, alpha = self.grown
+        maps, x = noise_list(noise, len(self.noise_sizes)), None
         for i, r in enumerate(self.config.resolutions):
-            before, block = x, self.blocks[f'b{r}']
-            x = block(x, ws[:, 2 * i : 2 * i + 2], maps[2 * i : 2 * i + 2], rng)
+            before, block, two = x, self.blocks[f'b{r}'], slice(2 * i, 2 * i + 2)
+            x = block(x, ws[:, two], maps[two], rng)
             if r == size:
                 break
         if alpha == 1:
@@ -322,9 +302,8 @@ class StyleGANGenerator(nn.Module):
         super().__init__()
         self.config = config
         self.mapping = StyleMapping(config)
-        self.synthesis = (
-            GrowingSynthesis if config.architecture == 'stylegan1' else SkipSynthesis
-        )(config)
+        growing = config.architecture == 'stylegan1'
+        self.synthesis = GrowingSynthesis(config) if growing else SkipSynthesis(config)
 
     def forward(
         self,
@@ -346,28 +325,26 @@ class ResidualBlock(nn.Module):
         half = math.sqrt(0.5)
         self.conv0 = EqualConv2d(inputs, inputs, 3)
         self.conv1 = EqualConv2d(inputs, outputs, 3, down=True, gain=half)
-        self.skip = EqualConv2d(
-            inputs, outputs, 1, bias=False, activation=False, down=True, gain=half
-        )
+        plain = dict(bias=False, activation=False)
+        self.skip = EqualConv2d(inputs, outputs, 1, down=True, gain=half, **plain)
 
     def forward(self, x):
         return self.skip(x) + self.conv1(self.conv0(x))
 
 
 class Epilogue(nn.Module):
-    """The last 4×4 features to one logit:
-    minibatch standard deviation, a convolution, two linear layers."""
+    "From the last 4×4 features to one logit: minibatch deviation, convolution, two layers."
 
     def __init__(self, maps: int, group_size: int):
         super().__init__()
         self.group_size = group_size
         self.conv = EqualConv2d(maps + 1, maps, 3)
-        self.fc, self.out = EqualLinear(maps * 16, maps, activation=True), EqualLinear(maps, 1)
+        self.fc = EqualLinear(maps * 16, maps, activation=True)
+        self.out = EqualLinear(maps, 1)
 
     def forward(self, x):
-        return self.out(
-            self.fc(self.conv(minibatch_std(x, self.group_size)).flatten(1))
-        ).squeeze(1)
+        x = self.conv(minibatch_std(x, self.group_size))
+        return self.out(self.fc(x.flatten(1))).squeeze(1)
 
 # %% ../nbs/31_stylegan.ipynb #67bb3b1c
 def check_size(images: Tensor, channels: int, size: int) -> Tensor:
@@ -385,14 +362,11 @@ class ResidualDiscriminator(nn.Module):
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()
-        self.config, c = config, config
+        self.config = c = config
         self.from_rgb = EqualConv2d(c.channels, c.maps(c.size), 1)
-        self.blocks = nn.ModuleDict(
-            {
-                f'b{r}': ResidualBlock(c.maps(r), c.maps(r // 2))
-                for r in reversed(c.resolutions[1:])
-            }
-        )
+        self.blocks = nn.ModuleDict()
+        for r in reversed(c.resolutions[1:]):
+            self.blocks[f'b{r}'] = ResidualBlock(c.maps(r), c.maps(r // 2))
         self.epilogue = Epilogue(c.maps(4), c.group_size)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -408,10 +382,8 @@ class GrowingDiscriminatorBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, channels: int = 3):
         super().__init__()
         self.from_rgb = EqualConv2d(channels, inputs, 1)
-        self.conv0, self.conv1 = (
-            EqualConv2d(inputs, inputs, 3),
-            EqualConv2d(inputs, outputs, 3, down=True, taps=(1, 2, 1)),
-        )
+        self.conv0 = EqualConv2d(inputs, inputs, 3)
+        self.conv1 = EqualConv2d(inputs, outputs, 3, down=True, taps=(1, 2, 1))
 
     def forward(self, x):
         return self.conv1(self.conv0(x))
@@ -422,18 +394,13 @@ class GrowingDiscriminator(Growing):
 
     def __init__(self, config: StyleGANConfig):
         super().__init__(config.resolutions, config.size)
-        self.config = config
-        c = config
-        self.blocks = nn.ModuleDict(
-            {
-                f'b{r}': GrowingDiscriminatorBlock(c.maps(r), c.maps(r // 2), c.channels)
-                for r in c.resolutions[1:]
-            }
-        )
-        self.from_rgb, self.epilogue = (
-            EqualConv2d(c.channels, c.maps(4), 1),
-            Epilogue(c.maps(4), c.group_size),
-        )
+        self.config = c = config
+        self.blocks = nn.ModuleDict()
+        for r in c.resolutions[1:]:
+            block = GrowingDiscriminatorBlock(c.maps(r), c.maps(r // 2), c.channels)
+            self.blocks[f'b{r}'] = block
+        self.from_rgb = EqualConv2d(c.channels, c.maps(4), 1)
+        self.epilogue = Epilogue(c.maps(4), c.group_size)
 
     def entrance(self, size: int):
         return self.from_rgb if size == 4 else self.blocks[f'b{size}'].from_rgb
@@ -449,116 +416,71 @@ class GrowingDiscriminator(Growing):
 
 # %% ../nbs/31_stylegan.ipynb #ac7f2d7e
 def StyleGANDiscriminator(config: StyleGANConfig) -> nn.Module:
-    "The discriminator of a configuration."
-    return (
-        GrowingDiscriminator if config.architecture == 'stylegan1' else ResidualDiscriminator
-    )(config)
+    "The discriminator of a configuration: pictures to logits [batch]."
+    growing = config.architecture == 'stylegan1'
+    return GrowingDiscriminator(config) if growing else ResidualDiscriminator(config)
 
 # %% ../nbs/31_stylegan.ipynb #d721b5bc
 STYLEGAN_A = StyleGANConfig(512, 'stylegan1', channel_base=16384, r1_every=1, path_weight=0.0)
 STYLEGAN_B = StyleGANConfig(512, channel_base=16384, r1_gamma=100.0)
 STYLEGAN_C = StyleGANConfig(512, channel_base=32768, r1_gamma=10.0)
 
-_LONG = TrainingConfig(
-    batch_size=4,
-    accumulate=8,
-    generator_lr=0.002,
-    discriminator_lr=0.002,
-    generator_betas=(0.0, 0.99),
-    discriminator_betas=(0.0, 0.99),
-    ema_half_life=10_000,
-)
-_LIVE = TrainingConfig(
-    batch_size=16,
-    generator_lr=0.002,
-    discriminator_lr=0.002,
-    generator_betas=(0.0, 0.99),
-    discriminator_betas=(0.0, 0.99),
-    ema_half_life=2_000,
-)
-_LIU = 'Liu (2020), sections 4.3–4.4, tables 4.1 and 4.2, 8,000 kimg'
-STYLEGAN_LIU_A = Recipe(
-    'stylegan',
+
+def _training(batch_size: int, lr: float, **numbers) -> TrainingConfig:
+    "One learning rate for both players, and Adam without momentum, as in both StyleGANs."
+    rates = dict(generator_lr=lr, discriminator_lr=lr)
+    betas = dict(generator_betas=(0.0, 0.99), discriminator_betas=(0.0, 0.99))
+    return TrainingConfig(batch_size=batch_size, **rates, **betas, **numbers)
+
+
+def _liu(network: StyleGANConfig, lr: float, which: str) -> Recipe:
+    "8,000 thousand pictures in 250,000 steps of 8 times 4."
+    training = _training(4, lr, accumulate=8, ema_half_life=10_000)
+    source = f'Liu (2020), sections 4.3–4.4, tables 4.1 and 4.2, 8,000 kimg, {which}'
+    return Recipe('stylegan', network, training, 250_000, source)
+
+
+STYLEGAN_LIU_A = _liu(
     STYLEGAN_A,
-    TrainingConfig(**{**vars(_LONG), 'generator_lr': 0.003, 'discriminator_lr': 0.003}),
-    250_000,
-    _LIU + ', (a): StyleGAN (Karras et al. 2019); the numbers of its last stage, LIU_TABLE_4_1'
-    ' has all',
+    0.003,
+    '(a): StyleGAN (Karras et al. 2019); the numbers of its last stage, LIU_TABLE_4_1 has all',
 )
-STYLEGAN_LIU_B = Recipe(
-    'stylegan',
-    STYLEGAN_B,
-    _LONG,
-    250_000,
-    _LIU + ', (b): StyleGAN2 without growing, configuration E (Karras et al. 2020)',
+STYLEGAN_LIU_B = _liu(
+    STYLEGAN_B, 0.002, '(b): StyleGAN2 without growing, configuration E (Karras et al. 2020)'
 )
-STYLEGAN_LIU_C = Recipe(
-    'stylegan',
-    STYLEGAN_C,
-    _LONG,
-    250_000,
-    _LIU + ', (c): the larger network, configuration F (Karras et al. 2020)',
+STYLEGAN_LIU_C = _liu(
+    STYLEGAN_C, 0.002, '(c): the larger network, configuration F (Karras et al. 2020)'
 )
 
 # %% ../nbs/31_stylegan.ipynb #c3051ec8
-STYLEGAN_CPU_32 = Recipe(
-    'stylegan',
-    StyleGANConfig(
-        32,
-        z_dim=64,
-        w_dim=64,
-        mapping_layers=4,
-        channel_base=1024,
-        channel_max=32,
-        r1_gamma=1.0,
+def _ours(size, dim, layers, channel_base, channel_max, r1_gamma, steps, what) -> Recipe:
+    "A small StyleGAN2 without path length."
+    network = StyleGANConfig(
+        size,
+        z_dim=dim,
+        w_dim=dim,
+        mapping_layers=layers,
+        channel_base=channel_base,
+        channel_max=channel_max,
+        r1_gamma=r1_gamma,
         path_weight=0.0,
-    ),
-    _LIVE,
-    8_000,
-    'ours: a laptop, 32 px',
-)
-STYLEGAN_CPU_64 = Recipe(
-    'stylegan',
-    StyleGANConfig(
-        64,
-        z_dim=128,
-        w_dim=128,
-        mapping_layers=4,
-        channel_base=2048,
-        channel_max=64,
-        r1_gamma=2.0,
-        path_weight=0.0,
-    ),
-    _LIVE,
-    20_000,
-    'ours: a laptop over night, 64 px',
-)
-STYLEGAN_TINY = Recipe(
-    'stylegan',
-    StyleGANConfig(
-        16,
-        z_dim=16,
-        w_dim=16,
-        mapping_layers=2,
-        channel_base=128,
-        channel_max=16,
-        r1_gamma=1.0,
-        path_weight=0.0,
-    ),
-    _LIVE,
-    200,
-    'ours: the smallest one, to try things',
-)
-recipes.update(
-    {
-        'stylegan-liu-a': STYLEGAN_LIU_A,
-        'stylegan-liu-b': STYLEGAN_LIU_B,
-        'stylegan-liu-c': STYLEGAN_LIU_C,
-        'stylegan-cpu-32': STYLEGAN_CPU_32,
-        'stylegan-cpu-64': STYLEGAN_CPU_64,
-        'stylegan-tiny': STYLEGAN_TINY,
-    }
-)
+    )
+    training = _training(16, 0.002, ema_half_life=2_000)
+    return Recipe('stylegan', network, training, steps, f'ours: {what}')
+
+
+# fmt: off
+#                      px  dim layers base  most  γ    steps
+STYLEGAN_TINY   = _ours(16,  16, 2,  128, 16, 1.0,    200, 'the smallest one, to try things')
+STYLEGAN_CPU_32 = _ours(32,  64, 4, 1024, 32, 1.0,  8_000, 'a laptop, 32 px')
+STYLEGAN_CPU_64 = _ours(64, 128, 4, 2048, 64, 2.0, 20_000, 'a laptop over night, 64 px')
+# fmt: on
+recipes['stylegan-liu-a'] = STYLEGAN_LIU_A
+recipes['stylegan-liu-b'] = STYLEGAN_LIU_B
+recipes['stylegan-liu-c'] = STYLEGAN_LIU_C
+recipes['stylegan-cpu-32'] = STYLEGAN_CPU_32
+recipes['stylegan-cpu-64'] = STYLEGAN_CPU_64
+recipes['stylegan-tiny'] = STYLEGAN_TINY
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -590,8 +512,7 @@ LIU_TABLE_4_1 = (
 # %% ../nbs/31_stylegan.ipynb #22a7b68a
 @dataclass(frozen=True)
 class GrowthSchedule:
-    """Which resolution, how far faded in, at which learning rate and batch, as a function of
-    the pictures seen."""
+    "Resolution, fade, learning rate and batch as a function of the pictures seen."
 
     stages: tuple[Stage, ...] = LIU_TABLE_4_1
     stable: int = 600_000  # pictures at a resolution before the next one comes
@@ -611,9 +532,8 @@ class GrowthSchedule:
 
     def starts(self) -> list[int]:
         "How many pictures have been seen when each stage begins to fade in."
-        return [
-            max(0, i * (self.stable + self.fade) - self.fade) for i in range(len(self.stages))
-        ]
+        phase = self.stable + self.fade
+        return [max(0, i * phase - self.fade) for i in range(len(self.stages))]
 
 # %% ../nbs/31_stylegan.ipynb #17c1e489
 def _check_schedule(schedule: GrowthSchedule):
@@ -646,8 +566,7 @@ def mix_styles(
 
 
 def style_layers(low: int, high: int) -> range:
-    """The indices of the ws that belong to the resolutions `low` to `high`:
-    two for each (StyleGAN, section 3.1)."""
+    "The ws (from 0) of the resolutions `low` to `high`: two for each (StyleGAN, section 3.1)."
     return range(2 * low.bit_length() - 6, 2 * high.bit_length() - 4)
 
 # %% ../nbs/31_stylegan.ipynb #11746e60
@@ -661,6 +580,29 @@ def path_lengths(
     (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
 
+# %% ../nbs/31_stylegan.ipynb #f82bdf9a
+def draw_styles(
+    generator: StyleGANGenerator,
+    n: int,  # pictures
+    draws: Draws,
+    layers: int,  # that draw the picture now: a crossover among later ones would not show
+) -> tuple[Tensor, Tensor]:  # w [n, dim], ws [n, layers, dim]
+    "w of n pictures, and ws of which a share `mixing` changes to another w at a random layer."
+    config = generator.config
+    w = generator.mapping.w(draws.normal(n, config.z_dim))
+    ws = w[:, None].expand(-1, config.num_ws, -1)
+    if not config.mixing:
+        return w, ws
+    other = generator.mapping(draws.normal(n, config.z_dim))
+    crossover = draws.integers(1, layers, n)
+    mixed = draws.uniform(n) < config.mixing
+    return w, mix_styles(ws, other, torch.where(mixed, crossover, config.num_ws))
+
+
+def draw_noise(generator: StyleGANGenerator, n: int, draws: Draws) -> list[Tensor]:
+    "Fresh noise maps [n, 1, r, r], one for each layer."
+    return [draws.normal(n, 1, r, r) for r in generator.synthesis.noise_sizes]
+
 # %% ../nbs/31_stylegan.ipynb #ec275f18
 class StyleGANPair(ModelPair):
     "A StyleGAN of either kind with the non-saturating loss, lazy R1 and lazy path length."
@@ -671,19 +613,66 @@ class StyleGANPair(ModelPair):
         super().__init__(StyleGANGenerator(config), StyleGANDiscriminator(config))
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
-        # discriminator and generator steps
-        self.register_buffer('counts', torch.zeros(2, dtype=torch.long, device='cpu'))
+        self.register_buffer('counts', torch.zeros(2, dtype=torch.long))  # steps of D, of G
 
-    def due(self, role: int, every: int) -> bool:
-        step = int(self.counts[role])
-        self.counts[role] += 1
-        return step % every == 0
+    def discriminator_step(self, batch: dict, draws: Draws) -> dict:
+        real = self.reals(batch['image'])
+        with torch.no_grad():
+            _, fake = self.fakes(len(real), draws)
+        real_logits, fake_logits = self.judge(real), self.judge(fake)
+        loss = discriminator_loss(real_logits, fake_logits)
+        logs = {'real_logits': real_logits, 'fake_logits': fake_logits, 'fake_images': fake}
+        weight = lazy_weight(self.next_step(0), self.config.r1_every)
+        if weight and self.config.r1_gamma:
+            logs['r1'] = r1_penalty(self.judge, real, self.config.r1_gamma)
+            loss = loss + weight * logs['r1']
+        return {'loss': loss, **logs}
 
-    def latents(self, n: int, draws: Draws) -> Tensor:
-        return draws.normal(n, self.config.z_dim)
+    def generator_step(self, batch: dict, draws: Draws) -> dict:
+        n = len(batch['image'])
+        w, fake = self.fakes(n, draws)
+        self.generator.mapping.track(w, self.config.w_avg_beta)
+        fake_logits = self.judge(fake)
+        loss, logs = generator_loss(fake_logits), {'fake_logits': fake_logits}
+        weight = lazy_weight(self.next_step(1), self.config.path_every)
+        if weight and self.config.path_weight:
+            penalty, logs['path_length'] = self.path_penalty(max(1, n // 2), draws)
+            loss = loss + weight * penalty
+        return {'loss': loss, **logs}
 
-    def generate(self, generator, latents):
-        return generator(latents, noise='constant')
+    def next_step(self, player: int) -> int:
+        "The number of this step of the discriminator (0) or of the generator (1), from 0."
+        self.counts[player] += 1
+        return int(self.counts[player]) - 1
+
+    def judge(self, images: Tensor) -> Tensor:
+        return self.discriminator(self.augment(images))
+
+    def reals(self, images: Tensor) -> Tensor:
+        "Real pictures at the size the networks have grown to, faded as the generator's are."
+        return (
+            images if self.grown == (images.shape[-1], 1) else faded_reals(images, *self.grown)
+        )
+
+    def styles(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        return draw_styles(self.generator, n, draws, num_layers(self.grown[0]))
+
+    def fakes(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        "w [n, dim], and generated pictures whose styles are partly mixed."
+        w, ws = self.styles(n, draws)
+        return w, self.generator.synthesis(ws, draw_noise(self.generator, n, draws))
+
+    def path_penalty(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        "weight · (length − running mean)², and the lengths [n]; in float32."
+        with torch.autocast(self.path_mean.device.type, enabled=False):
+            _, ws = self.styles(n, draws)
+            if not ws.requires_grad:
+                ws = ws.detach().requires_grad_(True)  # a frozen mapping
+            images = self.generator.synthesis(ws, draw_noise(self.generator, n, draws))
+            lengths = path_lengths(images, ws, draws.normal(n, *images.shape[1:]))
+            self.path_mean.lerp_(lengths.detach().mean(), 0.01)
+            deviation = (lengths - self.path_mean).square().mean()
+            return self.config.path_weight * deviation, lengths.detach()
 
     def grow(self, size: int, alpha: float = 1.0):
         for network in (self.generator.synthesis, self.discriminator):
@@ -691,87 +680,14 @@ class StyleGANPair(ModelPair):
 
     @property
     def grown(self) -> tuple[int, float]:
-        return (
-            self.discriminator.grown
-            if self.config.architecture == 'stylegan1'
-            else (self.config.size, 1.0)
-        )
+        growing = self.config.architecture == 'stylegan1'
+        return self.discriminator.grown if growing else (self.config.size, 1.0)
 
-    def styles(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
-        """w of n pictures, and ws in which a share `mixing` of them changes to another w at a
-        random layer."""
-        w = self.generator.mapping.w(self.latents(n, draws))
-        ws = w[:, None].expand(-1, self.config.num_ws, -1)
-        if not self.config.mixing:
-            return w, ws
-        other = self.generator.mapping(self.latents(n, draws))
-        last = num_layers(self.grown[0])  # layers that have not grown yet do not count
-        crossover = draws.integers(1, last, n)
-        mixed = draws.uniform(n) < self.config.mixing
-        return w, mix_styles(ws, other, torch.where(mixed, crossover, self.config.num_ws))
+    def latents(self, n: int, draws: Draws) -> Tensor:
+        return draws.normal(n, self.config.z_dim)
 
-    def noise(self, n: int, draws: Draws) -> list[Tensor]:
-        return [draws.normal(n, 1, r, r) for r in self.generator.synthesis.noise_sizes]
-
-    def reals(self, images: Tensor) -> Tensor:
-        "Real pictures at the size the networks have grown to, faded as the generator's are."
-        size, alpha = self.grown
-        if images.shape[-1] != size:
-            images = F.avg_pool2d(images, images.shape[-1] // size)
-        if alpha == 1:
-            return images
-        return fade(F.interpolate(F.avg_pool2d(images, 2), scale_factor=2), images, alpha)
-
-    def discriminator_step(self, batch: dict, draws: Draws) -> dict:
-        real = self.reals(batch['image'])
-        with torch.no_grad():
-            _, ws = self.styles(len(real), draws)
-            fake = self.generator.synthesis(ws, self.noise(len(real), draws))
-        real_logits, fake_logits = (
-            self.discriminator(self.augment(real)),
-            self.discriminator(self.augment(fake)),
-        )
-        logs = {
-            'loss': discriminator_loss(real_logits, fake_logits),
-            'real_logits': real_logits,
-            'fake_logits': fake_logits,
-            'fake_images': fake,
-        }
-        if self.due(0, self.config.r1_every) and self.config.r1_gamma:
-            penalty = r1_penalty(
-                lambda x: self.discriminator(self.augment(x)), real, self.config.r1_gamma
-            )
-            logs |= {'loss': logs['loss'] + self.config.r1_every * penalty, 'r1': penalty}
-        return logs
-
-    def generator_step(self, batch: dict, draws: Draws) -> dict:
-        n = len(batch['image'])
-        w, ws = self.styles(n, draws)
-        self.generator.mapping.track(w, self.config.w_avg_beta)
-        fake_logits = self.discriminator(
-            self.augment(self.generator.synthesis(ws, self.noise(n, draws)))
-        )
-        logs = {'loss': generator_loss(fake_logits), 'fake_logits': fake_logits}
-        if self.due(1, self.config.path_every) and self.config.path_weight:
-            penalty, lengths = self.path_penalty(max(1, n // 2), draws)
-            logs |= {
-                'loss': logs['loss'] + self.config.path_every * penalty,
-                'path_length': lengths,
-            }
-        return logs
-
-    def path_penalty(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
-        "weight · (length − running mean)², of half a batch, in float32."
-        with torch.autocast(self.path_mean.device.type, enabled=False):
-            _, ws = self.styles(n, draws)
-            if not ws.requires_grad:
-                ws = ws.detach().requires_grad_(True)  # a frozen mapping
-            images = self.generator.synthesis(ws, self.noise(n, draws))
-            lengths = path_lengths(images, ws, draws.normal(n, *images.shape[1:]))
-            self.path_mean.lerp_(lengths.detach().mean(), 0.01)
-            return self.config.path_weight * (
-                lengths - self.path_mean
-            ).square().mean(), lengths.detach()
+    def generate(self, generator, latents):
+        return generator(latents, noise='constant')
 
 # %% ../nbs/31_stylegan.ipynb #73c9e82b
 models['stylegan'] = StyleGANConfig, StyleGANPair
@@ -832,7 +748,5 @@ def fit_growing(
 # %% ../nbs/31_stylegan.ipynb #2fd748fb
 def pretrained_stylegan(name: str = 'stylegan_toon_32') -> tuple[StyleGANGenerator, dict]:
     "A generator of ours that ships with the library, and the facts of its training."
-    facts = json.loads(shipped(f'pretrained/{name}.json').read_text())
-    generator = StyleGANGenerator(StyleGANConfig(**facts['network']))
-    generator.load_state_dict(load_file(str(shipped(f'pretrained/{name}.safetensors'))))
-    return generator.eval().requires_grad_(False), facts
+    build = lambda facts: StyleGANGenerator(StyleGANConfig(**facts['network']))
+    return load_pretrained(name, build)

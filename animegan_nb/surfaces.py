@@ -11,13 +11,13 @@ from torch import Tensor
 from .cameras import as_tensor, check_cam2world, check_fov, plane_directions
 
 # %% auto #0
-__all__ = ['PARTS', 'PART', 'INK_GROUP', 'LIGHT', 'TETRAHEDRON', 'BACKGROUNDS', 'sphere', 'ellipsoid', 'rounded_box',
-           'round_cone', 'capsule', 'smooth_union', 'smooth_both', 'smooth_cut', 'Scene', 'scene_rays', 'march',
-           'trace', 'surface_normals', 'ink_edges', 'thicken', 'index_of_none', 'check_scene_views', 'render_scene',
-           'hex_colour', 'cover', 'over', 'cel', 'outline']
+__all__ = ['TETRAHEDRON', 'LIGHT', 'sphere', 'ellipsoid', 'rounded_box', 'round_cone', 'capsule', 'smooth_union', 'smooth_both',
+           'smooth_cut', 'Scene', 'scene_rays', 'sphere_trace', 'trace_scene', 'scene_normals', 'light_cosine',
+           'hex_colour', 'cover', 'over', 'cel', 'ink_edges', 'thicken', 'check_scene_views', 'render_scene']
 
 # %% ../nbs/05_surfaces.ipynb #66090bc3
 def sphere(x, y, z, r):
+    "Distance to a ball of radius r."
     return (x * x + y * y + z * z).sqrt() - r
 
 
@@ -54,6 +54,7 @@ def round_cone(
 
 
 def capsule(points, a, b, r):
+    "Distance to a rod of one radius with round ends."
     return round_cone(points, a, b, r, r)
 
 # %% ../nbs/05_surfaces.ipynb #7cc3c0f3
@@ -64,59 +65,24 @@ def smooth_union(d1, d2, k):
 
 
 def smooth_both(d1, d2, k):
-    return -smooth_union(-d1, -d2, k)  # intersection
+    "What lies in both bodies (their intersection), with the edge rounded over a width k."
+    return -smooth_union(-d1, -d2, k)
 
 
 def smooth_cut(d1, d2, k):
-    return -smooth_union(-d1, d2, k)  # d1 without d2
-
-# %% ../nbs/05_surfaces.ipynb #eecbf13d
-PARTS = (
-    'background',
-    'face',
-    'ear',
-    'neck',
-    'eye',
-    'brow',
-    'mouth',
-    'fringe',
-    'side hair',
-    'back hair',
-    'tail',
-    'clothes',
-    'trim',
-    'ribbon',
-    'glasses',
-    'hat',
-    'cat ears',
-    'arm',
-    'hand',
-    'leg',
-    'skirt',
-    'trousers',
-    'sleeve',
-    'shoe',
-    'coat',
-    'other',
-)
-PART = {name: i for i, name in enumerate(PARTS)}
-# parts with the same number here meet without an ink line
-INK_GROUP = torch.arange(len(PARTS))
-for _group in (
-    ('face', 'eye', 'brow', 'mouth', 'neck'),
-    ('fringe', 'side hair', 'back hair'),
-    ('arm', 'hand'),
-):
-    for _name in _group:
-        INK_GROUP[PART[_name]] = PART[_group[0]]
-LIGHT = F.normalize(torch.tensor([-0.45, 0.62, 0.68]), dim=0)  # upper left, in front
+    "The first body without the second, with the edge rounded over a width k."
+    return -smooth_union(-d1, d2, k)
 
 # %% ../nbs/05_surfaces.ipynb #21bbc711
 class Scene:
-    """Something that can be drawn. Points are [3, b, n]:
-    the coordinate first, so that x, y, z are contiguous planes."""
+    """Something that can be drawn: `b` scenes of one kind, each with its own parameters.
+    Points are [3, b, n]."""
 
     p: dict  # parameters, each a tensor [b, …]
+    ink_groups: Tensor | None = (
+        None  # [parts]: equal numbers meet without a line; None: all differ
+    )
+    line_jump = 0.0037  # a step in depth from which on an ink line is drawn
 
     @property
     def batch(self) -> int:
@@ -143,12 +109,13 @@ class Scene:
         raise NotImplementedError("[b, n], at most the true distance, world units")
 
     def parts(self, points):
-        raise NotImplementedError("[b, n] long, index into PARTS")
+        raise NotImplementedError("[b, n] long, the number of a part from 1")
 
     def colours(self, points, normals, parts, pixel):
         raise NotImplementedError("rgb [3, b, n] in [0, 1], parts [b, n]")
 
     def ink(self, rgb, parts):
+        "The colour of a line over a surface of colour `rgb`: much darker, a little reddish."
         return (
             rgb * rgb * 0.30 + rgb * 0.08 + rgb.new_tensor([0.045, 0.02, 0.05])[:, None, None]
         )
@@ -171,40 +138,41 @@ def scene_rays(
     return origins, directions.permute(2, 0, 1).contiguous(), -local[..., 2]
 
 # %% ../nbs/05_surfaces.ipynb #7560167f
-def march(
-    scene,
-    origins,
-    directions,
-    t,
-    far,
-    spread=0.0,  # half the angle of the cone around a ray, radians; 0: a ray
-    steps=64,
-    eps=1e-5,
-    # the shortest step of a ray that only grazes; it walks back if it stepped through
-    stride=0.0,
-):
-    """Walk along rays by the distance bound until the surface is nearer than the cone is wide;
-    returns t [b, n] and whether something was met."""
+def _first_true(mask, count: int):
+    "Indices [b, count] of the true entries of each row, filled up with others."
+    if len(mask) > 1:
+        return mask.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+    index = mask[0].nonzero()[:, 0]
+    return (index if len(index) else index.new_zeros(1))[None]
+
+
+def sphere_trace(
+    scene: Scene,
+    origins: Tensor,  # [3, b, 1]
+    directions: Tensor,  # [3, b, n], unit
+    t: Tensor,  # [b, n]: where to begin
+    far: Tensor,  # [b, 1]: where to give up
+    spread: float = 0.0,  # half the angle of the cone around a ray, radians; 0: a ray
+    steps: int = 64,
+    eps: float = 1e-5,  # the distance at which a ray has arrived
+    stride: float = 0.0,  # the shortest step of a ray that only grazes
+) -> tuple[Tensor, Tensor]:  # t [b, n], and whether something was met
+    """Walk along rays by the distance bound until the surface is nearer than the cone is
+    wide."""
     t, met = t.clone(), torch.zeros_like(t, dtype=torch.bool)
-    index = None
     for step in range(steps):
         if step % 2 == 0:  # keep only the rays that still walk
             active = ~met & (t < far)
             count = int(active.sum(1).max())
             if count == 0:
                 break
-            index = (
-                active.nonzero()[:, 1][None]
-                if len(t) == 1
-                else active.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
-            )
+            index = _first_true(active, count)
             ways = directions.gather(2, index.expand(3, -1, -1))
             now = t.gather(1, index)
         d = scene.distance(origins + now * ways)
         if spread:
             near = d < now * spread
-        else:
-            # a ray that stepped through walks back
+        else:  # a ray that stepped far through the surface has not arrived: it walks back
             near = (d < (eps if step < 12 else 3e-5)) & (d > (-5e-5 if step < 40 else -1e-4))
         go = (d - now * spread) / (1 + spread)
         if step > 10 and stride:
@@ -215,48 +183,47 @@ def march(
     return t, met & (t < far)
 
 # %% ../nbs/05_surfaces.ipynb #032265b1
-def trace(scene, cam2world, fov, size, strides=(16, 4)):
-    """Distances along the rays of all pixels [b, size²] (inf: nothing met):
-    wide cones first, each handing its progress to the finer ones inside."""
+def _half_width(fov: Tensor) -> float:
+    "Half the width of the picture at distance 1."
+    return float((fov.max() * math.pi / 360).tan())
+
+
+def trace_scene(
+    scene: Scene,
+    cam2world: Tensor,  # [b, 4, 4]
+    fov: Tensor,  # [b], degrees
+    size: int,  # pixels along a side
+    strides: tuple = (16, 4),  # blocks of pixels that are traced first, as cones
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Distances along the rays of all pixels [b, size²] (inf: nothing met), and the rays:
+    origins, directions and cosines."""
     centre, radius = scene.bounds()
     reach = (cam2world[:, :3, 3].T - centre).norm(dim=0)
     near, far = (reach - radius).clamp_min(1e-3)[:, None], (reach + radius)[:, None]
-    t, side, before = near.expand(-1, 1).clone(), 1, size
+    half, t, cells, before = _half_width(fov), near.expand(-1, 1).clone(), 1, size
     for stride in (*strides, 1):
         if stride > 1 and size // stride < 4:
             continue
-        cells = -(-size // stride)
-        parent = (torch.arange(cells, device=t.device) * stride // before).clamp_max(side - 1)
-        t = t.reshape(-1, side, side)[:, parent][:, :, parent].reshape(len(t), -1)
+        # each ray begins where the wider cone around it stopped
+        parent = torch.arange(-(-size // stride), device=t.device) * stride // before
+        parent = parent.clamp_max(cells - 1)
+        t = t.reshape(-1, cells, cells)[:, parent][:, :, parent].flatten(1)
+        cells, before = len(parent), stride
         origins, ways, cosine = scene_rays(cam2world, fov, size, stride)
-        spread = (
-            0.0
-            if stride == 1
-            else float((fov.max() * math.pi / 360).tan()) * 1.4143 * stride / size
-        )
-        t, met = march(
-            scene,
-            origins,
-            ways,
-            t,
-            far,
-            spread,
-            *(
-                (128, 1e-5, float((fov.max() * math.pi / 360).tan()) * 0.6 / size)
-                if stride == 1
-                else (13,)
-            ),
-        )
         if stride > 1:
-            t = torch.where(t < far, (t - far * 1e-6), t)
-        side, before = cells, stride
+            spread = half * 1.4143 * stride / size
+            t, _ = sphere_trace(scene, origins, ways, t, far, spread, steps=13)
+            t = torch.where(t < far, t - far * 1e-6, t)
+        else:
+            shortest = half * 0.6 / size
+            t, met = sphere_trace(scene, origins, ways, t, far, steps=128, stride=shortest)
     return torch.where(met, t, torch.inf), origins, ways, cosine
 
 # %% ../nbs/05_surfaces.ipynb #c2b0568b
 TETRAHEDRON = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
 
 
-def surface_normals(scene, points, h=2e-4):
+def scene_normals(scene: Scene, points: Tensor, h: float = 2e-4) -> Tensor:
     """Unit normals [3, b, n] by four evaluations of the distance at the corners of a small
     tetrahedron."""
     total = torch.zeros_like(points)
@@ -264,6 +231,37 @@ def surface_normals(scene, points, h=2e-4):
         corner = corner[:, None, None]
         total += corner * scene.distance(points + h * corner)
     return F.normalize(total, dim=0)
+
+# %% ../nbs/05_surfaces.ipynb #c7932a15
+LIGHT = F.normalize(torch.tensor([-0.45, 0.62, 0.68]), dim=0)  # upper left, in front
+
+
+def light_cosine(normals: Tensor) -> Tensor:  # [b, n]
+    "Cosine between normals [3, b, n] and the direction of the light."
+    return (normals * LIGHT.to(normals.device)[:, None, None]).sum(0)
+
+
+def hex_colour(code: str) -> Tensor:
+    "'#rrggbb' as three floats in [0, 1]."
+    code = code.lstrip('#')
+    return torch.tensor([int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+
+
+def cover(distance, pixel):
+    """Anti-aliased coverage of a shape by its signed distance:
+    1 inside, 0 outside, a ramp one pixel wide."""
+    return (0.5 - distance / pixel).clamp(0, 1)
+
+
+def over(rgb, colour, alpha):
+    "Paint `colour` [3, b, 1 or n] over `rgb` [3, b, n] with opacity `alpha` [b, n]."
+    return rgb + alpha * (colour - rgb)
+
+
+def cel(light, base, shade, lambert, softness, low=0.18, high=0.93):
+    "Three flat tones with soft borders: shade below `low`, light above `high`, base between."
+    tone = lambda edge: ((lambert - edge) / softness + 0.5).clamp(0, 1)
+    return over(over(shade.expand(3, *lambert.shape), base, tone(low)), light, tone(high))
 
 # %% ../nbs/05_surfaces.ipynb #ff0a0a7b
 def _neighbours(x):
@@ -273,14 +271,14 @@ def _neighbours(x):
 
 # %% ../nbs/05_surfaces.ipynb #1c84381b
 def ink_edges(
-    group,  # [b, h, w] integers: which surface is seen
-    depth,  # [b, h, w], large in the background
-    normals,  # [3, b, h, w]
-    jump,  # a depth step that deserves a line
-    fold=-0.1,  # cosine between neighbouring normals below which a fold deserves one
-):
+    group: Tensor,  # [b, h, w] integers: which surface is seen
+    depth: Tensor,  # [b, h, w], large in the background
+    normals: Tensor,  # [3, b, h, w]
+    jump: float,  # a step in depth from which on a line is drawn
+    fold: float = -0.1,  # cosine between neighbouring normals below which a fold is drawn
+) -> Tensor:  # [b, h, w] bool
     """Where a pen would draw: the nearer side of every label edge and depth step, and sharp
-    folds. [b, h, w] bool."""
+    folds."""
     left, right, up, down = _neighbours(depth)
     edges = torch.zeros_like(group, dtype=torch.bool)
     # the surface falls away behind an edge, more than a slope does
@@ -288,16 +286,12 @@ def ink_edges(
         edges |= a + b - 0.5 * torch.minimum(a.abs(), b.abs()) > jump
     for g, d in zip(_neighbours(group), (left, right, up, down)):
         edges |= (g != group) & (d >= depth - 1e-4)
-    for axis in (1, 2):
-        a, b = (
-            normals.narrow(axis + 1, 0, normals.shape[axis + 1] - 1),
-            normals.narrow(axis + 1, 1, normals.shape[axis + 1] - 1),
-        )
-        edges.narrow(axis, 0, edges.shape[axis] - 1).logical_or_((a * b).sum(0) < fold)
+    edges[:, :-1] |= (normals[:, :, :-1] * normals[:, :, 1:]).sum(0) < fold
+    edges[:, :, :-1] |= (normals[..., :-1] * normals[..., 1:]).sum(0) < fold
     return edges
 
 
-def thicken(edges, width: int):
+def thicken(edges: Tensor, width: int) -> Tensor:
     "Edges grown to about `width` pixels, as a float mask."
     mask = edges[:, None].float()
     if width > 1:
@@ -305,114 +299,69 @@ def thicken(edges, width: int):
     return mask[:, 0]
 
 # %% ../nbs/05_surfaces.ipynb #4d0a5ee0
-def index_of_none(hit):
-    return torch.zeros(int(not hit.any()), dtype=torch.long, device=hit.device)
-
-
-def _shade(scene, origins, ways, t, cosine, fov, size):
-    "Colour, part, normal [.., b, n] at the points that were met."
+def _shade(scene, origins, ways, t, fov, size):
+    "Colour [3, b, n], part [b, n], normal [3, b, n] and hit [b, n] at the distances `t`."
     hit = t.isfinite()
-    count = max(int(hit.sum(1).max()), 1)
-    index = (
-        hit.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
-        if len(t) > 1
-        else torch.cat([hit[0].nonzero()[:, 0], index_of_none(hit)])[None]
-    )
+    index = _first_true(hit, max(int(hit.sum(1).max()), 1))
     index3 = index.expand(3, -1, -1)
     near = t.gather(1, index)
     near = torch.where(near.isfinite(), near, torch.ones_like(near))
     points = origins + near * ways.gather(2, index3)
-    normals = surface_normals(scene, points)
-    parts = scene.parts(points)
+    normals = scene_normals(scene, points)
     pixel = near.amin(1, keepdim=True) * (fov * (math.pi / 360)).tan()[:, None] * 2 / size
-    rgb, parts = scene.colours(points, normals, parts, pixel)
+    rgb, parts = scene.colours(points, normals, scene.parts(points), pixel)
     blank = torch.zeros_like(ways)
-    return (
-        blank.scatter(2, index3, rgb) * hit,
-        torch.zeros_like(index.new_zeros(t.shape)).scatter(1, index, parts) * hit,
-        blank.scatter(2, index3, normals) * hit,
-        hit,
-    )
+    rgb, normals = (blank.scatter(2, index3, values) * hit for values in (rgb, normals))
+    return rgb, index.new_zeros(t.shape).scatter(1, index, parts) * hit, normals, hit
+
+
+def _draw_ink(scene, rgb, parts, normals, t, depth, fine, lines):
+    "The colours [3, b, n] with ink lines, for square pictures of `fine` pixels."
+    square = lambda x: x.reshape(*x.shape[:-1], fine, fine)
+    hit = t.isfinite()
+    behind = 2 * float(scene.bounds()[1].max()) + float(t[hit].max() if hit.any() else 1)
+    depth = torch.where(hit, depth, behind)
+    group = parts if scene.ink_groups is None else scene.ink_groups.to(t.device)[parts]
+    edges = ink_edges(square(group), square(depth), square(normals), scene.line_jump)
+    mask = thicken(edges, max(1, round(lines * fine / 250))).flatten(1)
+    strength = mask * min(1.0, 0.75 + fine / 2000) * hit
+    return rgb + strength * (scene.ink(rgb, parts) - rgb)
 
 # %% ../nbs/05_surfaces.ipynb #9e4d2b28
-BACKGROUNDS = torch.tensor(
-    [
-        [int(c[i : i + 2], 16) / 255 for i in (0, 2, 4)]
-        for c in (
-            'f6e7d8',
-            'dcebf5',
-            'f8dfe4',
-            'e3f0dc',
-            'e8e0f3',
-            'fbf0cf',
-            'd8efec',
-            'eceef2',
-        )
-    ]
-)
-
-
-def _draw_one(scene, cam2world, fov, size, supersample, outline, lines, geometry):
+def _draw(scene, cam2world, fov, size, supersample, outline, lines, geometry):
     """rgb premultiplied by coverage [b, 3, s, s], coverage [b, 1, s, s], and the exact geometry
     at pixel centres."""
     fine = size * supersample
-    t, origins, ways, cosine = trace(scene, cam2world, fov, fine)
-    rgb, parts, normals, hit = _shade(scene, origins, ways, t, cosine, fov, fine)
-    b = len(t)
-    square = lambda x: x.reshape(*x.shape[:-1], fine, fine)
+    t, origins, ways, cosine = trace_scene(scene, cam2world, fov, fine)
+    rgb, parts, normals, hit = _shade(scene, origins, ways, t, fov, fine)
     if outline:
-        depth = torch.where(
-            hit,
-            t * cosine,
-            (t * cosine).new_tensor(
-                2 * float(scene.bounds()[1].max()) + float(t[hit].max() if hit.any() else 1)
-            ),
-        )
-        jump = scene.line_jump if hasattr(scene, 'line_jump') else 0.035 * 0.105
-        edges = ink_edges(
-            square(INK_GROUP.to(t.device)[parts]), square(depth), square(normals), jump
-        )
-        mask = thicken(edges, max(1, round(lines * fine / 250))).reshape(b, -1)
-        strength = mask * min(1.0, 0.75 + fine / 2000) * hit
-        rgb = rgb + strength * (scene.ink(rgb, parts) - rgb)
+        rgb = _draw_ink(scene, rgb, parts, normals, t, t * cosine, fine, lines)
+    square = lambda x: x.reshape(*x.shape[:-1], fine, fine)
     pool = lambda x: F.avg_pool2d(x, supersample) if supersample > 1 else x
-    out = dict(
-        rgb=pool(square(rgb * hit).transpose(0, 1)), mask=pool(square(hit[:, None].float()))
-    )
+    rgb, mask = square(rgb * hit).transpose(0, 1), square(hit[:, None].float())
+    out = dict(rgb=pool(rgb), mask=pool(mask))
     if geometry:
-        out.update(_geometry(scene, cam2world, fov, size, square(t), supersample))
+        out |= _geometry(scene, cam2world, fov, size, square(t), supersample)
     return out
 
 # %% ../nbs/05_surfaces.ipynb #da40a5e1
 def _geometry(scene, cam2world, fov, size, fine_t, supersample):
     "Exact depth, distance, normal and parts at the centres of the pixels."
-    start = (
-        -F.max_pool2d(-fine_t[:, None], supersample, 1, supersample // 2)[:, 0]
-        if supersample > 1
-        else fine_t
-    )
-    start = (
-        start[:, supersample // 2 :: supersample, supersample // 2 :: supersample][
-            :, :size, :size
-        ].reshape(len(fine_t), -1)
-        - 2e-3
-    )
+    start, middle = fine_t, supersample // 2
+    if supersample > 1:  # begin shortly before the nearest of the fine rays around the centre
+        start = -F.max_pool2d(-fine_t[:, None], supersample, 1, middle)[:, 0]
+        start = start[:, middle::supersample, middle::supersample][:, :size, :size]
+    start = start.flatten(1) - 2e-3
     origins, ways, cosine = scene_rays(cam2world, fov, size)
     centre, radius = scene.bounds()
     far = ((cam2world[:, :3, 3].T - centre).norm(dim=0) + radius)[:, None]
-    t, met = march(
-        scene,
-        origins,
-        ways,
+    start, shortest = (
         torch.where(start.isfinite(), start, far + 1),
-        far,
-        0.0,
-        40,
-        2e-6,
-        float((fov.max() * math.pi / 360).tan()) * 0.3 / size,
+        _half_width(fov) * 0.3 / size,
     )
+    t, met = sphere_trace(scene, origins, ways, start, far, steps=40, eps=2e-6, stride=shortest)
     t = torch.where(met, t, torch.inf)
-    _, parts, normals, hit = _shade(scene, origins, ways, t, cosine, fov, size)
+    _, parts, normals, _ = _shade(scene, origins, ways, t, fov, size)
     square = lambda x: x.reshape(*x.shape[:-1], size, size)
     return dict(
         depth=square(t * cosine)[:, None],
@@ -439,81 +388,26 @@ def check_scene_views(scene, cam2world: Tensor, fov, size: int) -> Tensor:  # fo
 # %% ../nbs/05_surfaces.ipynb #ff5ab154
 @torch.no_grad()
 def render_scene(
-    scene,
-    cam2world,
-    fov,
-    size,
-    supersample=2,
-    outline=True,
-    background=(1.0, 1.0, 1.0),
-    lines=1.0,
-    geometry=True,
+    scene: Scene,
+    cam2world: Tensor,  # [b, 4, 4]
+    fov,  # degrees: a number or [b]
+    size: int,  # pixels along a side
+    supersample: int = 2,  # rays along each side of a pixel
+    outline: bool = True,  # with ink lines
+    background=(1.0, 1.0, 1.0),  # a colour in [0, 1], or one for each scene [b, 3]
+    lines: float = 1.0,  # thickness of the ink
+    geometry: bool = True,  # with exact depth, distance, normals and parts
 ) -> dict:
-    "Draw every scene of a batch from its camera; see the table above for what comes back."
+    "Draw every scene of a batch from its camera; the table above says what comes back."
     fov = check_scene_views(scene, cam2world, fov, size)
-    # alike scenes together: each needs only its own parts
-    order = scene.kinds().argsort(stable=True)
-    scene = scene[order]
-    cams, fovs = cam2world[order], fov[order]
-    chunk = max(1, 2**16 // (size * supersample) ** 2) if cam2world.device.type == 'cpu' else 64
-    pieces = [
-        _draw_one(
-            scene[i : i + chunk],
-            cams[i : i + chunk],
-            fovs[i : i + chunk],
-            size,
-            supersample,
-            outline,
-            lines,
-            geometry,
-        )
-        for i in range(0, scene.batch, chunk)
-    ]
+    order = scene.kinds().argsort(stable=True)  # scenes of one kind need only their own parts
+    scene, cams, fovs = scene[order], cam2world[order], fov[order]
+    options = (size, supersample, outline, lines, geometry)
+    chunk = max(1, 2**16 // (size * supersample) ** 2) if cams.device.type == 'cpu' else 64
+    rows = [slice(i, i + chunk) for i in range(0, scene.batch, chunk)]
+    pieces = [_draw(scene[r], cams[r], fovs[r], *options) for r in rows]
     out = {k: torch.cat([piece[k] for piece in pieces])[order.argsort()] for k in pieces[0]}
     back = torch.as_tensor(background, dtype=torch.float32, device=cam2world.device)
-    back = back.reshape(-1, 3)[:, :, None, None]
-    rgb = out.pop('rgb')
+    rgb, back = out.pop('rgb'), back.reshape(-1, 3)[:, :, None, None]
     out['image'] = (rgb + (1 - out['mask']) * back).clamp(0, 1) * 2 - 1
     return {**out, 'alpha': out['mask'], 'cam2world': cam2world, 'fov': fov}
-
-# %% ../nbs/05_surfaces.ipynb #c7932a15
-def hex_colour(code: str) -> Tensor:
-    "'#rrggbb' as three floats in [0, 1]."
-    code = code.lstrip('#')
-    return torch.tensor([int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)])
-
-
-def cover(distance, pixel):
-    """Anti-aliased coverage of a shape by its signed distance:
-    1 inside, 0 outside, a ramp one pixel wide."""
-    return (0.5 - distance / pixel).clamp(0, 1)
-
-
-def over(rgb, colour, alpha):
-    "Paint `colour` [3, b, 1 or n] over `rgb` [3, b, n] with opacity `alpha` [b, n]."
-    return rgb + alpha * (colour - rgb)
-
-
-def cel(light, base, shade, lambert, softness, low=0.18, high=0.93):
-    "Three flat tones with soft borders: shade below `low`, light above `high`, base between."
-    tone = lambda edge: ((lambert - edge) / softness + 0.5).clamp(0, 1)
-    return over(over(shade.expand(3, *lambert.shape), base, tone(low)), light, tone(high))
-
-# %% ../nbs/05_surfaces.ipynb #55dddaa5
-def outline(
-    labels: Tensor,  # [h, w] integers
-    depth: Tensor,  # [h, w]
-) -> Tensor:  # [h, w] bool
-    """Pixels with a neighbour (left, right, above, below) of another label that is not nearer:
-    the pen draws on the nearer side."""
-    ink = torch.zeros_like(labels, dtype=torch.bool)
-    for axis in (0, 1):
-        n = labels.shape[axis] - 1
-        a, b = (
-            (slice(None),) * axis + (slice(0, n),),
-            (slice(None),) * axis + (slice(1, n + 1),),
-        )
-        differ = labels[a] != labels[b]
-        ink[a] |= differ & (depth[b] >= depth[a])
-        ink[b] |= differ & (depth[a] >= depth[b])
-    return ink

@@ -12,23 +12,22 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
-from .core import cache_dir, rng, shipped, to_float, to_uint8
 from .cameras import pose, PRIORS, project
+from .core import cache_dir, rng, shipped, to_float, to_uint8
+from .data import ArrayStore, ImageSet
 from animegan_nb.surfaces import (
-    BACKGROUNDS,
     capsule,
     cel,
     cover,
     ellipsoid,
     hex_colour,
-    LIGHT,
+    light_cosine,
     over,
-    PART,
-    scene_rays,
     render_scene,
     round_cone,
     rounded_box,
     Scene,
+    scene_rays,
     smooth_both,
     smooth_cut,
     smooth_union,
@@ -37,14 +36,18 @@ from animegan_nb.surfaces import (
 
 # %% auto #0
 __all__ = ['HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS', 'ATTRIBUTES', 'SLOT', 'CATEGORIES', 'LOW',
-           'HIGH', 'HEAD', 'PALETTES', 'HUMAN_PALETTES', 'CORE', 'FOV', 'BLOCK', 'VERSION', 'sample_identity', 'decode',
-           'encode', 'check_identity', 'head_parameters', 'lock_pattern', 'fringe_edge', 'skull_distance',
-           'body_distance', 'cap_distance', 'fringe_distance', 'back_distance', 'strand', 'side_distance',
-           'tail_distance', 'ring', 'extras_distance', 'HeadScene', 'tie_distance', 'core_distances', 'core_nearest',
-           'tones', 'skin_colour', 'paint_pins', 'hair_colour', 'eye_shapes', 'paint_eyes', 'paint_lids', 'paint_brows',
-           'paint_mouth', 'face_colour', 'cloth_colour', 'half_lambert', 'human_skin', 'human_eyes', 'human_face',
-           'human_hair', 'human_colours', 'render', 'warp_agreement', 'sample_camera', 'check_camera', 'seeded_rows',
-           'toon_rows', 'ToonHeads', 'backdrop', 'ReadyHeads', 'ready_heads']
+           'HIGH', 'STYLES', 'PARTS', 'PART', 'INK_GROUP', 'HEAD', 'PALETTES', 'HUMAN_TONES', 'HUMAN_PALETTES',
+           'ACCESSORIES', 'CORE', 'BACKGROUNDS', 'FOV', 'BLOCK', 'sample_identity', 'decode', 'encode',
+           'check_identity', 'check_style', 'check_camera', 'check_drawing', 'constant', 'varying', 'head_parameters',
+           'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance', 'cap_distance', 'fringe_distance',
+           'back_distance', 'strand', 'side_distance', 'spikes_distance', 'tail_distance', 'tie_distance', 'ring',
+           'glasses_distance', 'ears_distance', 'hat_distance', 'ribbon_distance', 'core_distances', 'extra_distances',
+           'head_distances', 'HeadScene', 'tones', 'flat_tones', 'skin_colour', 'paint_pins', 'hair_colour',
+           'eye_shapes', 'oval', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth', 'face_colour',
+           'cloth_colour', 'anime_colours', 'half_lambert', 'blot', 'human_skin', 'human_eyes', 'human_lips',
+           'human_face', 'human_hair', 'human_colours', 'head_colours', 'choose_background', 'render', 'warp_agreement',
+           'sample_camera', 'seeded_rows', 'toon_rows', 'DrawnSet', 'ToonHeads', 'backdrop', 'ReadyHeads',
+           'ready_heads']
 
 # %% ../nbs/06_toon.ipynb #bed4d5e5
 HAIR_STYLES = (
@@ -153,21 +156,15 @@ def sample_identity(
     for name, spec in ATTRIBUTES.items():
         if name in CATEGORIES:
             edges = torch.tensor(spec[1], dtype=torch.float64).cumsum(0)
-            columns.append(
-                torch.searchsorted(
-                    edges / edges[-1], torch.rand(n, generator=rng, dtype=torch.float64)
-                )
-                .clamp_max(len(edges) - 1)
-                .float()
-            )
+            chance = torch.rand(n, generator=rng, dtype=torch.float64)
+            column = torch.searchsorted(edges / edges[-1], chance)
+            columns.append(column.clamp_max(len(edges) - 1).float())
         else:
             low, high, mean, deviation = spec
             columns.append((mean + deviation * torch.randn(n, generator=rng)).clamp(low, high))
     identity = torch.stack(columns, 1)
-    side = identity[:, SLOT['hair_style']] == HAIR_STYLES.index('side-swept')
-    identity[:, SLOT['hair_over_eye']] = torch.where(
-        side, 1.0, identity[:, SLOT['hair_over_eye']]
-    )
+    swept = identity[:, SLOT['hair_style']] == HAIR_STYLES.index('side-swept')
+    identity[swept, SLOT['hair_over_eye']] = 1.0
     return identity
 
 # %% ../nbs/06_toon.ipynb #cf4766c2
@@ -200,15 +197,11 @@ def encode(**attributes) -> Tensor:
     return check_identity(identity[None])[0]
 
 # %% ../nbs/06_toon.ipynb #246c2732
-LOW, HIGH = (
-    torch.tensor(
-        [
-            float((0, len(s[0]) - 1)[k] if n in CATEGORIES else s[k])
-            for n, s in ATTRIBUTES.items()
-        ]
-    )
-    for k in (0, 1)
-)
+_RANGES = [
+    (0, len(spec[0]) - 1) if name in CATEGORIES else spec[:2]
+    for name, spec in ATTRIBUTES.items()
+]
+LOW, HIGH = torch.tensor(_RANGES, dtype=torch.float32).T  # of every slot
 
 
 def check_identity(identity: Tensor) -> Tensor:
@@ -228,151 +221,149 @@ def check_identity(identity: Tensor) -> Tensor:
         )
     return identity
 
+# %% ../nbs/06_toon.ipynb #5d0da29a
+STYLES = ('anime', 'human')
+
+
+def check_style(style: str):
+    "One sentence unless there is such a style."
+    if style not in STYLES:
+        raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
+
+
+def check_camera(preset: str):
+    "One sentence unless there is such a prior of cameras."
+    if preset not in PRIORS:
+        raise ValueError(
+            f"There is no camera preset {preset!r}: choose one of {', '.join(PRIORS)}."
+        )
+
+
+def check_drawing(n, size, seed, style, camera, supersample, **others):
+    "One sentence unless a set can be drawn with these options."
+    for name, value, top in (
+        ('n', n, 10**7),
+        ('size', size, 512),
+        ('supersample', supersample, 8),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= top:
+            raise ValueError(f"{name} must be a positive integer up to {top}, not {value!r}.")
+    check_style(style)
+    check_camera(camera)
+
+# %% ../nbs/06_toon.ipynb #ca13791f
+# fmt: off
+PARTS = (
+    'background', 'face', 'ear', 'neck', 'eye', 'brow', 'mouth',
+    'fringe', 'side hair', 'back hair', 'tail', 'clothes', 'trim',
+    'ribbon', 'glasses', 'hat', 'cat ears',
+    'arm', 'hand', 'leg', 'skirt', 'trousers', 'sleeve', 'shoe', 'coat', 'other',
+)
+# fmt: on
+PART = {name: i for i, name in enumerate(PARTS)}
+INK_GROUP = torch.arange(len(PARTS))
+for _group in (
+    ('face', 'eye', 'brow', 'mouth', 'neck'),
+    ('fringe', 'side hair', 'back hair'),
+    ('arm', 'hand'),
+    ('clothes', 'sleeve'),
+):
+    INK_GROUP[[PART[name] for name in _group]] = PART[_group[0]]
+
 # %% ../nbs/06_toon.ipynb #55d09c9d
 HEAD = 0.105  # world units for one head unit: half the frame's height at fov 12°, distance 1
 
 
-def _palette(table):
-    # [n, 3 tones, 3]
-    return torch.stack(
-        [torch.stack([hex_colour(c) for c in row.split()]) for row in table.values()]
-    )
+def constant(like: Tensor, *values: float) -> Tensor:  # [3, 1, 1]
+    "A fixed point or colour, on the device of `like`."
+    return torch.tensor(values, device=like.device)[:, None, None]
 
 
-PALETTES = {
-    'hair': _palette(HAIR),
-    'eye': _palette(EYES),
-    'skin': _palette(SKIN),
-    'cloth': _palette(CLOTH),
-}
+def varying(*coordinates) -> Tensor:  # [3, b, 1]
+    "A point that differs from head to head; each coordinate is a number or [b, 1]."
+    like = next(c for c in coordinates if isinstance(c, Tensor))
+    return torch.stack([c + torch.zeros_like(like) for c in coordinates])
 
 
-def head_parameters(identity, style='anime', bust=True) -> dict:
-    "What the formulas of a head need: each [b, 1], colours [b, 3 tones, 3]."
-    a = {
-        name: (value if value.dtype == torch.long else value[:, None])
-        for name, value in decode(identity).items()
-    }
-    p = {name: value for name, value in a.items() if value.ndim == 2}
-    human = torch.full_like(p['jaw'], float(style == 'human'))
-    p |= {f'{name}_': a[name][:, None] for name in CATEGORIES} | {
-        'human': human,
-        'bust': torch.full_like(human, float(bust)),
-    }
+def _palette(rows) -> Tensor:  # [colours, 3 tones, 3]
+    return torch.stack([torch.stack([hex_colour(c) for c in row.split()]) for row in rows])
+
+
+_COLOURS = {'hair': HAIR, 'eye': EYES, 'skin': SKIN, 'cloth': CLOTH}
+PALETTES = {name: _palette(table.values()) for name, table in _COLOURS.items()}
+
+
+def head_parameters(
+    identity: Tensor,  # [b, D]
+    style: str = 'anime',
+    bust: bool = True,  # with shoulders and clothes
+) -> dict:
+    """What the formulas of a head need: quantities [b, 1] by name, categories [b, 1] by name
+    with an underscore at the end, colours [b, 3 tones, 3]."""
+    a = {name: value[:, None] for name, value in decode(identity).items()}
+    p = {f'{name}_' if name in CATEGORIES else name: value for name, value in a.items()}
+    p['human'] = torch.full_like(p['jaw'], float(style == 'human'))
+    p['bust'] = torch.full_like(p['jaw'], float(bust))
     p['locks'] = torch.cat([p.pop(f'lock_{i}') for i in range(8)], 1)
-    for name, slot in (
-        ('hair', 'hair_colour'),
-        ('eye', 'eye_colour'),
-        ('skin', 'skin'),
-        ('cloth', 'cloth_colour'),
-    ):
-        p[name] = (PALETTES[name] if style == 'anime' else HUMAN_PALETTES[name]).to(
-            identity.device
-        )[a[slot]]
-    return p | _face_shape(p) | _hair_shape(p, a['hair_style'], a['fringe'])
+    for name, palette in (PALETTES if style == 'anime' else HUMAN_PALETTES).items():
+        slot = 'skin' if name == 'skin' else f'{name}_colour'
+        p[name] = palette.to(identity.device)[a[slot][:, 0]]
+    return p | _face_shape(p) | _hair_shape(p, a['hair_style'][:, 0], a['fringe'][:, 0])
 
 # %% ../nbs/06_toon.ipynb #4a686609
-HUMAN_PALETTES = {
-    'hair': _palette(
-        dict(
-            enumerate(
-                (
-                    '2a2422 120e0e 6a5c55',
-                    '4a3124 24160f 8d6a50',
-                    '6b3f26 361c10 b57e54',
-                    'c9a468 7d5c33 f0d9a6',
-                    'a5763e 5f3e1e d9b077',
-                    'a8592c 5f2d15 e09a62',
-                    '7a2e22 3d130e b96a50',
-                    'b98468 74483a e4bca4',
-                    '51394a 291b26 8c7086',
-                    '2b2a33 121219 666878',
-                    '3d444f 1c2027 838d9c',
-                    '33403f 161f1f 768685',
-                    '5b5638 2f2c1a 99946a',
-                    'a9a6a3 66625f e2e0de',
-                )
-            )
-        )
+# base, shade and light as in photographs, in the order of the anime colours
+# fmt: off
+HUMAN_TONES = {
+    'hair': (
+        '2a2422 120e0e 6a5c55', '4a3124 24160f 8d6a50', '6b3f26 361c10 b57e54',
+        'c9a468 7d5c33 f0d9a6', 'a5763e 5f3e1e d9b077', 'a8592c 5f2d15 e09a62',
+        '7a2e22 3d130e b96a50', 'b98468 74483a e4bca4', '51394a 291b26 8c7086',
+        '2b2a33 121219 666878', '3d444f 1c2027 838d9c', '33403f 161f1f 768685',
+        '5b5638 2f2c1a 99946a', 'a9a6a3 66625f e2e0de',
     ),
-    'eye': _palette(
-        dict(
-            enumerate(
-                (
-                    '6b4026 2a150b a8744a',
-                    '94632a 452810 c99a52',
-                    '5f7048 2b3520 9aad7c',
-                    '5d85ad 243f5c a5c3dc',
-                    '5f5f86 2b2b48 a2a2c4',
-                    '6e3a28 33140c a86a50',
-                    '77828c 343c44 b4bdc4',
-                    '7a4a44 381d1a b08580',
-                )
-            )
-        )
+    'eye': (
+        '6b4026 2a150b a8744a', '94632a 452810 c99a52', '5f7048 2b3520 9aad7c',
+        '5d85ad 243f5c a5c3dc', '5f5f86 2b2b48 a2a2c4', '6e3a28 33140c a86a50',
+        '77828c 343c44 b4bdc4', '7a4a44 381d1a b08580',
     ),
-    'skin': _palette(
-        dict(
-            enumerate(
-                (
-                    'e9bfa6 a56d55 fbe3d2',
-                    'dfae95 985d49 f6d8c6',
-                    'd09d78 87573b edc8a6',
-                    'b07a52 6a4028 d6a47c',
-                    '7d4f35 45271a a9765a',
-                )
-            )
-        )
+    'skin': (
+        'e9bfa6 a56d55 fbe3d2', 'dfae95 985d49 f6d8c6', 'd09d78 87573b edc8a6',
+        'b07a52 6a4028 d6a47c', '7d4f35 45271a a9765a',
     ),
-    'cloth': _palette(
-        dict(
-            enumerate(
-                (
-                    'e6e3de a5a3a8 ffffff',
-                    '2c3656 171d33 4c5a80',
-                    'a33a38 5c1c20 cc6a60',
-                    '39736f 1d4040 67a19c',
-                    'c0923c 6f5020 e3bf78',
-                    'c98c96 80525c eabfc4',
-                    '5a4168 302038 86698f',
-                    '3c3d45 1d1d22 64656c',
-                )
-            )
-        )
+    'cloth': (
+        'e6e3de a5a3a8 ffffff', '2c3656 171d33 4c5a80', 'a33a38 5c1c20 cc6a60',
+        '39736f 1d4040 67a19c', 'c0923c 6f5020 e3bf78', 'c98c96 80525c eabfc4',
+        '5a4168 302038 86698f', '3c3d45 1d1d22 64656c',
     ),
 }
+# fmt: on
+HUMAN_PALETTES = {name: _palette(rows) for name, rows in HUMAN_TONES.items()}
 
-
+# %% ../nbs/06_toon.ipynb #291ee456
 def _face_shape(p):
     "Eyes, jaw and brows from the quantities; human proportions are interpolated."
     mix = lambda anime, human: anime + p['human'] * (human - anime)
+    by_eye = lambda *values: torch.tensor(values, device=p['jaw'].device)[p['eye_shape_']]
     tilt, tall, frown = (
-        torch.tensor(t, device=p['jaw'].device)[p['eye_shape_']]
-        for t in ((0.0, 0.34, -0.36), (1.04, 0.84, 0.92), (0.0, -0.7, 0.7))
+        by_eye(0.0, 0.34, -0.36),
+        by_eye(1.04, 0.84, 0.92),
+        by_eye(0.0, -0.7, 0.7),
     )
-    q = dict(
-        eye_w=mix(0.112 + 0.04 * p['eye_size'], 0.082 + 0.01 * p['eye_size']),
-        eye_h=mix((0.125 + 0.07 * p['eye_size']) * tall, 0.034 + 0.012 * p['eye_size']),
-    )
-    q |= dict(
+    size, jaw = p['eye_size'], p['jaw']
+    return dict(
+        eye_w=mix(0.112 + 0.04 * size, 0.082 + 0.01 * size),
+        eye_h=mix((0.125 + 0.07 * size) * tall, 0.034 + 0.012 * size),
         eye_x=mix(0.215 + 0.03 * p['eye_gap'], 0.19 + 0.02 * p['eye_gap']),
         eye_y=mix(-0.06 + 0.06 * p['eye_height'], 0.0 + 0.03 * p['eye_height']),
-    )
-    q |= dict(
-        wide=mix(0.93 + 0.12 * p['face_width'], 0.93 + 0.10 * p['face_width']),
-        chin_x=mix(0.015 + 0.06 * p['jaw'], 0.03 + 0.05 * p['jaw']),
-        chin_r=mix(0.055 + 0 * p['jaw'], 0.10),
-    )
-    q |= dict(
-        chin_y=mix(-0.47 + 0.03 * p['jaw'], -0.52 + 0.02 * p['jaw']),
-        brow_y=mix(0.19 + 0.05 * p['brow_height'], 0.10 + 0.03 * p['brow_height']),
-    )
-    q |= dict(
         eye_tilt=mix(tilt, tilt * 0.35),
+        wide=mix(0.93 + 0.12 * p['face_width'], 0.93 + 0.10 * p['face_width']),
+        chin_x=mix(0.015 + 0.06 * jaw, 0.03 + 0.05 * jaw),
+        chin_y=mix(-0.47 + 0.03 * jaw, -0.52 + 0.02 * jaw),
+        chin_r=mix(0.055 + 0 * jaw, 0.10),
+        brow_y=mix(0.19 + 0.05 * p['brow_height'], 0.10 + 0.03 * p['brow_height']),
         brow_slope=p['brow_tilt'] + frown,
-        mouth_y=mix(-0.325, -0.315) + 0 * p['jaw'],
+        mouth_y=mix(-0.325, -0.315) + 0 * jaw,
     )
-    return q
 
 # %% ../nbs/06_toon.ipynb #4ab37a21
 # per style: how far the back hair hangs (y), flare, how far it comes forward (z), depth of its
@@ -389,6 +380,19 @@ _BACK = {
     'double bun': (0.22, -0.05, -0.12, 0.0, 16),
     'wavy': (-1.05, 0.28, 0.18, 0.20, 16),
 }
+# per style: how far the side locks hang (y) and how wide they are
+_SIDE = {
+    'bob': (-0.36, 0.085),
+    'long': (-0.62, 0.085),
+    'twin tails': (-0.34, 0.075),
+    'ponytail': (-0.30, 0.075),
+    'bun': (-0.34, 0.06),
+    'spiky': (-0.22, 0.09),
+    'side-swept': (-0.40, 0.09),
+    'hime': (-0.42, 0.10),
+    'double bun': (-0.36, 0.07),
+    'wavy': (-0.55, 0.095),
+}
 # per fringe: height of its notches, depth of its tips, locks around, sideways sweep, rise at
 # the parting, width of the parting
 _FRINGE = {
@@ -403,26 +407,22 @@ _FRINGE = {
 
 def _hair_shape(p, style, fringe):
     "The numbers behind a hair style and its fringe."
-    table = lambda t: torch.tensor(
-        list(t.values()), dtype=torch.float32, device=p['jaw'].device
+    device, longer = p['jaw'].device, p['hair_length'] - 0.5
+
+    def columns(table, chosen, names):
+        rows = torch.tensor(list(table.values()), dtype=torch.float32, device=device)[chosen]
+        return dict(zip(names.split(), rows.split(1, dim=1)))
+
+    q = columns(_BACK, style, 'back_y back_flare back_z back_tip back_locks')
+    q |= columns(
+        _FRINGE, fringe, 'front_y front_tip front_locks front_sweep front_part front_width'
     )
-    back, front = table(_BACK)[style], table(_FRINGE)[fringe]
-    q = {
-        f'back_{k}': back[:, i : i + 1]
-        for i, k in enumerate(('y', 'flare', 'z', 'tip', 'locks'))
-    }
-    q |= {
-        f'front_{k}': front[:, i : i + 1]
-        for i, k in enumerate(('y', 'tip', 'locks', 'sweep', 'part', 'width'))
-    }
-    q['back_y'] = q['back_y'] - (p['hair_length'] - 0.5) * torch.where(
-        q['back_y'] < -0.3, 0.30, 0.06
-    )
+    q |= columns(_SIDE, style, 'side_y side_r')
+    q['back_y'] = q['back_y'] - longer * torch.where(q['back_y'] < -0.3, 0.30, 0.06)
+    q['side_y'] = q['side_y'] - 0.2 * longer
     q['volume'] = 0.045 + 0.06 * p['hair_volume'] - 0.02 * p['human']
-    side = torch.where(p['locks'][:, :1] > 0.5, 1.0, -1.0)
-    lock = table(_SIDE)[style]
-    q |= dict(side_y=lock[:, :1] - 0.2 * (p['hair_length'] - 0.5), side_r=lock[:, 1:2])
-    return q | {'side': side}
+    q['side'] = torch.where(p['locks'][:, :1] > 0.5, 1.0, -1.0)
+    return q
 
 # %% ../nbs/06_toon.ipynb #a918e9ea
 def lock_pattern(p, angle, count):
@@ -464,33 +464,18 @@ def skull_distance(p, x, y, z):
     ax = (x * x + 4e-4).sqrt()
     skull = ellipsoid(x, y - 0.20, z + 0.08, 0.52, 0.53, 0.57)
     cheeks = ellipsoid(x / p['wide'], y + 0.10, z - 0.13, 0.415, 0.40, 0.34) * 0.95
-    jaw = round_cone(
-        torch.stack([ax, y, z]),
-        *(
-            torch.stack(torch.broadcast_tensors(*c))
-            for c in (
-                (0.235 * p['wide'], -0.20 + 0 * p['jaw'], 0.13 + 0 * p['jaw']),
-                (p['chin_x'], p['chin_y'], 0.335 - 0.02 * p['human']),
-            )
-        ),
-        0.165,
-        p['chin_r'],
+    ear, chin = (
+        varying(0.235 * p['wide'], -0.20, 0.13),
+        varying(p['chin_x'], p['chin_y'], 0.335 - 0.02 * p['human']),
     )
-    d = smooth_union(smooth_union(skull, cheeks, 0.12), jaw, 0.12)
-    nose_tip = 0.485 + 0.055 * p['human']
-    nose = round_cone(
-        torch.stack([x, y, z]),
-        *(
-            torch.stack(torch.broadcast_tensors(*c))
-            for c in (
-                (0 * nose_tip, -0.02 + 0 * nose_tip, 0.44 + 0.02 * p['human']),
-                (0 * nose_tip, -0.165 + 0 * nose_tip, nose_tip),
-            )
-        ),
-        0.02,
-        0.022 + 0.012 * p['human'],
+    jaw = round_cone(torch.stack([ax, y, z]), ear, chin, 0.165, p['chin_r'])
+    bridge, tip = (
+        varying(0.0, -0.02, 0.44 + 0.02 * p['human']),
+        varying(0.0, -0.165, 0.485 + 0.055 * p['human']),
     )
-    return smooth_union(d, nose, 0.07)
+    nose = round_cone(torch.stack([x, y, z]), bridge, tip, 0.02, 0.022 + 0.012 * p['human'])
+    head = smooth_union(smooth_union(skull, cheeks, 0.12), jaw, 0.12)
+    return smooth_union(head, nose, 0.07)
 
 # %% ../nbs/06_toon.ipynb #7541a17e
 def body_distance(p, x, y, z):
@@ -501,8 +486,8 @@ def body_distance(p, x, y, z):
         (y + 0.75).abs() - 0.5,
     )
     point = torch.stack([ax, y, z])
-    at = lambda *c: torch.tensor(c, device=x.device)[:, None, None]
-    trapezius = round_cone(point, at(0.06, -0.78, -0.12), at(0.58, -1.02, -0.14), 0.11, 0.165)
+    inner, outer = constant(x, 0.06, -0.78, -0.12), constant(x, 0.58, -1.02, -0.14)
+    trapezius = round_cone(point, inner, outer, 0.11, 0.165)
     chest = ellipsoid(x, y + 1.35, z + 0.08, 0.60, 0.56, 0.33)
     return neck, smooth_union(trapezius, chest, 0.14)
 
@@ -582,70 +567,26 @@ def strand(x, y, z, top, length, cx, cz, radius, flat=1.0):
     )
 
 
-# per style: how far the side locks hang (y) and how wide they are
-_SIDE = {
-    'bob': (-0.36, 0.085),
-    'long': (-0.62, 0.085),
-    'twin tails': (-0.34, 0.075),
-    'ponytail': (-0.30, 0.075),
-    'bun': (-0.34, 0.06),
-    'spiky': (-0.22, 0.09),
-    'side-swept': (-0.40, 0.09),
-    'hime': (-0.42, 0.10),
-    'double bun': (-0.36, 0.07),
-    'wavy': (-0.55, 0.095),
-}
-
-
 def side_distance(p, x, y, z):
     "The two locks that frame the face."
-    w = 0.50 + p['volume']
-    lock = strand(
-        x.abs(),
-        y,
-        z,
-        0.46,
-        0.46 - p['side_y'],
-        (w - 0.10, 0.20, -0.20),
-        (0.22, 0.12, -0.10),
-        p['side_r'],
-        0.9,
-    )
+    cx, cz = (0.50 + p['volume'] - 0.10, 0.20, -0.20), (0.22, 0.12, -0.10)
+    lock = strand(x.abs(), y, z, 0.46, 0.46 - p['side_y'], cx, cz, p['side_r'], 0.9)
     return torch.where(p['hair_style_'] == HAIR_STYLES.index('hime'), lock + 0.04, lock)
 
 # %% ../nbs/06_toon.ipynb #88cc35e6
-def tail_distance(p, x, y, z, style):
-    "What makes the style: tails, buns or spikes; style is a name."
-    ax, v, sx = x.abs(), p['volume'], x * p['side']
-    if style == 'twin tails':
-        return strand(
-            ax,
-            y,
-            z,
-            0.56,
-            1.45 + 0.5 * p['hair_length'],
-            (0.52 + v, 0.75, -0.68),
-            (-0.12, 0.0, 0.05),
-            0.17 + 0.05 * p['hair_volume'],
-            0.9,
-        )
-    if style == 'ponytail':
-        return strand(
-            sx,
-            y,
-            z,
-            0.72,
-            1.5 + 0.4 * p['hair_length'],
-            (0.12, 1.85, -1.5),
-            (-0.52, -0.35, 0.35),
-            0.23 + 0.05 * p['hair_volume'],
-            0.9,
-        )
-    if style == 'bun':
-        return sphere(x, y - 0.84, z + 0.34, 0.25)
-    if style == 'double bun':
-        return sphere(ax - 0.45, y - 0.72, z + 0.10, 0.20)
-    qx, qy, qz = x, y - 0.2, z + 0.08  # spikes: cones from the middle of the head outwards
+# fmt: off
+_SPIKES = F.normalize(torch.tensor([  # directions of the spikes
+    [-0.5, 1, 0.3], [0.5, 1, 0.15], [0, 1, -0.35], [-1.0, 0.55, 0.1],
+    [1.0, 0.6, 0], [-1.05, 0.0, -0.1], [1.05, 0.05, -0.15], [-0.9, -0.45, -0.2],
+    [0.9, -0.42, -0.25], [-0.5, 0.5, -0.9], [0.55, 0.45, -0.9], [0, 0.05, -1.1],
+    [-0.55, -0.3, -0.9], [0.5, -0.35, -0.9], [0.1, 1.0, 0.8], [-0.35, 0.8, 0.9],
+]).T, dim=0)
+# fmt: on
+
+
+def spikes_distance(p, x, y, z):
+    "Cones from the middle of the head outwards."
+    qx, qy, qz = x, y - 0.2, z + 0.08
     along = torch.einsum('cbn,ck->bnk', torch.stack([qx, qy, qz]), _SPIKES.to(x.device))
     top = 0.82 + 0.28 * p['locks'].repeat(1, 2)[:, None, : _SPIKES.shape[1]]
     t = ((along - 0.25) / (top - 0.25)).clamp(0, 1)
@@ -655,29 +596,27 @@ def tail_distance(p, x, y, z, style):
     return ((away2 + 1e-8).sqrt() - 0.36 + 0.352 * t).amin(-1) * 0.86
 
 
-_SPIKES = F.normalize(
-    torch.tensor(
-        [
-            [-0.5, 1, 0.3],
-            [0.5, 1, 0.15],
-            [0, 1, -0.35],
-            [-1.0, 0.55, 0.1],
-            [1.0, 0.6, 0],
-            [-1.05, 0.0, -0.1],
-            [1.05, 0.05, -0.15],
-            [-0.9, -0.45, -0.2],
-            [0.9, -0.42, -0.25],
-            [-0.5, 0.5, -0.9],
-            [0.55, 0.45, -0.9],
-            [0, 0.05, -1.1],
-            [-0.55, -0.3, -0.9],
-            [0.5, -0.35, -0.9],
-            [0.1, 1.0, 0.8],
-            [-0.35, 0.8, 0.9],
-        ]
-    ).T,
-    dim=0,
-)
+def tail_distance(p, x, y, z, style: str):
+    "What makes the style: tails, buns or spikes."
+    ax, length, thick = x.abs(), p['hair_length'], 0.05 * p['hair_volume']
+    if style == 'twin tails':
+        cx, cz = (0.52 + p['volume'], 0.75, -0.68), (-0.12, 0.0, 0.05)
+        return strand(ax, y, z, 0.56, 1.45 + 0.5 * length, cx, cz, 0.17 + thick, 0.9)
+    if style == 'ponytail':
+        cx, cz = (0.12, 1.85, -1.5), (-0.52, -0.35, 0.35)
+        return strand(x * p['side'], y, z, 0.72, 1.5 + 0.4 * length, cx, cz, 0.23 + thick, 0.9)
+    if style == 'bun':
+        return sphere(x, y - 0.84, z + 0.34, 0.25)
+    if style == 'double bun':
+        return sphere(ax - 0.45, y - 0.72, z + 0.10, 0.20)
+    return spikes_distance(p, x, y, z)
+
+
+def tie_distance(p, x, y, z, style: str):
+    "The band around the root of a tail."
+    if style == 'ponytail':
+        return ellipsoid(x * p['side'] - 0.13, y - 0.70, z + 0.60, 0.14, 0.07, 0.14)
+    return ellipsoid(x.abs() - 0.56 - p['volume'], y - 0.50, z + 0.12, 0.09, 0.14, 0.13)
 
 # %% ../nbs/06_toon.ipynb #86a610ae
 def ring(x, y, z, rx, ry, r):
@@ -686,232 +625,59 @@ def ring(x, y, z, rx, ry, r):
     d = (q - 1) * torch.minimum(rx, ry)
     return (d * d + z * z).sqrt() - r
 
+
+def glasses_distance(p, x, y, z):
+    "Two rims, a bridge, and arms that end at the ears."
+    ax, front = x.abs(), z - 0.60 + 0.35 * x * x
+    wide, high = p['eye_w'] + 0.045, p['eye_h'] + 0.015 + 0.04 * p['human']
+    lens = ring(ax - p['eye_x'], y - p['eye_y'] + 0.01, front, wide, high, 0.011)
+    bridge = ((y - p['eye_y'] - 0.02) ** 2 + front**2).sqrt() - 0.010
+    bridge = torch.maximum(bridge, ax - 0.075)
+    rim = p['eye_x'] + p['eye_w'] + 0.045
+    hinge = varying(rim, p['eye_y'] + 0.03, 0.60 - 0.35 * rim * rim)
+    arm = capsule(torch.stack([ax, y, z]), hinge, constant(x, 0.515, 0.02, -0.02), 0.014)
+    return torch.minimum(torch.minimum(lens * 0.8, bridge), arm) * 0.9
+
 # %% ../nbs/06_toon.ipynb #8a37b8bb
-def extras_distance(p, x, y, z, label):
-    "Glasses, ribbon, cat ears and hat; label is the name of the part."
-    ax, v = x.abs(), p['volume']
-    if label == 'glasses':
-        front = z - 0.60 + 0.35 * x * x
-        lens = ring(
-            ax - p['eye_x'],
-            y - p['eye_y'] + 0.01,
-            front,
-            p['eye_w'] + 0.045,
-            p['eye_h'] + 0.015 + 0.04 * p['human'],
-            0.011,
-        )
-        bridge = torch.maximum(
-            (((y - p['eye_y'] - 0.02) ** 2 + front**2).sqrt() - 0.010), ax - 0.075
-        )
-        rim = p['eye_x'] + p['eye_w'] + 0.045
-        arm = capsule(
-            torch.stack([ax, y, z]),
-            *(
-                torch.stack(c)
-                for c in (
-                    (rim, p['eye_y'] + 0.03, 0.60 - 0.35 * rim * rim),
-                    (0.515 + 0 * rim, 0.02 + 0 * rim, -0.02 + 0 * rim),
-                )
-            ),
-            0.014,
-        )
-        return torch.minimum(torch.minimum(lens * 0.8, bridge), arm) * 0.9
-    if label == 'cat ears':
-        at = lambda *c: torch.stack(
-            torch.broadcast_tensors(*[torch.as_tensor(q, device=x.device) + 0 * v for q in c])
-        )
-        return torch.maximum(
-            round_cone(
-                torch.stack([ax, y, z * 1.0]),
-                at(0.36, 0.62 + v, -0.10),
-                at(0.52, 1.02 + v, -0.12),
-                0.17,
-                0.015,
-            ),
-            (z + 0.12).abs() - 0.10,
-        )
-    if label == 'hat':  # a beret that leans to one side
-        hx, hy = x * p['side'], y - 0.60 - 0.6 * v
-        tilted = ellipsoid(
-            hx * 0.97 + hy * 0.24 - 0.05,
-            (hy * 0.97 - hx * 0.24),
-            z + 0.14,
-            0.66 + v,
-            0.33,
-            0.64 + v,
-        )
-        return torch.minimum(
-            tilted,
-            round_cone(
-                torch.stack([hx * 0.97 + hy * 0.24 - 0.05, hy * 0.97 - hx * 0.24, z]),
-                *(
-                    torch.tensor([[0.0], [h], [-0.14]], device=x.device)[:, :, None]
-                    for h in (0.30, 0.40)
-                ),
-                0.035,
-                0.03,
-            ),
-        )
-    bx, by, bz = x * p['side'] - 0.36, y - 0.66 - v, z - 0.12
-    loop = ellipsoid((bx.abs() - 0.17), by - 0.5 * bx.abs() + 0.06, bz, 0.15, 0.12, 0.09) * 0.8
+def ears_distance(p, x, y, z):
+    "The ears of a cat."
+    v = p['volume']
+    root, tip = varying(0.36, 0.62 + v, -0.10), varying(0.52, 1.02 + v, -0.12)
+    cone = round_cone(torch.stack([x.abs(), y, z]), root, tip, 0.17, 0.015)
+    return torch.maximum(cone, (z + 0.12).abs() - 0.10)
+
+
+def hat_distance(p, x, y, z):
+    "A beret that leans to one side."
+    v = p['volume']
+    hx, hy = x * p['side'], y - 0.60 - 0.6 * v
+    hx, hy = hx * 0.97 + hy * 0.24 - 0.05, hy * 0.97 - hx * 0.24
+    beret = ellipsoid(hx, hy, z + 0.14, 0.66 + v, 0.33, 0.64 + v)
+    low, high = constant(x, 0.0, 0.30, -0.14), constant(x, 0.0, 0.40, -0.14)
+    stalk = round_cone(torch.stack([hx, hy, z]), low, high, 0.035, 0.03)
+    return torch.minimum(beret, stalk)
+
+
+def ribbon_distance(p, x, y, z):
+    "A bow: two loops and a knot."
+    bx, by, bz = x * p['side'] - 0.36, y - 0.66 - p['volume'], z - 0.12
+    loop = ellipsoid(bx.abs() - 0.17, by - 0.5 * bx.abs() + 0.06, bz, 0.15, 0.12, 0.09) * 0.8
     return torch.minimum(loop, sphere(bx, by, bz, 0.07))
 
+
+ACCESSORIES = {'ribbon': ribbon_distance, 'cat ears': ears_distance, 'hat': hat_distance}
+
 # %% ../nbs/06_toon.ipynb #32050809
-class HeadScene(Scene):
-    "Heads as a scene, in world units; the methods that end in _h take head units."
-
-    line_jump = 0.032 * HEAD
-
-    def __init__(
-        self,
-        identity: Tensor,  # [b, D]
-        style: str = 'anime',  # 'anime' or 'human'
-        bust: bool = True,  # with shoulders and clothes
-    ):
-        if style not in ('anime', 'human'):
-            raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
-        self.style, self.p = style, head_parameters(check_identity(identity), style, bust)
-
-    def bounds(self):
-        b = self.batch
-        device = self.p['jaw'].device
-        return torch.tensor([0.0, -0.30, -0.08], device=device)[:, None].expand(
-            3, b
-        ) * HEAD, torch.full((b,), 1.62 * HEAD, device=device)
-
-    def kinds(self):
-        return (
-            self.p['hair_style_'][:, 0] * 100
-            + self.p['accessory_'][:, 0] * 2
-            + self.p['glasses_'][:, 0]
-        )
-
-    def distance(self, points):
-        return HEAD * self.distance_h(points / HEAD)
-
-    def parts(self, points):
-        return self.parts_h(points / HEAD)
-
-    def colours(self, points, normals, parts, pixel):
-        return self.colours_h(points / HEAD, normals, parts, pixel / HEAD)
-
-    def extras(self, points):
-        "The distance to what only some heads have: pairs (label, [b, n])."
-        p, (x, y, z) = self.p, points
-        for name in ('twin tails', 'ponytail', 'bun', 'double bun', 'spiky'):
-            here = p['hair_style_'] == HAIR_STYLES.index(name)
-            if not bool(here.any()):
-                continue
-            yield (
-                'back hair' if name == 'spiky' else 'tail',
-                torch.where(here, tail_distance(p, x, y, z, name), 9.0),
-            )
-            if 'tail' in name:
-                yield 'ribbon', torch.where(here, tie_distance(p, x, y, z, name), 9.0)
-        for label, here in (
-            ('glasses', p['glasses_'] == 1),
-            *(
-                (n, p['accessory_'] == i)
-                for n, i in (('ribbon', 1), ('cat ears', 2), ('hat', 3))
-            ),
-        ):
-            if bool(here.any()):
-                yield label, torch.where(here, extras_distance(p, x, y, z, label), 9.0)
-
-    def distance_h(self, points):
-        "The nearest part's distance [b, n]."
-        best = core_nearest(self.p, *points)
-        for _, d in self.extras(points):
-            best = torch.minimum(best, d)
-        return best
-
-    def parts_h(self, points):
-        "The nearest part's label [b, n]."
-        names, distances = zip(
-            *zip(CORE, core_distances(self.p, *points)), *self.extras(points)
-        )
-        return torch.tensor([PART[n] for n in names], device=points.device)[
-            torch.stack(distances).argmin(0)
-        ]
-
-    def colours_h(self, points, normals, parts, pixel):
-        """The finished colour [3, b, n] of surface points in head units, and the parts with the
-        painted ones marked."""
-        p, (x, y, z) = self.p, points
-        if self.style == 'human':
-            return human_colours(p, points, normals, parts, pixel)
-        hairy = (parts >= PART['fringe']) & (parts <= PART['tail'])
-        rgb = skin_colour(p, x, y, z, normals, parts, pixel)
-        rgb, parts = face_colour(p, x, y, z, rgb, normals, parts, pixel)
-        paint = hair_colour(p, x, y, z, normals, parts, pixel)
-        rgb = torch.where(hairy, paint, rgb)
-        # transparent hair: the face's paint shows through the fringe
-        if float(p['hair_alpha'].min()) < 1:
-            as_face = torch.full_like(parts, PART['face'])
-            below, _ = face_colour(
-                p,
-                x,
-                y,
-                z,
-                skin_colour(p, x, y, z, normals, as_face, pixel),
-                normals,
-                as_face,
-                pixel,
-            )
-            rgb = over(
-                rgb, below, (1 - p['hair_alpha']) * (parts == PART['fringe']) * (z > 0.2)
-            )
-        through = ((parts == PART['fringe']) & (z > 0.2)).float()
-        rgb, _ = paint_brows(p, x, y, rgb, pixel, tones(p['hair'])[1] * 0.5, through * 0.6)
-        dressed, neck = cloth_colour(p, x, y, z, normals, parts, pixel)
-        rgb, parts = (
-            torch.where(parts == PART['clothes'], dressed, rgb),
-            torch.where(parts == PART['clothes'], neck, parts),
-        )
-        lambert = (normals * LIGHT.to(x.device)[:, None, None]).sum(0)
-        cloth = tones(p['cloth'])
-        rgb = torch.where(
-            (parts == PART['ribbon']) | (parts == PART['hat']),
-            cel(cloth[0], cloth[0], cloth[1], lambert, 0.05 + 0 * pixel, low=0.3),
-            rgb,
-        )
-        rgb = torch.where(
-            parts == PART['cat ears'],
-            cel(*[tones(p['hair'])[i] for i in (0, 0, 1)], lambert, 0.05 + 0 * pixel),
-            rgb,
-        )
-        rgb = torch.where(
-            parts == PART['glasses'],
-            torch.tensor([0.16, 0.12, 0.18], device=x.device)[:, None, None],
-            rgb,
-        )
-        return (rgb * p['brightness']).clamp(0, 1), parts
-
-# %% ../nbs/06_toon.ipynb #1aa5428b
-def tie_distance(p, x, y, z, style):
-    "The band around the root of a tail."
-    if style == 'ponytail':
-        return ellipsoid(x * p['side'] - 0.13, y - 0.70, z + 0.60, 0.14, 0.07, 0.14)
-    return ellipsoid(x.abs() - 0.56 - p['volume'], y - 0.50, z + 0.12, 0.09, 0.14, 0.13)
-
-# %% ../nbs/06_toon.ipynb #062ca622
 CORE = ('face', 'ear', 'neck', 'clothes', 'fringe', 'back hair', 'side hair')
 
 
 def core_distances(p, x, y, z) -> tuple:
     "What every head has, in the order of CORE."
     neck, body = body_distance(p, x, y, z)
-    ear = ellipsoid(
-        x.abs() - 0.50 - 0.02 * y,
-        y + 0.06 - 0.04 * p['human'],
-        z + 0.04 + 0.25 * y,
-        0.045,
-        0.115,
-        0.075,
-    )
+    ex, ey, ez = x.abs() - 0.50 - 0.02 * y, y + 0.06 - 0.04 * p['human'], z + 0.04 + 0.25 * y
     return (
         skull_distance(p, x, y, z),
-        ear,
+        ellipsoid(ex, ey, ez, 0.045, 0.115, 0.075),
         neck,
         body + 9 * (1 - p['bust']),
         fringe_distance(p, x, y, z),
@@ -920,16 +686,77 @@ def core_distances(p, x, y, z) -> tuple:
     )
 
 
-def core_nearest(p, x, y, z):
-    "The least of them."
-    first, *others = core_distances(p, x, y, z)
-    for d in others:
-        first = torch.minimum(first, d)
-    return first
+def extra_distances(p, points):
+    "What only some heads have: pairs (label, distance [b, n])."
+    has = lambda there, distance: torch.where(there, distance, 9.0)
+    for name in ('twin tails', 'ponytail', 'bun', 'double bun', 'spiky'):
+        there = p['hair_style_'] == HAIR_STYLES.index(name)
+        if bool(there.any()):
+            label = 'back hair' if name == 'spiky' else 'tail'
+            yield label, has(there, tail_distance(p, *points, name))
+            if 'tail' in name:
+                yield 'ribbon', has(there, tie_distance(p, *points, name))
+    if bool((p['glasses_'] == 1).any()):
+        yield 'glasses', has(p['glasses_'] == 1, glasses_distance(p, *points))
+    for label, distance in ACCESSORIES.items():
+        there = p['accessory_'] == CATEGORIES['accessory'].index(label)
+        if bool(there.any()):
+            yield label, has(there, distance(p, *points))
+
+
+def head_distances(p, points) -> list:
+    "All parts at points in head units: pairs (label, distance [b, n])."
+    return [*zip(CORE, core_distances(p, *points)), *extra_distances(p, points)]
+
+# %% ../nbs/06_toon.ipynb #89fa29e6
+class HeadScene(Scene):
+    "Heads as a scene. The formulas are in head units, a scene in world units."
+
+    ink_groups = INK_GROUP
+    line_jump = 0.032 * HEAD
+
+    def __init__(
+        self,
+        identity: Tensor,  # [b, D]
+        style: str = 'anime',  # 'anime' or 'human'
+        bust: bool = True,  # with shoulders and clothes
+    ):
+        check_style(style)
+        self.style, self.p = style, head_parameters(check_identity(identity), style, bust)
+
+    def bounds(self):
+        like = self.p['jaw'][:, 0]
+        centre = like.new_tensor([0.0, -0.30, -0.08])[:, None].expand(3, self.batch)
+        return centre * HEAD, torch.full_like(like, 1.62 * HEAD)
+
+    def kinds(self):
+        style, accessory = self.p['hair_style_'], self.p['accessory_']
+        return (style * 100 + accessory * 2 + self.p['glasses_'])[:, 0]
+
+    def distance(self, points):
+        distances = head_distances(self.p, points / HEAD)
+        nearest = distances[0][1]
+        for _, distance in distances[1:]:
+            nearest = torch.minimum(nearest, distance)
+        return HEAD * nearest
+
+    def parts(self, points):
+        names, distances = zip(*head_distances(self.p, points / HEAD))
+        numbers = torch.tensor([PART[name] for name in names], device=points.device)
+        return numbers[torch.stack(distances).argmin(0)]
+
+    def colours(self, points, normals, parts, pixel):
+        return head_colours(self.p, self.style, points / HEAD, normals, parts, pixel / HEAD)
 
 # %% ../nbs/06_toon.ipynb #d32aec69
-def tones(palette, i=None):
-    return [palette[:, k].T[:, :, None] for k in (0, 1, 2)]  # base, shade, light as [3, b, 1]
+def tones(palette: Tensor) -> list:
+    "Base, shade and light, each [3, b, 1], from a palette [b, 3 tones, 3]."
+    return [palette[:, k].T[:, :, None] for k in (0, 1, 2)]
+
+
+def flat_tones(base, shade, normals, low):
+    "Two tones that follow the light, for cloth and ears."
+    return cel(base, base, shade, light_cosine(normals), 0.05, low=low)
 
 
 def skin_colour(p, x, y, z, normals, parts, pixel):
@@ -937,8 +764,7 @@ def skin_colour(p, x, y, z, normals, parts, pixel):
     base, shade, light = tones(p['skin'])
     round_normal = F.normalize(torch.stack([x, (y - 0.05) * 0.8, z + 0.12]), dim=0)
     soft = F.normalize(normals * 0.45 + round_normal * 0.75, dim=0)
-    lambert = (soft * LIGHT.to(x.device)[:, None, None]).sum(0)
-    rgb = cel(base, base, shade, lambert, 0.04 + 0 * pixel, low=0.0)
+    rgb = cel(base, base, shade, light_cosine(soft), 0.04 + 0 * pixel, low=0.0)
     edge, _ = fringe_edge(p, torch.atan2(x - 0.02, z + 0.08), y + 0.05)
     under = cover(edge - 0.055 - y, pixel) * (z > 0) * (parts == PART['face'])
     rgb = over(rgb, shade, 0.8 * under)
@@ -948,15 +774,10 @@ def skin_colour(p, x, y, z, normals, parts, pixel):
 # %% ../nbs/06_toon.ipynb #10c822d7
 def paint_pins(p, x, y, rgb, pixel, seen):
     "Two hairpins on the fringe."
-    pin = rounded_box(
-        x * p['side'] - 0.30 - 0.25 * (y - 0.36), (y - 0.36), 0 * x, 0.11, 0.020, 1.0, 0.018
+    box = lambda px, py: rounded_box(
+        x * p['side'] - px - 0.25 * (y - py), y - py, 0 * x, 0.11, 0.020, 1.0, 0.018
     )
-    pin = torch.minimum(
-        pin,
-        rounded_box(
-            x * p['side'] - 0.31 - 0.25 * (y - 0.30), (y - 0.30), 0 * x, 0.11, 0.020, 1.0, 0.018
-        ),
-    )
+    pin = torch.minimum(box(0.30, 0.36), box(0.31, 0.30))
     rgb = over(rgb, tones(p['cloth'])[1] * 0.6, seen * cover(pin - 0.010, pixel))
     return over(rgb, tones(p['cloth'])[2], seen * cover(pin, pixel))
 
@@ -967,39 +788,26 @@ def hair_colour(p, x, y, z, normals, parts, pixel):
     angle = torch.atan2(x, z + 0.08)
     round_normal = F.normalize(torch.stack([x, (y - 0.15) * 0.9, z + 0.08]), dim=0)
     soft = F.normalize(normals * 0.55 + round_normal * 0.75, dim=0)
-    lambert = (soft * LIGHT.to(x.device)[:, None, None]).sum(0)
-    fringe = parts == PART['fringe']
+    cosine = light_cosine(soft)
+    fringe, tail = parts == PART['fringe'], parts == PART['tail']
     edge, uf = fringe_edge(p, angle, y)
     ub, _ = lock_pattern(p, torch.atan2(x, -z), p['back_locks'])
     u = torch.where(fringe, uf, ub)
-    rgb = cel(
-        base,
-        base,
-        shade,
-        lambert + 0.10 * (u * u - 0.5) * (parts != PART['tail']),
-        0.05 + 0 * pixel,
-        low=0.12,
-    )
+    waved = cosine + 0.10 * (u * u - 0.5) * ~tail
+    rgb = cel(base, base, shade, waved, 0.05 + 0 * pixel, low=0.12)
     inside = (parts == PART['back hair']) & (cap_distance(p, x, y, z, -0.06, 2.0) < 0)
     rgb = over(rgb, shade * 0.86, inside.float())
     height = torch.atan2(y - 0.20, (x * x + (z + 0.08) ** 2).sqrt())
-    band = (height - 0.62 - 0.05 * u.abs()).abs() - (0.055 + 0.03 * (1 - u.abs())) * (
-        1 - (torch.remainder(angle.abs(), 2.4) / 1.5 - 0.4 * (angle.abs() > 2.4)) ** 2
-    ).clamp_min(0)
-    glow = torch.where((lambert > 0.0)[None], light.expand(3, *x.shape), base)
-    rgb = over(rgb, glow, 0.9 * cover(band * 0.6, pixel) * (parts != PART['tail']))
+    around = torch.remainder(angle.abs(), 2.4) / 1.5 - 0.4 * (angle.abs() > 2.4)
+    width = (0.055 + 0.03 * (1 - u.abs())) * (1 - around**2).clamp_min(0)
+    band = (height - 0.62 - 0.05 * u.abs()).abs() - width
+    glow = torch.where((cosine > 0.0)[None], light.expand(3, *x.shape), base)
+    rgb = over(rgb, glow, 0.9 * cover(band * 0.6, pixel) * ~tail)
     count = torch.where(fringe, p['front_locks'], p['back_locks'])
     groove = (1 - u.abs()) * (math.pi / count) * 0.6
     reach = torch.where(fringe, (y - p['front_y']) / 0.22, (y - p['back_y']) / 0.6).clamp(0, 1)
-    rgb = over(
-        rgb,
-        shade * 0.75,
-        0.8
-        * cover(groove - 0.010 * (1 - reach), pixel)
-        * (reach < 1)
-        * (parts != PART['tail'])
-        * (~inside),
-    )
+    line = 0.8 * cover(groove - 0.010 * (1 - reach), pixel) * (reach < 1) * ~tail * ~inside
+    rgb = over(rgb, shade * 0.75, line)
     return paint_pins(p, x, y, rgb, pixel, (p['accessory_'] == 4) * fringe * (z > 0.1))
 
 # %% ../nbs/06_toon.ipynb #b87810fe
@@ -1017,66 +825,37 @@ def eye_shapes(p, x, y):
     return a, b, (1 - 1 / r.clamp_min(0.05)) * (a * a + b * b + 1e-8).sqrt()
 
 # %% ../nbs/06_toon.ipynb #906b3ff2
+def oval(x, y, rx, ry, tiny=0.0):
+    "Negative inside an ellipse, positive outside, in units of its radius."
+    return ((x / rx) ** 2 + (y / ry) ** 2 + tiny).sqrt() - 1
+
+
 def paint_eyes(p, x, y, rgb, pixel, ink, seen):
     """Large anime eyes: white, iris with a gradient, pupil, two lights, lids;
     `seen` [b, n] is where they may be painted."""
     a, b, d = eye_shapes(p, x, y)
     base, shade, light = tones(p['eye'])
     open_ = cover(d, pixel) * seen
-    rgb = over(rgb, torch.tensor([1.0, 0.995, 0.99], device=x.device)[:, None, None], open_)
-    rgb = over(
-        rgb,
-        torch.tensor([0.80, 0.80, 0.88], device=x.device)[:, None, None],
-        open_ * cover(-(b - p['eye_h'] * 0.42), pixel * 2),
-    )
+    rgb = over(rgb, constant(x, 1.0, 0.995, 0.99), open_)
+    under_lid = open_ * cover(-(b - p['eye_h'] * 0.42), pixel * 2)
+    rgb = over(rgb, constant(x, 0.80, 0.80, 0.88), under_lid)
     gx = 0.028 * p['gaze_x'] + 0.012 * torch.sign(x) * -1
     ix, iy = (x - torch.sign(x) * p['eye_x'] - gx), b - 0.018 * p['gaze_y'] + 0.004
     rx, ry = p['eye_w'] * 0.66, p['eye_h'] * 0.93
     r = ((ix / rx) ** 2 + (iy / ry) ** 2 + 1e-6).sqrt()
     iris = cover((r - 1) * rx, pixel) * open_
-    v = (iy / ry * 0.5 + 0.5).clamp(0, 1)
-    colour = over(
-        over(light.expand(3, *x.shape), base, ((v - 0.12) / 0.30).clamp(0, 1)),
-        shade,
-        ((v - 0.50) / 0.22).clamp(0, 1),
-    )
+    v = (iy / ry * 0.5 + 0.5).clamp(0, 1)  # 0 at the lower edge of the iris, 1 at the upper
+    colour = over(light.expand(3, *x.shape), base, ((v - 0.12) / 0.30).clamp(0, 1))
+    colour = over(colour, shade, ((v - 0.50) / 0.22).clamp(0, 1))
+    pupil = oval(ix, iy - 0.01, rx * 0.42, ry * 0.46) * rx * 0.42
+    gleam = oval(ix, iy + ry * 0.62, rx * 0.62, ry * 0.22) * rx * 0.2
     rgb = over(rgb, colour, iris)
     rgb = over(rgb, shade * 0.55, iris * cover(-((r - 0.86) * rx), pixel))
-    rgb = over(
-        rgb,
-        shade * 0.35,
-        iris
-        * cover(
-            (((ix / (rx * 0.42)) ** 2 + ((iy - 0.01) / (ry * 0.46)) ** 2).sqrt() - 1)
-            * rx
-            * 0.42,
-            pixel,
-        ),
-    )
-    rgb = over(
-        rgb,
-        light,
-        0.85
-        * iris
-        * cover(
-            (((ix / (rx * 0.62)) ** 2 + ((iy + ry * 0.62) / (ry * 0.22)) ** 2).sqrt() - 1)
-            * rx
-            * 0.2,
-            pixel,
-        ),
-    )
+    rgb = over(rgb, shade * 0.35, iris * cover(pupil, pixel))
+    rgb = over(rgb, light, 0.85 * iris * cover(gleam, pixel))
     for cx, cy, sx, sy in ((-0.36, 0.42, 0.34, 0.27), (0.38, -0.38, 0.17, 0.14)):
-        rgb = over(
-            rgb,
-            torch.ones(3, 1, 1, device=x.device),
-            open_
-            * cover(
-                ((((ix / rx - cx) / sx) ** 2 + ((iy / ry - cy) / sy) ** 2 + 1e-6).sqrt() - 1)
-                * rx
-                * 0.25,
-                pixel,
-            ),
-        )
+        spot = oval(ix / rx - cx, iy / ry - cy, sx, sy, tiny=1e-6) * rx * 0.25
+        rgb = over(rgb, constant(x, 1.0, 1.0, 1.0), open_ * cover(spot, pixel))
     return paint_lids(p, a, b, d, x, rgb, pixel, ink, seen)
 
 # %% ../nbs/06_toon.ipynb #28d82a1f
@@ -1086,22 +865,16 @@ def paint_lids(p, a, b, d, x, rgb, pixel, ink, seen):
     s = (a / p['eye_w']).clamp(-1.3, 1.3)
     h = p['eye_h']
     upper = d.abs() - (0.013 + 0.010 * (s + 1).clamp(0, 2) * 0.5)
-    rgb = over(
-        rgb,
-        ink,
-        seen * cover(torch.maximum(upper, -(b - h * (0.10 - 0.25 * s.clamp_min(0)))), pixel),
-    )
-    lash = torch.maximum(
-        (b - h * 0.42 - 0.55 * (a - p['eye_w'] * 0.86)).abs()
-        - 0.022 * (1.25 - s).clamp(0, 1) * 1.4,
-        torch.maximum(-(s - 0.72), s - 1.25) * 0.1,
-    )
+    upper = torch.maximum(upper, -(b - h * (0.10 - 0.25 * s.clamp_min(0))))
+    rgb = over(rgb, ink, seen * cover(upper, pixel))
+    away = (b - h * 0.42 - 0.55 * (a - p['eye_w'] * 0.86)).abs()
+    lash = away - 0.022 * (1.25 - s).clamp(0, 1) * 1.4
+    lash = torch.maximum(lash, torch.maximum(-(s - 0.72), s - 1.25) * 0.1)
     rgb = over(rgb, ink, seen * cover(lash, pixel))
     lower = torch.maximum(d.abs() - 0.006, torch.maximum(b + h * 0.45, -(s + 0.35) * 0.1))
     rgb = over(rgb, ink, 0.8 * seen * cover(lower, pixel))
-    crease = torch.maximum(
-        (d - 0.052).abs() - 0.005, torch.maximum(-(b - h * 0.55), (s.abs() - 0.62) * 0.1)
-    )
+    ends = torch.maximum(-(b - h * 0.55), (s.abs() - 0.62) * 0.1)
+    crease = torch.maximum((d - 0.052).abs() - 0.005, ends)
     return over(rgb, ink, 0.65 * seen * cover(crease, pixel)), cover(d - 0.02, pixel) * seen
 
 # %% ../nbs/06_toon.ipynb #a6ccbb3e
@@ -1118,122 +891,113 @@ def paint_brows(p, x, y, rgb, pixel, ink, seen):
 # %% ../nbs/06_toon.ipynb #f0779a95
 def paint_mouth(p, x, y, rgb, pixel, ink, skin_shade):
     "One of five mouths, and the hint of a nose; the colour and what the mouth covers."
-    kind = p['mouth_']
-    w = (0.064 + 0.05 * p['mouth_width']) * torch.tensor(
-        [1.2, 1.0, 0.95, 0.34, 1.1], device=x.device
-    )[kind]
+    kind, wide = p['mouth_'], p['mouth_width']
+    by_kind = lambda *values: torch.tensor(values, device=x.device)[kind]
+    w = (0.064 + 0.05 * wide) * by_kind(1.2, 1.0, 0.95, 0.34, 1.1)
     s, y0 = x / w, y - p['mouth_y']
-    bend = torch.tensor([0.062, 0.0, 0.012, 0.0, -0.056], device=x.device)[kind]
+    bend = by_kind(0.062, 0.0, 0.012, 0.0, -0.056)
     line = y0 - bend * (s * s - 0.5) - 0.02 * (kind == 2)
-    thick = torch.tensor([0.0095, 0.0085, 0.0075, 0.021, 0.0095], device=x.device)[kind] * (
-        1.25 - 0.55 * s.abs()
-    )
-    stroke = torch.maximum(line.abs() - thick, (s.abs() - 1) * w)
-    low = (0.090 + 0.03 * p['mouth_width']) * (1 - s * s).clamp_min(0) ** 0.75
-    hole = torch.where(
-        kind == 2, torch.maximum(torch.maximum(line, -(line + low)), (s.abs() - 1) * w), 1.0
-    )
-    at = lambda *c: torch.tensor(c, device=x.device)[:, None, None]
-    rgb = over(rgb, at(0.66, 0.17, 0.20), cover(hole, pixel))
-    rgb = over(
-        rgb,
-        at(0.95, 0.50, 0.48),
-        cover(
-            torch.maximum(hole, line + 0.060 + 0.02 * p['mouth_width'] - 0.02 * s * s), pixel
-        ),
-    )
-    rgb = over(
-        rgb, at(1.0, 0.98, 0.97), cover(torch.maximum(hole + 0.004, -(line + 0.017)), pixel)
-    )
-    rgb = over(
-        rgb,
-        ink,
-        0.95
-        * cover(torch.minimum(stroke, torch.where(kind == 2, hole.abs() - 0.004, 1.0)), pixel),
-    )
-    nose = torch.maximum(
-        (x - 0.012 - 0.25 * (y + 0.185)).abs() - 0.009, (y + 0.178).abs() - 0.022
-    )
-    return over(rgb, skin_shade * 0.86, cover(nose, pixel)), cover(
-        torch.minimum(stroke, hole), pixel
-    )
+    thick = by_kind(0.0095, 0.0085, 0.0075, 0.021, 0.0095) * (1.25 - 0.55 * s.abs())
+    ends = (s.abs() - 1) * w
+    stroke = torch.maximum(line.abs() - thick, ends)
+    low = (0.090 + 0.03 * wide) * (1 - s * s).clamp_min(0) ** 0.75
+    hole = torch.maximum(torch.maximum(line, -(line + low)), ends)
+    hole = torch.where(kind == 2, hole, 1.0)
+    tongue = torch.maximum(hole, line + 0.060 + 0.02 * wide - 0.02 * s * s)
+    teeth = torch.maximum(hole + 0.004, -(line + 0.017))
+    rim = torch.minimum(stroke, torch.where(kind == 2, hole.abs() - 0.004, 1.0))
+    rgb = over(rgb, constant(x, 0.66, 0.17, 0.20), cover(hole, pixel))
+    rgb = over(rgb, constant(x, 0.95, 0.50, 0.48), cover(tongue, pixel))
+    rgb = over(rgb, constant(x, 1.0, 0.98, 0.97), cover(teeth, pixel))
+    rgb = over(rgb, ink, 0.95 * cover(rim, pixel))
+    slant = (x - 0.012 - 0.25 * (y + 0.185)).abs() - 0.009
+    nose = torch.maximum(slant, (y + 0.178).abs() - 0.022)
+    lips = cover(torch.minimum(stroke, hole), pixel)
+    return over(rgb, skin_shade * 0.86, cover(nose, pixel)), lips
 
 # %% ../nbs/06_toon.ipynb #8529d391
 def face_colour(p, x, y, z, rgb, normals, parts, pixel):
     """Everything painted on the face;
     returns the colour and the parts with eyes, brows and mouth marked."""
     front = ((parts == PART['face']) & (z > 0.05) & (normals[2] > -0.1)).float()
-    base, shade, light = tones(p['skin'])
+    _, shade, _ = tones(p['skin'])
     hair = tones(p['hair'])
-    ink = hair[1] * 0.22 + torch.tensor([0.10, 0.05, 0.07], device=x.device)[:, None, None]
-    blush = torch.exp(
-        -(((x.abs() - 0.27) / 0.085) ** 2 + ((y - p['eye_y'] + 0.185) / 0.045) ** 2)
-    )
-    pink = torch.tensor([0.98, 0.52, 0.50], device=x.device)[:, None, None]
-    rgb = over(rgb, pink, front * blush * (0.14 + 0.34 * (p['blush_'] == 1)))
-    mouthed, lips = paint_mouth(
-        p,
-        x,
-        y,
-        rgb,
-        pixel,
-        shade * 0.35 + torch.tensor([0.22, 0.05, 0.05], device=x.device)[:, None, None],
-        shade,
-    )
+    ink = hair[1] * 0.22 + constant(x, 0.10, 0.05, 0.07)
+    bx, by = (x.abs() - 0.27) / 0.085, (y - p['eye_y'] + 0.185) / 0.045
+    blush = torch.exp(-(bx**2 + by**2)) * (0.14 + 0.34 * (p['blush_'] == 1))
+    rgb = over(rgb, constant(x, 0.98, 0.52, 0.50), front * blush)
+    lip_ink = shade * 0.35 + constant(x, 0.22, 0.05, 0.05)
+    mouthed, lips = paint_mouth(p, x, y, rgb, pixel, lip_ink, shade)
     rgb = over(rgb, mouthed, front)
     rgb, eye = paint_eyes(p, x, y, rgb, pixel, ink, front)
     through = ((parts == PART['fringe']) & (z > 0.2)).float() * 0.65
     rgb, brow = paint_brows(p, x, y, rgb, pixel, hair[1] * 0.55, torch.maximum(front, through))
-    for label, there in (
-        ('mouth', lips * front > 0.2),
-        ('brow', brow * front > 0.2),
-        ('eye', eye > 0.5),
-    ):
-        parts = torch.where(there, PART[label], parts)
-    return rgb, parts
+    parts = torch.where(lips * front > 0.2, PART['mouth'], parts)
+    parts = torch.where(brow * front > 0.2, PART['brow'], parts)
+    return rgb, torch.where(eye > 0.5, PART['eye'], parts)
 
 # %% ../nbs/06_toon.ipynb #ad5657f7
 def cloth_colour(p, x, y, z, normals, parts, pixel):
     "Clothes by outfit: neckline, collar and trim painted on the shoulders."
     base, shade, light = tones(p['cloth'])
-    lambert = (normals * LIGHT.to(x.device)[:, None, None]).sum(0)
-    rgb = cel(base, base, shade, lambert, 0.05 + 0 * pixel, low=0.25)
     skin, skin_shade, _ = tones(p['skin'])
-    kind = p['outfit_']
-    white = torch.tensor([0.98, 0.97, 0.97], device=x.device)[:, None, None]
-    front = z > -0.12
+    rgb = flat_tones(base, shade, normals, low=0.25)
+    kind, front = p['outfit_'], z > -0.12
+    sailor, shirt, turtleneck, _, dress = (kind == i for i in range(len(OUTFITS)))
     v_neck = torch.maximum(x.abs() - (y + 1.06).clamp_min(0) * 0.62, -(y + 1.06))
     round_neck = (x * x + (z + 0.1) ** 2).sqrt() - 0.235
-    collar = torch.where(
-        kind == 0,
-        v_neck.abs() - 0.075,
-        torch.where(kind == 1, v_neck.abs() - 0.06, round_neck.abs() - 0.03),
-    )
-    rgb = over(
-        rgb,
-        torch.where(
-            (kind == 1)[None], white, torch.where((kind == 0)[None], white * 0.98, light)
-        ),
-        cover(collar, pixel) * (front | (kind > 1)) * (kind != 2),
-    )
-    stripe = torch.where(kind == 0, (v_neck - 0.05).abs() - 0.008, 1.0)
+    collar = torch.where(shirt, v_neck.abs() - 0.06, round_neck.abs() - 0.03)
+    collar = torch.where(sailor, v_neck.abs() - 0.075, collar)
+    white = constant(x, 0.98, 0.97, 0.97)
+    collar_colour = torch.where(sailor[None], white * 0.98, light)
+    collar_colour = torch.where(shirt[None], white, collar_colour)
+    there = cover(collar, pixel) * (front | (kind > 1)) * ~turtleneck
+    rgb = over(rgb, collar_colour, there)
+    stripe = torch.where(sailor, (v_neck - 0.05).abs() - 0.008, 1.0)
     rgb = over(rgb, base, cover(stripe, pixel) * front)
-    bare = torch.where(
-        kind <= 1, torch.maximum(v_neck, -(z + 0.12)), torch.where(kind == 4, round_neck, 1.0)
-    )
+    bare = torch.where(dress, round_neck, 1.0)
+    bare = torch.where(kind <= 1, torch.maximum(v_neck, -(z + 0.12)), bare)
     bare = cover(bare, pixel)
-    return over(
-        rgb, over(skin.expand(3, *x.shape), skin_shade, (y > -0.88 - 0.25 * x) * 1.0), bare
-    ), torch.where(bare > 0.5, PART['neck'], parts)
+    neck = over(skin.expand(3, *x.shape), skin_shade, (y > -0.88 - 0.25 * x) * 1.0)
+    return over(rgb, neck, bare), torch.where(bare > 0.5, PART['neck'], parts)
+
+# %% ../nbs/06_toon.ipynb #ad1ba241
+def anime_colours(p, points, normals, parts, pixel):
+    """The finished colour [3, b, n] of surface points in head units, and the parts with the
+    painted ones marked."""
+    x, y, z = points
+    place = (p, x, y, z)
+    hairy = (parts >= PART['fringe']) & (parts <= PART['tail'])
+    before_face = ((parts == PART['fringe']) & (z > 0.2)).float()
+    rgb = skin_colour(*place, normals, parts, pixel)
+    rgb, marked = face_colour(*place, rgb, normals, parts, pixel)
+    rgb = torch.where(hairy, hair_colour(*place, normals, marked, pixel), rgb)
+    if float(p['hair_alpha'].min()) < 1:  # the face shows through transparent hair
+        face = torch.full_like(parts, PART['face'])
+        below = skin_colour(*place, normals, face, pixel)
+        below, _ = face_colour(*place, below, normals, face, pixel)
+        rgb = over(rgb, below, (1 - p['hair_alpha']) * before_face)
+    hair, cloth = tones(p['hair']), tones(p['cloth'])
+    rgb, _ = paint_brows(p, x, y, rgb, pixel, hair[1] * 0.5, before_face * 0.6)
+    dressed, neck = cloth_colour(*place, normals, marked, pixel)
+    clothes = marked == PART['clothes']
+    rgb, marked = torch.where(clothes, dressed, rgb), torch.where(clothes, neck, marked)
+    dyed = (marked == PART['ribbon']) | (marked == PART['hat'])
+    rgb = torch.where(dyed, flat_tones(cloth[0], cloth[1], normals, 0.3), rgb)
+    ears = marked == PART['cat ears']
+    rgb = torch.where(ears, flat_tones(hair[0], hair[1], normals, 0.18), rgb)
+    rgb = torch.where(marked == PART['glasses'], constant(x, 0.16, 0.12, 0.18), rgb)
+    return (rgb * p['brightness']).clamp(0, 1), marked
 
 # %% ../nbs/06_toon.ipynb #91242468
-def half_lambert(normals, gain=1.0):
+def half_lambert(normals: Tensor) -> Tensor:  # [1, b, n]
     "Light that wraps around: soft, as on skin."
-    return (
-        ((normals * LIGHT.to(normals.device)[:, None, None]).sum(0) * 0.5 + 0.5).clamp(0, 1)
-        ** 1.25
-        * gain
-    )[None]
+    return ((light_cosine(normals) * 0.5 + 0.5).clamp(0, 1) ** 1.25)[None]
+
+
+def blot(x, y, rx, ry):
+    "A soft spot: 1 in the middle, fading like a normal density."
+    return torch.exp(-((x / rx) ** 2 + (y / ry) ** 2))
 
 
 def human_skin(p, x, y, z, normals, parts, pixel):
@@ -1242,99 +1006,73 @@ def human_skin(p, x, y, z, normals, parts, pixel):
     lit = half_lambert(normals)
     rgb = shade + (light - shade) * lit
     edge, _ = fringe_edge(p, torch.atan2(x - 0.02, z + 0.08), y + 0.05)
-    shadow = ((y - edge) / 0.16 + 0.9).clamp(0, 1) * (z > 0) * (parts == PART['face']) + (
-        parts == PART['neck']
-    ) * ((y + 0.80) / 0.28).clamp(0, 1)
+    face, neck = parts == PART['face'], parts == PART['neck']
+    shadow = ((y - edge) / 0.16 + 0.9).clamp(0, 1) * (z > 0) * face
+    shadow = shadow + neck * ((y + 0.80) / 0.28).clamp(0, 1)
     rgb = rgb * (1 - 0.30 * shadow.clamp(0, 1))
-    cheek = torch.exp(
-        -(((x.abs() - 0.24) / 0.12) ** 2 + ((y + 0.17) / 0.09) ** 2)
-    ) + 0.5 * torch.exp(-((x / 0.05) ** 2 + ((y + 0.17) / 0.05) ** 2))
-    flush = torch.tensor([1.0, 0.86, 0.84], device=x.device)[:, None, None]
-    return rgb * (1 + 0.8 * (flush - 1) * cheek * (parts == PART['face']))
+    cheeks, nose = blot(x.abs() - 0.24, y + 0.17, 0.12, 0.09), blot(x, y + 0.17, 0.05, 0.05)
+    flush = constant(x, 1.0, 0.86, 0.84)
+    return rgb * (1 + 0.8 * (flush - 1) * (cheeks + 0.5 * nose) * face)
 
 # %% ../nbs/06_toon.ipynb #2ae8eb50
 def human_eyes(p, x, y, rgb, pixel, seen):
     """Almond eyes of natural size:
     a shaded white, a round iris, one light, thin lashes, a soft crease."""
-    at = lambda *c: torch.tensor(c, device=x.device)[:, None, None]
     a, b, d = eye_shapes(p, x, y)
-    base, shade, light = tones(p['eye'])
-    socket = torch.exp(-((a / 0.12) ** 2 + ((b - 0.045) / 0.035) ** 2))
-    rgb = rgb * (1 - 0.16 * socket * seen)
+    base, shade, _ = tones(p['eye'])
+    rgb = rgb * (1 - 0.16 * blot(a, b - 0.045, 0.12, 0.035) * seen)
     open_ = cover(d, pixel) * seen
-    rgb = over(
-        rgb,
-        at(0.93, 0.91, 0.89)
-        * (1 - 0.22 * (a.abs() / p['eye_w']) ** 2)
-        * (0.86 + 0.14 * (b < p['eye_h'] * 0.35)),
-        open_,
-    )
-    ix, iy = (
-        x - torch.sign(x) * p['eye_x'] - 0.018 * p['gaze_x'],
-        b - 0.010 * p['gaze_y'] - 0.002,
-    )
-    r, radius = (ix * ix + iy * iy + 1e-7).sqrt(), 0.036 + 0 * p['eye_h']
-    rgb = over(
-        rgb,
-        shade + (base - shade) * ((0.02 - iy) / 0.05).clamp(0, 1),
-        open_ * cover(r - radius, pixel * 1.3),
-    )
-    rgb = over(
-        rgb, shade * 0.4, open_ * cover((r - radius * 0.93).abs() - 0.003, pixel * 1.5) * 0.7
-    )
-    rgb = over(rgb, at(0.03, 0.02, 0.03), open_ * cover(r - radius * 0.42, pixel))
-    rgb = over(
-        rgb,
-        at(1.0, 1.0, 1.0),
-        0.9
-        * open_
-        * cover(((ix + 0.012) ** 2 + (iy - 0.013) ** 2 + 1e-8).sqrt() - 0.0075, pixel),
-    )
+    roundness = 1 - 0.22 * (a.abs() / p['eye_w']) ** 2
+    under_lid = 0.86 + 0.14 * (b < p['eye_h'] * 0.35)
+    rgb = over(rgb, constant(x, 0.93, 0.91, 0.89) * roundness * under_lid, open_)
+    ix = x - torch.sign(x) * p['eye_x'] - 0.018 * p['gaze_x']
+    iy = b - 0.010 * p['gaze_y'] - 0.002
+    r, radius = (ix * ix + iy * iy + 1e-7).sqrt(), 0.036
+    colour = shade + (base - shade) * ((0.02 - iy) / 0.05).clamp(0, 1)
+    rim, pupil = (r - radius * 0.93).abs() - 0.003, r - radius * 0.42
+    spot = ((ix + 0.012) ** 2 + (iy - 0.013) ** 2 + 1e-8).sqrt() - 0.0075
+    rgb = over(rgb, colour, open_ * cover(r - radius, pixel * 1.3))
+    rgb = over(rgb, shade * 0.4, open_ * cover(rim, pixel * 1.5) * 0.7)
+    rgb = over(rgb, constant(x, 0.03, 0.02, 0.03), open_ * cover(pupil, pixel))
+    rgb = over(rgb, constant(x, 1.0, 1.0, 1.0), 0.9 * open_ * cover(spot, pixel))
     s = (a / p['eye_w']).clamp(-1.2, 1.2)
     lash = torch.maximum(d.abs() - (0.0055 + 0.0035 * (s + 1)), -(b - 0.006))
-    rgb = over(rgb, at(0.13, 0.09, 0.08), 0.9 * seen * cover(lash, pixel))
-    rgb = over(rgb, rgb * 0.72, 0.6 * seen * cover(torch.maximum(d.abs() - 0.004, b), pixel))
-    return over(
-        rgb,
-        rgb * 0.70,
-        0.6 * seen * cover(torch.maximum((d - 0.026).abs() - 0.004, -(b - 0.02)), pixel * 2),
-    ), open_
+    lower = torch.maximum(d.abs() - 0.004, b)
+    crease = torch.maximum((d - 0.026).abs() - 0.004, -(b - 0.02))
+    rgb = over(rgb, constant(x, 0.13, 0.09, 0.08), 0.9 * seen * cover(lash, pixel))
+    rgb = over(rgb, rgb * 0.72, 0.6 * seen * cover(lower, pixel))
+    return over(rgb, rgb * 0.70, 0.6 * seen * cover(crease, pixel * 2)), open_
 
 # %% ../nbs/06_toon.ipynb #7d1ef9a5
+def human_lips(p, x, y, rgb, pixel, seen):
+    "An upper and a lower lip, with a gap between them when the mouth is open."
+    w, kind = 0.088 + 0.035 * p['mouth_width'], p['mouth_']
+    q = (x / w).clamp(-1, 1)
+    bend = torch.tensor([0.034, 0.0, 0.010, 0.0, -0.030], device=x.device)[kind]
+    m = y - p['mouth_y'] - bend * (q * q - 0.4)
+    top = torch.maximum(m - 0.020 * (1 - q * q) * (0.75 + 0.5 * q.abs()), -m)
+    low = torch.maximum(m, -m - 0.030 * (1 - q * q))
+    opening = torch.where(kind == 2, 0.020 * (1 - q * q), 0.0)
+    gap = (m + opening).abs() - 0.004 * (1.2 - q.abs()) - opening
+    lip = tones(p['skin'])[1] * constant(x, 0.90, 0.62, 0.64)
+    there = 0.85 * ((x.abs() < w) * seen)
+    rgb = over(rgb, lip * 0.88, there * cover(top, pixel + 0.006))
+    rgb = over(rgb, lip * 1.12 + 0.05, there * cover(low, pixel + 0.006))
+    return over(rgb, lip * 0.36, there * cover(gap, pixel + 0.002))
+
+
 def human_face(p, x, y, z, rgb, normals, parts, pixel):
-    "Brows, eyes, nostrils and lips on the face."
+    "Eyes, brows, nostrils and lips on the face."
     seen = ((parts == PART['face']) & (z > 0.05) & (normals[2] > -0.1)).float()
     rgb, eye = human_eyes(p, x, y, rgb, pixel, seen)
     s = (x.abs() - p['eye_x'] - 0.005) / 0.115
-    line = (y - p['brow_y'] + 0.028 * s * s + 0.018 * p['brow_slope'] * s).abs() - 0.013 * (
-        1.1 - 0.6 * (s * 0.5 + 0.5).clamp(0, 1)
-    )
+    thick = 0.013 * (1.1 - 0.6 * (s * 0.5 + 0.5).clamp(0, 1))
+    line = (y - p['brow_y'] + 0.028 * s * s + 0.018 * p['brow_slope'] * s).abs() - thick
     brow = cover(torch.maximum(line, (s.abs() - 1) * 0.1), pixel * 2 + 0.006)
     rgb = over(rgb, tones(p['hair'])[1] * 0.6, 0.8 * seen * brow)
-    nostril = torch.exp(
-        -(((x.abs() - 0.032) / 0.016) ** 2 + ((y + 0.192) / 0.009) ** 2)
-    ) + 0.45 * torch.exp(-((x / 0.07) ** 2 + ((y + 0.208) / 0.016) ** 2))
-    rgb = rgb * (1 - 0.42 * nostril * seen)
-    w = 0.088 + 0.035 * p['mouth_width']
-    q = (x / w).clamp(-1, 1)
-    m = (
-        y
-        - p['mouth_y']
-        - torch.tensor([0.034, 0.0, 0.010, 0.0, -0.030], device=x.device)[p['mouth_']]
-        * (q * q - 0.4)
-    )
-    top = torch.maximum(m - 0.020 * (1 - q * q) * (0.75 + 0.5 * q.abs()), -m)
-    low = torch.maximum(m, -m - 0.030 * (1 - q * q))
-    lip = tones(p['skin'])[1] * torch.tensor([0.90, 0.62, 0.64], device=x.device)[:, None, None]
-    inside = (x.abs() < w) * seen
-    rgb = over(rgb, lip * 0.88, 0.85 * inside * cover(top, pixel + 0.006))
-    rgb = over(rgb, lip * 1.12 + 0.05, 0.85 * inside * cover(low, pixel + 0.006))
-    gap = torch.where(p['mouth_'] == 2, 0.020 * (1 - q * q), 0.0)
-    rgb = over(
-        rgb,
-        lip * 0.36,
-        0.85 * inside * cover((m + gap).abs() - 0.004 * (1.2 - q.abs()) - gap, pixel + 0.002),
-    )
+    nostrils = blot(x.abs() - 0.032, y + 0.192, 0.016, 0.009)
+    shadow = nostrils + 0.45 * blot(x, y + 0.208, 0.07, 0.016)
+    rgb = human_lips(p, x, y, rgb * (1 - 0.42 * shadow * seen), pixel, seen)
     return rgb, torch.where(eye > 0.5, PART['eye'], parts)
 
 # %% ../nbs/06_toon.ipynb #8a637013
@@ -1342,134 +1080,132 @@ def human_hair(p, x, y, z, normals, parts, pixel):
     "Hair with soft light, fine strands and a blurred band of light."
     base, shade, light = tones(p['hair'])
     angle = torch.atan2(x, z + 0.08)
-    tail = parts == PART['tail']
-    along = torch.where(tail, x * 9 + z * 9, angle * 5.0)
-    strands = (
-        torch.sin(along * 9 + 3 * y)
-        + 0.7 * torch.sin(along * 23 + 5 * y + 1)
-        + 0.5 * torch.sin(along * 41 - 4 * y)
-    )
+    along = torch.where(parts == PART['tail'], x * 9 + z * 9, angle * 5.0)
+    strands = torch.sin(along * 9 + 3 * y)
+    strands = strands + 0.7 * torch.sin(along * 23 + 5 * y + 1)
+    strands = strands + 0.5 * torch.sin(along * 41 - 4 * y)
     lit = (half_lambert(normals)[0] + 0.05 * strands).clamp(0, 1)
     rgb = shade * 0.8 + (base * 1.02 - shade * 0.8) * lit
     height = torch.atan2(y - 0.20, (x * x + (z + 0.08) ** 2).sqrt())
-    band = torch.exp(-(((height - 0.62 + 0.03 * strands) / 0.16) ** 2)) * (
-        lit - 0.35
-    ).clamp_min(0)
+    band = torch.exp(-(((height - 0.62 + 0.03 * strands) / 0.16) ** 2))
+    band = band * (lit - 0.35).clamp_min(0)
     rgb = rgb + (light - rgb) * (0.75 * band + 0.10 * (strands - 1).clamp_min(0) * lit)
     inside = (parts == PART['back hair']) & (cap_distance(p, x, y, z, -0.06, 2.0) < 0)
-    return torch.where(inside, shade * 0.62 + 0.0 * rgb, rgb)
+    return torch.where(inside, shade * 0.62, rgb)
 
 # %% ../nbs/06_toon.ipynb #a77fe674
 def human_colours(p, points, normals, parts, pixel):
     """The counterpart of the anime style:
     the same surface and identity, smooth light, natural tones."""
     x, y, z = points
-    rgb, marked = human_face(
-        p, x, y, z, human_skin(p, x, y, z, normals, parts, pixel), normals, parts, pixel
-    )
+    place = (p, x, y, z)
     hairy = (parts >= PART['fringe']) & (parts <= PART['tail'])
-    rgb = torch.where(hairy, human_hair(p, x, y, z, normals, parts, pixel), rgb)
-    flat, neck = cloth_colour(p, x, y, z, normals, parts, pixel)
-    bare = neck == PART['neck']
-    skin = human_skin(p, x, y, z, normals, torch.full_like(parts, PART['neck']), pixel)
-    lit = 0.45 + 0.62 * half_lambert(normals)
-    dressed = torch.where(bare, skin, flat * lit)
-    cloth = parts == PART['clothes']
-    rgb = torch.where(cloth, dressed, rgb)
-    base = tones(p['cloth'])[0]
+    rgb = human_skin(*place, normals, parts, pixel)
+    rgb, marked = human_face(*place, rgb, normals, parts, pixel)
+    rgb = torch.where(hairy, human_hair(*place, normals, parts, pixel), rgb)
+    lit, base = 0.45 + 0.62 * half_lambert(normals), tones(p['cloth'])[0]
+    flat, neck = cloth_colour(*place, normals, parts, pixel)
+    skin = human_skin(*place, normals, torch.full_like(parts, PART['neck']), pixel)
+    dressed = torch.where(neck == PART['neck'], skin, flat * lit)
+    clothes = parts == PART['clothes']
+    rgb = torch.where(clothes, dressed, rgb)
     rgb = torch.where((parts == PART['ribbon']) | (parts == PART['hat']), base * lit, rgb)
     rgb = torch.where(parts == PART['cat ears'], tones(p['hair'])[0] * lit, rgb)
-    rgb = torch.where(
-        parts == PART['glasses'],
-        torch.tensor([0.15, 0.12, 0.12], device=x.device)[:, None, None] * (0.6 + lit),
-        rgb,
-    )
-    return (rgb * p['brightness']).clamp(0, 1), torch.where(cloth, neck, marked)
+    wire = constant(x, 0.15, 0.12, 0.12) * (0.6 + lit)
+    rgb = torch.where(parts == PART['glasses'], wire, rgb)
+    return (rgb * p['brightness']).clamp(0, 1), torch.where(clothes, neck, marked)
+
+
+def head_colours(p, style: str, points, normals, parts, pixel):
+    "Colours [3, b, n] of surface points in head units, and the parts with the painted ones."
+    paint = anime_colours if style == 'anime' else human_colours
+    return paint(p, points, normals, parts, pixel)
 
 # %% ../nbs/06_toon.ipynb #8891bd2e
-def render(
-    identity, cam2world, fov, size, style='anime', background='pastel', **options
-) -> dict:
-    "Draw identities [b, D] from cameras [b, 4, 4]."
-    scene = HeadScene(identity, style)
-    options.setdefault('outline', style == 'anime')
-    if isinstance(background, str):
-        if background not in ('pastel', 'white'):
-            raise ValueError(
-                f"There is no background {background!r}: choose 'pastel', 'white' or three"
-                " numbers in [0, 1]."
-            )
-        background = (
-            BACKGROUNDS.to(identity.device)[decode(identity)['background']]
-            if background == 'pastel'
-            else (1.0, 1.0, 1.0)
+_PASTEL = 'f6e7d8 dcebf5 f8dfe4 e3f0dc e8e0f3 fbf0cf d8efec eceef2'
+BACKGROUNDS = torch.stack([hex_colour(code) for code in _PASTEL.split()])  # [8, 3]
+
+
+def choose_background(background, which: Tensor):
+    "'pastel' (one of BACKGROUNDS for each picture), 'white', or the colours as they are."
+    if not isinstance(background, str):
+        return background
+    if background not in ('pastel', 'white'):
+        raise ValueError(
+            f"There is no background {background!r}: choose 'pastel', 'white' or three numbers"
+            " in [0, 1]."
         )
-    out = render_scene(scene, cam2world, fov, size, background=background, **options)
-    return {**out, 'identity': identity, 'attributes': decode(identity)}
+    return BACKGROUNDS.to(which.device)[which] if background == 'pastel' else (1.0, 1.0, 1.0)
+
+
+def render(
+    identity: Tensor,  # [b, D]
+    cam2world: Tensor,  # [b, 4, 4]
+    fov,  # degrees: a number or [b]
+    size: int,  # pixels along a side
+    style: str = 'anime',  # 'anime' or 'human'
+    background='pastel',  # 'pastel', 'white', or colours in [0, 1]
+    **options,  # supersample, outline, lines and geometry of render_scene
+) -> dict:
+    "Draw heads; like `render_scene`, and with `identity` and `attributes`."
+    scene, known = HeadScene(identity, style), decode(identity)
+    options.setdefault('outline', style == 'anime')
+    back = choose_background(background, known['background'])
+    out = render_scene(scene, cam2world, fov, size, background=back, **options)
+    return {**out, 'identity': identity, 'attributes': known}
 
 # %% ../nbs/06_toon.ipynb #678db2f8
 def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: float = 1e-3):
     """Root mean square difference between view A and view B, looked up at the points that A
     sees, as a share of the range; and the share of A's points that B sees too."""
-    a, b = (
-        render(identity, view, fov, size, outline=False, supersample=4)
-        for view in (first, second)
-    )
+    options = dict(outline=False, supersample=4)
+    a, b = (render(identity, view, fov, size, **options) for view in (first, second))
     origins, ways, _ = scene_rays(first, fov, size)
     met = a['distance'].flatten(1).isfinite()
     points = origins + torch.where(met, a['distance'].flatten(1), 1.0) * ways
     pixels, depth = project(points.permute(1, 2, 0), second, fov, size)
     place = (2 * pixels.flip(-1) + 1) / size - 1  # (column, row) in [−1, 1]
-    look = lambda x, mode: F.grid_sample(
-        x, place[:, None], mode=mode, padding_mode='border', align_corners=False
-    )[:, :, 0]
+    options = dict(padding_mode='border', align_corners=False)
+    read = lambda x, mode: F.grid_sample(x, place[:, None], mode=mode, **options)[:, :, 0]
     # pixels that show one surface only
     whole = lambda d: -F.max_pool2d(-d, 3, 1, 1) > F.max_pool2d(d, 3, 1, 1) - 8 * tolerance
     depths = [torch.where(v['depth'].isfinite(), v['depth'], 9.0) for v in (a, b)]
-    same = (
-        met
-        & whole(depths[0]).flatten(1)
-        & (look(whole(depths[1]).float(), 'bilinear')[:, 0] > 0.99)
-    )
-    same &= ((look(depths[1], 'bilinear')[:, 0] - depth).abs() < tolerance) & (
-        place.abs().amax(-1) < 1
-    )
-    error = (
-        ((look(b['image'], 'bicubic').clamp(-1, 1) - a['image'].flatten(2)) / 2)
-        .square()
-        .mean(1)
-    )
+    same = met & whole(depths[0]).flatten(1) & (place.abs().amax(-1) < 1)
+    same &= read(whole(depths[1]).float(), 'bilinear')[:, 0] > 0.99
+    same &= (read(depths[1], 'bilinear')[:, 0] - depth).abs() < tolerance
+    moved = read(b['image'], 'bicubic').clamp(-1, 1)
+    error = ((moved - a['image'].flatten(2)) / 2).square().mean(1)
     return error[same].mean().sqrt().item(), (same.sum() / met.sum()).item()
-
-# %% ../nbs/06_toon.ipynb #81082a0f
-from .data import ArrayStore, ImageSet
 
 # %% ../nbs/06_toon.ipynb #0b4464b4
 FOV = 12.0  # degrees, as in pi-GAN's CelebA setting; cameras stand at distance 1
 
 
-def sample_camera(n: int, rng: torch.Generator, preset: str = 'celeba') -> dict:
-    """Cameras on the unit sphere by a prior of `cameras.PRIORS`:
-    cam2world [n, 4, 4], fov [n] in degrees, yaw and pitch [n] in radians."""
+def sample_camera(
+    n: int,
+    rng: torch.Generator,
+    preset: str = 'celeba',  # a name in cameras.PRIORS
+) -> dict:
+    """Cameras on the unit sphere: cam2world [n, 4, 4], fov [n] in degrees, yaw and pitch [n] in
+    radians."""
     check_camera(preset)
     yaw, pitch = PRIORS[preset].sample(n, rng)
     return dict(cam2world=pose(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)
-
-
-def check_camera(preset: str):
-    "One sentence unless there is such a prior."
-    if preset not in PRIORS:
-        raise ValueError(
-            f"There is no camera preset {preset!r}: choose one of {', '.join(PRIORS)}."
-        )
 
 # %% ../nbs/06_toon.ipynb #50c4cbe6
 # pictures that share one generator: picture i never depends on how many are asked for
 BLOCK = 256
 
 
-def seeded_rows(sampler, salt: int, seed: int, first: int, last: int, camera: str) -> dict:
-    "Identities by `sampler(n, rng)` and cameras of the pictures first … last−1 of a seed."
+def seeded_rows(
+    sampler,  # of identities: sampler(n, rng)
+    salt: int,  # a number of its own for each kind of picture
+    seed: int,
+    first: int,
+    last: int,
+    camera: str,  # a name in cameras.PRIORS
+) -> dict:
+    "Identities and cameras of the pictures first … last−1 of a seed."
     pieces = []
     for block in range(first // BLOCK, -(-last // BLOCK)):
         source = rng((seed * 1_000_003 + block * 7919 + salt) % 2**63)
@@ -1483,10 +1219,68 @@ def toon_rows(seed: int, first: int, last: int, camera: str = 'celeba') -> dict:
     "Identities and cameras of the heads first … last−1 of a seed."
     return seeded_rows(sample_identity, 17, seed, first, last, camera)
 
+# %% ../nbs/06_toon.ipynb #7d2c8e9b
+class DrawnSet(ImageSet):
+    """Pictures that are drawn once into the cache; picture i of a seed is the same everywhere.
+    A kind of picture defines `rows`, `draw` and `decode`."""
+
+    kind, version, chunk = 'pictures', 1, 32  # chunk: how many are drawn at a time
+    drawn: dict = {}  # what `draw` returns and is stored besides the picture: name -> shape
+    exact = ('depth', 'distance', 'normal', 'parts')  # traced on demand, for one item
+
+    def __init__(self, **options):  # n, size, seed, style, camera, supersample and others
+        check_drawing(**options)
+        self.style, self.supersample = options['style'], options['supersample']
+        meta = dict(kind=self.kind, version=self.version, **options)
+        folder = cache_dir('toon') / '-'.join(str(v) for v in meta.values())
+        if not ArrayStore.valid(folder, meta):
+            self.fill(folder, meta)
+        super().__init__(dict(ArrayStore.open(folder).arrays))
+
+    def rows(self, seed: int, first: int, last: int, camera: str) -> dict:
+        raise NotImplementedError("identity [n, D] and cameras of some pictures of a seed")
+
+    def draw(self, rows: dict, size: int, **options) -> dict:
+        raise NotImplementedError("what render_scene returns, and what `drawn` names")
+
+    def decode(self, identity: Tensor) -> dict:
+        raise NotImplementedError("the attributes of identities, by name")
+
+    def fill(self, folder, meta: dict):
+        "Draw the whole set into a store, with a progress bar."
+        n, size, chunk = meta['n'], meta['size'], self.chunk
+        rows = self.rows(meta['seed'], 0, n, meta['camera'])
+        shapes = {name: tuple(values.shape[1:]) for name, values in rows.items()} | self.drawn
+        fields = {name: (shape, 'float32') for name, shape in shapes.items()}
+        fields |= dict(image=((3, size, size), 'uint8'), coverage=((1, size, size), 'uint8'))
+        bar = dict(desc=f'drawing {self.kind}', unit=f'×{chunk}', disable=n <= chunk)
+        with ArrayStore.create(folder, n, fields, meta) as store:
+            for start in tqdm(range(0, n, chunk), **bar):
+                part = {name: values[start : start + chunk] for name, values in rows.items()}
+                out = self.draw(part, size, supersample=self.supersample, geometry=False)
+                coverage = (out['mask'] * 255).round().to(torch.uint8)
+                part |= {name: out[name] for name in self.drawn}
+                part |= dict(image=to_uint8(out['image']), coverage=coverage)
+                store.write(start, {name: values.numpy() for name, values in part.items()})
+
+    def __getitem__(self, index: int) -> dict:
+        "One picture with everything known about it; its geometry is traced now."
+        index = range(len(self))[index]
+        row = ImageSet.batch(self, [index])
+        exact = self.draw(row, self.size, supersample=1, outline=False)
+        item = {name: values[0] for name, values in row.items() if name != 'coverage'}
+        item |= {name: exact[name][0] for name in self.exact}
+        item['image'] = to_float(item['image'])
+        item['mask'] = row['coverage'][0].float() / 255
+        known = self.decode(row['identity'])
+        return {**item, 'attributes': {name: values[0] for name, values in known.items()}}
+
 # %% ../nbs/06_toon.ipynb #b6d44c68
-class ToonHeads(ImageSet):
+class ToonHeads(DrawnSet):
     """Anime heads, drawn once into the cache; picture i of a seed is the same everywhere.
     Items also hold the exact geometry."""
+
+    kind, version = 'heads', 2
 
     def __init__(
         self,
@@ -1498,98 +1292,36 @@ class ToonHeads(ImageSet):
         background: str = 'pastel',  # 'pastel' or 'white'
         supersample: int = 2,
     ):
-        for name, value, top in (
-            ('n', n, 10**7),
-            ('size', size, 512),
-            ('supersample', supersample, 8),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= top:
-                raise ValueError(
-                    f"{name} must be a positive integer up to {top}, not {value!r}."
-                )
-        if style not in ('anime', 'human'):
-            raise ValueError(f"There is no style {style!r}: choose 'anime' or 'human'.")
-        check_camera(camera)
-        self.style, self.background, self.supersample = style, background, supersample
-        meta = dict(
-            kind='heads',
-            version=VERSION,
-            n=n,
-            size=size,
-            seed=seed,
-            style=style,
-            camera=camera,
-            background=background,
-            supersample=supersample,
-        )
-        folder = cache_dir('toon') / '-'.join(str(v) for v in meta.values())
-        if not ArrayStore.valid(folder, meta):
-            _fill(folder, meta)
-        super().__init__(dict(ArrayStore.open(folder).arrays))
+        self.background = background
+        options = dict(n=n, size=size, seed=seed, style=style, camera=camera)
+        super().__init__(**options, background=background, supersample=supersample)
 
-    def __getitem__(self, index: int) -> dict:
-        """One picture with everything known about it:
-        depth, distance, normal, mask and parts are traced on demand."""
-        index = range(len(self))[index]
-        row = self.batch([index])
-        exact = render(
-            row['identity'],
-            row['cam2world'],
-            row['fov'],
-            self.size,
-            style=self.style,
-            supersample=1,
-            outline=False,
-        )
-        item = {k: exact[k][0] for k in ('depth', 'distance', 'normal', 'parts')}
-        item |= {k: row[k][0] for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch')}
-        return {
-            **item,
-            'image': to_float(row['image'])[0],
-            'mask': row['coverage'][0].float() / 255,
-            'attributes': {k: v[0] for k, v in decode(row['identity']).items()},
-        }
+    def rows(self, seed, first, last, camera):
+        return toon_rows(seed, first, last, camera)
 
+    def draw(self, rows, size, **options):
+        cameras = (rows['cam2world'], rows['fov'])
+        return render(rows['identity'], *cameras, size, self.style, self.background, **options)
 
-VERSION = 2
-
-# %% ../nbs/06_toon.ipynb #7d71186d
-def _fill(folder, meta, chunk: int = 32):
-    "Draw a whole set into a store, with a progress bar."
-    n, size = meta['n'], meta['size']
-    rows = toon_rows(meta['seed'], 0, n, meta['camera'])
-    fields = dict(
-        image=((3, size, size), 'uint8'),
-        coverage=((1, size, size), 'uint8'),
-        **{k: (tuple(v.shape[1:]), 'float32') for k, v in rows.items()},
-    )
-    with ArrayStore.create(folder, n, fields, meta) as store:
-        for start in tqdm(
-            range(0, n, chunk), desc='drawing heads', unit=f'×{chunk}', disable=n <= chunk
-        ):
-            part = {k: v[start : start + chunk] for k, v in rows.items()}
-            out = render(
-                part['identity'],
-                part['cam2world'],
-                part['fov'],
-                size,
-                style=meta['style'],
-                background=meta['background'],
-                supersample=meta['supersample'],
-                geometry=False,
-            )
-            part |= dict(
-                image=to_uint8(out['image']),
-                coverage=(out['mask'] * 255).round().to(torch.uint8),
-            )
-            store.write(start, {k: v.numpy() for k, v in part.items()})
+    def decode(self, identity):
+        return decode(identity)
 
 # %% ../nbs/06_toon.ipynb #ccd60ff4
-def backdrop(image, coverage, colour):
-    """Put a colour [b, 3] behind pictures that were drawn over white:
-    all uint8, coverage [b, 1, h, w]."""
+def backdrop(
+    image: Tensor,  # uint8 [b, 3, h, w], drawn over white
+    coverage: Tensor,  # uint8 [b, 1, h, w]
+    colour: Tensor,  # [b, 3] in [0, 1]
+) -> Tensor:  # uint8 [b, 3, h, w]
+    "Put a colour behind pictures that were drawn over white."
     behind = (1 - coverage.float() / 255) * (1 - colour[:, :, None, None])
     return (image.float() - 255 * behind).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _tiles(sheet: np.ndarray, mode: str) -> Tensor:  # uint8 [3000, channels, 64, 64]
+    "The pictures of a compressed sheet of 60 × 50 tiles."
+    pixels = np.asarray(Image.open(io.BytesIO(sheet.tobytes())).convert(mode))
+    tiles = pixels.reshape(60, 64, 50, 64, -1).transpose(0, 2, 4, 1, 3)
+    return torch.from_numpy(tiles.reshape(3000, -1, 64, 64).copy())
 
 
 class ReadyHeads(ToonHeads):
@@ -1598,30 +1330,13 @@ class ReadyHeads(ToonHeads):
     def __init__(self, background: str = 'pastel'):  # 'pastel' or 'white'
         self.style, self.background, self.supersample = 'anime', background, 2
         with np.load(shipped('toon_heads_3000.npz'), allow_pickle=False) as file:
-            stored = {k: file[k] for k in file.files}
-        sheets = [
-            np.asarray(Image.open(io.BytesIO(stored[k].tobytes())).convert(mode))
-            for k, mode in (('image', 'RGB'), ('coverage', 'L'))
-        ]
-        tiles = lambda a, c: (
-            a.reshape(60, 64, 50, 64, c).transpose(0, 2, 4, 1, 3).reshape(3000, c, 64, 64)
-        )
-        image, coverage = (
-            torch.from_numpy(tiles(sheets[0], 3).copy()),
-            torch.from_numpy(tiles(sheets[1], 1).copy()),
-        )
-        identity = torch.from_numpy(stored['identity'])
+            arrays = {name: file[name] for name in file.files}
+        image, coverage = _tiles(arrays['image'], 'RGB'), _tiles(arrays['coverage'], 'L')
         if background == 'pastel':
-            image = backdrop(image, coverage, BACKGROUNDS[decode(identity)['background']])
-        arrays = dict(
-            image=image,
-            coverage=coverage,
-            **{
-                k: torch.from_numpy(stored[k])
-                for k in ('identity', 'cam2world', 'fov', 'yaw', 'pitch')
-            },
-        )
-        ImageSet.__init__(self, {k: v.numpy() for k, v in arrays.items()})
+            which = decode(torch.from_numpy(arrays['identity']))['background']
+            image = backdrop(image, coverage, BACKGROUNDS[which])
+        arrays |= dict(image=image.numpy(), coverage=coverage.numpy())
+        ImageSet.__init__(self, arrays)
 
 
 def ready_heads(background: str = 'pastel') -> ReadyHeads:

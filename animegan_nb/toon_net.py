@@ -10,16 +10,18 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm import tqdm
 from .core import rng, shipped, to_float
-from .surfaces import BACKGROUNDS, PART, scene_rays
+from .surfaces import scene_rays
 from animegan_nb.toon import (
     ATTRIBUTES,
     backdrop,
+    BACKGROUNDS,
     CATEGORIES,
     decode,
     HAIR_STYLES,
     HEAD,
     HeadScene,
     OUTFITS,
+    PART,
     render,
     SLOT,
 )

@@ -16,6 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 import torch
 import torch.nn.functional as F
@@ -24,15 +25,26 @@ from torch import nn, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
-from .core import default_device, load_chapters, NotFinite, Registry, rng
+from animegan_nb.core import (
+    default_device,
+    load_chapters,
+    NotFinite,
+    Registry,
+    rng,
+    sync_folder,
+    write_atomically,
+)
 from .data import Loader
 
 # %% auto #0
-__all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'SingleDevice', 'make_engine',
-           'average_gradients', 'broadcast_weights', 'TrainingDiverged', 'make_optimizer', 'Steps', 'Callback',
-           'Running', 'stop_on_interrupt', 'optimise', 'ema_decay', 'EMA', 'pack', 'unpack', 'DamagedCheckpoint',
-           'save_state', 'load_state', 'checkpoints', 'Trainer', 'fade', 'Growing', 'faded_reals', 'count_flops',
-           'Recipe', 'build_pair', 'load_run']
+__all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'Callback', 'RunControls',
+           'Trainer', 'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
+           'without_gradients', 'gather_gradients', 'explain_divergence', 'check_finite', 'mean_values', 'SingleDevice',
+           'make_engine', 'rank_and_world', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
+           'target_step', 'progress_bar', 'with_average', 'stop_on_interrupt', 'ema_decay', 'EMA', 'generate_images',
+           'trainer_state', 'save_trainer', 'load_trainer', 'check_same_networks', 'resume_trainer', 'checkpoints',
+           'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'load_state', 'optimise', 'fade', 'Growing',
+           'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -70,47 +82,33 @@ class Draws:
     def __init__(
         self, seed: int = 0, device: str | torch.device = 'cpu', rank: int = 0, world: int = 1
     ):
-        self.generator, self.device, self.rank, self.world = (
-            rng(seed, device),
-            torch.device(device),
-            rank,
-            world,
-        )
+        self.device = torch.device(device)
+        self.generator = rng(seed, device)
+        self.rank, self.world = rank, world
 
-    def _mine(self, whole: Tensor) -> Tensor:
-        n = len(whole) // self.world
+    def _draw(self, function: Callable, n: int, *shape: int) -> Tensor:
+        size = (n * self.world, *shape)
+        whole = function(size=size, generator=self.generator, device=self.device)
         return whole[self.rank * n : (self.rank + 1) * n]
 
     def normal(self, n: int, *shape: int) -> Tensor:
         "[n, *shape], standard normal."
-        return self._mine(
-            torch.randn(n * self.world, *shape, generator=self.generator, device=self.device)
-        )
+        return self._draw(torch.randn, n, *shape)
 
     def uniform(self, n: int, *shape: int) -> Tensor:
         "[n, *shape], uniform in [0, 1)."
-        return self._mine(
-            torch.rand(n * self.world, *shape, generator=self.generator, device=self.device)
-        )
+        return self._draw(torch.rand, n, *shape)
 
     def integers(self, low: int, high: int, n: int, *shape: int) -> Tensor:
         "[n, *shape], whole numbers from `low` to `high` − 1."
-        return self._mine(
-            torch.randint(
-                low,
-                high,
-                (n * self.world, *shape),
-                generator=self.generator,
-                device=self.device,
-            )
-        )
+        return self._draw(partial(torch.randint, low, high), n, *shape)
 
 # %% ../nbs/10_training.ipynb #1d468f98
 @dataclass(frozen=True)
 class TrainingConfig:
     "The numbers of a training; every checkpoint carries them."
 
-    batch_size: int = 64  # pictures in a batch, for each process
+    batch_size: int = 64  # images in a batch, for each process
     generator_lr: float = 2e-4
     discriminator_lr: float = 2e-4
     generator_betas: tuple[float, float] = (0.5, 0.999)
@@ -119,13 +117,13 @@ class TrainingConfig:
     n_critic: int = 1  # discriminator steps for one generator step
     accumulate: int = 1  # batches whose gradients are averaged into one step
     clip_gradient: float = 0.0  # largest gradient norm; 0: do not clip
-    ema_half_life: float = 0.0  # of the averaged generator, in pictures; 0: no average
+    ema_half_life: float = 0.0  # of the averaged generator, in images; 0: no average
     # of both learning rates: 'constant', 'linear' or 'cosine' down to 0 at `total_steps`
     schedule: str = 'constant'
     warmup_steps: int = 0  # steps over which the learning rates rise from 0
     total_steps: int = 0  # the length that a schedule refers to
     mixed_precision: str = 'no'  # 'no', 'bf16' or 'fp16' (fp16 needs a GPU and accelerate)
-    mirror: bool = True  # flip real pictures left to right with probability 1/2
+    mirror: bool = True  # flip real images left to right with probability 1/2
     seed: int = 0
 
     def __post_init__(self):
@@ -136,6 +134,9 @@ def _check_config(c: TrainingConfig):
     "Raise one sentence that names the first number that cannot be."
     object.__setattr__(c, 'generator_betas', tuple(c.generator_betas))
     object.__setattr__(c, 'discriminator_betas', tuple(c.discriminator_betas))
+    betas = (*c.generator_betas, *c.discriminator_betas)
+    schedules, precisions = ('constant', 'linear', 'cosine'), ('no', 'bf16', 'fp16')
+    no_length = c.schedule != 'constant' and c.total_steps <= 0
     rules = [
         (c.batch_size >= 1, 'batch_size must be at least 1'),
         (c.n_critic >= 1, 'n_critic must be at least 1'),
@@ -145,22 +146,10 @@ def _check_config(c: TrainingConfig):
         (c.clip_gradient >= 0, 'clip_gradient cannot be negative'),
         (c.ema_half_life >= 0, 'ema_half_life cannot be negative'),
         (c.optimizer in ('adam', 'rmsprop'), "optimizer must be 'adam' or 'rmsprop'"),
-        (
-            c.schedule in ('constant', 'linear', 'cosine'),
-            "schedule must be 'constant', 'linear' or 'cosine'",
-        ),
-        (
-            c.schedule == 'constant' or c.total_steps > 0,
-            f'the {c.schedule} schedule needs total_steps',
-        ),
-        (
-            c.mixed_precision in ('no', 'bf16', 'fp16'),
-            "mixed_precision must be 'no', 'bf16' or 'fp16'",
-        ),
-        (
-            all(0 <= b < 1 for b in (*c.generator_betas, *c.discriminator_betas)),
-            'betas must lie in [0, 1)',
-        ),
+        (c.schedule in schedules, "schedule must be 'constant', 'linear' or 'cosine'"),
+        (not no_length, f'the {c.schedule} schedule needs total_steps'),
+        (c.mixed_precision in precisions, "mixed_precision must be 'no', 'bf16' or 'fp16'"),
+        (all(0 <= b < 1 for b in betas), 'betas must lie in [0, 1)'),
     ]
     for holds, sentence in rules:
         if not holds:
@@ -168,18 +157,319 @@ def _check_config(c: TrainingConfig):
 
 
 def learning_rate_factor(config: TrainingConfig, step: int) -> float:
-    """What both learning rates are multiplied by at `step`.
-    A function of the step alone, so nothing has to be stored."""
+    "What both learning rates are multiplied by at `step`."
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == 'constant':
         return warm
     done = min(1.0, step / config.total_steps)
-    down = (
-        1 - done
-        if config.schedule == 'linear'
-        else (1 + torch.cos(torch.tensor(done * torch.pi)).item()) / 2
+    if config.schedule == 'linear':
+        return warm * (1 - done)
+    return warm * (1 + torch.cos(torch.tensor(done * torch.pi)).item()) / 2
+
+# %% ../nbs/10_training.ipynb #5ed12a76
+class Callback:
+    """Something that watches a training; override what you need.
+    `state` and `load` make it part of a checkpoint."""
+
+    # lower is called earlier: averages first, checkpoints last
+    order = 0
+
+    def on_attach(self, trainer: Trainer):
+        "When the trainer is made."
+
+    def on_start(self, trainer: Trainer):
+        "Before the first step of a `fit`."
+
+    def on_step(self, trainer: Trainer, record: dict):
+        "After each step, with its numbers."
+
+    def on_end(self, trainer: Trainer):
+        "After the last step of a `fit`, also when it was stopped or failed."
+
+    def state(self) -> dict:
+        "What a checkpoint has to keep of it."
+        return {}
+
+    def load(self, state: dict):
+        "Go back to such a state."
+
+# %% ../nbs/10_training.ipynb #6329dcd4
+class RunControls:
+    """What may be done with a training from outside, also while it runs:
+    draw samples, save, pause, stop; and the thread that it runs in."""
+
+    def __init__(self):
+        self.lock = threading.RLock()  # whoever uses the networks holds it
+        self.stopping = threading.Event()  # the current step is the last one
+        self.pausing = threading.Event()  # no further step for now
+        self.saving = threading.Event()  # a `Checkpoints` callback saves after this step
+        self.thread, self.error = None, None
+
+    @property
+    def running(self) -> bool:
+        "Is a background training alive?"
+        return self.thread is not None and self.thread.is_alive()
+
+    @property
+    def paused(self) -> bool:
+        return self.pausing.is_set()
+
+    def pause(self):
+        "Wait after the current step until `proceed` or `stop`."
+        self.pausing.set()
+
+    def proceed(self):
+        "Go on after a pause."
+        self.pausing.clear()
+
+    def wait_while_paused(self) -> bool:
+        "True if the training may make another step, False if it was stopped."
+        while self.paused and not self.stopping.wait(0.02):
+            pass
+        return not self.stopping.is_set()
+
+    def snapshot(self):
+        "Save a checkpoint after the current step (a `Checkpoints` callback does it)."
+        self.saving.set()
+
+    def fit_background(self, steps: int | None = None, until: int | None = None) -> Trainer:
+        "Like `fit`, but in a thread, returning at once; `join` waits and raises what went wrong."
+        if self.running:
+            raise RuntimeError("This trainer is running already: stop() or join() it first.")
+        self.error, self.target_step = None, target_step(self.step, steps, until)
+        self.proceed()
+        self.stopping.clear()  # before the thread starts: a stop() right after this counts
+        self.thread = threading.Thread(target=self._work, daemon=True, name='training')
+        self.thread.start()
+        return self
+
+    def _work(self):
+        try:
+            self.loop()
+        except BaseException as error:
+            self.error = error  # for `join`
+
+    def join(self, timeout: float | None = None) -> Trainer:
+        "Wait for the background training; an exception in it is raised here."
+        if self.thread is not None:
+            self.thread.join(timeout)
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return self
+
+    def stop(self) -> Trainer:
+        "Finish the current step, end the training, and wait for that."
+        self.stopping.set()
+        self.proceed()
+        return self.join()
+
+    def sample(
+        self, n: int = 64, seed: int = 0, batch_size: int = 64, live: bool = False
+    ) -> Tensor:
+        """[n, 3, height, width] images of the averaged generator (`live`: the one in training),
+        always of the same latents for the same seed."""
+        network = self.pair.generator if live or self.average is None else self.average
+        with self.lock:
+            return generate_images(self.pair, network, n, Draws(seed, self.device), batch_size)
+
+    def save(self, folder: str | Path) -> Path:
+        "Write a checkpoint; the folder must not exist yet."
+        return save_trainer(self, folder)
+
+    def load(self, folder: str | Path) -> Trainer:
+        """Go back to a checkpoint; continuing from it is bit for bit the training that was
+        interrupted (on a CPU)."""
+        return load_trainer(self, folder)
+
+    def resume(self, run: str | Path) -> Trainer:
+        """Load the newest good checkpoint of a run, passing over damaged ones with a warning;
+        without any, start at step 0."""
+        return resume_trainer(self, run)
+
+# %% ../nbs/10_training.ipynb #f46f4c14
+class Trainer(RunControls):
+    """Trains a `ModelPair`: two optimisers, callbacks, averaged weights, exact checkpoints,
+    a background thread, several processes."""
+
+    def __init__(
+        self,
+        pair: ModelPair,  # the networks and their losses
+        data,  # a data set, or anything that yields batches (a `Loader`)
+        config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
+        callbacks: Sequence[Callback] = (),
+        device: str | torch.device | None = None,  # None: the best there is
+        recipe: dict | None = None,  # what built the pair: {'model': …, 'network': …}
+    ):
+        super().__init__()
+        self.config, self.recipe = config, recipe or {}
+        self.engine = make_engine(config.mixed_precision, device)
+        self.device = self.engine.device
+        self.pair = prepare_networks(pair, self.engine)
+        self.loader = make_loader(data, config, self.engine)
+        self.optimizers = make_optimizers(pair, config, self.engine)
+        self.draws = Draws(config.seed, self.device, *rank_and_world(self.engine))
+        self.step = self.images = self.position = 0  # steps, images seen, batches drawn
+        self.batches, self.batch, self.logs = None, {}, {}
+        self.average = None  # the averaged generator: an `EMA` callback makes it
+        self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
+        self.callbacks = with_average(callbacks, config.ema_half_life)
+        self.call('on_attach')
+
+    def fit(self, steps: int | None = None, until: int | None = None, progress=True) -> Trainer:
+        """Train here and now: `steps` more steps, or `until` that step in all.
+        Ctrl-C finishes the current step and stops. `progress` shows a bar."""
+        self.target_step = target_step(self.step, steps, until)
+        self.stopping.clear()
+        with stop_on_interrupt(self.stopping), progress_bar(self, progress) as bar:
+            self.loop(bar.update)
+        return self
+
+    def loop(self, after_step: Callable = lambda: None):
+        "Steps up to `target_step` or a stop, with all callbacks."
+        self.call('on_start')
+        try:
+            while self.step < self.target_step and self.wait_while_paused():
+                with self.lock:
+                    record = self.train_step()
+                self.history.append(record)
+                self.call('on_step', record)
+                after_step()
+        finally:
+            self.call('on_end')
+
+    def train_step(self) -> dict:
+        "`n_critic` discriminator updates and one generator update; returns the record."
+        logs = {}
+        for _ in range(self.config.n_critic):
+            logs |= self.update('discriminator')
+        logs |= self.update('generator')
+        self.step += 1
+        self.images += (
+            self.loader.batch_size * self.config.accumulate * self.engine.num_processes
+        )
+        self.logs = {k: v.detach() for k, v in logs.items() if isinstance(v, Tensor)}
+        return {'step': self.step, 'images': self.images, **mean_values(self.logs)}
+
+    def update(self, role: str) -> dict:
+        "One optimiser step of the generator or the discriminator; returns what was logged."
+        optimizer = self.optimizers[role]
+        resting = self.optimizers['discriminator' if role == 'generator' else 'generator']
+        with without_gradients(resting), explain_divergence(role, self.step):
+            for _ in range(self.config.accumulate):
+                batch = self.next_batch() if role == 'discriminator' else self.batch
+                with self.engine.autocast():
+                    logs = getattr(self.pair, f'{role}_step')(batch, self.draws)
+                loss = logs.pop('loss')
+                self.engine.backward(loss / self.config.accumulate)
+        gradient = gather_gradients(optimizer, self.config, self.engine)
+        check_finite(self, role, loss, gradient)
+        set_learning_rate(optimizer, learning_rate_factor(self.config, self.step))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.pair.after_update(role)
+        return {f'{role}_loss': loss.detach(), f'{role}_gradient': gradient, **logs}
+
+    def next_batch(self) -> dict:
+        "The next batch of the endless, repeatable sequence."
+        if self.batches is None:
+            self.loader.position = self.position
+            self.batches = iter(self.loader)
+        self.batch = next(self.batches)
+        self.position += 1
+        return self.batch
+
+    def call(self, event: str, *args):
+        "Tell all callbacks."
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *args)
+
+# %% ../nbs/10_training.ipynb #02d1cbcf
+class TrainingDiverged(RuntimeError):
+    """A loss or a gradient became infinite or NaN;
+    the weights are still those of the step before."""
+
+
+def make_optimizer(
+    config: TrainingConfig, groups: list[dict], role: str, device: torch.device
+) -> torch.optim.Optimizer:
+    "The optimiser of one network."
+    lr = getattr(config, f'{role}_lr')
+    if config.optimizer == 'rmsprop':
+        return torch.optim.RMSprop(groups, lr)
+    fused = device.type in ('cpu', 'cuda')  # one kernel for all tensors
+    return torch.optim.Adam(groups, lr, getattr(config, f'{role}_betas'), fused=fused)
+
+
+def make_optimizers(pair: ModelPair, config: TrainingConfig, engine) -> dict:
+    "role → optimiser, for the generator and the discriminator."
+    optimizers = {}
+    for role in ('generator', 'discriminator'):
+        optimizer = make_optimizer(config, pair.parameter_groups(role), role, engine.device)
+        optimizers[role] = engine.prepare(optimizer)
+    return optimizers
+
+
+def parameters_of(optimizer) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group['params']]
+
+
+def set_learning_rate(optimizer, factor: float):
+    "Multiply the learning rates that the optimiser was made with."
+    for group in optimizer.param_groups:
+        group['lr'] = group.setdefault('initial_lr', group['lr']) * factor
+
+# %% ../nbs/10_training.ipynb #ab30e56d
+@contextlib.contextmanager
+def without_gradients(optimizer):
+    "While inside, the weights of `optimizer` ask for no gradient."
+    for p in parameters_of(optimizer):
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters_of(optimizer):
+            p.requires_grad_(True)
+
+
+def gather_gradients(optimizer, config: TrainingConfig, engine) -> Tensor:
+    "Average the gradients over all processes and clip them; returns their norm before that."
+    parameters = parameters_of(optimizer)
+    average_gradients(parameters, engine)
+    engine.unscale_gradients(optimizer)
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if config.clip_gradient:
+        nn.utils.clip_grads_with_norm_(parameters, config.clip_gradient, norm)
+    return norm
+
+
+@contextlib.contextmanager
+def explain_divergence(role: str, step: int):
+    "Say when and where it was, if a loss refuses numbers that are not finite."
+    try:
+        yield
+    except NotFinite as error:
+        raise TrainingDiverged(f'The {role} diverged at step {step}. {error}') from error
+
+
+def check_finite(trainer: Trainer, role: str, loss: Tensor, gradient: Tensor):
+    "Raise `TrainingDiverged`, and forget the gradients, if one of the two is not finite."
+    if trainer.config.mixed_precision == 'fp16':
+        return  # its scaler skips such steps itself
+    if torch.isfinite(loss.detach().float() + gradient):
+        return
+    trainer.optimizers[role].zero_grad()
+    name, value = ('gradient', gradient) if torch.isfinite(loss) else ('loss', loss)
+    raise TrainingDiverged(
+        f"The {role}'s {name} became {value.item()} at step {trainer.step}: the weights are"
+        f" still those of the step before; lower {role}_lr, clip the gradient or add a penalty."
     )
-    return warm * down
+
+
+def mean_values(logs: dict[str, Tensor]) -> dict[str, float]:
+    "The means of all numbers and vectors among the logs, with one wait for the device."
+    means = {name: value.float().mean() for name, value in logs.items() if value.ndim < 2}
+    return dict(zip(means, torch.stack(list(means.values())).tolist()))
 
 # %% ../nbs/10_training.ipynb #55dc61b0
 class SingleDevice:
@@ -210,8 +500,8 @@ class SingleDevice:
     def wait_for_everyone(self):
         pass
 
-
-def make_engine(precision: str, device: torch.device | None):
+# %% ../nbs/10_training.ipynb #014a5370
+def make_engine(precision: str, device: str | torch.device | None):
     "accelerate's `Accelerator` for several processes or float16, else a `SingleDevice`."
     device = torch.device(device or default_device())
     if int(os.environ.get('WORLD_SIZE', 1)) == 1 and precision != 'fp16':
@@ -225,6 +515,11 @@ def make_engine(precision: str, device: torch.device | None):
     if precision == 'fp16' and device.type == 'cpu':
         raise ValueError("float16 needs a GPU: use mixed_precision='bf16' or 'no' on a CPU.")
     return Accelerator(mixed_precision=precision, cpu=device.type == 'cpu')
+
+
+def rank_and_world(engine) -> tuple[int, int]:
+    "The number of this process, and how many there are."
+    return engine.process_index, engine.num_processes
 
 # %% ../nbs/10_training.ipynb #f6ef7743
 def average_gradients(parameters: Sequence[nn.Parameter], engine):
@@ -246,315 +541,47 @@ def broadcast_weights(pair: nn.Module, engine):
         mine = tensor if engine.is_main_process else torch.zeros_like(tensor)
         tensor.copy_(engine.reduce(mine.clone(), 'sum'))
 
-# %% ../nbs/10_training.ipynb #02d1cbcf
-class TrainingDiverged(RuntimeError):
-    """A loss or a gradient became infinite or NaN;
-    the weights are still those of the step before."""
+
+def prepare_networks(pair: ModelPair, engine) -> ModelPair:
+    "On the device, the same in all processes, with shared batch statistics on GPUs."
+    pair.to(engine.device)
+    if engine.num_processes > 1 and engine.device.type == 'cuda':
+        nn.SyncBatchNorm.convert_sync_batchnorm(pair)
+    broadcast_weights(pair, engine)
+    return pair
 
 
-def make_optimizer(
-    config: TrainingConfig, groups: list[dict], role: str, device: torch.device
-) -> torch.optim.Optimizer:
-    "The optimiser of one network."
-    lr = getattr(config, f'{role}_lr')
-    if config.optimizer == 'rmsprop':
-        return torch.optim.RMSprop(groups, lr)
-    fused = device.type in ('cpu', 'cuda')  # one kernel for all tensors
-    return torch.optim.Adam(groups, lr, getattr(config, f'{role}_betas'), fused=fused)
-
-# %% ../nbs/10_training.ipynb #4dc20176
-class Steps:
-    "The part of a trainer that trains: `update` one network, or both in a `train_step`."
-
-    def __init__(
-        self,
-        pair: ModelPair,  # the networks and their losses
-        data,  # a data set, or anything that yields batches (a `Loader`)
-        config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
-        device: str | torch.device | None = None,  # None: the best there is
-    ):
-        self.engine = make_engine(config.mixed_precision, device)
-        self.device, self.pair, self.config = (
-            self.engine.device,
-            pair.to(self.engine.device),
-            config,
-        )
-        place = dict(rank=self.engine.process_index, world=self.engine.num_processes)
-        if place['world'] > 1 and self.device.type == 'cuda':
-            nn.SyncBatchNorm.convert_sync_batchnorm(pair)
-        broadcast_weights(pair, self.engine)
-        self.loader = (
-            data
-            if hasattr(data, 'batch_size')
-            else Loader(
-                data,
-                config.batch_size,
-                seed=config.seed,
-                mirror=config.mirror,
-                device=self.device,
-                **place,
-            )
-        )
-        self.loader.rank, self.loader.world = place['rank'], place['world']
-        self.groups = {
-            role: pair.parameter_groups(role) for role in ('generator', 'discriminator')
-        }
-        self.trainable = {
-            role: [p for g in groups for p in g['params']]
-            for role, groups in self.groups.items()
-        }
-        self.optimizers = {
-            role: self.engine.prepare(make_optimizer(config, groups, role, self.device))
-            for role, groups in self.groups.items()
-        }
-        self.draws = Draws(config.seed, self.device, **place)
-        # generator steps, pictures seen, batches drawn
-        self.step = self.images = self.position = 0
-        self.batches, self.last = None, {}
-
-    def update(self, role: str) -> dict:
-        """One optimiser step of the generator or the discriminator;
-        returns what the pair logged."""
-        resting = self.trainable['discriminator' if role == 'generator' else 'generator']
-        for p in resting:
-            p.requires_grad_(False)  # the other network's weights need no gradient now
-        try:
-            for _ in range(self.config.accumulate):
-                loss, logs = self.differentiate(role)
-        finally:
-            for p in resting:
-                p.requires_grad_(True)
-        return {
-            f'{role}_loss': loss.detach(),
-            f'{role}_gradient': self.finish(role, loss),
-            **logs,
-        }
-
-    def differentiate(self, role: str) -> tuple[Tensor, dict]:
-        "One batch through the pair and back: adds to the gradients of `role`."
-        batch = self.next_batch() if role == 'discriminator' else self.batch
-        try:
-            with self.engine.autocast():
-                logs = getattr(self.pair, f'{role}_step')(batch, self.draws)
-        except NotFinite as error:
-            raise TrainingDiverged(
-                f'The {role} diverged at step {self.step}. {error}'
-            ) from error
-        loss = logs.pop('loss')
-        self.engine.backward(loss / self.config.accumulate)
-        return loss, logs
-
-    def next_batch(self) -> dict:
-        "The next batch of the endless, repeatable sequence."
-        if self.batches is None:
-            self.loader.position = self.position
-            self.batches = iter(self.loader)
-        self.batch = next(self.batches)
-        self.position += 1
-        return self.batch
-
-    def finish(self, role: str, loss: Tensor) -> Tensor:
-        "Average, check and apply the gradients of `role`; returns their norm."
-        parameters, optimizer = self.trainable[role], self.optimizers[role]
-        average_gradients(parameters, self.engine)
-        self.engine.unscale_gradients(optimizer)
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if self.config.clip_gradient:
-            nn.utils.clip_grads_with_norm_(parameters, self.config.clip_gradient, norm)
-        # float16's scaler skips such steps itself
-        if self.config.mixed_precision != 'fp16' and not torch.isfinite(
-            loss.detach().float() + norm
-        ):
-            optimizer.zero_grad()
-            what = 'loss' if not torch.isfinite(loss) else 'gradient'
-            value = loss.item() if what == 'loss' else norm.item()
-            raise TrainingDiverged(
-                f"The {role}'s {what} became {value} at step {self.step}: the weights are still"
-                f" those of the step before; lower {role}_lr, clip the gradient or add a"
-                " penalty."
-            )
-        for group in optimizer.param_groups:
-            group['lr'] = group.setdefault('initial_lr', group['lr']) * learning_rate_factor(
-                self.config, self.step
-            )
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        self.pair.after_update(role)
-        return norm
-
-    def train_step(self) -> dict:
-        """`n_critic` discriminator updates and one generator update;
-        returns one record of numbers."""
-        logs = {}
-        for _ in range(self.config.n_critic):
-            logs |= self.update('discriminator')
-        logs |= self.update('generator')
-        self.step += 1
-        self.images += (
-            self.loader.batch_size * self.config.accumulate * self.engine.num_processes
-        )
-        self.last = {
-            name: value.detach() for name, value in logs.items() if isinstance(value, Tensor)
-        }
-        scalars = {
-            name: value.float().mean() for name, value in self.last.items() if value.ndim < 2
-        }
-        # one wait for the device, not one a number
-        values = torch.stack(list(scalars.values())).tolist()
-        return {'step': self.step, 'images': self.images, **dict(zip(scalars, values))}
-
-# %% ../nbs/10_training.ipynb #5ed12a76
-class Callback:
-    """Something that watches a training; override what you need.
-    `state` and `load` make it part of a checkpoint."""
-
-    # lower is called earlier: averages before those who look at them, checkpoints after all
-    # others
-    order = 0
-
-    def on_attach(self, trainer: Trainer):
-        "When the trainer is made."
-
-    def on_start(self, trainer: Trainer):
-        "Before the first step of a `fit`."
-
-    def on_step(self, trainer: Trainer, record: dict):
-        "After each step, with its numbers."
-
-    def on_end(self, trainer: Trainer):
-        "After the last step of a `fit`, also when it was stopped or failed."
-
-    def state(self) -> dict:
-        return {}
-
-    def load(self, state: dict):
-        pass
-
-# %% ../nbs/10_training.ipynb #5974e172
-class Running(Steps):
-    "Steps, plus callbacks and a life in the background."
-
-    def __init__(
-        self,
-        pair,
-        data,
-        config=TrainingConfig(),  # noqa: B008
-        callbacks: Sequence[Callback] = (),
-        device=None,
-    ):
-        super().__init__(pair, data, config, device)
-        self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
-        self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
-        self.lock = threading.RLock()  # whoever uses the networks holds it
-        self.going, self.stopping, self.saving = (
-            threading.Event(),
-            threading.Event(),
-            threading.Event(),
-        )
-        self.going.set()
-        self.thread, self.error = None, None
-
-    def call(self, event: str, *args):
-        for callback in self.callbacks:
-            getattr(callback, event)(self, *args)
-
-    @property
-    def running(self) -> bool:
-        return self.thread is not None and self.thread.is_alive()
-
-    @property
-    def paused(self) -> bool:
-        return not self.going.is_set()
-
-    def pause(self):
-        self.going.clear()
-
-    def proceed(self):
-        self.going.set()
-
-    def snapshot(self):
-        self.saving.set()  # a `Checkpoints` callback saves after the current step
-
-    def goal(self, steps: int | None, until: int | None) -> int:
-        if (steps is None) == (until is None):
-            raise ValueError(
-                "fit needs either steps (so many more) or until (up to that step)."
-            )
-        return self.step + steps if until is None else until
-
-    def loop(self, tell=lambda: None):
-        "Steps until the goal or a stop, with all callbacks."
-        self.call('on_start')
-        try:
-            while self.step < self.until and not self.stopping.is_set():
-                if not self.going.wait(0.05):
-                    continue  # paused: look at the flags again
-                with self.lock:
-                    record = self.train_step()
-                self.history.append(record)
-                self.call('on_step', record)
-                tell()
-        finally:
-            self.call('on_end')
-
-    def fit(
-        self,
-        steps: int | None = None,  # this many more steps …
-        until: int | None = None,  # … or up to this step in all
-        progress: bool = True,
-    ) -> Running:
-        "Train, here and now. Ctrl-C finishes the current step and stops."
-        self.until = self.goal(steps, until)
-        self.stopping.clear()
-        hide = not progress or not self.engine.is_main_process or None
-        with (
-            stop_on_interrupt(self.stopping),
-            tqdm(
-                total=self.until,
-                initial=self.step,
-                disable=hide,
-                desc='training',
-                mininterval=0.5,
-            ) as bar,
-        ):
-            self.loop(bar.update)
-        return self
-
-    def fit_background(self, steps: int | None = None, until: int | None = None) -> Running:
-        "Train in a thread and return at once; `join` waits and raises what went wrong."
-        if self.running:
-            raise RuntimeError("This trainer is running already: stop() or join() it first.")
-        self.error, self.until = None, self.goal(steps, until)
-        self.going.set()
-        # before the thread starts, so that a stop() right after this is not lost
-        self.stopping.clear()
-
-        def work():
-            try:
-                self.loop()
-            except BaseException as error:
-                self.error = error
-
-        self.thread = threading.Thread(target=work, daemon=True, name='training')
-        self.thread.start()
-        return self
-
-    def join(self, timeout: float | None = None) -> Running:
-        "Wait for the background training; an exception in it is raised here."
-        if self.thread is not None:
-            self.thread.join(timeout)
-        if self.error is not None:
-            error, self.error = self.error, None
-            raise error
-        return self
-
-    def stop(self) -> Running:
-        "Finish the current step, end the training, and wait for that."
-        self.stopping.set()
-        self.going.set()
-        return self.join()
+def make_loader(data, config: TrainingConfig, engine):
+    "A `Loader` of a data set; a loader stays what it is. Each process gets its own slice."
+    loader = data
+    if not hasattr(data, 'batch_size'):
+        settings = dict(seed=config.seed, mirror=config.mirror, device=engine.device)
+        loader = Loader(data, config.batch_size, **settings)
+    loader.rank, loader.world = rank_and_world(engine)
+    return loader
 
 # %% ../nbs/10_training.ipynb #9a09b25e
+def target_step(step: int, steps: int | None, until: int | None) -> int:
+    "The step at which a `fit` ends."
+    if (steps is None) == (until is None):
+        raise ValueError("fit needs either steps (so many more) or until (up to that step).")
+    return step + steps if until is None else until
+
+
+def progress_bar(trainer: Trainer, shown: bool) -> tqdm:
+    hidden = not shown or not trainer.engine.is_main_process or None
+    total, done = trainer.target_step, trainer.step
+    return tqdm(total=total, initial=done, disable=hidden, desc='training', mininterval=0.5)
+
+
+def with_average(callbacks: Sequence[Callback], half_life: float) -> list[Callback]:
+    "The callbacks in their order; an `EMA` comes first if the configuration wants one."
+    callbacks = sorted(callbacks, key=lambda callback: callback.order)
+    if half_life and not any(isinstance(callback, EMA) for callback in callbacks):
+        callbacks.insert(0, EMA(half_life))
+    return callbacks
+
+
 @contextlib.contextmanager
 def stop_on_interrupt(stopping: threading.Event):
     """While inside, the first Ctrl-C (SIGINT) or SIGTERM sets the event;
@@ -577,7 +604,211 @@ def stop_on_interrupt(stopping: threading.Event):
         for number, previous in old.items():
             signal.signal(number, previous)
 
-# %% ../nbs/10_training.ipynb #cd02aef7
+# %% ../nbs/10_training.ipynb #55e141f8
+def ema_decay(batch_size: float, half_life: float) -> float:
+    """The factor β of an average whose memory halves every `half_life` images, for steps of
+    `batch_size` images."""
+    return 0.5 ** (batch_size / half_life)
+
+# %% ../nbs/10_training.ipynb #8a6abadc
+class EMA(Callback):
+    "Keeps an exponentially averaged copy of the generator; `trainer.sample` prefers it."
+
+    order = -1
+
+    def __init__(
+        self,
+        half_life: float,  # images after which a weight's influence has halved
+        ramp: float = 0.05,  # early on, at most this fraction of the images seen
+    ):
+        self.half_life, self.ramp, self.average = half_life, ramp, None
+
+    def on_attach(self, trainer):
+        trainer.average = self.average = (
+            copy.deepcopy(trainer.pair.generator).eval().requires_grad_(False)
+        )
+
+    @torch.no_grad()
+    def on_step(self, trainer, record):
+        batch = trainer.images / trainer.step
+        life = min(self.half_life, self.ramp * trainer.images) if self.ramp else self.half_life
+        live = list(trainer.pair.generator.parameters())
+        torch._foreach_lerp_(list(self.average.parameters()), live, 1 - ema_decay(batch, life))
+        for mine, theirs in zip(self.average.buffers(), trainer.pair.generator.buffers()):
+            mine.copy_(theirs)
+
+    def state(self):
+        return {'average': self.average.state_dict()}
+
+    def load(self, state):
+        self.average.load_state_dict(state['average'])
+
+# %% ../nbs/10_training.ipynb #c771cebe
+@torch.no_grad()
+def generate_images(
+    pair: ModelPair,
+    network: nn.Module,  # the pair's generator, or an average of it
+    n: int,
+    draws: Draws,
+    batch_size: int = 64,
+) -> Tensor:  # [n, ...] on the CPU
+    "Images of `network` in evaluation mode; no weight, no mode, no global random state changes."
+    cuda = [draws.device] if draws.device.type == 'cuda' else []
+    training, images = network.training, []
+    with torch.random.fork_rng(cuda):
+        network.eval()
+        try:
+            for start in range(0, n, batch_size):
+                latents = pair.latents(min(batch_size, n - start), draws)
+                images.append(pair.generate(network, latents).float().cpu())
+        finally:
+            network.train(training)
+    return torch.cat(images)
+
+# %% ../nbs/10_training.ipynb #fa020a8b
+def trainer_state(trainer: Trainer) -> dict:
+    "All that the future of a training depends on."
+    return {
+        'step': trainer.step,
+        'images': trainer.images,
+        'position': trainer.position,
+        'pair': dict(trainer.pair.state_dict()),
+        'draws': trainer.draws.generator.get_state(),
+        'optimizers': {role: o.state_dict() for role, o in trainer.optimizers.items()},
+        'callbacks': {type(c).__name__: c.state() for c in trainer.callbacks},
+    }
+
+
+def save_trainer(trainer: Trainer, folder: str | Path) -> Path:
+    "Write a checkpoint; the folder must not exist yet."
+    info = {'step': trainer.step, 'images': trainer.images, 'config': asdict(trainer.config)}
+    with trainer.lock:
+        return save_state(folder, trainer_state(trainer), info | trainer.recipe)
+
+
+def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
+    "Go back to a checkpoint."
+    state = load_state(folder)
+    check_same_networks(trainer.pair.state_dict(), state['pair'], Path(folder).name)
+    with trainer.lock:
+        trainer.pair.load_state_dict(state['pair'])
+        for role, optimizer in trainer.optimizers.items():
+            optimizer.load_state_dict(state['optimizers'][role])
+        trainer.draws.generator.set_state(state['draws'])
+        for name in ('step', 'images', 'position'):
+            setattr(trainer, name, state[name])
+        trainer.batches = None  # the loader starts again at the stored position
+        for callback in trainer.callbacks:
+            if own := state['callbacks'].get(type(callback).__name__):
+                callback.load(own)
+    return trainer
+
+# %% ../nbs/10_training.ipynb #91466a36
+def check_same_networks(own: dict, saved: dict, name: str):
+    "Raise one sentence if the tensors of two pairs differ in name or shape."
+    shapes = [{key: tensor.shape for key, tensor in state.items()} for state in (own, saved)]
+    wrong = sorted(key for key in {*own, *saved} if shapes[0].get(key) != shapes[1].get(key))
+    if wrong:
+        raise ValueError(
+            f"The checkpoint {name} belongs to another network: {wrong[0]} differs"
+            f" ({len(wrong)} tensors in all); build the pair from the recipe stored beside it."
+        )
+
+
+def resume_trainer(trainer: Trainer, run: str | Path) -> Trainer:
+    "Load the newest good checkpoint of a run, passing over damaged ones with a warning."
+    for folder in reversed(checkpoints(run)):
+        try:
+            return trainer.load(folder)
+        except DamagedCheckpoint as error:
+            warnings.warn(f'{error} Trying the one before.', stacklevel=3)
+    return trainer
+
+
+def checkpoints(run: str | Path) -> list[Path]:
+    "The complete checkpoints in the folder of a run, oldest first."
+    return sorted(p for p in Path(run).glob('step-*') if (p / 'state.json').exists())
+
+# %% ../nbs/10_training.ipynb #3d07b75e
+def pack(value, tensors: dict, name: str = ''):
+    """Nested dicts, lists, numbers, strings and tensors as JSON;
+    the tensors themselves go into `tensors`."""
+    if isinstance(value, Tensor):
+        key = name or 'value'
+        tensors[key] = value.detach().cpu().clone().contiguous()
+        return {'tensor': key}
+    # JSON's keys are strings, an optimiser's are integers: keep pairs
+    if isinstance(value, dict):
+        path = f'{name}/' if name else ''
+        return {'dict': [[k, pack(v, tensors, f'{path}{k}')] for k, v in value.items()]}
+    if isinstance(value, (list, tuple)):
+        items = [pack(item, tensors, f'{name}/{i}') for i, item in enumerate(value)]
+        return {type(value).__name__: items}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(
+        f"A checkpoint cannot hold {name} of type {type(value).__name__}: use numbers, strings,"
+        " lists, dicts and tensors."
+    )
+
+
+def unpack(value, tensors: dict):
+    "The inverse of `pack`."
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == 'tensor':
+        return tensors[content]
+    if kind == 'dict':
+        return {key: unpack(item, tensors) for key, item in content}
+    return {'list': list, 'tuple': tuple}[kind](unpack(item, tensors) for item in content)
+
+# %% ../nbs/10_training.ipynb #da021010
+class DamagedCheckpoint(RuntimeError):
+    "A checkpoint whose files are missing or changed."
+
+
+def save_state(
+    folder: str | Path,  # the checkpoint; it must not exist yet
+    state: dict,  # nested numbers, strings and tensors
+    info: dict | None = None,  # JSON that people and tools may read without the tensors
+) -> Path:
+    "Write `state` atomically: afterwards the folder is complete, or does not exist."
+    folder, tensors = Path(folder), {}
+    part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
+    part.mkdir(parents=True)
+    try:
+        tree = pack(state, tensors)
+        data = dump_tensors(tensors)
+        digest = hashlib.sha256(data).hexdigest()
+        write_atomically(part / 'tensors.safetensors', data)
+        facts = {'info': info or {}, 'sha256': digest, 'state': tree}
+        write_atomically(part / 'state.json', json.dumps(facts))
+        part.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def load_state(folder: str | Path) -> dict:
+    "The state saved in `folder`; `DamagedCheckpoint` if a byte is missing or changed."
+    folder = Path(folder)
+    try:
+        saved = json.loads((folder / 'state.json').read_text())
+        data = (folder / 'tensors.safetensors').read_bytes()
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpoint(
+            f"The checkpoint {folder.name} cannot be read: {error}."
+        ) from error
+    if hashlib.sha256(data).hexdigest() != saved['sha256']:
+        raise DamagedCheckpoint(
+            f"The checkpoint {folder.name} is damaged (its checksum differs): use an earlier"
+            " one."
+        )
+    return unpack(saved['state'], load_tensors(data))
+
+# %% ../nbs/10_training.ipynb #e9ee908e
 def optimise(
     optimizer: torch.optim.Optimizer,
     loss_function: Callable[[], Tensor],  # computes the loss of the next step
@@ -608,267 +839,6 @@ def optimise(
             optimizer.step()
             bar.update()
             yield loss.detach()
-
-# %% ../nbs/10_training.ipynb #55e141f8
-def ema_decay(batch_size: float, half_life: float) -> float:
-    """The factor β of an average whose memory halves every `half_life` pictures, for steps of
-    `batch_size` pictures."""
-    return 0.5 ** (batch_size / half_life)
-
-# %% ../nbs/10_training.ipynb #8a6abadc
-class EMA(Callback):
-    "Keeps an exponentially averaged copy of the generator; `trainer.sample` prefers it."
-
-    order = -1
-
-    def __init__(
-        self,
-        half_life: float,  # pictures after which a weight's influence has halved
-        ramp: float = 0.05,  # early on, at most this fraction of the pictures seen
-    ):
-        self.half_life, self.ramp, self.average = half_life, ramp, None
-
-    def on_attach(self, trainer):
-        trainer.average = self.average = (
-            copy.deepcopy(trainer.pair.generator).eval().requires_grad_(False)
-        )
-
-    @torch.no_grad()
-    def on_step(self, trainer, record):
-        batch = trainer.images / trainer.step
-        life = min(self.half_life, self.ramp * trainer.images) if self.ramp else self.half_life
-        live = list(trainer.pair.generator.parameters())
-        torch._foreach_lerp_(list(self.average.parameters()), live, 1 - ema_decay(batch, life))
-        for mine, theirs in zip(self.average.buffers(), trainer.pair.generator.buffers()):
-            mine.copy_(theirs)
-
-    def state(self):
-        return {'average': self.average.state_dict()}
-
-    def load(self, state):
-        self.average.load_state_dict(state['average'])
-
-# %% ../nbs/10_training.ipynb #3d07b75e
-def pack(value, tensors: dict, name: str = ''):
-    """Nested dicts, lists, numbers, strings and tensors as JSON;
-    the tensors themselves go into `tensors`."""
-    if isinstance(value, Tensor):
-        key = name or 'value'
-        tensors[key] = value.detach().cpu().clone().contiguous()
-        return {'tensor': key}
-    # JSON's keys are strings, an optimiser's are integers: keep pairs
-    if isinstance(value, dict):
-        return {
-            'dict': [
-                [key, pack(item, tensors, f'{name}/{key}' if name else str(key))]
-                for key, item in value.items()
-            ]
-        }
-    if isinstance(value, (list, tuple)):
-        return {
-            type(value).__name__: [
-                pack(item, tensors, f'{name}/{i}') for i, item in enumerate(value)
-            ]
-        }
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(
-        f"A checkpoint cannot hold {name} of type {type(value).__name__}: use numbers, strings,"
-        " lists, dicts and tensors."
-    )
-
-
-def unpack(value, tensors: dict):
-    "The inverse of `pack`."
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == 'tensor':
-        return tensors[content]
-    if kind == 'dict':
-        return {key: unpack(item, tensors) for key, item in content}
-    return {'list': list, 'tuple': tuple}[kind](unpack(item, tensors) for item in content)
-
-# %% ../nbs/10_training.ipynb #da021010
-class DamagedCheckpoint(RuntimeError):
-    "A checkpoint whose files are missing or changed."
-
-
-def _write(path: Path, data: bytes):
-    with open(path, 'wb') as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def save_state(
-    folder: str | Path,  # the checkpoint; it must not exist yet
-    state: dict,  # nested numbers, strings and tensors
-    info: dict | None = None,  # JSON that people and tools may read without the tensors
-) -> Path:
-    "Write `state` atomically: afterwards the folder is complete, or does not exist."
-    folder, tensors = Path(folder), {}
-    part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
-    part.mkdir(parents=True)
-    try:
-        tree = pack(state, tensors)
-        data = dump_tensors(tensors)
-        _write(part / 'tensors.safetensors', data)
-        text = json.dumps(
-            {'info': info or {}, 'sha256': hashlib.sha256(data).hexdigest(), 'state': tree}
-        )
-        _write(part / 'state.json', text.encode())
-        part.rename(folder)
-        _sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return folder
-
-# %% ../nbs/10_training.ipynb #5ca5ac16
-def _sync_folder(folder: Path):
-    "Force a rename to the disk (a no-op where the system does not allow it)."
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def load_state(folder: str | Path) -> dict:
-    "The state saved in `folder`; `DamagedCheckpoint` if a byte is missing or changed."
-    folder = Path(folder)
-    try:
-        saved = json.loads((folder / 'state.json').read_text())
-        data = (folder / 'tensors.safetensors').read_bytes()
-    except (OSError, ValueError) as error:
-        raise DamagedCheckpoint(
-            f"The checkpoint {folder.name} cannot be read: {error}."
-        ) from error
-    if hashlib.sha256(data).hexdigest() != saved['sha256']:
-        raise DamagedCheckpoint(
-            f"The checkpoint {folder.name} is damaged (its checksum differs): use an earlier"
-            " one."
-        )
-    return unpack(saved['state'], load_tensors(data))
-
-
-def checkpoints(run: str | Path) -> list[Path]:
-    "The complete checkpoints in the folder of a run, oldest first."
-    return sorted(p for p in Path(run).glob('step-*') if (p / 'state.json').exists())
-
-# %% ../nbs/10_training.ipynb #72ed62fc
-class Trainer(Running):
-    """Trains a `ModelPair`: callbacks, background thread, averaged weights, exact checkpoints,
-    several processes."""
-
-    def __init__(
-        self,
-        pair,
-        data,
-        config=TrainingConfig(),  # noqa: B008
-        callbacks=(),
-        device=None,
-        # what built the pair, stored with it: {'model': …, 'network': …}
-        recipe: dict | None = None,
-    ):
-        super().__init__(pair, data, config, callbacks, device)
-        self.recipe, self.average = recipe or {}, None
-        if config.ema_half_life and not any(isinstance(c, EMA) for c in self.callbacks):
-            self.callbacks.insert(0, EMA(config.ema_half_life))
-        self.call('on_attach')
-
-    def state(self) -> dict:
-        "All that the future of this training depends on."
-        return {
-            'step': self.step,
-            'images': self.images,
-            'position': self.position,
-            'pair': dict(self.pair.state_dict()),
-            'draws': self.draws.generator.get_state(),
-            'optimizers': {role: o.state_dict() for role, o in self.optimizers.items()},
-            'callbacks': {type(c).__name__: c.state() for c in self.callbacks},
-        }
-
-    def save(self, folder) -> Path:
-        info = {
-            'step': self.step,
-            'images': self.images,
-            'config': asdict(self.config),
-            **self.recipe,
-        }
-        with self.lock:
-            return save_state(folder, self.state(), info)
-
-    def load(self, folder: str | Path) -> Trainer:
-        """Go back to a saved state;
-        continuing from it is bit for bit the training that was interrupted (on a CPU)."""
-        state = load_state(folder)
-        mine, saved = self.pair.state_dict(), state['pair']
-        wrong = [
-            k
-            for k in {*mine, *saved}
-            if k not in mine or k not in saved or mine[k].shape != saved[k].shape
-        ]
-        if wrong:
-            raise ValueError(
-                f"The checkpoint {Path(folder).name} belongs to another network:"
-                f" {sorted(wrong)[0]} differs ({len(wrong)} tensors in all); build the pair"
-                " from the recipe stored beside it."
-            )
-        with self.lock:
-            self.pair.load_state_dict(saved)
-            for role, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(state['optimizers'][role])
-            self.draws.generator.set_state(state['draws'])
-            self.step, self.images, self.position = (
-                state['step'],
-                state['images'],
-                state['position'],
-            )
-            self.batches = None  # the loader starts again at the stored position
-            for callback in self.callbacks:
-                if mine := state['callbacks'].get(type(callback).__name__):
-                    callback.load(mine)
-        return self
-
-    def resume(self, run: str | Path) -> Trainer:
-        """Load the newest good checkpoint of a run, passing over damaged ones with a warning;
-        without any, start at step 0."""
-        for folder in reversed(checkpoints(run)):
-            try:
-                return self.load(folder)
-            except DamagedCheckpoint as error:
-                warnings.warn(f'{error} Trying the one before.', stacklevel=2)
-        return self
-
-    @torch.no_grad()
-    def sample(
-        self, n: int = 64, seed: int = 0, batch_size: int = 64, live: bool = False
-    ) -> Tensor:
-        """[n, 3, h, w] pictures of the averaged generator (`live`: the one in training), always
-        of the same latents for the same seed."""
-        network = self.pair.generator if live or self.average is None else self.average
-        draws, images = Draws(seed, self.device), []
-        # looking changes nothing
-        with (
-            self.lock,
-            torch.random.fork_rng([self.device] if self.device.type == 'cuda' else []),
-        ):
-            training = network.training
-            network.eval()
-            try:
-                for start in range(0, n, batch_size):
-                    images.append(
-                        self.pair.generate(
-                            network, self.pair.latents(min(batch_size, n - start), draws)
-                        )
-                        .float()
-                        .cpu()
-                    )
-            finally:
-                network.train(training)
-        return torch.cat(images)
 
 # %% ../nbs/10_training.ipynb #e17ddc50
 def fade(old: Tensor, new: Tensor, alpha: float) -> Tensor:
@@ -914,7 +884,7 @@ def faded_reals(
     size: int,  # of the stage
     alpha: float,  # share of its newest resolution
 ) -> Tensor:  # [batch, channels, size, size]
-    """Real pictures as a growing generator would draw them:
+    """Real images as a growing generator would draw them:
     averaged down to `size`, and blurred while that fades in."""
     images = F.adaptive_avg_pool2d(images, size)
     if alpha == 1:

@@ -96,8 +96,8 @@ def train(a):
 def readers(data, groups, name: str) -> dict:
     """The judges: for drawn heads the toon network, which never saw a picture of this size;
     and three networks trained on the training pictures."""
-    judges = {'toon network': [C.ToonJudge(groups)]} if name == 'toon' else {}
-    return {**judges, 'tag networks': [C.train_tag_net(data, groups, 800, seed=100 + s) for s in range(3)]}
+    judges = {'toon network': [C.ToonTagClassifier(groups)]} if name == 'toon' else {}
+    return {**judges, 'tag networks': [C.train_tag_classifier(data, groups, 800, seed=100 + s) for s in range(3)]}
 
 
 def look(run: Path, step: int | None):
@@ -135,7 +135,7 @@ def score(a):
         ),
     }
     for name, j in judges.items():
-        top = C.tag_scores(truth['labels'], C.judge(j, truth['image']), groups)
+        top = C.tag_scores(truth['labels'], C.read_tags(j, truth['image']), groups)
         facts['judges'][name] = {
             'networks': len(j),
             'groups': {
@@ -145,7 +145,7 @@ def score(a):
         }
     for run in a.runs:
         pair, generator, info = look(run, a.step)
-        sets = [C.granted_images(pair, generator, a.n, seed) for seed in range(a.seeds)]
+        sets = [C.requested_images(pair, generator, a.n, seed) for seed in range(a.seeds)]
         facts['runs'].append(
             {
                 'seed': info['config']['seed'],
@@ -173,7 +173,7 @@ def score(a):
 
 def add(into: dict, sets: list, judges: list, groups, runs: int):
     "Add the scores of one run: a share for each set of latents, and for each value all sets together."
-    reads = [C.judge(judges, images) for images, _ in sets]
+    reads = [C.read_tags(judges, images) for images, _ in sets]
     for (_, asked), read in zip(sets, reads):
         for k, v in C.tag_scores(asked, read, groups).items():
             into[k]['granted'].append(v['granted'])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from animegan_nb.core import rng, seed_everything
-from animegan_nb.dashboard import TrainingDashboard, Watch
+from animegan_nb.dashboard import Monitor, TrainingDashboard
 from animegan_nb.training import ModelPair, Trainer, TrainingConfig
 
 
@@ -86,9 +86,9 @@ def bare(trainer, steps):
 def main(size=32, steps=150, rounds=6):
     torch.set_num_threads(1)
     plain, watched, shown = make(size), make(size), make(size)
-    watched.callbacks.append(Watch())
+    watched.callbacks.append(Monitor())
     board = TrainingDashboard(shown, steps=10**9)
-    ways = {'bare trainer': (plain, bare), 'with a Watch': (watched, bare), 'with a dashboard': (shown, bare)}
+    ways = {'bare trainer': (plain, bare), 'with a Monitor': (watched, bare), 'with a dashboard': (shown, bare)}
     best = dict.fromkeys(ways, float('inf'))
     for k in range(rounds + 1):
         for name, (trainer, go) in ways.items():

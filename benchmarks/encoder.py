@@ -24,14 +24,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from latents import distances  # the neighbouring script: features of the toon network and of SqueezeNet
 from safetensors.torch import load_file, save_file
 
 from animegan_nb import toon_net
 from animegan_nb import toon
 from animegan_nb.core import grid, shipped
-from animegan_nb.data import ImageFolder
+from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.encoder import Encoder, EncoderConfig, EncoderLoss, descend, explained, fit_plain, fit_refined
 from animegan_nb.latents import HEAD_READINGS, as_ws, draw, read_heads, sample_w
 from animegan_nb.metrics import file_sha256
@@ -53,19 +52,20 @@ def path_of(name, seed, steps):
     return RUNS / f'{generator_sha256()}-{steps[0]}-{steps[1]}' / f'{name.replace(" ", "-")}-{seed}.safetensors'
 
 
-def small(images):
-    return F.avg_pool2d(images.float(), images.shape[-1] // 32).round()
+def small(heads: ImageSet, rows) -> torch.Tensor:
+    "Some rows of a set at 32 px, uint8."
+    return heads.subset(rows).only('image').resized(32).batch(range(len(rows)))['image']
 
 
 def sets(generator):
     "Pictures to judge on, by name."
     found = {
-        'toon': small(toon.ToonHeads(n=250, size=64, seed=5).batch(range(COUNT))['image']) / 127.5 - 1,
+        'toon': small(toon.ToonHeads(n=250, size=64, seed=5), range(COUNT)) / 127.5 - 1,
         'generated': draw(generator, sample_w(generator, COUNT, seed=999)),
     }
     if folder := os.environ.get('ANIMEGAN_DATA'):
         faces = ImageFolder(Path(folder) / 'anime_faces_256', 64, progress=False)
-        found['anime'] = small(faces.batch(range(0, 600, 15)[:COUNT])['image']) / 127.5 - 1
+        found['anime'] = small(faces, range(0, 600, 15)[:COUNT]) / 127.5 - 1
     return found
 
 
@@ -112,7 +112,7 @@ def train(name, config, seed, generator, distance, drawings, steps):
 
 def compare(refined=60, plain=200):
     (generator, _), net = pretrained_stylegan(), toon_net.toon_network()
-    distance, drawings = dict(distances()), small(torch.from_numpy(toon.ready_heads().arrays['image'])).byte()
+    distance, drawings = dict(distances()), small(toon.ready_heads(), range(3000))
     tests, results, rebuilt = sets(generator), {}, {}
     w, before = sample_w(generator, COUNT, seed=999), {where: read_heads(net, x) for where, x in tests.items()}
 

@@ -29,7 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 import numpy as np
 import torch
-from animegan_nb.core import cache_dir, grid, to_uint8
+from animegan_nb.core import cache_dir, grid, to_uint8, write_atomically
 from animegan_nb.fields import (
     RATES,
     Fit,
@@ -38,9 +38,11 @@ from animegan_nb.fields import (
     chamfer,
     lego_views,
     make_field,
-    measure,
-    over,
+    measure_field,
+    over_background,
     render_views,
+    resume_fit,
+    save_fit,
     save_field,
     seen_points,
     toon_mesh,
@@ -86,19 +88,17 @@ def scene(name: str, work: Path):
 
 
 def store(results: dict):
-    part = RESULTS.with_suffix('.part')
-    part.write_text(json.dumps(results, indent=1) + '\n')
-    part.replace(RESULTS)
+    write_atomically(RESULTS, json.dumps(results, indent=1) + '\n')
 
 
 def fitted(kind: str, views, config: FitConfig, work: Path, every: int = 100) -> Fit:
     "A whole fit, resumed from its checkpoint if there is one."
-    fit = Fit(make_field(kind, views.side, config.seed), views, config).resume(work)
+    fit = resume_fit(Fit(make_field(kind, views.side, config.seed), views, config), work)
     while fit.step < config.steps:
         fit.run(min(every, config.steps - fit.step), progress=False)
         if fit.stopping.is_set():
             sys.exit(1)
-        fit.save(work)
+        save_fit(fit, work)
     return fit
 
 
@@ -120,16 +120,8 @@ def rates(results: dict, views, steps: int, work: Path) -> dict[str, float]:
             if f'{kind} {lr:g}' in tried:
                 continue
             try:
-                tried[f'{kind} {lr:g}'] = round(
-                    float(
-                        np.mean(
-                            fitted(kind, views, FitConfig(steps=steps, lr=lr), work / f'rate-{kind}-{lr:g}').history[
-                                -20:
-                            ]
-                        )
-                    ),
-                    2,
-                )
+                fit = fitted(kind, views, FitConfig(steps=steps, lr=lr), work / f'rate-{kind}-{lr:g}')
+                tried[f'{kind} {lr:g}'] = round(float(np.mean(fit.history[-20:])), 2)
             except ValueError:
                 tried[f'{kind} {lr:g}'] = None  # diverged
             store(results)
@@ -140,7 +132,7 @@ def rates(results: dict, views, steps: int, work: Path) -> dict[str, float]:
 def one_run(name: str, kind: str, config: FitConfig, train, test, work: Path, mesh) -> dict:
     short = f'{name}-{kind}-{config.seed}'.replace(', ', '-').replace(' ', '-')
     fit = fitted(kind.split(',')[0], train, config, work / short)
-    scores = measure(fit.field, test, mesh=mesh)
+    scores = measure_field(fit.field, test, mesh=mesh)
     if config.seed == 0:
         out = render_views(fit.field, test.cam2world[:9:4], test.fov, test.size, 32, 32, with_normals=True)
         np.savez_compressed(work / f'{name}-{kind}.npz', **{k: v.numpy() for k, v in out.items()})
@@ -170,7 +162,7 @@ def ship(fit: Fit, test, scores: dict, command: str):
     out = render_views(fit.field, test.cam2world[rows], test.fov, test.size, 32, 32, with_normals=True)
     alpha = test.rgba[rows, 3:]
     shots = [
-        over(test.rgba[rows]) * 2 - 1,
+        over_background(test.rgba[rows]) * 2 - 1,
         out['image'],
         alpha * test.normal[rows] + 1 - alpha,
         out['opacity'] * out['normal'] + 1 - out['opacity'],
@@ -190,7 +182,7 @@ def image(work: Path, names: list[str]):
                 continue  # the given pictures are not shown
             if kind == 'truth':
                 test = scene('toon', work)[1]
-                shots, normal, there = over(test.rgba[:9:4]) * 2 - 1, test.normal[:9:4], test.rgba[:9:4, 3:]
+                shots, normal, there = over_background(test.rgba[:9:4]) * 2 - 1, test.normal[:9:4], test.rgba[:9:4, 3:]
             else:
                 with np.load(work / f'{name}-{kind}.npz') as file:
                     shots, normal, there = (torch.from_numpy(file[k]) for k in ('image', 'normal', 'opacity'))
@@ -216,7 +208,7 @@ def main():
     if a.head:
         train, test = scene('toon', work)
         fit = fitted('triplane', train, FitConfig(steps=a.steps, lr=RATES['triplane']), work / 'head')
-        return ship(fit, test, measure(fit.field, test) | dict(seconds=fit.seconds), COMMAND + ' --head')
+        return ship(fit, test, measure_field(fit.field, test) | dict(seconds=fit.seconds), COMMAND + ' --head')
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results |= dict(
         command=COMMAND,

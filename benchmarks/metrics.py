@@ -34,10 +34,7 @@ def data_folder() -> Path:
 
 
 def save(path: Path, result: dict):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
-    part.write_text(json.dumps(result, indent=1) + '\n')
-    os.replace(part, path)
+    core.write_atomically(path, json.dumps(result, indent=1) + '\n')
     print('stored', path.name)
 
 
@@ -70,10 +67,10 @@ def table33(out: Path, extractors: list[str], seeds: int, size: int):
     images = {name: ImageFolder(folder / name, size) for names in sets.values() for name in names}
     cards = {}
     for extractor in extractors:
-        start, seen = time.time(), {}
+        start, features = time.time(), {}
         for name, ds in images.items():
-            seen[name] = metrics.extract(ds, extractor, progress=True)
-        whole = {label: join(*(seen[name] for name in names)) for label, names in sets.items()}
+            features[name] = metrics.extract(ds, extractor, progress=True)
+        whole = {label: join(*(features[name] for name in names)) for label, names in sets.items()}
         card = whole['anime']
         cards[extractor] = dict(
             weights_sha256=card.weights,
@@ -81,8 +78,8 @@ def table33(out: Path, extractors: list[str], seeds: int, size: int):
             size=size,
             seeds=list(range(seeds)),
             torch=torch.__version__,
-            images={name: s.images for name, s in seen.items()},
-            counts={name: len(s) for name, s in seen.items()},
+            images={name: s.images for name, s in features.items()},
+            counts={name: len(s) for name, s in features.items()},
             dtype='float32 features, float64 metrics',
         )
         pairs = [
@@ -127,8 +124,10 @@ def ladder(out: Path, extractor: str, size: int):
     images = ds.batch(np.arange(len(ds)))['image']
     table = metrics.ladder(images, extractor, progress=True)
     half = len(images) // 2
-    look = metrics.find_extractor(extractor)
-    card = metrics.Card(look.name, look.weights, half, half, size, look.resize, 0, 'anime_faces_native', 'animegan_nb')
+    network = metrics.find_extractor(extractor)
+    card = metrics.Card(
+        network.name, network.weights, half, half, size, network.resize, 0, 'anime_faces_native', 'animegan_nb'
+    )
     save(
         out,
         rounded(

@@ -66,10 +66,8 @@ DRAWN = 200  # samples kept at every quarter of a training
 
 def figures(args):
     "The toon figures, averaged down to the size of the experiment and rounded to bytes."
-    images = torch.from_numpy(
-        np.array(ToonFigures(args.figures, 64, args.data_seed, supersample=args.supersample).arrays['image'])
-    ).float()
-    return ImageSet({'image': F.avg_pool2d(images, 64 // args.size).round().byte().numpy()})
+    drawn = ToonFigures(args.figures, 64, args.data_seed, supersample=args.supersample)
+    return drawn.only('image').resized(args.size)
 
 
 class Quarters(Callback):

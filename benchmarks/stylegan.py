@@ -130,7 +130,7 @@ def steps(pair, real, draws):
             getattr(pair, name).requires_grad_(name == role)
 
     def fakes():
-        return pair.generator.synthesis(pair.styles(BATCH, draws)[1], pair.noise(BATCH, draws))
+        return pair.generator.synthesis(pair.styles(BATCH, draws)[1], sg.draw_noise(pair.generator, BATCH, draws))
 
     def g():
         parts('generator')

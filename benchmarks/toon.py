@@ -115,7 +115,7 @@ def shares(args):
 def against_naive():
     people, views, fov = rows_of('heads', 4)
     scene = toon.HeadScene(people)
-    _, fast, a = timed(lambda: surfaces.trace(scene, views, fov, 128))
+    _, fast, a = timed(lambda: surfaces.trace_scene(scene, views, fov, 128))
     _, slow, b = timed(lambda: naive_trace(scene, views, fov, 128))
     both = a[0].isfinite() & b[0].isfinite()
     print(
@@ -139,7 +139,7 @@ def broken(people, yaw, pitch, size=96):
     origins, ways, _ = surfaces.scene_rays(views, fov, size)
     t = out['distance'].flatten(1)
     x, y, z = (origins + torch.where(t.isfinite(), t, 1.0) * ways) / toon.HEAD
-    bald = (out['parts'].flatten(1) == surfaces.PART['face']) & ((y > 0.60) | ((y > 0.15) & (z < -0.2)))
+    bald = (out['parts'].flatten(1) == toon.PART['face']) & ((y > 0.60) | ((y > 0.15) & (z < -0.2)))
     return (masks & (reached == 0)).flatten(1).sum(1), bald.sum(1)
 
 

@@ -19,13 +19,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from animegan_nb import toon
 from animegan_nb.augment import Augmentation
 from animegan_nb.core import shipped
-from animegan_nb.data import ImageSet
 from animegan_nb.metrics import evaluate
 from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair, pretrained_stylegan
 from animegan_nb.training import Callback, Trainer, checkpoints, load_run
@@ -36,8 +34,7 @@ OUT = Path(__file__).resolve().parents[1] / 'data' / 'pretrained'
 
 def heads(size=32):
     "The 3,000 ready heads, averaged down to `size` and rounded to bytes."
-    images = torch.from_numpy(toon.ready_heads().arrays['image']).float()
-    return ImageSet({'image': F.avg_pool2d(images, images.shape[-1] // size).round().byte().numpy()})
+    return toon.ready_heads().only('image').resized(size)
 
 
 class Silent(Callback):

@@ -23,7 +23,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from animegan_nb import surfaces
 from animegan_nb import toon_net
 from animegan_nb import core
 from animegan_nb import toon
@@ -77,10 +76,8 @@ def write_ready(path=DATA / 'toon_heads_3000.npz'):
 def score(net):
     "On people that were neither trained on nor looked at: the first view for the attributes, both for the embedding."
     fresh = both_views(FRESH, COUNT)
-    backs = torch.randint(0, len(surfaces.BACKGROUNDS), (2, COUNT), generator=core.rng(5))
-    views = [
-        toon.backdrop(fresh['image'][:, v], fresh['coverage'][:, v], surfaces.BACKGROUNDS[backs[v]]) for v in (0, 1)
-    ]
+    backs = torch.randint(0, len(toon.BACKGROUNDS), (2, COUNT), generator=core.rng(5))
+    views = [toon.backdrop(fresh['image'][:, v], fresh['coverage'][:, v], toon.BACKGROUNDS[backs[v]]) for v in (0, 1)]
     identity = fresh['identity'].clone()
     identity[:, toon.SLOT['background']] = backs[0].float()
     seen = toon_net.visible(identity, fresh['cam2world'][:, 0], fresh['fov'][:, 0])

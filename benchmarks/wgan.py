@@ -80,9 +80,7 @@ def images(name: str, size: int) -> ImageSet | None:
     "A data set at `size` pixels; None, with a sentence, where it is not here."
     if name == 'toon':
         heads = toon.ready_heads() if size <= 64 else toon.ToonHeads(n=3000, size=size, seed=0)
-        image = heads.batch(np.arange(len(heads)))['image'].float()
-        image = torch.nn.functional.interpolate(image, (size, size), mode='area') if size < 64 else image
-        return ImageSet({'image': image.round().to(torch.uint8).numpy()})
+        return heads.only('image').resized(size)
     base = os.environ.get('ANIMEGAN_DATA')
     folder = Path(base or '.') / ('anime_faces_256' if name == 'anime' and size >= 128 else SETS[name])
     if not base or not folder.is_dir():

@@ -224,9 +224,9 @@ def test_parameters_of_makegirlsmoe():
 def test_any_size_that_doubles(sizes, blocks, latent):
     size, base = sizes
     c = replace(SMALL, size=size, base=base, blocks=blocks, d_blocks=blocks, latent=latent)
-    images = C.Generator(c).eval()(torch.randn(2, latent + 6))
+    images = C.ConditionalGenerator(c).eval()(torch.randn(2, latent + 6))
     assert images.shape == (2, 3, size, size) and images.abs().max() <= 1
-    logits, tags = C.Discriminator(c)(images, tags=True)
+    logits, tags = C.ConditionalDiscriminator(c)(images, tags=True)
     assert logits.shape == (2,) and tags.shape == (2, 6)
 
 
@@ -253,9 +253,9 @@ def test_wrong_numbers(wrong, word):
 
 def test_wrong_shapes():
     with pytest.raises(ValueError, match=r'\[batch, 5 \+ 6\]'):
-        C.Generator(SMALL)(torch.zeros(2, 9))
+        C.ConditionalGenerator(SMALL)(torch.zeros(2, 9))
     with pytest.raises(ValueError, match=r'\[batch, 3, 16, 16\]'):
-        C.Discriminator(SMALL)(torch.zeros(2, 3, 8, 8))
+        C.ConditionalDiscriminator(SMALL)(torch.zeros(2, 3, 8, 8))
     with pytest.raises(ValueError, match='tag logits'):
         C.tag_loss(torch.zeros(2, 3), torch.zeros(2, 4), GROUPS)
 
@@ -334,7 +334,7 @@ def test_the_loss_of_a_step_is_the_sum_of_its_parts():
     parts = (
         pair.weight * pair.loss.discriminator(real[0], fake[0])
         + pair.classify(real[1], C.one_hot(batch['labels'], GROUPS))
-        + pair.classify(fake[1], pair.asked(wish))
+        + pair.classify(fake[1], pair.requested_tags(wish))
     )
     penalty = dragan_penalty(pair.discriminator, batch['image'], SMALL.penalty_weight, rng=draws.generator)
     assert torch.isclose(logs['loss'], parts + penalty, rtol=1e-4)
@@ -375,25 +375,25 @@ def test_batch_norm_under_the_penalty_is_refused():
 
 
 # ---- wishes -------------------------------------------------------------------------------------------------------
-def test_wishes_follow_the_data():
+def test_requests_follow_the_data():
     pair = C.ConditionalPair(SMALL)
     seen = torch.tensor([[0, 1, 1], [2, 0, 0]])
-    assert pair.wishes(50, Draws(1))[:, 0].unique().numel() == 3  # nothing known yet: all values alike
+    assert pair.requested_labels(50, Draws(1))[:, 0].unique().numel() == 3  # nothing known yet: all values alike
     pair.remember(seen)
-    wishes = {tuple(row) for row in pair.wishes(200, Draws(1)).tolist()}
-    assert wishes == {(0, 1, 1), (2, 0, 0)}
+    requests = {tuple(row) for row in pair.requested_labels(200, Draws(1)).tolist()}
+    assert requests == {(0, 1, 1), (2, 0, 0)}
     pair.remember(torch.zeros(3000, 3, dtype=torch.long))
     assert int(pair.counts[0]) == C.MEMORY and torch.equal(pair.known[:2].long(), seen)
     uniform = C.ConditionalPair(replace(SMALL, prior='uniform'))
     uniform.remember(seen)
-    assert len({tuple(row) for row in uniform.wishes(300, Draws(1)).tolist()}) == 12
+    assert len({tuple(row) for row in uniform.requested_labels(300, Draws(1)).tolist()}) == 12
 
 
-def test_latents_are_the_draws_and_hold_the_wish():
+def test_latents_are_the_draws_and_hold_the_request():
     pair = C.ConditionalPair(SMALL)
     latents = pair.latents(7, Draws(1))
     assert latents.shape == (7, 11) and torch.equal(latents[:, :5], Draws(1).normal(7, 5))
-    assert torch.equal(pair.asked(latents), latents[:, 5:]) and torch.equal(latents, pair.latents(7, Draws(1)))
+    assert torch.equal(pair.requested_tags(latents), latents[:, 5:]) and torch.equal(latents, pair.latents(7, Draws(1)))
 
 
 def test_a_resumed_training_is_the_same(tmp_path):
@@ -432,47 +432,49 @@ def test_scores():
     assert scores['granted'] == scores['chance'] == 0.5 and scores['values']['pink'] == (0.0, 1)
 
 
-def test_a_judge_learns_colours():
+def test_a_classifier_learns_colours():
     labels = torch.arange(60) % 2
     image = torch.where(labels[:, None, None, None] == 1, 200, 40).expand(-1, 3, 16, 16).to(torch.uint8)
     groups = (('shade', 'dark', 'light'),)
     data = ImageSet({'image': image.numpy(), 'labels': labels[:, None].numpy()})
-    nets = [C.train_tag_net(data, groups, 40, 16, seed=s) for s in (0, 1)]
-    assert torch.equal(C.judge(nets, image)[:, 0], labels) and torch.equal(C.judge(nets[0], image)[:, 0], labels)
+    nets = [C.train_tag_classifier(data, groups, 40, 16, seed=s) for s in (0, 1)]
+    assert torch.equal(C.read_tags(nets, image)[:, 0], labels) and torch.equal(
+        C.read_tags(nets[0], image)[:, 0], labels
+    )
 
 
-def test_the_toon_judge_reads_heads():
+def test_the_toon_classifier_reads_heads():
     rows = toon.ready_heads().batch(range(60))
-    read = C.judge(C.ToonJudge(), rows['image'])
+    read = C.read_tags(C.ToonTagClassifier(), rows['image'])
     scores = C.tag_scores(C.toon_labels(rows['identity']), read, C.TOON_TAGS)
     assert all(scores[k]['granted'] > 0.85 for k in ('hair_colour', 'eye_colour', 'hair_style', 'glasses'))
 
 
-def test_pictures_for_a_judge():
+def test_images_for_a_classifier():
     pair = C.ConditionalPair(SMALL)
-    images, asked = C.granted_images(pair, pair.generator.eval(), 120, seed=3)
+    images, asked = C.requested_images(pair, pair.generator.eval(), 120, seed=3)
     assert images.dtype == torch.uint8 and images.shape == (120, 3, 16, 16)
-    assert torch.equal(C.one_hot(asked[:100], GROUPS), pair.asked(pair.latents(100, Draws(3))))
+    assert torch.equal(C.one_hot(asked[:100], GROUPS), pair.requested_tags(pair.latents(100, Draws(3))))
 
 
 # ---- what ships, and the widget -----------------------------------------------------------------------------------
 def test_the_shipped_generator():
-    generator, known, facts = C.pretrained_generator()
+    generator, known, facts = C.pretrained_conditional()
     assert known.shape[1] == len(generator.config.tags) and {'command', 'seed', 'steps'} <= set(facts)
     path = core.shipped('pretrained/conditional_toon_32.safetensors')
     assert path.stat().st_size < 2_000_000
     assert not any(p.requires_grad for p in generator.parameters()) and not generator.training
     maker = C.FaceMaker(generator, known, n=64)
-    hair = C.judge(C.ToonJudge(), core.to_uint8(maker.images(hair_colour='pink')))[:, 0]
+    hair = C.read_tags(C.ToonTagClassifier(), core.to_uint8(maker.images(hair_colour='pink')))[:, 0]
     assert (hair == C.choices(C.TOON_TAGS[0]).index('pink')).double().mean() > 0.5
 
 
 def maker(**options):
     torch.manual_seed(0)
-    return C.FaceMaker(C.Generator(SMALL), torch.tensor([[0, 0, 0], [1, 1, 1]]), n=4, columns=2, **options)
+    return C.FaceMaker(C.ConditionalGenerator(SMALL), torch.tensor([[0, 0, 0], [1, 1, 1]]), n=4, columns=2, **options)
 
 
-def test_wishes_by_name():
+def test_requests_by_name():
     rows = torch.tensor([[0, 0, 0], [2, 1, 1]])
     assert (
         C.name_labels(rows, GROUPS, hair='pink', glasses='yes').tolist() == [[1, 1, 0], [1, 1, 1]] and rows[0, 0] == 0

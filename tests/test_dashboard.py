@@ -22,6 +22,7 @@ from animegan_nb import dashboard as d
 from animegan_nb.core import Figure, rng
 from animegan_nb.training import Callback, ModelPair, Trainer, TrainingConfig, TrainingDiverged, checkpoints
 from animegan_nb.callbacks import Checkpoints
+from animegan_nb.widgets import static_file
 
 pytest.importorskip('ipywidgets', reason='ipywidgets is not installed: pip install -e ".[notebook]"')
 CONFIG = TrainingConfig(batch_size=8, ema_half_life=100, generator_lr=1e-3, discriminator_lr=1e-3)
@@ -108,7 +109,7 @@ class Clock:
         return self.now
 
 
-# ---- throttle, painter, pace, curve
+# ---- throttle, redrawer, pace, curve
 
 
 @settings(max_examples=60, deadline=None)
@@ -117,7 +118,7 @@ def test_throttle_grants_are_apart_and_never_starve(gaps, interval):
     clock = Clock()
     throttle, granted = d.Throttle(interval, clock), []
     for clock.now in np.cumsum(gaps):
-        if throttle.due():
+        if throttle.ready():
             granted.append(clock.now)
         assert clock.now - granted[-1] < interval
     assert (np.diff(granted) >= interval).all()
@@ -125,39 +126,39 @@ def test_throttle_grants_are_apart_and_never_starve(gaps, interval):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(1e-4, 0.5), min_size=1, max_size=100), st.floats(0, 0.2))
-def test_painter_at_most_four_a_second_and_the_last_state_is_drawn(gaps, took):
+def test_redrawer_at_most_four_a_second_and_the_last_state_is_drawn(gaps, took):
     clock, state, shown = Clock(), {'n': 0}, []
 
-    def paint():
+    def draw():
         shown.append((clock.now, state['n']))
         clock.now += took
 
-    painter = d.Painter(paint, clock=clock)
-    painter.thread = threading.current_thread()
+    redrawer = d.Redrawer(draw, clock=clock)
+    redrawer.thread = threading.current_thread()
     for gap in gaps:
         clock.now += gap
         state['n'] += 1
-        painter.ask()
-        painter.turn()
-    while painter.asked.is_set():
-        clock.now += max(painter.turn(), 1e-3)
+        redrawer.request()
+        redrawer.poll()
+    while redrawer.requested.is_set():
+        clock.now += max(redrawer.poll(), 1e-3)
     assert shown[-1][1] == len(gaps)
     assert (np.diff([t for t, _ in shown]) >= max(0.25, took / 0.2) - 1e-6).all()
 
 
-def test_painter_thread_paints_and_goes_to_sleep():
+def test_redrawer_thread_draws_and_goes_to_sleep():
     shown, state = [], {'n': 0}
-    painter = d.Painter(lambda: shown.append((time.monotonic(), state['n'])))
+    redrawer = d.Redrawer(lambda: shown.append((time.monotonic(), state['n'])))
     begin = time.monotonic()
     while time.monotonic() - begin < 1.1:
         state['n'] += 1
-        painter.ask()
+        redrawer.request()
         time.sleep(0.0005)
     until(lambda: shown and shown[-1][1] == state['n'])
     assert len(shown) <= 7 and (np.diff([t for t, _ in shown]) >= 0.25 - 1e-3).all()
-    until(lambda: painter.thread is None, 6)
+    until(lambda: redrawer.thread is None, 6)
     n = len(shown)
-    painter.ask()
+    redrawer.request()
     until(lambda: len(shown) > n)
 
 
@@ -221,10 +222,10 @@ def test_with_and_without_are_bit_identical():
     board.start()
     while board.busy:
         board._repr_mimebundle_()
-        board.painter.flush()
+        board.redrawer.flush()
         time.sleep(0.1)
     board.wait()
-    watched = trainer([d.Watch(n=3, seed=5)]).fit(40, progress=False)
+    watched = trainer([d.Monitor(n=3, seed=5)]).fit(40, progress=False)
     for other in (inline.trainer, board.trainer, watched):
         assert torch.equal(weights(alone), weights(other))
         assert [r['generator_loss'] for r in alone.history] == [r['generator_loss'] for r in other.history]
@@ -241,54 +242,54 @@ def test_a_generator_that_draws_from_the_global_list_is_not_disturbed():
     alone = trainer(pair=(torch.manual_seed(0), Noisy())[1])
     torch.manual_seed(3)
     alone.fit(10, progress=False)
-    looked = trainer([d.Watch()], pair=(torch.manual_seed(0), Noisy())[1])
+    looked = trainer([d.Monitor()], pair=(torch.manual_seed(0), Noisy())[1])
     torch.manual_seed(3)
     looked.fit(10, progress=False)
     assert torch.equal(weights(alone), weights(looked))
 
 
 def test_snapshots_span_the_training_and_stay_few():
-    watch = d.Watch(n=4, keep=10)
-    trainer([watch]).fit(105, progress=False)
-    steps = list(watch.images)
+    monitor = d.Monitor(n=4, keep=10)
+    trainer([monitor]).fit(105, progress=False)
+    steps = list(monitor.snapshots.images)
     assert len(steps) <= 10 and steps[0] == 0 and steps[-1] == 105 and steps == sorted(steps)
-    assert all(p.dtype == torch.uint8 and p.shape == (4, 3, 8, 8) for p in watch.images.values())
+    assert all(p.dtype == torch.uint8 and p.shape == (4, 3, 8, 8) for p in monitor.snapshots.images.values())
 
 
-def test_a_watch_alone_is_a_callback():
-    watch = d.Watch()
-    t = trainer([watch]).fit(12, progress=False)
-    watch.collect()
+def test_a_monitor_alone_is_a_callback():
+    monitor = d.Monitor()
+    t = trainer([monitor]).fit(12, progress=False)
+    monitor.collect()
     assert (
-        set(watch.curves) == {'discriminator_loss', 'generator_loss'}
-        and len(watch.curves['generator_loss'].values) == 12
+        set(monitor.losses) == {'discriminator_loss', 'generator_loss'}
+        and len(monitor.losses['generator_loss'].values) == 12
     )
-    assert watch.phase == 'idle' and watch.step == 12 and isinstance(watch.figure(t), Figure)
+    assert monitor.phase == 'idle' and monitor.step == 12 and isinstance(d.dashboard_figure(monitor, t), Figure)
 
 
 def test_the_queue_is_bounded_without_anybody_looking():
-    watch = d.Watch()
-    watch.queue.extend({'step': i, 'generator_loss': 1.0} for i in range(1, 10_002))
-    t = trainer([watch])
+    monitor = d.Monitor()
+    monitor.losses.queue.extend({'step': i, 'generator_loss': 1.0} for i in range(1, 10_002))
+    t = trainer([monitor])
     t.step = 10_001
     t.fit(1, progress=False)
-    assert len(watch.queue) < 10
+    assert len(monitor.losses.queue) < 10
 
 
 def test_losses_that_are_not_finite_are_left_out_and_a_loaded_checkpoint_starts_anew():
-    watch = d.Watch()
-    watch.queue.extend(
+    monitor = d.Monitor()
+    monitor.losses.queue.extend(
         [
             {'step': 1, 'generator_loss': 1.0},
             {'step': 2, 'generator_loss': float('nan')},
             {'step': 3, 'generator_loss': 2.0},
         ]
     )
-    watch.collect()
-    assert watch.curves['generator_loss'].values == [1.0, 2.0]
-    watch.queue.append({'step': 2, 'generator_loss': 5.0, 'penalty': 1.0, 'real_logits': 3.0})
-    watch.collect()
-    assert watch.curves['generator_loss'].values == [5.0] and set(watch.curves) == {'generator_loss', 'penalty'}
+    monitor.collect()
+    assert monitor.losses['generator_loss'].values == [1.0, 2.0]
+    monitor.losses.queue.append({'step': 2, 'generator_loss': 5.0, 'penalty': 1.0, 'real_logits': 3.0})
+    monitor.collect()
+    assert monitor.losses['generator_loss'].values == [5.0] and set(monitor.losses) == {'generator_loss', 'penalty'}
 
 
 # ---- controls
@@ -347,13 +348,13 @@ def test_start_twice_is_one_start():
 
 def test_pause_toggles_and_changes_its_label():
     board = d.TrainingDashboard(trainer(slow=0.005), steps=100_000)
-    pause = board.buttons['pause']
-    assert pause.disabled and not board.buttons['start'].disabled
+    pause = board.panel.buttons['pause']
+    assert pause.disabled and not board.panel.buttons['start'].disabled
     pause.disabled = False
-    board.buttons['start'].click()
+    board.panel.buttons['start'].click()
     until(lambda: board.trainer.step > 2)
-    board.painter.flush()
-    assert pause.description == 'Pause' and board.buttons['start'].disabled
+    board.redrawer.flush()
+    assert pause.description == 'Pause' and board.panel.buttons['start'].disabled
     pause.click()
     until(lambda: pause.description == 'Resume')
     time.sleep(0.1)
@@ -362,9 +363,9 @@ def test_pause_toggles_and_changes_its_label():
     assert board.trainer.step == stood and board.state == 'paused'
     pause.click()
     until(lambda: board.trainer.step > stood and pause.description == 'Pause')
-    board.buttons['stop'].click()
+    board.panel.buttons['stop'].click()
     board.wait()
-    assert board.state == 'stopped' and pause.disabled and not board.buttons['start'].disabled
+    assert board.state == 'stopped' and pause.disabled and not board.panel.buttons['start'].disabled
 
 
 def test_step_does_one_step_from_any_state():
@@ -396,7 +397,7 @@ def test_save(tmp_path):
     board.start()
     until(lambda: t.step > 3)
     board.press('save')
-    until(lambda: (board.painter.flush(), 'Saving' not in board.note)[1], 60)  # a busy disk may take its time
+    until(lambda: (board.redrawer.flush(), 'Saving' not in board.note)[1], 60)  # a busy disk may take its time
     assert board.note.startswith('Saved step-'), board.note
     assert checkpoints(tmp_path / 'run')
     board.pause()
@@ -420,13 +421,13 @@ def test_a_save_that_is_asked_for_late_is_not_called_a_full_disk(tmp_path):
     def late():
         stood = t.step
         until(lambda: t.step > stood + 5)
-        board.saved()
+        board.saver.check()
         assert board.note.startswith('Saving')
         ask()
 
     t.snapshot = late
     board.save()
-    until(lambda: (board.saved(), 'Saving' not in board.note)[1], 60)
+    until(lambda: (board.saver.check(), 'Saving' not in board.note)[1], 60)
     board.stop()
     board.wait()
     assert board.note.startswith('Saved step-') and checkpoints(tmp_path / 'run')
@@ -435,7 +436,7 @@ def test_a_save_that_is_asked_for_late_is_not_called_a_full_disk(tmp_path):
 def test_save_without_a_folder_says_so_and_with_a_full_disk_too(tmp_path):
     board = d.TrainingDashboard(trainer(), steps=3).run()
     board.save()
-    assert 'Nothing is saved' in board.note and board.buttons['save'].disabled
+    assert 'Nothing is saved' in board.note and board.panel.buttons['save'].disabled
     keeper = Checkpoints(tmp_path, every=1000)
     keeper.save = lambda trainer: None
     board = d.TrainingDashboard(trainer([keeper]), steps=3).run()
@@ -453,20 +454,20 @@ def test_two_dashboards_of_two_trainers():
     assert boards[0].state in ('stopped', 'ready') and boards[1].state == 'finished' and boards[1].trainer.step == 60
 
 
-def test_two_dashboards_of_one_trainer_share_a_watch():
+def test_two_dashboards_of_one_trainer_share_a_monitor():
     t = trainer(slow=0.003)
     first, second = d.TrainingDashboard(t, steps=50), d.TrainingDashboard(t, steps=50)
-    assert first.watch is second.watch and sum(isinstance(c, d.Watch) for c in t.callbacks) == 1
+    assert first.monitor is second.monitor and sum(isinstance(c, d.Monitor) for c in t.callbacks) == 1
     first.start()
     until(lambda: t.step > 2)
     second.pause()
     assert first.state == 'paused'
     second.start()
     first.wait()
-    second.painter.flush()
-    assert first.state == second.state == 'finished' and first.losses.value == second.losses.value
+    second.redrawer.flush()
+    assert first.state == second.state == 'finished' and first.panel.losses.value == second.panel.losses.value
     first.close()
-    assert len(first.watch.listeners) == 1 and first.widget is None
+    assert len(first.monitor.listeners) == 1 and first.panel is None
     second.close()
 
 
@@ -475,9 +476,9 @@ def test_it_attaches_to_a_running_trainer():
     until(lambda: t.step > 10)
     board = d.TrainingDashboard(t, steps=500)
     assert board.state == 'training'
-    until(lambda: board.watch.step > 15)
-    board.painter.flush()
-    assert board.watch.curves['generator_loss'].first <= 2  # what happened before is there, too
+    until(lambda: board.monitor.step > 15)
+    board.redrawer.flush()
+    assert board.monitor.losses['generator_loss'].first <= 2  # what happened before is there, too
     board.stop()
     board.wait()
     assert board.state == 'stopped'
@@ -486,8 +487,8 @@ def test_it_attaches_to_a_running_trainer():
 def test_the_trainer_may_be_driven_by_hand():
     board = d.TrainingDashboard(trainer(), steps=5)
     board.trainer.fit(7, progress=False)
-    board.painter.flush()
-    assert board.state == 'finished' and 'step 7 of 5' in board.header.value
+    board.redrawer.flush()
+    assert board.state == 'finished' and 'step 7 of 5' in board.panel.header.value
     with pytest.raises(RuntimeError, match='running already'):
         board.start(10**6)
         board.run()
@@ -507,8 +508,8 @@ def test_an_exception_in_the_thread_is_shown_in_one_sentence():
     board = d.TrainingDashboard(trainer([Broken()]), steps=10)
     board.start()
     until(lambda: not board.busy)
-    until(lambda: 'disk' in board.strip.value)
-    assert board.state == 'failed' and 'ValueError: the &lt;b&gt;disk&lt;/b&gt; is gone<' in board.strip.value
+    until(lambda: 'disk' in board.panel.health.value)
+    assert board.state == 'failed' and 'ValueError: the &lt;b&gt;disk&lt;/b&gt; is gone<' in board.panel.health.value
     with pytest.raises(ValueError):
         board.wait()
     assert 'failed' in board._repr_mimebundle_()['text/plain']
@@ -521,12 +522,12 @@ def test_nan_is_named_and_start_goes_on():
     board.start()
     with pytest.raises(TrainingDiverged):
         board.wait()
-    assert board.state == 'failed' and "generator's loss became nan at step 5" in board.strip.value
-    assert ('training', 'failed', 'bad') in board.watch.lamps()
+    assert board.state == 'failed' and "generator's loss became nan at step 5" in board.panel.health.value
+    assert ('training', 'failed', 'bad') in d.status_lights(board.monitor)
     pair.poison = 0
     board.start()
     board.wait()
-    assert board.state == 'finished' and board.watch.verdict() == ''
+    assert board.state == 'finished' and d.diagnosis(board.monitor) == ''
 
 
 def test_an_error_that_is_being_handled_outside_is_not_ours():
@@ -538,25 +539,25 @@ def test_an_error_that_is_being_handled_outside_is_not_ours():
     assert board.state == 'finished'
 
 
-def test_a_mistake_in_looking_does_not_end_a_training():
+def test_an_error_in_looking_does_not_end_a_training():
     board = d.TrainingDashboard(trainer(), steps=6)
-    board.watch.look = lambda *a: 1 / 0
+    board.monitor.observe = lambda *a: 1 / 0
     board.run()
-    board.painter.flush()
-    assert board.state == 'finished' and 'cannot look: ZeroDivisionError' in board.strip.value
+    board.redrawer.flush()
+    assert board.state == 'finished' and 'cannot look: ZeroDivisionError' in board.panel.health.value
 
 
 def test_health_sees_a_winner_and_a_collapse():
-    watch = d.Watch()
-    watch.step = 500
-    watch.health.accuracy.extend([1.0] * 100)
-    watch.variety = 0.5
-    assert 'has won' in watch.verdict()
-    watch.health.accuracy.extend([0.6] * 100)
-    watch.variety = 0.05
-    assert 'collapsed' in watch.verdict() and ('variety', '0.05', 'bad') in watch.lamps()
-    watch.variety = 0.9
-    assert watch.verdict() == '' and all(level == 'good' for _, _, level in watch.lamps())
+    monitor = d.Monitor()
+    monitor.step = 500
+    monitor.health.accuracy.extend([1.0] * 100)
+    monitor.snapshots.variety = 0.5
+    assert 'has won' in d.diagnosis(monitor)
+    monitor.health.accuracy.extend([0.6] * 100)
+    monitor.snapshots.variety = 0.05
+    assert 'collapsed' in d.diagnosis(monitor) and ('variety', '0.05', 'bad') in d.status_lights(monitor)
+    monitor.snapshots.variety = 0.9
+    assert d.diagnosis(monitor) == '' and all(level == 'good' for _, _, level in d.status_lights(monitor))
 
 
 # ---- pictures and pages
@@ -592,7 +593,7 @@ def test_without_ipywidgets_it_is_a_picture(monkeypatch):
     board.start()
     board.wait()
     assert (
-        board.widget is None
+        board.panel is None
         and set(board._repr_mimebundle_()) == {'image/png', 'text/plain'}
         and board.state == 'finished'
     )
@@ -608,42 +609,55 @@ def test_points_in_a_plane_are_drawn_as_a_cloud():
 
 def test_the_slider_follows_the_end_and_stays_where_it_is_put():
     board = d.TrainingDashboard(trainer(), steps=40).run(10)
-    board.painter.flush()
-    assert board.slider.value == board.slider.max == len(board.watch.images) - 1 and 'step 10' in board.when.value
-    last = board.image.value
-    board.slider.value = 2
-    assert 'step 2' in board.when.value and board.image.value != last
+    board.redrawer.flush()
+    assert (
+        board.panel.samples.slider.value == board.panel.samples.slider.max == len(board.monitor.snapshots.images) - 1
+        and 'step 10' in board.panel.samples.caption.value
+    )
+    last = board.panel.samples.image.value
+    board.panel.samples.slider.value = 2
+    assert 'step 2' in board.panel.samples.caption.value and board.panel.samples.image.value != last
     board.run(30)
-    board.painter.flush()
-    assert 'step 2' in board.when.value and board.slider.value < board.slider.max
-    board.slider.value = board.slider.max
-    assert 'step 40' in board.when.value
+    board.redrawer.flush()
+    assert (
+        'step 2' in board.panel.samples.caption.value
+        and board.panel.samples.slider.value < board.panel.samples.slider.max
+    )
+    board.panel.samples.slider.value = board.panel.samples.slider.max
+    assert 'step 40' in board.panel.samples.caption.value
     board.run(5)
-    board.painter.flush()
-    assert 'step 45' in board.when.value
+    board.redrawer.flush()
+    assert 'step 45' in board.panel.samples.caption.value
 
 
 def test_every_css_class_is_prefixed_and_nothing_is_loaded_from_elsewhere():
     board = d.TrainingDashboard(trainer(), steps=30).run()
-    board.painter.flush()
-    pages = [d.CSS, board.header.value, board.losses.value, board.scores.value, board.strip.value, board.when.value]
+    board.redrawer.flush()
+    pages = [
+        static_file('agnb.css'),
+        board.panel.header.value,
+        board.panel.losses.value,
+        board.panel.logits.value,
+        board.panel.health.value,
+        board.panel.samples.caption.value,
+    ]
     classes = {c for page in pages for group in re.findall(r'class="([^"]*)"', page) for c in group.split()}
     assert classes and all(c.startswith('agnb-') for c in classes)
-    ours = {c for c in re.findall(r'\.([a-z][\w-]*)', re.sub(r'\{[^}]*\}', '{}', d.CSS))}
+    ours = {c for c in re.findall(r'\.([a-z][\w-]*)', re.sub(r'\{[^}]*\}', '{}', static_file('agnb.css')))}
     assert all(c.startswith(('agnb-', 'widget-')) for c in ours)
     assert not any(bad in page for page in pages for bad in ('http', '<script', 'url(', 'nan'))
 
 
 def test_redraws_are_few_and_cheap():
     board = d.TrainingDashboard(trainer(), steps=10**6)
-    paints, paint = [], board.painter.paint
-    board.painter.paint = lambda: (paints.append(time.monotonic()), paint())
+    draws, draw = [], board.redrawer.draw
+    board.redrawer.draw = lambda: (draws.append(time.monotonic()), draw())
     board.start()
     time.sleep(1.6)
     board.stop()
     board.wait()
-    inside = np.array(paints[:-1])  # the last one is wait()'s own
-    assert len(paints) >= 3 and (np.diff(inside) >= 0.25 - 1e-3).all()
+    inside = np.array(draws[:-1])  # the last one is wait()'s own
+    assert len(draws) >= 3 and (np.diff(inside) >= 0.25 - 1e-3).all()
 
 
 def test_nothing_is_printed_and_pyplot_is_never_imported():
@@ -670,14 +684,14 @@ def test_importing_the_module_needs_neither_ipywidgets_nor_ipython():
 def test_no_warning_while_drawing_odd_states():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        watch = d.Watch(n=1)
-        t = trainer([watch])
-        watch.figure(t)  # nothing yet
-        watch.queue.append({'step': 1, 'generator_loss': 3.0})
-        watch.scores['real'].append(np.zeros(1))
-        watch.collect()
-        watch.figure(t).image()
-        d.losses_html(watch)
-        d.scores_html(watch)
-        watch.scores['real'].append(np.array([1e30, -1e30]))
-        d.scores_html(watch)
+        monitor = d.Monitor(n=1)
+        t = trainer([monitor])
+        d.dashboard_figure(monitor, t)  # nothing yet
+        monitor.losses.queue.append({'step': 1, 'generator_loss': 3.0})
+        monitor.logits['real'].append(np.zeros(1))
+        monitor.collect()
+        d.dashboard_figure(monitor, t).image()
+        d.losses_html(monitor.losses)
+        d.logits_html(monitor.logits)
+        monitor.logits['real'].append(np.array([1e30, -1e30]))
+        d.logits_html(monitor.logits)

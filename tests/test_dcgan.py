@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from animegan_nb import dcgan
-from animegan_nb.dcgan import DCGANConfig, DCGANPair, Discriminator, Generator
+from animegan_nb.dcgan import DCGANConfig, DCGANPair, DCGANDiscriminator, DCGANGenerator
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, recipes
 
 
@@ -15,9 +15,11 @@ from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, rec
 @settings(max_examples=15, deadline=None)
 def test_any_size_that_doubles(doublings, base, batch):
     config = DCGANConfig(base * 2**doublings, channels=32, base=base, latent=7)
-    images = Generator(config)(torch.randn(batch, 7)) if batch > 1 else Generator(config).eval()(torch.randn(1, 7))
+    images = (
+        DCGANGenerator(config)(torch.randn(batch, 7)) if batch > 1 else DCGANGenerator(config).eval()(torch.randn(1, 7))
+    )
     assert images.shape == (batch, 3, config.size, config.size) and images.abs().max() <= 1
-    assert Discriminator(config).eval()(images).shape == (batch,)
+    assert DCGANDiscriminator(config).eval()(images).shape == (batch,)
 
 
 @pytest.mark.parametrize('size, g, d', [(128, 6_067_075, 2_790_209)])
@@ -30,7 +32,7 @@ def test_parameters_of_the_thesis(size, g, d):
 
 def test_initialisation():
     torch.manual_seed(0)
-    g = Generator(DCGANConfig(64, channels=256))
+    g = DCGANGenerator(DCGANConfig(64, channels=256))
     scale = torch.cat([m.weight.flatten() for m in g.modules() if isinstance(m, torch.nn.BatchNorm2d)])
     kernel = torch.cat([m.weight.flatten() for m in g.modules() if isinstance(m, torch.nn.ConvTranspose2d)])
     assert abs(scale.mean() - 1) < 0.01 and abs(scale.std() - 0.02) < 0.005
@@ -55,9 +57,9 @@ def test_wrong_numbers(wrong, word):
 def test_wrong_shapes():
     config = DCGANConfig(16, channels=16)
     with pytest.raises(ValueError, match=r'\[batch, 100\]'):
-        Generator(config)(torch.zeros(2, 99))
+        DCGANGenerator(config)(torch.zeros(2, 99))
     with pytest.raises(ValueError, match=r'\[batch, 3, 16, 16\]'):
-        Discriminator(config)(torch.zeros(2, 3, 8, 8))
+        DCGANDiscriminator(config)(torch.zeros(2, 3, 8, 8))
 
 
 @pytest.mark.parametrize('gamma', [0.0, 1.0])
@@ -143,7 +145,7 @@ def test_radford_beside_liu():
 
 
 def test_replace_norms_leaves_everything_else():
-    network = Generator(DCGANConfig(32, channels=16))
+    network = DCGANGenerator(DCGANConfig(32, channels=16))
     kinds = [type(m) for m in network.modules()]
     dcgan.replace_norms(network, lambda channels: torch.nn.GroupNorm(1, channels))
     after = [type(m) for m in network.modules()]

@@ -27,9 +27,11 @@ from animegan_nb.fields import (
     lego_views,
     load_field,
     make_field,
-    measure,
-    over,
+    measure_field,
+    over_background,
     render_views,
+    resume_fit,
+    save_fit,
     save_field,
     seen_points,
     toon_mesh,
@@ -118,7 +120,7 @@ def test_over_is_associative_where_it_should_be(seed):
     a[:, :3] *= a[:, 3:]
     b[:, :3] *= b[:, 3:]
     both = torch.cat([a[:, :3] + (1 - a[:, 3:]) * b[:, :3], a[:, 3:] + (1 - a[:, 3:]) * b[:, 3:]], 1)
-    assert torch.allclose(over(a, over(b, 0.7)), over(both, 0.7), atol=1e-5)
+    assert torch.allclose(over_background(a, over_background(b, 0.7)), over_background(both, 0.7), atol=1e-5)
 
 
 @pytest.mark.parametrize('kind', list(FIELDS))
@@ -171,9 +173,9 @@ def test_every_kind_learns_a_ball(kind):
 
 def test_the_truth_scores_as_the_truth():
     ball = Ball(2.0, 0.5)
-    scores = measure(ball, VIEWS, 64, 64)
+    scores = measure_field(ball, VIEWS, 64, 64)
     assert scores['psnr'] > 18 and scores['depth'] < 1 and scores['normal'] < 3 and scores['missed'] < 0.05
-    worse = measure(Ball(2.0, 0.6), VIEWS, 64, 64)
+    worse = measure_field(Ball(2.0, 0.6), VIEWS, 64, 64)
     assert worse['psnr'] < scores['psnr'] and 3 < worse['depth'] < 8  # a tenth nearer is 5 % of the side
 
 
@@ -191,11 +193,11 @@ def test_pictures_of_a_field_show_white_where_the_cube_is_not():
 def test_resumed_is_bit_for_bit_the_same(tmp_path):
     whole = new_fit(texels=8).run(progress=False)
     first = new_fit(texels=8).run(13, progress=False)
-    first.save(tmp_path / 'run')
-    second = new_fit(texels=8).resume(tmp_path / 'run')
-    second.run(10, progress=False).save(tmp_path / 'run')
+    save_fit(first, tmp_path / 'run')
+    second = resume_fit(new_fit(texels=8), tmp_path / 'run')
+    save_fit(second.run(10, progress=False), tmp_path / 'run')
     assert [p.name for p in (tmp_path / 'run').iterdir()] == ['step-0000023']
-    third = new_fit(texels=8).resume(tmp_path / 'run').run(progress=False)
+    third = resume_fit(new_fit(texels=8), tmp_path / 'run').run(progress=False)
     assert third.history == whole.history and all(
         torch.equal(a, b) for a, b in zip(third.field.parameters(), whole.field.parameters())
     )
@@ -204,7 +206,7 @@ def test_resumed_is_bit_for_bit_the_same(tmp_path):
 def test_looking_does_not_change_the_fit():
     one, two = new_fit(texels=8), new_fit(texels=8)
     one.run(5, progress=False)
-    measure(one.field, VIEWS, 8, 8)
+    measure_field(one.field, VIEWS, 8, 8)
     one.run(5, progress=False)
     assert two.run(10, progress=False).history == one.history
 
@@ -221,12 +223,12 @@ def test_an_interrupt_ends_after_a_whole_step():
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
-    place = new_fit(texels=8).run(2, progress=False).save(tmp_path)
+    place = save_fit(new_fit(texels=8).run(2, progress=False), tmp_path)
     data = bytearray((place / 'tensors.safetensors').read_bytes())
     data[-1] ^= 1
     (place / 'tensors.safetensors').write_bytes(data)
     with pytest.raises(DamagedCheckpoint):
-        new_fit(texels=8).resume(tmp_path)
+        resume_fit(new_fit(texels=8), tmp_path)
 
 
 def test_a_field_as_a_file(tmp_path):
@@ -300,7 +302,7 @@ def test_the_shipped_head_is_the_one_that_was_measured():
     assert path.stat().st_size < 1_000_000
     test = toon_views(encode(**about['head']), 12, seed=1)[::6]
     head = load_field(path)
-    scores = measure(head, test)
+    scores = measure_field(head, test)
     assert abs(scores['psnr'] - about['scores']['psnr']) < 3 and scores['depth'] < 2 * about['scores']['depth'] + 0.5
 
 
@@ -353,14 +355,14 @@ def test_bad_input_is_one_sentence(call, word):
 
 
 def test_checkpoints_of_others_are_refused(tmp_path):
-    new_fit(texels=8).run(1, progress=False).save(tmp_path)
+    save_fit(new_fit(texels=8).run(1, progress=False), tmp_path)
     for other, word in (
         (new_fit('siren'), 'another field'),
         (new_fit(texels=9), 'another field'),
         (new_fit(texels=8, seed=1), 'other settings'),
     ):
         with pytest.raises(ValueError, match=word):
-            other.resume(tmp_path)
+            resume_fit(other, tmp_path)
         assert other.step == 0
 
 

@@ -17,6 +17,7 @@ for file in sorted((Path(__file__).parent / 'solutions').glob('*.py')):
     spec = importlib.util.spec_from_file_location(f'solutions_{file.stem}', file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    assert {id.split('.')[0] for id in module.SOLUTIONS} == {file.stem}
     SOLUTIONS |= module.SOLUTIONS
 
 

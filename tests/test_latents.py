@@ -83,15 +83,15 @@ def test_layer_groups_at_512_are_resolutions():
 
 
 @pytest.mark.parametrize('architecture', ['stylegan1', 'stylegan2'])
-def test_listeners_name_every_layer_once(architecture):
+def test_receivers_name_every_layer_once(architecture):
     torch.manual_seed(1)
     g = StyleGANGenerator(
         StyleGANConfig(32, architecture, z_dim=8, w_dim=8, mapping_layers=1, channel_base=256, channel_max=8)
     )
-    heard = [la.listeners(g, [i]) for i in range(g.config.num_ws)]
+    heard = [la.receivers(g, [i]) for i in range(g.config.num_ws)]
     names = [n for h in heard for n in h]
-    assert len(names) == len(set(names)) == len(la.listeners(g, range(g.config.num_ws)))
-    assert la.listeners(g, []) == []
+    assert len(names) == len(set(names)) == len(la.receivers(g, range(g.config.num_ws)))
+    assert la.receivers(g, []) == []
     assert not any(m._forward_hooks for m in g.modules())  # nothing is left behind
 
 

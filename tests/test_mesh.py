@@ -5,14 +5,14 @@ import pytest
 import torch
 import trimesh
 from hypothesis import given, settings, strategies as st
-from animegan_nb.mesh import automatic_level, extract, grid_points, save_mesh
+from animegan_nb.mesh import automatic_level, extract_mesh, grid_points, save_mesh
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(16, 40), st.floats(0.25, 0.45), st.tuples(*[st.floats(-0.3, 0.3)] * 3), st.sampled_from([1, -1]))
 def test_a_ball_is_watertight_and_within_half_a_voxel(resolution, radius, centre, sign):
     c = torch.tensor(centre)
-    m = extract(lambda p: sign * (radius - (p - c).norm(dim=-1)), side=2.0, resolution=resolution)
+    m = extract_mesh(lambda p: sign * (radius - (p - c).norm(dim=-1)), side=2.0, resolution=resolution)
     assert m.is_watertight and m.is_winding_consistent and m.volume > 0
     assert np.abs(np.linalg.norm(m.vertices - np.array(centre), axis=1) - radius).max() < 0.5 * 2 / (resolution - 1)
     assert abs(m.volume / (4 / 3 * np.pi * radius**3) - 1) < (2 / (resolution - 1) / radius) ** 2
@@ -29,12 +29,12 @@ def test_grid_indices_are_whole_numbers(n, side):
 
 def test_an_uneven_body_is_neither_flipped_nor_swapped():
     half = torch.tensor([0.2, 0.4, 0.6])
-    m = extract(lambda p: -((p - torch.tensor([0.1, 0.0, -0.1])).abs() - half).amax(-1), resolution=50)
+    m = extract_mesh(lambda p: -((p - torch.tensor([0.1, 0.0, -0.1])).abs() - half).amax(-1), resolution=50)
     assert np.allclose(m.bounds, [[-0.1, -0.4, -0.7], [0.3, 0.4, 0.5]], atol=0.03)
 
 
 def test_a_body_cut_by_the_cube_is_closed():
-    m = extract(lambda p: 0.8 - p.norm(dim=-1), side=1.2, resolution=24, level=0.0)
+    m = extract_mesh(lambda p: 0.8 - p.norm(dim=-1), side=1.2, resolution=24, level=0.0)
     assert m.is_watertight and abs(m.volume) > 1.0
 
 
@@ -46,7 +46,7 @@ def test_a_field_gives_colours_and_is_looked_at_head_on():
             seen.append((points, directions))
         return (points + 1) / 2, 200 * torch.sigmoid(50 * (0.5 - points.norm(dim=-1)))
 
-    m = extract(field, resolution=24)
+    m = extract_mesh(field, resolution=24)
     assert (
         m.is_watertight and np.abs(m.visual.vertex_colors[:, :3] / 255 - (np.asarray(m.vertices) + 1) / 2).max() < 0.01
     )
@@ -67,13 +67,30 @@ def test_the_pigan_field_gives_a_mesh():
 
     torch.manual_seed(0)
     field = PiganField(PIGAN_FIELD_TOY)
-    m = extract(field.at(torch.randn(1, 64)), side=0.24, resolution=20)
+    m = extract_mesh(field.at(torch.randn(1, 64)), side=0.24, resolution=20)
     assert m.is_watertight and len(m.visual.vertex_colors) == len(m.vertices)
+
+
+def test_a_module_is_a_field_as_well_as_its_forward():
+    class Ball(torch.nn.Module):
+        def forward(self, points, directions=None):
+            return (points + 1) / 2, 200 * torch.sigmoid(50 * (0.5 - points.norm(dim=-1)))
+
+    class Distance(torch.nn.Module):  # of points alone
+        def forward(self, points):
+            return 0.5 - points.norm(dim=-1)
+
+    module, function = (extract_mesh(f, resolution=20) for f in (Ball(), Ball().forward))
+    assert np.array_equal(module.vertices, function.vertices)
+    assert np.array_equal(module.visual.vertex_colors, function.visual.vertex_colors)
+    assert extract_mesh(Distance(), resolution=20).is_watertight
 
 
 @pytest.mark.parametrize('kind', ['glb', 'ply', 'obj'])
 def test_files_come_back(tmp_path, kind):
-    m = extract(lambda p, directions: ((p + 1) / 2, 200 * torch.sigmoid(50 * (0.5 - p.norm(dim=-1)))), resolution=20)
+    m = extract_mesh(
+        lambda p, directions: ((p + 1) / 2, 200 * torch.sigmoid(50 * (0.5 - p.norm(dim=-1)))), resolution=20
+    )
     again = trimesh.load(save_mesh(m, tmp_path / f'ball.{kind}'), force='mesh')
     assert len(again.faces) == len(m.faces) and np.allclose(again.bounds, m.bounds, atol=1e-4)
     assert (
@@ -91,13 +108,13 @@ BALL = lambda p: 0.5 - p.norm(dim=-1)
 @pytest.mark.parametrize(
     'call, word',
     [
-        (lambda: extract(BALL, level=9.0), 'level'),
-        (lambda: extract(lambda p: 0 * p[:, 0]), 'no surface'),
-        (lambda: extract(BALL, resolution=1), 'grid'),
-        (lambda: extract(BALL, side=-1.0), 'side'),
-        (lambda: extract(lambda p: p[:, 0] * torch.nan), 'finite'),
-        (lambda: extract(lambda p: p[:5, 0]), 'values'),
-        (lambda: save_mesh(extract(BALL, resolution=8), 'a.stl'), '.glb'),
+        (lambda: extract_mesh(BALL, level=9.0), 'level'),
+        (lambda: extract_mesh(lambda p: 0 * p[:, 0]), 'no surface'),
+        (lambda: extract_mesh(BALL, resolution=1), 'grid'),
+        (lambda: extract_mesh(BALL, side=-1.0), 'side'),
+        (lambda: extract_mesh(lambda p: p[:, 0] * torch.nan), 'finite'),
+        (lambda: extract_mesh(lambda p: p[:5, 0]), 'values'),
+        (lambda: save_mesh(extract_mesh(BALL, resolution=8), 'a.stl'), '.glb'),
     ],
 )
 def test_bad_input_is_one_sentence(call, word):

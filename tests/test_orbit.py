@@ -1,4 +1,4 @@
-"""The orbit viewer: laws of drag and zoom, all three sources, depth and normals, the mailbox, the fallback, films, bad
+"""The orbit viewer: laws of drag and zoom, all three sources, depth and normals, requests, the fallback, films, bad
 input."""
 
 import base64
@@ -18,15 +18,16 @@ from animegan_nb.cameras import pose, project, rays
 from animegan_nb.orbit import (
     CHANNELS,
     FieldSource,
-    Look,
+    OrbitCamera,
     OrbitViewer,
     PiganSource,
     ToonSource,
+    answer,
     depth_colours,
     depth_normals,
     drag,
     enlarge,
-    grip,
+    radians_per_pixel,
     zoom,
 )
 
@@ -59,7 +60,7 @@ def test_there_and_back_is_the_identity_whatever_the_path(yaw, pitch, path, gain
     for dx, dy in path:
         turned = drag(yaw, pitch, dx, dy, gain)
         assert abs(turned[1]) <= orbit.PITCH_LIMIT
-        camera = Look(*turned).camera(1.3)
+        camera = OrbitCamera(*turned).cam2world(1.3)
         assert camera[0, 1, 1] > 0 and torch.allclose(
             project(torch.zeros(1, 1, 3), camera, 20.0, 9)[0], torch.tensor(4.0), atol=1e-4
         )
@@ -77,10 +78,10 @@ def test_there_and_back_is_the_identity_whatever_the_path(yaw, pitch, path, gain
     st.floats(-1, 1),
 )
 def test_the_front_of_the_ball_stays_under_the_pointer(yaw, pitch, fov, R, width, dx, dy):
-    front = R * Look(yaw, pitch).camera().double()[:, None, :3, 2]
-    turned = Look(*drag(yaw, pitch, dx, dy, grip(fov, width, 1.0, R))).camera().double()
+    front = R * OrbitCamera(yaw, pitch).cam2world().double()[:, None, :3, 2]
+    turned = OrbitCamera(*drag(yaw, pitch, dx, dy, radians_per_pixel(fov, width, 1.0, R))).cam2world().double()
     row, column = (project(front, turned, fov, width)[0][0, 0] - (width - 1) / 2).tolist()
-    turn = grip(fov, width, 1.0, R) * math.hypot(dx, dy) / math.cos(pitch)
+    turn = radians_per_pixel(fov, width, 1.0, R) * math.hypot(dx, dy) / math.cos(pitch)
     assert math.hypot(column - dx, row - dy) < 1.5 * turn * math.hypot(dx, dy) + 2e-3
 
 
@@ -117,12 +118,12 @@ def test_every_source_keeps_its_promise(which, coarse, request):
 @pytest.mark.parametrize('which', ['ball', 'learned', 'truth'])
 def test_a_source_draws_the_same_twice(which, request):
     source = request.getfixturevalue(which)
-    a, b = (source.render(Look(0.3).camera(), 12, 12.0, True) for _ in range(2))
+    a, b = (source.render(OrbitCamera(0.3).cam2world(), 12, 12.0, True) for _ in range(2))
     assert all(torch.equal(a[k], b[k]) for k in CHANNELS)
 
 
 def test_the_coarse_truth_is_the_truth(truth):
-    quick, exact = (truth.render(Look(0.4, 0.1).camera(), 24, 12.0, coarse) for coarse in (True, False))
+    quick, exact = (truth.render(OrbitCamera(0.4, 0.1).cam2world(), 24, 12.0, coarse) for coarse in (True, False))
     both = quick['depth'].isfinite() & exact['depth'].isfinite()
     assert (quick['depth'].isfinite() == exact['depth'].isfinite()).float().mean() > 0.97
     assert (quick['depth'] - exact['depth'])[both].abs().quantile(0.85) < 1e-3
@@ -130,12 +131,14 @@ def test_the_coarse_truth_is_the_truth(truth):
     assert (quick['colour'] - exact['colour']).abs().mean() < 0.12  # without ink lines
 
 
-def test_sliders_move_the_knobs_along_their_axes(learned):
-    at = lambda **a: learned.space.coordinates(orbit.flat_knobs(learned.moved_knobs(**a)))
+def test_sliders_move_the_condition_along_their_axes(learned):
+    at = lambda **a: learned.space.coordinates(orbit.flat_condition(learned.edited_condition(**a)))
     assert torch.allclose(at(**{'axis 1': 2.0}) - at(), torch.tensor([[2.0, 0.0]]), atol=1e-3)
-    assert torch.allclose(orbit.flat_knobs(learned.moved_knobs(ψ=1.0)), orbit.flat_knobs(learned.knobs))
-    moved = learned.render(Look().camera(), 16, 12.0, **{'axis 2': 3.0})['colour']
-    assert (moved - learned.render(Look().camera(), 16, 12.0)['colour']).abs().mean() > 0.02
+    assert torch.allclose(
+        orbit.flat_condition(learned.edited_condition(ψ=1.0)), orbit.flat_condition(learned.condition)
+    )
+    moved = learned.render(OrbitCamera().cam2world(), 16, 12.0, **{'axis 2': 3.0})['colour']
+    assert (moved - learned.render(OrbitCamera().cam2world(), 16, 12.0)['colour']).abs().mean() > 0.02
 
 
 @settings(max_examples=15, deadline=None)
@@ -156,7 +159,7 @@ def test_depth_normals_of_a_sphere(yaw, pitch, R, fov):
 
 def test_normals_from_the_depth_and_from_the_density_agree(ball):
     other = FieldSource(BALL, samples=24, fine=24, normals_from='depth')
-    cam = Look(0.5, -0.3).camera()
+    cam = OrbitCamera(0.5, -0.3).cam2world()
     a, b = FieldSource(BALL, samples=24, fine=24).render(cam, 48, 12.0), other.render(cam, 48, 12.0)
     facing = ((a['normals'] * cam[:, :3, 2, None, None]).sum(1) > 0.6) & (a['opacity'][:, 0] > 0.95)
     assert facing.sum() > 300 and (a['normals'] * b['normals']).sum(1)[facing].mean() > 0.995
@@ -177,47 +180,47 @@ def test_enlarging_keeps_the_shape_of_the_picture():
     assert (nearest[::4, ::4] == nearest[1::4, 2::4]).all()
 
 
-def test_a_wish_is_drawn_from_coarse_to_fine_until_it_is_overtaken(ball, learned):
+def test_a_request_is_drawn_from_coarse_to_fine_until_it_is_superseded(ball, learned):
     viewer = OrbitViewer(ball, learned, sizes=(8, 16, 24), shown=32)
     seen = []
     show = lambda images, size, problem: seen.append((size, len(images), problem))
-    viewer.serve(viewer.wish(), show)
+    answer(viewer, viewer.request(), show)
     assert seen == [(8, 2, ''), (16, 2, ''), (24, 2, '')]
     seen.clear()
-    viewer.serve(viewer.wish(moving=True), show)
+    answer(viewer, viewer.request(moving=True), show)
     assert seen == [(8, 2, '')]
     seen.clear()
-    viewer.serve(viewer.wish(), show, overtaken=lambda: len(seen) > 1)
+    answer(viewer, viewer.request(), show, superseded=lambda: len(seen) > 1)
     assert seen == [(8, 2, ''), (16, 2, '')]
     seen.clear()
-    viewer.serve(viewer.wish() | dict(channel='smell'), show)
+    answer(viewer, viewer.request() | dict(channel='smell'), show)
     assert len(seen) == 1 and 'smell' in seen[0][2] and '\n' not in seen[0][2]
 
 
-def test_the_widget_draws_what_is_wished(ball):
+def test_the_widget_draws_what_is_requested(ball):
     pytest.importorskip('anywidget')
     viewer = OrbitViewer(ball, sizes=(8, 16), shown=32)
     widget = viewer.widget()
     widget.newest.wait()
-    first = widget.drawn
+    first = widget.result
     assert (
         first['size'] == 16
         and first['count'] == 2
         and first['problem'] == ''
-        and first['photos'][0].startswith('data:image/png')
+        and first['images'][0].startswith('data:image/png')
     )
-    widget.wish = widget.wish | dict(yaw=0.8, channel='normals')
+    widget.request = widget.request | dict(yaw=0.8, channel='normals')
     widget.newest.wait()
-    assert viewer.look.yaw == 0.8 and viewer.channel == 'normals' and widget.drawn['photos'] != first['photos']
-    widget.wish = widget.wish | dict(fov=400.0)
+    assert viewer.camera.yaw == 0.8 and viewer.channel == 'normals' and widget.result['images'] != first['images']
+    widget.request = widget.request | dict(fov=400.0)
     widget.newest.wait()
-    assert 'field of view' in widget.drawn['problem'] and widget.drawn['photos'] == []
-    widget.wish = widget.wish | dict(fov=12.0, moving=True)
+    assert 'field of view' in widget.result['problem'] and widget.result['images'] == []
+    widget.request = widget.request | dict(fov=12.0, moving=True)
     widget.newest.wait()
     assert (
-        widget.drawn['problem'] == ''
-        and widget.drawn['photos'][0].startswith('data:image/jpeg')
-        and widget.drawn['size'] == 8
+        widget.result['problem'] == ''
+        and widget.result['images'][0].startswith('data:image/jpeg')
+        and widget.result['size'] == 8
     )
 
 
@@ -233,7 +236,7 @@ def test_sliders_without_anywidget(learned, monkeypatch):
     assert Image.open(io.BytesIO(before)).size == (32, 32) and 'pi-GAN · axis 1' in sliders
     sliders['yaw'].value = 0.5
     box.newest.wait()
-    assert image.value != before and viewer.look.yaw == 0.5
+    assert image.value != before and viewer.camera.yaw == 0.5
     before = image.value
     sliders['pi-GAN · axis 1'].value = 2.0
     box.newest.wait()
@@ -256,7 +259,7 @@ def test_films(tmp_path, ball, learned):
     viewer = OrbitViewer(ball, learned, sizes=(8, 16))
     film = viewer.film(frames=5, swing=0.4)
     assert film.shape == (5, 3, 16, 34) and (film[0] - film[1]).abs().mean() > 0.005
-    one = viewer.image(learned, look=Look(0.0, 0.0, 12.0), size=16)
+    one = orbit.draw_source(learned, OrbitCamera(0.0, 0.0, 12.0), 'colour', 16)
     assert torch.allclose(film[0, :, :, 18:], one[0], atol=1e-4)
     gif = viewer.save(tmp_path / 'turn.gif', frames=5)
     assert Image.open(gif).n_frames == 5
@@ -285,8 +288,8 @@ def sick(change):
         (lambda: OrbitViewer(FieldSource(BALL), channel='color'), 'channel'),
         (lambda: OrbitViewer(FieldSource(BALL), sizes=(0,)), 'pixel'),
         (lambda: OrbitViewer(FieldSource(BALL), FieldSource(BALL)), 'names'),
-        (lambda: OrbitViewer(FieldSource(BALL), look=Look(fov=0.0)), 'field of view'),
-        (lambda: OrbitViewer(FieldSource(BALL), look=Look(pitch=1.5)), 'limits'),
+        (lambda: OrbitViewer(FieldSource(BALL), camera=OrbitCamera(fov=0.0)), 'field of view'),
+        (lambda: OrbitViewer(FieldSource(BALL), camera=OrbitCamera(pitch=1.5)), 'limits'),
         (lambda: OrbitViewer(FieldSource(BALL), upsampling='magic'), 'lanczos'),
         (lambda: OrbitViewer(FieldSource(BALL)).film(frames=0), 'frame'),
         (lambda: OrbitViewer(FieldSource(BALL)).film(channel='smell'), 'channel'),
@@ -294,7 +297,7 @@ def sick(change):
         (sick(lambda v: v | dict(colour=v['colour'] * torch.nan)), 'NaN'),
         (sick(lambda v: v | dict(depth=v['depth'][..., 1:])), 'depth'),
         (sick(lambda v: {k: v[k] for k in ('colour', 'depth')}), 'opacity'),
-        (lambda: grip(12.0, 256, 1.0, 1.0), 'smaller'),
+        (lambda: radians_per_pixel(12.0, 256, 1.0, 1.0), 'smaller'),
         (lambda: zoom(190.0, 1), 'field of view'),
         (lambda: enlarge(torch.zeros(1, 3, 4, 4), 0), 'pixel'),
     ],
@@ -307,6 +310,6 @@ def test_bad_input_is_one_sentence(call, word):
 
 def test_pigan_source_errors(learned):
     with pytest.raises(ValueError, match='no slider'):
-        learned.moved_knobs(smile=1.0)
+        learned.edited_condition(smile=1.0)
     with pytest.raises(ValueError, match='one code'):
         PiganSource(learned.generator, torch.zeros(2, 64))

@@ -16,13 +16,17 @@ pytest.importorskip('accelerate')
 HERE = Path(__file__).parent
 STEPS = 6
 SCRIPT = f'''
-import os, sys; sys.path.insert(0, {str(HERE)!r})
-import torch; torch.set_num_threads(1)
+import os
+import sys
+sys.path.insert(0, {str(HERE)!r})
+import torch
+torch.set_num_threads(1)
 from tiny import TinyPair, images
 from animegan_nb.callbacks import Checkpoints
 from animegan_nb.training import Trainer, TrainingConfig
+
 def train(out):
-    pair = TinyPair(seed=int(os.environ.get("RANK", 0)))  # different on purpose: process 0 decides
+    pair = TinyPair(seed=int(os.environ.get('RANK', 0)))  # different on purpose: process 0 decides
     config = TrainingConfig(batch_size=8, ema_half_life=50)
     trainer = Trainer(pair, images(), config, [Checkpoints(out, 3)], device='cpu')
     assert trainer.engine.num_processes == 2

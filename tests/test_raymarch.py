@@ -229,9 +229,9 @@ def test_the_inspector_reads_the_ray_that_was_rendered(inspector):
 def test_a_click_moves_the_mark(inspector):
     pytest.importorskip('anywidget')
     widget = inspector.widget()
-    before = widget.plot, widget.photo
+    before = widget.plot, widget.image
     widget.pixel = [2, 9]
-    assert inspector.pixel == (2, 9) and widget.plot != before[0] and widget.photo != before[1]
+    assert inspector.pixel == (2, 9) and widget.plot != before[0] and widget.image != before[1]
 
 
 def test_sliders_replace_the_pointer(inspector, monkeypatch):

@@ -174,6 +174,9 @@ def test_layer_folds_its_gains_exactly(form):
     layer.bias.data.normal_()
     x, w = torch.randn(3, 5, 8, 8), torch.randn(3, 6)
     fast = layer(x, w, 'constant')
+    y = sl.modulated_conv2d(x, layer.weight, layer.affine(w), True, layer.kernel, form)
+    by_the_book = sl.leaky_relu(layer.noise(y, 'constant') + layer.bias[:, None, None])
+    assert close(fast, by_the_book, 1e-5)
     layer.form = form
     assert close(layer(x, w, 'constant'), fast, 1e-5)
 

@@ -270,7 +270,7 @@ def test_growing_inside_the_trainer():
 
     class Watch(training.Callback):
         def on_step(self, trainer, record):
-            sizes.append((int(record['size']), record['alpha'], trainer.last['fake_images'].shape[-1]))
+            sizes.append((int(record['size']), record['alpha'], trainer.logs['fake_images'].shape[-1]))
 
     trainer = sg.fit_growing(pair, images(), schedule, 96, lambda stage: [Watch()], 'cpu')
     assert [s for s, *_ in sizes] == sorted(s for s, *_ in sizes) and pair.grown == (16, 1.0)

@@ -40,7 +40,7 @@ def test_reported_points_lie_on_the_surface(seed, yaw, pitch, style):
     assert torch.allclose(out['depth'].flatten(1)[met], (t * cosine)[met])
     labels = scene.parts(points)[met]
     _, painted = scene.colours(
-        points, surfaces.surface_normals(scene, points), scene.parts(points), torch.full((1, 1), 1e-3)
+        points, surfaces.scene_normals(scene, points), scene.parts(points), torch.full((1, 1), 1e-3)
     )
     assert (out['parts'].flatten(1)[met] == painted[met]).float().mean() > 0.97
     assert (labels > 0).all() and (out['parts'].flatten(1)[~met] == 0).all()
@@ -68,24 +68,6 @@ def test_two_views_agree():
     person = toon.sample_identity(1, rng(12))
     difference, share = toon.warp_agreement(person, pose(0.15, 0.05), pose(-0.1, 0.0), FOV, size=160)
     assert difference < 10 ** (-30 / 20) and share > 0.6
-
-
-def test_a_ball_is_traced_to_its_closed_form():
-    class Ball(surfaces.Scene):
-        p = {'r': torch.full((1, 1), 0.06)}
-
-        def bounds(self):
-            return torch.zeros(3, 1), torch.tensor([0.09])
-
-        def distance(self, points):
-            return surfaces.sphere(*points, self.p['r'])
-
-    t, origins, ways, _ = surfaces.trace(Ball(), pose(0.7, -0.2), FOV, 48)
-    b = (origins * ways).sum(0)
-    root = b * b - (origins**2).sum(0) + 0.06**2
-    assert (t.isfinite() != (root > 0)).float().mean() < 0.01
-    met = t.isfinite() & (root > 1e-4)
-    assert (t - (-b - root.clamp_min(0).sqrt()))[met].abs().max() < 5e-4
 
 
 def test_rendering_does_not_depend_on_the_company():
@@ -163,7 +145,7 @@ def bald(out, views, size):
     origins, ways, _ = surfaces.scene_rays(views, FOV, size)
     t = out['distance'].flatten(1)
     x, y, z = (origins + torch.where(t.isfinite(), t, 1.0) * ways) / toon.HEAD
-    return ((out['parts'].flatten(1) == surfaces.PART['face']) & ((y > 0.60) | ((y > 0.15) & (z < -0.2)))).sum(1)
+    return ((out['parts'].flatten(1) == toon.PART['face']) & ((y > 0.60) | ((y > 0.15) & (z < -0.2)))).sum(1)
 
 
 @pytest.mark.parametrize('yaw, pitch', [(0.6, 0.1), (1.9, 0.0), (math.pi, 0.25), (-2.3, 0.5), (0.0, 1.15)])
@@ -187,7 +169,7 @@ def test_spectacle_arms_end_at_the_ears():
         torch.tensor([0.515, 0.02, -0.02])[:, None, None],
     ]
     along = torch.cat([ends[0] + s * (ends[1] - ends[0]) for s in torch.linspace(0, 1, 20).tolist()], 2)
-    assert toon.extras_distance(p, *along, 'glasses').max() < 0
+    assert toon.glasses_distance(p, *along).max() < 0
 
 
 @pytest.mark.parametrize(
@@ -259,7 +241,7 @@ def test_what_hair_hides_is_not_visible():
 
 def test_parts_name_the_mouth_and_the_brows():
     parts = draw(toon.encode(mouth='open', fringe='open')[None], size=96, supersample=1)['parts']
-    assert all((parts == surfaces.PART[name]).sum() > 20 for name in ('mouth', 'brow', 'eye'))
+    assert all((parts == toon.PART[name]).sum() > 20 for name in ('mouth', 'brow', 'eye'))
 
 
 def test_two_views_of_one_person_attract():

@@ -1,12 +1,16 @@
 "The smallest pair and data that behave like the real ones; shared by the tests of the trainer."
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from animegan_nb.cameras import distance_to_depth, pose, rays
 from animegan_nb.data import ImageSet
-from animegan_nb.training import ModelPair
+from animegan_nb.training import ModelPair, Trainer, TrainingConfig
+
+CONFIG = TrainingConfig(batch_size=8, ema_half_life=50)
 
 
 def images(n=48, size=8, seed=0):
@@ -17,6 +21,20 @@ def images(n=48, size=8, seed=0):
             ).numpy()
         }
     )
+
+
+def smooth(seed, size=(64, 64)):
+    "A picture of soft colours."
+    g = np.random.default_rng(seed)
+    return Image.fromarray(g.integers(0, 256, (6, 6, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+
+
+def folder_of(path, n=12, size=(64, 64), ending='png'):
+    "A folder that holds `n` of them."
+    path.mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        smooth(i, size).save(path / f'{i:03d}.{ending}')
+    return path
 
 
 class TinyPair(ModelPair):
@@ -49,6 +67,11 @@ class TinyPair(ModelPair):
         return dict(
             loss=F.softplus(-self.discriminator(self.generator(self.latents(len(batch['image']), draws)))[:, 0]).mean()
         )
+
+
+def make(callbacks=(), config=CONFIG, pair=None):
+    "A trainer of tiny networks."
+    return Trainer(pair or TinyPair(), images(), config, callbacks, device='cpu')
 
 
 def weights(trainer):

@@ -36,28 +36,26 @@ def _transposed(c, fov, n):
     return o, d.reshape(len(d), n, n, 3).transpose(1, 2).reshape(d.shape)
 
 
+def _not_normalised(c, fov, n):
+    o, d = rays(c, fov, n)
+    return o, d / ray_cosine(d, c)[..., None]
+
+
+def _upside_down(c, fov, n):
+    o, d = rays(c, fov, n)
+    return o, d.reshape(len(c), n, n, 3).flip(1).reshape(d.shape)
+
+
 _RAY_MUTANTS = {
     'border grid': _mutant(lambda c, fov, n: rays(c, fov, n, 'border')),  # the official pi-GAN
-    # the first NeRF
-    'not normalised': _mutant(
-        lambda c, fov, n: (
-            rays(c, fov, n)[0],
-            rays(c, fov, n)[1] / ray_cosine(rays(c, fov, n)[1], c)[..., None],
-        )
-    ),
-    'upside down': _mutant(
-        lambda c, fov, n: (
-            rays(c, fov, n)[0],
-            rays(c, fov, n)[1].flip(1).reshape(len(c), n, n, 3).flip(2).reshape(len(c), -1, 3),
-        )
-    ),
+    'not normalised': _mutant(_not_normalised),  # the first NeRF
+    'upside down': _mutant(_upside_down),
     'columns first': _mutant(_transposed),  # meshgrid without indexing
     'world to camera': _mutant(
         lambda c, fov, n: (rays(c, fov, n)[0], pixel_directions(fov, n) @ c[:, :3, :3])
     ),
     'looks along +z': _mutant(lambda c, fov, n: (rays(c, fov, n)[0], -rays(c, fov, n)[1])),
-    # tan(fov), not tan(fov/2)
-    'whole angle': _mutant(lambda c, fov, n: rays(c, 1.99 * fov, n)),
+    'whole angle': _mutant(lambda c, fov, n: rays(c, 1.99 * fov, n)),  # tan(fov)
 }
 
 # %% ../../nbs/exercises/04_cameras.ipynb #c804fc05

@@ -132,7 +132,7 @@ def _forgets_reals(real, fake, weight):
     )[1]
 
 
-def _ignores_wishes(real, fake, weight):
+def _ignores_requests(real, fake, weight):
     return _both(real, fake, weight)[0], weight * _adversarial(real, fake)[1]
 
 
@@ -143,9 +143,9 @@ def _ignores_wishes(real, fake, weight):
         "the real pictures' labels for the fakes": _other_tags,
         'weight forgotten': _no_weight,
         'weight on the tags': _weight_on_tags,
-        'the generator avoids its wish': _fools_the_tags,
+        'the generator avoids the request': _fools_the_tags,
         'real labels unused': _forgets_reals,
-        'wishes ignored': _ignores_wishes,
+        'requests ignored': _ignores_requests,
     },
 )
 def check_acgan(candidate):
@@ -172,11 +172,11 @@ def check_acgan(candidate):
         _same(slope(d, real[1]), (real[1].sigmoid() - real[2]) / 6),
     )
     yield (
-        'D learns the wishes behind generated ones',
+        'D learns the requests behind generated ones',
         _same(slope(d, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
     )
     yield (
-        'G is paid for its wish, with the same sign',
+        'G is paid for the request, with the same sign',
         _same(slope(g, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
     )
     yield (
@@ -285,7 +285,7 @@ def _never_last(known, n, draws):
         'random_(0, 1), as in a public port': _all_zero,
         'each group by itself': _one_by_one,
         'all values alike': _uniform,
-        'one wish for the batch': _one_row,
+        'one request for the batch': _one_row,
         'the first rows in order': _in_order,
         'the last row never': _never_last,
     },
@@ -307,4 +307,7 @@ def check_sample_labels(candidate):
         and abs(share([1, 2]) - 0.3) < 0.04
         and abs(share([2, 1]) - 0.1) < 0.03,
     )
-    yield 'other draws, other wishes', not torch.equal(labels, candidate(known, 4000, Draws(6)))
+    yield (
+        'other draws, other requests',
+        not torch.equal(labels, candidate(known, 4000, Draws(6))),
+    )

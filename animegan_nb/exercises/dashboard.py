@@ -23,31 +23,31 @@ def _starving(interval, clock):
     "Notes the time of refused requests, too: a fast training is never drawn."
     last = [float('-inf')]
 
-    def due():
+    def ready():
         before, last[0] = last[0], clock()
         return clock() - before >= interval
 
-    return due
+    return ready
 
 
 def _catching_up(interval, clock):
     "Grants one drawing for each interval that has passed: a burst after every pause."
     next_time = [clock()]
 
-    def due():
+    def ready():
         if clock() < next_time[0]:
             return False
         next_time[0] += interval
         return True
 
-    return due
+    return ready
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #bb8ff85f
 def _late(interval, clock):
     "Waits for the first interval before the first drawing: nothing to see at the start."
     begin = clock()
     throttle = Throttle(interval, clock)
-    return lambda: clock() - begin >= interval and throttle.due()
+    return lambda: clock() - begin >= interval and throttle.ready()
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #6c2309c3
 class _Clock:
@@ -61,16 +61,16 @@ class _Clock:
 def _granted(candidate, times, interval=0.5) -> list[float]:
     "At which of these times the candidate's throttle says yes."
     clock = _Clock()
-    due, granted = candidate(interval, clock), []
+    ready, granted = candidate(interval, clock), []
     for clock.now in times:
-        if due():
+        if ready():
             granted.append(clock.now)
     return granted
 
 
 @exercise(
     'dashboard.throttle',
-    library=lambda interval, clock: Throttle(interval, clock).due,
+    library=lambda interval, clock: Throttle(interval, clock).ready,
     mutants={
         'every tenth step': _every_k_steps,
         'starving': _starving,
@@ -79,7 +79,7 @@ def _granted(candidate, times, interval=0.5) -> list[float]:
     },
 )
 def check_throttle(candidate):
-    """`throttle(interval, clock)` returns a function `due()`:
+    """`throttle(interval, clock)` returns a function `ready()`:
     True at most once in `interval` seconds of `clock()`, and as soon as it may."""
     fast, slow = 100 + np.arange(3000) / 1000, 100 + np.arange(10) * 2.0
     granted = _granted(candidate, fast)
@@ -97,21 +97,32 @@ def check_throttle(candidate):
     )
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #15a73d95
-@exercise(
-    'dashboard.steps_per_second',
-    library=steps_per_second,
-    mutants={
-        'mean of the rates': lambda durations, half_life: float(
-            np.mean(1 / np.asarray(durations))
-        ),
-        'since the start': lambda durations, half_life: len(durations) / sum(durations),
-        'last step only': lambda durations, half_life: 1 / durations[-1],
-        'half-life in steps': lambda durations, half_life: float(
-            (w := 0.5 ** (np.arange(len(durations))[::-1] / half_life)).sum()
-            / (w * np.asarray(durations)).sum()
-        ),
-    },
-)
+def _mean_of_rates(durations, half_life):
+    return float(np.mean(1 / np.asarray(durations)))
+
+
+def _since_the_start(durations, half_life):
+    return len(durations) / sum(durations)
+
+
+def _last_step_only(durations, half_life):
+    return 1 / durations[-1]
+
+
+def _half_life_in_steps(durations, half_life):
+    weights = 0.5 ** (np.arange(len(durations))[::-1] / half_life)
+    return float(weights.sum() / (weights * np.asarray(durations)).sum())
+
+
+_PACE_MUTANTS = {
+    'mean of the rates': _mean_of_rates,
+    'since the start': _since_the_start,
+    'last step only': _last_step_only,
+    'half-life in steps': _half_life_in_steps,
+}
+
+
+@exercise('dashboard.steps_per_second', library=steps_per_second, mutants=_PACE_MUTANTS)
 def check_steps_per_second(candidate):
     """`steps_per_second(durations, half_life)`:
     the pace after steps of these durations (oldest first), a step's weight halving every

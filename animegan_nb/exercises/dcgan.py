@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from ..core import rng
-from ..dcgan import DCGANConfig, deconv_size, distinct, Generator, init_weights
+from ..dcgan import DCGANConfig, deconv_size, distinct, DCGANGenerator, init_weights
 from ..grading import exercise
 
 # %% auto #0
@@ -76,7 +76,7 @@ def _too_wide(network):  # the variance where the standard deviation belongs
 def check_init_weights(candidate):
     """Initialise a generator in place as Radford et al. do:
     weights N(0, 0.02), batch-norm scales N(1, 0.02), biases of norms 0."""
-    network = Generator(DCGANConfig(64, channels=256))
+    network = DCGANGenerator(DCGANConfig(64, channels=256))
     for p in network.parameters():
         nn.init.uniform_(p, -3.0, 3.0)  # nothing of what was there may remain
     candidate(network)

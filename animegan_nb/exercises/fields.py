@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 from ..core import rng
-from ..fields import Chamfer, chamfer, over, triplane
+from ..fields import Chamfer, chamfer, over_background, triplane
 from ..grading import exercise
 from ..siren import positional_encoding
 
@@ -164,7 +164,7 @@ def _behind_weighted(rgba, background=1.0, dim=1):
 
 
 def _always_white(rgba, background=1.0, dim=1):
-    return over(rgba, 1.0, dim)
+    return over_background(rgba, 1.0, dim)
 
 
 def _divided(rgba, background=1.0, dim=1):
@@ -173,8 +173,8 @@ def _divided(rgba, background=1.0, dim=1):
 
 
 @exercise(
-    'fields.over',
-    library=over,
+    'fields.over_background',
+    library=over_background,
     mutants={
         'premultiplied twice': _straight,
         'no background': _no_background,
@@ -184,7 +184,7 @@ def _divided(rgba, background=1.0, dim=1):
     },
 )
 def check_over(candidate):
-    """`over(rgba, background)`:
+    """`over_background(rgba, background)`:
     premultiplied colours `[n, 4, h, w]` over a number or over colours `[n, 3, 1, 1]` → `[n, 3,
     h, w]`."""
     x = torch.rand(2, 4, 5, 5, generator=rng(0))

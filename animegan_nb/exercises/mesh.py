@@ -13,12 +13,9 @@ __all__ = ['check_grid_points']
 
 # %% ../../nbs/exercises/52_mesh.ipynb #12778d99
 def _grid_sheared(n, side=2.0):  # pi-GAN, EG3D
-    k = torch.arange(n**3)
-    return (
-        torch.stack([((k.float() / n) / n) % n, (k.float() / n) % n, (k % n).float()], -1)
-        / (n - 1)
-        - 0.5
-    ) * side
+    k = torch.arange(n**3).float()
+    indices = torch.stack([((k / n) / n) % n, (k / n) % n, k % n], -1)
+    return (indices / (n - 1) - 0.5) * side
 
 
 def _grid_cells(n, side=2.0):

@@ -8,7 +8,14 @@ import math
 import torch
 from ..cameras import distance_to_depth, pose, project, rays
 from ..grading import exercise
-from ..orbit import depth_normals, drag, grip, Look, PITCH_LIMIT, zoom
+from animegan_nb.orbit import (
+    depth_normals,
+    drag,
+    OrbitCamera,
+    PITCH_LIMIT,
+    radians_per_pixel,
+    zoom,
+)
 
 # %% auto #0
 __all__ = ['check_drag', 'check_zoom', 'check_depth_normals']
@@ -42,15 +49,15 @@ _DRAG_MUTANTS = {
 @exercise('orbit.drag', library=drag, mutants=_DRAG_MUTANTS)
 def check_drag(candidate):
     """`drag(yaw, pitch, dx, dy, gain, pitch_limit)` → (yaw, pitch):
-    the front of a ball follows the pointer (`dx` to the right, `dy` down, `gain` = `grip(…)`
-    radians a pixel), the pitch stays within ±`pitch_limit`."""
-    gain = grip(12.0, 256, 1.0, 0.1)
+    the front of a ball follows the pointer (`dx` to the right, `dy` down, `gain` =
+    `radians_per_pixel(…)`), the pitch stays within ±`pitch_limit`."""
+    gain = radians_per_pixel(12.0, 256, 1.0, 0.1)
     close = lambda a, b, tolerance=1e-6: all(abs(x - y) < tolerance for x, y in zip(a, b))
     yield 'no drag, no turn', close(candidate(0.3, -0.2, 0.0, 0.0, gain, 1.2), (0.3, -0.2))
     for yaw, pitch in ((0.0, 0.0), (0.7, 0.6), (-2.0, -0.9)):
-        front = 0.1 * Look(yaw, pitch).camera()[:, None, :3, 2]
+        front = 0.1 * OrbitCamera(yaw, pitch).cam2world()[:, None, :3, 2]
         for dx, dy in ((5.0, 0.0), (0.0, 5.0), (-3.0, 4.0)):
-            turned = Look(*candidate(yaw, pitch, dx, dy, gain, 1.2)).camera()
+            turned = OrbitCamera(*candidate(yaw, pitch, dx, dy, gain, 1.2)).cam2world()
             row, column = (project(front, turned, 12.0, 256)[0][0, 0] - 127.5).tolist()
             yield (
                 f'from ({yaw}, {pitch}) the front follows ({dx:g}, {dy:g})',

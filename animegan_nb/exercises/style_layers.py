@@ -7,19 +7,20 @@ from __future__ import annotations
 import math
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from ..core import rng
 from ..grading import exercise
 from animegan_nb.style_layers import (
     adain,
     demodulation,
-    equalized_weight,
+    equalized_scale,
     instance_norm,
     minibatch_std,
     modulated_conv2d,
 )
 
 # %% auto #0
-__all__ = ['check_adain', 'check_modulated_conv2d', 'check_minibatch_std', 'check_equalized_weight']
+__all__ = ['check_adain', 'check_modulated_conv2d', 'check_minibatch_std', 'equalized_weight', 'check_equalized_weight']
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #ab0ffd7e
 def _adain_batch(x, s, b):
@@ -34,10 +35,8 @@ def _adain_layer(x, s, b):
 
 def _adain_mixed(x, s, b):
     # own mean, batch's spread
-    return (
-        s[..., None, None] * (x - x.mean((2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True)
-        + b[..., None, None]
-    )
+    m, d = x.mean((2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)
+    return s[..., None, None] * (x - m) / d + b[..., None, None]
 
 
 def _adain_plus_one(x, s, b):
@@ -45,14 +44,10 @@ def _adain_plus_one(x, s, b):
 
 
 def _adain_no_root(x, s, b):
-    return (
-        s[..., None, None]
-        * (x - x.mean((2, 3), keepdim=True))
-        / (x.var((2, 3), keepdim=True) + 1e-8)
-        + b[..., None, None]
-    )
+    m, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True)
+    return s[..., None, None] * (x - m) / (variance + 1e-8) + b[..., None, None]
 
-
+# %% ../../nbs/exercises/30_style_layers.ipynb #c4952ce3
 @exercise(
     'style_layers.adain',
     library=adain,
@@ -65,8 +60,7 @@ def _adain_no_root(x, s, b):
     },
 )
 def check_adain(candidate):
-    """Adaptive instance normalisation:
-    `(x [b, c, h, w], scale [b, c], bias [b, c])` → a tensor like x."""
+    "Adaptive instance normalisation: `(x [b, c, h, w], scale [b, c], bias [b, c])`, like x."
     x = torch.randn(4, 5, 24, 24, generator=rng(1)) * 3 + torch.arange(4.0)[:, None, None, None]
     s, b = torch.randn(4, 5, generator=rng(2)), torch.randn(4, 5, generator=rng(3))
     y = candidate(x, s, b)
@@ -123,10 +117,8 @@ def _modconv_normalised(x, w, s):
 def check_modulated_conv2d(candidate):
     """StyleGAN2's modulated, demodulated convolution (eqs. 1, 3) of the same size:
     `(x [b, i, h, w], weight [o, i, 3, 3], style [b, i])`."""
-    x, w = (
-        torch.randn(3, 4, 10, 10, generator=rng(1)),
-        torch.randn(6, 4, 3, 3, generator=rng(2)),
-    )
+    x = torch.randn(3, 4, 10, 10, generator=rng(1))
+    w = torch.randn(6, 4, 3, 3, generator=rng(2))
     s = torch.randn(3, 4, generator=rng(3)) + 2
     y = candidate(x, w, s)
     unit = w / w.square().sum((1, 2, 3), keepdim=True).sqrt()
@@ -149,11 +141,10 @@ def check_modulated_conv2d(candidate):
         'an input twice as large gives an output twice as large',
         torch.allclose(candidate(2 * x, w, s), 2 * y, atol=1e-4),
     )
-    only = torch.zeros(3, 4)
+    only, w1 = torch.zeros(3, 4), w[:, 1:2]
     only[:, 1] = 1
-    single = F.conv2d(
-        x[:, 1:2], w[:, 1:2] / w[:, 1:2].square().sum((1, 2, 3), keepdim=True).sqrt(), padding=1
-    )
+    norm = w1.square().sum((1, 2, 3), keepdim=True).sqrt()
+    single = F.conv2d(x[:, 1:2], w1 / norm, padding=1)
     yield (
         'a style that selects one map sees only that one',
         torch.allclose(candidate(x, w, only), single, atol=1e-4),
@@ -231,6 +222,14 @@ def check_minibatch_std(candidate):
         ),
     )
 
+# %% ../../nbs/exercises/30_style_layers.ipynb #4c8be1f9
+def equalized_weight(
+    stored: Tensor,  # [outputs, ...inputs], drawn with variance 1/λ²
+    lr_multiplier: float = 1.0,
+) -> Tensor:
+    "The weight that is used, given the one that is stored (ProGAN, section 4.1)."
+    return stored * equalized_scale(stored[0].numel(), 1.0, lr_multiplier)
+
 # %% ../../nbs/exercises/30_style_layers.ipynb #9c828e6e
 @exercise(
     'style_layers.equalized_weight',
@@ -246,10 +245,8 @@ def check_minibatch_std(candidate):
 def check_equalized_weight(candidate):
     """The weight that is used, from the stored one `[outputs, inputs, …]` and the learning-rate
     multiplier: `(stored, lr_multiplier)`."""
-    linear, conv = (
-        torch.randn(256, 300, generator=rng(1)),
-        torch.randn(64, 20, 3, 3, generator=rng(2)),
-    )
+    linear = torch.randn(256, 300, generator=rng(1))
+    conv = torch.randn(64, 20, 3, 3, generator=rng(2))
     for name, w in (('linear', linear), ('convolution', conv)):
         used = candidate(w, 1.0)
         yield (

@@ -16,8 +16,7 @@ __all__ = ['check_truncate', 'check_style_layers', 'check_fade', 'check_path_len
 
 # %% ../../nbs/exercises/31_stylegan.ipynb #24f4bc4f
 def _truncate_z(ws, w_avg, psi=0.7, cutoff=None):
-    # towards 0: what truncating z does
-    return psi * ws if cutoff is None else torch.cat([psi * ws[:, :cutoff], ws[:, cutoff:]], 1)
+    return truncate(ws, torch.zeros_like(w_avg), psi, cutoff)  # towards 0, as in z
 
 
 def _truncate_swapped(ws, w_avg, psi=0.7, cutoff=None):
@@ -25,11 +24,8 @@ def _truncate_swapped(ws, w_avg, psi=0.7, cutoff=None):
 
 
 def _truncate_tail(ws, w_avg, psi=0.7, cutoff=None):
-    return (
-        truncate(ws, w_avg, psi)
-        if cutoff is None
-        else torch.cat([ws[:, :cutoff], truncate(ws, w_avg, psi)[:, cutoff:]], 1)
-    )
+    near = truncate(ws, w_avg, psi)
+    return near if cutoff is None else torch.cat([ws[:, :cutoff], near[:, cutoff:]], 1)
 
 
 def _truncate_batch(ws, w_avg, psi=0.7, cutoff=None):
@@ -75,9 +71,8 @@ def check_truncate(candidate):
 
 # %% ../../nbs/exercises/31_stylegan.ipynb #26984f61
 def _layers_thesis(low, high):  # Liu, section 4.5
-    return {(4, 16): range(0, 6), (32, 128): range(6, 10), (256, 512): range(10, 16)}.get(
-        (low, high), style_layers(low, high)
-    )
+    printed = {(4, 16): range(0, 6), (32, 128): range(6, 10), (256, 512): range(10, 16)}
+    return printed.get((low, high), style_layers(low, high))
 
 
 def _layers_one(low, high):
@@ -142,10 +137,7 @@ def _fade_squared(old, new, alpha):
 )
 def check_fade(candidate):
     "Fade a new resolution in: `(old, new, alpha)`."
-    old, new = (
-        torch.randn(2, 3, 4, 4, generator=rng(1)),
-        torch.randn(2, 3, 4, 4, generator=rng(2)),
-    )
+    old, new = (torch.randn(2, 3, 4, 4, generator=rng(seed)) for seed in (1, 2))
     yield 'α = 0 is exactly the old picture', torch.equal(candidate(old, new, 0.0), old)
     yield 'α = 1 is exactly the new picture', torch.equal(candidate(old, new, 1.0), new)
     yield 'equal pictures stay', torch.allclose(candidate(old, old, 0.3), old, atol=1e-6)
@@ -191,10 +183,8 @@ def _paths_sum(p, ws, y):
 def check_path_lengths(candidate):
     """√(mean over layers of ‖∂Σ(g(ws)·y)/∂w‖²) with y = probe/√(HW):
     `(images [b, c, h, w], ws [b, layers, dim], probe)` → [b]."""
-    A, probe = (
-        torch.randn(3 * 6 * 6, 5, generator=rng(1), requires_grad=True),
-        torch.randn(4, 3, 6, 6, generator=rng(2)),
-    )
+    A = torch.randn(3 * 6 * 6, 5, generator=rng(1), requires_grad=True)
+    probe = torch.randn(4, 3, 6, 6, generator=rng(2))
     ws = torch.randn(4, 1, 5, generator=rng(3), requires_grad=True)
     lengths = candidate((ws[:, 0] @ A.t()).view(4, 3, 6, 6), ws, probe)
     yield (

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.browser
 
 SETUP = '''import sys, math, torch; torch.set_num_threads(1)
 from animegan_nb.pigan import pretrained_pigan
-from animegan_nb.orbit import FieldSource, Look, OrbitViewer, PiganSource, drag, grip, zoom
+from animegan_nb.orbit import FieldSource, OrbitCamera, OrbitViewer, PiganSource
 generator, _ = pretrained_pigan('pigan_toon_32')
 field = lambda p, d=None: (p*5 + .5, 600*torch.sigmoid(400*(.1 - p.norm(dim=-1))))
 ball = FieldSource(field, samples=12, fine=12, name='ball')
 "ready"'''
 STATE = (
-    'print(f"yaw={viewer.look.yaw:.4f} pitch={viewer.look.pitch:.4f} fov={viewer.look.fov:.4f}'
+    'print(f"yaw={viewer.camera.yaw:.4f} pitch={viewer.camera.pitch:.4f} fov={viewer.camera.fov:.4f}'
     ' channel={viewer.channel}")'
 )
 
@@ -55,10 +55,10 @@ def state(page, cell):
 
 
 def at_rest(page, size=64):
-    "Wait until the finest picture of the newest wish is shown."
+    "Wait until the finest picture of the newest request is shown."
     box = page.page.locator('.agnb-orbit-box')
     said = lambda name: box.get_attribute(f'data-{name}')
-    quiet = lambda: said('shown') == said('wish') and said('size') == str(size)
+    quiet = lambda: said('shown') == said('request') and said('size') == str(size)
     page.page.wait_for_timeout(300)  # a wheel or a key asks for the fine picture a quarter of a second later
     page.until(quiet, seconds=90, what='the finest picture')
 
@@ -66,7 +66,7 @@ def at_rest(page, size=64):
 def open_viewer(page, what):
     page.run(0, seconds=240)
     page.run(1, seconds=120)
-    photo = page.page.locator('.agnb-orbit-picture').first
+    photo = page.page.locator('.agnb-orbit-image').first
     photo.wait_for(timeout=60_000)
     page.until(lambda: photo.evaluate('e => e.naturalWidth') > 100, seconds=60, what='the first picture')
     at_rest(page)
@@ -78,7 +78,7 @@ def open_viewer(page, what):
 
 PACE = '''import time
 def one():
-    begin = time.perf_counter(); viewer.picture(viewer.sources[0], size=32, coarse=True)
+    begin = time.perf_counter(); viewer.image(viewer.sources[0], size=32, coarse=True)
     return time.perf_counter() - begin
 print(f"pace={sorted(one() for _ in range(7))[3]:.4f}")'''
 
@@ -124,9 +124,9 @@ def test_twenty_drags_give_ten_pictures_in_two_seconds(lab):
 
 
 def python_drag(dx, dy, width, fov=12.0, start=(0.0, 0.0), ball=0.12):
-    from animegan_nb.orbit import drag, grip
+    from animegan_nb.orbit import drag, radians_per_pixel
 
-    return drag(*start, dx, dy, grip(fov, width, 1.0, ball))
+    return drag(*start, dx, dy, radians_per_pixel(fov, width, 1.0, ball))
 
 
 def test_wheel_keys_channels_sliders_reset_and_two_sources(lab):
@@ -136,14 +136,14 @@ def test_wheel_keys_channels_sliders_reset_and_two_sources(lab):
     cells = [
         SETUP,
         (
-            'viewer = OrbitViewer(ball, PiganSource(generator, 8, axes=1), sizes=(16, 64), look=Look(.2, .1),'
+            'viewer = OrbitViewer(ball, PiganSource(generator, 8, axes=1), sizes=(16, 64), camera=OrbitCamera(.2, .1),'
             ' shown=200)\nviewer'
         ),
         STATE,
     ]
     with lab.open(cells, name='wheel', size=(1180, 1200)) as page:
         photo, box = open_viewer(page, 'a ball')
-        second = page.page.locator('.agnb-orbit-picture').nth(1)
+        second = page.page.locator('.agnb-orbit-image').nth(1)
         assert page.page.locator('.agnb-orbit-name').all_inner_texts() == ['ball', 'pi-GAN']
         ball, head = pixels(photo), pixels(second)
         page.page.mouse.move(box['x'] + 80, box['y'] + 80)
@@ -186,7 +186,7 @@ def test_wheel_keys_channels_sliders_reset_and_two_sources(lab):
         assert page.our_errors() == []
 
 
-def test_a_fault_is_one_sentence_and_the_next_wish_is_served(lab):
+def test_an_error_is_one_sentence_and_the_next_request_is_served(lab):
     pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
     cells = [
         SETUP,

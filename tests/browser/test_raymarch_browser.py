@@ -30,7 +30,7 @@ def test_a_click_shows_the_ray_of_its_pixel(lab):
     with lab.open([SETUP, 'inspector = inspect()\ninspector', 'inspector.pixel'], name='inspector') as page:
         page.run(0)
         page.run(1)
-        photo, plot = page.page.locator('.agnb-inspector-picture'), page.page.locator('.agnb-inspector-plot')
+        photo, plot = page.page.locator('.agnb-inspector-image'), page.page.locator('.agnb-inspector-plot')
         photo.wait_for()
         page.until(lambda: photo.evaluate('e => e.naturalWidth') > 100, what='the picture')
         box = photo.bounding_box()

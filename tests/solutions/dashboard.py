@@ -6,14 +6,14 @@ import math
 def throttle(interval, clock):
     state = {}
 
-    def due():
+    def ready():
         now = clock()
         if 'last' in state and now < state['last'] + interval:
             return False
         state['last'] = now
         return True
 
-    return due
+    return ready
 
 
 def steps_per_second(durations, half_life):

@@ -1,17 +1,12 @@
-"Independent solutions of the data chapter's exercises."
+"Independent solutions of the exercises of 02_data."
 
 import random
 
-import numpy as np
 import torch
 
 
 def bytes_to_floats(b):
     return torch.linspace(-1, 1, 256)[b.long()]
-
-
-def hamming(a, b):
-    return format(a ^ b, 'b').count('1')
 
 
 def pad_square(image, value=1.0):
@@ -34,15 +29,4 @@ def epoch_order(n, seed, epoch):
     return torch.tensor(numbers)
 
 
-def average_hash(image):
-    grey = np.asarray(image.convert('L').reduce(image.width // 8), dtype=float)
-    return (grey > np.median(grey)).ravel()
-
-
-SOLUTIONS = {
-    'data.bytes_to_floats': bytes_to_floats,
-    'cleaning.hamming': hamming,
-    'data.pad_square': pad_square,
-    'data.epoch_order': epoch_order,
-    'cleaning.perceptual_hash': average_hash,
-}
+SOLUTIONS = {'data.bytes_to_floats': bytes_to_floats, 'data.pad_square': pad_square, 'data.epoch_order': epoch_order}

@@ -40,6 +40,6 @@ def both_ways(made, true):
 SOLUTIONS = {
     'fields.encoding': encode,
     'fields.triplane': three_planes,
-    'fields.over': paint,
+    'fields.over_background': paint,
     'fields.chamfer': both_ways,
 }

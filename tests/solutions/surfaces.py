@@ -1,4 +1,4 @@
-"Independent solutions of the exercises of 06_toon (the skeleton's stands in toon_figures.py)."
+"Independent solutions of the exercises of 05_surfaces, written from the task alone."
 
 import torch
 

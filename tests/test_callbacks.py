@@ -1,0 +1,139 @@
+"Checkpoints, logs, samples, the clock and the watch over a training's health."
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny import TinyPair, make, weights
+
+from animegan_nb import training
+from animegan_nb.callbacks import Checkpoints, Clock, Evaluate, Health, JSONLog, Samples, read_log
+from animegan_nb.training import Callback, checkpoints
+
+
+def test_watching_changes_nothing(tmp_path):
+    alone = make().fit(6, progress=False)
+    watched = make(
+        [
+            Samples(1, 8, folder=tmp_path / 's'),
+            Health(),
+            JSONLog(tmp_path / 'log.jsonl'),
+            Checkpoints(tmp_path, 2),
+            Evaluate(lambda t: {'m': t.sample(4).mean().item()}, every=2),
+        ]
+    )
+    torch.rand(5)
+    watched.fit(3, progress=False)
+    watched.sample(16)
+    torch.rand(7)
+    watched.fit(3, progress=False)
+    assert torch.equal(weights(alone), weights(watched))
+    assert sorted(p.name for p in (tmp_path / 's').iterdir())[0] == 'step-00000000.png'
+
+
+def test_snapshot_saves_at_once(tmp_path):
+    t = make([Checkpoints(tmp_path, every=10**9)]).fit_background(10**6)
+    while t.step < 2:
+        time.sleep(0.01)
+    t.snapshot()
+    for _ in range(200):
+        if checkpoints(tmp_path):
+            break
+        time.sleep(0.02)
+    assert checkpoints(tmp_path)
+    t.stop()
+
+
+def test_full_disk_keeps_the_last_good_one_and_trains_on(tmp_path, monkeypatch):
+    t = make([Checkpoints(tmp_path, 2)]).fit(2, progress=False)
+
+    def full(path, data):
+        open(path, 'wb').write(data[:10])
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as m:
+        m.setattr(training, 'write_atomically', full)
+        with pytest.warns(UserWarning, match='make room on the disk'):
+            t.fit(3, progress=False)
+    assert t.step == 5 and [p.name for p in tmp_path.iterdir()] == ['step-00000002']
+    t.fit(1, progress=False)
+    assert checkpoints(tmp_path)[-1].name == 'step-00000006'
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    make([Checkpoints(tmp_path, 1, keep=2)]).fit(5, progress=False)
+    assert [p.name for p in checkpoints(tmp_path)] == ['step-00000004', 'step-00000005']
+
+
+def test_the_log_of_a_resumed_run_is_the_log_of_an_uninterrupted_one(tmp_path):
+    make([JSONLog(tmp_path / 'a.jsonl')]).fit(6, progress=False)
+    t = make([JSONLog(tmp_path / 'b.jsonl')]).fit(3, progress=False)
+    t.save(tmp_path / 'step-3')
+    t.fit(2, progress=False)
+    (tmp_path / 'b.jsonl').open('a').write('{"step": 6, "cut')
+    make([JSONLog(tmp_path / 'b.jsonl')]).load(tmp_path / 'step-3').fit(3, progress=False)
+    assert (tmp_path / 'a.jsonl').read_text() == (tmp_path / 'b.jsonl').read_text()
+    assert [r['step'] for r in read_log(tmp_path / 'b.jsonl')] == [1, 2, 3, 4, 5, 6]
+
+
+def test_health_names_what_is_wrong():
+    def run(real, fake, spread):
+        h = Health(window=5)
+        for _ in range(5):
+            trainer = type('T', (), {})()
+            trainer.logs = {
+                'real_logits': torch.full((8,), real),
+                'fake_logits': torch.full((8,), fake),
+                'fake_images': torch.randn(8, 3, 4, 4) * spread,
+            }
+            trainer.batch = {'image': torch.randn(8, 3, 4, 4)}
+            h.on_step(trainer, {})
+        return h.status
+
+    assert run(5.0, -5.0, 1.0) == 'the discriminator has won'
+    assert run(0.1, 0.1, 0.01) == 'the fakes have collapsed'
+    assert run(0.1, 0.1, 1.0) == 'healthy'
+
+
+def test_the_clock_goes_on_counting_after_a_resume(tmp_path):
+    class Slow(TinyPair):
+        def generator_step(self, batch, draws):
+            time.sleep(0.02)
+            return super().generator_step(batch, draws)
+
+    clock = Clock()
+    t = make([clock, JSONLog(tmp_path / 'log.jsonl')], pair=Slow()).fit(4, progress=False)
+    t.save(tmp_path / 'step-4')
+    log = read_log(tmp_path / 'log.jsonl')
+    times = [record['seconds'] for record in log]
+    assert times == sorted(times) and times[0] >= 0.02 and times[-1] >= 0.08
+    assert all(0 <= record['processor_seconds'] for record in log)
+    assert all(0 < record['images_per_second'] <= 8 / 0.02 for record in log)
+
+    again = Clock()
+    make([again], pair=Slow()).load(tmp_path / 'step-4').fit(1, progress=False)
+    assert again.seconds >= clock.seconds + 0.02
+    assert again.processor_seconds >= clock.processor_seconds
+
+
+def test_the_clock_ends_a_training_and_leaves_out_what_it_is_told_to():
+    assert make([Clock(minutes=0)]).fit(5, progress=False).step == 1
+    assert make([Clock(minutes=0, processor=True)]).fit(5, progress=False).step == 1
+
+    class Measuring(Callback):
+        def on_step(self, trainer, record):
+            time.sleep(0.3)
+            if self.clock is not None:
+                self.clock.restart()
+
+    found = {}
+    for name in ('with', 'without'):
+        clock, measuring = Clock(), Measuring()
+        measuring.clock = clock if name == 'without' else None
+        make([clock, measuring]).fit(3, progress=False)
+        found[name] = clock.seconds
+    assert found['with'] > 0.6 > found['without']
