@@ -132,7 +132,7 @@ def test_a_grid_finds_the_camera_of_a_known_head():
     assert torch.allclose(yaw, cams[0], atol=1e-5) and torch.allclose(pitch, cams[1], atol=1e-5)
 
 
-@pytest.mark.parametrize('space', ['conditions', 'z'])
+@pytest.mark.parametrize('space', ['condition', 'z'])
 def test_a_search_lowers_its_loss_and_leaves_the_generator_alone(space):
     _, _, images = world()
     before = {k: v.clone() for k, v in G.state_dict().items()}
@@ -205,7 +205,7 @@ def test_tuning_raises_the_given_view_and_spares_the_rest():
 
 def test_a_perfect_world_has_perfect_scores():
     conditions, cams, images = world()
-    views = [G.render_views(conditions, pose(torch.tensor([0.1, -0.1])), samples=8, normal=True)]
+    views = [G.render_views(conditions, pose(torch.tensor([0.1, -0.1])), samples=8, fine=8, normal=True)]
     views[0]['opacity'] = (views[0]['opacity'] > 0.5).float()
     heads = Heads(torch.zeros(2, 1), G.render_views(conditions, cams)['image'], torch.zeros(2, 1, 8, 8), cams, views)
     s = scores(G, conditions, cams, heads)
@@ -256,7 +256,7 @@ GOOD = torch.zeros(2, 3, 8, 8)
 
 
 @pytest.mark.parametrize(
-    'pictures, start, message',
+    'images, start, message',
     [
         (torch.zeros(2, 3, 16, 16), ZERO, r'\[n, 3, 8, 8\]'),
         (GOOD[0], ZERO, r'\[n, 3, 8, 8\]'),
@@ -276,7 +276,7 @@ def test_bad_pictures_are_answered_in_one_sentence(images, start, message):
 
 def test_bad_settings_are_answered_in_one_sentence():
     for bad, message in (
-        (dict(space='w'), 'conditions'),
+        (dict(space='w'), "'condition' or 'z'"),
         (dict(stages=()), 'Stages'),
         (dict(stages=((1, 0),)), 'Stages'),
         (dict(prior=-1.0), 'prior'),

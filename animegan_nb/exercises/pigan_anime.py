@@ -135,7 +135,8 @@ _PAIRED_MUTANTS = {
 
 @exercise('pigan_anime.paired_difference', library=paired_difference, mutants=_PAIRED_MUTANTS)
 def check_paired(candidate):
-    """`paired_difference(base, changed, level=.95)` → the mean of changed − base, and the half width of
+    """`paired_difference(base, changed, level=.95)` → the mean of changed − base, and the half
+    width of
     its interval by Student's t; the numbers of one seed stand at one place."""
     mean, half = candidate([1.0, 2.0, 6.0], [2.0, 4.0, 9.0])
     yield 'it is the mean of changed − base', abs(mean - 2) < 1e-9
