@@ -18,9 +18,8 @@ __all__ = ['policies', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'ran
 # %% ../nbs/25_augment.ipynb #915b6ac7
 def _uniform(images: Tensor, low: float, high: float, rng: torch.Generator | None) -> Tensor:
     "One number for each picture, [batch, 1, 1, 1]."
-    return low + (high - low) * torch.rand(
-        len(images), 1, 1, 1, generator=rng, device=images.device, dtype=images.dtype
-    )
+    like = dict(device=images.device, dtype=images.dtype)
+    return low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=rng, **like)
 
 
 def jitter_colour(
@@ -38,10 +37,9 @@ def jitter_colour(
 def shift(
     images: Tensor,  # [batch, channels, h, w]
     rng: torch.Generator | None = None,
-    share: float = 1 / 8,
-) -> Tensor:  # of the side
-    """Move each picture by whole pixels, up to `share` of its side each way;
-    0 comes in (Zhao et al. 2020)."""
+    share: float = 1 / 8,  # of the side
+) -> Tensor:
+    "Move each picture by whole pixels, up to `share` each way; 0 comes in (Zhao et al. 2020)."
     n, _, h, w = images.shape
 
     def places(side):
@@ -58,29 +56,28 @@ def shift(
 def cut_out(
     images: Tensor,  # [batch, channels, h, w]
     rng: torch.Generator | None = None,
-    share: float = 1 / 2,
-) -> Tensor:  # of the side
-    """Put a grey (0) square of `share` of the side at a random place;
-    it may reach over the border (Zhao et al. 2020)."""
-    n, _, h, w = images.shape
+    share: float = 1 / 2,  # of the side
+) -> Tensor:
+    "A grey (0) square at a random place, perhaps over the border (Zhao et al. 2020)."
+    (n, _, h, w), device = images.shape, images.device
 
-    def near(side):
+    def inside(side):
         size = round(side * share)
-        first = torch.randint(
-            -(size // 2), side - size // 2 + 1, (n, 1), generator=rng, device=images.device
-        )
-        place = torch.arange(side, device=images.device)
+        low, high = -(size // 2), side - size // 2 + 1
+        first = torch.randint(low, high, (n, 1), generator=rng, device=device)
+        place = torch.arange(side, device=device)
         return (place >= first) & (place < first + size)
 
-    hole = near(h)[:, None, :, None] & near(w)[:, None, None, :]
+    hole = inside(h)[:, None, :, None] & inside(w)[:, None, None, :]
     return images * (~hole)
 
 # %% ../nbs/25_augment.ipynb #35ad7212
 def diff_augment(
-    images: Tensor, rng: torch.Generator | None = None, strength: float = 1.0
+    images: Tensor,  # [batch, 3, h, w]
+    rng: torch.Generator | None = None,
+    strength: float = 1.0,  # the probability that a picture is changed at all
 ) -> Tensor:
-    """Colour, shift and cutout in turn: DiffAugment.
-    With probability 1 − strength a picture is left alone."""
+    "Colour, shift and cutout in turn: DiffAugment."
     changed = cut_out(shift(jitter_colour(images, rng), rng), rng)
     if strength == 1:
         return changed
@@ -102,23 +99,14 @@ def _perhaps(matrices: Tensor, p: float, rng: torch.Generator | None) -> Tensor:
 
 def _matrix(*rows) -> Tensor:
     "Tensors [n] and numbers, row by row, as matrices [n, rows, columns]."
-    n = next(len(v) for row in rows for v in row if isinstance(v, Tensor))
     like = next(v for row in rows for v in row if isinstance(v, Tensor))
-    return torch.stack(
-        [
-            torch.stack(
-                [v if isinstance(v, Tensor) else like.new_full((n,), v) for v in row], -1
-            )
-            for row in rows
-        ],
-        -2,
-    )
+    full = lambda v: v if isinstance(v, Tensor) else torch.full_like(like, v)
+    return torch.stack([torch.stack([full(v) for v in row], -1) for row in rows], -2)
 
 # %% ../nbs/25_augment.ipynb #d90dff1e
 def _turn(angle):
-    return _matrix(
-        (angle.cos(), -angle.sin(), 0.0), (angle.sin(), angle.cos(), 0.0), (0.0, 0.0, 1.0)
-    )
+    c, s = angle.cos(), angle.sin()
+    return _matrix((c, -s, 0.0), (s, c, 0.0), (0.0, 0.0, 1.0))
 
 
 def _stretch(a, b):
@@ -132,9 +120,8 @@ def _move(a, b):
 def random_geometry(
     n: int, p: float, size: int, rng: torch.Generator | None = None, device='cpu'
 ) -> Tensor:
-    """Matrices [n, 3, 3] in coordinates from −1 to 1:
-    ADA's blitting and geometry, each part with probability p (Karras et al. 2020, appendix
-    B)."""
+    """Matrices [n, 3, 3] in coordinates from −1 to 1: ADA's moves, turns and stretches, each
+    with probability p (Karras et al. 2020, appendix B)."""
     draw = lambda kind: _numbers(n, kind, rng, device)
     # up to an eighth, in whole pixels
     whole = lambda: (draw('uniform') * size / 8).round() * 2 / size
@@ -156,17 +143,13 @@ def random_geometry(
 
 # %% ../nbs/25_augment.ipynb #5f4807b5
 def random_colour(n: int, p: float, rng: torch.Generator | None = None, device='cpu') -> Tensor:
-    """Matrices [n, 4, 4] on (red, green, blue, 1):
-    ADA's brightness, contrast, luma flip, hue and saturation, each with probability p."""
+    """Matrices [n, 4, 4] on (red, green, blue, 1): ADA's brightness, contrast, luma flip, hue
+    and saturation, each with probability p."""
     draw = lambda kind: _numbers(n, kind, rng, device)[:, None, None]
-    eye, grey, edge = (
-        torch.eye(3, device=device),
-        torch.full((3, 3), 1 / 3, device=device),
-        torch.zeros(n, 4, 4, device=device),
-    )
+    eye, grey = torch.eye(3, device=device), torch.full((3, 3), 1 / 3, device=device)
 
     def whole(linear, offset=0.0):
-        result = edge.clone()
+        result = torch.zeros(n, 4, 4, device=device)
         result[:, :3, :3] = linear
         result[:, :3, 3:] = offset
         result[:, 3, 3] = 1
@@ -190,37 +173,29 @@ def random_colour(n: int, p: float, rng: torch.Generator | None = None, device='
 # %% ../nbs/25_augment.ipynb #fd5e3ce6
 def warp(
     images: Tensor,  # [batch, channels, h, w]
-    # [batch, 3, 3]: place in the result → place in the picture, both from −1 to 1
-    matrices: Tensor,
+    matrices: Tensor,  # [batch, 3, 3]: place in the result → in the picture, both in −1 … 1
 ) -> Tensor:
-    """Bilinear sampling with mirrored borders, differentiable as often as you like with respect
-    to the pictures."""
+    "Bilinear sampling with mirrored borders; the pictures have derivatives of any order."
     n, c, h, w = images.shape
     y, x = ((torch.arange(side, device=images.device) + 0.5) * 2 / side - 1 for side in (h, w))
-    there = torch.stack(
-        [x.expand(h, w), y[:, None].expand(h, w), torch.ones(h, w, device=x.device)], -1
-    ).view(-1, 3)
+    y, x = y[:, None].expand(h, w), x.expand(h, w)
+    there = torch.stack([x, y, torch.ones_like(x)], -1).view(-1, 3)
     u, v = (there @ matrices.transpose(1, 2))[..., :2].unbind(-1)  # [n, h·w]
 
     def pixels(place, side):
         place = (place + 1) * side / 2 - 0.5
         place = side - ((place + 0.5) % (2 * side) - side).abs() - 0.5  # mirrored at the border
         low = place.clamp(0, side - 1).floor()
-        return (
-            low.long(),
-            (low + 1).clamp_max(side - 1).long(),
-            (place - low).clamp(0, 1).to(images.dtype),
-        )
+        high, share = (low + 1).clamp_max(side - 1), (place - low).clamp(0, 1)
+        return low.long(), high.long(), share.to(images.dtype)[:, None]
+
+    def at(row, column):
+        return images.flatten(2).gather(2, (row * w + column)[:, None].expand(-1, c, -1))
 
     (left, right, a), (top, bottom, b) = pixels(u, w), pixels(v, h)
-    at = lambda row, column: images.flatten(2).gather(
-        2, (row * w + column)[:, None].expand(-1, c, -1)
-    )
-    a, b = a[:, None], b[:, None]
-    mixed = (1 - b) * ((1 - a) * at(top, left) + a * at(top, right)) + b * (
-        (1 - a) * at(bottom, left) + a * at(bottom, right)
-    )
-    return mixed.view(n, c, h, w)
+    above = (1 - a) * at(top, left) + a * at(top, right)
+    below = (1 - a) * at(bottom, left) + a * at(bottom, right)
+    return ((1 - b) * above + b * below).view(n, c, h, w)
 
 # %% ../nbs/25_augment.ipynb #90aaae77
 def ada_augment(
@@ -228,20 +203,23 @@ def ada_augment(
     rng: torch.Generator | None = None,
     strength: float = 0.5,  # p, the probability of each transformation
 ) -> Tensor:
-    """ADA's pixel, geometric and colour transformations, each with probability p;
-    untouched pictures stay bit for bit."""
-    n, _, h, w = images.shape
+    "ADA's transformations, each with probability p; untouched pictures stay bit for bit."
+    n, width, device = len(images), images.shape[-1], images.device
     if not 0 <= strength <= 1:
         raise ValueError(f"The strength of an augmentation is a probability, not {strength}.")
     if strength == 0:
         return images
-    geometry = random_geometry(n, strength, w, rng, images.device)
-    colour = random_colour(n, strength, rng, images.device).to(images.dtype)
-    moved = (geometry != torch.eye(3, device=images.device)).any((1, 2))[:, None, None, None]
-    tinted = (colour != torch.eye(4, device=images.device)).any((1, 2))[:, None, None, None]
-    images = torch.where(moved, warp(images, geometry), images)
+    geometry = random_geometry(n, strength, width, rng, device)
+    colour = random_colour(n, strength, rng, device).to(images.dtype)
+    images = torch.where(_changing(geometry), warp(images, geometry), images)
     coloured = (colour[:, :3, :3] @ images.flatten(2) + colour[:, :3, 3:]).view_as(images)
-    return torch.where(tinted, coloured, images)
+    return torch.where(_changing(colour), coloured, images)
+
+
+def _changing(matrices: Tensor) -> Tensor:
+    "Which matrices are not the identity, [n, 1, 1, 1]."
+    identity = torch.eye(matrices.shape[-1], device=matrices.device)
+    return (matrices != identity).any((1, 2))[:, None, None, None]
 
 # %% ../nbs/25_augment.ipynb #0fabb84b
 def adjust_probability(
@@ -254,7 +232,11 @@ def adjust_probability(
 ) -> float:
     "One step of ADA's controller (Karras et al. 2020, section 3.2)."
     step = images / (1000 * kimg)
-    return min(most, max(0.0, p + (step if sure > target else -step if sure < target else 0.0)))
+    if sure > target:
+        p = p + step
+    elif sure < target:
+        p = p - step
+    return min(most, max(0.0, p))
 
 # %% ../nbs/25_augment.ipynb #0d0821a4
 policies = Registry('augmentation')
@@ -262,8 +244,7 @@ policies['diffaugment'], policies['ada'] = diff_augment, ada_augment
 
 
 class Augmentation(Callback):
-    """Augments all that a trainer's discriminator sees;
-    with a `target` the probability follows the overfitting (ADA)."""
+    "Augments all that a trainer's discriminator sees, with a fixed or an adaptive probability."
 
     def __init__(
         self,
@@ -278,28 +259,20 @@ class Augmentation(Callback):
             raise ValueError(
                 f"An augmentation starts with a probability p between 0 and 1, not {p}."
             )
-        self.policy, self.p, self.target, self.kimg, self.every, self.seed = (
-            policies[policy],
-            p,
-            target,
-            kimg,
-            every,
-            seed,
-        )
+        self.policy, self.p, self.seed = policies[policy], p, seed
+        self.target, self.kimg, self.every = target, kimg, every
         self.signs, self.images, self.sure = [], 0, 0.0
 
     def on_attach(self, trainer):
-        "Hook into the discriminator; evaluation (`eval()`) sees pictures as they are."
-        self.rng = torch.Generator(trainer.device).manual_seed(
-            self.seed + 1000 * trainer.engine.process_index
-        )
+        seed = self.seed + 1000 * trainer.engine.process_index
+        self.rng = torch.Generator(trainer.device).manual_seed(seed)
+        self.hook = trainer.pair.discriminator.register_forward_pre_hook(self.augment)
 
-        def augment(network, arguments):
-            if not network.training or self.p == 0:
-                return None
-            return (self.policy(arguments[0], self.rng, self.p), *arguments[1:])
-
-        self.hook = trainer.pair.discriminator.register_forward_pre_hook(augment)
+    def augment(self, network, arguments):
+        "Called before the discriminator; evaluation (`eval()`) sees pictures as they are."
+        if not network.training or self.p == 0:
+            return None
+        return (self.policy(arguments[0], self.rng, self.p), *arguments[1:])
 
     def on_step(self, trainer, record: dict):
         "Log p and r_t; adjust p every few steps."
@@ -313,21 +286,12 @@ class Augmentation(Callback):
         record |= {'augment_p': self.p, 'overfitting': self.sure}
 
     def state(self) -> dict:
-        return {
-            'p': self.p,
-            'sure': self.sure,
-            'signs': self.signs,
-            'images': self.images,
-            'rng': self.rng.get_state(),
-        }
+        kept = {name: getattr(self, name) for name in ('p', 'sure', 'signs', 'images')}
+        return {**kept, 'rng': self.rng.get_state()}
 
     def load(self, state: dict):
-        self.p, self.sure, self.signs, self.images = (
-            state['p'],
-            state['sure'],
-            list(state['signs']),
-            state['images'],
-        )
+        self.p, self.sure = state['p'], state['sure']
+        self.signs, self.images = list(state['signs']), state['images']
         self.rng.set_state(state['rng'].cpu())
 
     def detach(self):

@@ -408,6 +408,6 @@ class ToRGB(nn.Module):
         return y + self.bias[:, None, None]
 
     def product(self, x: Tensor, style: Tensor) -> Tensor:
-        "The same as a matrix product: three rows for each picture, instead of scaling every map."
+        "The same as a matrix product: three rows a picture, instead of scaling every map."
         rows = self.weight[None, :, :, 0, 0] * style[:, None]
         return torch.bmm(rows, x.flatten(2)).unflatten(2, x.shape[2:])

@@ -47,8 +47,8 @@ __all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_A', 'STYLEGAN
            'StyleMapping', 'check_ws', 'noise_list', 'SkipBlock', 'SkipSynthesis', 'AdaINLayer', 'GrowingBlock',
            'GrowingSynthesis', 'StyleGANGenerator', 'ResidualBlock', 'Epilogue', 'check_size', 'ResidualDiscriminator',
            'GrowingDiscriminatorBlock', 'GrowingDiscriminator', 'StyleGANDiscriminator', 'count_parameters', 'Stage',
-           'GrowthSchedule', 'mix_styles', 'style_layers', 'path_lengths', 'draw_styles', 'draw_noise', 'StyleGANPair',
-           'Grow', 'fit_growing', 'pretrained_stylegan']
+           'GrowthSchedule', 'mix_styles', 'style_layers', 'path_lengths', 'draw_styles', 'draw_noise',
+           'StyleGANPlayers', 'StyleGANPair', 'Grow', 'fit_growing', 'pretrained_stylegan']
 
 # %% ../nbs/31_stylegan.ipynb #db31224e
 @dataclass(frozen=True)
@@ -603,9 +603,9 @@ def draw_noise(generator: StyleGANGenerator, n: int, draws: Draws) -> list[Tenso
     "Fresh noise maps [n, 1, r, r], one for each layer."
     return [draws.normal(n, 1, r, r) for r in generator.synthesis.noise_sizes]
 
-# %% ../nbs/31_stylegan.ipynb #ec275f18
-class StyleGANPair(ModelPair):
-    "A StyleGAN of either kind with the non-saturating loss, lazy R1 and lazy path length."
+# %% ../nbs/31_stylegan.ipynb #3a8cd131
+class StyleGANPlayers(ModelPair):
+    "A StyleGAN of either kind: what the players draw and see, at the size they have grown to."
 
     def __init__(
         self, config: StyleGANConfig, augment: Callable[[Tensor], Tensor] | None = None
@@ -614,6 +614,47 @@ class StyleGANPair(ModelPair):
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
         self.register_buffer('counts', torch.zeros(2, dtype=torch.long))  # steps of D, of G
+
+    def latents(self, n: int, draws: Draws) -> Tensor:
+        return draws.normal(n, self.config.z_dim)
+
+    def generate(self, generator, latents):
+        return generator(latents, noise='constant')
+
+    def styles(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        return draw_styles(self.generator, n, draws, num_layers(self.grown[0]))
+
+    def fakes(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        "w [n, dim], and generated pictures whose styles are partly mixed."
+        w, ws = self.styles(n, draws)
+        return w, self.generator.synthesis(ws, draw_noise(self.generator, n, draws))
+
+    def reals(self, images: Tensor) -> Tensor:
+        "Real pictures at the size the networks have grown to, faded as the generator's are."
+        return (
+            images if self.grown == (images.shape[-1], 1) else faded_reals(images, *self.grown)
+        )
+
+    def judge(self, images: Tensor) -> Tensor:
+        return self.discriminator(self.augment(images))
+
+    def next_step(self, player: int) -> int:
+        "The number of this step of the discriminator (0) or of the generator (1), from 0."
+        self.counts[player] += 1
+        return int(self.counts[player]) - 1
+
+    def grow(self, size: int, alpha: float = 1.0):
+        for network in (self.generator.synthesis, self.discriminator):
+            network.grow(size, alpha)
+
+    @property
+    def grown(self) -> tuple[int, float]:
+        growing = self.config.architecture == 'stylegan1'
+        return self.discriminator.grown if growing else (self.config.size, 1.0)
+
+# %% ../nbs/31_stylegan.ipynb #ec275f18
+class StyleGANPair(StyleGANPlayers):
+    "A StyleGAN of either kind with the non-saturating loss, lazy R1 and lazy path length."
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         real = self.reals(batch['image'])
@@ -640,28 +681,6 @@ class StyleGANPair(ModelPair):
             loss = loss + weight * penalty
         return {'loss': loss, **logs}
 
-    def next_step(self, player: int) -> int:
-        "The number of this step of the discriminator (0) or of the generator (1), from 0."
-        self.counts[player] += 1
-        return int(self.counts[player]) - 1
-
-    def judge(self, images: Tensor) -> Tensor:
-        return self.discriminator(self.augment(images))
-
-    def reals(self, images: Tensor) -> Tensor:
-        "Real pictures at the size the networks have grown to, faded as the generator's are."
-        return (
-            images if self.grown == (images.shape[-1], 1) else faded_reals(images, *self.grown)
-        )
-
-    def styles(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
-        return draw_styles(self.generator, n, draws, num_layers(self.grown[0]))
-
-    def fakes(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
-        "w [n, dim], and generated pictures whose styles are partly mixed."
-        w, ws = self.styles(n, draws)
-        return w, self.generator.synthesis(ws, draw_noise(self.generator, n, draws))
-
     def path_penalty(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
         "weight · (length − running mean)², and the lengths [n]; in float32."
         with torch.autocast(self.path_mean.device.type, enabled=False):
@@ -673,21 +692,6 @@ class StyleGANPair(ModelPair):
             self.path_mean.lerp_(lengths.detach().mean(), 0.01)
             deviation = (lengths - self.path_mean).square().mean()
             return self.config.path_weight * deviation, lengths.detach()
-
-    def grow(self, size: int, alpha: float = 1.0):
-        for network in (self.generator.synthesis, self.discriminator):
-            network.grow(size, alpha)
-
-    @property
-    def grown(self) -> tuple[int, float]:
-        growing = self.config.architecture == 'stylegan1'
-        return self.discriminator.grown if growing else (self.config.size, 1.0)
-
-    def latents(self, n: int, draws: Draws) -> Tensor:
-        return draws.normal(n, self.config.z_dim)
-
-    def generate(self, generator, latents):
-        return generator(latents, noise='constant')
 
 # %% ../nbs/31_stylegan.ipynb #73c9e82b
 models['stylegan'] = StyleGANConfig, StyleGANPair

@@ -238,7 +238,7 @@ def test_the_script_goes_on_where_it_was(tmp_path, root, data_dir, weights_dir):
         ],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
         env=os.environ | {'ANIMEGAN_DEVICE': 'cpu'},
     )
     first = run()
