@@ -341,7 +341,7 @@ class PiganSource:
         more = {} if coarse else dict(samples=2 * view.samples, fine=2 * view.fine)
         condition = self.edited_condition(**amounts)
         drawn = self.generator.render_views(
-            condition, cam2world, size, fov, normal=True, **more
+            condition, cam2world, size, fov=fov, normal=True, **more
         )
         keys = dict(colour='image', depth='depth', opacity='opacity', normals='normal')
         return {channel: drawn[key] for channel, key in keys.items()}
