@@ -26,6 +26,8 @@ LIBRARY = ROOT / 'animegan_nb'
 MAX_LINE = 96
 MAX_CLASS_LINES = 60
 MAX_FUNCTION_LINES = 60
+# classes that may be longer: name -> (lines, reason)
+ALLOWED_LENGTH = {'Trainer': (80, 'the whole training loop is read on one page')}
 # methods added after their class, because building it step by step is the lesson: 'module.Class.method' -> reason
 ALLOWED_PATCHES = {}
 # names that two modules export for two things: name -> reason
@@ -576,14 +578,15 @@ def test_a_nested_ternary_is_found():
 
 
 def length(node) -> int:
-    "Lines of a class or function with its decorators, without docstrings."
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    lines = node.end_lineno - first + 1
+    "Lines of code in a class or function with its decorators: no blank lines, no comments, no docstrings."
+    lines = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.stmt | ast.expr):
+            lines |= {inner.lineno, inner.end_lineno}
     for inner in ast.walk(node):
         if isinstance(inner, execute.DOCUMENTED) and ast.get_docstring(inner, clean=False) is not None:
-            text = inner.body[0]
-            lines -= text.end_lineno - text.lineno + 1
-    return lines
+            lines -= set(range(inner.body[0].lineno, inner.body[0].end_lineno + 1))
+    return len(lines)
 
 
 def too_long(cells: list[Cell]) -> list[str]:
@@ -594,6 +597,7 @@ def too_long(cells: list[Cell]) -> list[str]:
                 continue
             kind = 'class' if isinstance(node, ast.ClassDef) else 'function'
             most = MAX_CLASS_LINES if kind == 'class' else MAX_FUNCTION_LINES
+            most, _ = ALLOWED_LENGTH.get(node.name, (most, ''))
             if length(node) > most:
                 problems.append(f'{cell.where}: the {kind} {node.name} has {length(node)} lines, at most {most}')
     return problems
@@ -606,6 +610,7 @@ def test_classes_and_functions_fit_on_a_screen():
 def test_a_long_class_or_function_is_found():
     body = '    x = 1\n' * 60
     assert too_long([cell_of(f'class A:\n{body}')])
+    assert too_long([cell_of(f'class A:\n    # a remark\n\n{body[:-10]}')]) == []
     assert too_long([cell_of(f'def f():\n{body}')])
     assert too_long([cell_of(f'class A:\n    """{"text" + chr(10) * 80}"""\n{body[10:]}')]) == []
 
