@@ -25,4 +25,4 @@ def in_pieces(draw, loss, condition, seeds):
     return total
 
 
-SOLUTIONS = {'pigan.truncate': towards_the_mean, 'pigan.deferred_gradient': in_pieces}
+SOLUTIONS = {'pigan.truncate_condition': towards_the_mean, 'pigan.deferred_gradient': in_pieces}
