@@ -39,6 +39,7 @@ from animegan_nb.training import (
     Recipe,
     recipes,
     Trainer,
+    trainer_state,
     TrainingConfig,
 )
 
@@ -613,7 +614,7 @@ class SlowAverage(Callback):
 def _hand_over(old: Trainer, new: Trainer):
     """Give a new stage's trainer all that the last one had reached:
     optimisers, random source, counts, averages."""
-    state = old.state()
+    state = trainer_state(old)
     for role, optimizer in new.optimizers.items():
         optimizer.load_state_dict(state['optimizers'][role])
     new.draws.generator.set_state(state['draws'])
