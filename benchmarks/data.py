@@ -93,7 +93,7 @@ def speed(n: int, side: int, size: int, batch: int) -> dict:
             )
             ours.append(rate(Loader(ds, batch, device=device), 200, batch))
     return dict(
-        images=n,
+        pictures=n,
         side=side,
         size=size,
         batch=batch,
@@ -116,7 +116,7 @@ def real(root: Path) -> dict:
         facts, _ = survey(folder, progress=False)
         faces = sum(len(finder(open_image(folder / f.file))) == 1 for f in facts) if name == 'anime_faces_256' else None
         out[name] = dict(
-            images=len(report.kept) + len(report.dropped),
+            pictures=len(report.kept) + len(report.dropped),
             kept=len(report.kept),
             dropped=report.counts,
             brightness=len(unusual_brightness(facts)),
@@ -140,7 +140,7 @@ if __name__ == '__main__':
     args = parser.parse_args()
     result = {
         'command': 'python benchmarks/data.py --real',
-        'speed': speed(args.images, args.side, args.size, args.batch),
+        'speed': speed(args.pictures, args.side, args.size, args.batch),
     }
     s = result['speed']
     print(

@@ -78,7 +78,7 @@ def table33(out: Path, extractors: list[str], seeds: int, size: int):
             size=size,
             seeds=list(range(seeds)),
             torch=torch.__version__,
-            images={name: s.images for name, s in features.items()},
+            pictures={name: s.images for name, s in features.items()},
             counts={name: len(s) for name, s in features.items()},
             dtype='float32 features, float64 metrics',
         )

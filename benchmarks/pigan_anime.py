@@ -76,7 +76,7 @@ def guesses(a):
         command=command,
         size=SIZE,
         fov=FACE_FOV,
-        images=PICTURES,
+        pictures=PICTURES,
         learning_rate=4e-4,
         network=asdict(GUESS_CONFIG),
         floors=floors(a.run / 'heads'),
@@ -312,7 +312,7 @@ def score(a):
                 + ' --runs '
                 + ' '.join(f'"{r.split("=")[0]}=RUN"' for r in a.runs),
                 data=faces_name(a.data),
-                images=len(faces),
+                pictures=len(faces),
                 n=n,
                 psi_of_the_sheet=0.8,
                 poses=poses(folder(a.data)),

@@ -30,7 +30,7 @@ from animegan_nb.core import grid, rng, shipped
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
-from animegan_nb.pigan import pretrained_pigan
+from animegan_nb.pigan import pretrained_pigan, render_rays
 from animegan_nb.siren import Condition
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -218,7 +218,8 @@ def experiment(seeds, n, others, quick):
         with torch.no_grad():
             one_look = (
                 2
-                * generator.look(
+                * render_rays(
+                    generator.field,
                     o.condition,
                     cameras.rays(o.cam2world, generator.view.fov, generator.size),
                     inv.official_settings(generator),

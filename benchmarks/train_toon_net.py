@@ -105,7 +105,7 @@ def main():
     parser.add_argument('--out', default=str(DATA / 'pretrained'))
     args = parser.parse_args()
     if args.compile:
-        toon.core_nearest = torch.compile(toon.core_nearest, dynamic=True)
+        toon.head_distances = torch.compile(toon.head_distances, dynamic=True)
     if args.ready:
         return write_ready()
     out = Path(args.out)
