@@ -29,7 +29,7 @@ from wgan import training_seconds
 
 from animegan_nb import metrics
 from animegan_nb.augment import Augmentation
-from animegan_nb.core import grid, rng, seed_everything, to_uint8
+from animegan_nb.core import grid, rng, seed_everything, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
@@ -161,9 +161,7 @@ def run(way: str, seed: int, faces, preset: Preset, folder: Path, device) -> dic
     result = dict(
         way=way, seed=seed, looks=found, logits=looks.logits, floor=floor, counts=[len(training), len(held_out)]
     )
-    part = done.with_suffix('.part')
-    part.write_text(json.dumps(result))
-    os.replace(part, done)
+    write_atomically(done, json.dumps(result))
     print(
         f'{way}-{seed}: {found[-1]["seconds"]:.0f} s, '
         + ', '.join(f'{k["step"]}: {k["held_out"]["squeezenet"]["frechet"]:.0f}' for k in found),
@@ -279,10 +277,8 @@ def main():
         'torch': torch.__version__,
         'results': results,
     }
-    a.out.parent.mkdir(parents=True, exist_ok=True)
-    part = a.out.with_suffix('.part')
-    part.write_text(json.dumps(json.loads(json.dumps(stored), parse_float=lambda s: float(f'{float(s):.5g}'))) + '\n')
-    os.replace(part, a.out)
+    short = json.loads(json.dumps(stored), parse_float=lambda s: float(f'{float(s):.5g}'))
+    write_atomically(a.out, json.dumps(short) + '\n')
     rows = [
         np.asarray(Image.open(folder / f'{way}-0-{preset.looks[-1]}.png').convert('RGB')) for way in a.ways.split(',')
     ]

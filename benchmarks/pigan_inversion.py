@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from animegan_nb import cameras
 from animegan_nb import pigan_inversion as inv
 from animegan_nb.cameras import pose, pose_angles
-from animegan_nb.core import grid, rng, shipped
+from animegan_nb.core import grid, rng, shipped, write_atomically
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
@@ -368,11 +368,10 @@ if __name__ == '__main__':
     if args.quick:
         print({k: out[k] for k in ('starts', 'official', 'seconds', 'total_seconds')})
         raise SystemExit
-    target, temporary = RESULTS / 'pigan_inversion.json', RESULTS / 'pigan_inversion.json.part'
+    target = RESULTS / 'pigan_inversion.json'
     if 'real' not in out and target.exists():
         out['real'] = json.loads(target.read_text()).get('real')
-    temporary.write_text(json.dumps(out, indent=1) + '\n')
-    temporary.replace(target)
+    write_atomically(target, json.dumps(out, indent=1) + '\n')
     save(SHEETS['views'], 8, 'pigan_inversion_views.jpg')
     if sheet is not None:
         save(sheet, 8, 'pigan_inversion_faces.jpg')

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from animegan_nb import metrics, toon
-from animegan_nb.core import grid, seed_everything, to_uint8
+from animegan_nb.core import grid, seed_everything, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
@@ -211,9 +211,7 @@ def run(data: str, method: str, seed: int, preset_name: str, preset: Preset, fol
         looks=found,
         device=str(device),
     )
-    part = done.with_suffix('.part')
-    part.write_text(json.dumps(result))
-    os.replace(part, done)
+    write_atomically(done, json.dumps(result))
     print(
         f'{name}: {found[-1]["seconds"]:.0f} s, '
         + ', '.join(f'{k["step"]}: {k["numbers"][extractors()[0]]["frechet"]:.0f}' for k in found),
@@ -311,12 +309,8 @@ def pilot(rates: list[float], data: str, preset_name: str, preset: Preset, folde
 
 
 def store(path: Path, facts: dict):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix('.part')
-    part.write_text(
-        json.dumps(json.loads(json.dumps(facts), parse_float=lambda s: float(f'{float(s):.6g}')), indent=1) + '\n'
-    )
-    os.replace(part, path)
+    short = json.loads(json.dumps(facts), parse_float=lambda s: float(f'{float(s):.6g}'))
+    write_atomically(path, json.dumps(short, indent=1) + '\n')
 
 
 def sheet(folder: Path, data: str, preset: Preset, seed: int = 1, columns: int = 12) -> Image.Image:
