@@ -1,17 +1,17 @@
 """Does augmentation help a GAN that has 600 faces? Distances to faces that nobody trained on, with and without it.
 
-    python benchmarks/augment.py                  600 of the faces in ANIMEGAN_DATA/anime_faces_native, 32 px, 3 seeds;
-    prints the table
-    python benchmarks/augment.py --preset gpu     64 px, Liu's width, ten times the pictures seen
-    python benchmarks/augment.py --pilot          which GAN it is: batch norm, or R1 with γ = 0.1 or 1, by one run each
-    of another seed
-    python benchmarks/augment.py --table          print what is stored, train nothing
+    python benchmarks/augment.py
+        # 600 of the faces in ANIMEGAN_DATA/anime_faces_native, 32 px, 3 seeds; prints the table
+    python benchmarks/augment.py --preset gpu
+        # 64 px, Liu's width, ten times the pictures seen
+    python benchmarks/augment.py
+        --pilot # which GAN it is: batch norm, or R1 with γ = 0.1 or 1, by one run each of another seed
+    python benchmarks/augment.py
+        --table # print what is stored, train nothing
 
 Each seed draws its own 600 training faces; the others are held out: the generator is measured against them, and the
-discriminator's
-logits at both kinds of pictures show how much it has learnt by heart. A stopped command goes on where it was. Stored:
-numbers, and
-pictures drawn by the generators.
+discriminator's logits at both kinds of pictures show how much it has learnt by heart. A stopped command goes on where
+it was. Stored: numbers, and pictures drawn by the generators.
 """
 
 import argparse

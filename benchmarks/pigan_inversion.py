@@ -1,16 +1,13 @@
 """Inversion of pi-GAN on held-out toon heads, the official recipe beside ours; and of real faces, shown from the side.
 
-    OMP_NUM_THREADS=1 ANIMEGAN_DATA=... python benchmarks/pigan_inversion.py [--quick] [--seeds 6001 6002 6003] [--heads
-    8]
+    OMP_NUM_THREADS=1 ANIMEGAN_DATA=... python benchmarks/pigan_inversion.py [--quick] [--seeds 6001 6002 6003]
+        [--heads 8]
     OMP_NUM_THREADS=1 python benchmarks/pigan_inversion.py --timing
 
 Writes data/results/pigan_inversion.json, pigan_inversion_views.jpg (toon heads and what was found) and, where
-ANIMEGAN_DATA holds
-anime_faces_256, pigan_inversion_faces.jpg (only what the generator drew). --quick: few steps, two heads, nothing is
-written.
---timing: our inversion in one batch against the plain loop over pictures, and against the official recipe, in turns;
-ratios.
-Seconds are processor time of one thread.
+ANIMEGAN_DATA holds anime_faces_256, pigan_inversion_faces.jpg (only what the generator drew). --quick: few steps, two
+heads, nothing is written. --timing: our inversion in one batch against the plain loop over pictures, and against the
+official recipe, in turns; ratios. Seconds are processor time of one thread.
 """
 
 import argparse

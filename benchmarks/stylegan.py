@@ -1,8 +1,7 @@
 """StyleGAN2 on this machine: a full lazy iteration, its fraction of the measured convolution peak, and what each choice
-of
-`animegan_nb.style_layers` is worth against plain reference-like operators. All variants have the same weights and are
-checked
-to draw the same pictures before they are timed. Prints ratios; run with OMP_NUM_THREADS=1 for quiet numbers.
+of `animegan_nb.style_layers` is worth against plain reference-like operators. All variants have the same weights and
+are checked to draw the same pictures before they are timed. Prints ratios; run with OMP_NUM_THREADS=1 for quiet
+numbers.
 
     python benchmarks/stylegan.py [size] [batch] [repeats]
 """

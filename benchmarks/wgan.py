@@ -1,20 +1,20 @@
 """Liu's experiment (2020, tables 3.1 and 3.2): DCGAN, WGAN and WGAN-GP on the same networks, pictures, steps and time.
 
-    python benchmarks/wgan.py                          all data sets that are here, 32 px, 3 seeds; prints the tables
-    python benchmarks/wgan.py --preset liu-128         the thesis's size on a GPU: 128 px, batch 64, 4,000 and 20,000
-    iterations
-    python benchmarks/wgan.py --data toon --seeds 5    only the library's own heads, more seeds
-    python benchmarks/wgan.py --pilot 2e-4,1e-3        how the preset's learning rates were chosen: each rate, seed 0,
-    one data set
-    python benchmarks/wgan.py --tables                 print what is stored, train nothing
+    python benchmarks/wgan.py
+        # all data sets that are here, 32 px, 3 seeds; prints the tables
+    python benchmarks/wgan.py --preset liu-128
+        # the thesis's size on a GPU: 128 px, batch 64, 4,000 and 20,000 iterations
+    python benchmarks/wgan.py --data toon --seeds 5
+        # only the library's own heads, more seeds
+    python benchmarks/wgan.py --pilot 2e-4,1e-3
+        # how the preset's learning rates were chosen: each rate, seed 0, one data set
+    python benchmarks/wgan.py
+        --tables # print what is stored, train nothing
 
 Data sets: `toon` ships with the library; `human` and `anime` are the folders human_faces_89x109 and anime_faces_native
-(at 128 px and
-above anime_faces_256) of ANIMEGAN_DATA, and are left out, saying so, where they are not. A stopped command goes on
-where it was:
-every finished run is one file in --runs, an unfinished one continues from its last checkpoint. Stored in data/results:
-numbers, and
-pictures drawn by the generators.
+(at 128 px and above anime_faces_256) of ANIMEGAN_DATA, and are left out, saying so, where they are not. A stopped
+command goes on where it was: every finished run is one file in --runs, an unfinished one continues from its last
+checkpoint. Stored in data/results: numbers, and pictures drawn by the generators.
 """
 
 import argparse
