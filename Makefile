@@ -54,7 +54,7 @@ test: export MKL_NUM_THREADS := 1
 test: export ANIMEGAN_BUDGET := fast
 test: export MPLBACKEND := Agg
 test: .venv/dev
-	$(BIN)/ruff check animegan_nb tests benchmarks .ci
+	$(BIN)/ruff check animegan_nb tests benchmarks .ci nbs
 	$(BIN)/ruff format --check nbs tests benchmarks .ci
 	$(BIN)/pytest $(HOUSE)
 	$(BIN)/nbdev_test --n_workers $(WORKERS) --timing

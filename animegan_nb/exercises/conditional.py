@@ -129,7 +129,7 @@ def _forgets_reals(real, fake, weight):
 def _ignores_requests(real, fake, weight):
     return _both(real, fake, weight)[0], weight * _adversarial(real, fake)[1]
 
-
+# %% ../../nbs/exercises/24_conditional.ipynb #c4ec9a02
 @exercise(
     'conditional.acgan',
     library=_both,
