@@ -1,17 +1,17 @@
 """Does augmentation help a GAN that has 600 faces? Distances to faces that nobody trained on, with and without it.
 
-    python benchmarks/augment.py                  600 of the faces in ANIMEGAN_DATA/anime_faces_native, 32 px, 3 seeds;
-    prints the table
-    python benchmarks/augment.py --preset gpu     64 px, Liu's width, ten times the pictures seen
-    python benchmarks/augment.py --pilot          which GAN it is: batch norm, or R1 with γ = 0.1 or 1, by one run each
-    of another seed
-    python benchmarks/augment.py --table          print what is stored, train nothing
+    python benchmarks/augment.py
+        # 600 of the faces in ANIMEGAN_DATA/anime_faces_native, 32 px, 3 seeds; prints the table
+    python benchmarks/augment.py --preset gpu
+        # 64 px, Liu's width, ten times the pictures seen
+    python benchmarks/augment.py
+        --pilot # which GAN it is: batch norm, or R1 with γ = 0.1 or 1, by one run each of another seed
+    python benchmarks/augment.py
+        --table # print what is stored, train nothing
 
 Each seed draws its own 600 training faces; the others are held out: the generator is measured against them, and the
-discriminator's
-logits at both kinds of pictures show how much it has learnt by heart. A stopped command goes on where it was. Stored:
-numbers, and
-pictures drawn by the generators.
+discriminator's logits at both kinds of pictures show how much it has learnt by heart. A stopped command goes on where
+it was. Stored: numbers, and pictures drawn by the generators.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from wgan import training_seconds
 
 from animegan_nb import metrics
 from animegan_nb.augment import Augmentation
-from animegan_nb.core import grid, rng, seed_everything, to_uint8
+from animegan_nb.core import grid, rng, seed_everything, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
@@ -161,9 +161,7 @@ def run(way: str, seed: int, faces, preset: Preset, folder: Path, device) -> dic
     result = dict(
         way=way, seed=seed, looks=found, logits=looks.logits, floor=floor, counts=[len(training), len(held_out)]
     )
-    part = done.with_suffix('.part')
-    part.write_text(json.dumps(result))
-    os.replace(part, done)
+    write_atomically(done, json.dumps(result))
     print(
         f'{way}-{seed}: {found[-1]["seconds"]:.0f} s, '
         + ', '.join(f'{k["step"]}: {k["held_out"]["squeezenet"]["frechet"]:.0f}' for k in found),
@@ -279,10 +277,8 @@ def main():
         'torch': torch.__version__,
         'results': results,
     }
-    a.out.parent.mkdir(parents=True, exist_ok=True)
-    part = a.out.with_suffix('.part')
-    part.write_text(json.dumps(json.loads(json.dumps(stored), parse_float=lambda s: float(f'{float(s):.5g}'))) + '\n')
-    os.replace(part, a.out)
+    short = json.loads(json.dumps(stored), parse_float=lambda s: float(f'{float(s):.5g}'))
+    write_atomically(a.out, json.dumps(short) + '\n')
     rows = [
         np.asarray(Image.open(folder / f'{way}-0-{preset.looks[-1]}.png').convert('RGB')) for way in a.ways.split(',')
     ]

@@ -1,19 +1,17 @@
 """The encoders of 34_encoder: trained, compared, shipped.
 
-    python benchmarks/encoder.py compare [steps of the refining kinds] [of the plain ones]   #
-    data/results/encoder_compare.json
-    python benchmarks/encoder.py ship                                                        # the best refined and
-    plain seed into data/pretrained
-    python benchmarks/encoder.py descent [steps]                                             #
-    data/results/encoder_descent.json: inversions from each start
+    python benchmarks/encoder.py compare [steps of the refining kinds] [of the plain ones]
+        # data/results/encoder_compare.json
+    python benchmarks/encoder.py ship
+        # the best refined and plain seed into data/pretrained
+    python benchmarks/encoder.py descent [steps]
+        # data/results/encoder_descent.json: inversions from each start
 
 Trained on the shipped generator's own pictures and, for the refining kinds, on the 3,000 ready heads; judged on 40
-unseen toon
-heads (seed 5), on 40 generated pictures and, if ANIMEGAN_DATA names the folder, on 40 real anime faces. `compare` keeps
-each
-trained network in runs/encoder, in a folder named after the generator and the numbers of steps, so that it can be
-interrupted;
-`ship` and `descent` take them from there. Of the real faces only reconstructions are kept (encoder_anime.png).
+unseen toon heads (seed 5), on 40 generated pictures and, if ANIMEGAN_DATA names the folder, on 40 real anime faces.
+`compare` keeps each trained network in runs/encoder, in a folder named after the generator and the numbers of steps, so
+that it can be interrupted; `ship` and `descent` take them from there. Of the real faces only reconstructions are kept
+(encoder_anime.png).
 """
 
 import json

@@ -1,27 +1,22 @@
 """Three fields on two scenes: SIREN, ReLU with positional encoding, tri-plane; at equal steps and at equal processor
 time.
 
-    OMP_NUM_THREADS=1 ANIMEGAN_DATA=... python benchmarks/fields.py [--steps 500] [--seeds 3] [--scenes toon lego]
-    [--work FOLDER] [--head]
+    OMP_NUM_THREADS=1 ANIMEGAN_DATA=... python benchmarks/fields.py [--steps 500] [--seeds 3] [--scenes toon
+        lego] [--work FOLDER] [--head]
 
 Every run is stored in data/results/fields.json as soon as it ends, and a run that is there is not repeated; a run that
-was cut
-off goes on from its last checkpoint in the work folder. At the end: a picture of held-out views (of the fields, and of
-the toon
-renderer; never of the photographs), data/results/fields_views.jpg.
-With --head only the small field that the library ships is fitted: data/pretrained/fields_head.safetensors, with its
-picture data/results/fields_head.jpg.
+was cut off goes on from its last checkpoint in the work folder. At the end: a picture of held-out views (of the fields,
+and of the toon renderer; never of the photographs), data/results/fields_views.jpg. With --head only the small field
+that the library ships is fitted: data/pretrained/fields_head.safetensors, with its picture
+data/results/fields_head.jpg.
 
 Protocol: toon: 40 views of 64×64 pixels to fit, 12 others to measure; lego: 100 views of 100×100 pixels to fit, 9
-(every third of
-the 25 test views) to measure. 512 rays in a step, 12 + 12 points on each, a random background for every ray; one
-thread; seconds
-are processor time of the steps alone. The learning rate of each kind is the best of three by the PSNR of the last 20
-batches of a
-whole fit of the toon head with seed 0 ("rates"; "rates_100": more of them after 100 steps, where faster ones look
-better). "triplane, equal time" has as many steps as fit into the time of SIREN's, by a calibration in
-which the kinds take turns. "triplane, white" is fitted over white pictures. Depth and chamfer distance are in % of the
-cube's side.
+(every third of the 25 test views) to measure. 512 rays in a step, 12 + 12 points on each, a random background for every
+ray; one thread; seconds are processor time of the steps alone. The learning rate of each kind is the best of three by
+the PSNR of the last 20 batches of a whole fit of the toon head with seed 0 ("rates"; "rates_100": more of them after
+100 steps, where faster ones look better). "triplane, equal time" has as many steps as fit into the time of SIREN's, by
+a calibration in which the kinds take turns. "triplane, white" is fitted over white pictures. Depth and chamfer distance
+are in % of the cube's side.
 """
 
 import argparse, json, os, platform, shutil, sys, time

@@ -1,9 +1,8 @@
 """What our losses and penalties cost: a WGAN-GP critic step against a minimal hand-written one, lazy against eager R1,
-and a DCGAN's
-whole training step with channels-last memory and with bfloat16 against plain float32.
+and a DCGAN's whole training step with channels-last memory and with bfloat16 against plain float32.
 
     OMP_NUM_THREADS=1 python benchmarks/gan_losses.py [--device cuda] [--size 64] [--batch 32] [--repeats 15]
-    [--channels 128] [--r1 0]
+        [--channels 128] [--r1 0]
 
 Both versions take turns in the same process, and the ratio is that of the medians; its spread is the middle half of the
 ratios of neighbouring turns. They compute the same numbers, which is checked first; for bfloat16 the error is printed.

@@ -1,13 +1,12 @@
 """The stored measurements of 32_latents, on the shipped generator.
 
-    python benchmarks/latents.py influence [pairs]        # data/results/latents_influence.json: which layers decide
-    which attributes
-    python benchmarks/latents.py length [paths]           # data/results/latents_path_length.json: perceptual path
-    length
+    python benchmarks/latents.py influence [pairs]
+        # data/results/latents_influence.json: which layers decide which attributes
+    python benchmarks/latents.py length [paths]
+        # data/results/latents_path_length.json: perceptual path length
 
 The first also reads unseen real heads at the generator's size, so that it says how far the reading network can be
-trusted there.
-The second uses SqueezeNet, too, if its weights are there (ANIMEGAN_WEIGHTS).
+trusted there. The second uses SqueezeNet, too, if its weights are there (ANIMEGAN_WEIGHTS).
 """
 
 import json

@@ -1,9 +1,11 @@
 """Metrics on real pictures, and their cost.
 
-    python benchmarks/metrics.py                 ratios: one pass and all metrics, against torch-fidelity's calls one
-    after another
-    python benchmarks/metrics.py --table33       Liu's table 3.3, repeated with a floor, several extractors and seeds
-    python benchmarks/metrics.py --ladder        every metric for every corruption, on real anime faces
+    python benchmarks/metrics.py
+        # ratios: one pass and all metrics, against torch-fidelity's calls one after another
+    python benchmarks/metrics.py
+        --table33 # Liu's table 3.3, repeated with a floor, several extractors and seeds
+    python benchmarks/metrics.py
+        --ladder # every metric for every corruption, on real anime faces
 
 The two tables read the folders named by ANIMEGAN_DATA and ANIMEGAN_WEIGHTS and store numbers only, no pictures.
 """

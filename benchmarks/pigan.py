@@ -1,24 +1,20 @@
 """pi-GAN on this machine: a full step against a plain implementation of the same recipe, the fast recipe against the
-official one,
-and how many pictures a second the shipped network draws. Prints ratios of processor time; calls are interleaved, the
-best of each counts.
+official one, and how many pictures a second the shipped network draws. Prints ratios of processor time; calls are
+interleaved, the best of each counts.
 
-    OMP_NUM_THREADS=1 python benchmarks/pigan.py [--size 64] [--batch 1] [--hidden 256] [--repeats 2] [--parts
-    recipes,orbit,step] [--write]
-    OMP_NUM_THREADS=1 python benchmarks/pigan.py --parts summary        # trains 3 × 3 small networks; started again, it
-    goes on with the next one
+    OMP_NUM_THREADS=1 python benchmarks/pigan.py [--size 64] [--batch 1] [--hidden 256] [--repeats 2]
+        [--parts recipes,orbit,step] [--write]
+    OMP_NUM_THREADS=1 python benchmarks/pigan.py --parts summary
+        # trains 3 × 3 small networks; started again, it goes on with the next one
 
 With --write the numbers also go to data/results/pigan_cpu.json.
 
 "plain" is pi-GAN as the paper writes it, in a few lines: every FiLM layer over all points at once, the sum with
-products of 1 − α,
-both looks with their graphs, R1 in every step, fakes drawn anew for both players. "official" is the same recipe in this
-library,
-"fast" its other recipe. Plain and official start from the same weights and are checked to give the same picture.
-"summary" trains what a machine-made summary of the paper describes (a patch network multiplied with the discriminator,
-then a
-reconstruction loss too) against the same recipe without, at 16 px, and writes data/results/pigan_summary.json after
-each network.
+products of 1 − α, both looks with their graphs, R1 in every step, fakes drawn anew for both players. "official" is the
+same recipe in this library, "fast" its other recipe. Plain and official start from the same weights and are checked to
+give the same picture. "summary" trains what a machine-made summary of the paper describes (a patch network multiplied
+with the discriminator, then a reconstruction loss too) against the same recipe without, at 16 px, and writes
+data/results/pigan_summary.json after each network.
 """
 
 import argparse

@@ -1,26 +1,25 @@
 """The poster's experiment and its four guesses, in small; then real anime faces. One CPU thread.
 
-    python benchmarks/pigan_anime.py guesses --run runs/guesses --seeds 3       # about an hour; the same line resumes;
-    data/results/pigan_guesses.*
-    python benchmarks/pigan_anime.py guesses --only "as the poster" --seeds 1   # one condition
+    python benchmarks/pigan_anime.py guesses --run runs/guesses --seeds 3
+        # about an hour; the same line resumes; data/results/pigan_guesses.*
+    python benchmarks/pigan_anime.py guesses --only "as the poster" --seeds 1
+        # one condition
     python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/chance --minutes 12 --plain
     python benchmarks/pigan_anime.py train --data human_faces_89x109 --run runs/humans --minutes 7 --plain
-    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/after --start runs/humans --minutes 5
-    --plain
-    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn --start pigan_toon_32_floaters
-    --minutes 5 --plain
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/after --start runs/humans
+        --minutes 5 --plain
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn
+        --start pigan_toon_32_floaters --minutes 5 --plain
     python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/chance_told --minutes 12
     python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/longer --minutes 24
-    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn_told --start pigan_toon_32 --minutes
-    10
+    python benchmarks/pigan_anime.py train --data anime_faces_256 --run runs/drawn_told --start pigan_toon_32
+        --minutes 10
     python benchmarks/pigan_anime.py score --data anime_faces_256 --runs chance=runs/chance "human faces"=runs/after ...
-    # data/results/pigan_faces.*
+        # data/results/pigan_faces.*
 
 `guesses` trains on toon heads, where each cause can be switched alone: faces at 16 px, no cameras and no coverage
-given, as in the
-poster. `--data` is a folder in ANIMEGAN_DATA, or a path; minutes are processor time, over all starts together.
-`--start` begins with the
-networks of another run. Only pictures drawn by generators are written.
+given, as in the poster. `--data` is a folder in ANIMEGAN_DATA, or a path; minutes are processor time, over all starts
+together. `--start` begins with the networks of another run. Only pictures drawn by generators are written.
 """
 
 import argparse

@@ -1,12 +1,10 @@
 """What removes floaters: python benchmarks/pigan_floaters.py --run FOLDER [--seeds 3] [--steps 220]
 
 Goes on with the newest checkpoint of a toon run (`train_pigan_toon.py`) in three ways, from the same weights and for
-the same steps: as
-it was trained; with near and far planes that lie close to the heads; with these planes and the penalty on matter in
-front. Before and
-after: how many of 192 heads have a depth that hardly correlates with the mean toon depth. Writes
-data/results/pigan_floaters.json.
-One CPU thread; about two minutes of processor time for each of the nine trainings.
+the same steps: as it was trained; with near and far planes that lie close to the heads; with these planes and the
+penalty on matter in front. Before and after: how many of 192 heads have a depth that hardly correlates with the mean
+toon depth. Writes data/results/pigan_floaters.json. One CPU thread; about two minutes of processor time for each of the
+nine trainings.
 """
 
 import argparse

@@ -1,16 +1,13 @@
 """Inversion of pi-GAN on held-out toon heads, the official recipe beside ours; and of real faces, shown from the side.
 
-    OMP_NUM_THREADS=1 ANIMEGAN_DATA=... python benchmarks/pigan_inversion.py [--quick] [--seeds 6001 6002 6003] [--heads
-    8]
+    OMP_NUM_THREADS=1 ANIMEGAN_DATA=... python benchmarks/pigan_inversion.py [--quick] [--seeds 6001 6002 6003]
+        [--heads 8]
     OMP_NUM_THREADS=1 python benchmarks/pigan_inversion.py --timing
 
 Writes data/results/pigan_inversion.json, pigan_inversion_views.jpg (toon heads and what was found) and, where
-ANIMEGAN_DATA holds
-anime_faces_256, pigan_inversion_faces.jpg (only what the generator drew). --quick: few steps, two heads, nothing is
-written.
---timing: our inversion in one batch against the plain loop over pictures, and against the official recipe, in turns;
-ratios.
-Seconds are processor time of one thread.
+ANIMEGAN_DATA holds anime_faces_256, pigan_inversion_faces.jpg (only what the generator drew). --quick: few steps, two
+heads, nothing is written. --timing: our inversion in one batch against the plain loop over pictures, and against the
+official recipe, in turns; ratios. Seconds are processor time of one thread.
 """
 
 import argparse
@@ -26,7 +23,7 @@ import torch.nn.functional as F
 from animegan_nb import cameras
 from animegan_nb import pigan_inversion as inv
 from animegan_nb.cameras import pose, pose_angles
-from animegan_nb.core import grid, rng, shipped
+from animegan_nb.core import grid, rng, shipped, write_atomically
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
@@ -369,11 +366,10 @@ if __name__ == '__main__':
     if args.quick:
         print({k: out[k] for k in ('starts', 'official', 'seconds', 'total_seconds')})
         raise SystemExit
-    target, temporary = RESULTS / 'pigan_inversion.json', RESULTS / 'pigan_inversion.json.part'
+    target = RESULTS / 'pigan_inversion.json'
     if 'real' not in out and target.exists():
         out['real'] = json.loads(target.read_text()).get('real')
-    temporary.write_text(json.dumps(out, indent=1) + '\n')
-    temporary.replace(target)
+    write_atomically(target, json.dumps(out, indent=1) + '\n')
     save(SHEETS['views'], 8, 'pigan_inversion_views.jpg')
     if sheet is not None:
         save(sheet, 8, 'pigan_inversion_faces.jpg')

@@ -3,11 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/render.py [--points 98304] [--hidden 256] [--repeats 3]
 
 Baseline "straight": the pi-GAN field line by line as the paper writes it, all points at once (98,304 = 64 × 64 pixels ×
-24 samples).
-"chunked" is what the library uses on a CPU: frequencies folded into the weights, cache-sized chunks, recomputed
-backward pass.
-Processor time, not wall time, so that other programs on the machine disturb less; runs are interleaved and the best of
-each counts.
+24 samples). "chunked" is what the library uses on a CPU: frequencies folded into the weights, cache-sized chunks,
+recomputed backward pass. Processor time, not wall time, so that other programs on the machine disturb less; runs are
+interleaved and the best of each counts.
 """
 
 import argparse

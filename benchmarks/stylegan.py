@@ -1,8 +1,7 @@
 """StyleGAN2 on this machine: a full lazy iteration, its fraction of the measured convolution peak, and what each choice
-of
-`animegan_nb.style_layers` is worth against plain reference-like operators. All variants have the same weights and are
-checked
-to draw the same pictures before they are timed. Prints ratios; run with OMP_NUM_THREADS=1 for quiet numbers.
+of `animegan_nb.style_layers` is worth against plain reference-like operators. All variants have the same weights and
+are checked to draw the same pictures before they are timed. Prints ratios; run with OMP_NUM_THREADS=1 for quiet
+numbers.
 
     python benchmarks/stylegan.py [size] [batch] [repeats]
 """
@@ -14,14 +13,12 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from animegan_nb import style_layers as sl
 from animegan_nb import stylegan as sg
 from animegan_nb.losses import discriminator_loss, generator_loss
 from animegan_nb.penalties import r1_penalty
-from animegan_nb.training import Draws
+from animegan_nb.training import count_flops, Draws
 
 SIZE, BATCH, REPEATS = (int(v) for v in (sys.argv[1:] + ['64', '8', '5'][len(sys.argv) - 1 :]))
 
@@ -175,24 +172,6 @@ def measure(pair, real, repeats=REPEATS):
     return {name: seconds(f, repeats) for name, f in steps(pair, real, Draws(0)).items()}
 
 
-class Count(TorchDispatchMode):
-    "Adds up the FLOPs of every convolution and matrix product, also those of backward passes."
-
-    total = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        if count := flop_registry.get(function._overloadpacket):
-            self.total += count(*args, **(kwargs or {}), out_val=out)
-        return out
-
-
-def flops(function):
-    with Count() as counter:
-        function()
-    return counter.total
-
-
 def peak():
     "The best FLOP/s of a 3×3 convolution here, forward and backward."
     best = 0.0
@@ -260,7 +239,7 @@ def main():
         naive,
     )
     pair.to(memory_format=torch.contiguous_format)
-    works = {name: flops(f) for name, f in steps(pair, real, Draws(0)).items()}
+    works = {name: count_flops(f) for name, f in steps(pair, real, Draws(0)).items()}
     rate, best = lazy(works) / lazy(ours), peak()
     print(
         f'one lazy iteration: {BATCH / lazy(ours):.2f} images/s, {lazy(works) / 1e9:.1f} GFLOP, {rate / 1e9:.1f}'

@@ -1,18 +1,17 @@
 """A StyleGAN2 at 64 px on real anime faces: a few hundred pictures, adaptive augmentation, one CPU thread, two hours.
 
-    python benchmarks/stylegan_faces.py train --data anime_faces_native --run runs/native --minutes 60           # the
-    same line resumes
-    python benchmarks/stylegan_faces.py train --data anime_faces_native --run runs/native --minutes 10 --silent  # on,
-    without noise maps
+    python benchmarks/stylegan_faces.py train --data anime_faces_native --run runs/native --minutes 60
+        # the same line resumes
+    python benchmarks/stylegan_faces.py train --data anime_faces_native --run runs/native --minutes 10
+        --silent # on, without noise maps
     python benchmarks/stylegan_faces.py train --data anime_faces_256 --run runs/faces --start runs/native --minutes 45
-    python benchmarks/stylegan_faces.py score --data anime_faces_256 --run runs/faces                            #
-    data/results/stylegan_anime_faces_256.*
+    python benchmarks/stylegan_faces.py score --data anime_faces_256 --run runs/faces
+        # data/results/stylegan_anime_faces_256.*
 
 `--data` is a folder in ANIMEGAN_DATA, or a path. `--start` begins with the networks of another run instead of random
-ones
-(transfer), and goes on counting its steps. `score`, which can be called before and after --silent and then keeps both
-distances, writes numbers with their floor, the log, samples of the averaged generator
-and the same latents over time; only pictures drawn by the generator are written.
+ones (transfer), and goes on counting its steps. `score`, which can be called before and after --silent and then keeps
+both distances, writes numbers with their floor, the log, samples of the averaged generator and the same latents over
+time; only pictures drawn by the generator are written.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 """How fast heads and figures are drawn, whether any is broken, and how near they come to real faces.
 
-    python benchmarks/toon.py [--heads 24] [--processes 2]     # pictures a second; the distance function's share;
-    against a naive tracer
-    python benchmarks/toon.py --check 500                      # 500 random heads from three sides: floating parts, bald
-    patches
-    python benchmarks/toon.py --frechet [--count 1000]         # SqueezeNet distance to ANIMEGAN_DATA/anime_faces_native
-    -> data/results/toon_frechet.json
+    python benchmarks/toon.py [--heads 24] [--processes 2]
+        # pictures a second; the distance function's share; against a naive tracer
+    python benchmarks/toon.py --check 500
+        # 500 random heads from three sides: floating parts, bald patches
+    python benchmarks/toon.py --frechet [--count 1000]
+        # SqueezeNet distance to ANIMEGAN_DATA/anime_faces_native -> data/results/toon_frechet.json
 
 Every process has one thread. Ratios are against the naive tracer of the same run: no cones, no compaction, every ray
 walking for as many steps.

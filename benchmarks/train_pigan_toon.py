@@ -1,13 +1,10 @@
 """Train the pi-GAN that ships in data/pretrained: python benchmarks/train_pigan_toon.py --run FOLDER [--minutes 60]
 
 The recipe `pigan-toon-32` on the 3,000 heads that ship with the library, over white: 16 px, then 32 px. Checkpoints, a
-log and
-pictures go to FOLDER; the same command goes on where it was stopped. Minutes are processor time, over all starts
-together.
-At the last step (or with --finish at any) the averaged generator is written to
-data/pretrained/pigan_toon_32.safetensors, with its
-facts and its measures against toon's ground truth in the .json beside it; the picture goes to
-data/results/pigan_toon_32.jpg.
+log and pictures go to FOLDER; the same command goes on where it was stopped. Minutes are processor time, over all
+starts together. At the last step (or with --finish at any) the averaged generator is written to
+data/pretrained/pigan_toon_32.safetensors, with its facts and its measures against toon's ground truth in the .json
+beside it; the picture goes to data/results/pigan_toon_32.jpg.
 """
 
 import argparse

@@ -1,14 +1,14 @@
 """Train the toon StyleGAN that ships in data/pretrained, and write it.
 
-    python benchmarks/train_stylegan_toon.py --minutes 65 --run runs/stylegan_toon    # train; the same line again
-    resumes
-    python benchmarks/train_stylegan_toon.py --export --run runs/stylegan_toon        # score and write the average
+    python benchmarks/train_stylegan_toon.py --minutes 65 --run runs/stylegan_toon
+        # train; the same line again resumes
+    python benchmarks/train_stylegan_toon.py --export --run runs/stylegan_toon
+        # score and write the average
 
 A StyleGAN2 at 32 px learns the 3,000 ready heads (averaged down from 64 px) with DiffAugment, whose probability follows
-the
-discriminator's overfitting. Every training writes checkpoints, samples and a JSON log into its folder. The export
-writes
-stylegan_toon_32.safetensors (half precision) and stylegan_toon_32.json with command, seed, counts, log and scores.
+the discriminator's overfitting. Every training writes checkpoints, samples and a JSON log into its folder. The export
+writes stylegan_toon_32.safetensors (half precision) and stylegan_toon_32.json with command, seed, counts, log and
+scores.
 """
 
 import argparse

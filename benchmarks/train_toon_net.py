@@ -2,13 +2,10 @@
 [--epochs 30] [--half]
 
 Every person is drawn twice, from a camera of the prior 'celeba' and from one of 'uniform', over white; the sets are
-kept in the cache,
-so a stopped run goes on. Trains on the first people of seeds 0, 1, 2, …, scores on people of seed 902 that nothing was
-chosen on (those of seed 901 were looked at),
-and writes toon_net.safetensors (half precision) and toon_net.json. --ready only rewrites data/toon_heads_3000.npz,
---score only scores the stored weights again.
---compile lets torch.compile fuse the distance function (twice as fast, needs a C++ compiler; the same pictures to
-1e-3).
+kept in the cache, so a stopped run goes on. Trains on the first people of seeds 0, 1, 2, …, scores on people of seed
+902 that nothing was chosen on (those of seed 901 were looked at), and writes toon_net.safetensors (half precision) and
+toon_net.json. --ready only rewrites data/toon_heads_3000.npz, --score only scores the stored weights again. --compile
+lets torch.compile fuse the distance function (twice as fast, needs a C++ compiler; the same pictures to 1e-3).
 """
 
 import argparse

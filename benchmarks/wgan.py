@@ -1,20 +1,20 @@
 """Liu's experiment (2020, tables 3.1 and 3.2): DCGAN, WGAN and WGAN-GP on the same networks, pictures, steps and time.
 
-    python benchmarks/wgan.py                          all data sets that are here, 32 px, 3 seeds; prints the tables
-    python benchmarks/wgan.py --preset liu-128         the thesis's size on a GPU: 128 px, batch 64, 4,000 and 20,000
-    iterations
-    python benchmarks/wgan.py --data toon --seeds 5    only the library's own heads, more seeds
-    python benchmarks/wgan.py --pilot 2e-4,1e-3        how the preset's learning rates were chosen: each rate, seed 0,
-    one data set
-    python benchmarks/wgan.py --tables                 print what is stored, train nothing
+    python benchmarks/wgan.py
+        # all data sets that are here, 32 px, 3 seeds; prints the tables
+    python benchmarks/wgan.py --preset liu-128
+        # the thesis's size on a GPU: 128 px, batch 64, 4,000 and 20,000 iterations
+    python benchmarks/wgan.py --data toon --seeds 5
+        # only the library's own heads, more seeds
+    python benchmarks/wgan.py --pilot 2e-4,1e-3
+        # how the preset's learning rates were chosen: each rate, seed 0, one data set
+    python benchmarks/wgan.py
+        --tables # print what is stored, train nothing
 
 Data sets: `toon` ships with the library; `human` and `anime` are the folders human_faces_89x109 and anime_faces_native
-(at 128 px and
-above anime_faces_256) of ANIMEGAN_DATA, and are left out, saying so, where they are not. A stopped command goes on
-where it was:
-every finished run is one file in --runs, an unfinished one continues from its last checkpoint. Stored in data/results:
-numbers, and
-pictures drawn by the generators.
+(at 128 px and above anime_faces_256) of ANIMEGAN_DATA, and are left out, saying so, where they are not. A stopped
+command goes on where it was: every finished run is one file in --runs, an unfinished one continues from its last
+checkpoint. Stored in data/results: numbers, and pictures drawn by the generators.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from animegan_nb import metrics, toon
-from animegan_nb.core import grid, seed_everything, to_uint8
+from animegan_nb.core import grid, seed_everything, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import interval
@@ -211,9 +211,7 @@ def run(data: str, method: str, seed: int, preset_name: str, preset: Preset, fol
         looks=found,
         device=str(device),
     )
-    part = done.with_suffix('.part')
-    part.write_text(json.dumps(result))
-    os.replace(part, done)
+    write_atomically(done, json.dumps(result))
     print(
         f'{name}: {found[-1]["seconds"]:.0f} s, '
         + ', '.join(f'{k["step"]}: {k["numbers"][extractors()[0]]["frechet"]:.0f}' for k in found),
@@ -311,12 +309,8 @@ def pilot(rates: list[float], data: str, preset_name: str, preset: Preset, folde
 
 
 def store(path: Path, facts: dict):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix('.part')
-    part.write_text(
-        json.dumps(json.loads(json.dumps(facts), parse_float=lambda s: float(f'{float(s):.6g}')), indent=1) + '\n'
-    )
-    os.replace(part, path)
+    short = json.loads(json.dumps(facts), parse_float=lambda s: float(f'{float(s):.6g}'))
+    write_atomically(path, json.dumps(short, indent=1) + '\n')
 
 
 def sheet(folder: Path, data: str, preset: Preset, seed: int = 1, columns: int = 12) -> Image.Image:

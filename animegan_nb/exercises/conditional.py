@@ -15,7 +15,7 @@ from animegan_nb.conditional import (
     tag_loss,
 )
 from ..core import rng
-from ..grading import exercise
+from ..grading import exercise, near
 from ..losses import find_loss
 from ..penalties import dragan_penalty
 from ..training import Draws
@@ -26,12 +26,6 @@ __all__ = ['check_tag_loss', 'check_acgan', 'check_penalty', 'check_sample_label
 # %% ../../nbs/exercises/24_conditional.ipynb #4a03bff8
 def _bits(logits, tags):
     return F.binary_cross_entropy_with_logits(logits, tags, reduction='none').sum(1).mean()
-
-
-def _same(a, b, tolerance: float = 1e-6) -> bool:
-    return torch.allclose(
-        torch.as_tensor(a).double(), torch.as_tensor(b).double(), rtol=tolerance, atol=tolerance
-    )
 
 
 def _some(seed: int, *shape: int) -> Tensor:
@@ -71,11 +65,11 @@ def check_tag_loss(candidate):
     value = candidate(logits, tags)
     yield (
         'a head that knows nothing pays log 2 a tag',
-        _same(candidate(0 * logits, tags), 7 * np.log(2)),
+        near(candidate(0 * logits, tags), 7 * np.log(2)),
     )
     yield (
         'the product of probabilities, tag by tag',
-        _same(
+        near(
             value,
             -(
                 torch.where(tags > 0, logits.sigmoid(), 1 - logits.sigmoid()).log().sum(1)
@@ -84,15 +78,15 @@ def check_tag_loss(candidate):
     )
     yield (
         'its gradient is (σ(logit) − tag)/batch',
-        _same(torch.autograd.grad(value, logits)[0], (logits.sigmoid() - tags) / 5),
+        near(torch.autograd.grad(value, logits)[0], (logits.sigmoid() - tags) / 5),
     )
     yield (
         'a batch repeated twice costs the same',
-        _same(candidate(logits.repeat(2, 1), tags.repeat(2, 1)), value),
+        near(candidate(logits.repeat(2, 1), tags.repeat(2, 1)), value),
     )
     yield (
         'finite at ±10⁴',
-        _same(candidate(torch.tensor([[1e4, -1e4]]), torch.tensor([[0.0, 1.0]])), 2e4),
+        near(candidate(torch.tensor([[1e4, -1e4]]), torch.tensor([[0.0, 1.0]])), 2e4),
     )
 
 # %% ../../nbs/exercises/24_conditional.ipynb #26922939
@@ -135,7 +129,7 @@ def _forgets_reals(real, fake, weight):
 def _ignores_requests(real, fake, weight):
     return _both(real, fake, weight)[0], weight * _adversarial(real, fake)[1]
 
-
+# %% ../../nbs/exercises/24_conditional.ipynb #c4ec9a02
 @exercise(
     'conditional.acgan',
     library=_both,
@@ -162,22 +156,22 @@ def check_acgan(candidate):
     )
     yield (
         'the weight multiplies the adversarial part alone',
-        _same(d - d0, 3 * adversarial[0]) and _same(g - g0, 3 * adversarial[1]),
+        near(d - d0, 3 * adversarial[0]) and near(g - g0, 3 * adversarial[1]),
     )
     slope = lambda loss, x: torch.autograd.grad(
         loss, x, retain_graph=True, allow_unused=True, materialize_grads=True
     )[0]
     yield (
         'D learns the labels of real pictures: slope (σ − label)/batch',
-        _same(slope(d, real[1]), (real[1].sigmoid() - real[2]) / 6),
+        near(slope(d, real[1]), (real[1].sigmoid() - real[2]) / 6),
     )
     yield (
         'D learns the requests behind generated ones',
-        _same(slope(d, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
+        near(slope(d, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
     )
     yield (
         'G is paid for the request, with the same sign',
-        _same(slope(g, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
+        near(slope(g, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
     )
     yield (
         'G does not see the real pictures',
@@ -245,7 +239,7 @@ def check_penalty(candidate):
     )
     yield (
         'the norm of the adversarial gradient is pulled to 1',
-        _same(value, 4 * (witness.points.flatten(1).norm(dim=1) - 1).square().mean()),
+        near(value, 4 * (witness.points.flatten(1).norm(dim=1) - 1).square().mean()),
     )
 
 # %% ../../nbs/exercises/24_conditional.ipynb #fb58c4ec

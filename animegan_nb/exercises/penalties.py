@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn, Tensor
 from ..core import rng
-from ..grading import exercise
+from ..grading import exercise, near
 from ..losses import toy_jacobian
 from animegan_nb.penalties import (
     check_no_batch_coupling,
@@ -36,12 +36,6 @@ class _Memory:
     def __call__(self, x):
         self.points = x.detach()
         return x.flatten(1).square().sum(1) / 2
-
-
-def _same(a, b, tolerance: float = 1e-6) -> bool:
-    return torch.allclose(
-        torch.as_tensor(a).double(), torch.as_tensor(b).double(), rtol=tolerance, atol=tolerance
-    )
 
 
 def _batch(*shape, seed: int = 21) -> Tensor:
@@ -129,10 +123,10 @@ def check_gradient_penalty(candidate):
     weight, line = _linear()
     real, fake = _batch(2, 6, 12)
     value = candidate(line, real, fake, 10.0)
-    yield 'linear critic: λ(‖a‖ − 1)²', _same(value, 10 * (weight.norm() - 1) ** 2)
+    yield 'linear critic: λ(‖a‖ − 1)²', near(value, 10 * (weight.norm() - 1) ** 2)
     yield (
         'linear critic: its gradient is 2λ(‖a‖ − 1)a/‖a‖',
-        _same(
+        near(
             torch.autograd.grad(value, weight, allow_unused=True)[0]
             if value.grad_fn
             else 0 * weight,
@@ -141,7 +135,7 @@ def check_gradient_penalty(candidate):
     )
     yield (
         'pictures: the norm runs over all axes',
-        _same(
+        near(
             candidate(line, real.view(6, 3, 2, 2), fake.view(6, 3, 2, 2), 10.0),
             10 * (weight.norm() - 1) ** 2,
         ),
@@ -149,7 +143,7 @@ def check_gradient_penalty(candidate):
     far = 2 * torch.nn.functional.normalize(_batch(20_000, 12), dim=1)
     yield (
         'quadratic critic, real 0, fake of norm 2: 1/3',
-        _same(candidate(_Memory(), 0 * far, far, 1.0), 1 / 3, 0.009),
+        near(candidate(_Memory(), 0 * far, far, 1.0), 1 / 3, 0.009),
     )
     memory = _Memory()
     candidate(memory, torch.zeros(64, 3, 2, 2).double(), torch.ones(64, 3, 2, 2).double(), 1.0)
@@ -157,7 +151,7 @@ def check_gradient_penalty(candidate):
     yield 'every pair has its own ε', bool(share[:, 0].std() > 0.1)
     yield 'all pixels of a picture share it', bool(share.std(1).max() < 1e-9)
     candidate(memory, real, real, 1.0)
-    yield 'between a picture and itself lies that picture', _same(memory.points, real)
+    yield 'between a picture and itself lies that picture', near(memory.points, real)
     made = fake.clone().requires_grad_(True)
     candidate(_Memory(), real, made, 1.0).backward()
     yield 'no gradient reaches the generator', made.grad is None
@@ -165,7 +159,7 @@ def check_gradient_penalty(candidate):
     value = candidate(lambda x: x @ flat, real, fake, 1.0)
     yield (
         'a critic without slope: value 1, finite gradient',
-        _same(value, 1.0) and bool(torch.autograd.grad(value, flat)[0].isfinite().all()),
+        near(value, 1.0) and bool(torch.autograd.grad(value, flat)[0].isfinite().all()),
     )
     yield (
         'a critic with BatchNorm is refused',
@@ -212,23 +206,23 @@ def check_r1(candidate):
     weight, line = _linear()
     real = _batch(6, 12)
     value = candidate(line, real, 3.0)
-    yield 'linear critic: γ/2 ‖a‖²', _same(value, 1.5 * weight.square().sum())
+    yield 'linear critic: γ/2 ‖a‖²', near(value, 1.5 * weight.square().sum())
     yield (
         'linear critic: its gradient is γa',
-        _same(
+        near(
             torch.autograd.grad(value, weight)[0] if value.grad_fn else 0 * weight, 3 * weight
         ),
     )
     yield (
         'quadratic critic: γ/2 E‖x‖², at the pictures themselves',
-        _same(candidate(_Memory(), real, 3.0), 1.5 * real.square().sum(1).mean()),
+        near(candidate(_Memory(), real, 3.0), 1.5 * real.square().sum(1).mean()),
     )
     first, last = _batch(2, 1, 16, seed=22)
     kinked = lambda x: torch.nn.functional.leaky_relu(x @ first, 0.2) @ last[0]
     x = _batch(50, 1, seed=23)
     yield (
         'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
-        _same(candidate(kinked, x, 3.0), 1.5 * (kinked(x) / x[:, 0]).square().mean()),
+        near(candidate(kinked, x, 3.0), 1.5 * (kinked(x) / x[:, 0]).square().mean()),
     )
 
     def growth(gamma):
@@ -274,17 +268,17 @@ def check_dragan(candidate):
     weight, line = _linear()
     real = _batch(6, 3, 2, 2)
     value = candidate(line, real, 10.0, 0.5)
-    yield 'linear critic: λ(‖a‖ − 1)²', _same(value, 10 * (weight.norm() - 1) ** 2)
+    yield 'linear critic: λ(‖a‖ − 1)²', near(value, 10 * (weight.norm() - 1) ** 2)
     yield (
         'linear critic: its gradient',
-        _same(
+        near(
             torch.autograd.grad(value, weight)[0] if value.grad_fn else 0 * weight,
             20 * (weight.norm() - 1) * weight / weight.norm(),
         ),
     )
     yield (
         'without noise it looks at the pictures themselves',
-        _same(
+        near(
             candidate(_Memory(), real, 1.0, 0.0),
             (real.flatten(1).norm(dim=1) - 1).square().mean(),
         ),

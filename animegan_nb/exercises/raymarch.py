@@ -148,7 +148,7 @@ def _one_jitter(near, far, samples, batch, rays, rng=None):  # one number shifts
 def _leaves_volume(near, far, samples, batch, rays, rng=None):
     return sample_bins(near, far, samples, batch, rays, rng, 'ends')  # the official pi-GAN
 
-
+# %% ../../nbs/exercises/50_raymarch.ipynb #c4ec9a03
 @exercise(
     'raymarch.stratified',
     library=sample_bins,

@@ -158,7 +158,7 @@ def _wrong_norm(
 
     return norm
 
-
+# %% ../../nbs/exercises/23_wgan.ipynb #c4ec9a01
 @exercise(
     'wgan.layer_norm',
     library=layer_norm,
