@@ -111,10 +111,16 @@ class PosePrior:
         rng: torch.Generator,  # the random source
     ) -> tuple[Tensor, Tensor]:  # yaw [n], pitch [n] on the generator's device
         "Yaw and pitch of `n` cameras."
+        return self.angles(*self.noise((2, n), rng))
+
+    def noise(self, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+        "Random numbers of spread 1 around 0, of the kind of this prior."
         if self.kind == 'gaussian':
-            yaw, pitch = torch.randn(2, n, generator=rng, device=rng.device)
-        else:
-            yaw, pitch = 2 * torch.rand(2, n, generator=rng, device=rng.device) - 1
+            return torch.randn(shape, generator=rng, device=rng.device)
+        return 2 * torch.rand(shape, generator=rng, device=rng.device) - 1
+
+    def angles(self, yaw: Tensor, pitch: Tensor) -> tuple[Tensor, Tensor]:
+        "Yaw and pitch from such random numbers."
         yaw = self.mean_yaw + self.yaw * yaw
         if self.kind != 'sphere':
             return yaw, self.mean_pitch + self.pitch * pitch

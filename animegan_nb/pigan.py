@@ -16,7 +16,6 @@ from .cameras import check_cam2world, distance_to_depth, image_size, Rays, rays
 from .core import load_pretrained, rng
 from animegan_nb.raymarch import (
     check_range,
-    composite,
     Field,
     intervals,
     march,
@@ -154,9 +153,12 @@ def render_rays(
         return march(evaluate, *lines, *span, rng, s.official, **options)
     distances, lengths = density_guided_samples(field, condition, lines, s, rng)
     rgb, density = query(evaluate, *lines, distances)
-    ends = dict(far=s.far, lengths=lengths, rng=rng, check=False)
-    seen = composite(rgb, density, distances, **ends, **density_options)
-    return seen._replace(rgb=seen.rgb + (1 - seen.opacity)[..., None] * background)
+    weights = ray_weights(optical_depth(density, lengths, rng=rng, **density_options))
+    opacity = weights.sum(-1)
+    distance = (weights * distances).sum(-1) / opacity.clamp(min=1e-6)
+    distance = torch.where(opacity > 1e-6, distance, s.far)
+    rgb = (weights[..., None] * rgb).sum(-2) + (1 - opacity)[..., None] * background
+    return Rendered(rgb, distance, weights)
 
 
 def _background(

@@ -656,6 +656,8 @@ class StyleGANPlayers(ModelPair):
 class StyleGANPair(StyleGANPlayers):
     "A StyleGAN of either kind with the non-saturating loss, lazy R1 and lazy path length."
 
+    renamed = {'discriminator.verdict.': 'discriminator.epilogue.'}
+
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         real = self.reals(batch['image'])
         with torch.no_grad():

@@ -1189,7 +1189,8 @@ def sample_camera(
     """Cameras on the unit sphere: cam2world [n, 4, 4], fov [n] in degrees, yaw and pitch [n] in
     radians."""
     check_camera(preset)
-    yaw, pitch = PRIORS[preset].sample(n, rng)
+    prior = PRIORS[preset]
+    yaw, pitch = prior.angles(prior.noise((n,), rng), prior.noise((n,), rng))
     return dict(cam2world=pose(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)
 
 # %% ../nbs/06_toon.ipynb #50c4cbe6

@@ -55,6 +55,8 @@ class ModelPair(nn.Module):
         super().__init__()
         self.generator, self.discriminator = generator, discriminator
 
+    renamed = {}  # former beginnings of tensors' names → those of today
+
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         raise NotImplementedError
 
@@ -73,6 +75,15 @@ class ModelPair(nn.Module):
     def parameter_groups(self, role: str) -> list[dict]:
         "What the optimiser of `role` trains: everything in that network that is not frozen."
         return [{'params': [p for p in getattr(self, role).parameters() if p.requires_grad]}]
+
+    def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        "The tensors of a checkpoint, whenever it was written, under the names of this version."
+        for old, new in self.renamed.items():
+            state = {
+                new + name.removeprefix(old) if name.startswith(old) else name: tensor
+                for name, tensor in state.items()
+            }
+        return state
 
 # %% ../nbs/10_training.ipynb #dce80bc6
 class Draws:
@@ -689,9 +700,10 @@ def save_trainer(trainer: Trainer, folder: str | Path) -> Path:
 def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
     "Go back to a checkpoint."
     state = load_state(folder)
-    check_same_networks(trainer.pair.state_dict(), state['pair'], Path(folder).name)
+    saved = trainer.pair.names_of_today(state['pair'])
+    check_same_networks(trainer.pair.state_dict(), saved, Path(folder).name)
     with trainer.lock:
-        trainer.pair.load_state_dict(state['pair'])
+        trainer.pair.load_state_dict(saved)
         for role, optimizer in trainer.optimizers.items():
             optimizer.load_state_dict(state['optimizers'][role])
         trainer.draws.generator.set_state(state['draws'])
@@ -968,7 +980,7 @@ def load_run(
         )
     pair = build_pair(info['model'], info['network']).to(device)
     state = load_state(found[-1])
-    pair.load_state_dict(state['pair'])
+    pair.load_state_dict(pair.names_of_today(state['pair']))
     generator = copy.deepcopy(pair.generator)
     if 'EMA' in state['callbacks']:
         generator.load_state_dict(state['callbacks']['EMA']['average'])
