@@ -172,7 +172,7 @@ def steps(a):
     )['x']
     seconds['fast'] = (with_r1 + 15 * without) / 16
     print(f'  fast, mean over 16 steps: {seconds["fast"]:.2f} s, {seconds["official"] / seconds["fast"]:.2f}× official')
-    return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', seconds=seconds, image_gap=gap)
+    return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', seconds=seconds, picture_gap=gap)
 
 
 def recipes(a):

@@ -92,7 +92,7 @@ YAW, SETS, HEADS = 0.25, 3, 32
 def measure(left, front, right, shape):
     "The numbers of one set of heads."
     found = shape_numbers(left, front, right, shape, 12.0)
-    return dict(own_images_on_a_board=found.pop('board'), **found)
+    return dict(own_pictures_on_a_board=found.pop('board'), **found)
 
 
 def spread(rows):
