@@ -594,7 +594,9 @@ class Evaluation:
     @classmethod
     def from_dict(cls, stored: dict) -> Evaluation:
         numbers = [dict(v) for v in stored['numbers'].values()]
-        return cls({v.pop('metric'): Number(**v) for v in numbers}, Card(**stored['card']))
+        card = {'real_images': stored['card'].get('real_pictures')} | stored['card']
+        card.pop('real_pictures', None)  # its name in the first edition
+        return cls({v.pop('metric'): Number(**v) for v in numbers}, Card(**card))
 
     def save(self, path: str | Path) -> Path:
         return write_atomically(path, json.dumps(self.to_dict(), indent=1) + '\n')

@@ -293,6 +293,9 @@ def test_evaluate_is_repeatable_and_survives_json(tmp_path):
     again = metrics.evaluate(fake, real, 'pixels', replicates=5)
     assert result == again and result.card.n_real == result.card.n_fake == 30
     assert metrics.Evaluation.from_dict(json.loads(result.save(tmp_path / 'e.json').read_text())) == result
+    stored = result.to_dict()
+    stored['card']['real_pictures'] = stored['card'].pop('real_images')  # as the first edition wrote it
+    assert metrics.Evaluation.from_dict(stored) == result
     assert [p.name for p in tmp_path.iterdir()] == ['e.json']
     for number in result.numbers.values():
         assert number.low <= number.value <= number.high and number.floor_low <= number.floor <= number.floor_high
