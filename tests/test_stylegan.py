@@ -344,3 +344,11 @@ def test_the_shipped_generator_draws():
     assert (
         generator.mapping.w_avg.abs().max() > 0 and facts['images'] > 0 and 'train_stylegan_toon.py' in facts['command']
     )
+
+
+def test_tensors_of_the_first_edition_get_their_names_of_today():
+    pair = sg.StyleGANPair(sg.STYLEGAN_TINY.network)
+    own = pair.state_dict()
+    former = {name.replace('discriminator.epilogue.', 'discriminator.verdict.'): x for name, x in own.items()}
+    assert former.keys() != own.keys()
+    assert pair.names_of_today(former).keys() == pair.names_of_today(own).keys() == own.keys()
