@@ -141,7 +141,6 @@ def composite(
     near=None,
     far=None,
     last: str = 'far',  # see `intervals`
-    lengths: Tensor | None = None,  # of the intervals, if the distances do not say them
     background=None,  # None (black), a number, or a colour [3] or [..., 3]
     activation: str = 'relu',
     noise: float = 0.0,
@@ -152,8 +151,7 @@ def composite(
 ) -> Rendered:  # rgb [..., 3], distance [...], weights [..., samples]
     "The colour of rays through a field, by alpha compositing (poster, equation 3)."
     density, distances = _matching(rgb, density, distances, check)
-    if lengths is None:
-        lengths = intervals(distances, near, far, last)
+    lengths = intervals(distances, near, far, last)
     tau = optical_depth(density, lengths, activation, noise, rng)
     w, left = ray_weights(tau), transmittance(tau)[..., -1:]
     if last_back:
