@@ -5,6 +5,7 @@
 # make export   the library from the notebooks
 # make execute  run the notebooks whose outputs are older than their code, and store the new outputs
 # make execute NB='20_losses exercises/losses'    run these (WORKERS=2 at a time)
+# make format   one layout for all code: 96 columns in notebooks, 120 elsewhere
 # make readme   README.md from nbs/index.ipynb
 PYTHON ?= python3
 BIN := .venv/bin
@@ -70,7 +71,7 @@ export: .venv/dev
 execute: export
 	$(BIN)/python .ci/execute.py --workers $(WORKERS) $(NB)
 
-# the one layout of the code: 96 columns in notebooks, 120 in tests and benchmarks
+#: the one layout of the code: 96 columns in notebooks, 120 in tests and benchmarks
 format: .venv/dev
 	$(BIN)/ruff format nbs tests benchmarks .ci
 
