@@ -20,7 +20,7 @@ from . import toon
 from .core import rng, shipped, to_float, to_uint8
 from .data import Dropped, FolderReport, ImageFolder, ImageSet, Loader
 from .losses import find_loss, GANLoss
-from .penalties import dragan_penalty
+from .penalties import dragan_penalty, lazy_weight
 from animegan_nb.training import (
     Draws,
     ModelPair,
@@ -604,8 +604,9 @@ class ConditionalPair(ModelPair):
             fake_images=fake,
             tags_on_real=tag_accuracy(*on_real[1:], c.tags),
         )
-        if c.penalty_weight and int(self.counts[1]) % c.penalty_every == 0:
-            logs['penalty'] = c.penalty_every * dragan_penalty(
+        weight = lazy_weight(int(self.counts[1]), c.penalty_every)
+        if c.penalty_weight and weight:
+            logs['penalty'] = weight * dragan_penalty(
                 self.discriminator, real, c.penalty_weight, rng=draws.generator
             )
             loss = loss + logs['penalty']

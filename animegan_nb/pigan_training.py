@@ -16,7 +16,7 @@ from .cameras import pose, PRIORS, rays
 from .core import rng
 from .geometry import depth_correlation, mean_shape, MeanShape, relief
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
-from .penalties import r1_penalty
+from .penalties import lazy_weight, r1_penalty
 from animegan_nb.pigan import (
     camera_direction,
     DiscriminatorOutput,
@@ -553,9 +553,9 @@ class PiganPair(PiganNetworks):
         again = reconstruction_loss(self.generator, c, batch, real, on_real.latent)
         loss = discriminator_loss(on_real.logits, on_fake.logits) + heads + again
         logs = dict(real_logits=on_real.logits, fake_logits=on_fake.logits, fake_images=fake)
-        if c.r1_gamma and step % c.r1_every == 0:
+        if c.r1_gamma and (weight := lazy_weight(step, c.r1_every)):
             logs['r1'] = r1_penalty(lambda x: D(x, shown[0]), real, c.r1_gamma)
-            loss = loss + c.r1_every * logs['r1']
+            loss = loss + weight * logs['r1']
         return logs | dict(loss=loss, heads=heads.detach())
 
     def generator_step(self, batch: dict, draws: Draws) -> dict:
