@@ -604,8 +604,7 @@ class ConditionalPair(ModelPair):
             fake_images=fake,
             tags_on_real=tag_accuracy(*on_real[1:], c.tags),
         )
-        weight = lazy_weight(int(self.counts[1]), c.penalty_every)
-        if c.penalty_weight and weight:
+        if c.penalty_weight and (weight := lazy_weight(int(self.counts[1]), c.penalty_every)):
             logs['penalty'] = weight * dragan_penalty(
                 self.discriminator, real, c.penalty_weight, rng=draws.generator
             )
