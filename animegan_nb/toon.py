@@ -6,6 +6,7 @@
 from __future__ import annotations
 import io
 import math
+from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -35,12 +36,13 @@ from animegan_nb.surfaces import (
 )
 
 # %% auto #0
-__all__ = ['HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS', 'ATTRIBUTES', 'SLOT', 'CATEGORIES', 'LOW',
-           'HIGH', 'STYLES', 'PARTS', 'PART', 'INK_GROUP', 'HEAD', 'PALETTES', 'HUMAN_TONES', 'HUMAN_PALETTES',
-           'ACCESSORIES', 'CORE', 'BACKGROUNDS', 'FOV', 'BLOCK', 'sample_identity', 'decode', 'encode',
-           'check_identity', 'check_style', 'check_camera', 'check_drawing', 'constant', 'varying', 'head_parameters',
-           'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance', 'cap_distance', 'fringe_distance',
-           'back_distance', 'strand', 'side_distance', 'spikes_distance', 'tail_distance', 'tie_distance', 'ring',
+__all__ = ['HAIR_STYLE_TABLE', 'HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS', 'ATTRIBUTES', 'SLOT',
+           'CATEGORIES', 'LOW', 'HIGH', 'STYLES', 'PARTS', 'PART', 'INK_GROUP', 'HEAD', 'PALETTES', 'HUMAN_TONES',
+           'HUMAN_PALETTES', 'TAILS', 'ACCESSORIES', 'CORE', 'BACKGROUNDS', 'FOV', 'BLOCK', 'HairStyle',
+           'sample_identity', 'decode', 'encode', 'check_identity', 'check_style', 'check_camera', 'check_drawing',
+           'constant', 'varying', 'head_parameters', 'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance',
+           'cap_distance', 'fringe_distance', 'back_distance', 'strand', 'side_distance', 'spikes_distance',
+           'twin_tails_distance', 'ponytail_distance', 'bun_distance', 'double_bun_distance', 'tie_distance', 'ring',
            'glasses_distance', 'ears_distance', 'hat_distance', 'ribbon_distance', 'core_distances', 'extra_distances',
            'head_distances', 'HeadScene', 'tones', 'flat_tones', 'skin_colour', 'paint_pins', 'hair_colour',
            'eye_shapes', 'oval', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth', 'face_colour',
@@ -50,18 +52,37 @@ __all__ = ['HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS',
            'ready_heads']
 
 # %% ../nbs/06_toon.ipynb #bed4d5e5
-HAIR_STYLES = (
-    'bob',
-    'long',
-    'twin tails',
-    'ponytail',
-    'bun',
-    'spiky',
-    'side-swept',
-    'hime',
-    'double bun',
-    'wavy',
-)
+class HairStyle(NamedTuple):
+    "One row of the table of hair styles: how often it is drawn, and its numbers in head units."
+
+    weight: float  # how often it is drawn
+    back_y: float  # how far down the back hair hangs
+    back_flare: float  # how much wider it gets on the way
+    back_z: float  # how far it comes forward
+    back_tip: float  # depth of its tips
+    back_locks: int  # number of locks around the head
+    side_y: float  # how far down the locks beside the face hang
+    side_r: float  # and how wide they are
+    wave: float = 0.0  # share by which the back hair swells and narrows
+    blunt: float = 0.0  # 1: cut off straight, with panels beside the face
+
+
+# A style is one row here; what some have beside that (tails, buns, spikes) stands in `TAILS`.
+# fmt: off
+HAIR_STYLE_TABLE = {  #    weight  back: y  flare    z     tip locks side: y  width
+    'bob':        HairStyle(12, -0.45,  0.10,  0.26, 0.10, 18, -0.36, 0.085),
+    'long':       HairStyle(14, -1.50,  0.12,  0.16, 0.22, 18, -0.62, 0.085),
+    'twin tails': HairStyle(10,  0.22, -0.05, -0.12, 0.00, 16, -0.34, 0.075),
+    'ponytail':   HairStyle(10,  0.22, -0.05, -0.12, 0.00, 16, -0.30, 0.075),
+    'bun':        HairStyle(6,   0.22, -0.05, -0.12, 0.00, 16, -0.34, 0.060),
+    'spiky':      HairStyle(12, -0.34,  0.10,  0.05, 0.24, 14, -0.22, 0.090),
+    'side-swept': HairStyle(10, -0.55,  0.08,  0.22, 0.22, 14, -0.40, 0.090),
+    'hime':       HairStyle(10, -1.50,  0.05,  0.14, 0.02, 24, -0.42, 0.100, blunt=1.0),
+    'double bun': HairStyle(6,   0.22, -0.05, -0.12, 0.00, 16, -0.36, 0.070),
+    'wavy':       HairStyle(10, -1.05,  0.28,  0.18, 0.20, 16, -0.55, 0.095, wave=0.035),
+}
+# fmt: on
+HAIR_STYLES = tuple(HAIR_STYLE_TABLE)
 FRINGES = ('straight', 'full', 'parted', 'swept', 'spiky', 'open')
 HAIR = {
     'black': '34323f 1b1a26 6a6f8c',
@@ -111,7 +132,7 @@ OUTFITS = ('sailor', 'shirt', 'turtleneck', 'hoodie', 'dress')
 # %% ../nbs/06_toon.ipynb #17adb61c
 # name: (values, weights) for a category, (low, high, mean, deviation) for a quantity
 ATTRIBUTES = {
-    'hair_style': (HAIR_STYLES, (12, 14, 10, 10, 6, 12, 10, 10, 6, 10)),
+    'hair_style': (HAIR_STYLES, tuple(row.weight for row in HAIR_STYLE_TABLE.values())),
     'fringe': (FRINGES, (16, 22, 18, 20, 18, 6)),
     'hair_colour': (tuple(HAIR), (12, 14, 10, 13, 6, 6, 6, 7, 7, 6, 7, 5, 4, 7)),
     'eye_colour': (tuple(EYES), (18, 14, 14, 20, 12, 10, 6, 6)),
@@ -366,33 +387,6 @@ def _face_shape(p):
     )
 
 # %% ../nbs/06_toon.ipynb #4ab37a21
-# per style: how far the back hair hangs (y), flare, how far it comes forward (z), depth of its
-# tips, number of locks
-_BACK = {
-    'bob': (-0.45, 0.10, 0.26, 0.10, 18),
-    'long': (-1.5, 0.12, 0.16, 0.22, 18),
-    'twin tails': (0.22, -0.05, -0.12, 0.0, 16),
-    'ponytail': (0.22, -0.05, -0.12, 0.0, 16),
-    'bun': (0.22, -0.05, -0.12, 0.0, 16),
-    'spiky': (-0.34, 0.10, 0.05, 0.24, 14),
-    'side-swept': (-0.55, 0.08, 0.22, 0.22, 14),
-    'hime': (-1.5, 0.05, 0.14, 0.02, 24),
-    'double bun': (0.22, -0.05, -0.12, 0.0, 16),
-    'wavy': (-1.05, 0.28, 0.18, 0.20, 16),
-}
-# per style: how far the side locks hang (y) and how wide they are
-_SIDE = {
-    'bob': (-0.36, 0.085),
-    'long': (-0.62, 0.085),
-    'twin tails': (-0.34, 0.075),
-    'ponytail': (-0.30, 0.075),
-    'bun': (-0.34, 0.06),
-    'spiky': (-0.22, 0.09),
-    'side-swept': (-0.40, 0.09),
-    'hime': (-0.42, 0.10),
-    'double bun': (-0.36, 0.07),
-    'wavy': (-0.55, 0.095),
-}
 # per fringe: height of its notches, depth of its tips, locks around, sideways sweep, rise at
 # the parting, width of the parting
 _FRINGE = {
@@ -413,11 +407,11 @@ def _hair_shape(p, style, fringe):
         rows = torch.tensor(list(table.values()), dtype=torch.float32, device=device)[chosen]
         return dict(zip(names.split(), rows.split(1, dim=1)))
 
-    q = columns(_BACK, style, 'back_y back_flare back_z back_tip back_locks')
+    q = columns(HAIR_STYLE_TABLE, style, ' '.join(HairStyle._fields))
+    del q['weight']
     q |= columns(
         _FRINGE, fringe, 'front_y front_tip front_locks front_sweep front_part front_width'
     )
-    q |= columns(_SIDE, style, 'side_y side_r')
     q['back_y'] = q['back_y'] - longer * torch.where(q['back_y'] < -0.3, 0.30, 0.06)
     q['side_y'] = q['side_y'] - 0.2 * longer
     q['volume'] = 0.045 + 0.06 * p['hair_volume'] - 0.02 * p['human']
@@ -449,10 +443,8 @@ def fringe_edge(p, angle, y):
         - 0.10 * (angle * 0.8) ** 2
     )
     tip = p['front_tip'] * (0.45 + 0.75 * chance)
-    hime = (p['hair_style_'] == HAIR_STYLES.index('hime')) * ((angle.abs() - 0.86) * 6).clamp(
-        0, 1
-    )
-    edge = notch - tip * (1 - (v * v + 1e-4) ** 0.56) - hime * (0.52 + 0.1 * p['hair_length'])
+    panel = p['blunt'] * ((angle.abs() - 0.86) * 6).clamp(0, 1)
+    edge = notch - tip * (1 - (v * v + 1e-4) ** 0.56) - panel * (0.52 + 0.1 * p['hair_length'])
     cover_eye = (
         p['hair_over_eye'] * 0.46 * torch.exp(-(((angle - p['side'] * 0.42) / 0.40) ** 4))
     )
@@ -512,9 +504,8 @@ def fringe_distance(p, x, y, z):
         cap_distance(p, x, y, z, -0.045, 0.6) - proud * (0.060 + 0.022 * (1 - u * u))
     ).abs() - 0.03
     rho = (x * x + (z + 0.08) ** 2 + 1e-6).sqrt().clamp_min(0.3)
-    slope = (
-        0.55 * p['front_tip'] * p['front_locks'] + 0.9 * p['hair_over_eye']
-    ) / rho + 6.0 * (p['hair_style_'] == HAIR_STYLES.index('hime'))
+    steep = 0.55 * p['front_tip'] * p['front_locks'] + 0.9 * p['hair_over_eye']
+    slope = steep / rho + 6.0 * p['blunt']
     below = (edge - y) / (1 + slope * slope).sqrt()
     beside = (angle.abs() - 1.34) * 0.45
     return torch.maximum(torch.maximum(sheet * 0.8, below), torch.maximum(beside, -(z + 0.1)))
@@ -525,11 +516,7 @@ def back_distance(p, x, y, z):
     of the face."""
     fall = (0.20 - p['back_y']).clamp_min(0.05)
     hang = (0.2 - y).clamp_min(0)
-    wave = (
-        torch.where(p['hair_style_'] == HAIR_STYLES.index('wavy'), 0.035, 0.0)
-        * torch.sin(11 * y + 3 * torch.sign(x))
-        * (hang * 2).clamp_max(1)
-    )
+    wave = p['wave'] * torch.sin(11 * y + 3 * torch.sign(x)) * (hang * 2).clamp_max(1)
     scale = 1 / (1 + p['back_flare'] * (2 * hang).clamp_max(1.2) + wave)
     hair = cap_distance(p, x * scale, y, z * scale, 0.0, fall) * 0.93
     u, chance = lock_pattern(p, torch.atan2(x, -z - 0.05), p['back_locks'])
@@ -571,7 +558,7 @@ def side_distance(p, x, y, z):
     "The two locks that frame the face."
     cx, cz = (0.50 + p['volume'] - 0.10, 0.20, -0.20), (0.22, 0.12, -0.10)
     lock = strand(x.abs(), y, z, 0.46, 0.46 - p['side_y'], cx, cz, p['side_r'], 0.9)
-    return torch.where(p['hair_style_'] == HAIR_STYLES.index('hime'), lock + 0.04, lock)
+    return lock + 0.04 * p['blunt']
 
 # %% ../nbs/06_toon.ipynb #88cc35e6
 # fmt: off
@@ -596,20 +583,36 @@ def spikes_distance(p, x, y, z):
     return ((away2 + 1e-8).sqrt() - 0.36 + 0.352 * t).amin(-1) * 0.86
 
 
-def tail_distance(p, x, y, z, style: str):
-    "What makes the style: tails, buns or spikes."
-    ax, length, thick = x.abs(), p['hair_length'], 0.05 * p['hair_volume']
-    if style == 'twin tails':
-        cx, cz = (0.52 + p['volume'], 0.75, -0.68), (-0.12, 0.0, 0.05)
-        return strand(ax, y, z, 0.56, 1.45 + 0.5 * length, cx, cz, 0.17 + thick, 0.9)
-    if style == 'ponytail':
-        cx, cz = (0.12, 1.85, -1.5), (-0.52, -0.35, 0.35)
-        return strand(x * p['side'], y, z, 0.72, 1.5 + 0.4 * length, cx, cz, 0.23 + thick, 0.9)
-    if style == 'bun':
-        return sphere(x, y - 0.84, z + 0.34, 0.25)
-    if style == 'double bun':
-        return sphere(ax - 0.45, y - 0.72, z + 0.10, 0.20)
-    return spikes_distance(p, x, y, z)
+def twin_tails_distance(p, x, y, z):
+    "Two tails, one at each side."
+    cx, cz = (0.52 + p['volume'], 0.75, -0.68), (-0.12, 0.0, 0.05)
+    length, radius = 1.45 + 0.5 * p['hair_length'], 0.17 + 0.05 * p['hair_volume']
+    return strand(x.abs(), y, z, 0.56, length, cx, cz, radius, 0.9)
+
+
+def ponytail_distance(p, x, y, z):
+    "One tail, high at the back."
+    cx, cz = (0.12, 1.85, -1.5), (-0.52, -0.35, 0.35)
+    length, radius = 1.5 + 0.4 * p['hair_length'], 0.23 + 0.05 * p['hair_volume']
+    return strand(x * p['side'], y, z, 0.72, length, cx, cz, radius, 0.9)
+
+
+def bun_distance(p, x, y, z):
+    return sphere(x, y - 0.84, z + 0.34, 0.25)
+
+
+def double_bun_distance(p, x, y, z):
+    return sphere(x.abs() - 0.45, y - 0.72, z + 0.10, 0.20)
+
+
+# what some styles have beside the hair of the table: the label of the part, its distance
+TAILS = {
+    'twin tails': ('tail', twin_tails_distance),
+    'ponytail': ('tail', ponytail_distance),
+    'bun': ('tail', bun_distance),
+    'double bun': ('tail', double_bun_distance),
+    'spiky': ('back hair', spikes_distance),
+}
 
 
 def tie_distance(p, x, y, z, style: str):
@@ -689,11 +692,10 @@ def core_distances(p, x, y, z) -> tuple:
 def extra_distances(p, points):
     "What only some heads have: pairs (label, distance [b, n])."
     has = lambda there, distance: torch.where(there, distance, 9.0)
-    for name in ('twin tails', 'ponytail', 'bun', 'double bun', 'spiky'):
+    for name, (label, distance) in TAILS.items():
         there = p['hair_style_'] == HAIR_STYLES.index(name)
         if bool(there.any()):
-            label = 'back hair' if name == 'spiky' else 'tail'
-            yield label, has(there, tail_distance(p, *points, name))
+            yield label, has(there, distance(p, *points))
             if 'tail' in name:
                 yield 'ribbon', has(there, tie_distance(p, *points, name))
     if bool((p['glasses_'] == 1).any()):
