@@ -5,6 +5,7 @@
 # %% ../nbs/58_pigan_inversion.ipynb #1dfde670
 from __future__ import annotations
 import copy
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +20,14 @@ from .geometry import PoseEstimator, rotation_angle, view_errors
 from .metrics import FeatureDistance, psnr
 from .pigan import PiganGenerator, render_rays, RenderSettings
 from .siren import Condition
+from .training import optimise
 
 # %% auto #0
 __all__ = ['Heads', 'toon_view', 'held_out_heads', 'own_cameras', 'scores', 'ConditionStatistics', 'condition_statistics',
            'condition_at', 'condition_distance', 'pose_gradient', 'grid_start', 'toon_pose_reader', 'pixel_error',
            'perceptual_distance', 'InversionConfig', 'Inversion', 'check_inversion', 'fit_loss', 'cosine_decay',
-           'minimise', 'free_parameters', 'invert', 'official_settings', 'official_recipe', 'official_image',
-           'pivotal_tuning', 'random_neighbours']
+           'free_parameters', 'invert', 'official_settings', 'official_recipe', 'official_image', 'pivotal_tuning',
+           'random_neighbours']
 
 # %% ../nbs/58_pigan_inversion.ipynb #83e16075
 class Heads(NamedTuple):
@@ -363,25 +365,6 @@ def cosine_decay(step: int, total: int) -> float:
     "A learning rate's factor: 1 for the first half, then half a cosine down to 0.02."
     return max(0.02, 0.5 + 0.5 * math.cos(math.pi * max(0.0, 2 * step / total - 1)))
 
-
-def minimise(
-    optimizer: torch.optim.Optimizer,
-    loss: Callable[[int], Tensor],  # of a step: a loss for each image, or one for all
-    steps: int,
-    rates: Callable[[int], Sequence[float]],  # learning rates of the optimiser's groups
-) -> Tensor:  # [steps, …]: the losses before each step
-    "Descend the sum of the losses."
-    history = []
-    for step in range(steps):
-        for group, rate in zip(optimizer.param_groups, rates(step)):
-            group['lr'] = rate
-        value = loss(step)
-        history.append(value.detach())
-        optimizer.zero_grad()
-        value.sum().backward()
-        optimizer.step()
-    return torch.stack(history)
-
 # %% ../nbs/58_pigan_inversion.ipynb #a34f5b6c
 def free_parameters(
     generator: PiganGenerator, n: int, space: str, usual: ConditionStatistics, seed: int = 0
@@ -441,10 +424,11 @@ def invert(
         return config.lr * decay, pose_lr * decay
 
     optimizer = torch.optim.Adam([dict(params=free), dict(params=[angles])])
-    history = minimise(optimizer, loss, n, rates)
+    count = itertools.count()
+    history = list(optimise(optimizer, lambda: loss(next(count)), n, rates))
     with torch.no_grad():
         condition = Condition(*(x.detach() for x in condition_of()))
-    return Inversion(condition, *angles.detach().unbind(1), history)
+    return Inversion(condition, *angles.detach().unbind(1), torch.stack(history))
 
 # %% ../nbs/58_pigan_inversion.ipynb #ad0cec44
 def official_settings(generator: PiganGenerator) -> RenderSettings:
@@ -482,7 +466,9 @@ def official_recipe(
         seen = render_rays(generator.field, noisy, few, settings, source)
         return (2 * seen.rgb - 1 - target[:, some]).square().mean((1, 2))
 
-    history = minimise(optimizer, loss, steps, lambda step: [1e-2 * 0.75 ** (step // 100)])
+    count = itertools.count()
+    rate = lambda step: 1e-2 * 0.75 ** (step // 100)
+    history = torch.stack(list(optimise(optimizer, lambda: loss(next(count)), steps, rate)))
     found = Condition(*(m + o.detach() for m, o in zip(mean, offsets)))
     return Inversion(found, torch.zeros(n), torch.zeros(n), history)
 
@@ -531,7 +517,7 @@ def pivotal_tuning(
         if not name.startswith('mapping')
     ]
 
-    def loss(step):
+    def loss():
         pivots = found.condition, found.cam2world
         fit = fit_loss(tuned, *pivots, images, config, distance).mean()
         if not locality:
@@ -542,7 +528,8 @@ def pivotal_tuning(
         return fit + locality * pixel_error(tuned.render(near, cams, half), before).mean()
 
     optimizer = torch.optim.Adam(weights, lr)
-    minimise(optimizer, loss, steps, lambda step: [lr * cosine_decay(step, steps)])
+    for _ in optimise(optimizer, loss, steps, lambda step: lr * cosine_decay(step, steps)):
+        pass
     return tuned.requires_grad_(False)
 
 

@@ -823,12 +823,13 @@ def load_state(folder: str | Path) -> dict:
 # %% ../nbs/10_training.ipynb #38b3336e
 def optimise(
     optimizer: torch.optim.Optimizer,
-    loss_function: Callable[[], Tensor],  # computes the loss of the next step
+    loss_function: Callable[[], Tensor],  # of the next step: one loss, or several to be summed
     steps: int,
-    learning_rate: Callable[[int], float] | None = None,  # of step 0, 1, …; None: as it is
+    # of step 0, 1, …: one, or one for each group of parameters; None: as it is
+    learning_rate: Callable[[int], float | Sequence[float]] | None = None,
     progress: str | None = None,  # the title of a progress bar; None: no bar
     stopping: threading.Event | None = None,  # ends the loop after a whole step, if set
-) -> Iterator[Tensor]:  # the loss of each step, without its graph
+) -> Iterator[Tensor]:  # the losses of each step, without their graph
     "Minimise a loss step by step."
     stopping = stopping or threading.Event()
     bar = tqdm(
@@ -838,19 +839,27 @@ def optimise(
         for step in range(steps):
             if stopping.is_set():
                 return
-            for group in optimizer.param_groups if learning_rate else ():
-                group['lr'] = learning_rate(step)
+            if learning_rate:
+                _assign_rates(optimizer, learning_rate(step))
             loss = loss_function()
-            if not torch.isfinite(loss):
+            if not torch.isfinite(loss).all():
                 raise ValueError(
                     f"The loss diverged at step {step} (it is not finite): lower the learning"
                     " rate."
                 )
             optimizer.zero_grad()
-            loss.backward()
+            loss.sum().backward()
             optimizer.step()
             bar.update()
             yield loss.detach()
+
+
+def _assign_rates(optimizer: torch.optim.Optimizer, rates: float | Sequence[float]):
+    "One rate for all groups of parameters, or one for each."
+    groups = optimizer.param_groups
+    each = rates if isinstance(rates, Sequence) else [rates] * len(groups)
+    for group, rate in zip(groups, each):
+        group['lr'] = rate
 
 # %% ../nbs/10_training.ipynb #e17ddc50
 def fade(old: Tensor, new: Tensor, alpha: float) -> Tensor:
