@@ -79,9 +79,8 @@ class Scene:
     Points are [3, b, n]."""
 
     p: dict  # parameters, each a tensor [b, …]
-    ink_groups: Tensor | None = (
-        None  # [parts]: equal numbers meet without a line; None: all differ
-    )
+    # [parts]: parts with equal numbers meet without a line; None: all differ
+    ink_groups: Tensor | None = None
     line_jump = 0.0037  # a step in depth from which on an ink line is drawn
 
     @property
