@@ -83,6 +83,8 @@ HAIR_STYLE_TABLE = {  #    weight  back: y  flare    z     tip locks side: y  wi
 }
 # fmt: on
 HAIR_STYLES = tuple(HAIR_STYLE_TABLE)
+
+# %% ../nbs/06_toon.ipynb #5f1b0c2e
 FRINGES = ('straight', 'full', 'parted', 'swept', 'spiky', 'open')
 HAIR = {
     'black': '34323f 1b1a26 6a6f8c',
