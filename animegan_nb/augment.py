@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from .core import Registry
-from .training import Callback
+from .training import augmentations, Callback
 
 # %% auto #0
 __all__ = ['policies', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'random_geometry', 'random_colour', 'warp',
@@ -297,3 +297,8 @@ class Augmentation(Callback):
     def detach(self):
         "Take the hook out again."
         self.hook.remove()
+
+# %% ../nbs/25_augment.ipynb #d1e7e201
+# what a recipe calls by name; DiffAugment augments every picture, ADA begins with none
+augmentations['diffaugment'] = lambda: Augmentation('diffaugment', p=1.0, target=None)
+augmentations['ada'] = lambda: Augmentation('ada')
