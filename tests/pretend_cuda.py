@@ -57,7 +57,8 @@ WITHOUT_NUMBERS = {'cat', 'stack'}
 class Report:
     "What happened on the pretended GPU: how often, by 'file:line:function what'."
 
-    def __init__(self):
+    def __init__(self, real: bool = False):
+        self.real = real  # there is a GPU, and nothing is recorded
         self.mixed_devices = Counter()  # one operation, tensors of two devices
         self.wrong_generators = Counter()  # a generator of one device, numbers for another
         self.numpy_of_cuda = Counter()  # the array of a tensor that is not in the host's memory
@@ -68,7 +69,7 @@ class Report:
         getattr(self, kind)[f'{where()} {what}'] += 1
 
     def clear(self):
-        for counter in vars(self).values():
+        for counter in (self.mixed_devices, self.wrong_generators, self.numpy_of_cuda, self.syncs, self.copies):
             counter.clear()
 
     @property
