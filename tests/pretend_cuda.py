@@ -454,7 +454,7 @@ def pretend() -> Iterator[Report]:
 
 def _replacements(gpu: _Gpu) -> list[tuple]:
     "What must be changed outside of the modes: (object, attribute, replacement)."
-    cuda, cpu_state = torch.cuda, torch.get_rng_state
+    cuda, cpu_state, group_on_cpu = torch.cuda, torch.get_rng_state, torch._C._group_tensors_by_device_and_dtype
     always = lambda value: lambda *args, **kwargs: value
     start, engine = threading.Thread._bootstrap_inner, torch.autograd._engine_run_backward
 
@@ -475,6 +475,12 @@ def _replacements(gpu: _Gpu) -> list[tuple]:
         with gpu.calling('cuda' if gpu.on_cuda(outputs) else None, silent=False):
             return engine(outputs, *args, **kwargs)
 
+    def group(lists, with_indices=False):
+        "Groups of tensors by device and type, for optimisers and norms of gradients."
+        found = group_on_cpu(lists, with_indices)
+        place = lambda tensors: CUDA if gpu.on_cuda(tensors[0][:1]) else CPU
+        return {(place(tensors), kind): (tensors, indices) for (_, kind), (tensors, indices) in found.items()}
+
     card = SimpleNamespace(name='a pretended GPU', total_memory=80 << 30, major=9, minor=0, multi_processor_count=100)
     return [
         (torch, 'Generator', PretendedGenerator),
@@ -484,6 +490,7 @@ def _replacements(gpu: _Gpu) -> list[tuple]:
         (torch, 'get_autocast_dtype', as_cpu(torch.get_autocast_dtype)),
         (torch.autograd, '_engine_run_backward', run_backward),
         (torch.autograd, 'has_torch_function', always(False)),  # `_Functions` stays on in backward passes
+        (torch._C, '_group_tensors_by_device_and_dtype', group),
         (threading.Thread, '_bootstrap_inner', start_thread),
         (cuda, 'is_available', always(True)),
         (cuda, 'device_count', always(1)),

@@ -53,9 +53,13 @@ def test_a_module_moves_with_buffers_gradients_and_optimiser(pretended_gpu):
     assert all(t.device == CUDA for t in (*net.parameters(), *net.buffers()))
     before = net[0].weight
     optimizers = [torch.optim.Adam(net.parameters(), fused=fused) for fused in (True, False)]
+    optimizers[0].found_inf, optimizers[0].grad_scale = torch.zeros((), device='cuda'), None
+    pretended_gpu.clear()
     for optimizer in optimizers:
         net(on_gpu(5, 3)).mean().backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
+    assert not pretended_gpu.syncs
     assert net[0].weight is before and net[0].weight.grad.device == CUDA
     assert all(t.device == CUDA for t in copy.deepcopy(net).state_dict().values())
     pretended_gpu.check()
