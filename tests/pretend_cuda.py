@@ -49,7 +49,10 @@ READING = {'tolist', '__array__', 'numpy', 'tensor'}
 # functions that make a tensor from numbers of the host
 FROM_DATA = {'tensor', 'as_tensor', 'asarray', 'new_tensor'}
 # operations that may take tensors of both devices
-ACROSS = {'copy_', '_foreach_copy_', '_to_copy', 'index', 'index_put', 'index_put_', '_index_put_impl_', 'set_'}
+ACROSS = {
+    'copy_', '_foreach_copy_', '_to_copy', 'index', 'index_put', 'index_put_', '_index_put_impl_', 'set_',
+    '_has_compatible_shallow_copy_type',
+}  # fmt: skip
 # operations that do not take a host number (a tensor without axes) beside tensors of the GPU, as all others do
 WITHOUT_NUMBERS = {'cat', 'stack'}
 
