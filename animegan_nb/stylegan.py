@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from .core import load_pretrained
 from .losses import discriminator_loss, generator_loss
-from .penalties import lazy_weight, r1_penalty
+from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.style_layers import (
     EqualConv2d,
     EqualLinear,
@@ -659,15 +659,16 @@ class StyleGANPair(StyleGANPlayers):
     renamed = {'discriminator.verdict.': 'discriminator.epilogue.'}
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
-        real = self.reals(batch['image'])
+        weight = lazy_weight(self.next_step(0), self.config.r1_every)
+        penalised = weight > 0 and self.config.r1_gamma > 0
+        real = self.reals(batch['image']).detach().requires_grad_(penalised)
         with torch.no_grad():
             _, fake = self.fakes(len(real), draws)
         real_logits, fake_logits = self.judge(real), self.judge(fake)
         loss = discriminator_loss(real_logits, fake_logits)
         logs = {'real_logits': real_logits, 'fake_logits': fake_logits, 'fake_images': fake}
-        weight = lazy_weight(self.next_step(0), self.config.r1_every)
-        if weight and self.config.r1_gamma:
-            logs['r1'] = r1_penalty(self.judge, real, self.config.r1_gamma)
+        if penalised:
+            logs['r1'] = r1_of_logits(real_logits, real, self.config.r1_gamma)
             loss = loss + weight * logs['r1']
         return {'loss': loss, **logs}
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from animegan_nb import training
 from animegan_nb import stylegan as sg
 from animegan_nb.data import ImageSet
+from animegan_nb.penalties import r1_penalty
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run
 
 SMALL = sg.StyleGANConfig(
@@ -248,6 +249,26 @@ def test_lazy_penalties_have_their_full_weight():
     assert 'r1' in first and 'r1' not in second
     plain = F.softplus(-first['real_logits']).mean() + F.softplus(first['fake_logits']).mean()
     assert torch.allclose(first['loss'], plain + 2 * first['r1'], atol=1e-5)
+
+
+@pytest.mark.parametrize('config', [SMALL, replace(GROWS, size=16)], ids=['stylegan2', 'stylegan1'])
+def test_r1_is_that_of_the_real_pictures_before_augmentation(config):
+    "In one pass: the augmentation lies between the pictures that are differentiated and the discriminator."
+    torch.manual_seed(0)
+    pair = sg.StyleGANPair(replace(config, path_weight=0.0), augment=lambda x: 0.5 * x.flip(3) + 0.1)
+    real, asked = torch.rand(4, 3, 16, 16) * 2 - 1, []
+    pair.discriminator.register_forward_hook(lambda *_: asked.append(1))
+    logs = pair.discriminator_step({'image': real}, Draws(0))
+    assert len(asked) == 2 and not real.requires_grad
+    torch.testing.assert_close(logs['r1'], r1_penalty(pair.judge, pair.reals(real), config.r1_gamma))
+    parameters = [p for p in pair.discriminator.parameters() if p.requires_grad]
+    two = logs['loss'] - config.r1_every * logs['r1']
+    two = two + config.r1_every * r1_penalty(pair.judge, pair.reals(real), config.r1_gamma)
+    how = dict(retain_graph=True, allow_unused=True)
+    for a, b in zip(torch.autograd.grad(logs['loss'], parameters, **how), torch.autograd.grad(two, parameters, **how)):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item())
 
 
 def test_path_penalty_reaches_the_generator_only_through_its_pictures():
