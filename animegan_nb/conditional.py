@@ -114,18 +114,24 @@ def one_hot(
             f"Labels are whole numbers [batch, {len(groups)}], one for each group, not"
             f" {labels.dtype} {list(labels.shape)}."
         )
-    counts = torch.tensor([len(choices(g)) for g in groups], device=labels.device)
+    if labels.device.type == 'cpu':  # a look at values on a GPU would wait for it
+        _check_range(labels, groups)
+    columns = [
+        labels[:, i : i + 1] if len(g) == 2 else F.one_hot(labels[:, i].long(), len(g) - 1)
+        for i, g in enumerate(groups)
+    ]
+    return torch.cat(columns, 1).float()
+
+
+def _check_range(labels: Tensor, groups: Sequence):
+    "Raise one sentence that names the first label that its group does not know."
+    counts = torch.tensor([len(choices(g)) for g in groups])
     if (bad := (labels < 0) | (labels >= counts)).any():
         row, column = bad.nonzero()[0].tolist()
         raise ValueError(
             f"The label {labels[row, column].item()} of picture {row} is out of range:"
             f" {groups[column][0]!r} counts from 0 to {counts[column] - 1}."
         )
-    columns = [
-        labels[:, i : i + 1] if len(g) == 2 else F.one_hot(labels[:, i].long(), len(g) - 1)
-        for i, g in enumerate(groups)
-    ]
-    return torch.cat(columns, 1).float()
 
 # %% ../nbs/24_conditional.ipynb #b7ce0808
 def read_labels(
@@ -142,14 +148,15 @@ def read_labels(
 # %% ../nbs/24_conditional.ipynb #276df797
 def toon_labels(identity: Tensor, groups: Sequence = TOON_TAGS) -> Tensor:
     "The labels [n, groups] of drawn heads."
-    known = toon.decode(identity.cpu())
     unknown = [g[0] for g in groups if g[0] not in toon.CATEGORIES]
     if unknown:
         raise ValueError(
             f"A drawn head has no attribute {unknown[0]!r}: choose from"
             f" {', '.join(toon.CATEGORIES)}."
         )
-    return torch.stack([known[g[0]] for g in groups], 1).to(identity.device)
+    if identity.device.type == 'cpu':  # a look at values on a GPU would wait for it
+        toon.check_identity(identity)
+    return torch.stack([identity[:, toon.SLOT[g[0]]] for g in groups], 1).round().long()
 
 
 def tagged_heads(
@@ -606,7 +613,7 @@ class ConditionalPair(ModelPair):
         )
         if c.penalty_weight and (weight := lazy_weight(int(self.counts[1]), c.penalty_every)):
             logs['penalty'] = weight * dragan_penalty(
-                self.discriminator, real, c.penalty_weight, rng=draws.generator
+                self.discriminator, real, c.penalty_weight, rng=draws
             )
             loss = loss + logs['penalty']
         self.counts[1] += 1
