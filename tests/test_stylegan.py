@@ -234,7 +234,7 @@ def test_the_pair_trains_and_resumes_bit_for_bit(config, tmp_path):
     for a, b in zip(whole.pair.state_dict().values(), second.pair.state_dict().values()):
         assert torch.equal(a, b)
     assert whole.pair.generator.mapping.w_avg.abs().max() > 0
-    assert int(whole.pair.counts[0]) == 5
+    assert whole.pair.steps == {'discriminator': 5, 'generator': 5}
     _, generator, info = load_run(tmp_path)
     assert torch.equal(generator(torch.zeros(1, 8) + 1), second.average(torch.zeros(1, 8) + 1)) or info['step'] == 2
 
@@ -245,7 +245,9 @@ def test_lazy_penalties_have_their_full_weight():
     torch.manual_seed(0)
     pair = sg.StyleGANPair(config)
     batch = {'image': torch.randn(4, 3, 16, 16)}
-    first, second = (pair.discriminator_step(batch, Draws(1)) for _ in range(2))
+    first = pair.discriminator_step(batch, Draws(1))
+    pair.steps['discriminator'] += 1
+    second = pair.discriminator_step(batch, Draws(1))
     assert 'r1' in first and 'r1' not in second
     plain = F.softplus(-first['real_logits']).mean() + F.softplus(first['fake_logits']).mean()
     assert torch.allclose(first['loss'], plain + 2 * first['r1'], atol=1e-5)
@@ -269,6 +271,26 @@ def test_r1_is_that_of_the_real_pictures_before_augmentation(config):
         assert (a is None) == (b is None)
         if a is not None:
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item())
+
+
+def test_penalties_are_lazy_in_optimiser_steps():
+    "With two batches a step, R1 and path length act in both of every second step and in none of the others."
+    torch.manual_seed(0)
+    pair, found = sg.StyleGANPair(SMALL), {'r1': [], 'path_length': []}
+
+    def noting(step, name):
+        return lambda *a: found[name].append(name in (logs := step(*a))) or logs
+
+    pair.discriminator_step = noting(pair.discriminator_step, 'r1')
+    pair.generator_step = noting(pair.generator_step, 'path_length')
+    Trainer(pair, images(), TrainingConfig(4, accumulate=2), device='cpu').fit(4, progress=False)
+    assert found['r1'] == found['path_length'] == [True, True, False, False] * 2
+
+
+def test_counts_of_earlier_checkpoints_are_left_out():
+    pair = sg.StyleGANPair(SMALL)
+    old = pair.state_dict() | {'counts': torch.tensor([3, 3])}
+    pair.load_state_dict(pair.names_of_today(old))
 
 
 def test_path_penalty_reaches_the_generator_only_through_its_pictures():
