@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from .core import load_pretrained
 from .losses import discriminator_loss, generator_loss
-from .penalties import lazy_weight, r1_penalty
+from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.style_layers import (
     EqualConv2d,
     EqualLinear,
@@ -620,7 +620,6 @@ class StyleGANPlayers(ModelPair):
         super().__init__(StyleGANGenerator(config), StyleGANDiscriminator(config))
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
-        self.register_buffer('counts', torch.zeros(2, dtype=torch.long))  # steps of D, of G
 
     def latents(self, n: int, draws: Draws) -> Tensor:
         return draws.normal(n, self.config.z_dim)
@@ -645,10 +644,10 @@ class StyleGANPlayers(ModelPair):
     def judge(self, images: Tensor) -> Tensor:
         return self.discriminator(self.augment(images))
 
-    def next_step(self, player: int) -> int:
-        "The number of this step of the discriminator (0) or of the generator (1), from 0."
-        self.counts[player] += 1
-        return int(self.counts[player]) - 1
+    def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        "Earlier checkpoints also hold the `counts` of steps that the trainer keeps now."
+        state = super().names_of_today(state)
+        return {name: tensor for name, tensor in state.items() if name != 'counts'}
 
     def grow(self, size: int, alpha: float = 1.0):
         for network in (self.generator.synthesis, self.discriminator):
@@ -666,15 +665,16 @@ class StyleGANPair(StyleGANPlayers):
     renamed = {'discriminator.verdict.': 'discriminator.epilogue.'}
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
-        real = self.reals(batch['image'])
+        weight = lazy_weight(self.steps['discriminator'], self.config.r1_every)
+        penalised = weight > 0 and self.config.r1_gamma > 0
+        real = self.reals(batch['image']).detach().requires_grad_(penalised)
         with torch.no_grad():
             _, fake = self.fakes(len(real), draws)
         real_logits, fake_logits = self.judge(real), self.judge(fake)
         loss = discriminator_loss(real_logits, fake_logits)
         logs = {'real_logits': real_logits, 'fake_logits': fake_logits, 'fake_images': fake}
-        weight = lazy_weight(self.next_step(0), self.config.r1_every)
-        if weight and self.config.r1_gamma:
-            logs['r1'] = r1_penalty(self.judge, real, self.config.r1_gamma)
+        if penalised:
+            logs['r1'] = r1_of_logits(real_logits, real, self.config.r1_gamma)
             loss = loss + weight * logs['r1']
         return {'loss': loss, **logs}
 
@@ -684,7 +684,7 @@ class StyleGANPair(StyleGANPlayers):
         self.generator.mapping.track(w, self.config.w_avg_beta)
         fake_logits = self.judge(fake)
         loss, logs = generator_loss(fake_logits), {'fake_logits': fake_logits}
-        weight = lazy_weight(self.next_step(1), self.config.path_every)
+        weight = lazy_weight(self.steps['generator'], self.config.path_every)
         if weight and self.config.path_weight:
             penalty, logs['path_length'] = self.path_penalty(max(1, n // 2), draws)
             loss = loss + weight * penalty

@@ -12,6 +12,7 @@ from animegan_nb import training
 from animegan_nb.callbacks import Checkpoints
 from animegan_nb import stylegan as sg
 from animegan_nb.data import ImageSet
+from animegan_nb.penalties import r1_penalty
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run
 
 SMALL = sg.StyleGANConfig(
@@ -238,7 +239,7 @@ def test_the_pair_trains_and_resumes_bit_for_bit(config, tmp_path):
     for a, b in zip(whole.pair.state_dict().values(), second.pair.state_dict().values()):
         assert torch.equal(a, b)
     assert whole.pair.generator.mapping.w_avg.abs().max() > 0
-    assert int(whole.pair.counts[0]) == 5
+    assert whole.pair.steps == {'discriminator': 5, 'generator': 5}
     _, generator, info = load_run(tmp_path)
     assert torch.equal(generator(torch.zeros(1, 8) + 1), second.average(torch.zeros(1, 8) + 1)) or info['step'] == 2
 
@@ -249,10 +250,52 @@ def test_lazy_penalties_have_their_full_weight():
     torch.manual_seed(0)
     pair = sg.StyleGANPair(config)
     batch = {'image': torch.randn(4, 3, 16, 16)}
-    first, second = (pair.discriminator_step(batch, Draws(1)) for _ in range(2))
+    first = pair.discriminator_step(batch, Draws(1))
+    pair.steps['discriminator'] += 1
+    second = pair.discriminator_step(batch, Draws(1))
     assert 'r1' in first and 'r1' not in second
     plain = F.softplus(-first['real_logits']).mean() + F.softplus(first['fake_logits']).mean()
     assert torch.allclose(first['loss'], plain + 2 * first['r1'], atol=1e-5)
+
+
+@pytest.mark.parametrize('config', [SMALL, replace(GROWS, size=16)], ids=['stylegan2', 'stylegan1'])
+def test_r1_is_that_of_the_real_pictures_before_augmentation(config):
+    "In one pass: the augmentation lies between the pictures that are differentiated and the discriminator."
+    torch.manual_seed(0)
+    pair = sg.StyleGANPair(replace(config, path_weight=0.0), augment=lambda x: 0.5 * x.flip(3) + 0.1)
+    real, asked = torch.rand(4, 3, 16, 16) * 2 - 1, []
+    pair.discriminator.register_forward_hook(lambda *_: asked.append(1))
+    logs = pair.discriminator_step({'image': real}, Draws(0))
+    assert len(asked) == 2 and not real.requires_grad
+    torch.testing.assert_close(logs['r1'], r1_penalty(pair.judge, pair.reals(real), config.r1_gamma))
+    parameters = [p for p in pair.discriminator.parameters() if p.requires_grad]
+    two = logs['loss'] - config.r1_every * logs['r1']
+    two = two + config.r1_every * r1_penalty(pair.judge, pair.reals(real), config.r1_gamma)
+    how = dict(retain_graph=True, allow_unused=True)
+    for a, b in zip(torch.autograd.grad(logs['loss'], parameters, **how), torch.autograd.grad(two, parameters, **how)):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item())
+
+
+def test_penalties_are_lazy_in_optimiser_steps():
+    "With two batches a step, R1 and path length act in both of every second step and in none of the others."
+    torch.manual_seed(0)
+    pair, found = sg.StyleGANPair(SMALL), {'r1': [], 'path_length': []}
+
+    def noting(step, name):
+        return lambda *a: found[name].append(name in (logs := step(*a))) or logs
+
+    pair.discriminator_step = noting(pair.discriminator_step, 'r1')
+    pair.generator_step = noting(pair.generator_step, 'path_length')
+    Trainer(pair, images(), TrainingConfig(4, accumulate=2), device='cpu').fit(4, progress=False)
+    assert found['r1'] == found['path_length'] == [True, True, False, False] * 2
+
+
+def test_counts_of_earlier_checkpoints_are_left_out():
+    pair = sg.StyleGANPair(SMALL)
+    old = pair.state_dict() | {'counts': torch.tensor([3, 3])}
+    pair.load_state_dict(pair.names_of_today(old))
 
 
 def test_path_penalty_reaches_the_generator_only_through_its_pictures():
