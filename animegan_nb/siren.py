@@ -28,8 +28,8 @@ from .training import optimise
 __all__ = ['PIGAN_FIELD', 'PIGAN_FIELD_OFFICIAL', 'PIGAN_FIELD_TOY', 'CHUNK', 'KEPT', 'sine_init_', 'SineLayer', 'Siren',
            'positional_encoding', 'ReluNet', 'fit_values', 'film', 'Condition', 'Mapping', 'FieldConfig', 'PiganField',
            'check_condition', 'official_field_state', 'load_official_field', 'Folded', 'fold', 'rounded',
-           'folded_field', 'sine_library', 'sine', 'sine_and_slope', 'chunk_size', 'point_bytes', 'chunked_field',
-           'evaluate_folded', 'folded_density', 'half_pays']
+           'folded_field', 'sine_library', 'sine', 'sine_and_slope', 'device_memory', 'chunk_size', 'point_bytes',
+           'chunked_field', 'evaluate_folded', 'folded_density', 'runs_in_chunks', 'half_pays']
 
 # %% ../nbs/51_siren.ipynb #460a53e2
 def sine_init_(
@@ -210,6 +210,10 @@ class PiganField(nn.Module):
             )
         return self.mapping(z)
 
+    def folded(self, z) -> Folded:
+        "The field of some codes as plain matrices, see `fold`; a Folded passes through."
+        return z if isinstance(z, Folded) else fold(self, z)
+
     def straight(self, points: Tensor, z, directions: Tensor) -> tuple[Tensor, Tensor]:
         "Colour and raw density as the paper writes them; arguments as in `forward`."
         c = self.config
@@ -227,23 +231,23 @@ class PiganField(nn.Module):
     def forward(
         self,
         points: Tensor,  # [batch, n, 3]
-        z,  # latent code [batch, z_dim] or a Condition
+        z,  # latent code [batch, z_dim], a Condition or a Folded
         directions: Tensor,  # unit [batch, n, 3]
         method: str = 'auto',  # how it is evaluated, see `evaluate_folded`; or 'straight'
     ) -> tuple[Tensor, Tensor]:  # rgb in [0, 1], raw density per unit length
         "Colour and density. Second derivatives need the method 'folded' or 'straight'."
         if method == 'straight':
             return self.straight(points, z, directions)
-        condition = self.condition(z)
-        _check_points(points, directions, len(condition.frequencies))
-        return evaluate_folded(fold(self, condition), points, directions, method)
+        folded = self.folded(z)
+        _check_points(points, directions, len(folded.trunk[0][0]))
+        return evaluate_folded(folded, points, directions, method)
 
     def density_only(self, points: Tensor, z, method: str = 'auto') -> Tensor:  # [batch, n]
         """The density alone (87 % of the work of a full evaluation), for the first samples
         along the rays and for surfaces."""
-        condition = self.condition(z)
-        _check_points(points, None, len(condition.frequencies))
-        return folded_density(fold(self, condition), points, method)
+        folded = self.folded(z)
+        _check_points(points, None, len(folded.trunk[0][0]))
+        return folded_density(folded, points, method)
 
     def at(self, z, method: str = 'auto'):
         """The field of some codes as a function (points, directions) → (rgb, density), the form
@@ -520,8 +524,10 @@ def sine_and_slope(x: Tensor, slope: Tensor) -> Tensor:
     return out
 
 # %% ../nbs/51_siren.ipynb #a3daf8a5
-def _physical_memory() -> int:
-    "Bytes of memory in this machine; 4 GiB where the system does not say."
+def device_memory(device: str | torch.device = 'cpu') -> int:
+    "Bytes of memory of a device; 4 GiB where the system does not say."
+    if torch.device(device).type == 'cuda' and torch.cuda.is_available():
+        return torch.cuda.get_device_properties(device).total_memory
     try:
         return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     except (AttributeError, OSError, ValueError):
@@ -530,7 +536,7 @@ def _physical_memory() -> int:
 
 # bytes of the sines' arguments that may wait for the backward pass of one evaluation;
 # the chunks beyond are computed again
-KEPT = _physical_memory() // 8
+KEPT = device_memory() // 8
 
 
 def _run_chunk(x, d, p, keep=None):
@@ -672,7 +678,7 @@ def evaluate_folded(
             "A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not"
             f" {method!r}."
         )
-    chunked = _runs_in_chunks(points) and not directions.requires_grad
+    chunked = runs_in_chunks(points) and not directions.requires_grad
     if method == 'mixed' and half_pays(points.device):
         folded = rounded(folded)
     if method == 'chunked' or (chunked and method != 'folded'):
@@ -684,7 +690,7 @@ def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tens
     "The density alone, [batch, n]; in chunks where no gradient is asked for."
     if method == 'mixed' and half_pays(points.device):
         folded = rounded(folded)
-    if torch.is_grad_enabled() or not _runs_in_chunks(points):
+    if torch.is_grad_enabled() or not runs_in_chunks(points):
         return folded_field(folded, points, None)[1]
     rows = []
     for k, x in enumerate(points):
@@ -697,7 +703,8 @@ def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tens
     return torch.cat(rows).view(points.shape[:2])
 
 
-def _runs_in_chunks(points: Tensor) -> bool:
+def runs_in_chunks(points: Tensor) -> bool:
+    "Is a field evaluated in chunks at these points? On a CPU, in float32."
     return points.device.type == 'cpu' and points.dtype == torch.float32
 
 
