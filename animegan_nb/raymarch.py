@@ -182,7 +182,7 @@ def composite(
         distance = torch.where(opacity > 1e-6, distance / opacity.clamp(min=1e-6), beyond)
     if background is not None:
         if not isinstance(background, (int, float)):
-            background = torch.as_tensor(background, dtype=colour.dtype, device=colour.device)
+            background = torch.as_tensor(background).to(colour)
         colour = colour + left * background
     return Rendered(colour, distance, w)
 
