@@ -1,4 +1,4 @@
-"Fields, meshes, geometry, ray marching and pi-GAN's rendering on a pretended GPU: one device, and no waiting in a step."
+"Fields, meshes, geometry and pi-GAN's rendering on a pretended GPU: one device, and no waiting in a step."
 
 import sys
 from pathlib import Path
@@ -81,7 +81,6 @@ def test_a_scene_is_fitted_drawn_and_measured_where_its_field_is(kind):
         assert out['image'].device.type == out['normal'].device.type == 'cuda'
         scores = measure_field(field, views(), 4, 4)
         assert scores['psnr'] > 0
-        fields.save_fit
     report.check()
 
 
