@@ -100,7 +100,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> Tensor:  # [n, d], [m, d] ->
 # %% ../nbs/14_metrics.ipynb #c0066a37
 def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
     """Raise one clear sentence unless all are finite `[n, d]` with the same d;
-    return them as float64, on the device where they are."""
+    return them as float64, on the device of the first."""
     for cloud in clouds:
         if not isinstance(cloud, Tensor) or cloud.ndim != 2:
             raise ValueError(
@@ -120,8 +120,9 @@ def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
             raise ValueError(
                 "The features contain NaN or infinity: look at the pictures and the extractor."
             )
+    home = clouds[0].device
     # Apple's GPU has no float64
-    return [(c.cpu() if c.device.type == 'mps' else c).double() for c in clouds]
+    return [c.to('cpu' if home.type == 'mps' else home).double() for c in clouds]
 
 # %% ../nbs/14_metrics.ipynb #e8cd813c
 def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:  # [n, d], [m, d] -> [n, m]
