@@ -30,7 +30,6 @@ from animegan_nb.toon import (
     encode,
     HAIR_STYLES,
     head_colours,
-    head_distances,
     HeadScene,
     INK_GROUP,
     PART,
@@ -866,7 +865,7 @@ def _shoe_distance(scene, points, side):
 # %% ../nbs/07_figures.ipynb #280d6ef3
 def head_parts(scene, points):
     "The head of chapter 06, in its own frame: pairs (label, distance)."
-    for label, d in head_distances(scene.head.p, scene.head_local(points)):
+    for label, d in scene.head.bodies(scene.head_local(points)):
         if label not in ('neck', 'clothes'):
             yield label, d * scene.p['head_scale']
 

@@ -4,6 +4,7 @@
 
 # %% ../nbs/06_toon.ipynb #2a482e2b
 from __future__ import annotations
+import functools
 import io
 import math
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from animegan_nb.surfaces import (
     hex_colour,
     light_cosine,
     over,
+    placed,
     render_scene,
     round_cone,
     rounded_box,
@@ -38,18 +40,18 @@ from animegan_nb.surfaces import (
 # %% auto #0
 __all__ = ['HAIR_STYLE_TABLE', 'HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS', 'ATTRIBUTES', 'SLOT',
            'CATEGORIES', 'LOW', 'HIGH', 'STYLES', 'PARTS', 'PART', 'INK_GROUP', 'HEAD', 'PALETTES', 'HUMAN_TONES',
-           'HUMAN_PALETTES', 'TAILS', 'ACCESSORIES', 'CORE', 'BACKGROUNDS', 'FOV', 'BLOCK', 'HairStyle',
-           'sample_identity', 'decode', 'encode', 'check_identity', 'check_style', 'check_camera', 'check_drawing',
-           'constant', 'varying', 'head_parameters', 'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance',
-           'cap_distance', 'fringe_distance', 'back_distance', 'strand', 'side_distance', 'spikes_distance',
-           'twin_tails_distance', 'ponytail_distance', 'bun_distance', 'double_bun_distance', 'tie_distance', 'ring',
-           'glasses_distance', 'ears_distance', 'hat_distance', 'ribbon_distance', 'core_distances', 'extra_distances',
-           'head_distances', 'HeadScene', 'tones', 'flat_tones', 'skin_colour', 'paint_pins', 'hair_colour',
-           'eye_shapes', 'oval', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth', 'face_colour',
-           'cloth_colour', 'anime_colours', 'half_lambert', 'blot', 'human_skin', 'human_eyes', 'human_lips',
-           'human_face', 'human_hair', 'human_colours', 'head_colours', 'choose_background', 'render', 'warp_agreement',
-           'sample_camera', 'seeded_rows', 'toon_rows', 'DrawnSet', 'ToonHeads', 'backdrop', 'ReadyHeads',
-           'ready_heads']
+           'HUMAN_PALETTES', 'CORE', 'EXTRAS', 'BACKGROUNDS', 'FOV', 'BLOCK', 'HairStyle', 'sample_identity', 'decode',
+           'encode', 'check_identity', 'check_style', 'check_camera', 'check_drawing', 'constant', 'varying',
+           'head_parameters', 'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance', 'cap_distance',
+           'fringe_distance', 'back_distance', 'strand', 'side_distance', 'spikes_distance', 'twin_tails_distance',
+           'ponytail_distance', 'bun_distance', 'double_bun_distance', 'twin_ties_distance', 'ponytail_tie_distance',
+           'ring', 'glasses_distance', 'ears_distance', 'hat_distance', 'ribbon_distance', 'core_distances',
+           'find_extras', 'extra_distances', 'head_distances', 'HeadScene', 'tones', 'flat_tones', 'skin_colour',
+           'paint_pins', 'hair_colour', 'eye_shapes', 'oval', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth',
+           'face_colour', 'cloth_colour', 'anime_colours', 'half_lambert', 'blot', 'human_skin', 'human_eyes',
+           'human_lips', 'human_face', 'human_hair', 'human_colours', 'head_colours', 'choose_background', 'render',
+           'warp_agreement', 'sample_camera', 'seeded_rows', 'toon_rows', 'DrawnSet', 'ToonHeads', 'backdrop',
+           'ReadyHeads', 'ready_heads']
 
 # %% ../nbs/06_toon.ipynb #bed4d5e5
 class HairStyle(NamedTuple):
@@ -67,7 +69,7 @@ class HairStyle(NamedTuple):
     blunt: float = 0.0  # 1: cut off straight, with panels beside the face
 
 
-# A style is one row here; what some have beside that (tails, buns, spikes) stands in `TAILS`.
+# A style is one row here; what some have beside that (tails, buns, spikes) stands in `EXTRAS`.
 # fmt: off
 HAIR_STYLE_TABLE = {  #    weight  back: y  flare    z     tip locks side: y  width
     'bob':        HairStyle(12, -0.45,  0.10,  0.26, 0.10, 18, -0.36, 0.085),
@@ -428,7 +430,7 @@ def lock_pattern(p, angle, count):
     phase = angle * (count / (2 * math.pi)) + p['locks'][:, 1:2]
     index = phase.floor()
     u = 2 * (phase - index) - 1
-    return u, p['locks'].gather(1, (index.long() % 8).reshape(len(index), -1)).reshape(
+    return u, p['locks'].gather(1, (index.long() & 7).reshape(len(index), -1)).reshape(
         index.shape
     )
 
@@ -576,13 +578,13 @@ _SPIKES = F.normalize(torch.tensor([  # directions of the spikes
 def spikes_distance(p, x, y, z):
     "Cones from the middle of the head outwards."
     qx, qy, qz = x, y - 0.2, z + 0.08
-    along = torch.einsum('cbn,ck->bnk', torch.stack([qx, qy, qz]), _SPIKES.to(x.device))
-    top = 0.82 + 0.28 * p['locks'].repeat(1, 2)[:, None, : _SPIKES.shape[1]]
-    t = ((along - 0.25) / (top - 0.25)).clamp(0, 1)
-    away2 = ((qx * qx + qy * qy + qz * qz)[..., None] - along**2).clamp_min(0) + (
-        along - 0.25 - t * (top - 0.25)
-    ) ** 2
-    return ((away2 + 1e-8).sqrt() - 0.36 + 0.352 * t).amin(-1) * 0.86
+    ways = placed(_SPIKES, x.device)
+    along = torch.einsum('ck,cbn->kbn', ways, torch.stack([qx, qy, qz]))
+    length = 0.82 + 0.28 * p['locks'].T.repeat(2, 1)[: len(along), :, None] - 0.25
+    t = ((along - 0.25) / length).clamp(0, 1)
+    beside2 = (qx * qx + qy * qy + qz * qz - along**2).clamp_min(0)
+    away2 = beside2 + (along - 0.25 - t * length) ** 2
+    return ((away2 + 1e-8).sqrt() - 0.36 + 0.352 * t).amin(0) * 0.86
 
 
 def twin_tails_distance(p, x, y, z):
@@ -607,21 +609,14 @@ def double_bun_distance(p, x, y, z):
     return sphere(x.abs() - 0.45, y - 0.72, z + 0.10, 0.20)
 
 
-# what some styles have beside the hair of the table: the label of the part, its distance
-TAILS = {
-    'twin tails': ('tail', twin_tails_distance),
-    'ponytail': ('tail', ponytail_distance),
-    'bun': ('tail', bun_distance),
-    'double bun': ('tail', double_bun_distance),
-    'spiky': ('back hair', spikes_distance),
-}
-
-
-def tie_distance(p, x, y, z, style: str):
-    "The band around the root of a tail."
-    if style == 'ponytail':
-        return ellipsoid(x * p['side'] - 0.13, y - 0.70, z + 0.60, 0.14, 0.07, 0.14)
+def twin_ties_distance(p, x, y, z):
+    "The bands around the roots of twin tails."
     return ellipsoid(x.abs() - 0.56 - p['volume'], y - 0.50, z + 0.12, 0.09, 0.14, 0.13)
+
+
+def ponytail_tie_distance(p, x, y, z):
+    "The band around the root of a ponytail."
+    return ellipsoid(x * p['side'] - 0.13, y - 0.70, z + 0.60, 0.14, 0.07, 0.14)
 
 # %% ../nbs/06_toon.ipynb #86a610ae
 def ring(x, y, z, rx, ry, r):
@@ -669,9 +664,6 @@ def ribbon_distance(p, x, y, z):
     loop = ellipsoid(bx.abs() - 0.17, by - 0.5 * bx.abs() + 0.06, bz, 0.15, 0.12, 0.09) * 0.8
     return torch.minimum(loop, sphere(bx, by, bz, 0.07))
 
-
-ACCESSORIES = {'ribbon': ribbon_distance, 'cat ears': ears_distance, 'hat': hat_distance}
-
 # %% ../nbs/06_toon.ipynb #32050809
 CORE = ('face', 'ear', 'neck', 'clothes', 'fringe', 'back hair', 'side hair')
 
@@ -690,27 +682,50 @@ def core_distances(p, x, y, z) -> tuple:
         side_distance(p, x, y, z),
     )
 
-
-def extra_distances(p, points):
-    "What only some heads have: pairs (label, distance [b, n])."
-    has = lambda there, distance: torch.where(there, distance, 9.0)
-    for name, (label, distance) in TAILS.items():
-        there = p['hair_style_'] == HAIR_STYLES.index(name)
-        if bool(there.any()):
-            yield label, has(there, distance(p, *points))
-            if 'tail' in name:
-                yield 'ribbon', has(there, tie_distance(p, *points, name))
-    if bool((p['glasses_'] == 1).any()):
-        yield 'glasses', has(p['glasses_'] == 1, glasses_distance(p, *points))
-    for label, distance in ACCESSORIES.items():
-        there = p['accessory_'] == CATEGORIES['accessory'].index(label)
-        if bool(there.any()):
-            yield label, has(there, distance(p, *points))
+# %% ../nbs/06_toon.ipynb #a5df92ff
+EXTRAS = (  # an attribute, the value that brings the part, its label, its distance
+    ('hair_style', 'twin tails', 'tail', twin_tails_distance),
+    ('hair_style', 'twin tails', 'ribbon', twin_ties_distance),
+    ('hair_style', 'ponytail', 'tail', ponytail_distance),
+    ('hair_style', 'ponytail', 'ribbon', ponytail_tie_distance),
+    ('hair_style', 'bun', 'tail', bun_distance),
+    ('hair_style', 'double bun', 'tail', double_bun_distance),
+    ('hair_style', 'spiky', 'back hair', spikes_distance),
+    ('glasses', 'yes', 'glasses', glasses_distance),
+    ('accessory', 'ribbon', 'ribbon', ribbon_distance),
+    ('accessory', 'cat ears', 'cat ears', ears_distance),
+    ('accessory', 'hat', 'hat', hat_distance),
+)
 
 
-def head_distances(p, points) -> list:
+def find_extras(p: dict) -> list:
+    "Who has what of EXTRAS: (label, distance, rows of the heads, parameters of these heads)."
+    names, found = ('hair_style', 'glasses', 'accessory'), []
+    heads = torch.cat([p[f'{name}_'] for name in names], 1).tolist()
+    for name, value, label, distance in EXTRAS:
+        column, wanted = names.index(name), CATEGORIES[name].index(value)
+        rows = [i for i, head in enumerate(heads) if head[column] == wanted]
+        if len(rows) == len(heads):
+            found.append((label, distance, None, p))
+        elif rows:
+            rows = torch.tensor(rows, device=p['jaw'].device)
+            found.append((label, distance, rows, {k: v[rows] for k, v in p.items()}))
+    return found
+
+
+def extra_distances(points, extras: list):
+    "What only some heads have: pairs (label, distance [b, n], large for the other heads)."
+    for label, distance, rows, p in extras:
+        if rows is None:
+            yield label, distance(p, *points)
+        else:
+            far_away = points.new_full(points.shape[1:], 9.0)
+            yield label, far_away.index_copy(0, rows, distance(p, *points[:, rows]))
+
+
+def head_distances(p, points, extras: list) -> list:
     "All parts at points in head units: pairs (label, distance [b, n])."
-    return [*zip(CORE, core_distances(p, *points)), *extra_distances(p, points)]
+    return [*zip(CORE, core_distances(p, *points)), *extra_distances(points, extras)]
 
 # %% ../nbs/06_toon.ipynb #89fa29e6
 class HeadScene(Scene):
@@ -737,16 +752,18 @@ class HeadScene(Scene):
         style, accessory = self.p['hair_style_'], self.p['accessory_']
         return (style * 100 + accessory * 2 + self.p['glasses_'])[:, 0]
 
+    def bodies(self, points):
+        "All parts at points in head units: pairs (label, distance [b, n])."
+        extras = self.keep('extras', lambda: find_extras(self.p))
+        return head_distances(self.p, points, extras)
+
     def distance(self, points):
-        distances = head_distances(self.p, points / HEAD)
-        nearest = distances[0][1]
-        for _, distance in distances[1:]:
-            nearest = torch.minimum(nearest, distance)
-        return HEAD * nearest
+        _, distances = zip(*self.bodies(points / HEAD))
+        return HEAD * functools.reduce(torch.minimum, distances)
 
     def parts(self, points):
-        names, distances = zip(*head_distances(self.p, points / HEAD))
-        numbers = torch.tensor([PART[name] for name in names], device=points.device)
+        names, distances = zip(*self.bodies(points / HEAD))
+        numbers = placed(tuple(PART[name] for name in names), points.device)
         return numbers[torch.stack(distances).argmin(0)]
 
     def colours(self, points, normals, parts, pixel):
