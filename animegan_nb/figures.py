@@ -1132,8 +1132,8 @@ def _along(scene, points, first, second):
 
 def _is_nearer(scene, points, side, name):
     "Whether points are nearer to this side's joint than to the other side's."
-    distance = lambda s: (points - scene.joint(f'{s} {name}')).norm(dim=0)
-    return distance(side) < distance('right' if side == 'left' else 'left')
+    distance2 = lambda s: ((points - scene.joint(f'{s} {name}')) ** 2).sum(0)
+    return distance2(side) < distance2('right' if side == 'left' else 'left')
 
 # %% ../nbs/07_figures.ipynb #5fe4fb52
 def paint_legs(scene, points, material, parts, side):

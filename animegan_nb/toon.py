@@ -35,6 +35,7 @@ from animegan_nb.surfaces import (
     smooth_cut,
     smooth_union,
     sphere,
+    unit,
 )
 
 # %% auto #0
@@ -449,9 +450,8 @@ def fringe_edge(p, angle, y):
     tip = p['front_tip'] * (0.45 + 0.75 * chance)
     panel = p['blunt'] * ((angle.abs() - 0.86) * 6).clamp(0, 1)
     edge = notch - tip * (1 - (v * v + 1e-4) ** 0.56) - panel * (0.52 + 0.1 * p['hair_length'])
-    cover_eye = (
-        p['hair_over_eye'] * 0.46 * torch.exp(-(((angle - p['side'] * 0.42) / 0.40) ** 4))
-    )
+    beside_eye = ((angle - p['side'] * 0.42) / 0.40) ** 2
+    cover_eye = p['hair_over_eye'] * 0.46 * torch.exp(-(beside_eye**2).clamp_max(80))
     return edge - cover_eye, u
 
 # %% ../nbs/06_toon.ipynb #32c9f3a4
@@ -783,8 +783,8 @@ def flat_tones(base, shade, normals, low):
 def skin_colour(p, x, y, z, normals, parts, pixel):
     "Cel-shaded skin with the fringe's shadow on the forehead and the chin's on the neck."
     base, shade, light = tones(p['skin'])
-    round_normal = F.normalize(torch.stack([x, (y - 0.05) * 0.8, z + 0.12]), dim=0)
-    soft = F.normalize(normals * 0.45 + round_normal * 0.75, dim=0)
+    round_normal = unit(torch.stack([x, (y - 0.05) * 0.8, z + 0.12]))
+    soft = unit(normals * 0.45 + round_normal * 0.75)
     rgb = cel(base, base, shade, light_cosine(soft), 0.04 + 0 * pixel, low=0.0)
     edge, _ = fringe_edge(p, torch.atan2(x - 0.02, z + 0.08), y + 0.05)
     under = cover(edge - 0.055 - y, pixel) * (z > 0) * (parts == PART['face'])
@@ -807,8 +807,8 @@ def hair_colour(p, x, y, z, normals, parts, pixel):
     "Cel-shaded hair: broad tones, strand lines near the tips, and a band of light."
     base, shade, light = tones(p['hair'])
     angle = torch.atan2(x, z + 0.08)
-    round_normal = F.normalize(torch.stack([x, (y - 0.15) * 0.9, z + 0.08]), dim=0)
-    soft = F.normalize(normals * 0.55 + round_normal * 0.75, dim=0)
+    round_normal = unit(torch.stack([x, (y - 0.15) * 0.9, z + 0.08]))
+    soft = unit(normals * 0.55 + round_normal * 0.75)
     cosine = light_cosine(soft)
     fringe, tail = parts == PART['fringe'], parts == PART['tail']
     edge, uf = fringe_edge(p, angle, y)
@@ -1246,7 +1246,7 @@ class DrawnSet(ImageSet):
     """Pictures that are drawn once into the cache; picture i of a seed is the same everywhere.
     A kind of picture defines `rows`, `draw` and `decode`."""
 
-    kind, version, chunk = 'pictures', 1, 32  # chunk: how many are drawn at a time
+    kind, version, chunk = 'pictures', 1, 128  # chunk: how many are drawn at a time
     drawn: dict = {}  # what `draw` returns and is stored besides the picture: name -> shape
     exact = ('depth', 'distance', 'normal', 'parts')  # traced on demand, for one item
 
