@@ -4,6 +4,7 @@
 
 # %% ../nbs/05_surfaces.ipynb #09a7794e
 from __future__ import annotations
+import contextlib
 import functools
 import math
 import torch
@@ -15,7 +16,7 @@ from .cameras import as_tensor, check_cam2world, check_fov, plane_directions
 __all__ = ['TETRAHEDRON', 'LIGHT', 'sphere', 'ellipsoid', 'rounded_box', 'round_cone', 'capsule', 'smooth_union', 'smooth_both',
            'smooth_cut', 'placed', 'Scene', 'scene_rays', 'sphere_trace', 'trace_scene', 'unit', 'scene_normals',
            'light_cosine', 'hex_colour', 'cover', 'over', 'cel', 'ink_edges', 'thicken', 'check_scene_views',
-           'render_scene']
+           'one_thread', 'render_scene']
 
 # %% ../nbs/05_surfaces.ipynb #66090bc3
 def sphere(x, y, z, r):
@@ -92,7 +93,7 @@ class Scene:
     p: dict  # parameters, each a tensor [b, …]
     # [parts]: parts with equal numbers meet without a line; None: all differ
     ink_groups: Tensor | None = None
-    line_jump = 0.0037  # a step in depth from which on an ink line is drawn
+    line_jump = 0.0037  # a step in depth from which on an ink line is drawn, or [b, 1, 1]
 
     @property
     def batch(self) -> int:
@@ -324,7 +325,7 @@ def ink_edges(
     group: Tensor,  # [b, h, w] integers: which surface is seen
     depth: Tensor,  # [b, h, w], large in the background
     normals: Tensor,  # [3, b, h, w]
-    jump: float,  # a step in depth from which on a line is drawn
+    jump,  # a step in depth from which on a line is drawn: a number or [b, 1, 1]
     fold: float = -0.1,  # cosine between neighbouring normals below which a fold is drawn
 ) -> Tensor:  # [b, h, w] bool
     """Where a pen would draw: the nearer side of every label edge and depth step, and sharp
@@ -432,8 +433,8 @@ def _geometry(scene, cam2world, fov, size, fine_t, supersample):
 def check_scene_views(scene, cam2world: Tensor, fov, size: int) -> Tensor:  # fov [b]
     "One sentence unless there is a camera and a field of view for every scene, and a size."
     check_cam2world(cam2world)
-    fov, n = as_tensor(fov, cam2world), scene.batch
     check_fov(fov)
+    fov, n = as_tensor(fov, cam2world), scene.batch
     if len(cam2world) != n or len(fov) not in (1, n):
         raise ValueError(
             f"There are {len(cam2world)} cameras (cam2world) and {len(fov)} fields of view for"
@@ -444,7 +445,21 @@ def check_scene_views(scene, cam2world: Tensor, fov, size: int) -> Tensor:  # fo
     return fov.expand(n)
 
 # %% ../nbs/05_surfaces.ipynb #ff5ab154
+@contextlib.contextmanager
+def one_thread():
+    """Compute on one thread of the processor; afterwards on as many as before. Drawing takes
+    many short operations: several threads would wait for each other at the end of every one,
+    and when another program runs they wait twenty times as long as they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @torch.no_grad()
+@one_thread()
 def render_scene(
     scene: Scene,
     cam2world: Tensor,  # [b, 4, 4]

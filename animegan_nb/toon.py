@@ -174,23 +174,26 @@ CATEGORIES = {name: spec[0] for name, spec in ATTRIBUTES.items() if isinstance(s
 # %% ../nbs/06_toon.ipynb #c11c9a7b
 def sample_identity(
     n: int,  # how many
-    rng: torch.Generator,  # the source of chance, on the CPU
-) -> Tensor:  # [n, len(ATTRIBUTES)] float32
+    rng: torch.Generator,
+) -> Tensor:  # [n, len(ATTRIBUTES)] float32, on the generator's device
     """Identities drawn from the prior:
     categories by their weights, quantities from a normal clipped to its range."""
     columns = []
     for name, spec in ATTRIBUTES.items():
         if name in CATEGORIES:
-            edges = torch.tensor(spec[1], dtype=torch.float64).cumsum(0)
-            chance = torch.rand(n, generator=rng, dtype=torch.float64)
+            weights = torch.tensor(spec[1], dtype=torch.float64, device=rng.device)
+            edges = weights.cumsum(0)
+            chance = torch.rand(n, generator=rng, dtype=torch.float64, device=rng.device)
             column = torch.searchsorted(edges / edges[-1], chance)
             columns.append(column.clamp_max(len(edges) - 1).float())
         else:
             low, high, mean, deviation = spec
-            columns.append((mean + deviation * torch.randn(n, generator=rng)).clamp(low, high))
+            noise = torch.randn(n, generator=rng, device=rng.device)
+            columns.append((mean + deviation * noise).clamp(low, high))
     identity = torch.stack(columns, 1)
     swept = identity[:, SLOT['hair_style']] == HAIR_STYLES.index('side-swept')
-    identity[swept, SLOT['hair_over_eye']] = 1.0
+    over_eye = SLOT['hair_over_eye']
+    identity[:, over_eye] = torch.where(swept, 1.0, identity[:, over_eye])
     return identity
 
 # %% ../nbs/06_toon.ipynb #cf4766c2
@@ -302,7 +305,7 @@ HEAD = 0.105  # world units for one head unit: half the frame's height at fov 12
 
 def constant(like: Tensor, *values: float) -> Tensor:  # [3, 1, 1]
     "A fixed point or colour, on the device of `like`."
-    return torch.tensor(values, device=like.device)[:, None, None]
+    return placed(values, like.device)[:, None, None]
 
 
 def varying(*coordinates) -> Tensor:  # [3, b, 1]
@@ -333,7 +336,7 @@ def head_parameters(
     p['locks'] = torch.cat([p.pop(f'lock_{i}') for i in range(8)], 1)
     for name, palette in (PALETTES if style == 'anime' else HUMAN_PALETTES).items():
         slot = 'skin' if name == 'skin' else f'{name}_colour'
-        p[name] = palette.to(identity.device)[a[slot][:, 0]]
+        p[name] = placed(palette, identity.device)[a[slot][:, 0]]
     return p | _face_shape(p) | _hair_shape(p, a['hair_style'][:, 0], a['fringe'][:, 0])
 
 # %% ../nbs/06_toon.ipynb #4a686609
@@ -369,7 +372,7 @@ HUMAN_PALETTES = {name: _palette(rows) for name, rows in HUMAN_TONES.items()}
 def _face_shape(p):
     "Eyes, jaw and brows from the quantities; human proportions are interpolated."
     mix = lambda anime, human: anime + p['human'] * (human - anime)
-    by_eye = lambda *values: torch.tensor(values, device=p['jaw'].device)[p['eye_shape_']]
+    by_eye = lambda *values: placed(values, p['jaw'].device)[p['eye_shape_']]
     tilt, tall, frown = (
         by_eye(0.0, 0.34, -0.36),
         by_eye(1.04, 0.84, 0.92),
@@ -409,7 +412,7 @@ def _hair_shape(p, style, fringe):
     device, longer = p['jaw'].device, p['hair_length'] - 0.5
 
     def columns(table, chosen, names):
-        rows = torch.tensor(list(table.values()), dtype=torch.float32, device=device)[chosen]
+        rows = placed(tuple(table.values()), device)[chosen]
         return dict(zip(names.split(), rows.split(1, dim=1)))
 
     q = columns(HAIR_STYLE_TABLE, style, ' '.join(HairStyle._fields))
@@ -745,7 +748,7 @@ class HeadScene(Scene):
 
     def bounds(self):
         like = self.p['jaw'][:, 0]
-        centre = like.new_tensor([0.0, -0.30, -0.08])[:, None].expand(3, self.batch)
+        centre = placed((0.0, -0.30, -0.08), like.device)[:, None].expand(3, self.batch)
         return centre * HEAD, torch.full_like(like, 1.62 * HEAD)
 
     def kinds(self):
@@ -913,7 +916,7 @@ def paint_brows(p, x, y, rgb, pixel, ink, seen):
 def paint_mouth(p, x, y, rgb, pixel, ink, skin_shade):
     "One of five mouths, and the hint of a nose; the colour and what the mouth covers."
     kind, wide = p['mouth_'], p['mouth_width']
-    by_kind = lambda *values: torch.tensor(values, device=x.device)[kind]
+    by_kind = lambda *values: placed(values, x.device)[kind]
     w = (0.064 + 0.05 * wide) * by_kind(1.2, 1.0, 0.95, 0.34, 1.1)
     s, y0 = x / w, y - p['mouth_y']
     bend = by_kind(0.062, 0.0, 0.012, 0.0, -0.056)
@@ -993,7 +996,7 @@ def anime_colours(p, points, normals, parts, pixel):
     rgb = skin_colour(*place, normals, parts, pixel)
     rgb, marked = face_colour(*place, rgb, normals, parts, pixel)
     rgb = torch.where(hairy, hair_colour(*place, normals, marked, pixel), rgb)
-    if float(p['hair_alpha'].min()) < 1:  # the face shows through transparent hair
+    if bool((p['hair_alpha'] < 1).any()):  # the face shows through transparent hair
         face = torch.full_like(parts, PART['face'])
         below = skin_colour(*place, normals, face, pixel)
         below, _ = face_colour(*place, below, normals, face, pixel)
@@ -1069,7 +1072,7 @@ def human_lips(p, x, y, rgb, pixel, seen):
     "An upper and a lower lip, with a gap between them when the mouth is open."
     w, kind = 0.088 + 0.035 * p['mouth_width'], p['mouth_']
     q = (x / w).clamp(-1, 1)
-    bend = torch.tensor([0.034, 0.0, 0.010, 0.0, -0.030], device=x.device)[kind]
+    bend = placed((0.034, 0.0, 0.010, 0.0, -0.030), x.device)[kind]
     m = y - p['mouth_y'] - bend * (q * q - 0.4)
     top = torch.maximum(m - 0.020 * (1 - q * q) * (0.75 + 0.5 * q.abs()), -m)
     low = torch.maximum(m, -m - 0.030 * (1 - q * q))
@@ -1156,7 +1159,7 @@ def choose_background(background, which: Tensor):
             f"There is no background {background!r}: choose 'pastel', 'white' or three numbers"
             " in [0, 1]."
         )
-    return BACKGROUNDS.to(which.device)[which] if background == 'pastel' else (1.0, 1.0, 1.0)
+    return placed(BACKGROUNDS, which.device)[which] if background == 'pastel' else (1.0, 1.0, 1.0)
 
 
 def render(
@@ -1212,7 +1215,8 @@ def sample_camera(
     check_camera(preset)
     prior = PRIORS[preset]
     yaw, pitch = prior.angles(prior.noise((n,), rng), prior.noise((n,), rng))
-    return dict(cam2world=pose(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)
+    fov = torch.full_like(yaw, FOV)
+    return dict(cam2world=pose(yaw, pitch), fov=fov, yaw=yaw, pitch=pitch)
 
 # %% ../nbs/06_toon.ipynb #50c4cbe6
 # pictures that share one generator: picture i never depends on how many are asked for
