@@ -32,6 +32,7 @@ from animegan_nb.training import (
     Draws,
     EMA,
     faded_reals,
+    gather_batch,
     ModelPair,
     models,
     Recipe,
@@ -442,7 +443,7 @@ class PiganNetworks(ModelPair):
     def generated(self, n: int, draws: Draws, size: int | None = None) -> GeneratedBatch:
         "n images with random samples on their rays and noise on the density."
         c, (z, cam2world) = self.config, self.latents(n, draws)
-        options = dict(rng=draws.generator, noise=noise_level(c, self.steps['generator']))
+        options = dict(rng=draws, noise=noise_level(c, self.steps['generator']))
         options['alpha'] = c.alpha or c.solid_weight > 0
         images = self.generator.render(z, cam2world, size or self.grown[0], **options)
         opacity = (images[:, 3:] + 1) / 2 if options['alpha'] else None
@@ -495,7 +496,7 @@ class PiganPair(PiganNetworks):
         on_fake = self.discriminator(
             fakes.images, direction if c.condition_pose else None, heads=True
         )
-        best = top_k(on_fake.logits, top_k_fraction(step, floor=c.top_k_floor))
+        best = top_k(gather_batch(on_fake.logits), top_k_fraction(step, floor=c.top_k_floor))
         loss = generator_loss(best) + head_losses(c, on_fake, direction, fakes.z)
         if c.reconstruction:
             real = real_images(c, batch, fakes.size)

@@ -46,14 +46,14 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
            'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
            'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
-           'join_processes', 'device_settings', 'average_gradients', 'broadcast_weights', 'prepare_networks',
-           'make_loader', 'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt',
-           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
-           'ema_decay', 'EMA', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
-           'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good',
-           'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state',
-           'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run',
-           'load_checkpoint']
+           'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm2d',
+           'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
+           'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages',
+           'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA',
+           'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
+           'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good', 'checkpoints',
+           'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state', 'optimise',
+           'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run', 'load_checkpoint']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -763,6 +763,70 @@ def device_settings(config: TrainingConfig, device: torch.device):
         cudnn.allow_tf32, cudnn.benchmark = before
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
 
+# %% ../nbs/10_training.ipynb #a1c7e211
+class _Gather(torch.autograd.Function):
+    "The rows of all processes; backwards, the sum of what all processes want of the own rows."
+
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _SumOwnRows.apply(gradient)
+
+
+class _SumOwnRows(torch.autograd.Function):
+    "The transpose of `_Gather`, and the other way round."
+
+    @staticmethod
+    def forward(ctx, whole: Tensor) -> Tensor:
+        whole = whole.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(whole)
+        return whole.chunk(dist.get_world_size())[dist.get_rank()].clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _Gather.apply(gradient)
+
+
+def several_processes() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def gather_batch(rows: Tensor) -> Tensor:
+    "[processes · n, ...] from [n, ...] on each process, equally many; as it is on a single one."
+    return _Gather.apply(rows) if several_processes() else rows
+
+
+def own_rows(whole: Tensor, n: int) -> Tensor:
+    "The n rows of this process in what `gather_batch` has brought together."
+    start = n * dist.get_rank() if several_processes() else 0
+    return whole[start : start + n]
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    "Batch normalisation with the statistics of all processes, for CPUs."
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return own_rows(super().forward(gather_batch(x)), len(x))
+
+
+def share_batch_statistics(pair: nn.Module, device: torch.device):
+    "Let all batch normalisations of a pair look at the batches of all processes."
+    if not several_processes():
+        return
+    if device.type == 'cuda':
+        nn.SyncBatchNorm.convert_sync_batchnorm(pair)
+        return
+    for module in pair.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm2d  # the same parameters and buffers
+
 # %% ../nbs/10_training.ipynb #f6ef7743
 def average_gradients(parameters: Sequence[nn.Parameter], engine: Engine):
     """Average the gradients over all processes, in one message. A weight that took no part in
@@ -796,6 +860,7 @@ def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) ->
     if channels_last:
         pair.to(memory_format=torch.channels_last)
     broadcast_weights(pair, engine)
+    share_batch_statistics(pair, engine.device)
     if config.compile:
         pair.compile_networks()
     return pair
@@ -1120,7 +1185,9 @@ def load_optimizer(optimizer, saved: dict):
     own = [{k: v for k, v in g.items() if k != 'params'} for g in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, numbers in zip(optimizer.param_groups, own):
-        group.update(numbers)
+        weights = group['params']
+        group.clear()
+        group.update(numbers, params=weights)
 
 
 def restore_draws(trainer: Trainer, saved: Tensor):
