@@ -357,14 +357,21 @@ class RunControls:
         return self.join()
 
     def sample(
-        self, n: int = 64, seed: int = 0, batch_size: int | None = None, live: bool = False
+        self,
+        n: int = 64,
+        seed: int = 0,
+        batch_size: int | None = None,
+        live: bool = False,
+        device='cpu',
     ) -> Tensor:
         """[n, 3, height, width] images of the averaged generator (`live`: the one in training),
-        always of the same latents for the same seed; at once as many as in training."""
+        always of the same latents for the same seed; at once as many as in training. They come
+        to `device`; None: they stay where they are made."""
         network = self.pair.generator if live or self.average is None else self.average
         size = batch_size or min(64, self.config.batch_size)
         with self.lock:
-            return generate_images(self.pair, network, n, Draws(seed, self.device), size)
+            draws = Draws(seed, self.device)
+            return generate_images(self.pair, network, n, draws, size, device)
 
     def save(self, folder: str | Path) -> Path:
         "Write a checkpoint of a whole step; the folder must not exist yet."
@@ -1015,7 +1022,8 @@ def generate_images(
     n: int,
     draws: Draws,
     batch_size: int = 64,  # images at once; the images do not depend on it
-) -> Tensor:  # [n, ...] on the CPU
+    device='cpu',  # where they go; None: they stay
+) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
     training, images = network.training, []
@@ -1025,7 +1033,8 @@ def generate_images(
             latents = pair.latents(n, draws)
             for start in range(0, n, batch_size):
                 some = part_of(latents, slice(start, start + batch_size))
-                images.append(pair.generate(network, some).float().cpu())
+                made = pair.generate(network, some).float()
+                images.append(made.to(device or made.device))
         finally:
             network.train(training)
     return torch.cat(images)

@@ -53,6 +53,7 @@ def test_sampling_while_it_trains():
     while t.step < 3:
         time.sleep(0.01)
     first = t.sample(4)
+    assert torch.equal(t.sample(4, device=None), first)  # where they are made: on a CPU, the same
     assert first.shape == (4, 3, 8, 8) and not t.pair.generator[0].weight.grad_fn
     started = time.perf_counter()
     t.stop()
@@ -174,6 +175,7 @@ def test_on_a_gpu():
         3, progress=False
     )
     assert t.sample(4).device.type == 'cpu'
+    assert t.sample(4, device=None).device.type == 'cuda'
 
 
 def test_compiled_networks_train():
