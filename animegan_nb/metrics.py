@@ -35,7 +35,7 @@ from animegan_nb.core import (
 )
 
 # %% auto #0
-__all__ = ['ROUNDING', 'BLOCK', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH',
+__all__ = ['ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH',
            'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments', 'frechet_from_moments',
            'frechet_distance', 'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score',
            'distance_blocks', 'coverage', 'precision_recall', 'diversity', 'Extractor', 'OwnExtractor',
@@ -182,7 +182,7 @@ def inception_score(
 
 # %% ../nbs/14_metrics.ipynb #6e8bd9b0
 ROUNDING = 1e-12  # what is smaller, relative to |x|² + |y|², is rounding
-BLOCK = 2**20  # distances in memory at once
+PAIRS_AT_ONCE = 2**20  # distances in memory at once
 
 
 def distance_blocks(
@@ -194,7 +194,7 @@ def distance_blocks(
     centre = x.mean(0)
     x, y = x - centre, y - centre
     squares_x, squares_y = x.square().sum(1), y.square().sum(1)
-    step = max(64, BLOCK // len(y))
+    step = max(64, PAIRS_AT_ONCE // len(y))
     for start in range(0, len(x), step):
         rows = slice(start, min(start + step, len(x)))
         total = squares_x[rows, None] + squares_y

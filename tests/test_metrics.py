@@ -121,7 +121,7 @@ def test_kernel_distance_in_blocks_is_the_same(monkeypatch):
 def test_one_pass_over_the_pairs_gives_what_the_definitions_give_for_every_resampled_set(seed, n, m, d, block):
     real, fake = (features(seed + i, k, d, shift=0.3 * i) for i, k in enumerate((n, m)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, 'BLOCK', block)
+        patch.setattr(metrics, 'PAIRS_AT_ONCE', block)
         w, v = (metrics._resample(k, 3, rng(seed + k)) for k in (n, m))
         found = metrics._compare(metrics._within(real, w), metrics._within(fake, v))
     inside = metrics.coverage(real.features, fake.features)
