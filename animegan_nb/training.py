@@ -50,10 +50,11 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
            'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages',
            'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA',
-           'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
-           'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good', 'checkpoints',
-           'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state', 'optimise',
-           'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run', 'load_checkpoint']
+           'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
+           'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good',
+           'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state',
+           'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run',
+           'load_checkpoint']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -359,14 +360,17 @@ class RunControls:
         return self.join()
 
     def sample(
-        self, n: int = 64, seed: int = 0, batch_size: int | None = None, live: bool = False
+        self,
+        n: int = 64,
+        seed: int = 0,
+        batch_size: int | None = None,
+        live: bool = False,
+        device='cpu',
     ) -> Tensor:
         """[n, 3, height, width] images of the averaged generator (`live`: the one in training),
-        always of the same latents for the same seed; at once as many as in training."""
-        network = self.pair.generator if live or self.average is None else self.average
-        size = batch_size or min(64, self.config.batch_size)
-        with self.lock:
-            return generate_images(self.pair, network, n, Draws(seed, self.device), size)
+        always of the same latents for the same seed; at once as many as in training. They come
+        to `device`; None: they stay where they are made."""
+        return sample_images(self, n, seed, batch_size, live, device)
 
     def save(self, folder: str | Path) -> Path:
         "Write a checkpoint of a whole step; the folder must not exist yet."
@@ -1085,13 +1089,26 @@ class EMA(Callback):
 
 # %% ../nbs/10_training.ipynb #bd4e9458
 @torch.no_grad()
+def sample_images(
+    trainer: Trainer, n: int, seed: int, batch_size: int | None, live: bool, device
+) -> Tensor:
+    "What `Trainer.sample` returns."
+    network = trainer.average
+    if live or network is None:
+        network = trainer.pair.generator
+    draws, size = Draws(seed, trainer.device), batch_size or min(64, trainer.config.batch_size)
+    with trainer.lock:
+        return generate_images(trainer.pair, network, n, draws, size, device)
+
+
 def generate_images(
     pair: ModelPair,
     network: nn.Module,  # the pair's generator, or an average of it
     n: int,
     draws: Draws,
     batch_size: int = 64,  # images at once; the images do not depend on it
-) -> Tensor:  # [n, ...] on the CPU
+    device='cpu',  # where they go; None: they stay
+) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
     training, images = network.training, []
@@ -1101,7 +1118,8 @@ def generate_images(
             latents = pair.latents(n, draws)
             for start in range(0, n, batch_size):
                 some = part_of(latents, slice(start, start + batch_size))
-                images.append(pair.generate(network, some).float().cpu())
+                made = pair.generate(network, some).float()
+                images.append(made.to(device or made.device))
         finally:
             network.train(training)
     return torch.cat(images)
