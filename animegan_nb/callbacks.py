@@ -7,21 +7,46 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from .core import check_images, grid, write_atomically
-from .training import Callback, checkpoints, Trainer
+import torch
+from .core import atomic_path, check_images, grid, write_atomically
+from animegan_nb.training import (
+    Callback,
+    checkpoints,
+    DamagedCheckpoint,
+    load_state,
+    save_trainer,
+    Trainer,
+)
 
 # %% auto #0
-__all__ = ['Samples', 'JSONLog', 'read_log', 'Clock', 'Evaluate', 'TensorBoard', 'Checkpoints', 'Health']
+__all__ = ['warn_if_full', 'Samples', 'JSONLog', 'read_log', 'Clock', 'peak_memory', 'Evaluate', 'TensorBoard', 'Checkpoints',
+           'Health']
+
+# %% ../nbs/11_callbacks.ipynb #b1c7e201
+@contextlib.contextmanager
+def warn_if_full(what: str):
+    "A file that cannot be written is worth a warning, not the end of a training."
+    try:
+        yield
+    except OSError as error:
+        warnings.warn(
+            f"{what} could not be written ({error.strerror or error}): make room on the disk;"
+            " the training goes on.",
+            stacklevel=4,
+        )
 
 # %% ../nbs/11_callbacks.ipynb #d8a8f0b7
 class Samples(Callback):
     """Images of the same latents every `every` steps:
     kept in `images` (step → uint8), and as PNG if a folder is given."""
+
+    main_only = True
 
     def __init__(
         self, every: int = 100, n: int = 32, seed: int = 0, folder: str | Path | None = None
@@ -38,50 +63,66 @@ class Samples(Callback):
             self.take(trainer)
 
     def take(self, trainer):
-        if not trainer.engine.is_main_process:
-            return
         self.images[trainer.step] = check_images(trainer.sample(self.n, self.seed))
         if self.folder:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            grid(self.images[trainer.step]).save(self.folder / f'step-{trainer.step:08d}.png')
+            name = f'step-{trainer.step:08d}.png'
+            with warn_if_full(f'The samples of step {trainer.step}'):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with atomic_path(self.folder / name) as part:
+                    grid(self.images[trainer.step]).save(part)
 
 # %% ../nbs/11_callbacks.ipynb #6f0179df
 class JSONLog(Callback):
-    """Appends every record to a file of JSON lines;
+    """Appends every record, with its time, speed and memory, to a file of JSON lines;
     after a resume the lines of undone steps are dropped."""
 
+    main_only, order = True, 1  # after the callbacks that add to the record
+
     def __init__(self, path: str | Path):
-        self.path, self.file = Path(path), None
+        self.path, self.file, self.clock = Path(path), None, Clock()
 
     def on_start(self, trainer):
-        if not trainer.engine.is_main_process:
-            return
+        self.clock.on_start(trainer)
         kept = [record for record in read_log(self.path) if record['step'] <= trainer.step]
-        write_atomically(self.path, ''.join(json.dumps(record) + '\n' for record in kept))
-        self.file = open(self.path, 'a', buffering=1)
+        with warn_if_full(f'The log {self.path.name}'):
+            write_atomically(self.path, ''.join(json.dumps(record) + '\n' for record in kept))
+            self.file = open(self.path, 'a', buffering=1, encoding='utf-8')
 
     def on_step(self, trainer, record):
+        if 'seconds' not in record:  # the training has no clock of its own
+            self.clock.on_step(trainer, record)
         if self.file:
-            self.file.write(json.dumps(record) + '\n')
+            with warn_if_full(f'Step {trainer.step} of the log {self.path.name}'):
+                self.file.write(json.dumps(record) + '\n')
 
     def on_end(self, trainer):
         if self.file:
-            self.file.close()
+            with contextlib.suppress(OSError):  # was said when it was written
+                self.file.close()
             self.file = None
+
+    def state(self):
+        return self.clock.state()
+
+    def load(self, state):
+        self.clock.load(state)
 
 
 def read_log(path: str | Path) -> list[dict]:
     "The records of a JSON-lines log; a last line cut short by a kill is left out."
     records = []
     if Path(path).exists():
-        for line in Path(path).read_text().splitlines():
+        for line in Path(path).read_text(encoding='utf-8', errors='replace').splitlines():
             with contextlib.suppress(ValueError):
-                records.append(json.loads(line))
+                record = json.loads(line)
+                if isinstance(record, dict) and 'step' in record:
+                    records.append(record)
     return records
 
 # %% ../nbs/11_callbacks.ipynb #89a71414
 class Clock(Callback):
-    "Adds the time of the training so far and its speed to every record; stops it at a limit."
+    """Adds the time of the training so far, its speed and its peak memory to every record;
+    stops it at a limit."""
 
     order = -9  # before the callbacks that read the record, and that take time themselves
 
@@ -118,6 +159,8 @@ class Clock(Callback):
         record['seconds'] = round(self.seconds, 3)
         record['processor_seconds'] = round(self.processor_seconds, 3)
         record['images_per_second'] = round(images / max(seconds, 1e-9), 3)
+        record['seconds_per_1000_images'] = round(1000 * seconds / max(images, 1), 3)
+        record |= peak_memory(trainer.device)
         used = self.processor_seconds if self.processor else self.seconds
         if self.minutes is not None and used >= 60 * self.minutes:
             trainer.stopping.set()
@@ -129,22 +172,50 @@ class Clock(Callback):
         self.seconds = state.get('seconds', 0.0)
         self.processor_seconds = state.get('processor_seconds', 0.0)
 
+# %% ../nbs/11_callbacks.ipynb #b1c7e202
+def peak_memory(device: torch.device) -> dict[str, float]:
+    "The most memory that this process has used so far, and that of its GPU; in gigabytes."
+    peaks = {}
+    with contextlib.suppress(ImportError):  # Windows has no such module
+        import resource
+
+        unit = 1 if sys.platform == 'darwin' else 1024  # bytes there, kilobytes elsewhere
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        peaks['cpu_peak_gb'] = round(used / 2**30, 3)
+    if device.type == 'cuda':
+        peaks['gpu_peak_gb'] = round(torch.cuda.max_memory_allocated(device) / 2**30, 3)
+    return peaks
+
 # %% ../nbs/11_callbacks.ipynb #3f10f921
 class Evaluate(Callback):
-    "Calls `metric(trainer)` every `every` steps and adds the numbers it returns to the record."
+    """Calls `metric(trainer)` every `every` steps and adds the numbers it returns to the
+    record. A metric that fails is told about; it does not end the training."""
+
+    main_only = True
 
     def __init__(self, metric: Callable[[Trainer], dict[str, float]], every: int = 1000):
         self.metric, self.every, self.results = metric, every, {}
 
     def on_step(self, trainer, record):
-        if trainer.step % self.every == 0:
+        if trainer.step % self.every:
+            return
+        try:
             numbers = self.metric(trainer)
-            self.results[trainer.step] = numbers
-            record.update(numbers)
+        except Exception as error:
+            warnings.warn(
+                f"The evaluation of step {trainer.step} failed ({error!r}): the training goes"
+                " on without it.",
+                stacklevel=2,
+            )
+            return
+        self.results[trainer.step] = numbers
+        record.update(numbers)
 
 # %% ../nbs/11_callbacks.ipynb #355b7707
 class TensorBoard(Callback):
     "Writes every record to TensorBoard, if it is installed."
+
+    main_only = True
 
     def __init__(self, folder: str | Path):
         self.folder, self.writer = folder, None
@@ -164,16 +235,18 @@ class TensorBoard(Callback):
                 self.writer.add_scalar(name, value, trainer.step)
 
     def on_end(self, trainer):
-        self.writer.close()
+        if self.writer:
+            self.writer.close()
 
 # %% ../nbs/11_callbacks.ipynb #88a3c902
 class Checkpoints(Callback):
     "Saves to `run/step-…` every `every` steps and at the end; keeps the last `keep`."
 
-    order = 9
+    main_only, order = True, 9
 
     def __init__(self, run: str | Path, every: int = 500, keep: int = 2):
         self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
+        self.written = None  # the step of the newest checkpoint of this training
 
     def on_start(self, trainer):
         self.run.mkdir(parents=True, exist_ok=True)
@@ -189,12 +262,21 @@ class Checkpoints(Callback):
     def on_end(self, trainer):
         self.save(trainer)
 
+    def stands(self, folder: Path, step: int) -> bool:
+        "Is this checkpoint there, and whole?"
+        if self.written != step and folder.exists():
+            with contextlib.suppress(DamagedCheckpoint):
+                load_state(folder)
+                self.written = step
+        return self.written == step and folder.exists()
+
     def save(self, trainer):
         folder = self.run / f'step-{trainer.step:08d}'
-        if folder.exists() or trainer.step == 0 or not trainer.engine.is_main_process:
+        if trainer.unfinished or trainer.step == 0 or self.stands(folder, trainer.step):
             return
         try:
-            trainer.save(folder)
+            save_trainer(trainer, folder, overwrite=True)
+            self.written = trainer.step
             for old in checkpoints(self.run)[: -self.keep]:
                 shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
@@ -221,15 +303,20 @@ class Health(Callback):
         self.won, self.collapsed, self.status = won, collapsed, 'healthy'
         self.accuracy, self.spread = deque(maxlen=window), deque(maxlen=window)
 
-    def on_step(self, trainer, record):
+    def on_logs(self, trainer):
         logs, real = trainer.logs, trainer.batch['image']
         if {'real_logits', 'fake_logits'} <= logs.keys():
-            right = (logs['real_logits'] > 0).float().mean()
-            right = right + (logs['fake_logits'] < 0).float().mean()
-            self.accuracy.append(right.item() / 2)
+            on_real = (logs['real_logits'] > 0).float().mean()
+            on_fake = (logs['fake_logits'] < 0).float().mean()
+            logs['accuracy'] = (on_real + on_fake) / 2
         if 'fake_images' in logs and len(real) > 1:
             of_real = real.float().std(0).mean().clamp_min(1e-6)
-            self.spread.append((logs['fake_images'].float().std(0).mean() / of_real).item())
+            logs['spread'] = logs['fake_images'].float().std(0).mean() / of_real
+
+    def on_step(self, trainer, record):
+        for name, values in (('accuracy', self.accuracy), ('spread', self.spread)):
+            if name in record:
+                values.append(record[name])
         self.status = self.diagnosis()
         record['health'] = self.status == 'healthy'
 

@@ -12,14 +12,18 @@ import os
 import shutil
 import signal
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -37,14 +41,19 @@ from animegan_nb.core import (
 from .data import Loader
 
 # %% auto #0
-__all__ = ['models', 'recipes', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'Callback', 'RunControls',
-           'Trainer', 'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
-           'without_gradients', 'gather_gradients', 'explain_divergence', 'check_finite', 'mean_values', 'SingleDevice',
-           'make_engine', 'rank_and_world', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
-           'target_step', 'progress_bar', 'with_average', 'stop_on_interrupt', 'ema_decay', 'EMA', 'generate_images',
-           'trainer_state', 'save_trainer', 'load_trainer', 'check_same_networks', 'resume_trainer', 'checkpoints',
-           'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'load_state', 'optimise', 'fade', 'Growing',
-           'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run']
+__all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'Stage',
+           'stage_steps', 'stage_starts', 'stage_at', 'faded_in', 'Callback', 'RunControls', 'Trainer',
+           'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
+           'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
+           'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
+           'join_processes', 'device_settings', 'average_gradients', 'broadcast_weights', 'prepare_networks',
+           'make_loader', 'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt',
+           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
+           'ema_decay', 'EMA', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
+           'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good',
+           'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state',
+           'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run',
+           'load_checkpoint']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -54,6 +63,8 @@ class ModelPair(nn.Module):
     def __init__(self, generator: nn.Module, discriminator: nn.Module):
         super().__init__()
         self.generator, self.discriminator = generator, discriminator
+        # optimiser steps that each of them has made: the trainer counts
+        self.steps = {'discriminator': 0, 'generator': 0}
 
     renamed = {}  # former beginnings of tensors' names → those of today
 
@@ -72,12 +83,25 @@ class ModelPair(nn.Module):
     def after_update(self, role: str):
         "What happens to the weights after an optimiser step of `role`; WGAN clips them here."
 
+    def grow(self, size: int, alpha: float):
+        "Work at `size` pixels, its newest resolution faded in by `alpha`."
+        raise ValueError("This pair cannot grow: leave `size` out of its stages.")
+
+    def check_training(self, config: TrainingConfig):
+        "Raise one sentence if this pair cannot be trained with these numbers."
+
+    def compile_networks(self):
+        "Compile what a training step calls, where its derivatives allow it."
+        self.generator.compile()
+
     def parameter_groups(self, role: str) -> list[dict]:
         "What the optimiser of `role` trains: everything in that network that is not frozen."
         return [{'params': [p for p in getattr(self, role).parameters() if p.requires_grad]}]
 
     def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         "The tensors of a checkpoint, whenever it was written, under the names of this version."
+        if 'counts' not in dict(self.named_buffers()):  # of steps; the trainer keeps them now
+            state = {name: tensor for name, tensor in state.items() if name != 'counts'}
         for old, new in self.renamed.items():
             state = {
                 new + name.removeprefix(old) if name.startswith(old) else name: tensor
@@ -133,9 +157,14 @@ class TrainingConfig:
     schedule: str = 'constant'
     warmup_steps: int = 0  # steps over which the learning rates rise from 0
     total_steps: int = 0  # the length that a schedule refers to
-    mixed_precision: str = 'no'  # 'no', 'bf16' or 'fp16' (fp16 needs a GPU and accelerate)
+    mixed_precision: str = 'no'  # 'no', 'bf16' or 'fp16' (fp16 needs a GPU)
     mirror: bool = True  # flip real images left to right with probability 1/2
     seed: int = 0
+    # how the device computes; None: what is good for this device
+    tf32: bool = True  # matrix products and convolutions of a GPU with short mantissas
+    channels_last: bool | None = None  # None: on a GPU in half precision
+    deterministic: bool | None = None  # only such kernels; None: on a CPU, if asked before
+    compile: bool = False  # compile the networks, where the pair allows it
 
     def __post_init__(self):
         _check_config(self)
@@ -177,19 +206,75 @@ def learning_rate_factor(config: TrainingConfig, step: int) -> float:
         return warm * (1 - done)
     return warm * (1 + torch.cos(torch.tensor(done * torch.pi)).item()) / 2
 
+# %% ../nbs/10_training.ipynb #a1c7e202
+@dataclass(frozen=True)
+class Stage:
+    "A stretch of a training with numbers of its own; None: as in the `TrainingConfig`."
+
+    steps: int = 0  # how long it lasts: so many generator steps …
+    images: int = 0  # … or so many real images (one of the two)
+    size: int | None = None  # pixels, for networks that grow
+    fade: int = 0  # steps (or images) over which that size is faded in
+    batch_size: int | None = None  # of a stage, as in the configuration
+    accumulate: int | None = None
+    generator_lr: float | None = None
+    discriminator_lr: float | None = None
+    augment_p: float | None = None  # probability of the augmentations from here on
+    frozen: tuple[str, ...] = ()  # weights whose names begin so do not learn
+    fresh_optimizers: bool = False  # Adam's moments start again
+    fresh_average: bool = False  # the averaged generator starts again
+
+    def training(self, config: TrainingConfig) -> TrainingConfig:
+        "The numbers that this stage trains with."
+        names = ('batch_size', 'accumulate', 'generator_lr', 'discriminator_lr')
+        own = {name: getattr(self, name) for name in names}
+        return replace(config, **{k: v for k, v in own.items() if v is not None})
+
+# %% ../nbs/10_training.ipynb #a1c7e204
+def stage_steps(stage: Stage, config: TrainingConfig, world: int = 1) -> int:
+    "How many generator steps a stage takes, on `world` processes."
+    c = stage.training(config)
+    images_per_step = c.batch_size * c.accumulate * world
+    return stage.steps or -(-stage.images // images_per_step)
+
+
+def stage_starts(stages: Sequence[Stage], config: TrainingConfig, world: int = 1) -> list[int]:
+    "The generator steps at which the stages begin, and the one at which the last one ends."
+    starts = [0]
+    for stage in stages:
+        starts.append(starts[-1] + stage_steps(stage, config, world))
+    return starts
+
+
+def stage_at(starts: Sequence[int], step: int) -> int:
+    "The number of the stage that makes the step after `step` steps; the last one goes on."
+    return sum(start <= step for start in starts[1:-1])
+
+
+def faded_in(stage: Stage, steps: int, images_per_step: int) -> float:
+    "How far the size of a stage is faded in after `steps` of its steps."
+    done = steps if stage.steps else steps * images_per_step
+    return min(1.0, done / stage.fade) if stage.fade else 1.0
+
 # %% ../nbs/10_training.ipynb #5ed12a76
 class Callback:
     """Something that watches a training; override what you need.
     `state` and `load` make it part of a checkpoint."""
 
-    # lower is called earlier: averages first, checkpoints last
-    order = 0
+    order = 0  # lower is called earlier: averages first, checkpoints last
+    main_only = False  # of several processes, call only the first one's
 
     def on_attach(self, trainer: Trainer):
         "When the trainer is made."
 
     def on_start(self, trainer: Trainer):
         "Before the first step of a `fit`."
+
+    def on_stage(self, trainer: Trainer, stage: Stage):
+        "When a stage of a curriculum begins."
+
+    def on_logs(self, trainer: Trainer):
+        "Before the numbers of a step are read: tensors added to `trainer.logs` go with them."
 
     def on_step(self, trainer: Trainer, record: dict):
         "After each step, with its numbers."
@@ -204,6 +289,9 @@ class Callback:
     def load(self, state: dict):
         "Go back to such a state."
 
+    def without_state(self, trainer: Trainer):
+        "When a checkpoint was loaded that knows nothing of this callback."
+
 # %% ../nbs/10_training.ipynb #472301b1
 class RunControls:
     """What may be done with a training from outside, also while it runs:
@@ -215,6 +303,8 @@ class RunControls:
         self.pausing = threading.Event()  # no further step for now
         self.saving = threading.Event()  # a `Checkpoints` callback saves after this step
         self.thread, self.error = None, None
+        self.unfinished = False  # in the middle of a step: nothing may be saved
+        self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
 
     @property
     def running(self) -> bool:
@@ -233,21 +323,14 @@ class RunControls:
         "Go on after a pause."
         self.pausing.clear()
 
-    def wait_while_paused(self) -> bool:
-        "True if the training may make another step, False if it was stopped."
-        while self.paused and not self.stopping.wait(0.02):
-            pass
-        return not self.stopping.is_set()
-
     def snapshot(self):
         "Save a checkpoint after the current step (a `Checkpoints` callback does it)."
         self.saving.set()
 
     def fit_background(self, steps: int | None = None, until: int | None = None) -> Trainer:
         "Like `fit`, but in a thread; `join` waits for it and raises what went wrong."
-        if self.running:
-            raise RuntimeError("This trainer is running already: stop() or join() it first.")
-        self.error, self.target_step = None, target_step(self.step, steps, until)
+        self.target_step = target_step(self, steps, until)
+        self.error = None
         self.proceed()
         self.stopping.clear()  # before the thread starts: a stop() right after this counts
         self.thread = threading.Thread(target=self._work, daemon=True, name='training')
@@ -276,16 +359,17 @@ class RunControls:
         return self.join()
 
     def sample(
-        self, n: int = 64, seed: int = 0, batch_size: int = 64, live: bool = False
+        self, n: int = 64, seed: int = 0, batch_size: int | None = None, live: bool = False
     ) -> Tensor:
         """[n, 3, height, width] images of the averaged generator (`live`: the one in training),
-        always of the same latents for the same seed."""
+        always of the same latents for the same seed; at once as many as in training."""
         network = self.pair.generator if live or self.average is None else self.average
+        size = batch_size or min(64, self.config.batch_size)
         with self.lock:
-            return generate_images(self.pair, network, n, Draws(seed, self.device), batch_size)
+            return generate_images(self.pair, network, n, Draws(seed, self.device), size)
 
     def save(self, folder: str | Path) -> Path:
-        "Write a checkpoint; the folder must not exist yet."
+        "Write a checkpoint of a whole step; the folder must not exist yet."
         return save_trainer(self, folder)
 
     def load(self, folder: str | Path) -> Trainer:
@@ -296,7 +380,8 @@ class RunControls:
     def resume(self, run: str | Path) -> Trainer:
         """Load the newest good checkpoint of a run, passing over damaged ones with a warning;
         without any, start at step 0."""
-        return resume_trainer(self, run)
+        newest_good(run, self.load)
+        return self
 
 # %% ../nbs/10_training.ipynb #95f547c5
 class Trainer(RunControls):
@@ -311,26 +396,28 @@ class Trainer(RunControls):
         callbacks: Sequence[Callback] = (),
         device: str | torch.device | None = None,  # None: the best there is
         recipe: dict | None = None,  # what built the pair: {'model': …, 'network': …}
+        stages: Sequence[Stage] = (),  # a curriculum; none: the same numbers throughout
     ):
         super().__init__()
-        self.config, self.recipe = config, recipe or {}
-        self.engine = make_engine(config.mixed_precision, device)
+        self.base_config = self.config = config  # at the start, and in the present stage
+        self.stages, self.stage = check_stages(stages, config, pair), -1
+        self.recipe = recipe or {}
+        self.engine = Engine(config.mixed_precision, device)
         self.device = self.engine.device
-        self.pair = prepare_networks(pair, self.engine)
+        self.pair = prepare_networks(pair, config, self.engine)
         self.loader = make_loader(data, config, self.engine)
-        self.optimizers = make_optimizers(pair, config, self.engine)
-        self.draws = Draws(config.seed, self.device, *rank_and_world(self.engine))
+        self.optimizers = make_optimizers(pair, config, self.device)
+        self.draws = Draws(config.seed, self.device, *self.engine.place)
         self.step = self.images = self.position = 0  # steps, images seen, batches drawn
-        self.batches, self.batch, self.logs = None, {}, {}
+        self.batches, self.batch, self.step_batches, self.logs = None, {}, [], {}
         self.average = None  # the averaged generator: an `EMA` callback makes it
-        self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
         self.callbacks = with_average(callbacks, config.ema_half_life)
         self.call('on_attach')
 
     def fit(self, steps: int | None = None, until: int | None = None, progress=True) -> Trainer:
         """Train here and now: `steps` more steps, or `until` that step in all.
         Ctrl-C finishes the current step and stops. `progress` shows a bar."""
-        self.target_step = target_step(self.step, steps, until)
+        self.target_step = target_step(self, steps, until)
         self.stopping.clear()
         with stop_on_interrupt(self.stopping), progress_bar(self, progress) as bar:
             self.loop(bar.update)
@@ -338,48 +425,47 @@ class Trainer(RunControls):
 
     def loop(self, after_step: Callable = lambda: None):
         "Steps up to `target_step` or a stop, with all callbacks."
-        self.call('on_start')
-        try:
-            while self.step < self.target_step and self.wait_while_paused():
+        with device_settings(self.config, self.device), contextlib.ExitStack() as finally_do:
+            for callback in reversed(active_callbacks(self)):
+                finally_do.callback(callback.on_end, self)
+            forget_gradients(self)
+            follow_stages(self)
+            self.call('on_start')
+            while self.step < self.target_step and may_go_on(self):
                 with self.lock:
-                    record = self.train_step()
+                    place = follow_stages(self)
+                    record = self.train_step() | place
                 self.history.append(record)
                 self.call('on_step', record)
                 after_step()
-        finally:
-            self.call('on_end')
 
     def train_step(self) -> dict:
         "`n_critic` discriminator updates and one generator update; returns the record."
-        logs = {}
+        self.unfinished, self.diverged, logs = True, {}, {}
         for _ in range(self.config.n_critic):
             logs |= self.update('discriminator')
         logs |= self.update('generator')
+        self.logs = logs
+        self.call('on_logs')
+        numbers = read_numbers(self)
         self.step += 1
-        self.images += (
-            self.loader.batch_size * self.config.accumulate * self.engine.num_processes
-        )
-        self.logs = {k: v.detach() for k, v in logs.items() if isinstance(v, Tensor)}
-        return {'step': self.step, 'images': self.images, **mean_values(self.logs)}
+        self.images += self.images_per_step
+        self.unfinished = False
+        return {'step': self.step, 'images': self.images, **numbers}
 
     def update(self, role: str) -> dict:
         "One optimiser step of the generator or the discriminator; returns what was logged."
-        optimizer = self.optimizers[role]
-        resting = self.optimizers['discriminator' if role == 'generator' else 'generator']
-        with without_gradients(resting), explain_divergence(role, self.step):
-            for _ in range(self.config.accumulate):
-                batch = self.next_batch() if role == 'discriminator' else self.batch
-                with self.engine.autocast():
-                    logs = getattr(self.pair, f'{role}_step')(batch, self.draws)
-                loss = logs.pop('loss')
-                self.engine.backward(loss / self.config.accumulate)
-        gradient = gather_gradients(optimizer, self.config, self.engine)
+        if role == 'discriminator':
+            self.step_batches = [self.next_batch() for _ in range(self.config.accumulate)]
+        optimizer, logs = self.optimizers[role], differentiate(self, role)
+        loss, gradient = logs.pop('loss'), gather_gradients(optimizer, self.config, self.engine)
         check_finite(self, role, loss, gradient)
         set_learning_rate(optimizer, learning_rate_factor(self.config, self.step))
-        optimizer.step()
+        self.engine.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
+        self.pair.steps[role] += 1
         self.pair.after_update(role)
-        return {f'{role}_loss': loss.detach(), f'{role}_gradient': gradient, **logs}
+        return {f'{role}_loss': loss, f'{role}_gradient': gradient, **logs}
 
     def next_batch(self) -> dict:
         "The next batch of the endless, repeatable sequence."
@@ -390,15 +476,20 @@ class Trainer(RunControls):
         self.position += 1
         return self.batch
 
+    @property
+    def images_per_step(self) -> int:
+        "Real images that one generator step counts, on all processes."
+        return self.loader.batch_size * self.config.accumulate * self.engine.num_processes
+
     def call(self, event: str, *args):
-        "Tell all callbacks."
-        for callback in self.callbacks:
+        "Tell the callbacks."
+        for callback in active_callbacks(self):
             getattr(callback, event)(self, *args)
 
 # %% ../nbs/10_training.ipynb #02d1cbcf
 class TrainingDiverged(RuntimeError):
     """A loss or a gradient became infinite or NaN;
-    the weights are still those of the step before."""
+    the network that it belongs to was not changed."""
 
 
 def make_optimizer(
@@ -412,13 +503,12 @@ def make_optimizer(
     return torch.optim.Adam(groups, lr, getattr(config, f'{role}_betas'), fused=fused)
 
 
-def make_optimizers(pair: ModelPair, config: TrainingConfig, engine) -> dict:
+def make_optimizers(pair: ModelPair, config: TrainingConfig, device: torch.device) -> dict:
     "role → optimiser, for the generator and the discriminator."
-    optimizers = {}
-    for role in ('generator', 'discriminator'):
-        optimizer = make_optimizer(config, pair.parameter_groups(role), role, engine.device)
-        optimizers[role] = engine.prepare(optimizer)
-    return optimizers
+    return {
+        role: make_optimizer(config, pair.parameter_groups(role), role, device)
+        for role in ('generator', 'discriminator')
+    }
 
 
 def parameters_of(optimizer) -> list[nn.Parameter]:
@@ -434,16 +524,52 @@ def set_learning_rate(optimizer, factor: float):
 @contextlib.contextmanager
 def without_gradients(optimizer):
     "While inside, the weights of `optimizer` ask for no gradient."
-    for p in parameters_of(optimizer):
+    learning = [p for p in parameters_of(optimizer) if p.requires_grad]
+    for p in learning:
         p.requires_grad_(False)
     try:
         yield
     finally:
-        for p in parameters_of(optimizer):
+        for p in learning:
             p.requires_grad_(True)
 
 
-def gather_gradients(optimizer, config: TrainingConfig, engine) -> Tensor:
+def differentiate(trainer: Trainer, role: str) -> dict[str, Tensor]:
+    """Add up the gradients of one optimiser step of `role` over its batches; returns what the
+    pair has logged."""
+    resting = trainer.optimizers['discriminator' if role == 'generator' else 'generator']
+    step_of_pair, parts = getattr(trainer.pair, f'{role}_step'), []
+    with without_gradients(resting), explain_divergence(role, trainer.step):
+        for batch in trainer.step_batches:
+            with trainer.engine.autocast():
+                logs = step_of_pair(batch, trainer.draws)
+            trainer.engine.backward(logs['loss'] / len(trainer.step_batches))
+            parts.append({k: v.detach() for k, v in logs.items() if isinstance(v, Tensor)})
+    return join_logs(parts)
+
+
+def forget_gradients(trainer: Trainer):
+    "Drop what an interrupted step has left."
+    for optimizer in trainer.optimizers.values():
+        optimizer.zero_grad(set_to_none=True)
+
+
+def join_logs(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The logs of one optimiser step from those of its batches: numbers are averaged, vectors
+    with one value for each image are joined; of images, the last batch's are kept."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = dict(parts[-1])
+    for name, value in joined.items():
+        values = [part[name] for part in parts if name in part]
+        if value.ndim == 0:
+            joined[name] = torch.stack(values).mean()
+        elif value.ndim == 1:
+            joined[name] = torch.cat(values)
+    return joined
+
+
+def gather_gradients(optimizer, config: TrainingConfig, engine: Engine) -> Tensor:
     "Average the gradients over all processes and clip them; returns their norm before that."
     parameters = parameters_of(optimizer)
     average_gradients(parameters, engine)
@@ -453,7 +579,7 @@ def gather_gradients(optimizer, config: TrainingConfig, engine) -> Tensor:
         nn.utils.clip_grads_with_norm_(parameters, config.clip_gradient, norm)
     return norm
 
-
+# %% ../nbs/10_training.ipynb #a1c7e206
 @contextlib.contextmanager
 def explain_divergence(role: str, step: int):
     "Say when and where it was, if a loss refuses numbers that are not finite."
@@ -464,119 +590,240 @@ def explain_divergence(role: str, step: int):
 
 
 def check_finite(trainer: Trainer, role: str, loss: Tensor, gradient: Tensor):
-    "Raise `TrainingDiverged`, and forget the gradients, if one of the two is not finite."
+    """Let an optimiser step change nothing if the loss or the gradient is not finite. One
+    process on a CPU raises at once; otherwise the answer is read at the end of the step
+    (`read_numbers`), so that the device is waited for only once."""
     if trainer.config.mixed_precision == 'fp16':
         return  # its scaler skips such steps itself
-    if torch.isfinite(loss.detach().float() + gradient):
+    if trainer.device.type == 'cpu' and trainer.engine.num_processes == 1:
+        if not torch.isfinite(loss.float() + gradient):
+            forget_gradients(trainer)
+            name, value = ('gradient', gradient) if torch.isfinite(loss) else ('loss', loss)
+            raise divergence(trainer, role, name, value.item())
         return
-    trainer.optimizers[role].zero_grad()
-    name, value = ('gradient', gradient) if torch.isfinite(loss) else ('loss', loss)
-    raise TrainingDiverged(
-        f"The {role}'s {name} became {value.item()} at step {trainer.step}: the weights are"
-        f" still those of the step before; lower {role}_lr, clip the gradient or add a penalty."
+    trainer.diverged[role] = ~torch.isfinite(loss.float() + gradient)
+    skip_update(trainer.optimizers[role], torch.stack(list(trainer.diverged.values())).any())
+
+
+def skip_update(optimizer, skip: Tensor):
+    "The next step of the optimiser changes no weight if `skip`, a truth on the device."
+    if optimizer.defaults.get('fused'):
+        optimizer.found_inf, optimizer.grad_scale = skip.float(), None  # as a GradScaler does
+        return
+    for p in parameters_of(optimizer):
+        if p.grad is not None:
+            p.grad = torch.where(skip, torch.zeros_like(p.grad), p.grad)
+
+
+def divergence(trainer: Trainer, role: str, what: str, value) -> TrainingDiverged:
+    "The error of a step that failed."
+    return TrainingDiverged(
+        f"The {role}'s {what} became {value} at step {trainer.step}: its weights are still"
+        f" those of the step before, and nothing of this step is saved; go on from the last"
+        f" checkpoint with a lower {role}_lr, a clipped gradient or a penalty."
     )
 
+# %% ../nbs/10_training.ipynb #a1c7e208
+def read_numbers(trainer: Trainer) -> dict[str, float]:
+    """The means of all numbers and vectors that a step has logged, over all processes, with
+    one wait for the device. Raises `TrainingDiverged` if an update was skipped."""
+    scalars = {name: value for name, value in trainer.logs.items() if value.ndim < 2}
+    diverged = trainer.diverged
+    means = [value.float().mean() for value in [*scalars.values(), *diverged.values()]]
+    wishes = trainer.engine.flags(trainer.stopping.is_set(), trainer.paused)
+    packed = torch.cat([torch.stack(means), *wishes])
+    numbers = trainer.engine.reduce(packed).tolist()
+    for role, share in zip(diverged, numbers[len(scalars) :]):
+        if share > 0:
+            raise divergence(trainer, role, 'loss or gradient', 'NaN or infinite')
+    if wishes:
+        trainer.engine.agreed = tuple(share > 0 for share in numbers[-2:])
+    return dict(zip(scalars, numbers))
 
-def mean_values(logs: dict[str, Tensor]) -> dict[str, float]:
-    "The means of all numbers and vectors among the logs, with one wait for the device."
-    means = {name: value.float().mean() for name, value in logs.items() if value.ndim < 2}
-    return dict(zip(means, torch.stack(list(means.values())).tolist()))
+
+def may_go_on(trainer: Trainer) -> bool:
+    "False if the training was stopped; returns only when it is not paused."
+    engine = trainer.engine
+    if engine.num_processes == 1:
+        while trainer.paused and not trainer.stopping.wait(0.02):
+            pass
+        return not trainer.stopping.is_set()
+    stopping, pausing = engine.agreed  # what all processes know
+    while pausing and not stopping:
+        time.sleep(0.1)
+        (wishes,) = engine.flags(trainer.stopping.is_set(), trainer.paused)
+        stopping, pausing = (share > 0 for share in engine.reduce(wishes).tolist())
+    engine.agreed = (False, False)
+    if stopping:
+        trainer.stopping.set()
+    return not stopping
 
 # %% ../nbs/10_training.ipynb #55dc61b0
-class SingleDevice:
-    "One device, one process; float32 or bfloat16."
+class Engine:
+    "Where and how a training computes: the device, the precision, the processes."
 
-    process_index, num_processes, is_main_process = 0, 1, True
+    def __init__(self, precision: str = 'no', device: str | torch.device | None = None):
+        self.precision, self.scaler = precision, None
+        self.device, self.process_index, self.num_processes = join_processes(device)
+        self.agreed = (False, False)  # what all processes know: stop, pause
+        if precision == 'fp16':
+            if self.device.type == 'cpu':
+                raise ValueError("fp16 needs a GPU: use mixed_precision='bf16' or 'no'.")
+            self.scaler = torch.amp.GradScaler(self.device.type)
 
-    def __init__(self, precision: str, device: torch.device):
-        self.precision, self.device = precision, device
+    @property
+    def place(self) -> tuple[int, int]:
+        "The number of this process, and how many there are."
+        return self.process_index, self.num_processes
+
+    @property
+    def is_main_process(self) -> bool:
+        return self.process_index == 0
 
     def autocast(self):
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.precision == 'bf16'
-        )
+        dtype = torch.float16 if self.precision == 'fp16' else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.precision != 'no')
 
-    def prepare(self, optimizer):
-        return optimizer
-
-    def backward(self, loss):
-        loss.backward()
-
-    def reduce(self, tensor, reduction='mean'):
-        return tensor
+    def backward(self, loss: Tensor):
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def unscale_gradients(self, optimizer):
-        pass
+        if self.scaler:
+            self.scaler.unscale_(optimizer)
+
+    def step(self, optimizer):
+        if self.scaler:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        else:
+            optimizer.step()
+
+    def reduce(self, tensor: Tensor, reduction: str = 'mean') -> Tensor:
+        "The mean or the sum over all processes."
+        if self.num_processes == 1:
+            return tensor
+        tensor = tensor.clone()
+        dist.all_reduce(tensor)
+        return tensor / self.num_processes if reduction == 'mean' else tensor
+
+    def flags(self, *wishes: bool) -> list[Tensor]:
+        "Numbers that the processes have to agree about; none if there is only one."
+        if self.num_processes == 1:
+            return []
+        return [torch.tensor(wishes, dtype=torch.float32, device=self.device)]
 
     def wait_for_everyone(self):
-        pass
+        if self.num_processes > 1:
+            dist.barrier()
+
+    def state(self) -> dict:
+        return {'scaler': self.scaler.state_dict()} if self.scaler else {}
+
+    def load(self, state: dict):
+        if self.scaler and 'scaler' in state:
+            self.scaler.load_state_dict(state['scaler'])
 
 # %% ../nbs/10_training.ipynb #d63da318
-def make_engine(precision: str, device: str | torch.device | None):
-    "accelerate's `Accelerator` for several processes or float16, else a `SingleDevice`."
+def join_processes(device: str | torch.device | None) -> tuple[torch.device, int, int]:
+    """The device of this process, its number, and how many there are; accelerate starts and
+    connects them."""
     device = torch.device(device or default_device())
-    if int(os.environ.get('WORLD_SIZE', 1)) == 1 and precision != 'fp16':
-        return SingleDevice(precision, device)
+    if int(os.environ.get('WORLD_SIZE', 1)) == 1:
+        return device, 0, 1
     try:
-        from accelerate import Accelerator
+        from accelerate import PartialState
     except ImportError as error:
         raise ImportError(
-            "Several processes and float16 need accelerate: pip install 'animegan_nb[scale]'."
+            "Several processes need accelerate: pip install 'animegan_nb[scale]'."
         ) from error
-    if precision == 'fp16' and device.type == 'cpu':
-        raise ValueError("float16 needs a GPU: use mixed_precision='bf16' or 'no' on a CPU.")
-    return Accelerator(mixed_precision=precision, cpu=device.type == 'cpu')
+    # one process may evaluate for hours while the others wait
+    state = PartialState(cpu=device.type == 'cpu', timeout=timedelta(days=1))
+    return state.device, state.process_index, state.num_processes
 
 
-def rank_and_world(engine) -> tuple[int, int]:
-    "The number of this process, and how many there are."
-    return engine.process_index, engine.num_processes
+@contextlib.contextmanager
+def device_settings(config: TrainingConfig, device: torch.device):
+    "The kernels that a configuration asks for; put back afterwards."
+    cudnn, matmul = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    before = cudnn.allow_tf32, cudnn.benchmark
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    on_cpu = device.type == 'cpu'
+    deterministic = (
+        (strict and on_cpu) if config.deterministic is None else config.deterministic
+    )
+    try:
+        if not on_cpu:
+            torch.set_float32_matmul_precision('high' if config.tf32 else 'highest')
+            cudnn.allow_tf32, cudnn.benchmark = config.tf32, not deterministic
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        cudnn.allow_tf32, cudnn.benchmark = before
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
 
 # %% ../nbs/10_training.ipynb #f6ef7743
-def average_gradients(parameters: Sequence[nn.Parameter], engine):
-    "Average the gradients over all processes, in one message."
-    if engine.num_processes == 1:
+def average_gradients(parameters: Sequence[nn.Parameter], engine: Engine):
+    """Average the gradients over all processes, in one message. A weight that took no part in
+    the loss has no gradient, in every process alike, and keeps none."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if engine.num_processes == 1 or not gradients:
         return
-    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    mean = engine.reduce(torch.cat([g.flatten() for g in gradients]), 'mean')
-    for p, piece in zip(parameters, mean.split([p.numel() for p in parameters])):
-        p.grad = piece.view_as(p).clone()
+    mean = engine.reduce(torch.cat([g.flatten() for g in gradients]))
+    for gradient, piece in zip(gradients, mean.split([g.numel() for g in gradients])):
+        gradient.copy_(piece.view_as(gradient))
 
 
 @torch.no_grad()
-def broadcast_weights(pair: nn.Module, engine):
-    "Give every process the weights of process 0."
+def broadcast_weights(pair: nn.Module, engine: Engine):
+    "Give every process the weights and buffers of process 0."
     if engine.num_processes == 1:
         return
     for tensor in [*pair.parameters(), *pair.buffers()]:
-        mine = tensor if engine.is_main_process else torch.zeros_like(tensor)
-        tensor.copy_(engine.reduce(mine.clone(), 'sum'))
+        # what the processes exchange lies on their device and is no short integer
+        kind = tensor.dtype if tensor.is_floating_point() else torch.int64
+        sent = tensor.to(engine.device, kind, copy=True)
+        dist.broadcast(sent, 0)
+        tensor.copy_(sent)
 
 
-def prepare_networks(pair: ModelPair, engine) -> ModelPair:
-    "On the device, the same in all processes, with shared batch statistics on GPUs."
+def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) -> ModelPair:
+    "On the device, the same in all processes, laid out and compiled as the numbers say."
+    half_on_gpu = engine.device.type == 'cuda' and engine.precision != 'no'
+    channels_last = half_on_gpu if config.channels_last is None else config.channels_last
     pair.to(engine.device)
-    if engine.num_processes > 1 and engine.device.type == 'cuda':
-        nn.SyncBatchNorm.convert_sync_batchnorm(pair)
+    if channels_last:
+        pair.to(memory_format=torch.channels_last)
     broadcast_weights(pair, engine)
+    if config.compile:
+        pair.compile_networks()
     return pair
 
 
-def make_loader(data, config: TrainingConfig, engine):
+def make_loader(data, config: TrainingConfig, engine: Engine):
     "A `Loader` of a data set; a loader stays what it is. Each process gets its own slice."
     loader = data
     if not hasattr(data, 'batch_size'):
         settings = dict(seed=config.seed, mirror=config.mirror, device=engine.device)
         loader = Loader(data, config.batch_size, **settings)
-    loader.rank, loader.world = rank_and_world(engine)
+    loader.rank, loader.world = engine.place
     return loader
 
 # %% ../nbs/10_training.ipynb #9a09b25e
-def target_step(step: int, steps: int | None, until: int | None) -> int:
-    "The step at which a `fit` ends."
+def target_step(trainer: Trainer, steps: int | None, until: int | None) -> int:
+    "The step at which a `fit` that begins now ends."
+    if trainer.running:
+        raise RuntimeError("This trainer is running already: stop() or join() it first.")
     if (steps is None) == (until is None):
         raise ValueError("fit needs either steps (so many more) or until (up to that step).")
-    return step + steps if until is None else until
+    return trainer.step + steps if until is None else until
+
+
+def active_callbacks(trainer: Trainer) -> list[Callback]:
+    "Those that this process calls."
+    main = trainer.engine.is_main_process
+    return [callback for callback in trainer.callbacks if main or not callback.main_only]
 
 
 def progress_bar(trainer: Trainer, shown: bool) -> tqdm:
@@ -586,11 +833,11 @@ def progress_bar(trainer: Trainer, shown: bool) -> tqdm:
 
 
 def with_average(callbacks: Sequence[Callback], half_life: float) -> list[Callback]:
-    "The callbacks in their order; an `EMA` comes first if the configuration wants one."
-    callbacks = sorted(callbacks, key=lambda callback: callback.order)
+    "The callbacks in their order, with an `EMA` if the configuration wants one."
+    callbacks = list(callbacks)
     if half_life and not any(isinstance(callback, EMA) for callback in callbacks):
         callbacks.insert(0, EMA(half_life))
-    return callbacks
+    return sorted(callbacks, key=lambda callback: callback.order)
 
 
 @contextlib.contextmanager
@@ -614,6 +861,114 @@ def stop_on_interrupt(stopping: threading.Event):
     finally:
         for number, previous in old.items():
             signal.signal(number, previous)
+
+# %% ../nbs/10_training.ipynb #a1c7e20a
+def follow_stages(trainer: Trainer) -> dict:
+    """Enter the stage of the next step, if it has come, and let the networks grow; returns
+    where the training is, for its record."""
+    if not trainer.stages:
+        return {}
+    starts = stage_starts(trainer.stages, trainer.base_config, trainer.engine.num_processes)
+    number = stage_at(starts, trainer.step)
+    while trainer.stage < number:
+        enter_stage(trainer, trainer.stage + 1)
+    stage, steps = trainer.stages[number], trainer.step - starts[number]
+    place = {'stage': number}
+    if stage.size is not None:
+        alpha = faded_in(stage, steps, trainer.images_per_step)
+        trainer.pair.grow(stage.size, alpha)
+        place |= {'size': stage.size, 'alpha': alpha}
+    return place
+
+
+def enter_stage(trainer: Trainer, number: int):
+    "Begin a stage: its numbers, and what starts again with it."
+    use_stage(trainer, number)
+    stage = trainer.stages[number]
+    if stage.fresh_optimizers:
+        for optimizer in trainer.optimizers.values():
+            optimizer.state.clear()
+    trainer.call('on_stage', stage)
+
+
+def use_stage(trainer: Trainer, number: int):
+    "Set the batch, the learning rates and the weights that learn, as a stage says."
+    stage = trainer.stages[number]
+    trainer.stage, trainer.config = number, stage.training(trainer.base_config)
+    set_batch_size(trainer, trainer.config.batch_size)
+    for role, optimizer in trainer.optimizers.items():
+        groups = trainer.pair.parameter_groups(role)
+        for group, own in zip(optimizer.param_groups, groups):
+            rate = own.get('lr', getattr(trainer.config, f'{role}_lr'))
+            group['lr'] = group['initial_lr'] = rate
+    freeze(trainer, stage.frozen)
+
+
+def set_batch_size(trainer: Trainer, size: int):
+    "Go on in the data at the same image with batches of another size."
+    loader = trainer.loader
+    if size == loader.batch_size:
+        return
+    if not isinstance(loader, Loader):
+        raise ValueError("A stage changes the batch size: give the trainer a data set.")
+    trainer.position = trainer.position * loader.batch_size // size
+    loader.batch_size, trainer.batches = size, None
+
+
+def freeze(trainer: Trainer, beginnings: Sequence[str]):
+    "Of the weights that the optimisers hold, those with such names do not learn."
+    held = {id(p) for o in trainer.optimizers.values() for p in parameters_of(o)}
+    for name, p in trainer.pair.named_parameters():
+        if id(p) in held:
+            p.requires_grad_(not name.startswith(tuple(beginnings)))
+
+# %% ../nbs/10_training.ipynb #a1c7e20b
+def check_stages(
+    stages: Sequence[Stage], config: TrainingConfig, pair: ModelPair
+) -> tuple[Stage, ...]:
+    "Raise one sentence that names the first stage that cannot be; return them."
+    before = None
+    if not stages:
+        pair.check_training(config)
+    for number, stage in enumerate(stages):
+        grows = before is not None and stage.size is not None and stage.size != before.size
+        rules = [
+            (bool(stage.steps) != bool(stage.images), 'needs a length: steps or images'),
+            (min(stage.steps, stage.images) >= 0, 'cannot last less than one step'),
+            (stage.size is None or stage.size >= 1, f'cannot have {stage.size} pixels'),
+            (stage.fade >= 0, 'cannot fade over fewer than 0 steps'),
+            (grows or not stage.fade, 'fades in a size that is not new'),
+            (stage.augment_p is None or 0 <= stage.augment_p <= 1, 'needs 0 ≤ augment_p ≤ 1'),
+        ]
+        for holds, sentence in rules:
+            if not holds:
+                raise ValueError(f'Stage {number} of the curriculum {sentence}.')
+        try:
+            pair.check_training(stage.training(config))
+        except ValueError as error:
+            raise ValueError(f'Stage {number} of the curriculum: {error}') from error
+        before = stage
+    return tuple(stages)
+
+
+def fit_stages(
+    pair: ModelPair,
+    data,
+    stages: Sequence[Stage],
+    run: str | Path | None = None,  # a folder with checkpoints to go on from
+    config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
+    callbacks: Sequence[Callback] = (),  # with `Checkpoints(run)`, to be able to go on
+    device: str | torch.device | None = None,
+    recipe: dict | None = None,
+    until: int | None = None,  # an earlier end, in generator steps
+    progress: bool = True,
+) -> Trainer:
+    "Train through all stages of a curriculum, or go on with it where a run has stopped."
+    trainer = Trainer(pair, data, config, callbacks, device, recipe, stages)
+    if run is not None:
+        trainer.resume(run)
+    end = stage_starts(stages, config, trainer.engine.num_processes)[-1]
+    return trainer.fit(until=end if until is None else min(until, end), progress=progress)
 
 # %% ../nbs/10_training.ipynb #55e141f8
 def ema_decay(batch_size: float, half_life: float) -> float:
@@ -639,14 +994,23 @@ class EMA(Callback):
             copy.deepcopy(trainer.pair.generator).eval().requires_grad_(False)
         )
 
+    def on_stage(self, trainer, stage):
+        if stage.fresh_average:
+            self.without_state(trainer)
+
     @torch.no_grad()
     def on_step(self, trainer, record):
-        batch = trainer.images / trainer.step
         life = min(self.half_life, self.ramp * trainer.images) if self.ramp else self.half_life
+        weight = 1 - ema_decay(trainer.images_per_step, life)
         live = list(trainer.pair.generator.parameters())
-        torch._foreach_lerp_(list(self.average.parameters()), live, 1 - ema_decay(batch, life))
-        for mine, theirs in zip(self.average.buffers(), trainer.pair.generator.buffers()):
-            mine.copy_(theirs)
+        with trainer.lock:  # somebody may be drawing samples of it
+            torch._foreach_lerp_(list(self.average.parameters()), live, weight)
+            for mine, theirs in zip(self.average.buffers(), trainer.pair.generator.buffers()):
+                mine.copy_(theirs)
+
+    def without_state(self, trainer):
+        "Start again at the generator's weights."
+        self.average.load_state_dict(trainer.pair.generator.state_dict())
 
     def state(self):
         return {'average': self.average.state_dict()}
@@ -661,7 +1025,7 @@ def generate_images(
     network: nn.Module,  # the pair's generator, or an average of it
     n: int,
     draws: Draws,
-    batch_size: int = 64,
+    batch_size: int = 64,  # images at once; the images do not depend on it
 ) -> Tensor:  # [n, ...] on the CPU
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
@@ -669,12 +1033,22 @@ def generate_images(
     with torch.random.fork_rng(cuda):
         network.eval()
         try:
+            latents = pair.latents(n, draws)
             for start in range(0, n, batch_size):
-                latents = pair.latents(min(batch_size, n - start), draws)
-                images.append(pair.generate(network, latents).float().cpu())
+                some = part_of(latents, slice(start, start + batch_size))
+                images.append(pair.generate(network, some).float().cpu())
         finally:
             network.train(training)
     return torch.cat(images)
+
+
+def part_of(latents, rows: slice):
+    "Some rows of latents that are one tensor, or several in a tuple, a list or a dict."
+    if isinstance(latents, Tensor):
+        return latents[rows]
+    if isinstance(latents, dict):
+        return {name: part_of(value, rows) for name, value in latents.items()}
+    return type(latents)(part_of(value, rows) for value in latents)
 
 # %% ../nbs/10_training.ipynb #2dffc3ef
 def trainer_state(trainer: Trainer) -> dict:
@@ -683,37 +1057,95 @@ def trainer_state(trainer: Trainer) -> dict:
         'step': trainer.step,
         'images': trainer.images,
         'position': trainer.position,
+        'steps': dict(trainer.pair.steps),
         'pair': dict(trainer.pair.state_dict()),
         'draws': trainer.draws.generator.get_state(),
         'optimizers': {role: o.state_dict() for role, o in trainer.optimizers.items()},
-        'callbacks': {type(c).__name__: c.state() for c in trainer.callbacks},
+        'engine': trainer.engine.state(),
+        'callbacks': {
+            name: callback.state() for name, callback in named_callbacks(trainer).items()
+        },
     }
 
 
-def save_trainer(trainer: Trainer, folder: str | Path) -> Path:
-    "Write a checkpoint; the folder must not exist yet."
+def named_callbacks(trainer: Trainer) -> dict[str, Callback]:
+    "The callbacks by name: their class, and a number from the second of a class on."
+    named = {}
+    for callback in trainer.callbacks:
+        kind = type(callback).__name__
+        count = sum(name.split('-')[0] == kind for name in named)
+        named[f'{kind}-{count + 1}' if count else kind] = callback
+    return named
+
+
+def save_trainer(trainer: Trainer, folder: str | Path, overwrite: bool = False) -> Path:
+    "Write a checkpoint; unless `overwrite`, the folder must not exist yet."
     info = {'step': trainer.step, 'images': trainer.images, 'config': asdict(trainer.config)}
     with trainer.lock:
-        return save_state(folder, trainer_state(trainer), info | trainer.recipe)
+        if trainer.unfinished:
+            raise RuntimeError(
+                f"Step {trainer.step} was interrupted before its end, and half a step is not"
+                " saved: go on from the last checkpoint with resume()."
+            )
+        return save_state(folder, trainer_state(trainer), info | trainer.recipe, overwrite)
 
 
 def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
-    "Go back to a checkpoint."
+    "Go back to a checkpoint; the numbers of the training stay those of the trainer."
     state = load_state(folder)
     saved = trainer.pair.names_of_today(state['pair'])
     check_same_networks(trainer.pair.state_dict(), saved, Path(folder).name)
     with trainer.lock:
         trainer.pair.load_state_dict(saved)
         for role, optimizer in trainer.optimizers.items():
-            optimizer.load_state_dict(state['optimizers'][role])
-        trainer.draws.generator.set_state(state['draws'])
+            load_optimizer(optimizer, state['optimizers'][role])
         for name in ('step', 'images', 'position'):
             setattr(trainer, name, state[name])
-        trainer.batches = None  # the loader starts again at the stored position
-        for callback in trainer.callbacks:
-            if own := state['callbacks'].get(type(callback).__name__):
-                callback.load(own)
+        restore_draws(trainer, state['draws'])
+        step = trainer.step  # older checkpoints do not say how often each network stepped
+        both = {'generator': step, 'discriminator': step * trainer.config.n_critic}
+        trainer.pair.steps.update(state.get('steps', both))
+        trainer.engine.load(state.get('engine', {}))
+        trainer.batches, trainer.unfinished = None, False  # the loader starts again
+        forget_gradients(trainer)
+        restore_stage(trainer)
+        for name, callback in named_callbacks(trainer).items():
+            own = state['callbacks'].get(name)
+            callback.load(own) if own else callback.without_state(trainer)
     return trainer
+
+# %% ../nbs/10_training.ipynb #a1c7e20c
+def load_optimizer(optimizer, saved: dict):
+    "What an optimiser remembers (Adam's moments); its rates and betas stay as they are."
+    own = [{k: v for k, v in g.items() if k != 'params'} for g in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, numbers in zip(optimizer.param_groups, own):
+        group.update(numbers)
+
+
+def restore_draws(trainer: Trainer, saved: Tensor):
+    "Go on with the random numbers of a checkpoint, if this kind of device can."
+    generator = trainer.draws.generator
+    if saved.shape == generator.get_state().shape:
+        generator.set_state(saved)
+        return
+    generator.manual_seed(trainer.config.seed + 1_000_003 * trainer.step)
+    warnings.warn(
+        "The checkpoint was written on another kind of device, whose random numbers cannot be"
+        " continued here: the training goes on with new ones, and not bit for bit.",
+        stacklevel=4,
+    )
+
+
+def restore_stage(trainer: Trainer):
+    "The numbers of the stage in which the last step was made."
+    trainer.stage, trainer.config = -1, trainer.base_config
+    if trainer.stages and trainer.step:
+        world = trainer.engine.num_processes
+        starts = stage_starts(trainer.stages, trainer.base_config, world)
+        position = trainer.position  # of a checkpoint, in batches of that stage
+        use_stage(trainer, stage_at(starts, trainer.step - 1))
+        trainer.position = position
 
 # %% ../nbs/10_training.ipynb #f2adc05e
 def check_same_networks(own: dict, saved: dict, name: str):
@@ -727,14 +1159,15 @@ def check_same_networks(own: dict, saved: dict, name: str):
         )
 
 
-def resume_trainer(trainer: Trainer, run: str | Path) -> Trainer:
-    "Load the newest good checkpoint of a run, passing over damaged ones with a warning."
+def newest_good(run: str | Path, load: Callable[[Path], object]):
+    """What `load` returns for the newest checkpoint of a run that is not damaged; damaged ones
+    are passed over with a warning. None if there is none."""
     for folder in reversed(checkpoints(run)):
         try:
-            return trainer.load(folder)
+            return load(folder)
         except DamagedCheckpoint as error:
-            warnings.warn(f'{error} Trying the one before.', stacklevel=3)
-    return trainer
+            warnings.warn(f'{error} Trying the one before.', stacklevel=4)
+    return None
 
 
 def checkpoints(run: str | Path) -> list[Path]:
@@ -781,21 +1214,24 @@ class DamagedCheckpoint(RuntimeError):
 
 
 def save_state(
-    folder: str | Path,  # the checkpoint; it must not exist yet
+    folder: str | Path,  # the checkpoint
     state: dict,  # nested numbers, strings and tensors
     info: dict | None = None,  # JSON that people and tools may read without the tensors
+    overwrite: bool = False,  # an existing folder; otherwise it must not exist yet
 ) -> Path:
-    "Write `state` atomically: afterwards the folder is complete, or does not exist."
+    "Write `state` atomically: afterwards the folder is complete, or as it was before."
     folder, tensors = Path(folder), {}
     part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
     part.mkdir(parents=True)
     try:
-        tree = pack(state, tensors)
+        facts = {'info': info or {}, 'state': pack(state, tensors)}
         data = dump_tensors(tensors)
-        digest = hashlib.sha256(data).hexdigest()
+        facts |= {'sha256': hashlib.sha256(data).hexdigest()}
+        facts |= {'checksum': checksum(facts)}
         write_atomically(part / 'tensors.safetensors', data)
-        facts = {'info': info or {}, 'sha256': digest, 'state': tree}
         write_atomically(part / 'state.json', json.dumps(facts))
+        if overwrite and folder.exists():
+            shutil.rmtree(folder)
         part.rename(folder)
         sync_folder(folder.parent)
     finally:
@@ -803,22 +1239,50 @@ def save_state(
     return folder
 
 
+def checksum(facts: dict) -> str:
+    "Of all that a `state.json` says."
+    rest = {name: value for name, value in facts.items() if name != 'checksum'}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def load_facts(folder: str | Path) -> dict:
+    "What the `state.json` of a checkpoint says; `DamagedCheckpoint` if it was changed."
+    name = Path(folder).name
+    try:
+        facts = json.loads((Path(folder) / 'state.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedCheckpoint(f"The checkpoint {name} cannot be read: {error}.") from error
+    complete = isinstance(facts, dict) and {'info', 'state', 'sha256'} <= facts.keys()
+    # checkpoints of the first edition have no checksum of their own
+    if not complete or facts.get('checksum', checksum(facts)) != checksum(facts):
+        raise DamagedCheckpoint(
+            f"The checkpoint {name} is damaged (its state.json was changed): use an earlier"
+            " one."
+        )
+    return facts
+
+
 def load_state(folder: str | Path) -> dict:
     "The state saved in `folder`; `DamagedCheckpoint` if a byte is missing or changed."
-    folder = Path(folder)
+    folder, facts = Path(folder), load_facts(folder)
     try:
-        saved = json.loads((folder / 'state.json').read_text())
         data = (folder / 'tensors.safetensors').read_bytes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise DamagedCheckpoint(
             f"The checkpoint {folder.name} cannot be read: {error}."
         ) from error
-    if hashlib.sha256(data).hexdigest() != saved['sha256']:
+    if hashlib.sha256(data).hexdigest() != facts['sha256']:
         raise DamagedCheckpoint(
             f"The checkpoint {folder.name} is damaged (its checksum differs): use an earlier"
             " one."
         )
-    return unpack(saved['state'], load_tensors(data))
+    try:
+        return unpack(facts['state'], load_tensors(data))
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedCheckpoint(
+            f"The checkpoint {folder.name} is damaged (its tensors are not those that its"
+            " state.json names): use an earlier one."
+        ) from error
 
 # %% ../nbs/10_training.ipynb #38b3336e
 def optimise(
@@ -871,7 +1335,7 @@ def fade(old: Tensor, new: Tensor, alpha: float) -> Tensor:
 
 class Growing(nn.Module):
     """A network that works at one of several sizes, with its newest resolution faded in.
-    Its growth is stored with its weights."""
+    Its growth is stored with its weights, but stays on the CPU, where decisions are made."""
 
     def __init__(
         self,
@@ -881,8 +1345,15 @@ class Growing(nn.Module):
         super().__init__()
         self.resolutions = tuple(resolutions)
         self.register_buffer(
-            'progress', torch.tensor([float(size or self.resolutions[-1]), 1.0])
+            'progress', torch.tensor([float(size or self.resolutions[-1]), 1.0], device='cpu')
         )
+
+    def _apply(self, function, recurse: bool = True):
+        progress = self._buffers.pop('progress')
+        try:
+            return super()._apply(function, recurse)  # moves all the rest
+        finally:
+            self._buffers['progress'] = progress
 
     def grow(self, size: int, alpha: float = 1.0):
         """Work at `size` pixels, with its newest resolution faded in by `alpha` (0: as before
@@ -945,25 +1416,47 @@ class Recipe:
     training: TrainingConfig
     steps: int  # how long the source trained it
     source: str  # paper, table or thesis
+    stages: tuple[Stage, ...] = ()  # its curriculum
+    augment: str = ''  # what the discriminator sees: a name in `augmentations`, or nothing
+
+    def trainer(
+        self, data, callbacks: Sequence[Callback] = (), device=None, seed: int | None = None
+    ) -> Trainer:
+        "A trainer that does what the recipe says, with fresh networks."
+        training = self.training if seed is None else replace(self.training, seed=seed)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(training.seed)
+            pair = build_pair(self.model, self.network)
+        if self.augment:
+            callbacks = [*callbacks, augmentations[self.augment]()]
+        facts = {'model': self.model, 'network': asdict(self.network)}
+        return Trainer(pair, data, training, callbacks, device, facts, self.stages)
 
 
 # name → (dataclass of the networks' numbers, function that builds the pair from it)
 models = Registry('model', load_chapters)
 recipes = Registry('recipe', load_chapters)  # name → Recipe
+# name → function that makes the callback
+augmentations = Registry('augmentation', load_chapters)
 
 
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
     config_class, build = models[model]
     if isinstance(network, dict):
-        unknown = set(network) - {f.name for f in fields(config_class)}
-        if unknown:
+        known = {f.name for f in fields(config_class)}
+        former = set(getattr(config_class, 'former', ()))  # settings of earlier versions
+        if unknown := set(network) - known - former:
             raise ValueError(
                 f"The model {model!r} has no setting {sorted(unknown)[0]!r}: it knows"
                 f" {', '.join(f.name for f in fields(config_class))}."
             )
         network = config_class(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in network.items()}
+            **{
+                k: tuple(v) if isinstance(v, list) else v
+                for k, v in network.items()
+                if k in known
+            }
         )
     return build(network)
 
@@ -973,24 +1466,31 @@ def load_run(
     device: str | torch.device = 'cpu',
 ) -> tuple[ModelPair, nn.Module, dict]:
     """The pair, the generator to sample from (averaged if there is one) and the facts of a
-    stored training."""
+    stored training; damaged checkpoints of a run are passed over with a warning."""
     run = Path(run)
-    found = [run] if (run / 'state.json').exists() else checkpoints(run)
-    if not found:
+    one = (run / 'state.json').exists()
+    found = load_checkpoint(run) if one else newest_good(run, load_checkpoint)
+    if found is None:
         raise FileNotFoundError(
-            f"There is no checkpoint in {run}: train first (animegan train), or name the folder"
-            " of a run."
+            f"There is no good checkpoint in {run}: train first (animegan train), or name the"
+            " folder of a run."
         )
-    info = json.loads((found[-1] / 'state.json').read_text())['info']
+    pair, generator, info = found
+    return pair.to(device), generator.to(device).eval().requires_grad_(False), info
+
+
+def load_checkpoint(folder: Path) -> tuple[ModelPair, nn.Module, dict]:
+    "The pair, the generator to sample from and the facts of one checkpoint, on the CPU."
+    state, info = load_state(folder), load_facts(folder)['info']
     if 'model' not in info:
         raise ValueError(
-            f"The checkpoint {found[-1].name} does not say which model made it: pass recipe= to"
+            f"The checkpoint {folder.name} does not say which model made it: pass recipe= to"
             " its Trainer."
         )
-    pair = build_pair(info['model'], info['network']).to(device)
-    state = load_state(found[-1])
+    pair = build_pair(info['model'], info['network'])
     pair.load_state_dict(pair.names_of_today(state['pair']))
+    pair.steps.update(state.get('steps', {}))
     generator = copy.deepcopy(pair.generator)
     if 'EMA' in state['callbacks']:
         generator.load_state_dict(state['callbacks']['EMA']['average'])
-    return pair, generator.eval().requires_grad_(False), info
+    return pair, generator, info
