@@ -101,7 +101,7 @@ class Scene:
         return len(next(iter(self.p.values())))
 
     def __getitem__(self, rows):  # a slice or indices
-        if rows == slice(0, self.batch):
+        if isinstance(rows, slice) and rows == slice(0, self.batch):
             return self
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
