@@ -496,8 +496,8 @@ def sine_library() -> ctypes.CDLL | None:
 
 def _in_c(*tensors: Tensor) -> ctypes.CDLL | None:
     "The library, if these tensors are what its functions take."
-    fits = all(x.dtype == torch.float32 and x.is_contiguous() for x in tensors)
-    return sine_library() if fits else None
+    plain = all(type(x) is Tensor and x.dtype == torch.float32 for x in tensors)
+    return sine_library() if plain and all(x.is_contiguous() for x in tensors) else None
 
 
 def _address(x: Tensor) -> ctypes.c_void_p:
@@ -704,8 +704,9 @@ def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tens
 
 
 def runs_in_chunks(points: Tensor) -> bool:
-    "Is a field evaluated in chunks at these points? On a CPU, in float32."
-    return points.device.type == 'cpu' and points.dtype == torch.float32
+    "Is a field evaluated in chunks at these points? On a CPU in float32, unless it is compiled."
+    plain = points.dtype == torch.float32 and not torch.compiler.is_compiling()
+    return plain and points.device.type == 'cpu'
 
 
 def half_pays(device: torch.device) -> bool:
