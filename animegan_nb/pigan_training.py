@@ -340,8 +340,10 @@ def real_cameras(batch: dict) -> Tensor:
             "This pi-GAN wants the camera of every real image, and these images have none:"
             " set condition_pose=False, reconstruction=0 and pose_teacher='fakes'."
         )
-    cams, sign = batch['cam2world'], torch.tensor([-1.0, 1.0, 1.0, 1.0])
-    return _mirrored(batch, cams, cams * (sign[:, None] * sign).to(cams))
+    cams = batch['cam2world']
+    sign = torch.ones_like(cams[0, 0])
+    sign[0] = -1
+    return _mirrored(batch, cams, cams * (sign[:, None] * sign))
 
 
 def real_directions(config: PiganConfig, batch: dict) -> Tensor | None:
