@@ -341,9 +341,10 @@ def real_cameras(batch: dict) -> Tensor:
             " set condition_pose=False, reconstruction=0 and pose_teacher='fakes'."
         )
     cams = batch['cam2world']
-    sign = torch.ones_like(cams[0, 0])
-    sign[0] = -1
-    return _mirrored(batch, cams, cams * (sign[:, None] * sign))
+    mirror_image = cams.clone()
+    mirror_image[:, 0].neg_()
+    mirror_image[:, :, 0].neg_()
+    return _mirrored(batch, cams, mirror_image)
 
 
 def real_directions(config: PiganConfig, batch: dict) -> Tensor | None:
