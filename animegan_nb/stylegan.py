@@ -613,6 +613,7 @@ class StyleGANPlayers(ModelPair):
         super().__init__(StyleGANGenerator(config), StyleGANDiscriminator(config))
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
+        self.to(memory_format=torch.channels_last)  # the filters are several times faster
 
     def latents(self, n: int, draws: Draws) -> Tensor:
         return draws.normal(n, self.config.z_dim)
