@@ -5,46 +5,58 @@
 # %% ../nbs/25_augment.ipynb #59d0fc2f
 from __future__ import annotations
 import math
+from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from .core import Registry
-from .training import Callback
+from .training import augmentations, Callback, Draws
 
 # %% auto #0
-__all__ = ['policies', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'random_geometry', 'random_colour', 'warp',
-           'ada_augment', 'adjust_probability', 'Augmentation']
+__all__ = ['policies', 'as_draws', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'random_geometry', 'random_colour',
+           'warp', 'ada_augment', 'adjust_probability', 'Augmentation']
 
 # %% ../nbs/25_augment.ipynb #915b6ac7
-def _uniform(images: Tensor, low: float, high: float, rng: torch.Generator | None) -> Tensor:
+def as_draws(rng: torch.Generator | Draws | None, device: torch.device | str) -> Draws:
+    """A source of random numbers on `device`: draws stay what they are, and a generator
+    (None: PyTorch's own) is the source of one process."""
+    if isinstance(rng, Draws):
+        return rng
+    draws = Draws(device=device)
+    draws.generator = rng
+    return draws
+
+
+def _uniform(images: Tensor, low: float, high: float, draws: Draws) -> Tensor:
     "One number for each picture, [batch, 1, 1, 1]."
-    like = dict(device=images.device, dtype=images.dtype)
-    return low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=rng, **like)
+    return low + (high - low) * draws.uniform(len(images), 1, 1, 1).to(images.dtype)
 
 
 def jitter_colour(
     images: Tensor,  # [batch, 3, h, w]
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
 ) -> Tensor:
     "Brightness ±0.5, saturation × U(0, 2), contrast × U(0.5, 1.5) (Zhao et al. 2020)."
-    images = images + _uniform(images, -0.5, 0.5, rng)
+    draws = as_draws(rng, images.device)
+    images = images + _uniform(images, -0.5, 0.5, draws)
     grey = images.mean(1, keepdim=True)
-    images = grey + _uniform(images, 0, 2, rng) * (images - grey)
+    images = grey + _uniform(images, 0, 2, draws) * (images - grey)
     level = images.mean((1, 2, 3), keepdim=True)
-    return level + _uniform(images, 0.5, 1.5, rng) * (images - level)
+    return level + _uniform(images, 0.5, 1.5, draws) * (images - level)
 
 # %% ../nbs/25_augment.ipynb #3d41013b
 def shift(
     images: Tensor,  # [batch, channels, h, w]
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
     share: float = 1 / 8,  # of the side
 ) -> Tensor:
     "Move each picture by whole pixels, up to `share` each way; 0 comes in (Zhao et al. 2020)."
     n, _, h, w = images.shape
+    draws = as_draws(rng, images.device)
 
     def places(side):
         most = round(side * share)
-        move = torch.randint(-most, most + 1, (n, 1), generator=rng, device=images.device)
+        move = draws.integers(-most, most + 1, n, 1)
         return torch.arange(side, device=images.device) + move + most, most
 
     (rows, top), (columns, left) = places(h), places(w)
@@ -55,17 +67,17 @@ def shift(
 # %% ../nbs/25_augment.ipynb #1cf455ac
 def cut_out(
     images: Tensor,  # [batch, channels, h, w]
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
     share: float = 1 / 2,  # of the side
 ) -> Tensor:
     "A grey (0) square at a random place, perhaps over the border (Zhao et al. 2020)."
-    (n, _, h, w), device = images.shape, images.device
+    n, _, h, w = images.shape
+    draws = as_draws(rng, images.device)
 
     def inside(side):
         size = round(side * share)
-        low, high = -(size // 2), side - size // 2 + 1
-        first = torch.randint(low, high, (n, 1), generator=rng, device=device)
-        place = torch.arange(side, device=device)
+        first = draws.integers(-(size // 2), side - size // 2 + 1, n, 1)
+        place = torch.arange(side, device=images.device)
         return (place >= first) & (place < first + size)
 
     hole = inside(h)[:, None, :, None] & inside(w)[:, None, None, :]
@@ -74,26 +86,20 @@ def cut_out(
 # %% ../nbs/25_augment.ipynb #35ad7212
 def diff_augment(
     images: Tensor,  # [batch, 3, h, w]
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
     strength: float = 1.0,  # the probability that a picture is changed at all
 ) -> Tensor:
     "Colour, shift and cutout in turn: DiffAugment."
-    changed = cut_out(shift(jitter_colour(images, rng), rng), rng)
+    draws = as_draws(rng, images.device)
+    changed = cut_out(shift(jitter_colour(images, draws), draws), draws)
     if strength == 1:
         return changed
-    return torch.where(_uniform(images, 0, 1, rng) < strength, changed, images)
+    return torch.where(_uniform(images, 0, 1, draws) < strength, changed, images)
 
 # %% ../nbs/25_augment.ipynb #760616c7
-def _numbers(n: int, kind: str, rng: torch.Generator | None, device) -> Tensor:
-    "n random numbers: 'normal' or 'uniform' in [−1, 1)."
-    if kind == 'normal':
-        return torch.randn(n, generator=rng, device=device)
-    return 2 * torch.rand(n, generator=rng, device=device) - 1
-
-
-def _perhaps(matrices: Tensor, p: float, rng: torch.Generator | None) -> Tensor:
+def _perhaps(matrices: Tensor, p: float, draws: Draws) -> Tensor:
     "Each matrix with probability p, else the identity."
-    use = torch.rand(len(matrices), 1, 1, generator=rng, device=matrices.device) < p
+    use = draws.uniform(len(matrices), 1, 1) < p
     return torch.where(use, matrices, torch.eye(matrices.shape[-1], device=matrices.device))
 
 
@@ -118,34 +124,38 @@ def _move(a, b):
 
 
 def random_geometry(
-    n: int, p: float, size: int, rng: torch.Generator | None = None, device='cpu'
+    n: int, p: float, size: int, rng: torch.Generator | Draws | None = None, device='cpu'
 ) -> Tensor:
     """Matrices [n, 3, 3] in coordinates from −1 to 1: ADA's moves, turns and stretches, each
     with probability p (Karras et al. 2020, appendix B)."""
-    draw = lambda kind: _numbers(n, kind, rng, device)
+    draws = as_draws(rng, device)
+    normal, uniform = lambda: draws.normal(n), lambda: 2 * draws.uniform(n) - 1
     # up to an eighth, in whole pixels
-    whole = lambda: (draw('uniform') * size / 8).round() * 2 / size
+    whole = lambda: (uniform() * size / 8).round() * 2 / size
     half_turns = 1 - math.sqrt(1 - p)  # two turns: together probability p
     parts = [
-        (_stretch(draw('uniform').sign(), torch.ones(n, device=device)), p),  # mirrored or not
-        (_turn(((draw('uniform') + 1) * 2).floor() * math.pi / 2), p),
+        (_stretch(uniform().sign(), torch.ones(n, device=device)), p),  # mirrored or not
+        (_turn(((uniform() + 1) * 2).floor() * math.pi / 2), p),
         (_move(whole(), whole()), p),
-        (_stretch(*[2 ** (0.2 * draw('normal'))] * 2), p),
-        (_turn(math.pi * draw('uniform')), half_turns),
-        (_stretch(s := 2 ** (0.2 * draw('normal')), 1 / s), p),
-        (_turn(math.pi * draw('uniform')), half_turns),
-        (_move(0.25 * draw('normal'), 0.25 * draw('normal')), p),
+        (_stretch(*[2 ** (0.2 * normal())] * 2), p),
+        (_turn(math.pi * uniform()), half_turns),
+        (_stretch(s := 2 ** (0.2 * normal()), 1 / s), p),
+        (_turn(math.pi * uniform()), half_turns),
+        (_move(0.25 * normal(), 0.25 * normal()), p),
     ]
     result = torch.eye(3, device=device).expand(n, 3, 3)
     for matrices, chance in parts:
-        result = result @ _perhaps(matrices, chance, rng)
+        result = result @ _perhaps(matrices, chance, draws)
     return result
 
 # %% ../nbs/25_augment.ipynb #5f4807b5
-def random_colour(n: int, p: float, rng: torch.Generator | None = None, device='cpu') -> Tensor:
+def random_colour(
+    n: int, p: float, rng: torch.Generator | Draws | None = None, device='cpu'
+) -> Tensor:
     """Matrices [n, 4, 4] on (red, green, blue, 1): ADA's brightness, contrast, luma flip, hue
     and saturation, each with probability p."""
-    draw = lambda kind: _numbers(n, kind, rng, device)[:, None, None]
+    draws = as_draws(rng, device)
+    normal, uniform = lambda: draws.normal(n, 1, 1), lambda: 2 * draws.uniform(n, 1, 1) - 1
     eye, grey = torch.eye(3, device=device), torch.full((3, 3), 1 / 3, device=device)
 
     def whole(linear, offset=0.0):
@@ -155,19 +165,19 @@ def random_colour(n: int, p: float, rng: torch.Generator | None = None, device='
         result[:, 3, 3] = 1
         return result
 
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=device) / math.sqrt(3)
-    angle = math.pi * draw('uniform')
+    cross = (eye.roll(1, 0) - eye.roll(1, 1)) / math.sqrt(3)  # v ↦ (1, 1, 1)/√3 × v
+    angle = math.pi * uniform()
     hue = grey + angle.cos() * (eye - grey) + angle.sin() * cross  # a turn around the grey axis
     parts = [
-        whole(eye, 0.2 * draw('normal')),
-        whole(eye * 2 ** (0.5 * draw('normal'))),
-        whole(eye - 2 * grey * (draw('uniform') > 0)),
+        whole(eye, 0.2 * normal()),
+        whole(eye * 2 ** (0.5 * normal())),
+        whole(eye - 2 * grey * (uniform() > 0)),
         whole(hue),
-        whole(grey + (eye - grey) * 2 ** draw('normal')),
+        whole(grey + (eye - grey) * 2 ** normal()),
     ]
     result = torch.eye(4, device=device).expand(n, 4, 4)
     for matrices in parts:
-        result = _perhaps(matrices, p, rng) @ result
+        result = _perhaps(matrices, p, draws) @ result
     return result
 
 # %% ../nbs/25_augment.ipynb #fd5e3ce6
@@ -200,7 +210,7 @@ def warp(
 # %% ../nbs/25_augment.ipynb #90aaae77
 def ada_augment(
     images: Tensor,  # [batch, 3, h, w]
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
     strength: float = 0.5,  # p, the probability of each transformation
 ) -> Tensor:
     "ADA's transformations, each with probability p; untouched pictures stay bit for bit."
@@ -209,8 +219,9 @@ def ada_augment(
         raise ValueError(f"The strength of an augmentation is a probability, not {strength}.")
     if strength == 0:
         return images
-    geometry = random_geometry(n, strength, width, rng, device)
-    colour = random_colour(n, strength, rng, device).to(images.dtype)
+    draws = as_draws(rng, device)
+    geometry = random_geometry(n, strength, width, draws, device)
+    colour = random_colour(n, strength, draws, device).to(images.dtype)
     images = torch.where(_changing(geometry), warp(images, geometry), images)
     coloured = (colour[:, :3, :3] @ images.flatten(2) + colour[:, :3, 3:]).view_as(images)
     return torch.where(_changing(colour), coloured, images)
@@ -238,11 +249,11 @@ def adjust_probability(
         p = p - step
     return min(most, max(0.0, p))
 
-# %% ../nbs/25_augment.ipynb #0d0821a4
+# %% ../nbs/25_augment.ipynb #660cd5e0
 policies = Registry('augmentation')
 policies['diffaugment'], policies['ada'] = diff_augment, ada_augment
 
-
+# %% ../nbs/25_augment.ipynb #0d0821a4
 class Augmentation(Callback):
     "Augments all that a trainer's discriminator sees, with a fixed or an adaptive probability."
 
@@ -264,21 +275,29 @@ class Augmentation(Callback):
         self.signs, self.images, self.sure = [], 0, 0.0
 
     def on_attach(self, trainer):
-        seed = self.seed + 1000 * trainer.engine.process_index
-        self.rng = torch.Generator(trainer.device).manual_seed(seed)
+        self.draws = Draws(self.seed, trainer.device, *trainer.engine.place)
         self.hook = trainer.pair.discriminator.register_forward_pre_hook(self.augment)
 
     def augment(self, network, arguments):
         "Called before the discriminator; evaluation (`eval()`) sees pictures as they are."
         if not network.training or self.p == 0:
             return None
-        return (self.policy(arguments[0], self.rng, self.p), *arguments[1:])
+        return (self.policy(arguments[0], self.draws, self.p), *arguments[1:])
+
+    def on_stage(self, trainer, stage):
+        "A stage of a curriculum may begin with a probability of its own."
+        if stage.augment_p is not None:
+            self.p = stage.augment_p
+
+    def on_logs(self, trainer):
+        "The mean sign of the logits is read with the other numbers of the step."
+        if self.target is not None:
+            trainer.logs['real_sign'] = trainer.logs['real_logits'].sign().float().mean()
 
     def on_step(self, trainer, record: dict):
         "Log p and r_t; adjust p every few steps."
         if self.target is not None:
-            sign = trainer.logs['real_logits'].sign().float().mean()
-            self.signs.append(float(trainer.engine.reduce(sign)))
+            self.signs.append(record['real_sign'])
             if len(self.signs) == self.every:
                 self.sure, seen = sum(self.signs) / self.every, record['images'] - self.images
                 self.p = adjust_probability(self.p, self.sure, seen, self.target, self.kimg)
@@ -287,13 +306,26 @@ class Augmentation(Callback):
 
     def state(self) -> dict:
         kept = {name: getattr(self, name) for name in ('p', 'sure', 'signs', 'images')}
-        return {**kept, 'rng': self.rng.get_state()}
+        return {**kept, 'rng': self.draws.generator.get_state()}
 
     def load(self, state: dict):
         self.p, self.sure = state['p'], state['sure']
         self.signs, self.images = list(state['signs']), state['images']
-        self.rng.set_state(state['rng'].cpu())
+        generator = self.draws.generator
+        if state['rng'].shape == generator.get_state().shape:
+            generator.set_state(state['rng'])
+        else:  # written on another kind of device, as the trainer has warned
+            generator.manual_seed(self.seed + 1_000_003 * self.images)
 
     def detach(self):
         "Take the hook out again."
         self.hook.remove()
+
+# %% ../nbs/25_augment.ipynb #d1e7e201
+# what a recipe calls by name; DiffAugment augments every picture, ADA begins with none
+augmentations['diffaugment'] = lambda: Augmentation('diffaugment', p=1.0, target=None)
+augmentations['ada'] = lambda: Augmentation('ada')
+
+# %% ../nbs/25_augment.ipynb #b6d97845
+augmentations['ada'] = Augmentation
+augmentations['diffaugment'] = partial(Augmentation, 'diffaugment', p=1.0, target=None)

@@ -20,9 +20,10 @@ __all__ = ['PRIORS', 'as_tensor', 'pose', 'Angles', 'pose_angles', 'check_cam2wo
 # %% ../nbs/04_cameras.ipynb #9ae2741b
 def as_tensor(value, like: Tensor | None = None) -> Tensor:
     "Angles and lengths as a float tensor of at least one element, on the device of `like`."
-    value = torch.as_tensor(
-        value, dtype=torch.float32, device=None if like is None else like.device
-    )
+    device = None if like is None else like.device
+    if isinstance(value, (int, float)):  # no copy from the host
+        return torch.full((1,), value, dtype=torch.float32, device=device)
+    value = torch.as_tensor(value, dtype=torch.float32, device=device)
     return value.reshape(-1) if value.ndim < 1 else value
 
 # %% ../nbs/04_cameras.ipynb #fb929d7a

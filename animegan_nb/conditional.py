@@ -4,6 +4,7 @@
 
 # %% ../nbs/24_conditional.ipynb #c4305e00
 from __future__ import annotations
+import copy
 import csv
 import json
 import math
@@ -17,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn, Tensor
 from . import toon
-from .core import rng, shipped, to_float, to_uint8
+from .core import default_device, rng, shipped, to_float, to_uint8
 from .data import Dropped, FolderReport, ImageFolder, ImageSet, Loader
 from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty, lazy_weight
@@ -744,12 +745,14 @@ def train_tag_classifier(
     batch_size: int = 64,
     rate: float = 2e-3,
     seed: int = 0,
+    device: torch.device | str | None = None,  # None: the best there is
 ) -> TagClassifier:
     """Train a classifier on real images, mirrored and shifted by up to two pixels;
     colours are left as they are."""
     torch.manual_seed(seed)
-    network, source = TagClassifier(groups), rng(seed)
-    batches = iter(Loader(data, batch_size, seed=seed, device='cpu'))
+    device, source = torch.device(device or default_device()), rng(seed)
+    network = TagClassifier(groups).to(device)
+    batches = iter(Loader(data, batch_size, seed=seed, device=device))
 
     def loss() -> Tensor:
         batch = next(batches)
@@ -772,17 +775,15 @@ def read_tags(
     images: Tensor,  # uint8 [n, 3, size, size]
     batch_size: int = 250,
 ) -> Tensor:  # [n, groups] long
-    "The labels that classifiers read in pictures."
+    "The labels that classifiers read in pictures, wherever those and the pictures are."
     classifiers = [classifiers] if isinstance(classifiers, nn.Module) else list(classifiers)
     groups, rows = classifiers[0].groups, []
     for part in images.split(batch_size):
-        rows.append(
-            read_labels(
-                sum(_normalised(j(to_float(part)), groups) for j in classifiers)
-                / len(classifiers),
-                groups,
-            )
-        )
+        part, votes = to_float(part), 0.0
+        for classifier in classifiers:
+            logits = classifier(part.to(next(classifier.parameters()).device))
+            votes = votes + _normalised(logits, groups).to(images.device)
+        rows.append(read_labels(votes / len(classifiers), groups))
     return torch.cat(rows)
 
 
@@ -799,7 +800,9 @@ class ToonTagClassifier(nn.Module):
 
     def __init__(self, groups: Sequence = TOON_TAGS, net: nn.Module | None = None):
         super().__init__()
-        self.groups, self.net = as_groups(groups), net or toon_net.toon_network()
+        # a copy: the network itself is shared by all its users
+        self.net = copy.deepcopy(toon_net.toon_network()) if net is None else net
+        self.groups = as_groups(groups)
 
     def forward(self, images: Tensor) -> Tensor:
         out = self.net(images)
@@ -842,7 +845,7 @@ def requested_images(
 ) -> tuple[Tensor, Tensor]:
     """n images (uint8: a classifier sees what a person sees), and the labels that were
     requested [n, groups]."""
-    draws, images, requested = Draws(seed), [], []
+    draws, images, requested = Draws(seed, next(generator.parameters()).device), [], []
     for start in range(0, n, 100):
         latents = pair.latents(min(100, n - start), draws)
         images.append(to_uint8(pair.generate(generator, latents)))
@@ -905,17 +908,18 @@ class FaceMaker(RichDisplay):
         if known is None:
             known = torch.zeros(1, len(self.groups), dtype=torch.long)
         name_labels(known[:1], self.groups, **wanted)  # a wrong tag is refused here
-        self.known, self.wanted = known, wanted
+        self.known, self.wanted = known.cpu(), wanted
 
     @torch.no_grad()
     def images(self, seed: int | None = None, **wanted: str) -> Tensor:
         """[n, 3, size, size]: the same seed gives the same latents and the same open tags,
         whatever is wanted."""
-        draws = Draws(self.seed if seed is None else seed)
+        draws = Draws(self.seed if seed is None else seed)  # the same faces on every device
         z = draws.normal(self.n, self.generator.config.latent)
         labels = sample_labels(self.known, self.n, draws)
         tags = one_hot(name_labels(labels, self.groups, **wanted), self.groups)
-        return self.generator(torch.cat([z, tags], 1))
+        device = next(self.generator.parameters()).device
+        return self.generator(torch.cat([z, tags], 1).to(device))
 
     def image(self, seed: int | None = None, **wanted: str) -> Image.Image:
         "The faces as one image; a tag that is 'any' is left open."

@@ -270,7 +270,7 @@ def as_images(samples: Tensor) -> Tensor:
     if samples.ndim != 2 or samples.shape[1] != 2:
         return check_images(samples)
     plane = torch.full((1, 3, 96, 96), 238, dtype=torch.uint8)
-    xy = samples.clamp(-1, 1) * torch.tensor([1.0, -1.0])
+    xy = samples.cpu().clamp(-1, 1) * torch.tensor([1.0, -1.0])
     column, row = ((xy + 1) * 47.5).round().long().T
     plane[0, :, row, column] = torch.tensor([[220], [20], [60]], dtype=torch.uint8)
     return plane

@@ -223,14 +223,15 @@ def encoder_loss(
 # %% ../nbs/34_encoder.ipynb #632d56e9
 @torch.no_grad()
 def generated_codes(generator: StyleGANGenerator, n: int, source: torch.Generator) -> Tensor:
-    "ws [n, layers, w_dim], half of them of two styles, from a generator on the CPU."
+    "ws [n, layers, w_dim], half of them of two styles; `source` may be on any device."
     z_dim, w_avg = generator.config.z_dim, generator.mapping.w_avg
-    one, two = (
-        generator.mapping(torch.randn(n, z_dim, generator=source).to(w_avg)) for _ in range(2)
-    )
-    crossover = torch.randint(1, generator.config.num_ws, (n,), generator=source)
-    crossover[torch.rand(n, generator=source) < 0.5] = generator.config.num_ws
-    return mix_styles(one, two, crossover)
+    of_source = dict(generator=source, device=source.device)
+    z = [torch.randn(n, z_dim, **of_source) for _ in range(2)]
+    one, two = (generator.mapping(x.to(w_avg)) for x in z)
+    layers = generator.config.num_ws
+    crossover = torch.randint(1, layers, (n,), **of_source)
+    crossover = torch.where(torch.rand(n, **of_source) < 0.5, layers, crossover)
+    return mix_styles(one, two, crossover.to(w_avg.device))
 
 
 def generated_batch(generator: StyleGANGenerator, n: int, source: torch.Generator) -> Tensor:

@@ -69,7 +69,8 @@ def truncated_normal(
             f"The threshold of a truncated normal must be positive, not {threshold}."
         )
     edge = torch.special.ndtr(torch.tensor(float(threshold), dtype=torch.float64))
-    u = (1 - edge) + (2 * edge - 1) * torch.rand(n, dim, generator=rng, dtype=torch.float64)
+    like = dict(device=rng.device, dtype=torch.float64)
+    u = (1 - edge) + (2 * edge - 1) * torch.rand(n, dim, generator=rng, **like)
     return torch.special.ndtri(u).clamp(-threshold, threshold).float()
 
 # %% ../nbs/32_latents.ipynb #59e88956

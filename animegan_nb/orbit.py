@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from matplotlib import colormaps
-from torch import Tensor
+from torch import nn, Tensor
 from . import surfaces, toon
 from animegan_nb.cameras import (
     check_cam2world,
@@ -41,11 +41,11 @@ from animegan_nb.widgets import (
 
 # %% auto #0
 __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'FILTERS', 'OrbitCamera', 'radians_per_pixel', 'clamp', 'drag', 'zoom',
-           'Source', 'check_source', 'render_checked', 'check_channel', 'check_amounts', 'check_viewer', 'FieldSource',
-           'depth_normals', 'flat_condition', 'condition_space', 'PiganSource', 'as_rows', 'DistanceGrid', 'ToonSource',
-           'walk', 'render_coarse', 'depth_colours', 'normal_colours', 'channel_image', 'enlarge', 'draw_source',
-           'own_amounts', 'answer', 'OrbitViewer', 'channel_sheet', 'viewer_settings', 'orbit_widget', 'orbit_sliders',
-           'orbit_film']
+           'Source', 'check_source', 'render_checked', 'check_channel', 'check_amounts', 'check_viewer', 'device_of',
+           'FieldSource', 'depth_normals', 'flat_condition', 'condition_space', 'PiganSource', 'as_rows',
+           'DistanceGrid', 'ToonSource', 'walk', 'render_coarse', 'depth_colours', 'normal_colours', 'channel_image',
+           'enlarge', 'draw_source', 'own_amounts', 'answer', 'OrbitViewer', 'channel_sheet', 'viewer_settings',
+           'orbit_widget', 'orbit_sliders', 'orbit_film']
 
 # %% ../nbs/59_orbit.ipynb #050abf0e
 class OrbitCamera(NamedTuple):
@@ -213,6 +213,15 @@ def check_viewer(viewer: OrbitViewer):
     enlarge(torch.zeros(1, 3, 1, 1), 1, viewer.upsampling)
 
 # %% ../nbs/59_orbit.ipynb #b4b7de51
+def device_of(field: Callable) -> torch.device:
+    "Where a network, or the network whose method this is, has its weights; else the CPU."
+    network = getattr(field, '__self__', field)
+    if isinstance(network, nn.Module):
+        for weight in network.parameters():
+            return weight.device
+    return torch.device('cpu')
+
+
 class FieldSource:
     "A field `(points, directions)` → `(rgb, density)` seen by ray marching."
 
@@ -230,6 +239,7 @@ class FieldSource:
         background: float = 1.0,
         activation: str = 'relu',
         normals_from: str = 'density',  # or 'depth'
+        device: torch.device | str | None = None,  # None: that of the field's weights
     ):
         check_range(near, far, samples)
         if normals_from not in ('density', 'depth'):
@@ -237,6 +247,7 @@ class FieldSource:
                 f"Normals come from the 'density' or from the 'depth', not {normals_from!r}."
             )
         self.field, self.name, self.normals_from = field, name, normals_from
+        self.device = torch.device(device or device_of(field))
         self.radius, self.near, self.far = float(radius), float(near), float(far)
         self.samples, self.fine = samples, fine
         self.options = dict(background=background, activation=activation)
@@ -245,6 +256,7 @@ class FieldSource:
     @torch.no_grad()
     def render(self, cam2world, size, fov, coarse=False):
         h, w = image_size(size)
+        cam2world = cam2world.to(self.device)
         lines, divisor = rays(cam2world, fov, (h, w)), 4 if coarse else 1
         counts = -(-self.samples // divisor), self.fine // divisor
         seen = march(self.field, *lines, self.near, self.far, *counts, **self.options)
@@ -287,8 +299,7 @@ def flat_condition(condition: Condition) -> Tensor:  # [n, 2·(layers + 1)·hidd
 
 def condition_space(generator: PiganGenerator, axes: int, codes: int = 2000):
     "The principal axes of the conditions of many codes."
-    device = next(generator.parameters()).device
-    z = torch.randn(codes, generator.z_dim, generator=rng(0)).to(device)
+    z = torch.randn(codes, generator.z_dim, generator=rng(0)).to(device_of(generator))
     return principal_space(flat_condition(generator.condition(z)), axes)
 
 
@@ -306,19 +317,19 @@ class PiganSource:
         reach: float = 3.0,
         codes: int = 2000,
     ):
-        self.generator, self.name = generator, name
+        self.generator, self.name, self.device = generator, name, device_of(generator)
         self.radius = 1.0  # its cameras stand on the unit sphere
         self.near, self.far = generator.view.near, generator.view.far
         if isinstance(z, int):
             z = torch.randn(1, generator.z_dim, generator=rng(z))
-            z = z.to(next(generator.parameters()).device)
         if z.shape != (1, generator.z_dim):
             raise ValueError(
                 f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not"
                 f" {list(z.shape)}."
             )
         with torch.no_grad():
-            self.condition, self.mean = generator.condition(z), generator.mean_condition()
+            self.condition = generator.condition(z.to(self.device))
+            self.mean = generator.mean_condition()
             self.space = condition_space(generator, axes, codes) if axes else None
         self.sliders = {'ψ': (0.0, 1.2, psi)}
         self.sliders |= {f'axis {i + 1}': (-reach, reach, 0.0) for i in range(axes)}
@@ -339,10 +350,8 @@ class PiganSource:
     def render(self, cam2world, size, fov, coarse=False, **amounts):
         view = self.generator.view
         more = {} if coarse else dict(samples=2 * view.samples, fine=2 * view.fine)
-        condition = self.edited_condition(**amounts)
-        drawn = self.generator.render_views(
-            condition, cam2world, size, fov=fov, normal=True, **more
-        )
+        condition, cams = self.edited_condition(**amounts), cam2world.to(self.device)
+        drawn = self.generator.render_views(condition, cams, size, fov=fov, normal=True, **more)
         keys = dict(colour='image', depth='depth', opacity='opacity', normals='normal')
         return {channel: drawn[key] for channel, key in keys.items()}
 
@@ -357,7 +366,7 @@ class DistanceGrid:
     def __init__(self, scene: surfaces.Scene, resolution: int = 64):
         self.centre, reach = (x[..., 0] for x in scene.bounds())
         self.side = 2 * float(reach)
-        axis = torch.linspace(-1, 1, resolution)
+        axis = torch.linspace(-1, 1, resolution, device=self.centre.device)
         points = torch.stack(torch.meshgrid(axis, axis, axis, indexing='ij')).flip(0)
         points = points.flatten(1)[:, None] * self.side / 2 + self.centre[:, None, None]
         with torch.no_grad():
@@ -400,11 +409,14 @@ class ToonSource:
 
     def colours(self, points: Tensor, normals: Tensor, pixel: float) -> Tensor:  # [b, n, 3]
         p, n = as_rows(points), as_rows(normals)
-        rgb = self.scene.colours(p, n, self.scene.parts(p), torch.full((1, 1), pixel))[0]
+        rgb = self.scene.colours(
+            p, n, self.scene.parts(p), torch.full((1, 1), pixel, device=points.device)
+        )[0]
         return rgb.view(3, *points.shape[:2]).permute(1, 2, 0)
 
     @torch.no_grad()
     def render(self, cam2world, size, fov, coarse=False):
+        cam2world = cam2world.to(self.identity.device)
         if coarse:
             return render_coarse(self, cam2world, size, fov)
         identity = self.identity.expand(len(cam2world), -1)
@@ -417,7 +429,7 @@ def walk(source: ToonSource, lines, steps: int = 40) -> Tensor:  # [b, n]; infin
     "Distances along rays to the surface, by the grid and two exact steps."
     start = max(source.radius - source.grid.side * 0.6, 1e-3)
     far = source.radius + source.grid.side * 0.6
-    t = torch.full(lines.directions.shape[:2], start)
+    t = lines.directions.new_full(lines.directions.shape[:2], start)
     points_at = lambda t: lines.origins + t[..., None] * lines.directions
     for _ in range(steps):
         t = t + source.grid(points_at(t)).clamp(min=-0.01)
@@ -466,7 +478,8 @@ def normal_colours(
 ) -> Tensor:  # [b, 3, h, w] in [−1, 1]
     """Normals in the camera's axes as colours (red is right, green is up, blue is towards us),
     fading into white."""
-    return 1 + opacity * (torch.einsum('bij,bihw->bjhw', cam2world[:, :3, :3], normals) - 1)
+    axes = cam2world[:, :3, :3].to(normals)
+    return 1 + opacity * (torch.einsum('bij,bihw->bjhw', axes, normals) - 1)
 
 # %% ../nbs/59_orbit.ipynb #02e23e76
 def channel_image(
@@ -623,7 +636,7 @@ def channel_sheet(viewer: OrbitViewer, size: int) -> Figure:
         depths = source.near, source.far
         images += [channel_image(view, channel, cam2world, *depths) for channel in CHANNELS]
     return show_images(
-        torch.cat(images),
+        torch.cat([x.cpu() for x in images]),  # each source may be on a device of its own
         columns=len(CHANNELS),
         column_titles=list(CHANNELS),
         row_titles=viewer.names,
@@ -744,6 +757,7 @@ def orbit_film(
         images, own = [], own_amounts(source, viewer.amounts)
         for cam2world in turntable(frames, pitch, source.radius, swing).split(4):
             view = render_checked(source, cam2world, size, fov, **own)
-            images.append(channel_image(view, channel, cam2world, source.near, source.far))
+            drawn = channel_image(view, channel, cam2world, source.near, source.far)
+            images.append(drawn.cpu())  # each source may be on a device of its own
         columns.append(F.pad(torch.cat(images), (0, gap), value=1.0))
     return torch.cat(columns, -1)[..., :-gap]

@@ -164,6 +164,7 @@ def train_condition(
     images: int | None = None,  # that are shown; None: as the condition says
     cache: Path | str | None = None,
     callbacks: Callable[[], Sequence] = lambda: (),
+    device: torch.device | str | None = None,  # None: the best there is
 ) -> Trainer:
     """A pi-GAN of one condition, trained until its discriminator has seen so many images;
     `trainer.average` is the generator."""
@@ -178,7 +179,7 @@ def train_condition(
         if not shown:
             continue
         data = ImageSet({'image': condition_images(kind, range(n), cache).numpy()})
-        trainer = Trainer(pair.requires_grad_(True), data, training, callbacks(), 'cpu')
+        trainer = Trainer(pair.requires_grad_(True), data, training, callbacks(), device)
         trainer.fit(until=shown // batch, progress=False)
         if trainer.step < shown // batch:
             raise RuntimeError(
@@ -201,7 +202,7 @@ def set_distances(
 ) -> dict[str, float]:  # uint8 and [-1, 1], [n, 3, 16, 16]
     """Fréchet distances of whole pictures (extractor `pixels`) and of the band of the eyes
     (raw)."""
-    real = real.float() / 127.5 - 1
+    real = real.to(fake.device).float() / 127.5 - 1
     features = [extract(x, 'pixels').features for x in (real, fake)]
     return dict(
         frechet=float(frechet_distance(*features)),
@@ -228,15 +229,18 @@ def condition_scores(
 ) -> dict[str, float]:
     "Distances of as many fakes as there are references, and the geometry of 32 heads."
     n, source, prior = len(reference), rng(77), PRIORS['celeba']
-    z = torch.randn(n, generator.z_dim, generator=source)
+    device = next(generator.parameters()).device
+    z = torch.randn(n, generator.z_dim, generator=source).to(device)
     yaw = prior.yaw * torch.randn(n, generator=source)
     pitch = prior.pitch * torch.randn(n, generator=source)
-    cams = pose(yaw, pitch)
+    cams = pose(yaw, pitch).to(device)
     batches = zip(z.split(100), cams.split(100))
     fakes = torch.cat([generator.render_views(*batch)['image'] for batch in batches])
     left, front, right = (
-        generator.render_views(z[:32], pose(torch.full((32,), yaw)), 32, samples=16, fine=16)
-        for yaw in (-0.25, 0.0, 0.25)
+        generator.render_views(z[:32], pose(yaws), 32, samples=16, fine=16)
+        for yaws in torch.tensor([-0.25, 0.0, 0.25], device=device)[:, None].expand(
+            -1, min(n, 32)
+        )
     )
     distances = set_distances(reference, fakes.clamp(-1, 1))
     return distances | shape_numbers(left, front, right, shape, FACE_FOV)

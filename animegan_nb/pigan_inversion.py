@@ -9,10 +9,11 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import nn, Tensor
 from . import toon, toon_net
 from .cameras import check_cam2world, pose, PRIORS, Rays, rays
 from .core import rng
@@ -40,6 +41,11 @@ class Heads(NamedTuple):
     cam2world: Tensor  # [n, 4, 4]: the true camera
     # views from other cameras: image, depth, normal, opacity, coverage, cam2world
     others: list[dict]
+
+    def to(self, device: torch.device | str) -> Heads:
+        "The same heads on another device."
+        others = [{k: x.to(device) for k, x in view.items()} for view in self.others]
+        return Heads(*(x.to(device) for x in self[:-1]), others)
 
 
 def toon_view(
@@ -98,6 +104,7 @@ def scores(
     error in degrees, errors of depth and normals, opacity where nothing is, distance to the
     mean condition."""
     render, samples = generator.render_views, max(8, generator.view.samples)
+    heads = heads.to(cam2world.device)
     cams = [v['cam2world'] for v in heads.others]
     if own:
         cams = [own_cameras(cam2world, heads.cam2world, c) for c in cams]
@@ -196,7 +203,8 @@ def grid_start(
     each picture."""
     yaws = torch.linspace(-0.6, 0.6, 9) if yaws is None else yaws
     pitches = torch.linspace(-0.3, 0.3, 5) if pitches is None else pitches
-    yaw, pitch = (x.flatten() for x in torch.meshgrid(yaws, pitches, indexing='ij'))
+    angles = torch.meshgrid(yaws, pitches, indexing='ij')
+    yaw, pitch = (x.flatten().to(images.device) for x in angles)
     bank = generator.mean_condition() if codes is None else generator.condition(codes)
     shown = F.adaptive_avg_pool2d(images, size).flatten(1)
     error = []
@@ -209,16 +217,19 @@ def grid_start(
     return yaw[best], pitch[best]
 
 
-def toon_pose_reader(size: int = 32, n: int = 200) -> PoseEstimator:
-    """The toon network as a reader of poses, calibrated on the first n shipped heads, averaged
-    to `size` px."""
-    net, rows = toon_net.toon_network(), toon.ready_heads('white').batch(range(n))
+def toon_pose_reader(
+    size: int = 32, n: int = 200, device: torch.device | str = 'cpu'
+) -> PoseEstimator:
+    """The toon network as a reader of poses of images on `device`, calibrated on the first n
+    shipped heads, averaged to `size` px."""
+    # a copy: the network itself is shared by all its users
+    net = copy.deepcopy(toon_net.toon_network()).to(device)
+    rows = toon.ready_heads('white').batch(range(n))
     images = F.adaptive_avg_pool2d(rows['image'].float() / 127.5 - 1, size)
+    angles = torch.stack([rows['yaw'], rows['pitch']], 1)
     with torch.no_grad():
         return PoseEstimator(
-            lambda x: net(x)['pose'].detach(),
-            images,
-            torch.stack([rows['yaw'], rows['pitch']], 1),
+            lambda x: net(x)['pose'].detach(), images.to(device), angles.to(device)
         )
 
 # %% ../nbs/58_pigan_inversion.ipynb #cf431399
@@ -233,7 +244,7 @@ def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) ->
     """A distance of two batches of pictures → [n], from unit-length features of the 'toon'
     network or of 'squeezenet'; smaller pictures are enlarged to `least` px."""
     if name == 'toon':
-        blocks = list(toon_net.toon_network().blocks[:layers])
+        blocks = toon_net.toon_network().blocks[:layers]
     elif name == 'squeezenet':
         from animegan_nb.metrics import find_extractor
 
@@ -244,10 +255,15 @@ def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) ->
             f"A perceptual distance looks with 'toon' or 'squeezenet', not {name!r}."
         )
 
+    @cache
+    def blocks_on(device):
+        "A copy on the device of the images: the network itself is shared by all its users."
+        return copy.deepcopy(nn.ModuleList(blocks)).to(device)
+
     def maps(x):
         if x.shape[-1] < least:
             x = F.interpolate(x, (least, least), mode='bilinear', align_corners=False)
-        return [x := block(x) for block in blocks]
+        return [x := block(x) for block in blocks_on(x.device)]
 
     return FeatureDistance(maps)
 
@@ -371,15 +387,17 @@ def free_parameters(
 ) -> tuple[list[Tensor], Callable]:
     """What is searched for n pictures, starting at 0, and the function from a level of noise to
     their conditions."""
-    source = rng(seed)
+    device = usual.mean.phases.device
     if space == 'z':
-        z = torch.zeros(n, generator.z_dim, requires_grad=True)
+        z = torch.zeros(n, generator.z_dim, device=device, requires_grad=True)
         return [z], lambda noise=0.0: generator.condition(z)
-    u = [torch.zeros(n, *m.shape[1:], requires_grad=True) for m in usual.mean]
+    like = dict(device=device, requires_grad=True)
+    u = [torch.zeros(n, *m.shape[1:], **like) for m in usual.mean]
+    of_source = dict(generator=rng(seed, device), device=device)
 
     def condition(noise=0.0):
         "One noise for all images."
-        shaken = (x + noise * torch.randn(1, *x.shape[1:], generator=source) for x in u)
+        shaken = (x + noise * torch.randn(1, *x.shape[1:], **of_source) for x in u)
         return condition_at(Condition(*shaken), usual)
 
     return u, condition
@@ -398,10 +416,12 @@ def invert(
     "Find the camera and the conditions of every picture together; each as if it were alone."
     check_inversion(generator, images, start, coverage)
     if start is None:
-        start = toon_pose_reader(generator.size)(images).unbind(1)
+        reader = toon_pose_reader(generator.size, device=images.device)
+        start = reader(images).unbind(1)
     if distance is None and config.perceptual:
         distance = perceptual_distance()
-    usual, first = condition_statistics(generator), torch.stack(start, 1).detach()
+    usual = condition_statistics(generator)
+    first = torch.stack(start, 1).detach().to(images.device)
     angles = first.clone().requires_grad_(True)
     free, condition_of = free_parameters(generator, len(images), config.space, usual, seed)
     sizes = [generator.size // shrink for shrink, steps in config.stages for _ in range(steps)]
@@ -448,20 +468,22 @@ def official_recipe(
     """Offsets to the mean condition by the published script's recipe (marcoamonteiro/pi-GAN,
     inverse_render.py), the camera always in front."""
     check_inversion(generator, images)
-    n, source, settings = len(images), rng(seed), official_settings(generator)
-    mean = generator.mean_condition()
-    offsets = [torch.zeros(n, *m.shape[1:], requires_grad=True) for m in mean]
+    n, device, settings = len(images), images.device, official_settings(generator)
+    source = rng(seed, device)
+    mean, straight = generator.mean_condition(), torch.zeros(n, device=device)
+    like = dict(device=device, requires_grad=True)
+    offsets = [torch.zeros(n, *m.shape[1:], **like) for m in mean]
     optimizer = torch.optim.Adam(offsets, 1e-2, weight_decay=1e-4)
-    lines = rays(pose(torch.zeros(n)), settings.fov, generator.size)
+    lines = rays(pose(straight), settings.fov, generator.size)
     target = images.flatten(2).mT
 
     def shaken(mean, offset, step):
-        noise = torch.randn(offset.shape, generator=source)
+        noise = torch.randn(offset.shape, generator=source, device=device)
         return mean + offset + 0.03 * (1 - step / steps) * noise
 
     def loss(step):
         noisy = Condition(*(shaken(m, o, step) for m, o in zip(mean, offsets)))
-        some = torch.randperm(target.shape[1], generator=source)[:pixels]
+        some = torch.randperm(target.shape[1], generator=source, device=device)[:pixels]
         few = Rays(*(x[:, some] for x in lines))
         seen = render_rays(generator.field, noisy, few, settings, source)
         return (2 * seen.rgb - 1 - target[:, some]).square().mean((1, 2))
@@ -470,7 +492,7 @@ def official_recipe(
     rate = lambda step: 1e-2 * 0.75 ** (step // 100)
     history = torch.stack(list(optimise(optimizer, lambda: loss(next(count)), steps, rate)))
     found = Condition(*(m + o.detach() for m, o in zip(mean, offsets)))
-    return Inversion(found, torch.zeros(n), torch.zeros(n), history)
+    return Inversion(found, straight, straight.clone(), history)
 
 # %% ../nbs/58_pigan_inversion.ipynb #4120a12c
 @torch.no_grad()
@@ -509,7 +531,8 @@ def pivotal_tuning(
         raise ValueError(f"There are {len(found.yaw)} pivots for {len(images)} pictures.")
     if distance is None and perceptual:
         distance = perceptual_distance()
-    tuned, source, half = copy.deepcopy(generator), rng(seed), max(4, generator.size // 2)
+    tuned, half = copy.deepcopy(generator), max(4, generator.size // 2)
+    source = rng(seed, images.device)
     config = InversionConfig(perceptual=perceptual)
     weights = [
         p.requires_grad_(True)
@@ -537,10 +560,11 @@ def random_neighbours(
     generator: PiganGenerator, pivots: Condition, source: torch.Generator
 ) -> tuple[Condition, Tensor]:
     "Conditions between pivots and random codes, and random cameras."
-    n = len(pivots.phases)
-    other = generator.condition(torch.randn(n, generator.z_dim, generator=source))
+    n, like = len(pivots.phases), pivots.phases
+    of_source = dict(generator=source, device=source.device)
+    other = generator.condition(torch.randn(n, generator.z_dim, **of_source).to(like))
     between = (
-        torch.lerp(a, b, torch.rand(len(a), 1, 1, generator=source))
+        torch.lerp(a, b, torch.rand(n, 1, 1, **of_source).to(like))
         for a, b in zip(pivots, other)
     )
-    return Condition(*between), pose(*PRIORS['celeba'].sample(n, source))
+    return Condition(*between), pose(*PRIORS['celeba'].sample(n, source)).to(like.device)

@@ -100,6 +100,8 @@ class ModelPair(nn.Module):
 
     def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         "The tensors of a checkpoint, whenever it was written, under the names of this version."
+        if 'counts' not in dict(self.named_buffers()):  # of steps; the trainer keeps them now
+            state = {name: tensor for name, tensor in state.items() if name != 'counts'}
         for old, new in self.renamed.items():
             state = {
                 new + name.removeprefix(old) if name.startswith(old) else name: tensor
@@ -398,7 +400,7 @@ class Trainer(RunControls):
     ):
         super().__init__()
         self.base_config = self.config = config  # at the start, and in the present stage
-        self.stages, self.stage = check_stages(stages, config), -1
+        self.stages, self.stage = check_stages(stages, config, pair), -1
         self.recipe = recipe or {}
         self.engine = Engine(config.mixed_precision, device)
         self.device = self.engine.device
@@ -426,12 +428,13 @@ class Trainer(RunControls):
         with device_settings(self.config, self.device), contextlib.ExitStack() as finally_do:
             for callback in reversed(active_callbacks(self)):
                 finally_do.callback(callback.on_end, self)
-            self.call('on_start')
             forget_gradients(self)
+            follow_stages(self)
+            self.call('on_start')
             while self.step < self.target_step and may_go_on(self):
                 with self.lock:
-                    follow_stages(self)
-                    record = self.train_step()
+                    place = follow_stages(self)
+                    record = self.train_step() | place
                 self.history.append(record)
                 self.call('on_step', record)
                 after_step()
@@ -787,7 +790,6 @@ def broadcast_weights(pair: nn.Module, engine: Engine):
 
 def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) -> ModelPair:
     "On the device, the same in all processes, laid out and compiled as the numbers say."
-    pair.check_training(config)
     half_on_gpu = engine.device.type == 'cuda' and engine.precision != 'no'
     channels_last = half_on_gpu if config.channels_last is None else config.channels_last
     pair.to(engine.device)
@@ -861,17 +863,22 @@ def stop_on_interrupt(stopping: threading.Event):
             signal.signal(number, previous)
 
 # %% ../nbs/10_training.ipynb #a1c7e20a
-def follow_stages(trainer: Trainer):
-    "Enter the stage of the next step, if it has come, and let the networks grow."
+def follow_stages(trainer: Trainer) -> dict:
+    """Enter the stage of the next step, if it has come, and let the networks grow; returns
+    where the training is, for its record."""
     if not trainer.stages:
-        return
+        return {}
     starts = stage_starts(trainer.stages, trainer.base_config, trainer.engine.num_processes)
     number = stage_at(starts, trainer.step)
     while trainer.stage < number:
         enter_stage(trainer, trainer.stage + 1)
     stage, steps = trainer.stages[number], trainer.step - starts[number]
+    place = {'stage': number}
     if stage.size is not None:
-        trainer.pair.grow(stage.size, faded_in(stage, steps, trainer.images_per_step))
+        alpha = faded_in(stage, steps, trainer.images_per_step)
+        trainer.pair.grow(stage.size, alpha)
+        place |= {'size': stage.size, 'alpha': alpha}
+    return place
 
 
 def enter_stage(trainer: Trainer, number: int):
@@ -916,9 +923,13 @@ def freeze(trainer: Trainer, beginnings: Sequence[str]):
             p.requires_grad_(not name.startswith(tuple(beginnings)))
 
 # %% ../nbs/10_training.ipynb #a1c7e20b
-def check_stages(stages: Sequence[Stage], config: TrainingConfig) -> tuple[Stage, ...]:
+def check_stages(
+    stages: Sequence[Stage], config: TrainingConfig, pair: ModelPair
+) -> tuple[Stage, ...]:
     "Raise one sentence that names the first stage that cannot be; return them."
     before = None
+    if not stages:
+        pair.check_training(config)
     for number, stage in enumerate(stages):
         grows = before is not None and stage.size is not None and stage.size != before.size
         rules = [
@@ -933,7 +944,7 @@ def check_stages(stages: Sequence[Stage], config: TrainingConfig) -> tuple[Stage
             if not holds:
                 raise ValueError(f'Stage {number} of the curriculum {sentence}.')
         try:
-            stage.training(config)
+            pair.check_training(stage.training(config))
         except ValueError as error:
             raise ValueError(f'Stage {number} of the curriculum: {error}') from error
         before = stage

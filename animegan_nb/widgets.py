@@ -10,7 +10,6 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-import torch
 from PIL import Image
 from torch import Tensor
 from .cameras import pose
@@ -221,8 +220,8 @@ class HeadExplorer(RichDisplay):
         identity = self.identity.clone()
         for name, value in attributes.items():
             identity[SLOT[name]] = CATEGORIES[name].index(value)
-        fov, camera = torch.tensor([FOV]), pose(yaw, pitch)
-        view = render(identity[None], camera, fov, self.size, style=style, geometry=False)
+        camera = pose(yaw, pitch).to(identity.device)
+        view = render(identity[None], camera, FOV, self.size, style=style, geometry=False)
         return grid(view['image'])
 
     def still_image(self) -> Image.Image:

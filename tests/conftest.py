@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
+from pretend_cuda import pretend, Report
 
 # CI tries the same examples every time, so that a red run is about the change; a run by hand looks for new ones
 settings.register_profile('ci', derandomize=True, print_blob=True)
@@ -66,3 +68,24 @@ def weights_dir():
 @pytest.fixture(scope='session')
 def reference_dir():
     return folder_or_skip('ANIMEGAN_REFERENCE', 'the reference values')
+
+
+@pytest.fixture
+def pretended_gpu(monkeypatch):
+    """A machine with one GPU that is only pretended (`tests/pretend_cuda.py`). Its report counts faults and waits:
+    end a test with `pretended_gpu.check()`."""
+    monkeypatch.delenv('ANIMEGAN_DEVICE', raising=False)
+    with pretend() as report:
+        yield report
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The GPU of this machine, else a pretended one: the tests of devices run on both. A real one raises errors
+    itself, and its report stays empty."""
+    monkeypatch.delenv('ANIMEGAN_DEVICE', raising=False)
+    if torch.cuda.is_available():
+        yield Report(real=True)
+        return
+    with pretend() as report:
+        yield report

@@ -72,7 +72,9 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 def untimed(log):
     "Its records without the numbers of the machine: seconds, speed and memory."
     of_the_machine = ('second', 'peak')
-    return [{k: v for k, v in record.items() if not any(word in k for word in of_the_machine)} for record in read_log(log)]
+    return [
+        {k: v for k, v in record.items() if not any(word in k for word in of_the_machine)} for record in read_log(log)
+    ]
 
 
 def test_the_log_of_a_resumed_run_is_the_log_of_an_uninterrupted_one(tmp_path):
