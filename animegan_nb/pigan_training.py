@@ -15,7 +15,7 @@ from .cameras import pose, PRIORS, rays
 from .core import rng
 from .geometry import depth_correlation, mean_shape, MeanShape, relief
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
-from .penalties import lazy_weight, r1_penalty
+from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.pigan import (
     camera_direction,
     DiscriminatorOutput,
@@ -467,7 +467,9 @@ class PiganPair(PiganNetworks):
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         c, D, size = self.config, self.discriminator, self.grown[0]
-        real, real_direction = real_images(c, batch, size), real_directions(c, batch)
+        weight = lazy_weight(self.steps['discriminator'], c.r1_every) if c.r1_gamma else 0
+        real = real_images(c, batch, size).detach().requires_grad_(weight > 0)
+        real_direction = real_directions(c, batch)
         with trainable(self.generator) if c.share_fakes else torch.no_grad():
             fakes = self.generated(len(real), draws, size)
         self.shared = fakes if c.share_fakes else None
@@ -481,9 +483,8 @@ class PiganPair(PiganNetworks):
         again = reconstruction_loss(self.generator, c, batch, real, on_real.latent)
         loss = discriminator_loss(on_real.logits, on_fake.logits) + heads + again
         logs = dict(real_logits=on_real.logits, fake_logits=on_fake.logits, fake_images=fake)
-        weight = lazy_weight(self.steps['discriminator'], c.r1_every)
-        if c.r1_gamma and weight:
-            logs['r1'] = r1_penalty(lambda x: D(x, shown[0]), real, c.r1_gamma)
+        if weight:
+            logs['r1'] = r1_of_logits(on_real.logits, real, c.r1_gamma)
             loss = loss + weight * logs['r1']
         return logs | dict(loss=loss, heads=heads.detach())
 

@@ -1121,6 +1121,12 @@ def load_optimizer(optimizer, saved: dict):
     optimizer.load_state_dict(saved)
     for group, numbers in zip(optimizer.param_groups, own):
         group.update(numbers)
+    for p, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if (
+                value.shape == p.shape
+            ):  # fused steps need it to lie in memory as the weight does
+                memory[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
 def restore_draws(trainer: Trainer, saved: Tensor):
