@@ -1120,12 +1120,11 @@ def load_optimizer(optimizer, saved: dict):
     own = [{k: v for k, v in g.items() if k != 'params'} for g in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, numbers in zip(optimizer.param_groups, own):
+        group.pop('initial_lr', None)  # the checkpoint's
         group.update(numbers)
     for p, memory in optimizer.state.items():
         for name, value in memory.items():
-            if (
-                value.shape == p.shape
-            ):  # fused steps need it to lie in memory as the weight does
+            if value.shape == p.shape:  # a fused step needs both laid out alike in memory
                 memory[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
