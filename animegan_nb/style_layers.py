@@ -191,7 +191,7 @@ def filter2d(
 def _filtered(x: Tensor, kernel: Tensor, padding: tuple[int, int], stride: int) -> Tensor:
     (before, after), c = padding, x.shape[1]
     weight = kernel.to(x.dtype).expand(c, 1, -1, -1)
-    if before == after:
+    if before == after >= 0:
         return F.conv2d(x, weight, stride=stride, padding=before, groups=c)
     return F.conv2d(F.pad(x, (before, after, before, after)), weight, stride=stride, groups=c)
 
@@ -283,10 +283,10 @@ LARGEST = 256.0  # activation in float16 (Karras et al. 2020: `conv_clamp`)
 
 
 def finish(y: Tensor, activation: bool = True) -> Tensor:
-    "The end of a layer, in place: leaky ReLU of gain 1; float16 is clamped to ±`LARGEST`."
+    "The end of a layer: leaky ReLU of gain 1, in place; float16 is clamped to ±`LARGEST`."
     if activation:
         y = leaky_relu(y, 1.0, inplace=True)
-    return y.clamp_(-LARGEST, LARGEST) if y.dtype == torch.float16 else y
+    return y.clamp(-LARGEST, LARGEST) if y.dtype == torch.float16 else y
 
 
 class EqualConv2d(nn.Module):

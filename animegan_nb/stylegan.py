@@ -621,6 +621,7 @@ class StyleGANPlayers(ModelPair):
         super().__init__(StyleGANGenerator(config), StyleGANDiscriminator(config))
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
+        self.to(memory_format=torch.channels_last)  # the filters are several times faster
 
     def latents(self, n: int, draws: Draws) -> Tensor:
         return draws.normal(n, self.config.z_dim)
@@ -645,11 +646,6 @@ class StyleGANPlayers(ModelPair):
     def judge(self, images: Tensor) -> Tensor:
         return self.discriminator(self.augment(images))
 
-    def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        "Earlier checkpoints also hold the `counts` of steps that the trainer keeps now."
-        state = super().names_of_today(state)
-        return {name: tensor for name, tensor in state.items() if name != 'counts'}
-
     def grow(self, size: int, alpha: float = 1.0):
         if self.config.architecture != 'stylegan1':
             raise ValueError("StyleGAN2 does not grow: leave `size` out of its stages.")
@@ -668,16 +664,16 @@ class StyleGANPair(StyleGANPlayers):
     renamed = {'discriminator.verdict.': 'discriminator.epilogue.'}
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
-        weight = lazy_weight(self.steps['discriminator'], self.config.r1_every)
-        penalised = weight > 0 and self.config.r1_gamma > 0
-        real = self.reals(batch['image']).detach().requires_grad_(penalised)
+        c = self.config
+        weight = lazy_weight(self.steps['discriminator'], c.r1_every) if c.r1_gamma else 0
+        real = self.reals(batch['image']).detach().requires_grad_(weight > 0)
         with torch.no_grad():
             _, fake = self.fakes(len(real), draws)
         real_logits, fake_logits = self.judge(real), self.judge(fake)
         loss = discriminator_loss(real_logits, fake_logits)
         logs = {'real_logits': real_logits, 'fake_logits': fake_logits, 'fake_images': fake}
-        if penalised:
-            logs['r1'] = r1_of_logits(real_logits, real, self.config.r1_gamma)
+        if weight:
+            logs['r1'] = r1_of_logits(real_logits, real, c.r1_gamma)
             loss = loss + weight * logs['r1']
         return {'loss': loss, **logs}
 
