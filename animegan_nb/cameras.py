@@ -12,17 +12,18 @@ from torch import Tensor
 from .core import Registry
 
 # %% auto #0
-__all__ = ['PRIORS', 'as_tensor', 'pose', 'Angles', 'pose_angles', 'check_cam2world', 'PosePrior', 'check_fov', 'focal_length',
-           'field_of_view', 'intrinsics', 'image_size', 'pixel_positions', 'Rays', 'plane_directions',
+__all__ = ['PRIORS', 'as_tensor', 'pose', 'check_radius', 'Angles', 'pose_angles', 'check_cam2world', 'PosePrior', 'check_fov',
+           'focal_length', 'field_of_view', 'intrinsics', 'image_size', 'pixel_positions', 'Rays', 'plane_directions',
            'pixel_directions', 'rays', 'to_camera', 'project', 'ray_cosine', 'distance_to_depth', 'depth_to_distance',
            'frustum', 'for_plot', 'draw_frustum', 'turntable', 'from_official_angles']
 
 # %% ../nbs/04_cameras.ipynb #9ae2741b
 def as_tensor(value, like: Tensor | None = None) -> Tensor:
     "Angles and lengths as a float tensor of at least one element, on the device of `like`."
-    value = torch.as_tensor(
-        value, dtype=torch.float32, device=None if like is None else like.device
-    )
+    device = None if like is None else like.device
+    if isinstance(value, (int, float)):  # no copy from the host
+        return torch.full((1,), value, dtype=torch.float32, device=device)
+    value = torch.as_tensor(value, dtype=torch.float32, device=device)
     return value.reshape(-1) if value.ndim < 1 else value
 
 # %% ../nbs/04_cameras.ipynb #fb929d7a
@@ -33,21 +34,35 @@ def pose(
     target=(0.0, 0.0, 0.0),  # [3] or [batch, 3]: the point that is looked at
 ) -> Tensor:  # cam2world [batch, 4, 4]
     "A camera on a sphere around `target`, looking at it, with its head upright."
+    check_radius(radius)
     yaw = as_tensor(yaw)
     yaw, pitch, radius = torch.broadcast_tensors(
         yaw, as_tensor(pitch, yaw), as_tensor(radius, yaw)
     )
-    if (radius <= 0).any():
+    sy, cy, sp, cp, zero = yaw.sin(), yaw.cos(), pitch.sin(), pitch.cos(), torch.zeros_like(yaw)
+    right, up = torch.stack([cy, zero, -sy], -1), torch.stack([-sp * sy, cp, -sp * cy], -1)
+    back = torch.stack([cp * sy, sp, cp * cy], -1)
+    position = _point(target, yaw) + radius[:, None] * back
+    top = torch.stack([right, up, back, position], -1)
+    return torch.cat([top, torch.eye(4, device=top.device)[3].expand(len(top), 1, 4)], 1)
+
+
+def _point(target, like: Tensor) -> Tensor:  # [3] or [batch, 3]
+    "A point as a tensor on the device of `like`; a few numbers are filled in, not copied."
+    if isinstance(target, tuple) and all(isinstance(v, (int, float)) for v in target):
+        return torch.cat([as_tensor(v, like) for v in target])
+    return as_tensor(target, like)
+
+
+def check_radius(radius) -> None:
+    """Raise one clear sentence unless the radius is positive. Numbers that lie on a GPU are
+    not looked at, because the host would have to wait for them."""
+    radius = torch.as_tensor(radius)
+    if radius.device.type == 'cpu' and (radius <= 0).any():
         raise ValueError(
             "The radius of a pose must be positive: the camera cannot stand on what it"
             " looks at."
         )
-    sy, cy, sp, cp, zero = yaw.sin(), yaw.cos(), pitch.sin(), pitch.cos(), torch.zeros_like(yaw)
-    right, up = torch.stack([cy, zero, -sy], -1), torch.stack([-sp * sy, cp, -sp * cy], -1)
-    back = torch.stack([cp * sy, sp, cp * cy], -1)
-    position = as_tensor(target, yaw) + radius[:, None] * back
-    top = torch.stack([right, up, back, position], -1)
-    return torch.cat([top, top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(top), 1, 4)], 1)
 
 # %% ../nbs/04_cameras.ipynb #2eab5854
 class Angles(NamedTuple):
@@ -64,7 +79,7 @@ def pose_angles(
 ) -> Angles:
     """Where a camera stands on the sphere around `target`:
     the inverse of `pose`, with yaw in (−π, π]."""
-    offset = check_cam2world(cam2world)[:, :3, 3] - as_tensor(target, cam2world)
+    offset = check_cam2world(cam2world)[:, :3, 3] - _point(target, cam2world)
     radius, back = offset.norm(dim=-1), cam2world[:, :3, 2]
     return Angles(
         torch.atan2(back[:, 0], back[:, 2]), torch.asin(back[:, 1].clamp(-1, 1)), radius
@@ -158,7 +173,10 @@ PRIORS['frontal'] = PosePrior('uniform', 0.0, 0.0, source='always from the front
 
 # %% ../nbs/04_cameras.ipynb #3198c900
 def check_fov(fov) -> None:
-    "Raise one clear sentence unless the field of view is between 0 and 180 degrees."
+    """Raise one clear sentence unless the field of view is between 0 and 180 degrees.
+    Numbers that lie on a GPU are not looked at."""
+    if isinstance(fov, Tensor) and fov.device.type != 'cpu':
+        return
     for value in (fov.min(), fov.max()) if isinstance(fov, Tensor) else (fov,):
         if not 0 < float(value) < 180:
             raise ValueError(

@@ -12,7 +12,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -161,21 +161,53 @@ def unusual_brightness(facts: Sequence[Facts], deviations: float = 5) -> list[Dr
     ]
 
 # %% ../nbs/03_cleaning.ipynb #85daeab9
+def _bands(count: int) -> list[np.uint64]:
+    "64 bits cut into `count` masks, as equal as possible."
+    edges = [64 * i // count for i in range(count + 1)]
+    return [np.uint64((1 << high) - (1 << low)) for low, high in zip(edges, edges[1:])]
+
+
+def _equal_in(hashes: np.ndarray, mask: np.uint64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    "All pairs that are equal in the bits of `mask`, as arrays of first and second numbers."
+    order = np.argsort(hashes & mask, kind='stable')
+    band = (hashes & mask)[order]
+    end = np.searchsorted(band, band, side='right')  # where the equal ones end
+    here, step = np.arange(len(hashes)), 1
+    while len(here := here[here + step < end[here]]):
+        yield order[here], order[here + step]
+        step += 1
+
+
+def _near(hashes: np.ndarray, distance: int, rows: int = 512) -> Iterator[tuple]:
+    "Pairs below `distance` by comparing all, some rows at a time, as such arrays."
+    for start in range(0, len(hashes), rows):
+        near = hamming(hashes[start : start + rows, None], hashes[None, start:]) < distance
+        first, second = np.nonzero(np.triu(near, 1))
+        yield first + start, second + start
+
+
+def _near_by_bands(hashes: np.ndarray, distance: int) -> Iterator[tuple]:
+    "The same pairs, some of them several times, by comparing those that share a band."
+    for mask in _bands(distance):
+        for first, second in _equal_in(hashes, mask):
+            near = hamming(hashes[first], hashes[second]) < distance
+            yield first[near], second[near]
+
+
 def close_pairs(
     hashes: np.ndarray,  # [n] uint64
     distance: int = 3,  # pairs below this many bits
-    block: int = 512,  # rows compared at once
-) -> np.ndarray:  # [pairs, 2] int, first < second
+) -> np.ndarray:  # [pairs, 2] int, first < second, in order
     "All pairs of hashes with a Hamming distance below `distance`."
-    hashes = np.asarray(hashes, np.uint64)
-    pairs = []
-    for start in range(0, len(hashes), block):
-        near = hamming(hashes[start : start + block, None], hashes[None, start:]) < distance
-        first, second = np.nonzero(np.triu(near, 1))
-        pairs.append(np.stack([first, second], 1) + start)
-    return np.concatenate(pairs) if pairs else np.empty((0, 2), int)
+    hashes, n = np.asarray(hashes, np.uint64), len(hashes)
+    if n < 2 or distance < 1:
+        return np.empty((0, 2), int)
+    search = _near_by_bands if distance < 13 else _near
+    pairs = np.sort(np.concatenate([a * n + b for a, b in search(hashes, distance)] or [[]]))
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0].astype(int)
+    return np.stack(np.divmod(pairs, n), 1)
 
-
+# %% ../nbs/03_cleaning.ipynb #287fe655
 def groups(n: int, pairs: np.ndarray) -> np.ndarray:
     """Union-find: a label for each of `n` things, equal for those that a chain of pairs
     connects."""

@@ -22,19 +22,32 @@ def recipe_to_toml(recipe) -> str:
     "A `training.Recipe` as TOML text."
     import tomli_w
 
-    def table(settings):
-        values = dataclasses.asdict(settings)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    def table(settings, without_defaults=False):
+        values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+        if without_defaults:
+            usual = {f.name: f.default for f in dataclasses.fields(settings)}
+            values = {k: v for k, v in values.items() if v != usual[k]}
+        values = {k: _plain(v) for k, v in values.items()}
+        return {k: v for k, v in values.items() if v is not None}  # TOML has no None
 
-    return tomli_w.dumps(
-        {
-            'model': recipe.model,
-            'steps': recipe.steps,
-            'source': recipe.source,
-            'network': table(recipe.network),
-            'training': table(recipe.training),
-        }
-    )
+    text = {
+        'model': recipe.model,
+        'steps': recipe.steps,
+        'source': recipe.source,
+        'augment': recipe.augment,
+        'network': table(recipe.network),
+        'training': table(recipe.training),
+    }
+    if recipe.stages:
+        text['stages'] = [table(stage, without_defaults=True) for stage in recipe.stages]
+    return tomli_w.dumps(text)
+
+
+def _plain(value):
+    "A value of a dataclass as TOML knows it."
+    if dataclasses.is_dataclass(value):
+        return dataclasses.asdict(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _settings(kind, table: dict, what: str):
@@ -52,7 +65,7 @@ def recipe_from_toml(text: str):
         import tomllib
     except ImportError:
         import tomli as tomllib  # Python 3.10
-    from animegan_nb.training import models, Recipe, TrainingConfig
+    from animegan_nb.training import models, Recipe, Stage, TrainingConfig
 
     try:
         table = tomllib.loads(text)
@@ -65,12 +78,15 @@ def recipe_from_toml(text: str):
         )
     model = table['model']
     config_class, _ = models[model]
+    stages = table.get('stages', [])
     return Recipe(
         model=model,
         network=_settings(config_class, table.get('network', {}), f"The model {model!r}"),
         training=_settings(TrainingConfig, table.get('training', {}), 'The training'),
         steps=int(table.get('steps', 1000)),
         source=table.get('source', ''),
+        stages=tuple(_settings(Stage, s, f'Stage {k}') for k, s in enumerate(stages)),
+        augment=table.get('augment', ''),
     )
 
 # %% ../nbs/71_cli.ipynb #cf330c5f
@@ -104,15 +120,13 @@ def open_data(name: str, size: int):
 
 # %% ../nbs/71_cli.ipynb #1940c691
 def make_trainer(recipe, data: str, run: Path, device: str | None = None):
-    """The `Trainer` of a recipe on `data`, with log, samples, health and checkpoints in the
-    folder `run`."""
+    """The `Trainer` of a recipe on `data`, with its stages and its augmentation, and with log,
+    samples, health and checkpoints in the folder `run`."""
     from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples
     from animegan_nb.core import seed_everything
-    from animegan_nb.training import build_pair, Trainer
 
     seed_everything(recipe.training.seed)
     dataset = open_data(data, recipe.network.size)
-    pair = build_pair(recipe.model, recipe.network)
     every = max(1, min(500, recipe.steps // 10))
     callbacks = [
         Samples(every, 64, folder=run / 'samples'),
@@ -120,13 +134,24 @@ def make_trainer(recipe, data: str, run: Path, device: str | None = None):
         Checkpoints(run, every),
         JSONLog(run / 'log.jsonl'),
     ]
-    info = {'model': recipe.model, 'network': dataclasses.asdict(recipe.network)}
-    return Trainer(pair, dataset, recipe.training, callbacks, device, info)
+    return recipe.trainer(dataset, callbacks, device)
 
 
 def _fit(trainer, run: Path, steps: int) -> int:
     "Go on until `steps`; the exit code."
+    from animegan_nb.training import checkpoints
+
     trainer.resume(run).fit(until=steps)
+    if not trainer.engine.is_main_process:
+        return 0
+    if f'step-{trainer.step:08d}' not in [folder.name for folder in checkpoints(run)]:
+        newest = [folder.name for folder in checkpoints(run)][-1:] or 'none'
+        print(
+            f'animegan: step {trainer.step} could not be saved (the newest checkpoint is'
+            f' {newest}): make room on the disk, then go on with  animegan resume {run}',
+            file=sys.stderr,
+        )
+        return 1
     if trainer.step < steps:
         print(
             f'Stopped at step {trainer.step} of {steps}; all is saved. Go on with  animegan'
@@ -147,8 +172,7 @@ def train_command(args) -> int:
             f"{run} holds a training already: go on with  animegan resume {run}  or name"
             " another folder."
         )
-    training = dataclasses.replace(recipe.training, **_overruled(args))
-    recipe = dataclasses.replace(recipe, steps=args.steps or recipe.steps, training=training)
+    recipe = _overruled(recipe, args)
     trainer = make_trainer(recipe, args.data, run, args.device)
     drawn = args.data.startswith('toon')
     source = {'data': args.data if drawn else str(Path(args.data).resolve())}
@@ -157,10 +181,19 @@ def train_command(args) -> int:
     return _fit(trainer, run, recipe.steps)
 
 
-def _overruled(args) -> dict:
-    "The numbers of the training that the command line gives in place of the recipe's."
+def _overruled(recipe, args):
+    "The recipe with the numbers that the command line gives in place of its own."
     given = {'batch_size': args.batch, 'seed': args.seed, 'mixed_precision': args.precision}
-    return {field: value for field, value in given.items() if value is not None}
+    given = {field: value for field, value in given.items() if value is not None}
+    stages = recipe.stages
+    if args.batch:  # in all stages
+        stages = tuple(dataclasses.replace(s, batch_size=None, accumulate=None) for s in stages)
+        given['accumulate'] = 1
+    augment = recipe.augment if args.augment is None else args.augment.replace('none', '')
+    training = dataclasses.replace(recipe.training, **given)
+    steps = args.steps or recipe.steps
+    changed = dict(steps=steps, training=training, stages=stages, augment=augment)
+    return dataclasses.replace(recipe, **changed)
 
 # %% ../nbs/71_cli.ipynb #b3da642b
 def _read_run(run: Path):
@@ -188,15 +221,15 @@ def resume_command(args) -> int:
 # %% ../nbs/71_cli.ipynb #339756ff
 def sample_command(args) -> int:
     "Draw a grid of pictures with the generator of a run."
-    import torch
-    from animegan_nb.core import atomic_path, grid
-    from animegan_nb.training import Draws, load_run
+    from animegan_nb.core import atomic_path, default_device, grid
+    from animegan_nb.training import Draws, generate_images, load_run
 
-    pair, generator, info = load_run(args.run)
+    device = args.device or default_device()
+    pair, generator, info = load_run(args.run, device)
     out = Path(args.out or Path(args.run) / 'samples.png')
     out.parent.mkdir(parents=True, exist_ok=True)
-    with torch.no_grad():
-        images = pair.generate(generator, pair.latents(args.n, Draws(args.seed)))
+    draws, together = Draws(args.seed, device), info['config']['batch_size']
+    images = generate_images(pair, generator, args.n, draws, together)
     with atomic_path(out) as part:
         grid(images, args.columns).save(part)
     print(f'{args.n} pictures of step {info["step"]} in {out}')
@@ -205,17 +238,18 @@ def sample_command(args) -> int:
 # %% ../nbs/71_cli.ipynb #1b4cfb66
 def evaluate_command(args) -> int:
     "Measure the generator of a run and keep the numbers beside it."
-    from animegan_nb.core import write_atomically
+    from animegan_nb.core import default_device, write_atomically
     from animegan_nb.metrics import evaluate
-    from animegan_nb.training import Draws, load_run
+    from animegan_nb.training import Draws, generate_images, load_run
 
     recipe, data = _read_run(Path(args.run))
-    pair, generator, info = load_run(args.run)
+    device = args.device or default_device()
+    pair, generator, info = load_run(args.run, device)
     real = open_data(args.data or data, recipe.network.size)
-    draws = Draws(args.seed)
+    draws = Draws(args.seed, device)
 
     def generate(n):
-        return pair.generate(generator, pair.latents(n, draws))
+        return generate_images(pair, generator, n, draws, recipe.training.batch_size)
 
     result = evaluate(generate, real, extractor=args.extractor, n=args.n, seed=args.seed)
     print(result)
@@ -354,6 +388,9 @@ def _training_commands(commands, show):
     p.add_argument(
         '--precision', choices=['no', 'bf16', 'fp16'], help="the preset's if not given"
     )
+    p.add_argument(
+        '--augment', help="'ada', 'diffaugment' or 'none'; the preset's if not given"
+    )
     p.add_argument('--device', help='cpu, cuda, cuda:1, mps; the best one if not given')
     p.set_defaults(run_command=train_command)
     p = commands.add_parser('resume', help='go on with a run', **show)
@@ -383,6 +420,7 @@ def _result_commands(commands, show):
     p.add_argument('--n', type=_positive, default=64, help='how many')
     p.add_argument('--columns', type=_positive, help='of the grid')
     p.add_argument('--seed', type=int, default=0, help='of the latents')
+    p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=sample_command)
     p = commands.add_parser('evaluate', help='measure a trained generator', **show)
     p.add_argument('run', help='the folder of a run')
@@ -396,6 +434,7 @@ def _result_commands(commands, show):
         '--n', type=_positive, help='pictures on each side; half of the real ones if not given'
     )
     p.add_argument('--seed', type=int, default=0, help='of the latents')
+    p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=evaluate_command)
 
 # %% ../nbs/71_cli.ipynb #d6406456

@@ -115,18 +115,24 @@ def one_hot(
             f"Labels are whole numbers [batch, {len(groups)}], one for each group, not"
             f" {labels.dtype} {list(labels.shape)}."
         )
-    counts = torch.tensor([len(choices(g)) for g in groups], device=labels.device)
+    if labels.device.type == 'cpu':  # a look at values on a GPU would wait for it
+        _check_range(labels, groups)
+    columns = [
+        labels[:, i : i + 1] if len(g) == 2 else F.one_hot(labels[:, i].long(), len(g) - 1)
+        for i, g in enumerate(groups)
+    ]
+    return torch.cat(columns, 1).float()
+
+
+def _check_range(labels: Tensor, groups: Sequence):
+    "Raise one sentence that names the first label that its group does not know."
+    counts = torch.tensor([len(choices(g)) for g in groups])
     if (bad := (labels < 0) | (labels >= counts)).any():
         row, column = bad.nonzero()[0].tolist()
         raise ValueError(
             f"The label {labels[row, column].item()} of picture {row} is out of range:"
             f" {groups[column][0]!r} counts from 0 to {counts[column] - 1}."
         )
-    columns = [
-        labels[:, i : i + 1] if len(g) == 2 else F.one_hot(labels[:, i].long(), len(g) - 1)
-        for i, g in enumerate(groups)
-    ]
-    return torch.cat(columns, 1).float()
 
 # %% ../nbs/24_conditional.ipynb #b7ce0808
 def read_labels(
@@ -143,14 +149,15 @@ def read_labels(
 # %% ../nbs/24_conditional.ipynb #276df797
 def toon_labels(identity: Tensor, groups: Sequence = TOON_TAGS) -> Tensor:
     "The labels [n, groups] of drawn heads."
-    known = toon.decode(identity.cpu())
     unknown = [g[0] for g in groups if g[0] not in toon.CATEGORIES]
     if unknown:
         raise ValueError(
             f"A drawn head has no attribute {unknown[0]!r}: choose from"
             f" {', '.join(toon.CATEGORIES)}."
         )
-    return torch.stack([known[g[0]] for g in groups], 1).to(identity.device)
+    if identity.device.type == 'cpu':  # a look at values on a GPU would wait for it
+        toon.check_identity(identity)
+    return torch.stack([identity[:, toon.SLOT[g[0]]] for g in groups], 1).round().long()
 
 
 def tagged_heads(
@@ -555,27 +562,40 @@ class ConditionalPair(ModelPair):
         super().__init__(ConditionalGenerator(config), ConditionalDiscriminator(config))
         self.config, self.loss = config, find_loss(config.loss)
         self.weight = config.adversarial_weight or config.bits
-        # labels seen in the data
-        self.register_buffer('known', torch.zeros(MEMORY, len(config.tags), dtype=torch.int16))
-        # how many, and discriminator steps
-        self.register_buffer('counts', torch.zeros(2, dtype=torch.long))
+        # the first labels seen in the data, and how many there are; −1: none yet
+        empty = torch.full((MEMORY, len(config.tags)), -1, dtype=torch.int16)
+        self.register_buffer('known', empty)
+        self.remembered = 0
 
     def classify(self, logits: Tensor, tags: Tensor) -> Tensor:
         return tag_loss(logits, tags, self.config.tags, self.config.tag_loss)
 
     def remember(self, labels: Tensor):
         "Keep the first labels that the data show, to request what occurs there."
-        n = int(self.counts[0])
-        new = labels[: MEMORY - n]
+        new = labels[: MEMORY - self.remembered]
         if len(new):
-            self.known[n : n + len(new)] = new.to(self.known.dtype)
-            self.counts[0] += len(new)
+            end = self.remembered + len(new)
+            self.known[self.remembered : end] = new.to(self.known.dtype)
+            self.remembered = end
+
+    def load_state_dict(self, state: dict[str, Tensor], *args, **options):
+        result = super().load_state_dict(state, *args, **options)
+        self.remembered = int((self.known[:, 0] >= 0).sum())
+        return result
+
+    def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        "Earlier checkpoints have zeros behind the labels, and their number in `counts`."
+        state = super().names_of_today(dict(state))
+        if (counts := state.pop('counts', None)) is not None:
+            state['known'] = state['known'].clone()
+            state['known'][int(counts[0]) :] = -1
+        return state
 
     def requested_labels(self, n: int, draws: Draws) -> Tensor:
         """Labels [n, groups] to ask for:
         rows of the data, or each group by itself, all its values alike."""
-        if self.config.prior == 'data' and (count := int(self.counts[0])):
-            return sample_labels(self.known[:count], n, draws)
+        if self.config.prior == 'data' and self.remembered:
+            return sample_labels(self.known[: self.remembered], n, draws)
         return torch.stack([draws.integers(0, len(choices(g)), n) for g in self.config.tags], 1)
 
     def latents(self, n: int, draws: Draws) -> Tensor:
@@ -605,12 +625,13 @@ class ConditionalPair(ModelPair):
             fake_images=fake,
             tags_on_real=tag_accuracy(*on_real[1:], c.tags),
         )
-        if c.penalty_weight and (weight := lazy_weight(int(self.counts[1]), c.penalty_every)):
+        if c.penalty_weight and (
+            weight := lazy_weight(self.steps['discriminator'], c.penalty_every)
+        ):
             logs['penalty'] = weight * dragan_penalty(
-                self.discriminator, real, c.penalty_weight, rng=draws.generator
+                self.discriminator, real, c.penalty_weight, rng=draws
             )
             loss = loss + logs['penalty']
-        self.counts[1] += 1
         return {'loss': loss, **logs}
 
     def generator_step(self, batch: dict, draws: Draws) -> dict:

@@ -346,9 +346,9 @@ def figure(
     return fig, axes
 
 # %% ../nbs/01_core.ipynb #53b26755
-def check_images(images: Tensor) -> Tensor:
-    """Raise one clear sentence unless `images` is `[batch, 1 or 3, height, width]`, float or
-    uint8; return it as uint8 on the CPU."""
+def check_images(images: Tensor, device='cpu') -> Tensor:  # None: where they are
+    """Raise one clear sentence unless `images` is `[batch, 1 or 3, height, width]`, bytes or
+    float in [-1, 1]; return it as uint8 on `device`. Single values outside are clipped."""
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in (1, 3):
         shape = list(getattr(images, 'shape', [])) or type(images).__name__
         raise ValueError(
@@ -358,8 +358,26 @@ def check_images(images: Tensor) -> Tensor:
     if len(images) == 0:
         raise ValueError("There is no picture in this batch.")
     if images.dtype != torch.uint8:
-        images = to_uint8(images)
-    return images.detach().cpu().expand(-1, 3, -1, -1)
+        images = to_uint8(_in_range(images))
+    return images.detach().to(device or images.device).expand(-1, 3, -1, -1)
+
+
+def _in_range(images: Tensor) -> Tensor:
+    "The images, if their type and their mean absolute value are those of pictures in [-1, 1]."
+    if not images.is_floating_point():
+        raise ValueError(
+            f"Pictures are float in [-1, 1] or bytes (uint8), not {images.dtype}: convert them"
+            " first."
+        )
+    size = float(images.detach().abs().mean(dtype=torch.float32))
+    if size == float('inf'):
+        raise NotFinite("The pictures contain infinity: the network that made them diverged.")
+    if size > 2:
+        raise ValueError(
+            f"Pictures lie in [-1, 1], but the mean absolute value of these is {size:.3g}:"
+            " values from 0 to 255 are brought there by x / 127.5 - 1."
+        )
+    return images
 
 
 def grid(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from .core import NotFinite
 from .losses import find_loss
-from .penalties import r1_penalty
+from .penalties import r1_of_logits
 from animegan_nb.training import (
     Callback,
     Draws,
@@ -193,7 +193,9 @@ class DCGANPair(ModelPair):
         return draws.normal(n, self.config.latent)
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
-        real = check_batch(batch['image'])
+        gamma = self.config.r1_gamma
+        # R1 differentiates the logits with respect to the real pictures
+        real = check_batch(batch['image']).detach().requires_grad_(bool(gamma))
         with torch.no_grad():
             fake = self.generator(self.latents(len(real), draws))
         real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
@@ -203,8 +205,8 @@ class DCGANPair(ModelPair):
             fake_logits=fake_logits,
             fake_images=fake,
         )
-        if self.config.r1_gamma:
-            logs['penalty'] = r1_penalty(self.discriminator, real, self.config.r1_gamma)
+        if gamma:
+            logs['penalty'] = r1_of_logits(real_logits, real, gamma)
             logs['loss'] = logs['loss'] + logs['penalty']
         return logs
 

@@ -65,6 +65,11 @@ class Views:
             self, **{k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor)}
         )
 
+    def to(self, device: torch.device | str) -> Views:
+        "The same views on another device."
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
     @property
     def size(self) -> int:
         return self.rgba.shape[-1]
@@ -121,9 +126,9 @@ def _check_views(views: Views) -> None:
 
 def _are_poses(cams: Tensor) -> Tensor:  # [n, 4, 4] → bool [n]
     "Which matrices are a rotation and a position?"
-    turn, last = cams[:, :3, :3], cams.new_tensor([0.0, 0, 0, 1])
-    orthogonal = (turn.mT @ turn - torch.eye(3).to(turn)).abs().amax((1, 2)) < 1e-3
-    return orthogonal & (turn.det() > 0) & ((cams[:, 3] - last).abs() < 1e-4).all(1)
+    turn, one = cams[:, :3, :3], torch.eye(4).to(cams)
+    orthogonal = (turn.mT @ turn - one[:3, :3]).abs().amax((1, 2)) < 1e-3
+    return orthogonal & (turn.det() > 0) & ((cams[:, 3] - one[3]).abs() < 1e-4).all(1)
 
 # %% ../nbs/54_fields.ipynb #29effc58
 def toon_views(
@@ -342,8 +347,14 @@ class FitConfig:
             raise ValueError(f"The background is 'random' or 'white', not {self.background!r}.")
 
 # %% ../nbs/54_fields.ipynb #564b1ae9
+def _device(field: nn.Module) -> torch.device:
+    "Where a field's weights are."
+    return next((p.device for p in field.parameters()), torch.device('cpu'))
+
+
 class Fit:
-    "One field, fitted to the views of one scene."
+    """One field, fitted to the views of one scene, where the field's weights are. Random
+    numbers are drawn on the CPU: the same on every device."""
 
     def __init__(
         self,
@@ -356,10 +367,11 @@ class Fit:
                 f"The field fills a cube of side {field.side:g}, the views show one of"
                 f" {views.side:g}."
             )
-        self.field, self.config, self.bundle = field, config, bundle(views)
+        self.field, self.config, self.device = field, config, _device(field)
+        self.bundle = bundle(views.to(self.device))
         self.optimizer = torch.optim.Adam(field.parameters(), config.lr, betas=(0.9, 0.99))
         self.rng, self.stopping = rng(config.seed), threading.Event()
-        # steps done, their processor time, decibels of each batch
+        # steps done, their time (on a CPU the processor's), decibels of each batch
         self.step, self.seconds, self.history = 0, 0.0, []
 
     def batch(self) -> tuple[Tensor, Tensor]:  # [1, rays, 3] twice
@@ -367,10 +379,11 @@ class Fit:
         show, over the same background."""
         c = self.config
         index = torch.randint(len(self.bundle.near), (c.rays,), generator=self.rng)
+        index = index.to(self.device)
         *ray, rgba = (x[index][None] for x in self.bundle)  # origins, directions, near, far
-        behind = torch.ones(1, c.rays, 3)
+        behind = torch.ones(1, c.rays, 3, device=self.device)
         if c.background == 'random':
-            behind = torch.rand(behind.shape, generator=self.rng)
+            behind = torch.rand(behind.shape, generator=self.rng).to(self.device)
         options = dict(background=behind, activation='none', check=False)
         seen = march(self.field, *ray, c.samples, c.fine, self.rng, **options)
         return seen.rgb, over_background(rgba, behind, -1)
@@ -385,7 +398,9 @@ class Fit:
         progress: bool = True,
     ) -> Fit:
         "Fit on. The stop button or Ctrl-C ends it after a whole step."
-        first, begin = self.step, time.process_time()
+        # other programs do not count on a CPU; a GPU's work is no time of the processor
+        clock = time.process_time if self.device.type == 'cpu' else time.perf_counter
+        first, begin = self.step, clock()
         steps = self.config.steps - first if steps is None else steps
         self.stopping.clear()
         for loss in optimise(
@@ -398,10 +413,8 @@ class Fit:
         ):
             self.history.append(decibels(loss).item())
             self.step += 1
-            self.seconds, begin = (
-                self.seconds + time.process_time() - begin,
-                time.process_time(),
-            )
+            now = clock()
+            self.seconds, begin = self.seconds + now - begin, now
         return self
 
 # %% ../nbs/54_fields.ipynb #48d1621f
@@ -456,7 +469,8 @@ def _signature(fit: Fit) -> dict:
 def _normals_at(field, o, d, distance, points: int = 5) -> Tensor:
     """Unit normals [rays, 3] of a field where rays meet it:
     the mean over a hundredth of the cube before and behind."""
-    t = distance[:, None] + torch.linspace(-0.01, 0.01, points) * field.side
+    t = torch.linspace(-0.01, 0.01, points, device=distance.device) * field.side
+    t = distance[:, None] + t
     x = (o[:, None] + t[..., None] * d[:, None]).detach().requires_grad_(True)
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(field(x.view(1, -1, 3), None)[1].sum(), x)
@@ -475,13 +489,14 @@ def render_views(
     background: float = 1.0,
     chunk: int = 4096,
 ) -> dict[str, Tensor]:
-    """Images of a field: image [n, 3, s, s] in [−1, 1], opacity [n, 1, s, s], depth [n, s, s]
-    (inf where opacity < ½), normal [n, 3, s, s] if asked."""
+    """Images of a field, where its weights are: image [n, 3, s, s] in [−1, 1], opacity
+    [n, 1, s, s], depth [n, s, s] (inf where opacity < ½), normal [n, 3, s, s] if asked."""
+    cam2world = cam2world.to(_device(field))
     o, d = rays(cam2world, fov, size)
     near, far, met = (x.flatten() for x in cube_range(o, d, field.side))
     o, d = o.reshape(-1, 3), d.reshape(-1, 3)
-    rgb, opacity = torch.full_like(o, background), torch.zeros(len(o), 1)
-    distance, normal = torch.full((len(o),), torch.inf), torch.zeros_like(o)
+    rgb, opacity = torch.full_like(o, background), torch.zeros_like(o[:, :1])
+    distance, normal = torch.full_like(near, torch.inf), torch.zeros_like(o)
     options = dict(background=background, activation='none')
     for k in met.nonzero()[:, 0].split(chunk):
         ray = (x[None, k] for x in (o, d, near, far))
@@ -571,12 +586,13 @@ def seen_points(
     its depth picture has them within `tolerance`."""
     from trimesh.sample import sample_surface
 
-    p = torch.tensor(np.asarray(sample_surface(mesh, points, seed=seed)[0])).float()
+    p = torch.tensor(np.asarray(sample_surface(mesh, points, seed=seed)[0])).float().to(depth)
     n, size = len(depth), depth.shape[-1]
     pixel, at = project(p.expand(n, -1, -1), cam2world, fov, size)
     row, column = pixel.nan_to_num(-1).round().long().unbind(-1)
     inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
-    there = depth[torch.arange(n)[:, None], row.clamp(0, size - 1), column.clamp(0, size - 1)]
+    view = torch.arange(n, device=depth.device)[:, None]
+    there = depth[view, row.clamp(0, size - 1), column.clamp(0, size - 1)]
     return p[(inside & ((there - at).abs() < tolerance)).any(0)]
 
 # %% ../nbs/54_fields.ipynb #27a166b1
@@ -589,7 +605,7 @@ def measure_field(
 ) -> dict[str, float]:
     """PSNR over white (dB, mean over views), error of the opacity and, where they are known, of
     depth (% of the cube's side), normals (degrees), visible surface (chamfer, %)."""
-    normals = views.normal is not None
+    views, normals = views.to(_device(field)), views.normal is not None
     out = render_views(field, views.cam2world, views.fov, views.size, samples, fine, normals)
     scores = dict(
         psnr=float(psnr(out['image'], over_background(views.rgba) * 2 - 1).mean()),

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from .cameras import project
 from animegan_nb.surfaces import (
+    _first_true,
     cel,
     ellipsoid,
     hex_colour,
     LIGHT,
+    placed,
     render_scene,
     round_cone,
     rounded_box,
@@ -25,12 +27,12 @@ from animegan_nb.toon import (
     ATTRIBUTES,
     choose_background,
     check_identity,
+    constant,
     decode,
     DrawnSet,
     encode,
     HAIR_STYLES,
     head_colours,
-    head_distances,
     HeadScene,
     INK_GROUP,
     PART,
@@ -253,7 +255,7 @@ POSES = {
 # %% ../nbs/07_figures.ipynb #2ac49173
 def mirrored_pose(pose: Tensor) -> Tensor:  # [..., joints, 3]
     "The pose in a mirror: left and right change places, rotations about y and z change sign."
-    return pose[..., list(MIRROR), :] * pose.new_tensor([1.0, -1.0, -1.0])
+    return pose[..., placed(MIRROR, pose.device), :] * placed((1.0, -1.0, -1.0), pose.device)
 
 
 def between_poses(first: Tensor, second: Tensor, amount) -> Tensor:
@@ -352,8 +354,8 @@ def _is_category(name: str) -> bool:
 # %% ../nbs/07_figures.ipynb #31107e9a
 def _choose(weights, n: int, rng: torch.Generator) -> Tensor:
     "n indices [n] (float) drawn with these weights."
-    edges = torch.tensor(weights, dtype=torch.float64).cumsum(0)
-    draws = torch.rand(n, generator=rng, dtype=torch.float64)
+    edges = torch.tensor(weights, dtype=torch.float64, device=rng.device).cumsum(0)
+    draws = torch.rand(n, generator=rng, dtype=torch.float64, device=rng.device)
     return torch.searchsorted(edges / edges[-1], draws).clamp_max(len(edges) - 1).float()
 
 
@@ -361,7 +363,8 @@ def _sample_attribute(name: str, n: int, rng: torch.Generator) -> Tensor:
     if _is_category(name):
         return _choose(FIGURE_ATTRIBUTES[name][1], n, rng)
     low, high, mean, deviation = FIGURE_ATTRIBUTES[name]
-    return (mean + deviation * torch.randn(n, generator=rng)).clamp(low, high)
+    noise = torch.randn(n, generator=rng, device=rng.device)
+    return (mean + deviation * noise).clamp(low, high)
 
 
 def sample_figure(
@@ -383,7 +386,7 @@ def sample_figure(
 def _haircut(head: Tensor, boy: Tensor, rng: torch.Generator) -> Tensor:
     "Boys wear their hair short, show both eyes and leave out ribbons and ears."
     styles = [float(HAIR_STYLES.index(s)) for s in ('spiky', 'side-swept', 'bob')]
-    short = torch.tensor(styles)[_choose((5, 4, 3), len(head), rng).long()]
+    short = placed(tuple(styles), head.device)[_choose((5, 4, 3), len(head), rng).long()]
     for name, value in (('hair_style', short), ('hair_over_eye', 0.0), ('accessory', 0.0)):
         head[:, SLOT[name]] = torch.where(boy, value, head[:, SLOT[name]])
     return head
@@ -414,32 +417,40 @@ def encode_figure(**attributes) -> Tensor:
 def _three_tones(base: Tensor) -> Tensor:  # [..., 3] → [..., 3 tones, 3]
     "A colour, its shade (cooler, darker) and its light."
     bright = base.mean(-1, keepdim=True)
-    cool, gain = base.new_tensor([0.62, 0.56, 0.70]), base.new_tensor([0.20, 0.22, 0.18])
+    cool = placed((0.62, 0.56, 0.70), base.device)
+    gain = placed((0.20, 0.22, 0.18), base.device)
     shade = base * (cool + bright * gain)
     return torch.stack([base, shade, base + 0.35 * (1 - base)], -2)
 
 
+_ROWS = [f'{row} {METAL_WHITE_SOLE}'.split() for row in FIGURE_COLOURS.values()]
+_COLOURS = torch.stack([torch.stack([hex_colour(c) for c in row]) for row in _ROWS])
+
+
 def _material_table(colours: Tensor, skin: Tensor) -> Tensor:
     "Materials of each figure [b, materials, 3 tones, 3]."
-    rows = [f'{row} {METAL_WHITE_SOLE}'.split() for row in FIGURE_COLOURS.values()]
-    table = torch.stack([torch.stack([hex_colour(c) for c in row]) for row in rows])
-    return torch.cat([skin[:, None], _three_tones(table[colours.cpu()]).to(skin.device)], 1)
+    chosen = placed(_COLOURS, skin.device)[colours]
+    return torch.cat([skin[:, None], _three_tones(chosen)], 1)
 
 # %% ../nbs/07_figures.ipynb #fa4d76cd
+_POSES = torch.stack(list(POSES.values()))
+
+
 def pose_parameters(a: dict, pose: Tensor | None) -> dict:
     "Joints and frames of figures that stand on the floor; the lengths that clothes need."
     device = a['heads'].device
     bones = figure_bones(a['heads'], a['frame'])
     if pose is None:
-        pose = torch.stack(list(POSES.values())).to(device)[a['pose']]
+        pose = placed(_POSES, device)[a['pose']]
         pose = torch.where((a['mirrored'] == 1)[:, None, None], mirrored_pose(pose), pose)
     joints, frames = forward_kinematics(bones, pose.to(device))
     trunk = bones[:, JOINT['waist'] : JOINT['head'] + 1, 1].sum(1)[:, None] / 0.94
     w = (trunk / 2.98) ** 0.75  # how wide the figure is
     ankle_and_toe = [JOINT[f'{side} {name}'] for name in ('ankle', 'toe') for side in SIDES]
-    thickness = w * w.new_tensor([0.32, 0.32, 0.10, 0.10])
-    floor = (joints[:, ankle_and_toe, 1] - thickness).amin(1)
-    joints = joints - floor[:, None, None] * floor.new_tensor([0.0, 1.0, 0.0])
+    thickness = w * placed((0.32, 0.32, 0.10, 0.10), device)
+    lowest = joints[:, placed(tuple(ankle_and_toe), device), 1] - thickness
+    floor = lowest.amin(1)[:, None, None]
+    joints = joints - floor * placed((0.0, 1.0, 0.0), device)
     leg = -bones[:, JOINT['left knee'], 1:2] - bones[:, JOINT['left ankle'], 1:2]
     return dict(joints=joints, frames=frames, w=w, trunk=trunk, pose=pose, leg=leg)
 
@@ -447,14 +458,14 @@ def pose_parameters(a: dict, pose: Tensor | None) -> dict:
 def figure_parameters(a: dict, skin: Tensor, pose: Tensor | None) -> dict:
     "Numbers behind the formulas: lengths in head units, [b, 1]; joints, frames; materials."
     costume = a['costume']
-    columns = lambda rows: torch.tensor(rows, device=costume.device)[costume].T[..., None]
+    columns = lambda rows: placed(rows, costume.device)[costume].T[..., None]
     p = {name: a[name][:, None] for name in ('heads', 'frame', 'limbs', 'length')}
     p |= pose_parameters(a, pose)
-    p |= dict(zip(MEASURES, columns(list(COSTUMES.values()))))
+    p |= dict(zip(MEASURES, columns(tuple(COSTUMES.values()))))
     p['skirt'] = p['skirt'] * (0.85 + 0.3 * p['length'])
     p['coat'] = p['coat'] * (0.9 + 0.2 * p['length'])
     words = [COSTUME_DETAILS[name].split() for name in COSTUMES]
-    flags = columns([[float(name in row) for name in DETAILS] for row in words])
+    flags = columns(tuple(tuple(float(name in row) for name in DETAILS) for row in words))
     p |= {f'has_{name}': flag for name, flag in zip(DETAILS, flags)}
     p['materials'] = _material_table(a['colours'], skin)
     p['scale'] = 0.186 / (a['heads'] * HEADS_TO_UNITS)[:, None]
@@ -464,20 +475,15 @@ def figure_parameters(a: dict, skin: Tensor, pose: Tensor | None) -> dict:
 class PosedScene(Scene):
     "A scene with `joints` [b, joints, 3], in head units, and `frames` among its parameters."
 
-    def __getitem__(self, rows):
-        part = super().__getitem__(rows)
-        part.kept = {}  # what depends on the pose only, computed once
-        return part
-
-    def keep(self, name, make):
-        "What `make` returns, computed once for each scene."
-        if name not in self.kept:
-            self.kept[name] = make()
-        return self.kept[name]
-
     def has(self, name):
-        "Whether any figure has this."
-        return self.keep('has ' + name, lambda: bool((self.p[name] > 0).any()))
+        "Whether any figure has this piece of a costume."
+        return self.keep('pieces', self.pieces)[name]
+
+    def pieces(self):
+        "Which measures and details of costumes any figure has; one wait for the device."
+        names = (*MEASURES, *(f'has_{detail}' for detail in DETAILS))
+        worn = torch.cat([self.p[name] for name in names], 1) > 0
+        return dict(zip(names, worn.any(0).tolist()))
 
     def joint(self, name):  # [3, b, 1]
         return self.keep(name, lambda: self.p['joints'][:, JOINT[name]].T[:, :, None])
@@ -513,7 +519,7 @@ class FigureScene(PosedScene):
         style: str = 'anime',  # 'anime' or 'human'
         pose: Tensor | None = None,  # [b, joints, 3] instead of the identity's own
     ):
-        self.kept, self.style, self.attributes = {}, style, decode_figure(identity)
+        self.style, self.attributes = style, decode_figure(identity)
         check_figure_pose(pose, len(identity))
         self.head = HeadScene(identity[:, : len(ATTRIBUTES)], style, bust=False)
         # people are 7 to 7.5 heads tall
@@ -535,12 +541,12 @@ class FigureScene(PosedScene):
         return part
 
     @property
-    def line_jump(self):
-        return 0.05 * float(self.p['scale'].mean())
+    def line_jump(self):  # [b, 1, 1]
+        return 0.05 * self.p['scale'][..., None]
 
     def head_local(self, points):
         "Points in the head's own units, the eyes at height 0."
-        eyes = points.new_tensor([0.0, -0.45, -0.10])[:, None, None]
+        eyes = constant(points, 0.0, -0.45, -0.10)
         return self.local(points, 'head') / self.p['head_scale'] + eyes
 
     def bounds(self):
@@ -669,12 +675,13 @@ def skirt_cone(scene, points, length, swing, pleats, more=0.0):
 
 def _cover_legs(scene, points, cone, length, more):
     "Melt the thighs into a skirt, and into a gown the shins too."
-    w, gown = scene.p['w'], length > 0.6
+    p = scene.p
+    w, gown = p['w'], length > 0.6
     wide = (0.33 - 0.15 * gown) * w + more
     for side in SIDES:
         hip, knee, ankle = (scene.joint(f'{side} {name}') for name in ('hip', 'knee', 'ankle'))
         cone = smooth_union(cone, round_cone(points, hip, knee, 0.30 * w + more, wide), 0.16)
-        if bool(gown.any()):
+        if scene.keep('gown', lambda: bool((torch.maximum(p['skirt'], p['coat']) > 0.6).any())):
             shin = round_cone(points, knee, ankle, 0.20 * w, 0.17 * w) + 9.0 * ~gown
             cone = smooth_union(cone, shin, 0.16)
     return cone
@@ -814,7 +821,7 @@ def _hand_distance(scene, points, side):
     x, y, z = scene.local(points, f'{side} wrist')
     x = x * (1.0 if side == 'left' else -1.0) / size
     y, z = y / size, z / size
-    at = lambda *place: points.new_tensor(place)[:, None, None]
+    at = lambda *place: constant(points, *place)
     palm = ellipsoid(x, y + 0.13, z, 0.062, 0.145, 0.10)
     flat = torch.stack([x / 0.62, y, z])
     fingers = round_cone(flat, at(0, -0.20, 0), at(-0.05, -0.40, 0.015), 0.082, 0.040) * 0.62
@@ -850,7 +857,7 @@ def _shoe_distance(scene, points, side):
     w = p['w']
     x, y, z = scene.local(points, f'{side} ankle')
     foot = torch.stack([x, y, z]) / w
-    at = lambda *place: foot.new_tensor(place)[:, None, None]
+    at = lambda *place: constant(points, *place)
     heel = round_cone(foot, at(0, -0.17, -0.07), at(0, -0.215, 0.26), 0.135, 0.128)
     toe = round_cone(foot, at(0, -0.2, 0.26), at(0, -0.235, 0.42), 0.125, 0.09)
     instep = round_cone(foot, at(0, -0.14, -0.06), at(0, 0.02, -0.02), 0.115, 0.11)
@@ -866,7 +873,7 @@ def _shoe_distance(scene, points, side):
 # %% ../nbs/07_figures.ipynb #280d6ef3
 def head_parts(scene, points):
     "The head of chapter 06, in its own frame: pairs (label, distance)."
-    for label, d in head_distances(scene.head.p, scene.head_local(points)):
+    for label, d in scene.head.bodies(scene.head_local(points)):
         if label not in ('neck', 'clothes'):
             yield label, d * scene.p['head_scale']
 
@@ -885,7 +892,7 @@ def bounded_parts(scene):
         radius = _reach(scene, centre, names[0], names[1], names[3]) + 0.34 * w
         yield centre, radius, lambda q, side=side: leg_parts(scene, q, side)
     frame, size = scene.p['frames'][:, JOINT['head']], scene.p['head_scale']
-    down = torch.tensor([0.0, -0.15, -0.15], device=w.device)[:, None].expand(3, scene.batch)
+    down = constant(w, 0.0, -0.15, -0.15)[..., 0].expand(3, scene.batch)
     centre = joint('head') + torch.einsum('bij,jb->ib', frame, down)[..., None] * size
     yield centre, 1.75 * size, lambda q: head_parts(scene, q)
 
@@ -906,18 +913,6 @@ def _torso_sphere(scene):
     below = (middle - pelvis).norm(dim=0) + 0.58 * low
     return centre, torch.maximum(above, below + (0.55 + p['swing'] * (p['skirt'] > 0)) * w)
 
-# %% ../nbs/07_figures.ipynb #c357cee5
-def _compact(near: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the marked entries of [b, n] lie: their rows, their places in a shorter row,
-    and for each place the column it came from."""
-    rows, columns = near.nonzero(as_tuple=True)
-    if len(near) == 1:
-        return rows, torch.arange(len(rows), device=rows.device), columns[None]
-    place = (near.cumsum(1) - 1)[rows, columns]
-    index = columns.new_zeros(len(near), int(place.max()) + 1 if len(place) else 0)
-    index[rows, place] = columns
-    return rows, place, index
-
 # %% ../nbs/07_figures.ipynb #bcea8b50
 def nearest_part(
     scene: FigureScene,
@@ -930,31 +925,42 @@ def nearest_part(
     for centre, radius, formulas in scene.keep('limbs', lambda: list(bounded_parts(scene))):
         bound = ((points - centre) ** 2).sum(0).sqrt() - radius
         near = bound < best.clamp_max(scene.margin)
-        rows, place, index = _compact(near)
-        if len(rows):
-            names, distances = zip(*formulas(points.gather(2, index.expand(3, -1, -1))))
+        if points.is_cuda or near.any():
+            d, part = _near_part(formulas, points, near, labels)
+            bound = torch.where(near, d, bound)
             if labels:
-                d, which = torch.stack(distances).min(0)
-                of_part = torch.tensor([PART[n] for n in names], device=points.device)
-                found = name.masked_scatter(near, of_part[which][rows, place])
-            else:
-                d = functools.reduce(torch.minimum, distances)
-            bound = bound.masked_scatter(near, d[rows, place])
-            if labels:
-                name = torch.where(bound < best, found, name)
+                name = torch.where(near & (bound < best), part, name)
         best = torch.minimum(best, bound)
     return (best, name) if labels else best
+
+
+def _near_part(formulas, points, near, labels):
+    "The nearest of some parts where `near` is true: distance and, if wanted, number [b, n]."
+    if points.is_cuda:  # which computes all points sooner than it counts the near ones
+        return _smallest(formulas(points), labels)
+    index = _first_true(near, int(near.sum(1).max()))
+    d, part = _smallest(formulas(points.gather(2, index.expand(3, -1, -1))), labels)
+    spread = lambda values: values.new_zeros(near.shape).scatter(1, index, values)
+    return spread(d), spread(part) if labels else None
+
+
+def _smallest(pairs, labels):
+    names, distances = zip(*pairs)
+    if not labels:
+        return functools.reduce(torch.minimum, distances), None
+    d, which = torch.stack(distances).min(0)
+    return d, placed(tuple(PART[name] for name in names), d.device)[which]
 
 # %% ../nbs/07_figures.ipynb #1756435c
 def figure_light(scene, points, normals):
     "How much light [b, n] a point gets: the cosine with the light, less in the shadow."
-    light = LIGHT.to(points.device)[:, None, None]
+    light = placed(LIGHT, points.device)[:, None, None]
     lambert = (normals * light).sum(0)
     for way in scene.shadow_steps:
         clear = scene.evaluate(points + light * way + normals * 0.02) / way
         lambert = torch.minimum(lambert, clear * 1.1)
     # a second lamp lights the back
-    from_behind = normals * light * light.new_tensor([1.0, 1.0, -1.0])[:, None, None]
+    from_behind = normals * light * constant(points, 1.0, 1.0, -1.0)
     return torch.maximum(lambert, from_behind.sum(0) - 2 * normals[2].clamp_min(0))
 
 
@@ -1133,8 +1139,8 @@ def _along(scene, points, first, second):
 
 def _is_nearer(scene, points, side, name):
     "Whether points are nearer to this side's joint than to the other side's."
-    distance = lambda s: (points - scene.joint(f'{s} {name}')).norm(dim=0)
-    return distance(side) < distance('right' if side == 'left' else 'left')
+    distance2 = lambda s: ((points - scene.joint(f'{s} {name}')) ** 2).sum(0)
+    return distance2(side) < distance2('right' if side == 'left' else 'left')
 
 # %% ../nbs/07_figures.ipynb #5fe4fb52
 def paint_legs(scene, points, material, parts, side):
@@ -1220,11 +1226,11 @@ def figure_colours(scene, points, normals, parts, pixel):
     light = pleat_light(scene, q, parts, figure_light(scene, q, normals))
     rgb = _shaded(scene, material, light)
     local = scene.head_local(q)
-    of_head = torch.tensor([PART[name] for name in HEAD_PARTS], device=q.device)
+    of_head = placed(tuple(PART[name] for name in HEAD_PARTS), q.device)
     hair_ribbon = (parts == PART['ribbon']) & (local[1] > -0.55)
     on_head = torch.isin(parts, of_head) | hair_ribbon
     pixel = pixel / (scene.p['scale'] * scene.p['head_scale'])
-    if scene.batch > 1:
+    if scene.batch > 1 or q.is_cuda:
         face, face_parts = _head_colours(scene, local, normals, parts, pixel)
         return torch.where(on_head, face, rgb), torch.where(on_head, face_parts, painted)
     if not bool(on_head.any()):
@@ -1324,7 +1330,7 @@ class ToonFigures(DrawnSet):
     image i of a seed is the same everywhere. Items also hold alpha, joints and the exact
     geometry."""
 
-    kind, version, chunk = 'figures', 2, 16
+    kind, version, chunk = 'figures', 3, 64
     drawn = {'joints': (len(JOINTS), 3), 'joints_2d': (len(JOINTS), 2)}
     exact = (*DrawnSet.exact, 'pose')
 

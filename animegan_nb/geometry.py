@@ -147,17 +147,19 @@ class PoseEstimator:
                 "Calibrating a pose estimator needs at least three images with different yaw"
                 " and different pitch."
             )
-        self.estimate, found = estimate, estimate(images)
+        self.estimate, found = estimate, estimate(images).to(angles)
         centred = angles - angles.mean(0)
         self.slope = ((found - found.mean(0)) * centred).sum(0) / centred.square().sum(0)
         self.offset = found.mean(0) - self.slope * angles.mean(0)
 
     def __call__(self, images: Tensor) -> Tensor:
-        return (self.estimate(images) - self.offset) / self.slope
+        return (self.estimate(images).to(self.offset) - self.offset) / self.slope
 
     def error(self, images: Tensor, angles: Tensor) -> tuple[float, float]:
         "Median absolute error of yaw and of pitch, in degrees."
-        return tuple((self(images) - angles).abs().median(0).values.rad2deg().tolist())
+        return tuple(
+            (self(images) - angles.to(self.offset)).abs().median(0).values.rad2deg().tolist()
+        )
 
 # %% ../nbs/53_geometry.ipynb #c47008a1
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:  # [..., 3 or 4, 3 or 4] twice → [...]

@@ -24,7 +24,8 @@ def check_logits(
 ) -> Tensor:  # the same, at least float32
     """Refuse anything but a float tensor `[batch]` without NaN; half precision becomes float32.
 
-    Raises a `ValueError` that names the cure, and `NotFinite` for NaN."""
+    Raises a `ValueError` that names the cure, and `NotFinite` for NaN. Values are looked at on
+    the CPU only: on a GPU each look would wait for it, and a `Trainer` tests the loss."""
     found = type(logits).__name__
     if isinstance(logits, Tensor):
         found = f'{logits.dtype} {list(logits.shape)}'
@@ -35,7 +36,7 @@ def check_logits(
         )
     if len(logits) == 0:
         raise ValueError(f"The {name} are empty: a batch holds at least one picture.")
-    if torch.isnan(logits).any():
+    if logits.device.type == 'cpu' and torch.isnan(logits).any():
         raise NotFinite(
             f"The {name} contain NaN: the networks have diverged; go back to a checkpoint and"
             " lower the learning rate."
@@ -143,7 +144,8 @@ def best_discriminator(
     limit: float = 30.0,
 ) -> tuple[Tensor, Tensor]:  # its logits [..., n], its loss [...]
     "The discriminator that is a table, optimised on a fine grid of logits in [−limit, limit]."
-    loss, d = find_loss(kind), torch.linspace(-limit, limit, 60_001, dtype=torch.float64)
+    loss = find_loss(kind)
+    d = torch.linspace(-limit, limit, 60_001, dtype=torch.float64, device=p.device)
     paid = p[..., None].double() * loss.on_real(d) + q[..., None].double() * loss.on_fake(d)
     lowest, where = paid.min(-1)
     return d[where], lowest.sum(-1)
@@ -203,7 +205,7 @@ def toy_path(
     alternate: bool = False,  # the generator answers the discriminator's new position
 ) -> Tensor:  # [steps + 1, ..., 3]
     "Gradient descent of both players from `start`, simultaneous or alternating."
-    path, players = [start.detach()], torch.tensor([0.0, 1.0, 1.0], dtype=start.dtype)
+    path, players = [start.detach()], start.new_tensor([0.0, 1.0, 1.0])
     for _ in range(steps):
         move = step_size * toy_field(path[-1], kind, penalty)
         if alternate:
@@ -219,7 +221,8 @@ def toy_jacobian(
     penalty: Callable | None = None,
 ) -> Tensor:  # [3, 3]: row = velocity, column = parameter
     "The matrix of slopes of `toy_field` at one state, by central differences."
-    state, nudge = state.double(), 1e-5 * torch.eye(3, dtype=torch.float64)
+    state = state.double()
+    nudge = 1e-5 * torch.eye(3, dtype=torch.float64, device=state.device)
     after, before = (toy_field(state + s * nudge, kind, penalty) for s in (1, -1))
     return (after - before).T / 2e-5
 

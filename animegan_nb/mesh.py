@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import trimesh
 
 # %% auto #0
-__all__ = ['grid_points', 'automatic_level', 'evaluate_field', 'surface_colours', 'extract_mesh', 'save_mesh']
+__all__ = ['AHEAD', 'grid_points', 'automatic_level', 'evaluate_field', 'surface_colours', 'extract_mesh', 'save_mesh']
 
 # %% ../nbs/52_mesh.ipynb #f628f797
 def grid_points(
@@ -47,6 +47,9 @@ def automatic_level(values: Tensor, side: float) -> float:
     return level if low < level < high else (low + high) / 2
 
 # %% ../nbs/52_mesh.ipynb #8da7fd87
+AHEAD = (0.0, 0.0, -1.0)  # the direction in which a camera in front looks
+
+
 def _takes_directions(function: Callable) -> bool:
     "Does this function want points and directions (a radiance field), or points alone?"
     if isinstance(function, nn.Module):
@@ -57,7 +60,27 @@ def _takes_directions(function: Callable) -> bool:
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = [p for p in parameters.values() if p.kind in positional and p.default is p.empty]
-    return len(required) >= 2 or 'directions' in parameters
+    if len(required) >= 2 or 'directions' in parameters:
+        return True
+    anything = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values())
+    return anything and _answers_directions(function)
+
+
+def _answers_directions(function: Callable) -> bool:
+    "Does a function of any arguments give colour and density for a point and a direction?"
+    point = torch.zeros(1, 1, 3, device=_device(function))
+    try:
+        found = function(point, point + torch.tensor(AHEAD, device=point.device))
+    except Exception:  # it takes points alone, in whatever way it says so
+        return False
+    return isinstance(found, (tuple, list)) and len(found) == 2
+
+
+def _device(function: Callable) -> torch.device:
+    "Where a function computes: with its weights, if it is a module or the method of one."
+    module = getattr(function, '__self__', function)
+    weights = module.parameters() if isinstance(module, nn.Module) else iter(())
+    return getattr(next(weights, None), 'device', torch.device('cpu'))
 
 
 @torch.no_grad()
@@ -65,12 +88,14 @@ def evaluate_field(
     function: Callable,
     points: Tensor,  # [n, 3]
     chunk: int = 65_536,
-) -> Tensor:  # [n]
+    device: torch.device | str | None = None,  # where to evaluate; None: where its weights are
+) -> Tensor:  # [n], on the CPU
     """Values at points, in chunks: the density (never negative) of a radiance field, or the
     function itself."""
-    ahead, parts = torch.tensor([0.0, 0.0, -1.0]).to(points), []
+    points = points.to(_device(function) if device is None else device)
+    ahead, parts, directed = points.new_tensor(AHEAD), [], _takes_directions(function)
     for p in points.split(chunk):
-        if _takes_directions(function):
+        if directed:
             density = function(p[None], ahead.expand_as(p)[None])[1]
             parts.append(density.reshape(-1).clamp(min=0))
         else:
@@ -92,8 +117,11 @@ def surface_colours(
     vertices: Tensor,
     normals: Tensor,  # [n, 3] each
     chunk: int = 65_536,
-) -> Tensor:  # [n, 3] in [0, 1]
+    device: torch.device | str | None = None,  # where to evaluate; None: where its weights are
+) -> Tensor:  # [n, 3] in [0, 1], on the CPU
     "Colours of a radiance field on a surface, every point looked at head-on."
+    device = _device(function) if device is None else device
+    vertices, normals = vertices.to(device), normals.to(device)
     parts = [
         function(p[None], -d[None])[0][0]
         for p, d in zip(vertices.split(chunk), normals.split(chunk))
@@ -126,11 +154,13 @@ def extract_mesh(
     centre=(0.0, 0.0, 0.0),
     colours: bool = True,  # vertex colours, if the function is a field
     chunk: int = 65_536,
+    device: torch.device | str | None = None,  # where to evaluate; None: where its weights are
 ) -> trimesh.Trimesh:
-    "The surface of a field as a closed mesh in world coordinates, with vertex colours."
+    """The surface of a field as a closed mesh in world coordinates, with vertex colours. A
+    function that is not a module on a GPU needs `device`."""
     import trimesh
 
-    values = evaluate_field(function, grid_points(resolution, side, centre), chunk)
+    values = evaluate_field(function, grid_points(resolution, side, centre), chunk, device)
     level = automatic_level(values, side) if level is None else float(level)
     if not float(values.min()) < level < float(values.max()):
         raise ValueError(
@@ -146,7 +176,7 @@ def extract_mesh(
     if colours and _takes_directions(function):
         single = lambda x: torch.tensor(np.array(x), dtype=torch.float32)
         vertices, normals = single(mesh.vertices), single(mesh.vertex_normals)
-        rgb = surface_colours(function, vertices, normals, chunk)
+        rgb = surface_colours(function, vertices, normals, chunk, device)
         mesh.visual.vertex_colors = (rgb * 255).round().to(torch.uint8).numpy()
     return mesh
 

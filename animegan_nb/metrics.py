@@ -4,10 +4,12 @@
 
 # %% ../nbs/14_metrics.ipynb #81e7922f
 from __future__ import annotations
+import copy
 import hashlib
 import io
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
@@ -33,15 +35,16 @@ from animegan_nb.core import (
 )
 
 # %% auto #0
-__all__ = ['extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH', 'LIBRARIES', 'FAMILY',
-           'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments', 'frechet_from_moments', 'frechet_distance',
-           'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score', 'coverage', 'precision_recall',
-           'diversity', 'Extractor', 'OwnExtractor', 'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon',
-           'Features', 'batches', 'extract', 'run_extractor', 'library_version', 'Card', 'Number', 'metric_name',
-           'Evaluation', 'measure', 'bootstrap', 'interval', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind',
-           'repeat_few', 'add_noise', 'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation',
-           'show_nearest', 'decibels', 'psnr', 'FeatureDistance', 'tracker', 'file_sha256', 'find_weights',
-           'find_inception', 'Rows', 'register_with_fidelity', 'fidelity']
+__all__ = ['ROUNDING', 'BLOCK', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH',
+           'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments', 'frechet_from_moments',
+           'frechet_distance', 'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score',
+           'distance_blocks', 'coverage', 'precision_recall', 'diversity', 'Extractor', 'OwnExtractor',
+           'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'extract',
+           'run_extractor', 'library_version', 'Card', 'Number', 'metric_name', 'Evaluation', 'measure', 'bootstrap',
+           'interval', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
+           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels',
+           'psnr', 'FeatureDistance', 'tracker', 'file_sha256', 'find_weights', 'find_inception', 'Rows',
+           'register_with_fidelity', 'fidelity']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
 def moments(
@@ -62,25 +65,42 @@ def frechet_from_moments(
     return (mean_x - mean_g).square().sum() + cov_x.trace() + cov_g.trace() - 2 * overlap
 
 # %% ../nbs/14_metrics.ipynb #2f519bb5
-def _factor(features: Tensor) -> Tensor:
-    "R of at most [d, d] with RᵀR = the covariance."
-    centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
-    return torch.linalg.qr(centred, mode='r').R if len(centred) > centred.shape[1] else centred
+def _factor(features: Tensor, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The mean [d], and R of at most [d, d] with RᵀR = the covariance; `counts` [n] says how
+    often each point is taken (None: once)."""
+    n = len(features)
+    if counts is not None:
+        taken, n = counts > 0, counts.sum()
+        features, counts = features[taken], counts[taken]
+    mean = features.mean(0) if counts is None else counts @ features / n
+    rows = (features - mean) / (n - 1) ** 0.5
+    if counts is not None:
+        rows *= counts.sqrt()[:, None]
+    return mean, torch.linalg.qr(rows, mode='r').R if len(rows) > rows.shape[1] else rows
+
+
+def _frechet(x: tuple[Tensor, Tensor], g: tuple[Tensor, Tensor], quick: bool = False) -> Tensor:
+    "The distance from two means and factors; `quick` loses singular values below 10⁻⁸."
+    (mean_x, a), (mean_g, b) = x, g
+    product = a @ b.T
+    if quick:
+        overlap = torch.linalg.eigvalsh(product @ product.T).clamp_min(0).sqrt().sum()
+    else:
+        overlap = torch.linalg.svdvals(product).sum()
+    gap = (mean_x - mean_g).square().sum()
+    return (gap + a.square().sum() + b.square().sum() - 2 * overlap).clamp_min(0)
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> Tensor:  # [n, d], [m, d] -> scalar, float64
     """The squared Fréchet distance of the Gaussians of two sets of points; never negative.
     Liu (2020), eq. 2.9."""
     real, fake = check_features(real, fake)
-    a, b = _factor(real), _factor(fake)
-    overlap = torch.linalg.svdvals(a @ b.T).sum()
-    gap = (real.mean(0) - fake.mean(0)).square().sum()
-    return (gap + a.square().sum() + b.square().sum() - 2 * overlap).clamp_min(0)
+    return _frechet(_factor(real), _factor(fake))
 
 # %% ../nbs/14_metrics.ipynb #c0066a37
 def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
     """Raise one clear sentence unless all are finite `[n, d]` with the same d;
-    return them as float64."""
+    return them as float64, on the device of the first."""
     for cloud in clouds:
         if not isinstance(cloud, Tensor) or cloud.ndim != 2:
             raise ValueError(
@@ -100,7 +120,9 @@ def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
             raise ValueError(
                 "The features contain NaN or infinity: look at the pictures and the extractor."
             )
-    return [cloud.double() for cloud in clouds]
+    home = clouds[0].device
+    # Apple's GPU has no float64
+    return [c.to('cpu' if home.type == 'mps' else home).double() for c in clouds]
 
 # %% ../nbs/14_metrics.ipynb #e8cd813c
 def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:  # [n, d], [m, d] -> [n, m]
@@ -159,19 +181,38 @@ def inception_score(
     return score if weights is not None else score[0]
 
 # %% ../nbs/14_metrics.ipynb #6e8bd9b0
-def _radii(points: Tensor, k: int, rows: int = 2048) -> Tensor:  # [n, d] -> [n]
+ROUNDING = 1e-12  # what is smaller, relative to |x|² + |y|², is rounding
+BLOCK = 2**20  # distances in memory at once
+
+
+def distance_blocks(
+    x: Tensor,
+    y: Tensor,  # [n, d], [m, d] float64
+) -> Iterator[tuple[slice, Tensor]]:
+    """All distances |xᵢ − yⱼ|, some rows at a time: which rows, and their [rows, m]. They are
+    |x|² + |y|² − 2 x·y of the centred points, one matrix product, and 0 for equal points."""
+    centre = x.mean(0)
+    x, y = x - centre, y - centre
+    squares_x, squares_y = x.square().sum(1), y.square().sum(1)
+    step = max(64, BLOCK // len(y))
+    for start in range(0, len(x), step):
+        rows = slice(start, min(start + step, len(x)))
+        total = squares_x[rows, None] + squares_y
+        squares = torch.addmm(total, x[rows], y.T, alpha=-2)
+        yield rows, squares.mul_(squares > ROUNDING * total).sqrt_()
+
+
+def _radii(points: Tensor, k: int) -> Tensor:  # [n, d] -> [n]
     """The distance of each point to its k-th nearest neighbour (the point itself does not
     count)."""
-    return torch.cat(
-        [torch.cdist(block, points).kthvalue(k + 1).values for block in points.split(rows)]
-    )
+    blocks = distance_blocks(points, points)
+    return torch.cat([gaps.topk(k + 1, largest=False).values[:, k] for _, gaps in blocks])
 
 
-def _covered(points: Tensor, centres: Tensor, radii: Tensor, rows: int = 2048) -> Tensor:
+def _covered(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
     "Whether each point lies in a ball around some centre."
-    return torch.cat(
-        [(torch.cdist(block, centres) <= radii).any(1) for block in points.split(rows)]
-    )
+    blocks = distance_blocks(points, centres)
+    return torch.cat([(gaps <= radii).any(1) for _, gaps in blocks])
 
 
 def coverage(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
@@ -186,11 +227,8 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Te
     return tuple(inside.double().mean() for inside in coverage(real, fake, k))
 
 # %% ../nbs/14_metrics.ipynb #ab046a84
-def _mean_gap(points: Tensor, rows: int = 2048) -> Tensor:
-    total = sum(
-        torch.cdist(block, points, compute_mode='donot_use_mm_for_euclid_dist').sum()
-        for block in points.split(rows)
-    )
+def _mean_gap(points: Tensor) -> Tensor:
+    total = sum(gaps.sum() for _, gaps in distance_blocks(points, points))
     return total / (len(points) * (len(points) - 1))
 
 
@@ -228,26 +266,42 @@ class OwnExtractor(Extractor):
         return out if isinstance(out, dict) else {'features': out.flatten(1)}
 
 # %% ../nbs/14_metrics.ipynb #33198c17
-def find_extractor(extractor: str | nn.Module) -> Extractor:
-    """An extractor by name (made once) or a module of your own, ready for use:
-    no gradients, evaluation mode."""
+def find_extractor(extractor: str | nn.Module, device=None) -> Extractor:
+    """An extractor by name (made once for each device; None: the CPU) or a module of your own
+    (None: where it is), ready for use: no gradients, evaluation mode. Your module stays as it
+    is: if it is not ready, the extractor is a copy."""
     if isinstance(extractor, str):
-        extractor = _made(extractor, extractors[extractor])
-    elif not isinstance(extractor, nn.Module):
+        return _made(extractor, extractors[extractor], _place(device or 'cpu'))
+    if not isinstance(extractor, nn.Module):
         raise TypeError(
             f"An extractor is a name ({', '.join(sorted(extractors))}) or an nn.Module, not"
             f" {type(extractor).__name__}."
         )
-    if not isinstance(extractor, Extractor):
-        extractor = OwnExtractor(extractor)
-    return extractor.eval().requires_grad_(False)
+    return _ready(extractor, device)
 
 
-@lru_cache(maxsize=4)
-def _made(name: str, make: Callable) -> nn.Module:
+@lru_cache(maxsize=8)
+def _made(name: str, make: Callable, device: torch.device) -> Extractor:
+    "Shared by all callers, so it never moves; it can be differentiated by its input."
+    return _ready(make(), device)
+
+
+def _ready(module: nn.Module, device=None) -> Extractor:
+    "The module as an extractor, frozen and in evaluation mode, or such a copy of it."
+    tensors = [*module.parameters(), *module.buffers()]
+    place = None if device is None else _place(device)
+    away = place is not None and any(t.device != place for t in tensors)
+    awake = any(m.training for m in module.modules())
+    # outside inference mode: a copy that was made inside can never be differentiated
     with torch.inference_mode(False):
-        # shared by all callers: made outside inference mode, so that it can be differentiated
-        return make()
+        if away or awake or any(t.requires_grad for t in tensors):
+            module = copy.deepcopy(module).requires_grad_(False).eval().to(place)
+        return module if isinstance(module, Extractor) else OwnExtractor(module).eval()
+
+
+def _place(device) -> torch.device:
+    "The device with its number, as tensors name it: `cuda` is `cuda:0`."
+    return torch.empty(0, device=device).device
 
 # %% ../nbs/14_metrics.ipynb #3af23c13
 @extractors.register('pixels')
@@ -354,13 +408,13 @@ class Toon(Extractor):
 class Features:
     "The points of one set of images, and where they come from."
 
-    features: Tensor  # [n, d] float32, on the CPU
+    features: Tensor  # [n, d] float32, on the device of the extractor
     logits: Tensor | None  # [n, classes]
     extractor: str
     weights: str
     resize: str
     size: int  # pixels along a side of the images
-    images: str  # sha256 of all their bytes
+    images: str  # sha256 of all their bytes; '' if nobody asked for it
 
     def __len__(self):
         return len(self.features)
@@ -424,25 +478,30 @@ def extract(
     extractor: str | nn.Module = 'squeezenet',
     n: int | None = None,  # how many images; None: all
     batch: int = 32,
-    device=None,
+    device=None,  # None: the images' own if it is a GPU, else the default
     progress: bool = False,
+    checksum: bool = True,  # of the images; it brings their bytes to the host
 ) -> Features:
     """One pass of the extractor over the images, in batches;
-    memory holds one batch and the features."""
+    memory holds one batch and the features, which stay on the device."""
     if isinstance(source, Features):
         return source if n is None else source.rows(slice(n))
-    device, network = torch.device(device or default_device()), find_extractor(extractor)
-    network.to(device)
-    digest, found, size = hashlib.sha256(), [], None
+    device = torch.device(device or _gpu_of(source) or default_device())
+    network = find_extractor(extractor, device)
+    digest, found, size, least = hashlib.sha256(), [], None, []
     options = dict(unit='batch', disable=not progress, leave=False, mininterval=1)
     for images in tqdm(batches(source, n, batch), desc=network.name, **options):
-        images = check_images(images).contiguous()
+        if images.is_floating_point():
+            least.append(images.detach().amin())
+        images = check_images(images, device=None).contiguous()
         size = _one_size(size, images.shape[-2:])
-        digest.update(images.numpy().tobytes())
+        if checksum:
+            digest.update(images.cpu().numpy().tobytes())
         points = run_extractor(network, to_float(images.to(device)))
-        found.append({name: value.float().cpu() for name, value in points.items()})
+        found.append({name: value.float() for name, value in points.items()})
     if not found:
         raise ValueError("There is no picture in this set.")
+    _warn_of_range(least)
     joined = {name: torch.cat([f[name] for f in found]) for name in found[0]}
     return Features(
         joined['features'],
@@ -451,7 +510,7 @@ def extract(
         network.weights,
         network.resize,
         size[-1],
-        digest.hexdigest(),
+        digest.hexdigest() if checksum else '',
     )
 
 # %% ../nbs/14_metrics.ipynb #aef3480e
@@ -468,6 +527,21 @@ def run_extractor(extractor: Extractor, images: Tensor) -> dict[str, Tensor]:
             f"The extractor {extractor.name!r} returns NaN or infinity: check its weights."
         )
     return seen
+
+
+def _gpu_of(source) -> torch.device | None:
+    on_gpu = isinstance(source, Tensor) and source.device.type != 'cpu'
+    return source.device if on_gpu else None
+
+
+def _warn_of_range(least: list[Tensor]):
+    "A warning if no value of float images is negative, given the least of each batch."
+    if least and torch.stack(least).min() >= 0:
+        warnings.warn(
+            "No value of these pictures is negative: pictures lie in [-1, 1], so bring those in"
+            " [0, 1] there with 2 * x - 1.",
+            stacklevel=3,
+        )
 
 
 def _one_size(size, new):
@@ -602,27 +676,96 @@ class Evaluation:
         return write_atomically(path, json.dumps(self.to_dict(), indent=1) + '\n')
 
 # %% ../nbs/14_metrics.ipynb #bf960398
-def measure(real: Features, fake: Features) -> dict[str, float]:
-    "Every metric of two sets of features; the score only where the extractor knows classes."
-    precision, recall = precision_recall(real.features, fake.features)
-    found = dict(
-        frechet=frechet_distance(real.features, fake.features),
-        kernel=kernel_distance(real.features, fake.features),
-        precision=precision,
-        recall=recall,
-        diversity=diversity(real.features, fake.features),
-    )
-    if fake.logits is not None:
-        found['score'] = inception_score(fake.logits)
-    return {name: float(value) for name, value in found.items()}
+@dataclass
+class _Within:
+    """A set of features after one pass over its own pairs, for B weightings of its points;
+    in the first, each counts once."""
+
+    features: Features
+    points: Tensor  # [n, d] float64
+    weights: Tensor  # [B, n]
+    gap: Tensor  # [B] the mean distance of two points
+    kernel: Tensor  # [B] the mean kernel of two different points
+    radii: Tensor  # [n] the distance to the k-th neighbour
+
+    def unweighted(self) -> _Within:
+        first = dict(weights=self.weights[:1], gap=self.gap[:1], kernel=self.kernel[:1])
+        return replace(self, **first)
+
+
+def _pair_kernel(gaps: Tensor, total: Tensor, d: int) -> Tensor:
+    "(x·y/d + 1)³ from the distances and |x|² + |y|²."
+    return ((total - gaps.square()).div_(2 * d).add_(1)).pow_(3)
+
+
+def _weighted_sum(block: Tensor, w: Tensor, v: Tensor) -> Tensor:  # [n, m], [B, n], [B, m]
+    "Σ wᵢ vⱼ block[i, j] for each of B weightings."
+    return ((w @ block) * v).sum(1)
 
 # %% ../nbs/14_metrics.ipynb #64045d20
-def _draw(n: int, replicates: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """n draws with replacement, `replicates` times, and how often each point was drawn:
-    both [replicates, n]."""
+def _within(features: Features, weights: Tensor | None = None, k: int = 3) -> _Within:
+    "One pass over the pairs within a set; without weights, each point counts once."
+    (x,) = check_features(features.features, least=k + 1)
+    w = x.new_ones(1, len(x)) if weights is None else weights.to(x)
+    squares, total, radii = x.square().sum(1), w.sum(1), []
+    gap = kernel = 0
+    for rows, gaps in distance_blocks(x, x):
+        radii.append(gaps.topk(k + 1, largest=False).values[:, k])
+        gap = gap + _weighted_sum(gaps, w[:, rows], w)
+        values = _pair_kernel(gaps, squares[rows, None] + squares, x.shape[1])
+        values.diagonal(rows.start).zero_()
+        kernel = kernel + _weighted_sum(values, w[:, rows], w)
+    gap = gap / (total * (total - 1))
+    kernel = kernel / (total.square() - w.square().sum(1))
+    return _Within(features, x, w, gap, kernel, torch.cat(radii))
+
+# %% ../nbs/14_metrics.ipynb #87a3b82e
+def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
+    "Every metric for B weightings of two sets: one pass over the pairs between them."
+    x, y = check_features(real.points, fake.points)
+    w, v, kernel = real.weights, fake.weights, 0
+    squares_x, squares_y = x.square().sum(1), y.square().sum(1)
+    real_inside, fake_inside = (
+        torch.zeros(len(p), dtype=bool, device=p.device) for p in (x, y)
+    )
+    for rows, gaps in distance_blocks(x, y):
+        real_inside[rows] = (gaps <= fake.radii).any(1)
+        fake_inside |= (gaps <= real.radii[rows, None]).any(0)
+        values = _pair_kernel(gaps, squares_x[rows, None] + squares_y, x.shape[1])
+        kernel = kernel + _weighted_sum(values, w[:, rows], v)
+    across = kernel / (w.sum(1) * v.sum(1))
+    value = _frechet(_factor(x), _factor(y))
+    again = [_frechet(_factor(x, a), _factor(y, b), quick=True) for a, b in zip(w[1:], v[1:])]
+    found = dict(
+        frechet=torch.stack([value, *again]),
+        kernel=real.kernel + fake.kernel - 2 * across,
+        precision=v @ fake_inside.to(v) / v.sum(1),
+        recall=w @ real_inside.to(w) / w.sum(1),
+        diversity=fake.gap / real.gap.clamp_min(1e-300),
+    )
+    if fake.features.logits is not None:
+        found['score'] = inception_score(fake.features.logits, weights=v)
+    return found
+
+# %% ../nbs/14_metrics.ipynb #33420378
+def _floats(found: dict[str, Tensor]) -> dict[str, float]:
+    "Scalars to numbers; the host waits for the device once."
+    return dict(zip(found, torch.stack(list(found.values())).tolist()))
+
+
+def measure(real: Features, fake: Features) -> dict[str, float]:
+    "Every metric of two sets of features; the score only where the extractor knows classes."
+    found = _compare(_within(real), _within(fake))
+    return _floats({m: values[0] for m, values in found.items()})
+
+
+def _resample(n: int, replicates: int, generator: torch.Generator) -> Tensor:
+    """How often each of n points counts: once, and then in `replicates` draws of n with
+    replacement. [1 + replicates, n]"""
     draws = torch.randint(n, (replicates, n), generator=generator)
-    count, one = torch.zeros(replicates, n).double(), torch.ones(replicates, n).double()
-    return draws, count.scatter_add_(1, draws, one)
+    one = torch.ones(replicates, n, dtype=torch.float64)
+    counts = torch.zeros_like(one).scatter_add_(1, draws, one)
+    return torch.cat([one.new_ones(1, n), counts])
 
 
 def bootstrap(
@@ -630,20 +773,8 @@ def bootstrap(
 ) -> dict[str, float]:
     "The standard deviation of each metric over resampled sets."
     generator = rng(seed)
-    a, w = _draw(len(real), replicates, generator)
-    b, v = _draw(len(fake), replicates, generator)
-    pairs = [(real.features[i], fake.features[j]) for i, j in zip(a, b)]
-    inside = coverage(real.features, fake.features)
-    spread = dict(
-        frechet=torch.stack([frechet_distance(x, y) for x, y in pairs]),
-        kernel=kernel_distance(real.features, fake.features, w, v),
-        precision=v @ inside[0].double() / len(fake),
-        recall=w @ inside[1].double() / len(real),
-        diversity=torch.stack([diversity(x, y) for x, y in pairs]),
-    )
-    if fake.logits is not None:
-        spread['score'] = inception_score(fake.logits, weights=v)
-    return {name: float(values.std()) for name, values in spread.items()}
+    sets = [_within(f, _resample(len(f), replicates, generator)) for f in (real, fake)]
+    return _floats({m: values[1:].std() for m, values in _compare(*sets).items()})
 
 # %% ../nbs/14_metrics.ipynb #4b6e7f1c
 def interval(values, level: float = 0.95) -> tuple[float, float]:  # a few numbers
@@ -668,7 +799,7 @@ def evaluate(
     seed: int = 0,
     replicates: int = 40,  # bootstrap samples behind the interval
     cuts: int = 4,  # cuts of the real set into halves, for the floor
-    engine: str | None = None,  # 'torch-fidelity' (None: if it is installed) or 'animegan_nb'
+    engine: str | None = None,  # 'torch-fidelity' or 'animegan_nb'; None: see the text
     device=None,
     progress: bool = False,
 ) -> Evaluation:
@@ -680,11 +811,9 @@ def evaluate(
     real = extract(dataset, **options)
     n = n or min(len(real) // 2, len(generator) if hasattr(generator, '__len__') else len(real))
     _check_counts(real, None, n)
-    fake = extract(generator, n=n, **options)
+    fake = extract(generator, n=n, checksum=False, **options)
     _check_counts(real, fake, n)
-    if engine is None:
-        installed = library_version('torch-fidelity') != 'not installed'
-        engine = 'torch-fidelity' if installed else 'animegan_nb'
+    engine = engine or _default_engine(real, n)
     card = Card(
         real.extractor, real.weights, n, n, real.size, real.resize, seed, real.images, engine
     )
@@ -703,20 +832,31 @@ def _numbers(
     "Value, interval and floor of every metric."
     if engine not in ('torch-fidelity', 'animegan_nb'):
         raise ValueError(f"The engine is 'torch-fidelity' or 'animegan_nb', not {engine!r}.")
-    reference, _ = _halves(real, n, seed)
-    value = measure(reference, fake)
+    halves, generator = [_halves(real, n, seed + i) for i in range(max(1, cuts))], rng(seed)
+    reference = _within(halves[0][0], _resample(n, replicates, generator))
+    found = _compare(reference, _within(fake, _resample(len(fake), replicates, generator)))
+    value = _floats({m: values[0] for m, values in found.items()})
+    spread = _floats({m: values[1:].std() for m, values in found.items()})
     if engine == 'torch-fidelity':
-        value |= fidelity(reference, fake)
-    spread = bootstrap(reference, fake, replicates, seed)
-    cut_values = [measure(*_halves(real, n, seed + i)) for i in range(cuts)]
-    numbers = {}
-    for m in (m for m in FAMILY if m in value):
-        low, high = value[m] - 1.96 * spread[m], value[m] + 1.96 * spread[m]
-        least, most = RANGES[m]
-        floors = [f[m] for f in cut_values]
-        floor = float(np.mean(floors)), min(floors), max(floors)
-        numbers[m] = Number(value[m], max(least, low), min(most, high), *floor)
-    return numbers
+        value |= fidelity(reference.features, fake)
+    # the first cut's reference is that of the value: its own pairs are known
+    firsts = [reference.unweighted(), *(_within(first) for first, _ in halves[1:])]
+    floors = [_compare(first, _within(second)) for first, (_, second) in zip(firsts, halves)]
+    return {m: _number(m, value[m], spread[m], [float(f[m]) for f in floors]) for m in value}
+
+
+def _number(metric: str, value: float, spread: float, floors: list[float]) -> Number:
+    "The value, its interval within what the metric can be, and the floors' mean and limits."
+    least, most = RANGES[metric]
+    low, high = max(least, value - 1.96 * spread), min(most, value + 1.96 * spread)
+    return Number(value, low, high, float(np.mean(floors)), min(floors), max(floors))
+
+
+def _default_engine(features: Features, n: int) -> str:
+    "torch-fidelity, where it is installed and its matrices of n² numbers on the CPU are small."
+    installed = library_version('torch-fidelity') != 'not installed'
+    small = n <= 20_000 and features.features.device.type == 'cpu'
+    return 'torch-fidelity' if installed and small else 'animegan_nb'
 
 # %% ../nbs/14_metrics.ipynb #dee77485
 def _check_counts(real: Features, fake: Features | None, n: int):
@@ -875,10 +1015,8 @@ def nearest_neighbours(
             f"There are only {len(others)} real pictures, and {k} neighbours are asked for:"
             " lower k."
         )
-    exact = 'donot_use_mm_for_euclid_dist'
-    distances = (torch.cdist(x, others, compute_mode=exact) for x in points.split(512))
-    found = [block.topk(k, largest=False) for block in distances]
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    found = [gaps.topk(k, largest=False) for _, gaps in distance_blocks(points, others)]
+    return tuple(torch.cat(column).cpu() for column in zip(*found))
 
 
 def memorisation(fake, train, held_out, extractor: str | nn.Module = 'squeezenet') -> float:
@@ -928,13 +1066,28 @@ def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [ba
 # %% ../nbs/14_metrics.ipynb #167b63a2
 class FeatureDistance:
     """Squared distance of unit-length features, summed over the layers of a network (Zhang et
-    al. 2018, eq. 1 with weights 1): two batches to [n]."""
+    al. 2018, eq. 1 with weights 1): two batches to [n]. A network that is elsewhere than the
+    images is copied to their device, once."""
 
     def __init__(self, maps: Callable[[Tensor], Sequence[Tensor]]):
-        self.maps = maps  # images to a list of [n, c, h, w]
+        self.maps = maps  # images to a list of [n, c, h, w]: a module, its method, a function
+        self.copies: dict[torch.device, Callable] = {}
+
+    def maps_on(self, device: torch.device) -> Callable:
+        "`maps`, or that of a copy of its network on `device`."
+        network = getattr(self.maps, '__self__', self.maps)
+        tensors = network.parameters() if isinstance(network, nn.Module) else ()
+        if all(t.device == device for t in tensors):
+            return self.maps
+        if device not in self.copies:
+            moved = copy.deepcopy(network).to(device)
+            method = network is not self.maps
+            self.copies[device] = getattr(moved, self.maps.__name__) if method else moved
+        return self.copies[device]
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        features = zip(*(map(partial(F.normalize, dim=1), self.maps(x)) for x in (a, b)))
+        maps = self.maps_on(a.device)
+        features = zip(*(map(partial(F.normalize, dim=1), maps(x)) for x in (a, b)))
         return sum((fa - fb).square().sum(1).mean((1, 2)) for fa, fb in features)
 
 # %% ../nbs/14_metrics.ipynb #972c8bd1
@@ -945,17 +1098,21 @@ def tracker(
     seed: int = 0,
     metrics: tuple[str, ...] = ('frechet', 'kernel', 'precision', 'recall', 'diversity'),
 ) -> Callable:
-    """A function `trainer -> {name: value}` for the callback `Evaluate`;
-    real features are extracted once, at the first call."""
-    reference = []
+    """A function `trainer -> {name: value}` for the callback `Evaluate`; real features are
+    extracted and paired once, at the first call. Only the values come to the host."""
+    kept = []
 
     def metric(trainer) -> dict[str, float]:
-        if not reference:
-            real = extract(dataset, extractor)
+        device = getattr(trainer, 'device', None)
+        if not kept:
+            look = find_extractor(extractor, device or default_device())
+            real = extract(dataset, look, device=device)
             _check_counts(real, None, n)
-            reference.append(_halves(real, n, seed)[0])
-        found = measure(reference[0], extract(trainer.sample(n, seed), extractor))
-        return {metric_name(m, reference[0].extractor): found[m] for m in metrics}
+            kept[:] = look, _within(_halves(real, n, seed)[0])
+        look, reference = kept
+        drawn = extract(trainer.sample(n, seed), look, device=device, checksum=False)
+        found = _compare(reference, _within(drawn))
+        return _floats({metric_name(m, look.name): found[m][0] for m in metrics})
 
     return metric
 
@@ -1071,12 +1228,12 @@ def _cut(width: int) -> Callable:
 
 
 def fidelity(real: Features, fake: Features) -> dict[str, float]:
-    """The metrics of torch-fidelity on features that exist already.
-    KID: one subset, all points (both sides of one size)."""
+    """The metrics of torch-fidelity on features that exist already. KID: one subset, all points
+    (both sides of one size). Its formulas run on the CPU, wherever the features are."""
     from torch_fidelity import calculate_metrics
 
     parts = lambda f: [f.features] if f.logits is None else [f.features, f.logits]
-    join = lambda f: Rows(torch.cat(parts(f), 1).double())
+    join = lambda f: Rows(torch.cat(parts(f), 1).cpu().double())
     width, n = real.features.shape[1], min(len(real), len(fake))
     name = register_with_fidelity(f'animegan-rows-{width}', _cut(width))
     wanted = dict(fid=True, kid=True, prc=True, isc=fake.logits is not None)
@@ -1092,4 +1249,6 @@ def fidelity(real: Features, fake: Features) -> dict[str, float]:
         recall='recall',
         score='inception_score_mean',
     )
-    return {ours: float(out[theirs]) for ours, theirs in names.items() if theirs in out}
+    found = {ours: float(out[theirs]) for ours, theirs in names.items() if theirs in out}
+    # rounding can push a distance of equal sets below 0
+    return found | {'frechet': max(0.0, found['frechet'])}

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import nn, Tensor
 from .losses import check_logits
+from .training import Draws
 
 # %% auto #0
-__all__ = ['clip_weights', 'input_gradients', 'check_no_batch_coupling', 'batch_leak', 'gradient_norms', 'interpolate',
-           'gradient_penalty', 'dragan_penalty', 'r1_penalty', 'r2_penalty', 'lazy_weight', 'Lazy']
+__all__ = ['clip_weights', 'input_gradients', 'gradients_of_logits', 'check_no_batch_coupling', 'batch_leak', 'gradient_norms',
+           'interpolate', 'gradient_penalty', 'dragan_penalty', 'r1_penalty', 'r2_penalty', 'r1_of_logits',
+           'lazy_weight', 'Lazy']
 
 # %% ../nbs/21_penalties.ipynb #79b20005
 @torch.no_grad()
@@ -35,16 +37,25 @@ def input_gradients(
     No gradient reaches whatever made the points. Without `amp_scale` it is computed in float32,
     outside autocast."""
     check_no_batch_coupling(discriminator)
-    points, scale = points.detach().requires_grad_(True), amp_scale or 1.0
+    points = points.detach().requires_grad_(True)
     autocast = torch.is_autocast_enabled(points.device.type) and amp_scale is not None
     with torch.enable_grad(), torch.autocast(points.device.type, enabled=autocast):
-        logits = check_logits(discriminator(points), 'logits of the penalty')
-        if len(logits) != len(points):
-            raise ValueError(
-                f"The critic returned {len(logits)} logits for {len(points)} pictures: it must"
-                " return one for each."
-            )
-        (gradient,) = torch.autograd.grad(scale * logits.sum(), points, create_graph=True)
+        return gradients_of_logits(discriminator(points), points, amp_scale or 1.0)
+
+
+def gradients_of_logits(
+    logits: Tensor,  # [batch], computed from `points`
+    points: Tensor,  # [batch, ...], requiring a gradient
+    scale: float = 1.0,  # the logits are multiplied by it, the gradient divided
+) -> Tensor:  # [batch, ...], at least float32
+    "The same from logits that are known already: no second forward pass."
+    logits = check_logits(logits, 'logits of the penalty')
+    if len(logits) != len(points):
+        raise ValueError(
+            f"The critic returned {len(logits)} logits for {len(points)} pictures: it must"
+            " return one for each."
+        )
+    (gradient,) = torch.autograd.grad(scale * logits.sum(), points, create_graph=True)
     if gradient.dtype in (torch.float16, torch.bfloat16):
         gradient = gradient.float()
     return gradient / scale
@@ -95,7 +106,7 @@ def gradient_norms(
 def interpolate(
     real: Tensor,  # [batch, ...]
     fake: Tensor,  # [batch, ...]
-    rng: torch.Generator | None = None,  # on the pictures' device; None: the global one
+    rng: torch.Generator | Draws | None = None,  # None: the global generator
 ) -> Tensor:  # [batch, ...], detached
     "Points x̂ = εx + (1 − ε)x̃ between real and generated pictures, one ε ~ U(0, 1) a pair."
     if real.shape != fake.shape:
@@ -104,9 +115,17 @@ def interpolate(
             f" {list(real.shape)} and {list(fake.shape)}."
         )
     real, fake = real.detach(), fake.detach()
-    one_a_pair = (len(real),) + (1,) * (real.ndim - 1)
-    epsilon = torch.rand(one_a_pair, generator=rng, device=real.device, dtype=real.dtype)
+    epsilon = _uniform((len(real),) + (1,) * (real.ndim - 1), real, rng)
     return epsilon * real + (1 - epsilon) * fake
+
+
+def _uniform(shape: tuple, like: Tensor, rng: torch.Generator | Draws | None) -> Tensor:
+    """Uniform in [0, 1), of the type of `like` and on its device; from `Draws`, this process's
+    slice of the draw that all processes share."""
+    if isinstance(rng, Draws):
+        return rng.uniform(*shape).to(like)
+    device = like.device if rng is None else rng.device
+    return torch.rand(shape, generator=rng, device=device, dtype=like.dtype).to(like.device)
 
 # %% ../nbs/21_penalties.ipynb #3a3905d5
 def gradient_penalty(
@@ -114,7 +133,7 @@ def gradient_penalty(
     real: Tensor,  # [batch, ...]
     fake: Tensor,  # [batch, ...]
     weight: float = 10.0,  # λ
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
     center: float = 1.0,  # 1: WGAN-GP; 0: zero-centred (Thanh-Tung et al. 2019)
 ) -> Tensor:
     """λ E[(‖∇D(x̂)‖ − center)²] between real and fake, a scalar for the critic's loss.
@@ -129,15 +148,14 @@ def dragan_penalty(
     real: Tensor,  # [batch, ...]
     weight: float = 10.0,  # λ
     scale: float = 0.5,  # of the noise, in standard deviations of the batch
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
     center: float = 1.0,
 ) -> Tensor:
     """λ E[(‖∇D(x + δ)‖ − center)²] around the real pictures, δ = scale · std(x) · U(0, 1).
 
     Source: Kodali et al. 2017."""
     real = real.detach()
-    noise = torch.rand(real.shape, generator=rng, device=real.device, dtype=real.dtype)
-    points = real + scale * real.std(correction=0) * noise
+    points = real + scale * real.std(correction=0) * _uniform(real.shape, real, rng)
     return weight * (gradient_norms(discriminator, points) - center).square().mean()
 
 # %% ../nbs/21_penalties.ipynb #b08eabcc
@@ -150,7 +168,10 @@ def r1_penalty(
     """γ/2 E‖∇D(x)‖² at the real pictures, a scalar for the discriminator's loss.
 
     Source: Mescheder et al. 2018, eq. 9."""
-    gradients = input_gradients(discriminator, real, amp_scale)
+    return _r1(input_gradients(discriminator, real, amp_scale), gamma)
+
+
+def _r1(gradients: Tensor, gamma: float) -> Tensor:
     return gamma / 2 * gradients.flatten(1).square().sum(1).mean()
 
 
@@ -162,6 +183,24 @@ def r2_penalty(
 ) -> Tensor:
     "γ/2 E‖∇D(x)‖² at the generated pictures (Mescheder et al. 2018, eq. 10)."
     return r1_penalty(discriminator, fake, gamma, amp_scale)
+
+# %% ../nbs/21_penalties.ipynb #fcd5491f
+def r1_of_logits(
+    logits: Tensor,  # [batch], at the real pictures
+    real: Tensor,  # [batch, ...], requiring a gradient since before they were scored
+    gamma: float = 10.0,
+) -> Tensor:
+    """`r1_penalty` from the logits that the loss uses anyway: no second forward pass.
+
+    It stays in the precision of those logits; float16 ones are scaled by 2⁸ while they are
+    differentiated."""
+    if not real.requires_grad:
+        raise ValueError(
+            "R1 differentiates the logits with respect to the real pictures, so these must"
+            " require a gradient before they are scored: real.detach().requires_grad_()."
+        )
+    scale = 2.0**8 if logits.dtype == torch.float16 else 1.0
+    return _r1(gradients_of_logits(logits, real, scale), gamma)
 
 # %% ../nbs/21_penalties.ipynb #b8b03f0b
 def lazy_weight(

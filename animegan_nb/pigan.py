@@ -19,6 +19,7 @@ from animegan_nb.raymarch import (
     Field,
     intervals,
     march,
+    normal,
     normals,
     optical_depth,
     query,
@@ -26,17 +27,27 @@ from animegan_nb.raymarch import (
     Rendered,
     sample_bins,
     sample_pdf,
+    uniform,
 )
-from .siren import Condition, FieldConfig, PIGAN_FIELD, PiganField
+from animegan_nb.siren import (
+    Condition,
+    device_memory,
+    FieldConfig,
+    Folded,
+    PIGAN_FIELD,
+    PiganField,
+    runs_in_chunks,
+)
 from .style_layers import minibatch_std
-from .training import Growing
+from .training import Draws, Growing
 
 # %% auto #0
 __all__ = ['FRONT', 'DISCRIMINATORS', 'RenderSettings', 'truncate_condition', 'mean_condition', 'conditioned_field',
-           'fine_samples', 'render_rays', 'density_guided_samples', 'RayChunk', 'split_rays', 'image_rays',
-           'one_for_each_camera', 'render_images', 'render_geometry', 'PiganGenerator', 'pretrained_pigan', 'CoordConv',
-           'DownBlock', 'DiscriminatorOutput', 'camera_direction', 'PiganDiscriminator', 'camera_embedding',
-           'patch_network', 'product_logit', 'deferred_gradient']
+           'fine_samples', 'render_rays', 'density_guided_samples', 'Replay', 'RayChunk', 'guided', 'ray_numbers',
+           'split_rays', 'rays_at_once', 'image_rays', 'one_for_each_camera', 'ray_bytes', 'memory_limit',
+           'render_bytes', 'saved_bytes', 'render_images', 'render_geometry', 'PiganGenerator', 'pretrained_pigan',
+           'CoordConv', 'DownBlock', 'DiscriminatorOutput', 'camera_direction', 'PiganDiscriminator',
+           'camera_embedding', 'patch_network', 'product_logit', 'deferred_gradient']
 
 # %% ../nbs/55_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ FRONT = (0.0, 0.0, -1.0)  # the direction in which a camera in front looks
 
 def conditioned_field(
     field: PiganField,
-    condition: Condition,
+    condition: Condition | Folded,
     directional: bool = True,
     precision: str = 'auto',  # 'mixed': products in bfloat16
 ) -> Field:
@@ -107,7 +118,8 @@ def conditioned_field(
 
     def evaluate(points, directions):
         if not directional:
-            directions = directions.new_tensor(FRONT).expand_as(points)
+            directions = torch.zeros_like(directions)
+            directions[..., 2] = FRONT[2]
         return field(points, condition, directions, precision)
 
     return evaluate
@@ -117,7 +129,7 @@ def fine_samples(
     coarse: Tensor,  # [batch, rays, samples]: distances
     density: Tensor,  # [batch, rays, samples]: there
     settings: RenderSettings,
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
 ) -> tuple[Tensor, Tensor]:  # distances and lengths [batch, rays, fine]
     """Where the fine samples lie, and how long a piece of the ray each of them stands for:
     its bin divided by the points expected there."""
@@ -135,10 +147,10 @@ def fine_samples(
 # %% ../nbs/55_pigan.ipynb #14c9f634
 def render_rays(
     field: PiganField,
-    condition: Condition,
+    condition: Condition | Folded,  # a Folded is not folded again at each look
     lines: Rays,  # origins and directions [batch, rays, 3]
     settings: RenderSettings,
-    rng: torch.Generator | None = None,  # None: deterministic
+    rng: torch.Generator | Draws | None = None,  # None: deterministic
     noise: float = 0.0,  # standard deviation of the noise on the density, with `rng`
     precision: str = 'auto',
 ) -> Rendered:
@@ -151,7 +163,7 @@ def render_rays(
         span = s.near, s.far, s.samples, s.fine
         options = dict(background=background, last_back=s.last_back) | density_options
         return march(evaluate, *lines, *span, rng, s.official, **options)
-    distances, lengths = density_guided_samples(field, condition, lines, s, rng)
+    distances, lengths = density_guided_samples(field, condition, lines, s, rng, precision)
     rgb, density = query(evaluate, *lines, distances)
     weights = ray_weights(optical_depth(density, lengths, rng=rng, **density_options))
     opacity = weights.sum(-1)
@@ -174,44 +186,84 @@ def _background(
 
 @torch.no_grad()
 def density_guided_samples(
-    field: PiganField, condition: Condition, lines: Rays, settings: RenderSettings, rng=None
+    field: PiganField,
+    condition: Condition | Folded,
+    lines: Rays,
+    settings: RenderSettings,
+    rng: torch.Generator | Draws | None = None,
+    precision: str = 'auto',
 ) -> tuple[Tensor, Tensor]:
     "Distances and lengths of fine samples, from the density at coarse ones; no gradient."
     s, (batch, n) = settings, lines.directions.shape[:2]
     coarse = sample_bins(s.near, s.far, s.samples, batch, n, rng, device=lines.origins.device)
     points = lines.origins[:, :, None] + coarse[..., None] * lines.directions[:, :, None]
-    density = field.density_only(points.flatten(1, 2), condition).view_as(coarse)
+    density = field.density_only(points.flatten(1, 2), condition, precision).view_as(coarse)
     return fine_samples(coarse, density, s, rng)
 
 # %% ../nbs/55_pigan.ipynb #5075ff64
+class Replay:
+    "Random numbers that were drawn before, handed out again in their order."
+
+    def __init__(self, numbers: Sequence[Tensor]):
+        self.left = iter(numbers)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return next(self.left)
+
+    normal = uniform
+
+
 class RayChunk(NamedTuple):
-    "Some of an image's rays, and the seed of their random samples (None: deterministic)."
+    "Some of an image's rays, and the random numbers of their samples (none: deterministic)."
 
     lines: Rays
-    seed: int | None
+    numbers: tuple[Tensor, ...]
 
-    def rng(self) -> torch.Generator | None:
+    def rng(self) -> Replay | None:
         "The chunk's own random source, started anew, so that it can be rendered again."
-        if self.seed is None:
-            return None
-        return torch.Generator(self.lines.origins.device).manual_seed(self.seed)
+        return Replay(self.numbers) if self.numbers else None
+
+
+def guided(settings: RenderSettings) -> bool:
+    "Do the coarse samples only decide where the fine ones lie?"
+    return bool(settings.fine) and settings.first_look == 'density' and not settings.official
+
+
+def ray_numbers(
+    lines: Rays,
+    settings: RenderSettings,
+    rng: torch.Generator | Draws | None = None,
+    noise: float = 0.0,
+) -> tuple[Tensor, ...]:
+    """All random numbers of some rays, in the order in which `render_rays` asks for them:
+    places, places of the second look, noise on the density. None without a source."""
+    if rng is None:
+        return ()
+    first, second = settings.samples, settings.fine
+    shape = lines.directions.shape[:2]
+    numbers = [uniform(rng, *shape, n) for n in (first, second) if n]
+    if noise:
+        seen = second if guided(settings) else first + second
+        numbers.append(normal(rng, *shape, seen))
+    return tuple(x.to(lines.directions.device) for x in numbers)
 
 
 def split_rays(
     lines: Rays,
-    settings: RenderSettings,
-    max_points: int | None,
-    rng: torch.Generator | None = None,
+    count: int,  # rays in a chunk, of each image
+    numbers: Sequence[Tensor] = (),  # of `ray_numbers`
 ) -> list[RayChunk]:
-    "The rays in chunks, so that no chunk evaluates the field at more than `max_points` points."
+    "The rays in chunks, each with its own random numbers."
+    parts = zip(*(x.split(count, 1) for x in (*lines, *numbers)))
+    return [RayChunk(Rays(*part[:2]), part[2:]) for part in parts]
+
+
+def rays_at_once(lines: Rays, settings: RenderSettings, max_points: int | None) -> int:
+    """How many rays of each image go through the field together, so that it is evaluated at no
+    more than `max_points` points."""
     batch, n = lines.directions.shape[:2]
     points = batch * max(settings.samples, settings.fine)
-    count = n if max_points is None else max(1, max_points // points)
-    pieces = list(zip(lines.origins.split(count, 1), lines.directions.split(count, 1)))
-    seeds = [None] * len(pieces)
-    if rng is not None:
-        seeds = torch.randint(2**62, (len(pieces),), generator=rng, device=rng.device).tolist()
-    return [RayChunk(Rays(*piece), seed) for piece, seed in zip(pieces, seeds)]
+    return n if max_points is None else max(1, max_points // points)
 
 
 def image_rays(cam2world: Tensor, size: tuple[int, int], settings: RenderSettings) -> Rays:
@@ -232,6 +284,64 @@ def one_for_each_camera(condition: Condition, cam2world: Tensor) -> Condition:
         )
     return condition
 
+# %% ../nbs/55_pigan.ipynb #91080526
+def ray_bytes(
+    field: FieldConfig,
+    view: RenderSettings,
+    half: bool = False,  # products in bfloat16
+    chunked: bool = False,  # on a CPU, where the field itself limits the sines that it keeps
+) -> int:
+    "Bytes that wait for the gradient of one ray."
+    points = view.fine if guided(view) else view.samples + view.fine
+    painted = view.background == 'painted' and not view.official
+    hidden, layers = field.hidden, field.layers
+    point = 4 * 2 * hidden * (layers + 1)  # each sine and its argument
+    if half:  # the hidden layers' inputs are rounded; the first layer's and the heads' are not
+        point = 4 * hidden * (layers + 3) + 2 * hidden * layers
+    if chunked:
+        point = 0
+    return (points + painted) * (point + 100) + points * 120  # coordinates; the sum on the ray
+
+
+def memory_limit(device: torch.device) -> int:
+    "Bytes that the gradient of a batch of images may keep by default: half of the memory."
+    return device_memory(device) // 2
+
+
+def render_bytes(
+    field: FieldConfig,
+    view: RenderSettings,
+    batch: int,  # images
+    size: int,  # pixels of their side
+    memory: int | None = None,  # the limit; None: none
+    half: bool = False,
+) -> int:
+    """Bytes that wait for the gradient of a batch of rendered images, on a GPU: the graphs of
+    the rays, or as much as the limit allows; the field of each code as plain matrices; and of
+    every ray its line, its random numbers and its colour."""
+    rays, looks = batch * size**2, 1 + (view.fine > 0 and not guided(view))
+    graph = rays * ray_bytes(field, view, half)
+    if memory is not None:
+        graph = min(graph, memory)
+    weights = field.hidden * (field.hidden * field.layers + 6)
+    weights *= batch * (4 + 2 * half * looks)
+    return graph + weights + rays * 4 * (12 + 2 * (view.samples + view.fine))
+
+
+def saved_bytes(call: Callable) -> int:
+    "Bytes that autograd keeps for a gradient while `call` runs, every storage counted once."
+    kept = {}
+
+    def note(x):
+        storage = x.untyped_storage()
+        kept[storage._cdata] = storage
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        result = call()
+    del result
+    return sum(storage.nbytes() for storage in kept.values())
+
 # %% ../nbs/55_pigan.ipynb #68a8bd24
 def render_images(
     field: PiganField,
@@ -240,33 +350,59 @@ def render_images(
     size: int | tuple[int, int],
     settings: RenderSettings,
     *,
-    rng: torch.Generator | None = None,  # of the samples; None: deterministic
+    rng: torch.Generator | Draws | None = None,  # of the samples; None: deterministic
     noise: float = 0.0,  # on the density, with `rng`
     alpha: bool = False,  # add the opacity as a fourth channel
-    max_points: int | None = None,  # in memory at once, the gradient's too
+    max_points: int | None = None,  # at once; none of their graph is kept
+    # bytes that may wait for the gradient; None: `memory_limit`
+    memory: int | None = None,
     **changes,  # of the settings: near=0.9, samples=24, official=True, …
 ) -> Tensor:
-    "Images `[batch, 3, height, width]` in [−1, 1], differentiable."
+    """Images `[batch, 3, height, width]` in [−1, 1], differentiable. They, their gradients and
+    the random numbers do not depend on `max_points` and `memory`."""
     settings = replace(settings, **changes)
     kind = cam2world.device.type if isinstance(cam2world, Tensor) else 'cpu'
     precision = 'mixed' if torch.is_autocast_enabled(kind) else 'auto'
 
-    def colours(frequencies, phases, chunk):
-        found = Condition(frequencies, phases)
-        seen = render_rays(field, found, chunk.lines, settings, chunk.rng(), noise, precision)
+    def colours(chunk):
+        seen = render_rays(field, folded, chunk.lines, settings, chunk.rng(), noise, precision)
         return torch.cat([seen.rgb, seen.opacity[..., None]], -1) if alpha else seen.rgb
 
     with torch.autocast(kind, enabled=False):  # only the field's products are rounded
         height, width = image_size(size)
-        condition = one_for_each_camera(condition, cam2world)
+        folded = field.folded(one_for_each_camera(condition, cam2world))
         lines = image_rays(cam2world, (height, width), settings)
-        chunks = split_rays(lines, settings, max_points, rng)
-        if len(chunks) > 1 and torch.is_grad_enabled():
-            again = dict(use_reentrant=False, preserve_rng_state=False)
-            found = [checkpoint(colours, *condition, chunk, **again) for chunk in chunks]
-        else:
-            found = [colours(*condition, chunk) for chunk in chunks]
+        numbers = ray_numbers(lines, settings, rng, noise)
+        count, kept = rays_at_once(lines, settings, max_points), 0
+        if max_points is None:
+            count, kept = _rays_that_fit(field, lines, settings, memory, precision)
+        chunks = split_rays(lines, count, numbers)
+        graph = not torch.is_grad_enabled() or len(chunks) == 1
+        again = dict(use_reentrant=False, preserve_rng_state=False)
+        found = [
+            colours(chunk) if graph or k < kept else checkpoint(colours, chunk, **again)
+            for k, chunk in enumerate(chunks)
+        ]
         return 2 * torch.cat(found, 1).mT.reshape(len(cam2world), -1, height, width) - 1
+
+
+def _rays_that_fit(
+    field: PiganField, lines: Rays, settings: RenderSettings, memory: int | None, precision: str
+) -> tuple[int, int]:
+    """Rays of each image in a chunk, and how many chunks may keep their graph: all rays at once
+    if their graph fits into the limit, else eighths of the limit, one of them to render the
+    others again."""
+    (batch, n), like = lines.directions.shape[:2], lines.directions
+    limit = memory_limit(like.device) if memory is None else memory
+    chunked = runs_in_chunks(like)
+    ray = ray_bytes(field.config, settings, precision == 'mixed', chunked)
+    if not torch.is_grad_enabled():  # of the layer that is evaluated: input, product, sine
+        point = 100 + 3 * 4 * field.config.hidden * (not chunked)
+        ray = max(settings.samples, settings.fine) * point
+    ray *= batch * like.element_size() // 4
+    if n * ray <= limit:
+        return n, 1
+    return max(1, limit // 8 // ray), 7
 
 # %% ../nbs/55_pigan.ipynb #cd0a7f3a
 def render_geometry(
@@ -276,7 +412,7 @@ def render_geometry(
     size: int | tuple[int, int],
     settings: RenderSettings,
     *,
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
     normal: bool = False,  # surface normals, too
     max_points: int | None = 2**18,  # in memory at once
     **changes,  # of the settings
@@ -285,10 +421,11 @@ def render_geometry(
     ray), `opacity` [b, 1, h, w], `normal` [b, 3, h, w], `cam2world`."""
     settings = replace(settings, **changes)
     height, width = image_size(size)
-    condition = one_for_each_camera(condition, cam2world)
+    folded = field.folded(one_for_each_camera(condition, cam2world))
     lines = image_rays(cam2world, (height, width), settings)
-    chunks = split_rays(lines, settings, max_points, rng)
-    seen = [render_rays(field, condition, c.lines, settings, c.rng()) for c in chunks]
+    numbers = ray_numbers(lines, settings, rng)
+    chunks = split_rays(lines, rays_at_once(lines, settings, max_points), numbers)
+    seen = [render_rays(field, folded, c.lines, settings, c.rng()) for c in chunks]
     rgb, distance, opacity = (
         torch.cat([getattr(s, name) for s in seen], 1)
         for name in ('rgb', 'distance', 'opacity')
@@ -296,7 +433,7 @@ def render_geometry(
     depth = distance_to_depth(distance, lines.directions, cam2world)
     views = dict(image=2 * rgb - 1, distance=distance, depth=depth, opacity=opacity)
     if normal:
-        found = [_surface_normals(field, condition, *x) for x in zip(chunks, seen)]
+        found = [_surface_normals(field, folded, *x) for x in zip(chunks, seen)]
         views['normal'] = torch.cat(found, 1)
     for name, value in views.items():  # [batch, rays (, channels)] to images
         value = value.mT if value.ndim == 3 else value
@@ -305,7 +442,7 @@ def render_geometry(
 
 
 def _surface_normals(
-    field: PiganField, condition: Condition, chunk: RayChunk, seen: Rendered
+    field: PiganField, condition: Folded, chunk: RayChunk, seen: Rendered
 ) -> Tensor:
     "Outward unit normals `[batch, rays, 3]` at the distances that were seen."
     points = chunk.lines.origins + seen.distance[..., None] * chunk.lines.directions

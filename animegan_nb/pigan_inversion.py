@@ -9,16 +9,15 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-from torch import nn, Tensor
+from torch import Tensor
 from . import toon, toon_net
 from .cameras import check_cam2world, pose, PRIORS, Rays, rays
 from .core import rng
 from .geometry import PoseEstimator, rotation_angle, view_errors
-from .metrics import FeatureDistance, psnr
+from .metrics import FeatureDistance, find_extractor, psnr
 from .pigan import PiganGenerator, render_rays, RenderSettings
 from .siren import Condition
 from .training import optimise
@@ -240,30 +239,27 @@ def pixel_error(
     return sum(F.avg_pool2d(a - b, k).square().mean((1, 2, 3)) for k in scales) / len(scales)
 
 
+def _fires(features) -> list:
+    "SqueezeNet's first layer, and its fire modules between two poolings."
+    return [features[:2], features[2:5], features[5:8], features[8:13]]
+
+
 def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) -> Callable:
     """A distance of two batches of pictures → [n], from unit-length features of the 'toon'
-    network or of 'squeezenet'; smaller pictures are enlarged to `least` px."""
-    if name == 'toon':
-        blocks = toon_net.toon_network().blocks[:layers]
-    elif name == 'squeezenet':
-        from animegan_nb.metrics import find_extractor
-
-        features = find_extractor('squeezenet').net.features
-        blocks = [features[:2], features[2:5], features[5:8], features[8:13]][:layers]
-    else:
+    network or of 'squeezenet', on the pictures' device; smaller pictures are enlarged to
+    `least` px."""
+    if name not in ('toon', 'squeezenet'):
         raise ValueError(
             f"A perceptual distance looks with 'toon' or 'squeezenet', not {name!r}."
         )
-
-    @cache
-    def blocks_on(device):
-        "A copy on the device of the images: the network itself is shared by all its users."
-        return copy.deepcopy(nn.ModuleList(blocks)).to(device)
+    find_extractor(name)  # says now if its weights are missing
 
     def maps(x):
+        net = find_extractor(name, x.device).net
+        blocks = net.blocks if name == 'toon' else _fires(net.features)
         if x.shape[-1] < least:
             x = F.interpolate(x, (least, least), mode='bilinear', align_corners=False)
-        return [x := block(x) for block in blocks_on(x.device)]
+        return [x := block(x) for block in blocks[:layers]]
 
     return FeatureDistance(maps)
 

@@ -4,7 +4,6 @@
 
 # %% ../nbs/56_pigan_training.ipynb #700847c2
 from __future__ import annotations
-from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -29,7 +28,6 @@ from .raymarch import optical_depth
 from .siren import FieldConfig, PIGAN_FIELD, PIGAN_FIELD_OFFICIAL
 from animegan_nb.training import (
     Callback,
-    checkpoints,
     count_flops,
     Draws,
     EMA,
@@ -38,31 +36,16 @@ from animegan_nb.training import (
     models,
     Recipe,
     recipes,
-    Trainer,
-    trainer_state,
+    Stage,
     TrainingConfig,
 )
 
 # %% auto #0
-__all__ = ['PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_PHASES', 'PIGAN_CARLA', 'TOON_FIELD', 'TOON_VIEW', 'TOON_PHASES',
-           'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'Phase', 'PiganConfig', 'discriminator_of', 'check_phases',
-           'phase_at', 'noise_level', 'GeneratedBatch', 'real_images', 'real_cameras', 'real_directions', 'head_losses',
-           'reconstruction_loss', 'matter_in_front', 'seen_through', 'PiganNetworks', 'trainable', 'PiganPair',
-           'SlowAverage', 'phase_training', 'fit_curriculum', 'field_flops', 'discriminator_flops', 'pigan_flops',
-           'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch']
-
-# %% ../nbs/56_pigan_training.ipynb #a2297ec9
-@dataclass(frozen=True)
-class Phase:
-    "One stage of a curriculum."
-
-    start: int  # generator steps at which it begins …
-    stop: int  # … and ends
-    size: int  # pixels
-    batch: int  # images in a step
-    generator_lr: float
-    discriminator_lr: float
-    split: int = 1  # parts into which a batch is split to fit into memory
+__all__ = ['PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_STAGES', 'PIGAN_CARLA', 'TOON_FIELD', 'TOON_VIEW', 'TOON_STAGES',
+           'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'PiganConfig', 'discriminator_of', 'noise_level',
+           'GeneratedBatch', 'real_images', 'real_cameras', 'real_directions', 'head_losses', 'reconstruction_loss',
+           'matter_in_front', 'seen_through', 'PiganNetworks', 'trainable', 'PiganPair', 'SlowAverage', 'field_flops',
+           'discriminator_flops', 'pigan_flops', 'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch']
 
 # %% ../nbs/56_pigan_training.ipynb #7c2a5c4a
 @dataclass(frozen=True)
@@ -95,15 +78,13 @@ class PiganConfig:
     noise: float = 1.0  # standard deviation of the density noise at the start …
     noise_steps: int = 5000  # … and the steps in which it falls to 0
     share_fakes: bool = False  # both networks train on the same fakes
-    phases: tuple[Phase, ...] = ()  # empty: one size throughout
-    fade: int = 0  # steps over which a new resolution is faded in
+
+    former = ('phases', 'fade')  # stood here before: they are stages of a recipe now
 
     def __post_init__(self):
         for name, kind in (('field', FieldConfig), ('view', RenderSettings)):
             if isinstance(value := getattr(self, name), dict):  # from JSON
                 object.__setattr__(self, name, kind(**value))
-        phases = [Phase(**p) if isinstance(p, dict) else p for p in self.phases]
-        object.__setattr__(self, 'phases', check_phases(phases))
         _check_config(self)
 
 
@@ -121,47 +102,6 @@ def discriminator_of(config: PiganConfig) -> PiganDiscriminator:
         group_size=c.group_size,
     )
 
-# %% ../nbs/56_pigan_training.ipynb #be7a3601
-def check_phases(phases: Sequence[Phase], fade: int = 0) -> tuple[Phase, ...]:
-    "Raise one sentence that names the first stage that cannot be; return them."
-    for k, p in enumerate(phases):
-        if p.size < 4 or p.size & (p.size - 1):
-            raise ValueError(
-                f"Stage {k} of the curriculum has {p.size} px: a size is a power of two from"
-                " 4 on."
-            )
-        if p.stop <= p.start:
-            raise ValueError(
-                f"Stage {k} of the curriculum ends at step {p.stop}, not after its start"
-                f" {p.start}."
-            )
-        if p.batch < 1 or p.split < 1 or p.batch % p.split:
-            raise ValueError(
-                f"Stage {k} of the curriculum: the batch {p.batch} cannot be split into"
-                f" {p.split} equal parts."
-            )
-        if min(p.generator_lr, p.discriminator_lr) <= 0:
-            raise ValueError(f"Stage {k} of the curriculum needs positive learning rates.")
-    for k, (a, b) in enumerate(zip(phases, phases[1:])):
-        if b.start < a.stop:
-            raise ValueError(
-                f"Stages {k} and {k + 1} of the curriculum overlap: one starts at step"
-                f" {b.start}, before the other ends at {a.stop}."
-            )
-        if b.start > a.stop:
-            raise ValueError(
-                f"Between stages {k} and {k + 1} of the curriculum nothing happens from step"
-                f" {a.stop} to {b.start}."
-            )
-        if b.size not in (a.size, 2 * a.size):
-            raise ValueError(
-                f"A curriculum doubles: after {a.size} px comes {a.size} or {2 * a.size}, not"
-                f" {b.size}."
-            )
-    if phases and phases[0].start:
-        raise ValueError(f"A curriculum begins at step 0, not {phases[0].start}.")
-    return tuple(phases)
-
 # %% ../nbs/56_pigan_training.ipynb #5bae89ea
 _AT_LEAST = dict(
     noise=0,
@@ -172,7 +112,6 @@ _AT_LEAST = dict(
     front_weight=0,
     solid_weight=0,
     r1_gamma=0,
-    fade=0,
     group_size=0,
     r1_every=1,
     channel_max=1,
@@ -184,10 +123,6 @@ def _check_config(c: PiganConfig):
     if c.size < 4 or c.size & (c.size - 1):
         raise ValueError(
             f"The size of a pi-GAN's images is a power of two from 4 on, not {c.size}."
-        )
-    if c.phases and c.phases[-1].size != c.size:
-        raise ValueError(
-            f"The curriculum ends at {c.phases[-1].size} px, but the size is {c.size}."
         )
     for what, value, names in (
         ('pose prior', c.prior, PRIORS),
@@ -238,10 +173,17 @@ PIGAN_POSTER = Recipe('pigan', _celeba, _one_size(14), 200_000, _POSTER)
 PIGAN_CELEBA = Recipe('pigan', _celeba, _one_size(56), 200_000, _OFFICIAL + 'CelebA')
 PIGAN_CATS = Recipe('pigan', _cats, _one_size(28), 200_000, _OFFICIAL + 'CATS')
 
-CARLA_PHASES = (
-    Phase(0, 10_000, 32, 30, 4e-5, 4e-4),
-    Phase(10_000, 55_000, 64, 14, 2e-5, 2e-4),
-    Phase(55_000, 200_000, 128, 10, 1e-5, 1e-4, split=5),
+
+def _stage(steps: int, size: int, batch: int, rates: tuple, fade: int = 0, split: int = 1):
+    "A stage; `split`: parts into which its batch is split to fit into memory."
+    generator_lr, discriminator_lr = rates
+    return Stage(steps, 0, size, fade, batch // split, split, generator_lr, discriminator_lr)
+
+
+CARLA_STAGES = (
+    _stage(10_000, 32, 30, (4e-5, 4e-4)),
+    _stage(45_000, 64, 14, (2e-5, 2e-4), fade=10_000),
+    _stage(145_000, 128, 10, (1e-5, 1e-4), fade=10_000, split=5),
 )
 PIGAN_CARLA = Recipe(
     'pigan',
@@ -252,12 +194,11 @@ PIGAN_CARLA = Recipe(
         'carla',
         'progressive',
         r1_gamma=10.0,
-        phases=CARLA_PHASES,
-        fade=10_000,
     ),
     TrainingConfig(10, 1e-5, 1e-4, clip_gradient=1.0, ema_half_life=6930, **_ADAM),
     200_000,
-    _OFFICIAL + 'CARLA; its last stage, the curriculum has all',
+    _OFFICIAL + 'CARLA',
+    CARLA_STAGES,
 )
 
 # %% ../nbs/56_pigan_training.ipynb #d8e214d5
@@ -265,10 +206,10 @@ TOON_FIELD = FieldConfig(hidden=64, layers=4, z_dim=64, mapping_hidden=64)
 TOON_VIEW = RenderSettings(
     12.0, 0.88, 1.12, 8, 8, background=1.0, directional=False, first_look='density'
 )
-TOON_PHASES = (
-    Phase(0, 950, 16, 12, 4e-4, 4e-4),
-    Phase(950, 4000, 32, 8, 4e-4, 4e-4),
-    Phase(4000, 7000, 32, 8, 2e-4, 2e-4),
+TOON_STAGES = (
+    _stage(950, 16, 12, (4e-4, 4e-4)),
+    _stage(3050, 32, 8, (4e-4, 4e-4), fade=100),
+    _stage(3000, 32, 8, (2e-4, 2e-4)),
 )
 _OURS = dict(
     discriminator='coord_strided',
@@ -304,14 +245,13 @@ PIGAN_TOON_32 = Recipe(
         alpha=True,
         condition_pose=True,
         pose_teacher='reals',
-        phases=TOON_PHASES,
-        fade=100,
         **_CLEAR_FRONT,
         **_OURS,
     ),
     _OUR_TRAINING,
     7000,
     'ours: toon heads with their cameras and coverage, on one CPU thread',
+    TOON_STAGES,
 )
 PIGAN_CPU = Recipe(
     'pigan',
@@ -346,16 +286,6 @@ recipes.update(
 )
 
 # %% ../nbs/56_pigan_training.ipynb #3fd1d2d1
-def phase_at(config: PiganConfig, step: int) -> tuple[Phase | None, float]:
-    "The stage of the curriculum at a generator step and how far its resolution is faded in."
-    if not config.phases:
-        return None, 1.0
-    k = max(i for i, p in enumerate(config.phases) if p.start <= max(step, 0))
-    phase = config.phases[k]
-    grew = k > 0 and config.phases[k - 1].size < phase.size
-    return phase, min(1.0, (step - phase.start) / config.fade) if grew and config.fade else 1.0
-
-
 def noise_level(config: PiganConfig, step: int) -> float:
     """Standard deviation of the noise on the density at a generator step:
     it falls to 0 along a line."""
@@ -485,16 +415,16 @@ class PiganNetworks(ModelPair):
         generator = PiganGenerator(config.field, config.view, config.size)
         super().__init__(generator, discriminator_of(config))
         self.config, self.shared = config, None
-        # discriminator and generator steps
-        self.register_buffer('counts', torch.zeros(2, dtype=torch.long, device='cpu'))
-        self.follow()
 
-    def follow(self) -> int:
-        "Work at the size of the curriculum's stage after so many generator steps; return it."
-        phase, alpha = phase_at(self.config, int(self.counts[1]))
-        size = phase.size if phase else self.config.size
-        self.discriminator.grow(size, alpha)
-        return size
+    def grow(self, size: int, alpha: float = 1.0):
+        self.discriminator.grow(size, alpha)  # images are rendered at its size
+
+    def check_training(self, config: TrainingConfig):
+        if self.config.share_fakes and config.accumulate > 1:
+            raise ValueError(
+                "With share_fakes a pi-GAN keeps the images of one batch for both networks:"
+                " use accumulate=1, or share_fakes=False."
+            )
 
     @property
     def grown(self) -> tuple[int, float]:
@@ -512,7 +442,7 @@ class PiganNetworks(ModelPair):
     def generated(self, n: int, draws: Draws, size: int | None = None) -> GeneratedBatch:
         "n images with random samples on their rays and noise on the density."
         c, (z, cam2world) = self.config, self.latents(n, draws)
-        options = dict(rng=draws.generator, noise=noise_level(c, int(self.counts[1])))
+        options = dict(rng=draws.generator, noise=noise_level(c, self.steps['generator']))
         options['alpha'] = c.alpha or c.solid_weight > 0
         images = self.generator.render(z, cam2world, size or self.grown[0], **options)
         opacity = (images[:, 3:] + 1) / 2 if options['alpha'] else None
@@ -536,9 +466,7 @@ class PiganPair(PiganNetworks):
     "A pi-GAN's networks with the losses of their steps."
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
-        c, D, step = self.config, self.discriminator, int(self.counts[0])
-        self.counts[0] += 1
-        size = self.follow()
+        c, D, size = self.config, self.discriminator, self.grown[0]
         real, real_direction = real_images(c, batch, size), real_directions(c, batch)
         with trainable(self.generator) if c.share_fakes else torch.no_grad():
             fakes = self.generated(len(real), draws, size)
@@ -553,13 +481,14 @@ class PiganPair(PiganNetworks):
         again = reconstruction_loss(self.generator, c, batch, real, on_real.latent)
         loss = discriminator_loss(on_real.logits, on_fake.logits) + heads + again
         logs = dict(real_logits=on_real.logits, fake_logits=on_fake.logits, fake_images=fake)
-        if c.r1_gamma and (weight := lazy_weight(step, c.r1_every)):
+        weight = lazy_weight(self.steps['discriminator'], c.r1_every)
+        if c.r1_gamma and weight:
             logs['r1'] = r1_penalty(lambda x: D(x, shown[0]), real, c.r1_gamma)
             loss = loss + weight * logs['r1']
         return logs | dict(loss=loss, heads=heads.detach())
 
     def generator_step(self, batch: dict, draws: Draws) -> dict:
-        c, G, step = self.config, self.generator, int(self.counts[1])
+        c, G, step = self.config, self.generator, self.steps['generator']
         fakes = self.shared or self.generated(len(batch['image']), draws)
         self.shared = None
         direction = camera_direction(fakes.cam2world)
@@ -567,7 +496,6 @@ class PiganPair(PiganNetworks):
             fakes.images, direction if c.condition_pose else None, heads=True
         )
         best = top_k(on_fake.logits, top_k_fraction(step, floor=c.top_k_floor))
-        self.counts[1] += 1
         loss = generator_loss(best) + head_losses(c, on_fake, direction, fakes.z)
         if c.reconstruction:
             real = real_images(c, batch, fakes.size)
@@ -601,6 +529,9 @@ class SlowAverage(Callback):
         self.ema.on_attach(trainer)
         trainer.average, trainer.slow_average = first, self.ema.average
 
+    def on_stage(self, trainer, stage):
+        self.ema.on_stage(trainer, stage)
+
     def on_step(self, trainer, record):
         self.ema.on_step(trainer, record)
 
@@ -610,81 +541,8 @@ class SlowAverage(Callback):
     def load(self, state):
         self.ema.load(state)
 
-# %% ../nbs/56_pigan_training.ipynb #d2bf4f05
-def _hand_over(old: Trainer, new: Trainer):
-    """Give a new stage's trainer all that the last one had reached:
-    optimisers, random source, counts, averages."""
-    state = trainer_state(old)
-    for role, optimizer in new.optimizers.items():
-        optimizer.load_state_dict(state['optimizers'][role])
-    new.draws.generator.set_state(state['draws'])
-    new.step, new.images, new.position = old.step, old.images, old.position
-    for callback in new.callbacks:
-        if saved := state['callbacks'].get(type(callback).__name__):
-            callback.load(saved)
-
-
-def _own_rates(trainer: Trainer) -> Trainer:
-    """The learning rates of the trainer's own configuration, whatever its optimisers were
-    loaded with."""
-    for role, optimizer in trainer.optimizers.items():
-        for group in optimizer.param_groups:
-            group['lr'] = group['initial_lr'] = getattr(trainer.config, f'{role}_lr')
-    return trainer
-
-# %% ../nbs/56_pigan_training.ipynb #3561a7fc
-def phase_training(config: TrainingConfig, phase: Phase) -> TrainingConfig:
-    "The numbers with which one stage trains: its batch, in parts, and its learning rates."
-    return replace(
-        config,
-        batch_size=phase.batch // phase.split,
-        accumulate=phase.split,
-        generator_lr=phase.generator_lr,
-        discriminator_lr=phase.discriminator_lr,
-    )
-
-
-def fit_curriculum(
-    pair: PiganPair,
-    data,
-    config: TrainingConfig,  # its batch and learning rates are overruled by the stages
-    callbacks: Callable[[Phase], Sequence[Callback]] = lambda phase: (),
-    run=None,  # a folder with checkpoints to go on from
-    until: int | None = None,
-    device=None,
-    recipe: dict | None = None,
-    progress: bool = True,
-) -> Trainer:
-    """Train through the stages of a curriculum, each with its own size, batch and learning
-    rates; returns the last trainer."""
-    if not pair.config.phases:
-        raise ValueError(
-            "This pi-GAN has no curriculum: train it with a Trainer, or give its configuration"
-            " phases."
-        )
-    trainer, reached = None, _reached(run)
-    for phase in pair.config.phases:
-        stop = phase.stop if until is None else min(until, phase.stop)
-        last = phase is pair.config.phases[-1]
-        if (phase.stop <= reached and not last) or (phase.start >= stop and trainer):
-            continue
-        training, watching = phase_training(config, phase), callbacks(phase)
-        network = pair.requires_grad_(True)
-        following = Trainer(network, data, training, watching, device, recipe)
-        if trainer:
-            _hand_over(trainer, following)
-        elif run is not None:
-            following.resume(run)
-        trainer = _own_rates(following).fit(until=stop, progress=progress)
-        if trainer.step < stop:
-            break
-    return trainer
-
-
-def _reached(run) -> int:
-    "The step of the newest checkpoint of a run, 0 without any."
-    found = checkpoints(run) if run is not None else []
-    return int(found[-1].name.removeprefix('step-')) if found else 0
+    def without_state(self, trainer):
+        self.ema.without_state(trainer)
 
 # %% ../nbs/56_pigan_training.ipynb #d0856317
 def field_flops(c: FieldConfig, colour: bool = True) -> float:

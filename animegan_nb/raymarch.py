@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 from .core import Figure, grid
+from .training import Draws
 from .widgets import data_url, Newest, png_bytes, RichDisplay, static_file
 
 # %% auto #0
-__all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'optical_depth',
-           'composite', 'check_range', 'bin_edges', 'sample_bins', 'query', 'bounds', 'sample_pdf', 'merge',
-           'fine_distances', 'march', 'distortion', 'normals', 'RayInspector', 'plot_ray', 'mark_pixel', 'side_by_side',
-           'inspector_widget', 'inspector_sliders', 'check_one_image']
+__all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'uniform', 'normal',
+           'optical_depth', 'composite', 'check_range', 'bin_edges', 'sample_bins', 'query', 'bounds', 'sample_pdf',
+           'merge', 'fine_distances', 'march', 'distortion', 'normals', 'RayInspector', 'plot_ray', 'mark_pixel',
+           'side_by_side', 'inspector_widget', 'inspector_sliders', 'check_one_image']
 
 # %% ../nbs/50_raymarch.ipynb #067b32b5
 ENDLESS = 1e10  # the length of an endless last interval, as in NeRF and pi-GAN
@@ -55,7 +56,9 @@ def intervals(
 # %% ../nbs/50_raymarch.ipynb #36ec4e13
 def _column(value, like: Tensor) -> Tensor:
     "A number, or one number per ray, as [..., 1]."
-    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if not isinstance(value, Tensor):
+        return torch.full_like(like[..., :1], value)
+    value = value.to(like)
     if value.ndim and value.ndim == like.ndim - 1:
         value = value[..., None]
     return value.expand_as(like[..., :1])
@@ -107,9 +110,25 @@ def _matching(rgb, density, distances, check):
         )
     if density.shape[-1] == 0:
         raise ValueError("There are no samples on the rays: ask for at least one.")
-    if check and torch.isnan(density).any():
+    if check and density.device.type == 'cpu' and torch.isnan(density).any():
         raise ValueError("The density contains NaN: the field that made it has diverged.")
     return density, distances
+
+# %% ../nbs/50_raymarch.ipynb #523d1ece
+def uniform(rng, *shape: int) -> Tensor:
+    """Uniform numbers in [0, 1) from a `torch.Generator` or a `training.Draws`, on its device;
+    the first axis of `shape` is the batch."""
+    if hasattr(rng, 'uniform'):
+        return rng.uniform(*shape)
+    return torch.rand(shape, generator=rng, device=rng.device)
+
+
+def normal(rng, *shape: int) -> Tensor:
+    """Standard normal numbers from a `torch.Generator` or a `training.Draws`, on its device;
+    the first axis of `shape` is the batch."""
+    if hasattr(rng, 'normal'):
+        return rng.normal(*shape)
+    return torch.randn(shape, generator=rng, device=rng.device)
 
 # %% ../nbs/50_raymarch.ipynb #3199ba2c
 def optical_depth(
@@ -117,7 +136,7 @@ def optical_depth(
     deltas: Tensor,  # [..., samples] each
     activation: str = 'relu',  # 'relu', 'softplus' or 'none'
     noise: float = 0.0,
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
 ) -> Tensor:
     "σδ of each interval: noise, then activation, then length."
     if activation not in ACTIVATIONS:
@@ -127,9 +146,7 @@ def optical_depth(
     if noise:
         if rng is None:
             raise ValueError("Noise on the density needs a random source: give rng=….")
-        density = density + noise * torch.randn(
-            density.shape, generator=rng, device=rng.device
-        ).to(density)
+        density = density + noise * normal(rng, *density.shape).to(density)
     return ACTIVATIONS[activation](density) * deltas
 
 # %% ../nbs/50_raymarch.ipynb #21cf1040
@@ -144,10 +161,10 @@ def composite(
     background=None,  # None (black), a number, or a colour [3] or [..., 3]
     activation: str = 'relu',
     noise: float = 0.0,
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Draws | None = None,
     last_back: bool = False,  # give the light that is left to the last sample (official pi-GAN)
     normalise: bool = True,  # divide the mean distance by the opacity
-    check: bool = True,  # look for NaN in the density
+    check: bool = True,  # look for NaN in the density (on a CPU: a GPU would have to wait)
 ) -> Rendered:  # rgb [..., 3], distance [...], weights [..., samples]
     "The colour of rays through a field, by alpha compositing (poster, equation 3)."
     density, distances = _matching(rgb, density, distances, check)
@@ -164,16 +181,20 @@ def composite(
             beyond = _column(far, w).squeeze(-1)
         distance = torch.where(opacity > 1e-6, distance / opacity.clamp(min=1e-6), beyond)
     if background is not None:
-        options = dict(dtype=colour.dtype, device=colour.device)
-        colour = colour + left * torch.as_tensor(background, **options)
+        if not isinstance(background, (int, float)):
+            background = torch.as_tensor(background).to(colour)
+        colour = colour + left * background
     return Rendered(colour, distance, w)
 
 # %% ../nbs/50_raymarch.ipynb #b8636f60
 def check_range(near, far, samples: int) -> None:
-    "Raise one clear sentence unless 0 < near < far and there is at least one sample."
+    """Raise one clear sentence unless 0 < near < far and there is at least one sample; numbers
+    on a GPU, which would have to wait, are believed."""
     if samples < 1:
         raise ValueError(f"A ray needs at least one sample, not {samples}.")
     low, high = torch.as_tensor(near), torch.as_tensor(far)
+    if any(x.device.type != 'cpu' for x in (low, high)):
+        return
     if (low <= 0).any():
         raise ValueError(
             f"near is {float(low.min()):g}: the camera stands inside the volume; move it away"
@@ -195,7 +216,10 @@ def bin_edges(
     "The boundaries of `samples` equal bins between near and far."
     check_range(near, far, samples)
     near, far = (
-        torch.as_tensor(x, dtype=torch.float32, device=device)[..., None] for x in (near, far)
+        x.to(device=device, dtype=torch.float32)[..., None]
+        if isinstance(x, Tensor)
+        else torch.full((1,), x, dtype=torch.float32, device=device)
+        for x in (near, far)
     )
     return near + (far - near) * torch.linspace(0, 1, samples + 1, device=near.device)
 
@@ -206,7 +230,7 @@ def sample_bins(
     samples: int,
     batch: int,
     rays: int,
-    rng: torch.Generator | None = None,  # None: deterministic
+    rng: torch.Generator | Draws | None = None,  # None: deterministic
     placement: str = 'middle',  # 'middle' of the bins, or the official 'ends' (linspace)
     device=None,
 ) -> Tensor:  # [batch, rays, samples]
@@ -219,11 +243,7 @@ def sample_bins(
             "Samples are placed in the 'middle' of the bins or at the 'ends', not"
             f" {placement!r}."
         )
-    u = (
-        0.5
-        if rng is None
-        else torch.rand(batch, rays, samples, generator=rng, device=rng.device).to(edges.device)
-    )
+    u = 0.5 if rng is None else uniform(rng, batch, rays, samples).to(edges.device)
     return edges[..., :-1] + u * edges.diff(dim=-1)
 
 # %% ../nbs/50_raymarch.ipynb #605ac0a3
@@ -270,7 +290,7 @@ def sample_pdf(
     edges: Tensor,  # [..., bins + 1]: growing
     weights: Tensor,  # [..., bins]: not negative, need not sum to 1
     samples: int,
-    rng: torch.Generator | None = None,  # None: deterministic
+    rng: torch.Generator | Draws | None = None,  # None: deterministic
     stratified: bool = True,  # False with rng: independent u, as the official code
     placement: str = 'middle',  # of the deterministic u: 'middle', or the official 'ends'
     floor: float = 1e-5,  # added to every weight, so that an empty ray is sampled evenly
@@ -286,21 +306,21 @@ def sample_pdf(
     weights = weights.detach() + floor
     mass = weights / weights.sum(-1, keepdim=True)
     cdf = F.pad(mass.cumsum(-1), (1, 0))
-    u = _levels(weights.shape[:-1], samples, rng, stratified, placement).to(cdf)
+    u = _levels(weights, samples, rng, stratified, placement)
     return _invert(cdf, edges.expand(*cdf.shape), u)
 
 # %% ../nbs/50_raymarch.ipynb #3f0af995
-def _levels(shape, samples, rng, stratified, placement):
-    "The u in [0, 1] at which a cumulative sum is inverted."
-    if rng is None:
-        u = (
-            (torch.arange(samples) + 0.5) / samples
-            if placement == 'middle'
-            else torch.linspace(0, 1, samples)
-        )
-        return u.expand(*shape, samples)
-    u = torch.rand(*shape, samples, generator=rng, device=rng.device)
-    return (torch.arange(samples, device=u.device) + u) / samples if stratified else u
+def _levels(weights, samples, rng, stratified, placement):
+    "The u in [0, 1] at which the cumulative sum of `weights` is inverted."
+    shape, device = weights.shape[:-1], weights.device
+    if rng is not None:
+        u = uniform(rng, *shape, samples).to(device)
+        u = (torch.arange(samples, device=device) + u) / samples if stratified else u
+    elif placement == 'middle':
+        u = (torch.arange(samples, device=device) + 0.5) / samples
+    else:
+        u = torch.linspace(0, 1, samples, device=device)
+    return u.expand(*shape, samples).to(weights)
 
 
 def _invert(cdf, edges, u):
@@ -334,7 +354,7 @@ def fine_distances(
     near,
     far,
     samples: int,
-    rng=None,
+    rng: torch.Generator | Draws | None = None,
     official: bool = False,
     activation: str = 'relu',
 ) -> Tensor:
@@ -361,7 +381,7 @@ def march(
     far,
     samples: int,  # numbers (or [batch, rays]), and how many points on a ray
     fine: int = 0,  # points of a second look (0: none)
-    rng: torch.Generator | None = None,  # None: deterministic
+    rng: torch.Generator | Draws | None = None,  # None: deterministic
     # the official placement, endless last interval, distance not divided
     official: bool = False,
     **options,

@@ -4,21 +4,32 @@
 
 # %% ../nbs/51_siren.ipynb #04fdde1d
 from __future__ import annotations
+import ctypes
+import hashlib
 import math
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.autograd.function import once_differentiable
+from .core import cache_dir, write_atomically
 from .metrics import decibels
 from .training import optimise
 
 # %% auto #0
 __all__ = ['PIGAN_FIELD', 'PIGAN_FIELD_OFFICIAL', 'PIGAN_FIELD_TOY', 'CHUNK', 'KEPT', 'sine_init_', 'SineLayer', 'Siren',
            'positional_encoding', 'ReluNet', 'fit_values', 'film', 'Condition', 'Mapping', 'FieldConfig', 'PiganField',
-           'check_condition', 'official_field_state', 'load_official_field', 'Folded', 'fold', 'folded_field',
-           'chunk_size', 'chunked_field', 'evaluate_folded', 'folded_density']
+           'check_condition', 'official_field_state', 'load_official_field', 'Folded', 'fold', 'rounded',
+           'folded_field', 'sine_library', 'sine', 'sine_and_slope', 'device_memory', 'chunk_size', 'point_bytes',
+           'chunked_field', 'evaluate_folded', 'folded_density', 'runs_in_chunks', 'half_pays']
 
 # %% ../nbs/51_siren.ipynb #460a53e2
 def sine_init_(
@@ -199,6 +210,10 @@ class PiganField(nn.Module):
             )
         return self.mapping(z)
 
+    def folded(self, z) -> Folded:
+        "The field of some codes as plain matrices, see `fold`; a Folded passes through."
+        return z if isinstance(z, Folded) else fold(self, z)
+
     def straight(self, points: Tensor, z, directions: Tensor) -> tuple[Tensor, Tensor]:
         "Colour and raw density as the paper writes them; arguments as in `forward`."
         c = self.config
@@ -216,23 +231,23 @@ class PiganField(nn.Module):
     def forward(
         self,
         points: Tensor,  # [batch, n, 3]
-        z,  # latent code [batch, z_dim] or a Condition
+        z,  # latent code [batch, z_dim], a Condition or a Folded
         directions: Tensor,  # unit [batch, n, 3]
         method: str = 'auto',  # how it is evaluated, see `evaluate_folded`; or 'straight'
     ) -> tuple[Tensor, Tensor]:  # rgb in [0, 1], raw density per unit length
         "Colour and density. Second derivatives need the method 'folded' or 'straight'."
         if method == 'straight':
             return self.straight(points, z, directions)
-        condition = self.condition(z)
-        _check_points(points, directions, len(condition.frequencies))
-        return evaluate_folded(fold(self, condition), points, directions, method)
+        folded = self.folded(z)
+        _check_points(points, directions, len(folded.trunk[0][0]))
+        return evaluate_folded(folded, points, directions, method)
 
-    def density_only(self, points: Tensor, z) -> Tensor:  # [batch, n]
+    def density_only(self, points: Tensor, z, method: str = 'auto') -> Tensor:  # [batch, n]
         """The density alone (87 % of the work of a full evaluation), for the first samples
         along the rays and for surfaces."""
-        condition = self.condition(z)
-        _check_points(points, None, len(condition.frequencies))
-        return folded_density(fold(self, condition), points)
+        folded = self.folded(z)
+        _check_points(points, None, len(folded.trunk[0][0]))
+        return folded_density(folded, points, method)
 
     def at(self, z, method: str = 'auto'):
         """The field of some codes as a function (points, directions) → (rgb, density), the form
@@ -361,33 +376,38 @@ def fold(field: PiganField, z) -> Folded:
     )
 
 # %% ../nbs/51_siren.ipynb #cb16d11c
-def _affine(x, weight, bias, half: bool = False):
+def _affine(x, weight, bias):
     """Wx + b for a batch of matrices;
-    in half precision the product alone is rounded, the sum stays float32."""
-    if not half:
+    with half-precision weights the product alone is rounded, the sum stays float32."""
+    if weight.dtype == x.dtype:
         return torch.baddbmm(bias[:, None], x, weight.mT)
-    return torch.bmm(x.to(torch.bfloat16), weight.mT.to(torch.bfloat16)).float() + bias[:, None]
+    return torch.bmm(x.to(weight.dtype), weight.mT).float() + bias[:, None]
 
 
-def folded_field(folded: Folded, points: Tensor, directions: Tensor | None, half: bool = False):
-    """Evaluate a folded field by batched products; without directions only the density.
-    `half` follows the mixed-precision rule."""
+def rounded(folded: Folded) -> Folded:
+    """The weights of the hidden layers in bfloat16, so that their products are rounded;
+    coordinates, first layer, biases and directions stay as they are."""
+    first, *hidden = folded.trunk
+    weight, *rest = folded.colour
+    hidden = [(w.to(torch.bfloat16), b) for w, b in hidden]
+    return folded._replace(trunk=[first, *hidden], colour=(weight.to(torch.bfloat16), *rest))
+
+
+def folded_field(folded: Folded, points: Tensor, directions: Tensor | None):
+    "Evaluate a folded field by batched products; without directions only the density."
     h = points
-    for i, (w, b) in enumerate(folded.trunk):
-        h = torch.sin(_affine(h, w, b, half and i > 0))  # coordinates and layer 0: float32
+    for w, b in folded.trunk:
+        h = torch.sin(_affine(h, w, b))
     density = _affine(h, *folded.density).squeeze(-1)
     if directions is None:
         return None, density
     w, b, along = folded.colour
-    h = torch.sin(_affine(h, w, b, half) + directions @ along.mT)
+    h = torch.sin(_affine(h, w, b) + directions @ along.mT)
     return torch.sigmoid(_affine(h, *folded.rgb)), density
 
 # %% ../nbs/51_siren.ipynb #cc2fc843
 # points that are evaluated together on a CPU, at 256 numbers a layer; narrower layers take more
 CHUNK = 1024
-# bytes of the sines' arguments that may wait for the backward pass; above, they are computed
-# again
-KEPT = 2**29
 
 _ONEDNN = (
     getattr(torch.ops.mkldnn, '_linear_pointwise', None)
@@ -397,10 +417,126 @@ _ONEDNN = (
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    "xWᵀ + b on a CPU, by oneDNN where this PyTorch offers it; float32, no gradient."
+    """xWᵀ + b on a CPU, by oneDNN where this PyTorch offers it; float32, no gradient.
+    A weight in half precision rounds the product, not the bias."""
+    if weight.dtype != x.dtype:
+        product = _linear(x.to(weight.dtype), weight).to(x.dtype)
+        return product if bias is None else product.add_(bias)
     if _ONEDNN is not None and weight.shape[1] >= 16 and weight.shape[0] >= 16:
         return _ONEDNN(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
+
+# %% ../nbs/51_siren.ipynb #8562198c
+_SINES = r'''
+#include <stdint.h>
+
+static inline float sine(float x, float shift) { /* sin x for shift 0, −cos x for ½ */
+    float k = __builtin_rintf(x * 0.318309886f - shift), whole = k + shift;
+    float r = __builtin_fmaf(whole, -3.14159274f, x);
+    r = __builtin_fmaf(whole, 8.74227766e-8f, r); /* π is 3.14159274 − 8.74e-8 */
+    union { float number; uint32_t bits; } u = {r};
+    u.bits ^= (uint32_t)(int32_t)k << 31; /* the sign changes for odd k */
+    r = u.number;
+    float s = r * r, p = 2.60831598e-6f;
+    p = __builtin_fmaf(p, s, -1.98106907e-4f);
+    p = __builtin_fmaf(p, s, 8.33307859e-3f);
+    p = __builtin_fmaf(p, s, -1.66666597e-1f);
+    float y = __builtin_fmaf(p * s, r, r);
+    y = y > 1 ? 1 : y; /* far beyond 1e6 r is no longer exact */
+    return y < -1 ? -1 : y;
+}
+
+void sines(const float *x, float *y, int64_t n) { /* y = sin x */
+    for (int64_t i = 0; i < n; i++) y[i] = sine(x[i], 0);
+}
+
+void slopes(const float *x, float *g, float *y, int64_t n) { /* g = g cos x, y = sin x */
+    for (int64_t i = 0; i < n; i++) {
+        float a = x[i];
+        g[i] *= -sine(a, 0.5f);
+        y[i] = sine(a, 0);
+    }
+}
+'''
+# what a compiler may use, by the processor's kind and what PyTorch found on it
+_INSTRUCTIONS = {
+    ('x86_64', 'AVX512'): ('-mavx512f', '-mavx512vl', '-mavx512dq', '-mfma'),
+    ('x86_64', 'AVX2'): ('-mavx2', '-mfma'),
+    ('aarch64', 'DEFAULT'): (),
+    ('arm64', 'DEFAULT'): (),
+}
+
+# %% ../nbs/51_siren.ipynb #031e58cb
+@cache
+def sine_library() -> ctypes.CDLL | None:
+    "The sines in C, compiled for this processor and kept; None where that is not possible."
+    kind = platform.machine(), torch.backends.cpu.get_cpu_capability()
+    compiler = shutil.which(os.environ.get('CC', 'cc'))
+    if kind not in _INSTRUCTIONS or compiler is None:
+        return None
+    options = ['-O3', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math']
+    options += ['-shared', '-fPIC', *_INSTRUCTIONS[kind]]
+    name = hashlib.sha256(repr((_SINES, options, kind)).encode()).hexdigest()[:16]
+    try:
+        path = cache_dir('sines') / f'{name}.so'
+        if not path.exists():
+            with tempfile.TemporaryDirectory() as folder:
+                made = Path(folder) / path.name
+                command = [compiler, *options, '-x', 'c', '-', '-o', str(made)]
+                run = dict(input=_SINES.encode(), capture_output=True, timeout=60, check=True)
+                subprocess.run(command, **run)
+                write_atomically(path, made.read_bytes())
+        library = ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    for function in (library.sines, library.slopes):
+        function.restype = None
+    return library
+
+
+def _in_c(*tensors: Tensor) -> ctypes.CDLL | None:
+    "The library, if these tensors are what its functions take."
+    fits = all(x.dtype == torch.float32 and x.is_contiguous() for x in tensors)
+    return sine_library() if fits else None
+
+
+def _address(x: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(x.data_ptr())
+
+# %% ../nbs/51_siren.ipynb #177c8b42
+def sine(x: Tensor, out: Tensor | None = None) -> Tensor:
+    "sin x on a CPU, no gradient; `out` may be `x` itself."
+    out = torch.empty_like(x) if out is None else out
+    library = _in_c(x, out)
+    if library is None:
+        return torch.sin(x, out=out)
+    library.sines(_address(x), _address(out), ctypes.c_int64(x.numel()))
+    return out
+
+
+def sine_and_slope(x: Tensor, slope: Tensor) -> Tensor:
+    "sin x; and `slope`, the derivative by sin x, becomes the one by x, in place."
+    library, out = _in_c(x, slope), torch.empty_like(x)
+    if library is None:
+        slope.mul_(x.cos())
+        return torch.sin(x, out=out)
+    library.slopes(_address(x), _address(slope), _address(out), ctypes.c_int64(x.numel()))
+    return out
+
+# %% ../nbs/51_siren.ipynb #a3daf8a5
+def device_memory(device: str | torch.device = 'cpu') -> int:
+    "Bytes of memory of a device; 4 GiB where the system does not say."
+    if torch.device(device).type == 'cuda' and torch.cuda.is_available():
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    except (AttributeError, OSError, ValueError):
+        return 2**32
+
+
+# bytes of the sines' arguments that may wait for the backward pass of one evaluation;
+# the chunks beyond are computed again
+KEPT = device_memory() // 8
 
 
 def _run_chunk(x, d, p, keep=None):
@@ -408,58 +544,67 @@ def _run_chunk(x, d, p, keep=None):
     `p` is the flat list of matrices; `keep` collects the arguments of the sines."""
     *trunk, wc, bc, wd, ws, bs, wr, br = p
     for w, b in zip(trunk[::2], trunk[1::2]):
-        argument = _linear(x, w, b)
-        if keep is not None:
-            keep.append(argument)
-        x = argument.sin() if keep is not None else argument.sin_()
-    argument = _linear(x, wc, bc).addmm_(d, wd.T)
-    if keep is not None:
-        keep.append(argument)
-    return torch.cat([F.linear(argument.sin(), wr, br), F.linear(x, ws, bs)], -1)
+        x = _kept_sine(_linear(x, w, b), keep)
+    last = _kept_sine(_linear(x, wc, bc).addmm_(d, wd.T), keep)
+    return torch.cat([F.linear(last, wr, br), F.linear(x, ws, bs)], -1)
+
+
+def _kept_sine(argument, keep):
+    "The sine, in place of its argument unless that is kept."
+    if keep is None:
+        return sine(argument, argument)
+    keep.append(argument)
+    return sine(argument)
 
 # %% ../nbs/51_siren.ipynb #3bbf7078
-def _back_chunk(grad, x, d, p, grads, grad_x, kept):
+def _back_chunk(grad, x, d, p, turned, grads, grad_x, kept):
     """Gradients of one chunk, added to `grads`, from the arguments that were kept;
-    without them forward again first."""
+    without them forward again first. `turned`: the transposed weights of all sine layers."""
     if not kept:
         _run_chunk(x, d, p, kept := [])
     *trunk, wc, bc, wd, ws, bs, wr, br = p
     *gtrunk, gwc, gbc, gwd, gws, gbs, gwr, gbr = grads
     grgb, gdensity = grad[:, :3], grad[:, 3:]
     *arguments, argument = kept
-    features = arguments[-1].sin()
-    gwr.addmm_(grgb.T, argument.sin())
+    g = grgb @ wr
+    gwr.addmm_(grgb.T, sine_and_slope(argument, g))
     gbr.add_(grgb.sum(0))
-    gws.addmm_(gdensity.T, features)
     gbs.add_(gdensity.sum(0))
-    g = (grgb @ wr).mul_(argument.cos())
-    gwc.addmm_(g.T, features)
-    gbc.add_(g.sum(0))
     gwd.addmm_(g.T, d)
-    gh = _linear(g, wc.T.contiguous()).addmm_(gdensity, ws)
-    for i in reversed(range(len(arguments))):
-        g = gh.mul_(arguments[i].cos())
-        gtrunk[2 * i].addmm_(g.T, arguments[i - 1].sin() if i else x)
-        gtrunk[2 * i + 1].add_(g.sum(0))
-        if i:
-            gh = _linear(g, trunk[2 * i].T.contiguous())
-        elif grad_x is not None:
-            grad_x.copy_(g @ trunk[0])
+    below = _linear(g, turned[-1]).addmm_(gdensity, ws)
+    features = sine_and_slope(arguments[-1], below)
+    gws.addmm_(gdensity.T, features)
+    _add_products(g, features, wc.dtype, gwc, gbc)
+    for i in reversed(range(1, len(arguments))):
+        g, below = below, _linear(below, turned[i])
+        h = sine_and_slope(arguments[i - 1], below)
+        _add_products(g, h, trunk[2 * i].dtype, *gtrunk[2 * i : 2 * i + 2])
+    _add_products(below, x, x.dtype, *gtrunk[:2])
+    if grad_x is not None:
+        grad_x.copy_(below @ trunk[0])
+
+
+def _add_products(g, x, dtype, grad_weight, grad_bias):
+    "Gradients of a linear layer's weight, its products in `dtype`, and of its bias."
+    if dtype == g.dtype:
+        grad_weight.addmm_(g.T, x)
+    else:
+        grad_weight.add_(g.T.to(dtype) @ x.to(dtype))
+    grad_bias.add_(g.sum(0))
 
 # %% ../nbs/51_siren.ipynb #3b53158b
 class _ChunkedField(torch.autograd.Function):
-    """The field of one code on [n, 3] points, chunk by chunk;
-    the arguments of the sines are kept or computed again. First derivatives only."""
+    """The field of one code on [n, 3] points, chunk by chunk; the arguments of the sines are
+    kept for the first `keep` points, computed again for the others. First derivatives only."""
 
     @staticmethod
     def forward(ctx, points, directions, chunk, keep, *p):
-        kept = [] if keep else None
-        parts = [
-            _run_chunk(x, d, p, kept)
-            for x, d in zip(points.split(chunk), directions.split(chunk))
-        ]
+        kept, parts = [], []
+        for x, d in zip(points.split(chunk), directions.split(chunk)):
+            keep -= len(x)
+            parts.append(_run_chunk(x, d, p, kept if keep >= 0 else None))
         ctx.chunk, ctx.size = chunk, len(p)
-        ctx.save_for_backward(points, directions, *p, *(kept or []))
+        ctx.save_for_backward(points, directions, *p, *kept)
         return torch.cat(parts) if parts else points.new_zeros(0, 4)
 
     @staticmethod
@@ -468,8 +613,10 @@ class _ChunkedField(torch.autograd.Function):
         points, directions, *p = ctx.saved_tensors
         p, kept = p[: ctx.size], p[ctx.size :]
         sines = ctx.size // 2 - 2  # in a chunk: the trunk's and the colour's
-        grads = [torch.zeros_like(w, memory_format=torch.contiguous_format) for w in p]
+        empty = dict(dtype=points.dtype, memory_format=torch.contiguous_format)
+        grads = [torch.zeros_like(w, **empty) for w in p]
         grad_points = torch.empty_like(points) if ctx.needs_input_grad[0] else None
+        turned = [w.T.contiguous() for w in p[:-6:2]]
         for k in range(0, len(points), ctx.chunk):
             part = slice(k, k + ctx.chunk)
             first = k // ctx.chunk * sines
@@ -478,10 +625,12 @@ class _ChunkedField(torch.autograd.Function):
                 points[part],
                 directions[part],
                 p,
+                turned,
                 grads,
                 None if grad_points is None else grad_points[part],
                 kept[first : first + sines],
             )
+        grads = (g.to(w.dtype) for g, w in zip(grads, p))
         return grad_points, None, None, None, *grads
 
 # %% ../nbs/51_siren.ipynb #f06275e4
@@ -490,22 +639,28 @@ def chunk_size(folded: Folded) -> int:
     return max(1, CHUNK * 256 // folded.trunk[-1][0].shape[1])
 
 
+def point_bytes(layers: int, hidden: int) -> int:
+    "Bytes of the sines' arguments of one point: a float32 for each sine."
+    return 4 * (layers + 1) * hidden
+
+
 def chunked_field(
     folded: Folded,
     points: Tensor,
     directions: Tensor,
     chunk: int | None = None,
-    kept: int = KEPT,
+    kept: int | None = None,  # bytes that may wait for the gradients; None: `KEPT`
 ):
-    """Evaluate a folded field on a CPU in float32, in cache-sized chunks;
-    gradients reach points and weights, once. `kept`: bytes that may wait for them."""
-    sines = sum(w.shape[1] for w in (*(w for w, _ in folded.trunk), folded.colour[0]))
-    keep = torch.is_grad_enabled() and 4 * sines * points.shape[:2].numel() <= kept
+    """Evaluate a folded field on a CPU in float32, in cache-sized chunks; hidden weights in
+    bfloat16 round their products. Gradients reach points and weights, once."""
     chunk, parts = chunk or chunk_size(folded), []
+    each = point_bytes(len(folded.trunk), folded.colour[0].shape[1])
+    room = (KEPT if kept is None else kept) // each if torch.is_grad_enabled() else 0
     for k, (x, d) in enumerate(zip(points, directions)):
         p = [t[k].contiguous() for group in (*folded.trunk, *folded[1:]) for t in group]
         x, d = x.contiguous(), d.detach().contiguous()
-        parts.append(_ChunkedField.apply(x, d, chunk, keep, *p))
+        parts.append(_ChunkedField.apply(x, d, chunk, room, *p))
+        room = max(0, room - len(x))
     raw = torch.stack(parts)
     return torch.sigmoid(raw[..., :3]), raw[..., 3]
 
@@ -516,35 +671,44 @@ def evaluate_folded(
     directions: Tensor,
     method: str = 'auto',  # 'chunked' (CPU), 'folded', 'mixed' (bfloat16 products), or 'auto'
 ) -> tuple[Tensor, Tensor]:
-    """Colour and density of a folded field; 'auto' is chunked for float32 on a CPU, folded
-    elsewhere."""
-    if method == 'auto':
-        chunked = _runs_in_chunks(points) and not directions.requires_grad
-        method = 'chunked' if chunked else 'folded'
-    if method == 'chunked':
-        return chunked_field(folded, points, directions)
-    if method not in ('folded', 'mixed'):
+    """Colour and density of a folded field; in chunks for float32 on a CPU ('auto' and
+    'mixed'), by batched products elsewhere."""
+    if method not in ('auto', 'chunked', 'folded', 'mixed'):
         raise ValueError(
             "A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not"
             f" {method!r}."
         )
-    return folded_field(folded, points, directions, half=method == 'mixed')
+    chunked = runs_in_chunks(points) and not directions.requires_grad
+    if method == 'mixed' and half_pays(points.device):
+        folded = rounded(folded)
+    if method == 'chunked' or (chunked and method != 'folded'):
+        return chunked_field(folded, points, directions)
+    return folded_field(folded, points, directions)
 
 
-def folded_density(folded: Folded, points: Tensor) -> Tensor:  # [batch, n]
-    "The density alone; in chunks where no gradient is asked for."
-    if torch.is_grad_enabled() or not _runs_in_chunks(points):
+def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tensor:
+    "The density alone, [batch, n]; in chunks where no gradient is asked for."
+    if method == 'mixed' and half_pays(points.device):
+        folded = rounded(folded)
+    if torch.is_grad_enabled() or not runs_in_chunks(points):
         return folded_field(folded, points, None)[1]
     rows = []
     for k, x in enumerate(points):
         layers = [(w[k].contiguous(), b[k].contiguous()) for w, b in folded.trunk]
         weight, bias = (t[k] for t in folded.density)
-        for part in x.split(chunk_size(folded)):
+        for part in x.contiguous().split(chunk_size(folded)):
             for w, b in layers:
-                part = _linear(part, w, b).sin_()
+                part = _kept_sine(_linear(part, w, b), None)
             rows.append(F.linear(part, weight, bias).squeeze(-1))
     return torch.cat(rows).view(points.shape[:2])
 
 
-def _runs_in_chunks(points: Tensor) -> bool:
+def runs_in_chunks(points: Tensor) -> bool:
+    "Is a field evaluated in chunks at these points? On a CPU, in float32."
     return points.device.type == 'cpu' and points.dtype == torch.float32
+
+
+def half_pays(device: torch.device) -> bool:
+    "Are products in bfloat16 faster here? Not on a CPU without instructions for them."
+    known = getattr(torch.cpu, 'get_capabilities', dict)()
+    return device.type != 'cpu' or any(known.get(k) for k in ('avx512_bf16', 'amx_bf16'))

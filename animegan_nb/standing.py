@@ -4,7 +4,7 @@
 
 # %% ../nbs/33_standing.ipynb #5ea45ea7
 from __future__ import annotations
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 import numpy as np
@@ -17,14 +17,14 @@ from .core import load_pretrained
 from .data import pad_square, resize
 from .figures import COSTUMES, FIGURE_COLOURS, JOINT, POSES
 from animegan_nb.stylegan import (
-    GrowthSchedule,
-    Stage,
+    growth_stages,
+    GrowthRow,
     StyleGANConfig,
     StyleGANDiscriminator,
     StyleGANGenerator,
 )
 from .toon import CATEGORIES
-from .training import count_flops, TrainingConfig
+from .training import count_flops, Stage, TrainingConfig
 
 # %% auto #0
 __all__ = ['FIGURE_ASPECTS', 'FIGURE_READINGS', 'background_colour', 'reachable', 'figure_mask', 'on_white', 'border_contact',
@@ -160,12 +160,14 @@ def small_variants(
     return {'wgan-gp': Variant('WGAN-GP', 'wgan', wgan, critic), **variants}
 
 # %% ../nbs/33_standing.ipynb #95316ff8
-def small_growth(size: int, images: int, batch: int = 8, lr: float = 0.003) -> GrowthSchedule:
-    """A schedule that reaches `size` after half of the `images`:
+def small_growth(
+    size: int, images: int, batch: int = 8, lr: float = 0.003
+) -> tuple[Stage, ...]:
+    """Stages that reach `size` after half of the `images`:
     equally long for every resolution, half of it fading."""
-    stages = tuple(Stage(2**k, lr, batch, batch) for k in range(2, size.bit_length()))
-    half = max(1, images // (4 * (len(stages) - 1)))
-    return GrowthSchedule(stages, half, half)
+    rows = [GrowthRow(2**k, lr, batch, batch) for k in range(2, size.bit_length())]
+    half = max(1, images // (4 * (len(rows) - 1)))
+    return growth_stages(rows, images, half, half, fresh_optimizers=False)
 
 # %% ../nbs/33_standing.ipynb #ee73e43a
 def meta_networks(
@@ -244,13 +246,11 @@ def training_flops(config: StyleGANConfig, size: int | None = None) -> float:
 # %% ../nbs/33_standing.ipynb #d2b7bc81
 def growing_training_flops(
     config: StyleGANConfig,
-    schedule: GrowthSchedule,
-    images: int,  # shown in the whole training
+    stages: Sequence[Stage],  # their lengths in images
 ) -> float:
     "The mean of `training_flops` over a growing training: each image at the size it was shown."
-    at = [schedule.at(i)[0].size for i in range(0, images, max(1, images // 2000))]
-    share = {size: at.count(size) / len(at) for size in sorted(set(at))}
-    return sum(part * training_flops(config, size) for size, part in share.items())
+    images = sum(stage.images for stage in stages)
+    return sum(stage.images / images * training_flops(config, stage.size) for stage in stages)
 
 
 def gpu_hours(

@@ -6,23 +6,24 @@
 from __future__ import annotations
 import math
 from collections.abc import Sequence
+from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
 # %% auto #0
-__all__ = ['SQRT2', 'FORMS', 'leaky_relu', 'equalized_scale', 'EqualLinear', 'pixel_norm', 'MappingNetwork', 'instance_norm',
-           'adain', 'StyleAdaIN', 'Noise', 'resample_kernel', 'filter2d', 'downsample2d', 'upsample2d',
-           'upsample_bilinear', 'conv_up', 'conv_down', 'EqualConv2d', 'minibatch_std', 'demodulation',
-           'modulated_conv2d', 'ModulatedLayer', 'ToRGB']
+__all__ = ['SQRT2', 'LARGEST', 'FORMS', 'leaky_relu', 'equalized_scale', 'EqualLinear', 'pixel_norm', 'MappingNetwork',
+           'instance_norm', 'adain', 'StyleAdaIN', 'Noise', 'resample_kernel', 'filter2d', 'LinearMap', 'downsample2d',
+           'upsample2d', 'upsample_bilinear', 'conv_up', 'conv_down', 'finish', 'EqualConv2d', 'minibatch_std',
+           'demodulation', 'in_float16', 'within_one', 'modulated_conv2d', 'ModulatedLayer', 'ToRGB']
 
 # %% ../nbs/30_style_layers.ipynb #71ef598c
 SQRT2 = math.sqrt(2)
 
 
-def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
+def leaky_relu(x: Tensor, gain: float = SQRT2, inplace: bool = False) -> Tensor:
     "Leaky ReLU of slope 0.2 times `gain`; √2 keeps the variance of random layers near 1."
-    y = F.leaky_relu(x, 0.2)
+    y = F.leaky_relu(x, 0.2, inplace)
     return y if gain == 1 else y * gain
 
 
@@ -152,9 +153,8 @@ class Noise(nn.Module):
             raise ValueError(
                 f"noise is 'none', 'constant', 'random' or a list of tensors, not {noise!r}."
             )
-        white = torch.randn(
-            len(x), 1, self.size, self.size, generator=rng, device=x.device, dtype=x.dtype
-        )
+        shape, kind = (len(x), 1, self.size, self.size), self.constant.dtype
+        white = torch.randn(shape, generator=rng, device=x.device, dtype=kind)
         return white * self.strength
 
     def forward(
@@ -180,12 +180,55 @@ def filter2d(
     stride: int = 1,
 ) -> Tensor:
     "Convolve every channel with one kernel, keeping every `stride`-th pixel."
-    k, c = kernel.shape[0], x.shape[1]
-    before, after = (k // 2, (k - 1) // 2) if padding is None else padding
-    weight = kernel.to(x.dtype).expand(c, 1, k, k)
+    k = kernel.shape[0]
+    padding = (k // 2, (k - 1) // 2) if padding is None else padding
+    how = dict(kernel=kernel, padding=padding, stride=stride)
+    adjoint = partial(_unfiltered, size=x.shape[-2:], **how)
+    return LinearMap.apply(x, partial(_filtered, **how), adjoint)
+
+
+def _filtered(x: Tensor, kernel: Tensor, padding: tuple[int, int], stride: int) -> Tensor:
+    (before, after), c = padding, x.shape[1]
+    weight = kernel.to(x.dtype).expand(c, 1, -1, -1)
     if before == after:
         return F.conv2d(x, weight, stride=stride, padding=before, groups=c)
     return F.conv2d(F.pad(x, (before, after, before, after)), weight, stride=stride, groups=c)
+
+# %% ../nbs/30_style_layers.ipynb #935098aa
+class LinearMap(torch.autograd.Function):
+    """A linear map and its adjoint, each the derivative of the other: `apply(x, map, adjoint)`.
+    Both keep the precision of what they are given, also under autocast."""
+
+    @staticmethod
+    def forward(context, x, function, adjoint):
+        context.maps = adjoint, function
+        with torch.autocast(x.device.type, enabled=False):
+            return function(x)
+
+    @staticmethod
+    def backward(context, gradient):
+        return LinearMap.apply(gradient, *context.maps), None, None
+
+
+def _unfiltered(
+    y: Tensor,  # [batch, channels, height, width]
+    kernel: Tensor,
+    padding: tuple[int, int],
+    stride: int,
+    size: tuple[int, int],  # of the filter's input
+) -> Tensor:  # [batch, channels, *size]
+    "The adjoint of `_filtered`: what each pixel of its output passes back to its input."
+    (before, after), k, c = padding, kernel.shape[0], y.shape[1]
+    if stride == 1:
+        return _filtered(y, kernel.flip(0, 1), (k - 1 - before, k - 1 - after), 1)
+    if y.dtype == torch.bfloat16 and y.device.type == 'cpu':  # ten times faster this way
+        return _unfiltered(y.float(), kernel, padding, stride, size).to(y.dtype)
+    common = min(before, after)
+    left_over = [(side + before + after - k) % stride for side in size]
+    weight = kernel.to(y.dtype).expand(c, 1, -1, -1)
+    x = F.conv_transpose2d(y, weight, None, stride, common, left_over, groups=c)
+    crop = (common - before, common - after)
+    return x if before == after else F.pad(x, crop * 2)
 
 # %% ../nbs/30_style_layers.ipynb #2bae72a8
 def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
@@ -235,6 +278,16 @@ def conv_down(
     return F.conv2d(filter2d(x, kernel, ((taps + 1) // 2, taps // 2)), weight, bias, stride=2)
 
 # %% ../nbs/30_style_layers.ipynb #d5b8830a
+LARGEST = 256.0  # activation in float16 (Karras et al. 2020: `conv_clamp`)
+
+
+def finish(y: Tensor, activation: bool = True) -> Tensor:
+    "The end of a layer, in place: leaky ReLU of gain 1; float16 is clamped to ±`LARGEST`."
+    if activation:
+        y = leaky_relu(y, 1.0, inplace=True)
+    return y.clamp_(-LARGEST, LARGEST) if y.dtype == torch.float16 else y
+
+
 class EqualConv2d(nn.Module):
     "A convolution with equalised learning rate; blur, halving, bias and leaky ReLU if wanted."
 
@@ -266,7 +319,7 @@ class EqualConv2d(nn.Module):
             y = conv_down(x, weight, self.kernel, bias)
         else:
             y = F.conv2d(x, weight, bias, padding=self.padding)
-        return leaky_relu(y, 1.0) if self.activation else y
+        return finish(y, self.activation)
 
 # %% ../nbs/30_style_layers.ipynb #1231e6d4
 def minibatch_std(
@@ -277,6 +330,8 @@ def minibatch_std(
     "Append a map with the mean standard deviation over a group (ProGAN, section 3)."
     n, c, h, w = x.shape
     group = max(g for g in range(1, min(group_size, n) + 1) if n % g == 0)
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.float()  # squares leave the range of float16
     y = x.view(group, n // group, c, h, w)  # pictures i, i + n/G, i + 2n/G, … form a group
     std = (y - y.mean(0)).square().mean(0).add(eps).sqrt().mean((1, 2, 3))  # [n/G]
     return torch.cat([x, std.repeat(group)[:, None, None, None].expand(n, 1, h, w)], 1)
@@ -305,8 +360,11 @@ def demodulation(
     style: Tensor,  # [batch, inputs]
     eps: float = 1e-8,
 ) -> Tensor:  # [batch, outputs]
-    "1/√(Σ s²w²): brings the expected spread of every output map back to 1 (StyleGAN2, eq. 3)."
-    return torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + eps)
+    """1/√(Σ s²w²): brings the expected spread of every output map back to 1 (StyleGAN2, eq. 3).
+    Computed in the weight's precision, outside autocast."""
+    with torch.autocast(style.device.type, enabled=False):
+        power = style.to(weight.dtype).square() @ weight.square().sum((2, 3)).t()
+        return torch.rsqrt(power + eps)
 
 
 def _scaled(x, weight, style, demodulate, kernel, eps):
@@ -327,6 +385,24 @@ def _grouped(x, weight, style, demodulate, kernel, eps):
     else:
         y = conv_up(x, w.transpose(1, 2).reshape(n * c, o, k, k), kernel, groups=n)
     return y.view(n, o, *y.shape[2:])
+
+# %% ../nbs/30_style_layers.ipynb #77674dfe
+def in_float16(x: Tensor) -> bool:
+    "Would a convolution of `x` be computed in float16, by its own type or under autocast?"
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device) == torch.float16
+    return x.dtype == torch.float16
+
+
+def within_one(
+    weight: Tensor,  # [outputs, inputs, k, k]
+    style: Tensor,  # [batch, inputs]
+) -> tuple[Tensor, Tensor]:
+    "Both scaled so that their products stay small; demodulation takes the factors out again."
+    largest = weight.abs().amax((1, 2, 3), keepdim=True) * math.sqrt(weight[0].numel())
+    strongest = style.abs().amax(1, keepdim=True)
+    return weight / largest.clamp_min(1e-8), style / strongest.clamp_min(1e-8)
 
 # %% ../nbs/30_style_layers.ipynb #cac35b2c
 FORMS = {'scaled': _scaled, 'grouped': _grouped, 'per_sample': _per_sample}
@@ -350,6 +426,8 @@ def modulated_conv2d(
         raise ValueError(
             f"The style must be [batch, inputs] = {list(x.shape[:2])}, not {list(style.shape)}."
         )
+    if demodulate and in_float16(x):
+        weight, style = within_one(weight, style)
     return FORMS[form](x, weight, style, demodulate, kernel, eps)
 
 # %% ../nbs/30_style_layers.ipynb #e96850a7
@@ -381,12 +459,17 @@ class ModulatedLayer(nn.Module):
         noise: str | Tensor = 'random',
         rng: torch.Generator | None = None,
     ) -> Tensor:
-        style, bias = self.affine(w), self.bias[:, None, None]
+        weight, style = self.weight, self.affine(w)
         extra = self.noise.map(x, noise, rng)
-        shift = (bias if extra is None else bias + extra) * SQRT2
-        y = modulated_conv2d(x, self.weight, style, False, self.kernel, self.form)
-        scale = demodulation(self.weight, style)[:, :, None, None] * SQRT2
-        return leaky_relu(torch.addcmul(shift, y, scale), 1.0)
+        if in_float16(x):
+            weight, style = within_one(weight, style)
+        y = modulated_conv2d(x, weight, style, False, self.kernel, self.form)
+        scale = (demodulation(weight, style) * SQRT2).to(y.dtype)[:, :, None, None]
+        shift = (self.bias * SQRT2).to(y.dtype)[:, None, None]
+        y = torch.addcmul(shift, y, scale)
+        if extra is not None:
+            y.add_((extra * SQRT2).to(y.dtype))
+        return finish(y)
 
 # %% ../nbs/30_style_layers.ipynb #757d3aad
 class ToRGB(nn.Module):
@@ -408,6 +491,10 @@ class ToRGB(nn.Module):
         return y + self.bias[:, None, None]
 
     def product(self, x: Tensor, style: Tensor) -> Tensor:
-        "The same as a matrix product: three rows a picture, instead of scaling every map."
-        rows = self.weight[None, :, :, 0, 0] * style[:, None]
-        return torch.bmm(rows, x.flatten(2)).unflatten(2, x.shape[2:])
+        """The same as a matrix product: three rows a picture, instead of scaling every map.
+        The result, and the gradient of `x`, lie in memory as `x` does."""
+        rows, size = self.weight[None, :, :, 0, 0] * style[:, None], x.shape[2:]
+        if x.is_contiguous(memory_format=torch.channels_last):
+            pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [b, h·w, inputs]
+            return torch.matmul(pixels, rows.mT).unflatten(1, size).permute(0, 3, 1, 2)
+        return torch.bmm(rows, x.flatten(2)).unflatten(2, size)

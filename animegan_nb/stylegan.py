@@ -6,13 +6,13 @@
 from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .core import load_pretrained
 from .losses import discriminator_loss, generator_loss
-from .penalties import lazy_weight, r1_penalty
+from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.style_layers import (
     EqualConv2d,
     EqualLinear,
@@ -28,7 +28,6 @@ from animegan_nb.style_layers import (
     upsample_bilinear,
 )
 from animegan_nb.training import (
-    Callback,
     Draws,
     fade,
     faded_reals,
@@ -37,18 +36,19 @@ from animegan_nb.training import (
     models,
     Recipe,
     recipes,
-    Trainer,
+    Stage,
+    stage_starts,
     TrainingConfig,
 )
 
 # %% auto #0
-__all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_A', 'STYLEGAN_LIU_B', 'STYLEGAN_LIU_C', 'STYLEGAN_TINY',
-           'STYLEGAN_CPU_32', 'STYLEGAN_CPU_64', 'LIU_TABLE_4_1', 'StyleGANConfig', 'num_layers', 'truncate',
+__all__ = ['STYLEGAN_A', 'STYLEGAN_B', 'STYLEGAN_C', 'STYLEGAN_LIU_B', 'STYLEGAN_LIU_C', 'STYLEGAN_TINY', 'STYLEGAN_CPU_32',
+           'STYLEGAN_CPU_64', 'LIU_TABLE_4_1', 'STYLEGAN_LIU_A', 'StyleGANConfig', 'num_layers', 'truncate',
            'StyleMapping', 'check_ws', 'noise_list', 'SkipBlock', 'SkipSynthesis', 'AdaINLayer', 'GrowingBlock',
            'GrowingSynthesis', 'StyleGANGenerator', 'ResidualBlock', 'Epilogue', 'check_size', 'ResidualDiscriminator',
-           'GrowingDiscriminatorBlock', 'GrowingDiscriminator', 'StyleGANDiscriminator', 'count_parameters', 'Stage',
-           'GrowthSchedule', 'mix_styles', 'style_layers', 'path_lengths', 'draw_styles', 'draw_noise',
-           'StyleGANPlayers', 'StyleGANPair', 'Grow', 'fit_growing', 'pretrained_stylegan']
+           'GrowingDiscriminatorBlock', 'GrowingDiscriminator', 'StyleGANDiscriminator', 'count_parameters',
+           'GrowthRow', 'growth_stages', 'mix_styles', 'style_layers', 'path_lengths', 'draw_styles', 'draw_noise',
+           'StyleGANPlayers', 'StyleGANPair', 'pretrained_stylegan']
 
 # %% ../nbs/31_stylegan.ipynb #db31224e
 @dataclass(frozen=True)
@@ -440,11 +440,6 @@ def _liu(network: StyleGANConfig, lr: float, which: str) -> Recipe:
     return Recipe('stylegan', network, training, 250_000, source)
 
 
-STYLEGAN_LIU_A = _liu(
-    STYLEGAN_A,
-    0.003,
-    '(a): StyleGAN (Karras et al. 2019); the numbers of its last stage, LIU_TABLE_4_1 has all',
-)
 STYLEGAN_LIU_B = _liu(
     STYLEGAN_B, 0.002, '(b): StyleGAN2 without growing, configuration E (Karras et al. 2020)'
 )
@@ -475,7 +470,6 @@ STYLEGAN_TINY   = _ours(16,  16, 2,  128, 16, 1.0,    200, 'the smallest one, to
 STYLEGAN_CPU_32 = _ours(32,  64, 4, 1024, 32, 1.0,  8_000, 'a laptop, 32 px')
 STYLEGAN_CPU_64 = _ours(64, 128, 4, 2048, 64, 2.0, 20_000, 'a laptop over night, 64 px')
 # fmt: on
-recipes['stylegan-liu-a'] = STYLEGAN_LIU_A
 recipes['stylegan-liu-b'] = STYLEGAN_LIU_B
 recipes['stylegan-liu-c'] = STYLEGAN_LIU_C
 recipes['stylegan-cpu-32'] = STYLEGAN_CPU_32
@@ -489,69 +483,82 @@ def count_parameters(network: nn.Module) -> int:
 
 # %% ../nbs/31_stylegan.ipynb #eb1d3a46
 @dataclass(frozen=True)
-class Stage:
-    "One row of a growth schedule."
+class GrowthRow:
+    "One row of a table of growth."
 
     size: int  # pixels
     lr: float
     micro_batch: int  # pictures at once
     batch: int  # pictures in one step of the optimiser
 
+    def __post_init__(self):
+        if self.lr <= 0 or self.micro_batch < 1 or self.batch % self.micro_batch:
+            raise ValueError(
+                f"At {self.size} px the batch {self.batch} must be a multiple of the"
+                f" micro-batch {self.micro_batch}, and the learning rate positive."
+            )
+
 
 LIU_TABLE_4_1 = (
-    Stage(4, 0.0015, 32, 256),
-    Stage(8, 0.0015, 32, 256),
-    Stage(16, 0.0015, 16, 128),
-    Stage(32, 0.0015, 8, 64),
-    Stage(64, 0.0015, 4, 32),
-    Stage(128, 0.0015, 4, 32),
-    Stage(256, 0.002, 4, 32),
-    Stage(512, 0.003, 4, 32),
+    GrowthRow(4, 0.0015, 32, 256),
+    GrowthRow(8, 0.0015, 32, 256),
+    GrowthRow(16, 0.0015, 16, 128),
+    GrowthRow(32, 0.0015, 8, 64),
+    GrowthRow(64, 0.0015, 4, 32),
+    GrowthRow(128, 0.0015, 4, 32),
+    GrowthRow(256, 0.002, 4, 32),
+    GrowthRow(512, 0.003, 4, 32),
 )
 
 # %% ../nbs/31_stylegan.ipynb #22a7b68a
-@dataclass(frozen=True)
-class GrowthSchedule:
-    "Resolution, fade, learning rate and batch as a function of the pictures seen."
+def growth_stages(
+    rows: Sequence[GrowthRow] = LIU_TABLE_4_1,
+    images: int = 8_000_000,  # real pictures in the whole training
+    stable: int = 600_000,  # of them at a resolution before the next one comes
+    fade: int = 600_000,  # of them over which the next one is faded in
+    fresh_optimizers: bool = True,  # Adam's moments start again at the ends of each fade
+) -> tuple[Stage, ...]:
+    """The stages of a growing training: each resolution but the first is faded in, then it
+    trains alone; the last one goes on to the end. (Karras et al. 2019; their code forgets
+    Adam's moments whenever the number of working layers changes.)"""
+    _check_growth(rows, stable, fade)
+    stages, left = [], images
+    for row in rows:
+        lengths = (fade, left if row is rows[-1] else stable)
+        for length, fading in zip(lengths, (fade, 0)):
+            if not length or not left or (fading and row is rows[0]):
+                continue
+            rates = dict(generator_lr=row.lr, discriminator_lr=row.lr)
+            batch = dict(batch_size=row.micro_batch, accumulate=row.batch // row.micro_batch)
+            again = fresh_optimizers and bool(stages)
+            length = min(length, left)
+            stage = Stage(0, length, row.size, fading, **batch, **rates, fresh_optimizers=again)
+            stages.append(stage)
+            left -= length
+    return tuple(stages)
 
-    stages: tuple[Stage, ...] = LIU_TABLE_4_1
-    stable: int = 600_000  # pictures at a resolution before the next one comes
-    fade: int = 600_000  # pictures over which the next one is faded in
 
-    def __post_init__(self):
-        _check_schedule(self)
-
-    def at(self, images: int) -> tuple[Stage, float]:
-        "The stage and its α after `images` pictures."
-        phase, rest = divmod(int(images), self.stable + self.fade)
-        if phase >= len(self.stages) - 1:
-            return self.stages[-1], 1.0
-        if rest <= self.stable:
-            return self.stages[phase], 1.0
-        return self.stages[phase + 1], (rest - self.stable) / self.fade
-
-    def starts(self) -> list[int]:
-        "How many pictures have been seen when each stage begins to fade in."
-        phase = self.stable + self.fade
-        return [max(0, i * phase - self.fade) for i in range(len(self.stages))]
-
-# %% ../nbs/31_stylegan.ipynb #17c1e489
-def _check_schedule(schedule: GrowthSchedule):
-    "Raise one sentence that names the first stage that cannot be."
-    if not schedule.stages or schedule.stable < 1 or schedule.fade < 0:
-        raise ValueError("A growth schedule needs stages, stable ≥ 1 and fade ≥ 0.")
-    for a, b in zip(schedule.stages, schedule.stages[1:]):
+def _check_growth(rows: Sequence[GrowthRow], stable: int, fade: int):
+    "Raise one sentence that names the first number that cannot be."
+    if not rows or stable < 1 or fade < 0:
+        raise ValueError("A growing training needs rows, stable ≥ 1 and fade ≥ 0.")
+    for a, b in zip(rows, rows[1:]):
         if b.size != 2 * a.size:
             raise ValueError(
-                f"A growth schedule doubles: after {a.size} px comes {2 * a.size}, not"
+                f"A growing training doubles: after {a.size} px comes {2 * a.size}, not"
                 f" {b.size}."
             )
-    for s in schedule.stages:
-        if s.lr <= 0 or s.micro_batch < 1 or s.batch % s.micro_batch:
-            raise ValueError(
-                f"At {s.size} px the batch {s.batch} must be a multiple of the micro-batch"
-                f" {s.micro_batch}, and the learning rate positive."
-            )
+
+# %% ../nbs/31_stylegan.ipynb #17c1e489
+def _liu_a() -> Recipe:
+    "The growing StyleGAN of table 4.1."
+    recipe = _liu(STYLEGAN_A, 0.003, '(a): StyleGAN (Karras et al. 2019), growing by table 4.1')
+    stages = growth_stages()
+    return replace(recipe, stages=stages, steps=stage_starts(stages, recipe.training)[-1])
+
+
+STYLEGAN_LIU_A = _liu_a()
+recipes['stylegan-liu-a'] = STYLEGAN_LIU_A
 
 # %% ../nbs/31_stylegan.ipynb #91562efd
 def mix_styles(
@@ -613,7 +620,6 @@ class StyleGANPlayers(ModelPair):
         super().__init__(StyleGANGenerator(config), StyleGANDiscriminator(config))
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
-        self.register_buffer('counts', torch.zeros(2, dtype=torch.long))  # steps of D, of G
 
     def latents(self, n: int, draws: Draws) -> Tensor:
         return draws.normal(n, self.config.z_dim)
@@ -638,10 +644,10 @@ class StyleGANPlayers(ModelPair):
     def judge(self, images: Tensor) -> Tensor:
         return self.discriminator(self.augment(images))
 
-    def next_step(self, player: int) -> int:
-        "The number of this step of the discriminator (0) or of the generator (1), from 0."
-        self.counts[player] += 1
-        return int(self.counts[player]) - 1
+    def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        "Earlier checkpoints also hold the `counts` of steps that the trainer keeps now."
+        state = super().names_of_today(state)
+        return {name: tensor for name, tensor in state.items() if name != 'counts'}
 
     def grow(self, size: int, alpha: float = 1.0):
         for network in (self.generator.synthesis, self.discriminator):
@@ -659,15 +665,16 @@ class StyleGANPair(StyleGANPlayers):
     renamed = {'discriminator.verdict.': 'discriminator.epilogue.'}
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
-        real = self.reals(batch['image'])
+        weight = lazy_weight(self.steps['discriminator'], self.config.r1_every)
+        penalised = weight > 0 and self.config.r1_gamma > 0
+        real = self.reals(batch['image']).detach().requires_grad_(penalised)
         with torch.no_grad():
             _, fake = self.fakes(len(real), draws)
         real_logits, fake_logits = self.judge(real), self.judge(fake)
         loss = discriminator_loss(real_logits, fake_logits)
         logs = {'real_logits': real_logits, 'fake_logits': fake_logits, 'fake_images': fake}
-        weight = lazy_weight(self.next_step(0), self.config.r1_every)
-        if weight and self.config.r1_gamma:
-            logs['r1'] = r1_penalty(self.judge, real, self.config.r1_gamma)
+        if penalised:
+            logs['r1'] = r1_of_logits(real_logits, real, self.config.r1_gamma)
             loss = loss + weight * logs['r1']
         return {'loss': loss, **logs}
 
@@ -677,7 +684,7 @@ class StyleGANPair(StyleGANPlayers):
         self.generator.mapping.track(w, self.config.w_avg_beta)
         fake_logits = self.judge(fake)
         loss, logs = generator_loss(fake_logits), {'fake_logits': fake_logits}
-        weight = lazy_weight(self.next_step(1), self.config.path_every)
+        weight = lazy_weight(self.steps['generator'], self.config.path_every)
         if weight and self.config.path_weight:
             penalty, logs['path_length'] = self.path_penalty(max(1, n // 2), draws)
             loss = loss + weight * penalty
@@ -697,59 +704,6 @@ class StyleGANPair(StyleGANPlayers):
 
 # %% ../nbs/31_stylegan.ipynb #73c9e82b
 models['stylegan'] = StyleGANConfig, StyleGANPair
-
-# %% ../nbs/31_stylegan.ipynb #2b1a77f4
-class Grow(Callback):
-    "Sets how far the networks of a growing pair have grown, from the pictures seen."
-
-    order = -2  # before the averaged generator is updated
-
-    def __init__(self, schedule: GrowthSchedule, offset: int = 0):
-        self.schedule, self.offset = schedule, offset
-
-    def on_start(self, trainer):
-        stage, alpha = self.schedule.at(self.offset + trainer.images)
-        trainer.pair.grow(stage.size, alpha)
-
-    def on_step(self, trainer, record):
-        self.on_start(trainer)
-        record['size'], record['alpha'] = trainer.pair.grown
-
-# %% ../nbs/31_stylegan.ipynb #96373f48
-def fit_growing(
-    pair: StyleGANPair,
-    data,
-    schedule: GrowthSchedule,
-    images: int,  # pictures to see in all
-    callbacks: Callable[[Stage], Sequence[Callback]] = lambda stage: (),
-    device=None,
-    seed: int = 0,
-) -> Trainer:
-    "Train stage by stage, each with its own batch and learning rate; returns the last trainer."
-    starts = schedule.starts()
-    for i, (stage, start) in enumerate(zip(schedule.stages, starts)):
-        end = min(images, starts[i + 1] if i + 1 < len(starts) else images)
-        if start >= end:
-            break
-        config = TrainingConfig(
-            stage.micro_batch,
-            stage.lr,
-            stage.lr,
-            (0.0, 0.99),
-            (0.0, 0.99),
-            accumulate=stage.batch // stage.micro_batch,
-            ema_half_life=10_000,
-            seed=seed + i,
-        )
-        trainer = Trainer(
-            pair.requires_grad_(True),
-            data,
-            config,
-            [Grow(schedule, start), *callbacks(stage)],
-            device,
-        )
-        trainer.fit(max(1, (end - start) // stage.batch))
-    return trainer
 
 # %% ../nbs/31_stylegan.ipynb #2fd748fb
 def pretrained_stylegan(name: str = 'stylegan_toon_32') -> tuple[StyleGANGenerator, dict]:

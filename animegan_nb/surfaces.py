@@ -4,6 +4,8 @@
 
 # %% ../nbs/05_surfaces.ipynb #09a7794e
 from __future__ import annotations
+import contextlib
+import functools
 import math
 import torch
 import torch.nn.functional as F
@@ -12,8 +14,9 @@ from .cameras import as_tensor, check_cam2world, check_fov, plane_directions
 
 # %% auto #0
 __all__ = ['TETRAHEDRON', 'LIGHT', 'sphere', 'ellipsoid', 'rounded_box', 'round_cone', 'capsule', 'smooth_union', 'smooth_both',
-           'smooth_cut', 'Scene', 'scene_rays', 'sphere_trace', 'trace_scene', 'scene_normals', 'light_cosine',
-           'hex_colour', 'cover', 'over', 'cel', 'ink_edges', 'thicken', 'check_scene_views', 'render_scene']
+           'smooth_cut', 'placed', 'Scene', 'scene_rays', 'sphere_trace', 'trace_scene', 'unit', 'scene_normals',
+           'light_cosine', 'hex_colour', 'cover', 'over', 'cel', 'ink_edges', 'thicken', 'check_scene_views',
+           'one_thread', 'render_scene']
 
 # %% ../nbs/05_surfaces.ipynb #66090bc3
 def sphere(x, y, z, r):
@@ -47,8 +50,9 @@ def round_cone(
     slightly shorter than true where the rod tapers."""
     ab = b - a
     length2 = (ab * ab).sum(0).clamp_min(1e-8)
-    t = (((points - a) * ab).sum(0) / length2).clamp(0, 1)
-    away = points - a - t * ab
+    from_a = points - a
+    t = ((from_a * ab).sum(0) / length2).clamp(0, 1)
+    away = from_a - t * ab
     shrink = (1 + (ra - rb) ** 2 / length2) ** -0.5
     return ((away * away).sum(0).sqrt() - ra - (rb - ra) * t) * shrink
 
@@ -73,6 +77,14 @@ def smooth_cut(d1, d2, k):
     "The first body without the second, with the edge rounded over a width k."
     return -smooth_union(-d1, d2, k)
 
+# %% ../nbs/05_surfaces.ipynb #6ac83db8
+@functools.cache
+def placed(constant, device) -> Tensor:
+    """A constant (a tensor of a module, or a tuple of numbers) on a device. It is copied there
+    once, because every copy waits for the device."""
+    with torch.inference_mode(False):  # for later use in any mode
+        return torch.as_tensor(constant, device=device)
+
 # %% ../nbs/05_surfaces.ipynb #21bbc711
 class Scene:
     """Something that can be drawn: `b` scenes of one kind, each with its own parameters.
@@ -81,7 +93,7 @@ class Scene:
     p: dict  # parameters, each a tensor [b, …]
     # [parts]: parts with equal numbers meet without a line; None: all differ
     ink_groups: Tensor | None = None
-    line_jump = 0.0037  # a step in depth from which on an ink line is drawn
+    line_jump = 0.0037  # a step in depth from which on an ink line is drawn, or [b, 1, 1]
 
     @property
     def batch(self) -> int:
@@ -90,7 +102,7 @@ class Scene:
     def __getitem__(self, rows):  # a slice or indices
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
-        part.p = {k: v[rows] for k, v in self.p.items()}
+        part.p, part.kept = {k: v[rows] for k, v in self.p.items()}, {}
         return part
 
     def to(self, device):
@@ -98,8 +110,16 @@ class Scene:
         part.p = {k: v.to(device) for k, v in self.p.items()}
         return part
 
+    def keep(self, name, make):
+        "What `make` returns: computed once, and never again for the same scenes."
+        kept = self.__dict__.setdefault('kept', {})
+        if name not in kept:
+            kept[name] = make()
+        return kept[name]
+
     def kinds(self):
-        return torch.zeros(self.batch)  # scenes of the same kind are drawn together
+        "Numbers [b]: scenes with the same number are alike and are drawn together."
+        return next(iter(self.p.values())).new_zeros(self.batch)
 
     def bounds(self):
         raise NotImplementedError("centre [3, b] and radius [b] of a sphere around everything")
@@ -115,9 +135,8 @@ class Scene:
 
     def ink(self, rgb, parts):
         "The colour of a line over a surface of colour `rgb`: much darker, a little reddish."
-        return (
-            rgb * rgb * 0.30 + rgb * 0.08 + rgb.new_tensor([0.045, 0.02, 0.05])[:, None, None]
-        )
+        tint = placed((0.045, 0.02, 0.05), rgb.device)[:, None, None]
+        return rgb * rgb * 0.30 + rgb * 0.08 + tint
 
 # %% ../nbs/05_surfaces.ipynb #14e27440
 def scene_rays(
@@ -137,12 +156,12 @@ def scene_rays(
     return origins, directions.permute(2, 0, 1).contiguous(), -local[..., 2]
 
 # %% ../nbs/05_surfaces.ipynb #7560167f
-def _first_true(mask, count: int):
-    "Indices [b, count] of the true entries of each row, filled up with others."
-    if len(mask) > 1:
-        return mask.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
-    index = mask[0].nonzero()[:, 0]
-    return (index if len(index) else index.new_zeros(1))[None]
+def _first_true(mask: Tensor, count: int) -> Tensor:
+    "Columns [b, count] of the true entries of each row [b, n], filled up with others."
+    rank, columns = mask.cumsum(1), torch.arange(mask.shape[1], device=mask.device)
+    others = rank[:, -1:] + columns - rank  # these follow, in their order
+    place = torch.where(mask, rank - 1, others)
+    return torch.empty_like(place).scatter_(1, place, columns.expand_as(place))[:, :count]
 
 
 def sphere_trace(
@@ -151,40 +170,70 @@ def sphere_trace(
     directions: Tensor,  # [3, b, n], unit
     t: Tensor,  # [b, n]: where to begin
     far: Tensor,  # [b, 1]: where to give up
-    spread: float = 0.0,  # half the angle of the cone around a ray, radians; 0: a ray
-    steps: int = 64,
+    spread: Tensor | None = None,  # [b, 1]: half the angle of a cone, radians; None: rays
+    steps: range = range(64),
     eps: float = 1e-5,  # the distance at which a ray has arrived
-    stride: float = 0.0,  # the shortest step of a ray that only grazes
+    stride: Tensor | None = None,  # [b, 1]: the shortest step of a ray that only grazes
+    met: Tensor | None = None,  # [b, n] bool: what an earlier call has met
 ) -> tuple[Tensor, Tensor]:  # t [b, n], and whether something was met
     """Walk along rays by the distance bound until the surface is nearer than the cone is
     wide."""
-    t, met = t.clone(), torch.zeros_like(t, dtype=torch.bool)
-    for step in range(steps):
-        if step % 2 == 0:  # keep only the rays that still walk
-            active = ~met & (t < far)
+    t, met = t.clone(), torch.zeros_like(t, dtype=torch.bool) if met is None else met.clone()
+    columns = torch.arange(t.shape[1], device=t.device).expand_as(t)
+    now, near, ways, compaction = t, met, directions, steps.start
+    for step in steps:
+        if step == compaction:  # keep only the rays that still walk
+            active = ~near & (now < far)
             count = int(active.sum(1).max())
             if count == 0:
                 break
-            index = _first_true(active, count)
-            ways = directions.gather(2, index.expand(3, -1, -1))
-            now = t.gather(1, index)
-        d = scene.distance(origins + now * ways)
-        if spread:
-            near = d < now * spread
-        else:  # a ray that stepped far through the surface has not arrived: it walks back
-            near = (d < (eps if step < 12 else 3e-5)) & (d > (-5e-5 if step < 40 else -1e-4))
-        go = (d - now * spread) / (1 + spread)
-        if step > 10 and stride:
-            go = torch.where(d > 0, go.clamp_min(stride * (1 + step // 32)), 0.5 * go)
+            kept = _first_true(active, count)
+            columns, now = columns.gather(1, kept), now.gather(1, kept)
+            ways = ways.gather(2, kept.expand(3, -1, -1))
+            compaction += max(2, step // 4)
+        go = scene.distance(origins + now * ways)
+        if spread is None:
+            near, go = _ray_step(go, step, eps, stride)
+        else:
+            near, go = go < now * spread, (go - now * spread) / (1 + spread)
         now = torch.where(near, now, now + go)
-        t.scatter_(1, index, now)
-        met.scatter_(1, index, near)
+        t.scatter_(1, columns, now)
+        met.scatter_(1, columns, near)
     return t, met & (t < far)
 
+
+def _ray_step(d, step, eps, stride):
+    "Whether rays at these distances have arrived, and how far the others go."
+    # a ray that stepped far through the surface has not arrived: it walks back
+    near = (d < (eps if step < 12 else 3e-5)) & (d > (-5e-5 if step < 40 else -1e-4))
+    if step <= 10 or stride is None:
+        return near, d
+    return near, torch.where(d > 0, d.maximum(stride * (1 + step // 32)), 0.5 * d)
+
+# %% ../nbs/05_surfaces.ipynb #f336900f
+def _blocks(scenes: int, points: int, device) -> list:
+    "Slices of scenes whose points, so many for each scene, fit a processor's cache."
+    block = max(1, 2**17 // points) if device.type == 'cpu' else scenes
+    return [slice(i, i + block) for i in range(0, scenes, block)]
+
+
+def _trace_rays(scene, origins, ways, t, far, stride, steps, eps=1e-5):
+    """`sphere_trace` of rays in two parts: many rays walk the first steps, block by block; few
+    walk the last ones, those of all scenes together."""
+    limits = dict(eps=eps, stride=stride)
+    parts = []
+    for r in _blocks(*t.shape, t.device):
+        limits['stride'] = stride[r]
+        way = (scene[r], origins[:, r], ways[:, r], t[r], far[r])
+        parts.append(sphere_trace(*way, steps=range(20), **limits))
+    t, met = (torch.cat(values) for values in zip(*parts))
+    limits['stride'] = stride
+    return sphere_trace(scene, origins, ways, t, far, steps=range(20, steps), met=met, **limits)
+
 # %% ../nbs/05_surfaces.ipynb #032265b1
-def _half_width(fov: Tensor) -> float:
-    "Half the width of the picture at distance 1."
-    return float((fov.max() * math.pi / 360).tan())
+def _half_width(fov: Tensor) -> Tensor:
+    "Half the width [b, 1] of the pictures at distance 1."
+    return (fov * math.pi / 360).tan()[:, None]
 
 
 def trace_scene(
@@ -210,26 +259,29 @@ def trace_scene(
         cells, before = len(parent), stride
         origins, ways, cosine = scene_rays(cam2world, fov, size, stride)
         if stride > 1:
-            spread = half * 1.4143 * stride / size
-            t, _ = sphere_trace(scene, origins, ways, t, far, spread, steps=13)
+            spread = half * (1.4143 * stride / size)
+            t, _ = sphere_trace(scene, origins, ways, t, far, spread, range(13))
             t = torch.where(t < far, t - far * 1e-6, t)
         else:
-            shortest = half * 0.6 / size
-            t, met = sphere_trace(scene, origins, ways, t, far, steps=128, stride=shortest)
+            t, met = _trace_rays(scene, origins, ways, t, far, half * (0.6 / size), 128)
     return torch.where(met, t, torch.inf), origins, ways, cosine
 
 # %% ../nbs/05_surfaces.ipynb #c2b0568b
 TETRAHEDRON = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
 
 
+def unit(vectors: Tensor) -> Tensor:
+    "Vectors [3, …] of length 1; over the first axis this is ten times as fast as F.normalize."
+    return vectors / (vectors * vectors).sum(0).sqrt().clamp_min(1e-12)
+
+
 def scene_normals(scene: Scene, points: Tensor, h: float = 2e-4) -> Tensor:
     """Unit normals [3, b, n] by four evaluations of the distance at the corners of a small
     tetrahedron."""
     total = torch.zeros_like(points)
-    for corner in TETRAHEDRON.to(points.device):
-        corner = corner[:, None, None]
+    for corner in placed(TETRAHEDRON, points.device)[:, :, None, None]:
         total += corner * scene.distance(points + h * corner)
-    return F.normalize(total, dim=0)
+    return unit(total)
 
 # %% ../nbs/05_surfaces.ipynb #c7932a15
 LIGHT = F.normalize(torch.tensor([-0.45, 0.62, 0.68]), dim=0)  # upper left, in front
@@ -237,7 +289,7 @@ LIGHT = F.normalize(torch.tensor([-0.45, 0.62, 0.68]), dim=0)  # upper left, in 
 
 def light_cosine(normals: Tensor) -> Tensor:  # [b, n]
     "Cosine between normals [3, b, n] and the direction of the light."
-    return (normals * LIGHT.to(normals.device)[:, None, None]).sum(0)
+    return (normals * placed(LIGHT, normals.device)[:, None, None]).sum(0)
 
 
 def hex_colour(code: str) -> Tensor:
@@ -273,7 +325,7 @@ def ink_edges(
     group: Tensor,  # [b, h, w] integers: which surface is seen
     depth: Tensor,  # [b, h, w], large in the background
     normals: Tensor,  # [3, b, h, w]
-    jump: float,  # a step in depth from which on a line is drawn
+    jump,  # a step in depth from which on a line is drawn: a number or [b, 1, 1]
     fold: float = -0.1,  # cosine between neighbouring normals below which a fold is drawn
 ) -> Tensor:  # [b, h, w] bool
     """Where a pen would draw: the nearer side of every label edge and depth step, and sharp
@@ -318,9 +370,9 @@ def _draw_ink(scene, rgb, parts, normals, t, depth, fine, lines):
     "The colours [3, b, n] with ink lines, for square pictures of `fine` pixels."
     square = lambda x: x.reshape(*x.shape[:-1], fine, fine)
     hit = t.isfinite()
-    behind = 2 * float(scene.bounds()[1].max()) + float(t[hit].max() if hit.any() else 1)
-    depth = torch.where(hit, depth, behind)
-    group = parts if scene.ink_groups is None else scene.ink_groups.to(t.device)[parts]
+    behind = 2 * scene.bounds()[1] + torch.where(hit, t, 0.0).amax(1)
+    depth = torch.where(hit, depth, behind[:, None])
+    group = parts if scene.ink_groups is None else placed(scene.ink_groups, t.device)[parts]
     edges = ink_edges(square(group), square(depth), square(normals), scene.line_jump)
     mask = thicken(edges, max(1, round(lines * fine / 250))).flatten(1)
     strength = mask * min(1.0, 0.75 + fine / 2000) * hit
@@ -331,14 +383,20 @@ def _draw(scene, cam2world, fov, size, supersample, outline, lines, geometry):
     """rgb premultiplied by coverage [b, 3, s, s], coverage [b, 1, s, s], and the exact geometry
     at pixel centres."""
     fine = size * supersample
-    t, origins, ways, cosine = trace_scene(scene, cam2world, fov, fine)
-    rgb, parts, normals, hit = _shade(scene, origins, ways, t, fov, fine)
-    if outline:
-        rgb = _draw_ink(scene, rgb, parts, normals, t, t * cosine, fine, lines)
     square = lambda x: x.reshape(*x.shape[:-1], fine, fine)
     pool = lambda x: F.avg_pool2d(x, supersample) if supersample > 1 else x
-    rgb, mask = square(rgb * hit).transpose(0, 1), square(hit[:, None].float())
-    out = dict(rgb=pool(rgb), mask=pool(mask))
+    t, origins, ways, cosine = trace_scene(scene, cam2world, fov, fine)
+    pieces = []
+    for r in _blocks(*t.shape, t.device):
+        part, t_part = scene[r], t[r]
+        shaded = _shade(part, origins[:, r], ways[:, r], t_part, fov[r], fine)
+        rgb, parts, normals, hit = shaded
+        if outline:
+            depth = t_part * cosine[r]
+            rgb = _draw_ink(part, rgb, parts, normals, t_part, depth, fine, lines)
+        rgb, mask = square(rgb * hit).transpose(0, 1), square(hit[:, None].float())
+        pieces.append((pool(rgb), pool(mask)))
+    out = {k: torch.cat(values) for k, values in zip(('rgb', 'mask'), zip(*pieces))}
     if geometry:
         out |= _geometry(scene, cam2world, fov, size, square(t), supersample)
     return out
@@ -354,27 +412,29 @@ def _geometry(scene, cam2world, fov, size, fine_t, supersample):
     origins, ways, cosine = scene_rays(cam2world, fov, size)
     centre, radius = scene.bounds()
     far = ((cam2world[:, :3, 3].T - centre).norm(dim=0) + radius)[:, None]
-    start, shortest = (
-        torch.where(start.isfinite(), start, far + 1),
-        _half_width(fov) * 0.3 / size,
-    )
-    t, met = sphere_trace(scene, origins, ways, start, far, steps=40, eps=2e-6, stride=shortest)
+    start = torch.where(start.isfinite(), start, far + 1)
+    shortest = _half_width(fov) * (0.3 / size)
+    t, met = _trace_rays(scene, origins, ways, start, far, shortest, 40, eps=2e-6)
     t = torch.where(met, t, torch.inf)
-    _, parts, normals, _ = _shade(scene, origins, ways, t, fov, size)
+    shaded = [
+        _shade(scene[r], origins[:, r], ways[:, r], t[r], fov[r], size)
+        for r in _blocks(*t.shape, t.device)
+    ]
+    _, parts, normals, _ = zip(*shaded)
     square = lambda x: x.reshape(*x.shape[:-1], size, size)
     return dict(
         depth=square(t * cosine)[:, None],
         distance=square(t)[:, None],
-        normal=square(normals).transpose(0, 1),
-        parts=square(parts),
+        normal=square(torch.cat(normals, 1)).transpose(0, 1),
+        parts=square(torch.cat(parts)),
     )
 
 # %% ../nbs/05_surfaces.ipynb #b6e96c0f
 def check_scene_views(scene, cam2world: Tensor, fov, size: int) -> Tensor:  # fov [b]
     "One sentence unless there is a camera and a field of view for every scene, and a size."
     check_cam2world(cam2world)
-    fov, n = as_tensor(fov, cam2world), scene.batch
     check_fov(fov)
+    fov, n = as_tensor(fov, cam2world), scene.batch
     if len(cam2world) != n or len(fov) not in (1, n):
         raise ValueError(
             f"There are {len(cam2world)} cameras (cam2world) and {len(fov)} fields of view for"
@@ -385,7 +445,21 @@ def check_scene_views(scene, cam2world: Tensor, fov, size: int) -> Tensor:  # fo
     return fov.expand(n)
 
 # %% ../nbs/05_surfaces.ipynb #ff5ab154
+@contextlib.contextmanager
+def one_thread():
+    """Compute on one thread of the processor; afterwards on as many as before. Drawing takes
+    many short operations: several threads would wait for each other at the end of every one,
+    and when another program runs they wait twenty times as long as they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @torch.no_grad()
+@one_thread()
 def render_scene(
     scene: Scene,
     cam2world: Tensor,  # [b, 4, 4]
@@ -402,7 +476,7 @@ def render_scene(
     order = scene.kinds().argsort(stable=True)  # scenes of one kind need only their own parts
     scene, cams, fovs = scene[order], cam2world[order], fov[order]
     options = (size, supersample, outline, lines, geometry)
-    chunk = max(1, 2**16 // (size * supersample) ** 2) if cams.device.type == 'cpu' else 64
+    chunk = max(1, 2**21 // (size * supersample) ** 2) if cams.device.type == 'cpu' else 64
     rows = [slice(i, i + chunk) for i in range(0, scene.batch, chunk)]
     pieces = [_draw(scene[r], cams[r], fovs[r], *options) for r in rows]
     out = {k: torch.cat([piece[k] for piece in pieces])[order.argsort()] for k in pieces[0]}

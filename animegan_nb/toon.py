@@ -4,6 +4,7 @@
 
 # %% ../nbs/06_toon.ipynb #2a482e2b
 from __future__ import annotations
+import functools
 import io
 import math
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from animegan_nb.surfaces import (
     hex_colour,
     light_cosine,
     over,
+    placed,
     render_scene,
     round_cone,
     rounded_box,
@@ -33,23 +35,24 @@ from animegan_nb.surfaces import (
     smooth_cut,
     smooth_union,
     sphere,
+    unit,
 )
 
 # %% auto #0
 __all__ = ['HAIR_STYLE_TABLE', 'HAIR_STYLES', 'FRINGES', 'HAIR', 'EYES', 'SKIN', 'CLOTH', 'OUTFITS', 'ATTRIBUTES', 'SLOT',
            'CATEGORIES', 'LOW', 'HIGH', 'STYLES', 'PARTS', 'PART', 'INK_GROUP', 'HEAD', 'PALETTES', 'HUMAN_TONES',
-           'HUMAN_PALETTES', 'TAILS', 'ACCESSORIES', 'CORE', 'BACKGROUNDS', 'FOV', 'BLOCK', 'HairStyle',
-           'sample_identity', 'decode', 'encode', 'check_identity', 'check_style', 'check_camera', 'check_drawing',
-           'constant', 'varying', 'head_parameters', 'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance',
-           'cap_distance', 'fringe_distance', 'back_distance', 'strand', 'side_distance', 'spikes_distance',
-           'twin_tails_distance', 'ponytail_distance', 'bun_distance', 'double_bun_distance', 'tie_distance', 'ring',
-           'glasses_distance', 'ears_distance', 'hat_distance', 'ribbon_distance', 'core_distances', 'extra_distances',
-           'head_distances', 'HeadScene', 'tones', 'flat_tones', 'skin_colour', 'paint_pins', 'hair_colour',
-           'eye_shapes', 'oval', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth', 'face_colour',
-           'cloth_colour', 'anime_colours', 'half_lambert', 'blot', 'human_skin', 'human_eyes', 'human_lips',
-           'human_face', 'human_hair', 'human_colours', 'head_colours', 'choose_background', 'render', 'warp_agreement',
-           'sample_camera', 'seeded_rows', 'toon_rows', 'DrawnSet', 'ToonHeads', 'backdrop', 'ReadyHeads',
-           'ready_heads']
+           'HUMAN_PALETTES', 'CORE', 'EXTRAS', 'BACKGROUNDS', 'FOV', 'BLOCK', 'HairStyle', 'sample_identity', 'decode',
+           'encode', 'check_identity', 'check_style', 'check_camera', 'check_drawing', 'constant', 'varying',
+           'head_parameters', 'lock_pattern', 'fringe_edge', 'skull_distance', 'body_distance', 'cap_distance',
+           'fringe_distance', 'back_distance', 'strand', 'side_distance', 'spikes_distance', 'twin_tails_distance',
+           'ponytail_distance', 'bun_distance', 'double_bun_distance', 'twin_ties_distance', 'ponytail_tie_distance',
+           'ring', 'glasses_distance', 'ears_distance', 'hat_distance', 'ribbon_distance', 'core_distances',
+           'find_extras', 'extra_distances', 'head_distances', 'HeadScene', 'tones', 'flat_tones', 'skin_colour',
+           'paint_pins', 'hair_colour', 'eye_shapes', 'oval', 'paint_eyes', 'paint_lids', 'paint_brows', 'paint_mouth',
+           'face_colour', 'cloth_colour', 'anime_colours', 'half_lambert', 'blot', 'human_skin', 'human_eyes',
+           'human_lips', 'human_face', 'human_hair', 'human_colours', 'head_colours', 'choose_background', 'render',
+           'warp_agreement', 'sample_camera', 'seeded_rows', 'toon_rows', 'DrawnSet', 'ToonHeads', 'backdrop',
+           'ReadyHeads', 'ready_heads']
 
 # %% ../nbs/06_toon.ipynb #bed4d5e5
 class HairStyle(NamedTuple):
@@ -67,7 +70,7 @@ class HairStyle(NamedTuple):
     blunt: float = 0.0  # 1: cut off straight, with panels beside the face
 
 
-# A style is one row here; what some have beside that (tails, buns, spikes) stands in `TAILS`.
+# A style is one row here; what some have beside that (tails, buns, spikes) stands in `EXTRAS`.
 # fmt: off
 HAIR_STYLE_TABLE = {  #    weight  back: y  flare    z     tip locks side: y  width
     'bob':        HairStyle(12, -0.45,  0.10,  0.26, 0.10, 18, -0.36, 0.085),
@@ -171,23 +174,26 @@ CATEGORIES = {name: spec[0] for name, spec in ATTRIBUTES.items() if isinstance(s
 # %% ../nbs/06_toon.ipynb #c11c9a7b
 def sample_identity(
     n: int,  # how many
-    rng: torch.Generator,  # the source of chance, on the CPU
-) -> Tensor:  # [n, len(ATTRIBUTES)] float32
+    rng: torch.Generator,
+) -> Tensor:  # [n, len(ATTRIBUTES)] float32, on the generator's device
     """Identities drawn from the prior:
     categories by their weights, quantities from a normal clipped to its range."""
     columns = []
     for name, spec in ATTRIBUTES.items():
         if name in CATEGORIES:
-            edges = torch.tensor(spec[1], dtype=torch.float64).cumsum(0)
-            chance = torch.rand(n, generator=rng, dtype=torch.float64)
+            weights = torch.tensor(spec[1], dtype=torch.float64, device=rng.device)
+            edges = weights.cumsum(0)
+            chance = torch.rand(n, generator=rng, dtype=torch.float64, device=rng.device)
             column = torch.searchsorted(edges / edges[-1], chance)
             columns.append(column.clamp_max(len(edges) - 1).float())
         else:
             low, high, mean, deviation = spec
-            columns.append((mean + deviation * torch.randn(n, generator=rng)).clamp(low, high))
+            noise = torch.randn(n, generator=rng, device=rng.device)
+            columns.append((mean + deviation * noise).clamp(low, high))
     identity = torch.stack(columns, 1)
     swept = identity[:, SLOT['hair_style']] == HAIR_STYLES.index('side-swept')
-    identity[swept, SLOT['hair_over_eye']] = 1.0
+    over_eye = SLOT['hair_over_eye']
+    identity[:, over_eye] = torch.where(swept, 1.0, identity[:, over_eye])
     return identity
 
 # %% ../nbs/06_toon.ipynb #cf4766c2
@@ -299,7 +305,7 @@ HEAD = 0.105  # world units for one head unit: half the frame's height at fov 12
 
 def constant(like: Tensor, *values: float) -> Tensor:  # [3, 1, 1]
     "A fixed point or colour, on the device of `like`."
-    return torch.tensor(values, device=like.device)[:, None, None]
+    return placed(values, like.device)[:, None, None]
 
 
 def varying(*coordinates) -> Tensor:  # [3, b, 1]
@@ -330,7 +336,7 @@ def head_parameters(
     p['locks'] = torch.cat([p.pop(f'lock_{i}') for i in range(8)], 1)
     for name, palette in (PALETTES if style == 'anime' else HUMAN_PALETTES).items():
         slot = 'skin' if name == 'skin' else f'{name}_colour'
-        p[name] = palette.to(identity.device)[a[slot][:, 0]]
+        p[name] = placed(palette, identity.device)[a[slot][:, 0]]
     return p | _face_shape(p) | _hair_shape(p, a['hair_style'][:, 0], a['fringe'][:, 0])
 
 # %% ../nbs/06_toon.ipynb #4a686609
@@ -366,7 +372,7 @@ HUMAN_PALETTES = {name: _palette(rows) for name, rows in HUMAN_TONES.items()}
 def _face_shape(p):
     "Eyes, jaw and brows from the quantities; human proportions are interpolated."
     mix = lambda anime, human: anime + p['human'] * (human - anime)
-    by_eye = lambda *values: torch.tensor(values, device=p['jaw'].device)[p['eye_shape_']]
+    by_eye = lambda *values: placed(values, p['jaw'].device)[p['eye_shape_']]
     tilt, tall, frown = (
         by_eye(0.0, 0.34, -0.36),
         by_eye(1.04, 0.84, 0.92),
@@ -406,7 +412,7 @@ def _hair_shape(p, style, fringe):
     device, longer = p['jaw'].device, p['hair_length'] - 0.5
 
     def columns(table, chosen, names):
-        rows = torch.tensor(list(table.values()), dtype=torch.float32, device=device)[chosen]
+        rows = placed(tuple(table.values()), device)[chosen]
         return dict(zip(names.split(), rows.split(1, dim=1)))
 
     q = columns(HAIR_STYLE_TABLE, style, ' '.join(HairStyle._fields))
@@ -428,7 +434,7 @@ def lock_pattern(p, angle, count):
     phase = angle * (count / (2 * math.pi)) + p['locks'][:, 1:2]
     index = phase.floor()
     u = 2 * (phase - index) - 1
-    return u, p['locks'].gather(1, (index.long() % 8).reshape(len(index), -1)).reshape(
+    return u, p['locks'].gather(1, (index.long() & 7).reshape(len(index), -1)).reshape(
         index.shape
     )
 
@@ -447,9 +453,8 @@ def fringe_edge(p, angle, y):
     tip = p['front_tip'] * (0.45 + 0.75 * chance)
     panel = p['blunt'] * ((angle.abs() - 0.86) * 6).clamp(0, 1)
     edge = notch - tip * (1 - (v * v + 1e-4) ** 0.56) - panel * (0.52 + 0.1 * p['hair_length'])
-    cover_eye = (
-        p['hair_over_eye'] * 0.46 * torch.exp(-(((angle - p['side'] * 0.42) / 0.40) ** 4))
-    )
+    beside_eye = ((angle - p['side'] * 0.42) / 0.40) ** 2
+    cover_eye = p['hair_over_eye'] * 0.46 * torch.exp(-(beside_eye**2).clamp_max(80))
     return edge - cover_eye, u
 
 # %% ../nbs/06_toon.ipynb #32c9f3a4
@@ -576,13 +581,13 @@ _SPIKES = F.normalize(torch.tensor([  # directions of the spikes
 def spikes_distance(p, x, y, z):
     "Cones from the middle of the head outwards."
     qx, qy, qz = x, y - 0.2, z + 0.08
-    along = torch.einsum('cbn,ck->bnk', torch.stack([qx, qy, qz]), _SPIKES.to(x.device))
-    top = 0.82 + 0.28 * p['locks'].repeat(1, 2)[:, None, : _SPIKES.shape[1]]
-    t = ((along - 0.25) / (top - 0.25)).clamp(0, 1)
-    away2 = ((qx * qx + qy * qy + qz * qz)[..., None] - along**2).clamp_min(0) + (
-        along - 0.25 - t * (top - 0.25)
-    ) ** 2
-    return ((away2 + 1e-8).sqrt() - 0.36 + 0.352 * t).amin(-1) * 0.86
+    ways = placed(_SPIKES, x.device)
+    along = torch.einsum('ck,cbn->kbn', ways, torch.stack([qx, qy, qz]))
+    length = 0.82 + 0.28 * p['locks'].T.repeat(2, 1)[: len(along), :, None] - 0.25
+    t = ((along - 0.25) / length).clamp(0, 1)
+    beside2 = (qx * qx + qy * qy + qz * qz - along**2).clamp_min(0)
+    away2 = beside2 + (along - 0.25 - t * length) ** 2
+    return ((away2 + 1e-8).sqrt() - 0.36 + 0.352 * t).amin(0) * 0.86
 
 
 def twin_tails_distance(p, x, y, z):
@@ -607,21 +612,14 @@ def double_bun_distance(p, x, y, z):
     return sphere(x.abs() - 0.45, y - 0.72, z + 0.10, 0.20)
 
 
-# what some styles have beside the hair of the table: the label of the part, its distance
-TAILS = {
-    'twin tails': ('tail', twin_tails_distance),
-    'ponytail': ('tail', ponytail_distance),
-    'bun': ('tail', bun_distance),
-    'double bun': ('tail', double_bun_distance),
-    'spiky': ('back hair', spikes_distance),
-}
-
-
-def tie_distance(p, x, y, z, style: str):
-    "The band around the root of a tail."
-    if style == 'ponytail':
-        return ellipsoid(x * p['side'] - 0.13, y - 0.70, z + 0.60, 0.14, 0.07, 0.14)
+def twin_ties_distance(p, x, y, z):
+    "The bands around the roots of twin tails."
     return ellipsoid(x.abs() - 0.56 - p['volume'], y - 0.50, z + 0.12, 0.09, 0.14, 0.13)
+
+
+def ponytail_tie_distance(p, x, y, z):
+    "The band around the root of a ponytail."
+    return ellipsoid(x * p['side'] - 0.13, y - 0.70, z + 0.60, 0.14, 0.07, 0.14)
 
 # %% ../nbs/06_toon.ipynb #86a610ae
 def ring(x, y, z, rx, ry, r):
@@ -669,9 +667,6 @@ def ribbon_distance(p, x, y, z):
     loop = ellipsoid(bx.abs() - 0.17, by - 0.5 * bx.abs() + 0.06, bz, 0.15, 0.12, 0.09) * 0.8
     return torch.minimum(loop, sphere(bx, by, bz, 0.07))
 
-
-ACCESSORIES = {'ribbon': ribbon_distance, 'cat ears': ears_distance, 'hat': hat_distance}
-
 # %% ../nbs/06_toon.ipynb #32050809
 CORE = ('face', 'ear', 'neck', 'clothes', 'fringe', 'back hair', 'side hair')
 
@@ -690,27 +685,50 @@ def core_distances(p, x, y, z) -> tuple:
         side_distance(p, x, y, z),
     )
 
-
-def extra_distances(p, points):
-    "What only some heads have: pairs (label, distance [b, n])."
-    has = lambda there, distance: torch.where(there, distance, 9.0)
-    for name, (label, distance) in TAILS.items():
-        there = p['hair_style_'] == HAIR_STYLES.index(name)
-        if bool(there.any()):
-            yield label, has(there, distance(p, *points))
-            if 'tail' in name:
-                yield 'ribbon', has(there, tie_distance(p, *points, name))
-    if bool((p['glasses_'] == 1).any()):
-        yield 'glasses', has(p['glasses_'] == 1, glasses_distance(p, *points))
-    for label, distance in ACCESSORIES.items():
-        there = p['accessory_'] == CATEGORIES['accessory'].index(label)
-        if bool(there.any()):
-            yield label, has(there, distance(p, *points))
+# %% ../nbs/06_toon.ipynb #a5df92ff
+EXTRAS = (  # an attribute, the value that brings the part, its label, its distance
+    ('hair_style', 'twin tails', 'tail', twin_tails_distance),
+    ('hair_style', 'twin tails', 'ribbon', twin_ties_distance),
+    ('hair_style', 'ponytail', 'tail', ponytail_distance),
+    ('hair_style', 'ponytail', 'ribbon', ponytail_tie_distance),
+    ('hair_style', 'bun', 'tail', bun_distance),
+    ('hair_style', 'double bun', 'tail', double_bun_distance),
+    ('hair_style', 'spiky', 'back hair', spikes_distance),
+    ('glasses', 'yes', 'glasses', glasses_distance),
+    ('accessory', 'ribbon', 'ribbon', ribbon_distance),
+    ('accessory', 'cat ears', 'cat ears', ears_distance),
+    ('accessory', 'hat', 'hat', hat_distance),
+)
 
 
-def head_distances(p, points) -> list:
+def find_extras(p: dict) -> list:
+    "Who has what of EXTRAS: (label, distance, rows of the heads, parameters of these heads)."
+    names, found = ('hair_style', 'glasses', 'accessory'), []
+    heads = torch.cat([p[f'{name}_'] for name in names], 1).tolist()
+    for name, value, label, distance in EXTRAS:
+        column, wanted = names.index(name), CATEGORIES[name].index(value)
+        rows = [i for i, head in enumerate(heads) if head[column] == wanted]
+        if len(rows) == len(heads):
+            found.append((label, distance, None, p))
+        elif rows:
+            rows = torch.tensor(rows, device=p['jaw'].device)
+            found.append((label, distance, rows, {k: v[rows] for k, v in p.items()}))
+    return found
+
+
+def extra_distances(points, extras: list):
+    "What only some heads have: pairs (label, distance [b, n], large for the other heads)."
+    for label, distance, rows, p in extras:
+        if rows is None:
+            yield label, distance(p, *points)
+        else:
+            far_away = points.new_full(points.shape[1:], 9.0)
+            yield label, far_away.index_copy(0, rows, distance(p, *points[:, rows]))
+
+
+def head_distances(p, points, extras: list) -> list:
     "All parts at points in head units: pairs (label, distance [b, n])."
-    return [*zip(CORE, core_distances(p, *points)), *extra_distances(p, points)]
+    return [*zip(CORE, core_distances(p, *points)), *extra_distances(points, extras)]
 
 # %% ../nbs/06_toon.ipynb #89fa29e6
 class HeadScene(Scene):
@@ -730,23 +748,25 @@ class HeadScene(Scene):
 
     def bounds(self):
         like = self.p['jaw'][:, 0]
-        centre = like.new_tensor([0.0, -0.30, -0.08])[:, None].expand(3, self.batch)
+        centre = placed((0.0, -0.30, -0.08), like.device)[:, None].expand(3, self.batch)
         return centre * HEAD, torch.full_like(like, 1.62 * HEAD)
 
     def kinds(self):
         style, accessory = self.p['hair_style_'], self.p['accessory_']
         return (style * 100 + accessory * 2 + self.p['glasses_'])[:, 0]
 
+    def bodies(self, points):
+        "All parts at points in head units: pairs (label, distance [b, n])."
+        extras = self.keep('extras', lambda: find_extras(self.p))
+        return head_distances(self.p, points, extras)
+
     def distance(self, points):
-        distances = head_distances(self.p, points / HEAD)
-        nearest = distances[0][1]
-        for _, distance in distances[1:]:
-            nearest = torch.minimum(nearest, distance)
-        return HEAD * nearest
+        _, distances = zip(*self.bodies(points / HEAD))
+        return HEAD * functools.reduce(torch.minimum, distances)
 
     def parts(self, points):
-        names, distances = zip(*head_distances(self.p, points / HEAD))
-        numbers = torch.tensor([PART[name] for name in names], device=points.device)
+        names, distances = zip(*self.bodies(points / HEAD))
+        numbers = placed(tuple(PART[name] for name in names), points.device)
         return numbers[torch.stack(distances).argmin(0)]
 
     def colours(self, points, normals, parts, pixel):
@@ -766,8 +786,8 @@ def flat_tones(base, shade, normals, low):
 def skin_colour(p, x, y, z, normals, parts, pixel):
     "Cel-shaded skin with the fringe's shadow on the forehead and the chin's on the neck."
     base, shade, light = tones(p['skin'])
-    round_normal = F.normalize(torch.stack([x, (y - 0.05) * 0.8, z + 0.12]), dim=0)
-    soft = F.normalize(normals * 0.45 + round_normal * 0.75, dim=0)
+    round_normal = unit(torch.stack([x, (y - 0.05) * 0.8, z + 0.12]))
+    soft = unit(normals * 0.45 + round_normal * 0.75)
     rgb = cel(base, base, shade, light_cosine(soft), 0.04 + 0 * pixel, low=0.0)
     edge, _ = fringe_edge(p, torch.atan2(x - 0.02, z + 0.08), y + 0.05)
     under = cover(edge - 0.055 - y, pixel) * (z > 0) * (parts == PART['face'])
@@ -790,8 +810,8 @@ def hair_colour(p, x, y, z, normals, parts, pixel):
     "Cel-shaded hair: broad tones, strand lines near the tips, and a band of light."
     base, shade, light = tones(p['hair'])
     angle = torch.atan2(x, z + 0.08)
-    round_normal = F.normalize(torch.stack([x, (y - 0.15) * 0.9, z + 0.08]), dim=0)
-    soft = F.normalize(normals * 0.55 + round_normal * 0.75, dim=0)
+    round_normal = unit(torch.stack([x, (y - 0.15) * 0.9, z + 0.08]))
+    soft = unit(normals * 0.55 + round_normal * 0.75)
     cosine = light_cosine(soft)
     fringe, tail = parts == PART['fringe'], parts == PART['tail']
     edge, uf = fringe_edge(p, angle, y)
@@ -896,7 +916,7 @@ def paint_brows(p, x, y, rgb, pixel, ink, seen):
 def paint_mouth(p, x, y, rgb, pixel, ink, skin_shade):
     "One of five mouths, and the hint of a nose; the colour and what the mouth covers."
     kind, wide = p['mouth_'], p['mouth_width']
-    by_kind = lambda *values: torch.tensor(values, device=x.device)[kind]
+    by_kind = lambda *values: placed(values, x.device)[kind]
     w = (0.064 + 0.05 * wide) * by_kind(1.2, 1.0, 0.95, 0.34, 1.1)
     s, y0 = x / w, y - p['mouth_y']
     bend = by_kind(0.062, 0.0, 0.012, 0.0, -0.056)
@@ -976,7 +996,7 @@ def anime_colours(p, points, normals, parts, pixel):
     rgb = skin_colour(*place, normals, parts, pixel)
     rgb, marked = face_colour(*place, rgb, normals, parts, pixel)
     rgb = torch.where(hairy, hair_colour(*place, normals, marked, pixel), rgb)
-    if float(p['hair_alpha'].min()) < 1:  # the face shows through transparent hair
+    if bool((p['hair_alpha'] < 1).any()):  # the face shows through transparent hair
         face = torch.full_like(parts, PART['face'])
         below = skin_colour(*place, normals, face, pixel)
         below, _ = face_colour(*place, below, normals, face, pixel)
@@ -1052,7 +1072,7 @@ def human_lips(p, x, y, rgb, pixel, seen):
     "An upper and a lower lip, with a gap between them when the mouth is open."
     w, kind = 0.088 + 0.035 * p['mouth_width'], p['mouth_']
     q = (x / w).clamp(-1, 1)
-    bend = torch.tensor([0.034, 0.0, 0.010, 0.0, -0.030], device=x.device)[kind]
+    bend = placed((0.034, 0.0, 0.010, 0.0, -0.030), x.device)[kind]
     m = y - p['mouth_y'] - bend * (q * q - 0.4)
     top = torch.maximum(m - 0.020 * (1 - q * q) * (0.75 + 0.5 * q.abs()), -m)
     low = torch.maximum(m, -m - 0.030 * (1 - q * q))
@@ -1139,7 +1159,9 @@ def choose_background(background, which: Tensor):
             f"There is no background {background!r}: choose 'pastel', 'white' or three numbers"
             " in [0, 1]."
         )
-    return BACKGROUNDS.to(which.device)[which] if background == 'pastel' else (1.0, 1.0, 1.0)
+    return (
+        placed(BACKGROUNDS, which.device)[which] if background == 'pastel' else (1.0, 1.0, 1.0)
+    )
 
 
 def render(
@@ -1195,7 +1217,8 @@ def sample_camera(
     check_camera(preset)
     prior = PRIORS[preset]
     yaw, pitch = prior.angles(prior.noise((n,), rng), prior.noise((n,), rng))
-    return dict(cam2world=pose(yaw, pitch), fov=torch.full((n,), FOV), yaw=yaw, pitch=pitch)
+    fov = torch.full_like(yaw, FOV)
+    return dict(cam2world=pose(yaw, pitch), fov=fov, yaw=yaw, pitch=pitch)
 
 # %% ../nbs/06_toon.ipynb #50c4cbe6
 # pictures that share one generator: picture i never depends on how many are asked for
@@ -1229,7 +1252,7 @@ class DrawnSet(ImageSet):
     """Pictures that are drawn once into the cache; picture i of a seed is the same everywhere.
     A kind of picture defines `rows`, `draw` and `decode`."""
 
-    kind, version, chunk = 'pictures', 1, 32  # chunk: how many are drawn at a time
+    kind, version, chunk = 'pictures', 1, 128  # chunk: how many are drawn at a time
     drawn: dict = {}  # what `draw` returns and is stored besides the picture: name -> shape
     exact = ('depth', 'distance', 'normal', 'parts')  # traced on demand, for one item
 

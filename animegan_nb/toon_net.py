@@ -17,6 +17,7 @@ from animegan_nb.toon import (
     BACKGROUNDS,
     CATEGORIES,
     decode,
+    EXTRAS,
     HAIR_STYLES,
     HEAD,
     HeadScene,
@@ -24,7 +25,6 @@ from animegan_nb.toon import (
     PART,
     render,
     SLOT,
-    TAILS,
 )
 
 # %% auto #0
@@ -230,7 +230,7 @@ def _visible_rules(p, a, parts, x, y, cam2world):
     pin = ((x * p['side'] - 0.30).abs() < 0.13) & ((y - 0.33).abs() < 0.08)
     worn = [count('ribbon'), count('cat ears'), count('hat'), 4 * count('fringe', pin)]
     worn = torch.stack([count('background') + 99, *worn])  # nothing worn is always visible
-    tied = [HAIR_STYLES.index(style) for style, (label, _) in TAILS.items() if label == 'tail']
+    tied = [HAIR_STYLES.index(style) for _, style, label, _ in EXTRAS if label == 'tail']
     loose = ~torch.isin(a['hair_style'], torch.tensor(tied))
     front = (cam2world[:, 2, 2] > 0.5) & (a['accessory'] != 3) & (a['hair_over_eye'] < 0.5)
     white = a['cloth_colour'] == CATEGORIES['cloth_colour'].index('white')

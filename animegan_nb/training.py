@@ -44,15 +44,16 @@ from .data import Loader
 __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'Stage',
            'stage_steps', 'stage_starts', 'stage_at', 'faded_in', 'Callback', 'RunControls', 'Trainer',
            'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
-           'without_gradients', 'forget_gradients', 'join_logs', 'gather_gradients', 'explain_divergence',
-           'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine', 'join_processes',
-           'device_settings', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
-           'target_step', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages', 'enter_stage',
-           'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA', 'generate_images',
-           'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer', 'load_optimizer',
-           'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good', 'checkpoints', 'pack', 'unpack',
-           'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade', 'Growing',
-           'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run', 'load_checkpoint']
+           'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
+           'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
+           'join_processes', 'device_settings', 'average_gradients', 'broadcast_weights', 'prepare_networks',
+           'make_loader', 'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt',
+           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
+           'ema_decay', 'EMA', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
+           'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good',
+           'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state',
+           'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run',
+           'load_checkpoint']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -99,6 +100,8 @@ class ModelPair(nn.Module):
 
     def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         "The tensors of a checkpoint, whenever it was written, under the names of this version."
+        if 'counts' not in dict(self.named_buffers()):  # of steps; the trainer keeps them now
+            state = {name: tensor for name, tensor in state.items() if name != 'counts'}
         for old, new in self.renamed.items():
             state = {
                 new + name.removeprefix(old) if name.startswith(old) else name: tensor
@@ -300,6 +303,8 @@ class RunControls:
         self.pausing = threading.Event()  # no further step for now
         self.saving = threading.Event()  # a `Checkpoints` callback saves after this step
         self.thread, self.error = None, None
+        self.unfinished = False  # in the middle of a step: nothing may be saved
+        self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
 
     @property
     def running(self) -> bool:
@@ -324,9 +329,7 @@ class RunControls:
 
     def fit_background(self, steps: int | None = None, until: int | None = None) -> Trainer:
         "Like `fit`, but in a thread; `join` waits for it and raises what went wrong."
-        if self.running:
-            raise RuntimeError("This trainer is running already: stop() or join() it first.")
-        self.target_step = target_step(self.step, steps, until)
+        self.target_step = target_step(self, steps, until)
         self.error = None
         self.proceed()
         self.stopping.clear()  # before the thread starts: a stop() right after this counts
@@ -397,7 +400,7 @@ class Trainer(RunControls):
     ):
         super().__init__()
         self.base_config = self.config = config  # at the start, and in the present stage
-        self.stages, self.stage = check_stages(stages, config), -1
+        self.stages, self.stage = check_stages(stages, config, pair), -1
         self.recipe = recipe or {}
         self.engine = Engine(config.mixed_precision, device)
         self.device = self.engine.device
@@ -407,21 +410,14 @@ class Trainer(RunControls):
         self.draws = Draws(config.seed, self.device, *self.engine.place)
         self.step = self.images = self.position = 0  # steps, images seen, batches drawn
         self.batches, self.batch, self.step_batches, self.logs = None, {}, [], {}
-        self.unfinished = False  # in the middle of a step: nothing may be saved
-        self.diverged = {}  # role → whether its loss or gradient was not finite in this step
         self.average = None  # the averaged generator: an `EMA` callback makes it
-        self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
         self.callbacks = with_average(callbacks, config.ema_half_life)
         self.call('on_attach')
 
     def fit(self, steps: int | None = None, until: int | None = None, progress=True) -> Trainer:
         """Train here and now: `steps` more steps, or `until` that step in all.
         Ctrl-C finishes the current step and stops. `progress` shows a bar."""
-        if self.running:
-            raise RuntimeError(
-                "This trainer runs in the background: stop() or join() it first."
-            )
-        self.target_step = target_step(self.step, steps, until)
+        self.target_step = target_step(self, steps, until)
         self.stopping.clear()
         with stop_on_interrupt(self.stopping), progress_bar(self, progress) as bar:
             self.loop(bar.update)
@@ -430,14 +426,15 @@ class Trainer(RunControls):
     def loop(self, after_step: Callable = lambda: None):
         "Steps up to `target_step` or a stop, with all callbacks."
         with device_settings(self.config, self.device), contextlib.ExitStack() as finally_do:
-            for callback in reversed(self.active_callbacks):
+            for callback in reversed(active_callbacks(self)):
                 finally_do.callback(callback.on_end, self)
-            self.call('on_start')
             forget_gradients(self)
+            follow_stages(self)
+            self.call('on_start')
             while self.step < self.target_step and may_go_on(self):
                 with self.lock:
-                    follow_stages(self)
-                    record = self.train_step()
+                    place = follow_stages(self)
+                    record = self.train_step() | place
                 self.history.append(record)
                 self.call('on_step', record)
                 after_step()
@@ -460,15 +457,7 @@ class Trainer(RunControls):
         "One optimiser step of the generator or the discriminator; returns what was logged."
         if role == 'discriminator':
             self.step_batches = [self.next_batch() for _ in range(self.config.accumulate)]
-        optimizer, parts = self.optimizers[role], []
-        resting = self.optimizers['discriminator' if role == 'generator' else 'generator']
-        with without_gradients(resting), explain_divergence(role, self.step):
-            for batch in self.step_batches:
-                with self.engine.autocast():
-                    logs = getattr(self.pair, f'{role}_step')(batch, self.draws)
-                self.engine.backward(logs['loss'] / len(self.step_batches))
-                parts.append({k: v.detach() for k, v in logs.items() if isinstance(v, Tensor)})
-        logs = join_logs(parts)
+        optimizer, logs = self.optimizers[role], differentiate(self, role)
         loss, gradient = logs.pop('loss'), gather_gradients(optimizer, self.config, self.engine)
         check_finite(self, role, loss, gradient)
         set_learning_rate(optimizer, learning_rate_factor(self.config, self.step))
@@ -492,14 +481,9 @@ class Trainer(RunControls):
         "Real images that one generator step counts, on all processes."
         return self.loader.batch_size * self.config.accumulate * self.engine.num_processes
 
-    @property
-    def active_callbacks(self) -> list[Callback]:
-        "Those that this process calls."
-        return [c for c in self.callbacks if self.engine.is_main_process or not c.main_only]
-
     def call(self, event: str, *args):
         "Tell the callbacks."
-        for callback in self.active_callbacks:
+        for callback in active_callbacks(self):
             getattr(callback, event)(self, *args)
 
 # %% ../nbs/10_training.ipynb #02d1cbcf
@@ -548,6 +532,20 @@ def without_gradients(optimizer):
     finally:
         for p in learning:
             p.requires_grad_(True)
+
+
+def differentiate(trainer: Trainer, role: str) -> dict[str, Tensor]:
+    """Add up the gradients of one optimiser step of `role` over its batches; returns what the
+    pair has logged."""
+    resting = trainer.optimizers['discriminator' if role == 'generator' else 'generator']
+    step_of_pair, parts = getattr(trainer.pair, f'{role}_step'), []
+    with without_gradients(resting), explain_divergence(role, trainer.step):
+        for batch in trainer.step_batches:
+            with trainer.engine.autocast():
+                logs = step_of_pair(batch, trainer.draws)
+            trainer.engine.backward(logs['loss'] / len(trainer.step_batches))
+            parts.append({k: v.detach() for k, v in logs.items() if isinstance(v, Tensor)})
+    return join_logs(parts)
 
 
 def forget_gradients(trainer: Trainer):
@@ -792,7 +790,6 @@ def broadcast_weights(pair: nn.Module, engine: Engine):
 
 def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) -> ModelPair:
     "On the device, the same in all processes, laid out and compiled as the numbers say."
-    pair.check_training(config)
     half_on_gpu = engine.device.type == 'cuda' and engine.precision != 'no'
     channels_last = half_on_gpu if config.channels_last is None else config.channels_last
     pair.to(engine.device)
@@ -814,11 +811,19 @@ def make_loader(data, config: TrainingConfig, engine: Engine):
     return loader
 
 # %% ../nbs/10_training.ipynb #9a09b25e
-def target_step(step: int, steps: int | None, until: int | None) -> int:
-    "The step at which a `fit` ends."
+def target_step(trainer: Trainer, steps: int | None, until: int | None) -> int:
+    "The step at which a `fit` that begins now ends."
+    if trainer.running:
+        raise RuntimeError("This trainer is running already: stop() or join() it first.")
     if (steps is None) == (until is None):
         raise ValueError("fit needs either steps (so many more) or until (up to that step).")
-    return step + steps if until is None else until
+    return trainer.step + steps if until is None else until
+
+
+def active_callbacks(trainer: Trainer) -> list[Callback]:
+    "Those that this process calls."
+    main = trainer.engine.is_main_process
+    return [callback for callback in trainer.callbacks if main or not callback.main_only]
 
 
 def progress_bar(trainer: Trainer, shown: bool) -> tqdm:
@@ -858,17 +863,22 @@ def stop_on_interrupt(stopping: threading.Event):
             signal.signal(number, previous)
 
 # %% ../nbs/10_training.ipynb #a1c7e20a
-def follow_stages(trainer: Trainer):
-    "Enter the stage of the next step, if it has come, and let the networks grow."
+def follow_stages(trainer: Trainer) -> dict:
+    """Enter the stage of the next step, if it has come, and let the networks grow; returns
+    where the training is, for its record."""
     if not trainer.stages:
-        return
+        return {}
     starts = stage_starts(trainer.stages, trainer.base_config, trainer.engine.num_processes)
     number = stage_at(starts, trainer.step)
     while trainer.stage < number:
         enter_stage(trainer, trainer.stage + 1)
     stage, steps = trainer.stages[number], trainer.step - starts[number]
+    place = {'stage': number}
     if stage.size is not None:
-        trainer.pair.grow(stage.size, faded_in(stage, steps, trainer.images_per_step))
+        alpha = faded_in(stage, steps, trainer.images_per_step)
+        trainer.pair.grow(stage.size, alpha)
+        place |= {'size': stage.size, 'alpha': alpha}
+    return place
 
 
 def enter_stage(trainer: Trainer, number: int):
@@ -913,9 +923,13 @@ def freeze(trainer: Trainer, beginnings: Sequence[str]):
             p.requires_grad_(not name.startswith(tuple(beginnings)))
 
 # %% ../nbs/10_training.ipynb #a1c7e20b
-def check_stages(stages: Sequence[Stage], config: TrainingConfig) -> tuple[Stage, ...]:
+def check_stages(
+    stages: Sequence[Stage], config: TrainingConfig, pair: ModelPair
+) -> tuple[Stage, ...]:
     "Raise one sentence that names the first stage that cannot be; return them."
     before = None
+    if not stages:
+        pair.check_training(config)
     for number, stage in enumerate(stages):
         grows = before is not None and stage.size is not None and stage.size != before.size
         rules = [
@@ -930,7 +944,7 @@ def check_stages(stages: Sequence[Stage], config: TrainingConfig) -> tuple[Stage
             if not holds:
                 raise ValueError(f'Stage {number} of the curriculum {sentence}.')
         try:
-            stage.training(config)
+            pair.check_training(stage.training(config))
         except ValueError as error:
             raise ValueError(f'Stage {number} of the curriculum: {error}') from error
         before = stage

@@ -94,7 +94,7 @@ class WGANPair(DCGANPair):
                 batch['image'],
                 logs['fake_images'],
                 self.config.penalty,
-                draws.generator,
+                draws,
             )
             logs['loss'] = logs['loss'] + logs['penalty']
         return logs

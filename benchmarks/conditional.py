@@ -234,7 +234,7 @@ def sheets(loaded, facts: dict, out: Path, columns: int = 12):
     "OUT.jpg: one wish a row, one latent a column."
     pair, generator, _ = loaded
     wishes = WISHES['toon' if facts['name'] == 'toon' else 'faces']
-    maker = C.FaceMaker(generator, pair.known[: int(pair.counts[0])].long(), n=columns, seed=1)
+    maker = C.FaceMaker(generator, pair.known[: pair.remembered].long(), n=columns, seed=1)
     grid(torch.cat([maker.images(**wish) for wish in wishes]), columns).save(out.with_suffix('.jpg'), quality=92)
     facts['sheet'] = [
         ', '.join(w.values())
@@ -249,7 +249,7 @@ def ship(a):
     "The averaged generator in half precision with the labels it knows, and how it was made."
     pair, generator, info = look(a.runs[0], a.step)
     tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
-    tensors['known'] = pair.known[: int(pair.counts[0])].to(torch.uint8)
+    tensors['known'] = pair.known[: pair.remembered].to(torch.uint8)
     out = Path(a.out)
     save_file(tensors, out.with_suffix('.safetensors'))
     log = [

@@ -1,6 +1,7 @@
 """The loader against decoding each time, and the cleaning pipeline on real folders.
 
     python benchmarks/data.py                    # pictures/s, ratios, first and second opening
+    python benchmarks/data.py --duplicates       # near copies: bands of the hashes against all pairs
     python benchmarks/data.py --real             # also cleans the folders below ANIMEGAN_DATA and stores the counts
 
 With `--real` (or `--store`) the numbers go to data/results/data.json, which the chapter shows.
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from animegan_nb.core import default_device
+from animegan_nb import cleaning
 from animegan_nb.cleaning import FaceFinder, clean, survey, unusual_brightness
 from animegan_nb.data import ImageFolder, Loader, list_images, open_image, resize, square_crop
 
@@ -106,6 +108,30 @@ def speed(n: int, side: int, size: int, batch: int) -> dict:
     )
 
 
+def processor_seconds(function) -> tuple[float, object]:
+    start = time.process_time()
+    result = function()
+    return time.process_time() - start, result
+
+
+def duplicates(n: int, distance: int = 3, rounds: int = 3):
+    "`close_pairs` against the comparison of all pairs, in turns; a tenth of the hashes are near copies of others."
+    rng = np.random.default_rng(0)
+    for count in (n // 20, n // 10, n // 4):
+        hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
+        hashes[-(count // 10) :] = hashes[: count // 10] ^ np.uint64(1 << 40 | 1)
+        ratios = []
+        for _ in range(rounds):
+            bands, found = processor_seconds(lambda: cleaning.close_pairs(hashes, distance))
+            whole, near = processor_seconds(lambda: list(cleaning._near(hashes, distance)))
+            assert sorted(found.tolist()) == sorted([a, b] for first, second in near for a, b in zip(first, second))
+            ratios.append(whole / bands)
+        print(f'{count:7} hashes: {np.median(ratios):5.0f} times faster than all pairs, the same {len(found)} pairs')
+    hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
+    seconds, _ = processor_seconds(lambda: cleaning.close_pairs(hashes, distance))
+    print(f'{n:7} hashes: {seconds:.2f} s of processor time')
+
+
 def real(root: Path) -> dict:
     finder, out = FaceFinder(), {}
     for name in FOLDERS:
@@ -137,7 +163,10 @@ if __name__ == '__main__':
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--real', action='store_true')
     parser.add_argument('--store', action='store_true')
+    parser.add_argument('--duplicates', action='store_true')
     args = parser.parse_args()
+    if args.duplicates:
+        raise SystemExit(duplicates(200_000))
     result = {
         'command': 'python benchmarks/data.py --real',
         'speed': speed(args.pictures, args.side, args.size, args.batch),

@@ -3,6 +3,8 @@
     python benchmarks/metrics.py
         # ratios: one pass and all metrics, against torch-fidelity's calls one after another
     python benchmarks/metrics.py
+        --evaluate # processor time of evaluate, and its ratio to resampling the points themselves
+    python benchmarks/metrics.py
         --table33 # Liu's table 3.3, repeated with a floor, several extractors and seeds
     python benchmarks/metrics.py
         --ladder # every metric for every corruption, on real anime faces
@@ -190,10 +192,41 @@ def speed(n: int, extractor: str):
     )
 
 
+def resampled(n: int, d: int, seed: int) -> metrics.Features:
+    "n points whose variances fall like those of natural features."
+    scale = torch.arange(1, d + 1) ** -0.5
+    return metrics.Features(torch.randn(n, d, generator=rng(seed)) * scale, None, 'points', 'none', 'none', 1, '')
+
+
+def direct(real: metrics.Features, fake: metrics.Features, replicates: int, cuts: int) -> list:
+    "What `evaluate` computes, from the definitions: every replicate and every cut from its own points."
+    generator, n = rng(0), len(fake)
+    halves = [metrics._halves(real, n, seed) for seed in range(cuts)]
+    draws = [[torch.randint(n, (n,), generator=generator) for _ in range(2)] for _ in range(replicates)]
+    sets = [(halves[0][0], fake), *halves, *((halves[0][0].rows(i), fake.rows(j)) for i, j in draws)]
+    names = 'frechet_distance', 'kernel_distance', 'precision_recall', 'diversity'
+    return [[getattr(metrics, name)(x.features, y.features) for name in names] for x, y in sets]
+
+
+def evaluation(counts: list[int], coordinates: list[int], replicates: int = 40, cuts: int = 4):
+    "Processor time of `evaluate`, and the ratio for the definitions (measured with fewer replicates, and scaled)."
+    few = 3
+    for d in coordinates:
+        for n in counts:
+            real, fake = resampled(2 * n, d, 0), resampled(n, d, 1)
+            start = time.process_time()
+            metrics.evaluate(fake, real, n=n, replicates=replicates, cuts=cuts, engine='animegan_nb')
+            ours, start = time.process_time() - start, time.process_time()
+            direct(real, fake, few, cuts)
+            theirs = (time.process_time() - start) * (1 + cuts + replicates) / (1 + cuts + few)
+            print(f'n = {n:6}, d = {d:5}: {ours:7.1f} s, {theirs / ours:5.1f} times less than set by set', flush=True)
+
+
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--table33', action='store_true')
     parser.add_argument('--ladder', action='store_true')
+    parser.add_argument('--evaluate', action='store_true')
     parser.add_argument('--extractors', default='squeezenet,pixels')
     parser.add_argument('--extractor', default='squeezenet')
     parser.add_argument('--seeds', type=int, default=5)
@@ -206,5 +239,7 @@ if __name__ == '__main__':
         table33(args.out or results / 'metrics_table33.json', args.extractors.split(','), args.seeds, args.size)
     elif args.ladder:
         ladder(args.out or results / 'metrics_ladder.json', args.extractor, args.size)
+    elif args.evaluate:
+        evaluation([300, 1000, 3000], [256, 512, 2048])
     else:
         speed(args.n, args.extractor)

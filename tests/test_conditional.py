@@ -359,7 +359,31 @@ def test_drawn_heads_train_as_they_come():
         TrainingConfig(batch_size=8),
         device='cpu',
     ).fit(1, progress=False)
-    assert int(t.pair.counts[0]) == 8
+    assert t.pair.remembered == 8
+
+
+def test_labels_are_remembered_across_checkpoints_of_every_age(tmp_path):
+    "The number of remembered labels follows from the labels; earlier versions stored it beside them."
+    pair = C.ConditionalPair(SMALL)
+    pair.remember(torch.tensor([[0, 1, 1], [2, 0, 0]]))
+    fresh = C.ConditionalPair(SMALL)
+    fresh.load_state_dict(pair.state_dict())
+    assert fresh.remembered == 2 and torch.equal(fresh.known, pair.known)
+    old = pair.state_dict() | {'counts': torch.tensor([2, 7])}
+    old['known'] = old['known'].clamp_min(0)
+    older = C.ConditionalPair(SMALL)
+    older.load_state_dict(older.names_of_today(old))
+    assert older.remembered == 2 and torch.equal(older.known, pair.known)
+    assert torch.equal(old['known'][2:], torch.zeros_like(old['known'][2:]))  # the caller's tensors stay
+
+
+def test_the_penalty_is_lazy_in_optimiser_steps():
+    "With two batches a step, DRAGAN acts in both of every second step and in none of the others."
+    pair, found = C.ConditionalPair(replace(SMALL, penalty_every=2)), []
+    step = pair.discriminator_step
+    pair.discriminator_step = lambda *a: found.append('penalty' in (logs := step(*a))) or logs
+    Trainer(pair, tagged(), TrainingConfig(batch_size=4, accumulate=2), device='cpu').fit(4, progress=False)
+    assert found == [True, True, False, False] * 2
 
 
 def test_a_batch_of_one():
@@ -383,7 +407,7 @@ def test_requests_follow_the_data():
     requests = {tuple(row) for row in pair.requested_labels(200, Draws(1)).tolist()}
     assert requests == {(0, 1, 1), (2, 0, 0)}
     pair.remember(torch.zeros(3000, 3, dtype=torch.long))
-    assert int(pair.counts[0]) == C.MEMORY and torch.equal(pair.known[:2].long(), seen)
+    assert pair.remembered == C.MEMORY and torch.equal(pair.known[:2].long(), seen)
     uniform = C.ConditionalPair(replace(SMALL, prior='uniform'))
     uniform.remember(seen)
     assert len({tuple(row) for row in uniform.requested_labels(300, Draws(1)).tolist()}) == 12

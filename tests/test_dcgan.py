@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from animegan_nb import dcgan
 from animegan_nb.dcgan import DCGANConfig, DCGANPair, DCGANDiscriminator, DCGANGenerator
+from animegan_nb.penalties import r1_penalty
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, recipes
 
 
@@ -77,6 +79,23 @@ def test_r1_discriminator_does_not_couple_the_batch():
     x = torch.randn(4, 3, 16, 16, requires_grad=True)
     (gradient,) = torch.autograd.grad(d(x)[0], x)
     assert gradient[0].abs().sum() > 0 and gradient[1:].abs().sum() == 0
+
+
+def test_r1_costs_no_forward_pass_of_its_own():
+    "The discriminator is asked twice in a step; its penalty is that of the real pictures."
+    torch.manual_seed(0)
+    pair = DCGANPair(DCGANConfig(16, channels=16, r1_gamma=3.0)).double()
+    real, asked = torch.rand(4, 3, 16, 16, dtype=torch.double) * 2 - 1, []
+    pair.discriminator.register_forward_hook(lambda *_: asked.append(1))
+    pair.latents = lambda n, draws: draws.normal(n, 100).double()
+    logs = pair.discriminator_step({'image': real}, Draws(0))
+    assert len(asked) == 2 and not real.requires_grad
+    expected = r1_penalty(pair.discriminator, real, 3.0)
+    torch.testing.assert_close(logs['penalty'], expected)
+    plain = F.softplus(-logs['real_logits']).mean() + F.softplus(logs['fake_logits']).mean()
+    two_passes = torch.autograd.grad(plain + expected, list(pair.discriminator.parameters()), retain_graph=True)
+    for a, b in zip(torch.autograd.grad(logs['loss'], list(pair.discriminator.parameters())), two_passes):
+        torch.testing.assert_close(a, b)
 
 
 def test_it_learns_a_batch():

@@ -111,6 +111,23 @@ def test_bad_logits_get_one_sentence(wrong, clue):
         assert '\n' not in str(caught.value) and len(str(caught.value)) < 260
 
 
+def test_logits_on_an_accelerator_are_not_waited_for():
+    "On a device whose values cannot be read, nothing tries to; shapes are still checked there."
+    logits = torch.zeros(4, device='meta', requires_grad=True)
+    for kind in losses:
+        assert discriminator_loss(logits, logits, kind).device.type == 'meta'
+        generator_loss(top_k(logits, 0.5), kind).backward()
+    with pytest.raises(ValueError, match='squeeze'):
+        check_logits(logits[:, None])
+
+
+def test_the_toy_games_stay_on_the_device_of_their_numbers():
+    p = torch.rand(2, 5, device='meta')
+    assert all(x.device.type == 'meta' for x in best_discriminator(p, p))
+    state = torch.zeros(3, device='meta')
+    assert toy_path(state, steps=2).shape == (3, 3) and toy_jacobian(state).shape == (3, 3)
+
+
 def test_the_error_says_which_logits():
     with pytest.raises(ValueError, match='real logits'):
         discriminator_loss(torch.zeros(2, 1), torch.zeros(2))

@@ -5,6 +5,7 @@ import pytest
 import torch
 import trimesh
 from hypothesis import given, settings, strategies as st
+from animegan_nb import mesh
 from animegan_nb.mesh import automatic_level, extract_mesh, grid_points, save_mesh
 
 
@@ -121,3 +122,38 @@ def test_bad_input_is_one_sentence(call, word):
     with pytest.raises(ValueError) as error:
         call()
     assert word in str(error.value) and '\n' not in str(error.value)
+
+
+class Anything(torch.nn.Module):
+    "A module that passes on whatever it is given."
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.weight = function, torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, *args, **options):
+        return self.function(*args, **options)
+
+
+def test_a_module_of_any_arguments_is_asked_what_it_takes():
+    ball = lambda points, directions: ((points + 1) / 2, 200 * torch.sigmoid(50 * (0.5 - points.norm(dim=-1))))
+    coloured, plain = (extract_mesh(Anything(f), resolution=20) for f in (ball, BALL))
+    assert coloured.is_watertight and plain.is_watertight
+    seen = coloured.visual.vertex_colors[:, :3] / 255
+    assert np.abs(seen - (np.asarray(coloured.vertices) + 1) / 2).max() < 0.01
+
+
+def test_values_and_colours_are_asked_for_where_the_weights_are():
+    asked = []
+
+    def field(points, directions):
+        asked.append((points.device.type, directions.device.type))
+        return torch.zeros(*points.shape, device='cpu'), torch.zeros(points.shape[:-1], device='cpu')
+
+    module = Anything(field).to('meta')
+    values = mesh.evaluate_field(module, torch.zeros(3, 3))
+    colours = mesh.surface_colours(module, torch.zeros(3, 3), torch.ones(3, 3))
+    assert set(asked) == {('meta', 'meta')} and values.device == colours.device == torch.device('cpu')
+    asked.clear()
+    mesh.evaluate_field(lambda p, d: field(p, d), torch.zeros(3, 3), device='meta')
+    assert set(asked) == {('meta', 'meta')}

@@ -19,9 +19,11 @@ from animegan_nb.penalties import (
     gradient_penalty,
     input_gradients,
     interpolate,
+    r1_of_logits,
     r1_penalty,
     r2_penalty,
 )
+from animegan_nb.training import Draws
 
 ALL = {
     'gp': lambda D, x, y: gradient_penalty(D, x, y),
@@ -100,6 +102,37 @@ def test_nothing_flows_to_the_pictures(name):
     D = net()
     ALL[name](D, real, 2 * fake).backward()
     assert real.grad is None and fake.grad is None and D[0].weight.grad.abs().sum() > 0
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 9), gamma=st.floats(0.01, 100))
+@settings(max_examples=25, deadline=None)
+def test_r1_of_the_losses_own_logits_is_r1(seed, n, gamma):
+    "Value, loss and every gradient equal those of a second forward pass; the critic is asked once."
+    D, real = net(norm=nn.LayerNorm(16), seed=seed), batch(n, 6, seed=seed)
+    calls = []
+    D.register_forward_hook(lambda *_: calls.append(1))
+    change = lambda x: x * 1.5 + x.roll(1, 1)  # what an augmentation may do between pictures and critic
+    found = []
+    for one_pass in (False, True):
+        x = real.detach().requires_grad_(one_pass)
+        logits = D(change(x))
+        penalty = r1_of_logits(logits, x, gamma) if one_pass else r1_penalty(lambda y: D(change(y)), x, gamma)
+        loss = nn.functional.softplus(-logits).mean() + penalty
+        found.append([penalty, loss, *torch.autograd.grad(loss, list(D.parameters()))])
+    for two, one in zip(*found):
+        torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-11)
+    assert len(calls) == 3 and not real.requires_grad
+
+
+def test_r1_of_logits_says_what_it_needs():
+    D, real = net(), batch(4, 6)
+    with pytest.raises(ValueError, match='require a gradient before they are scored'):
+        r1_of_logits(D(real), real)
+    real.requires_grad_()
+    with pytest.raises(ValueError, match='3 logits for 4 pictures'):
+        r1_of_logits(D(real)[:3], real)
+    with pytest.raises(ValueError, match='squeeze'):
+        r1_of_logits(D(real)[:, None], real)
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -266,6 +299,22 @@ def test_randomness_is_an_argument():
         assert torch.equal(state, torch.random.get_rng_state())
 
 
+@pytest.mark.parametrize(
+    'penalty',
+    [lambda D, x, y, g: gradient_penalty(D, x, y, rng=g), lambda D, x, y, g: dragan_penalty(D, x, scale=1.0, rng=g)],
+)
+def test_each_process_has_its_own_slice_of_the_same_draw(penalty):
+    "Two processes of 3 pictures draw what one process of 6 draws; a plain generator goes on working."
+    D, (x, y) = net(), batch(2, 3, 6)
+    parts = [penalty(D, x, y, Draws(0, rank=rank, world=2)) for rank in range(2)]
+    assert parts[0] != parts[1]
+    assert penalty(D, x, y, rng(1)) != penalty(D, x, y, rng(2))
+    real, fake = batch(2, 6, 6)
+    whole = interpolate(real, fake, Draws(0))
+    halves = [interpolate(real[i : i + 3], fake[i : i + 3], Draws(0, rank=i // 3, world=2)) for i in (0, 3)]
+    assert torch.equal(torch.cat(halves), whole)
+
+
 # half precision
 
 
@@ -276,6 +325,22 @@ def test_autocast_is_left_by_default():
         assert torch.equal(r1_penalty(D, x), exact)
         rough = r1_penalty(D, x, amp_scale=4.0)
     assert rough.dtype == torch.float32 and 0 < abs((rough / exact).item() - 1) < 0.05
+
+
+def test_r1_of_logits_stays_in_the_precision_of_its_logits():
+    "As accurate in bfloat16 as the loss there; in float16 small gradients are not lost."
+    D, x = net(dtype=torch.float32), batch(64, 6).float().requires_grad_()
+    gradient = lambda loss: torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(D.parameters())[:-1])])
+    with torch.autocast('cpu', torch.bfloat16):
+        logits = D(x)
+        rough = r1_of_logits(logits, x, 1.0)
+    exact = gradient(r1_penalty(D, x, 1.0))
+    assert rough.dtype == torch.float32
+    assert (gradient(rough) - exact).norm() < 0.03 * exact.norm()
+    tiny = torch.full((12,), 2.0**-24).half()
+    x = torch.zeros(2, 12).half().requires_grad_()
+    logits = (x @ tiny[:, None]).squeeze(1) * torch.tensor(2.0**-4).half()
+    assert r1_of_logits(logits, x, 2.0).item() == pytest.approx(12 * 2.0**-56)
 
 
 def test_norms_of_half_precision_critics_are_taken_in_float32():

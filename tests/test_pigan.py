@@ -1,17 +1,23 @@
 "pi-GAN's networks: laws of generator and discriminator, chunks, bad input, what ships."
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 
-from animegan_nb import pigan
+sys.path.insert(0, str(Path(__file__).parent))
+from memory import PeakMemory
+
+from animegan_nb import pigan, siren
 from animegan_nb.cameras import pose, rays
 from animegan_nb.core import rng
 from animegan_nb.pigan import PiganDiscriminator, PiganGenerator, RenderSettings, camera_direction, truncate_condition
-from animegan_nb.siren import Condition, FieldConfig
+from animegan_nb.siren import Condition, FieldConfig, PIGAN_FIELD
+from animegan_nb.training import Draws
 
 TINY = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
 
@@ -298,3 +304,111 @@ def test_a_diverged_field_is_said():
         broken.field.density.bias.fill_(math.nan)
     with pytest.raises(ValueError, match='NaN'):
         broken.render(codes(1), pose(0.0))
+
+
+# ---- random numbers and memory --------------------------------------------------------------------------------------
+CAMERAS = pose(torch.tensor([0.0, 0.3]))
+VIEWS = [dict(), dict(fine=6), dict(fine=6, official=True), dict(fine=6, first_look='density', background='painted')]
+
+
+def image_and_gradients(view, **options):
+    G, z = tiny(**view).double(), codes(2).double().requires_grad_(True)
+    image = G.render(z, CAMERAS.double(), rng=rng(5), noise=3.0, **options)
+    F.softplus(image).square().sum().backward()
+    return image.detach(), [z.grad, *(p.grad for p in G.parameters())]
+
+
+@pytest.mark.parametrize('view', VIEWS)
+@pytest.mark.parametrize('options', [dict(max_points=60), dict(max_points=10**6), dict(memory=200_000), dict(memory=1)])
+def test_random_numbers_image_and_gradient_do_not_depend_on_the_chunks(view, options):
+    (whole, direct), (pieces, found) = (image_and_gradients(view, **o) for o in (dict(), options))
+    assert torch.allclose(whole, pieces, rtol=1e-12, atol=1e-12)
+    for a, b in zip(found, direct):
+        assert torch.allclose(a, b, rtol=1e-8, atol=1e-11 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize('view', VIEWS)
+def test_an_image_uses_the_random_numbers_as_they_come(view):
+    "A source that is handed to the rays directly gives the same image."
+    G, z = tiny(**view), codes(2)
+    lines = pigan.image_rays(CAMERAS, (8, 8), G.view)
+    with torch.no_grad():
+        seen = pigan.render_rays(G.field, G.condition(z), lines, G.view, rng(5), noise=3.0)
+        image = G.render(z, CAMERAS, rng=rng(5), noise=3.0)
+    assert torch.allclose(image, 2 * seen.rgb.mT.reshape(2, 3, 8, 8) - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize('view', VIEWS)
+def test_two_processes_render_what_one_renders(view):
+    G, z, cams = tiny(**view).double(), codes(2).double(), CAMERAS.double()
+    options = dict(noise=3.0, max_points=90)
+    with torch.no_grad():
+        whole = G.render(z, cams, rng=Draws(7), **options)
+        halves = [G.render(z[k : k + 1], cams[k : k + 1], rng=Draws(7, rank=k, world=2), **options) for k in range(2)]
+        generator = G.render(z, cams, rng=rng(7), **options)
+    assert torch.allclose(torch.cat(halves), whole, atol=1e-10) and torch.equal(whole, generator)
+    assert not torch.allclose(halves[1], G.render(z[1:], cams[1:], rng=Draws(7), **options), atol=1e-3)
+
+
+def plain_form(monkeypatch):
+    "As on a GPU: no chunks of points that limit what is kept."
+    for module in (siren, pigan):
+        monkeypatch.setattr(module, 'runs_in_chunks', lambda points: False)
+    monkeypatch.setattr(siren, 'half_pays', lambda device: True)
+
+
+@pytest.mark.parametrize('half', [False, True])
+@pytest.mark.parametrize('view', VIEWS)
+@pytest.mark.parametrize('config', [FieldConfig(hidden=96, layers=3, z_dim=6, mapping_hidden=8), PIGAN_FIELD])
+def test_the_bytes_of_a_gradient_are_known_beforehand(config, view, half, monkeypatch):
+    plain_form(monkeypatch)
+    G = PiganGenerator(config, RenderSettings(**{'samples': 6, 'fine': 0, **view}), 12)
+    condition = Condition(*(x.detach().requires_grad_(True) for x in G.condition(torch.zeros(2, config.z_dim))))
+    with torch.autocast('cpu', torch.bfloat16, enabled=half):
+        measured = pigan.saved_bytes(lambda: G.render(condition, CAMERAS, rng=rng(0), noise=1.0))
+    expected = pigan.render_bytes(config, G.view, 2, 12, half=half)
+    assert abs(expected / measured - 1) < 0.12, (expected, measured)
+
+
+@pytest.mark.parametrize('view', VIEWS)
+def test_a_render_keeps_to_its_limit_forward_and_backward(view, monkeypatch):
+    plain_form(monkeypatch)
+    config = FieldConfig(hidden=64, layers=4, z_dim=6, mapping_hidden=8)
+    G = PiganGenerator(config, RenderSettings(**{'samples': 6, 'fine': 0, **view}), 24)
+    z, whole = torch.zeros(2, 6), pigan.render_bytes(config, G.view, 2, 24)
+    limit, most = whole // 5, {}
+    for memory in (None, limit):
+        with PeakMemory() as peak:
+            G.render(z, CAMERAS, rng=rng(0), noise=1.0, memory=memory).square().sum().backward()
+        most[memory] = peak.most
+        G.zero_grad()
+    allowed = pigan.render_bytes(config, G.view, 2, 24, limit)
+    assert most[limit] < 1.25 * allowed < 0.5 * most[None], (most, allowed)
+
+
+def test_without_a_gradient_large_batches_are_rendered_in_pieces(monkeypatch):
+    plain_form(monkeypatch)
+    G, asked = tiny(), []
+    G.field.register_forward_pre_hook(lambda m, a: asked.append(a[0].shape[1]))
+    with torch.no_grad():
+        whole, pieces = (G.render(codes(2), CAMERAS, memory=m) for m in (None, 2**15))
+    assert len(asked) > 3 and torch.allclose(whole, pieces, atol=1e-6)
+
+
+@pytest.mark.parametrize('name, batch', [('pigan-celeba', 56), ('pigan-carla', 2), ('pigan-cats', 28)])
+def test_the_paper_s_settings_fit_a_gpu_of_80_gb(name, batch):
+    from animegan_nb.pigan_training import recipes
+
+    c, card = recipes[name].network, 80 * 10**9
+    expected = pigan.render_bytes(c.field, c.view, batch, c.size, memory=card // 2)
+    assert expected < 0.7 * card
+
+
+def test_the_mean_condition_follows_the_network_s_type():
+    G = tiny()
+    assert G.mean_condition(50).phases.dtype == torch.float32
+    G.double()
+    mean = G.mean_condition(50)
+    assert mean.phases.dtype == torch.float64 and torch.allclose(
+        mean.phases, pigan.mean_condition(G.field, 50).phases, rtol=1e-12
+    )

@@ -128,7 +128,7 @@ def test_a_condition_decides_pictures_batch_and_stages(monkeypatch):
         and [s.batches for s in seen] == [[14] * 2, [14] * 3]
         and trainer.step == 3
     )
-    assert int(trainer.pair.counts[1]) == 5  # the density noise goes on where it was
+    assert trainer.pair.steps['generator'] == 5  # the density noise goes on where it was
     assert train_condition(dict(batch=56, kind='mixed'), images=56).config.batch_size == 56 and asked[-1] == (
         'mixed',
         726,

@@ -18,21 +18,18 @@ from animegan_nb.core import rng, shipped
 from animegan_nb.data import ImageSet
 from animegan_nb.pigan import RenderSettings, camera_direction
 from animegan_nb.pigan_training import (
-    CARLA_PHASES,
+    CARLA_STAGES,
     PIGAN_CARLA,
     PIGAN_CATS,
     PIGAN_CELEBA,
     PIGAN_POSTER,
     PIGAN_TOON_32,
-    Phase,
     PiganConfig,
     PiganPair,
     discriminator_flops,
     discriminator_of,
-    fit_curriculum,
     matter_in_front,
     noise_level,
-    phase_at,
     real_cameras,
     real_directions,
     real_images,
@@ -40,7 +37,22 @@ from animegan_nb.pigan_training import (
     toon_shape,
 )
 from animegan_nb.siren import FieldConfig
-from animegan_nb.training import EMA, Draws, Trainer, TrainingConfig, build_pair, count_flops, load_run, models, recipes
+from animegan_nb.training import (
+    EMA,
+    Draws,
+    Stage,
+    Trainer,
+    TrainingConfig,
+    build_pair,
+    count_flops,
+    faded_in,
+    fit_stages,
+    load_run,
+    models,
+    recipes,
+    stage_at,
+    stage_starts,
+)
 
 TINY = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
 SMALL = PiganConfig(
@@ -74,7 +86,7 @@ def images(n=20, size=8, seed=0):
 @pytest.mark.parametrize('recipe, gflop', [(PIGAN_CELEBA, [3.9, 7.7, 11.5]), (PIGAN_CARLA, [6.9, 14.3, 21.7])])
 def test_the_published_discriminators_in_work_and_size(recipe, gflop):
     "GFLOP of one picture at 32, 64, 128 px and the number of parameters, as measured on the published code."
-    config = replace(recipe.network, size=128, phases=(), latent_weight=1e-9)
+    config = replace(recipe.network, size=128, latent_weight=1e-9)
     with torch.device('meta'):
         assert 12.3e6 < sum(p.numel() for p in discriminator_of(config).parameters()) < 13.4e6
     assert [round(discriminator_flops(config, size) / 1e9, 1) for size in (32, 64, 128)] == gflop
@@ -162,8 +174,14 @@ def test_the_camera_reaches_a_conditional_discriminator_only():
 
 # ---- schedules ------------------------------------------------------------------------------------------------------
 def test_the_curriculum_as_published():
-    config = PIGAN_CARLA.network
-    at = lambda step: (phase_at(config, step)[0].size, round(phase_at(config, step)[1], 3))
+    recipe = PIGAN_CARLA
+    starts = stage_starts(recipe.stages, recipe.training)
+    assert starts == [0, 10_000, 55_000, recipe.steps] and recipe.stages == CARLA_STAGES
+
+    def at(step):
+        k = stage_at(starts, step)
+        return recipe.stages[k].size, round(faded_in(recipe.stages[k], step - starts[k], 1), 3)
+
     assert [at(s) for s in (0, 9999, 10_000, 15_000, 20_000, 54_999, 55_000, 65_000, 10**6)] == [
         (32, 1.0),
         (32, 1.0),
@@ -175,27 +193,15 @@ def test_the_curriculum_as_published():
         (128, 1.0),
         (128, 1.0),
     ]
+    numbers = [stage.training(recipe.training) for stage in recipe.stages]
+    assert [(c.batch_size * c.accumulate, c.accumulate, c.generator_lr, c.discriminator_lr) for c in numbers] == [
+        (30, 1, 4e-5, 4e-4),
+        (14, 1, 2e-5, 2e-4),
+        (10, 5, 1e-5, 1e-4),
+    ]
+    assert all(c.clip_gradient == 1.0 for c in numbers)
+    config = recipe.network
     assert noise_level(config, 0) == 1 and noise_level(config, 2500) == 0.5 and noise_level(config, 9000) == 0
-
-
-@pytest.mark.parametrize(
-    'changes, word',
-    [
-        ([dict(), dict(start=9_000)], 'overlap'),
-        ([dict(), dict(start=11_000)], 'nothing happens'),
-        ([dict(start=5)], 'begins at step 0'),
-        ([dict(size=48)], 'power of two'),
-        ([dict(stop=0)], 'ends at step'),
-        ([dict(split=4)], 'split into 4'),
-        ([dict(generator_lr=0.0)], 'learning rates'),
-        ([dict(), dict(size=128)], 'doubles'),
-    ],
-)
-def test_a_curriculum_that_cannot_be_is_one_sentence(changes, word):
-    phases = [replace(p, **c) for p, c in zip(CARLA_PHASES, changes)]
-    with pytest.raises(ValueError, match=word) as error:
-        replace(PIGAN_CARLA.network, phases=tuple(phases), size=phases[-1].size)
-    assert '\n' not in str(error.value)
 
 
 def test_presets_are_the_published_numbers():
@@ -245,7 +251,7 @@ def test_the_pair_trains(options):
     trainer.fit(2, progress=False)
     assert all(math.isfinite(v) for record in trainer.history for v in record.values())
     moved = [not torch.equal(a, b) for a, b in zip(before, pair.parameters())]
-    assert sum(moved) > 0.9 * len(moved) and int(pair.counts[1]) == 2
+    assert sum(moved) > 0.9 * len(moved) and pair.steps == {'discriminator': 2, 'generator': 2}
     assert trainer.sample(3).shape == (3, 3, 8, 8)
 
 
@@ -361,34 +367,26 @@ def test_mirrored_pictures_have_mirrored_cameras_and_coverage():
     assert torch.allclose(cover[1], rows['coverage'][1, 0].flip(-1) / 127.5 - 1, atol=1e-6)
 
 
-GROWING = replace(
-    SMALL, phases=(Phase(0, 3, 4, 4, 1e-3, 1e-3), Phase(3, 6, 8, 6, 5e-4, 1e-3, split=2)), fade=2, share_fakes=True
+GROWING = (
+    Stage(3, size=4, batch_size=4, generator_lr=1e-3, discriminator_lr=1e-3),
+    Stage(3, size=8, fade=2, batch_size=3, accumulate=2, generator_lr=5e-4, discriminator_lr=1e-3),
 )
 
 
-def watch(folder):
-    return lambda phase: [
-        EMA(50),
-        pigan_training.SlowAverage(500),
-        Checkpoints(folder, 1, keep=9),
-        JSONLog(folder / 'log.jsonl'),
-    ]
-
-
 def test_a_curriculum_trains_through_its_stages_and_resumes_bit_for_bit(tmp_path):
-    config = TrainingConfig(4, 1.0, 1.0, seed=1)
-
     def start(folder, until=None, run=None):
         torch.manual_seed(0)
-        return fit_curriculum(
-            PiganPair(GROWING),
+        watch = [EMA(50), pigan_training.SlowAverage(500), Checkpoints(folder, 1, keep=9)]
+        return fit_stages(
+            PiganPair(SMALL),
             images(),
-            config,
-            watch(folder),
+            GROWING,
             run,
-            until,
+            TrainingConfig(4, 1.0, 1.0, seed=1),
+            [*watch, JSONLog(folder / 'log.jsonl')],
             'cpu',
-            {'model': 'pigan', 'network': asdict(GROWING)},
+            {'model': 'pigan', 'network': asdict(SMALL)},
+            until,
             progress=False,
         )
 
@@ -400,6 +398,11 @@ def test_a_curriculum_trains_through_its_stages_and_resumes_bit_for_bit(tmp_path
         and whole.loader.batch_size == 3
     )
     assert whole.optimizers['generator'].param_groups[0]['lr'] == 5e-4
+    assert [(r['stage'], r['size'], r['alpha']) for r in whole.history] == [(0, 4, 1.0)] * 3 + [
+        (1, 8, 0.0),
+        (1, 8, 0.5),
+        (1, 8, 1.0),
+    ]
     for stop in (2, 3, 5):  # within a stage, between two, in the last
         folder = tmp_path / str(stop)
         start(folder, stop)
@@ -413,6 +416,12 @@ def test_a_curriculum_trains_through_its_stages_and_resumes_bit_for_bit(tmp_path
     assert info['step'] == 6 and torch.equal(
         generator.render(codes(1), pose(0.0)), whole.average.render(codes(1), pose(0.0))
     )
+
+
+def test_shared_fakes_are_of_one_batch():
+    pair = PiganPair(replace(SMALL, share_fakes=True))
+    with pytest.raises(ValueError, match='Stage 1 of the curriculum: With share_fakes'):
+        Trainer(pair, images(), TrainingConfig(4), stages=GROWING, device='cpu')
 
 
 def test_two_averages_forget_at_different_speeds():
@@ -474,8 +483,6 @@ def test_the_watch_writes_into_the_log():
         (lambda: replace(SMALL, front_weight=-1.0), 'front_weight must be at least 0'),
         (lambda: replace(SMALL, solid_weight=-1.0), 'solid_weight must be'),
         (lambda: replace(SMALL, front_share=1.5), 'front_share is a share'),
-        (lambda: fit_curriculum(PiganPair(SMALL), images(), TrainingConfig()), 'no curriculum'),
-        (lambda: replace(SMALL, phases=(Phase(0, 9, 4, 4, 1.0, 1.0),)), 'curriculum ends at 4 px'),
         (lambda: real_images(SMALL, {'image': torch.zeros(1, 3, 12, 12)}, 8), 'averaged down'),
         (lambda: real_images(replace(SMALL, alpha=True), {'image': torch.zeros(1, 3, 8, 8)}, 8), 'covered'),
         (lambda: real_directions(replace(SMALL, condition_pose=True), {}), 'camera of every real image'),

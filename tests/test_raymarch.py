@@ -4,6 +4,7 @@ import base64, io, sys
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from animegan_nb import raymarch
@@ -19,6 +20,7 @@ from animegan_nb.raymarch import (
     sample_pdf,
     transmittance,
 )
+from animegan_nb.training import Draws
 
 
 def random_ray(seed, samples=12):
@@ -285,3 +287,42 @@ def test_the_published_compositing(published, activation, last_back, white):
 def test_the_published_inverse_cdf(published):
     t = sample_pdf(published['pdf/bins'], published['pdf/weights'], 16, placement='ends')
     assert torch.allclose(t, published['pdf/samples_det_16'], atol=1e-5)
+
+
+class Source:
+    "A source of random numbers as `training.Draws`, that notes what is asked for."
+
+    def __init__(self):
+        self.rng, self.asked = torch.Generator().manual_seed(0), []
+
+    def uniform(self, *shape):
+        self.asked.append(('uniform', shape))
+        return torch.rand(shape, generator=self.rng)
+
+    def normal(self, *shape):
+        self.asked.append(('normal', shape))
+        return torch.randn(shape, generator=self.rng)
+
+
+@pytest.mark.parametrize('official', [False, True])
+def test_any_source_of_random_numbers_will_do(official):
+    field = lambda points, directions: (points.sigmoid(), 5 * points.sum(-1))
+    o, d = torch.zeros(2, 3, 3), F.normalize(torch.ones(2, 3, 3), dim=-1)
+    source, options = Source(), dict(official=official, noise=1.0)
+    a = march(field, o, d, 1.0, 2.0, 4, 5, source, **options)
+    b = march(field, o, d, 1.0, 2.0, 4, 5, torch.Generator().manual_seed(0), **options)
+    assert torch.equal(a.rgb, b.rgb)
+    assert source.asked == [('uniform', (2, 3, 4)), ('uniform', (2, 3, 5)), ('normal', (2, 3, 9))]
+
+
+def test_two_processes_march_as_one():
+    field = lambda points, directions: (points.sigmoid(), 5 * points.sum(-1))
+    o, d = (
+        torch.zeros(4, 3, 3).double(),
+        F.normalize(torch.randn(4, 3, 3, generator=torch.Generator()).double(), dim=-1),
+    )
+    run = lambda part, *ranks: (
+        march(field, o[part], d[part], 1.0, 2.0, 4, 5, Draws(3, 'cpu', *ranks), noise=2.0, background=0.5).rgb
+    )
+    both = torch.cat([run(slice(0, 2), 0, 2), run(slice(2, 4), 1, 2)])
+    assert torch.allclose(both, run(slice(0, 4)), rtol=1e-12)

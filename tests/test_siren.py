@@ -266,3 +266,81 @@ def test_little_memory_waits_for_the_backward_pass():
     held = {kept: waiting(kept) for kept in (0, 2**20)}
     assert held[2**20] - held[0] == 4 * 500 * 32 * 4  # one argument for each of four sines
     assert waiting(4 * 500 * 32 * 4 - 1) == held[0]
+
+
+def test_the_sines_that_fit_are_kept_and_only_the_rest_is_computed_again(monkeypatch):
+    field, points, z, directions = field_and_points(FieldConfig(hidden=32, layers=3, z_dim=5, mapping_hidden=8), 50, 3)
+    each, run, runs = siren.point_bytes(3, 32), siren._run_chunk, []
+    monkeypatch.setattr(siren, '_run_chunk', lambda *a: runs.append(a[3] is not None) or run(*a))
+
+    def slopes(kept):
+        runs.clear()
+        out = siren.chunked_field(siren.fold(field, z), points, directions, 20, kept)
+        forward = len(runs)
+        found = torch.autograd.grad(sum(x.square().sum() for x in out), list(field.parameters()))
+        return found, sum(runs[:forward]), len(runs) - forward
+
+    nothing, most = slopes(0), slopes(110 * each)  # three pictures of chunks of 20, 20 and 10 points
+    assert nothing[1:] == (0, 9) and most[1:] == (6, 3)
+    assert all(torch.equal(a, b) for a, b in zip(nothing[0], most[0]))
+
+
+def close_to_the_sine(found, expected):
+    return (found.double() - expected).abs().max() < 2e-7
+
+
+@pytest.mark.parametrize('compiled', [True, False])
+def test_the_sine_and_its_slope(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(siren, 'sine_library', lambda: None)
+    elif siren.sine_library() is None:
+        pytest.skip('there is no C compiler here')
+    x = torch.cat([torch.linspace(-400, 400, 200_001), 3e4 * torch.randn(999, generator=torch.Generator())])
+    slope = torch.full_like(x, 2.0)
+    assert close_to_the_sine(siren.sine(x), x.double().sin())
+    assert close_to_the_sine(siren.sine_and_slope(x, slope), x.double().sin())
+    assert close_to_the_sine(slope / 2, x.double().cos())
+    y = x.clone()
+    assert siren.sine(y, y) is y and close_to_the_sine(y, x.double().sin())
+    far = torch.tensor([1e9, -3e30, torch.nan, torch.inf])
+    found = siren.sine(far)
+    assert (found[:2].abs() <= 1).all() and found[2:].isnan().all()
+
+
+def test_without_a_compiler_the_field_is_the_same(monkeypatch):
+    field, points, z, directions = field_and_points(FieldConfig(hidden=32, layers=3, z_dim=5, mapping_hidden=8), 300)
+    with_c = gradients(field, points, z, directions, 'chunked')
+    monkeypatch.setattr(siren, 'sine_library', lambda: None)
+    for a, b in zip(with_c, gradients(field, points, z, directions, 'chunked')):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize('fault', ['no compiler', 'a compiler that fails', 'another processor'])
+def test_the_sines_are_done_without_a_word_where_they_cannot_be_compiled(fault, monkeypatch, tmp_path):
+    monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
+    if fault == 'another processor':
+        monkeypatch.setattr(siren.platform, 'machine', lambda: 'riscv64')
+    else:
+        monkeypatch.setenv('CC', 'false' if fault == 'a compiler that fails' else 'no-such-compiler')
+    assert siren.sine_library.__wrapped__() is None
+
+
+def test_half_precision_has_good_gradients_and_makes_its_weights_once(monkeypatch):
+    field, points, z, directions = field_and_points(siren.PIGAN_FIELD, 600, 1)
+    monkeypatch.setattr(siren, 'half_pays', lambda device: True)
+    monkeypatch.setattr(siren, 'CHUNK', 128)
+    casts, to = [], siren.rounded
+    monkeypatch.setattr(siren, 'rounded', lambda folded: casts.append(1) or to(folded))
+    exact, half = (gradients(field, points, z, directions, m) for m in ('chunked', 'mixed'))
+    assert len(casts) == 1
+    for a, b in zip(half, exact):
+        assert a.dtype == torch.float32 and (a - b).norm() < 0.06 * b.norm()
+
+
+def test_half_precision_rounds_only_where_the_processor_has_it(monkeypatch):
+    field, points, z, directions = field_and_points(siren.PIGAN_FIELD, 50)
+    monkeypatch.setattr(siren, 'half_pays', lambda device: False)
+    with torch.no_grad():
+        for a, b in zip(field(points, z, directions, 'mixed'), field(points, z, directions, 'chunked')):
+            assert torch.equal(a, b)
+        assert torch.equal(field.density_only(points, z, 'mixed'), field.density_only(points, z))

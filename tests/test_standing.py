@@ -15,7 +15,7 @@ from PIL import Image
 from animegan_nb import standing as sd
 from animegan_nb.cleaning import clean
 from animegan_nb.core import shipped, to_float
-from animegan_nb.stylegan import STYLEGAN_LIU_A, STYLEGAN_LIU_B, STYLEGAN_LIU_C, Grow, GrowthSchedule, StyleGANConfig
+from animegan_nb.stylegan import STYLEGAN_LIU_A, STYLEGAN_LIU_B, STYLEGAN_LIU_C, StyleGANConfig, growth_stages
 from animegan_nb.training import Trainer, build_pair
 from animegan_nb.wgan import WGANConfig
 
@@ -130,11 +130,12 @@ def test_a_trainer_shows_as_many_images_as_the_variant_says():
 
 @pytest.mark.parametrize('size, images', [(32, 4000), (64, 20_000), (16, 999)])
 def test_growth_is_complete_after_half(size, images):
-    schedule = sd.small_growth(size, images)
-    assert schedule.at(images // 2)[0].size == size and schedule.at(images // 2)[1] == 1
-    sizes = [schedule.at(i)[0].size for i in range(0, images, max(1, images // 200))]
-    assert sizes == sorted(sizes) and sizes[0] == 4 and schedule.at(int(0.48 * images))[1] < 1
-    assert isinstance(Grow(schedule), Grow)
+    stages = sd.small_growth(size, images)
+    sizes = [stage.size for stage in stages]
+    assert sizes == sorted(sizes) and sizes[0] == 4 and sizes[-1] == size
+    assert not stages[-1].fade and sum(stage.images for stage in stages) == images
+    assert sum(stage.images for stage in stages[:-1]) == pytest.approx(images / 2, abs=4 * len(stages))
+    assert all(stage.fade in (0, stage.images) for stage in stages)
 
 
 WIDTHS = dict(z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_max=64)
@@ -154,7 +155,7 @@ def test_the_formula_agrees_with_the_count(config):
 def test_the_thesis_sizes_and_its_hours():
     b, c = sd.training_flops(STYLEGAN_LIU_B.network), sd.training_flops(STYLEGAN_LIU_C.network)
     assert 2.8 < c / b < 3.5 and 4e11 < b < 6e11
-    quick = sd.growing_training_flops(STYLEGAN_LIU_A.network, GrowthSchedule(), 1_200_000)
+    quick = sd.growing_training_flops(STYLEGAN_LIU_A.network, growth_stages(images=1_200_000))
     assert quick < sd.training_flops(STYLEGAN_LIU_A.network, 8)
     assert sd.gpu_hours(b, 8_000_000, b * 8_000_000 / 3600 / 242) == pytest.approx(242)
 

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animegan_nb import training
+from animegan_nb.callbacks import Checkpoints
 from animegan_nb import stylegan as sg
 from animegan_nb.data import ImageSet
+from animegan_nb.penalties import r1_penalty
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run
 
 SMALL = sg.StyleGANConfig(
@@ -104,9 +106,10 @@ def test_a_grown_network_is_the_smaller_one():
     assert torch.equal(big[1](real), small[1](real))
 
 
-def test_schedule_is_table_4_1():
-    s = sg.GrowthSchedule()
-    assert [(x.size, x.lr, x.micro_batch) for x in s.stages] == [
+def test_the_stages_are_table_4_1():
+    stages = sg.growth_stages()
+    whole = [stage for stage in stages if not stage.fade or stage.size == 512]
+    assert [(s.size, s.generator_lr, s.batch_size) for s in whole] == [
         (4, 0.0015, 32),
         (8, 0.0015, 32),
         (16, 0.0015, 16),
@@ -116,38 +119,41 @@ def test_schedule_is_table_4_1():
         (256, 0.002, 4),
         (512, 0.003, 4),
     ]
-    assert [x.batch for x in s.stages[1:]] == [256, 128, 64, 32, 32, 32, 32]
-    assert s.at(0)[0].size == 4 and s.at(600_000) == (s.stages[0], 1.0)
-    stage, alpha = s.at(8_000_000)
-    assert stage.size == 512 and alpha == pytest.approx(1 / 3)
-    assert s.at(8_400_000) == (s.stages[-1], 1.0) and s.at(10**9) == (s.stages[-1], 1.0)
-    assert s.starts() == [0, 600_000, 1_800_000, 3_000_000, 4_200_000, 5_400_000, 6_600_000, 7_800_000]
+    assert [s.batch_size * s.accumulate for s in whole[1:]] == [256, 128, 64, 32, 32, 32, 32]
+    assert [s.discriminator_lr for s in stages] == [s.generator_lr for s in stages]
+    assert [s.images for s in stages] == 13 * [600_000] + [200_000]
+    assert stages[-1].fade == 600_000  # a third of it, then 8,000 thousand images are over
+    assert not stages[0].fresh_optimizers and all(s.fresh_optimizers for s in stages[1:])
+    longer = sg.growth_stages(images=10_000_000)
+    assert longer[-1].images == 10_000_000 - 14 * 600_000 and not longer[-1].fade
+    recipe = sg.STYLEGAN_LIU_A
+    assert recipe.stages == stages and recipe.steps == training.stage_starts(stages, recipe.training)[-1]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 9_000_000))
-def test_the_schedule_never_jumps(images):
-    s = sg.GrowthSchedule()
-
-    def level(k):
-        stage, alpha = s.at(k)
-        return stage.size.bit_length() - 1 + alpha
-
-    assert 0 <= level(images + 1) - level(images) <= 1.01 / s.fade
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9_000_000), st.integers(1, 10**6), st.integers(0, 10**6))
+def test_growing_never_jumps(images, stable, fade):
+    stages = sg.growth_stages(images=images, stable=stable, fade=fade)
+    assert sum(stage.images for stage in stages) == images
+    for before, stage in zip(stages, stages[1:]):
+        assert stage.size in (before.size, 2 * before.size)
+        # a new resolution begins unseen, and one that stays has been faded in whole
+        assert stage.fade == (fade if stage.size > before.size else 0)
+        assert not fade or stage.size > before.size or before.images == before.fade
 
 
 @pytest.mark.parametrize(
-    'stages, words',
+    'rows, words',
     [
-        ((sg.Stage(4, 0.1, 2, 4), sg.Stage(16, 0.1, 2, 4)), 'after 4 px comes 8'),
-        ((sg.Stage(4, 0.1, 3, 4),), 'multiple of the micro-batch'),
-        ((sg.Stage(4, 0.0, 2, 4),), 'positive'),
-        ((), 'needs stages'),
+        (((4, 0.1, 2, 4), (16, 0.1, 2, 4)), 'after 4 px comes 8'),
+        (((4, 0.1, 3, 4),), 'multiple of the micro-batch'),
+        (((4, 0.0, 2, 4),), 'positive'),
+        ((), 'needs rows'),
     ],
 )
-def test_wrong_schedules_are_refused(stages, words):
+def test_wrong_tables_are_refused(rows, words):
     with pytest.raises(ValueError, match=words):
-        sg.GrowthSchedule(stages)
+        sg.growth_stages([sg.GrowthRow(*row) for row in rows])
 
 
 @settings(max_examples=30, deadline=None)
@@ -233,7 +239,7 @@ def test_the_pair_trains_and_resumes_bit_for_bit(config, tmp_path):
     for a, b in zip(whole.pair.state_dict().values(), second.pair.state_dict().values()):
         assert torch.equal(a, b)
     assert whole.pair.generator.mapping.w_avg.abs().max() > 0
-    assert int(whole.pair.counts[0]) == 5
+    assert whole.pair.steps == {'discriminator': 5, 'generator': 5}
     _, generator, info = load_run(tmp_path)
     assert torch.equal(generator(torch.zeros(1, 8) + 1), second.average(torch.zeros(1, 8) + 1)) or info['step'] == 2
 
@@ -244,10 +250,52 @@ def test_lazy_penalties_have_their_full_weight():
     torch.manual_seed(0)
     pair = sg.StyleGANPair(config)
     batch = {'image': torch.randn(4, 3, 16, 16)}
-    first, second = (pair.discriminator_step(batch, Draws(1)) for _ in range(2))
+    first = pair.discriminator_step(batch, Draws(1))
+    pair.steps['discriminator'] += 1
+    second = pair.discriminator_step(batch, Draws(1))
     assert 'r1' in first and 'r1' not in second
     plain = F.softplus(-first['real_logits']).mean() + F.softplus(first['fake_logits']).mean()
     assert torch.allclose(first['loss'], plain + 2 * first['r1'], atol=1e-5)
+
+
+@pytest.mark.parametrize('config', [SMALL, replace(GROWS, size=16)], ids=['stylegan2', 'stylegan1'])
+def test_r1_is_that_of_the_real_pictures_before_augmentation(config):
+    "In one pass: the augmentation lies between the pictures that are differentiated and the discriminator."
+    torch.manual_seed(0)
+    pair = sg.StyleGANPair(replace(config, path_weight=0.0), augment=lambda x: 0.5 * x.flip(3) + 0.1)
+    real, asked = torch.rand(4, 3, 16, 16) * 2 - 1, []
+    pair.discriminator.register_forward_hook(lambda *_: asked.append(1))
+    logs = pair.discriminator_step({'image': real}, Draws(0))
+    assert len(asked) == 2 and not real.requires_grad
+    torch.testing.assert_close(logs['r1'], r1_penalty(pair.judge, pair.reals(real), config.r1_gamma))
+    parameters = [p for p in pair.discriminator.parameters() if p.requires_grad]
+    two = logs['loss'] - config.r1_every * logs['r1']
+    two = two + config.r1_every * r1_penalty(pair.judge, pair.reals(real), config.r1_gamma)
+    how = dict(retain_graph=True, allow_unused=True)
+    for a, b in zip(torch.autograd.grad(logs['loss'], parameters, **how), torch.autograd.grad(two, parameters, **how)):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item())
+
+
+def test_penalties_are_lazy_in_optimiser_steps():
+    "With two batches a step, R1 and path length act in both of every second step and in none of the others."
+    torch.manual_seed(0)
+    pair, found = sg.StyleGANPair(SMALL), {'r1': [], 'path_length': []}
+
+    def noting(step, name):
+        return lambda *a: found[name].append(name in (logs := step(*a))) or logs
+
+    pair.discriminator_step = noting(pair.discriminator_step, 'r1')
+    pair.generator_step = noting(pair.generator_step, 'path_length')
+    Trainer(pair, images(), TrainingConfig(4, accumulate=2), device='cpu').fit(4, progress=False)
+    assert found['r1'] == found['path_length'] == [True, True, False, False] * 2
+
+
+def test_counts_of_earlier_checkpoints_are_left_out():
+    pair = sg.StyleGANPair(SMALL)
+    old = pair.state_dict() | {'counts': torch.tensor([3, 3])}
+    pair.load_state_dict(pair.names_of_today(old))
 
 
 def test_path_penalty_reaches_the_generator_only_through_its_pictures():
@@ -259,23 +307,33 @@ def test_path_penalty_reaches_the_generator_only_through_its_pictures():
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in pair.generator.parameters())
 
 
-def test_growing_inside_the_trainer():
-    config = replace(GROWS, size=16)
-    torch.manual_seed(0)
-    pair = sg.StyleGANPair(config)
-    schedule = sg.GrowthSchedule(
-        (sg.Stage(4, 0.001, 4, 8), sg.Stage(8, 0.001, 4, 8), sg.Stage(16, 0.002, 4, 4)), stable=16, fade=16
-    )
-    sizes = []
+def test_growing_inside_the_trainer(tmp_path):
+    rows = (sg.GrowthRow(4, 0.001, 4, 8), sg.GrowthRow(8, 0.001, 4, 8), sg.GrowthRow(16, 0.002, 4, 4))
+    stages, sizes = sg.growth_stages(rows, 96, stable=16, fade=16), []
 
     class Watch(training.Callback):
         def on_step(self, trainer, record):
-            sizes.append((int(record['size']), record['alpha'], trainer.logs['fake_images'].shape[-1]))
+            sizes.append((record['size'], record['alpha'], trainer.logs['fake_images'].shape[-1]))
 
-    trainer = sg.fit_growing(pair, images(), schedule, 96, lambda stage: [Watch()], 'cpu')
-    assert [s for s, *_ in sizes] == sorted(s for s, *_ in sizes) and pair.grown == (16, 1.0)
-    assert {s for s, *_ in sizes} == {4, 8, 16} and 0 < min(a for _, a, _ in sizes) < 1
+    def train(run, until=None):
+        torch.manual_seed(0)
+        pair = sg.StyleGANPair(replace(GROWS, size=16))
+        config = TrainingConfig(batch_size=4, ema_half_life=10)
+        watch = [Watch(), Checkpoints(run, 1, keep=99)]
+        return training.fit_stages(pair, images(), stages, run, config, watch, 'cpu', until=until, progress=False)
+
+    trainer = train(tmp_path / 'whole')
+    assert [s for s, *_ in sizes] == sorted(s for s, *_ in sizes) and trainer.pair.grown == (16, 1.0)
+    assert all(size == drawn for size, _, drawn in sizes)
+    assert {s for s, *_ in sizes} == {4, 8, 16} and 0 < [a for s, a, _ in sizes if s == 16][1] < 1
     assert trainer.config.generator_lr == 0.002 and trainer.sample(2).shape == (2, 3, 16, 16)
+    assert trainer.images == 96
+    for stop in (1, 2, 4, 7):  # in and between the stages
+        train(tmp_path / str(stop), stop)
+        again = train(tmp_path / str(stop))
+        for a, b in zip(trainer.pair.state_dict().values(), again.pair.state_dict().values()):
+            assert torch.equal(a, b)
+        assert all(torch.equal(a, b) for a, b in zip(trainer.average.parameters(), again.average.parameters()))
 
 
 def test_real_pictures_are_faded_as_the_fakes_are():

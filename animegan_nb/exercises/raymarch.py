@@ -206,7 +206,7 @@ def _cdf_not_normalised(edges, weights, samples, rng=None):
     return _invert(
         F.pad(weights.cumsum(-1), (1, 0)),
         edges.expand(*weights.shape[:-1], -1),
-        _levels(weights.shape[:-1], samples, rng, True, 'middle'),
+        _levels(weights, samples, rng, True, 'middle'),
     )
 
 

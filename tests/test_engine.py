@@ -1,0 +1,524 @@
+"What a step and a run promise: whole steps, honest logs, settings that win, stages, bad disks and damaged files."
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import CONFIG, TinyPair, images, make, weights
+
+from animegan_nb import cli
+from animegan_nb.callbacks import Checkpoints, Evaluate, Health, JSONLog, Samples, read_log
+from animegan_nb.training import (
+    EMA,
+    Callback,
+    DamagedCheckpoint,
+    Stage,
+    Trainer,
+    TrainingConfig,
+    TrainingDiverged,
+    checkpoints,
+    fit_stages,
+    generate_images,
+    Draws,
+    load_facts,
+    load_state,
+    recipes,
+    skip_update,
+    stage_at,
+    stage_starts,
+)
+
+
+def same(a, b):
+    return torch.equal(weights(a), weights(b))
+
+
+# ---- whole steps ----------------------------------------------------------------------------------------------------
+class Breaks(TinyPair):
+    "Its generator's half of one step fails, once."
+
+    error, at, seen = None, 3, 0
+
+    def generator_step(self, batch, draws):
+        self.seen += 1
+        if self.error and self.seen == self.at + 1:
+            error, self.error = self.error, None
+            raise error
+        return super().generator_step(batch, draws)
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt(), RuntimeError('out of memory')])
+def test_nothing_is_saved_between_the_two_halves_of_a_step(tmp_path, error):
+    whole = make().fit(6, progress=False)
+    pair = Breaks()
+    pair.error = error
+    trainer = make([Checkpoints(tmp_path, 100)], pair=pair)
+    with pytest.raises(type(error)):
+        trainer.fit(6, progress=False)
+    assert trainer.unfinished and trainer.step == 3 and not checkpoints(tmp_path)
+    with pytest.raises(RuntimeError, match='Step 3 was interrupted'):
+        trainer.save(tmp_path / 'half')
+    make([Checkpoints(tmp_path, 1)]).fit(3, progress=False)
+    assert same(whole, make().resume(tmp_path).fit(until=6, progress=False))
+
+
+def test_gradients_that_an_error_left_do_not_enter_the_next_fit(tmp_path):
+    trainer = make()
+    for p in trainer.pair.parameters():
+        p.grad = torch.ones_like(p)
+    assert same(trainer.fit(3, progress=False), make().fit(3, progress=False))
+
+
+def test_the_message_of_a_divergence_is_true(tmp_path):
+    class Poisoned(TinyPair):
+        def generator_step(self, batch, draws):
+            logs = super().generator_step(batch, draws)
+            return {'loss': logs['loss'] * (float('nan') if self.steps['generator'] == 2 else 1)}
+
+    trainer = make([Checkpoints(tmp_path, 1)], pair=Poisoned())
+    with pytest.raises(TrainingDiverged, match='nothing of this step is saved'):
+        trainer.fit(5, progress=False)
+    assert [p.name for p in checkpoints(tmp_path)] == ['step-00000001', 'step-00000002']
+    generator = trainer.pair.generator.state_dict()
+    saved = load_state(tmp_path / 'step-00000002')['pair']
+    assert all(torch.equal(tensor, saved[f'generator.{name}']) for name, tensor in generator.items())
+
+
+@pytest.mark.parametrize('optimizer', ['adam', 'rmsprop'])
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_a_skipped_update_changes_no_weight_without_asking_the_device(optimizer, bad):
+    "How a step is left out where reading the answer would make the host wait."
+    trainer = make(config=TrainingConfig(batch_size=8, optimizer=optimizer))
+    trainer.fit(2, progress=False)
+    before = {k: v.clone() for k, v in trainer.pair.generator.state_dict().items()}
+    player = trainer.optimizers['generator']
+    for p in trainer.pair.generator.parameters():
+        p.grad = torch.full_like(p, bad)
+    skip_update(player, torch.tensor(True))
+    player.step()
+    assert all(torch.equal(v, before[k]) for k, v in trainer.pair.generator.state_dict().items())
+    for p in trainer.pair.generator.parameters():
+        p.grad = torch.ones_like(p)
+    skip_update(player, torch.tensor(False))
+    player.step()
+    changed = [not torch.equal(v, before[k]) for k, v in trainer.pair.generator.state_dict().items()]
+    assert all(changed) and torch.isfinite(weights(trainer)).all()
+
+
+def test_a_second_fit_beside_a_background_training_is_refused():
+    trainer = make().fit_background(10_000)
+    with pytest.raises(RuntimeError, match='running already'):
+        trainer.fit(2, progress=False)
+    assert trainer.target_step == 10_000
+    trainer.stop()
+
+
+# ---- accumulation ---------------------------------------------------------------------------------------------------
+def test_steps_are_steps_of_the_optimisers_not_batches():
+    trainer = make(config=TrainingConfig(batch_size=4, accumulate=3, n_critic=2)).fit(5, progress=False)
+    assert trainer.pair.steps == {'discriminator': 10, 'generator': 5}
+
+
+def test_both_networks_see_the_same_batches_and_the_log_is_of_all_of_them():
+    class Noting(TinyPair):
+        def discriminator_step(self, batch, draws):
+            seen['discriminator'].append(batch['index'])
+            return super().discriminator_step(batch, draws)
+
+        def generator_step(self, batch, draws):
+            seen['generator'].append(batch['index'])
+            logs = super().generator_step(batch, draws)
+            losses.append(logs['loss'].item())
+            return logs
+
+    seen, losses = {'discriminator': [], 'generator': []}, []
+    record = make(config=TrainingConfig(batch_size=4, accumulate=3), pair=Noting()).train_step()
+    assert len(seen['generator']) == 3
+    assert all(torch.equal(a, b) for a, b in zip(*seen.values()))
+    assert record['generator_loss'] == pytest.approx(sum(losses) / 3, rel=1e-5)
+
+
+def test_a_bad_batch_among_several_is_noticed():
+    class Bad(TinyPair):
+        calls = 0
+
+        def discriminator_step(self, batch, draws):
+            self.calls += 1
+            logs = super().discriminator_step(batch, draws)
+            return logs | {'loss': logs['loss'] * (float('inf') if self.calls == 1 else 1)}
+
+    trainer = make(config=TrainingConfig(batch_size=4, accumulate=3), pair=Bad())
+    with pytest.raises(TrainingDiverged, match="discriminator's (loss|gradient)"):
+        trainer.fit(1, progress=False)
+
+
+# ---- callbacks ------------------------------------------------------------------------------------------------------
+def test_the_average_comes_after_what_is_ordered_before_it():
+    class Early(Callback):
+        order = -2
+
+        def on_step(self, trainer, record):
+            with torch.no_grad():
+                next(trainer.pair.generator.parameters()).fill_(float(trainer.step))
+
+    trainer = make([Early()], config=replace(CONFIG, ema_half_life=1e-3)).fit(3, progress=False)
+    assert [type(c) for c in trainer.callbacks] == [Early, EMA]
+    assert next(trainer.average.parameters()).flatten()[0] == 3
+
+
+def test_two_callbacks_of_one_class_keep_their_own_state(tmp_path):
+    class Counter(Callback):
+        def __init__(self, start):
+            self.n = start
+
+        def state(self):
+            return {'n': self.n}
+
+        def load(self, state):
+            self.n = state['n']
+
+    make([Counter(1), Counter(2)]).fit(1, progress=False).save(tmp_path / 'step-1')
+    again = make([Counter(0), Counter(0)]).load(tmp_path / 'step-1')
+    assert [c.n for c in again.callbacks if isinstance(c, Counter)] == [1, 2]
+
+
+def test_an_average_that_a_checkpoint_does_not_hold_begins_at_its_weights(tmp_path):
+    make(config=replace(CONFIG, ema_half_life=0)).fit(3, progress=False).save(tmp_path / 'step-3')
+    trainer = make(pair=TinyPair(seed=5)).load(tmp_path / 'step-3')
+    live, average = trainer.pair.generator.state_dict(), trainer.average.state_dict()
+    assert all(torch.equal(live[k], average[k]) for k in live)
+
+
+def test_the_average_is_not_sampled_while_it_changes():
+    "EMA writes under the lock that sample() holds."
+
+    class Sampler(Callback):
+        order = -1.5
+
+        def on_step(self, trainer, record):
+            free.append(trainer.lock._is_owned())
+
+    free = []
+    trainer = make([Sampler()])
+    ema = next(c for c in trainer.callbacks if isinstance(c, EMA))
+    held = []
+    lerp = torch._foreach_lerp_
+
+    def noted(*args):
+        held.append(trainer.lock._is_owned())
+        return lerp(*args)
+
+    torch._foreach_lerp_ = noted
+    try:
+        trainer.train_step()
+        ema.on_step(trainer, {})
+    finally:
+        torch._foreach_lerp_ = lerp
+    assert held == [True] and not trainer.lock._is_owned()
+
+
+# ---- logs, disks ----------------------------------------------------------------------------------------------------
+def test_the_log_has_time_speed_and_memory(tmp_path):
+    make([JSONLog(tmp_path / 'log.jsonl')]).fit(3, progress=False)
+    last = read_log(tmp_path / 'log.jsonl')[-1]
+    assert last['seconds'] > 0 and last['images_per_second'] > 0 and last['cpu_peak_gb'] > 0.01
+    assert last['seconds_per_1000_images'] == pytest.approx(1000 / last['images_per_second'], rel=0.05, abs=2e-3)
+    assert 'gpu_peak_gb' not in last
+
+
+def full(*args, **kwargs):
+    raise OSError(28, 'No space left on device')
+
+
+def test_a_full_disk_does_not_end_the_training(tmp_path, monkeypatch):
+    trainer = make([JSONLog(tmp_path / 'log.jsonl'), Samples(1, 2, folder=tmp_path / 'samples')])
+    trainer.fit(1, progress=False)
+    monkeypatch.setattr('PIL.Image.Image.save', full)
+    log = next(c for c in trainer.callbacks if isinstance(c, JSONLog))
+
+    class Full(Callback):
+        def on_start(self, trainer):
+            if log.file:
+                log.file.write = full
+
+    with pytest.warns(UserWarning, match='No space left on device') as said:
+        monkeypatch.setattr('animegan_nb.callbacks.open', full, raising=False)
+        trainer.fit(2, progress=False)
+    assert trainer.step == 3 and same(trainer, make().fit(3, progress=False))
+    assert {'samples', 'log'} <= {word for w in said for word in ('samples', 'log') if word in str(w.message)}
+    assert sorted(p.name for p in (tmp_path / 'samples').iterdir()) == ['step-00000000.png', 'step-00000001.png']
+
+
+def test_a_failing_evaluation_is_told_and_the_training_goes_on():
+    def metric(trainer):
+        raise ValueError('too few pictures')
+
+    with pytest.warns(UserWarning, match='evaluation of step 2 failed .*too few pictures'):
+        trainer = make([Evaluate(metric, every=2)]).fit(3, progress=False)
+    assert trainer.step == 3
+
+
+def test_health_asks_the_device_nothing():
+    trainer = make([Health()]).fit(2, progress=False)
+    record = trainer.history[-1]
+    assert 0 <= record['accuracy'] <= 1 and record['spread'] > 0
+
+
+# ---- checkpoints ----------------------------------------------------------------------------------------------------
+def flip(path, position=-5):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize('part', ['tensors.safetensors', 'state.json'])
+def test_a_damaged_last_checkpoint_is_replaced(tmp_path, part):
+    whole = make([Checkpoints(tmp_path, 2)]).fit(4, progress=False)
+    flip(tmp_path / 'step-00000004' / part)
+    with pytest.warns(UserWarning, match='Trying the one before'):
+        again = make([Checkpoints(tmp_path, 2)]).resume(tmp_path)
+    assert again.step == 2
+    again.fit(until=4, progress=False)
+    assert same(whole, again)
+    load_state(tmp_path / 'step-00000004')  # good again
+
+
+def test_a_good_checkpoint_is_not_written_again(tmp_path):
+    make([Checkpoints(tmp_path, 2)]).fit(2, progress=False)
+    before = (tmp_path / 'step-00000002' / 'state.json').stat().st_mtime_ns
+    make([Checkpoints(tmp_path, 2)]).resume(tmp_path).fit(until=2, progress=False)
+    assert (tmp_path / 'step-00000002' / 'state.json').stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize('name', ['images', 'step', 'position'])
+def test_a_changed_state_is_refused_like_a_changed_tensor(tmp_path, name):
+    folder = make().fit(1, progress=False).save(tmp_path / 'step-1')
+    text = json.loads((folder / 'state.json').read_text())
+    entry = next(pair for pair in text['state']['dict'] if pair[0] == name)
+    entry[1] += 1
+    (folder / 'state.json').write_text(json.dumps(text))
+    with pytest.raises(DamagedCheckpoint, match='state.json was changed'):
+        make().load(folder)
+
+
+@pytest.mark.parametrize('text', ['', '3', 'null', '[]', '{}', '{"info": {}, "state": {}}', '\x00', '{"info": 1'])
+def test_a_state_that_is_none_is_one_sentence(tmp_path, text):
+    folder = make().fit(1, progress=False).save(tmp_path / 'step-1')
+    (folder / 'state.json').write_text(text)
+    with pytest.raises(DamagedCheckpoint) as error:
+        load_facts(folder)
+    assert '\n' not in str(error.value)
+
+
+def test_checkpoints_of_the_first_edition_are_read(tmp_path):
+    folder = make().fit(2, progress=False).save(tmp_path / 'step-2')
+    facts = json.loads((folder / 'state.json').read_text())
+    del facts['checksum']
+    gone = ('steps', 'engine')
+    facts['state']['dict'] = [pair for pair in facts['state']['dict'] if pair[0] not in gone]
+    (folder / 'state.json').write_text(json.dumps(facts))
+    again = make().load(folder)
+    assert again.pair.steps == {'discriminator': 2, 'generator': 2}
+    assert same(again.fit(2, progress=False), make().fit(4, progress=False))
+
+
+def test_the_numbers_of_the_trainer_win_over_those_of_the_checkpoint(tmp_path):
+    make().fit(3, progress=False).save(tmp_path / 'step-3')
+    config = replace(CONFIG, generator_lr=1e-7, generator_betas=(0.1, 0.2))
+    trainer = make(config=config).load(tmp_path / 'step-3')
+    group = trainer.optimizers['generator'].param_groups[0]
+    assert group['lr'] == 1e-7 and group['betas'] == (0.1, 0.2)
+    before = weights(trainer)
+    trainer.fit(1, progress=False)
+    generator = sum(p.numel() for p in trainer.pair.generator.parameters())
+    assert (weights(trainer) - before)[:generator].abs().max() < 1e-5
+    assert trainer.optimizers['generator'].state_dict()['state'][0]['step'] == 4  # Adam remembers
+
+
+def test_random_numbers_of_another_kind_of_device_cannot_be_continued(tmp_path):
+    from animegan_nb.training import restore_draws
+
+    trainer = make().fit(2, progress=False)
+    with pytest.warns(UserWarning, match='another kind of device'):
+        restore_draws(trainer, torch.zeros(16, dtype=torch.uint8))
+    first = trainer.draws.normal(3)
+    with pytest.warns(UserWarning):
+        restore_draws(trainer, torch.zeros(16, dtype=torch.uint8))
+    assert torch.equal(first, trainer.draws.normal(3))  # the same each time
+
+
+# ---- looking --------------------------------------------------------------------------------------------------------
+def test_looking_needs_no_larger_batches_than_training():
+    class Noting(TinyPair):
+        def generate(self, generator, latents):
+            sizes.append(len(latents))
+            return generator(latents)
+
+    sizes = []
+    trainer = make(pair=Noting())
+    images = trainer.sample(20)
+    assert sizes == [8, 8, 4]
+    whole = generate_images(trainer.pair, trainer.average, 20, Draws(0), 64)
+    torch.testing.assert_close(images, whole)
+
+
+# ---- stages ---------------------------------------------------------------------------------------------------------
+STAGES = (
+    Stage(3, generator_lr=1e-3),
+    Stage(images=24, batch_size=4, accumulate=2, frozen=('generator.0.',)),
+    Stage(2, batch_size=12, fresh_optimizers=True, fresh_average=True),
+)
+
+
+def staged(run=None, callbacks=(), until=None):
+    watch = [*callbacks, *([Checkpoints(run, 1, keep=99)] if run else [])]
+    return fit_stages(TinyPair(), images(), STAGES, run, CONFIG, watch, 'cpu', until=until, progress=False)
+
+
+def test_a_stage_changes_what_it_says_and_nothing_else():
+    class Watch(Callback):
+        def on_step(self, trainer, record):
+            rates = {role: o.param_groups[0]['lr'] for role, o in trainer.optimizers.items()}
+            first = trainer.pair.generator[0].weight
+            still = torch.equal(first, self.before) if hasattr(self, 'before') else False
+            self.before = first.detach().clone()
+            seen.append((record['stage'], trainer.images, rates['generator'], rates['discriminator'], still))
+
+    seen = []
+    trainer = staged(callbacks=[Watch()])
+    usual = CONFIG.generator_lr
+    assert seen == [
+        (0, 8, 1e-3, usual, False),
+        (0, 16, 1e-3, usual, False),
+        (0, 24, 1e-3, usual, False),
+        (1, 32, usual, usual, True),
+        (1, 40, usual, usual, True),
+        (1, 48, usual, usual, True),
+        (2, 60, usual, usual, False),
+        (2, 72, usual, usual, False),
+    ]
+    state = trainer.optimizers['generator'].state_dict()['state']
+    assert state[0]['step'] == 2  # Adam began again with the last stage
+    assert trainer.config.clip_gradient == CONFIG.clip_gradient
+    assert stage_starts(STAGES, CONFIG) == [0, 3, 6, 8] and stage_at([0, 3, 6, 8], 99) == 2
+
+
+@pytest.mark.parametrize('stop', range(1, 8))
+def test_a_curriculum_resumes_bit_for_bit_wherever_it_stopped(tmp_path, stop):
+    whole = staged()
+    staged(tmp_path, until=stop)
+    again = staged(tmp_path)
+    assert again.step == 8 and same(whole, again) and whole.images == again.images
+    assert all(torch.equal(a, b) for a, b in zip(whole.average.parameters(), again.average.parameters()))
+
+
+def test_a_fresh_average_begins_at_the_weights():
+    class Watch(Callback):
+        order = 5
+
+        def on_stage(self, trainer, stage):
+            pairs = zip(trainer.average.parameters(), trainer.pair.generator.parameters())
+            equal.append(all(torch.equal(a, b) for a, b in pairs))
+
+    equal = []
+    staged(callbacks=[Watch()])
+    assert equal == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    'stages, words',
+    [
+        ([Stage()], 'Stage 0 of the curriculum needs a length'),
+        ([Stage(3, 3)], 'needs a length'),
+        ([Stage(3), Stage(-1)], 'Stage 1 .* cannot last less'),
+        ([Stage(3, fade=2)], 'fades in a size that is not new'),
+        ([Stage(3, size=8), Stage(3, size=8, fade=2)], 'not new'),
+        ([Stage(3, size=0)], '0 pixels'),
+        ([Stage(3, generator_lr=-1.0)], 'Stage 0 .*generator_lr must be positive'),
+        ([Stage(3, augment_p=2.0)], 'augment_p'),
+    ],
+)
+def test_a_curriculum_that_cannot_be_is_one_sentence(stages, words):
+    with pytest.raises(ValueError, match=words) as error:
+        Trainer(TinyPair(), images(), CONFIG, stages=stages, device='cpu')
+    assert '\n' not in str(error.value)
+
+
+def test_a_pair_that_cannot_grow_says_so():
+    with pytest.raises(ValueError, match='cannot grow'):
+        fit_stages(TinyPair(), images(), [Stage(2, size=8)], config=CONFIG, device='cpu', progress=False)
+
+
+# ---- presets --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize('name', list(recipes))
+def test_a_recipe_survives_its_file(name):
+    recipe = recipes[name]
+    assert cli.recipe_from_toml(cli.recipe_to_toml(recipe)) == recipe
+
+
+@pytest.mark.parametrize('name', list(recipes))
+def test_a_preset_is_as_long_as_its_stages(name):
+    recipe = recipes[name]
+    starts = stage_starts(recipe.stages, recipe.training)
+    assert not recipe.stages or starts[-1] == recipe.steps
+
+
+def table(trainer, steps):
+    "What each step trains with: size, batch, rates."
+
+    class Note(Callback):
+        def on_step(self, trainer, record):
+            rates = [o.param_groups[0]['lr'] for o in trainer.optimizers.values()]
+            size = trainer.logs['fake_images'].shape[-1]
+            rows.append((record['step'], record['images'], size, trainer.loader.batch_size, *rates))
+
+    rows = []
+    trainer.callbacks.append(Note())
+    trainer.fit(until=steps, progress=False)
+    return rows
+
+
+@pytest.mark.parametrize('model', ['pigan', 'stylegan'])
+def test_the_terminal_trains_what_the_notebook_trains(tmp_path, model, monkeypatch):
+    "Stage by stage: the same sizes, batches, rates and weights, through the recipe's file."
+    if model == 'pigan':
+        from test_pigan_training import GROWING as stages, SMALL as network, images as pictures
+
+        data, steps = pictures(), 6
+    else:
+        from test_stylegan import GROWS, images as pictures
+
+        from animegan_nb.stylegan import GrowthRow, growth_stages
+
+        rows = GrowthRow(4, 1e-3, 4, 8), GrowthRow(8, 2e-3, 4, 4), GrowthRow(16, 1e-3, 2, 2)
+        stages, network, data = growth_stages(rows, 60, 8, 8), replace(GROWS, size=16), pictures()
+        steps = stage_starts(stages, TrainingConfig(8))[-1]
+    recipe = replace(
+        recipes['pigan-carla'],
+        model=model,
+        network=network,
+        training=TrainingConfig(8, seed=4),
+        stages=stages,
+        steps=steps,
+    )
+    notebook = recipe.trainer(data, device='cpu')
+    monkeypatch.setattr(cli, 'open_data', lambda name, size: data)
+    again = cli.recipe_from_toml(cli.recipe_to_toml(recipe))
+    terminal = cli.make_trainer(again, 'anything', tmp_path, 'cpu')
+    rows = table(notebook, steps)
+    assert rows == table(terminal, steps) and same(notebook, terminal)
+    assert len({row[2] for row in rows}) > 1 and len({row[3] for row in rows}) > 1 and len({row[4] for row in rows}) > 1
+
+
+def test_a_recipe_brings_its_augmentation(tmp_path, monkeypatch):
+    from animegan_nb.augment import Augmentation
+
+    recipe = replace(recipes['dcgan-tiny'], augment='diffaugment')
+    monkeypatch.setattr(cli, 'open_data', lambda name, size: images(size=size))
+    again = cli.recipe_from_toml(cli.recipe_to_toml(recipe))
+    for trainer in (recipe.trainer(images(size=16), device='cpu'), cli.make_trainer(again, 'x', tmp_path, 'cpu')):
+        (augmentation,) = [c for c in trainer.callbacks if isinstance(c, Augmentation)]
+        assert augmentation.p == 1.0 and augmentation.target is None
+    with pytest.raises(KeyError, match='no augmentation called'):
+        replace(recipe, augment='blur').trainer(images(size=16), device='cpu')
