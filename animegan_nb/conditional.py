@@ -24,6 +24,7 @@ from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty, lazy_weight
 from animegan_nb.training import (
     Draws,
+    gather_batch,
     ModelPair,
     models,
     optimise,
@@ -609,7 +610,7 @@ class ConditionalPair(ModelPair):
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         real, c = batch['image'], self.config
         labels = batch_labels(batch, c.tags)
-        self.remember(labels)
+        self.remember(gather_batch(labels))
         latents = self.latents(len(real), draws)
         with torch.no_grad():
             fake = self.generator(latents)

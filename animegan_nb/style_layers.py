@@ -10,6 +10,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
+from .training import gather_batch, own_rows
 
 # %% auto #0
 __all__ = ['SQRT2', 'LARGEST', 'FORMS', 'leaky_relu', 'equalized_scale', 'EqualLinear', 'pixel_norm', 'MappingNetwork',
@@ -94,7 +95,7 @@ class MappingNetwork(nn.Module):
     @torch.no_grad()
     def track(self, w: Tensor, beta: float = 0.995):
         "Move the running mean of w towards the mean of this batch."
-        self.w_avg.lerp_(w.detach().float().mean(0), 1 - beta)
+        self.w_avg.lerp_(w.detach().to(self.w_avg.dtype).mean(0), 1 - beta)
 
 # %% ../nbs/30_style_layers.ipynb #83451e5a
 def instance_norm(
@@ -328,13 +329,15 @@ def minibatch_std(
     eps: float = 1e-8,
 ) -> Tensor:  # [batch, channels + 1, height, width]
     "Append a map with the mean standard deviation over a group (ProGAN, section 3)."
-    n, c, h, w = x.shape
+    own, whole = len(x), gather_batch(x)  # of all processes
+    n, c, h, w = whole.shape
     group = max(g for g in range(1, min(group_size, n) + 1) if n % g == 0)
     if x.dtype in (torch.float16, torch.bfloat16):
-        x = x.float()  # squares leave the range of float16
-    y = x.view(group, n // group, c, h, w)  # pictures i, i + n/G, i + 2n/G, … form a group
+        x, whole = x.float(), whole.float()  # squares leave the range of float16
+    y = whole.view(group, n // group, c, h, w)  # pictures i, i + n/G, i + 2n/G, … form a group
     std = (y - y.mean(0)).square().mean(0).add(eps).sqrt().mean((1, 2, 3))  # [n/G]
-    return torch.cat([x, std.repeat(group)[:, None, None, None].expand(n, 1, h, w)], 1)
+    mine = own_rows(std.repeat(group), own)[:, None, None, None]
+    return torch.cat([x, mine.expand(own, 1, h, w)], 1)
 
 # %% ../nbs/30_style_layers.ipynb #6d889e04
 def _per_sample(x, weight, style, demodulate, kernel, eps):

@@ -31,6 +31,7 @@ from animegan_nb.training import (
     Draws,
     fade,
     faded_reals,
+    gather_batch,
     Growing,
     ModelPair,
     models,
@@ -646,6 +647,8 @@ class StyleGANPlayers(ModelPair):
         return self.discriminator(self.augment(images))
 
     def grow(self, size: int, alpha: float = 1.0):
+        if self.config.architecture != 'stylegan1':
+            raise ValueError("StyleGAN2 does not grow: leave `size` out of its stages.")
         for network in (self.generator.synthesis, self.discriminator):
             network.grow(size, alpha)
 
@@ -677,7 +680,7 @@ class StyleGANPair(StyleGANPlayers):
     def generator_step(self, batch: dict, draws: Draws) -> dict:
         n = len(batch['image'])
         w, fake = self.fakes(n, draws)
-        self.generator.mapping.track(w, self.config.w_avg_beta)
+        self.generator.mapping.track(gather_batch(w.detach()), self.config.w_avg_beta)
         fake_logits = self.judge(fake)
         loss, logs = generator_loss(fake_logits), {'fake_logits': fake_logits}
         weight = lazy_weight(self.steps['generator'], self.config.path_every)
@@ -694,7 +697,7 @@ class StyleGANPair(StyleGANPlayers):
                 ws = ws.detach().requires_grad_(True)  # a frozen mapping
             images = self.generator.synthesis(ws, draw_noise(self.generator, n, draws))
             lengths = path_lengths(images, ws, draws.normal(n, *images.shape[1:]))
-            self.path_mean.lerp_(lengths.detach().mean(), 0.01)
+            self.path_mean.lerp_(gather_batch(lengths.detach()).mean(), 0.01)
             deviation = (lengths - self.path_mean).square().mean()
             return self.config.path_weight * deviation, lengths.detach()
 

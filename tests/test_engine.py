@@ -508,8 +508,8 @@ def test_the_terminal_trains_what_the_notebook_trains(tmp_path, model, monkeypat
 
         from animegan_nb.stylegan import GrowthRow, growth_stages
 
-        rows = GrowthRow(4, 1e-3, 4, 8), GrowthRow(8, 2e-3, 4, 4), GrowthRow(16, 1e-3, 2, 2)
-        stages, network, data = growth_stages(rows, 60, 8, 8), replace(GROWS, size=16), pictures()
+        rows = GrowthRow(4, 1e-3, 4, 8), GrowthRow(8, 2e-3, 2, 4)
+        stages, network, data = growth_stages(rows, 24, 8, 8), replace(GROWS, size=8), pictures(size=8)
         steps = stage_starts(stages, TrainingConfig(8))[-1]
     recipe = replace(
         recipes['pigan-carla'],
