@@ -801,7 +801,7 @@ def several_processes() -> bool:
 
 
 def gather_batch(rows: Tensor) -> Tensor:
-    "[processes · n, ...] from [n, ...] on each process, equally many; as it is on a single one."
+    "[processes · n, ...] from [n, ...] on each process; on a single one as it is."
     return _Gather.apply(rows) if several_processes() else rows
 
 
@@ -1206,6 +1206,10 @@ def load_optimizer(optimizer, saved: dict):
         weights = group['params']
         group.clear()
         group.update(numbers, params=weights)
+    for p, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if value.shape == p.shape:  # a fused step needs both laid out alike in memory
+                memory[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
 def restore_draws(trainer: Trainer, saved: Tensor):
