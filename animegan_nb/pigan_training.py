@@ -450,7 +450,8 @@ class PiganNetworks(ModelPair):
         "Codes and cameras."
         z = draws.normal(n, self.config.field.z_dim)
         yaw, pitch = PRIORS[self.config.prior].sample(n * draws.world, draws.generator)
-        return z, pose(*(x[draws.rank * n : (draws.rank + 1) * n] for x in (yaw, pitch)))
+        own = slice(draws.rank * n, (draws.rank + 1) * n)
+        return z, pose(yaw[own].to(z.device), pitch[own].to(z.device))
 
     def generate(self, generator, latents):
         return generator.render(*latents, self.grown[0], max_points=2**18)
