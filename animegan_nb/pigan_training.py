@@ -34,6 +34,7 @@ from animegan_nb.training import (
     Draws,
     EMA,
     faded_reals,
+    gather_batch,
     ModelPair,
     models,
     Recipe,
@@ -482,9 +483,9 @@ class PiganPair(PiganNetworks):
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         c, D, size = self.config, self.discriminator, self.grown[0]
-        real, real_direction = real_images(c, batch, size), real_directions(c, batch)
-        penalty = c.r1_gamma * lazy_weight(self.steps['discriminator'], c.r1_every)
-        real = real.detach().requires_grad_(penalty > 0)
+        weight = lazy_weight(self.steps['discriminator'], c.r1_every) if c.r1_gamma else 0
+        real = real_images(c, batch, size).detach().requires_grad_(weight > 0)
+        real_direction = real_directions(c, batch)
         with trainable(self.generator) if c.share_fakes else torch.no_grad():
             fakes = self.generated(len(real), draws, size)
         self.shared = fakes if c.share_fakes else None
@@ -498,9 +499,9 @@ class PiganPair(PiganNetworks):
         again = reconstruction_loss(self.generator, c, batch, real.detach(), on_real.latent)
         loss = discriminator_loss(on_real.logits, on_fake.logits) + heads + again
         logs = dict(real_logits=on_real.logits, fake_logits=on_fake.logits, fake_images=fake)
-        if penalty:
+        if weight:
             logs['r1'] = r1_of_logits(on_real.logits, real, c.r1_gamma)
-            loss = loss + penalty / c.r1_gamma * logs['r1']
+            loss = loss + weight * logs['r1']
         return logs | dict(loss=loss, heads=heads.detach())
 
     def generator_step(self, batch: dict, draws: Draws) -> dict:
@@ -511,7 +512,7 @@ class PiganPair(PiganNetworks):
         on_fake = self.discriminator(
             fakes.images, direction if c.condition_pose else None, heads=True
         )
-        best = top_k(on_fake.logits, top_k_fraction(step, floor=c.top_k_floor))
+        best = top_k(gather_batch(on_fake.logits), top_k_fraction(step, floor=c.top_k_floor))
         loss = generator_loss(best) + head_losses(c, on_fake, direction, fakes.z)
         if c.reconstruction:
             real = real_images(c, batch, fakes.size)

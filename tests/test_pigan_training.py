@@ -421,6 +421,24 @@ def test_every_preset_fits_into_80_gb(name):
         assert sum(pigan_training.training_bytes(recipe.network, batch, size, card).values()) < 0.7 * card
 
 
+@pytest.mark.parametrize('conditional', [False, True])
+def test_r1_is_that_of_the_real_images_in_one_forward_pass(conditional):
+    "Value and gradients equal those of a second pass; the discriminator is asked twice in a step."
+    torch.manual_seed(0)
+    pair, asked = PiganPair(replace(SMALL, r1_every=1, r1_gamma=3.0, condition_pose=conditional)), []
+    batch = {'image': torch.rand(2, 3, 8, 8) * 2 - 1, 'cam2world': pose(torch.tensor([0.1, -0.2]))}
+    pair.discriminator.register_forward_hook(lambda *_: asked.append(1))
+    logs = pair.discriminator_step(batch, Draws(0))
+    assert len(asked) == 2 and not batch['image'].requires_grad
+    shown = camera_direction(batch['cam2world']) if conditional else None
+    expected = r1_penalty(lambda x: pair.discriminator(x, shown), batch['image'], 3.0)
+    torch.testing.assert_close(logs['r1'], expected)
+    parameters = list(pair.discriminator.parameters())
+    gradients = lambda loss: torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    for one, two in zip(gradients(logs['loss']), gradients(logs['loss'] - logs['r1'] + expected)):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+
+
 def test_mirrored_pictures_have_mirrored_cameras_and_coverage():
     pair = PiganPair(replace(SMALL, condition_pose=True, alpha=True))
     rows = images(2).batch([0, 1])
