@@ -21,6 +21,7 @@ import argparse
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -108,7 +109,7 @@ def plain_step(pair, optimizers, real, g):
 
 # ---- this library
 # -------------------------------------------------------------------------------------------------------
-def library_step(pair, optimizers, real, draws):
+def library_step(pair, optimizers, real, draws, half=False):
     G, D = pair.generator, pair.discriminator
     for role, other, step, optimizer in (
         (D, G, pair.discriminator_step, optimizers[1]),
@@ -116,7 +117,9 @@ def library_step(pair, optimizers, real, draws):
     ):
         other.requires_grad_(False)
         role.requires_grad_(True)
-        step({'image': real}, draws)['loss'].backward()
+        with torch.autocast('cpu', torch.bfloat16, enabled=half):
+            loss = step({'image': real}, draws)['loss']
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     other.requires_grad_(True)
@@ -142,9 +145,7 @@ def contenders(a) -> dict:
     )
     fast = pigan_training.fast_recipe(config)
 
-    def in_bf16(*args):
-        with torch.autocast('cpu', torch.bfloat16):
-            library_step(*args)
+    in_bf16 = partial(library_step, half=True)
 
     return {
         'plain': (*make(config), rng(0), plain_step),
