@@ -1313,7 +1313,7 @@ def render_figure(
         'identity': identity,
         'attributes': scene.attributes,
         'joints': joints,
-        'joints_2d': project(joints, cam2world, fov, size)[0].flip(-1),
+        'joints_2d': project(joints, out['cam2world'], fov, size)[0].flip(-1),
         'pose': scene.p['pose'],
     }
 

@@ -100,6 +100,10 @@ class Scene:
     def batch(self) -> int:
         return len(next(iter(self.p.values())))
 
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.p.values())).device
+
     def __getitem__(self, rows):  # a slice or indices
         if isinstance(rows, slice) and rows == slice(0, self.batch):
             return self
@@ -475,7 +479,8 @@ def render_scene(
     geometry: bool = True,  # with exact depth, distance, normals and parts
 ) -> dict:
     "Draw every scene of a batch from its camera; the table above says what comes back."
-    fov = check_scene_views(scene, cam2world, fov, size)
+    fov = check_scene_views(scene, cam2world, fov, size).to(scene.device)
+    cam2world = cam2world.to(scene.device)
     order = scene.kinds().argsort(stable=True)  # scenes of one kind need only their own parts
     scene, cams, fovs = scene[order], cam2world[order], fov[order]
     options = (size, supersample, outline, lines, geometry)
