@@ -1157,7 +1157,9 @@ def choose_background(background, which: Tensor):
             f"There is no background {background!r}: choose 'pastel', 'white' or three numbers"
             " in [0, 1]."
         )
-    return placed(BACKGROUNDS, which.device)[which] if background == 'pastel' else (1.0, 1.0, 1.0)
+    return (
+        placed(BACKGROUNDS, which.device)[which] if background == 'pastel' else (1.0, 1.0, 1.0)
+    )
 
 
 def render(
