@@ -416,7 +416,8 @@ def seen_through(
     0 (solid) to 1 (air)."""
     n = opacity.shape[-1]
     middle = (torch.arange(n, device=opacity.device) + 0.5) / n - 0.5
-    return (1 - opacity)[..., middle[:, None] ** 2 + middle**2 <= radius**2].mean()
+    disc = (middle[:, None] ** 2 + middle**2 <= radius**2).to(opacity)
+    return ((1 - opacity) * disc).sum() / (disc.sum() * len(opacity))
 
 # %% ../nbs/56_pigan_training.ipynb #1c0c1315
 def memory_bytes(config: PiganConfig) -> int | None:

@@ -256,8 +256,6 @@ def variants():
     base = replace(
         pigan_training.PIGAN_TOON_32.network,
         size=16,
-        phases=(),
-        fade=0,
         field=replace(pigan_training.TOON_FIELD, hidden=48, layers=3),
         channel_base=512,
         channel_max=64,

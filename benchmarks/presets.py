@@ -1,4 +1,4 @@
-"""What the presets need, counted without computing anything: data/results/presets.json, which `animegan presets` prints.
+"""What the presets need, counted without computing anything: results/presets.json, which `animegan presets` prints.
 
     python benchmarks/presets.py            # all presets, about ten minutes
     python benchmarks/presets.py NAME …     # only these; the others stay
