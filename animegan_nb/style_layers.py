@@ -10,6 +10,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
+from .core import autocast_dtype, full_precision
 from .training import gather_batch, own_rows
 
 # %% auto #0
@@ -203,7 +204,7 @@ class LinearMap(torch.autograd.Function):
     @staticmethod
     def forward(context, x, function, adjoint):
         context.maps = adjoint, function
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             return function(x)
 
     @staticmethod
@@ -365,7 +366,7 @@ def demodulation(
 ) -> Tensor:  # [batch, outputs]
     """1/√(Σ s²w²): brings the expected spread of every output map back to 1 (StyleGAN2, eq. 3).
     Computed in the weight's precision, outside autocast."""
-    with torch.autocast(style.device.type, enabled=False):
+    with full_precision(style.device):
         power = style.to(weight.dtype).square() @ weight.square().sum((2, 3)).t()
         return torch.rsqrt(power + eps)
 
@@ -392,10 +393,7 @@ def _grouped(x, weight, style, demodulate, kernel, eps):
 # %% ../nbs/30_style_layers.ipynb #77674dfe
 def in_float16(x: Tensor) -> bool:
     "Would a convolution of `x` be computed in float16, by its own type or under autocast?"
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device) == torch.float16
-    return x.dtype == torch.float16
+    return (autocast_dtype(x.device) or x.dtype) == torch.float16
 
 
 def within_one(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .core import load_pretrained
+from .core import full_precision, load_pretrained
 from .losses import discriminator_loss, generator_loss
 from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.style_layers import (
@@ -691,7 +691,7 @@ class StyleGANPair(StyleGANPlayers):
 
     def path_penalty(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
         "weight · (length − running mean)², and the lengths [n]; in float32."
-        with torch.autocast(self.path_mean.device.type, enabled=False):
+        with full_precision(self.path_mean.device):
             _, ws = self.styles(n, draws)
             if not ws.requires_grad:
                 ws = ws.detach().requires_grad_(True)  # a frozen mapping
