@@ -40,8 +40,8 @@ __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_M
            'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'read_labels', 'toon_labels', 'tagged_heads',
            'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss', 'acgan_generator_loss',
            'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'ConditionalGenerator', 'PlainBlock',
-           'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'ConditionalPair', 'TagClassifier',
-           'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores', 'requested_images',
+           'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'ConditionalPlayers', 'ConditionalPair',
+           'TagClassifier', 'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores', 'requested_images',
            'pretrained_conditional', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
@@ -555,9 +555,11 @@ def tag_accuracy(logits: Tensor, tags: Tensor, groups: Sequence) -> Tensor:
     return (found == read_labels(tags - 0.5, groups)).float().mean()
 
 # %% ../nbs/24_conditional.ipynb #896ffc6c
-class ConditionalPair(ModelPair):
-    """ACGAN with DRAGAN: batches carry `labels` [batch, groups], or are drawn heads with their
-    `identity`."""
+MEMORY = 1024
+
+
+class ConditionalPlayers(ModelPair):
+    "The two networks, and the labels that are requested in training."
 
     def __init__(self, config: ConditionalConfig):
         super().__init__(ConditionalGenerator(config), ConditionalDiscriminator(config))
@@ -567,9 +569,6 @@ class ConditionalPair(ModelPair):
         empty = torch.full((MEMORY, len(config.tags)), -1, dtype=torch.int16)
         self.register_buffer('known', empty)
         self.remembered = 0
-
-    def classify(self, logits: Tensor, tags: Tensor) -> Tensor:
-        return tag_loss(logits, tags, self.config.tags, self.config.tag_loss)
 
     def remember(self, labels: Tensor):
         "Keep the first labels that the data show, to request what occurs there."
@@ -606,6 +605,14 @@ class ConditionalPair(ModelPair):
     def requested_tags(self, latents: Tensor) -> Tensor:
         "The tags that these latents ask for, [n, tags]."
         return latents[:, self.config.latent :]
+
+# %% ../nbs/24_conditional.ipynb #2b1fb33a
+class ConditionalPair(ConditionalPlayers):
+    """ACGAN with DRAGAN: batches carry `labels` [batch, groups], or are drawn heads with their
+    `identity`."""
+
+    def classify(self, logits: Tensor, tags: Tensor) -> Tensor:
+        return tag_loss(logits, tags, self.config.tags, self.config.tag_loss)
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         real, c = batch['image'], self.config
@@ -644,9 +651,6 @@ class ConditionalPair(ModelPair):
             loss=acgan_generator_loss(on_fake, self.weight, self.classify, self.loss),
             tags_on_fake=tag_accuracy(*on_fake[1:], self.config.tags),
         )
-
-
-MEMORY = 1024
 
 # %% ../nbs/24_conditional.ipynb #454f2de6
 models['conditional'] = ConditionalConfig, ConditionalPair

@@ -9,14 +9,12 @@ take turns, and the ratios are those of neighbouring turns. Run with OMP_NUM_THR
 import statistics
 import sys
 import time
-import weakref
 from contextlib import contextmanager
 from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from memory import PeakMemory
 
 from animegan_nb import style_layers as sl
 from animegan_nb import stylegan as sg
@@ -200,25 +198,6 @@ class Variant:
         found = torch.cat([p.grad.flatten() for p in self.pair.discriminator.parameters()])
         self.pair.zero_grad()
         return found
-
-
-class PeakMemory(TorchDispatchMode):
-    "The most bytes that tensors made inside held at one time."
-
-    now = most = 0
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        result = operation(*args, **(kwargs or {}))
-        known = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor) and (storage := tensor.untyped_storage())._cdata not in known:
-                self.now += storage.nbytes()
-                self.most = max(self.most, self.now)
-                weakref.finalize(storage, self.freed, storage.nbytes())
-        return result
-
-    def freed(self, size):
-        self.now -= size
 
 
 def megabytes(function):
