@@ -49,12 +49,7 @@ NETWORKS = {
     ),
 }
 # networks whose step still waits more than once, and why
-LOGITS = 'losses.check_logits asks for the truth of a tensor'
-COUNTS = f'{LOGITS}; the pair counts its steps on the device'
-RAYS = f'{COUNTS}; cameras and rays copy numbers of the host'
-STILL_WAITING = dict.fromkeys(['dcgan', 'dcgan with R1', 'wgan with a penalty', 'wgan, clipped'], LOGITS)
-STILL_WAITING |= dict.fromkeys(['conditional', 'conditional, as the data', 'stylegan2', 'stylegan1'], COUNTS)
-STILL_WAITING |= dict.fromkeys(['pigan', 'pigan with cameras'], RAYS)
+STILL_WAITING = {'pigan with cameras': 'pigan_training.real_cameras copies the signs of a mirror to the device'}
 
 
 def pictures(size=16, n=24):
