@@ -24,6 +24,7 @@ from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty, lazy_weight
 from animegan_nb.training import (
     Draws,
+    gather_batch,
     ModelPair,
     models,
     optimise,
@@ -585,11 +586,10 @@ class ConditionalPair(ModelPair):
 
     def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         "Earlier checkpoints have zeros behind the labels, and their number in `counts`."
-        state = super().names_of_today(dict(state))
-        if (counts := state.pop('counts', None)) is not None:
-            state['known'] = state['known'].clone()
-            state['known'][int(counts[0]) :] = -1
-        return state
+        if 'counts' in state:
+            state = state | {'known': state['known'].clone()}
+            state['known'][int(state['counts'][0]) :] = -1
+        return super().names_of_today(state)
 
     def requested_labels(self, n: int, draws: Draws) -> Tensor:
         """Labels [n, groups] to ask for:
@@ -610,7 +610,7 @@ class ConditionalPair(ModelPair):
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         real, c = batch['image'], self.config
         labels = batch_labels(batch, c.tags)
-        self.remember(labels)
+        self.remember(gather_batch(labels))
         latents = self.latents(len(real), draws)
         with torch.no_grad():
             fake = self.generator(latents)

@@ -997,10 +997,8 @@ def _sew(material, parts, where, name, part):
 def figure_materials(scene, points, parts):
     "The material of each point, and the parts with sewn-on ones marked."
     p = scene.p
-    table = torch.zeros(len(PARTS), dtype=torch.long, device=points.device)
-    for part, name in MATERIAL_OF_PART.items():
-        table[PART[part]] = MATERIALS.index(name)
-    material = table[parts]
+    names = (MATERIAL_OF_PART.get(part, 'skin') for part in PARTS)
+    material = placed(tuple(MATERIALS.index(name) for name in names), points.device)[parts]
     trim, sleeve = parts == PART['trim'], parts == PART['sleeve']
     shirt = (parts == PART['clothes']) | sleeve
     material = _paint(material, trim & (p['has_shirt'] > 0), 'white')

@@ -35,7 +35,7 @@ from animegan_nb.core import (
 )
 
 # %% auto #0
-__all__ = ['ROUNDING', 'BLOCK', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH',
+__all__ = ['ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH',
            'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments', 'frechet_from_moments',
            'frechet_distance', 'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score',
            'distance_blocks', 'coverage', 'precision_recall', 'diversity', 'Extractor', 'OwnExtractor',
@@ -182,7 +182,7 @@ def inception_score(
 
 # %% ../nbs/14_metrics.ipynb #6e8bd9b0
 ROUNDING = 1e-12  # what is smaller, relative to |x|² + |y|², is rounding
-BLOCK = 2**20  # distances in memory at once
+PAIRS_AT_ONCE = 2**20  # distances in memory at once
 
 
 def distance_blocks(
@@ -194,7 +194,7 @@ def distance_blocks(
     centre = x.mean(0)
     x, y = x - centre, y - centre
     squares_x, squares_y = x.square().sum(1), y.square().sum(1)
-    step = max(64, BLOCK // len(y))
+    step = max(64, PAIRS_AT_ONCE // len(y))
     for start in range(0, len(x), step):
         rows = slice(start, min(start + step, len(x)))
         total = squares_x[rows, None] + squares_y
@@ -292,11 +292,12 @@ def _ready(module: nn.Module, device=None) -> Extractor:
     place = None if device is None else _place(device)
     away = place is not None and any(t.device != place for t in tensors)
     awake = any(m.training for m in module.modules())
+    extractor = module if isinstance(module, Extractor) else OwnExtractor(module)
     # outside inference mode: a copy that was made inside can never be differentiated
     with torch.inference_mode(False):
         if away or awake or any(t.requires_grad for t in tensors):
-            module = copy.deepcopy(module).requires_grad_(False).eval().to(place)
-        return module if isinstance(module, Extractor) else OwnExtractor(module).eval()
+            extractor = copy.deepcopy(extractor).requires_grad_(False).to(place)
+        return extractor.eval()
 
 
 def _place(device) -> torch.device:
@@ -1099,19 +1100,19 @@ def tracker(
     metrics: tuple[str, ...] = ('frechet', 'kernel', 'precision', 'recall', 'diversity'),
 ) -> Callable:
     """A function `trainer -> {name: value}` for the callback `Evaluate`; real features are
-    extracted and paired once, at the first call. Only the values come to the host."""
+    extracted and paired once, at the first call. Of generated images, only the values come to
+    the host."""
     kept = []
 
     def metric(trainer) -> dict[str, float]:
-        device = getattr(trainer, 'device', None)
+        drawn = trainer.sample(n, seed, device=None)
         if not kept:
-            look = find_extractor(extractor, device or default_device())
-            real = extract(dataset, look, device=device)
+            look = find_extractor(extractor, _gpu_of(drawn) or default_device())
+            real = extract(dataset, look, device=_gpu_of(drawn))
             _check_counts(real, None, n)
-            kept[:] = look, _within(_halves(real, n, seed)[0])
+            kept.extend([look, _within(_halves(real, n, seed)[0])])
         look, reference = kept
-        drawn = extract(trainer.sample(n, seed), look, device=device, checksum=False)
-        found = _compare(reference, _within(drawn))
+        found = _compare(reference, _within(extract(drawn, look, checksum=False)))
         return _floats({metric_name(m, look.name): found[m][0] for m in metrics})
 
     return metric

@@ -83,7 +83,8 @@ def placed(constant, device) -> Tensor:
     """A constant (a tensor of a module, or a tuple of numbers) on a device. It is copied there
     once, because every copy waits for the device."""
     with torch.inference_mode(False):  # for later use in any mode
-        return torch.as_tensor(constant, device=device)
+        constant = constant if isinstance(constant, Tensor) else torch.tensor(constant)
+        return constant.to(device)
 
 # %% ../nbs/05_surfaces.ipynb #21bbc711
 class Scene:
@@ -100,6 +101,8 @@ class Scene:
         return len(next(iter(self.p.values())))
 
     def __getitem__(self, rows):  # a slice or indices
+        if isinstance(rows, slice) and rows == slice(0, self.batch):
+            return self
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
         part.p, part.kept = {k: v[rows] for k, v in self.p.items()}, {}

@@ -703,16 +703,14 @@ EXTRAS = (  # an attribute, the value that brings the part, its label, its dista
 
 def find_extras(p: dict) -> list:
     "Who has what of EXTRAS: (label, distance, rows of the heads, parameters of these heads)."
-    names, found = ('hair_style', 'glasses', 'accessory'), []
-    heads = torch.cat([p[f'{name}_'] for name in names], 1).tolist()
-    for name, value, label, distance in EXTRAS:
-        column, wanted = names.index(name), CATEGORIES[name].index(value)
-        rows = [i for i, head in enumerate(heads) if head[column] == wanted]
-        if len(rows) == len(heads):
+    worn = torch.cat([p[f'{e[0]}_'] == CATEGORIES[e[0]].index(e[1]) for e in EXTRAS], 1)
+    rows = worn.T.nonzero()[:, 1]  # of the first extra, then of the second, …
+    found = []
+    for (_, _, label, distance), own in zip(EXTRAS, rows.split(worn.sum(0).tolist())):
+        if len(own) == len(worn):
             found.append((label, distance, None, p))
-        elif rows:
-            rows = torch.tensor(rows, device=p['jaw'].device)
-            found.append((label, distance, rows, {k: v[rows] for k, v in p.items()}))
+        elif len(own):
+            found.append((label, distance, own, {k: v[own] for k, v in p.items()}))
     return found
 
 

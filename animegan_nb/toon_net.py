@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm import tqdm
 from .core import load_pretrained, rng, to_float
-from .surfaces import scene_rays
+from .surfaces import placed, scene_rays
 from animegan_nb.toon import (
     ATTRIBUTES,
     backdrop,
@@ -130,10 +130,11 @@ def standardised(identity: Tensor) -> Tensor:  # [n, D] → [n, len(MEASURED)]
 
 def network_loss(out: dict, identity: Tensor, pose: Tensor) -> Tensor:
     "Cross-entropy for categories, absolute error for the pose, squared error for quantities."
-    truth, categories = decode(identity), 0
+    categories = 0
     for name in READ:
         weight = 2 if name in ('mouth', 'eye_shape', 'fringe') else 1  # small things
-        categories += weight * F.cross_entropy(out[name], truth[name].to(pose.device))
+        truth = identity[:, SLOT[name]].round().long()
+        categories += weight * F.cross_entropy(out[name], truth)
     angles = F.smooth_l1_loss(out['pose'], pose, beta=0.05)
     quantities = F.mse_loss(out['identity'], standardised(identity))
     return categories + 10 * angles + 0.3 * quantities
@@ -142,28 +143,37 @@ def network_loss(out: dict, identity: Tensor, pose: Tensor) -> Tensor:
 def _augment_views(images, coverage, identity, pose, rng):
     """Mirror both views of a person, put them before other backdrops, shift, change contrast
     and brightness, add noise: rows [b, 2, …] come back as [2b, …]."""
-    b = len(images)
-    uniform = lambda *shape: torch.rand(*shape, generator=rng)
-    in_turn = lambda x: x.transpose(0, 1).flatten(
-        0, 1
-    )  # [b, 2, …] → all first views, then all second
+    b, source = len(images), dict(generator=rng, device=rng.device)
+    uniform = lambda *shape: torch.rand(*shape, **source)
+    # [b, 2, …] → all first views, then all second
+    in_turn = lambda x: x.transpose(0, 1).flatten(0, 1)
     flip = uniform(b) < 0.5
     flip_images = flip.reshape(b, 1, 1, 1, 1)
     images = in_turn(torch.where(flip_images, images.flip(4), images))
     coverage = in_turn(torch.where(flip_images, coverage.flip(4), coverage))
-    pose = in_turn(torch.where(flip[:, None, None], pose * torch.tensor([-1.0, 1.0]), pose))
+    sign = torch.where(flip, -1.0, 1.0)
+    yaw, pitch = pose.unbind(2)
+    pose = in_turn(torch.stack([yaw * sign[:, None], pitch], 2))
     identity = identity.repeat(2, 1)
-    identity[:, SLOT['gaze_x']] *= torch.where(flip, -1.0, 1.0).repeat(2)
-    back = torch.randint(0, len(BACKGROUNDS), (2 * b,), generator=rng)
+    identity[:, SLOT['gaze_x']] *= sign.repeat(2)
+    back = torch.randint(0, len(BACKGROUNDS), (2 * b,), **source)
     identity[:, SLOT['background']] = back.float()
-    images = to_float(backdrop(images, coverage, BACKGROUNDS[back]))
-    wide = F.pad(images, (2, 2, 2, 2), mode='replicate')
-    moves = torch.randint(0, 5, (2 * b, 2), generator=rng).tolist()
-    shifted = [image[:, dy : dy + 64, dx : dx + 64] for image, (dx, dy) in zip(wide, moves)]
-    images = torch.stack(shifted) * (0.9 + 0.2 * uniform(2 * b, 1, 1, 1))
+    images = to_float(backdrop(images, coverage, placed(BACKGROUNDS, back.device)[back]))
+    images = _shifted(images, torch.randint(0, 5, (2 * b, 2), **source))
+    images = images * (0.9 + 0.2 * uniform(2 * b, 1, 1, 1))
     images = images + 0.1 * (uniform(2 * b, 1, 1, 1) - 0.5)
-    images = images + 0.02 * torch.randn(images.shape, generator=rng)
+    images = images + 0.02 * torch.randn(images.shape, **source)
     return images.contiguous(memory_format=torch.channels_last), identity, pose
+
+
+def _shifted(images: Tensor, moves: Tensor) -> Tensor:  # [b, 3, h, w]; [b, 2] from 0 to 4
+    "Each image moved by up to two pixels left or right, up or down, with its border repeated."
+    b, channels, height, width = images.shape
+    wide = F.pad(images, (2, 2, 2, 2), mode='replicate')
+    columns = moves[:, 0, None] + torch.arange(width, device=moves.device)
+    rows = moves[:, 1, None] + torch.arange(height, device=moves.device)
+    wide = wide.gather(2, rows[:, None, :, None].expand(b, channels, height, width + 4))
+    return wide.gather(3, columns[:, None, None].expand(b, channels, height, width))
 
 # %% ../nbs/08_toon_net.ipynb #e53077e1
 def train_network(
@@ -176,21 +186,25 @@ def train_network(
     rate: float = 3e-3,
     seed: int = 0,
     half: bool = False,  # bfloat16 inside the convolutions: faster where the processor has it
+    device: str | torch.device | None = None,  # None: that of the images
 ) -> ToonNet:
     "Train a ToonNet on pairs of views."
-    source = rng(seed)
+    device = torch.device(device or images.device)
+    source = rng(seed, device)
     torch.manual_seed(seed)
-    net = ToonNet().to(memory_format=torch.channels_last).train()
+    net = ToonNet().to(device, memory_format=torch.channels_last).train()
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
     views = images, coverage, identity, pose
     with tqdm(total=steps, desc='training the toon network', mininterval=5) as bar:
         for _ in range(epochs):
-            order = torch.randperm(len(images), generator=source)
-            for rows in order[: len(order) // batch * batch].split(batch):
-                drawn, people, angles = _augment_views(*(x[rows] for x in views), source)
-                with torch.autocast('cpu', torch.bfloat16, enabled=half):
+            order = torch.randperm(len(images), generator=source, device=device)
+            order = order[: len(order) // batch * batch].to(images.device)
+            for rows in order.split(batch):
+                some = (x[rows].to(device) for x in views)
+                drawn, people, angles = _augment_views(*some, source)
+                with torch.autocast(device.type, torch.bfloat16, enabled=half):
                     out = net(drawn)
                 out = {k: v.float() for k, v in out.items()}
                 same_person = same_person_loss(*out['embedding'].chunk(2))
@@ -231,7 +245,7 @@ def _visible_rules(p, a, parts, x, y, cam2world):
     worn = [count('ribbon'), count('cat ears'), count('hat'), 4 * count('fringe', pin)]
     worn = torch.stack([count('background') + 99, *worn])  # nothing worn is always visible
     tied = [HAIR_STYLES.index(style) for _, style, label, _ in EXTRAS if label == 'tail']
-    loose = ~torch.isin(a['hair_style'], torch.tensor(tied))
+    loose = ~torch.isin(a['hair_style'], placed(tuple(tied), parts.device))
     front = (cam2world[:, 2, 2] > 0.5) & (a['accessory'] != 3) & (a['hair_over_eye'] < 0.5)
     white = a['cloth_colour'] == CATEGORIES['cloth_colour'].index('white')
     collar = ~white | (a['outfit'] > OUTFITS.index('shirt'))
@@ -247,7 +261,7 @@ def _visible_rules(p, a, parts, x, y, cam2world):
         'hair_style': loose | (count('tail') >= 30),
         'accessory': worn.gather(0, a['accessory'][None])[0] >= 12,
     }
-    always = torch.ones(len(parts), dtype=torch.bool)
+    always = torch.ones(len(parts), dtype=torch.bool, device=parts.device)
     return {name: rules.get(name, always) for name in READ}
 
 # %% ../nbs/08_toon_net.ipynb #348127f6
@@ -291,9 +305,10 @@ def verification(
     the share that find their own other view, and the area under the ROC curve."""
     alike = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
     own = alike.diagonal().contiguous()
-    false = alike[~torch.eye(len(alike), dtype=torch.bool)].sort().values
+    people = torch.arange(len(alike), device=alike.device)
+    false = alike[people[:, None] != people].sort().values
     below, upto = torch.searchsorted(false, own), torch.searchsorted(false, own, right=True)
-    found = alike.argmax(1) == torch.arange(len(alike))
+    found = alike.argmax(1) == people
     return {
         'top_1': round(float(found.float().mean()), 4),
         'auc': round(float((below + upto).double().mean() / 2 / len(false)), 4),

@@ -46,10 +46,11 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
            'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
            'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
-           'join_processes', 'device_settings', 'average_gradients', 'broadcast_weights', 'prepare_networks',
-           'make_loader', 'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt',
-           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
-           'ema_decay', 'EMA', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
+           'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm2d',
+           'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
+           'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages',
+           'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA',
+           'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
            'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good',
            'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state',
            'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run',
@@ -359,14 +360,17 @@ class RunControls:
         return self.join()
 
     def sample(
-        self, n: int = 64, seed: int = 0, batch_size: int | None = None, live: bool = False
+        self,
+        n: int = 64,
+        seed: int = 0,
+        batch_size: int | None = None,
+        live: bool = False,
+        device='cpu',
     ) -> Tensor:
         """[n, 3, height, width] images of the averaged generator (`live`: the one in training),
-        always of the same latents for the same seed; at once as many as in training."""
-        network = self.pair.generator if live or self.average is None else self.average
-        size = batch_size or min(64, self.config.batch_size)
-        with self.lock:
-            return generate_images(self.pair, network, n, Draws(seed, self.device), size)
+        always of the same latents for the same seed; at once as many as in training. They come
+        to `device`; None: they stay where they are made."""
+        return sample_images(self, n, seed, batch_size, live, device)
 
     def save(self, folder: str | Path) -> Path:
         "Write a checkpoint of a whole step; the folder must not exist yet."
@@ -763,6 +767,70 @@ def device_settings(config: TrainingConfig, device: torch.device):
         cudnn.allow_tf32, cudnn.benchmark = before
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
 
+# %% ../nbs/10_training.ipynb #a1c7e211
+class _Gather(torch.autograd.Function):
+    "The rows of all processes; backwards, the sum of what all processes want of the own rows."
+
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _SumOwnRows.apply(gradient)
+
+
+class _SumOwnRows(torch.autograd.Function):
+    "The transpose of `_Gather`, and the other way round."
+
+    @staticmethod
+    def forward(ctx, whole: Tensor) -> Tensor:
+        whole = whole.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(whole)
+        return whole.chunk(dist.get_world_size())[dist.get_rank()].clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _Gather.apply(gradient)
+
+
+def several_processes() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def gather_batch(rows: Tensor) -> Tensor:
+    "[processes · n, ...] from [n, ...] on each process; on a single one as it is."
+    return _Gather.apply(rows) if several_processes() else rows
+
+
+def own_rows(whole: Tensor, n: int) -> Tensor:
+    "The n rows of this process in what `gather_batch` has brought together."
+    start = n * dist.get_rank() if several_processes() else 0
+    return whole[start : start + n]
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    "Batch normalisation with the statistics of all processes, for CPUs."
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return own_rows(super().forward(gather_batch(x)), len(x))
+
+
+def share_batch_statistics(pair: nn.Module, device: torch.device):
+    "Let all batch normalisations of a pair look at the batches of all processes."
+    if not several_processes():
+        return
+    if device.type == 'cuda':
+        nn.SyncBatchNorm.convert_sync_batchnorm(pair)
+        return
+    for module in pair.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm2d  # the same parameters and buffers
+
 # %% ../nbs/10_training.ipynb #f6ef7743
 def average_gradients(parameters: Sequence[nn.Parameter], engine: Engine):
     """Average the gradients over all processes, in one message. A weight that took no part in
@@ -796,6 +864,7 @@ def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) ->
     if channels_last:
         pair.to(memory_format=torch.channels_last)
     broadcast_weights(pair, engine)
+    share_batch_statistics(pair, engine.device)
     if config.compile:
         pair.compile_networks()
     return pair
@@ -1020,13 +1089,26 @@ class EMA(Callback):
 
 # %% ../nbs/10_training.ipynb #bd4e9458
 @torch.no_grad()
+def sample_images(
+    trainer: Trainer, n: int, seed: int, batch_size: int | None, live: bool, device
+) -> Tensor:
+    "What `Trainer.sample` returns."
+    network = trainer.average
+    if live or network is None:
+        network = trainer.pair.generator
+    draws, size = Draws(seed, trainer.device), batch_size or min(64, trainer.config.batch_size)
+    with trainer.lock:
+        return generate_images(trainer.pair, network, n, draws, size, device)
+
+
 def generate_images(
     pair: ModelPair,
     network: nn.Module,  # the pair's generator, or an average of it
     n: int,
     draws: Draws,
     batch_size: int = 64,  # images at once; the images do not depend on it
-) -> Tensor:  # [n, ...] on the CPU
+    device='cpu',  # where they go; None: they stay
+) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
     training, images = network.training, []
@@ -1036,7 +1118,8 @@ def generate_images(
             latents = pair.latents(n, draws)
             for start in range(0, n, batch_size):
                 some = part_of(latents, slice(start, start + batch_size))
-                images.append(pair.generate(network, some).float().cpu())
+                made = pair.generate(network, some).float()
+                images.append(made.to(device or made.device))
         finally:
             network.train(training)
     return torch.cat(images)
@@ -1120,7 +1203,13 @@ def load_optimizer(optimizer, saved: dict):
     own = [{k: v for k, v in g.items() if k != 'params'} for g in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, numbers in zip(optimizer.param_groups, own):
-        group.update(numbers)
+        weights = group['params']
+        group.clear()
+        group.update(numbers, params=weights)
+    for p, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if value.shape == p.shape:  # a fused step needs both laid out alike in memory
+                memory[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
 def restore_draws(trainer: Trainer, saved: Tensor):

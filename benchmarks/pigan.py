@@ -25,7 +25,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from render import best_of
+from memory import PeakMemory
+from render import best_of, in_turns, quartiles
 
 from animegan_nb import pigan_training
 from animegan_nb import siren
@@ -129,7 +130,8 @@ def make(config, seed=0):
     ]
 
 
-def steps(a):
+def contenders(a) -> dict:
+    "Steps by name: a pair, its optimisers, its source of random numbers, and the function that makes one."
     config = replace(
         pigan_training.PIGAN_POSTER.network,
         size=a.size,
@@ -139,40 +141,65 @@ def steps(a):
         noise=0.0,
     )
     fast = pigan_training.fast_recipe(config)
-    real = torch.rand(a.batch, 3, a.size, a.size, generator=rng(1)) * 2 - 1
-    pairs = {'plain': make(config), 'official': make(config), 'fast': make(fast)}
-    G, z = pairs['official'][0].generator, torch.randn(1, 256, generator=rng(2))
+
+    def in_bf16(*args):
+        with torch.autocast('cpu', torch.bfloat16):
+            library_step(*args)
+
+    return {
+        'plain': (*make(config), rng(0), plain_step),
+        'official': (*make(config), Draws(0), library_step),
+        'official, bf16': (*make(config), Draws(0), in_bf16),
+        'fast': (*make(fast), Draws(0), library_step),
+        'fast, bf16': (*make(fast), Draws(0), in_bf16),
+    }
+
+
+def check_picture(pair) -> float:
+    "The largest difference between the plain and the library's picture of the same weights."
+    G, z = pair.generator, torch.randn(1, 256, generator=rng(2))
     with torch.no_grad():
         gap = (plain_render(G, z, pose(0.2), 32) - G.render(z, pose(0.2), size=32, official=True)).abs().max().item()
     assert gap < 1e-3, gap
-    sources = {'plain': rng(0), 'official': Draws(0), 'fast': Draws(0)}
-    calls = {
-        name: lambda name=name, step=plain_step if name == 'plain' else library_step: step(
-            *pairs[name], real, sources[name]
-        )
-        for name in pairs
-    }
+    return gap
+
+
+def steps(a):
+    real = torch.rand(a.batch, 3, a.size, a.size, generator=rng(1)) * 2 - 1
+    found = contenders(a)
+    gap = check_picture(found['official'][0])
+    calls, memory = {}, {}
+    for name, (pair, optimizers, source, step) in found.items():
+
+        def call(penalty, pair=pair, optimizers=optimizers, source=source, step=step):
+            pair.steps['discriminator'] = 0 if penalty else 1  # a lazy penalty comes in every 16th step
+            step(pair, optimizers, real, source)
+
+        calls[name] = lambda call=call: call(True)
+        if name.startswith('fast'):
+            calls[f'{name}, no penalty'] = lambda call=call: call(False)
+        with PeakMemory() as peak:
+            call(True)
+        memory[name] = peak.most
     print(
         f'full step, {a.size} px, batch {a.batch}, hidden {a.hidden}, 12+12 points (plain and official differ by'
         f' {gap:.1e} in a picture)',
         flush=True,
     )
-    seconds = best_of(calls, a.repeats)
-    for name, s in seconds.items():
-        print(f'  {name:<10} {s:7.2f} s  {seconds["plain"] / s:5.2f}× plain', flush=True)
-    # the fast recipe's penalty comes every 16th step: its mean over a cycle, from a step with and a step without
-    pair, optimizers = pairs['fast']
-    pair.counts[0] = 0
-    with_r1 = best_of(
-        {'x': lambda: (pair.counts[0].zero_(), library_step(pair, optimizers, real, sources['fast']))}, 1
-    )['x']
-    pair.counts[0] = 1
-    without = best_of(
-        {'x': lambda: (pair.counts[0].fill_(1), library_step(pair, optimizers, real, sources['fast']))}, 1
-    )['x']
-    seconds['fast'] = (with_r1 + 15 * without) / 16
-    print(f'  fast, mean over 16 steps: {seconds["fast"]:.2f} s, {seconds["official"] / seconds["fast"]:.2f}× official')
-    return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', seconds=seconds, picture_gap=gap)
+    seconds = in_turns(calls, a.repeats)
+    for name in [n for n in found if n.startswith('fast')]:  # the mean over a cycle of 16 steps
+        without = seconds.pop(f'{name}, no penalty')
+        seconds[name] = [(x + 15 * y) / 16 for x, y in zip(seconds[name], without)]
+    ratios = {n: quartiles([b / s for b, s in zip(seconds['plain'], found)]) for n, found in seconds.items()}
+    for name, (low, middle, high) in ratios.items():
+        print(
+            f'  {name:<16} {min(seconds[name]):7.2f} s  {middle:5.2f}× plain [{low:.2f} to {high:.2f}]'
+            f'  {memory[name] / 2**20:6.0f} MiB at most',
+            flush=True,
+        )
+    best = {name: min(found) for name, found in seconds.items()}
+    facts = dict(seconds=best, ratio={n: r[1] for n, r in ratios.items()}, peak_bytes=memory)
+    return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', picture_gap=gap, **facts)
 
 
 def recipes(a):

@@ -1,5 +1,6 @@
 "Fixtures shared by all tests: the folders of real data, and quiet, repeatable torch."
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -75,8 +76,18 @@ def pretended_gpu(monkeypatch):
     """A machine with one GPU that is only pretended (`tests/pretend_cuda.py`). Its report counts faults and waits:
     end a test with `pretended_gpu.check()`."""
     monkeypatch.delenv('ANIMEGAN_DEVICE', raising=False)
-    with pretend() as report:
+    with pretend() as report, fresh_constants():
         yield report
+
+
+@contextlib.contextmanager
+def fresh_constants():
+    "Constants that were copied to a pretended GPU are of no use for the next one."
+    from animegan_nb.surfaces import placed
+
+    placed.cache_clear()
+    yield
+    placed.cache_clear()
 
 
 @pytest.fixture
@@ -87,5 +98,5 @@ def gpu(monkeypatch):
     if torch.cuda.is_available():
         yield Report(real=True)
         return
-    with pretend() as report:
+    with pretend() as report, fresh_constants():
         yield report
