@@ -1,6 +1,6 @@
 """pi-GAN on this machine: a full step against a plain implementation of the same recipe, the fast recipe against the
-official one, and how many pictures a second the shipped network draws. Prints ratios of processor time; calls are
-interleaved, the best of each counts.
+official one, both also in bfloat16, and how many pictures a second the shipped network draws. Prints ratios of
+processor time (medians of interleaved pairs) and the most memory that the tensors of a step take up.
 
     OMP_NUM_THREADS=1 python benchmarks/pigan.py [--size 64] [--batch 1] [--hidden 256] [--repeats 2]
         [--parts recipes,orbit,step] [--write]
@@ -199,7 +199,12 @@ def steps(a):
             flush=True,
         )
     best = {name: min(found) for name, found in seconds.items()}
-    facts = dict(seconds=best, ratio={n: r[1] for n, r in ratios.items()}, peak_bytes=memory)
+    facts = dict(
+        seconds={name: s for name, s in best.items() if 'bf16' not in name},
+        seconds_bf16={name: s for name, s in best.items() if 'bf16' in name},
+        ratio={name: r[1] for name, r in ratios.items()},
+        peak_bytes=memory,
+    )
     return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', picture_gap=gap, **facts)
 
 
