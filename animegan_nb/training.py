@@ -48,15 +48,15 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
            'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
            'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
-           'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm2d',
-           'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
-           'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages',
-           'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA',
-           'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
-           'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good',
-           'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state',
-           'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run',
-           'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm1d',
+           'SharedBatchNorm2d', 'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks',
+           'make_loader', 'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt',
+           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
+           'ema_decay', 'EMA', 'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks',
+           'save_trainer', 'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks',
+           'newest_good', 'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts',
+           'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair',
+           'load_run', 'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -374,9 +374,9 @@ class RunControls:
         to `device`; None: they stay where they are made."""
         return sample_images(self, n, seed, batch_size, live, device)
 
-    def save(self, folder: str | Path) -> Path:
-        "Write a checkpoint of a whole step; the folder must not exist yet."
-        return save_trainer(self, folder)
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        "Write a checkpoint of a whole step; unless `overwrite`, the folder must not exist yet."
+        return save_trainer(self, folder, overwrite)
 
     def load(self, folder: str | Path) -> Trainer:
         """Go back to a checkpoint; continuing from it is bit for bit the training that was
@@ -813,13 +813,21 @@ def own_rows(whole: Tensor, n: int) -> Tensor:
     return whole[start : start + n]
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d):
+class _SharedStatistics:
     "Batch normalisation with the statistics of all processes, for CPUs."
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
         return own_rows(super().forward(gather_batch(x)), len(x))
+
+
+class SharedBatchNorm1d(_SharedStatistics, nn.BatchNorm1d):
+    pass
+
+
+class SharedBatchNorm2d(_SharedStatistics, nn.BatchNorm2d):
+    pass
 
 
 def share_batch_statistics(pair: nn.Module, device: torch.device):
@@ -829,9 +837,10 @@ def share_batch_statistics(pair: nn.Module, device: torch.device):
     if device.type == 'cuda':
         nn.SyncBatchNorm.convert_sync_batchnorm(pair)
         return
+    shared = {nn.BatchNorm1d: SharedBatchNorm1d, nn.BatchNorm2d: SharedBatchNorm2d}
     for module in pair.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SharedBatchNorm2d  # the same parameters and buffers
+        if type(module) in shared:
+            module.__class__ = shared[type(module)]  # the same parameters and buffers
 
 # %% ../nbs/10_training.ipynb #f6ef7743
 def average_gradients(parameters: Sequence[nn.Parameter], engine: Engine):
