@@ -2,6 +2,8 @@
 # make run DATA=folder        the same on your own pictures
 # make lab      open JupyterLab on the book
 # make test     every check that needs no GPU
+# make gpu      on a machine with a GPU: speed, memory, equality; at most 8 minutes; into data/results/gpu.json
+# make gpu GPU='--parts preset,drawing'          some parts of it
 # make export   the library from the notebooks
 # make execute  run the notebooks whose outputs are older than their code, and store the new outputs
 # make execute NB='20_losses exercises/losses'    run these (WORKERS=2 at a time)
@@ -14,7 +16,7 @@ NB ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: format help run lab test export execute readme clean install wheel
+.PHONY: format help run lab test gpu export execute readme clean install wheel
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -62,6 +64,9 @@ test: .venv/dev
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests --ignore tests/browser $(HOUSE:%=--ignore %)
 	$(BIN)/pytest -n $(WORKERS) --nbmake --nbmake-timeout=900 --timeout=3600 nbs
 	$(BIN)/pytest tests/browser
+
+gpu: .venv/dev
+	$(BIN)/python benchmarks/gpu.py $(GPU)
 
 export: .venv/dev
 	$(BIN)/nbdev_clean

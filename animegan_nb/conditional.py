@@ -24,6 +24,7 @@ from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty, lazy_weight
 from animegan_nb.training import (
     Draws,
+    gather_batch,
     ModelPair,
     models,
     optimise,
@@ -39,8 +40,8 @@ __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_M
            'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'read_labels', 'toon_labels', 'tagged_heads',
            'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss', 'acgan_generator_loss',
            'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'ConditionalGenerator', 'PlainBlock',
-           'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'ConditionalPair', 'TagClassifier',
-           'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores', 'requested_images',
+           'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'ConditionalPlayers', 'ConditionalPair',
+           'TagClassifier', 'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores', 'requested_images',
            'pretrained_conditional', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
@@ -554,9 +555,11 @@ def tag_accuracy(logits: Tensor, tags: Tensor, groups: Sequence) -> Tensor:
     return (found == read_labels(tags - 0.5, groups)).float().mean()
 
 # %% ../nbs/24_conditional.ipynb #896ffc6c
-class ConditionalPair(ModelPair):
-    """ACGAN with DRAGAN: batches carry `labels` [batch, groups], or are drawn heads with their
-    `identity`."""
+MEMORY = 1024
+
+
+class ConditionalPlayers(ModelPair):
+    "The two networks, and the labels that are requested in training."
 
     def __init__(self, config: ConditionalConfig):
         super().__init__(ConditionalGenerator(config), ConditionalDiscriminator(config))
@@ -566,9 +569,6 @@ class ConditionalPair(ModelPair):
         empty = torch.full((MEMORY, len(config.tags)), -1, dtype=torch.int16)
         self.register_buffer('known', empty)
         self.remembered = 0
-
-    def classify(self, logits: Tensor, tags: Tensor) -> Tensor:
-        return tag_loss(logits, tags, self.config.tags, self.config.tag_loss)
 
     def remember(self, labels: Tensor):
         "Keep the first labels that the data show, to request what occurs there."
@@ -585,11 +585,10 @@ class ConditionalPair(ModelPair):
 
     def names_of_today(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         "Earlier checkpoints have zeros behind the labels, and their number in `counts`."
-        state = super().names_of_today(dict(state))
-        if (counts := state.pop('counts', None)) is not None:
-            state['known'] = state['known'].clone()
-            state['known'][int(counts[0]) :] = -1
-        return state
+        if 'counts' in state:
+            state = state | {'known': state['known'].clone()}
+            state['known'][int(state['counts'][0]) :] = -1
+        return super().names_of_today(state)
 
     def requested_labels(self, n: int, draws: Draws) -> Tensor:
         """Labels [n, groups] to ask for:
@@ -607,10 +606,18 @@ class ConditionalPair(ModelPair):
         "The tags that these latents ask for, [n, tags]."
         return latents[:, self.config.latent :]
 
+# %% ../nbs/24_conditional.ipynb #2b1fb33a
+class ConditionalPair(ConditionalPlayers):
+    """ACGAN with DRAGAN: batches carry `labels` [batch, groups], or are drawn heads with their
+    `identity`."""
+
+    def classify(self, logits: Tensor, tags: Tensor) -> Tensor:
+        return tag_loss(logits, tags, self.config.tags, self.config.tag_loss)
+
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         real, c = batch['image'], self.config
         labels = batch_labels(batch, c.tags)
-        self.remember(labels)
+        self.remember(gather_batch(labels))
         latents = self.latents(len(real), draws)
         with torch.no_grad():
             fake = self.generator(latents)
@@ -644,9 +651,6 @@ class ConditionalPair(ModelPair):
             loss=acgan_generator_loss(on_fake, self.weight, self.classify, self.loss),
             tags_on_fake=tag_accuracy(*on_fake[1:], self.config.tags),
         )
-
-
-MEMORY = 1024
 
 # %% ../nbs/24_conditional.ipynb #454f2de6
 models['conditional'] = ConditionalConfig, ConditionalPair

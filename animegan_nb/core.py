@@ -24,10 +24,10 @@ from safetensors.torch import load_file
 from torch import nn, Tensor
 
 # %% auto #0
-__all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'Registry',
-           'load_chapters', 'shipped', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'load_pretrained',
-           'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles',
-           'show_images', 'Animation']
+__all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'full_precision',
+           'autocast_dtype', 'Registry', 'load_chapters', 'shipped', 'cache_dir', 'sync_folder', 'atomic_path',
+           'write_atomically', 'load_pretrained', 'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'Figure',
+           'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -69,15 +69,19 @@ def get_budget(
 # %% ../nbs/01_core.ipynb #235b7d69
 def seed_everything(
     seed: int = 0,  # any integer
+    deterministic: bool
+    | None = None,  # only such kernels; None: where the best device is a CPU
 ) -> torch.Generator:
-    """Seed Python, NumPy and PyTorch, ask for deterministic kernels, and return a fresh
-    generator with the same seed."""
+    """Seed Python, NumPy and PyTorch, choose the kernels, and return a fresh generator with the
+    same seed. On a GPU deterministic kernels are slow, so there they have to be asked for."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)
     # cuBLAS is deterministic only with this
     os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if deterministic is None:
+        deterministic = default_device().type == 'cpu'
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
     return rng(seed)
 
 
@@ -93,6 +97,19 @@ def default_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device('cuda')
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+
+# %% ../nbs/01_core.ipynb #e1c7e201
+def full_precision(device: torch.device):
+    "Inside, autocast rounds nothing; where a device knows no autocast, nothing changes."
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else contextlib.nullcontext()
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    "What autocast rounds products to at this moment; None if it is off."
+    known = torch.amp.is_autocast_available(device.type)
+    on = known and torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if on else None
 
 # %% ../nbs/01_core.ipynb #dd288a10
 class Registry(MutableMapping):

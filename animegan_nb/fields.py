@@ -142,7 +142,7 @@ def toon_views(
     exact depth and normals, without outlines."""
     identity = check_identity(identity if identity.ndim == 2 else identity[None])
     u = torch.rand(2, n, generator=rng(seed))
-    cams = pose((torch.arange(n) + u[0]) * (2 * math.pi / n), 0.6 * u[1] - 0.3)
+    cams = pose((torch.arange(n) + u[0]) * (2 * math.pi / n), 0.6 * u[1] - 0.3).to(identity)
     black, heads = (0.0, 0.0, 0.0), identity.expand(n, -1)
     out = render(heads, cams, FOV, size, background=black, outline=False, supersample=2)
     rgba = torch.cat([(out['image'] + 1) / 2, out['alpha']], 1).clamp(0, 1)

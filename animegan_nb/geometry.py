@@ -77,6 +77,7 @@ def flattened(view: dict, fov: float, share: float) -> dict:
 def depth_correlation(depth: Tensor, solid: Tensor, reference: Tensor) -> Tensor:
     """Pearson's correlation of each depth map [b, 1, h, w] with a reference [1, 1, h, w], over
     pixels that are solid in both (the reference is finite)."""
+    reference = reference.to(depth)
     both = (solid & reference.isfinite()).flatten(1)
     n = both.sum(1, keepdim=True).clamp(min=1)
 

@@ -5,8 +5,10 @@
 # %% ../nbs/21_penalties.ipynb #823d3967
 from __future__ import annotations
 from collections.abc import Callable
+from contextlib import nullcontext
 import torch
 from torch import nn, Tensor
+from .core import autocast_dtype, full_precision
 from .losses import check_logits
 from .training import Draws
 
@@ -38,8 +40,8 @@ def input_gradients(
     outside autocast."""
     check_no_batch_coupling(discriminator)
     points = points.detach().requires_grad_(True)
-    autocast = torch.is_autocast_enabled(points.device.type) and amp_scale is not None
-    with torch.enable_grad(), torch.autocast(points.device.type, enabled=autocast):
+    rounded = amp_scale is not None and autocast_dtype(points.device) is not None
+    with torch.enable_grad(), nullcontext() if rounded else full_precision(points.device):
         return gradients_of_logits(discriminator(points), points, amp_scale or 1.0)
 
 

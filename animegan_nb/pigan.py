@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from .cameras import check_cam2world, distance_to_depth, image_size, Rays, rays
-from .core import load_pretrained, rng
+from .core import autocast_dtype, full_precision, load_pretrained, rng
 from animegan_nb.raymarch import (
     check_range,
     Field,
@@ -361,14 +361,14 @@ def render_images(
     """Images `[batch, 3, height, width]` in [−1, 1], differentiable. They, their gradients and
     the random numbers do not depend on `max_points` and `memory`."""
     settings = replace(settings, **changes)
-    kind = cam2world.device.type if isinstance(cam2world, Tensor) else 'cpu'
-    precision = 'mixed' if torch.is_autocast_enabled(kind) else 'auto'
+    device = cam2world.device if isinstance(cam2world, Tensor) else torch.device('cpu')
+    precision = 'mixed' if autocast_dtype(device) else 'auto'
 
     def colours(chunk):
         seen = render_rays(field, folded, chunk.lines, settings, chunk.rng(), noise, precision)
         return torch.cat([seen.rgb, seen.opacity[..., None]], -1) if alpha else seen.rgb
 
-    with torch.autocast(kind, enabled=False):  # only the field's products are rounded
+    with full_precision(device):  # only the field's products are rounded
         height, width = image_size(size)
         folded = field.folded(one_for_each_camera(condition, cam2world))
         lines = image_rays(cam2world, (height, width), settings)
@@ -484,7 +484,7 @@ class PiganGenerator(nn.Module):
 
     def condition(self, z: Tensor | Condition, psi: float = 1.0) -> Condition:
         "Frequencies and phases of codes `[batch, z_dim]` (or as given), truncated by ψ."
-        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+        with full_precision(next(self.parameters()).device):
             condition = self.field.condition(z)
             if psi == 1:
                 return condition

@@ -9,11 +9,10 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-from torch import nn, Tensor
+from torch import Tensor
 from . import toon, toon_net
 from .cameras import check_cam2world, pose, PRIORS, Rays, rays
 from .core import rng

@@ -15,14 +15,16 @@ from .cameras import pose, PRIORS, rays
 from .core import rng
 from .geometry import depth_correlation, mean_shape, MeanShape, relief
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
-from .penalties import lazy_weight, r1_penalty
+from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.pigan import (
     camera_direction,
     DiscriminatorOutput,
     DISCRIMINATORS,
     PiganDiscriminator,
     PiganGenerator,
+    render_bytes,
     RenderSettings,
+    saved_bytes,
 )
 from .raymarch import optical_depth
 from .siren import FieldConfig, PIGAN_FIELD, PIGAN_FIELD_OFFICIAL
@@ -32,6 +34,7 @@ from animegan_nb.training import (
     Draws,
     EMA,
     faded_reals,
+    gather_batch,
     ModelPair,
     models,
     Recipe,
@@ -44,8 +47,9 @@ from animegan_nb.training import (
 __all__ = ['PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_STAGES', 'PIGAN_CARLA', 'TOON_FIELD', 'TOON_VIEW', 'TOON_STAGES',
            'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'PiganConfig', 'discriminator_of', 'noise_level',
            'GeneratedBatch', 'real_images', 'real_cameras', 'real_directions', 'head_losses', 'reconstruction_loss',
-           'matter_in_front', 'seen_through', 'PiganNetworks', 'trainable', 'PiganPair', 'SlowAverage', 'field_flops',
-           'discriminator_flops', 'pigan_flops', 'fast_recipe', 'toon_shape', 'alarms', 'ShapeWatch']
+           'matter_in_front', 'seen_through', 'memory_bytes', 'PiganNetworks', 'trainable', 'PiganPair', 'SlowAverage',
+           'field_flops', 'discriminator_flops', 'pigan_flops', 'fast_recipe', 'training_bytes', 'toon_shape', 'alarms',
+           'ShapeWatch']
 
 # %% ../nbs/56_pigan_training.ipynb #7c2a5c4a
 @dataclass(frozen=True)
@@ -78,6 +82,9 @@ class PiganConfig:
     noise: float = 1.0  # standard deviation of the density noise at the start …
     noise_steps: int = 5000  # … and the steps in which it falls to 0
     share_fakes: bool = False  # both networks train on the same fakes
+    # GiB that may wait for the gradient of a batch of images, beyond which rays are rendered
+    # again; 0: half of the device's memory
+    memory: float = 0.0
 
     former = ('phases', 'fade')  # stood here before: they are stages of a recipe now
 
@@ -113,6 +120,7 @@ _AT_LEAST = dict(
     solid_weight=0,
     r1_gamma=0,
     group_size=0,
+    memory=0,
     r1_every=1,
     channel_max=1,
 )
@@ -333,8 +341,11 @@ def real_cameras(batch: dict) -> Tensor:
             "This pi-GAN wants the camera of every real image, and these images have none:"
             " set condition_pose=False, reconstruction=0 and pose_teacher='fakes'."
         )
-    cams, sign = batch['cam2world'], torch.tensor([-1.0, 1.0, 1.0, 1.0])
-    return _mirrored(batch, cams, cams * (sign[:, None] * sign).to(cams))
+    cams = batch['cam2world']
+    mirror_image = cams.clone()
+    mirror_image[:, 0].neg_()
+    mirror_image[:, :, 0].neg_()
+    return _mirrored(batch, cams, mirror_image)
 
 
 def real_directions(config: PiganConfig, batch: dict) -> Tensor | None:
@@ -405,9 +416,15 @@ def seen_through(
     0 (solid) to 1 (air)."""
     n = opacity.shape[-1]
     middle = (torch.arange(n, device=opacity.device) + 0.5) / n - 0.5
-    return (1 - opacity)[..., middle[:, None] ** 2 + middle**2 <= radius**2].mean()
+    disc = (middle[:, None] ** 2 + middle**2 <= radius**2).to(opacity)
+    return ((1 - opacity) * disc).sum() / (disc.sum() * len(opacity))
 
 # %% ../nbs/56_pigan_training.ipynb #1c0c1315
+def memory_bytes(config: PiganConfig) -> int | None:
+    "Bytes that may wait for the gradient of a batch of images; None: half of the device's."
+    return int(config.memory * 2**30) or None
+
+
 class PiganNetworks(ModelPair):
     "A pi-GAN's generator and discriminator, which follow its curriculum."
 
@@ -434,7 +451,8 @@ class PiganNetworks(ModelPair):
         "Codes and cameras."
         z = draws.normal(n, self.config.field.z_dim)
         yaw, pitch = PRIORS[self.config.prior].sample(n * draws.world, draws.generator)
-        return z, pose(*(x[draws.rank * n : (draws.rank + 1) * n] for x in (yaw, pitch)))
+        own = slice(draws.rank * n, (draws.rank + 1) * n)
+        return z, pose(yaw[own].to(z.device), pitch[own].to(z.device))
 
     def generate(self, generator, latents):
         return generator.render(*latents, self.grown[0], max_points=2**18)
@@ -442,8 +460,8 @@ class PiganNetworks(ModelPair):
     def generated(self, n: int, draws: Draws, size: int | None = None) -> GeneratedBatch:
         "n images with random samples on their rays and noise on the density."
         c, (z, cam2world) = self.config, self.latents(n, draws)
-        options = dict(rng=draws.generator, noise=noise_level(c, self.steps['generator']))
-        options['alpha'] = c.alpha or c.solid_weight > 0
+        options = dict(rng=draws, noise=noise_level(c, self.steps['generator']))
+        options |= dict(alpha=c.alpha or c.solid_weight > 0, memory=memory_bytes(c))
         images = self.generator.render(z, cam2world, size or self.grown[0], **options)
         opacity = (images[:, 3:] + 1) / 2 if options['alpha'] else None
         return GeneratedBatch(images if c.alpha else images[:, :3], z, cam2world, opacity)
@@ -467,7 +485,9 @@ class PiganPair(PiganNetworks):
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         c, D, size = self.config, self.discriminator, self.grown[0]
-        real, real_direction = real_images(c, batch, size), real_directions(c, batch)
+        weight = lazy_weight(self.steps['discriminator'], c.r1_every) if c.r1_gamma else 0
+        real = real_images(c, batch, size).detach().requires_grad_(weight > 0)
+        real_direction = real_directions(c, batch)
         with trainable(self.generator) if c.share_fakes else torch.no_grad():
             fakes = self.generated(len(real), draws, size)
         self.shared = fakes if c.share_fakes else None
@@ -478,12 +498,11 @@ class PiganPair(PiganNetworks):
             heads = head_losses(c, on_fake, direction, fakes.z)
         else:
             heads = head_losses(c, on_real, real_direction, None)
-        again = reconstruction_loss(self.generator, c, batch, real, on_real.latent)
+        again = reconstruction_loss(self.generator, c, batch, real.detach(), on_real.latent)
         loss = discriminator_loss(on_real.logits, on_fake.logits) + heads + again
         logs = dict(real_logits=on_real.logits, fake_logits=on_fake.logits, fake_images=fake)
-        weight = lazy_weight(self.steps['discriminator'], c.r1_every)
-        if c.r1_gamma and weight:
-            logs['r1'] = r1_penalty(lambda x: D(x, shown[0]), real, c.r1_gamma)
+        if weight:
+            logs['r1'] = r1_of_logits(on_real.logits, real, c.r1_gamma)
             loss = loss + weight * logs['r1']
         return logs | dict(loss=loss, heads=heads.detach())
 
@@ -495,7 +514,7 @@ class PiganPair(PiganNetworks):
         on_fake = self.discriminator(
             fakes.images, direction if c.condition_pose else None, heads=True
         )
-        best = top_k(on_fake.logits, top_k_fraction(step, floor=c.top_k_floor))
+        best = top_k(gather_batch(on_fake.logits), top_k_fraction(step, floor=c.top_k_floor))
         loss = generator_loss(best) + head_losses(c, on_fake, direction, fakes.z)
         if c.reconstruction:
             real = real_images(c, batch, fakes.size)
@@ -583,6 +602,36 @@ def fast_recipe(config: PiganConfig) -> PiganConfig:
     "The same networks, trained with half the work."
     view = replace(config.view, first_look='density')
     return replace(config, share_fakes=True, r1_every=16, view=view)
+
+# %% ../nbs/56_pigan_training.ipynb #fce32824
+def training_bytes(
+    config: PiganConfig,
+    batch: int,  # images that a device renders at once
+    size: int | None = None,  # pixels; None: the largest
+    memory: int | None = None,  # of the device; None: no limit but the configuration's
+    half: bool = False,  # products in bfloat16
+) -> dict[str, int]:
+    """Bytes that a training step takes on a GPU, at most: the networks with their gradients,
+    Adam's moments and the averaged generator; the images' graph; the discriminator's, R1's."""
+    c, size = config, size or config.size
+    with torch.device('meta'):
+        G, D = PiganGenerator(c.field, c.view, size), discriminator_of(c)
+        real, fake = (torch.zeros(batch, D.channels, size, size) for _ in range(2))
+        shown = torch.zeros(batch, 3) if c.condition_pose else None
+    D.progress = torch.tensor([float(size), 1.0], device='cpu')
+    real.requires_grad_(c.r1_gamma > 0)
+
+    def judged():
+        logits, loss = D(real, shown), D(fake, shown).sum()
+        return loss + (r1_of_logits(logits, real) if c.r1_gamma else logits.sum())
+
+    limit = memory_bytes(c) or (memory // 2 if memory else None)
+    generator, discriminator = (sum(p.numel() for p in net.parameters()) for net in (G, D))
+    return dict(
+        networks=4 * (5 * generator + 4 * discriminator),
+        images=render_bytes(c.field, c.view, batch, size, limit, half),
+        discriminator=saved_bytes(judged),
+    )
 
 # %% ../nbs/56_pigan_training.ipynb #1aef0c2a
 def toon_shape(n: int = 64, size: int = 32, seed: int = 123, fov: float = 12.0) -> MeanShape:

@@ -338,7 +338,7 @@ def load_official_field(
         mapping_hidden=len(mapping),
         box=box,
     )
-    field = PiganField(config)
+    field = PiganField(config).to(mapping.device)
     field.load_state_dict({ours: state[theirs] for ours, theirs in names.items()})
     return field
 
@@ -422,7 +422,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.dtype != x.dtype:
         product = _linear(x.to(weight.dtype), weight).to(x.dtype)
         return product if bias is None else product.add_(bias)
-    if _ONEDNN is not None and weight.shape[1] >= 16 and weight.shape[0] >= 16:
+    if _ONEDNN is not None and x.device.type == 'cpu' and min(weight.shape) >= 16:
         return _ONEDNN(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
 
@@ -496,8 +496,8 @@ def sine_library() -> ctypes.CDLL | None:
 
 def _in_c(*tensors: Tensor) -> ctypes.CDLL | None:
     "The library, if these tensors are what its functions take."
-    fits = all(x.dtype == torch.float32 and x.is_contiguous() for x in tensors)
-    return sine_library() if fits else None
+    plain = all(type(x) is Tensor and runs_in_chunks(x) and x.is_contiguous() for x in tensors)
+    return sine_library() if plain else None
 
 
 def _address(x: Tensor) -> ctypes.c_void_p:
@@ -598,6 +598,7 @@ class _ChunkedField(torch.autograd.Function):
     kept for the first `keep` points, computed again for the others. First derivatives only."""
 
     @staticmethod
+    @torch.autocast('cpu', enabled=False)
     def forward(ctx, points, directions, chunk, keep, *p):
         kept, parts = [], []
         for x, d in zip(points.split(chunk), directions.split(chunk)):
@@ -609,6 +610,7 @@ class _ChunkedField(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @torch.autocast('cpu', enabled=False)
     def backward(ctx, grad):
         points, directions, *p = ctx.saved_tensors
         p, kept = p[: ctx.size], p[ctx.size :]
@@ -704,8 +706,9 @@ def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tens
 
 
 def runs_in_chunks(points: Tensor) -> bool:
-    "Is a field evaluated in chunks at these points? On a CPU, in float32."
-    return points.device.type == 'cpu' and points.dtype == torch.float32
+    "Is a field evaluated in chunks at these points? On a CPU in float32, if not compiled."
+    plain = points.dtype == torch.float32 and not torch.compiler.is_compiling()
+    return plain and points.device.type == 'cpu'
 
 
 def half_pays(device: torch.device) -> bool:

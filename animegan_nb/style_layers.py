@@ -10,6 +10,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
+from .core import autocast_dtype, full_precision
+from .training import gather_batch, own_rows
 
 # %% auto #0
 __all__ = ['SQRT2', 'LARGEST', 'FORMS', 'leaky_relu', 'equalized_scale', 'EqualLinear', 'pixel_norm', 'MappingNetwork',
@@ -94,7 +96,7 @@ class MappingNetwork(nn.Module):
     @torch.no_grad()
     def track(self, w: Tensor, beta: float = 0.995):
         "Move the running mean of w towards the mean of this batch."
-        self.w_avg.lerp_(w.detach().float().mean(0), 1 - beta)
+        self.w_avg.lerp_(w.detach().to(self.w_avg.dtype).mean(0), 1 - beta)
 
 # %% ../nbs/30_style_layers.ipynb #83451e5a
 def instance_norm(
@@ -190,7 +192,7 @@ def filter2d(
 def _filtered(x: Tensor, kernel: Tensor, padding: tuple[int, int], stride: int) -> Tensor:
     (before, after), c = padding, x.shape[1]
     weight = kernel.to(x.dtype).expand(c, 1, -1, -1)
-    if before == after:
+    if before == after >= 0:
         return F.conv2d(x, weight, stride=stride, padding=before, groups=c)
     return F.conv2d(F.pad(x, (before, after, before, after)), weight, stride=stride, groups=c)
 
@@ -202,7 +204,7 @@ class LinearMap(torch.autograd.Function):
     @staticmethod
     def forward(context, x, function, adjoint):
         context.maps = adjoint, function
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             return function(x)
 
     @staticmethod
@@ -282,10 +284,10 @@ LARGEST = 256.0  # activation in float16 (Karras et al. 2020: `conv_clamp`)
 
 
 def finish(y: Tensor, activation: bool = True) -> Tensor:
-    "The end of a layer, in place: leaky ReLU of gain 1; float16 is clamped to ±`LARGEST`."
+    "The end of a layer: leaky ReLU of gain 1, in place; float16 is clamped to ±`LARGEST`."
     if activation:
         y = leaky_relu(y, 1.0, inplace=True)
-    return y.clamp_(-LARGEST, LARGEST) if y.dtype == torch.float16 else y
+    return y.clamp(-LARGEST, LARGEST) if y.dtype == torch.float16 else y
 
 
 class EqualConv2d(nn.Module):
@@ -328,13 +330,15 @@ def minibatch_std(
     eps: float = 1e-8,
 ) -> Tensor:  # [batch, channels + 1, height, width]
     "Append a map with the mean standard deviation over a group (ProGAN, section 3)."
-    n, c, h, w = x.shape
+    own, whole = len(x), gather_batch(x)  # of all processes
+    n, c, h, w = whole.shape
     group = max(g for g in range(1, min(group_size, n) + 1) if n % g == 0)
     if x.dtype in (torch.float16, torch.bfloat16):
-        x = x.float()  # squares leave the range of float16
-    y = x.view(group, n // group, c, h, w)  # pictures i, i + n/G, i + 2n/G, … form a group
+        x, whole = x.float(), whole.float()  # squares leave the range of float16
+    y = whole.view(group, n // group, c, h, w)  # pictures i, i + n/G, i + 2n/G, … form a group
     std = (y - y.mean(0)).square().mean(0).add(eps).sqrt().mean((1, 2, 3))  # [n/G]
-    return torch.cat([x, std.repeat(group)[:, None, None, None].expand(n, 1, h, w)], 1)
+    mine = own_rows(std.repeat(group), own)[:, None, None, None]
+    return torch.cat([x, mine.expand(own, 1, h, w)], 1)
 
 # %% ../nbs/30_style_layers.ipynb #6d889e04
 def _per_sample(x, weight, style, demodulate, kernel, eps):
@@ -362,7 +366,7 @@ def demodulation(
 ) -> Tensor:  # [batch, outputs]
     """1/√(Σ s²w²): brings the expected spread of every output map back to 1 (StyleGAN2, eq. 3).
     Computed in the weight's precision, outside autocast."""
-    with torch.autocast(style.device.type, enabled=False):
+    with full_precision(style.device):
         power = style.to(weight.dtype).square() @ weight.square().sum((2, 3)).t()
         return torch.rsqrt(power + eps)
 
@@ -389,10 +393,7 @@ def _grouped(x, weight, style, demodulate, kernel, eps):
 # %% ../nbs/30_style_layers.ipynb #77674dfe
 def in_float16(x: Tensor) -> bool:
     "Would a convolution of `x` be computed in float16, by its own type or under autocast?"
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device) == torch.float16
-    return x.dtype == torch.float16
+    return (autocast_dtype(x.device) or x.dtype) == torch.float16
 
 
 def within_one(

@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -27,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 from animegan_nb.core import (
@@ -46,14 +48,15 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
            'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
            'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
-           'join_processes', 'device_settings', 'average_gradients', 'broadcast_weights', 'prepare_networks',
-           'make_loader', 'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt',
-           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
-           'ema_decay', 'EMA', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
+           'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm2d',
+           'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
+           'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages',
+           'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA',
+           'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
            'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good',
            'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state',
            'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run',
-           'load_checkpoint']
+           'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -359,14 +362,17 @@ class RunControls:
         return self.join()
 
     def sample(
-        self, n: int = 64, seed: int = 0, batch_size: int | None = None, live: bool = False
+        self,
+        n: int = 64,
+        seed: int = 0,
+        batch_size: int | None = None,
+        live: bool = False,
+        device='cpu',
     ) -> Tensor:
         """[n, 3, height, width] images of the averaged generator (`live`: the one in training),
-        always of the same latents for the same seed; at once as many as in training."""
-        network = self.pair.generator if live or self.average is None else self.average
-        size = batch_size or min(64, self.config.batch_size)
-        with self.lock:
-            return generate_images(self.pair, network, n, Draws(seed, self.device), size)
+        always of the same latents for the same seed; at once as many as in training. They come
+        to `device`; None: they stay where they are made."""
+        return sample_images(self, n, seed, batch_size, live, device)
 
     def save(self, folder: str | Path) -> Path:
         "Write a checkpoint of a whole step; the folder must not exist yet."
@@ -763,6 +769,70 @@ def device_settings(config: TrainingConfig, device: torch.device):
         cudnn.allow_tf32, cudnn.benchmark = before
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
 
+# %% ../nbs/10_training.ipynb #a1c7e211
+class _Gather(torch.autograd.Function):
+    "The rows of all processes; backwards, the sum of what all processes want of the own rows."
+
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _SumOwnRows.apply(gradient)
+
+
+class _SumOwnRows(torch.autograd.Function):
+    "The transpose of `_Gather`, and the other way round."
+
+    @staticmethod
+    def forward(ctx, whole: Tensor) -> Tensor:
+        whole = whole.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(whole)
+        return whole.chunk(dist.get_world_size())[dist.get_rank()].clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _Gather.apply(gradient)
+
+
+def several_processes() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def gather_batch(rows: Tensor) -> Tensor:
+    "[processes · n, ...] from [n, ...] on each process; on a single one as it is."
+    return _Gather.apply(rows) if several_processes() else rows
+
+
+def own_rows(whole: Tensor, n: int) -> Tensor:
+    "The n rows of this process in what `gather_batch` has brought together."
+    start = n * dist.get_rank() if several_processes() else 0
+    return whole[start : start + n]
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    "Batch normalisation with the statistics of all processes, for CPUs."
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return own_rows(super().forward(gather_batch(x)), len(x))
+
+
+def share_batch_statistics(pair: nn.Module, device: torch.device):
+    "Let all batch normalisations of a pair look at the batches of all processes."
+    if not several_processes():
+        return
+    if device.type == 'cuda':
+        nn.SyncBatchNorm.convert_sync_batchnorm(pair)
+        return
+    for module in pair.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm2d  # the same parameters and buffers
+
 # %% ../nbs/10_training.ipynb #f6ef7743
 def average_gradients(parameters: Sequence[nn.Parameter], engine: Engine):
     """Average the gradients over all processes, in one message. A weight that took no part in
@@ -796,6 +866,7 @@ def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) ->
     if channels_last:
         pair.to(memory_format=torch.channels_last)
     broadcast_weights(pair, engine)
+    share_batch_statistics(pair, engine.device)
     if config.compile:
         pair.compile_networks()
     return pair
@@ -1020,13 +1091,26 @@ class EMA(Callback):
 
 # %% ../nbs/10_training.ipynb #bd4e9458
 @torch.no_grad()
+def sample_images(
+    trainer: Trainer, n: int, seed: int, batch_size: int | None, live: bool, device
+) -> Tensor:
+    "What `Trainer.sample` returns."
+    network = trainer.average
+    if live or network is None:
+        network = trainer.pair.generator
+    draws, size = Draws(seed, trainer.device), batch_size or min(64, trainer.config.batch_size)
+    with trainer.lock:
+        return generate_images(trainer.pair, network, n, draws, size, device)
+
+
 def generate_images(
     pair: ModelPair,
     network: nn.Module,  # the pair's generator, or an average of it
     n: int,
     draws: Draws,
     batch_size: int = 64,  # images at once; the images do not depend on it
-) -> Tensor:  # [n, ...] on the CPU
+    device='cpu',  # where they go; None: they stay
+) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
     training, images = network.training, []
@@ -1036,7 +1120,8 @@ def generate_images(
             latents = pair.latents(n, draws)
             for start in range(0, n, batch_size):
                 some = part_of(latents, slice(start, start + batch_size))
-                images.append(pair.generate(network, some).float().cpu())
+                made = pair.generate(network, some).float()
+                images.append(made.to(device or made.device))
         finally:
             network.train(training)
     return torch.cat(images)
@@ -1120,7 +1205,13 @@ def load_optimizer(optimizer, saved: dict):
     own = [{k: v for k, v in g.items() if k != 'params'} for g in optimizer.param_groups]
     optimizer.load_state_dict(saved)
     for group, numbers in zip(optimizer.param_groups, own):
-        group.update(numbers)
+        weights = group['params']
+        group.clear()
+        group.update(numbers, params=weights)
+    for p, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if value.shape == p.shape:  # a fused step needs both laid out alike in memory
+                memory[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
 def restore_draws(trainer: Trainer, saved: Tensor):
@@ -1494,3 +1585,101 @@ def load_checkpoint(folder: Path) -> tuple[ModelPair, nn.Module, dict]:
     if 'EMA' in state['callbacks']:
         generator.load_state_dict(state['callbacks']['EMA']['average'])
     return pair, generator, info
+
+# %% ../nbs/10_training.ipynb #a1c7e213
+class PeakMemory(TorchDispatchMode):
+    "`most`: the most bytes that the tensors made inside take up at once, on any device."
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.most, self.live = 0, 0, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for x in tree_leaves(result):
+            if isinstance(x, Tensor):
+                self.note(x.untyped_storage())
+        return result
+
+    def note(self, storage):
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self.live:
+            self.live.add(key)
+            self.now += size
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self.free, key, size)
+
+    def free(self, key: int, size: int):
+        self.live.discard(key)
+        self.now -= size
+
+
+class MetaDraws(Draws):
+    "Random numbers that have a shape only."
+
+    def __init__(self):
+        super().__init__()
+        self.device = torch.device('meta')
+
+    def _draw(self, function, n, *shape):
+        return function(size=(n, *shape), device='meta')
+
+
+@dataclass(frozen=True)
+class StepCost:
+    "What a training needs, at most in any of its stages."
+
+    gigabytes: float  # networks, gradients, optimisers, average, and the tensors of a step
+    gigaflops: float  # operations for one real image, lazy penalties included
+
+    def hours(self, images: int, flops_per_second: float) -> float:
+        "For so many real images."
+        return images * 1e9 * self.gigaflops / flops_per_second / 3600
+
+
+def step_cost(recipe: Recipe) -> StepCost:
+    """The cost of the largest stage of a recipe in float32, counted without computing it, over
+    as many steps as its laziest penalty waits."""
+    lazy = ('r1_every', 'path_every', 'penalty_every')
+    steps = max(getattr(recipe.network, name, 1) for name in lazy)
+    stages = recipe.stages or (Stage(1),)
+    configs = [stage.training(recipe.training) for stage in stages]
+    with torch.device('meta'):
+        pair = build_pair(recipe.model, recipe.network)
+    costs = []
+    for size, batch in {(s.size, c.batch_size) for s, c in zip(stages, configs)}:
+        if size is not None:
+            pair.grow(size, 1.0)
+        costs.append(_count_steps(pair, recipe, batch, steps))
+    memory, flops = (max(values) for values in zip(*costs))
+    generator = sum(p.numel() for p in pair.generator.parameters())
+    both = sum(p.numel() for p in pair.parameters())
+    resident = 4 * (3 * both + generator)  # weights, Adam's two moments, the average
+    return StepCost(round((memory + resident) / 2**30, 3), round(flops / 1e9, 3))
+
+
+def _count_steps(pair: ModelPair, recipe: Recipe, n: int, steps: int) -> tuple[int, float]:
+    "The most bytes of a step with n images, and the operations for one of them."
+    size, draws = recipe.network.size, MetaDraws()
+    shapes = {
+        'image': (n, 3, size, size),
+        'coverage': (n, 1, size, size),
+        'cam2world': (n, 4, 4),
+        'mirrored': (n,),
+    }
+    batch = {name: torch.zeros(shape, device='meta') for name, shape in shapes.items()}
+    batch['mirrored'] = batch['mirrored'].bool()
+    if hasattr(recipe.network, 'tags'):
+        labels = n, len(recipe.network.tags)
+        batch['labels'] = torch.zeros(labels, dtype=torch.long, device='meta')
+    optimizers = make_optimizers(pair, recipe.training, torch.device('cpu'))
+    roles = ['discriminator'] * recipe.training.n_critic + ['generator']
+    with PeakMemory() as memory, _FlopCounter() as operations:
+        for _ in range(steps):
+            for role in roles:
+                resting = 'generator' if role == 'discriminator' else 'discriminator'
+                with without_gradients(optimizers[resting]):
+                    getattr(pair, f'{role}_step')(batch, draws)['loss'].backward()
+                optimizers[role].zero_grad()
+                pair.steps[role] += 1
+    return memory.most, operations.total / steps / n

@@ -1,8 +1,9 @@
 """What our losses and penalties cost: a WGAN-GP critic step against a minimal hand-written one, lazy against eager R1,
-and a DCGAN's whole training step with channels-last memory and with bfloat16 against plain float32.
+R1 in the forward pass of the loss against a pass of its own, in float32 and bfloat16, with the memory of a step; how
+exact R1 is in bfloat16; and a DCGAN's whole training step with channels-last memory and with bfloat16.
 
     OMP_NUM_THREADS=1 python benchmarks/gan_losses.py [--device cuda] [--size 64] [--batch 32] [--repeats 15]
-        [--channels 128] [--r1 0]
+        [--channels 128] [--r1 0] [--only formats|one_pass|precision]
 
 Both versions take turns in the same process, and the ratio is that of the medians; its spread is the middle half of the
 ratios of neighbouring turns. They compute the same numbers, which is checked first; for bfloat16 the error is printed.
@@ -10,12 +11,16 @@ ratios of neighbouring turns. They compute the same numbers, which is checked fi
 
 import argparse, statistics, time
 import torch
+import torch.nn.functional as F
+from memory import PeakMemory
 from torch import nn
 from animegan_nb import dcgan
 from animegan_nb.data import ImageSet
 from animegan_nb.dcgan import DCGANConfig, DCGANPair
 from animegan_nb.losses import discriminator_loss
-from animegan_nb.penalties import Lazy, gradient_penalty, r1_penalty
+from animegan_nb.conditional import tagged_heads
+from animegan_nb.penalties import Lazy, gradient_penalty, r1_of_logits, r1_penalty
+from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair
 from animegan_nb.training import Trainer, TrainingConfig
 
 
@@ -53,12 +58,13 @@ def seconds(function, device, count):
     "Seconds for one call, over `count` calls."
     if device != 'cpu':
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    clock = time.process_time if device == 'cpu' and torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     for i in range(count):
         function(i)
     if device != 'cpu':
         torch.cuda.synchronize()
-    return (time.perf_counter() - start) / count
+    return (clock() - start) / count
 
 
 def compare(name, ours, theirs, device, count, repeats, bound=None):
@@ -135,6 +141,84 @@ def dcgan_formats(a):
         )
 
 
+def megabytes(function):
+    with PeakMemory() as peak:
+        function()
+    return peak.most / 2**20
+
+
+class TwoPasses(DCGANPair):
+    "R1 with a forward pass of its own, in float32 whatever surrounds it: as it was before."
+
+    def discriminator_step(self, batch, draws):
+        real = batch['image']
+        with torch.no_grad():
+            fake = self.generator(self.latents(len(real), draws))
+        logs = dict(real_logits=self.discriminator(real), fake_logits=self.discriminator(fake), fake_images=fake)
+        logs['penalty'] = r1_penalty(self.discriminator, real, self.config.r1_gamma)
+        return logs | {'loss': self.loss.discriminator(logs['real_logits'], logs['fake_logits']) + logs['penalty']}
+
+
+def one_pass(a):
+    "A DCGAN's step and its discriminator's half, with R1 in two passes, in one, and in one in bfloat16."
+    heads, first = tagged_heads(a.size), {}
+    ways = {
+        'two passes': (TwoPasses, 'no'),
+        'one pass': (DCGANPair, 'no'),
+        'two passes, bfloat16': (TwoPasses, 'bf16'),
+        'one pass, bfloat16': (DCGANPair, 'bf16'),
+    }
+    trainers = {}
+    for name, (pair, precision) in ways.items():
+        torch.manual_seed(0)
+        config = TrainingConfig(batch_size=a.batch, mixed_precision=precision)
+        network = DCGANConfig(a.size, channels=a.channels, r1_gamma=a.r1 or 1.0)
+        trainers[name] = Trainer(pair(network), heads, config, device=a.device)
+        first[name] = trainers[name].train_step()
+        print(f'{name:24s} peak memory of a step {megabytes(trainers[name].train_step):6.0f} MB')
+    for key in ('discriminator_loss', 'discriminator_gradient', 'penalty'):
+        two, one = first['two passes'][key], first['one pass'][key]
+        assert abs(one / two - 1) < 1e-4, (key, two, one)
+    for name in list(ways)[1:]:
+        for half in ('discriminator', 'step'):
+            run = lambda t, half=half: t.train_step() if half == 'step' else t.update('discriminator')
+            compare(
+                f'DCGAN {half}: two passes in float32 / {name}',
+                lambda i, run=run: run(trainers['two passes']),
+                lambda i, run=run, name=name: run(trainers[name]),
+                a.device,
+                1,
+                a.repeats,
+            )
+
+
+def precision(a):
+    "The error that bfloat16 makes in the gradient of R1 and of the loss, during two trainings."
+    heads = tagged_heads(32)
+
+    def gradient(D, real, r1, enabled):
+        real = real.detach().requires_grad_()
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            logits = D(real)
+        loss = r1_of_logits(logits, real, 1.0) if r1 else F.softplus(-logits.float()).mean()
+        found = torch.autograd.grad(loss, list(D.parameters()), allow_unused=True)
+        return torch.cat([g.flatten() for g in found if g is not None])
+
+    dcgan_pair = DCGANPair(DCGANConfig(32, channels=96, r1_gamma=1.0))
+    for name, pair, training, every in (
+        ('DCGAN', dcgan_pair, TrainingConfig(batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4), 60),
+        ('StyleGAN2', StyleGANPair(STYLEGAN_CPU_32.network), STYLEGAN_CPU_32.training, 50),
+    ):
+        trainer = Trainer(pair, heads, training, device='cpu')
+        for _ in range(3):
+            trainer.fit(every, progress=False)
+            real, error = trainer.next_batch()['image'], {}
+            for part, r1 in (('loss', False), ('R1', True)):
+                exact, rounded = (gradient(pair.discriminator, real, r1, enabled) for enabled in (False, True))
+                error[part] = ((rounded - exact).norm() / exact.norm()).item()
+            print(f'{name}, step {trainer.step}: ' + ', '.join(f'{k} {100 * v:.2g} %' for k, v in error.items()))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag, default in (
@@ -149,8 +233,8 @@ def main():
     ):
         parser.add_argument(flag, default=default, type=type(default))
     a = parser.parse_args()
-    if a.only == 'formats':
-        return dcgan_formats(a)
+    if a.only:
+        return {'formats': dcgan_formats, 'one_pass': one_pass, 'precision': precision}[a.only](a)
     real, fake = (torch.rand(a.batch, 3, a.size, a.size, device=a.device) * 2 - 1 for _ in range(2))
     draw = lambda: torch.Generator(a.device).manual_seed(1)
     state = {}

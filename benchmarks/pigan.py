@@ -1,6 +1,6 @@
 """pi-GAN on this machine: a full step against a plain implementation of the same recipe, the fast recipe against the
-official one, and how many pictures a second the shipped network draws. Prints ratios of processor time; calls are
-interleaved, the best of each counts.
+official one, both also in bfloat16, and how many pictures a second the shipped network draws. Prints ratios of
+processor time (medians of interleaved pairs) and the most memory that the tensors of a step take up.
 
     OMP_NUM_THREADS=1 python benchmarks/pigan.py [--size 64] [--batch 1] [--hidden 256] [--repeats 2]
         [--parts recipes,orbit,step] [--write]
@@ -21,11 +21,13 @@ import argparse
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from render import best_of
+from memory import PeakMemory
+from render import best_of, in_turns, quartiles
 
 from animegan_nb import pigan_training
 from animegan_nb import siren
@@ -107,7 +109,7 @@ def plain_step(pair, optimizers, real, g):
 
 # ---- this library
 # -------------------------------------------------------------------------------------------------------
-def library_step(pair, optimizers, real, draws):
+def library_step(pair, optimizers, real, draws, half=False):
     G, D = pair.generator, pair.discriminator
     for role, other, step, optimizer in (
         (D, G, pair.discriminator_step, optimizers[1]),
@@ -115,7 +117,9 @@ def library_step(pair, optimizers, real, draws):
     ):
         other.requires_grad_(False)
         role.requires_grad_(True)
-        step({'image': real}, draws)['loss'].backward()
+        with torch.autocast('cpu', torch.bfloat16, enabled=half):
+            loss = step({'image': real}, draws)['loss']
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     other.requires_grad_(True)
@@ -129,7 +133,8 @@ def make(config, seed=0):
     ]
 
 
-def steps(a):
+def contenders(a) -> dict:
+    "Steps by name: a pair, its optimisers, its source of random numbers, and the function that makes one."
     config = replace(
         pigan_training.PIGAN_POSTER.network,
         size=a.size,
@@ -139,40 +144,68 @@ def steps(a):
         noise=0.0,
     )
     fast = pigan_training.fast_recipe(config)
-    real = torch.rand(a.batch, 3, a.size, a.size, generator=rng(1)) * 2 - 1
-    pairs = {'plain': make(config), 'official': make(config), 'fast': make(fast)}
-    G, z = pairs['official'][0].generator, torch.randn(1, 256, generator=rng(2))
+
+    in_bf16 = partial(library_step, half=True)
+
+    return {
+        'plain': (*make(config), rng(0), plain_step),
+        'official': (*make(config), Draws(0), library_step),
+        'official, bf16': (*make(config), Draws(0), in_bf16),
+        'fast': (*make(fast), Draws(0), library_step),
+        'fast, bf16': (*make(fast), Draws(0), in_bf16),
+    }
+
+
+def check_picture(pair) -> float:
+    "The largest difference between the plain and the library's picture of the same weights."
+    G, z = pair.generator, torch.randn(1, 256, generator=rng(2))
     with torch.no_grad():
         gap = (plain_render(G, z, pose(0.2), 32) - G.render(z, pose(0.2), size=32, official=True)).abs().max().item()
     assert gap < 1e-3, gap
-    sources = {'plain': rng(0), 'official': Draws(0), 'fast': Draws(0)}
-    calls = {
-        name: lambda name=name, step=plain_step if name == 'plain' else library_step: step(
-            *pairs[name], real, sources[name]
-        )
-        for name in pairs
-    }
+    return gap
+
+
+def steps(a):
+    real = torch.rand(a.batch, 3, a.size, a.size, generator=rng(1)) * 2 - 1
+    found = contenders(a)
+    gap = check_picture(found['official'][0])
+    calls, memory = {}, {}
+    for name, (pair, optimizers, source, step) in found.items():
+
+        def call(penalty, pair=pair, optimizers=optimizers, source=source, step=step):
+            pair.steps['discriminator'] = 0 if penalty else 1  # a lazy penalty comes in every 16th step
+            step(pair, optimizers, real, source)
+
+        calls[name] = lambda call=call: call(True)
+        if name.startswith('fast'):
+            calls[f'{name}, no penalty'] = lambda call=call: call(False)
+        with PeakMemory() as peak:
+            call(True)
+        memory[name] = peak.most
     print(
         f'full step, {a.size} px, batch {a.batch}, hidden {a.hidden}, 12+12 points (plain and official differ by'
         f' {gap:.1e} in a picture)',
         flush=True,
     )
-    seconds = best_of(calls, a.repeats)
-    for name, s in seconds.items():
-        print(f'  {name:<10} {s:7.2f} s  {seconds["plain"] / s:5.2f}× plain', flush=True)
-    # the fast recipe's penalty comes every 16th step: its mean over a cycle, from a step with and a step without
-    pair, optimizers = pairs['fast']
-    pair.counts[0] = 0
-    with_r1 = best_of(
-        {'x': lambda: (pair.counts[0].zero_(), library_step(pair, optimizers, real, sources['fast']))}, 1
-    )['x']
-    pair.counts[0] = 1
-    without = best_of(
-        {'x': lambda: (pair.counts[0].fill_(1), library_step(pair, optimizers, real, sources['fast']))}, 1
-    )['x']
-    seconds['fast'] = (with_r1 + 15 * without) / 16
-    print(f'  fast, mean over 16 steps: {seconds["fast"]:.2f} s, {seconds["official"] / seconds["fast"]:.2f}× official')
-    return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', seconds=seconds, picture_gap=gap)
+    seconds = in_turns(calls, a.repeats)
+    for name in [n for n in found if n.startswith('fast')]:  # the mean over a cycle of 16 steps
+        without = seconds.pop(f'{name}, no penalty')
+        seconds[name] = [(x + 15 * y) / 16 for x, y in zip(seconds[name], without)]
+    ratios = {n: quartiles([b / s for b, s in zip(seconds['plain'], found)]) for n, found in seconds.items()}
+    for name, (low, middle, high) in ratios.items():
+        print(
+            f'  {name:<16} {min(seconds[name]):7.2f} s  {middle:5.2f}× plain [{low:.2f} to {high:.2f}]'
+            f'  {memory[name] / 2**20:6.0f} MiB at most',
+            flush=True,
+        )
+    best = {name: min(found) for name, found in seconds.items()}
+    facts = dict(
+        seconds={name: s for name, s in best.items() if 'bf16' not in name},
+        seconds_bf16={name: s for name, s in best.items() if 'bf16' in name},
+        ratio={name: r[1] for name, r in ratios.items()},
+        peak_bytes=memory,
+    )
+    return dict(size=a.size, batch=a.batch, hidden=a.hidden, points='12+12', picture_gap=gap, **facts)
 
 
 def recipes(a):
@@ -228,8 +261,6 @@ def variants():
     base = replace(
         pigan_training.PIGAN_TOON_32.network,
         size=16,
-        phases=(),
-        fade=0,
         field=replace(pigan_training.TOON_FIELD, hidden=48, layers=3),
         channel_base=512,
         channel_max=64,

@@ -45,6 +45,33 @@ def test_wrong_pictures_get_one_sentence(bad):
     assert '\n' not in str(e.value)
 
 
+@pytest.mark.parametrize(
+    'images, message',
+    [
+        (torch.zeros(1, 3, 2, 2, dtype=torch.int64), 'torch.int64'),
+        (torch.zeros(1, 3, 2, 2, dtype=torch.int16), 'torch.int16'),
+        (torch.zeros(1, 3, 2, 2, dtype=torch.bool), 'torch.bool'),
+        (torch.zeros(1, 3, 2, 2, dtype=torch.complex64), 'torch.complex64'),
+        (torch.tensor([0, 0, float('inf')]).view(1, 3, 1, 1), 'infinity'),
+        (torch.tensor([0, 0, -float('inf')]).view(1, 3, 1, 1), 'infinity'),
+        (torch.full((1, 3, 2, 2), 128.0), r'lie in \[-1, 1\]'),
+    ],
+)
+def test_pictures_of_another_type_or_range_get_one_sentence(images, message):
+    with pytest.raises(ValueError, match=message) as error:
+        core.check_images(images)
+    assert '\n' not in str(error.value)
+
+
+def test_a_generator_may_overshoot_and_bytes_may_stay_where_they_are():
+    overshot = torch.tensor([-2.5, 0, 0.5]).view(1, 3, 1, 1)
+    for images in (overshot, overshot.half(), overshot.bfloat16(), overshot.double()):
+        assert core.check_images(images).flatten().tolist() == [0, 128, 191]
+    there = torch.zeros(1, 1, 2, 2, dtype=torch.uint8, device='meta')
+    found = core.check_images(there, device=None)
+    assert found.device.type == 'meta' and found.shape == (1, 3, 2, 2)
+
+
 def test_every_figure_fits(tmp_path):
     noise = torch.rand(64, 3, 64, 64) * 2 - 1  # the hardest picture to compress
     fig = core.show_images(noise)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -110,6 +111,63 @@ def test_kernel_distance_in_blocks_is_the_same(monkeypatch):
     whole = metrics.kernel_distance(x, y)
     monkeypatch.setattr(metrics._pair_sum, '__defaults__', (16,))
     assert torch.isclose(metrics.kernel_distance(x, y), whole)
+
+
+# one pass over the pairs
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(5, 200), st.integers(5, 200), st.integers(1, 20), st.booleans())
+def test_one_pass_over_the_pairs_gives_what_the_definitions_give_for_every_resampled_set(seed, n, m, d, blocks):
+    real, fake = (features(seed + i, k, d, shift=0.3 * i) for i, k in enumerate((n, m)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, 'PAIRS_AT_ONCE', 1 if blocks else 2**20)  # 1: as few rows at a time as there can be
+        w, v = (metrics._resample(k, 3, rng(seed + k)) for k in (n, m))
+        found = metrics._compare(metrics._within(real, w), metrics._within(fake, v))
+    inside = metrics.coverage(real.features, fake.features)
+    for b in range(4):
+        rows = [count[b].long().nonzero()[:, 0].repeat_interleave(count[b].long()[count[b] > 0]) for count in (w, v)]
+        x, y = (f.features[i] for f, i in zip((real, fake), rows))
+        assert torch.isclose(found['frechet'][b], metrics.frechet_distance(x, y), rtol=1e-6, atol=1e-6)
+        assert torch.isclose(found['diversity'][b], metrics.diversity(x, y))
+        assert torch.isclose(found['score'][b], metrics.inception_score(fake.logits[rows[1]]))
+        assert torch.isclose(found['precision'][b], inside[0][rows[1]].double().mean())
+        assert torch.isclose(found['recall'][b], inside[1][rows[0]].double().mean())
+    assert torch.allclose(found['kernel'], metrics.kernel_distance(real.features, fake.features, w, v))
+
+
+@pytest.mark.parametrize('replicates, cuts', [(3, 4), (40, 4), (5, 1)])
+def test_evaluate_looks_at_every_pair_once_however_often_it_resamples(monkeypatch, replicates, cuts):
+    seen, blocks = [], metrics.distance_blocks
+
+    def counted(x, y, once=False):
+        seen.append((len(x), len(y), once))
+        return blocks(x, y, once)
+
+    monkeypatch.setattr(metrics, 'distance_blocks', counted)
+    real, fake = features(0, 60), features(1, 30)
+    metrics.evaluate(fake, real, n=30, replicates=replicates, cuts=cuts, engine='animegan_nb')
+    # within the reference, the fakes and both sets of each cut, between the two of each comparison;
+    # the first cut's first set is the reference
+    assert sorted(seen) == [(30, 30, False)] * (1 + cuts) + [(30, 30, True)] * (1 + 2 * cuts)
+
+
+def test_equal_points_have_distance_0_and_do_not_depend_on_where_the_origin_is():
+    x = points(0, 40, 300).float().double()
+    for shift in (0.0, 1000.0):
+        (_, gaps), *_ = metrics.distance_blocks(x + shift, x[:7] + shift)
+        assert (gaps.diagonal() == 0).all()
+        assert torch.allclose(gaps, torch.cdist(x, x[:7], compute_mode='donot_use_mm_for_euclid_dist'), rtol=1e-9)
+    assert metrics.diversity(x, x[:1].expand(40, -1)) == 0
+    assert metrics.precision_recall(x, x) == (1, 1)
+
+
+def test_the_quick_frechet_distance_of_the_bootstrap():
+    for n, d in ((30, 80), (300, 20)):
+        x, y = points(0, n, d), points(1, n, d, 1.2, 0.1)
+        a, b = metrics._factor(x), metrics._factor(y)
+        assert torch.isclose(metrics._frechet(a, b, quick=True), metrics.frechet_distance(x, y), rtol=1e-9)
+        assert metrics._frechet(a, a, quick=True) < 1e-5 and metrics._frechet(a, a) < 1e-9
 
 
 def test_weights_of_one_change_nothing_and_repeat_points_without_themselves():
@@ -223,6 +281,89 @@ def test_own_modules_are_extractors_with_a_checksum():
     assert metrics.extract(faces(6), net).weights != seen.weights
 
 
+def test_the_callers_own_module_stays_as_it_is():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.AdaptiveAvgPool2d(1))
+    net[1].eval()  # a mixed mode, which must not change either
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    metrics.extract(faces(6), net)
+    metrics.evaluate(faces(12), faces(24), net, replicates=2, cuts=1)
+    metrics.find_extractor(net, 'meta')
+    assert [m.training for m in net] == [True, False, True] and net.training
+    assert all(p.requires_grad and p.device.type == 'cpu' for p in net.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    net(faces(6)).sum().backward()  # it can still be trained
+    assert net[0].weight.grad.abs().sum() > 0
+
+
+def test_a_module_that_is_ready_is_used_as_it_is():
+    net = torch.nn.Conv2d(3, 4, 3).eval().requires_grad_(False)
+    assert metrics.find_extractor(net).module is net
+    look = metrics.find_extractor(net)
+    assert metrics.find_extractor(look) is look and metrics.find_extractor(look, 'cpu') is look
+
+
+def test_an_extractor_on_another_device_leaves_the_first_where_it_is():
+    try:
+        here = metrics.find_extractor('toon')
+    except FileNotFoundError:
+        pytest.skip('the toon network does not ship with this checkout')
+    away = metrics.find_extractor('toon', 'meta')
+    assert {p.device.type for p in away.parameters()} == {'meta'}
+    assert metrics.find_extractor('toon') is here and {p.device.type for p in here.parameters()} == {'cpu'}
+
+
+class Blocks(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one = torch.nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return [x, self.one(x)]
+
+    def maps(self, x):
+        return self(x)
+
+
+def test_a_distance_of_features_follows_the_images_to_their_device():
+    net, x = Blocks().requires_grad_(False), faces(2)
+    for maps in (net, net.maps):
+        d = metrics.FeatureDistance(maps)
+        there = d(x.to('meta'), x.to('meta'))
+        assert there.device.type == 'meta' and there.shape == (2,)
+        assert net.one.weight.device.type == 'cpu' and (d(x, x) == 0).all() and d(x, x.flip(0)).min() > 0
+    assert metrics.FeatureDistance(lambda x: [x])(x, x).tolist() == [0, 0]
+
+
+def test_only_asked_for_checksums_are_made():
+    images = to_uint8(faces(9))
+    assert metrics.extract(images, 'pixels').images == hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    assert metrics.extract(images, 'pixels', checksum=False).images == ''
+
+
+class Sampler:
+    "Stands for a trainer: images from a seed, and where they were wanted."
+
+    def __init__(self):
+        self.asked = []
+
+    def sample(self, n, seed, device):
+        self.asked.append(device)
+        return faces(n, 70 + len(self.asked))
+
+
+def test_while_a_network_trains_the_reference_is_paired_once(monkeypatch):
+    passes, within = [], metrics._within
+    monkeypatch.setattr(metrics, '_within', lambda *a, **k: passes.append(len(a[0])) or within(*a, **k))
+    real, trainer = faces(80), Sampler()
+    track = metrics.tracker(real, 'pixels', n=30)
+    first, second = track(trainer), track(trainer)
+    assert len(passes) == 3 and trainer.asked == [None, None]  # the images may stay where they are
+    reference = metrics._halves(metrics.extract(real, 'pixels'), 30, 0)[0]
+    for numbers, seed in ((first, 71), (second, 72)):
+        expected = metrics.measure(reference, metrics.extract(faces(30, seed), 'pixels'))
+        assert numbers == {metrics.metric_name(m, 'pixels'): pytest.approx(expected[m]) for m in expected}
+
+
 def test_names_are_honest():
     assert metrics.metric_name('frechet', 'inception') == 'FID' and metrics.metric_name('score', 'inception') == 'IS'
     assert (
@@ -315,6 +456,26 @@ def test_both_engines_and_reused_features_give_the_same_numbers():
         assert one[name].value == pytest.approx(two[name].value, rel=2e-6, abs=2e-6)
 
 
+@pytest.mark.parametrize('engine', ['torch-fidelity', 'animegan_nb'])
+def test_a_distance_is_never_negative_and_lies_in_its_own_interval(engine):
+    rows = features(0, 120, 256)
+    reference, _ = metrics._halves(rows, 60, 0)
+    numbers = metrics.evaluate(reference, rows, n=60, replicates=4, engine=engine).numbers
+    assert 0 <= numbers['frechet'].value < 1e-3
+    for number in numbers.values():
+        assert number.low <= number.value <= number.high
+    if engine == 'torch-fidelity':
+        assert metrics.fidelity(reference, reference)['frechet'] >= 0
+
+
+def test_the_default_engine_is_the_librarys_own_where_the_others_matrices_would_be_large():
+    rows = features(0, 10)
+    assert metrics._default_engine(rows, 5_001) == 'animegan_nb'
+    assert metrics._default_engine(rows, 100) == 'torch-fidelity'
+    away = metrics.replace(rows, features=rows.features.to('meta'))
+    assert metrics._default_engine(away, 100) == 'animegan_nb'
+
+
 def test_the_order_of_good_and_bad():
     real = faces(120)
     good, bad = (metrics.evaluate(f, real, 'pixels', n=50, replicates=4) for f in (faces(50, 77), faces(50, 77) * 0.3))
@@ -331,12 +492,26 @@ def test_the_order_of_good_and_bad():
         (faces(20) * float('nan'), faces(40), None, 'NaN'),
         (faces(20)[0], faces(40), None, r'\[batch, 3'),
         (faces(20), faces(40)[:0], None, 'no picture'),
+        (to_uint8(faces(20)).long(), faces(40), None, 'torch.int64'),
+        (faces(20) > 0, faces(40), None, 'torch.bool'),
+        (faces(20) * 1j, faces(40), None, 'torch.complex64'),
+        (faces(20), faces(40) / 0.0, None, 'infinity|NaN'),
+        (faces(20), to_uint8(faces(40)).float(), None, r'lie in \[-1, 1\]'),
     ],
 )
 def test_bad_pictures_are_one_sentence(fake, real, n, message):
     with pytest.raises(ValueError, match=message) as error:
         metrics.evaluate(fake, real, 'pixels', n=n)
     assert '\n' not in str(error.value)
+
+
+def test_pictures_between_0_and_1_are_warned_about():
+    with pytest.warns(UserWarning, match=r'2 \* x - 1'):
+        metrics.extract((faces(9) + 1) / 2, 'pixels')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        metrics.extract(faces(9), 'pixels')
+        metrics.extract(to_uint8(faces(9)), 'pixels')
 
 
 def test_other_bad_input_is_one_sentence():

@@ -242,6 +242,12 @@ def test_distances():
     )
 
 
+def test_a_perceptual_distance_follows_the_pictures():
+    x, d = torch.zeros(2, 3, 16, 16), perceptual_distance()
+    assert d(x.to('meta'), x.to('meta')).device.type == 'meta'
+    assert (d(x, x) == 0).all()
+
+
 def test_squeezenet_if_its_weights_are_here():
     try:
         d = perceptual_distance('squeezenet', least=64)

@@ -2,7 +2,9 @@
 
 import json
 import math
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from tiny import ball
 
+sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
+from memory import PeakMemory
+
 from animegan_nb import geometry, pigan, pigan_training, siren
 from animegan_nb.callbacks import Checkpoints, JSONLog
 from animegan_nb.cameras import PRIORS, pose
 from animegan_nb.core import rng, shipped
 from animegan_nb.data import ImageSet
+from animegan_nb.penalties import r1_penalty
 from animegan_nb.pigan import RenderSettings, camera_direction
 from animegan_nb.pigan_training import (
     CARLA_STAGES,
@@ -347,8 +353,90 @@ def test_what_can_be_seen_through_counts_in_the_middle_only():
 
 def test_r1_is_lazy():
     pair, draws = PiganPair(replace(SMALL, r1_every=3)), Draws(0)
-    logs = [pair.discriminator_step({'image': torch.zeros(2, 3, 8, 8)}, draws) for _ in range(6)]
-    assert ['r1' in log for log in logs] == [True, False, False, True, False, False]
+    penalised = []
+    for pair.steps['discriminator'] in range(6):  # the trainer counts
+        penalised.append('r1' in pair.discriminator_step({'image': torch.zeros(2, 3, 8, 8)}, draws))
+    assert penalised == [True, False, False, True, False, False]
+
+
+@pytest.mark.parametrize('extra', [dict(), dict(condition_pose=True, pose_teacher='reals'), dict(reconstruction=1.0)])
+def test_r1_is_that_of_a_pass_of_its_own(extra):
+    torch.manual_seed(0)
+    pair, seen = PiganPair(replace(SMALL, r1_gamma=3.0, **extra)), []
+    batch = images(4).batch(range(4))
+    batch['image'] = batch['image'] / 127.5 - 1
+    pair.discriminator.register_forward_pre_hook(lambda m, a: seen.append(a[0].shape))
+    log = pair.discriminator_step(batch, Draws(0))
+    assert len(seen) == 2  # real and generated images, each once
+    direction = (real_directions(pair.config, batch),) if extra.get('condition_pose') else ()
+    alone = r1_penalty(lambda x: pair.discriminator(x, *direction), batch['image'], 3.0)
+    assert torch.allclose(log['r1'], alone)
+    found = torch.autograd.grad(log['r1'], list(pair.discriminator.parameters()), allow_unused=True)
+    for a, b in zip(found, torch.autograd.grad(alone, list(pair.discriminator.parameters()), allow_unused=True)):
+        assert (a is None and b is None) or torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize('first_look', ['full', 'density'])
+def test_two_processes_draw_what_one_draws(first_look):
+    config = replace(SMALL, view=replace(SMALL.view, first_look=first_look), front_weight=1.0)
+    torch.manual_seed(0)
+    pair, one, two = PiganPair(config), Draws(3), [Draws(3, rank=k, world=2) for k in range(2)]
+    whole, halves = pair.generated(4, one), [pair.generated(2, d) for d in two]
+    assert torch.allclose(torch.cat([h.images for h in halves]), whole.images, atol=2e-4)
+    front = [matter_in_front(pair.generator, config, h, d) for h, d in zip(halves, two)]
+    assert torch.allclose(sum(front) / 2, matter_in_front(pair.generator, config, whole, one), rtol=1e-4)
+    assert not torch.allclose(halves[0].images, halves[1].images, atol=0.01)
+
+
+def test_the_limit_of_the_configuration_is_kept(monkeypatch):
+    asked = []
+    render = pigan.PiganGenerator.render
+    monkeypatch.setattr(pigan.PiganGenerator, 'render', lambda *a, **k: asked.append(k['memory']) or render(*a, **k))
+    for memory in (0.0, 1.5):
+        PiganPair(replace(SMALL, memory=memory)).generated(2, Draws(0))
+    assert asked == [None, 3 * 2**29]
+
+
+@pytest.mark.parametrize('limit', [0.0, 0.003])
+def test_the_bytes_of_a_step_are_known_beforehand(limit, monkeypatch):
+    for module in (siren, pigan):  # as on a GPU
+        monkeypatch.setattr(module, 'runs_in_chunks', lambda points: False)
+    field = FieldConfig(hidden=64, layers=3, z_dim=6, mapping_hidden=8)
+    config = replace(SMALL, size=16, field=field, memory=limit)
+    trainer = Trainer(PiganPair(config), images(20, 16), TrainingConfig(batch_size=4, ema_half_life=20), device='cpu')
+    trainer.fit(1, progress=False)
+    with PeakMemory() as peak:
+        trainer.fit(1, progress=False)
+    parts = pigan_training.training_bytes(config, 4)
+    most = parts['images'] + parts['discriminator']
+    assert 0.6 * parts['images'] < peak.most < 1.2 * (most + parts['networks'])
+
+
+@pytest.mark.parametrize('name', [name for name in recipes if name.startswith('pigan')])
+def test_every_preset_fits_into_80_gb(name):
+    recipe, card = recipes[name], 80 * 10**9
+    trainings = [(s.training(recipe.training), s.size) for s in recipe.stages] or [(recipe.training, None)]
+    for training, size in trainings:
+        batch = training.batch_size
+        assert sum(pigan_training.training_bytes(recipe.network, batch, size, card).values()) < 0.7 * card
+
+
+@pytest.mark.parametrize('conditional', [False, True])
+def test_r1_is_that_of_the_real_images_in_one_forward_pass(conditional):
+    "Value and gradients equal those of a second pass; the discriminator is asked twice in a step."
+    torch.manual_seed(0)
+    pair, asked = PiganPair(replace(SMALL, r1_every=1, r1_gamma=3.0, condition_pose=conditional)), []
+    batch = {'image': torch.rand(2, 3, 8, 8) * 2 - 1, 'cam2world': pose(torch.tensor([0.1, -0.2]))}
+    pair.discriminator.register_forward_hook(lambda *_: asked.append(1))
+    logs = pair.discriminator_step(batch, Draws(0))
+    assert len(asked) == 2 and not batch['image'].requires_grad
+    shown = camera_direction(batch['cam2world']) if conditional else None
+    expected = r1_penalty(lambda x: pair.discriminator(x, shown), batch['image'], 3.0)
+    torch.testing.assert_close(logs['r1'], expected)
+    parameters = list(pair.discriminator.parameters())
+    gradients = lambda loss: torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    for one, two in zip(gradients(logs['loss']), gradients(logs['loss'] - logs['r1'] + expected)):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
 def test_mirrored_pictures_have_mirrored_cameras_and_coverage():

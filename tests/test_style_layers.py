@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from animegan_nb import style_layers as sl
 
@@ -43,6 +44,118 @@ def test_reference_modulated_convolution(op, form):
 
 def test_reference_minibatch_std(op):
     assert close(sl.minibatch_std(op['mbstd_in'], 3), op['mbstd_group3_out'])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    taps=st.sampled_from([(1, 2, 1), (1, 3, 3, 1), (1, 1), (1, 2, 3, 2, 1)]),
+    height=st.integers(5, 9),
+    width=st.integers(5, 9),
+    before=st.integers(0, 2),
+    after=st.integers(0, 2),
+    stride=st.integers(1, 2),
+    last=st.booleans(),
+)
+def test_the_derivative_of_a_filter_is_its_adjoint(taps, height, width, before, after, stride, last):
+    "⟨Fx, y⟩ = ⟨x, F'y⟩ for every size, padding, stride and memory layout, and so for derivatives of any order."
+    torch.manual_seed(0)
+    kernel, x = sl.resample_kernel(taps).double(), torch.randn(2, 3, height, width, dtype=torch.double)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+    out = sl.filter2d(x, kernel, (before, after), stride)
+    plain = F.conv2d(F.pad(x, (before, after) * 2), kernel.expand(3, 1, -1, -1), stride=stride, groups=3)
+    assert torch.allclose(out, plain)
+    y = torch.randn_like(out).requires_grad_()
+    (back,) = torch.autograd.grad(out, x, y, create_graph=True)
+    assert back.shape == x.shape and torch.allclose((out * y).sum(), (x * back).sum())
+    probe = torch.randn_like(x)
+    (again,) = torch.autograd.grad((back * probe).sum(), y)
+    assert torch.allclose(again, sl.filter2d(probe, kernel, (before, after), stride))
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_filters_and_their_derivatives_in_half_precision(stride):
+    "The result has the precision of its input, inside and outside autocast."
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 16, 16)
+    for dtype in (torch.float32, torch.bfloat16):
+        leaf = x.to(dtype).requires_grad_()
+        with torch.autocast('cpu', torch.bfloat16):
+            y = sl.filter2d(leaf, KERNEL, (1, 1), stride)
+        (gradient,) = torch.autograd.grad(y.square().sum(), leaf)
+        exact = x.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(sl.filter2d(exact, KERNEL, (1, 1), stride).square().sum(), exact)
+        assert y.dtype == gradient.dtype == dtype
+        assert (gradient.float() - expected).norm() < (0.01 if dtype == torch.bfloat16 else 1e-5) * expected.norm()
+
+
+class Convolutions(TorchDispatchMode):
+    "Counts them."
+
+    count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.count += 'convolution' in str(operation)
+        return operation(*args, **(kwargs or {}))
+
+
+def test_a_fixed_kernel_costs_no_gradient_of_its_own():
+    "The second derivative runs as many convolutions for 32 channels as for 2, not one for each channel."
+
+    def convolutions(channels):
+        layer = sl.EqualConv2d(channels, channels, 3, down=True)
+        x = torch.randn(2, channels, 8, 8, requires_grad=True)
+        with Convolutions() as ran:
+            (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+            gradient.square().sum().backward()
+        return ran.count
+
+    assert convolutions(2) == convolutions(32)
+
+
+@pytest.mark.parametrize('up', [False, True])
+def test_float16_never_leaves_its_range(up):
+    "Large styles and inputs overflow without the two scales; with them the layer is that of float32, clamped."
+    torch.manual_seed(0)
+    layer = sl.ModulatedLayer(512, 16, 32, 16, up)
+    x, w = 50 * torch.randn(2, 512, 8 if up else 16, 8 if up else 16), 40 * torch.randn(2, 32)
+    style = layer.affine(w)
+    with torch.autocast('cpu', torch.float16):
+        found = layer(x, w, 'none')
+        plain = sl.modulated_conv2d(x, layer.weight, style, demodulate=False, kernel=layer.kernel)
+        scaled = sl.modulated_conv2d(x, layer.weight, style, kernel=layer.kernel)
+    assert found.dtype == torch.float16 and found.isfinite().all() and not plain.isfinite().all()
+    expected = layer(x, w, 'none')
+    clamped = expected.clamp(-sl.LARGEST, sl.LARGEST)
+    assert (found - clamped).norm() < 0.01 * clamped.norm()
+    exact = sl.modulated_conv2d(x, layer.weight, style, kernel=layer.kernel)
+    assert (scaled - exact).norm() < 0.01 * exact.norm()
+
+
+def test_the_two_scales_of_float16_change_nothing_in_exact_arithmetic():
+    torch.manual_seed(0)
+    x, w, s = (torch.randn(*shape).double() for shape in ((2, 5, 6, 6), (4, 5, 3, 3), (2, 5)))
+    weight, style = sl.within_one(1e4 * w, 300 * s)
+    assert close(sl.modulated_conv2d(x, weight, style, eps=0.0), sl.modulated_conv2d(x, w, s, eps=0.0), 1e-12)
+    assert style.abs().max() == 1 and (weight.abs().amax((1, 2, 3)) * 45**0.5 - 1).abs().max() < 1e-12
+    assert all(t.isfinite().all() for t in sl.within_one(0 * w, 0 * s))
+
+
+def test_memory_layout_changes_no_number():
+    "Channels last or not: equal results, and the gradients lie in memory as the maps do."
+    torch.manual_seed(0)
+    layer, to_rgb, down = sl.ModulatedLayer(16, 16, 8, 16), sl.ToRGB(16, 8), sl.EqualConv2d(16, 16, 3, down=True)
+    x, w = torch.randn(2, 16, 16, 16), torch.randn(2, 8)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        leaf = x.clone(memory_format=layout).requires_grad_()
+        maps = layer.to(memory_format=layout)(leaf, w, 'none')
+        out = to_rgb(maps, w).sum() + down.to(memory_format=layout)(maps).square().sum()
+        (gradient,) = torch.autograd.grad(out, leaf)
+        assert maps.is_contiguous(memory_format=layout) and gradient.is_contiguous(memory_format=layout)
+        found.append((out, gradient))
+    assert close(found[0][0], found[1][0], 1e-4) and close(found[0][1], found[1][1], 1e-4)
 
 
 @settings(max_examples=25, deadline=None)

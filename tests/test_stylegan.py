@@ -292,6 +292,24 @@ def test_penalties_are_lazy_in_optimiser_steps():
     assert found['r1'] == found['path_length'] == [True, True, False, False] * 2
 
 
+@pytest.mark.parametrize('config', [SMALL, replace(GROWS, size=16)], ids=['stylegan2', 'stylegan1'])
+@pytest.mark.parametrize('precision', [torch.float16, torch.bfloat16])
+def test_a_step_in_half_precision(config, precision):
+    "Losses and gradients are finite and near those of float32, with R1 on the logits of the same pass."
+    real, found = torch.rand(4, 3, 16, 16) * 2 - 1, []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        pair = sg.StyleGANPair(replace(config, path_weight=0.0))
+        for name, network in (('discriminator', pair.discriminator), ('generator', pair.generator)):
+            with torch.autocast('cpu', precision, enabled=enabled):
+                logs = getattr(pair, f'{name}_step')({'image': real}, Draws(0))
+            gradients = torch.autograd.grad(logs['loss'], list(network.parameters()), allow_unused=True)
+            found.append(torch.cat([g.flatten().float() for g in gradients if g is not None]))
+    for exact, rounded in zip(found[:2], found[2:]):
+        assert rounded.isfinite().all()
+        assert (rounded - exact).norm() < (0.05 if precision == torch.float16 else 0.15) * exact.norm()
+
+
 def test_counts_of_earlier_checkpoints_are_left_out():
     pair = sg.StyleGANPair(SMALL)
     old = pair.state_dict() | {'counts': torch.tensor([3, 3])}

@@ -57,6 +57,7 @@ def test_sampling_while_it_trains():
     started = time.perf_counter()
     t.stop()
     assert time.perf_counter() - started < 1
+    assert torch.equal(t.sample(4, device=None), t.sample(4))  # where they are made: here, the CPU
     assert torch.equal(weights(t), weights(make().fit(until=t.step, progress=False)))
 
 
@@ -174,6 +175,7 @@ def test_on_a_gpu():
         3, progress=False
     )
     assert t.sample(4).device.type == 'cpu'
+    assert t.sample(4, device=None).device.type == 'cuda'
 
 
 def test_compiled_networks_train():
