@@ -48,11 +48,6 @@ NETWORKS = {
         PiganConfig(8, FIELD, VIEW, channel_base=64, channel_max=8, **POSED, r1_every=2, top_k_floor=0.5),
     ),
 }
-# networks whose step still waits more than once, and why
-LOGITS = 'losses.check_logits asks for the truth of a tensor'
-COUNTS = f'{LOGITS}; the pair counts its steps on the device'
-STILL_WAITING = dict.fromkeys(['dcgan', 'dcgan with R1', 'wgan with a penalty', 'wgan, clipped'], LOGITS)
-STILL_WAITING |= dict.fromkeys(['conditional', 'conditional, as the data', 'stylegan2', 'stylegan1'], COUNTS)
 
 
 def pictures(size=16, n=24):
@@ -96,13 +91,7 @@ def test_mixed_precision_runs_on_a_gpu(gpu, name, precision):
     gpu.check()
 
 
-def or_still_waiting(name):
-    "A network as a parameter of a test, marked if its step is known to wait too often."
-    known = STILL_WAITING.get(name)
-    return pytest.param(name, marks=[pytest.mark.xfail(reason=known, strict=True)] if known else [])
-
-
-@pytest.mark.parametrize('name', map(or_still_waiting, NETWORKS))
+@pytest.mark.parametrize('name', NETWORKS)
 @pytest.mark.parametrize('policy', ['none', 'ada'])
 def test_a_step_waits_for_the_device_at_most_once(gpu, name, policy):
     "Four steps: each kind of lazy penalty acts in one, and the controller of ADA adjusts p."
