@@ -55,8 +55,8 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'ema_decay', 'EMA', 'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks',
            'save_trainer', 'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks',
            'newest_good', 'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts',
-           'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair',
-           'load_run', 'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'network_config',
+           'build_pair', 'load_run', 'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -1540,25 +1540,23 @@ recipes = Registry('recipe', load_chapters)  # name → Recipe
 augmentations = Registry('augmentation', load_chapters)
 
 
+def network_config(model: str, settings: dict):
+    "The dataclass of a registered model's networks, from a dict of its fields."
+    config_class, _ = models[model]
+    known = [f.name for f in fields(config_class)]
+    former = getattr(config_class, 'former', ())  # settings of earlier versions
+    if unknown := sorted(set(settings) - set(known) - set(former)):
+        raise ValueError(
+            f"The model {model!r} has no setting {unknown[0]!r}: it knows {', '.join(known)}."
+        )
+    own = {k: v for k, v in settings.items() if k in known}
+    return config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()})
+
+
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
-    config_class, build = models[model]
-    if isinstance(network, dict):
-        known = {f.name for f in fields(config_class)}
-        former = set(getattr(config_class, 'former', ()))  # settings of earlier versions
-        if unknown := set(network) - known - former:
-            raise ValueError(
-                f"The model {model!r} has no setting {sorted(unknown)[0]!r}: it knows"
-                f" {', '.join(f.name for f in fields(config_class))}."
-            )
-        network = config_class(
-            **{
-                k: tuple(v) if isinstance(v, list) else v
-                for k, v in network.items()
-                if k in known
-            }
-        )
-    return build(network)
+    _, build = models[model]
+    return build(network_config(model, network) if isinstance(network, dict) else network)
 
 # %% ../nbs/10_training.ipynb #ad55a454
 def load_run(

@@ -55,6 +55,7 @@ from animegan_nb.training import (
     fit_stages,
     load_run,
     models,
+    network_config,
     recipes,
     stage_at,
     stage_starts,
@@ -593,7 +594,7 @@ def test_the_shipped_networks_are_what_their_facts_say(name):
         and not any(p.requires_grad for p in generator.parameters())
     )
     assert (
-        PiganConfig(**facts['network']).size == 32
+        network_config('pigan', facts['network']).size == 32
         and facts['steps'] > 0
         and facts['seconds'] > 0
         and 'train_pigan_toon.py' in facts['command']
