@@ -283,7 +283,9 @@ def presets_command(args) -> int:
     if args.name:
         recipe = find_recipe(args.name)
         print(recipe_to_toml(recipe), end='')
-        print(f'# {_needs(recipe, step_cost(recipe))}')
+        print(
+            f'# needs, at its largest stage: {_needs(recipe, step_cost(recipe))} at 10 TFLOP/s'
+        )
         return 0
     known = json.loads(shipped('results/presets.json').read_text(encoding='utf-8'))
     for name, recipe in sorted(recipes.items()):
@@ -294,8 +296,8 @@ def presets_command(args) -> int:
         )
     print(
         '\nGB: networks and one batch in float32, at the largest stage. GFLOP: for one real'
-        ' image.\nHours: at 10 TFLOP/s, what a good GPU really does; a laptop core does about'
-        ' 0.05.'
+        ' image.\nTime: for all steps at 10 TFLOP/s, what a good GPU really does; a core of a'
+        ' laptop does about 0.05.'
     )
     return 0
 
@@ -315,7 +317,15 @@ def _needs(recipe, cost) -> str:
     else:
         images = recipe.steps * config.batch_size * config.accumulate
     hours = cost.hours(images, 1e13)
-    return f'{cost.gigabytes:5.1f} GB {cost.gigaflops:7.1f} GFLOP {hours:7.1f} h'
+    return f'{cost.gigabytes:5.3g} GB {cost.gigaflops:7.3g} GFLOP {_duration(hours):>6}'
+
+
+def _duration(hours: float) -> str:
+    "A time in two or three digits."
+    for unit, name in ((24, 'd'), (1, 'h'), (1 / 60, 'min')):
+        if hours >= unit:
+            return f'{hours / unit:.3g} {name}'
+    return f'{3600 * hours:.2g} s'
 
 # %% ../nbs/71_cli.ipynb #dd2beef8
 def tour_notebook() -> Path:
