@@ -321,11 +321,6 @@ class Augmentation(Callback):
         "Take the hook out again."
         self.hook.remove()
 
-# %% ../nbs/25_augment.ipynb #d1e7e201
-# what a recipe calls by name; DiffAugment augments every picture, ADA begins with none
-augmentations['diffaugment'] = lambda: Augmentation('diffaugment', p=1.0, target=None)
-augmentations['ada'] = lambda: Augmentation('ada')
-
 # %% ../nbs/25_augment.ipynb #b6d97845
 augmentations['ada'] = Augmentation
 augmentations['diffaugment'] = partial(Augmentation, 'diffaugment', p=1.0, target=None)

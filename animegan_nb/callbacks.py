@@ -15,14 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 import torch
 from .core import atomic_path, check_images, grid, write_atomically
-from animegan_nb.training import (
-    Callback,
-    checkpoints,
-    DamagedCheckpoint,
-    load_state,
-    save_trainer,
-    Trainer,
-)
+from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
 __all__ = ['warn_if_full', 'Samples', 'JSONLog', 'read_log', 'Clock', 'peak_memory', 'Evaluate', 'TensorBoard', 'Checkpoints',
@@ -275,7 +268,7 @@ class Checkpoints(Callback):
         if trainer.unfinished or trainer.step == 0 or self.stands(folder, trainer.step):
             return
         try:
-            save_trainer(trainer, folder, overwrite=True)
+            trainer.save(folder, overwrite=True)
             self.written = trainer.step
             for old in checkpoints(self.run)[: -self.keep]:
                 shutil.rmtree(old, ignore_errors=True)

@@ -277,14 +277,45 @@ def clean_command(args) -> int:
 # %% ../nbs/71_cli.ipynb #1f39cd91
 def presets_command(args) -> int:
     "List the presets, or print one as TOML."
-    from animegan_nb.training import recipes
+    from animegan_nb.core import shipped
+    from animegan_nb.training import recipes, step_cost, StepCost
 
     if args.name:
-        print(recipe_to_toml(find_recipe(args.name)), end='')
+        recipe = find_recipe(args.name)
+        print(recipe_to_toml(recipe), end='')
+        print(f'# {_needs(recipe, step_cost(recipe))}')
         return 0
+    known = json.loads(shipped('results/presets.json').read_text(encoding='utf-8'))
     for name, recipe in sorted(recipes.items()):
-        print(f'{name:16} {recipe.network.size:4} px  {recipe.steps:6} steps  {recipe.source}')
+        cost = StepCost(**known[name]) if name in known else step_cost(recipe)
+        print(
+            f'{name:19} {recipe.network.size:4} px {recipe.steps:7} steps'
+            f'  {_needs(recipe, cost)}  {recipe.source}'
+        )
+    print(
+        '\nGB: networks and one batch in float32, at the largest stage. GFLOP: for one real'
+        ' image.\nHours: at 10 TFLOP/s, what a good GPU really does; a laptop core does about'
+        ' 0.05.'
+    )
     return 0
+
+
+def _needs(recipe, cost) -> str:
+    "The memory, the work and the time of a whole training, in words."
+    from animegan_nb.training import stage_starts
+
+    stages, config = recipe.stages, recipe.training
+    if stages:
+        starts = stage_starts(stages, config)
+        numbers = [stage.training(config) for stage in stages]
+        images = sum(
+            (b - a) * c.batch_size * c.accumulate
+            for a, b, c in zip(starts, starts[1:], numbers)
+        )
+    else:
+        images = recipe.steps * config.batch_size * config.accumulate
+    hours = cost.hours(images, 1e13)
+    return f'{cost.gigabytes:5.1f} GB {cost.gigaflops:7.1f} GFLOP {hours:7.1f} h'
 
 # %% ../nbs/71_cli.ipynb #dd2beef8
 def tour_notebook() -> Path:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from .cameras import project
 from animegan_nb.surfaces import (
-    _first_true,
+    first_true,
     cel,
     ellipsoid,
     hex_colour,
@@ -938,7 +938,7 @@ def _near_part(formulas, points, near, labels):
     "The nearest of some parts where `near` is true: distance and, if wanted, number [b, n]."
     if points.is_cuda:  # which computes all points sooner than it counts the near ones
         return _smallest(formulas(points), labels)
-    index = _first_true(near, int(near.sum(1).max()))
+    index = first_true(near, int(near.sum(1).max()))
     d, part = _smallest(formulas(points.gather(2, index.expand(3, -1, -1))), labels)
     spread = lambda values: values.new_zeros(near.shape).scatter(1, index, values)
     return spread(d), spread(part) if labels else None
@@ -1313,7 +1313,7 @@ def render_figure(
         'identity': identity,
         'attributes': scene.attributes,
         'joints': joints,
-        'joints_2d': project(joints, cam2world, fov, size)[0].flip(-1),
+        'joints_2d': project(joints, out['cam2world'], fov, size)[0].flip(-1),
         'pose': scene.p['pose'],
     }
 

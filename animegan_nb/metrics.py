@@ -188,6 +188,7 @@ PAIRS_AT_ONCE = 2**20  # distances in memory at once
 def distance_blocks(
     x: Tensor,
     y: Tensor,  # [n, d], [m, d] float64
+    once: bool = False,  # y is x, and each pair is wanted once: columns from the first row on
 ) -> Iterator[tuple[slice, Tensor]]:
     """All distances |xᵢ − yⱼ|, some rows at a time: which rows, and their [rows, m]. They are
     |x|² + |y|² − 2 x·y of the centred points, one matrix product, and 0 for equal points."""
@@ -197,8 +198,9 @@ def distance_blocks(
     step = max(64, PAIRS_AT_ONCE // len(y))
     for start in range(0, len(x), step):
         rows = slice(start, min(start + step, len(x)))
-        total = squares_x[rows, None] + squares_y
-        squares = torch.addmm(total, x[rows], y.T, alpha=-2)
+        columns = slice(start if once else 0, None)
+        total = squares_x[rows, None] + squares_y[columns]
+        squares = torch.addmm(total, x[rows], y[columns].T, alpha=-2)
         yield rows, squares.mul_(squares > ROUNDING * total).sqrt_()
 
 
@@ -704,21 +706,31 @@ def _weighted_sum(block: Tensor, w: Tensor, v: Tensor) -> Tensor:  # [n, m], [B,
     return ((w @ block) * v).sum(1)
 
 # %% ../nbs/14_metrics.ipynb #64045d20
+def _nearest(known: Tensor, more: Tensor) -> Tensor:  # [n, k], [n, m] -> [n, k]
+    "The k least of each row."
+    return torch.cat([known, more], 1).topk(known.shape[1], largest=False).values
+
+
 def _within(features: Features, weights: Tensor | None = None, k: int = 3) -> _Within:
     "One pass over the pairs within a set; without weights, each point counts once."
     (x,) = check_features(features.features, least=k + 1)
     w = x.new_ones(1, len(x)) if weights is None else weights.to(x)
-    squares, total, radii = x.square().sum(1), w.sum(1), []
+    squares, total = x.square().sum(1), w.sum(1)
+    near = x.new_full((len(x), k + 1), torch.inf)  # to a point itself, and to its k neighbours
     gap = kernel = 0
-    for rows, gaps in distance_blocks(x, x):
-        radii.append(gaps.topk(k + 1, largest=False).values[:, k])
-        gap = gap + _weighted_sum(gaps, w[:, rows], w)
-        values = _pair_kernel(gaps, squares[rows, None] + squares, x.shape[1])
-        values.diagonal(rows.start).zero_()
-        kernel = kernel + _weighted_sum(values, w[:, rows], w)
+    for rows, gaps in distance_blocks(x, x, once=True):
+        later = slice(rows.stop, None)
+        near[rows] = _nearest(near[rows], gaps)
+        near[later] = _nearest(near[later], gaps[:, rows.stop - rows.start :].T)
+        values = _pair_kernel(gaps, squares[rows, None] + squares[rows.start :], x.shape[1])
+        values.diagonal().zero_()
+        # a pair of these rows with a later one stands for both orders
+        v = torch.cat([w[:, rows], 2 * w[:, later]], 1)
+        gap = gap + _weighted_sum(gaps, w[:, rows], v)
+        kernel = kernel + _weighted_sum(values, w[:, rows], v)
     gap = gap / (total * (total - 1))
     kernel = kernel / (total.square() - w.square().sum(1))
-    return _Within(features, x, w, gap, kernel, torch.cat(radii))
+    return _Within(features, x, w, gap, kernel, near[:, k])
 
 # %% ../nbs/14_metrics.ipynb #87a3b82e
 def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
@@ -856,7 +868,7 @@ def _number(metric: str, value: float, spread: float, floors: list[float]) -> Nu
 def _default_engine(features: Features, n: int) -> str:
     "torch-fidelity, where it is installed and its matrices of n² numbers on the CPU are small."
     installed = library_version('torch-fidelity') != 'not installed'
-    small = n <= 20_000 and features.features.device.type == 'cpu'
+    small = n <= 5_000 and features.features.device.type == 'cpu'
     return 'torch-fidelity' if installed and small else 'animegan_nb'
 
 # %% ../nbs/14_metrics.ipynb #dee77485

@@ -230,6 +230,7 @@ def condition_scores(
     "Distances of as many fakes as there are references, and the geometry of 32 heads."
     n, source, prior = len(reference), rng(77), PRIORS['celeba']
     device = next(generator.parameters()).device
+    shape = shape._replace(depth=shape.depth.to(device), solid=shape.solid.to(device))
     z = torch.randn(n, generator.z_dim, generator=source).to(device)
     yaw = prior.yaw * torch.randn(n, generator=source)
     pitch = prior.pitch * torch.randn(n, generator=source)

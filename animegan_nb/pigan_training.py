@@ -416,7 +416,8 @@ def seen_through(
     0 (solid) to 1 (air)."""
     n = opacity.shape[-1]
     middle = (torch.arange(n, device=opacity.device) + 0.5) / n - 0.5
-    return (1 - opacity)[..., middle[:, None] ** 2 + middle**2 <= radius**2].mean()
+    disc = (middle[:, None] ** 2 + middle**2 <= radius**2).to(opacity)
+    return ((1 - opacity) * disc).sum() / (disc.sum() * len(opacity))
 
 # %% ../nbs/56_pigan_training.ipynb #1c0c1315
 def memory_bytes(config: PiganConfig) -> int | None:
@@ -450,7 +451,8 @@ class PiganNetworks(ModelPair):
         "Codes and cameras."
         z = draws.normal(n, self.config.field.z_dim)
         yaw, pitch = PRIORS[self.config.prior].sample(n * draws.world, draws.generator)
-        return z, pose(*(x[draws.rank * n : (draws.rank + 1) * n] for x in (yaw, pitch)))
+        own = slice(draws.rank * n, (draws.rank + 1) * n)
+        return z, pose(yaw[own].to(z.device), pitch[own].to(z.device))
 
     def generate(self, generator, latents):
         return generator.render(*latents, self.grown[0], max_points=2**18)

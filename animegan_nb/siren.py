@@ -598,6 +598,7 @@ class _ChunkedField(torch.autograd.Function):
     kept for the first `keep` points, computed again for the others. First derivatives only."""
 
     @staticmethod
+    @torch.autocast('cpu', enabled=False)
     def forward(ctx, points, directions, chunk, keep, *p):
         kept, parts = [], []
         for x, d in zip(points.split(chunk), directions.split(chunk)):
@@ -609,6 +610,7 @@ class _ChunkedField(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @torch.autocast('cpu', enabled=False)
     def backward(ctx, grad):
         points, directions, *p = ctx.saved_tensors
         p, kept = p[: ctx.size], p[ctx.size :]
@@ -704,7 +706,7 @@ def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tens
 
 
 def runs_in_chunks(points: Tensor) -> bool:
-    "Is a field evaluated in chunks at these points? On a CPU in float32, unless it is compiled."
+    "Is a field evaluated in chunks at these points? On a CPU in float32, if not compiled."
     plain = points.dtype == torch.float32 and not torch.compiler.is_compiling()
     return plain and points.device.type == 'cpu'
 

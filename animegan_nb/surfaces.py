@@ -14,9 +14,9 @@ from .cameras import as_tensor, check_cam2world, check_fov, plane_directions
 
 # %% auto #0
 __all__ = ['TETRAHEDRON', 'LIGHT', 'sphere', 'ellipsoid', 'rounded_box', 'round_cone', 'capsule', 'smooth_union', 'smooth_both',
-           'smooth_cut', 'placed', 'Scene', 'scene_rays', 'sphere_trace', 'trace_scene', 'unit', 'scene_normals',
-           'light_cosine', 'hex_colour', 'cover', 'over', 'cel', 'ink_edges', 'thicken', 'check_scene_views',
-           'one_thread', 'render_scene']
+           'smooth_cut', 'placed', 'Scene', 'scene_rays', 'first_true', 'sphere_trace', 'trace_scene', 'unit',
+           'scene_normals', 'light_cosine', 'hex_colour', 'cover', 'over', 'cel', 'ink_edges', 'thicken',
+           'check_scene_views', 'one_thread', 'render_scene']
 
 # %% ../nbs/05_surfaces.ipynb #66090bc3
 def sphere(x, y, z, r):
@@ -100,6 +100,10 @@ class Scene:
     def batch(self) -> int:
         return len(next(iter(self.p.values())))
 
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.p.values())).device
+
     def __getitem__(self, rows):  # a slice or indices
         if isinstance(rows, slice) and rows == slice(0, self.batch):
             return self
@@ -159,7 +163,7 @@ def scene_rays(
     return origins, directions.permute(2, 0, 1).contiguous(), -local[..., 2]
 
 # %% ../nbs/05_surfaces.ipynb #7560167f
-def _first_true(mask: Tensor, count: int) -> Tensor:
+def first_true(mask: Tensor, count: int) -> Tensor:
     "Columns [b, count] of the true entries of each row [b, n], filled up with others."
     rank, columns = mask.cumsum(1), torch.arange(mask.shape[1], device=mask.device)
     others = rank[:, -1:] + columns - rank  # these follow, in their order
@@ -190,7 +194,7 @@ def sphere_trace(
             count = int(active.sum(1).max())
             if count == 0:
                 break
-            kept = _first_true(active, count)
+            kept = first_true(active, count)
             columns, now = columns.gather(1, kept), now.gather(1, kept)
             ways = ways.gather(2, kept.expand(3, -1, -1))
             compaction += max(2, step // 4)
@@ -356,7 +360,7 @@ def thicken(edges: Tensor, width: int) -> Tensor:
 def _shade(scene, origins, ways, t, fov, size):
     "Colour [3, b, n], part [b, n], normal [3, b, n] and hit [b, n] at the distances `t`."
     hit = t.isfinite()
-    index = _first_true(hit, max(int(hit.sum(1).max()), 1))
+    index = first_true(hit, max(int(hit.sum(1).max()), 1))
     index3 = index.expand(3, -1, -1)
     near = t.gather(1, index)
     near = torch.where(near.isfinite(), near, torch.ones_like(near))
@@ -475,7 +479,8 @@ def render_scene(
     geometry: bool = True,  # with exact depth, distance, normals and parts
 ) -> dict:
     "Draw every scene of a batch from its camera; the table above says what comes back."
-    fov = check_scene_views(scene, cam2world, fov, size)
+    fov = check_scene_views(scene, cam2world, fov, size).to(scene.device)
+    cam2world = cam2world.to(scene.device)
     order = scene.kinds().argsort(stable=True)  # scenes of one kind need only their own parts
     scene, cams, fovs = scene[order], cam2world[order], fov[order]
     options = (size, supersample, outline, lines, geometry)

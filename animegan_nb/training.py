@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -27,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 from animegan_nb.core import (
@@ -46,15 +48,15 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
            'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
            'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
-           'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm2d',
-           'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks', 'make_loader',
-           'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages',
-           'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA',
-           'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer',
-           'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good',
-           'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state',
-           'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair', 'load_run',
-           'load_checkpoint']
+           'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm1d',
+           'SharedBatchNorm2d', 'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks',
+           'make_loader', 'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt',
+           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
+           'ema_decay', 'EMA', 'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks',
+           'save_trainer', 'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks',
+           'newest_good', 'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts',
+           'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'build_pair',
+           'load_run', 'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -372,9 +374,9 @@ class RunControls:
         to `device`; None: they stay where they are made."""
         return sample_images(self, n, seed, batch_size, live, device)
 
-    def save(self, folder: str | Path) -> Path:
-        "Write a checkpoint of a whole step; the folder must not exist yet."
-        return save_trainer(self, folder)
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        "Write a checkpoint of a whole step; unless `overwrite`, the folder must not exist yet."
+        return save_trainer(self, folder, overwrite)
 
     def load(self, folder: str | Path) -> Trainer:
         """Go back to a checkpoint; continuing from it is bit for bit the training that was
@@ -811,13 +813,21 @@ def own_rows(whole: Tensor, n: int) -> Tensor:
     return whole[start : start + n]
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d):
+class _SharedStatistics:
     "Batch normalisation with the statistics of all processes, for CPUs."
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
         return own_rows(super().forward(gather_batch(x)), len(x))
+
+
+class SharedBatchNorm1d(_SharedStatistics, nn.BatchNorm1d):
+    pass
+
+
+class SharedBatchNorm2d(_SharedStatistics, nn.BatchNorm2d):
+    pass
 
 
 def share_batch_statistics(pair: nn.Module, device: torch.device):
@@ -827,9 +837,10 @@ def share_batch_statistics(pair: nn.Module, device: torch.device):
     if device.type == 'cuda':
         nn.SyncBatchNorm.convert_sync_batchnorm(pair)
         return
+    shared = {nn.BatchNorm1d: SharedBatchNorm1d, nn.BatchNorm2d: SharedBatchNorm2d}
     for module in pair.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SharedBatchNorm2d  # the same parameters and buffers
+        if type(module) in shared:
+            module.__class__ = shared[type(module)]  # the same parameters and buffers
 
 # %% ../nbs/10_training.ipynb #f6ef7743
 def average_gradients(parameters: Sequence[nn.Parameter], engine: Engine):
@@ -1583,3 +1594,101 @@ def load_checkpoint(folder: Path) -> tuple[ModelPair, nn.Module, dict]:
     if 'EMA' in state['callbacks']:
         generator.load_state_dict(state['callbacks']['EMA']['average'])
     return pair, generator, info
+
+# %% ../nbs/10_training.ipynb #a1c7e213
+class PeakMemory(TorchDispatchMode):
+    "`most`: the most bytes that the tensors made inside take up at once, on any device."
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.most, self.live = 0, 0, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for x in tree_leaves(result):
+            if isinstance(x, Tensor):
+                self.note(x.untyped_storage())
+        return result
+
+    def note(self, storage):
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self.live:
+            self.live.add(key)
+            self.now += size
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self.free, key, size)
+
+    def free(self, key: int, size: int):
+        self.live.discard(key)
+        self.now -= size
+
+
+class MetaDraws(Draws):
+    "Random numbers that have a shape only."
+
+    def __init__(self):
+        super().__init__()
+        self.device = torch.device('meta')
+
+    def _draw(self, function, n, *shape):
+        return function(size=(n, *shape), device='meta')
+
+
+@dataclass(frozen=True)
+class StepCost:
+    "What a training needs, at most in any of its stages."
+
+    gigabytes: float  # networks, gradients, optimisers, average, and the tensors of a step
+    gigaflops: float  # operations for one real image, lazy penalties included
+
+    def hours(self, images: int, flops_per_second: float) -> float:
+        "For so many real images."
+        return images * 1e9 * self.gigaflops / flops_per_second / 3600
+
+
+def step_cost(recipe: Recipe) -> StepCost:
+    """The cost of the largest stage of a recipe in float32, counted without computing it, over
+    as many steps as its laziest penalty waits."""
+    lazy = ('r1_every', 'path_every', 'penalty_every')
+    steps = max(getattr(recipe.network, name, 1) for name in lazy)
+    stages = recipe.stages or (Stage(1),)
+    configs = [stage.training(recipe.training) for stage in stages]
+    with torch.device('meta'):
+        pair = build_pair(recipe.model, recipe.network)
+    costs = []
+    for size, batch in {(s.size, c.batch_size) for s, c in zip(stages, configs)}:
+        if size is not None:
+            pair.grow(size, 1.0)
+        costs.append(_count_steps(pair, recipe, batch, steps))
+    memory, flops = (max(values) for values in zip(*costs))
+    generator = sum(p.numel() for p in pair.generator.parameters())
+    both = sum(p.numel() for p in pair.parameters())
+    resident = 4 * (3 * both + generator)  # weights, Adam's two moments, the average
+    return StepCost(round((memory + resident) / 2**30, 3), round(flops / 1e9, 3))
+
+
+def _count_steps(pair: ModelPair, recipe: Recipe, n: int, steps: int) -> tuple[int, float]:
+    "The most bytes of a step with n images, and the operations for one of them."
+    size, draws = recipe.network.size, MetaDraws()
+    shapes = {
+        'image': (n, 3, size, size),
+        'coverage': (n, 1, size, size),
+        'cam2world': (n, 4, 4),
+        'mirrored': (n,),
+    }
+    batch = {name: torch.zeros(shape, device='meta') for name, shape in shapes.items()}
+    batch['mirrored'] = batch['mirrored'].bool()
+    if hasattr(recipe.network, 'tags'):
+        labels = n, len(recipe.network.tags)
+        batch['labels'] = torch.zeros(labels, dtype=torch.long, device='meta')
+    optimizers = make_optimizers(pair, recipe.training, torch.device('cpu'))
+    roles = ['discriminator'] * recipe.training.n_critic + ['generator']
+    with PeakMemory() as memory, _FlopCounter() as operations:
+        for _ in range(steps):
+            for role in roles:
+                resting = 'generator' if role == 'discriminator' else 'discriminator'
+                with without_gradients(optimizers[resting]):
+                    getattr(pair, f'{role}_step')(batch, draws)['loss'].backward()
+                optimizers[role].zero_grad()
+                pair.steps[role] += 1
+    return memory.most, operations.total / steps / n

@@ -82,8 +82,7 @@ def quick_recipe(recipe: Recipe) -> Recipe:
     if recipe.model == 'pigan':
         field = FieldConfig(hidden=16, layers=2, z_dim=8, mapping_hidden=8)
         small = dict(size=8, field=field, view=replace(network.view, samples=2, fine=2), channel_base=64)
-        network = replace(network, **small, channel_max=16, phases=()) if 'phases' in names(network) else None
-        network = network or replace(recipe.network, **small, channel_max=16)
+        network = replace(network, **small, channel_max=16)
     return replace(recipe, network=network, training=replace(recipe.training, batch_size=4, accumulate=1), stages=())
 
 

@@ -52,7 +52,7 @@ from animegan_nb.pigan_anime import (
     train_condition,
 )
 from animegan_nb.pigan_inversion import toon_pose_reader
-from animegan_nb.training import EMA, TrainingConfig, checkpoints, load_run
+from animegan_nb.training import Stage, TrainingConfig, checkpoints, fit_stages, load_run
 from animegan_nb.callbacks import Checkpoints, Clock, Health, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,39 +129,35 @@ def guesses(a):
 
 # ---- real faces
 
-PLAIN = replace(
-    pigan_training.PIGAN_CPU.network,
-    noise_steps=800,
-    fade=100,
-    phases=(pigan_training.Phase(0, 1200, 16, 12, 4e-4, 4e-4), pigan_training.Phase(1200, 20_000, 32, 8, 4e-4, 4e-4)),
-)
+PLAIN = replace(pigan_training.PIGAN_CPU.network, noise_steps=800)
 # told where a head is, that it is solid and looks ahead, and that a room is behind it
-FACES = replace(pigan_training.PIGAN_FACES_CPU.network, noise_steps=800, fade=100, phases=PLAIN.phases)
-# from networks that have seen other faces; FACES: first the new discriminator learns, then both, slowly
-PLAIN_ONWARD = replace(PLAIN, noise=0.0, phases=(pigan_training.Phase(0, 20_000, 32, 8, 4e-4, 4e-4),))
-FACES_ONWARD = replace(
-    FACES,
-    noise=0.0,
-    phases=(pigan_training.Phase(0, 150, 32, 8, 1e-6, 4e-4), pigan_training.Phase(150, 20_000, 32, 8, 1e-4, 4e-4)),
+FACES = replace(pigan_training.PIGAN_FACES_CPU.network, noise_steps=800)
+_rates = lambda generator_lr: dict(generator_lr=generator_lr, discriminator_lr=4e-4)
+GROWING = (
+    Stage(1200, size=16, batch_size=12, **_rates(4e-4)),
+    Stage(18_800, size=32, fade=100, batch_size=8, **_rates(4e-4)),
 )
-RECIPES = {(False, False): FACES, (False, True): FACES_ONWARD, (True, False): PLAIN, (True, True): PLAIN_ONWARD}
+# from networks that have seen other faces; FACES: first the new discriminator learns, then both, slowly
+ONWARD = (Stage(20_000, size=32, **_rates(4e-4)),)
+SLOWLY = (Stage(150, size=32, **_rates(1e-6)), Stage(19_850, size=32, **_rates(1e-4)))
+RECIPES = {
+    (False, False): (FACES, GROWING),
+    (False, True): (replace(FACES, noise=0.0), SLOWLY),
+    (True, False): (PLAIN, GROWING),
+    (True, True): (replace(PLAIN, noise=0.0), ONWARD),
+}
 
 
 def train(a):
-    data, clock, network = (
-        ImageFolder(folder(a.data), FACES.size),
-        Clock(a.minutes, processor=True),
-        RECIPES[a.plain, bool(a.start)],
-    )
+    data, (network, stages) = ImageFolder(folder(a.data), FACES.size), RECIPES[a.plain, bool(a.start)]
     seed_everything(a.seed)
     pair, shape = pigan_training.PiganPair(network), pigan_training.toon_shape(64, 32)
     if a.start and not checkpoints(a.run):
         before = begin_with(pair, a.start)
         a.run.mkdir(parents=True, exist_ok=True)
         (a.run / 'start.json').write_text(json.dumps(before))
-    watch = lambda phase: [
-        clock,
-        EMA(2_000),
+    callbacks = [
+        Clock(a.minutes, processor=True),
         Samples(250, 24, folder=a.run / 'samples'),
         Health(),
         pigan_training.ShapeWatch(shape, 250),
@@ -171,16 +167,8 @@ def train(a):
     config = TrainingConfig(
         8, 4e-4, 4e-4, (0.0, 0.99), (0.0, 0.99), clip_gradient=5.0, ema_half_life=2_000, seed=a.seed
     )
-    pigan_training.fit_curriculum(
-        pair,
-        data,
-        config,
-        watch,
-        a.run,
-        device='cpu',
-        recipe={'model': 'pigan', 'network': asdict(network)},
-        progress=False,
-    )
+    facts = {'model': 'pigan', 'network': asdict(network)}
+    fit_stages(pair, data, stages, a.run, config, callbacks, 'cpu', facts, progress=False)
 
 
 def begin_with(pair, start):
@@ -195,7 +183,7 @@ def begin_with(pair, start):
         pair.generator.load_state_dict(average.state_dict())
     else:
         pair.load_state_dict(other.state_dict())
-    pair.counts.zero_()
+    pair.steps.update(generator=0, discriminator=0)
     last = read_log(start / 'log.jsonl')[-1]
     return {'seconds': last['processor_seconds'], 'images': last['images']}
 

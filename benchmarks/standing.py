@@ -61,7 +61,7 @@ from animegan_nb.standing import (
     small_growth,
     small_variants,
 )
-from animegan_nb.stylegan import Grow, count_parameters
+from animegan_nb.stylegan import count_parameters
 from animegan_nb.figures import ToonFigures
 from animegan_nb.training import Callback, Trainer, build_pair, checkpoints, load_run
 from animegan_nb.wgan import WGANConfig
@@ -119,8 +119,6 @@ def train(args):
                 Quarters(run, steps),
                 clock,
             ]
-            if key == 'a':
-                callbacks.append(Grow(small_growth(args.size, args.images)))
             trainer = Trainer(
                 build_pair(variant.model, variant.network),
                 data,
@@ -128,6 +126,7 @@ def train(args):
                 callbacks,
                 'cpu',
                 recipe={'model': variant.model, 'network': asdict(variant.network)},
+                stages=small_growth(args.size, args.images) if key == 'a' else (),
             ).resume(run)
             if trainer.step >= steps:
                 continue

@@ -2,6 +2,8 @@
 
     python benchmarks/toon.py [--heads 24] [--processes 2]
         # pictures a second; the distance function's share; against a naive tracer
+    python benchmarks/toon.py --against ../older/checkout [--heads 24]
+        # heads a second, of this checkout and of another, in turn; whether the pictures are the same
     python benchmarks/toon.py --check 500
         # 500 random heads from three sides: floating parts, bald patches
     python benchmarks/toon.py --frechet [--count 1000]
@@ -15,6 +17,10 @@ import argparse
 import json
 import math
 import os
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -110,6 +116,48 @@ def shares(args):
             )
     for kind, original in distance.items():
         kind.distance = original
+
+
+DRAW = """
+import sys, time, torch
+from animegan_nb import toon
+torch.set_num_threads(int(sys.argv[1]))
+rows = toon.toon_rows(0, 0, int(sys.argv[2]))
+draw = lambda n: toon.render(*(rows[k][:n] for k in ('identity', 'cam2world', 'fov')), 64, geometry=False)['image']
+draw(2)
+start = time.process_time()
+images = draw(None)
+print(time.process_time() - start)
+torch.save(((images + 1) * 127.5).round(), sys.argv[3])
+"""
+
+
+def against(other, n, rounds=3):
+    "This checkout and another draw the same heads in turn, by processor time; then here with two threads."
+    here = Path(__file__).resolve().parents[1]
+    contenders = {'other': (other, 1), 'this': (here, 1), 'this, two threads': (here, 2)}
+    seconds, images = {name: [] for name in contenders}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds):
+            for name, (root, threads) in contenders.items():
+                command = [sys.executable, '-c', DRAW, str(threads), str(n), f'{folder}/images.pt']
+                answer = subprocess.run(
+                    command,
+                    cwd=root,
+                    env={**os.environ, 'PYTHONPATH': str(root)},
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                seconds[name].append(float(answer.stdout.split()[-1]))
+                images[name] = torch.load(f'{folder}/images.pt')
+    for name, times in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(seconds['other'], times))
+        apart = (images[name] - images['other']).abs().amax(1)
+        print(
+            f'{name:18s} {n / min(times):6.2f} heads a second, {ratio:.2f} times as fast; pixels that differ:'
+            f' {int((apart > 0).sum())} of {apart.numel()}, by at most {int(apart.max())} grey levels'
+        )
 
 
 def against_naive():
@@ -230,6 +278,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--heads', type=int, default=24)
     parser.add_argument('--processes', type=int, default=2)
+    parser.add_argument('--against', type=Path, metavar='CHECKOUT')
     parser.add_argument('--check', type=int, metavar='N')
     parser.add_argument('--frechet', action='store_true')
     parser.add_argument('--count', type=int, default=1000)
@@ -239,6 +288,8 @@ def main():
         raise SystemExit(min(check(args.check), 1))
     if args.frechet:
         return frechet(args.count)
+    if args.against:
+        return against(args.against.resolve(), args.heads)
     speed(args)
     shares(args)
     against_naive()

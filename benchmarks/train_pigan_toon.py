@@ -9,7 +9,7 @@ beside it; the picture goes to data/results/pigan_toon_32.jpg.
 
 import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from animegan_nb import toon
 from animegan_nb.cameras import pose
 from animegan_nb.core import grid, rng, seed_everything
 from animegan_nb.pigan_anime import shape_numbers
-from animegan_nb.training import EMA, load_run
+from animegan_nb.training import load_run
 from animegan_nb.callbacks import Checkpoints, Clock, Health, JSONLog, Samples, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,34 +33,18 @@ def train(run, minutes, steps, seed, floaters=False):
     recipe = pigan_training.PIGAN_TOON_32
     if floaters:
         recipe = replace(recipe, network=replace(recipe.network, **FLOATERS))
-    phases = (
-        [replace(p, start=min(p.start, steps), stop=min(p.stop, steps)) for p in recipe.network.phases]
-        if steps
-        else recipe.network.phases
-    )
-    network = replace(recipe.network, phases=tuple(p for p in phases if p.stop > p.start))
+    recipe = replace(recipe, training=replace(recipe.training, seed=seed))
     seed_everything(seed)
-    pair, clock = pigan_training.PiganPair(network), Clock(minutes, processor=True)
-    shape, life = pigan_training.toon_shape(64, 32), recipe.training.ema_half_life
-    watch = lambda phase: [
-        clock,
-        EMA(life),
+    callbacks = [
+        Clock(minutes, processor=True),
         Samples(250, 24, folder=run / 'samples'),
         Health(),
-        pigan_training.ShapeWatch(shape, 250),
+        pigan_training.ShapeWatch(pigan_training.toon_shape(64, 32), 250),
         Checkpoints(run, 250, keep=1000),
         JSONLog(run / 'log.jsonl'),
     ]
-    return pigan_training.fit_curriculum(
-        pair,
-        toon.ready_heads('white'),
-        replace(recipe.training, seed=seed),
-        watch,
-        run,
-        device='cpu',
-        recipe={'model': 'pigan', 'network': asdict(network)},
-        progress=False,
-    )
+    trainer = recipe.trainer(toon.ready_heads('white'), callbacks, 'cpu').resume(run)
+    return trainer.fit(until=steps or recipe.steps, progress=False)
 
 
 def views(generator, codes):

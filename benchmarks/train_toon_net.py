@@ -4,8 +4,7 @@
 Every person is drawn twice, from a camera of the prior 'celeba' and from one of 'uniform', over white; the sets are
 kept in the cache, so a stopped run goes on. Trains on the first people of seeds 0, 1, 2, …, scores on people of seed
 902 that nothing was chosen on (those of seed 901 were looked at), and writes toon_net.safetensors (half precision) and
-toon_net.json. --ready only rewrites data/toon_heads_3000.npz, --score only scores the stored weights again. --compile
-lets torch.compile fuse the distance function (twice as fast, needs a C++ compiler; the same pictures to 1e-3).
+toon_net.json. --ready only rewrites data/toon_heads_3000.npz, --score only scores the stored weights again.
 """
 
 import argparse
@@ -96,13 +95,10 @@ def main():
     parser.add_argument('--epochs', type=int, default=30)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--half', action='store_true', help='bfloat16 inside the network while it trains')
-    parser.add_argument('--compile', action='store_true')
     parser.add_argument('--ready', action='store_true')
     parser.add_argument('--score', action='store_true')
     parser.add_argument('--out', default=str(DATA / 'pretrained'))
     args = parser.parse_args()
-    if args.compile:
-        toon.head_distances = torch.compile(toon.head_distances, dynamic=True)
     if args.ready:
         return write_ready()
     out = Path(args.out)

@@ -139,6 +139,10 @@ class Storages:
             self.next_sweep = 2 * len(self.places) + 10_000
 
 
+# one table for all contexts: the library keeps some tensors of a device from one call to the next
+STORAGES = Storages()
+
+
 def _storage(tensor: Tensor):
     with torch._C.DisableTorchFunction():
         while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
@@ -221,7 +225,7 @@ class _Gpu:
     "What the two modes share: the storages, the report, and the Python call that is going on in each thread."
 
     def __init__(self, report: Report):
-        self.report, self.storages, self.active = report, Storages(), True
+        self.report, self.storages, self.active = report, STORAGES, True
         self._thread = threading.local()
 
     @property
@@ -287,6 +291,7 @@ class _Functions(TorchFunctionMode):
             Tensor.pin_memory: lambda t, *a: gpu.move(t, 'pinned', True, '.pin_memory()'),
             Tensor.__deepcopy__: self.deepcopy,
             Tensor.backward: self.backward,
+            torch.as_tensor: self.as_tensor,
         }
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -361,6 +366,12 @@ class _Functions(TorchFunctionMode):
             copy = copy and moved is tensor
             tensor = moved
         return tensor.to(dtype, copy=copy, memory_format=kwargs.get('memory_format', torch.preserve_format))
+
+    def as_tensor(self, data, dtype=None, device=None):
+        "Of a tensor, the same as `to`."
+        if isinstance(data, Tensor):
+            return self.to(data, dtype=dtype, device=device)
+        return self.call(torch.as_tensor, (data,), dict(dtype=dtype, device=device))
 
     def backward(self, tensor, gradient=None, **kwargs):
         "The custom functions of the graph ask for devices, too."

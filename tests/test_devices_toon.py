@@ -10,11 +10,11 @@ from animegan_nb.core import rng
 CUDA = torch.device('cuda')
 
 
-def waits_of(gpu, work):
+def waits_of(gpu, work, *args):
     "How often `work` waits, once the constants are on the device."
-    work()
+    work(*args)
     gpu.clear()
-    work()
+    work(*args)
     return sum(gpu.syncs.values())
 
 
@@ -24,16 +24,15 @@ def people(n, sampler=toon.sample_identity):
 
 @pytest.mark.parametrize('style', ['anime', 'human'])
 def test_drawing_heads_waits_a_few_times(pretended_gpu, style):
-    few, many = (
-        waits_of(pretended_gpu, lambda: toon.render(*people(n), 12.0, size, style)) for n, size in ((2, 12), (12, 20))
-    )
+    draw = lambda n, size: toon.render(*people(n), 12.0, size, style)
+    few, many = (waits_of(pretended_gpu, draw, *case) for case in ((2, 12), (12, 20)))
     assert many < 60 and abs(many - few) < 12  # the rays of many heads walk a few steps longer
     pretended_gpu.check()
 
 
 def test_drawing_figures_waits_a_few_times(pretended_gpu):
     draw = lambda n: figures.render_figure(*people(n, figures.sample_figure), 12.0, 12)
-    assert waits_of(pretended_gpu, lambda: draw(5)) < 80
+    assert waits_of(pretended_gpu, draw, 5) < 80
     pretended_gpu.check()
 
 
@@ -67,6 +66,6 @@ def test_training_the_network_waits_once_a_step(pretended_gpu):
     images, coverage, angles = twice
     identity = rows['identity'].to(CUDA)
     train = lambda n: toon_net.train_network(images[:n], coverage[:n], identity[:n], angles[:n], epochs=1, batch=2)
-    few, many = (waits_of(pretended_gpu, lambda: train(n)) for n in (4, 12))
+    few, many = (waits_of(pretended_gpu, train, n) for n in (4, 12))
     assert many - few == 4  # four steps more
     pretended_gpu.check()

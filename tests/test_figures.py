@@ -295,3 +295,13 @@ def test_bad_input_is_answered_with_one_sentence(make):
     with pytest.raises(ValueError) as caught:
         make()
     assert 10 < len(str(caught.value)) < 600 and '\n' not in str(caught.value)
+
+
+def test_a_figure_does_not_depend_on_its_company():
+    "A small figure beside a tall one has the same ink lines as alone."
+    people = torch.stack([figures.encode_figure(heads=h, costume='vest') for h in (5.0, 8.0)])
+    views = cameras.pose([0.3, -0.3])
+    together = figures.render_figure(people, views, 12.0, 48, geometry=False)['image']
+    for i in range(2):
+        alone = figures.render_figure(people[i : i + 1], views[i : i + 1], 12.0, 48, geometry=False)['image'][0]
+        assert ((together[i] - alone).abs() * 127.5).max() < 1

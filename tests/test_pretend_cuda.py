@@ -34,7 +34,8 @@ def test_tensors_say_where_they_are(pretended_gpu):
     assert [tensor.device for tensor in made] == [CUDA] * len(made)
     host = [torch.zeros(3), x.cpu(), x.to('cpu'), torch.empty_like(x, device='cpu'), x.new_zeros(2, device='cpu')]
     assert all(tensor.device.type == 'cpu' for tensor in host)
-    assert torch.zeros(3).to(x).device == CUDA
+    assert torch.zeros(3).to(x).device == torch.as_tensor(torch.zeros(3), device=x.device).device == CUDA
+    assert torch.as_tensor([1, 2], device='cuda').is_cuda and torch.as_tensor(x) is x
     assert torch.zeros(3, dtype=torch.int64).to(x.double()).dtype == torch.float64
     pretended_gpu.check()
 
@@ -280,6 +281,14 @@ def test_afterwards_everything_is_as_before():
     assert kept == [torch.device('cpu')] and x.device == torch.device('cpu')
     host_bias(x).sum().item()
     assert str(report) == 'nothing to report'
+
+
+def test_what_was_kept_is_on_the_gpu_the_next_time():
+    with pretend():
+        kept = on_gpu(3)
+    with pretend() as report:
+        (kept + on_gpu(3)).sum()
+    assert kept.device == torch.device('cpu') and not report.faults
 
 
 def test_the_numbers_are_those_of_the_cpu():

@@ -344,3 +344,10 @@ def test_half_precision_rounds_only_where_the_processor_has_it(monkeypatch):
         for a, b in zip(field(points, z, directions, 'mixed'), field(points, z, directions, 'chunked')):
             assert torch.equal(a, b)
         assert torch.equal(field.density_only(points, z, 'mixed'), field.density_only(points, z))
+
+
+def test_a_gradient_inside_autocast_is_that_outside():
+    field, points, z, directions = field_and_points()
+    with torch.autocast('cpu', torch.bfloat16):
+        inside = gradients(field, points, z.requires_grad_(False), directions, 'chunked')
+    assert all(x.isfinite().all() for x in inside)

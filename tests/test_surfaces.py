@@ -101,3 +101,50 @@ def test_bad_views_are_one_sentence(options, words):
     with pytest.raises(ValueError) as error:
         surfaces.render_scene(Ball(0.05, 0.06), **{**good, **options})
     assert words in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_picture_does_not_depend_on_its_company():
+    "A narrow view beside a wide one: each ray steps by the width of its own pixels."
+    scene, cams, fov = Ball(0.06, 0.07), pose([0.2, -0.4]), torch.tensor([9.0, 70.0])
+    together = surfaces.render_scene(scene, cams, fov, 24)
+    for i in range(2):
+        alone = surfaces.render_scene(scene[i : i + 1], cams[i : i + 1], fov[i : i + 1], 24)
+        for name in ('image', 'mask', 'depth', 'normal', 'parts'):
+            assert torch.equal(alone[name][0], together[name][i]), name
+
+
+def test_many_scenes_are_drawn_as_few():
+    "More rays than one block holds."
+    radii = torch.linspace(0.03, 0.07, 12).tolist()
+    cams = pose(torch.linspace(-1, 1, 12))
+    together = surfaces.render_scene(Ball(*radii), cams, 12.0, 72)
+    for i in (0, 7, 11):
+        alone = surfaces.render_scene(Ball(radii[i]), cams[i : i + 1], 12.0, 72)
+        assert torch.equal(alone['image'][0], together['image'][i])
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(1, 4), st.integers(1, 40), st.integers(0, 10**6))
+def test_true_entries_come_first(rows, columns, seed):
+    mask = torch.rand(rows, columns, generator=rng(seed)) < 0.4
+    sorted_mask = mask.byte().argsort(dim=1, descending=True, stable=True)
+    assert torch.equal(surfaces.first_true(mask, columns), sorted_mask)
+
+
+def test_drawing_takes_one_thread_and_gives_the_others_back():
+    seen = []
+
+    class Watched(Ball):
+        def parts(self, points):
+            seen.append(torch.get_num_threads())
+            return super().parts(points)
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        surfaces.render_scene(Watched(0.06), pose(0.0), FOV, 8)
+        with pytest.raises(ValueError):
+            surfaces.render_scene(Watched(0.06), pose(0.0), FOV, 0)
+        assert set(seen) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
