@@ -364,6 +364,24 @@ def test_while_a_network_trains_the_reference_is_paired_once(monkeypatch):
         assert numbers == {metrics.metric_name(m, 'pixels'): pytest.approx(expected[m]) for m in expected}
 
 
+def test_while_a_network_trains_only_numbers_leave_the_gpu(gpu):
+    class OnGPU:
+        images = faces(30, 7).cuda()
+
+        def sample(self, n, seed, device):
+            return self.images
+
+    track, trainer = metrics.tracker(faces(80), 'pixels', n=30), OnGPU()
+    track(trainer)
+    gpu.syncs.clear()
+    gpu.copies.clear()
+    assert all(type(value) is float for value in track(trainer).values())
+    gpu.check()
+    waits = {place.split(':')[2].split()[0] for place in gpu.syncs if place.startswith('metrics.py')}
+    assert waits <= {'check_features', '_frechet', '_floats', 'run_extractor'}, waits
+    assert not any(place.startswith('metrics.py') for place in gpu.copies)
+
+
 def test_names_are_honest():
     assert metrics.metric_name('frechet', 'inception') == 'FID' and metrics.metric_name('score', 'inception') == 'IS'
     assert (
