@@ -295,9 +295,8 @@ def presets_command(args) -> int:
             f'  {_needs(recipe, cost)}  {recipe.source}'
         )
     print(
-        '\nGB: networks and one batch in float32, at the largest stage. GFLOP: for one real'
-        ' image.\nTime: for all steps at 10 TFLOP/s, what a good GPU really does; a core of a'
-        ' laptop does about 0.05.'
+        '\nGB: networks and one batch in float32, at the largest stage; pi-GAN on a card of 80 GB.'
+        '\nGFLOP: for one real image. Time: for all steps at an assumed 10 TFLOP/s.'
     )
     return 0
 
@@ -317,7 +316,7 @@ def _needs(recipe, cost) -> str:
     else:
         images = recipe.steps * config.batch_size * config.accumulate
     hours = cost.hours(images, 1e13)
-    return f'{cost.gigabytes:5.3g} GB {cost.gigaflops:7.3g} GFLOP {_duration(hours):>6}'
+    return f'{cost.gigabytes:6.2f} GB {cost.gigaflops:8.2f} GFLOP {_duration(hours):>8}'
 
 
 def _duration(hours: float) -> str:
@@ -325,7 +324,7 @@ def _duration(hours: float) -> str:
     for unit, name in ((24, 'd'), (1, 'h'), (1 / 60, 'min')):
         if hours >= unit:
             return f'{hours / unit:.3g} {name}'
-    return f'{3600 * hours:.2g} s'
+    return f'{3600 * hours:.0f} s' if hours > 1 / 3600 else '< 1 s'
 
 # %% ../nbs/71_cli.ipynb #dd2beef8
 def tour_notebook() -> Path:
