@@ -295,7 +295,7 @@ def presets_command(args) -> int:
             f'  {_needs(recipe, cost)}  {recipe.source}'
         )
     print(
-        '\nGB: networks and one batch in float32, at the largest stage; pi-GAN on a card of 80 GB.'
+        '\nGB: networks and one batch in float32, at the largest stage (pi-GAN: on 80 GB).'
         '\nGFLOP: for one real image. Time: for all steps at an assumed 10 TFLOP/s.'
     )
     return 0
