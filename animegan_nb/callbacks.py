@@ -18,7 +18,7 @@ from .core import atomic_path, check_images, grid, write_atomically
 from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
-__all__ = ['warn_if_full', 'Samples', 'JSONLog', 'read_log', 'Clock', 'peak_memory', 'Evaluate', 'TensorBoard', 'Checkpoints',
+__all__ = ['warn_if_full', 'Samples', 'Clock', 'peak_memory', 'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'Checkpoints',
            'Health']
 
 # %% ../nbs/11_callbacks.ipynb #b1c7e201
@@ -63,54 +63,6 @@ class Samples(Callback):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with atomic_path(self.folder / name) as part:
                     grid(self.images[trainer.step]).save(part)
-
-# %% ../nbs/11_callbacks.ipynb #6f0179df
-class JSONLog(Callback):
-    """Appends every record, with its time, speed and memory, to a file of JSON lines;
-    after a resume the lines of undone steps are dropped."""
-
-    main_only, order = True, 1  # after the callbacks that add to the record
-
-    def __init__(self, path: str | Path):
-        self.path, self.file, self.clock = Path(path), None, Clock()
-
-    def on_start(self, trainer):
-        self.clock.on_start(trainer)
-        kept = [record for record in read_log(self.path) if record['step'] <= trainer.step]
-        with warn_if_full(f'The log {self.path.name}'):
-            write_atomically(self.path, ''.join(json.dumps(record) + '\n' for record in kept))
-            self.file = open(self.path, 'a', buffering=1, encoding='utf-8')
-
-    def on_step(self, trainer, record):
-        if 'seconds' not in record:  # the training has no clock of its own
-            self.clock.on_step(trainer, record)
-        if self.file:
-            with warn_if_full(f'Step {trainer.step} of the log {self.path.name}'):
-                self.file.write(json.dumps(record) + '\n')
-
-    def on_end(self, trainer):
-        if self.file:
-            with contextlib.suppress(OSError):  # was said when it was written
-                self.file.close()
-            self.file = None
-
-    def state(self):
-        return self.clock.state()
-
-    def load(self, state):
-        self.clock.load(state)
-
-
-def read_log(path: str | Path) -> list[dict]:
-    "The records of a JSON-lines log; a last line cut short by a kill is left out."
-    records = []
-    if Path(path).exists():
-        for line in Path(path).read_text(encoding='utf-8', errors='replace').splitlines():
-            with contextlib.suppress(ValueError):
-                record = json.loads(line)
-                if isinstance(record, dict) and 'step' in record:
-                    records.append(record)
-    return records
 
 # %% ../nbs/11_callbacks.ipynb #89a71414
 class Clock(Callback):
@@ -178,6 +130,54 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     if device.type == 'cuda':
         peaks['gpu_peak_gb'] = round(torch.cuda.max_memory_allocated(device) / 2**30, 3)
     return peaks
+
+# %% ../nbs/11_callbacks.ipynb #6f0179df
+class JSONLog(Callback):
+    """Appends every record, with its time, speed and memory, to a file of JSON lines;
+    after a resume the lines of undone steps are dropped."""
+
+    main_only, order = True, 1  # after the callbacks that add to the record
+
+    def __init__(self, path: str | Path):
+        self.path, self.file, self.clock = Path(path), None, Clock()
+
+    def on_start(self, trainer):
+        self.clock.on_start(trainer)
+        kept = [record for record in read_log(self.path) if record['step'] <= trainer.step]
+        with warn_if_full(f'The log {self.path.name}'):
+            write_atomically(self.path, ''.join(json.dumps(record) + '\n' for record in kept))
+            self.file = open(self.path, 'a', buffering=1, encoding='utf-8')
+
+    def on_step(self, trainer, record):
+        if 'seconds' not in record:  # the training has no clock of its own
+            self.clock.on_step(trainer, record)
+        if self.file:
+            with warn_if_full(f'Step {trainer.step} of the log {self.path.name}'):
+                self.file.write(json.dumps(record) + '\n')
+
+    def on_end(self, trainer):
+        if self.file:
+            with contextlib.suppress(OSError):  # was said when it was written
+                self.file.close()
+            self.file = None
+
+    def state(self):
+        return self.clock.state()
+
+    def load(self, state):
+        self.clock.load(state)
+
+
+def read_log(path: str | Path) -> list[dict]:
+    "The records of a JSON-lines log; a last line cut short by a kill is left out."
+    records = []
+    if Path(path).exists():
+        for line in Path(path).read_text(encoding='utf-8', errors='replace').splitlines():
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict) and 'step' in record:
+                    records.append(record)
+    return records
 
 # %% ../nbs/11_callbacks.ipynb #3f10f921
 class Evaluate(Callback):

@@ -346,6 +346,9 @@ class Monitor(Observer, Callback):
         self.guarded(self.snapshots.take, trainer)
         self.notify()
 
+    def on_logs(self, trainer):
+        self.guarded(self.health.on_logs, trainer)
+
     def on_step(self, trainer, record):
         self.pace.tick()
         self.losses.queue.append(record)

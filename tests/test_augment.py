@@ -26,7 +26,7 @@ from animegan_nb.augment import (
 from animegan_nb.core import rng
 from animegan_nb.data import ImageSet
 from animegan_nb.dcgan import DCGANConfig, DCGANPair
-from animegan_nb.training import Trainer, TrainingConfig
+from animegan_nb.training import Draws, Stage, Trainer, TrainingConfig, augmentations
 
 ALL = {
     'colour': jitter_colour,
@@ -251,3 +251,28 @@ def test_the_script_goes_on_where_it_was(tmp_path, root, data_dir, weights_dir):
         and json.loads((tmp_path / 'result.json').read_text()) == stored
     )
     assert 'lower by' in again.stdout and (tmp_path / 'result.jpg').exists()
+
+
+@pytest.mark.parametrize('policy', policies)
+def test_processes_change_their_slices_as_one_process_changes_the_whole(policy):
+    x = images(6).float()
+    whole = policies[policy](x, Draws(3), 0.6)
+    parts = [policies[policy](x[3 * rank : 3 * rank + 3], Draws(3, 'cpu', rank, 2), 0.6) for rank in range(2)]
+    assert torch.equal(torch.cat(parts), whole) and torch.equal(policies[policy](x, rng(3), 0.6), whole)
+    assert not torch.equal(whole[:3], x[:3])
+
+
+def test_a_stage_sets_the_probability_and_the_sign_is_read_with_the_other_numbers():
+    watching = Augmentation('ada', p=0.1, target=None)
+    stages = Stage(steps=1), Stage(steps=2, augment_p=0.7)
+    pair = DCGANPair(DCGANConfig(16, channels=8))
+    data = ImageSet({'image': (torch.rand(12, 3, 16, 16, generator=rng(9)) * 255).byte().numpy()})
+    t = Trainer(pair, data, TrainingConfig(batch_size=4), [watching], 'cpu', stages=stages).fit(2, progress=False)
+    assert [record['augment_p'] for record in t.history] == [0.1, 0.7] and 'real_sign' not in t.history[0]
+    t = trainer(Augmentation('ada', p=0.1, every=2), steps=2)
+    assert t.history[-1]['overfitting'] == sum(record['real_sign'] for record in t.history) / 2
+
+
+def test_recipes_know_the_augmentations_by_name():
+    assert set(augmentations) >= {'ada', 'diffaugment'}
+    assert augmentations['ada']().target == 0.6 and augmentations['diffaugment']().p == 1.0

@@ -695,3 +695,13 @@ def test_no_warning_while_drawing_odd_states():
         d.logits_html(monitor.logits)
         monitor.logits['real'].append(np.array([1e30, -1e30]))
         d.logits_html(monitor.logits)
+
+
+def test_the_monitor_knows_how_often_the_discriminator_is_right():
+    from tiny import make
+
+    from animegan_nb.dashboard import Monitor, accuracy_light
+
+    monitor = Monitor(2)
+    make([monitor]).fit(3, progress=False)
+    assert len(monitor.health.accuracy) == 3 and accuracy_light(monitor)[1] != '–'
