@@ -12,6 +12,7 @@ import json
 import os
 import pkgutil
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -112,6 +113,14 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     return torch.get_autocast_dtype(device.type) if on else None
 
 # %% ../nbs/01_core.ipynb #dd288a10
+def _calling_module() -> str:
+    "The module that files something in a registry."
+    frame = sys._getframe(2)
+    while frame.f_globals['__name__'] in (__name__, 'collections.abc', '_collections_abc'):
+        frame = frame.f_back
+    return frame.f_globals['__name__']
+
+
 class Registry(MutableMapping):
     "A dict of things found by name; an unknown name is answered with the known ones."
 
@@ -121,7 +130,7 @@ class Registry(MutableMapping):
         load: Callable[[], object]
         | None = None,  # called once, when a name is missed or listed
     ):
-        self.kind, self._load, self._things = kind, load, {}
+        self.kind, self._load, self._things, self._owners = kind, load, {}, {}
 
     def register(self, name: str):
         "A decorator that files what it decorates under `name`; a name can be taken only once."
@@ -159,7 +168,14 @@ class Registry(MutableMapping):
         return self._things[name]
 
     def __setitem__(self, name, thing):
-        self._things[name] = thing
+        owner, before = _calling_module(), self._owners.get(name)
+        chapters = all(str(m).startswith('animegan_nb.') for m in (owner, before))
+        if chapters and owner != before:  # a notebook or a program may replace what it likes
+            raise ValueError(
+                f"The {self.kind} {name!r} exists already, in {before}: {owner} has to choose"
+                " another name."
+            )
+        self._things[name], self._owners[name] = thing, owner
 
     def __delitem__(self, name):
         del self._things[name]

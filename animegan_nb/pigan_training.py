@@ -437,6 +437,11 @@ class PiganNetworks(ModelPair):
         self.discriminator.grow(size, alpha)  # images are rendered at its size
 
     def check_training(self, config: TrainingConfig):
+        if config.compile:
+            raise ValueError(
+                "A pi-GAN is not compiled: its field has a form of its own for each device. Use"
+                " compile=False."
+            )
         if self.config.share_fakes and config.accumulate > 1:
             raise ValueError(
                 "With share_fakes a pi-GAN keeps the images of one batch for both networks:"

@@ -646,6 +646,10 @@ class StyleGANPlayers(ModelPair):
     def judge(self, images: Tensor) -> Tensor:
         return self.discriminator(self.augment(images))
 
+    def compile_networks(self):
+        if not self.config.path_weight:  # path length differentiates twice
+            self.generator.synthesis.compile()
+
     def grow(self, size: int, alpha: float = 1.0):
         if self.config.architecture != 'stylegan1':
             raise ValueError("StyleGAN2 does not grow: leave `size` out of its stages.")

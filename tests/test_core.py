@@ -185,3 +185,16 @@ def test_tiles_undo_a_grid(n, columns, size, gap):
 def test_a_sheet_of_other_pictures_is_refused():
     with pytest.raises(ValueError, match='does not hold pictures of 9×9'):
         core.tiles(Image.new('RGB', (40, 40)), 9)
+
+
+def test_two_chapters_cannot_take_one_name():
+    known = core.Registry('thing')
+    chapter = lambda name, text: exec(text, {'__name__': f'animegan_nb.{name}', 'known': known})
+    chapter('one', "known['a'] = 1")
+    chapter('one', "known['a'] = 2")  # its own, again
+    for text in ("known['a'] = 3", "known.update(a=3)"):
+        with pytest.raises(ValueError, match='exists already, in animegan_nb.one: animegan_nb.two'):
+            chapter('two', text)
+    assert known['a'] == 2
+    known['a'] = 4  # a program may
+    assert known['a'] == 4

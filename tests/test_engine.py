@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -539,3 +540,55 @@ def test_a_recipe_brings_its_augmentation(tmp_path, monkeypatch):
         assert augmentation.p == 1.0 and augmentation.target is None
     with pytest.raises(KeyError, match='no augmentation called'):
         replace(recipe, augment='blur').trainer(images(size=16), device='cpu')
+
+
+# ---- kernels --------------------------------------------------------------------------------------------------------
+def test_compiled_networks_train_alike(monkeypatch):
+    "Compiled by a backend that changes nothing, so that what is tested is who is compiled, and what survives it."
+    compiled, plain = [], torch.nn.Module.compile
+
+    def compile_by_hand(module, *args, **kwargs):
+        compiled.append(module)
+        return plain(module, backend='eager')
+
+    monkeypatch.setattr(torch.nn.Module, 'compile', compile_by_hand)
+    trainer = make(config=replace(CONFIG, compile=True))
+    assert compiled == [trainer.pair.generator]
+    trainer.fit(2, progress=False)
+    assert same(trainer, make().fit(2, progress=False)) and trainer.sample(2).shape == (2, 3, 8, 8)
+
+
+def test_kernels_are_chosen_for_a_fit_and_put_back():
+    class Look(Callback):
+        def on_step(self, trainer, record):
+            seen.append(torch.are_deterministic_algorithms_enabled())
+
+    seen, before = [], torch.are_deterministic_algorithms_enabled()
+    for wanted in (True, False):
+        make([Look()], config=replace(CONFIG, deterministic=wanted)).fit(1, progress=False)
+        assert torch.are_deterministic_algorithms_enabled() is before
+    assert seen == [True, False]
+
+
+def test_a_step_can_be_counted_without_being_computed():
+    from animegan_nb.training import count_flops, step_cost
+
+    recipe = recipes['wgan-gp-tiny']
+    cost = step_cost(recipe)
+    trainer = recipe.trainer(images(n=40, size=32), device='cpu')
+    batch = recipe.training.batch_size
+    counted = count_flops(trainer.train_step) / batch / 1e9
+    assert cost.gigaflops == pytest.approx(counted, rel=0.02)
+    assert cost.gigabytes > 4 * 4 * sum(p.numel() for p in trainer.pair.generator.parameters()) / 2**30
+
+
+@pytest.mark.parametrize('name', ['dcgan-liu-64', 'wgan-gp-tiny', 'conditional-tiny', 'stylegan-tiny', 'pigan-toon-32'])
+def test_the_stored_needs_of_the_presets_are_those_of_today(name):
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
+    from presets import OUT, counted
+
+    stored = json.loads(OUT.read_text(encoding='utf-8'))
+    assert stored.keys() == set(recipes)
+    assert counted(recipes[name]) == pytest.approx(stored[name], rel=0.02, abs=2e-3)
