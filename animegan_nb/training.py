@@ -302,12 +302,24 @@ class RunControls:
 
     def __init__(self):
         self.lock = threading.RLock()  # whoever uses the networks holds it
+        self.waiting = set()  # threads that want it: the loop lets them go first
         self.stopping = threading.Event()  # the current step is the last one
         self.pausing = threading.Event()  # no further step for now
         self.saving = threading.Event()  # a `Checkpoints` callback saves after this step
         self.thread, self.error = None, None
         self.unfinished = False  # in the middle of a step: nothing may be saved
         self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
+
+    @contextlib.contextmanager
+    def between_steps(self):
+        "Hold the lock when no step is being done, and all callbacks know of the last one."
+        thread = threading.get_ident()
+        self.waiting.add(thread)
+        try:
+            with self.lock:
+                yield
+        finally:
+            self.waiting.discard(thread)
 
     @property
     def running(self) -> bool:
@@ -438,11 +450,13 @@ class Trainer(RunControls):
             follow_stages(self)
             self.call('on_start')
             while self.step < self.target_step and may_go_on(self):
+                while self.waiting:
+                    time.sleep(0.001)  # somebody wants to sample, save or load
                 with self.lock:
                     place = follow_stages(self)
                     record = self.train_step() | place
-                self.history.append(record)
-                self.call('on_step', record)
+                    self.history.append(record)
+                    self.tell(record)
                 after_step()
 
     def train_step(self) -> dict:
@@ -486,6 +500,21 @@ class Trainer(RunControls):
     def images_per_step(self) -> int:
         "Real images that one generator step counts, on all processes."
         return self.loader.batch_size * self.config.accumulate * self.engine.num_processes
+
+    def tell(self, record: dict):
+        """Tell all callbacks of a step, also when one of them fails. Nothing is saved any more
+        if that one keeps a state: it may know half of the step."""
+
+        def one(callback):
+            try:
+                callback.on_step(self, record)
+            except BaseException:
+                self.unfinished |= type(callback).state is not Callback.state
+                raise
+
+        with contextlib.ExitStack() as also_after_errors:
+            for callback in reversed(active_callbacks(self)):
+                also_after_errors.callback(one, callback)
 
     def call(self, event: str, *args):
         "Tell the callbacks."
@@ -1108,7 +1137,7 @@ def sample_images(
     if live or network is None:
         network = trainer.pair.generator
     draws, size = Draws(seed, trainer.device), batch_size or min(64, trainer.config.batch_size)
-    with trainer.lock:
+    with trainer.between_steps():
         return generate_images(trainer.pair, network, n, draws, size, device)
 
 
@@ -1175,7 +1204,7 @@ def named_callbacks(trainer: Trainer) -> dict[str, Callback]:
 def save_trainer(trainer: Trainer, folder: str | Path, overwrite: bool = False) -> Path:
     "Write a checkpoint; unless `overwrite`, the folder must not exist yet."
     info = {'step': trainer.step, 'images': trainer.images, 'config': asdict(trainer.config)}
-    with trainer.lock:
+    with trainer.between_steps():
         if trainer.unfinished:
             raise RuntimeError(
                 f"Step {trainer.step} was interrupted before its end, and half a step is not"
@@ -1189,7 +1218,7 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
     state = load_state(folder)
     saved = trainer.pair.names_of_today(state['pair'])
     check_same_networks(trainer.pair.state_dict(), saved, Path(folder).name)
-    with trainer.lock:
+    with trainer.between_steps():
         trainer.pair.load_state_dict(saved)
         for role, optimizer in trainer.optimizers.items():
             load_optimizer(optimizer, state['optimizers'][role])

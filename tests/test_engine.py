@@ -1,6 +1,7 @@
 "What a step and a run promise: whole steps, honest logs, settings that win, stages, bad disks and damaged files."
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,65 @@ def test_nothing_is_saved_between_the_two_halves_of_a_step(tmp_path, error):
         trainer.save(tmp_path / 'half')
     make([Checkpoints(tmp_path, 1)]).fit(3, progress=False)
     assert same(whole, make().resume(tmp_path).fit(until=6, progress=False))
+
+
+class Slow(Callback):
+    "Takes its time before the average learns of a step, and may fail."
+
+    order, fails_at = -5, None
+
+    def on_step(self, trainer, record):
+        time.sleep(0.02)
+        if trainer.step == self.fails_at:
+            raise RuntimeError('no')
+
+
+def same_average(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.average.parameters(), b.average.parameters()))
+
+
+def test_a_checkpoint_from_another_thread_is_of_a_whole_step(tmp_path):
+    trainer = make([Slow()]).fit_background(8)
+    number = 0
+    while trainer.running:
+        trainer.save(tmp_path / f'step-{number:08d}')
+        number += 1
+        time.sleep(0.007)
+    whole = trainer.join()
+    assert number > 1
+    for folder in checkpoints(tmp_path):
+        assert same_average(whole, make().load(folder).fit(until=8, progress=False))
+
+
+def test_whoever_waits_for_a_training_comes_before_its_next_step():
+    trainer = make().fit_background(100_000)
+    begin = trainer.step
+    for _ in range(5):
+        trainer.sample(1)
+    assert trainer.step - begin < 5000
+    trainer.stop()
+    assert not trainer.waiting
+
+
+def test_a_failing_callback_does_not_keep_the_others_from_knowing_the_step(tmp_path):
+    slow = Slow()
+    slow.fails_at = 3
+    with pytest.raises(RuntimeError, match='no'):
+        make([slow, Checkpoints(tmp_path, 100)]).fit(5, progress=False)
+    again = make().resume(tmp_path)
+    assert again.step == 3 and same_average(make().fit(5, progress=False), again.fit(until=5, progress=False))
+
+
+def test_nothing_is_saved_if_a_callback_with_a_state_failed(tmp_path):
+    class Torn(EMA):
+        def on_step(self, trainer, record):
+            if trainer.step == 3:
+                raise KeyboardInterrupt
+            super().on_step(trainer, record)
+
+    with pytest.raises(KeyboardInterrupt):
+        make([Torn(50), Checkpoints(tmp_path, 100)]).fit(5, progress=False)
+    assert not checkpoints(tmp_path)
 
 
 def test_gradients_that_an_error_left_do_not_enter_the_next_fit(tmp_path):
