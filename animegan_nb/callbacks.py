@@ -239,13 +239,14 @@ class Checkpoints(Callback):
 
     def __init__(self, run: str | Path, every: int = 500, keep: int = 2):
         self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
-        self.written = None  # the step of the newest checkpoint of this training
+        # the step at which this `fit` began, and that of the newest checkpoint since then
+        self.begun = self.written = None
 
     def on_start(self, trainer):
         self.run.mkdir(parents=True, exist_ok=True)
-        self.tried = 0
-        for part in self.run.glob('.step-*.part'):
-            shutil.rmtree(part, ignore_errors=True)  # left by a kill
+        self.tried, self.written, self.begun = 0, None, trainer.step
+        for left in [*self.run.glob('.step-*.part'), *self.run.glob('.step-*.old')]:
+            shutil.rmtree(left, ignore_errors=True)  # by a kill
 
     def on_step(self, trainer, record):
         if trainer.step % self.every == 0 or trainer.saving.is_set():
@@ -256,8 +257,9 @@ class Checkpoints(Callback):
         self.save(trainer)
 
     def stands(self, folder: Path, step: int) -> bool:
-        "Is this checkpoint there, and whole?"
-        if self.written != step and folder.exists():
+        """Is this checkpoint of the present training there, and whole? (Another one of the same
+        step may lie there, if the training went back to an earlier step.)"""
+        if self.written != step == self.begun and folder.exists():
             with contextlib.suppress(DamagedCheckpoint):
                 load_state(folder)
                 self.written = step
@@ -312,6 +314,15 @@ class Health(Callback):
                 values.append(record[name])
         self.status = self.diagnosis()
         record['health'] = self.status == 'healthy'
+
+    def state(self):
+        return {'accuracy': list(self.accuracy), 'spread': list(self.spread)}
+
+    def load(self, state):
+        for name in ('accuracy', 'spread'):
+            values = getattr(self, name)
+            values.clear()
+            values.extend(state.get(name, []))
 
     def diagnosis(self) -> str:
         "What the latest steps say, once there are enough of them."

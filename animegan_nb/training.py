@@ -50,13 +50,14 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
            'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm1d',
            'SharedBatchNorm2d', 'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks',
-           'make_loader', 'target_step', 'active_callbacks', 'progress_bar', 'with_average', 'stop_on_interrupt',
-           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
-           'ema_decay', 'EMA', 'sample_images', 'generate_images', 'part_of', 'trainer_state', 'named_callbacks',
-           'save_trainer', 'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks',
-           'newest_good', 'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts',
-           'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'network_config',
-           'build_pair', 'load_run', 'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'make_loader', 'target_step', 'begin', 'active_callbacks', 'tell', 'after_the_waiting', 'between_steps',
+           'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages', 'enter_stage', 'use_stage',
+           'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA', 'sample_images',
+           'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
+           'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good', 'checkpoints',
+           'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state', 'optimise',
+           'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'network_config', 'build_pair', 'load_run',
+           'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -301,7 +302,7 @@ class RunControls:
     draw samples, save, pause, stop; and the thread that it runs in."""
 
     def __init__(self):
-        self.lock = threading.RLock()  # whoever uses the networks holds it
+        self.lock, self.waiting = threading.RLock(), set()  # who uses the networks, or will
         self.stopping = threading.Event()  # the current step is the last one
         self.pausing = threading.Event()  # no further step for now
         self.saving = threading.Event()  # a `Checkpoints` callback saves after this step
@@ -332,10 +333,8 @@ class RunControls:
 
     def fit_background(self, steps: int | None = None, until: int | None = None) -> Trainer:
         "Like `fit`, but in a thread; `join` waits for it and raises what went wrong."
-        self.target_step = target_step(self, steps, until)
+        begin(self, steps, until)  # before the thread starts: a stop() right after this counts
         self.error = None
-        self.proceed()
-        self.stopping.clear()  # before the thread starts: a stop() right after this counts
         self.thread = threading.Thread(target=self._work, daemon=True, name='training')
         self.thread.start()
         return self
@@ -423,8 +422,7 @@ class Trainer(RunControls):
     def fit(self, steps: int | None = None, until: int | None = None, progress=True) -> Trainer:
         """Train here and now: `steps` more steps, or `until` that step in all.
         Ctrl-C finishes the current step and stops. `progress` shows a bar."""
-        self.target_step = target_step(self, steps, until)
-        self.stopping.clear()
+        begin(self, steps, until)
         with stop_on_interrupt(self.stopping), progress_bar(self, progress) as bar:
             self.loop(bar.update)
         return self
@@ -438,11 +436,11 @@ class Trainer(RunControls):
             follow_stages(self)
             self.call('on_start')
             while self.step < self.target_step and may_go_on(self):
-                with self.lock:
+                with after_the_waiting(self):
                     place = follow_stages(self)
                     record = self.train_step() | place
-                self.history.append(record)
-                self.call('on_step', record)
+                    self.history.append(record)
+                    tell(self, record)
                 after_step()
 
     def train_step(self) -> dict:
@@ -900,10 +898,54 @@ def target_step(trainer: Trainer, steps: int | None, until: int | None) -> int:
     return trainer.step + steps if until is None else until
 
 
+def begin(trainer: Trainer, steps: int | None, until: int | None):
+    "Where a `fit` ends; a pause or a stop before it is over."
+    trainer.target_step = target_step(trainer, steps, until)
+    trainer.proceed()
+    trainer.stopping.clear()
+
+
 def active_callbacks(trainer: Trainer) -> list[Callback]:
     "Those that this process calls."
     main = trainer.engine.is_main_process
     return [callback for callback in trainer.callbacks if main or not callback.main_only]
+
+
+def tell(trainer: Trainer, record: dict):
+    """Tell all callbacks of a step, also when one of them fails. Nothing is saved any more if
+    that one keeps a state: it may know half of the step."""
+
+    def one(callback):
+        try:
+            callback.on_step(trainer, record)
+        except BaseException:
+            trainer.unfinished |= type(callback).state is not Callback.state
+            raise
+
+    with contextlib.ExitStack() as also_after_errors:
+        for callback in reversed(active_callbacks(trainer)):
+            also_after_errors.callback(one, callback)
+
+
+@contextlib.contextmanager
+def after_the_waiting(trainer: Trainer):
+    "Hold the lock for a step, once the threads that want to sample, save or load had it."
+    while trainer.waiting:
+        time.sleep(0.001)
+    with trainer.lock:
+        yield
+
+
+@contextlib.contextmanager
+def between_steps(trainer: Trainer):
+    "Hold the lock when no step is being done, and all callbacks know of the last one."
+    thread = threading.get_ident()
+    trainer.waiting.add(thread)
+    try:
+        with trainer.lock:
+            yield
+    finally:
+        trainer.waiting.discard(thread)
 
 
 def progress_bar(trainer: Trainer, shown: bool) -> tqdm:
@@ -1028,7 +1070,42 @@ def check_stages(
         except ValueError as error:
             raise ValueError(f'Stage {number} of the curriculum: {error}') from error
         before = stage
+    for number, stage in enumerate(stages):
+        _check_size(pair, stage.size, number)
+        _check_frozen(pair, stage.frozen, number)
     return tuple(stages)
+
+
+def _check_size(pair: ModelPair, size: int | None, number: int):
+    "Raise one sentence, before the training begins, if a pair cannot work at a stage's size."
+    if size is None:
+        return
+    if type(pair).grow is ModelPair.grow:
+        pair.grow(size, 1.0)  # says that it cannot
+    for module in pair.modules():
+        if isinstance(module, Growing) and size not in module.resolutions:
+            raise ValueError(
+                f"Stage {number} of the curriculum needs {size} px, but the networks grow"
+                f" through {module.resolutions}."
+            )
+
+
+def _check_frozen(pair: ModelPair, beginnings: Sequence[str], number: int):
+    "Raise one sentence if a stage freezes nothing, or all that a network could learn."
+    names = [name for name, p in pair.named_parameters() if p.requires_grad]
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in names):
+            raise ValueError(
+                f"Stage {number} of the curriculum freezes {beginning!r}, but no weight's name"
+                f" begins so: the first is {names[0]!r}."
+            )
+    for role in ('generator', 'discriminator'):
+        own = [name for name in names if name.startswith(f'{role}.')]
+        if own and all(name.startswith(tuple(beginnings)) for name in own):
+            raise ValueError(
+                f"Stage {number} of the curriculum leaves the {role} nothing to learn: freeze"
+                " fewer of its weights."
+            )
 
 
 def fit_stages(
@@ -1108,7 +1185,7 @@ def sample_images(
     if live or network is None:
         network = trainer.pair.generator
     draws, size = Draws(seed, trainer.device), batch_size or min(64, trainer.config.batch_size)
-    with trainer.lock:
+    with between_steps(trainer):
         return generate_images(trainer.pair, network, n, draws, size, device)
 
 
@@ -1151,6 +1228,7 @@ def trainer_state(trainer: Trainer) -> dict:
         'step': trainer.step,
         'images': trainer.images,
         'position': trainer.position,
+        'stage': trainer.stage,
         'steps': dict(trainer.pair.steps),
         'pair': dict(trainer.pair.state_dict()),
         'draws': trainer.draws.generator.get_state(),
@@ -1175,7 +1253,7 @@ def named_callbacks(trainer: Trainer) -> dict[str, Callback]:
 def save_trainer(trainer: Trainer, folder: str | Path, overwrite: bool = False) -> Path:
     "Write a checkpoint; unless `overwrite`, the folder must not exist yet."
     info = {'step': trainer.step, 'images': trainer.images, 'config': asdict(trainer.config)}
-    with trainer.lock:
+    with between_steps(trainer):
         if trainer.unfinished:
             raise RuntimeError(
                 f"Step {trainer.step} was interrupted before its end, and half a step is not"
@@ -1189,7 +1267,7 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
     state = load_state(folder)
     saved = trainer.pair.names_of_today(state['pair'])
     check_same_networks(trainer.pair.state_dict(), saved, Path(folder).name)
-    with trainer.lock:
+    with between_steps(trainer):
         trainer.pair.load_state_dict(saved)
         for role, optimizer in trainer.optimizers.items():
             load_optimizer(optimizer, state['optimizers'][role])
@@ -1202,7 +1280,7 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
         trainer.engine.load(state.get('engine', {}))
         trainer.batches, trainer.unfinished = None, False  # the loader starts again
         forget_gradients(trainer)
-        restore_stage(trainer)
+        restore_stage(trainer, state.get('stage'))
         for name, callback in named_callbacks(trainer).items():
             own = state['callbacks'].get(name)
             callback.load(own) if own else callback.without_state(trainer)
@@ -1237,14 +1315,16 @@ def restore_draws(trainer: Trainer, saved: Tensor):
     )
 
 
-def restore_stage(trainer: Trainer):
-    "The numbers of the stage in which the last step was made."
+def restore_stage(trainer: Trainer, entered: int | None):
+    """The numbers of the stage in which the last step was made, or of the next one, if the
+    training had `entered` that already."""
     trainer.stage, trainer.config = -1, trainer.base_config
     if trainer.stages and trainer.step:
         world = trainer.engine.num_processes
         starts = stage_starts(trainer.stages, trainer.base_config, world)
+        last, following = (stage_at(starts, trainer.step - back) for back in (1, 0))
         position = trainer.position  # of a checkpoint, in batches of that stage
-        use_stage(trainer, stage_at(starts, trainer.step - 1))
+        use_stage(trainer, following if entered == following else last)
         trainer.position = position
 
 # %% ../nbs/10_training.ipynb #f2adc05e
@@ -1319,9 +1399,12 @@ def save_state(
     info: dict | None = None,  # JSON that people and tools may read without the tensors
     overwrite: bool = False,  # an existing folder; otherwise it must not exist yet
 ) -> Path:
-    "Write `state` atomically: afterwards the folder is complete, or as it was before."
+    """Write `state` atomically: afterwards the folder is complete, or as it was before (after
+    a kill at the worst moment the old one lies beside it, as `.NAME.old`)."""
     folder, tensors = Path(folder), {}
     part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
+    old = folder.with_name(f'.{folder.name}.old')
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed process of the same number
     part.mkdir(parents=True)
     try:
         facts = {'info': info or {}, 'state': pack(state, tensors)}
@@ -1331,10 +1414,14 @@ def save_state(
         write_atomically(part / 'tensors.safetensors', data)
         write_atomically(part / 'state.json', json.dumps(facts))
         if overwrite and folder.exists():
-            shutil.rmtree(folder)
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
         part.rename(folder)
         sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         shutil.rmtree(part, ignore_errors=True)
     return folder
 

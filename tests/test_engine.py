@@ -1,6 +1,9 @@
 "What a step and a run promise: whole steps, honest logs, settings that win, stages, bad disks and damaged files."
 
 import json
+import tempfile
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from animegan_nb.training import (
     Trainer,
     TrainingConfig,
     TrainingDiverged,
+    build_pair,
     checkpoints,
     fit_stages,
     generate_images,
@@ -62,6 +66,65 @@ def test_nothing_is_saved_between_the_two_halves_of_a_step(tmp_path, error):
         trainer.save(tmp_path / 'half')
     make([Checkpoints(tmp_path, 1)]).fit(3, progress=False)
     assert same(whole, make().resume(tmp_path).fit(until=6, progress=False))
+
+
+class Slow(Callback):
+    "Takes its time before the average learns of a step, and may fail."
+
+    order, fails_at = -5, None
+
+    def on_step(self, trainer, record):
+        time.sleep(0.02)
+        if trainer.step == self.fails_at:
+            raise RuntimeError('no')
+
+
+def same_average(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.average.parameters(), b.average.parameters()))
+
+
+def test_a_checkpoint_from_another_thread_is_of_a_whole_step(tmp_path):
+    trainer = make([Slow()]).fit_background(8)
+    number = 0
+    while trainer.running:
+        trainer.save(tmp_path / f'step-{number:08d}')
+        number += 1
+        time.sleep(0.007)
+    whole = trainer.join()
+    assert number > 1
+    for folder in checkpoints(tmp_path):
+        assert same_average(whole, make().load(folder).fit(until=8, progress=False))
+
+
+def test_whoever_waits_for_a_training_comes_before_its_next_step():
+    trainer = make().fit_background(100_000)
+    begin = trainer.step
+    for _ in range(5):
+        trainer.sample(1)
+    assert trainer.step - begin < 5000
+    trainer.stop()
+    assert not trainer.waiting
+
+
+def test_a_failing_callback_does_not_keep_the_others_from_knowing_the_step(tmp_path):
+    slow = Slow()
+    slow.fails_at = 3
+    with pytest.raises(RuntimeError, match='no'):
+        make([slow, Checkpoints(tmp_path, 100)]).fit(5, progress=False)
+    again = make().resume(tmp_path)
+    assert again.step == 3 and same_average(make().fit(5, progress=False), again.fit(until=5, progress=False))
+
+
+def test_nothing_is_saved_if_a_callback_with_a_state_failed(tmp_path):
+    class Torn(EMA):
+        def on_step(self, trainer, record):
+            if trainer.step == 3:
+                raise KeyboardInterrupt
+            super().on_step(trainer, record)
+
+    with pytest.raises(KeyboardInterrupt):
+        make([Torn(50), Checkpoints(tmp_path, 100)]).fit(5, progress=False)
+    assert not checkpoints(tmp_path)
 
 
 def test_gradients_that_an_error_left_do_not_enter_the_next_fit(tmp_path):
@@ -292,6 +355,54 @@ def test_a_good_checkpoint_is_not_written_again(tmp_path):
     assert (tmp_path / 'step-00000002' / 'state.json').stat().st_mtime_ns == before
 
 
+def test_a_training_that_went_back_replaces_its_later_checkpoints(tmp_path):
+    trainer = make([Checkpoints(tmp_path, 2, keep=9)]).fit(4, progress=False)
+    trainer.load(tmp_path / 'step-00000002')
+    for group in trainer.optimizers['generator'].param_groups:
+        group['lr'] = group['initial_lr'] = 1e-2
+    trainer.fit(2, progress=False)
+    assert same(trainer, make().resume(tmp_path))
+
+
+def test_a_checkpoint_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    trainer = make().fit(1, progress=False)
+    folder = trainer.save(tmp_path / 'step-1')
+    rename = Path.rename
+
+    def full(path, target):
+        if path.name.endswith('.part'):
+            raise OSError(28, 'No space left on device')
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, 'rename', full)
+    with pytest.raises(OSError, match='No space'):
+        trainer.save(folder, overwrite=True)
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ['step-1'] and load_state(folder)
+    trainer.fit(1, progress=False).save(folder, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ['step-1'] and load_state(folder)['step'] == 2
+
+
+def test_the_log_says_the_same_of_health_after_a_resume(tmp_path):
+    def run(folder, until):
+        watch = [Health(window=4, won=0.0), Checkpoints(folder, 100), JSONLog(folder / 'log.jsonl')]
+        make(watch).resume(folder).fit(until=until, progress=False)
+        return [record['health'] for record in read_log(folder / 'log.jsonl')]
+
+    whole = run(tmp_path / 'whole', 8)
+    run(tmp_path / 'parts', 5)
+    assert run(tmp_path / 'parts', 8) == whole == 3 * [True] + 5 * [False]
+
+
+def test_a_pause_before_a_training_does_not_hold_it():
+    trainer = make()
+    trainer.pause()
+    later = threading.Timer(5, trainer.stop)  # instead of hanging, fail
+    later.start()
+    assert trainer.fit(2, progress=False).step == 2
+    later.cancel()
+
+
 @pytest.mark.parametrize('name', ['images', 'step', 'position'])
 def test_a_changed_state_is_refused_like_a_changed_tensor(tmp_path, name):
     folder = make().fit(1, progress=False).save(tmp_path / 'step-1')
@@ -429,6 +540,41 @@ def test_a_curriculum_resumes_bit_for_bit_wherever_it_stopped(tmp_path, stop):
     again = staged(tmp_path)
     assert again.step == 8 and same(whole, again) and whole.images == again.images
     assert all(torch.equal(a, b) for a, b in zip(whole.average.parameters(), again.average.parameters()))
+
+
+def test_a_stage_is_not_entered_twice():
+    "A checkpoint written after a stage was entered, and before its first step."
+    stages = (Stage(3), Stage(4, batch_size=3))
+    whole = fit_stages(TinyPair(), images(), stages, config=CONFIG, device='cpu', progress=False)
+    trainer = Trainer(TinyPair(), images(), CONFIG, stages=stages, device='cpu').fit(3, progress=False)
+    trainer.fit(0, progress=False)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.save(Path(folder) / 'c')
+        again = Trainer(TinyPair(), images(), CONFIG, stages=stages, device='cpu').load(Path(folder) / 'c')
+    assert same(again.fit(4, progress=False), whole) and again.position == whole.position
+
+
+@pytest.mark.parametrize(
+    'frozen, words',
+    [
+        (('genrator.',), 'freezes \'genrator.\', but'),
+        (('generator.',), 'leaves the generator nothing to learn'),
+        (('discriminator.1', 'discriminator.3'), 'leaves the discriminator nothing'),
+    ],
+)
+def test_a_stage_that_cannot_freeze_so_says_it_before_the_training(frozen, words):
+    with pytest.raises(ValueError, match=f'Stage 1 .*{words}'):
+        Trainer(TinyPair(), images(), CONFIG, stages=[Stage(1), Stage(1, frozen=frozen)], device='cpu')
+
+
+def test_a_size_that_the_networks_do_not_have_is_told_before_the_training():
+    recipe = recipes['stylegan-liu-a']
+    network = replace(recipe.network, size=16)
+    pair = build_pair('stylegan', network)
+    with pytest.raises(ValueError, match='Stage 1 .*needs 12 px, but the networks grow'):
+        Trainer(pair, images(size=16), CONFIG, stages=[Stage(1, size=8), Stage(1, size=12)], device='cpu')
+    with pytest.raises(ValueError, match='cannot grow'):
+        Trainer(TinyPair(), images(), CONFIG, stages=[Stage(1), Stage(1, size=8)], device='cpu')
 
 
 def test_a_fresh_average_begins_at_the_weights():
