@@ -10,7 +10,7 @@ import torch
 from torch import nn, Tensor
 from .core import autocast_dtype, full_precision
 from .losses import check_logits
-from .training import Draws
+from .training import Draws, gather_batch
 
 # %% auto #0
 __all__ = ['clip_weights', 'input_gradients', 'gradients_of_logits', 'check_no_batch_coupling', 'batch_leak', 'gradient_norms',
@@ -157,7 +157,8 @@ def dragan_penalty(
 
     Source: Kodali et al. 2017."""
     real = real.detach()
-    points = real + scale * real.std(correction=0) * _uniform(real.shape, real, rng)
+    spread = gather_batch(real).std(correction=0)  # of the batches of all processes
+    points = real + scale * spread * _uniform(real.shape, real, rng)
     return weight * (gradient_norms(discriminator, points) - center).square().mean()
 
 # %% ../nbs/21_penalties.ipynb #b08eabcc

@@ -471,33 +471,43 @@ _INSTRUCTIONS = {
 def sine_library() -> ctypes.CDLL | None:
     "The sines in C, compiled for this processor and kept; None where that is not possible."
     kind = platform.machine(), torch.backends.cpu.get_cpu_capability()
-    compiler = shutil.which(os.environ.get('CC', 'cc'))
-    if kind not in _INSTRUCTIONS or compiler is None:
+    if kind not in _INSTRUCTIONS:
         return None
     options = ['-O3', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math']
     options += ['-shared', '-fPIC', *_INSTRUCTIONS[kind]]
-    name = hashlib.sha256(repr((_SINES, options, kind)).encode()).hexdigest()[:16]
     try:
-        path = cache_dir('sines') / f'{name}.so'
-        if not path.exists():
-            with tempfile.TemporaryDirectory() as folder:
-                made = Path(folder) / path.name
-                command = [compiler, *options, '-x', 'c', '-', '-o', str(made)]
-                run = dict(input=_SINES.encode(), capture_output=True, timeout=60, check=True)
-                subprocess.run(command, **run)
-                write_atomically(path, made.read_bytes())
-        library = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
+        library = ctypes.CDLL(str(_compiled(_SINES, options, kind)))
+    except (OSError, RuntimeError, subprocess.SubprocessError):  # RuntimeError: nobody's home
         return None
     for function in (library.sines, library.slopes):
         function.restype = None
     return library
 
 
+def _compiled(source: str, options: list[str], kind: tuple[str, str]) -> Path:
+    """The library of a C source, from the cache or compiled into it. The file's name ends with
+    the checksum of its content: loading a damaged one would end the process."""
+    checksum = lambda content: hashlib.sha256(content).hexdigest()[:16]
+    folder, name = cache_dir('sines'), checksum(repr((source, options, kind)).encode())
+    for path in folder.glob(f'{name}-*.so'):
+        if path.stem == f'{name}-{checksum(path.read_bytes())}':
+            return path
+    compiler = shutil.which(os.environ.get('CC') or 'cc')
+    if compiler is None:
+        raise FileNotFoundError("There is no C compiler.")
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / 'made.so'
+        command = [compiler, *options, '-x', 'c', '-', '-o', str(made)]
+        run = dict(input=source.encode(), capture_output=True, timeout=60, check=True)
+        subprocess.run(command, **run)
+        content = made.read_bytes()
+    return write_atomically(folder / f'{name}-{checksum(content)}.so', content)
+
+
 def _in_c(*tensors: Tensor) -> ctypes.CDLL | None:
     "The library, if these tensors are what its functions take."
     plain = all(type(x) is Tensor and runs_in_chunks(x) and x.is_contiguous() for x in tensors)
-    return sine_library() if plain else None
+    return sine_library() if plain and len({x.shape for x in tensors}) == 1 else None
 
 
 def _address(x: Tensor) -> ctypes.c_void_p:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import threading
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -452,17 +453,27 @@ def check_scene_views(scene, cam2world: Tensor, fov, size: int) -> Tensor:  # fo
     return fov.expand(n)
 
 # %% ../nbs/05_surfaces.ipynb #ff5ab154
+_DRAWING: dict[int, int] = {}  # the threads that draw now, and how many they give back
+_TURN = threading.Lock()
+
+
 @contextlib.contextmanager
 def one_thread():
     """Compute on one thread of the processor; afterwards on as many as before. Drawing takes
     many short operations: several threads would wait for each other at the end of every one,
     and when another program runs they wait twenty times as long as they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    me = threading.get_ident()
+    inside = me in _DRAWING
+    with _TURN:
+        if not inside:  # a new thread starts with the one that another drawing has left
+            _DRAWING[me] = next(iter(_DRAWING.values()), torch.get_num_threads())
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if not inside:
+            with _TURN:
+                torch.set_num_threads(_DRAWING.pop(me))
 
 
 @torch.no_grad()

@@ -32,7 +32,8 @@ class DoubleLoader:
 def pictures(size):
     def batch(k, n):
         g = torch.Generator().manual_seed(100 + k)
-        return {'image': torch.rand(n, 3, size, size, generator=g, dtype=torch.float64) * 2 - 1}
+        noise = torch.rand(n, 3, size, size, generator=g, dtype=torch.float64) * 2 - 1
+        return {'image': noise * torch.linspace(0.2, 1, n)[:, None, None, None]}  # a slice is not like the whole
 
     return batch
 

@@ -1,6 +1,10 @@
 "SIREN and the pi-GAN field: laws, equal forms, the published network, bad input."
 
+import hashlib
 import math
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -323,6 +327,47 @@ def test_the_sines_are_done_without_a_word_where_they_cannot_be_compiled(fault, 
     else:
         monkeypatch.setenv('CC', 'false' if fault == 'a compiler that fails' else 'no-such-compiler')
     assert siren.sine_library.__wrapped__() is None
+
+
+@pytest.mark.parametrize('damage', ['cut', 'changed', 'empty'])
+def test_a_damaged_file_of_the_sines_is_compiled_again(damage, monkeypatch, tmp_path):
+    monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
+    if siren.sine_library.__wrapped__() is None:
+        pytest.skip('there is no C compiler here')
+    (path,) = (tmp_path / 'sines').iterdir()
+    whole = path.read_bytes()
+    bad = {'cut': whole[:8000], 'changed': whole[:4096] + bytes(4096) + whole[8192:], 'empty': b''}[damage]
+    path.unlink()  # this process has loaded it
+    path.write_bytes(bad)
+    code = 'import torch; from animegan_nb import siren; print(siren.sine_library() and siren.sine(torch.ones(1)))'
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0 and result.stdout.startswith('tensor([0.841'), result.stderr  # not a signal
+    stored = [(file.stem, hashlib.sha256(file.read_bytes()).hexdigest()[:16]) for file in path.parent.iterdir()]
+    assert any(stem.endswith(checksum) for stem, checksum in stored)
+
+
+def test_kept_sines_need_no_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
+    if siren.sine_library.__wrapped__() is None:
+        pytest.skip('there is no C compiler here')
+    monkeypatch.setenv('CC', 'no-such-compiler')
+    assert siren.sine_library.__wrapped__() is not None
+
+
+@pytest.mark.parametrize('error', [PermissionError, RuntimeError])
+def test_without_a_folder_for_the_sines_there_are_none(error, monkeypatch):
+    def no_folder(*parts):
+        raise error("Could not determine home directory.")
+
+    monkeypatch.setattr(siren, 'cache_dir', no_folder)
+    assert siren.sine_library.__wrapped__() is None
+
+
+def test_tensors_of_other_shapes_do_not_reach_c():
+    x = torch.randn(100_000)
+    assert torch.equal(siren.sine(x[:4], torch.empty(0)), x[:4].sin())
+    with pytest.raises(RuntimeError):
+        siren.sine_and_slope(x, torch.ones(4))
 
 
 def test_half_precision_has_good_gradients_and_makes_its_weights_once(monkeypatch):

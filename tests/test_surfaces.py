@@ -1,5 +1,7 @@
 "Surfaces: distance functions are bounds, rays find the surface, ink lies on the nearer side, bad input is answered."
 
+import threading
+
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -146,5 +148,34 @@ def test_drawing_takes_one_thread_and_gives_the_others_back():
         with pytest.raises(ValueError):
             surfaces.render_scene(Watched(0.06), pose(0.0), FOV, 0)
         assert set(seen) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_drawings_in_two_threads_give_all_threads_back():
+    before, found, second_draws, first_is_done = torch.get_num_threads(), [], threading.Event(), threading.Event()
+
+    def second():
+        with surfaces.one_thread():
+            second_draws.set()
+            first_is_done.wait(60)
+        found.append(torch.get_num_threads())
+
+    other = threading.Thread(target=second)
+    try:
+        torch.set_num_threads(2)
+        with surfaces.one_thread():
+            other.start()
+            assert second_draws.wait(60)
+            with surfaces.one_thread():
+                pass
+            found.append(torch.get_num_threads())
+        first_is_done.set()
+        other.join()
+        assert found == [1, 2] and torch.get_num_threads() == 2
+        new = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        new.start()
+        new.join()
+        assert found[-1] == 2
     finally:
         torch.set_num_threads(before)
