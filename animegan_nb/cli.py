@@ -56,7 +56,10 @@ def _settings(kind, table: dict, what: str):
     for key in table:
         if key not in known:
             raise ValueError(f"{what} has no setting {key!r}: it knows {', '.join(known)}.")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    except TypeError as error:  # text in place of a number
+        raise ValueError(f"{what} has a setting of the wrong kind: {error}.") from error
 
 # %% ../nbs/71_cli.ipynb #37d0d3ab
 def recipe_from_toml(text: str):
@@ -65,7 +68,7 @@ def recipe_from_toml(text: str):
         import tomllib
     except ImportError:
         import tomli as tomllib  # Python 3.10
-    from animegan_nb.training import models, Recipe, Stage, TrainingConfig
+    from animegan_nb.training import models, Recipe, Stage, stage_starts, TrainingConfig
 
     try:
         table = tomllib.loads(text)
@@ -76,16 +79,24 @@ def recipe_from_toml(text: str):
             "This recipe names no model: add a line such as model = \"dcgan\" (known:"
             f" {', '.join(models)})."
         )
+    known = [f.name for f in dataclasses.fields(Recipe)]
+    if unknown := [key for key in table if key not in known]:
+        raise ValueError(
+            f"A recipe has no setting {unknown[0]!r}: it knows {', '.join(known)}."
+        )
     model = table['model']
     config_class, _ = models[model]
-    stages = table.get('stages', [])
+    training = _settings(TrainingConfig, table.get('training', {}), 'The training')
+    numbered = enumerate(table.get('stages', []))
+    stages = tuple(_settings(Stage, stage, f'Stage {k}') for k, stage in numbered)
+    usual = stage_starts(stages, training)[-1] if stages else 1000
     return Recipe(
         model=model,
         network=_settings(config_class, table.get('network', {}), f"The model {model!r}"),
-        training=_settings(TrainingConfig, table.get('training', {}), 'The training'),
-        steps=int(table.get('steps', 1000)),
+        training=training,
+        steps=int(table.get('steps', usual)),
         source=table.get('source', ''),
-        stages=tuple(_settings(Stage, s, f'Stage {k}') for k, s in enumerate(stages)),
+        stages=stages,
         augment=table.get('augment', ''),
     )
 
@@ -183,6 +194,8 @@ def train_command(args) -> int:
 
 def _overruled(recipe, args):
     "The recipe with the numbers that the command line gives in place of its own."
+    from animegan_nb.training import stage_starts
+
     given = {'batch_size': args.batch, 'seed': args.seed, 'mixed_precision': args.precision}
     given = {field: value for field, value in given.items() if value is not None}
     stages = recipe.stages
@@ -192,6 +205,8 @@ def _overruled(recipe, args):
     augment = recipe.augment if args.augment is None else args.augment.replace('none', '')
     training = dataclasses.replace(recipe.training, **given)
     steps = args.steps or recipe.steps
+    if stages and not args.steps and steps == stage_starts(recipe.stages, recipe.training)[-1]:
+        steps = stage_starts(stages, training)[-1]  # of as many images in other batches
     changed = dict(steps=steps, training=training, stages=stages, augment=augment)
     return dataclasses.replace(recipe, **changed)
 

@@ -738,3 +738,34 @@ def test_the_stored_needs_of_the_presets_are_those_of_today(name):
     stored = json.loads(OUT.read_text(encoding='utf-8'))
     assert stored.keys() == set(recipes)
     assert counted(recipes[name]) == pytest.approx(stored[name], rel=0.02, abs=2e-3)
+
+
+# ---- recipes in files -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    'text, words',
+    [
+        ('[[stage]]\nsteps = 3', "no setting 'stage'"),
+        ('step = 3', "no setting 'step'"),
+        ('[training]\nbatch_size = "8"', 'The training has a setting of the wrong kind'),
+        ('augment = "adda"', 'adda'),
+    ],
+)
+def test_a_recipe_with_a_wrong_word_is_one_sentence(text, words, tmp_path, capsys):
+    (tmp_path / 'r.toml').write_text(f'model = "dcgan"\n{text}\n')
+    code = cli.main(['train', str(tmp_path / 'r.toml'), '--data', 'toon:8', '--out', str(tmp_path / 'run')])
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 1 and message.startswith('animegan: ') and words in message
+    assert not (tmp_path / 'run' / 'recipe.toml').exists()
+
+
+def test_a_recipe_is_as_long_as_its_stages_also_with_another_batch():
+    text = 'model = "dcgan"\n[[stages]]\nsteps = 3\n[[stages]]\nimages = 64\nbatch_size = 16\n'
+    recipe = cli.recipe_from_toml(text)
+    assert recipe.steps == 3 + 4
+
+    def overruled(*words):
+        return cli._overruled(recipe, cli.parser().parse_args(['train', 'x', '--out', 'y', *words]))
+
+    assert overruled('--batch', '4').steps == 3 + 16
+    assert overruled('--batch', '4', '--steps', '5').steps == 5
+    assert overruled('--seed', '4').steps == 7
