@@ -448,6 +448,8 @@ def check_scene_views(scene, cam2world: Tensor, fov, size: int) -> Tensor:  # fo
             f"There are {len(cam2world)} cameras (cam2world) and {len(fov)} fields of view for"
             f" {n} scenes: give one for each."
         )
+    if n == 0:
+        raise ValueError("There is no scene to draw: give one or more.")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 4096:
         raise ValueError(f"size must be a positive integer up to 4096, not {size!r}.")
     return fov.expand(n)
@@ -491,6 +493,8 @@ def render_scene(
 ) -> dict:
     "Draw every scene of a batch from its camera; the table above says what comes back."
     fov = check_scene_views(scene, cam2world, fov, size).to(scene.device)
+    if supersample < 1:
+        raise ValueError(f"supersample is 1 or more, not {supersample!r}.")
     cam2world = cam2world.to(scene.device)
     order = scene.kinds().argsort(stable=True)  # scenes of one kind need only their own parts
     scene, cams, fovs = scene[order], cam2world[order], fov[order]

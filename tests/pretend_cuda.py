@@ -122,7 +122,7 @@ class Storages:
     A weak reference keeps the address of a storage from being used again."""
 
     def __init__(self):
-        self.places, self.next_sweep = {}, 10_000
+        self.places, self.next_sweep, self.lock = {}, 10_000, threading.RLock()
 
     def of(self, tensor: Tensor) -> str | None:
         entry = self.places.get(_storage(tensor)._cdata)
@@ -130,13 +130,14 @@ class Storages:
 
     def put(self, tensor: Tensor, place: str | None):
         storage = _storage(tensor)
-        if place is None:
-            self.places.pop(storage._cdata, None)
-            return
-        self.places[storage._cdata] = StorageWeakRef(storage), place
-        if len(self.places) > self.next_sweep:
-            self.places = {key: entry for key, entry in self.places.items() if not entry[0].expired()}
-            self.next_sweep = 2 * len(self.places) + 10_000
+        with self.lock:  # batches are prepared by threads of their own
+            if place is None:
+                self.places.pop(storage._cdata, None)
+                return
+            self.places[storage._cdata] = StorageWeakRef(storage), place
+            if len(self.places) > self.next_sweep:
+                self.places = {key: entry for key, entry in self.places.items() if not entry[0].expired()}
+                self.next_sweep = 2 * len(self.places) + 10_000
 
 
 # one table for all contexts: the library keeps some tensors of a device from one call to the next
@@ -416,6 +417,7 @@ class _Operations(TorchDispatchMode):
         "Would a GPU do this, and would it have to wait?"
         gpu = self.gpu
         hosts = [t for t, place in inputs if place != 'cuda' and (t.dim() > 0 or name in WITHOUT_NUMBERS)]
+        number_changes = name.endswith('_') and inputs[0][1] != 'cuda'  # a host number, by one of the GPU
         if name in WAITING or (name == 'repeat_interleave' and kwargs.get('output_size') is None):
             gpu.wait(name)
         if name == 'copy_':
@@ -426,7 +428,7 @@ class _Operations(TorchDispatchMode):
                 gpu.wait('copy_ to the host')
         elif name in ('index', 'index_put', 'index_put_', '_index_put_impl_'):
             self.check_index(name, args)
-        elif hosts and name not in ACROSS:
+        elif (hosts or number_changes) and name not in ACROSS:
             kinds = ', '.join(f'{place or "cpu"}{list(t.shape)}' for t, place in inputs)
             gpu.report.add('mixed_devices', f'{operation.__name__}: {kinds}')
 

@@ -1,13 +1,14 @@
 "The pretended GPU itself: it finds every planted fault, finds nothing in clean code, and leaves nothing behind."
 
 import copy
+import sys
 import threading
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from pretend_cuda import CUDA, pretend
+from pretend_cuda import CUDA, pretend, Storages
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -64,6 +65,39 @@ def test_a_module_moves_with_buffers_gradients_and_optimiser(pretended_gpu):
     assert net[0].weight is before and net[0].weight.grad.device == CUDA
     assert all(t.device == CUDA for t in copy.deepcopy(net).state_dict().values())
     pretended_gpu.check()
+
+
+def test_a_number_of_the_host_cannot_become_one_of_the_gpu(pretended_gpu):
+    total = torch.zeros(())
+    total + on_gpu(3)[0], on_gpu(3).add_(total)
+    pretended_gpu.check()
+    total += on_gpu(3)[0]
+    assert sum(pretended_gpu.mixed_devices.values()) == 1
+
+
+def test_threads_share_the_table_of_storages():
+    table = Storages()
+    table.next_sweep = 0  # looks for dead storages at every turn
+    before, errors, kept = sys.getswitchinterval(), [], [torch.zeros(1) for _ in range(600)]
+
+    def fill(part):
+        try:
+            for tensor in part:
+                table.next_sweep = 0
+                table.put(tensor, 'cuda')
+        except RuntimeError as error:
+            errors.append(error)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=fill, args=(kept[k::2],)) for k in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not errors and all(table.of(tensor) == 'cuda' for tensor in kept)
 
 
 def test_gradients_cross_devices_backwards(pretended_gpu):

@@ -179,3 +179,10 @@ def test_drawings_in_two_threads_give_all_threads_back():
         assert found[-1] == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_nothing_to_draw_and_no_rays_are_one_sentence():
+    with pytest.raises(ValueError, match='no scene'):
+        surfaces.render_scene(Ball(), pose(torch.zeros(0)), 12.0, 8)
+    with pytest.raises(ValueError, match='supersample'):
+        surfaces.render_scene(Ball(0.06), pose(0.0), FOV, 8, supersample=0)
