@@ -202,7 +202,8 @@ def _overruled(recipe, args):
     if args.batch:  # in all stages
         stages = tuple(dataclasses.replace(s, batch_size=None, accumulate=None) for s in stages)
         given['accumulate'] = 1
-    augment = recipe.augment if args.augment is None else args.augment.replace('none', '')
+    augment = recipe.augment if args.augment is None else args.augment
+    augment = '' if augment == 'none' else augment
     training = dataclasses.replace(recipe.training, **given)
     steps = args.steps or recipe.steps
     if stages and not args.steps and steps == stage_starts(recipe.stages, recipe.training)[-1]:

@@ -28,8 +28,8 @@ from .training import optimise
 __all__ = ['PIGAN_FIELD', 'PIGAN_FIELD_OFFICIAL', 'PIGAN_FIELD_TOY', 'CHUNK', 'KEPT', 'sine_init_', 'SineLayer', 'Siren',
            'positional_encoding', 'ReluNet', 'fit_values', 'film', 'Condition', 'Mapping', 'FieldConfig', 'PiganField',
            'check_condition', 'official_field_state', 'load_official_field', 'Folded', 'fold', 'rounded',
-           'folded_field', 'sine_library', 'sine', 'sine_and_slope', 'device_memory', 'chunk_size', 'point_bytes',
-           'chunked_field', 'evaluate_folded', 'folded_density', 'runs_in_chunks', 'half_pays']
+           'folded_field', 'sine_library', 'runs_in_chunks', 'sine', 'sine_and_slope', 'device_memory', 'chunk_size',
+           'point_bytes', 'chunked_field', 'evaluate_folded', 'folded_density', 'half_pays']
 
 # %% ../nbs/51_siren.ipynb #460a53e2
 def sine_init_(
@@ -504,6 +504,12 @@ def _compiled(source: str, options: list[str], kind: tuple[str, str]) -> Path:
     return write_atomically(folder / f'{name}-{checksum(content)}.so', content)
 
 
+def runs_in_chunks(points: Tensor) -> bool:
+    "Is a field evaluated in chunks at these points? On a CPU in float32, if not compiled."
+    plain = points.dtype == torch.float32 and not torch.compiler.is_compiling()
+    return plain and points.device.type == 'cpu'
+
+
 def _in_c(*tensors: Tensor) -> ctypes.CDLL | None:
     "The library, if these tensors are what its functions take."
     plain = all(type(x) is Tensor and runs_in_chunks(x) and x.is_contiguous() for x in tensors)
@@ -713,12 +719,6 @@ def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tens
                 part = _kept_sine(_linear(part, w, b), None)
             rows.append(F.linear(part, weight, bias).squeeze(-1))
     return torch.cat(rows).view(points.shape[:2])
-
-
-def runs_in_chunks(points: Tensor) -> bool:
-    "Is a field evaluated in chunks at these points? On a CPU in float32, if not compiled."
-    plain = points.dtype == torch.float32 and not torch.compiler.is_compiling()
-    return plain and points.device.type == 'cpu'
 
 
 def half_pays(device: torch.device) -> bool:
