@@ -150,8 +150,11 @@ def make_trainer(recipe, data: str, run: Path, device: str | None = None):
 
 def _fit(trainer, run: Path, steps: int) -> int:
     "Go on until `steps`; the exit code."
-    from animegan_nb.training import checkpoints
+    from animegan_nb.training import checkpoints, stage_starts
 
+    world = trainer.engine.num_processes
+    if world > 1 and trainer.stages:  # a stage in images takes fewer steps of several processes
+        steps = min(steps, stage_starts(trainer.stages, trainer.base_config, world)[-1])
     trainer.resume(run).fit(until=steps)
     if not trainer.engine.is_main_process:
         return 0

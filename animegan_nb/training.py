@@ -812,7 +812,7 @@ def own_rows(whole: Tensor, n: int) -> Tensor:
 
 
 class _SharedStatistics:
-    "Batch normalisation with the statistics of all processes, for CPUs."
+    "Batch normalisation with the statistics of all processes, as often differentiable as any."
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -828,13 +828,14 @@ class SharedBatchNorm2d(_SharedStatistics, nn.BatchNorm2d):
     pass
 
 
-def share_batch_statistics(pair: nn.Module, device: torch.device):
+def share_batch_statistics(pair: ModelPair, device: torch.device):
     "Let all batch normalisations of a pair look at the batches of all processes."
     if not several_processes():
         return
-    if device.type == 'cuda':
-        nn.SyncBatchNorm.convert_sync_batchnorm(pair)
-        return
+    if (
+        device.type == 'cuda'
+    ):  # faster, but its derivative has none: not for a penalised network
+        nn.SyncBatchNorm.convert_sync_batchnorm(pair.generator)
     shared = {nn.BatchNorm1d: SharedBatchNorm1d, nn.BatchNorm2d: SharedBatchNorm2d}
     for module in pair.modules():
         if type(module) in shared:
