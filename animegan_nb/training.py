@@ -1719,7 +1719,7 @@ class MetaDraws(Draws):
     def _draw(self, function, n, *shape):
         return function(size=(n, *shape), device='meta')
 
-
+# %% ../nbs/10_training.ipynb #a1c7e216
 @dataclass(frozen=True)
 class StepCost:
     "What a training needs, at most in any of its stages."
