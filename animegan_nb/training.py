@@ -948,7 +948,7 @@ def between_steps(trainer: Trainer):
     finally:
         trainer.waiting.discard(thread)
 
-
+# %% ../nbs/10_training.ipynb #a1c7e217
 def progress_bar(trainer: Trainer, shown: bool) -> tqdm:
     hidden = not shown or not trainer.engine.is_main_process or None
     total, done = trainer.target_step, trainer.step
@@ -1108,7 +1108,7 @@ def _check_frozen(pair: ModelPair, beginnings: Sequence[str], number: int):
                 " fewer of its weights."
             )
 
-
+# %% ../nbs/10_training.ipynb #a1c7e218
 def fit_stages(
     pair: ModelPair,
     data,
@@ -1426,7 +1426,7 @@ def save_state(
         shutil.rmtree(part, ignore_errors=True)
     return folder
 
-
+# %% ../nbs/10_training.ipynb #a1c7e219
 def checksum(facts: dict) -> str:
     "Of all that a `state.json` says."
     rest = {name: value for name, value in facts.items() if name != 'checksum'}
