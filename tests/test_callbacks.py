@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny import TinyPair, make, weights
+from tiny import TinyPair, make, untimed, weights
 
 from animegan_nb import training
 from animegan_nb.callbacks import Checkpoints, Clock, Evaluate, Health, JSONLog, Samples, read_log
@@ -67,14 +67,6 @@ def test_full_disk_keeps_the_last_good_one_and_trains_on(tmp_path, monkeypatch):
 def test_only_the_last_checkpoints_are_kept(tmp_path):
     make([Checkpoints(tmp_path, 1, keep=2)]).fit(5, progress=False)
     assert [p.name for p in checkpoints(tmp_path)] == ['step-00000004', 'step-00000005']
-
-
-def untimed(log):
-    "Its records without the numbers of the machine: seconds, speed and memory."
-    of_the_machine = ('second', 'peak')
-    return [
-        {k: v for k, v in record.items() if not any(word in k for word in of_the_machine)} for record in read_log(log)
-    ]
 
 
 def test_the_log_of_a_resumed_run_is_the_log_of_an_uninterrupted_one(tmp_path):

@@ -672,13 +672,15 @@ def test_a_broken_set_is_noticed_in_the_loop():
 def test_threads_end_with_the_loop():
     import threading
 
+    others = set(threading.enumerate())
+    mine = lambda: [t for t in threading.enumerate() if t.name.startswith('loader') and t not in others]
     stream = iter(Loader(numbered(5), 2, device='cpu'))
     next(stream)
-    assert [t for t in threading.enumerate() if t.name.startswith('loader')]
+    assert mine()
     del stream
     gc.collect()
     time.sleep(0.3)
-    assert not [t for t in threading.enumerate() if t.name.startswith('loader')]
+    assert not mine()
 
 
 def test_loader_errors_are_sentences():

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from animegan_nb.callbacks import read_log
 from animegan_nb.cameras import distance_to_depth, pose, rays
 from animegan_nb.data import ImageSet
 from animegan_nb.training import ModelPair, Trainer, TrainingConfig
@@ -76,6 +77,14 @@ def make(callbacks=(), config=CONFIG, pair=None):
 
 def weights(trainer):
     return torch.cat([t.detach().flatten().double() for t in trainer.pair.state_dict().values()])
+
+
+def untimed(log):
+    "Its records without the numbers of the machine: seconds, speed and memory."
+    of_the_machine = ('second', 'peak')
+    return [
+        {k: v for k, v in record.items() if not any(word in k for word in of_the_machine)} for record in read_log(log)
+    ]
 
 
 def ball(yaw, texture=6.0, size=48, radius=0.08, squash=1.0):
