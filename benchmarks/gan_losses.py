@@ -12,7 +12,6 @@ ratios of neighbouring turns. They compute the same numbers, which is checked fi
 import argparse, statistics, time
 import torch
 import torch.nn.functional as F
-from memory import PeakMemory
 from torch import nn
 from animegan_nb import dcgan
 from animegan_nb.data import ImageSet
@@ -21,7 +20,7 @@ from animegan_nb.losses import discriminator_loss
 from animegan_nb.conditional import tagged_heads
 from animegan_nb.penalties import Lazy, gradient_penalty, r1_of_logits, r1_penalty
 from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANPair
-from animegan_nb.training import Trainer, TrainingConfig
+from animegan_nb.training import PeakMemory, Trainer, TrainingConfig
 
 
 def critic(size, device, width=32):

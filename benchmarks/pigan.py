@@ -26,7 +26,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from memory import PeakMemory
 from render import best_of, in_turns, quartiles
 
 from animegan_nb import pigan_training
@@ -36,7 +35,7 @@ from animegan_nb.cameras import pose, rays, turntable
 from animegan_nb.core import rng, seed_everything
 from animegan_nb.metrics import extract, frechet_distance
 from animegan_nb.geometry import view_consistency
-from animegan_nb.training import Draws, Trainer, TrainingConfig
+from animegan_nb.training import Draws, PeakMemory, Trainer, TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,13 +14,12 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from memory import PeakMemory
 
 from animegan_nb import style_layers as sl
 from animegan_nb import stylegan as sg
 from animegan_nb.losses import discriminator_loss, generator_loss
 from animegan_nb.penalties import r1_of_logits, r1_penalty
-from animegan_nb.training import count_flops, Draws
+from animegan_nb.training import count_flops, Draws, PeakMemory
 
 SIZE, BATCH, REPEATS, EACH = (int(v) for v in (sys.argv[1:] + ['64', '8', '5', '1'][len(sys.argv) - 1 :]))
 

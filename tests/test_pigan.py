@@ -1,23 +1,19 @@
 "pi-GAN's networks: laws of generator and discriminator, chunks, bad input, what ships."
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
-from memory import PeakMemory
 
 from animegan_nb import pigan, siren
 from animegan_nb.cameras import pose, rays
 from animegan_nb.core import rng
 from animegan_nb.pigan import PiganDiscriminator, PiganGenerator, RenderSettings, camera_direction, truncate_condition
 from animegan_nb.siren import Condition, FieldConfig, PIGAN_FIELD
-from animegan_nb.training import Draws
+from animegan_nb.training import Draws, PeakMemory
 
 TINY = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
 

@@ -2,9 +2,7 @@
 
 import json
 import math
-import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +11,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from tiny import ball
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
-from memory import PeakMemory
 
 from animegan_nb import geometry, pigan, pigan_training, siren
 from animegan_nb.callbacks import Checkpoints, JSONLog
@@ -46,6 +42,7 @@ from animegan_nb.siren import FieldConfig
 from animegan_nb.training import (
     EMA,
     Draws,
+    PeakMemory,
     Stage,
     Trainer,
     TrainingConfig,
