@@ -178,20 +178,22 @@ def test_other_bytes_are_a_text_or_one_sentence(tmp_path_factory, content):
 
 
 @pytest.mark.parametrize('encoding', ['ascii', 'cp1252', 'cp437'])
-def test_printing_never_fails_and_a_printed_recipe_is_read(encoding):
-    script = "from animegan_nb.cli import main; raise SystemExit(main(['presets', 'wgan-gp-liu-128']))"
-    environment = os.environ | {'PYTHONIOENCODING': encoding}
-    result = subprocess.run([sys.executable, '-c', script], capture_output=True, env=environment, timeout=600)
-    assert result.returncode == 0, result.stderr
-    text = result.stdout.decode('utf-8' if encoding == 'ascii' else encoding)
-    assert cli.recipe_from_toml(text) == cli.find_recipe('wgan-gp-liu-128')
+def test_printing_never_fails_and_a_printed_recipe_is_read(encoding, monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, 'stdout', console)
+    with pytest.raises(UnicodeEncodeError):
+        console.write('\u03bb')  # as it is in the source of this recipe
+    assert cli.main(['presets', 'wgan-gp-liu-128']) == 0
+    console.flush()
+    printed = console.buffer.getvalue().decode(encoding)
+    assert '\\u03bb' in printed and cli.recipe_from_toml(printed) == cli.find_recipe('wgan-gp-liu-128')
 
 
 @pytest.mark.parametrize('module', ['animegan_nb', 'animegan_nb.cli'])
 def test_every_way_to_start_the_command_line(module):
-    words = [sys.executable, '-m', module, 'train', 'no-such-recipe', '--out', 'x']
-    result = subprocess.run(words, capture_output=True, text=True, timeout=600)
-    assert result.returncode == 1 and 'no recipe called' in result.stderr
+    for words, code in ((['train', '--help'], 0), (['no-such-command'], 2)):
+        result = subprocess.run([sys.executable, '-m', module, *words], capture_output=True, text=True, timeout=600)
+        assert result.returncode == code and 'usage: animegan' in result.stdout + result.stderr
 
 
 # ---- settings ----
