@@ -161,7 +161,7 @@ def say_what_is_used(dataset, folder: str, least: int = 1):
         left_out = ', '.join(f'{count} {step}' for step, count in report.counts.items())
         _say(
             f'{n} of {n + len(report.dropped)} files are used as pictures, the others are left'
-            f' out ({left_out}): see  animegan data check {shlex.quote(str(folder))}'
+            f' out ({left_out}): see  animegan data check {_quoted(folder)}'
         )
     if n < least:
         raise ValueError(
@@ -188,7 +188,7 @@ def make_trainer(recipe, data: str, run: Path, device: str | None = None):
     ]
     return recipe.trainer(dataset, callbacks, device and find_device(device))
 
-
+# %% ../nbs/71_cli.ipynb #f083e08c
 def _fit(trainer, run: Path, steps: int) -> int:
     "Go on until `steps`; the exit code."
     from animegan_nb.training import checkpoints, stage_starts
@@ -216,13 +216,19 @@ def _fit(trainer, run: Path, steps: int) -> int:
             f' {_resume(run)}'
         )
         return 130
-    quoted = shlex.quote(str(run))
-    print(f'Trained {trainer.step} steps. Look at them with  animegan sample {quoted}')
+    print(f'Trained {trainer.step} steps. Look at them with  animegan sample {_quoted(run)}')
     return 0
 
 
 def _resume(run: Path) -> str:
-    return f'animegan resume {shlex.quote(str(run))}'
+    return f'animegan resume {_quoted(run)}'
+
+
+def _quoted(path: str | Path) -> str:
+    "A path as a shell reads it."
+    from animegan_nb.core import shown
+
+    return shlex.quote(shown(path))
 
 
 def _interrupted(run: Path) -> str:
@@ -262,10 +268,13 @@ def train_command(args) -> int:
 def _check_new(run: Path):
     "Raise one sentence if a new training cannot stand in this folder."
     if run.exists() and not run.is_dir():
-        raise FileExistsError(f"{run} is a file: name another folder for the training.")
+        raise FileExistsError(
+            f"{_quoted(run)} is a file: name another folder for the training."
+        )
     if (run / 'recipe.toml').exists():
         raise FileExistsError(
-            f"{run} holds a training already: go on with  {_resume(run)}  or name another"
+            f"{_quoted(run)} holds a training already: go on with  {_resume(run)}  or name"
+            " another"
             " folder."
         )
 
@@ -316,7 +325,8 @@ def _read_recipe(run: Path):
 
     if not (run / 'recipe.toml').exists():
         raise FileNotFoundError(
-            f"{run} is not the folder of a training (it has no recipe.toml): start one with "
+            f"{_quoted(run)} is not the folder of a training (it has no recipe.toml): start"
+            " one with "
             " animegan train."
         )
     return recipe_from_toml(read_text(run / 'recipe.toml'))
@@ -328,13 +338,13 @@ def _data_of(run: Path, given: str | None, command: str) -> str:
 
     if given is not None:
         return given
-    cure = f'say where they are with  animegan {command} {shlex.quote(str(run))} --data FOLDER'
+    cure = f'say where they are with  animegan {command} {_quoted(run)} --data FOLDER'
     if not (run / 'data.json').exists():
-        raise FileNotFoundError(f"{run} does not say what it was trained on: {cure}")
+        raise FileNotFoundError(f"{_quoted(run)} does not say what it was trained on: {cure}")
     stored = read_json(run / 'data.json')
     data = stored.get('data') if isinstance(stored, dict) else None
     if not isinstance(data, str) or not data.strip():
-        raise ValueError(f"data.json in {run} names no pictures: {cure}")
+        raise ValueError(f"data.json in {_quoted(run)} names no pictures: {cure}")
     if not is_drawn(data) and not Path(data).is_dir():
         raise FileNotFoundError(
             f"The pictures of this run are not in {data!r} any more: {cure}"
@@ -365,20 +375,22 @@ def resume_command(args) -> int:
 def sample_command(args) -> int:
     "Draw a grid of pictures with the generator of a run."
     from PIL import Image
-    from animegan_nb.core import atomic_path, default_device, find_device, grid
+    from animegan_nb.core import atomic_path, default_device, find_device, grid, shown
     from animegan_nb.training import Draws, generate_images, load_run
 
     device = find_device(args.device or default_device())
     pair, generator, info = load_run(args.run, device)
     out = Path(args.out or Path(args.run) / 'samples.png')
     if out.is_dir() or out.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"{out} is no name of a picture: let it end in .png, .jpg or .webp.")
+        raise ValueError(
+            f"{_quoted(out)} is no name of a picture: let it end in .png, .jpg or .webp."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     draws, together = Draws(args.seed, device), _batch_of(info)
     images = generate_images(pair, generator, args.n, draws, together)
     with atomic_path(out) as part:
         grid(images, args.columns).save(part)
-    print(f'{args.n} pictures of step {info.get("step")} in {out}')
+    print(f'{args.n} pictures of step {info.get("step")} in {shown(out)}')
     return 0
 
 

@@ -432,7 +432,7 @@ class TensorReader(CarefulUnpickler):
     def persistent_load(self, pid):
         raise pickle.UnpicklingError('an object outside the file')
 
-
+# %% ../nbs/70_convert.ipynb #27182800
 def _state(thing) -> dict | None:
     "The attributes of a stored object: given to it later, or inside its first argument."
     if not isinstance(thing, Inert):
@@ -510,7 +510,7 @@ def _check_tensorflow(reader: TensorReader | None, path: Path):
             " of NVIDIA's stylegan2-ada-pytorch."
         )
 
-
+# %% ../nbs/70_convert.ipynb #d6c23109
 def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
     """State dicts by network ('G', 'D', 'G_ema') from an official .pkl.
     Nothing in the file is executed; a file that asks for more is refused."""

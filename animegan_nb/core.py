@@ -33,10 +33,10 @@ from torch import nn, Tensor
 
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'find_device', 'default_device',
-           'full_precision', 'autocast_dtype', 'Registry', 'load_chapters', 'shipped', 'absolute_path', 'explained',
-           'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'read_text', 'read_json', 'check_types',
-           'settings_from', 'what_it_is', 'read_weights', 'load_pretrained', 'NotFinite', 'to_uint8', 'to_float',
-           'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
+           'full_precision', 'autocast_dtype', 'Registry', 'load_chapters', 'shipped', 'absolute_path', 'shown',
+           'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'read_text', 'read_json',
+           'check_types', 'settings_from', 'what_it_is', 'read_weights', 'load_pretrained', 'NotFinite', 'to_uint8',
+           'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -263,6 +263,12 @@ def absolute_path(
             " write the whole path, or ./ before it."
         )
     return Path(expanded).absolute()
+
+
+def shown(path: str | Path) -> str:
+    "A path for a message: from this folder on, if it lies below it."
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ from animegan_nb.core import (
     default_device,
     Figure,
     rng,
+    shown,
     sync_folder,
     to_float,
     what_it_is,
@@ -408,7 +409,7 @@ def _folders(root: str) -> Iterator[tuple[str, list[os.DirEntry], str]]:
 # %% ../nbs/02_data.ipynb #cadc7fac
 def _empty(folder: str | Path) -> ValueError:
     return ValueError(
-        f"There is no picture below {str(folder)!r}: name a folder with JPEG, PNG or WebP"
+        f"There is no picture below {shown(folder)!r}: name a folder with JPEG, PNG or WebP"
         " files."
     )
 
@@ -448,12 +449,13 @@ def list_images(
         with open(root, 'rb') as file:
             what = what_it_is(file.read(64)) or 'a file'
         raise FileNotFoundError(
-            f"There is no folder {root!r}, but {what} of that name: name a folder that holds"
+            f"There is no folder {shown(root)!r}, but {what} of that name: name a folder"
+            " that holds"
             " pictures (an archive has to be unpacked)."
         )
     if not os.path.isdir(root):
         raise FileNotFoundError(
-            f"There is no folder {root!r}: name a folder that holds pictures."
+            f"There is no folder {shown(root)!r}: name a folder that holds pictures."
         )
     found, why = {}, {}
     for path, entries, trouble in _folders(root):

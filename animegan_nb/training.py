@@ -39,6 +39,7 @@ from animegan_nb.core import (
     Registry,
     rng,
     settings_from,
+    shown,
     sync_folder,
     write_atomically,
 )
@@ -398,7 +399,8 @@ class RunControls:
         without any, start at step 0."""
         if newest_good(run, self.load) is None and checkpoints(run):
             raise DamagedCheckpoint(
-                f"None of the checkpoints in {run} is good: copy one from a backup, or delete"
+                f"None of the checkpoints in {shown(run)} is good: copy one from a backup,"
+                " or delete"
                 " them to start again at step 0."
             )
         return self
@@ -1778,7 +1780,8 @@ def load_run(
     found = load_checkpoint(run) if one else newest_good(run, load_checkpoint)
     if found is None:
         raise FileNotFoundError(
-            f"There is no good checkpoint in {run}: train first (animegan train), or name the"
+            f"There is no good checkpoint in {shown(run)}: train first (animegan train), or"
+            " name the"
             " folder of a run."
         )
     pair, generator, info = found
@@ -1794,7 +1797,7 @@ def load_checkpoint(folder: Path) -> tuple[ModelPair, nn.Module, dict]:
             " its Trainer."
         )
     check_state(state, folder.name)
-    pair = build_pair(info['model'], info.get('network'))
+    pair = build_pair(info['model'], network_config(info['model'], info.get('network')))
     saved = pair.names_of_today(state['pair'])
     check_same_networks(pair.state_dict(), saved, folder.name)
     pair.load_state_dict(saved)
