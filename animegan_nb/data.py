@@ -430,7 +430,7 @@ def _inspect(entry: os.DirEntry) -> tuple[int, int] | str | None:
             return 'the file is empty'
         if not ending_says_so:
             with open(entry.path, 'rb') as file:
-                head = file.read(12)
+                head = file.read(64)
             if not head.startswith(_FIRST_BYTES) and head[4:12] not in _AVIF:
                 what = what_it_is(head)
                 return f'it is not a picture file{what and " but "}{what}'

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings, strategies as st
 
 from animegan_nb import convert
 from animegan_nb.stylegan import StyleGANConfig, StyleGANDiscriminator, StyleGANGenerator
@@ -223,3 +224,170 @@ def test_foreign_code_is_never_imported():
     before = set(sys.modules)
     convert.TensorReader(io.BytesIO(b'ctraining.networks\nGenerator\n.')).load()
     assert not {m for m in set(sys.modules) - before if m.startswith('training')}
+
+
+class Fake:
+    "An object that pickles as one of a class of another library."
+
+    def __init__(self, module, name, state):
+        self.made = module, name, state
+
+
+class Pickler(pickle._Pickler):
+    "Writes a `Fake` as an instance of its class, which need not exist."
+
+    def save(self, obj, save_persistent_id=True):
+        if not isinstance(obj, Fake):
+            return super().save(obj, save_persistent_id)
+        module, name, state = obj.made
+        self.write(b'c' + module.encode() + b'\n' + name.encode() + b'\n)\x81')
+        super().save(state)
+        self.write(b'b')
+
+
+def pickled(content, protocol=3) -> bytes:
+    file = io.BytesIO()
+    Pickler(file, protocol).dump(content)
+    return file.getvalue()
+
+
+def network(**state):
+    return Fake('training.networks', 'Generator', state)
+
+
+def module(tensors=None, children=None):
+    return network(_parameters=tensors or {}, _buffers={}, _modules=children or {})
+
+
+def doubled_pairs(depth):
+    "A dictionary whose key is a pair of pairs of pairs: hashing it takes 2^depth steps."
+    return b'\x80\x02}K\x01' + b'2\x86' * depth + b'K\x01s.'
+
+
+def cyclic():
+    return b'\x80\x02}U\x01Gctraining.networks\nGenerator\n)\x81q\x01}(U\x0b_parameters}U\x08_modules}U\x01ah\x01subs.'
+
+
+def expanded_tensor():
+    "One stored number, asked for as a hundred million."
+    data = pickle.dumps(torch.ones(1), protocol=3)
+    at = data.index(b'K\x01\x85')
+    return data[:at] + b'J' + (10**8).to_bytes(4, 'little') + b'\x85' + data[at + 3 :]
+
+
+def many_times(call: bytes, count: int):
+    "The same call on the same stored thing, again and again."
+    return b'\x80\x02' + call + b''.join([b'h\x01h\x02R0'] * count) + b'N.'
+
+
+def nasty_files():
+    yield 'modules that hold themselves', cyclic()
+    deep = module({'w': torch.ones(1)})
+    for _ in range(3000):
+        deep = module(children={'a': deep})
+    import sys
+
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        yield '3000 deep', pickled({'G_ema': deep})
+    finally:
+        sys.setrecursionlimit(limit)
+    wide = module({'w': torch.ones(1)})
+    for _ in range(40):
+        wide = module(children={'a': wide, 'b': wide})
+    yield '2^40 modules', pickled({'G_ema': wide})
+    yield 'a list for a dictionary', pickled({'G': network(_parameters=[1, 2], _modules=[3])})
+    yield 'numbers as names', pickled({'G': module({1: torch.ones(1)}), 3: module()})
+    yield 'numbers for modules', pickled({'G': network(_parameters=3, _buffers='x', _modules=4.5)})
+    yield 'nested pairs as a key', doubled_pairs(39)
+    yield 'nested pairs in a set', b'\x80\x04\x8f(' + b'K\x01' + b'2\x86' * 39 + b'\x90.'
+    yield (
+        'nested pairs in an ordered dictionary',
+        (b'\x80\x02ccollections\nOrderedDict\n](' + b'(K\x01' + b'2\x86' * 39 + b'K\x01te\x85R.'),
+    )
+    yield 'a tensor that is larger than its numbers', expanded_tensor()
+    numbers = io.BytesIO()
+    torch.save(torch.ones(1000)._typed_storage(), numbers, _use_new_zipfile_serialization=False)
+    stored = pickle.dumps(numbers.getvalue(), protocol=3)[2:-1]
+    yield (
+        'a storage asked for again',
+        many_times(b'ctorch.storage\n_load_from_bytes\nq\x01' + stored + b'\x85q\x020', 5000),
+    )
+    yield 'a list copied again', many_times(b'cbuiltins\nset\nq\x01](' + b'K\x01' * 30_000 + b'e\x85q\x020', 30_000)
+    yield 'a memo of four billion places', b'\x80\x02Nr\xff\xff\xff\xff.'
+    yield 'a length that is a lie', b'\x80\x04\x8e' + (2**40).to_bytes(8, 'little') + b'x.'
+    yield 'an array of bytes that is a lie', b'\x80\x05\x96' + (2**44).to_bytes(8, 'little') + b'x.'
+    yield 'a state for a tensor', pickle.dumps(torch.ones(2), protocol=3)[:-1] + b'(K\x01K\x02tb.'
+
+
+@pytest.mark.timeout(900)  # ends what would last for years
+def test_nasty_files_cost_little_and_are_one_sentence(tmp_path):
+    file = tmp_path / 'network.pkl'
+    for name, data in nasty_files():
+        file.write_bytes(data)
+        with pytest.raises(ValueError, match=r'damaged|refused|holds no network') as error:
+            convert.read_official(file)
+        assert '\n' not in str(error.value), name
+
+
+@given(st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_a_changed_byte_gives_networks_or_one_sentence(tmp_path_factory, where, value, cut):
+    data = bytearray(pickled({'G_ema': module({'w': torch.ones(3)}, {'a': module({'b': torch.ones(2)})})}))
+    data[where % len(data)] = value
+    file = tmp_path_factory.mktemp('pickle') / 'n.pkl'
+    file.write_bytes(bytes(data[: cut % (2 * len(data)) + 1]))
+    try:
+        networks = convert.read_official(file)
+    except ValueError as error:
+        assert '\n' not in str(error)
+    else:
+        assert all(isinstance(t, torch.Tensor) for state in networks.values() for t in state.values())
+
+
+def test_an_honest_file_of_that_make_is_read(tmp_path):
+    tensor = torch.arange(6.0).view(2, 3)
+    content = {'G_ema': module({'w': tensor}, {'a': module({'b': tensor[0], 'none': None})}), 'args': {'x': (1, 2)}}
+    for protocol in (3, 4):
+        (tmp_path / 'n.pkl').write_bytes(pickled(content, protocol))
+        networks = convert.read_official(tmp_path / 'n.pkl')
+        assert list(networks) == ['G_ema'] and list(networks['G_ema']) == ['w', 'a.b']
+        assert torch.equal(networks['G_ema']['w'], tensor) and torch.equal(networks['G_ema']['a.b'], tensor[0])
+
+
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        (pickled(tuple(Fake('dnnlib.tflib.network', 'Network', {'version': 4}) for _ in range(3))), 'TensorFlow'),
+        (b'<!DOCTYPE html><html>404</html>', 'a web page'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'git-lfs'),
+        (b'PK\x03\x04' + b'\0' * 50, 'zip archive'),
+        (b'\x1f\x8b' + b'\0' * 50, 'an archive'),
+    ],
+)
+def test_another_file_is_named(tmp_path, content, words):
+    (tmp_path / 'n.pkl').write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        convert.read_official(tmp_path / 'n.pkl')
+    with pytest.raises(ValueError, match='is a folder'):
+        convert.read_official(tmp_path)
+    with pytest.raises(ValueError, match='names nothing'):
+        convert.read_official('')
+
+
+def test_what_is_no_state_dict_is_named(tmp_path):
+    official = convert.stylegan2_state(StyleGANGenerator(SMALL))
+    broken = {k: torch.full_like(v, torch.nan) if 'b8.conv1.weight' in k else v for k, v in official.items()}
+    for state, words in (
+        (tmp_path / 'n.pkl', 'read_official'),
+        ('n.pkl', 'read_official'),
+        (None, 'read_official'),
+        ({'G_ema': official, 'D': {}}, r"state\['G_ema'\]"),
+        (official | {'synthesis.b8.conv1.bias': [1.0]}, 'is list'),
+        (broken, 'b8.conv1.weight contains NaN'),
+    ):
+        for load in (convert.load_stylegan2_generator, convert.load_pigan_generator):
+            with pytest.raises(ValueError, match=words) as error:
+                load(state)
+            assert '\n' not in str(error.value)
