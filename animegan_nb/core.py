@@ -26,9 +26,9 @@ from torch import nn, Tensor
 
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'full_precision',
-           'autocast_dtype', 'Registry', 'load_chapters', 'shipped', 'cache_dir', 'sync_folder', 'atomic_path',
-           'write_atomically', 'load_pretrained', 'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'Figure',
-           'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
+           'autocast_dtype', 'recording', 'Registry', 'load_chapters', 'shipped', 'cache_dir', 'sync_folder',
+           'atomic_path', 'write_atomically', 'load_pretrained', 'NotFinite', 'to_uint8', 'to_float', 'encode_image',
+           'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -111,6 +111,12 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     known = torch.amp.is_autocast_available(device.type)
     on = known and torch.is_autocast_enabled(device.type)
     return torch.get_autocast_dtype(device.type) if on else None
+
+# %% ../nbs/01_core.ipynb #e1c7e202
+def recording() -> bool:
+    """Is a program being made of what is called now (`torch.jit.trace`, `torch.export`,
+    `torch.compile`, ONNX)? Then no branch may depend on the size of the batch."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 # %% ../nbs/01_core.ipynb #dd288a10
 def _calling_module() -> str:

@@ -1532,8 +1532,9 @@ class Growing(nn.Module):
     ):
         super().__init__()
         self.resolutions = tuple(resolutions)
+        self.noted = size or self.resolutions[-1], 1.0  # the same as plain numbers
         self.register_buffer(
-            'progress', torch.tensor([float(size or self.resolutions[-1]), 1.0], device='cpu')
+            'progress', torch.tensor([float(self.noted[0]), 1.0], device='cpu')
         )
 
     def _apply(self, function, recurse: bool = True):
@@ -1551,12 +1552,23 @@ class Growing(nn.Module):
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
         self.progress.copy_(torch.tensor([size, alpha if size > self.resolutions[0] else 1.0]))
+        self.read_progress()
+
+    def read_progress(self):
+        "Note the size and α as plain numbers: a program that is being recorded has no others."
+        size, alpha = self.progress.tolist()
+        self.noted = int(size), alpha
+
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        self.read_progress()
 
     @property
     def grown(self) -> tuple[int, float]:
         "The size in pixels, and the share α of its newest resolution."
-        size, alpha = self.progress.tolist()
-        return int(size), alpha
+        if not torch.compiler.is_compiling():
+            self.read_progress()
+        return self.noted
 
 
 def faded_reals(
