@@ -40,7 +40,7 @@ from animegan_nb.core import (
     sync_folder,
     write_atomically,
 )
-from .data import Loader
+from .data import as_loader, Loader
 
 # %% auto #0
 __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'Stage',
@@ -396,7 +396,7 @@ class Trainer(RunControls):
     def __init__(
         self,
         pair: ModelPair,  # the networks and their losses
-        data,  # a data set, or anything that yields batches (a `Loader`)
+        data,  # a data set of any library, a `DataLoader`, a `Loader`, or a tensor of images
         config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
         callbacks: Sequence[Callback] = (),
         device: str | torch.device | None = None,  # None: the best there is
@@ -881,11 +881,9 @@ def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) ->
 
 
 def make_loader(data, config: TrainingConfig, engine: Engine):
-    "A `Loader` of a data set; a loader stays what it is. Each process gets its own slice."
-    loader = data
-    if not hasattr(data, 'batch_size'):
-        settings = dict(seed=config.seed, mirror=config.mirror, device=engine.device)
-        loader = Loader(data, config.batch_size, **settings)
+    """Endless batches of a data set, of any library; a loader stays what it is. Each process
+    gets its own slice."""
+    loader = as_loader(data, config.batch_size, config.seed, config.mirror, engine.device)
     loader.rank, loader.world = engine.place
     return loader
 
