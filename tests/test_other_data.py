@@ -165,6 +165,8 @@ def test_processes_with_one_dataloader_are_refused():
 def test_rows_of_hugging_face(tmp_path, monkeypatch):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
     datasets = pytest.importorskip('datasets', reason="needs pip install 'animegan_nb[scale]'")
+    # its fingerprints pickle half of the process, which fails with some versions of pyarrow
+    monkeypatch.setattr(datasets.fingerprint.Hasher, 'hash', classmethod(lambda cls, value: '0'))
     rows = [{'image': np.asarray(pillow(x, 0)).tolist(), 'label': i} for i, x in enumerate(floats())]
     features = datasets.Features({'image': datasets.Array3D((8, 8, 3), 'uint8'), 'label': datasets.Value('int64')})
     table = datasets.Dataset.from_list(rows, features=features)
