@@ -214,6 +214,10 @@ class Registry(MutableMapping):
         self._complete()
         return len(self._things)
 
+    def filed(self) -> dict:
+        "What is kept so far; nothing is loaded for it."
+        return dict(self._things)
+
     def __repr__(self):
         return f'Registry({self.kind!r}: {", ".join(map(str, self))})'
 
