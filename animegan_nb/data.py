@@ -49,7 +49,7 @@ __all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'IMAGE_FIELDS', 'PUBLIC'
            'square_crop', 'pad_square', 'resize', 'Dropped', 'list_images', 'FolderReport', 'ArrayWriter',
            'StoreWriter', 'new_folder', 'ArrayStore', 'ImageSet', 'ImageFolder', 'epoch_order', 'EndlessOrder',
            'Loader', 'row_fields', 'image_tensor', 'collate_rows', 'check_values', 'seeded', 'RowSet', 'Epochs',
-           'batch_fields', 'as_loader', 'public_dataset']
+           'batch_fields', 'has_batches', 'as_loader', 'public_dataset']
 
 # %% ../nbs/02_data.ipynb #d5cfafe4
 def example_head(g: np.random.Generator, size: int) -> Image.Image:
@@ -1381,6 +1381,12 @@ def batch_fields(batch) -> dict[str, Tensor]:
     return _labels_in_columns(tensors | {'image': images})
 
 
+def has_batches(data) -> bool:
+    """Does `data.batch(indices)` give rows, as in our sets? (A method of that name in Hugging
+    Face's tables does something else.)"""
+    return hasattr(data, 'batch') and type(data).__module__.split('.')[0] != 'datasets'
+
+
 def as_loader(
     data,  # our sets, a map-style data set, a `DataLoader`, or a tensor of pictures
     batch_size: int,
@@ -1390,7 +1396,6 @@ def as_loader(
 ):
     """Endless batches of whatever holds pictures: a `Loader`, or a `DataLoader` as `Epochs`;
     what is a loader already stays what it is."""
-    of_hugging_face = type(data).__module__.split('.')[0] == 'datasets'
     if isinstance(data, DataLoader):
         return Epochs(data, seed, device)
     if isinstance(data, IterableDataset):
@@ -1398,7 +1403,7 @@ def as_loader(
         return Epochs(loader, seed, device)
     if hasattr(data, 'batch_size'):
         return data
-    if hasattr(data, 'batch') and not of_hugging_face:
+    if has_batches(data):
         return Loader(data, batch_size, seed=seed, mirror=mirror, device=device)
     rows = hasattr(data, '__getitem__') and hasattr(data, '__len__')
     if rows and not isinstance(data, (Mapping, str)):
