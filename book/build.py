@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+REPOSITORY = 'animegan-nb/animegan_nb'
 SETUP = 'setup'  # the tag of the cells that .ci/run_it.py writes
 DIRECTIVE = re.compile(r'^#\|.*\n?', re.M)  # nbdev's lines, such as `#| export`
 #: sections that only those who change the library need: their code is folded
@@ -76,17 +77,23 @@ def directives(source: str) -> set[str]:
 
 
 def only_imports(source: str) -> bool:
+    "Is a cell one that imports, and gives names to a few things at most?"
     try:
         body = ast.parse(source).body
     except SyntaxError:  # a line for IPython
         return False
-    return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
+    imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return len(imports) > len(body) / 2 and all(isinstance(node, ast.Assign) for node in body if node not in imports)
 
 
 def fold(cell: dict, what: str):
     "Show a cell's code only to those who ask for it; its outputs stay."
     cell['metadata']['tags'] = [*cell['metadata'].get('tags', []), 'hide-input']
     cell['metadata']['mystnb'] = {'code_prompt_show': f'Show {what}', 'code_prompt_hide': f'Hide {what}'}
+
+
+def is_folded_import(cell: dict) -> bool:
+    return cell['cell_type'] == 'code' and only_imports(source_of(cell)) and not cell.get('outputs')
 
 
 def prepared_code(cell: dict, fold_all: bool) -> dict | None:
@@ -103,7 +110,15 @@ def prepared_code(cell: dict, fold_all: bool) -> dict | None:
     return cell
 
 
-def prepared(notebook: dict, fold_all: bool = False) -> dict:
+def run_links(name: str) -> dict:
+    "A line that leads to a chapter where it can be run."
+    colab = f'https://colab.research.google.com/github/{REPOSITORY}/blob/main/nbs/{name}.ipynb'
+    github = f'https://github.com/{REPOSITORY}/blob/main/nbs/{name}.ipynb'
+    links = [f'<a href="{colab}">Run it on Colab</a>', f'<a href="{github}">The notebook on GitHub</a>']
+    return markdown_cell(f'<p class="agnb-run">{" ".join(links)}</p>', 'run-links')
+
+
+def prepared(notebook: dict, name: str = '', fold_all: bool = False) -> dict:
     """A copy of a notebook for the site.
 
     Without the set-up cells and nbdev's lines; imports and the code of workings (`WORKINGS`) are folded, and all code
@@ -118,9 +133,13 @@ def prepared(notebook: dict, fold_all: bool = False) -> dict:
                 workings = bool(WORKINGS.search(heading))
         elif cell['cell_type'] == 'code':
             cell = prepared_code(cell, fold_all or workings)
-        if cell is not None:
+        if cell is None:
+            continue
+        if cells and is_folded_import(cell) and is_folded_import(cells[-1]):  # what is exported, then what is not
+            cells[-1]['source'] += '\n' + cell['source']
+        else:
             cells.append(cell)
-    notebook['cells'] = cells
+    notebook['cells'] = cells[:1] + [run_links(name)] * bool(name) + cells[1:]
     return notebook
 
 
@@ -203,7 +222,7 @@ class Site:
             entries = []
             for name in filter(self.wanted, names):
                 notebook = self.read(name)
-                self.write_notebook(name, prepared(notebook))
+                self.write_notebook(name, prepared(notebook, name))
                 entries.append(numbered(name, notebook))
             contents += [toctree(entries, title)] * bool(entries)
         contents.append(toctree(['api/index', *self.exercises(), *self.documents()], 'Reference'))
@@ -255,7 +274,7 @@ class Site:
 
 def with_absolute_links(text: str) -> str:
     "Links to files of the repository, which the site does not hold, lead to the repository."
-    base = 'https://github.com/animegan-nb/animegan_nb/blob/main/'
+    base = f'https://github.com/{REPOSITORY}/blob/main/'
     text = re.sub(r'\]\(nbs/([\w/]+\.ipynb)', r'](\1', text)
     return re.sub(r'\]\((?![a-z]+:|#|[\w/]+\.ipynb)', f']({base}', text)
 

@@ -18,13 +18,7 @@ copyright = f'2026, {author}'
 version = release = animegan_nb.__version__
 language = 'en'
 
-extensions = [
-    'myst_nb',
-    'sphinx.ext.autodoc',
-    'sphinx.ext.mathjax',
-    'sphinx.ext.githubpages',
-    'sphinx_copybutton',
-]
+extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.mathjax', 'sphinx.ext.githubpages', 'sphinx_copybutton']
 exclude_patterns = []
 source_suffix = {'.rst': 'restructuredtext', '.md': 'myst-nb', '.ipynb': 'myst-nb'}
 
@@ -59,7 +53,9 @@ html_css_files = ['book.css']
 html_copy_source = True
 html_sourcelink_suffix = ''
 html_show_sphinx = False
-html_last_updated_fmt = None
+html_logo = 'static/logo.png'
+html_favicon = 'static/favicon.png'
+html_context = {'default_mode': 'auto'}
 pygments_style = 'default'
 html_theme_options = {
     'repository_url': 'https://github.com/animegan-nb/animegan_nb',
@@ -68,12 +64,13 @@ html_theme_options = {
     'use_repository_button': True,
     'use_download_button': True,
     'launch_buttons': {'colab_url': 'https://colab.research.google.com'},
-    'home_page_in_toc': True,
+    'logo': {'text': 'animegan_nb', 'alt_text': ''},
+    'navbar_persistent': [],
     'show_navbar_depth': 1,
     'max_navbar_depth': 2,
     'show_toc_level': 2,
-    'pygments_light_style': 'a11y-high-contrast-light',
-    'pygments_dark_style': 'a11y-high-contrast-dark',
+    'pygments_light_style': 'github-light',
+    'pygments_dark_style': 'github-dark',
 }
 
 
