@@ -97,7 +97,7 @@ run-it: .venv/dev
 
 #: no notebook runs; in a copy without a network, MathJax and the theme's fonts are in the packages
 book: .venv/book
-	$(BIN)/python book/build.py $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python book/make_book.py $(if $(ONLY),--only $(ONLY))
 
 wheel: .venv/dev
 	$(BIN)/python -m build --wheel

@@ -6,7 +6,7 @@
 
 A badge, which opens the chapter on Colab, and a code cell, which installs the package where it is missing. Both carry
 the tag `setup`: the stamp of the outputs does not count such cells (.ci/execute.py), and the site leaves them out
-(book/build.py).
+(book/make_book.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"Sphinx's settings for the book; book/build.py prepares its sources."
+"Sphinx's settings for the book; book/make_book.py prepares its sources."
 
 import importlib.util
 import sys

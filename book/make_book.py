@@ -1,7 +1,7 @@
 """Build the book as a static site, from the outputs that the notebooks store: nothing is executed, nothing downloaded.
 
-    python book/build.py                        all chapters, into _book/html
-    python book/build.py --only 20_losses 21_penalties      some of them, to look at a change quickly
+    python book/make_book.py                        all chapters, into _book/html
+    python book/make_book.py --only 20_losses 21_penalties      some of them, to look at a change quickly
 
 Copies of the notebooks, prepared for readers (`prepared`), and the pages that list them are written to _book/source;
 Sphinx with myst-nb makes the site of them. `python -m http.server -d _book/html` shows it.
