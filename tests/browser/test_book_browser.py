@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import os
 import re
 import sys
 import threading
@@ -25,7 +26,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope='module')
 def site(tmp_path_factory):
-    "The folder of the built site; a warning of Sphinx (a dead link, a broken equation) ends the build."
+    """The folder of the built site; a warning of Sphinx (a dead link, a broken equation) ends the build.
+
+    `ANIMEGAN_BOOK` names a site that is built already, such as _book/html."""
+    if os.environ.get('ANIMEGAN_BOOK'):
+        sys.path.append(str(ROOT / 'book'))
+        return Path(os.environ['ANIMEGAN_BOOK']).resolve()
     pytest.importorskip('myst_nb', reason='Sphinx is not installed: pip install -e ".[book]"')
     sys.path.append(str(ROOT / 'book'))
     import make_book
