@@ -1,7 +1,7 @@
 """Does an installed animegan_nb work, without its checkout?  python .ci/check_install.py [--checkout]
 
-Imports every chapter, draws heads, and looks for the networks that ship with the library. `--checkout` allows the library
-to be that of a checkout.
+Imports every chapter, draws heads, and looks for the networks that ship with the library. `--checkout` allows it to
+be that of a checkout.
 """
 
 import importlib

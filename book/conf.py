@@ -25,6 +25,7 @@ source_suffix = {'.rst': 'restructuredtext', '.md': 'myst-nb', '.ipynb': 'myst-n
 # notebooks: as they are stored
 nb_execution_mode = 'off'
 nb_merge_streams = True
+nb_render_markdown_format = 'myst'  # tables that code makes may hold equations and links
 nb_render_image_options = {'alt': 'What the code above shows'}
 myst_enable_extensions = ['dollarmath', 'amsmath']
 myst_dmath_double_inline = True

@@ -79,9 +79,14 @@ class Links(HTMLParser):
             self.loaded.append(values['src'])
 
 
+def pages_of(html: Path) -> list[Path]:
+    "All pages; the theme keeps templates, which are no pages, in _static."
+    return sorted(path for path in html.rglob('*.html') if '_static' not in path.parts)
+
+
 def read_links(html: Path) -> dict[str, Links]:
     pages = {}
-    for path in html.rglob('*.html'):
+    for path in pages_of(html):
         links = Links()
         links.feed(path.read_text(encoding='utf-8'))
         pages[path.relative_to(html).as_posix()] = links
@@ -225,7 +230,7 @@ def visit(browser, address):
 
 def test_every_page_shows_its_equations_and_pictures_and_fits(site, visit):
     equations = {}
-    for path in sorted(site.rglob('*.html')):
+    for path in pages_of(site):
         name = path.relative_to(site).as_posix()
         visit.open(name)
         equations[name] = visit.look(chapter=path.stem in CHAPTERS and path.parent == site)['equations']
