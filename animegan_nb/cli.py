@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import errno
 import json
 import os
@@ -18,10 +19,10 @@ import warnings
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'is_drawn', 'open_data', 'say_what_is_used', 'make_trainer',
-           'train_command', 'resume_command', 'sample_command', 'evaluate_command', 'check_command', 'clean_command',
-           'presets_command', 'tour_notebook', 'tour_command', 'write_page', 'parser', 'expand_paths', 'one_sentence',
-           'main']
+__all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names', 'setting_value', 'is_drawn',
+           'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started', 'resume_command', 'resumed',
+           'train_run', 'sample_command', 'evaluate_command', 'check_command', 'clean_command', 'presets_command',
+           'tour_notebook', 'tour_command', 'write_page', 'parser', 'expand_paths', 'one_sentence', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
@@ -123,6 +124,64 @@ def find_recipe(name: str):
         )
     return recipe_from_toml(read_text(path))
 
+# %% ../nbs/71_cli.ipynb #c0de7102
+def changed_recipe(recipe, settings: list[str]):
+    """The recipe with settings such as 'training.batch_size=8' in place of its own; one
+    sentence names a setting that it does not know, and the nearest one that it does."""
+    if not settings:
+        return recipe
+    import tomli_w
+
+    table, known = _toml_table(recipe_to_toml(recipe)), setting_names(recipe)
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition('='))
+        if not equals:
+            raise ValueError(f"{setting!r} sets nothing: write --set {name}=VALUE.")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
+            raise ValueError(
+                f"The recipe has no setting {name!r}: did you mean {near}? They all stand in "
+                " animegan presets NAME."
+            )
+        *way, last = [int(part) if part.isdigit() else part for part in name.split('.')]
+        place = table
+        for part in way:
+            place = place[part]
+        place[last] = setting_value(text)
+        if text.lower() == 'none':
+            place.pop(last)  # the default
+    return recipe_from_toml(tomli_w.dumps(table))
+
+
+def setting_names(recipe) -> list[str]:
+    "The names of all settings of a recipe, such as 'training.batch_size' and 'stages.0.size'."
+
+    def names(settings, before=''):
+        for f in dataclasses.fields(settings):
+            value = getattr(settings, f.name)
+            if dataclasses.is_dataclass(value):
+                yield from names(value, f'{before}{f.name}.')
+            elif f.name == 'stages':
+                for number, stage in enumerate(value):
+                    yield from names(stage, f'stages.{number}.')
+            else:
+                yield before + f.name
+
+    return list(names(recipe))
+
+
+def setting_value(text: str):
+    "The value that a word of the command line means: a number, true, a list `a,b`, or a text."
+    try:
+        import tomllib
+    except ImportError:
+        import tomli as tomllib  # Python 3.10
+    word = text.lower() if text in ('True', 'False') else text
+    for form in (word, f'[{word}]') if ',' in word else (word,):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(f'x = {form}')['x']
+    return text
+
 # %% ../nbs/71_cli.ipynb #852fbdd9
 def is_drawn(name: str) -> bool:
     "Does `--data` ask for heads that the library draws? Every other word is a folder."
@@ -170,32 +229,33 @@ def say_what_is_used(dataset, folder: str, least: int = 1):
         )
 
 # %% ../nbs/71_cli.ipynb #1940c691
-def make_trainer(recipe, data: str, run: Path, device: str | None = None):
-    """The `Trainer` of a recipe on `data`, with its stages and its augmentation, and with log,
-    samples, health and checkpoints in the folder `run`."""
+def make_trainer(recipe, data, run: Path, device: str | None = None, callbacks=()):
+    """The `Trainer` of a recipe on `data` (a word of `--data`, or a data set), with its stages
+    and its augmentation, and with log, samples, health and checkpoints in the folder `run`."""
     from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples
     from animegan_nb.core import find_device, seed_everything
 
     seed_everything(recipe.training.seed)
-    dataset = open_data(data, recipe.network.size)
-    say_what_is_used(dataset, data, min(8, recipe.training.batch_size))
+    dataset = data
+    if isinstance(data, str):
+        dataset = open_data(data, recipe.network.size)
+        say_what_is_used(dataset, data, min(8, recipe.training.batch_size))
     every = max(1, min(500, recipe.steps // 10))
     callbacks = [
         Samples(every, 64, folder=run / 'samples'),
         Health(),
         Checkpoints(run, every),
         JSONLog(run / 'log.jsonl'),
+        *callbacks,
     ]
     return recipe.trainer(dataset, callbacks, device and find_device(device))
 
 # %% ../nbs/71_cli.ipynb #f083e08c
 def _fit(trainer, run: Path, steps: int) -> int:
     "Go on until `steps`; the exit code."
-    from animegan_nb.training import checkpoints, stage_starts
+    from animegan_nb.training import checkpoints
 
-    world = trainer.engine.num_processes
-    if world > 1 and trainer.stages:  # a stage in images takes fewer steps of several processes
-        steps = min(steps, stage_starts(trainer.stages, trainer.base_config, world)[-1])
+    steps = _last_step(trainer, steps)
     try:
         trainer.resume(run).fit(until=steps)
     except KeyboardInterrupt:
@@ -220,6 +280,16 @@ def _fit(trainer, run: Path, steps: int) -> int:
     return 0
 
 
+def _last_step(trainer, steps: int) -> int:
+    "Where a training ends: a stage in images takes fewer steps of several processes."
+    from animegan_nb.training import stage_starts
+
+    world = trainer.engine.num_processes
+    if world == 1 or not trainer.stages:
+        return steps
+    return min(steps, stage_starts(trainer.stages, trainer.base_config, world)[-1])
+
+
 def _resume(run: Path) -> str:
     return f'animegan resume {_quoted(run)}'
 
@@ -242,17 +312,27 @@ def _interrupted(run: Path) -> str:
 
 # %% ../nbs/71_cli.ipynb #d080a222
 def train_command(args) -> int:
-    "Start a run: its folder is made once the pictures and the numbers are found to be good."
-    from animegan_nb.callbacks import own_run
-
+    "Start a run with the numbers of a recipe and of the command line."
     run, recipe = Path(args.out), find_recipe(args.preset)
     _check_new(run)
     recipe = _overruled(recipe, args)
-    trainer = make_trainer(recipe, args.data, run, args.device)
-    if not trainer.engine.is_main_process:
+    with started(recipe, args.data, run, args.device) as trainer:
         return _fit(trainer, run, recipe.steps)
+
+
+@contextlib.contextmanager
+def started(recipe, data, run: Path, device: str | None = None, callbacks=()):
+    """The trainer of a new run, whose folder is made once the pictures and the numbers are
+    found to be good; inside, no other process may train there."""
+    from animegan_nb.callbacks import own_run
+
+    _check_new(run)
+    trainer = make_trainer(recipe, data, run, device, callbacks)
+    if not trainer.engine.is_main_process:
+        yield trainer
+        return
     texts = {
-        'data.json': json.dumps({'data': args.data}),
+        'data.json': json.dumps({'data': _name_of(data)}),
         'recipe.toml': recipe_to_toml(recipe),
     }
     if not run.exists():
@@ -262,7 +342,13 @@ def train_command(args) -> int:
         if texts:
             _check_new(run)
         _write_all(run, texts)
-        return _fit(trainer, run, recipe.steps)
+        yield trainer
+
+
+def _name_of(data) -> str:
+    "What `--data` would call it; nothing if it is a data set that no word names."
+    folder = data if isinstance(data, str) else getattr(data, 'folder', '')
+    return str(folder)
 
 
 def _check_new(run: Path):
@@ -301,8 +387,6 @@ def _appear(run: Path, texts: dict[str, str]):
 # %% ../nbs/71_cli.ipynb #5dca73bb
 def _overruled(recipe, args):
     "The recipe with the numbers that the command line gives in place of its own."
-    from animegan_nb.training import stage_starts
-
     given = {'batch_size': args.batch, 'seed': args.seed, 'mixed_precision': args.precision}
     given = {field: value for field, value in given.items() if value is not None}
     stages = recipe.stages
@@ -312,11 +396,21 @@ def _overruled(recipe, args):
     augment = recipe.augment if args.augment is None else args.augment
     augment = '' if augment == 'none' else augment
     training = dataclasses.replace(recipe.training, **given)
-    steps = args.steps or recipe.steps
-    if stages and not args.steps and steps == stage_starts(recipe.stages, recipe.training)[-1]:
-        steps = stage_starts(stages, training)[-1]  # of as many images in other batches
-    changed = dict(steps=steps, training=training, stages=stages, augment=augment)
-    return dataclasses.replace(recipe, **changed)
+    changed = dataclasses.replace(recipe, training=training, stages=stages, augment=augment)
+    changed = changed_recipe(changed, args.set or [])
+    if args.steps:
+        return dataclasses.replace(changed, steps=args.steps)
+    return _as_long(changed, recipe)
+
+
+def _as_long(changed, recipe):
+    "A curriculum in images takes another number of steps in batches of another size."
+    from animegan_nb.training import stage_starts
+
+    end = lambda r: stage_starts(r.stages, r.training)[-1] if r.stages else None
+    if changed.stages and changed.steps == recipe.steps == end(recipe):
+        return dataclasses.replace(changed, steps=end(changed))
+    return changed
 
 # %% ../nbs/71_cli.ipynb #b3da642b
 def _read_recipe(run: Path):
@@ -354,8 +448,6 @@ def _data_of(run: Path, given: str | None, command: str) -> str:
 
 def resume_command(args) -> int:
     "Go on with a run, to its end or to another number of steps."
-    from animegan_nb.callbacks import own_run
-
     run = Path(args.run)
     recipe, data = _read_recipe(run), _data_of(run, args.data, 'resume')
     changed = {}
@@ -364,12 +456,47 @@ def resume_command(args) -> int:
         changed['recipe.toml'] = recipe_to_toml(recipe)
     if args.data:
         changed['data.json'] = json.dumps({'data': data})
-    trainer = make_trainer(recipe, data, run, args.device)
+    with resumed(recipe, data, run, args.device, changed) as trainer:
+        return _fit(trainer, run, recipe.steps)
+
+
+@contextlib.contextmanager
+def resumed(recipe, data, run: Path, device=None, changed: dict | None = None, callbacks=()):
+    "The trainer of a run that exists, with the files that changed; inside, it has one owner."
+    from animegan_nb.callbacks import own_run
+
+    trainer = make_trainer(recipe, data, run, device, callbacks)
     if not trainer.engine.is_main_process:
-        return _fit(trainer, run, recipe.steps)
+        yield trainer
+        return
     with own_run(run):
-        _write_all(run, changed)
-        return _fit(trainer, run, recipe.steps)
+        _write_all(run, changed or {})
+        yield trainer
+
+# %% ../nbs/71_cli.ipynb #c0de7105
+def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress=True):
+    "What `training.train` does: start a run, or go on with it."
+    from animegan_nb.core import absolute_path
+
+    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = dataclasses.replace(recipe, steps=steps or recipe.steps)
+    run = absolute_path(str(run), 'folder of the run')
+    if isinstance(data, (str, Path)) and not is_drawn(str(data)):
+        data = str(absolute_path(str(data), 'folder of pictures'))
+    if (run / 'recipe.toml').exists():
+        stored = _read_recipe(run)
+        if dataclasses.replace(stored, steps=recipe.steps) != recipe:
+            raise ValueError(
+                f"{run} holds the training of another recipe: name another folder, or go on"
+                f" with  {_resume(run)}"
+            )
+        changed = {'recipe.toml': recipe_to_toml(recipe)}
+        opened = resumed(recipe, data, run, device, changed, callbacks)
+    else:
+        opened = started(recipe, data, run, device, callbacks)
+    with opened as trainer:
+        trainer.resume(run)
+        return trainer.fit(until=_last_step(trainer, recipe.steps), progress=progress)
 
 # %% ../nbs/71_cli.ipynb #339756ff
 def sample_command(args) -> int:
@@ -580,7 +707,14 @@ def _data_commands(commands, show):
 
 # %% ../nbs/71_cli.ipynb #1bece6ce
 def _training_commands(commands, show):
-    p = commands.add_parser('train', help='train a recipe on pictures', **show)
+    every_number = (
+        'Every number of a recipe can be changed with --set, by its name in  animegan presets'
+        ' PRESET:  --set training.batch_size=8 --set network.r1_gamma=2.5 --set'
+        ' training.generator_betas=0,0.99 --set stages.0.images=20000 --set augment=ada'
+    )
+    p = commands.add_parser(
+        'train', help='train a recipe on pictures', epilog=every_number, **show
+    )
     p.add_argument('preset', help='a preset (animegan presets) or a TOML file')
     p.add_argument(
         '--data',
@@ -598,6 +732,12 @@ def _training_commands(commands, show):
         '--augment', help="'ada', 'diffaugment' or 'none'; the preset's if not given"
     )
     p.add_argument('--device', help='cpu, cuda, cuda:1, mps; the best one if not given')
+    p.add_argument(
+        '--set',
+        action='append',
+        metavar='NAME=VALUE',
+        help='any number of the recipe, as often as you like; see below',
+    )
     p.set_defaults(run_command=train_command)
     p = commands.add_parser('resume', help='go on with a run', **show)
     p.add_argument('run', help='the folder of the run')

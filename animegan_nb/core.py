@@ -33,10 +33,11 @@ from torch import nn, Tensor
 
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'find_device', 'default_device',
-           'full_precision', 'autocast_dtype', 'Registry', 'load_chapters', 'shipped', 'absolute_path', 'shown',
-           'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'read_text', 'read_json',
-           'check_types', 'settings_from', 'what_it_is', 'read_weights', 'load_pretrained', 'NotFinite', 'to_uint8',
-           'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
+           'full_precision', 'autocast_dtype', 'recording', 'Registry', 'load_chapters', 'of_extra', 'shipped',
+           'absolute_path', 'shown', 'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically',
+           'read_text', 'read_json', 'check_types', 'settings_from', 'what_it_is', 'read_weights', 'load_pretrained',
+           'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles',
+           'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -132,6 +133,12 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     on = known and torch.is_autocast_enabled(device.type)
     return torch.get_autocast_dtype(device.type) if on else None
 
+# %% ../nbs/01_core.ipynb #e1c7e202
+def recording() -> bool:
+    """Is a program being made of what is called now (`torch.jit.trace`, `torch.export`,
+    `torch.compile`, ONNX)? Then no branch may depend on the size of the batch."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+
 # %% ../nbs/01_core.ipynb #dd288a10
 def _calling_module() -> str:
     "The module that files something in a registry."
@@ -208,6 +215,10 @@ class Registry(MutableMapping):
         self._complete()
         return len(self._things)
 
+    def filed(self) -> dict:
+        "What is kept so far; nothing is loaded for it."
+        return dict(self._things)
+
     def __repr__(self):
         return f'Registry({self.kind!r}: {", ".join(map(str, self))})'
 
@@ -219,6 +230,17 @@ def load_chapters():
         # packages hold other things: exercises, static files
         if not (module.ispkg or module.name.startswith('_')):
             importlib.import_module(f'{package.__name__}.{module.name}')
+
+# %% ../nbs/01_core.ipynb #9ca8ea84
+@contextlib.contextmanager
+def of_extra(extra: str) -> Iterator[None]:
+    "Inside, a package that is missing is answered with the extra that installs it."
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"The package {error.name} is not installed: pip install 'animegan_nb[{extra}]'."
+        ) from error
 
 # %% ../nbs/01_core.ipynb #9d1c938c
 def _checkout() -> Path | None:
@@ -746,7 +768,9 @@ def _write_frames(file: Path | io.BytesIO, kind: str, images: list, duration: fl
 
 def _write_video(path: Path, frames: Tensor, fps: float):
     "H.264, which wants even sides: a row or a column at the edge may go."
-    import imageio.v2 as imageio
+    with of_extra('video'):
+        import imageio.v2 as imageio
+        import imageio_ffmpeg  # noqa: F401
 
     height, width = (side // 2 * 2 for side in frames.shape[-2:])
     even = frames[..., :height, :width].permute(0, 2, 3, 1).numpy()

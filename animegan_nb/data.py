@@ -8,6 +8,7 @@ import colorsys
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageDraw, ImageOps
 from torch import Tensor
+from torch.utils.data import DataLoader, default_collate, IterableDataset
 from tqdm import tqdm
 from animegan_nb.core import (
     absolute_path,
@@ -44,9 +46,11 @@ from animegan_nb.core import (
 )
 
 # %% auto #0
-__all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'PUBLIC', 'example_head', 'example_image', 'open_image', 'square_crop',
-           'pad_square', 'resize', 'Dropped', 'list_images', 'FolderReport', 'ArrayWriter', 'StoreWriter', 'new_folder',
-           'ArrayStore', 'ImageSet', 'ImageFolder', 'epoch_order', 'EndlessOrder', 'Loader', 'public_dataset']
+__all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'IMAGE_FIELDS', 'PUBLIC', 'example_head', 'example_image', 'open_image',
+           'square_crop', 'pad_square', 'resize', 'Dropped', 'list_images', 'FolderReport', 'ArrayWriter',
+           'StoreWriter', 'new_folder', 'ArrayStore', 'ImageSet', 'ImageFolder', 'epoch_order', 'EndlessOrder',
+           'Loader', 'row_fields', 'image_tensor', 'collate_rows', 'check_values', 'seeded', 'RowSet', 'Epochs',
+           'batch_fields', 'has_batches', 'as_loader', 'public_dataset']
 
 # %% ../nbs/02_data.ipynb #d5cfafe4
 def example_head(g: np.random.Generator, size: int) -> Image.Image:
@@ -1131,7 +1135,8 @@ class Loader:
 def _on_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     "Move a batch, and only there make it float and mirror it."
     batch = {name: t.to(device, non_blocking=True) for name, t in batch.items()}
-    image, mirrored = to_float(batch['image']), batch['mirrored'][:, None, None, None]
+    image, mirrored = batch['image'], batch['mirrored'][:, None, None, None]
+    image = to_float(image) if image.dtype == torch.uint8 else image
     return {**batch, 'image': torch.where(mirrored, image.flip(-1), image)}
 
 
@@ -1144,6 +1149,284 @@ def _check_loading(n: int, batch_size: int, rank: int, world: int):
         raise ValueError(
             f"Rank {rank} is not one of {world} processes: count from 0 to {world - 1}."
         )
+
+# %% ../nbs/02_data.ipynb #c0de0202
+IMAGE_FIELDS = 'image', 'img', 'images', 'pixel_values'  # of a row that is a dictionary
+
+
+def row_fields(row) -> dict:
+    """A row of any data set as a dictionary with the field `image`: rows are images, tuples
+    (image, label, …), or dictionaries; a label of a tuple becomes the field `labels`."""
+    if isinstance(row, Mapping):
+        name = next((name for name in IMAGE_FIELDS if name in row), None)
+        if name is None:
+            raise TypeError(
+                f"A row of this data set has the fields {', '.join(map(str, row))}: call the"
+                " one with the picture 'image'."
+            )
+        return {'image': row[name]} | {k: v for k, v in row.items() if k != name}
+    if isinstance(row, (tuple, list)) and len(row):
+        return {'image': row[0]} | dict(zip(['labels'], row[1:]))
+    return {'image': row}
+
+
+def image_tensor(image) -> Tensor:  # [..., 3, h, w]
+    """A picture of Pillow, NumPy or PyTorch, or a batch of them, as bytes (uint8) or float; grey
+    ones in three equal channels."""
+    if isinstance(image, Image.Image):
+        image = np.array(image.convert('RGB'))
+    if isinstance(image, np.ndarray):
+        image = torch.from_numpy(image)
+    if not isinstance(image, Tensor):
+        raise TypeError(
+            f"A picture is a tensor, an array or a Pillow image, not {type(image).__name__}:"
+            " convert it in the data set, or call its field 'image'."
+        )
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise TypeError(
+            f"Pictures are bytes (uint8) or float in [-1, 1], not {image.dtype}: convert them."
+        )
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim >= 3 and image.shape[-3] not in (1, 3) and image.shape[-1] in (1, 3):
+        image = image.movedim(-1, -3)
+    if image.ndim not in (3, 4) or image.shape[-3] not in (1, 3):
+        raise ValueError(_wrong_shape(image))
+    image = image if image.dtype == torch.uint8 else image.float()
+    return image.expand(*image.shape[:-3], 3, -1, -1)
+
+
+def _wrong_shape(image: Tensor) -> str:
+    return (
+        f"A picture has the shape [3, height, width], not {list(image.shape)}: drop or move an"
+        " axis in the data set."
+    )
+
+# %% ../nbs/02_data.ipynb #c0de0203
+def collate_rows(rows: list) -> dict[str, Tensor]:
+    """Rows of any data set as one batch: `image` [b, 3, h, w], and those other fields that are
+    numbers or tensors of one shape."""
+    rows = [row_fields(row) for row in rows]
+    images = [image_tensor(row['image']) for row in rows]
+    if images[0].ndim != 3:
+        raise ValueError(_wrong_shape(images[0]))
+    if len({image.shape for image in images}) > 1:
+        one, other = list(dict.fromkeys(tuple(image.shape[-2:]) for image in images))[:2]
+        raise ValueError(
+            f"The pictures of a batch have one size, but these are {one[0]}×{one[1]} and"
+            f" {other[0]}×{other[1]}: resize them in the data set."
+        )
+    batch = {'image': torch.stack(images)}
+    for name in rows[0].keys() - batch.keys():
+        with suppress(TypeError, RuntimeError, KeyError, ValueError):  # text, boxes, None, …
+            column = default_collate([row[name] for row in rows])
+            batch |= {name: column} if isinstance(column, Tensor) else {}
+    return _labels_in_columns(batch)
+
+
+def _labels_in_columns(batch: dict) -> dict:
+    "One label for each picture becomes a column, [b, 1]: labels are [batch, groups]."
+    labels = batch.get('labels')
+    return (
+        batch | {'labels': labels[:, None]}
+        if labels is not None and labels.ndim == 1
+        else batch
+    )
+
+
+def check_values(images: Tensor):
+    "Raise one sentence, or warn, if float pictures do not lie in [-1, 1]."
+    if images.dtype == torch.uint8:
+        return
+    low, high = images.aminmax()
+    if not torch.isfinite(low + high) or max(-low, high) > 2:
+        raise ValueError(
+            f"Float pictures lie in [-1, 1], but these reach from {low:g} to {high:g}: give"
+            " bytes (uint8), or x / 127.5 - 1 of values up to 255, or Normalize(0.5, 0.5) after"
+            " ToTensor()."
+        )
+    if low >= 0:
+        warnings.warn(
+            "All values of the first pictures lie in [0, 1], and generated ones will lie in"
+            " [-1, 1]: add Normalize(0.5, 0.5) after ToTensor(), or 2 * x - 1.",
+            stacklevel=4,
+        )
+
+# %% ../nbs/02_data.ipynb #c0de0205
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    "Inside, PyTorch's own random numbers on the CPU follow from `numbers` alone."
+    with torch.random.fork_rng([]):
+        mixed = np.random.SeedSequence([n % 2**64 for n in numbers]).generate_state(
+            2, np.uint64
+        )
+        torch.manual_seed(int(mixed[0]))
+        yield
+
+
+class RowSet:
+    "A map-style data set of any library, as a set that a `Loader` can serve."
+
+    def __init__(self, rows):  # with `len` and `rows[i]`: an image, a tuple, or a dictionary
+        self.rows, self.checked = rows, False
+
+    def __len__(self):
+        return len(self.rows)
+
+    def batch(self, indices) -> dict[str, Tensor]:
+        "Several rows as tensors; what they draw at random depends on the indices alone."
+        indices = [int(i) for i in indices]
+        several = getattr(self.rows, '__getitems__', None)
+        with seeded(*indices):
+            rows = several(indices) if several else [self.rows[i] for i in indices]
+        batch = collate_rows(rows)
+        if not self.checked:
+            check_values(batch['image'])
+            self.checked = True
+        return batch
+
+# %% ../nbs/02_data.ipynb #c0de0207
+class Epochs:
+    """The batches of a `DataLoader`, epoch after epoch without end; `position` is the number of
+    the next. They can be repeated if the loader's workers draw from PyTorch's generator only."""
+
+    def __init__(
+        self,
+        loader: DataLoader,
+        seed: int = 0,
+        device: torch.device | str | None = None,  # None: `default_device()`
+    ):
+        size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
+        if not size:
+            raise ValueError(
+                "This DataLoader makes no batches of one size: give it a batch_size, or give"
+                " the data set itself."
+            )
+        self.loader, self.batch_size, self.seed, self.position = loader, size, seed, 0
+        self.device = torch.device(device) if device is not None else default_device()
+        self.rank, self.world, self.checked = 0, 1, False
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        "Batches from `position` on, without end."
+        self._check_processes()
+        each = self._batches_of_an_epoch()
+        epoch, skipped = divmod(self.position, each) if each else (0, self.position)
+        while True:
+            found = 0
+            for batch in self.epoch(epoch):
+                found += 1
+                if skipped:
+                    skipped -= 1
+                    continue
+                self.position += 1
+                yield self._ready(batch)
+            if not found:
+                raise ValueError(
+                    f"This DataLoader gave no full batch of {self.batch_size} pictures: lower"
+                    " its batch_size."
+                )
+            epoch += 1
+
+    def epoch(self, number: int) -> Iterator[dict[str, Tensor]]:
+        "The full batches of one epoch, on the CPU."
+        sampler = self.loader.sampler
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(number)
+        for generator in {self.loader.generator, getattr(sampler, 'generator', None)} - {None}:
+            generator.manual_seed(self.seed + number)
+        with seeded(self.seed, number):
+            batches = iter(self.loader)
+        for k in itertools.count():
+            with seeded(self.seed, number, k):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            batch = batch_fields(batch)
+            if len(batch['image']) == self.batch_size:
+                yield batch
+
+    def _batches_of_an_epoch(self) -> int | None:
+        "How many are full, if that is known."
+        loader = self.loader
+        if loader.batch_size is None or isinstance(loader.dataset, IterableDataset):
+            return None
+        return len(loader.sampler) // loader.batch_size
+
+    def _check_processes(self):
+        if self.world > 1 and not hasattr(self.loader.sampler, 'set_epoch'):
+            raise ValueError(
+                f"{self.world} processes would train on the same batches of this DataLoader:"
+                " give it a DistributedSampler, or give the data set itself."
+            )
+
+    def _ready(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if not self.checked:
+            check_values(batch['image'])
+            self.checked = True
+        batch = {'mirrored': torch.zeros(self.batch_size, dtype=torch.bool)} | batch
+        return _on_device(batch, self.device)
+
+# %% ../nbs/02_data.ipynb #c0de0208
+def batch_fields(batch) -> dict[str, Tensor]:
+    "A batch of a `DataLoader` in our form: a dictionary of tensors, `image` [b, 3, h, w]."
+    listed = isinstance(batch, (list, tuple)) and len(batch)
+    if listed and getattr(batch[0], 'ndim', 0) != 4:  # rows that nobody has stacked
+        return collate_rows(batch)
+    batch = row_fields(batch)
+    images = image_tensor(batch['image'])
+    if images.ndim != 4:
+        raise ValueError(
+            f"A batch of pictures has the shape [batch, 3, height, width], not"
+            f" {list(images.shape)}: let the DataLoader make batches (batch_size=…)."
+        )
+    tensors = {name: x for name, x in batch.items() if isinstance(x, Tensor)}
+    return _labels_in_columns(tensors | {'image': images})
+
+
+def has_batches(data) -> bool:
+    """Does `data.batch(indices)` give rows, as in our sets? (A method of that name in Hugging
+    Face's tables does something else.)"""
+    return hasattr(data, 'batch') and type(data).__module__.split('.')[0] != 'datasets'
+
+
+def as_loader(
+    data,  # our sets, a map-style data set, a `DataLoader`, or a tensor of pictures
+    batch_size: int,
+    seed: int = 0,
+    mirror: bool = True,
+    device: torch.device | str | None = None,
+):
+    """Endless batches of whatever holds pictures: a `Loader`, or a `DataLoader` as `Epochs`;
+    what is a loader already stays what it is."""
+    if isinstance(data, DataLoader):
+        return Epochs(data, seed, device)
+    if isinstance(data, IterableDataset):
+        loader = DataLoader(data, batch_size, collate_fn=collate_rows)
+        return Epochs(loader, seed, device)
+    if hasattr(data, 'batch_size'):
+        return data
+    if has_batches(data):
+        return Loader(data, batch_size, seed=seed, mirror=mirror, device=device)
+    rows = hasattr(data, '__getitem__') and hasattr(data, '__len__')
+    if rows and not isinstance(data, (Mapping, str)):
+        options = dict(seed=seed, mirror=mirror, device=device, prefetch=0)
+        return Loader(RowSet(data), batch_size, **options)
+    raise TypeError(_no_data(data))
+
+
+def _no_data(data) -> str:
+    "Why this is no data set, in one sentence."
+    if isinstance(data, (str, Path)):
+        return f"{str(data)!r} is a path, not a data set: open it with ImageFolder(path, size)."
+    if isinstance(data, Mapping):
+        return (
+            f"This is a dictionary of {', '.join(map(str, data))}, not a data set: choose one of"
+            " them."
+        )
+    return (
+        f"A {type(data).__name__} is no data set: give pictures [n, 3, height, width], a set"
+        " with len and rows, or a DataLoader."
+    )
 
 # %% ../nbs/02_data.ipynb #69d5e461
 PUBLIC = {

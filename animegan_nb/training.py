@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -43,7 +44,7 @@ from animegan_nb.core import (
     sync_folder,
     write_atomically,
 )
-from .data import Loader
+from .data import as_loader, Loader
 
 # %% auto #0
 __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'Stage',
@@ -60,8 +61,8 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'load_optimizer', 'restore_draws', 'restore_stage', 'restore_position', 'changed_settings',
            'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints', 'pack', 'unpack',
            'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade',
-           'Growing', 'faded_reals', 'count_flops', 'Recipe', 'network_config', 'build_pair', 'load_run',
-           'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'Growing', 'faded_reals', 'count_flops', 'Recipe', 'network_config', 'recipe_facts', 'build_pair',
+           'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -413,17 +414,19 @@ class Trainer(RunControls):
     def __init__(
         self,
         pair: ModelPair,  # the networks and their losses
-        data,  # a data set, or anything that yields batches (a `Loader`)
+        data,  # a data set of any library, a `DataLoader`, a `Loader`, or a tensor of images
         config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
         callbacks: Sequence[Callback] = (),
         device: str | torch.device | None = None,  # None: the best there is
-        recipe: dict | None = None,  # what built the pair: {'model': …, 'network': …}
+        # what built the pair, for `load_run`: a Recipe, or {'model': …, 'network': …}; None: a pair
+        # of a registered model knows it
+        recipe: Recipe | dict | None = None,
         stages: Sequence[Stage] = (),  # a curriculum; none: the same numbers throughout
     ):
         super().__init__()
         self.base_config = self.config = config  # at the start, and in the present stage
         self.stages, self.stage = check_stages(stages, config, pair), -1
-        self.recipe = recipe or {}
+        self.recipe = recipe_facts(recipe, pair)
         self.engine = Engine(config.mixed_precision, device)
         self.device = self.engine.device
         self.pair = prepare_networks(pair, config, self.engine)
@@ -898,11 +901,9 @@ def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) ->
 
 
 def make_loader(data, config: TrainingConfig, engine: Engine):
-    "A `Loader` of a data set; a loader stays what it is. Each process gets its own slice."
-    loader = data
-    if not hasattr(data, 'batch_size'):
-        settings = dict(seed=config.seed, mirror=config.mirror, device=engine.device)
-        loader = Loader(data, config.batch_size, **settings)
+    """Endless batches of a data set, of any library; a loader stays what it is. Each process
+    gets its own slice."""
+    loader = as_loader(data, config.batch_size, config.seed, config.mirror, engine.device)
     loader.rank, loader.world = engine.place
     return loader
 
@@ -1657,8 +1658,9 @@ class Growing(nn.Module):
     ):
         super().__init__()
         self.resolutions = tuple(resolutions)
+        self.noted = size or self.resolutions[-1], 1.0  # the same as plain numbers
         self.register_buffer(
-            'progress', torch.tensor([float(size or self.resolutions[-1]), 1.0], device='cpu')
+            'progress', torch.tensor([float(self.noted[0]), 1.0], device='cpu')
         )
 
     def _apply(self, function, recurse: bool = True):
@@ -1676,12 +1678,23 @@ class Growing(nn.Module):
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
         self.progress.copy_(torch.tensor([size, alpha if size > self.resolutions[0] else 1.0]))
+        self.read_progress()
+
+    def read_progress(self):
+        "Note the size and α as plain numbers: a program that is being recorded has no others."
+        size, alpha = self.progress.tolist()
+        self.noted = int(size), alpha
+
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        self.read_progress()
 
     @property
     def grown(self) -> tuple[int, float]:
         "The size in pixels, and the share α of its newest resolution."
-        size, alpha = self.progress.tolist()
-        return int(size), alpha
+        if not torch.compiler.is_compiling():
+            self.read_progress()
+        return self.noted
 
 
 def faded_reals(
@@ -1742,8 +1755,7 @@ class Recipe:
             pair = build_pair(self.model, self.network)
         if self.augment:
             callbacks = [*callbacks, augmentations[self.augment]()]
-        facts = {'model': self.model, 'network': asdict(self.network)}
-        return Trainer(pair, data, training, callbacks, device, facts, self.stages)
+        return Trainer(pair, data, training, callbacks, device, self, self.stages)
 
 
 # name → (dataclass of the networks' numbers, function that builds the pair from it)
@@ -1763,6 +1775,20 @@ def network_config(model: str, settings: dict):
     return settings_from(config_class, settings, f'The model {model!r}', former)
 
 
+def recipe_facts(recipe: Recipe | dict | None, pair: ModelPair) -> dict:
+    """The model and the numbers of its networks, which `load_run` builds a pair from: of a
+    recipe, or else of a pair whose class is registered; nothing if nobody knows."""
+    if isinstance(recipe, Recipe):
+        return {'model': recipe.model, 'network': asdict(recipe.network)}
+    if recipe:
+        return dict(recipe)
+    config = getattr(pair, 'config', None)
+    for name, kinds in models.filed().items():
+        if kinds == (type(config), type(pair)):
+            return {'model': name, 'network': asdict(config)}
+    return {}
+
+
 def build_pair(model: str, network) -> ModelPair:
     "The pair of a registered model, from its dataclass or from a dict of the same fields."
     _, build = models[model]
@@ -1772,12 +1798,12 @@ def build_pair(model: str, network) -> ModelPair:
 def load_run(
     run: str | Path,  # the folder of a run, or one checkpoint in it
     device: str | torch.device = 'cpu',
+    pair: ModelPair | None = None,  # networks of your own to fill; None: built as stored
 ) -> tuple[ModelPair, nn.Module, dict]:
     """The pair, the generator to sample from (averaged if there is one) and the facts of a
     stored training; damaged checkpoints of a run are passed over with a warning."""
-    run = Path(run)
-    one = (run / 'state.json').exists()
-    found = load_checkpoint(run) if one else newest_good(run, load_checkpoint)
+    run, load = Path(run), partial(load_checkpoint, pair=pair)
+    found = load(run) if (run / 'state.json').exists() else newest_good(run, load)
     if found is None:
         raise FileNotFoundError(
             f"There is no good checkpoint in {shown(run)}: train first (animegan train), or"
@@ -1788,16 +1814,20 @@ def load_run(
     return pair.to(device), generator.to(device).eval().requires_grad_(False), info
 
 
-def load_checkpoint(folder: Path) -> tuple[ModelPair, nn.Module, dict]:
+def load_checkpoint(
+    folder: Path,
+    pair: ModelPair | None = None,  # networks of your own to fill
+) -> tuple[ModelPair, nn.Module, dict]:
     "The pair, the generator to sample from and the facts of one checkpoint, on the CPU."
     state, info = load_state(folder), load_facts(folder)['info']
-    if 'model' not in info:
+    if 'model' not in info and pair is None:
         raise ValueError(
-            f"The checkpoint {folder.name} does not say which model made it: pass recipe= to"
-            " its Trainer."
+            f"The checkpoint {folder.name} is of a pair that no chapter has registered: build"
+            " such a pair and pass it, load_run(run, pair=…)."
         )
     check_state(state, folder.name)
-    pair = build_pair(info['model'], network_config(info['model'], info.get('network')))
+    if pair is None:
+        pair = build_pair(info['model'], network_config(info['model'], info.get('network')))
     saved = pair.names_of_today(state['pair'])
     check_same_networks(pair.state_dict(), saved, folder.name)
     pair.load_state_dict(saved)
@@ -1808,6 +1838,21 @@ def load_checkpoint(folder: Path) -> tuple[ModelPair, nn.Module, dict]:
         check_same_networks(generator.state_dict(), average, folder.name)
         generator.load_state_dict(average)
     return pair, generator, info
+
+# %% ../nbs/10_training.ipynb #c0de1002
+def train(
+    recipe: str | Recipe,  # the name of a preset, a TOML file, or a recipe of your own
+    data,  # a folder of images, 'toon', or anything that a `Trainer` takes
+    run: str | Path,  # the folder of the run; a training of this recipe in it goes on
+    steps: int | None = None,  # generator steps in all; None: the recipe's
+    callbacks: Sequence[Callback] = (),  # besides samples, health, checkpoints and the log
+    device: str | torch.device | None = None,  # None: the best there is
+    progress: bool = True,  # show a bar
+) -> Trainer:
+    """Train a recipe in a folder of its own, exactly as the command `animegan train` does, or
+    go on where it stopped; `load_run(run)` and the other commands open that folder."""
+    of_commands = importlib.import_module('animegan_nb.cli')
+    return of_commands.train_run(recipe, data, run, steps, callbacks, device, progress)
 
 # %% ../nbs/10_training.ipynb #a1c7e213
 class PeakMemory(TorchDispatchMode):
