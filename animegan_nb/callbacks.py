@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
-from .core import atomic_path, check_images, grid, shown, write_atomically
+from .core import atomic_path, check_images, grid, short_path, write_atomically
 from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
@@ -252,7 +252,7 @@ def own_run(run: str | Path):
         with contextlib.suppress(OSError, ValueError):
             who = owner.read_text(encoding='utf-8') or who
         raise RunInUse(
-            f"{who} trains in {shown(run)}: wait until it has ended, stop it, or name"
+            f"{who} trains in {short_path(run)}: wait until it has ended, stop it, or name"
             " another folder."
         ) from error
     try:

@@ -296,9 +296,9 @@ def _resume(run: Path) -> str:
 
 def _quoted(path: str | Path) -> str:
     "A path as a shell reads it."
-    from animegan_nb.core import shown
+    from animegan_nb.core import short_path
 
-    return shlex.quote(shown(path))
+    return shlex.quote(short_path(path))
 
 
 def _interrupted(run: Path) -> str:
@@ -502,7 +502,7 @@ def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress
 def sample_command(args) -> int:
     "Draw a grid of pictures with the generator of a run."
     from PIL import Image
-    from animegan_nb.core import atomic_path, default_device, find_device, grid, shown
+    from animegan_nb.core import atomic_path, default_device, find_device, grid, short_path
     from animegan_nb.training import Draws, generate_images, load_run
 
     device = find_device(args.device or default_device())
@@ -517,7 +517,7 @@ def sample_command(args) -> int:
     images = generate_images(pair, generator, args.n, draws, together)
     with atomic_path(out) as part:
         grid(images, args.columns).save(part)
-    print(f'{args.n} pictures of step {info.get("step")} in {shown(out)}')
+    print(f'{args.n} pictures of step {info.get("step")} in {short_path(out)}')
     return 0
 
 

@@ -34,7 +34,7 @@ from torch import nn, Tensor
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'find_device', 'default_device',
            'full_precision', 'autocast_dtype', 'recording', 'Registry', 'load_chapters', 'of_extra', 'shipped',
-           'absolute_path', 'shown', 'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically',
+           'absolute_path', 'short_path', 'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically',
            'read_text', 'read_json', 'check_types', 'settings_from', 'what_it_is', 'read_weights', 'load_pretrained',
            'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles',
            'show_images', 'Animation']
@@ -287,7 +287,7 @@ def absolute_path(
     return Path(expanded).absolute()
 
 
-def shown(path: str | Path) -> str:
+def short_path(path: str | Path) -> str:
     "A path for a message: from this folder on, if it lies below it."
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -38,7 +38,7 @@ from animegan_nb.core import (
     default_device,
     Figure,
     rng,
-    shown,
+    short_path,
     sync_folder,
     to_float,
     what_it_is,
@@ -413,7 +413,7 @@ def _folders(root: str) -> Iterator[tuple[str, list[os.DirEntry], str]]:
 # %% ../nbs/02_data.ipynb #cadc7fac
 def _empty(folder: str | Path) -> ValueError:
     return ValueError(
-        f"There is no picture below {shown(folder)!r}: name a folder with JPEG, PNG or WebP"
+        f"There is no picture below {short_path(folder)!r}: name a folder with JPEG, PNG or WebP"
         " files."
     )
 
@@ -453,13 +453,13 @@ def list_images(
         with open(root, 'rb') as file:
             what = what_it_is(file.read(64)) or 'a file'
         raise FileNotFoundError(
-            f"There is no folder {shown(root)!r}, but {what} of that name: name a folder"
+            f"There is no folder {short_path(root)!r}, but {what} of that name: name a folder"
             " that holds"
             " pictures (an archive has to be unpacked)."
         )
     if not os.path.isdir(root):
         raise FileNotFoundError(
-            f"There is no folder {shown(root)!r}: name a folder that holds pictures."
+            f"There is no folder {short_path(root)!r}: name a folder that holds pictures."
         )
     found, why = {}, {}
     for path, entries, trouble in _folders(root):

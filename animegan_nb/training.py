@@ -40,7 +40,7 @@ from animegan_nb.core import (
     Registry,
     rng,
     settings_from,
-    shown,
+    short_path,
     sync_folder,
     write_atomically,
 )
@@ -400,7 +400,7 @@ class RunControls:
         without any, start at step 0."""
         if newest_good(run, self.load) is None and checkpoints(run):
             raise DamagedCheckpoint(
-                f"None of the checkpoints in {shown(run)} is good: copy one from a backup,"
+                f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
                 " or delete"
                 " them to start again at step 0."
             )
@@ -1806,7 +1806,7 @@ def load_run(
     found = load(run) if (run / 'state.json').exists() else newest_good(run, load)
     if found is None:
         raise FileNotFoundError(
-            f"There is no good checkpoint in {shown(run)}: train first (animegan train), or"
+            f"There is no good checkpoint in {short_path(run)}: train first (animegan train), or"
             " name the"
             " folder of a run."
         )
