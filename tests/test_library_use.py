@@ -163,7 +163,7 @@ def test_numbers_of_stages_and_of_nested_tables_are_set():
         ('stages.0.images=8', 'no setting'),
         ('training.batch_size', 'write --set training.batch_size=VALUE'),
         ('training.batch_size=many', 'whole number'),
-        ('training.batch_size=0', 'at least 1'),
+        ('training.batch_size=0', 'between 1 and'),
         ('network.size=100', 'not 100'),
         ('steps=0', 'at least 1'),
     ],
