@@ -279,12 +279,13 @@ def absolute_path(
             f"The {what} is {text!r}, which names nothing: name a file or a folder (is a"
             " variable of the shell empty?)."
         )
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:  # no home folder is known, or no such user
+    expanded = os.path.expanduser(text)  # pathlib would expand ./~ as well
+    if text.startswith('~') and expanded == text:
         raise ValueError(
-            f"The {what} {text!r} cannot be expanded ({error}): write the whole path."
-        ) from error
+            f"The {what} {text!r} begins with the sign of a home folder that is not known:"
+            " write the whole path, or ./ before it."
+        )
+    return Path(expanded).absolute()
 
 
 @contextlib.contextmanager
