@@ -566,7 +566,7 @@ def shipped_networks() -> list[str]:
 
 
 def find_pretrained(name: str | Path, options: dict | None = None) -> tuple[Path, Path]:
-    "The files with the facts and the weights of a network: shipped, in a folder, or on the hub."
+    "The files with the facts and the weights of a network: shipped, in a folder, or on a hub."
     if name in shipped_networks():
         return tuple(shipped(f'pretrained/{name}.{end}') for end in ('json', 'safetensors'))
     folder = Path(name)
@@ -613,9 +613,9 @@ def model_card(
     tables = [f'## {title}\n\n{_table(rows)}' for title, rows in sections if any(_rows(rows))]
     head = '---\nlibrary_name: animegan_nb\nlicense: apache-2.0\ntags: [anime, gan]\n---'
     about = (
-        'Made for the book [animegan_nb](https://github.com/animegan-nb/animegan_nb), to teach and'
-        ' to try things: a small network, and a weak one beside those that are trained for days.'
-        ' Images are float in [-1, 1].'
+        'Made for the book [animegan_nb](https://github.com/animegan-nb/animegan_nb), to teach'
+        ' and to try things: a small network, and a weak one beside those that are trained for'
+        ' days. Images are float in [-1, 1].'
     )
     title = f"# {name or 'A network'}\n\n{facts.get('what', 'A network of animegan_nb.')}"
     return '\n\n'.join([head, title, about, *tables]) + '\n'

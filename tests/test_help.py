@@ -1,4 +1,4 @@
-"What an engineer sees at the prompt: `help()` explains parameters, Tab lists chapters, errors name the extra to install."
+"What an engineer sees at the prompt: `help()` explains parameters, Tab lists chapters, errors name extras."
 
 import ast
 import importlib
