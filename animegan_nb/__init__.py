@@ -1,8 +1,25 @@
-"Anime image synthesis: a book that is a library. Every chapter is a module that is imported when it is first used."
-# This file and __main__.py are written by hand. The other modules are generated from nbs/ by `make export`,
+"""Anime image synthesis: a book that is a library.
+
+Every chapter is a module, imported when it is first used; `dir(animegan_nb)`, or Tab, lists them.
+
+    from animegan_nb.stylegan import StyleGANGenerator
+    from animegan_nb.training import load_run, train
+
+    generator = StyleGANGenerator.from_pretrained('stylegan_toon_32')
+    train('dcgan-cpu', 'my/pictures', 'runs/first', steps=2_000)
+    pair, generator, facts = load_run('runs/first')
+
+Images are float32 [batch, 3, height, width] in [-1, 1]. `help()` of a function says what its parameters mean. What only
+some chapters need is installed with an extra, such as `pip install 'animegan_nb[mesh]'`; their errors say which.
+"""
+# This file, __main__.py and _parameters.py are written by hand. The other modules are generated from nbs/ by `make export`,
 # which changes only the line with the version here.
 
 __version__ = "0.1.0"
+
+from animegan_nb import _parameters
+
+_parameters.install()
 
 
 def __getattr__(name: str):

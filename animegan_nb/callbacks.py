@@ -5,6 +5,7 @@
 # %% ../nbs/11_callbacks.ipynb #7f15dc77
 from __future__ import annotations
 import contextlib
+import importlib
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
@@ -21,8 +23,8 @@ from .core import atomic_path, check_images, grid, short_path, write_atomically
 from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
-__all__ = ['warn_if_full', 'Samples', 'Clock', 'peak_memory', 'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'RunInUse',
-           'own_run', 'Checkpoints', 'Health']
+__all__ = ['warn_if_full', 'Samples', 'Clock', 'peak_memory', 'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'Tracker',
+           'RunInUse', 'own_run', 'Checkpoints', 'Health']
 
 # %% ../nbs/11_callbacks.ipynb #b1c7e201
 @contextlib.contextmanager
@@ -233,6 +235,41 @@ class TensorBoard(Callback):
     def on_end(self, trainer):
         if self.writer:
             self.writer.close()
+
+# %% ../nbs/11_callbacks.ipynb #c0de1102
+class Tracker(Callback):
+    "Sends every record to trackio or Weights & Biases, if it is installed."
+
+    main_only, order = True, 2  # after the callbacks that add to the record
+
+    def __init__(
+        self,
+        project: str,  # where the runs of one question stand together
+        name: str | None = None,  # of the run; None: the package invents one
+        package: str = 'trackio',  # or 'wandb', or a module with init, log and finish
+        **options,  # further arguments of its `init`
+    ):
+        self.package, self.run = package, None
+        self.options = {'project': project, 'name': name} | options
+
+    def on_start(self, trainer):
+        try:
+            self.run = importlib.import_module(self.package)
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"The package {self.package} is not installed: pip install {self.package}."
+            ) from error
+        config = asdict(trainer.base_config) | trainer.recipe
+        self.run.init(**self.options, config=config)
+
+    def on_step(self, trainer, record):
+        numbers = {k: v for k, v in record.items() if isinstance(v, (bool, int, float))}
+        self.run.log(numbers, step=trainer.step)
+
+    def on_end(self, trainer):
+        if self.run is not None:
+            self.run.finish()
+            self.run = None
 
 # %% ../nbs/11_callbacks.ipynb #e5467863
 class RunInUse(RuntimeError):

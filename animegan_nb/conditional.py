@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn, Tensor
 from . import toon
-from .core import default_device, rng, shipped, to_float, to_uint8
+from .core import default_device, Pretrained, rng, shipped, to_float, to_uint8
 from .data import Dropped, FolderReport, ImageFolder, ImageSet, Loader
 from .losses import find_loss, GANLoss
 from .penalties import dragan_penalty, lazy_weight
@@ -444,9 +444,15 @@ class NormBlock(nn.Module):
         return x + self.body(x)
 
 # %% ../nbs/24_conditional.ipynb #392834cf
-class ConditionalGenerator(nn.Module):
+class ConditionalGenerator(Pretrained, nn.Module):
     """z ⊕ tags [batch, latent + tags] → pictures [batch, 3, size, size] in [-1, 1].
     Jin et al. (2017), figure 4."""
+
+    config_class = ConditionalConfig
+
+    @classmethod
+    def own_tensors(cls, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: x for name, x in state.items() if name != 'known'}  # labels of the data
 
     def __init__(self, config: ConditionalConfig):
         super().__init__()

@@ -24,11 +24,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save as dump_tensors
 from torch import nn, Tensor
 
 # %% auto #0
@@ -36,8 +37,8 @@ __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everythin
            'full_precision', 'autocast_dtype', 'recording', 'Registry', 'load_chapters', 'of_extra', 'shipped',
            'absolute_path', 'short_path', 'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically',
            'read_text', 'read_json', 'check_types', 'settings_from', 'what_it_is', 'read_weights', 'load_pretrained',
-           'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles',
-           'show_images', 'Animation']
+           'Pretrained', 'shipped_networks', 'find_pretrained', 'model_card', 'NotFinite', 'to_uint8', 'to_float',
+           'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -492,6 +493,153 @@ def load_pretrained(
     network = build(facts)
     network.load_state_dict(read_weights(shipped(f'pretrained/{name}.safetensors')))
     return network.eval().requires_grad_(False), facts
+
+# %% ../nbs/01_core.ipynb #c0de0102
+class Pretrained:
+    """A network that can be saved with its numbers, loaded by a name, and shared on the Hugging
+    Face hub; a class says in `config_class` which dataclass its `config` is."""
+
+    config_class = None
+    facts = {}  # of its training, if it was loaded
+
+    def network_facts(self) -> dict:
+        "The numbers that the network is built from."
+        return {f.name: getattr(self.config, f.name) for f in fields(self.config_class)}
+
+    @classmethod
+    def from_facts(cls, network: dict) -> nn.Module:
+        "A network with such numbers, not trained."
+        return cls(settings_from(cls.config_class, network, f'The network {cls.__name__}'))
+
+    @classmethod
+    def own_tensors(cls, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        "Of the tensors of a file those of the network, under their names."
+        return state
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,  # of a shipped network, a folder, or a hub repository 'owner/name'
+        **options,  # for the hub: revision, token, cache_dir, local_files_only
+    ) -> nn.Module:
+        "A trained network in evaluation mode; its attribute `facts` says how it was trained."
+        config, weights = find_pretrained(name, options)
+        facts = read_json(config)
+        made_by = facts.get('class', cls.__name__)
+        if made_by != cls.__name__:
+            raise ValueError(f"{name} is a {made_by}, not a {cls.__name__}.")
+        try:
+            network = cls.from_facts(facts.get('network'))
+            network.load_state_dict(cls.own_tensors(read_weights(weights)))
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"The network {str(name)!r} is not a {cls.__name__}.") from error
+        network.facts = facts
+        return network.eval()
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        "Write `config.json`, `model.safetensors` and the model card `README.md`."
+        folder = Path(folder)
+        facts = self.facts | {'class': type(self).__name__, 'network': self.network_facts()}
+        state = {name: x.contiguous().clone() for name, x in self.state_dict().items()}
+        write_atomically(folder / 'model.safetensors', dump_tensors(state))
+        write_atomically(folder / 'config.json', json.dumps(facts, indent=1))
+        write_atomically(folder / 'README.md', model_card(facts, folder.name))
+        return folder
+
+    def push_to_hub(
+        self,
+        repository: str,  # 'owner/name'; it is made if it does not exist
+        private: bool = False,  # a new repository is seen by its owner only
+        token: str | None = None,  # None: the one that `hf auth login` has stored
+        message: str = 'Weights, numbers and model card',  # of the commit
+    ) -> str:
+        "Upload what `save_pretrained` writes; returns the address of the commit."
+        with of_extra('hub'):
+            import huggingface_hub as hub
+        with TemporaryDirectory() as place:
+            folder = self.save_pretrained(Path(place) / repository.rpartition('/')[2])
+            hub.create_repo(repository, private=private, token=token, exist_ok=True)
+            return str(
+                hub.upload_folder(
+                    repo_id=repository, folder_path=folder, token=token, commit_message=message
+                )
+            )
+
+# %% ../nbs/01_core.ipynb #c0de0103
+def shipped_networks() -> list[str]:
+    "The names of the networks that ship with the library."
+    return sorted(path.stem for path in shipped('pretrained').glob('*.json'))
+
+
+def find_pretrained(name: str | Path, options: dict | None = None) -> tuple[Path, Path]:
+    "The files with the facts and the weights of a network: shipped, in a folder, or on a hub."
+    if name in shipped_networks():
+        return tuple(shipped(f'pretrained/{name}.{end}') for end in ('json', 'safetensors'))
+    folder = Path(name)
+    if not folder.is_dir():
+        if str(name).count('/') != 1:
+            raise FileNotFoundError(
+                f"There is no network {str(name)!r}: name a folder, a hub repository"
+                f" 'owner/name', or one of {', '.join(shipped_networks())}."
+            )
+        with of_extra('hub'):
+            import huggingface_hub as hub
+        wanted = ['config.json', 'model.safetensors']
+        try:
+            folder = Path(
+                hub.snapshot_download(str(name), allow_patterns=wanted, **options or {})
+            )
+        except (OSError, ValueError) as error:
+            raise ConnectionError(
+                f"The network {str(name)!r} cannot be fetched from the hub"
+                f" ({type(error).__name__}): check its name and the network."
+            ) from error
+    for file in ('config.json', 'model.safetensors'):
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"{str(name)!r} holds no network: it has no {file}.")
+    return folder / 'config.json', folder / 'model.safetensors'
+
+# %% ../nbs/01_core.ipynb #c0de0104
+def model_card(
+    facts: dict | str,  # the facts of a network, or the name of a shipped one
+    name: str = '',  # its title
+) -> str:
+    "A page in Markdown that says what a network is, how it was trained, and what was measured."
+    if isinstance(facts, str):
+        name, facts = facts, read_json(shipped(f'pretrained/{facts}.json'))
+    kind = facts.get('class', 'see the chapter that describes it')
+    measured = {k: v for k, v in facts.items() if isinstance(v, dict)}
+    settings = {k: measured.pop(k) for k in ('network', 'training') if k in measured}
+    plain = {k: v for k, v in facts.items() if isinstance(v, (str, int, float)) and k != 'what'}
+    sections = [
+        ('How it was trained', plain | {'training': settings.get('training', {})}),
+        ('What was measured', measured),
+        ('Its numbers', {'class': kind, 'network': settings.get('network', {})}),
+    ]
+    tables = [f'## {title}\n\n{_table(rows)}' for title, rows in sections if any(_rows(rows))]
+    head = '---\nlibrary_name: animegan_nb\nlicense: apache-2.0\ntags: [anime, gan]\n---'
+    about = (
+        'Made for the book [animegan_nb](https://github.com/animegan-nb/animegan_nb), to teach'
+        ' and to try things: a small network, and a weak one beside those that are trained for'
+        ' days. Images are float in [-1, 1].'
+    )
+    title = f"# {name or 'A network'}\n\n{facts.get('what', 'A network of animegan_nb.')}"
+    return '\n\n'.join([head, title, about, *tables]) + '\n'
+
+
+def _rows(facts: dict, before: str = '') -> Iterator[tuple[str, str]]:
+    "Name and value of all facts, nested ones with their whole name; no long lists."
+    for name, value in facts.items():
+        name = f'{before}{name}'
+        if isinstance(value, dict):
+            yield from _rows(value, f'{name}, ')
+        elif not (isinstance(value, list) and len(str(value)) > 200):
+            text = f'{value:.4g}' if isinstance(value, float) else str(value)
+            yield name.replace('_', ' '), text.replace('|', '\\|').replace('\n', ' ')
+
+
+def _table(facts: dict) -> str:
+    return '| | |\n|---|---|\n' + '\n'.join(f'| {k} | {v} |' for k, v in _rows(facts))
 
 # %% ../nbs/01_core.ipynb #6b0587a8
 class NotFinite(ValueError):

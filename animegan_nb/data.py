@@ -1171,8 +1171,8 @@ def row_fields(row) -> dict:
 
 
 def image_tensor(image) -> Tensor:  # [..., 3, h, w]
-    """A picture of Pillow, NumPy or PyTorch, or a batch of them, as bytes (uint8) or float; grey
-    ones in three equal channels."""
+    """A picture of Pillow, NumPy or PyTorch, or a batch of them, as bytes (uint8) or float;
+    grey ones in three equal channels."""
     if isinstance(image, Image.Image):
         image = np.array(image.convert('RGB'))
     if isinstance(image, np.ndarray):
@@ -1288,7 +1288,7 @@ class RowSet:
 # %% ../nbs/02_data.ipynb #c0de0207
 class Epochs:
     """The batches of a `DataLoader`, epoch after epoch without end; `position` is the number of
-    the next. They can be repeated if the loader's workers draw from PyTorch's generator only."""
+    the next. They can be repeated if the loader draws from PyTorch's generators only."""
 
     def __init__(
         self,
@@ -1420,8 +1420,8 @@ def _no_data(data) -> str:
         return f"{str(data)!r} is a path, not a data set: open it with ImageFolder(path, size)."
     if isinstance(data, Mapping):
         return (
-            f"This is a dictionary of {', '.join(map(str, data))}, not a data set: choose one of"
-            " them."
+            f"This is a dictionary of {', '.join(map(str, data))}, not a data set: choose one"
+            " of them."
         )
     return (
         f"A {type(data).__name__} is no data set: give pictures [n, 3, height, width], a set"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .core import NotFinite
+from .core import NotFinite, Pretrained
 from .losses import find_loss
 from .penalties import r1_of_logits
 from animegan_nb.training import (
@@ -94,8 +94,10 @@ def _activation(config: DCGANConfig) -> nn.Module:
     return nn.ReLU(inplace=True)
 
 # %% ../nbs/22_dcgan.ipynb #ebf7a6f4
-class DCGANGenerator(nn.Module):
+class DCGANGenerator(Pretrained, nn.Module):
     "z [batch, latent] → pictures [batch, 3, size, size] in [-1, 1]. Liu (2020), figure 3-1."
+
+    config_class = DCGANConfig
 
     def __init__(self, config: DCGANConfig):
         super().__init__()
@@ -122,7 +124,9 @@ class DCGANGenerator(nn.Module):
                 f"This generator takes z of shape [batch, {self.config.latent}], not"
                 f" {list(z.shape)}."
             )
-        maps = self.project(z).view(-1, self.config.channels, self.config.base, self.config.base)
+        maps = self.project(z).view(
+            -1, self.config.channels, self.config.base, self.config.base
+        )
         return self.body(_layout(maps, self.config.size))
 
 # %% ../nbs/22_dcgan.ipynb #e269600b

@@ -838,8 +838,8 @@ def interval(values, level: float = 0.95) -> tuple[float, float]:  # a few numbe
 
 # %% ../nbs/14_metrics.ipynb #e8c8841d
 def evaluate(
-    # a generator, the pair that trains it, `f(n) -> images`, something with `.sample(n)`, images,
-    # a data set, or Features
+    # a generator, the pair that trains it, `f(n) -> images`, something with `.sample(n)`,
+    # images, a data set, or Features
     generator,
     dataset,  # real images: a tensor, a data set, a `DataLoader`, or Features
     extractor: str | nn.Module = 'squeezenet',  # a registered name or a module

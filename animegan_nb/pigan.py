@@ -6,14 +6,14 @@
 from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from .cameras import check_cam2world, distance_to_depth, image_size, Rays, rays
-from .core import autocast_dtype, full_precision, load_pretrained, rng
+from .core import autocast_dtype, full_precision, load_pretrained, Pretrained, rng
 from animegan_nb.raymarch import (
     check_range,
     Field,
@@ -449,7 +449,7 @@ def _surface_normals(
     return normals(conditioned_field(field, condition), points, chunk.lines.directions)
 
 # %% ../nbs/55_pigan.ipynb #5e3fdba8
-class PiganGenerator(nn.Module):
+class PiganGenerator(Pretrained, nn.Module):
     """A code and a camera to an image (Chan et al. 2021, figure 2): z gives a radiance field,
     and the camera's rays are rendered through it."""
 
@@ -466,6 +466,14 @@ class PiganGenerator(nn.Module):
     @property
     def z_dim(self) -> int:
         return self.field.config.z_dim
+
+    def network_facts(self) -> dict:
+        return dict(size=self.size, field=asdict(self.field.config), view=asdict(self.view))
+
+    @classmethod
+    def from_facts(cls, network: dict) -> PiganGenerator:
+        field, view = FieldConfig(**network['field']), RenderSettings(**network['view'])
+        return cls(field, view, network['size'])
 
     def forward(self, z: Tensor, cam2world: Tensor, **options) -> Tensor:
         "Images of the field of each code, from the camera beside it."
@@ -511,12 +519,7 @@ class PiganGenerator(nn.Module):
 def pretrained_pigan(name: str = 'pigan_toon_32') -> tuple[PiganGenerator, dict]:
     "A pi-GAN of ours that ships with the library, and the facts of its training."
 
-    def build(facts):
-        network = facts['network']
-        field, view = FieldConfig(**network['field']), RenderSettings(**network['view'])
-        return PiganGenerator(field, view, network['size'])
-
-    return load_pretrained(name, build)
+    return load_pretrained(name, lambda facts: PiganGenerator.from_facts(facts['network']))
 
 # %% ../nbs/55_pigan.ipynb #b55bccbe
 class CoordConv(nn.Conv2d):

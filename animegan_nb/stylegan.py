@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .core import full_precision, load_pretrained, recording
+from .core import full_precision, load_pretrained, Pretrained, recording
 from .losses import discriminator_loss, generator_loss
 from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.style_layers import (
@@ -59,18 +59,18 @@ class StyleGANConfig:
 
     size: int = 64  # pixels along one side: a power of two
     architecture: str = 'stylegan2'  # or 'stylegan1': AdaIN and growing
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
+    z_dim: int = 512  # length of the code z …
+    w_dim: int = 512  # … and of the style w
+    mapping_layers: int = 8  # from z to w
     channel_base: int = 32768  # feature maps at resolution r: channel_base / r …
     channel_max: int = 512  # … but at most these
     channels: int = 3  # colours
     group_size: int = 4  # of the minibatch standard deviation
     mixing: float = 0.9  # probability that a picture is drawn with two styles
-    r1_gamma: float = 10.0
+    r1_gamma: float = 10.0  # weight γ of the R1 penalty; 0: none
     r1_every: int = 16  # discriminator steps between two penalties
     path_weight: float = 2.0  # 0: no path-length regularisation
-    path_every: int = 4
+    path_every: int = 4  # generator steps between two path-length penalties
     w_avg_beta: float = 0.995  # of the running mean of w
 
     def __post_init__(self):
@@ -312,8 +312,10 @@ class GrowingSynthesis(Growing):
         return fade(old, block.to_rgb(x), alpha)
 
 # %% ../nbs/31_stylegan.ipynb #2d667123
-class StyleGANGenerator(nn.Module):
+class StyleGANGenerator(Pretrained, nn.Module):
     "z to pictures: `mapping` makes ws, `synthesis` draws them."
+
+    config_class = StyleGANConfig
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()

@@ -418,8 +418,8 @@ class Trainer(RunControls):
         config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
         callbacks: Sequence[Callback] = (),
         device: str | torch.device | None = None,  # None: the best there is
-        # what built the pair, for `load_run`: a Recipe, or {'model': …, 'network': …}; None: a pair
-        # of a registered model knows it
+        # what built the pair, for `load_run`: a Recipe, or {'model': …, 'network': …}; None: a
+        # pair of a registered model knows it
         recipe: Recipe | dict | None = None,
         stages: Sequence[Stage] = (),  # a curriculum; none: the same numbers throughout
     ):

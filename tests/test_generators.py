@@ -144,10 +144,21 @@ def compiled(generator, inputs, fresh):
     same(generator(*inputs(5)), fast(*inputs(5)), 1e-6)
 
 
-CHECKS = [deepcopy, strict_load, assigned_load, meta, bfloat16, functional_call, jit_trace, torch_export, onnx, compiled]
-RAYS = 'a pi-GAN looks at values while it renders: it checks the rays, and cuts them into chunks as the memory allows'
+CHECKS = [
+    deepcopy,
+    strict_load,
+    assigned_load,
+    meta,
+    bfloat16,
+    functional_call,
+    jit_trace,
+    torch_export,
+    onnx,
+    compiled,
+]
+RAYS = 'a pi-GAN looks at values while it renders: it checks rays, and cuts them into chunks as the memory allows'
 IMPOSSIBLE = {('pigan', name): RAYS for name in ('jit_trace', 'torch_export', 'onnx', 'compiled')}
-IMPOSSIBLE['pigan', 'bfloat16'] = "a sine of 30 times a coordinate needs float32: a pi-GAN's own 'mixed' precision keeps it"
+IMPOSSIBLE['pigan', 'bfloat16'] = "a sine of 30 times a coordinate needs float32: pi-GAN's own 'mixed' keeps it"
 
 
 @pytest.mark.parametrize('check', CHECKS, ids=lambda check: check.__name__)

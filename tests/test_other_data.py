@@ -1,4 +1,4 @@
-"Pictures as other libraries keep them: what a `Trainer` takes, that it goes on for epochs, resumes, and says what is wrong."
+"Pictures as other libraries keep them: a `Trainer` takes them for epochs, resumes, and says what is wrong."
 
 import sys
 from pathlib import Path
@@ -85,7 +85,7 @@ def trainer(data):
 
 @pytest.mark.parametrize('kind', SETS)
 def test_a_training_takes_it_for_epochs_and_resumes_exactly(kind, tmp_path):
-    "12 steps of 4 pictures out of 10: five epochs and more; an interruption changes no bit, and no global random number."
+    "12 steps of 4 pictures out of 10: an interruption changes no bit, and a training no global random number."
     whole = trainer(SETS[kind]())
     before = torch.get_rng_state()
     whole.fit(12, progress=False)
