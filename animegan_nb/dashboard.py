@@ -946,7 +946,8 @@ def header_html(controls: Controls) -> str:
           <span class="agnb-state agnb-{state}">{state}</span>
           <span class="agnb-steps">step {trainer.step} of {monitor.target}</span>
         </div>
-        <div class="agnb-bar" role="progressbar" aria-label="steps" aria-valuenow="{done:.0%}">
+        <div class="agnb-bar" role="progressbar" aria-label="steps"
+            aria-valuenow="{100 * done:.0f}">
           <div style="width:{done:.2%}"></div>
         </div>
         <div class="agnb-facts">{entries}</div>'''

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from . import toon
-from .core import Animation, figure, rng
+from .core import Animation, figure, rng, show_images
 from .style_layers import ModulatedLayer, StyleAdaIN, ToRGB
 from .stylegan import StyleGANGenerator, style_layers
 from . import toon_net
@@ -447,7 +447,8 @@ class StyleMixer(RichDisplay):
         return torch.stack([a, b, replace_layers(a[None], b[None], from_b)[0]])
 
     def image(self, **settings) -> Image.Image:
-        return enlarged(draw(self.generator, self.ws(**settings)), self.scale, columns=3)
+        heads, titles = draw(self.generator, self.ws(**settings)), ['A', 'B', 'mixture']
+        return show_images(heads, columns=3, column_titles=titles, scale=self.scale).image()
 
     still_image = image
 
@@ -463,7 +464,7 @@ class StyleMixer(RichDisplay):
         for name in self.groups:
             whose = 'A' if name == 'coarse' else 'B'
             controls[name] = choice(f'{name} layers from', ['A', 'B'], whose)
-        width = (3 * self.generator.config.size + 4) * self.scale
+        width = (3 * self.generator.config.size + 4) * self.scale + 4
         return panel(self.image, controls, 'the heads A and B and their mixture', width=width)
 
 # %% ../nbs/32_latents.ipynb #6a1640e0

@@ -552,8 +552,8 @@ def inspector_widget(inspector: RayInspector):
 
     def draw(request):
         try:
-            inspector.pixel = tuple(request['pixel'])
-            plot = inspector.plot()
+            pixel = tuple(request['pixel'])
+            plot, inspector.pixel = inspector.plot(pixel), pixel
             images = dict(image=data_url(inspector.image()), plot=data_url(plot.image()))
             result = images | dict(alt=plot.alt_text(), problem='')
         except Exception as error:

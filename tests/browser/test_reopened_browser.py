@@ -1,5 +1,5 @@
-"""Every widget of the library in a real JupyterLab: alive while its kernel is, a picture in the saved file, and a picture
-that is *seen* when the file is opened again without that kernel."""
+"""Every widget of the library in a real JupyterLab: alive while its kernel is, a picture in the saved file,
+and a picture that is *seen* when the file is opened again without that kernel."""
 
 import json
 import sys
@@ -22,7 +22,8 @@ WIDGETS = {
     'HeadExplorer': 'from animegan_nb.widgets import HeadExplorer\nHeadExplorer(size=32)',
     'FaceMaker': "from animegan_nb.conditional import FaceMaker\nFaceMaker(n=4, hair_colour='pink')",
     'LatentExplorer': (
-        'from animegan_nb.latents import LatentExplorer, StyleMixer\nfrom animegan_nb.stylegan import pretrained_stylegan\n'
+        'from animegan_nb.latents import LatentExplorer, StyleMixer\n'
+        'from animegan_nb.stylegan import pretrained_stylegan\n'
         "generator, _ = pretrained_stylegan()\nstep = torch.randn(generator.mapping.w_avg.shape[-1])\n"
         "LatentExplorer(generator, {'hair_colour=blonde': step, 'background=0': -step}, scale=3)"
     ),
@@ -67,6 +68,14 @@ def test_every_widget_of_the_library_is_tried():
     assert live == set(WIDGETS)
 
 
+def check_alive(page, i, name):
+    "The widget stands in the place of the picture of its cell, and has drawn something."
+    live = page.cell(i).locator('.agnb-live')
+    page.until(lambda: live.count() == 1, 60, f'the live {name}')
+    assert not page.cell(i).locator('.jp-RenderedImage > img').first.is_visible()
+    page.until(lambda: live.locator('img').first.evaluate('e => e.naturalWidth') > 8, 60, f'an image of {name}')
+
+
 @pytest.fixture(scope='module')
 def saved(lab):
     "The notebook, run and saved; its kernel is gone."
@@ -74,11 +83,7 @@ def saved(lab):
         page.run(0, 240)
         for i, name in enumerate(WIDGETS, 1):
             page.run(i, 240)
-            live = page.cell(i).locator('.agnb-live')
-            page.until(lambda: live.count() == 1, 60, f'the live {name}')
-            # the picture has made room for the widget
-            assert not page.cell(i).locator('.jp-RenderedImage > img').first.is_visible()
-            page.until(lambda: live.locator('img').first.evaluate('e => e.naturalWidth') > 8, 60, f'an image of {name}')
+            check_alive(page, i, name)
         assert page.our_errors() == []
         page.save()
         path = page.path
