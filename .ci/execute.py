@@ -34,7 +34,13 @@ FOREIGN = {
 }
 IGNORED_FIELDS = {'ctx', 'kind', 'type_comment', 'type_ignores'}
 DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-ENVIRONMENT = {'ANIMEGAN_BUDGET': 'cpu', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+ENVIRONMENT = {
+    'ANIMEGAN_BUDGET': 'cpu',
+    'ANIMEGAN_WIDGETS': 'never',  # plain images, the same in every run
+    'OMP_NUM_THREADS': '1',
+    'MKL_NUM_THREADS': '1',
+    'CUDA_VISIBLE_DEVICES': '',
+}
 
 
 # ---- the stamp

@@ -6,6 +6,8 @@
 from __future__ import annotations
 import base64
 import contextlib
+import copy
+import html
 import importlib
 import io
 import json
@@ -29,8 +31,8 @@ from torch import nn, Tensor
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'full_precision',
            'autocast_dtype', 'Registry', 'load_chapters', 'shipped', 'cache_dir', 'sync_folder', 'atomic_path',
            'write_atomically', 'load_pretrained', 'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'image_bundle',
-           'describe_figure', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'describe_grid', 'show_images',
-           'Animation']
+           'describe_figure', 'Figure', 'figure', 'with_descriptions', 'check_images', 'grid', 'tiles', 'describe_grid',
+           'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -384,7 +386,7 @@ def _describe_marks(ax) -> list[str]:
             marks.append(f'{n} bars' + (f' of {name}' if not name.startswith('_') else ''))
     points = [len(c.get_offsets()) for c in ax.collections if isinstance(c, PathCollection)]
     if sum(points):
-        marks.append(f'{sum(points)} points')
+        marks.append('a point' if sum(points) == 1 else f'{sum(points)} points')
     if images := len(ax.get_images()) + sum(isinstance(c, QuadMesh) for c in ax.collections):
         marks.append('an image' if images == 1 else f'{images} images')
     return marks
@@ -451,6 +453,22 @@ def figure(
     for ax in np.atleast_1d(axes).flat:
         ax.spines[['top', 'right']].set_visible(False)
     return fig, axes
+
+# %% ../nbs/01_core.ipynb #95cdcbf4
+def with_descriptions(
+    notebook: dict, resources: dict | None = None
+) -> tuple[dict, dict | None]:
+    "A notebook whose images are HTML with their alternative text; a preprocessor of nbconvert."
+    notebook = copy.deepcopy(notebook)
+    outputs = [o for cell in notebook['cells'] for o in cell.get('outputs', [])]
+    for output in outputs:
+        data, facts = output.get('data', {}), output.get('metadata', {})
+        for kind in [kind for kind in data if kind.startswith('image/')]:
+            alt = facts.get(kind, {}).get('alt')
+            if alt and kind != 'image/svg+xml' and 'text/html' not in data:
+                source = f'data:{kind};base64,{"".join(data[kind]).strip()}'
+                data['text/html'] = f'<img src="{source}" alt="{html.escape(alt)}">'
+    return notebook, resources
 
 # %% ../nbs/01_core.ipynb #53b26755
 def check_images(images: Tensor, device='cpu') -> Tensor:  # None: where they are
