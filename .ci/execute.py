@@ -35,7 +35,13 @@ FOREIGN = {
 SETUP = 'setup'  # the tag of cells that only make a notebook run elsewhere (.ci/run_it.py)
 IGNORED_FIELDS = {'ctx', 'kind', 'type_comment', 'type_ignores'}
 DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-ENVIRONMENT = {'ANIMEGAN_BUDGET': 'cpu', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+ENVIRONMENT = {
+    'ANIMEGAN_BUDGET': 'cpu',
+    'ANIMEGAN_WIDGETS': 'never',  # plain images, the same in every run
+    'OMP_NUM_THREADS': '1',
+    'MKL_NUM_THREADS': '1',
+    'CUDA_VISIBLE_DEVICES': '',
+}
 
 
 # ---- the stamp

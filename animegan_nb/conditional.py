@@ -33,7 +33,7 @@ from animegan_nb.training import (
     TrainingConfig,
 )
 from . import toon_net
-from .widgets import enlarged, menu, panel, RichDisplay
+from .widgets import enlarged, in_words, menu, panel, RichDisplay
 
 # %% auto #0
 __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_MOE_128', 'CONDITIONAL_CPU', 'CONDITIONAL_TINY',
@@ -942,8 +942,8 @@ class FaceMaker(RichDisplay):
         return self.image(**self.wanted)
 
     def alt_text(self) -> str:
-        wanted = ', '.join(self.wanted.values()) or 'any face'
-        return f'<FaceMaker: {wanted}; run the cell for menus>'
+        wanted = ', '.join(f'{in_words(k)} {v}' for k, v in self.wanted.items())
+        return f'{self.n} generated faces: {wanted or "any face"}'
 
     def other_faces(self):
         self.seed += 1
@@ -952,10 +952,11 @@ class FaceMaker(RichDisplay):
         "A menu for every tag, and a button for other latents."
         menus = {
             group[0]: menu(
-                group[0].replace('_', ' '),
-                ('any', *choices(group)),
-                self.wanted.get(group[0], 'any'),
+                in_words(group[0]), ('any', *choices(group)), self.wanted.get(group[0], 'any')
             )
             for group in self.groups
         }
-        return panel(self.image, menus, {'Other faces': self.other_faces})
+        side, buttons = self.generator.config.size, {'Other faces': self.other_faces}
+        width = (side + 2) * self.scale * min(self.n, self.columns)
+        alt = f'{self.n} generated faces'
+        return panel(self.image, menus, alt, buttons, width=width)

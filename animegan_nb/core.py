@@ -6,7 +6,9 @@
 from __future__ import annotations
 import base64
 import contextlib
+import copy
 import errno
+import html
 import importlib
 import io
 import json
@@ -14,6 +16,7 @@ import math
 import os
 import pkgutil
 import random
+import re
 import reprlib
 import sys
 import threading
@@ -38,7 +41,8 @@ __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everythin
            'absolute_path', 'short_path', 'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically',
            'read_text', 'read_json', 'check_types', 'settings_from', 'what_it_is', 'read_weights', 'load_pretrained',
            'Pretrained', 'shipped_networks', 'find_pretrained', 'model_card', 'NotFinite', 'to_uint8', 'to_float',
-           'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
+           'encode_image', 'image_bundle', 'describe_figure', 'Figure', 'figure', 'with_descriptions', 'check_images',
+           'grid', 'tiles', 'describe_grid', 'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -672,6 +676,7 @@ def to_float(
     return images.float().div_(127.5).sub_(1)
 
 # %% ../nbs/01_core.ipynb #28a3a56f
+from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.figure import Figure as _Figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -704,11 +709,79 @@ def encode_image(
     smaller = [max(1, side * 3 // 4) for side in image.size]
     return encode_image(image.resize(smaller, Image.Resampling.LANCZOS), limit, exact)
 
+# %% ../nbs/01_core.ipynb #de536562
+def image_bundle(
+    kind: str,  # the MIME type
+    data: bytes,
+    alt: str,  # what is seen, in words
+    name: str,  # of the object that is shown
+) -> tuple[dict, dict]:  # its forms, and facts about them
+    "What `_repr_mimebundle_` returns for a picture."
+    forms = {kind: base64.b64encode(data).decode(), 'text/plain': f'<{name}: {alt}>'}
+    return forms, {kind: {'alt': alt}}
+
+
+def _plain(text: str) -> str:
+    "A label without the signs of mathematics and line breaks."
+    return ' '.join(re.sub(r'[$\\{}]', '', text).split())
+
+
+def _range(values) -> str:
+    "Where a curve begins and ends."
+    values = np.ma.compressed(np.ma.masked_invalid(np.asarray(values, float)))
+    return f' from {values[0]:.3g} to {values[-1]:.3g}' if len(values) else ''
+
+
+def _describe_marks(ax) -> list[str]:
+    "The curves, bars, points and images of one panel."
+    marks, unnamed = [], 0
+    for line in ax.get_lines():
+        name = _plain(str(line.get_label()))
+        if name and not name.startswith('_'):
+            marks.append(f'{name}{_range(line.get_ydata())}')
+        else:
+            unnamed += 1
+    if unnamed:
+        marks.append('a line' if unnamed == 1 else f'{unnamed} lines')
+    for bars in ax.containers:
+        n = len(bars.patches) if hasattr(bars, 'patches') else 0
+        name = _plain(str(bars.get_label()))
+        if n:
+            marks.append(f'{n} bars' + (f' of {name}' if not name.startswith('_') else ''))
+    points = [len(c.get_offsets()) for c in ax.collections if isinstance(c, PathCollection)]
+    if sum(points):
+        marks.append('a point' if sum(points) == 1 else f'{sum(points)} points')
+    if images := len(ax.get_images()) + sum(isinstance(c, QuadMesh) for c in ax.collections):
+        marks.append('an image' if images == 1 else f'{images} images')
+    return marks
+
+
+def _describe_panel(ax) -> str:
+    titles = [_plain(ax.get_title(loc)) for loc in ('left', 'center', 'right')]
+    title, marks = ' '.join(filter(None, titles)), _describe_marks(ax)
+    if not title and not marks:
+        return ''
+    x, y = _plain(ax.get_xlabel()), _plain(ax.get_ylabel())
+    axes = [f'{what} {label}' for what, label in (('across:', x), ('upwards:', y)) if label]
+    return '; '.join([': '.join(filter(None, [title, ', '.join(marks)])), *axes])
+
+
+def describe_figure(fig: _Figure, most: int = 500) -> str:
+    "What a figure shows, in at most about so many characters, from its titles and its marks."
+    panels = [_describe_panel(ax) for ax in fig.axes if ax.get_visible()]
+    panels = [panel for panel in panels if panel]
+    title = _plain(fig.get_suptitle())
+    head = f'{len(panels)} panels' if len(panels) > 1 else ''
+    text = '. '.join([': '.join(filter(None, [title, head])), *panels]).strip('. ')
+    text = text or 'a drawing without labels'
+    return text if len(text) <= most else text[:most].rsplit(' ', 1)[0] + ' …'
+
 # %% ../nbs/01_core.ipynb #1588e903
 class Figure(_Figure):
     "A Matplotlib figure without pyplot, safe in threads, that shows itself in at most 40 kB."
 
     exact = False  # a plot may use a palette; a grid of pictures keeps its pixels
+    alt = ''  # what is seen, in words; if empty, a description is made
 
     def __init__(self, figsize=(6, 3), dpi=100, **kwargs):
         super().__init__(figsize=figsize, dpi=dpi, **kwargs)
@@ -722,10 +795,13 @@ class Figure(_Figure):
     def png(self) -> bytes:
         return _bytes(self.image(), 'PNG')
 
+    def alt_text(self) -> str:
+        "What is seen, in words: `alt`, or what the figure says about itself."
+        return self.alt or describe_figure(self)
+
     def _repr_mimebundle_(self, include=None, exclude=None):
         mime, data = encode_image(self.image(), exact=self.exact)
-        size = '×'.join(str(int(n)) for n in self.get_size_inches() * self.dpi)
-        return {mime: base64.b64encode(data).decode(), 'text/plain': f'<Figure {size}>'}
+        return image_bundle(mime, data, self.alt_text(), 'Figure')
 
 # %% ../nbs/01_core.ipynb #09629115
 def figure(
@@ -741,6 +817,22 @@ def figure(
     for ax in np.atleast_1d(axes).flat:
         ax.spines[['top', 'right']].set_visible(False)
     return fig, axes
+
+# %% ../nbs/01_core.ipynb #95cdcbf4
+def with_descriptions(
+    notebook: dict, resources: dict | None = None
+) -> tuple[dict, dict | None]:
+    "A notebook whose images are HTML with their alternative text; a preprocessor of nbconvert."
+    notebook = copy.deepcopy(notebook)
+    outputs = [o for cell in notebook['cells'] for o in cell.get('outputs', [])]
+    for output in outputs:
+        data, facts = output.get('data', {}), output.get('metadata', {})
+        for kind in [kind for kind in data if kind.startswith('image/')]:
+            alt = facts.get(kind, {}).get('alt')
+            if alt and kind != 'image/svg+xml' and 'text/html' not in data:
+                source = f'data:{kind};base64,{"".join(data[kind]).strip()}'
+                data['text/html'] = f'<img src="{source}" alt="{html.escape(alt)}">'
+    return notebook, resources
 
 # %% ../nbs/01_core.ipynb #53b26755
 def check_images(images: Tensor, device='cpu') -> Tensor:  # None: where they are
@@ -817,6 +909,24 @@ def tiles(
     )[:count]
 
 # %% ../nbs/01_core.ipynb #a4c3453f
+def describe_grid(
+    n: int,  # images
+    sheet: Image.Image,  # their grid
+    width: int,  # of one image
+    title: str = '',
+    column_titles: Sequence[str] = (),
+    row_titles: Sequence[str] = (),
+) -> str:
+    "The titles and the layout of a grid of images, in words."
+    columns = (sheet.width + 2) // (width + 2)
+    rows = -(-n // columns)
+    text = 'one image' if n == 1 else f'{n} images' + (f' in {rows} rows' if rows > 1 else '')
+    for what, titles in (('columns', column_titles), ('rows', row_titles)):
+        if titles := [_plain(str(t)) for t in titles if str(t).strip()]:
+            text += f'; {what}: {", ".join(titles)}'
+    return f'{_plain(title)}: {text}' if title else text
+
+
 def show_images(
     images: Tensor,  # [batch, 1 or 3, height, width]
     title: str = '',
@@ -825,6 +935,7 @@ def show_images(
     row_titles: Sequence[str] = (),  # one beside each row
     scale: int | None = None,  # screen pixels for a picture pixel; None: chosen
     width: int = 800,  # the widest the grid may get, in screen pixels
+    alt: str = '',  # what is seen, in words; if empty, the titles and the layout
 ) -> Figure:
     "A grid of pictures as a `Figure`, every picture pixel a square of `scale` screen pixels."
     sheet = grid(images, columns)
@@ -835,6 +946,7 @@ def show_images(
     W, H = sheet.width * scale, sheet.height * scale
     fig = Figure(((W + left + 2) / 100, (H + top + 2) / 100), dpi=100)
     fig.exact = True
+    fig.alt = alt or describe_grid(len(images), sheet, w, title, column_titles, row_titles)
     ax = fig.add_axes(
         [left / (W + left + 2), 2 / (H + top + 2), W / (W + left + 2), H / (H + top + 2)]
     )
@@ -865,12 +977,15 @@ class Animation:
         frames: Tensor,  # [frames, 1 or 3, height, width], float in [-1, 1] or uint8
         fps: float = 12,  # frames a second
         limit: int = 400_000,  # bytes that its picture in a notebook may weigh
+        alt: str = '',  # what is seen, in words
     ):
         if not fps > 0:
             raise ValueError(
                 f"fps is the number of frames a second and must be positive, not {fps}."
             )
         self.frames, self.fps, self.limit = check_images(frames), fps, limit
+        n, _, h, w = self.frames.shape
+        self.alt = alt or f'an animation of {n} frames of {w}×{h} pixels'
 
     def images(self, colours: int | None = None, every: int = 1) -> list[Image.Image]:
         "The frames as Pillow pictures, with one shared palette of `colours` if asked for."
@@ -901,11 +1016,7 @@ class Animation:
         return path
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        n, _, h, w = self.frames.shape
-        return {
-            'image/png': base64.b64encode(_small_animation(self)).decode(),
-            'text/plain': f'<Animation of {n} frames, {w}×{h}>',
-        }
+        return image_bundle('image/png', _small_animation(self), self.alt, 'Animation')
 
 # %% ../nbs/01_core.ipynb #b71f0bfe
 def _write_frames(file: Path | io.BytesIO, kind: str, images: list, duration: float):

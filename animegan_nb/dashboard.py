@@ -24,18 +24,18 @@ from torch import Tensor
 from .callbacks import Checkpoints, Health
 from .core import check_images, Figure, grid
 from .training import Callback, checkpoints, Trainer
-from .widgets import RichDisplay, stylesheet
+from .widgets import browser_widget, data_url, one_sentence, RichDisplay
 
 # %% auto #0
 __all__ = ['DISCRIMINATOR_HAS_WON', 'SAMPLES_HAVE_COLLAPSED', 'COLOURS', 'LEVELS', 'LABELS', 'NOTHING_SAVED', 'NOT_WRITTEN',
            'BUTTONS', 'NO_FOLDER', 'Throttle', 'Redrawer', 'Pace', 'steps_per_second', 'duration_text', 'halve',
-           'Curve', 'LossCurves', 'Snapshots', 'relative_spread', 'as_images', 'Observer', 'Monitor', 'one_sentence',
-           'accuracy_light', 'variety_light', 'status_lights', 'diagnosis', 'facts', 'memory_used', 'smooth', 'limits',
-           'histogram', 'draw_losses', 'draw_logits', 'draw_samples', 'square_grid', 'dashboard_figure',
-           'figure_headline', 'draw_health', 'small_png', 'DashboardFigure', 'add_callback', 'find_callback',
-           'attach_monitor', 'is_busy', 'training_state', 'Saver', 'MonitoredRun', 'Controls', 'scale', 'ticks',
-           'svg_plot', 'svg_path', 'panel_title', 'losses_html', 'logits_html', 'header_html', 'health_html',
-           'SampleViewer', 'transparent_gaps', 'DashboardPanel', 'UpdatableDisplay', 'TrainingDashboard']
+           'Curve', 'LossCurves', 'Snapshots', 'relative_spread', 'as_images', 'Observer', 'Monitor', 'accuracy_light',
+           'variety_light', 'status_lights', 'diagnosis', 'facts', 'memory_used', 'smooth', 'limits', 'histogram',
+           'draw_losses', 'draw_logits', 'draw_samples', 'square_grid', 'dashboard_figure', 'figure_headline',
+           'draw_health', 'small_png', 'DashboardFigure', 'add_callback', 'find_callback', 'attach_monitor', 'is_busy',
+           'training_state', 'Saver', 'MonitoredRun', 'Controls', 'scale', 'ticks', 'svg_plot', 'svg_path',
+           'panel_title', 'losses_html', 'logits_html', 'header_html', 'health_html', 'SampleViewer',
+           'transparent_gaps', 'button_states', 'DashboardPanel', 'UpdatableDisplay', 'TrainingDashboard']
 
 # %% ../nbs/13_dashboard.ipynb #c9d29030
 class Throttle:
@@ -368,17 +368,6 @@ class Monitor(Observer, Callback):
         self.phase, self.stop_requested, self.single_step = 'idle', False, False
         self.notify()
 
-# %% ../nbs/13_dashboard.ipynb #a1f54ba2
-def one_sentence(error: BaseException) -> str:
-    """An exception for people: its first line, with its type unless the message is a sentence
-    already."""
-    text = str(error).strip().split('\n')[0]
-    if text.endswith('.') and ' ' in text:
-        return text
-    if text:
-        return f'{type(error).__name__}: {text}'
-    return f'{type(error).__name__}.'
-
 # %% ../nbs/13_dashboard.ipynb #c081aad9
 def accuracy_light(monitor: Monitor) -> tuple[str, str, str]:
     right = monitor.health.accuracy
@@ -615,7 +604,7 @@ class DashboardFigure(RichDisplay, Figure):
         return 'image/png', small_png(self.image())
 
     def alt_text(self) -> str:
-        return '<DashboardFigure>'
+        return Figure.alt_text(self)
 
 # %% ../nbs/13_dashboard.ipynb #67e6234c
 def add_callback(trainer: Trainer, callback: Callback):
@@ -858,6 +847,7 @@ def svg_plot(
     xlim: tuple[float, float],
     ylim: tuple[float, float],
     draw: Callable,  # draw(x, y) → SVG text; x and y turn numbers into positions
+    label: str,  # what is seen, in words
     yticks: bool = True,
     size: tuple[int, int] = (420, 150),
 ) -> str:
@@ -870,7 +860,9 @@ def svg_plot(
     for t in ticks(*ylim, 4) if yticks else ():
         axes += f'<path class="agnb-rule" d="M{left} {y(t):.1f}H{w - 8}"/>'
         axes += f'<text x="{left - 5}" y="{y(t) + 3.5:.1f}" text-anchor="end">{t:g}</text>'
-    return f'<svg class="agnb-plot" viewBox="0 0 {w} {h}">{axes}{draw(x, y)}</svg>'
+    label = html.escape(label)
+    head = f'<svg class="agnb-plot" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">'
+    return f'{head}{axes}{draw(x, y)}</svg>'
 
 
 def svg_path(xs, ys, colour: str, **style) -> str:
@@ -906,7 +898,11 @@ def losses_html(losses: LossCurves) -> str:
             lines += svg_path(x(c.x), mean, colour, **mean_style)
         return lines
 
-    return panel_title('losses', losses) + svg_plot(xlim, ylim, draw)
+    last = [
+        f'{LABELS.get(k, k)} {c.values[-1]:.3g}' for k, c in losses.items() if len(c.values)
+    ]
+    label = f'losses up to step {xlim[1]:.0f}, at the end: {", ".join(last)}'
+    return panel_title('losses', losses) + svg_plot(xlim, ylim, draw, label)
 
 # %% ../nbs/13_dashboard.ipynb #03de7689
 def logits_html(logits: dict[str, Sequence[np.ndarray]]) -> str:
@@ -928,7 +924,11 @@ def logits_html(logits: dict[str, Sequence[np.ndarray]]) -> str:
         return bars
 
     title = panel_title('logits of D <small>(below 0: fake)</small>', heights)
-    return title + svg_plot((edges[0], edges[-1]), (0, top * 1.05), draw, yticks=False)
+    means = {kind: np.concatenate(list(logits[kind])).mean() for kind in heights}
+    said = ', '.join(f'{kind} {mean:.3g}' for kind, mean in means.items())
+    label = f'histograms of the logits, on average: {said}'
+    ends = (edges[0], edges[-1]), (0, top * 1.05)
+    return title + svg_plot(*ends, draw, label, yticks=False)
 
 # %% ../nbs/13_dashboard.ipynb #4391dc7f
 def header_html(controls: Controls) -> str:
@@ -946,7 +946,10 @@ def header_html(controls: Controls) -> str:
           <span class="agnb-state agnb-{state}">{state}</span>
           <span class="agnb-steps">step {trainer.step} of {monitor.target}</span>
         </div>
-        <div class="agnb-bar"><div style="width:{done:.2%}"></div></div>
+        <div class="agnb-bar" role="progressbar" aria-label="steps"
+            aria-valuenow="{100 * done:.0f}">
+          <div style="width:{done:.2%}"></div>
+        </div>
         <div class="agnb-facts">{entries}</div>'''
 
 
@@ -966,60 +969,41 @@ def health_html(controls: Controls) -> str:
 
 # %% ../nbs/13_dashboard.ipynb #5995349e
 class SampleViewer:
-    "The snapshots of a training, one at a time, with a slider over time."
+    "Which snapshot of a training is shown: the newest, or one that was chosen."
 
-    def __init__(self, snapshots: Snapshots, lock):
-        import ipywidgets as w
+    def __init__(self, snapshots: Snapshots):
+        self.snapshots = snapshots
+        self.follows, self.shown_step = True, None
+        self.index = self.last = 0  # where the slider stands, and where it ends
+        self.snapshot = dict(url='', step=None)  # for the browser
 
-        self.snapshots, self.lock = snapshots, lock
-        self.follows, self.moving, self.shown_step = True, False, None
-        self.image = w.Image(format='png').add_class('agnb-images')
-        self.caption = w.HTML().add_class('agnb-when-box')
-        tip = 'Look back: drag to an earlier snapshot'
-        self.slider = w.IntSlider(0, 0, 0, readout=False, tooltip=tip).add_class('agnb-slider')
-        self.slider.observe(lambda change: self.show(moved=True), 'value')
-        slide = w.HBox([self.slider]).add_class('agnb-slide')
-        self.box = w.VBox([self.caption, self.image, slide]).add_class('agnb-right')
+    def look(self, index: int):
+        "Choose a snapshot; the last one means: always the newest."
+        self.follows = index >= self.last
+        steps = list(self.snapshots.images)
+        if steps:
+            self.shown_step = steps[min(max(index, 0), len(steps) - 1)]
+        self.update()
 
-    def show(self, moved: bool = False):
-        "Show the snapshot under the slider; `moved`: a hand has moved it."
-        with self.lock:
-            kept = self.snapshots.images
-            if not kept or self.moving:
-                return
-            steps = list(kept)
-            if moved:
-                self.follows = self.slider.value >= self.slider.max
-                index = self.slider.value
-            else:
-                index = len(steps) - 1 if self.follows else self._index_of_shown(steps)
-                self._move_slider(len(steps) - 1, index)
-            step = steps[min(index, len(steps) - 1)]
-            self._draw(step, kept[step])
+    def update(self):
+        "Find the snapshot to show among those that are kept now."
+        kept = self.snapshots.images
+        if not kept:
+            return
+        steps = list(kept)
+        self.last = len(steps) - 1
+        self.index = self.last if self.follows else self._index_of_shown(steps)
+        self.shown_step = step = steps[self.index]
+        if step != self.snapshot['step']:
+            images = kept[step]
+            shown = transparent_gaps(square_grid(images), images.shape[2:])
+            self.snapshot = dict(url=data_url(shown), step=step)
 
     def _index_of_shown(self, steps: list[int]) -> int:
         "Where the shown snapshot is now, or the one before if it was dropped."
         if self.shown_step is None:
             return 0
         return max(int(np.searchsorted(steps, self.shown_step, 'right')) - 1, 0)
-
-    def _move_slider(self, maximum: int, index: int):
-        self.moving = True  # moving the slider from here is not a drag
-        try:
-            with self.slider.hold_sync():
-                self.slider.max, self.slider.value = maximum, index
-        finally:
-            self.moving = False
-
-    def _draw(self, step: int, images: Tensor):
-        if step == self.shown_step:
-            return
-        self.shown_step, file = step, io.BytesIO()
-        transparent_gaps(square_grid(images), images.shape[2:]).save(file, 'PNG')
-        self.image.value = file.getvalue()
-        self.caption.value = (
-            f'<div class="agnb-title">samples <small>at step {step}</small></div>'
-        )
 
 
 def transparent_gaps(image: Image.Image, size: Sequence[int], gap: int = 2) -> Image.Image:
@@ -1030,55 +1014,74 @@ def transparent_gaps(image: Image.Image, size: Sequence[int], gap: int = 2) -> I
     return image
 
 # %% ../nbs/13_dashboard.ipynb #05cb1565
-BUTTONS = [
-    ('start', 'play', 'Train in the background'),
-    ('pause', 'pause', 'Pause after this step'),
-    ('stop', 'stop', 'End the training after this step'),
-    ('step', 'step-forward', 'Do one step, then pause'),
-    ('save', 'save', 'Save a checkpoint'),
-]
+BUTTONS = {
+    'start': 'Train in the background',
+    'pause': 'Pause after this step',
+    'stop': 'End the training after this step',
+    'step': 'Do one step, then pause',
+    'save': 'Save a checkpoint',
+}
 NO_FOLDER = "Give the dashboard a folder to save to: run='runs/name'"
 
 
+def button_states(state: str, busy: bool, can_save: bool) -> dict[str, dict]:
+    "What is written on every button, and which cannot be pressed."
+    off = dict(start=busy, save=not can_save)
+    off['pause'] = off['stop'] = not busy or state == 'stopping'
+    found = {
+        name: dict(text=name.capitalize(), tip=tip, disabled=off.get(name, False))
+        for name, tip in BUTTONS.items()
+    }
+    if state == 'paused':
+        found['pause'] |= dict(text='Resume', tip='Go on')
+    if not can_save:
+        found['save']['tip'] = NO_FOLDER
+    return found
+
+
 class DashboardPanel:
-    "All widgets of a dashboard; `show` fills them in."
+    """The widget of a dashboard: `show` fills it in, a message from it presses a button or
+    chooses a snapshot. ImportError without anywidget."""
 
     def __init__(self, monitor: Monitor, lock, press: Callable[[str], None]):
-        import ipywidgets as w
+        self.samples, self.lock, self.press = SampleViewer(monitor.snapshots), lock, press
+        state = dict(texts={}, buttons=button_states('ready', False, False), last=0, index=0)
+        snapshot = self.samples.snapshot
+        self.widget = browser_widget('dashboard.js', state=state, snapshot=snapshot)
+        self.widget.on_msg(lambda _, message, buffers: self.receive(message))
 
-        html_box = lambda kind: w.HTML().add_class(f'agnb-{kind}-box')
-        self.header, self.losses = html_box('header'), html_box('losses')
-        self.logits, self.health = html_box('logits'), html_box('health')
-        self.samples = SampleViewer(monitor.snapshots, lock)
-        self.buttons = {}
-        for name, icon, tip in BUTTONS:
-            button = w.Button(description=name.capitalize(), icon=icon, tooltip=tip)
-            button.on_click(lambda _, name=name: press(name))
-            self.buttons[name] = button.add_class(f'agnb-{name}')
-        row = w.HBox(list(self.buttons.values())).add_class('agnb-rowbox')
-        left = w.VBox([self.losses, self.logits]).add_class('agnb-left')
-        main = w.HBox([left, self.samples.box]).add_class('agnb-main')
-        self.box = w.VBox([stylesheet(), self.header, row, main, self.health])
-        self.box.add_class('agnb-dash')
+    @property
+    def texts(self) -> dict[str, str]:
+        return self.widget.state['texts']
+
+    @property
+    def buttons(self) -> dict[str, dict]:
+        return self.widget.state['buttons']
+
+    def receive(self, message: dict):
+        "What the reader did: `{'press': name}` or `{'look': index}`."
+        if message.get('press') in BUTTONS:
+            self.press(message['press'])
+        elif 'look' in message:
+            with self.lock:
+                self.samples.look(int(message['look']))
+                self._show(self.widget.state)
 
     def show(self, controls: Controls):
-        monitor, state = controls.monitor, controls.state
+        monitor = controls.monitor
         with monitor.lock:
-            self.losses.value = losses_html(monitor.losses)
-            self.logits.value = logits_html(monitor.logits)
-        self.header.value, self.health.value = header_html(controls), health_html(controls)
-        self.show_buttons(controls.busy, state, controls.saver.checkpoints is not None)
-        self.samples.show()
+            texts = dict(losses=losses_html(monitor.losses), logits=logits_html(monitor.logits))
+        texts |= dict(header=header_html(controls), health=health_html(controls))
+        can_save = controls.saver.checkpoints is not None
+        buttons = button_states(controls.state, controls.busy, can_save)
+        with self.lock:
+            self.samples.update()
+            self._show(dict(texts=texts, buttons=buttons))
 
-    def show_buttons(self, busy: bool, state: str, can_save: bool):
-        buttons = self.buttons
-        buttons['start'].disabled = busy
-        buttons['pause'].disabled = buttons['stop'].disabled = not busy or state == 'stopping'
-        text, icon = ('Resume', 'play') if state == 'paused' else ('Pause', 'pause')
-        buttons['pause'].description, buttons['pause'].icon = text, icon
-        buttons['save'].disabled = not can_save
-        if not can_save:
-            buttons['save'].tooltip = NO_FOLDER
+    def _show(self, state: dict):
+        samples = self.samples
+        self.widget.snapshot = samples.snapshot
+        self.widget.state = state | dict(last=samples.last, index=samples.index)
 
 # %% ../nbs/13_dashboard.ipynb #x48c3d16
 class UpdatableDisplay(RichDisplay):
@@ -1090,7 +1093,8 @@ class UpdatableDisplay(RichDisplay):
         from IPython.display import display
 
         self.display_id = self.display_id or f'agnb-{uuid.uuid4().hex}'
-        display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
+        forms, facts = self._repr_mimebundle_()
+        display(forms, metadata=facts, raw=True, display_id=self.display_id)
 
     def update_display(self):
         "Show the present state where the object was displayed."
@@ -1098,7 +1102,8 @@ class UpdatableDisplay(RichDisplay):
             return
         from IPython.display import update_display
 
-        update_display(self._repr_mimebundle_(), raw=True, display_id=self.display_id)
+        forms, facts = self._repr_mimebundle_()
+        update_display(forms, metadata=facts, raw=True, display_id=self.display_id)
 
 # %% ../nbs/13_dashboard.ipynb #1b09db21
 class TrainingDashboard(Controls, UpdatableDisplay):
@@ -1110,7 +1115,7 @@ class TrainingDashboard(Controls, UpdatableDisplay):
         super().__init__(trainer, steps, **options)
         self.panel, self.shown_state = None, ''
         self.redrawer = Redrawer(self.redraw)
-        with contextlib.suppress(ImportError):  # without ipywidgets, it is an image
+        with contextlib.suppress(ImportError):  # without anywidget, it is an image
             self.panel = DashboardPanel(self.monitor, self.redrawer.drawing, self.press)
             self.monitor.listeners = [*self.monitor.listeners, self.redrawer.request]
             self.redrawer.flush()
@@ -1145,12 +1150,12 @@ class TrainingDashboard(Controls, UpdatableDisplay):
 
     def alt_text(self) -> str:
         steps = f'step {self.trainer.step} of {self.monitor.target}'
-        return f'<TrainingDashboard: {self.state}, {steps}>'
+        return f'{self.state}, {steps}; losses, logits of the discriminator and samples'
 
     def widget(self):
         if self.panel is None:
-            raise ImportError('ipywidgets is missing, or the dashboard is closed.')
-        return self.panel.box
+            raise ImportError('anywidget is missing, or the dashboard is closed.')
+        return self.panel.widget
 
     def wait(self, timeout: float | None = None):
         """Wait for the background training and show its last state;
@@ -1166,5 +1171,5 @@ class TrainingDashboard(Controls, UpdatableDisplay):
         request = self.redrawer.request
         self.monitor.listeners = [f for f in self.monitor.listeners if f != request]
         if self.panel is not None:
-            self.panel.box.close()
-            self.panel = None
+            self.panel.widget.close()
+            self.panel = self.shown_widget = None

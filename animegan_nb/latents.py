@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from . import toon
-from .core import Animation, figure, rng
+from .core import Animation, figure, rng, show_images
 from .style_layers import ModulatedLayer, StyleAdaIN, ToRGB
 from .stylegan import StyleGANGenerator, style_layers
 from . import toon_net
-from .widgets import choice, enlarged, number, panel, RichDisplay, slider
+from .widgets import choice, enlarged, in_words, number, panel
+from .widgets import RichDisplay, slider
 
 # %% auto #0
 __all__ = ['HEAD_READINGS', 'GROUP_COLOURS', 'sample_w', 'as_ws', 'draw', 'truncated_normal', 'receivers', 'layer_groups',
@@ -366,7 +367,7 @@ class LatentExplorer(RichDisplay):
         seed: int = 0,
         psi: float = 0.8,
         scale: int = 6,
-        reach: float = 3.0,
+        reach: float = 2.0,
     ):
         if not directions:
             raise ValueError(
@@ -396,16 +397,21 @@ class LatentExplorer(RichDisplay):
 
     still_image = image
 
+    def alt_text(self) -> str:
+        names = ', '.join(map(in_words, self.directions))
+        return f'a generated head, to be moved along directions of w: {names}'
+
     def widget(self):
         "Seed, ψ, the layers, and a slider for every direction."
         controls = {
             'seed': number('seed', self.seed),
-            'psi': slider('ψ', 0, 1.2, self.psi),
-            'layers': choice('layers', list(self.layers)),
+            'psi': slider('truncation ψ', 0, 1.2, self.psi),
+            'layers': choice('layers to edit', list(self.layers)),
         }
         for name in self.directions:
-            controls[name] = slider(name, -self.reach, self.reach, 0.0, step=0.1)
-        return panel(self.image, controls)
+            controls[name] = slider(in_words(name), -self.reach, self.reach, 0.0, step=0.1)
+        width = self.generator.config.size * self.scale
+        return panel(self.image, controls, 'a generated head', width=width)
 
 # %% ../nbs/32_latents.ipynb #270208e8
 class StyleMixer(RichDisplay):
@@ -441,18 +447,25 @@ class StyleMixer(RichDisplay):
         return torch.stack([a, b, replace_layers(a[None], b[None], from_b)[0]])
 
     def image(self, **settings) -> Image.Image:
-        return enlarged(draw(self.generator, self.ws(**settings)), self.scale, columns=3)
+        heads, titles = draw(self.generator, self.ws(**settings)), ['A', 'B', 'mixture']
+        return show_images(heads, columns=3, column_titles=titles, scale=self.scale).image()
 
     still_image = image
+
+    def alt_text(self) -> str:
+        return 'three generated heads: A, B, and a mixture with the coarse layers of A'
 
     def widget(self):
         "Two seeds, and for every group of layers whose it is."
         controls = {
-            f'seed_{x}': number(f'seed {x.upper()}', seed) for x, seed in zip('ab', self.seeds)
+            f'seed_{x}': number(f'seed of {x.upper()}', seed)
+            for x, seed in zip('ab', self.seeds)
         }
         for name in self.groups:
-            controls[name] = choice(name, ['A', 'B'], 'A' if name == 'coarse' else 'B')
-        return panel(self.image, controls)
+            whose = 'A' if name == 'coarse' else 'B'
+            controls[name] = choice(f'{name} layers from', ['A', 'B'], whose)
+        width = (3 * self.generator.config.size + 4) * self.scale + 4
+        return panel(self.image, controls, 'the heads A and B and their mixture', width=width)
 
 # %% ../nbs/32_latents.ipynb #6a1640e0
 def reading_distance(

@@ -29,15 +29,7 @@ from .latents import principal_space
 from .pigan import PiganGenerator, truncate_condition
 from .raymarch import check_range, march, normals
 from .siren import Condition
-from animegan_nb.widgets import (
-    choice,
-    data_url,
-    Newest,
-    png_bytes,
-    RichDisplay,
-    slider,
-    static_file,
-)
+from .widgets import browser_widget, data_url, Newest, one_sentence, RichDisplay
 
 # %% auto #0
 __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'FILTERS', 'OrbitCamera', 'radians_per_pixel', 'clamp', 'drag', 'zoom',
@@ -45,7 +37,7 @@ __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'FILTERS', 'OrbitCamera', 'ra
            'FieldSource', 'depth_normals', 'flat_condition', 'condition_space', 'PiganSource', 'as_rows',
            'DistanceGrid', 'ToonSource', 'walk', 'render_coarse', 'depth_colours', 'normal_colours', 'channel_image',
            'enlarge', 'draw_source', 'own_amounts', 'answer', 'OrbitViewer', 'channel_sheet', 'viewer_settings',
-           'orbit_widget', 'orbit_sliders', 'orbit_film']
+           'orbit_widget', 'orbit_film']
 
 # %% ../nbs/59_orbit.ipynb #050abf0e
 class OrbitCamera(NamedTuple):
@@ -553,8 +545,7 @@ def answer(
             try:
                 drawn = draw_source(source, camera, request['channel'], size, **options)
             except Exception as error:
-                problem = (str(error) or type(error).__name__).strip().splitlines()[0]
-                return show([], size, problem)
+                return show([], size, one_sentence(error))
             images += enlarge(drawn, viewer.shown, viewer.upsampling)
         show(images, size, '')
 
@@ -616,14 +607,15 @@ class OrbitViewer(RichDisplay):
         return Animation(self.film(**options), fps).save(path)
 
     def widget(self):
-        "An anywidget that takes the pointer, else sliders; ImportError without ipywidgets."
         return orbit_widget(self)
 
     def still_image(self) -> Image.Image:
         return self.sheet().image()
 
     def alt_text(self) -> str:
-        return f"<OrbitViewer: {', '.join(self.names)}; run the cell to turn it>"
+        yaw, pitch = math.degrees(self.camera.yaw), math.degrees(self.camera.pitch)
+        shown = f'{", ".join(CHANNELS)} of {", ".join(self.names)}'
+        return f'{shown}, seen from yaw {yaw:.0f}° and pitch {pitch:.0f}°'
 
 # %% ../nbs/59_orbit.ipynb #d1a3cc3b
 def channel_sheet(viewer: OrbitViewer, size: int) -> Figure:
@@ -660,18 +652,7 @@ def viewer_settings(viewer: OrbitViewer) -> dict:
 
 
 def orbit_widget(viewer: OrbitViewer):
-    "The live viewer: with pointer, wheel and keys if anywidget is there, else with sliders."
-    try:
-        import anywidget
-        import traitlets
-    except ImportError:
-        return orbit_sliders(viewer)
-
-    class Orbit(anywidget.AnyWidget):
-        _esm, _css = static_file('orbit.js'), static_file('agnb.css')
-        settings = traitlets.Dict().tag(sync=True)
-        request = traitlets.Dict().tag(sync=True)
-        result = traitlets.Dict().tag(sync=True)
+    "The live viewer, with pointer, wheel and keys; ImportError without anywidget."
 
     def work(request):
         def show(images, size, problem):
@@ -687,56 +668,16 @@ def orbit_widget(viewer: OrbitViewer):
         viewer.apply(change['new'])
         newest.submit(change['new'])
 
-    widget = Orbit(
+    widget = browser_widget(
+        'orbit.js',
         settings=viewer_settings(viewer),
         request=viewer.request() | dict(id=0),
-        result=dict(images=[], problem='', count=0, size=0, id=0),
+        result=dict(images=[], problem='', count=0, size=0, id=-1),
     )
     widget.newest = newest = Newest(work)
     widget.observe(requested, 'request')
     newest.submit(widget.request)
     return widget
-
-# %% ../nbs/59_orbit.ipynb #e03c86ab
-def orbit_sliders(viewer: OrbitViewer):
-    "The viewer with ipywidgets' own sliders."
-    import ipywidgets as w
-
-    camera, yaw, pitch = viewer.camera, viewer.yaw_limit or math.pi, viewer.pitch_limit
-    low, high = (math.log10(fov) for fov in FOV_RANGE)
-    controls = dict(
-        yaw=slider('yaw', -yaw, yaw, camera.yaw, 0.02),
-        pitch=slider('pitch', -pitch, pitch, camera.pitch, 0.02),
-        fov=w.FloatLogSlider(camera.fov, min=low, max=high, step=0.02, description='view °'),
-        channel=choice('', list(CHANNELS), viewer.channel, width='70px'),
-    )
-    amounts = {
-        name: slider(name, low, high, viewer.amounts[name], (high - low) / 60)
-        for name, (low, high, _) in viewer.sliders().items()
-    }
-    boxes = [w.Image(format='png', width=viewer.shown) for _ in viewer.sources]
-    problem = w.Label()
-
-    def show(images, size, text):
-        problem.value = text
-        for box, image in zip(boxes, images):
-            box.value = png_bytes(image)
-
-    newest = Newest(lambda request: answer(viewer, request, show, newest.superseded))
-
-    def changed(_=None):
-        values = {name: control.value for name, control in controls.items()}
-        viewer.apply(values | dict(amounts={name: s.value for name, s in amounts.items()}))
-        newest.submit(viewer.request())
-
-    everything = [*controls.values(), *amounts.values()]
-    for control in everything:
-        control.observe(changed, 'value')
-    tiles = w.HBox([w.VBox([box, w.Label(name)]) for box, name in zip(boxes, viewer.names)])
-    panel = w.VBox([tiles, problem, *everything]).add_class('agnb-orbit')
-    panel.newest = newest
-    changed()
-    return panel
 
 # %% ../nbs/59_orbit.ipynb #c59f2fd2
 def orbit_film(

@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from .core import Figure, grid
 from .training import Draws
-from .widgets import data_url, Newest, png_bytes, RichDisplay, static_file
+from .widgets import browser_widget, data_url, Newest, one_sentence, RichDisplay
 
 # %% auto #0
 __all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'uniform', 'normal',
            'optical_depth', 'composite', 'check_range', 'bin_edges', 'sample_bins', 'query', 'bounds', 'sample_pdf',
            'merge', 'fine_distances', 'march', 'distortion', 'normals', 'RayInspector', 'plot_ray', 'mark_pixel',
-           'side_by_side', 'inspector_widget', 'inspector_sliders', 'check_one_image']
+           'side_by_side', 'inspector_widget', 'check_one_image']
 
 # %% ../nbs/50_raymarch.ipynb #067b32b5
 ENDLESS = 1e10  # the length of an endless last interval, as in NeRF and pi-GAN
@@ -491,7 +491,11 @@ class RayInspector(RichDisplay):
         return side_by_side(self.image(), self.plot().image())
 
     def alt_text(self) -> str:
-        return f'<RayInspector {self.height}×{self.width}, pixel {self.pixel}>'
+        row, column = self.pixel
+        return (
+            f'an image of {self.height}×{self.width} pixels with a ring around row {row},'
+            f' column {column}; beside it density, transmittance and weights along that ray'
+        )
 
     def widget(self):
         return inspector_widget(self)
@@ -544,53 +548,25 @@ def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
 
 # %% ../nbs/50_raymarch.ipynb #f99aa48f
 def inspector_widget(inspector: RayInspector):
-    "An anywidget that takes clicks, else two sliders; ImportError without ipywidgets."
-    try:
-        import anywidget
-        import traitlets
-    except ImportError:
-        return inspector_sliders(inspector)
+    "A widget that takes clicks and arrow keys; ImportError without anywidget."
 
-    class Inspector(anywidget.AnyWidget):
-        _esm, _css = static_file('ray_inspector.js'), static_file('agnb.css')
-        image, plot = traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True)
-        size, pixel = traitlets.List().tag(sync=True), traitlets.List().tag(sync=True)
+    def draw(request):
+        try:
+            pixel = tuple(request['pixel'])
+            plot, inspector.pixel = inspector.plot(pixel), pixel
+            images = dict(image=data_url(inspector.image()), plot=data_url(plot.image()))
+            result = images | dict(alt=plot.alt_text(), problem='')
+        except Exception as error:
+            result = dict(image='', problem=one_sentence(error))
+        widget.result = result | dict(id=request['id'])
 
-    def draw(pixel):
-        widget.image = data_url(inspector.image())
-        widget.plot = data_url(inspector.plot().image())
-
-    def chosen(change):
-        inspector.pixel = tuple(change['new'])
-        newest.submit(inspector.pixel)
-
-    size = [inspector.height, inspector.width]
-    widget = Inspector(size=size, pixel=list(inspector.pixel))
-    draw(inspector.pixel)
+    size, request = [inspector.height, inspector.width], dict(pixel=list(inspector.pixel), id=0)
+    empty = dict(image='', problem='', id=-1)
+    widget = browser_widget('ray_inspector.js', size=size, request=request, result=empty)
     widget.newest = newest = Newest(draw)
-    widget.observe(chosen, 'pixel')
+    widget.observe(lambda change: newest.submit(change['new']), 'request')
+    newest.submit(request)
     return widget
-
-
-def inspector_sliders(inspector: RayInspector):
-    "A slider for the row, a slider for the column, and the image beside the plot."
-    import ipywidgets as w
-
-    image = w.Image(format='png')
-    sizes = dict(row=inspector.height, column=inspector.width)
-    row, column = (
-        w.IntSlider(value, 0, size - 1, description=name, continuous_update=False)
-        for value, (name, size) in zip(inspector.pixel, sizes.items())
-    )
-
-    def update(_=None):
-        inspector.pixel = row.value, column.value
-        image.value = png_bytes(inspector.still_image())
-
-    for slider in (row, column):
-        slider.observe(update, 'value')
-    update()
-    return w.VBox([w.HBox([row, column]), image]).add_class('agnb-inspector')
 
 
 def check_one_image(origins: Tensor, size: tuple[int, int] | None) -> tuple[int, int]:

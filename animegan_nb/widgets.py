@@ -5,98 +5,96 @@
 # %% ../nbs/12_widgets.ipynb #4e79754f
 from __future__ import annotations
 import base64
+import functools
 import io
 import math
+import os
+import struct
+import sys
 import threading
+import uuid
+import zlib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from PIL import Image
 from torch import Tensor
 from .cameras import pose
-from .core import encode_image, grid, MAX_IMAGE_BYTES
+from .core import encode_image, grid, image_bundle, MAX_IMAGE_BYTES
 from .toon import CATEGORIES, encode, FOV, render, SLOT
 
 # %% auto #0
-__all__ = ['WIDGET_VIEW', 'live_view', 'RichDisplay', 'slider', 'number', 'menu', 'choice', 'static_file', 'stylesheet',
-           'png_bytes', 'enlarged', 'panel', 'Newest', 'HeadExplorer', 'data_url']
+__all__ = ['WIDGET_VIEW', 'WAYS', 'with_comment', 'way_of_showing', 'RichDisplay', 'static_file', 'widget_class',
+           'browser_widget', 'data_url', 'enlarged', 'Newest', 'slider', 'number', 'menu', 'choice', 'in_words',
+           'one_sentence', 'panel', 'HeadExplorer']
 
 # %% ../nbs/12_widgets.ipynb #88e752a7
+def with_comment(data: bytes, comment: str) -> bytes:
+    "A PNG or JPEG file with a comment near its beginning; all pixels stay."
+    text = comment.encode('ascii')
+    if data.startswith(b'\xff\xd8'):  # JPEG: a segment after the two bytes of the beginning
+        return data[:2] + b'\xff\xfe' + struct.pack('>H', len(text) + 2) + text + data[2:]
+    body = b'tEXt' + b'Comment\0' + text  # PNG: a chunk after the header of 33 bytes
+    chunk = struct.pack('>I', len(body) - 4) + body + struct.pack('>I', zlib.crc32(body))
+    return data[:33] + chunk + data[33:]
+
+# %% ../nbs/12_widgets.ipynb #62bd9c12
 WIDGET_VIEW = 'application/vnd.jupyter.widget-view+json'
+WAYS = ('place', 'view', 'never')
 
 
-def live_view(
-    make_widget: Callable,  # makes an ipywidgets or anywidget widget
-) -> dict:
-    "What a live widget adds to a MIME bundle: one key, or nothing where ipywidgets is missing."
-    try:
-        bundle = make_widget()._repr_mimebundle_()
-    except ImportError:
-        return {}
-    if isinstance(bundle, tuple):  # anywidget returns the bundle and facts about it
-        bundle = bundle[0]
-    return {kind: value for kind, value in (bundle or {}).items() if kind == WIDGET_VIEW}
+def way_of_showing() -> str:
+    """How a widget gets into the page: in the 'place' of its image (JupyterLab, Jupyter
+    Notebook), as a 'view' of its own (Colab, VS Code), or 'never'."""
+    way = os.environ.get('ANIMEGAN_WIDGETS')
+    if way and way not in WAYS:
+        raise ValueError(f'ANIMEGAN_WIDGETS is one of {", ".join(WAYS)}, not {way!r}.')
+    apart = 'google.colab' in sys.modules or 'VSCODE_PID' in os.environ
+    return way or ('view' if apart else 'place')
 
 # %% ../nbs/12_widgets.ipynb #fa845309
 class RichDisplay:
     """Shows itself as a live widget where one can run, and as a plain image everywhere.
-    Subclasses have `still_image()` and `widget()`; `widget()` may raise ImportError."""
+    Subclasses have `still_image()`, `alt_text()` and `widget()`."""
 
     max_bytes = MAX_IMAGE_BYTES  # what the plain image may weigh in a notebook
+    shown_widget = None  # made when the object is shown for the first time
 
     def still_image(self) -> Image.Image:
         raise NotImplementedError(f'{type(self).__name__} has no still_image.')
 
     def widget(self):
+        "The live widget; ImportError where there is none, or no anywidget to make it with."
         raise ImportError(f'{type(self).__name__} has no live widget.')
 
     def alt_text(self) -> str:
-        "What is shown where there are not even images."
-        return f'<{type(self).__name__}: run the cell for its controls>'
+        "What is seen in the image, in words."
+        return 'an interactive figure'
 
     def encoded(self) -> tuple[str, bytes]:
         "The MIME type and the bytes of the plain image."
         return encode_image(self.still_image(), self.max_bytes)
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+    def live(self):
+        "The widget of this object, or None."
+        if self.shown_widget is None:
+            try:
+                self.shown_widget = self.widget()
+            except ImportError:
+                return None
+        return self.shown_widget
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        way = way_of_showing()
+        widget = None if way == 'never' else self.live()
         kind, data = self.encoded()
-        image = {kind: base64.b64encode(data).decode(), 'text/plain': self.alt_text()}
-        return image | live_view(self.widget)
+        if widget is not None and way == 'place':
+            data = with_comment(data, widget.key)
+        bundle, facts = image_bundle(kind, data, self.alt_text(), type(self).__name__)
+        if widget is not None and way == 'view':
+            bundle[WIDGET_VIEW] = widget._repr_mimebundle_()[0][WIDGET_VIEW]
+        return bundle, facts
 
 # %% ../nbs/12_widgets.ipynb #74e30d11
-def slider(name: str, low: float, high: float, value: float, step: float = 0.05):
-    "A slider for a number."
-    import ipywidgets
-
-    style = {'description_width': 'initial'}
-    return ipywidgets.FloatSlider(
-        value, min=low, max=high, step=step, description=name, style=style
-    )
-
-
-def number(name: str, value: int, low: int = 0, high: int = 10**6):
-    "A box for a whole number, such as a seed."
-    import ipywidgets
-
-    return ipywidgets.BoundedIntText(value, min=low, max=high, description=name)
-
-
-def menu(name: str, options: Sequence[str], value: str | None = None):
-    "A menu from which one option is chosen."
-    import ipywidgets
-
-    value = options[0] if value is None else value
-    return ipywidgets.Dropdown(options=options, value=value, description=name)
-
-
-def choice(name: str, options: Sequence[str], value: str | None = None, width: str = '64px'):
-    "A row of buttons of which one is chosen."
-    import ipywidgets
-
-    value = options[0] if value is None else value
-    style = {'button_width': width}
-    return ipywidgets.ToggleButtons(options=options, value=value, description=name, style=style)
-
-# %% ../nbs/12_widgets.ipynb #a0a3a42d
 def static_file(name: str) -> str:
     "The text of a JavaScript or CSS file of the library."
     folder = files('animegan_nb') / 'static'
@@ -106,57 +104,37 @@ def static_file(name: str) -> str:
     return (folder / name).read_text(encoding='utf-8')
 
 
-def stylesheet():
-    "A widget without a size that brings the style of all widgets to the page."
-    import ipywidgets
+@functools.cache
+def widget_class(script: str, names: tuple[str, ...]):
+    "A class of widgets: a script of `static/`, and the names of the values that it shares."
+    import anywidget
+    import traitlets
 
-    return ipywidgets.HTML(f'<style>{static_file("agnb.css")}</style>')
+    shared = {name: traitlets.Any().tag(sync=True) for name in ('key', *names)}
+    texts = dict(_esm=static_file('kit.js') + static_file(script), _css=static_file('agnb.css'))
+    return type(script.removesuffix('.js'), (anywidget.AnyWidget,), shared | texts)
+
+
+def browser_widget(script: str, **values):
+    """A widget that shares these values with a script of `static/`;
+    ImportError without anywidget."""
+    key = uuid.uuid4().hex
+    names = tuple(sorted(values))
+    return widget_class(script, names)(model_id=key, key=key, **values)
+
+# %% ../nbs/12_widgets.ipynb #a0a3a42d
+def data_url(image: Image.Image, exact: bool = True) -> str:
+    "An image as a data URL: PNG, or JPEG where it need not be exact."
+    file, kind = io.BytesIO(), 'png' if exact else 'jpeg'
+    image.save(file, kind.upper(), **(dict(compress_level=3) if exact else dict(quality=90)))
+    return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
 
 # %% ../nbs/12_widgets.ipynb #235b507c
-def png_bytes(
-    image: Image.Image | Tensor,  # or a batch of images [b, 3, h, w], which become a grid
-    scale: int = 1,  # every pixel becomes a square of this side
-    columns: int | None = None,
-) -> bytes:
-    "An image as a PNG file."
-    image = enlarged(image, scale, columns)
-    file = io.BytesIO()
-    image.save(file, 'PNG', optimize=True)
-    return file.getvalue()
-
-
 def enlarged(image: Image.Image | Tensor, scale: int = 1, columns: int | None = None):
     "An image, or the grid of a batch, with every pixel a square of side `scale`."
     if isinstance(image, Tensor):
         image = grid(image, columns)
     return image.resize((image.width * scale, image.height * scale), Image.NEAREST)
-
-# %% ../nbs/12_widgets.ipynb #5d3fc4d8
-def panel(
-    draw: Callable,  # draw(**values) → a Pillow image
-    controls: dict,  # name → control
-    buttons: dict[str, Callable] | None = None,  # text → what to do before drawing again
-    width: int | None = None,  # of the image on the screen, in pixels
-):
-    "An image beside its controls; any change draws it again."
-    import ipywidgets
-
-    image = ipywidgets.Image(format='png', width=width or '')
-
-    def redraw(_=None):
-        values = {name: control.value for name, control in controls.items()}
-        image.value = png_bytes(draw(**values))
-
-    for control in controls.values():
-        control.observe(redraw, 'value')
-    column = list(controls.values())
-    for text, act in (buttons or {}).items():
-        button = ipywidgets.Button(description=text)
-        button.on_click(lambda _, act=act: (act(), redraw()))
-        column.append(button)
-    redraw()
-    box = ipywidgets.HBox([image, ipywidgets.VBox(column), stylesheet()])
-    return box.add_class('agnb-panel')
 
 # %% ../nbs/12_widgets.ipynb #e6ccd708
 class Newest:
@@ -205,6 +183,96 @@ class Newest:
         if error is not None:
             raise error
 
+# %% ../nbs/12_widgets.ipynb #7b795edf
+def slider(label: str, low: float, high: float, value: float, step: float = 0.05) -> dict:
+    "A slider for a number."
+    digits = max(0, -math.floor(math.log10(step)))
+    ends = dict(low=low, high=high, step=step, digits=digits)
+    return dict(kind='slider', label=label, value=value) | ends
+
+
+def number(label: str, value: int, low: int = 0, high: int = 10**6) -> dict:
+    "A box for a whole number, such as a seed."
+    return dict(kind='number', label=label, value=value, low=low, high=high)
+
+
+def menu(label: str, options: Sequence[str], value: str | None = None) -> dict:
+    "A menu from which one option is chosen."
+    value = options[0] if value is None else value
+    return dict(kind='menu', label=label, value=value, options=list(options))
+
+
+def choice(label: str, options: Sequence[str], value: str | None = None) -> dict:
+    "A row of buttons of which one is chosen."
+    return menu(label, options, value) | dict(kind='choice')
+
+
+def in_words(name: str) -> str:
+    "A name from the code as one would write it: `hair_colour=blonde` is hair colour: blonde."
+    name, _, value = name.replace('_', ' ').partition('=')
+    value = f'number {value}' if value.isdigit() else value
+    return f'{name}: {value}' if value else name
+
+
+def one_sentence(error: BaseException) -> str:
+    """An exception for people: its first line, with its type unless the message is a sentence
+    already."""
+    text = str(error).strip().split('\n')[0]
+    if text.endswith('.') and ' ' in text:
+        return text
+    if text:
+        return f'{type(error).__name__}: {text}'
+    return f'{type(error).__name__}.'
+
+# %% ../nbs/12_widgets.ipynb #5d3fc4d8
+def panel(
+    draw: Callable,  # draw(**values) → a Pillow image
+    controls: dict[str, dict],  # name → what `slider`, `number`, `menu` or `choice` made
+    alt: str,  # what the image shows, in words; the values are added
+    buttons: dict[str, Callable] | None = None,  # text → what to do before drawing again
+    coarse: Callable | None = None,  # coarse(**values): a quick image while something moves
+    width: int = 320,  # of the image on the screen, in pixels
+):
+    "An image beside its controls; any change draws it again. ImportError without anywidget."
+    buttons, pressed = buttons or {}, []
+
+    def show(request, drawing):
+        try:
+            while pressed:
+                pressed.pop(0)()
+            image, problem = data_url(drawing(**request['values'])), ''
+        except Exception as error:
+            image, problem = '', one_sentence(error)
+        last = drawing is draw or request['moving']
+        answered = request['id'] if last else widget.result['id']
+        widget.result = dict(image=image, problem=problem, id=answered)
+
+    def work(request):
+        if coarse is not None:
+            show(request, coarse)
+            if request['moving'] or newest.superseded():
+                return
+        show(request, draw)
+
+    def requested(change):
+        request = change['new']
+        if request['pressed']:
+            pressed.append(buttons[request['pressed']])
+        newest.submit(request)
+
+    settings = dict(controls=controls, buttons=list(buttons), alt=alt, width=width)
+    values = {name: control['value'] for name, control in controls.items()}
+    widget = browser_widget(
+        'panel.js',
+        settings=settings | dict(coarse=coarse is not None),
+        request=dict(values=values, pressed=None, moving=False, id=0),
+        result=dict(image='', problem='', id=-1),
+    )
+    widget.newest = newest = Newest(work)
+    widget.observe(requested, 'request')
+    newest.submit(widget.request)
+    return widget
+
 # %% ../nbs/12_widgets.ipynb #d67d27e8
 class HeadExplorer(RichDisplay):
     "Sliders for camera, style and attributes of one toon head."
@@ -216,32 +284,36 @@ class HeadExplorer(RichDisplay):
             identity = encode(hair_style='twin tails', hair_colour='blue', fringe='full')
         self.identity, self.size = identity.clone(), size
 
-    def image(self, yaw=0.0, pitch=0.0, style='anime', **attributes: str) -> Image.Image:
-        identity = self.identity.clone()
+    def attributes(self) -> dict[str, str]:
+        "The attributes of the head that have a menu."
+        return {name: CATEGORIES[name][int(self.identity[SLOT[name]])] for name in self.names}
+
+    def image(
+        self, yaw=0.35, pitch=0.1, style='anime', size: int | None = None, **attributes: str
+    ) -> Image.Image:
+        identity, size = self.identity.clone(), size or self.size
         for name, value in attributes.items():
             identity[SLOT[name]] = CATEGORIES[name].index(value)
         camera = pose(yaw, pitch).to(identity.device)
-        view = render(identity[None], camera, FOV, self.size, style=style, geometry=False)
+        view = render(identity[None], camera, FOV, size, style=style, geometry=False)
         return grid(view['image'])
 
     def still_image(self) -> Image.Image:
-        return self.image(0.35, 0.1)
+        return enlarged(self.image(), max(1, 320 // self.size))
+
+    def alt_text(self) -> str:
+        features = ', '.join(f'{in_words(k)} {v}' for k, v in self.attributes().items())
+        return f'a drawn head in anime style, turned a little to the side: {features}'
+
+    def coarse(self, **values) -> Image.Image:
+        return self.image(**values, size=max(16, self.size // 3))
 
     def widget(self):
         controls = {
-            'yaw': slider('yaw', -math.pi, math.pi, 0.0),
-            'pitch': slider('pitch', -0.6, 0.6, 0.0),
+            'yaw': slider('yaw (radians)', -3.15, 3.15, 0.35),
+            'pitch': slider('pitch (radians)', -0.6, 0.6, 0.1),
             'style': menu('style', ('anime', 'human')),
         }
-        for name in self.names:
-            values = CATEGORIES[name]
-            now = values[int(self.identity[SLOT[name]])]
-            controls[name] = menu(name.replace('_', ' '), values, now)
-        return panel(self.image, controls, width=320)
-
-# %% ../nbs/12_widgets.ipynb #8a9b87f7
-def data_url(image: Image.Image, exact: bool = True) -> str:
-    "An image as a data URL: PNG, or JPEG where it need not be exact."
-    file, kind = io.BytesIO(), 'png' if exact else 'jpeg'
-    image.save(file, kind.upper(), **(dict(compress_level=3) if exact else dict(quality=90)))
-    return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
+        for name, now in self.attributes().items():
+            controls[name] = menu(in_words(name), CATEGORIES[name], now)
+        return panel(self.image, controls, 'a drawn head', coarse=self.coarse)

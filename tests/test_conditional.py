@@ -17,7 +17,8 @@ from animegan_nb.core import rng
 from animegan_nb.data import ImageSet
 from animegan_nb.penalties import dragan_penalty
 from animegan_nb.callbacks import Checkpoints
-from animegan_nb.widgets import png_bytes
+from animegan_nb import widgets
+from test_widgets import ask, decoded, drawn
 from animegan_nb.training import Draws, Trainer, TrainingConfig, build_pair, load_run, recipes
 
 GROUPS = (('hair', 'black', 'pink', 'blue'), ('glasses', 'yes'), ('eyes', 'red', 'green'))
@@ -519,29 +520,29 @@ def test_the_same_seed_is_the_same_face():
 
 
 def test_the_widget_answers_its_menus():
-    pytest.importorskip('ipywidgets')
+    pytest.importorskip('anywidget')
     m = maker(hair='blue')
-    box = m.widget()
-    image, controls = box.children[0], {c.description: c for c in box.children[1].children}
-    assert controls['hair'].value == 'blue' and controls['glasses'].options == ('any', 'no', 'yes')
-    first = image.value
-    controls['hair'].value = 'pink'
-    second = image.value
-    assert first != second and second == png_bytes(m.image(hair='pink'))
-    controls['eyes'].value = 'green'
-    assert image.value == png_bytes(m.image(hair='pink', eyes='green'))
-    controls['hair'].value = controls['eyes'].value = 'any'
-    assert image.value == png_bytes(m.image())
-    controls['Other faces'].click()
-    assert image.value == png_bytes(m.image(seed=1)) != png_bytes(m.image(seed=0))
+    widget = m.widget()
+    controls = widget.settings['controls']
+    assert controls['hair']['value'] == 'blue' and controls['glasses']['options'] == ['any', 'no', 'yes']
+    after = lambda **values: (ask(widget, **values), np.asarray(drawn(widget)))[1]
+    same = np.array_equal
+    first = np.asarray(drawn(widget))
+    second = after(hair='pink')
+    assert not same(first, second) and same(second, m.image(hair='pink'))
+    assert same(after(eyes='green'), m.image(hair='pink', eyes='green'))
+    assert same(after(hair='any', eyes='any'), m.image())
+    assert same(after(pressed='Other faces'), m.image(seed=1)) and not same(m.image(seed=1), m.image(seed=0))
 
 
 def test_where_nothing_runs_there_is_a_picture(monkeypatch):
-    bundle = maker(hair='pink')._repr_mimebundle_()
-    assert bundle['text/plain'].startswith('<FaceMaker: pink') and bundle['image/png']
-    monkeypatch.setitem(sys.modules, 'ipywidgets', None)
-    alone = maker(hair='pink')._repr_mimebundle_()
-    assert set(alone) == {'image/png', 'text/plain'} and alone['image/png'] == bundle['image/png']
+    bundle, facts = maker(hair='pink')._repr_mimebundle_()
+    assert facts['image/png']['alt'] == '4 generated faces: hair pink' and bundle['image/png']
+    monkeypatch.setitem(sys.modules, 'anywidget', None)
+    widgets.widget_class.cache_clear()
+    alone, _ = maker(hair='pink')._repr_mimebundle_()
+    assert set(alone) == {'image/png', 'text/plain'}
+    assert np.array_equal(decoded(alone), decoded(bundle))
 
 
 # ---- results and real pictures ------------------------------------------------------------------------------------

@@ -22,9 +22,10 @@ from animegan_nb import dashboard as d
 from animegan_nb.core import Figure, rng
 from animegan_nb.training import Callback, ModelPair, Trainer, TrainingConfig, TrainingDiverged, checkpoints
 from animegan_nb.callbacks import Checkpoints
+from animegan_nb import widgets
 from animegan_nb.widgets import static_file
 
-pytest.importorskip('ipywidgets', reason='ipywidgets is not installed: pip install -e ".[notebook]"')
+pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
 CONFIG = TrainingConfig(batch_size=8, ema_half_life=100, generator_lr=1e-3, discriminator_lr=1e-3)
 
 
@@ -348,24 +349,24 @@ def test_start_twice_is_one_start():
 
 def test_pause_toggles_and_changes_its_label():
     board = d.TrainingDashboard(trainer(slow=0.005), steps=100_000)
-    pause = board.panel.buttons['pause']
-    assert pause.disabled and not board.panel.buttons['start'].disabled
-    pause.disabled = False
-    board.panel.buttons['start'].click()
+    pause = lambda: board.panel.buttons['pause']
+    off = lambda name: board.panel.buttons[name]['disabled']
+    assert off('pause') and not off('start')
+    board.panel.receive({'press': 'start'})
     until(lambda: board.trainer.step > 2)
     board.redrawer.flush()
-    assert pause.description == 'Pause' and board.panel.buttons['start'].disabled
-    pause.click()
-    until(lambda: pause.description == 'Resume')
+    assert pause()['text'] == 'Pause' and off('start')
+    board.panel.receive({'press': 'pause'})
+    until(lambda: pause()['text'] == 'Resume')
     time.sleep(0.1)
     stood = board.trainer.step
     time.sleep(0.15)
     assert board.trainer.step == stood and board.state == 'paused'
-    pause.click()
-    until(lambda: board.trainer.step > stood and pause.description == 'Pause')
-    board.panel.buttons['stop'].click()
+    board.panel.receive({'press': 'pause'})
+    until(lambda: board.trainer.step > stood and pause()['text'] == 'Pause')
+    board.panel.receive({'press': 'stop'})
     board.wait()
-    assert board.state == 'stopped' and pause.disabled and not board.panel.buttons['start'].disabled
+    assert board.state == 'stopped' and off('pause') and not off('start')
 
 
 def test_step_does_one_step_from_any_state():
@@ -436,7 +437,7 @@ def test_a_save_that_is_asked_for_late_is_not_called_a_full_disk(tmp_path):
 def test_save_without_a_folder_says_so_and_with_a_full_disk_too(tmp_path):
     board = d.TrainingDashboard(trainer(), steps=3).run()
     board.save()
-    assert 'Nothing is saved' in board.note and board.panel.buttons['save'].disabled
+    assert 'Nothing is saved' in board.note and board.panel.buttons['save']['disabled']
     keeper = Checkpoints(tmp_path, every=1000)
     keeper.save = lambda trainer: None
     board = d.TrainingDashboard(trainer([keeper]), steps=3).run()
@@ -465,7 +466,7 @@ def test_two_dashboards_of_one_trainer_share_a_monitor():
     second.start()
     first.wait()
     second.redrawer.flush()
-    assert first.state == second.state == 'finished' and first.panel.losses.value == second.panel.losses.value
+    assert first.state == second.state == 'finished' and first.panel.texts['losses'] == second.panel.texts['losses']
     first.close()
     assert len(first.monitor.listeners) == 1 and first.panel is None
     second.close()
@@ -488,7 +489,7 @@ def test_the_trainer_may_be_driven_by_hand():
     board = d.TrainingDashboard(trainer(), steps=5)
     board.trainer.fit(7, progress=False)
     board.redrawer.flush()
-    assert board.state == 'finished' and 'step 7 of 5' in board.panel.header.value
+    assert board.state == 'finished' and 'step 7 of 5' in board.panel.texts['header']
     with pytest.raises(RuntimeError, match='running already'):
         board.start(10**6)
         board.run()
@@ -508,11 +509,11 @@ def test_an_exception_in_the_thread_is_shown_in_one_sentence():
     board = d.TrainingDashboard(trainer([Broken()]), steps=10)
     board.start()
     until(lambda: not board.busy)
-    until(lambda: 'disk' in board.panel.health.value)
-    assert board.state == 'failed' and 'ValueError: the &lt;b&gt;disk&lt;/b&gt; is gone<' in board.panel.health.value
+    until(lambda: 'disk' in board.panel.texts['health'])
+    assert board.state == 'failed' and 'ValueError: the &lt;b&gt;disk&lt;/b&gt; is gone<' in board.panel.texts['health']
     with pytest.raises(ValueError):
         board.wait()
-    assert 'failed' in board._repr_mimebundle_()['text/plain']
+    assert 'failed' in board._repr_mimebundle_()[0]['text/plain']
 
 
 def test_nan_is_named_and_start_goes_on():
@@ -522,7 +523,7 @@ def test_nan_is_named_and_start_goes_on():
     board.start()
     with pytest.raises(TrainingDiverged):
         board.wait()
-    assert board.state == 'failed' and "generator's loss became nan at step 5" in board.panel.health.value
+    assert board.state == 'failed' and "generator's loss became nan at step 5" in board.panel.texts['health']
     assert ('training', 'failed', 'bad') in d.status_lights(board.monitor)
     pair.poison = 0
     board.start()
@@ -544,7 +545,7 @@ def test_an_error_in_looking_does_not_end_a_training():
     board.monitor.observe = lambda *a: 1 / 0
     board.run()
     board.redrawer.flush()
-    assert board.state == 'finished' and 'cannot look: ZeroDivisionError' in board.panel.health.value
+    assert board.state == 'finished' and 'cannot look: ZeroDivisionError' in board.panel.texts['health']
 
 
 def test_health_sees_a_winner_and_a_collapse():
@@ -572,12 +573,14 @@ def decoded(bundle):
     return image.convert('RGB')
 
 
-def test_the_bundle_is_a_png_and_a_live_widget():
+def test_the_bundle_is_a_png_in_whose_place_the_widget_stands():
     board = d.TrainingDashboard(trainer(), steps=30)
-    before = decoded(board._repr_mimebundle_())
-    bundle = board.run()._repr_mimebundle_()
-    assert set(bundle) == {'image/png', 'text/plain', 'application/vnd.jupyter.widget-view+json'}
-    assert bundle['text/plain'] == '<TrainingDashboard: finished, step 30 of 30>'
+    before = decoded(board._repr_mimebundle_()[0])
+    bundle, facts = board.run()._repr_mimebundle_()
+    assert set(bundle) == {'image/png', 'text/plain'}
+    assert bundle['text/plain'].startswith('<TrainingDashboard: finished, step 30 of 30;')
+    assert facts['image/png']['alt'].startswith('finished, step 30 of 30')
+    assert board.panel.widget.key.encode() in base64.b64decode(bundle['image/png'])[:300]
     assert decoded(bundle).size[0] > 600 and decoded(bundle).tobytes() != before.tobytes()
 
 
@@ -587,14 +590,15 @@ def test_small_png_keeps_its_promise():
         assert len(d.small_png(noise, limit)) <= limit
 
 
-def test_without_ipywidgets_it_is_a_picture(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'ipywidgets', None)
+def test_without_anywidget_it_is_a_picture(monkeypatch):
+    widgets.widget_class.cache_clear()
+    monkeypatch.setitem(sys.modules, 'anywidget', None)
     board = d.TrainingDashboard(trainer(), steps=4)
     board.start()
     board.wait()
     assert (
         board.panel is None
-        and set(board._repr_mimebundle_()) == {'image/png', 'text/plain'}
+        and set(board._repr_mimebundle_()[0]) == {'image/png', 'text/plain'}
         and board.state == 'finished'
     )
     board.close()
@@ -610,24 +614,35 @@ def test_points_in_a_plane_are_drawn_as_a_cloud():
 def test_the_slider_follows_the_end_and_stays_where_it_is_put():
     board = d.TrainingDashboard(trainer(), steps=40).run(10)
     board.redrawer.flush()
-    assert (
-        board.panel.samples.slider.value == board.panel.samples.slider.max == len(board.monitor.snapshots.images) - 1
-        and 'step 10' in board.panel.samples.caption.value
-    )
-    last = board.panel.samples.image.value
-    board.panel.samples.slider.value = 2
-    assert 'step 2' in board.panel.samples.caption.value and board.panel.samples.image.value != last
+    state, snapshot = lambda: board.panel.widget.state, lambda: board.panel.widget.snapshot
+    assert state()['index'] == state()['last'] == len(board.monitor.snapshots.images) - 1
+    assert snapshot()['step'] == 10 and snapshot()['url'].startswith('data:image/png')
+    newest = snapshot()['url']
+    board.panel.receive({'look': 2})
+    assert snapshot()['step'] == 2 and snapshot()['url'] != newest and state()['index'] == 2
     board.run(30)
     board.redrawer.flush()
-    assert (
-        'step 2' in board.panel.samples.caption.value
-        and board.panel.samples.slider.value < board.panel.samples.slider.max
-    )
-    board.panel.samples.slider.value = board.panel.samples.slider.max
-    assert 'step 40' in board.panel.samples.caption.value
+    assert snapshot()['step'] == 2 and state()['index'] < state()['last']
+    board.panel.receive({'look': state()['last']})
+    assert snapshot()['step'] == 40
     board.run(5)
     board.redrawer.flush()
-    assert 'step 45' in board.panel.samples.caption.value
+    assert snapshot()['step'] == 45
+
+
+def test_messages_that_make_no_sense_are_ignored():
+    board = d.TrainingDashboard(trainer(), steps=5)
+    for message in ({}, {'press': 'close'}, {'press': '__init__'}, {'look': 10**9}, {'look': -5}):
+        board.panel.receive(message)
+    assert board.state == 'ready' and board.panel.texts['header']
+
+
+def test_charts_and_progress_say_what_they_show():
+    board = d.TrainingDashboard(trainer(), steps=30).run()
+    board.redrawer.flush()
+    for name in ('losses', 'logits'):
+        assert re.search(r'<svg [^>]*role="img" aria-label="[^"]{20,}"', board.panel.texts[name])
+    assert 'role="progressbar"' in board.panel.texts['header'] and 'aria-valuenow="100"' in board.panel.texts['header']
 
 
 def test_every_css_class_is_prefixed_and_nothing_is_loaded_from_elsewhere():
@@ -635,11 +650,10 @@ def test_every_css_class_is_prefixed_and_nothing_is_loaded_from_elsewhere():
     board.redrawer.flush()
     pages = [
         static_file('agnb.css'),
-        board.panel.header.value,
-        board.panel.losses.value,
-        board.panel.logits.value,
-        board.panel.health.value,
-        board.panel.samples.caption.value,
+        board.panel.texts['header'],
+        board.panel.texts['losses'],
+        board.panel.texts['logits'],
+        board.panel.texts['health'],
     ]
     classes = {c for page in pages for group in re.findall(r'class="([^"]*)"', page) for c in group.split()}
     assert classes and all(c.startswith('agnb-') for c in classes)
@@ -676,8 +690,11 @@ def test_nothing_is_printed_and_pyplot_is_never_imported():
     assert done.stdout == '' and done.stderr == ''
 
 
-def test_importing_the_module_needs_neither_ipywidgets_nor_ipython():
-    code = "import sys; sys.modules['ipywidgets'] = sys.modules['IPython'] = None; import animegan_nb.dashboard"
+def test_importing_the_module_needs_neither_anywidget_nor_ipython():
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['anywidget', 'ipywidgets', 'IPython']))\n"
+        'import animegan_nb.dashboard'
+    )
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, timeout=280).returncode == 0
 
 

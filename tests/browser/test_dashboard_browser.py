@@ -86,7 +86,7 @@ def test_start_watch_work_stop_and_export(lab, tmp_path):
         assert page.our_errors() == []
 
     text = page.path.read_text()
-    assert '"image/png"' in text and '"widgets"' not in text  # a picture is stored, no widget state
+    assert '"image/png"' in text and '"widgets"' not in text and 'widget-view' not in text  # a picture is stored
     subprocess.run(
         [sys.executable, '-m', 'jupyter', 'nbconvert', '--to', 'html', '--output-dir', str(tmp_path), str(page.path)],
         check=True,
@@ -113,7 +113,7 @@ def test_slider_looks_back_two_dashboards_and_reload(lab):
 
         shown = lambda: int(re.search(r'step (\d+)', page.page.locator('.agnb-when-box').nth(0).inner_text())[1])
         page.until(lambda: shown() > 5, what='a few snapshots')
-        page.page.locator('.agnb-slider').nth(0).locator('.noUi-handle').focus()
+        page.page.locator('.agnb-when-slider').nth(0).focus()
 
         newest = shown()
 
