@@ -9,6 +9,8 @@
 # make execute NB='20_losses exercises/losses'    run these (WORKERS=2 at a time)
 # make format   one layout for all code: 96 columns in notebooks, 120 elsewhere
 # make readme   README.md from nbs/index.ipynb
+# make run-it   the cells at the top of every chapter that make it run on Colab
+# make book     the book as a site, from the stored outputs: _book/html (make book ONLY='20_losses' builds one chapter)
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
@@ -16,7 +18,8 @@ NB ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: format help run lab test gpu export execute readme clean install wheel
+ONLY ?=
+.PHONY: format help run lab test gpu export execute readme run-it book clean install wheel
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -32,16 +35,24 @@ help:
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[notebook]'
 	@touch $@
 
+#: what building the site needs: the modules are imported, so PyTorch is one of them
+.venv/book: .venv/notebook pyproject.toml
+	@echo "Installing Sphinx into .venv ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[book]'
+	@touch $@
+
 #: what changing and testing it needs
 .venv/dev: .venv/created pyproject.toml
 	@echo "Installing the development tools into .venv ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,course]'
-	@touch $@ .venv/notebook
+	@touch $@ .venv/notebook .venv/book
 
 install: .venv/dev
 
+#: the folder goes through the environment, so that the shell reads none of its letters
+run: export TOUR_DATA = $(value DATA)
 run: .venv/notebook
-	@$(BIN)/animegan tour --out _out $(if $(DATA),--data '$(DATA)')
+	@$(BIN)/animegan tour --out _out $${TOUR_DATA:+--data "$$TOUR_DATA"}
 	@echo "To read, change and run the chapters yourself:  make lab"
 
 lab: .venv/notebook
@@ -57,8 +68,8 @@ test: export MKL_NUM_THREADS := 1
 test: export ANIMEGAN_BUDGET := fast
 test: export MPLBACKEND := Agg
 test: .venv/dev
-	$(BIN)/ruff check animegan_nb tests benchmarks .ci nbs
-	$(BIN)/ruff format --check nbs tests benchmarks .ci
+	$(BIN)/ruff check animegan_nb tests benchmarks .ci book nbs
+	$(BIN)/ruff format --check nbs tests benchmarks .ci book
 	$(BIN)/pytest $(HOUSE)
 	$(BIN)/nbdev_test --n_workers $(WORKERS) --timing
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile tests --ignore tests/browser $(HOUSE:%=--ignore %)
@@ -78,13 +89,20 @@ execute: export
 
 #: the one layout of the code: 96 columns in notebooks, 120 in tests and benchmarks
 format: .venv/dev
-	$(BIN)/ruff format nbs tests benchmarks .ci
+	$(BIN)/ruff format nbs tests benchmarks .ci book
 
 readme: .venv/dev
 	$(BIN)/python .ci/readme.py
+
+run-it: .venv/dev
+	$(BIN)/python .ci/run_it.py
+
+#: no notebook runs; in a copy without a network, MathJax and the theme's fonts are in the packages
+book: .venv/book
+	$(BIN)/python book/make_book.py $(if $(ONLY),--only $(ONLY))
 
 wheel: .venv/dev
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf _out dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf _out _book dist build .pytest_cache .ruff_cache .hypothesis

@@ -32,6 +32,7 @@ FOREIGN = {
     'application/vnd.jupyter.widget-view+json',
     'application/vnd.jupyter.widget-state+json',
 }
+SETUP = 'setup'  # the tag of cells that only make a notebook run elsewhere (.ci/run_it.py)
 IGNORED_FIELDS = {'ctx', 'kind', 'type_comment', 'type_ignores'}
 DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 ENVIRONMENT = {'ANIMEGAN_BUDGET': 'cpu', 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
@@ -72,9 +73,14 @@ def executed(source: str) -> str:
     return describe(tree) + quiet
 
 
+def is_setup(cell: dict) -> bool:
+    return SETUP in cell['metadata'].get('tags', [])
+
+
 def code_hash(notebook: dict) -> str:
-    "16 hex digits that change when, and only when, the code of a notebook does something else."
-    cells = [executed(''.join(cell['source'])) for cell in notebook['cells'] if cell['cell_type'] == 'code']
+    "16 hex digits that change when, and only when, the code of a notebook does something else; set-up does not count."
+    code = [cell for cell in notebook['cells'] if cell['cell_type'] == 'code' and not is_setup(cell)]
+    cells = [executed(''.join(cell['source'])) for cell in code]
     return hashlib.sha256('\n'.join(filter(None, cells)).encode()).hexdigest()[:16]
 
 

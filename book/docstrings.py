@@ -1,0 +1,84 @@
+"Docstrings as Sphinx reads them: the book's are Markdown, and what a parameter means is a comment beside it."
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+
+from fastcore.docments import docments
+
+SPAN = re.compile(r'(``.+?``|`[^`]+`)')
+
+
+def plain(text: str) -> str:
+    "Text in which nothing is markup for Sphinx; code in backticks stays code."
+    pieces = []
+    for piece in SPAN.split(text):
+        if piece.startswith('`'):
+            pieces.append(f"``{piece.strip('`')}``")
+        else:
+            pieces.append(re.sub(r'([\\*|_])', r'\\\1', piece))
+    # markup has to end at a space or a punctuation mark: `n`s
+    return re.sub(r'(``[^`]+``)(?=\w)', r'\1\\ ', ''.join(pieces))
+
+
+def as_rst(lines: list[str]) -> list[str]:
+    "A docstring's lines as reStructuredText: paragraphs stay, indented blocks are shown as they are."
+    result, literal = [], False
+    for line in lines:
+        if line.strip() and line[0] == ' ':
+            if not literal:
+                result += ['', '::', '']
+            literal = True
+            result.append(line)
+            continue
+        if literal and line.strip():
+            result.append('')
+            literal = False
+        result.append(plain(line) if line.strip() else '')
+    return result
+
+
+def parameters(thing: Callable) -> list[str]:
+    "A field for each parameter: its type, and the comment that stands beside it."
+    try:
+        found = docments(thing, full=True, returns=True)
+        signature = inspect.signature(thing)
+    except (TypeError, ValueError, OSError, SyntaxError, AttributeError):
+        return []
+    if not any(info.docment for info in found.values()):
+        return []
+    lines = []
+    for name, info in found.items():
+        kind = signature.return_annotation if name == 'return' else None
+        if name == 'return':
+            if info.docment:
+                lines.append(f':returns: {typed(kind, info.docment)}')
+        elif name in signature.parameters:
+            parameter = signature.parameters[name]
+            lines.append(f':param {name}: {typed(parameter.annotation, info.docment)}')
+    return lines
+
+
+def typed(annotation, comment: str | None) -> str:
+    "'Tensor: [batch, 3, height, width]'."
+    kind = '' if annotation is inspect.Parameter.empty else annotation
+    kind = kind if isinstance(kind, str) else inspect.formatannotation(kind)
+    text = plain(' '.join((comment or '').split()))
+    return ' · '.join(filter(None, [f'``{kind}``' if kind else '', text]))
+
+
+def describe_parameters(app, what, name, thing, options, lines):
+    "For Sphinx's event `autodoc-process-docstring`: `lines` are changed in place."
+    text = as_rst(lines)
+    if what in ('function', 'method'):
+        text += ['', *parameters(thing)]
+    elif what == 'class':
+        text += ['', *parameters(thing.__init__ if not hasattr(thing, '__dataclass_fields__') else thing)]
+    lines[:] = text
+
+
+def forget_bases(app, name, thing, options, bases):
+    "`object` is no news."
+    bases[:] = [base for base in bases if base is not object]
