@@ -51,6 +51,7 @@ def networks():
     "name → (model, its smallest network that has everything in it, batches, other numbers of the training)."
     from animegan_nb.conditional import CONDITIONAL_TINY, choices
     from animegan_nb.dcgan import DCGANConfig
+    from animegan_nb.modern import ModernConfig
     from animegan_nb.pigan import RenderSettings
     from animegan_nb.pigan_training import PiganConfig
     from animegan_nb.siren import FieldConfig
@@ -67,6 +68,7 @@ def networks():
     )
     tags = CONDITIONAL_TINY.network
     values = [len(choices(group)) for group in tags.tags]
+    modern = ModernConfig(16, channels=8, latent=6, projected=4, head_channels=4, penalty_every=2)
     stages = (Stage(2, size=8), Stage(3, size=16, fade=2))
     return {
         'dcgan': ('dcgan', DCGANConfig(16, channels=8, r1_gamma=1.0), pictures(16), {}),
@@ -78,6 +80,7 @@ def networks():
             dict(optimizer='rmsprop'),
         ),
         'conditional': ('conditional', tags, labelled(tags.size, values), {}),
+        'modern': ('modern', modern, pictures(16), {}),
         'stylegan': ('stylegan', style, pictures(16), {}),
         'stylegan, growing': ('stylegan', grow, pictures(16), dict(stages=stages)),
         'pigan': ('pigan', pigan, pictures(8), {}),

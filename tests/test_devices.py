@@ -17,6 +17,7 @@ from animegan_nb.core import load_chapters, rng
 from animegan_nb.data import ImageSet
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import tracker
+from animegan_nb.modern import ModernConfig
 from animegan_nb.pigan import RenderSettings
 from animegan_nb.pigan_training import PiganConfig
 from animegan_nb.siren import FieldConfig
@@ -30,6 +31,7 @@ FIELD = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
 VIEW = RenderSettings(samples=4, fine=4, background=1.0)
 POSED = dict(condition_pose=True, pose_weight=1.0, latent_weight=0.5)
 CONDITIONAL = dict(tags=TAGS, latent=5, base=8, channels=8, blocks=1, last_kernel=3, d_channels=6, d_blocks=1)
+MODERN = dict(channels=8, latent=6, projected=4, head_channels=4, penalty_every=2)
 NETWORKS = {
     'dcgan': ('dcgan', DCGANConfig(16, channels=8)),
     'dcgan with R1': ('dcgan', DCGANConfig(16, channels=8, r1_gamma=1.0)),
@@ -40,6 +42,8 @@ NETWORKS = {
         'conditional',
         ConditionalConfig(16, **CONDITIONAL, tag_loss='softmax', prior='data', penalty_every=2),
     ),
+    'modern': ('modern', ModernConfig(16, **MODERN)),
+    'modern, apart': ('modern', ModernConfig(16, **MODERN, paired=False, features='')),
     'stylegan2': ('stylegan', StyleGANConfig(8, **NARROW)),
     'stylegan1': ('stylegan', StyleGANConfig(8, 'stylegan1', **NARROW | dict(path_weight=0.0))),
     'pigan': ('pigan', PiganConfig(8, FIELD, VIEW, channel_base=64, channel_max=8)),
@@ -83,7 +87,7 @@ def test_a_training_runs_on_a_gpu(gpu, name):
 
 
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
-@pytest.mark.parametrize('name', ['dcgan with R1', 'stylegan2', 'pigan'])
+@pytest.mark.parametrize('name', ['dcgan with R1', 'modern', 'stylegan2', 'pigan'])
 def test_mixed_precision_runs_on_a_gpu(gpu, name, precision):
     if precision == 'fp16' and not gpu.real:
         pytest.skip('float16 and its scaler need a real GPU')
