@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 
 from animegan_nb import toon
 from animegan_nb.callbacks import read_log
-from animegan_nb.core import grid, tiles, to_float, to_uint8
+from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, memorisation
 from animegan_nb.training import Draws, Recipe, generate_images, load_run, recipes, train as train_recipe
@@ -53,9 +53,9 @@ class Job:
 
 
 def adapted(preset: str, steps: int, augment: str | None = None, **training) -> Recipe:
-    "A preset in bfloat16 for so many steps, with other numbers of its training."
+    "A preset, in bfloat16 where that is fast, for so many steps, with other numbers of its training."
     recipe = recipes[preset]
-    numbers = replace(recipe.training, mixed_precision='bf16', **training)
+    numbers = replace(recipe.training, mixed_precision='bf16' if fast_bfloat16() else 'no', **training)
     augment = recipe.augment if augment is None else augment
     return replace(recipe, training=numbers, steps=steps, augment=augment)
 
