@@ -520,7 +520,7 @@ STYLEGAN_CPU_32 = _ours(32,  64, 4, 1024, 32, 1.0,  8_000, 'a laptop, 32 px')
 
 
 def _cpu_64() -> Recipe:
-    "What learned most in a core-hour at 64 px: R1 in every step on a plain discriminator."
+    "StyleGAN2's generator before a plain discriminator, with R1 in every step."
     network = StyleGANConfig(
         64,
         z_dim=128,
