@@ -37,12 +37,12 @@ from torch import nn, Tensor
 
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'find_device', 'default_device',
-           'full_precision', 'autocast_dtype', 'recording', 'Registry', 'load_chapters', 'of_extra', 'shipped',
-           'absolute_path', 'short_path', 'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically',
-           'read_text', 'read_json', 'check_types', 'settings_from', 'what_it_is', 'read_weights', 'load_pretrained',
-           'Pretrained', 'shipped_networks', 'find_pretrained', 'model_card', 'NotFinite', 'to_uint8', 'to_float',
-           'encode_image', 'image_bundle', 'describe_figure', 'Figure', 'figure', 'with_descriptions', 'check_images',
-           'grid', 'tiles', 'describe_grid', 'show_images', 'Animation']
+           'full_precision', 'autocast_dtype', 'fast_bfloat16', 'recording', 'Registry', 'load_chapters', 'of_extra',
+           'shipped', 'absolute_path', 'short_path', 'explained', 'cache_dir', 'sync_folder', 'atomic_path',
+           'write_atomically', 'read_text', 'read_json', 'check_types', 'settings_from', 'what_it_is', 'read_weights',
+           'load_pretrained', 'Pretrained', 'shipped_networks', 'find_pretrained', 'model_card', 'NotFinite',
+           'to_uint8', 'to_float', 'encode_image', 'image_bundle', 'describe_figure', 'Figure', 'figure',
+           'with_descriptions', 'check_images', 'grid', 'tiles', 'describe_grid', 'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -137,6 +137,17 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     known = torch.amp.is_autocast_available(device.type)
     on = known and torch.is_autocast_enabled(device.type)
     return torch.get_autocast_dtype(device.type) if on else None
+
+# %% ../nbs/01_core.ipynb #e1c7e2b6
+def fast_bfloat16(device: str | torch.device = 'cpu') -> bool:
+    """Does this device multiply in bfloat16 at least as fast as in float32? A processor needs
+    AVX512-BF16 or AMX for it; others imitate it, up to 40 times slower."""
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.device(device).type != 'cpu':
+        return False
+    asked = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 # %% ../nbs/01_core.ipynb #e1c7e202
 def recording() -> bool:

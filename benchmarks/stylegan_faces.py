@@ -31,13 +31,15 @@ from animegan_nb.augment import Augmentation
 from animegan_nb.core import grid, rng, seed_everything, tiles, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract
-from animegan_nb.stylegan import STYLEGAN_CPU_64, StyleGANPair
+from animegan_nb.stylegan import STYLEGAN_CPU_32, StyleGANConfig, StyleGANPair
 from animegan_nb.callbacks import Checkpoints, Clock, JSONLog, Samples, read_log
 from animegan_nb.training import Trainer, checkpoints, load_run
 
 ROOT = Path(__file__).resolve().parents[1]
-NETWORK = replace(STYLEGAN_CPU_64.network, z_dim=64, w_dim=64, channel_base=768, channel_max=64, r1_gamma=0.2)
-TRAINING = replace(STYLEGAN_CPU_64.training, batch_size=8, mirror=True, ema_half_life=5_000)
+NETWORK = StyleGANConfig(
+    64, z_dim=64, w_dim=64, mapping_layers=4, channel_base=768, channel_max=64, r1_gamma=0.2, path_weight=0.0
+)
+TRAINING = replace(STYLEGAN_CPU_32.training, batch_size=8, mirror=True, ema_half_life=5_000)
 
 
 def folder(name: str) -> Path:

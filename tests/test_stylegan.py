@@ -428,3 +428,39 @@ def test_tensors_of_the_first_edition_get_their_names_of_today():
     former = {name.replace('discriminator.epilogue.', 'discriminator.verdict.'): x for name, x in own.items()}
     assert former.keys() != own.keys()
     assert pair.names_of_today(former).keys() == pair.names_of_today(own).keys() == own.keys()
+
+
+PLAIN = replace(SMALL, size=32, channel_base=256, noise=False, discriminator='dcgan', r1_every=1, path_weight=0.0)
+
+
+def test_the_plain_discriminator_judges_each_image_by_itself():
+    _, d = networks(PLAIN)
+    real = torch.randn(4, 3, 32, 32)
+    alone = torch.cat([d(image[None]) for image in real])
+    assert torch.allclose(d(real), alone, atol=1e-5)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in d.modules())
+
+
+def test_noise_maps_that_are_off_stay_off_and_draw_no_numbers():
+    pair = sg.StyleGANPair(PLAIN)
+    Trainer(pair, images(size=32), TrainingConfig(batch_size=8), device='cpu').fit(3, progress=False)
+    layers = [module for module in pair.generator.modules() if isinstance(module, sg.Noise)]
+    assert layers and all(layer.strength.item() == 0 for layer in layers)
+    drawn = []
+    draws = Draws(0)
+    draws.normal = lambda *shape: drawn.append(shape) or torch.zeros(shape)
+    pair.fakes(2, draws)
+    assert all(len(shape) == 2 for shape in drawn)  # latents only, no maps
+
+
+@pytest.mark.parametrize(
+    'changes, part',
+    [
+        (dict(discriminator='unet'), "'residual' or 'dcgan'"),
+        (dict(discriminator='dcgan', architecture='stylegan1'), 'does not grow'),
+        (dict(discriminator='dcgan', size=8), '16 pixels or more'),
+    ],
+)
+def test_impossible_discriminators_are_named(changes, part):
+    with pytest.raises(ValueError, match=part):
+        replace(SMALL, **changes)

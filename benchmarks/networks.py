@@ -1,0 +1,243 @@
+"""Train the networks of the book, judge them and write them down, each with one line.
+
+    python benchmarks/networks.py list
+    python benchmarks/networks.py train stylegan_toon_64 --run runs/stylegan_toon_64      # the same line goes on
+    python benchmarks/networks.py judge stylegan_toon_64 --run runs/stylegan_toon_64      # the numbers, now
+    python benchmarks/networks.py write stylegan_toon_64 --run runs/stylegan_toon_64
+
+`write` stores what the book shows: a network
+trained on heads that the library draws ships in data/pretrained (half precision, with its card); of a network trained
+on a folder of ANIMEGAN_DATA only images that it generated and numbers are stored, in data/results.
+
+The card holds, for several sets of latents and every extractor, the Fréchet distance with its floor, precision, recall
+and diversity; whether generated images lie nearer to the training images or their mirror images than new ones do, with
+training images moved by one pixel as the control; the core-minutes and the log.
+"""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from animegan_nb import toon
+from animegan_nb.callbacks import read_log
+from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8
+from animegan_nb.data import ImageFolder
+from animegan_nb.metrics import evaluate, extract, memorisation
+from animegan_nb.training import Draws, Recipe, generate_images, load_run, recipes, train as train_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+LOG_ROWS = 60
+
+
+@dataclass(frozen=True)
+class Job:
+    "A network: what it is, on what it trains, and how."
+
+    what: str
+    data: str  # 'anime' or 'human': heads of that style; else a folder of ANIMEGAN_DATA
+    recipe: Recipe
+    extractors: tuple[str, ...] = ('toon', 'squeezenet', 'pixels')
+
+    @property
+    def ships(self) -> bool:
+        return self.data in ('anime', 'human')
+
+
+def adapted(preset: str, steps: int, augment: str | None = None, **training) -> Recipe:
+    "A preset, in bfloat16 where that is fast, for so many steps, with other numbers of its training."
+    recipe = recipes[preset]
+    numbers = replace(recipe.training, mixed_precision='bf16' if fast_bfloat16() else 'no', **training)
+    augment = recipe.augment if augment is None else augment
+    return replace(recipe, training=numbers, steps=steps, augment=augment)
+
+
+# the light falls on drawn heads from one side: they are not mirrored
+JOBS = {
+    'stylegan_toon_64': Job(
+        'StyleGAN2 at 64 px on 3,000 anime heads', 'anime', adapted('stylegan-cpu-64', 50_000, mirror=False)
+    ),
+    'stylegan_toon_human_64': Job(
+        'StyleGAN2 at 64 px on 3,000 heads in the human style',
+        'human',
+        adapted('stylegan-cpu-64', 50_000, mirror=False),
+    ),
+    'dcgan_toon_32': Job(
+        'DCGAN at 32 px on 3,000 anime heads',
+        'anime',
+        adapted('dcgan-live', 20_000, mirror=False, ema_half_life=10_000.0),
+    ),
+    'dcgan_anime_faces_native': Job(
+        "DCGAN at 64 px on 1,500 faces of Wang's data set",
+        'anime_faces_native',
+        adapted('dcgan-cpu', 60_000, 'diffaugment', ema_half_life=10_000.0),
+    ),
+}
+
+
+def data_folder(name: str) -> Path:
+    folder = Path(os.environ.get('ANIMEGAN_DATA') or '.') / name
+    if not folder.is_dir():
+        sys.exit(f'There is no folder {name} here: set ANIMEGAN_DATA to the folder that holds it.')
+    return folder
+
+
+@cache
+def images(job: Job, size: int, held_out: bool = False):
+    "The images on which a job trains, or new heads that it never saw."
+    if not job.ships:
+        return ImageFolder(data_folder(job.data), size, progress=False)
+    if job.data == 'anime' and not held_out:
+        heads = toon.ready_heads()
+    else:
+        heads = toon.ToonHeads(1000 if held_out else 3000, 64, seed=int(held_out), style=job.data)
+    return heads.only('image').resized(size)
+
+
+def train(name: str, run: str):
+    "Begin a training, or go on with it."
+    job = JOBS[name]
+    train_recipe(job.recipe, images(job, job.recipe.network.size), run, device='cpu')
+
+
+def draw(pair, generator, n: int, seed: int) -> torch.Tensor:
+    "n images of the averaged generator, rounded to bytes as in a file of them."
+    return to_float(to_uint8(generate_images(pair, generator, n, Draws(seed), 100)))
+
+
+def shifted(pictures: torch.Tensor) -> torch.Tensor:
+    "Moved to the right by one pixel: copies that no two bytes betray."
+    return torch.cat([pictures[..., :1], pictures[..., :-1]], -1)
+
+
+def all_images(dataset) -> torch.Tensor:
+    return to_float(dataset.batch(torch.arange(len(dataset)))['image'])
+
+
+def measures(job: Job, generated: list[torch.Tensor], size: int) -> dict:
+    """For each extractor: the numbers of every set of latents beside the training images (and new heads), and how
+    often a generated image is nearer to the training set than a new image is (0.5: as a new one, 1: copied)."""
+    known = all_images(images(job, size))
+    fresh = all_images(images(job, size, True)) if job.ships else None
+    found = {}
+    for extractor in job.extractors:
+        real = extract(known, extractor)
+        both = extract(torch.cat([known, known.flip(-1)]), extractor)
+        fakes = [extract(part, extractor) for part in generated]
+        n = min(len(known) // 2, len(generated[0]))
+        rows = [evaluate(fake, real, extractor, n=n, seed=seed) for seed, fake in enumerate(fakes)]
+        number = lambda metric: [row[metric].value for row in rows]
+        entry = dict(n=n, floor=rows[0]['frechet'].floor)
+        entry |= {m: [round(v, 4) for v in number(m)] for m in ('frechet', 'precision', 'recall', 'diversity')}
+        entry['card'] = asdict(rows[0].card)
+        if fresh is not None:
+            new = extract(fresh, extractor)
+            entry['copied'] = [memorisation(fake, both, new, extractor) for fake in fakes]
+            entry['copied_control'] = memorisation(shifted(known[:500]), both, new, extractor)
+        found[extractor] = entry
+    return found
+
+
+def thinned(log: list[dict], rows: int = LOG_ROWS) -> list[dict]:
+    "A log in few rows: means over equal pieces."
+    piece = max(1, len(log) // rows)
+    names = [k for k in log[-1] if isinstance(log[-1][k], (int, float)) and not isinstance(log[-1][k], bool)]
+    last = ('step', 'images', 'seconds', 'processor_seconds')
+    pieces = [log[i : i + piece] for i in range(0, len(log) - piece + 1, piece)]
+    mean = lambda part, k: round(float(np.mean([r[k] for r in part if isinstance(r.get(k), (int, float))] or [0])), 4)
+    return [{k: part[-1].get(k) if k in last else mean(part, k) for k in names} for part in pieces]
+
+
+def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, torch.nn.Module, list[torch.Tensor]]:
+    "The card of a run, its averaged generator and what it drew."
+    job = JOBS[name]
+    pair, generator, info = load_run(run)
+    log = read_log(run / 'log.jsonl')
+    generated = [draw(pair, generator, n, seed) for seed in range(seeds)]
+    size = generated[0].shape[-1]
+    return (
+        dict(
+            what=f'{job.what}; averaged generator',
+            command=f'python benchmarks/networks.py train {name} --run RUN',
+            network=info['network'],
+            training=info['config'],
+            stages=[asdict(stage) for stage in job.recipe.stages],
+            augment=job.recipe.augment,
+            steps=info['step'],
+            images=info['images'],
+            seed=info['config']['seed'],
+            core_minutes=round(log[-1]['processor_seconds'] / 60, 1),
+            data=dict(kind=job.data, images=len(images(job, size))),
+            measures=measures(job, generated, size),
+            log=thinned(log),
+            torch=torch.__version__,
+        ),
+        generator,
+        generated,
+    )
+
+
+def over_time(run: Path, size: int, rows: int = 6, columns: int = 10):
+    "The same latents at several steps, cut out of the sample sheets of the run."
+    sheets = sorted((run / 'samples').glob('step-*.png'))
+    chosen = [sheets[round(i)] for i in np.linspace(0, len(sheets) - 1, rows)]
+    return grid(torch.cat([tiles(Image.open(sheet), size, columns) for sheet in chosen]), columns)
+
+
+def write(name: str, run: Path, n: int, seeds: int):
+    job = JOBS[name]
+    facts, generator, generated = judged(name, run, n, seeds)
+    sheet = grid(to_uint8(generated[0][:40]), 10)
+    if job.ships:
+        out = ROOT / 'data' / 'pretrained' / name
+        weights = {k: v.half() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
+        save_file({k: v.contiguous() for k, v in weights.items()}, out.with_suffix('.safetensors'))
+    else:
+        out = ROOT / 'data' / 'results' / name
+        sheet.save(out.with_suffix('.jpg'), quality=90)
+    out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
+    show(facts)
+
+
+def show(facts: dict):
+    print(facts['what'], f"{facts['images']:,} images, {facts['core_minutes']} core-minutes")
+    for extractor, m in facts['measures'].items():
+        mean = {k: round(float(np.mean(m[k])), 3) for k in ('frechet', 'precision', 'recall', 'diversity')}
+        print(
+            f'  {extractor:12}', mean, 'floor', round(m['floor'], 2), 'copied', m.get('copied'), m.get('copied_control')
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('what', choices=['list', 'train', 'judge', 'write'])
+    parser.add_argument('name', nargs='?', choices=list(JOBS))
+    parser.add_argument('--run', help='the folder of the run')
+    parser.add_argument('--n', type=int, default=1500, help='generated images in each set')
+    parser.add_argument('--seeds', type=int, default=3, help='sets of latents')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.what == 'list':
+        for name, job in JOBS.items():
+            print(f'{name:28}{job.what}')
+        return
+    if not args.name or not args.run:
+        parser.error('the name of a network and --run are needed')
+    if args.what == 'train':
+        train(args.name, args.run)
+    elif args.what == 'judge':
+        show(judged(args.name, Path(args.run), args.n, args.seeds)[0])
+    else:
+        write(args.name, Path(args.run), args.n, args.seeds)
+
+
+if __name__ == '__main__':
+    main()
