@@ -13,14 +13,15 @@ SPAN = re.compile(r'(``.+?``|`[^`]+`)')
 
 def plain(text: str) -> str:
     "Text in which nothing is markup for Sphinx; code in backticks stays code."
-    pieces = []
+    result = ''
     for piece in SPAN.split(text):
         if piece.startswith('`'):
-            pieces.append(f"``{piece.strip('`')}``")
+            # markup has to stand alone: an empty escape separates it from letters
+            result += ('\\ ' if result[-1:].isalnum() else '') + f"``{piece.strip('`')}``"
         else:
-            pieces.append(re.sub(r'([\\*|_])', r'\\\1', piece))
-    # markup has to end at a space or a punctuation mark: `n`s
-    return re.sub(r'(``[^`]+``)(?=\w)', r'\1\\ ', ''.join(pieces))
+            piece = re.sub(r'([\\*|_])', r'\\\1', piece)
+            result += ('\\ ' if result.endswith('``') and piece[:1].isalnum() else '') + piece
+    return result
 
 
 def as_rst(lines: list[str]) -> list[str]:
