@@ -49,8 +49,10 @@ help:
 
 install: .venv/dev
 
+#: the folder goes through the environment, so that the shell reads none of its letters
+run: export TOUR_DATA = $(value DATA)
 run: .venv/notebook
-	@$(BIN)/animegan tour --out _out $(if $(DATA),--data '$(DATA)')
+	@$(BIN)/animegan tour --out _out $${TOUR_DATA:+--data "$$TOUR_DATA"}
 	@echo "To read, change and run the chapters yourself:  make lab"
 
 lab: .venv/notebook

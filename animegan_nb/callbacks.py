@@ -6,6 +6,8 @@
 from __future__ import annotations
 import contextlib
 import json
+import os
+import platform
 import shutil
 import sys
 import time
@@ -14,12 +16,13 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 import torch
+from filelock import FileLock, Timeout
 from .core import atomic_path, check_images, grid, write_atomically
 from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
-__all__ = ['warn_if_full', 'Samples', 'Clock', 'peak_memory', 'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'Checkpoints',
-           'Health']
+__all__ = ['warn_if_full', 'Samples', 'Clock', 'peak_memory', 'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'RunInUse',
+           'own_run', 'Checkpoints', 'Health']
 
 # %% ../nbs/11_callbacks.ipynb #b1c7e201
 @contextlib.contextmanager
@@ -173,9 +176,9 @@ def read_log(path: str | Path) -> list[dict]:
     records = []
     if Path(path).exists():
         for line in Path(path).read_text(encoding='utf-8', errors='replace').splitlines():
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 record = json.loads(line)
-                if isinstance(record, dict) and 'step' in record:
+                if isinstance(record, dict) and type(record.get('step')) is int:
                     records.append(record)
     return records
 
@@ -231,6 +234,37 @@ class TensorBoard(Callback):
         if self.writer:
             self.writer.close()
 
+# %% ../nbs/11_callbacks.ipynb #e5467863
+class RunInUse(RuntimeError):
+    "Another process trains in this folder."
+
+
+@contextlib.contextmanager
+def own_run(run: str | Path):
+    "Inside, no other process may train in the folder `run`; `RunInUse` if one does already."
+    run = Path(run)
+    lock, owner = FileLock(run / '.lock', timeout=0, is_singleton=True), run / '.owner'
+    held = lock.is_locked  # by a block around this one
+    try:
+        lock.acquire()
+    except Timeout as error:
+        who = 'Another process'
+        with contextlib.suppress(OSError, ValueError):
+            who = owner.read_text(encoding='utf-8') or who
+        raise RunInUse(
+            f"{who} trains in {run}: wait until it has ended, stop it, or name another folder."
+        ) from error
+    try:
+        if not held:
+            with contextlib.suppress(OSError):
+                name = f'Process {os.getpid()} on {platform.node()}'
+                owner.write_text(name, encoding='utf-8')
+        yield
+    finally:
+        lock.release()
+        if not held:
+            owner.unlink(missing_ok=True)
+
 # %% ../nbs/11_callbacks.ipynb #88a3c902
 class Checkpoints(Callback):
     "Saves to `run/step-…` every `every` steps and at the end; keeps the last `keep`."
@@ -241,9 +275,11 @@ class Checkpoints(Callback):
         self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
         # the step at which this `fit` began, and that of the newest checkpoint since then
         self.begun = self.written = None
+        self.owning = contextlib.ExitStack()
 
     def on_start(self, trainer):
         self.run.mkdir(parents=True, exist_ok=True)
+        self.owning.enter_context(own_run(self.run))
         self.tried, self.written, self.begun = 0, None, trainer.step
         for left in [*self.run.glob('.step-*.part'), *self.run.glob('.step-*.old')]:
             shutil.rmtree(left, ignore_errors=True)  # by a kill
@@ -254,7 +290,10 @@ class Checkpoints(Callback):
             self.save(trainer)
 
     def on_end(self, trainer):
-        self.save(trainer)
+        if self.begun is not None:  # else it was refused the folder
+            self.save(trainer)
+        self.begun = None
+        self.owning.close()
 
     def stands(self, folder: Path, step: int) -> bool:
         """Is this checkpoint of the present training there, and whole? (Another one of the same

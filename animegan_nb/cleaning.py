@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Callable, Iterator, Sequence
 import numpy as np
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
-from .core import cache_dir, Figure, write_atomically
+from .core import cache_dir, Figure, of_extra, write_atomically
 from animegan_nb.data import (
     _bar,
     _empty,
@@ -47,7 +49,8 @@ def hamming(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 # %% ../nbs/03_cleaning.ipynb #7a765cb2
 def perceptual_hash(image: Image.Image) -> int:
     "The 64-bit pHash (imagehash): similar pictures differ in few bits."
-    import imagehash
+    with of_extra('cleaning'):
+        import imagehash
 
     return int(str(imagehash.phash(image)), 16)
 
@@ -209,19 +212,13 @@ def close_pairs(
 
 # %% ../nbs/03_cleaning.ipynb #287fe655
 def groups(n: int, pairs: np.ndarray) -> np.ndarray:
-    """Union-find: a label for each of `n` things, equal for those that a chain of pairs
-    connects."""
-    parent = list(range(n))
-
-    def root(i):
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for a, b in pairs.tolist():
-        parent[max(root(a), root(b))] = min(root(a), root(b))
-    return np.array([root(i) for i in range(n)], dtype=int)
+    """A label for each of `n` things, equal for those that a chain of pairs connects: the
+    number of the first of them."""
+    a, b = np.asarray(pairs, dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(n, n))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)
+    return first[component]
 
 # %% ../nbs/03_cleaning.ipynb #f3b2e97c
 def near_duplicates(facts: Sequence[Facts], distance: int = 3) -> list[Dropped]:
@@ -410,7 +407,8 @@ class FaceFinder:
         path: str | Path | None = None,  # None: see `find_cascade`
         smallest: int = 48,  # pixels; smaller faces are not looked for
     ):
-        import cv2
+        with of_extra('cleaning'):
+            import cv2
 
         if not hasattr(cv2, 'CascadeClassifier'):
             raise ImportError(

@@ -5,17 +5,24 @@
 # %% ../nbs/71_cli.ipynb #c4271bee
 from __future__ import annotations
 import argparse
+import contextlib
 import dataclasses
+import difflib
+import errno
 import json
 import os
 import re
+import shlex
+import shutil
 import sys
+import warnings
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'open_data', 'make_trainer', 'train_command', 'resume_command',
-           'sample_command', 'evaluate_command', 'check_command', 'clean_command', 'presets_command', 'tour_notebook',
-           'tour_command', 'write_page', 'parser', 'main']
+__all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names', 'setting_value', 'is_drawn',
+           'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started', 'resume_command', 'resumed',
+           'train_run', 'sample_command', 'evaluate_command', 'check_command', 'clean_command', 'presets_command',
+           'tour_notebook', 'tour_command', 'write_page', 'parser', 'expand_paths', 'one_sentence', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
@@ -49,30 +56,46 @@ def _plain(value):
         return dataclasses.asdict(value)
     return list(value) if isinstance(value, tuple) else value
 
-
-def _settings(kind, table: dict, what: str):
-    "The dataclass `kind` from a table of a TOML file."
-    known = [f.name for f in dataclasses.fields(kind)]
-    for key in table:
-        if key not in known:
-            raise ValueError(f"{what} has no setting {key!r}: it knows {', '.join(known)}.")
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
-    except TypeError as error:  # text in place of a number
-        raise ValueError(f"{what} has a setting of the wrong kind: {error}.") from error
-
 # %% ../nbs/71_cli.ipynb #37d0d3ab
 def recipe_from_toml(text: str):
     "The `training.Recipe` that a TOML text describes; what it leaves out keeps its default."
+    from animegan_nb.core import check_types, settings_from
+    from animegan_nb.training import network_config, Recipe, Stage, stage_starts, TrainingConfig
+
+    table = _toml_table(text)
+    plain = ('model', 'steps', 'source', 'augment')
+    check_types(Recipe, {k: v for k, v in table.items() if k in plain}, 'The recipe')
+    if not isinstance(rows := table.get('stages', []), list):
+        raise ValueError("The recipe: stages is a list of tables, each headed [[stages]].")
+    model = table['model']
+    training = settings_from(TrainingConfig, table.get('training', {}), 'The training')
+    stages = tuple(settings_from(Stage, row, f'Stage {k}') for k, row in enumerate(rows))
+    usual = stage_starts(stages, training)[-1] if stages else 1000
+    steps = table.get('steps', usual)
+    if not 1 <= steps <= 10**12:
+        raise ValueError(f"The recipe: steps is at least 1 and at most 10¹², not {steps}.")
+    return Recipe(
+        model=model,
+        network=network_config(model, table.get('network', {})),
+        training=training,
+        steps=steps,
+        source=table.get('source', ''),
+        stages=stages,
+        augment=table.get('augment', ''),
+    )
+
+
+def _toml_table(text: str) -> dict:
+    "What a recipe's TOML says, if it names a model and knows all its words."
     try:
         import tomllib
     except ImportError:
         import tomli as tomllib  # Python 3.10
-    from animegan_nb.training import models, Recipe, Stage, stage_starts, TrainingConfig
+    from animegan_nb.training import models, Recipe
 
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"This recipe is not valid TOML: {error}.") from error
     if 'model' not in table:
         raise ValueError(
@@ -84,121 +107,277 @@ def recipe_from_toml(text: str):
         raise ValueError(
             f"A recipe has no setting {unknown[0]!r}: it knows {', '.join(known)}."
         )
-    model = table['model']
-    config_class, _ = models[model]
-    training = _settings(TrainingConfig, table.get('training', {}), 'The training')
-    numbered = enumerate(table.get('stages', []))
-    stages = tuple(_settings(Stage, stage, f'Stage {k}') for k, stage in numbered)
-    usual = stage_starts(stages, training)[-1] if stages else 1000
-    return Recipe(
-        model=model,
-        network=_settings(config_class, table.get('network', {}), f"The model {model!r}"),
-        training=training,
-        steps=int(table.get('steps', usual)),
-        source=table.get('source', ''),
-        stages=stages,
-        augment=table.get('augment', ''),
-    )
+    return table
 
 # %% ../nbs/71_cli.ipynb #cf330c5f
 def find_recipe(name: str):
     "A preset by its name, or the recipe in the TOML file of that name."
+    from animegan_nb.core import absolute_path, read_text
     from animegan_nb.training import recipes
 
-    if not name.endswith('.toml'):
+    if not name.lower().endswith('.toml'):
         return recipes[name]
-    if not Path(name).exists():
+    path = absolute_path(name, 'file of the recipe')
+    if not path.exists():
         raise FileNotFoundError(
             f"There is no file {name}: write one with  animegan presets NAME > {name}."
         )
-    return recipe_from_toml(Path(name).read_text(encoding='utf-8'))
+    return recipe_from_toml(read_text(path))
+
+# %% ../nbs/71_cli.ipynb #c0de7102
+def changed_recipe(recipe, settings: list[str]):
+    """The recipe with settings such as 'training.batch_size=8' in place of its own; one
+    sentence names a setting that it does not know, and the nearest one that it does."""
+    if not settings:
+        return recipe
+    import tomli_w
+
+    table, known = _toml_table(recipe_to_toml(recipe)), setting_names(recipe)
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition('='))
+        if not equals:
+            raise ValueError(f"{setting!r} sets nothing: write --set {name}=VALUE.")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
+            raise ValueError(
+                f"The recipe has no setting {name!r}: did you mean {near}? They all stand in "
+                " animegan presets NAME."
+            )
+        *way, last = [int(part) if part.isdigit() else part for part in name.split('.')]
+        place = table
+        for part in way:
+            place = place[part]
+        place[last] = setting_value(text)
+        if text.lower() == 'none':
+            place.pop(last)  # the default
+    return recipe_from_toml(tomli_w.dumps(table))
+
+
+def setting_names(recipe) -> list[str]:
+    "The names of all settings of a recipe, such as 'training.batch_size' and 'stages.0.size'."
+
+    def names(settings, before=''):
+        for f in dataclasses.fields(settings):
+            value = getattr(settings, f.name)
+            if dataclasses.is_dataclass(value):
+                yield from names(value, f'{before}{f.name}.')
+            elif f.name == 'stages':
+                for number, stage in enumerate(value):
+                    yield from names(stage, f'stages.{number}.')
+            else:
+                yield before + f.name
+
+    return list(names(recipe))
+
+
+def setting_value(text: str):
+    "The value that a word of the command line means: a number, true, a list `a,b`, or a text."
+    try:
+        import tomllib
+    except ImportError:
+        import tomli as tomllib  # Python 3.10
+    word = text.lower() if text in ('True', 'False') else text
+    for form in (word, f'[{word}]') if ',' in word else (word,):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(f'x = {form}')['x']
+    return text
 
 # %% ../nbs/71_cli.ipynb #852fbdd9
+def is_drawn(name: str) -> bool:
+    "Does `--data` ask for heads that the library draws? Every other word is a folder."
+    return re.fullmatch(r'toon(:[0-9]+)?', name) is not None
+
+
 def open_data(name: str, size: int):
     "The data set that `--data` names: a folder of pictures, 'toon', or 'toon:N'."
-    if name == 'toon' or name.startswith('toon:'):
-        from animegan_nb import toon
+    if not is_drawn(name):
+        from animegan_nb.data import ImageFolder
 
-        count = name.partition(':')[2]
-        if count and not count.isdigit():
-            raise ValueError(f"toon:{count} is no number of heads: write toon:500, or toon.")
-        if size == 64 and not count:
-            return toon.ready_heads()
-        return toon.ToonHeads(n=int(count or 3000), size=size, seed=0)
-    from animegan_nb.data import ImageFolder
+        if name.startswith('toon:') and not Path(name).exists():
+            raise ValueError(f"{name} is no number of heads: write toon:500, or toon.")
+        return ImageFolder(name, size)
+    from animegan_nb import toon
 
-    return ImageFolder(name, size)
+    if Path(name).is_dir():
+        _say(f"{name!r} means heads that the library draws; ./{name} is the folder.")
+    count = int(name.partition(':')[2] or 3000)
+    if not 1 <= count <= 1_000_000:
+        raise ValueError(f"{name} is no number of heads: write one from 1 to 1,000,000.")
+    if size == 64 and name == 'toon':
+        return toon.ready_heads()
+    return toon.ToonHeads(n=count, size=size, seed=0)
+
+
+def _say(sentence: str):
+    "A line that is not the result: it goes to stderr."
+    print(f'animegan: {sentence}', file=sys.stderr)
+
+
+def say_what_is_used(dataset, folder: str, least: int = 1):
+    "One line if files of a folder were left out; an error if fewer than `least` remain."
+    report, n = getattr(dataset, 'report', None), len(dataset)
+    if report is not None and report.dropped:
+        left_out = ', '.join(f'{count} {step}' for step, count in report.counts.items())
+        _say(
+            f'{n} of {n + len(report.dropped)} files are used as pictures, the others are left'
+            f' out ({left_out}): see  animegan data check {shlex.quote(str(folder))}'
+        )
+    if n < least:
+        raise ValueError(
+            f"There are too few pictures to train on ({n}; at least {least} are needed): name"
+            " a folder with more of them."
+        )
 
 # %% ../nbs/71_cli.ipynb #1940c691
-def make_trainer(recipe, data: str, run: Path, device: str | None = None):
-    """The `Trainer` of a recipe on `data`, with its stages and its augmentation, and with log,
-    samples, health and checkpoints in the folder `run`."""
+def make_trainer(recipe, data, run: Path, device: str | None = None, callbacks=()):
+    """The `Trainer` of a recipe on `data` (a word of `--data`, or a data set), with its stages
+    and its augmentation, and with log, samples, health and checkpoints in the folder `run`."""
     from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples
-    from animegan_nb.core import seed_everything
+    from animegan_nb.core import find_device, seed_everything
 
     seed_everything(recipe.training.seed)
-    dataset = open_data(data, recipe.network.size)
+    dataset = data
+    if isinstance(data, str):
+        dataset = open_data(data, recipe.network.size)
+        say_what_is_used(dataset, data, min(8, recipe.training.batch_size))
     every = max(1, min(500, recipe.steps // 10))
     callbacks = [
         Samples(every, 64, folder=run / 'samples'),
         Health(),
         Checkpoints(run, every),
         JSONLog(run / 'log.jsonl'),
+        *callbacks,
     ]
-    return recipe.trainer(dataset, callbacks, device)
+    return recipe.trainer(dataset, callbacks, device and find_device(device))
 
 
 def _fit(trainer, run: Path, steps: int) -> int:
     "Go on until `steps`; the exit code."
-    from animegan_nb.training import checkpoints, stage_starts
+    from animegan_nb.training import checkpoints
 
-    world = trainer.engine.num_processes
-    if world > 1 and trainer.stages:  # a stage in images takes fewer steps of several processes
-        steps = min(steps, stage_starts(trainer.stages, trainer.base_config, world)[-1])
-    trainer.resume(run).fit(until=steps)
+    steps = _last_step(trainer, steps)
+    try:
+        trainer.resume(run).fit(until=steps)
+    except KeyboardInterrupt:
+        _say(_interrupted(run))
+        return 130
     if not trainer.engine.is_main_process:
         return 0
     if f'step-{trainer.step:08d}' not in [folder.name for folder in checkpoints(run)]:
-        newest = [folder.name for folder in checkpoints(run)][-1:] or 'none'
-        print(
-            f'animegan: step {trainer.step} could not be saved (the newest checkpoint is'
-            f' {newest}): make room on the disk, then go on with  animegan resume {run}',
-            file=sys.stderr,
+        newest = ([folder.name for folder in checkpoints(run)] or ['none'])[-1]
+        _say(
+            f'step {trainer.step} could not be saved (the newest checkpoint is {newest}): make'
+            f' room on the disk, then go on with  {_resume(run)}'
         )
         return 1
     if trainer.step < steps:
         print(
-            f'Stopped at step {trainer.step} of {steps}; all is saved. Go on with  animegan'
-            f' resume {run}'
+            f'Stopped at step {trainer.step} of {steps}; all is saved. Go on with '
+            f' {_resume(run)}'
         )
         return 130
-    print(f'Trained {trainer.step} steps. Look at them with  animegan sample {run}')
+    quoted = shlex.quote(str(run))
+    print(f'Trained {trainer.step} steps. Look at them with  animegan sample {quoted}')
     return 0
+
+
+def _last_step(trainer, steps: int) -> int:
+    "Where a training ends: a stage in images takes fewer steps of several processes."
+    from animegan_nb.training import stage_starts
+
+    world = trainer.engine.num_processes
+    if world == 1 or not trainer.stages:
+        return steps
+    return min(steps, stage_starts(trainer.stages, trainer.base_config, world)[-1])
+
+
+def _resume(run: Path) -> str:
+    return f'animegan resume {shlex.quote(str(run))}'
+
+
+def _interrupted(run: Path) -> str:
+    "What a second Ctrl-C leaves behind."
+    from animegan_nb.training import checkpoints
+
+    found = [int(folder.name.removeprefix('step-')) for folder in checkpoints(run)]
+    kept = f'the newest checkpoint is that of step {found[-1]}' if found else 'none was saved'
+    again = f'go on with  {_resume(run)}'
+    return f'interrupted in the middle of a step, which is not saved; {kept}: {again}'
 
 # %% ../nbs/71_cli.ipynb #d080a222
 def train_command(args) -> int:
-    "Start a run: its folder is made once the pictures and the numbers are found to be good."
-    from animegan_nb.core import write_atomically
-
+    "Start a run with the numbers of a recipe and of the command line."
     run, recipe = Path(args.out), find_recipe(args.preset)
+    _check_new(run)
+    recipe = _overruled(recipe, args)
+    with started(recipe, args.data, run, args.device) as trainer:
+        return _fit(trainer, run, recipe.steps)
+
+
+@contextlib.contextmanager
+def started(recipe, data, run: Path, device: str | None = None, callbacks=()):
+    """The trainer of a new run, whose folder is made once the pictures and the numbers are
+    found to be good; inside, no other process may train there."""
+    from animegan_nb.callbacks import own_run
+
+    _check_new(run)
+    trainer = make_trainer(recipe, data, run, device, callbacks)
+    if not trainer.engine.is_main_process:
+        yield trainer
+        return
+    texts = {
+        'data.json': json.dumps({'data': _name_of(data)}),
+        'recipe.toml': recipe_to_toml(recipe),
+    }
+    if not run.exists():
+        _appear(run, texts)
+        texts = {}
+    with own_run(run):
+        if texts:
+            _check_new(run)
+        _write_all(run, texts)
+        yield trainer
+
+
+def _name_of(data) -> str:
+    "What `--data` would call it; nothing if it is a data set that no word names."
+    folder = data if isinstance(data, str) else getattr(data, 'folder', '')
+    return str(folder)
+
+
+def _check_new(run: Path):
+    "Raise one sentence if a new training cannot stand in this folder."
+    if run.exists() and not run.is_dir():
+        raise FileExistsError(f"{run} is a file: name another folder for the training.")
     if (run / 'recipe.toml').exists():
         raise FileExistsError(
-            f"{run} holds a training already: go on with  animegan resume {run}  or name"
-            " another folder."
+            f"{run} holds a training already: go on with  {_resume(run)}  or name another"
+            " folder."
         )
-    recipe = _overruled(recipe, args)
-    trainer = make_trainer(recipe, args.data, run, args.device)
-    drawn = args.data.startswith('toon')
-    source = {'data': args.data if drawn else str(Path(args.data).resolve())}
-    write_atomically(run / 'data.json', json.dumps(source))
-    write_atomically(run / 'recipe.toml', recipe_to_toml(recipe))
-    return _fit(trainer, run, recipe.steps)
 
 
+def _write_all(folder: Path, texts: dict[str, str]):
+    from animegan_nb.core import write_atomically
+
+    for name, text in texts.items():  # the recipe, which makes a folder a run, comes last
+        write_atomically(folder / name, text)
+
+
+def _appear(run: Path, texts: dict[str, str]):
+    "Make a folder with these files: it appears whole, or not at all."
+    part = run.with_name(f'.{run.name}.{os.getpid()}.part')
+    try:
+        _write_all(part, texts)
+        part.rename(run)
+    except OSError:
+        _check_new(run)  # another process was quicker
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+# %% ../nbs/71_cli.ipynb #5dca73bb
 def _overruled(recipe, args):
     "The recipe with the numbers that the command line gives in place of its own."
-    from animegan_nb.training import stage_starts
-
     given = {'batch_size': args.batch, 'seed': args.seed, 'mixed_precision': args.precision}
     given = {field: value for field, value in given.items() if value is not None}
     stages = recipe.stages
@@ -208,63 +387,146 @@ def _overruled(recipe, args):
     augment = recipe.augment if args.augment is None else args.augment
     augment = '' if augment == 'none' else augment
     training = dataclasses.replace(recipe.training, **given)
-    steps = args.steps or recipe.steps
-    if stages and not args.steps and steps == stage_starts(recipe.stages, recipe.training)[-1]:
-        steps = stage_starts(stages, training)[-1]  # of as many images in other batches
-    changed = dict(steps=steps, training=training, stages=stages, augment=augment)
-    return dataclasses.replace(recipe, **changed)
+    changed = dataclasses.replace(recipe, training=training, stages=stages, augment=augment)
+    changed = changed_recipe(changed, args.set or [])
+    if args.steps:
+        return dataclasses.replace(changed, steps=args.steps)
+    return _as_long(changed, recipe)
+
+
+def _as_long(changed, recipe):
+    "A curriculum in images takes another number of steps in batches of another size."
+    from animegan_nb.training import stage_starts
+
+    end = lambda r: stage_starts(r.stages, r.training)[-1] if r.stages else None
+    if changed.stages and changed.steps == recipe.steps == end(recipe):
+        return dataclasses.replace(changed, steps=end(changed))
+    return changed
 
 # %% ../nbs/71_cli.ipynb #b3da642b
-def _read_run(run: Path):
-    "The recipe of a run, and the name of its data."
+def _read_recipe(run: Path):
+    "The recipe of a run."
+    from animegan_nb.core import read_text
+
     if not (run / 'recipe.toml').exists():
         raise FileNotFoundError(
             f"{run} is not the folder of a training (it has no recipe.toml): start one with "
             " animegan train."
         )
-    recipe = recipe_from_toml((run / 'recipe.toml').read_text(encoding='utf-8'))
-    return recipe, json.loads((run / 'data.json').read_text(encoding='utf-8'))['data']
+    return recipe_from_toml(read_text(run / 'recipe.toml'))
+
+
+def _data_of(run: Path, given: str | None, command: str) -> str:
+    "The pictures that a command names, else those of the run, if they are still there."
+    from animegan_nb.core import read_json
+
+    if given is not None:
+        return given
+    cure = f'say where they are with  animegan {command} {shlex.quote(str(run))} --data FOLDER'
+    if not (run / 'data.json').exists():
+        raise FileNotFoundError(f"{run} does not say what it was trained on: {cure}")
+    stored = read_json(run / 'data.json')
+    data = stored.get('data') if isinstance(stored, dict) else None
+    if not isinstance(data, str) or not data.strip():
+        raise ValueError(f"data.json in {run} names no pictures: {cure}")
+    if not is_drawn(data) and not Path(data).is_dir():
+        raise FileNotFoundError(
+            f"The pictures of this run are not in {data!r} any more: {cure}"
+        )
+    return data
 
 
 def resume_command(args) -> int:
     "Go on with a run, to its end or to another number of steps."
-    from animegan_nb.core import write_atomically
-
     run = Path(args.run)
-    recipe, data = _read_run(run)
+    recipe, data = _read_recipe(run), _data_of(run, args.data, 'resume')
+    changed = {}
     if args.steps:
         recipe = dataclasses.replace(recipe, steps=args.steps)
-        write_atomically(run / 'recipe.toml', recipe_to_toml(recipe))
-    return _fit(make_trainer(recipe, args.data or data, run, args.device), run, recipe.steps)
+        changed['recipe.toml'] = recipe_to_toml(recipe)
+    if args.data:
+        changed['data.json'] = json.dumps({'data': data})
+    with resumed(recipe, data, run, args.device, changed) as trainer:
+        return _fit(trainer, run, recipe.steps)
+
+
+@contextlib.contextmanager
+def resumed(recipe, data, run: Path, device=None, changed: dict | None = None, callbacks=()):
+    "The trainer of a run that exists, with the files that changed; inside, it has one owner."
+    from animegan_nb.callbacks import own_run
+
+    trainer = make_trainer(recipe, data, run, device, callbacks)
+    if not trainer.engine.is_main_process:
+        yield trainer
+        return
+    with own_run(run):
+        _write_all(run, changed or {})
+        yield trainer
+
+# %% ../nbs/71_cli.ipynb #c0de7105
+def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress=True):
+    "What `training.train` does: start a run, or go on with it."
+    from animegan_nb.core import absolute_path
+
+    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = dataclasses.replace(recipe, steps=steps or recipe.steps)
+    run = absolute_path(str(run), 'folder of the run')
+    if isinstance(data, (str, Path)) and not is_drawn(str(data)):
+        data = str(absolute_path(str(data), 'folder of pictures'))
+    if (run / 'recipe.toml').exists():
+        stored = _read_recipe(run)
+        if dataclasses.replace(stored, steps=recipe.steps) != recipe:
+            raise ValueError(
+                f"{run} holds the training of another recipe: name another folder, or go on"
+                f" with  {_resume(run)}"
+            )
+        changed = {'recipe.toml': recipe_to_toml(recipe)}
+        opened = resumed(recipe, data, run, device, changed, callbacks)
+    else:
+        opened = started(recipe, data, run, device, callbacks)
+    with opened as trainer:
+        trainer.resume(run)
+        return trainer.fit(until=_last_step(trainer, recipe.steps), progress=progress)
 
 # %% ../nbs/71_cli.ipynb #339756ff
 def sample_command(args) -> int:
     "Draw a grid of pictures with the generator of a run."
-    from animegan_nb.core import atomic_path, default_device, grid
+    from PIL import Image
+    from animegan_nb.core import atomic_path, default_device, find_device, grid
     from animegan_nb.training import Draws, generate_images, load_run
 
-    device = args.device or default_device()
+    device = find_device(args.device or default_device())
     pair, generator, info = load_run(args.run, device)
     out = Path(args.out or Path(args.run) / 'samples.png')
+    if out.is_dir() or out.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"{out} is no name of a picture: let it end in .png, .jpg or .webp.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    draws, together = Draws(args.seed, device), info['config']['batch_size']
+    draws, together = Draws(args.seed, device), _batch_of(info)
     images = generate_images(pair, generator, args.n, draws, together)
     with atomic_path(out) as part:
         grid(images, args.columns).save(part)
-    print(f'{args.n} pictures of step {info["step"]} in {out}')
+    print(f'{args.n} pictures of step {info.get("step")} in {out}')
     return 0
+
+
+def _batch_of(info: dict) -> int:
+    "How many images the training of a checkpoint held at a time."
+    size = info['config'].get('batch_size') if isinstance(info.get('config'), dict) else None
+    return size if isinstance(size, int) and size >= 1 else 16
 
 # %% ../nbs/71_cli.ipynb #1b4cfb66
 def evaluate_command(args) -> int:
     "Measure the generator of a run and keep the numbers beside it."
-    from animegan_nb.core import default_device, write_atomically
+    from animegan_nb.core import default_device, find_device, write_atomically
     from animegan_nb.metrics import evaluate
     from animegan_nb.training import Draws, generate_images, load_run
 
-    recipe, data = _read_run(Path(args.run))
-    device = args.device or default_device()
-    pair, generator, info = load_run(args.run, device)
-    real = open_data(args.data or data, recipe.network.size)
+    run = Path(args.run)
+    recipe, data = _read_recipe(run), _data_of(run, args.data, 'evaluate')
+    device = find_device(args.device or default_device())
+    pair, generator, info = load_run(run, device)
+    real = open_data(data, recipe.network.size)
+    say_what_is_used(real, data)
     draws = Draws(args.seed, device)
 
     def generate(n):
@@ -272,7 +534,7 @@ def evaluate_command(args) -> int:
 
     result = evaluate(generate, real, extractor=args.extractor, n=args.n, seed=args.seed)
     print(result)
-    out = Path(args.run) / f'evaluation-{args.extractor}-step-{info["step"]}.json'
+    out = run / f'evaluation-{args.extractor}-step-{info.get("step")}.json'
     write_atomically(out, json.dumps(result.to_dict(), indent=1))
     return 0
 
@@ -299,7 +561,7 @@ def presets_command(args) -> int:
     from animegan_nb.core import shipped
     from animegan_nb.training import recipes, step_cost, StepCost
 
-    if args.name:
+    if args.name is not None:
         recipe = find_recipe(args.name)
         print(recipe_to_toml(recipe), end='')
         print(
@@ -367,12 +629,12 @@ def tour_command(args) -> int:
         ) from error
     from tqdm import tqdm
 
-    if args.data:
+    if args.data and not is_drawn(args.data):
         from animegan_nb.data import ImageFolder
 
         # what is wrong with the pictures is said here, not in the page
-        ImageFolder(args.data, 64)
-        os.environ['ANIMEGAN_TOUR_DATA'] = str(Path(args.data).resolve())
+        say_what_is_used(ImageFolder(args.data, 64), args.data, 8)
+        os.environ['ANIMEGAN_TOUR_DATA'] = args.data
     book = nbformat.read(tour_notebook(), as_version=4)
     options = dict(timeout=1200, kernel_name='python3')
     with tqdm(total=len(book.cells), desc='the tour', unit='cell') as bar:
@@ -433,7 +695,14 @@ def _data_commands(commands, show):
 
 # %% ../nbs/71_cli.ipynb #1bece6ce
 def _training_commands(commands, show):
-    p = commands.add_parser('train', help='train a recipe on pictures', **show)
+    every_number = (
+        'Every number of a recipe can be changed with --set, by its name in  animegan presets'
+        ' PRESET:  --set training.batch_size=8 --set network.r1_gamma=2.5 --set'
+        ' training.generator_betas=0,0.99 --set stages.0.images=20000 --set augment=ada'
+    )
+    p = commands.add_parser(
+        'train', help='train a recipe on pictures', epilog=every_number, **show
+    )
     p.add_argument('preset', help='a preset (animegan presets) or a TOML file')
     p.add_argument(
         '--data',
@@ -443,7 +712,7 @@ def _training_commands(commands, show):
     p.add_argument('--out', required=True, help='the folder of the run')
     p.add_argument('--steps', type=_positive, help="generator steps; the preset's if not given")
     p.add_argument('--batch', type=_positive, help="batch size; the preset's if not given")
-    p.add_argument('--seed', type=int, help="the preset's if not given")
+    p.add_argument('--seed', type=_seed, help="the preset's if not given")
     p.add_argument(
         '--precision', choices=['no', 'bf16', 'fp16'], help="the preset's if not given"
     )
@@ -451,6 +720,12 @@ def _training_commands(commands, show):
         '--augment', help="'ada', 'diffaugment' or 'none'; the preset's if not given"
     )
     p.add_argument('--device', help='cpu, cuda, cuda:1, mps; the best one if not given')
+    p.add_argument(
+        '--set',
+        action='append',
+        metavar='NAME=VALUE',
+        help='any number of the recipe, as often as you like; see below',
+    )
     p.set_defaults(run_command=train_command)
     p = commands.add_parser('resume', help='go on with a run', **show)
     p.add_argument('run', help='the folder of the run')
@@ -460,8 +735,14 @@ def _training_commands(commands, show):
     p.set_defaults(run_command=resume_command)
 
 
+def _seed(text: str) -> int:
+    if not re.fullmatch(r'-?[0-9]{1,18}', text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of up to 18 digits')
+    return int(text)
+
+
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not re.fullmatch(r'[0-9]{1,12}', text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f'{text!r} is not a positive whole number')
     return int(text)
 
@@ -478,7 +759,7 @@ def _result_commands(commands, show):
     p.add_argument('--out', help='the picture to write; RUN/samples.png if not given')
     p.add_argument('--n', type=_positive, default=64, help='how many')
     p.add_argument('--columns', type=_positive, help='of the grid')
-    p.add_argument('--seed', type=int, default=0, help='of the latents')
+    p.add_argument('--seed', type=_seed, default=0, help='of the latents')
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=sample_command)
     p = commands.add_parser('evaluate', help='measure a trained generator', **show)
@@ -492,15 +773,71 @@ def _result_commands(commands, show):
     p.add_argument(
         '--n', type=_positive, help='pictures on each side; half of the real ones if not given'
     )
-    p.add_argument('--seed', type=int, default=0, help='of the latents')
+    p.add_argument('--seed', type=_seed, default=0, help='of the latents')
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=evaluate_command)
 
+# %% ../nbs/71_cli.ipynb #b814691c
+_PATHS = {
+    'out': 'path after --out',
+    'run': 'folder of the run',
+    'folder': 'folder of the pictures',
+    'data': 'folder after --data',
+}
+
+
+def expand_paths(args):
+    "Make every path word absolute; `toon` and `toon:N` after `--data` are none."
+    from animegan_nb.core import absolute_path
+
+    for name, what in _PATHS.items():
+        word = getattr(args, name, None)
+        if word is not None and not (name == 'data' and is_drawn(word)):
+            if not (name == 'data' and word.startswith('toon:') and not Path(word).exists()):
+                setattr(args, name, str(absolute_path(word, what)))
+
+
+_CURES = {
+    errno.ENOSPC: 'make room on the disk',
+    errno.EACCES: 'choose a place that you may write to',
+    errno.EPERM: 'choose a place that you may write to',
+    errno.EROFS: 'choose a place that can be written to',
+    errno.ENOTDIR: 'a part of this path is a file, so choose another one',
+    errno.EISDIR: 'this is a folder, so name a file',
+    errno.EEXIST: 'choose another name',
+    errno.ENOTEMPTY: 'choose another name',
+    errno.ENAMETOOLONG: 'choose a shorter name',
+    errno.ENOENT: 'check the path',
+}
+
+
+def one_sentence(error: BaseException) -> str:
+    "What a person is told of an error."
+    if isinstance(error, OSError) and error.strerror:
+        cure = _CURES.get(error.errno, 'check the path and the disk')
+        where = f'{str(error.filename)!r} cannot be used' if error.filename else 'a file failed'
+        return f'{where} ({error.strerror}): {cure}.'
+    words = error.args[0] if isinstance(error, KeyError) and error.args else error  # no quotes
+    text = ' '.join(str(words).split())
+    text = text if len(text) < 800 else text[:800] + ' …'
+    if isinstance(error, MemoryError) or 'not enough memory' in text or 'out of memory' in text:
+        return 'The memory is too small for this: choose a smaller batch (--batch) or network.'
+    expected = (ValueError, KeyError, OSError, RuntimeError, ImportError)
+    if isinstance(error, expected) and text:
+        return text
+    return f'unexpected {type(error).__name__} ({text}): ANIMEGAN_TRACEBACK=1 shows where.'
+
 # %% ../nbs/71_cli.ipynb #d6406456
 def main(argv: list[str] | None = None) -> int:
-    "Run one command; an expected error becomes one sentence and exit code 1."
+    "Run one command; an error becomes one sentence and exit code 1."
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a notebook's cannot
+            stream.reconfigure(errors='backslashreplace')
     args = parser().parse_args(argv)
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **more: f'animegan: {message}\n'
     try:
+        expand_paths(args)
         return args.run_command(args)
     except KeyboardInterrupt:
         print('Interrupted.', file=sys.stderr)
@@ -508,9 +845,15 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0  # … | head
-    except (ValueError, KeyError, OSError, RuntimeError, ImportError) as error:
+    except Exception as error:
         if os.environ.get('ANIMEGAN_TRACEBACK'):
             raise
-        message = error.args[0] if isinstance(error, KeyError) else error  # else in quotes
-        print(f'animegan: {message}', file=sys.stderr)
+        _say(one_sentence(error))
         return 1
+    finally:
+        warnings.formatwarning = before
+
+
+# `python -m animegan_nb.cli`; in a notebook, which is __main__ too, nothing happens
+if __name__ == '__main__' and getattr(__spec__, 'name', '') == 'animegan_nb.cli':
+    sys.exit(main())

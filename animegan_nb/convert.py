@@ -5,23 +5,24 @@
 # %% ../nbs/70_convert.ipynb #786e6b0e
 from __future__ import annotations
 import io
+import math
 import pickle
 import re
 import warnings
-import zipfile
 from collections import OrderedDict
 from pathlib import Path
 import torch
 from torch import nn, Tensor
 from . import pigan
+from .core import absolute_path, explained, what_it_is
 from .siren import load_official_field, official_field_state
 from .style_layers import resample_kernel
 from .stylegan import StyleGANDiscriminator, StyleGANGenerator, StyleGANConfig
 
 # %% auto #0
 __all__ = ['rename', 'infer_generator', 'infer_discriminator', 'load_stylegan2_generator', 'load_stylegan2_discriminator',
-           'stylegan2_state', 'load_pigan_generator', 'pigan_state', 'Inert', 'TensorReader', 'read_official',
-           'allowed']
+           'stylegan2_state', 'load_pigan_generator', 'pigan_state', 'Inert', 'CarefulUnpickler', 'StorageCheck',
+           'stored_numbers', 'TensorReader', 'read_official', 'allowed']
 
 # %% ../nbs/70_convert.ipynb #e3988a42
 _GENERATOR_NAMES = [
@@ -61,12 +62,37 @@ def _ours(state: dict[str, Tensor], table) -> dict[str, Tensor]:
 
 # %% ../nbs/70_convert.ipynb #e6bec369
 def _need(state: dict, key: str, what: str) -> Tensor:
+    _check_state_dict(state)
     if key not in state:
         raise ValueError(
             f"These weights hold no {key!r}, so they are not {what}: pass the state dict of an"
             " official StyleGAN2 network."
         )
     return state[key]
+
+
+def _check_state_dict(state):
+    "Raise one sentence unless `state` is names → tensors, with numbers that are finite."
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"Weights are a state dict, not {type(state).__name__}:"
+            " read_official(path)['G_ema'] gives one."
+        )
+    if networks := [k for k in ('G_ema', 'G', 'D') if isinstance(state.get(k), dict)]:
+        raise ValueError(
+            f"This holds the networks {', '.join(networks)}: take one, such as"
+            f" state[{networks[0]!r}]."
+        )
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"A state dict holds tensors, but {key!r} is {type(value).__name__}."
+            )
+        if not torch.isfinite(value).all():
+            raise ValueError(
+                f"These weights are broken: {key} contains NaN or infinity; take an earlier"
+                " snapshot of the training."
+            )
 
 
 def _feature_maps(state: dict[str, Tensor], pattern: str) -> dict[int, int]:
@@ -202,6 +228,7 @@ def load_pigan_generator(
 ) -> pigan.PiganGenerator:
     """A pi-GAN generator from an official state dict (marcoamonteiro/pi-GAN), sizes inferred,
     ready to look at."""
+    _check_state_dict(state)
     try:
         field = load_official_field(state, box)
     except RuntimeError as error:
@@ -256,8 +283,116 @@ class Inert(dict):
     __hash__ = object.__hash__
 
 
-def _storage(data: bytes) -> Tensor:
+def _tensor(flat: Tensor, offset, size, stride, *rest) -> Tensor:
+    if math.prod(size) > len(flat):
+        raise RuntimeError('a tensor has more numbers than were stored')
+    return flat.as_strided(size, stride, offset)  # refuses to look outside of them
+
+
+def _ordered(pairs=()) -> OrderedDict:
+    return OrderedDict((_name(key), value) for key, value in pairs)
+
+
+def _name(key):
+    "A key, if it is one of a state dict: to compare another thing can take for ever."
+    if not isinstance(key, (str, int, float, bytes, type(None), Inert)):
+        raise pickle.UnpicklingError('a key that is no name')
+    return key
+
+
+_ALLOWED = {
+    ('torch._utils', '_rebuild_tensor_v2'): _tensor,
+    ('torch._utils', '_rebuild_parameter'): lambda data, *rest: data,
+    ('torch.storage', '_load_from_bytes'): None,  # a method of the reader
+    ('collections', 'OrderedDict'): _ordered,
+    ('torch', 'Size'): tuple,
+    ('builtins', 'set'): list,
+    ('builtins', 'frozenset'): list,
+    ('builtins', 'slice'): lambda *a: a,
+}
+# names of classes that only hold state
+_INERT = re.compile(r'(torch_utils|dnnlib|training|metrics|numpy|torch\.nn)(\.|$)')
+
+# %% ../nbs/70_convert.ipynb #c4fddc50
+class CarefulUnpickler(pickle._Unpickler):
+    "An unpickler whose keys are names, and whose work is bounded by the length of its file."
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, file):
+        super().__init__(file)
+        here = file.tell()
+        size = file.seek(0, io.SEEK_END) - here
+        file.seek(here)
+        self.bytes_left, self.items_left = size, 100_000 + size
+
+    def spend(self, things):
+        "Count what a call is given."
+        self.items_left -= sum(len(t) for t in things if isinstance(t, (list, tuple, dict)))
+        if self.items_left < 0:
+            raise pickle.UnpicklingError('more work than the file is long')
+
+    def load_reduce(self):
+        self.spend(self.stack[-1])
+        super().load_reduce()
+
+    def load_build(self):
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], Inert):
+            self.stack[-1].__setstate__(state)
+
+    def load_setitem(self):
+        _name(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self):
+        for key in self.stack[::2]:
+            _name(key)
+        super().load_setitems()
+
+    def load_dict(self):
+        for key in self.stack[::2]:
+            _name(key)
+        super().load_dict()
+
+    def load_items(self):
+        raise pickle.UnpicklingError('a set')  # files of networks hold none in this form
+
+
+for _code, _method in (
+    (pickle.REDUCE, CarefulUnpickler.load_reduce),
+    (pickle.BUILD, CarefulUnpickler.load_build),
+    (pickle.SETITEM, CarefulUnpickler.load_setitem),
+    (pickle.SETITEMS, CarefulUnpickler.load_setitems),
+    (pickle.DICT, CarefulUnpickler.load_dict),
+    (pickle.ADDITEMS, CarefulUnpickler.load_items),
+    (pickle.FROZENSET, CarefulUnpickler.load_items),
+):
+    CarefulUnpickler.dispatch[_code[0]] = _method
+
+# %% ../nbs/70_convert.ipynb #8000e097
+class StorageCheck(CarefulUnpickler):
+    "Goes through the pickles inside a stored tensor without opening them."
+
+    def find_class(self, module: str, name: str):
+        if (module, name) == ('collections', 'OrderedDict'):
+            return _ordered
+        if module != 'torch' or not name.endswith('Storage'):
+            raise pickle.UnpicklingError('code inside a tensor')
+        return type(name, (Inert,), {})
+
+    def persistent_load(self, pid):
+        count = pid[4] if isinstance(pid, tuple) and len(pid) > 4 else None
+        if not isinstance(count, int) or not 0 <= count <= self.bytes_left:
+            raise pickle.UnpicklingError('more numbers than were stored')
+        return Inert()
+
+
+def stored_numbers(data: bytes) -> Tensor:
     "The numbers of a stored tensor, flat."
+    file = io.BytesIO(data)
+    for _ in range(5):  # magic number, version, machine, the storage, its key
+        StorageCheck(file).load()
     try:
         storage = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     except pickle.UnpicklingError:
@@ -268,37 +403,31 @@ def _storage(data: bytes) -> Tensor:
             storage.untyped(), 0, (len(storage),), (1,)
         )
 
-
-def _tensor(flat: Tensor, offset, size, stride, *rest) -> Tensor:
-    # refuses to look outside the numbers that are there
-    return flat.as_strided(size, stride, offset).clone()
-
-
-_ALLOWED = {
-    ('torch._utils', '_rebuild_tensor_v2'): _tensor,
-    ('torch._utils', '_rebuild_parameter'): lambda data, *rest: data,
-    ('torch.storage', '_load_from_bytes'): _storage,
-    ('collections', 'OrderedDict'): OrderedDict,
-    ('torch', 'Size'): tuple,
-    ('builtins', 'set'): set,
-    ('builtins', 'frozenset'): frozenset,
-    ('builtins', 'slice'): lambda *a: a,
-}
-# names of classes that only hold state
-_INERT = re.compile(r'(torch_utils|dnnlib|training|metrics|numpy|torch\.nn)(\.|$)')
-
 # %% ../nbs/70_convert.ipynb #a876461b
-class TensorReader(pickle.Unpickler):
+class TensorReader(CarefulUnpickler):
     "An unpickler that can build tensors and containers, and nothing else."
 
+    def __init__(self, file):
+        super().__init__(file)
+        self.modules = set()  # whose classes the file names
+
     def find_class(self, module: str, name: str):
+        if (module, name) == ('torch.storage', '_load_from_bytes'):
+            return self.storage
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
         number_type = isinstance(getattr(torch, name, None), torch.dtype)
         if _INERT.match(module) or (module == 'torch' and number_type):
+            self.modules.add(module)
             # a class of ours with that name: nothing is imported
             return type(name, (Inert,), {})
         raise pickle.UnpicklingError(f'{module}.{name}')
+
+    def storage(self, data: bytes) -> Tensor:
+        self.bytes_left -= len(data)  # an honest file holds the bytes of each tensor once
+        if self.bytes_left < 0:
+            raise pickle.UnpicklingError('more numbers than the file holds')
+        return stored_numbers(data)
 
     def persistent_load(self, pid):
         raise pickle.UnpicklingError('an object outside the file')
@@ -315,28 +444,46 @@ def _state(thing) -> dict | None:
     return state if isinstance(state, dict) else None
 
 
-def _collect(module: dict, prefix: str = '') -> dict[str, Tensor]:
+def _collect(module: dict) -> dict[str, Tensor]:
     "The tensors of a stored module and of all modules in it, under dotted names."
-    found = {}
-    for part in ('_parameters', '_buffers'):
-        for name, value in (module.get(part) or {}).items():
-            if isinstance(value, Tensor):
-                found[prefix + name] = value
-    for name, child in (module.get('_modules') or {}).items():
-        if (state := _state(child)) is not None:
-            found |= _collect(state, f'{prefix}{name}.')
+    found, pending, count = {}, [('', module)], 0
+    while pending:
+        prefix, module = pending.pop()
+        count += 1
+        if count > 100_000 or len(prefix) > 2000:  # a module that holds itself
+            raise pickle.UnpicklingError('modules without end')
+        for part in ('_parameters', '_buffers'):
+            tensors = _named(module.get(part)).items()
+            found |= {prefix + n: value for n, value in tensors if isinstance(value, Tensor)}
+        for name, child in reversed(_named(module.get('_modules')).items()):
+            if (state := _state(child)) is not None:
+                pending.append((f'{prefix}{name}.', state))
     return found
+
+
+def _named(things) -> dict:
+    "What a module keeps under names; nothing if it is no dict of names."
+    if not isinstance(things, dict):
+        return {}
+    return {name: thing for name, thing in things.items() if isinstance(name, str)}
 
 # %% ../nbs/70_convert.ipynb #f269499c
 _REFUSED = re.compile(r'[\w.]+\.\w+|an object outside the file|code inside a tensor')
 
 
-def _unpickle(path: Path):
-    "What a file holds, read by `TensorReader`; every failure is one sentence."
+def _networks(path: Path) -> dict[str, dict[str, Tensor]]:
+    "The networks in a file, read by `TensorReader`; every failure is one sentence."
+    reader = None
     try:
         with open(path, 'rb') as file:
-            return TensorReader(file).load()
+            reader = TensorReader(file)
+            content = reader.load()
+        states = {k: _state(v) for k, v in content.items()} if type(content) is dict else {}
+        networks = {k: _collect(v) for k, v in states.items() if v and isinstance(k, str)}
+    except OSError:
+        raise
     except Exception as error:  # a broken pickle can fail in any way
+        _check_tensorflow(reader, path)
         if isinstance(error, pickle.UnpicklingError) and _REFUSED.fullmatch(str(error)):
             raise ValueError(
                 f"The file {path.name} asks for {error}, which is no tensor: it was refused and"
@@ -346,28 +493,44 @@ def _unpickle(path: Path):
         raise ValueError(
             f"The file {path.name} is cut short or damaged{kind}: download it again."
         ) from None
-
-
-def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
-    """State dicts by network ('G', 'D', 'G_ema') from an official .pkl.
-    Nothing in the file is executed; a file that asks for more is refused."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path.name}: download the network first.")
-    if zipfile.is_zipfile(path):
-        raise ValueError(
-            f"The file {path.name} is a zip archive (PyTorch's own format is one), not an"
-            " official .pkl: it was refused, download the .pkl."
-        )
-    content = _unpickle(path)
-    states = {k: _state(v) for k, v in content.items()} if isinstance(content, dict) else {}
-    networks = {name: _collect(state) for name, state in states.items() if state}
     if not any(networks.values()):
+        _check_tensorflow(reader, path)
         raise ValueError(
             f"The file {path.name} holds no network: an official file holds 'G', 'D' and"
             " 'G_ema'."
         )
     return networks
+
+
+def _check_tensorflow(reader: TensorReader | None, path: Path):
+    "Raise one sentence for the networks of the first StyleGAN and StyleGAN2."
+    if reader and any(module.startswith('dnnlib.tflib') for module in reader.modules):
+        raise ValueError(
+            f"The file {path.name} holds TensorFlow networks: convert it first, with legacy.py"
+            " of NVIDIA's stylegan2-ada-pytorch."
+        )
+
+
+def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
+    """State dicts by network ('G', 'D', 'G_ema') from an official .pkl.
+    Nothing in the file is executed; a file that asks for more is refused."""
+    path = absolute_path(path, 'file of the network')
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path.name}: download the network first.")
+    if path.is_dir():
+        raise ValueError(f"{path.name} is a folder: name the .pkl file in it.")
+    cure = 'name a file that can be read'
+    with explained(f"The file {path.name} cannot be read", cure):
+        with open(path, 'rb') as file:
+            what = what_it_is(file.read(64))
+        if what and 'pickle' not in what:
+            zipped = 'archive' in what
+            more = "an archive (PyTorch's own format is a zip archive)" if zipped else what
+            raise ValueError(
+                f"The file {path.name} is {more}, not an official .pkl: it was refused,"
+                " download the .pkl."
+            )
+        return _networks(path)
 
 # %% ../nbs/70_convert.ipynb #5d1aab90
 def allowed(module: str, name: str) -> bool:

@@ -6,29 +6,38 @@
 from __future__ import annotations
 import base64
 import contextlib
+import errno
 import importlib
 import io
 import json
+import math
 import os
 import pkgutil
 import random
+import reprlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn, Tensor
 
 # %% auto #0
-__all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'default_device', 'full_precision',
-           'autocast_dtype', 'Registry', 'load_chapters', 'shipped', 'cache_dir', 'sync_folder', 'atomic_path',
-           'write_atomically', 'load_pretrained', 'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'Figure',
-           'figure', 'check_images', 'grid', 'tiles', 'show_images', 'Animation']
+__all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'find_device', 'default_device',
+           'full_precision', 'autocast_dtype', 'recording', 'Registry', 'load_chapters', 'of_extra', 'shipped',
+           'absolute_path', 'explained', 'cache_dir', 'sync_folder', 'atomic_path', 'write_atomically', 'read_text',
+           'read_json', 'check_types', 'settings_from', 'what_it_is', 'read_weights', 'load_pretrained', 'NotFinite',
+           'to_uint8', 'to_float', 'encode_image', 'Figure', 'figure', 'check_images', 'grid', 'tiles', 'show_images',
+           'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -91,10 +100,22 @@ def rng(seed: int = 0, device: str | torch.device = 'cpu') -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
+def find_device(name: str | torch.device) -> torch.device:
+    "The device of that name; one sentence if this machine has none."
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"There is no device {str(name)!r} on this machine: use cpu, cuda, cuda:1 or mps."
+        ) from error
+    return device
+
+
 def default_device() -> torch.device:
     "The best device here: CUDA, else Apple's MPS, else the CPU; `ANIMEGAN_DEVICE` overrules."
     if name := os.environ.get('ANIMEGAN_DEVICE'):
-        return torch.device(name)
+        return find_device(name)
     if torch.cuda.is_available():
         return torch.device('cuda')
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
@@ -111,6 +132,12 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     known = torch.amp.is_autocast_available(device.type)
     on = known and torch.is_autocast_enabled(device.type)
     return torch.get_autocast_dtype(device.type) if on else None
+
+# %% ../nbs/01_core.ipynb #e1c7e202
+def recording() -> bool:
+    """Is a program being made of what is called now (`torch.jit.trace`, `torch.export`,
+    `torch.compile`, ONNX)? Then no branch may depend on the size of the batch."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 # %% ../nbs/01_core.ipynb #dd288a10
 def _calling_module() -> str:
@@ -188,6 +215,10 @@ class Registry(MutableMapping):
         self._complete()
         return len(self._things)
 
+    def filed(self) -> dict:
+        "What is kept so far; nothing is loaded for it."
+        return dict(self._things)
+
     def __repr__(self):
         return f'Registry({self.kind!r}: {", ".join(map(str, self))})'
 
@@ -199,6 +230,17 @@ def load_chapters():
         # packages hold other things: exercises, static files
         if not (module.ispkg or module.name.startswith('_')):
             importlib.import_module(f'{package.__name__}.{module.name}')
+
+# %% ../nbs/01_core.ipynb #9ca8ea84
+@contextlib.contextmanager
+def of_extra(extra: str) -> Iterator[None]:
+    "Inside, a package that is missing is answered with the extra that installs it."
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"The package {error.name} is not installed: pip install 'animegan_nb[{extra}]'."
+        ) from error
 
 # %% ../nbs/01_core.ipynb #9d1c938c
 def _checkout() -> Path | None:
@@ -224,16 +266,52 @@ def shipped(
         )
     return path
 
+# %% ../nbs/01_core.ipynb #ce9ea22d
+def absolute_path(
+    word: str | Path,  # as a person writes it
+    what: str = 'path',  # for the message: what this path names
+) -> Path:
+    "The path that is meant: `~` is the home folder, and relative ones begin at this folder."
+    text = os.fspath(word)
+    if not text.strip() or '\0' in text:
+        raise ValueError(
+            f"The {what} is {text!r}, which names nothing: name a file or a folder (is a"
+            " variable of the shell empty?)."
+        )
+    expanded = os.path.expanduser(text)  # pathlib would expand ./~ as well
+    if text.startswith('~') and expanded == text:
+        raise ValueError(
+            f"The {what} {text!r} begins with the sign of a home folder that is not known:"
+            " write the whole path, or ./ before it."
+        )
+    return Path(expanded).absolute()
+
+
+@contextlib.contextmanager
+def explained(what: str, cure: str):
+    "Inside, an error of the operating system is one sentence: `what` (the reason): `cure`."
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise type(error)(f"{what} ({reason}): {cure}.") from error
+
 # %% ../nbs/01_core.ipynb #e5cc7391
 def cache_dir(*parts: str) -> Path:
     """A folder for what can be made again:
     `ANIMEGAN_CACHE`, else `data/cache` of a checkout, else `~/.cache/animegan_nb`."""
     root = _checkout()
     base = os.environ.get('ANIMEGAN_CACHE') or (
-        root / 'data' / 'cache' if root else Path.home() / '.cache' / 'animegan_nb'
+        root / 'data' / 'cache' if root else '~/.cache/animegan_nb'
     )
-    path = Path(base).joinpath(*parts)
-    path.mkdir(parents=True, exist_ok=True)
+    path = absolute_path(base, 'folder of the cache').joinpath(*parts)
+    with explained(
+        f"The folder {str(path)!r} cannot be used for the cache",
+        'set the environment variable ANIMEGAN_CACHE to a folder that you may write to',
+    ):
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return path
 
 # %% ../nbs/01_core.ipynb #43267e26
@@ -274,15 +352,139 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
+# %% ../nbs/01_core.ipynb #e22b6291
+def read_text(path: str | Path) -> str:
+    "The text of a file in UTF-8, or in UTF-16 or UTF-32 as some editors save it."
+    path = Path(path)
+    with explained(f"The file {str(path)!r} cannot be read", 'name a text file'):
+        data = path.read_bytes()
+    try:
+        return data.decode(json.detect_encoding(data))  # by its first bytes
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"The file {str(path)!r} is not text in UTF-8 (byte {error.start} cannot be"
+            " read): save it as UTF-8."
+        ) from error
+
+
+def read_json(path: str | Path):
+    "What a JSON file says; a file that is damaged is one sentence."
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"The file {str(path)!r} is not valid JSON ({error}).") from error
+
+# %% ../nbs/01_core.ipynb #249f4772
+_WORDS = {int: 'a whole number', float: 'a finite number', bool: 'true or false', str: 'text'}
+
+
+def _alternatives(hint) -> tuple:
+    "The types that a field may have."
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def _in_words(hint) -> str:
+    kinds = [kind for kind in _alternatives(hint) if kind is not type(None)]
+    if typing.get_origin(kinds[0]) is tuple or kinds[0] is tuple:
+        first, *others = typing.get_args(kinds[0]) or (str,)
+        count = 'several' if not others or ... in others else 1 + len(others)
+        return f'a list of {count} values, each {_WORDS.get(first, first)}'
+    names = [_WORDS.get(kind) or f'a table ({kind.__name__})' for kind in kinds]
+    return ' or '.join(names)
+
+
+def _fits(value, hint) -> bool:
+    "Has `value` the type that a field asks for? A list passes for a tuple."
+    kinds = _alternatives(hint)
+    if len(kinds) > 1:
+        return any(_fits(value, kind) for kind in kinds)
+    if hint in (int, float):
+        if isinstance(value, bool) or not isinstance(value, (int, hint)):
+            return False
+        return isinstance(value, int) or math.isfinite(value)
+    if hint is tuple or typing.get_origin(hint) is tuple:
+        inside = typing.get_args(hint)
+        if not isinstance(value, (tuple, list)) or not inside:
+            return isinstance(value, (tuple, list))
+        if inside[-1] is ...:
+            inside = inside[:1] * len(value)
+        return len(value) == len(inside) and all(map(_fits, value, inside))
+    return isinstance(value, hint) if isinstance(hint, type) else True
+
+
+_type_hints = lru_cache(maxsize=None)(typing.get_type_hints)  # noqa: B019 (of classes)
+
+
+def check_types(kind: type, values: Mapping, what: str):
+    """Raise one sentence that names the first of `values` whose type is not that of the field
+    of the dataclass `kind`. A whole number is a number; a truth value is none."""
+    for name, value in values.items():
+        if not _fits(value, hint := _type_hints(kind)[name]):
+            raise ValueError(f"{what}: {name} is {_in_words(hint)}, not {reprlib.repr(value)}.")
+
+# %% ../nbs/01_core.ipynb #60b7019b
+def settings_from(
+    kind: type,  # a dataclass
+    table: Mapping,  # its fields, from TOML or JSON
+    what: str,  # for the messages, such as 'The training'
+    former: Sequence[str] = (),  # settings of earlier versions, which are left out
+):
+    "The dataclass `kind` from a table of a file; one sentence if it has another name or type."
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{what} is a table of settings, not {reprlib.repr(table)}.")
+    known, given = [f.name for f in fields(kind)], {}
+    for name, value in table.items():
+        if name in former:
+            continue
+        if name not in known:
+            raise ValueError(f"{what} has no setting {name!r}: it knows {', '.join(known)}.")
+        hint = _type_hints(kind)[name]
+        if isinstance(value, Mapping) and is_dataclass(hint):
+            value = settings_from(hint, value, f'{what}, {name}')
+        given[name] = tuple(value) if isinstance(value, list) else value
+    check_types(kind, given, what)
+    try:
+        return kind(**given)
+    except TypeError as error:  # of something inside a list
+        raise ValueError(f"{what} has a setting of the wrong type: {error}.") from error
+
+# %% ../nbs/01_core.ipynb #40f4e10d
+def what_it_is(head: bytes) -> str:
+    "What a file that begins so is, if it is often mistaken for another kind; else nothing."
+    text = head.lstrip().lower()
+    if text.startswith((b'<!doctype', b'<html', b'<?xml')):
+        return 'a web page'
+    if text.startswith(b'version https://git-lfs'):
+        return 'a pointer of git-lfs without its content (git lfs pull fetches it)'
+    if head.startswith((b'PK\x03\x04', b'\x1f\x8b', b'7z\xbc\xaf', b'Rar!', b'BZh')):
+        return 'an archive'
+    if head[:1] == b'\x80' and head[1:2] in b'\x02\x03\x04\x05' and len(head) > 1:
+        return 'a pickle, which may hold code and is not opened'
+    return ''
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    "The tensors of a safetensors file; a file that is none is one sentence."
+    path, cure = Path(path), 'download it again, or name a safetensors file'
+    with explained(f"The weights {str(path)!r} cannot be read", cure):
+        with open(path, 'rb') as file:
+            head = file.read(64)
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError) as error:
+        about = what_it_is(head) or f'damaged or of another kind ({error})'
+        raise ValueError(f"The weights {str(path)!r} are {about}: {cure}.") from error
+
 # %% ../nbs/01_core.ipynb #c649c54c
 def load_pretrained(
     name: str,  # of a shipped network, such as 'toon_net'
     build: Callable[[dict], nn.Module],  # makes the module from the stored facts
 ) -> tuple[nn.Module, dict]:  # the module, frozen and in evaluation mode; its facts
     "A network of ours that ships with the library, and the facts of its training."
-    facts = json.loads(shipped(f'pretrained/{name}.json').read_text(encoding='utf-8'))
+    facts = read_json(shipped(f'pretrained/{name}.json'))
     network = build(facts)
-    network.load_state_dict(load_file(shipped(f'pretrained/{name}.safetensors')))
+    network.load_state_dict(read_weights(shipped(f'pretrained/{name}.safetensors')))
     return network.eval().requires_grad_(False), facts
 
 # %% ../nbs/01_core.ipynb #6b0587a8
@@ -293,9 +495,17 @@ class NotFinite(ValueError):
 def to_uint8(
     images: Tensor,  # any shape, float in [-1, 1]
 ) -> Tensor:  # the same shape, uint8
-    "Float pictures in [-1, 1] to bytes; values outside are clipped, NaN is an error."
-    if torch.isnan(images).any():
-        raise NotFinite("The pictures contain NaN: the network that made them has diverged.")
+    "Float pictures in [-1, 1] to bytes; single values outside are clipped, NaN is an error."
+    if not images.is_floating_point():
+        raise ValueError(
+            f"Pictures are float in [-1, 1] or bytes (uint8), not {images.dtype}: convert them"
+            " first."
+        )
+    if not torch.isfinite(images).all():
+        what = 'NaN' if torch.isnan(images).any() else 'infinity'
+        raise NotFinite(
+            f"The pictures contain {what}: the network that made them has diverged."
+        )
     return images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -396,16 +606,11 @@ def check_images(images: Tensor, device='cpu') -> Tensor:  # None: where they ar
 
 
 def _in_range(images: Tensor) -> Tensor:
-    "The images, if their type and their mean absolute value are those of pictures in [-1, 1]."
+    "The images, unless their mean absolute value is too large for pictures in [-1, 1]."
     if not images.is_floating_point():
-        raise ValueError(
-            f"Pictures are float in [-1, 1] or bytes (uint8), not {images.dtype}: convert them"
-            " first."
-        )
+        return images  # to_uint8 says that they are none
     size = float(images.detach().abs().mean(dtype=torch.float32))
-    if size == float('inf'):
-        raise NotFinite("The pictures contain infinity: the network that made them diverged.")
-    if size > 2:
+    if 2 < size < float('inf'):  # to_uint8 says that infinity is no number of a picture
         raise ValueError(
             f"Pictures lie in [-1, 1], but the mean absolute value of these is {size:.3g}:"
             " values from 0 to 255 are brought there by x / 127.5 - 1."
@@ -557,7 +762,9 @@ def _write_frames(file: Path | io.BytesIO, kind: str, images: list, duration: fl
 
 def _write_video(path: Path, frames: Tensor, fps: float):
     "H.264, which wants even sides: a row or a column at the edge may go."
-    import imageio.v2 as imageio
+    with of_extra('video'):
+        import imageio.v2 as imageio
+        import imageio_ffmpeg  # noqa: F401
 
     height, width = (side // 2 * 2 for side in frames.shape[-2:])
     even = frames[..., :height, :width].permute(0, 2, 3, 1).numpy()

@@ -8,12 +8,16 @@ import colorsys
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
 import stat
 import textwrap
+import threading
+import tokenize
 import uuid
+import warnings
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -24,23 +28,28 @@ from typing import Callable, Iterator, Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageOps
 from torch import Tensor
+from torch.utils.data import DataLoader, default_collate, IterableDataset
 from tqdm import tqdm
 from animegan_nb.core import (
+    absolute_path,
     cache_dir,
     default_device,
     Figure,
     rng,
     sync_folder,
     to_float,
+    what_it_is,
     write_atomically,
 )
 
 # %% auto #0
-__all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'PUBLIC', 'example_head', 'example_image', 'open_image', 'square_crop',
-           'pad_square', 'resize', 'Dropped', 'list_images', 'FolderReport', 'ArrayWriter', 'StoreWriter', 'new_folder',
-           'ArrayStore', 'ImageSet', 'ImageFolder', 'epoch_order', 'EndlessOrder', 'Loader', 'public_dataset']
+__all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'IMAGE_FIELDS', 'PUBLIC', 'example_head', 'example_image', 'open_image',
+           'square_crop', 'pad_square', 'resize', 'Dropped', 'list_images', 'FolderReport', 'ArrayWriter',
+           'StoreWriter', 'new_folder', 'ArrayStore', 'ImageSet', 'ImageFolder', 'epoch_order', 'EndlessOrder',
+           'Loader', 'row_fields', 'image_tensor', 'collate_rows', 'check_values', 'seeded', 'RowSet', 'Epochs',
+           'batch_fields', 'has_batches', 'as_loader', 'public_dataset']
 
 # %% ../nbs/02_data.ipynb #d5cfafe4
 def example_head(g: np.random.Generator, size: int) -> Image.Image:
@@ -94,27 +103,67 @@ def example_image(seed: int, width: int = 96, height: int = 96) -> Image.Image:
 # %% ../nbs/02_data.ipynb #b8471667
 MAX_PIXELS = 64_000_000  # a file that claims to hold more counts as a decompression bomb
 # not EPS: Pillow would start Ghostscript for it
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM')
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM', 'AVIF')
 WHITE = (255, 255, 255)
+_AVIF = (b'ftypavif', b'ftypavis')
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    "Grey pictures of 16 or 32 bits in 8 bits; Pillow alone would clip them."
-    if not image.mode.startswith(('I', 'F')):
-        return image
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError('some of its values are not finite')
-    if ';16' in image.mode:
-        whites = [65535]
-    elif image.mode == 'F':
-        whites = [1, 255, 65535]
-    else:
-        whites = [255, 65535]
-    white = next((w for w in whites if values.max() <= w), values.max())
-    return Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
+def open_image(
+    file: str | Path | io.BytesIO,
+    background: tuple[int, int, int] = WHITE,  # shows through where the file is transparent
+) -> Image.Image:  # RGB, upright, in the colours of sRGB
+    """The picture in a file (its first frame): EXIF rotation applied, colours brought from the
+    file's profile to sRGB, alpha laid on `background`."""
+    try:
+        return _decoded(file, background)
+    except Image.UnidentifiedImageError:
+        if what := _kind_of(file):
+            raise ValueError(f'it is {what}') from None
+        raise
+    except ValueError as error:  # Pillow limits what a PNG may say beside its pixels
+        for kinds in (_OF_PIXELS + _OF_COLOURS, _OF_PIXELS):
+            if (pixels := _png_of(file, kinds)) is not None:
+                with suppress(ValueError):
+                    return _decoded(pixels, background)
+        raise error
 
 # %% ../nbs/02_data.ipynb #401b6f86
+def _decoded(file, background: tuple[int, int, int]) -> Image.Image:
+    with Image.open(file, formats=_formats()) as image:
+        _check_size(image, _bytes_in(file))
+        with _at_once(image.width * image.height):
+            clear = _clear_colour(image)
+            image.load()
+            image = _upright(image)
+            alpha = _alpha(image, clear)
+            image = _in_srgb(_eight_bits(image))
+            if alpha is None:
+                return image
+            image.putalpha(alpha)
+            sheet = Image.new('RGBA', image.size, (*background, 255))
+            return Image.alpha_composite(sheet, image).convert('RGB')
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    "Those of `FORMATS` that this Pillow can read."
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _kind_of(file) -> str:
+    "What a file is that Pillow does not know, if that can be said."
+    if isinstance(file, io.BytesIO):
+        head = file.getvalue()[:64]
+    else:
+        with open(file, 'rb') as opened:
+            head = opened.read(64)
+    if head[4:12] in _AVIF:
+        return 'an AVIF picture, which a newer Pillow can read (pip install -U pillow)'
+    what = what_it_is(head)
+    return what and f'{what}, not a picture'
+
+
 def _upright(image: Image.Image) -> Image.Image:
     "The picture turned as its EXIF header asks; a header that cannot be read asks for nothing."
     try:
@@ -122,24 +171,168 @@ def _upright(image: Image.Image) -> Image.Image:
     except Exception:
         return image  # a broken header comes in any form
 
+# %% ../nbs/02_data.ipynb #743ab064
+def _eight_bits(image: Image.Image) -> Image.Image:
+    "Grey pictures of 16 or 32 bits in 8 bits; Pillow alone would clip them."
+    if not image.mode.startswith(('I', 'F')):
+        return image
+    if ';16' in image.mode:
+        levels = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)
+        return _with_facts(Image.fromarray(levels[np.asarray(image)]), image)
+    values = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError('some of its values are not finite')
+    whites = [1, 255, 65535] if image.mode == 'F' else [255, 65535]
+    white = next((w for w in whites if values.max() <= w), values.max())
+    grey = (values.clip(0, white) * (255 / white)).round().astype(np.uint8)
+    return _with_facts(Image.fromarray(grey), image)
 
-def open_image(
-    file: str | Path | io.BytesIO,
-    background: tuple[int, int, int] = WHITE,  # shows through where the file is transparent
-) -> Image.Image:  # RGB, upright
-    """The picture in a file (its first frame):
-    EXIF rotation applied, alpha laid on `background`."""
-    with Image.open(file, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(
-                f'it claims {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}'
-            )
-        image.load()
-        image = _eight_bits(_upright(image))
-        if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
-            sheet = Image.new('RGBA', image.size, (*background, 255))
-            return Image.alpha_composite(sheet, image.convert('RGBA')).convert('RGB')
-        return image.convert('RGB')
+
+def _with_facts(new: Image.Image, old: Image.Image) -> Image.Image:
+    "A converted picture with the profile of the old one."
+    new.info = {k: v for k, v in old.info.items() if k != 'transparency'}
+    return new
+
+
+def _clear_colour(image: Image.Image):
+    """The one colour that a PNG calls transparent, in the values that Pillow will decode; None
+    if there is none, or if it is no PNG."""
+    clear = image.info.get('transparency')
+    if clear is None or image.format != 'PNG' or image.mode == 'P' or not image.tile:
+        return None
+    raw = str(image.tile[0][3])
+    if image.mode == 'RGB':  # of 16 bits for each colour Pillow keeps the upper 8
+        return tuple(c >> 8 for c in clear) if '16' in raw else tuple(clear)
+    scale = {'1': 255, 'L;2': 85, 'L;4': 17}  # fewer bits than 8 are spread over 0 … 255
+    return clear * scale.get(raw, 1)
+
+
+def _alpha(image: Image.Image, clear) -> Image.Image | None:
+    "How opaque each pixel is, as a grey picture; None where all of them are."
+    if clear is not None:
+        pixels = np.asarray(image).astype(np.int64)
+        pixels = pixels * 255 if image.mode == '1' else pixels
+        same = pixels == np.asarray(clear)
+        same = same.all(-1) if same.ndim == 3 else same
+        return Image.fromarray(np.where(same, 0, 255).astype(np.uint8))
+    if image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info:
+        return image.convert('RGBA').getchannel('A')
+    return None
+
+# %% ../nbs/02_data.ipynb #6c303f30
+def _in_srgb(image: Image.Image) -> Image.Image:
+    "The colours of a picture as RGB, brought from its profile to sRGB; without its alpha."
+    profile = image.info.get('icc_profile')
+    transform = _to_srgb(profile, image.mode == 'CMYK') if profile else None
+    if transform is None or (transform.input_mode == 'L' and image.mode not in _GREY):
+        return _without_alpha(image)
+    mode = transform.input_mode
+    return transform.apply(image if image.mode == mode else _without_alpha(image).convert(mode))
+
+
+_GREY = ('1', 'L', 'LA', 'La')
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    "Plain RGB: the colours as they are stored, whatever their opacity."
+    if image.mode in ('RGBa', 'La'):  # multiplied by the alpha
+        image = image.convert('RGBA')
+    image.info.pop('transparency', None)
+    return image.convert('RGB')
+
+
+@lru_cache(maxsize=8)
+def _to_srgb(profile: bytes, cmyk: bool):
+    """What brings the colours of a profile to sRGB; None if they are those of sRGB (within one
+    level), or if the profile cannot be read."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = {'RGB ': 'RGB', 'GRAY': 'L', 'CMYK': 'CMYK'}[source.profile.xcolor_space]
+        if cmyk != (mode == 'CMYK'):
+            return None
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile('sRGB'), mode, 'RGB')
+        if mode == 'CMYK':
+            return transform
+        probe = _colour_cube() if mode == 'RGB' else Image.linear_gradient('L')
+        moved = np.asarray(transform.apply(probe), np.int16)
+        same = np.abs(moved - np.asarray(probe.convert('RGB'), np.int16)).max() <= 1
+        return None if same else transform
+    except (ImageCms.PyCMSError, KeyError, OSError, TypeError, ValueError):
+        return None
+
+
+def _colour_cube(steps: int = 16) -> Image.Image:
+    "Every combination of `steps` levels of red, green and blue."
+    level = np.linspace(0, 255, steps).round().astype(np.uint8)
+    cube = np.stack(np.meshgrid(level, level, level, indexing='ij'), -1)
+    return Image.fromarray(np.ascontiguousarray(cube.reshape(steps, -1, 3)))
+
+# %% ../nbs/02_data.ipynb #b50704d2
+def _bytes_in(file) -> int:
+    "The length of a file, or of one in memory."
+    if isinstance(file, io.BytesIO):
+        return len(file.getbuffer())
+    return os.stat(file).st_size
+
+
+# how many pixels a byte can stand for at most: deflate packs 1032 bytes into one (and eight
+# pixels into a byte), LZW 4096 colours into 12 bits, a JPEG needs a bit for each 8 × 8 block
+_PIXELS_A_BYTE = {'PNG': 8256, 'GIF': 4096, 'JPEG': 2048, 'BMP': 512, 'PPM': 8}
+
+
+def _check_size(image: Image.Image, size: int):
+    "Raise one sentence if a header claims more pixels than are allowed, or than can be there."
+    pixels = image.width * image.height
+    claim = f'it claims {image.width}×{image.height} pixels'
+    if pixels > MAX_PIXELS:
+        raise ValueError(f'{claim}, more than {MAX_PIXELS:,}')
+    if image.format == 'PNG' and image.mode not in ('1', 'P', 'L'):
+        pixels *= 8  # at least a whole byte for each
+    if pixels > size * _PIXELS_A_BYTE.get(image.format, MAX_PIXELS):
+        raise ValueError(f'{claim}, and its {size:,} bytes cannot hold so many')
+
+
+class _PixelLimit:
+    "At most so many pixels are decoded at a time by all threads together."
+
+    def __init__(self, limit: int):
+        self.limit = self.free = limit
+        self.changed = threading.Condition()
+
+    @contextmanager
+    def __call__(self, pixels: int) -> Iterator[None]:
+        pixels = min(pixels, self.limit)
+        with self.changed:
+            self.changed.wait_for(lambda: self.free >= pixels)
+            self.free -= pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.free += pixels
+                self.changed.notify_all()
+
+
+_at_once = _PixelLimit(MAX_PIXELS)
+
+# %% ../nbs/02_data.ipynb #1c8739be
+_OF_PIXELS = (b'IHDR', b'PLTE', b'IDAT', b'IEND', b'tRNS')
+_OF_COLOURS = (b'iCCP', b'eXIf')
+
+
+def _png_of(file, kinds: tuple[bytes, ...]) -> io.BytesIO | None:
+    "A PNG with no more than these kinds of chunks in it; None if the file is no PNG."
+    data = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
+    signature = b'\x89PNG\r\n\x1a\n'
+    if not data.startswith(signature):
+        return None
+    kept, start = [signature], len(signature)
+    while start + 12 <= len(data):
+        stop = start + 12 + int.from_bytes(data[start : start + 4], 'big')
+        if data[start + 4 : start + 8] in kinds:
+            kept.append(data[start:stop])
+        start = stop
+    return io.BytesIO(b''.join(kept))
 
 # %% ../nbs/02_data.ipynb #4079ada3
 def square_crop(image: Image.Image) -> Image.Image:
@@ -177,7 +370,7 @@ class Dropped:
 # fmt: off
 ENDINGS = (
     '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.gif', '.bmp',
-    '.tif', '.tiff', '.ppm', '.pgm',
+    '.tif', '.tiff', '.ppm', '.pgm', '.avif',
 )
 # fmt: on
 _FIRST_BYTES = (b'\xff\xd8\xff', b'\x89PNG', b'RIFF', b'GIF8', b'II*\0', b'MM\0*')
@@ -194,6 +387,7 @@ def _folders(root: str) -> Iterator[tuple[str, list[os.DirEntry], str]]:
     """Every folder below `root`, each once, real ones before linked ones:
     path, entries, and what went wrong."""
     pending, seen = deque([root]), set()
+    above = {(s.st_dev, s.st_ino) for s in map(os.stat, Path(root).resolve().parents)}
     while pending:
         folder = pending.popleft()
         try:
@@ -203,8 +397,10 @@ def _folders(root: str) -> Iterator[tuple[str, list[os.DirEntry], str]]:
         except OSError as error:
             yield folder, [], f'the folder cannot be read ({error.strerror})'
             continue
-        if identity in seen:
-            yield folder, [], 'it links to a folder that was read already'
+        if identity in seen | above and folder != root:
+            already = identity in seen
+            why = 'was read already' if already else 'holds this one'
+            yield folder, [], f'it links to a folder that {why}'
             continue
         seen.add(identity)
         yield folder, entries, ''
@@ -237,8 +433,10 @@ def _inspect(entry: os.DirEntry) -> tuple[int, int] | str | None:
             return 'the file is empty'
         if not ending_says_so:
             with open(entry.path, 'rb') as file:
-                if not file.read(8).startswith(_FIRST_BYTES):
-                    return 'it is not a picture file'
+                head = file.read(12)
+            if not head.startswith(_FIRST_BYTES) and head[4:12] not in _AVIF:
+                what = what_it_is(head)
+                return f'it is not a picture file{what and " but "}{what}'
         return status.st_size, status.st_mtime_ns
     except OSError as error:
         return f'the file cannot be read ({error.strerror})'
@@ -249,7 +447,14 @@ def list_images(
 ) -> tuple[dict, list[Dropped]]:  # {relative name: (bytes, time)}, and the rest
     """The picture files below a folder, sorted, and what else lies there;
     names that begin with a dot are passed over."""
-    root = os.fspath(Path(folder).expanduser())
+    root = os.fspath(absolute_path(folder, 'folder of the pictures'))
+    if os.path.isfile(root):
+        with open(root, 'rb') as file:
+            what = what_it_is(file.read(64)) or 'a file'
+        raise FileNotFoundError(
+            f"There is no folder {root!r}, but {what} of that name: name a folder that holds"
+            " pictures (an archive has to be unpacked)."
+        )
     if not os.path.isdir(root):
         raise FileNotFoundError(
             f"There is no folder {root!r}: name a folder that holds pictures."
@@ -545,8 +750,11 @@ class ArrayStore:
         manifest = _read_manifest(path)
         try:
             arrays = {k: _map(path, k, v, verify) for k, v in manifest['fields'].items()}
-            return ArrayStore(path, arrays, {**manifest, 'n': int(manifest['n'])})
-        except (KeyError, TypeError, AttributeError):
+            n, about = manifest['n'], manifest['meta']
+            if any(len(a) != n for a in arrays.values()) or not isinstance(about, dict):
+                raise TypeError
+            return ArrayStore(path, arrays, manifest)
+        except (LookupError, TypeError, AttributeError):
             raise _damaged(path, 'its manifest cannot be read') from None
 
     @staticmethod
@@ -574,7 +782,7 @@ def _read_manifest(path: Path) -> dict:
         )
     try:
         return json.loads((path / 'manifest.json').read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise _damaged(path, 'its manifest cannot be read') from None
 
 # %% ../nbs/02_data.ipynb #a156aa0c
@@ -590,7 +798,7 @@ def _map(path: Path, name: str, about: dict, verify: bool) -> np.ndarray:
         raise _damaged(path, f'{file.name} does not match its checksum')
     try:
         array = np.load(file, mmap_mode='r', allow_pickle=False)
-    except ValueError:
+    except (ValueError, EOFError, SyntaxError, LookupError, TypeError, tokenize.TokenError):
         raise _damaged(path, f'{file.name} is no array') from None
     if [list(array.shape), array.dtype.str] != [about['shape'], about['dtype']]:
         raise _damaged(path, f'{file.name} has another shape')
@@ -723,7 +931,9 @@ def _decode(
         ArrayStore.create(path, len(names), fields, meta) as writer,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         _bar('decoding', len(names), progress) as bar,
+        warnings.catch_warnings(),
     ):
+        warnings.simplefilter('ignore')  # Pillow's own: what matters stands in the report
         for start in range(0, len(names), block):
             part = names[start : start + block]
             rows = list(pool.map(lambda name: _row_or_reason(load, name, options), part))
@@ -759,6 +969,20 @@ def _digest(*things) -> str:
     return hashlib.sha256(json.dumps(things).encode()).hexdigest()[:16]
 
 
+def _describes_itself(store: ArrayStore, size: int) -> bool:
+    "Are there pictures in a store, a name for each, and the report?"
+    images, files = store.arrays.get('image'), store.meta.get('files')
+    dropped = store.meta.get('dropped')
+    if images is None or images.shape[1:] != (3, size, size) or images.dtype != np.uint8:
+        return False
+    if not isinstance(files, list) or len(files) != len(store):
+        return False
+    if not isinstance(dropped, list) or not all(isinstance(d, list) for d in dropped):
+        return False
+    texts = [*files, *(text for d in dropped for text in d)]
+    return all(len(d) == 4 for d in dropped) and all(isinstance(t, str) for t in texts)
+
+
 def _folder_store(
     folder: Path, options: dict, cache: Path, verify: bool, progress: bool
 ) -> ArrayStore:
@@ -772,7 +996,9 @@ def _folder_store(
     listing = _digest(list(found.items()), [[d.file, d.reason] for d in dropped])
     meta = {'options': options, 'listing': listing}
     if ArrayStore.valid(path, meta, verify):
-        return ArrayStore.open(path)
+        store = ArrayStore.open(path)
+        if _describes_itself(store, options['size']):
+            return store
     load = lambda name: open_image(folder / name, tuple(options['background']))
     return _decode(load, list(found), path, options, meta, dropped, progress)
 
@@ -795,9 +1021,11 @@ class ImageFolder(ImageSet):
             raise ValueError(f"A picture is made square by 'crop' or 'pad', not {fit!r}.")
         if size < 1:
             raise ValueError(f"A picture needs at least one pixel along a side, not {size}.")
-        self.folder = Path(folder).expanduser()
+        if size**2 > MAX_PIXELS:
+            raise ValueError(f"A picture has at most {MAX_PIXELS:,} pixels, not {size}².")
+        self.folder = absolute_path(folder, 'folder of the pictures')
         options = dict(size=size, fit=fit, background=list(background))
-        cache = Path(cache or cache_dir('pictures'))
+        cache = absolute_path(cache, 'cache') if cache else cache_dir('pictures')
         self.store = _folder_store(self.folder, options, cache, verify, progress)
         super().__init__(self.store.arrays)
         self.report = _stored_report(self.folder, self.store)
@@ -905,7 +1133,8 @@ class Loader:
 def _on_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     "Move a batch, and only there make it float and mirror it."
     batch = {name: t.to(device, non_blocking=True) for name, t in batch.items()}
-    image, mirrored = to_float(batch['image']), batch['mirrored'][:, None, None, None]
+    image, mirrored = batch['image'], batch['mirrored'][:, None, None, None]
+    image = to_float(image) if image.dtype == torch.uint8 else image
     return {**batch, 'image': torch.where(mirrored, image.flip(-1), image)}
 
 
@@ -918,6 +1147,284 @@ def _check_loading(n: int, batch_size: int, rank: int, world: int):
         raise ValueError(
             f"Rank {rank} is not one of {world} processes: count from 0 to {world - 1}."
         )
+
+# %% ../nbs/02_data.ipynb #c0de0202
+IMAGE_FIELDS = 'image', 'img', 'images', 'pixel_values'  # of a row that is a dictionary
+
+
+def row_fields(row) -> dict:
+    """A row of any data set as a dictionary with the field `image`: rows are images, tuples
+    (image, label, …), or dictionaries; a label of a tuple becomes the field `labels`."""
+    if isinstance(row, Mapping):
+        name = next((name for name in IMAGE_FIELDS if name in row), None)
+        if name is None:
+            raise TypeError(
+                f"A row of this data set has the fields {', '.join(map(str, row))}: call the"
+                " one with the picture 'image'."
+            )
+        return {'image': row[name]} | {k: v for k, v in row.items() if k != name}
+    if isinstance(row, (tuple, list)) and len(row):
+        return {'image': row[0]} | dict(zip(['labels'], row[1:]))
+    return {'image': row}
+
+
+def image_tensor(image) -> Tensor:  # [..., 3, h, w]
+    """A picture of Pillow, NumPy or PyTorch, or a batch of them, as bytes (uint8) or float; grey
+    ones in three equal channels."""
+    if isinstance(image, Image.Image):
+        image = np.array(image.convert('RGB'))
+    if isinstance(image, np.ndarray):
+        image = torch.from_numpy(image)
+    if not isinstance(image, Tensor):
+        raise TypeError(
+            f"A picture is a tensor, an array or a Pillow image, not {type(image).__name__}:"
+            " convert it in the data set, or call its field 'image'."
+        )
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise TypeError(
+            f"Pictures are bytes (uint8) or float in [-1, 1], not {image.dtype}: convert them."
+        )
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim >= 3 and image.shape[-3] not in (1, 3) and image.shape[-1] in (1, 3):
+        image = image.movedim(-1, -3)
+    if image.ndim not in (3, 4) or image.shape[-3] not in (1, 3):
+        raise ValueError(_wrong_shape(image))
+    image = image if image.dtype == torch.uint8 else image.float()
+    return image.expand(*image.shape[:-3], 3, -1, -1)
+
+
+def _wrong_shape(image: Tensor) -> str:
+    return (
+        f"A picture has the shape [3, height, width], not {list(image.shape)}: drop or move an"
+        " axis in the data set."
+    )
+
+# %% ../nbs/02_data.ipynb #c0de0203
+def collate_rows(rows: list) -> dict[str, Tensor]:
+    """Rows of any data set as one batch: `image` [b, 3, h, w], and those other fields that are
+    numbers or tensors of one shape."""
+    rows = [row_fields(row) for row in rows]
+    images = [image_tensor(row['image']) for row in rows]
+    if images[0].ndim != 3:
+        raise ValueError(_wrong_shape(images[0]))
+    if len({image.shape for image in images}) > 1:
+        one, other = list(dict.fromkeys(tuple(image.shape[-2:]) for image in images))[:2]
+        raise ValueError(
+            f"The pictures of a batch have one size, but these are {one[0]}×{one[1]} and"
+            f" {other[0]}×{other[1]}: resize them in the data set."
+        )
+    batch = {'image': torch.stack(images)}
+    for name in rows[0].keys() - batch.keys():
+        with suppress(TypeError, RuntimeError, KeyError, ValueError):  # text, boxes, None, …
+            column = default_collate([row[name] for row in rows])
+            batch |= {name: column} if isinstance(column, Tensor) else {}
+    return _labels_in_columns(batch)
+
+
+def _labels_in_columns(batch: dict) -> dict:
+    "One label for each picture becomes a column, [b, 1]: labels are [batch, groups]."
+    labels = batch.get('labels')
+    return (
+        batch | {'labels': labels[:, None]}
+        if labels is not None and labels.ndim == 1
+        else batch
+    )
+
+
+def check_values(images: Tensor):
+    "Raise one sentence, or warn, if float pictures do not lie in [-1, 1]."
+    if images.dtype == torch.uint8:
+        return
+    low, high = images.aminmax()
+    if not torch.isfinite(low + high) or max(-low, high) > 2:
+        raise ValueError(
+            f"Float pictures lie in [-1, 1], but these reach from {low:g} to {high:g}: give"
+            " bytes (uint8), or x / 127.5 - 1 of values up to 255, or Normalize(0.5, 0.5) after"
+            " ToTensor()."
+        )
+    if low >= 0:
+        warnings.warn(
+            "All values of the first pictures lie in [0, 1], and generated ones will lie in"
+            " [-1, 1]: add Normalize(0.5, 0.5) after ToTensor(), or 2 * x - 1.",
+            stacklevel=4,
+        )
+
+# %% ../nbs/02_data.ipynb #c0de0205
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    "Inside, PyTorch's own random numbers on the CPU follow from `numbers` alone."
+    with torch.random.fork_rng([]):
+        mixed = np.random.SeedSequence([n % 2**64 for n in numbers]).generate_state(
+            2, np.uint64
+        )
+        torch.manual_seed(int(mixed[0]))
+        yield
+
+
+class RowSet:
+    "A map-style data set of any library, as a set that a `Loader` can serve."
+
+    def __init__(self, rows):  # with `len` and `rows[i]`: an image, a tuple, or a dictionary
+        self.rows, self.checked = rows, False
+
+    def __len__(self):
+        return len(self.rows)
+
+    def batch(self, indices) -> dict[str, Tensor]:
+        "Several rows as tensors; what they draw at random depends on the indices alone."
+        indices = [int(i) for i in indices]
+        several = getattr(self.rows, '__getitems__', None)
+        with seeded(*indices):
+            rows = several(indices) if several else [self.rows[i] for i in indices]
+        batch = collate_rows(rows)
+        if not self.checked:
+            check_values(batch['image'])
+            self.checked = True
+        return batch
+
+# %% ../nbs/02_data.ipynb #c0de0207
+class Epochs:
+    """The batches of a `DataLoader`, epoch after epoch without end; `position` is the number of
+    the next. They can be repeated if the loader's workers draw from PyTorch's generator only."""
+
+    def __init__(
+        self,
+        loader: DataLoader,
+        seed: int = 0,
+        device: torch.device | str | None = None,  # None: `default_device()`
+    ):
+        size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
+        if not size:
+            raise ValueError(
+                "This DataLoader makes no batches of one size: give it a batch_size, or give"
+                " the data set itself."
+            )
+        self.loader, self.batch_size, self.seed, self.position = loader, size, seed, 0
+        self.device = torch.device(device) if device is not None else default_device()
+        self.rank, self.world, self.checked = 0, 1, False
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        "Batches from `position` on, without end."
+        self._check_processes()
+        each = self._batches_of_an_epoch()
+        epoch, skipped = divmod(self.position, each) if each else (0, self.position)
+        while True:
+            found = 0
+            for batch in self.epoch(epoch):
+                found += 1
+                if skipped:
+                    skipped -= 1
+                    continue
+                self.position += 1
+                yield self._ready(batch)
+            if not found:
+                raise ValueError(
+                    f"This DataLoader gave no full batch of {self.batch_size} pictures: lower"
+                    " its batch_size."
+                )
+            epoch += 1
+
+    def epoch(self, number: int) -> Iterator[dict[str, Tensor]]:
+        "The full batches of one epoch, on the CPU."
+        sampler = self.loader.sampler
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(number)
+        for generator in {self.loader.generator, getattr(sampler, 'generator', None)} - {None}:
+            generator.manual_seed(self.seed + number)
+        with seeded(self.seed, number):
+            batches = iter(self.loader)
+        for k in itertools.count():
+            with seeded(self.seed, number, k):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            batch = batch_fields(batch)
+            if len(batch['image']) == self.batch_size:
+                yield batch
+
+    def _batches_of_an_epoch(self) -> int | None:
+        "How many are full, if that is known."
+        loader = self.loader
+        if loader.batch_size is None or isinstance(loader.dataset, IterableDataset):
+            return None
+        return len(loader.sampler) // loader.batch_size
+
+    def _check_processes(self):
+        if self.world > 1 and not hasattr(self.loader.sampler, 'set_epoch'):
+            raise ValueError(
+                f"{self.world} processes would train on the same batches of this DataLoader:"
+                " give it a DistributedSampler, or give the data set itself."
+            )
+
+    def _ready(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if not self.checked:
+            check_values(batch['image'])
+            self.checked = True
+        batch = {'mirrored': torch.zeros(self.batch_size, dtype=torch.bool)} | batch
+        return _on_device(batch, self.device)
+
+# %% ../nbs/02_data.ipynb #c0de0208
+def batch_fields(batch) -> dict[str, Tensor]:
+    "A batch of a `DataLoader` in our form: a dictionary of tensors, `image` [b, 3, h, w]."
+    listed = isinstance(batch, (list, tuple)) and len(batch)
+    if listed and getattr(batch[0], 'ndim', 0) != 4:  # rows that nobody has stacked
+        return collate_rows(batch)
+    batch = row_fields(batch)
+    images = image_tensor(batch['image'])
+    if images.ndim != 4:
+        raise ValueError(
+            f"A batch of pictures has the shape [batch, 3, height, width], not"
+            f" {list(images.shape)}: let the DataLoader make batches (batch_size=…)."
+        )
+    tensors = {name: x for name, x in batch.items() if isinstance(x, Tensor)}
+    return _labels_in_columns(tensors | {'image': images})
+
+
+def has_batches(data) -> bool:
+    """Does `data.batch(indices)` give rows, as in our sets? (A method of that name in Hugging
+    Face's tables does something else.)"""
+    return hasattr(data, 'batch') and type(data).__module__.split('.')[0] != 'datasets'
+
+
+def as_loader(
+    data,  # our sets, a map-style data set, a `DataLoader`, or a tensor of pictures
+    batch_size: int,
+    seed: int = 0,
+    mirror: bool = True,
+    device: torch.device | str | None = None,
+):
+    """Endless batches of whatever holds pictures: a `Loader`, or a `DataLoader` as `Epochs`;
+    what is a loader already stays what it is."""
+    if isinstance(data, DataLoader):
+        return Epochs(data, seed, device)
+    if isinstance(data, IterableDataset):
+        loader = DataLoader(data, batch_size, collate_fn=collate_rows)
+        return Epochs(loader, seed, device)
+    if hasattr(data, 'batch_size'):
+        return data
+    if has_batches(data):
+        return Loader(data, batch_size, seed=seed, mirror=mirror, device=device)
+    rows = hasattr(data, '__getitem__') and hasattr(data, '__len__')
+    if rows and not isinstance(data, (Mapping, str)):
+        options = dict(seed=seed, mirror=mirror, device=device, prefetch=0)
+        return Loader(RowSet(data), batch_size, **options)
+    raise TypeError(_no_data(data))
+
+
+def _no_data(data) -> str:
+    "Why this is no data set, in one sentence."
+    if isinstance(data, (str, Path)):
+        return f"{str(data)!r} is a path, not a data set: open it with ImageFolder(path, size)."
+    if isinstance(data, Mapping):
+        return (
+            f"This is a dictionary of {', '.join(map(str, data))}, not a data set: choose one of"
+            " them."
+        )
+    return (
+        f"A {type(data).__name__} is no data set: give pictures [n, 3, height, width], a set"
+        " with len and rows, or a DataLoader."
+    )
 
 # %% ../nbs/02_data.ipynb #69d5e461
 PUBLIC = {

@@ -111,13 +111,18 @@ class DCGANGenerator(nn.Module):
         self.body = nn.Sequential(*layers, nn.ConvTranspose2d(w[-1], 3, 4, 2, 1), nn.Tanh())
         self.apply(init_weights)
 
+    @property
+    def z_dim(self) -> int:
+        return self.config.latent
+
     def forward(self, z: Tensor) -> Tensor:
+        "Pictures of z [batch, latent]."
         if z.ndim != 2 or z.shape[1] != self.config.latent:
             raise ValueError(
                 f"This generator takes z of shape [batch, {self.config.latent}], not"
                 f" {list(z.shape)}."
             )
-        maps = self.project(z).view(len(z), -1, self.config.base, self.config.base)
+        maps = self.project(z).view(-1, self.config.channels, self.config.base, self.config.base)
         return self.body(_layout(maps, self.config.size))
 
 # %% ../nbs/22_dcgan.ipynb #e269600b

@@ -11,7 +11,7 @@ from typing import Callable, TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn, Tensor
-from .core import write_atomically
+from .core import of_extra, write_atomically
 
 if TYPE_CHECKING:
     import trimesh
@@ -132,7 +132,8 @@ def surface_colours(
 def _level_set(volume: np.ndarray, level: float):
     """Vertices in whole-number grid coordinates and faces, closed at the border, facing
     outwards."""
-    from skimage.measure import marching_cubes
+    with of_extra('mesh'):
+        from skimage.measure import marching_cubes
 
     corners = volume[np.ix_(*[[0, -1]] * 3)]
     outside_is_low = np.median(corners) < level
@@ -158,7 +159,8 @@ def extract_mesh(
 ) -> trimesh.Trimesh:
     """The surface of a field as a closed mesh in world coordinates, with vertex colours. A
     function that is not a module on a GPU needs `device`."""
-    import trimesh
+    with of_extra('mesh'):
+        import trimesh
 
     values = evaluate_field(function, grid_points(resolution, side, centre), chunk, device)
     level = automatic_level(values, side) if level is None else float(level)

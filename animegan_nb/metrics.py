@@ -6,8 +6,10 @@
 from __future__ import annotations
 import copy
 import hashlib
+import inspect
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -21,25 +23,29 @@ import torch
 from scipy import stats
 from torch import nn, Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 from animegan_nb.core import (
     cache_dir,
     check_images,
     default_device,
     Figure,
+    of_extra,
     Registry,
     rng,
     show_images,
     to_float,
     write_atomically,
 )
+from .data import batch_fields, collate_rows, has_batches
+from .training import Draws, generate_images, ModelPair
 
 # %% auto #0
 __all__ = ['ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH',
            'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments', 'frechet_from_moments',
            'frechet_distance', 'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score',
            'distance_blocks', 'coverage', 'precision_recall', 'diversity', 'Extractor', 'OwnExtractor',
-           'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'extract',
+           'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'drawing', 'extract',
            'run_extractor', 'library_version', 'Card', 'Number', 'metric_name', 'Evaluation', 'measure', 'bootstrap',
            'interval', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
            'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels',
@@ -370,7 +376,8 @@ class Inception(Extractor):
     def __init__(self):
         super().__init__()
         data = find_inception()
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        with of_extra('metrics'):
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         self.net = FeatureExtractorInceptionV3(
             'inception-v3-compat',
@@ -436,6 +443,8 @@ class Features:
 def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
     """Batches of pictures from a tensor, a data set, or a generator `f(n) -> images`;
     n None means all."""
+    if isinstance(source, DataLoader):
+        return _of_loader(source, n)
     sample = getattr(source, 'sample', source)
     if not hasattr(source, '__len__') and callable(sample):
         if n is None:
@@ -456,23 +465,48 @@ def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
     spans = ((start, min(start + size, n)) for start in range(0, n, size))
     if isinstance(source, Tensor):
         return (source[a:b] for a, b in spans)
-    if hasattr(source, 'batch'):
+    if has_batches(source):
         return (source.batch(np.arange(a, b))['image'] for a, b in spans)
-    return (torch.stack([_one(source[i]) for i in range(a, b)]) for a, b in spans)
+    return (collate_rows([source[i] for i in range(a, b)])['image'] for a, b in spans)
 
 
-def _one(item) -> Tensor:
-    "The image of a data set's item: a tensor, the first of a tuple, the field of a dict."
-    if isinstance(item, dict):
-        item = item['image']
-    elif isinstance(item, (tuple, list)):
-        item = item[0]
-    if not isinstance(item, Tensor):
-        raise TypeError(
-            f"A data set must give tensors, not {type(item).__name__}: convert its pictures"
-            " first."
-        )
-    return item
+def _of_loader(loader: DataLoader, n: int | None) -> Iterator[Tensor]:
+    "The first n pictures of a `DataLoader`, in its own batches; all if n is None."
+    left = math.inf if n is None else n
+    for batch in loader:
+        images = batch_fields(batch)['image'][: min(left, 2**31)]
+        left -= len(images)
+        yield images
+        if not left:
+            return
+
+
+def drawing(network: nn.Module, seed: int = 0) -> Callable[[int], Tensor]:
+    """A generator of the library (with `z_dim`, called with z alone), or the `ModelPair` that
+    trains one, as a function n → images, drawn in evaluation mode."""
+    pair, generator = network, getattr(network, 'generator', network)
+    if not isinstance(network, ModelPair):
+        pair = _OfCodes()
+        inputs = inspect.signature(network.forward).parameters.values()
+        if sum(p.default is p.empty for p in inputs) != 1 or not hasattr(network, 'z_dim'):
+            raise TypeError(
+                f"A {type(network).__name__} does not draw from z [batch, z_dim] alone: give"
+                " a function of n, such as lambda n: generator(draw(n)), or its pair."
+            )
+        pair.z_dim = network.z_dim
+    place = next(generator.parameters(), torch.zeros(0)).device
+    draws = Draws(seed, place)
+    return lambda n: generate_images(pair, generator, n, draws, n, device=None)
+
+
+class _OfCodes:
+    "What `generate_images` asks of a pair, for a generator of codes."
+
+    def latents(self, n: int, draws: Draws) -> Tensor:
+        return draws.normal(n, self.z_dim)
+
+    def generate(self, generator: nn.Module, z: Tensor) -> Tensor:
+        return generator(z)
 
 # %% ../nbs/14_metrics.ipynb #9099b0a0
 @torch.inference_mode()
@@ -804,8 +838,10 @@ def interval(values, level: float = 0.95) -> tuple[float, float]:  # a few numbe
 
 # %% ../nbs/14_metrics.ipynb #e8c8841d
 def evaluate(
-    generator,  # `f(n) -> images`, something with `.sample(n)`, images, a data set, or Features
-    dataset,  # real images: a tensor, a data set, or Features
+    # a generator, the pair that trains it, `f(n) -> images`, something with `.sample(n)`, images,
+    # a data set, or Features
+    generator,
+    dataset,  # real images: a tensor, a data set, a `DataLoader`, or Features
     extractor: str | nn.Module = 'squeezenet',  # a registered name or a module
     n: int | None = None,  # images on each side; None: half of the real ones
     batch: int = 32,
@@ -817,6 +853,8 @@ def evaluate(
     progress: bool = False,
 ) -> Evaluation:
     "Every metric with its floor at the same counts, its interval and its card."
+    if isinstance(generator, nn.Module) and not hasattr(generator, 'sample'):
+        generator = drawing(generator, seed)
     for source in (generator, dataset):
         if isinstance(source, Tensor):
             check_images(source[:1])
@@ -1213,8 +1251,9 @@ class Rows(torch.utils.data.Dataset):
 def register_with_fidelity(name: str, extract_rows: Callable) -> str:
     """File a function `rows -> {'features', 'logits'}` as an extractor of torch-fidelity, under
     `name`, once; returns the name."""
-    from torch_fidelity import register_feature_extractor
-    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+    with of_extra('metrics'):
+        from torch_fidelity import register_feature_extractor
+        from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
     class Registered(FeatureExtractorBase):
         def __init__(self, name, features_list, **_):
@@ -1243,7 +1282,8 @@ def _cut(width: int) -> Callable:
 def fidelity(real: Features, fake: Features) -> dict[str, float]:
     """The metrics of torch-fidelity on features that exist already. KID: one subset, all points
     (both sides of one size). Its formulas run on the CPU, wherever the features are."""
-    from torch_fidelity import calculate_metrics
+    with of_extra('metrics'):
+        from torch_fidelity import calculate_metrics
 
     parts = lambda f: [f.features] if f.logits is None else [f.features, f.logits]
     join = lambda f: Rows(torch.cat(parts(f), 1).cpu().double())

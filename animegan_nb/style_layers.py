@@ -10,14 +10,14 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .core import autocast_dtype, full_precision
+from .core import autocast_dtype, full_precision, recording
 from .training import gather_batch, own_rows
 
 # %% auto #0
 __all__ = ['SQRT2', 'LARGEST', 'FORMS', 'leaky_relu', 'equalized_scale', 'EqualLinear', 'pixel_norm', 'MappingNetwork',
            'instance_norm', 'adain', 'StyleAdaIN', 'Noise', 'resample_kernel', 'filter2d', 'LinearMap', 'downsample2d',
-           'upsample2d', 'upsample_bilinear', 'conv_up', 'conv_down', 'finish', 'EqualConv2d', 'minibatch_std',
-           'demodulation', 'in_float16', 'within_one', 'modulated_conv2d', 'ModulatedLayer', 'ToRGB']
+           'upsample2d', 'upsample_bilinear', 'conv_up', 'conv_down', 'Resampling', 'finish', 'EqualConv2d',
+           'minibatch_std', 'demodulation', 'in_float16', 'within_one', 'modulated_conv2d', 'ModulatedLayer', 'ToRGB']
 
 # %% ../nbs/30_style_layers.ipynb #71ef598c
 SQRT2 = math.sqrt(2)
@@ -155,7 +155,7 @@ class Noise(nn.Module):
             raise ValueError(
                 f"noise is 'none', 'constant', 'random' or a list of tensors, not {noise!r}."
             )
-        shape, kind = (len(x), 1, self.size, self.size), self.constant.dtype
+        shape, kind = (x.shape[0], 1, self.size, self.size), self.constant.dtype
         white = torch.randn(shape, generator=rng, device=x.device, dtype=kind)
         return white * self.strength
 
@@ -185,6 +185,9 @@ def filter2d(
     k = kernel.shape[0]
     padding = (k // 2, (k - 1) // 2) if padding is None else padding
     how = dict(kernel=kernel, padding=padding, stride=stride)
+    if torch.jit.is_tracing():  # it knows no map with a derivative of its own
+        with full_precision(x.device):
+            return _filtered(x, **how)
     adjoint = partial(_unfiltered, size=x.shape[-2:], **how)
     return LinearMap.apply(x, partial(_filtered, **how), adjoint)
 
@@ -279,6 +282,30 @@ def conv_down(
         return F.conv2d(downsample2d(x, kernel), weight, bias)
     return F.conv2d(filter2d(x, kernel, ((taps + 1) // 2, taps // 2)), weight, bias, stride=2)
 
+# %% ../nbs/30_style_layers.ipynb #b1d0a001
+class Resampling(nn.Module):
+    """A module with a resampling kernel: a buffer that is not stored, and that is computed
+    again when a network on the meta device gets memory (`to_empty`, or weights assigned)."""
+
+    def keep_kernel(self, taps: Sequence[float] | None):
+        "Register the buffer `kernel`; None: this layer does not resample."
+        self.taps = taps
+        kernel = resample_kernel(taps) if taps else None
+        self.register_buffer('kernel', kernel, persistent=False)
+
+    def _apply(self, function, recurse: bool = True):
+        empty = self.kernel is not None and self.kernel.is_meta
+        super()._apply(function, recurse)
+        if empty and not self.kernel.is_meta:
+            self.kernel.copy_(resample_kernel(self.taps))
+        return self
+
+    def _load_from_state_dict(self, state, prefix, metadata, *rest):
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+        first = next(self.parameters())
+        if self.kernel is not None and self.kernel.is_meta and not first.is_meta:
+            self.kernel = resample_kernel(self.taps).to(first)
+
 # %% ../nbs/30_style_layers.ipynb #d5b8830a
 LARGEST = 256.0  # activation in float16 (Karras et al. 2020: `conv_clamp`)
 
@@ -290,7 +317,7 @@ def finish(y: Tensor, activation: bool = True) -> Tensor:
     return y.clamp(-LARGEST, LARGEST) if y.dtype == torch.float16 else y
 
 
-class EqualConv2d(nn.Module):
+class EqualConv2d(Resampling):
     "A convolution with equalised learning rate; blur, halving, bias and leaky ReLU if wanted."
 
     def __init__(
@@ -307,7 +334,7 @@ class EqualConv2d(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.register_buffer('kernel', resample_kernel(taps), persistent=False)
+        self.keep_kernel(taps)
         self.down, self.activation, self.padding = down, activation, kernel // 2
         # leaky ReLU is homogeneous: its gain moves into the weight
         self.gain = gain * (SQRT2 if activation else 1)
@@ -432,7 +459,7 @@ def modulated_conv2d(
     return FORMS[form](x, weight, style, demodulate, kernel, eps)
 
 # %% ../nbs/30_style_layers.ipynb #e96850a7
-class ModulatedLayer(nn.Module):
+class ModulatedLayer(Resampling):
     "StyleGAN2's layer: style, modulated convolution (may double), noise, bias, leaky ReLU."
 
     def __init__(
@@ -450,7 +477,7 @@ class ModulatedLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise = Noise(size)
-        self.register_buffer('kernel', resample_kernel(taps) if up else None, persistent=False)
+        self.keep_kernel(taps if up else None)
         self.form = form
 
     def forward(
@@ -485,7 +512,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.affine(w) * self.scale
-        if len(x) == 1 or x.shape[1] < 8:
+        if (not recording() and len(x) == 1) or x.shape[1] < 8:
             y = modulated_conv2d(x, self.weight, style, demodulate=False)
         else:
             y = self.product(x, style)

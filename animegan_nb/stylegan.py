@@ -5,12 +5,13 @@
 # %% ../nbs/31_stylegan.ipynb #c4277348
 from __future__ import annotations
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .core import full_precision, load_pretrained
+from .core import full_precision, load_pretrained, recording
 from .losses import discriminator_loss, generator_loss
 from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.style_layers import (
@@ -22,7 +23,7 @@ from animegan_nb.style_layers import (
     minibatch_std,
     ModulatedLayer,
     Noise,
-    resample_kernel,
+    Resampling,
     StyleAdaIN,
     ToRGB,
     upsample_bilinear,
@@ -136,7 +137,7 @@ class StyleMapping(MappingNetwork):
 
     def __init__(self, config: StyleGANConfig):
         super().__init__(config.z_dim, config.w_dim, config.mapping_layers)
-        self.num_ws = config.num_ws
+        self.num_ws, self.tracked = config.num_ws, False  # tracked: w_avg was seen to move
 
     def w(self, z: Tensor) -> Tensor:
         return super().forward(z)
@@ -147,8 +148,23 @@ class StyleMapping(MappingNetwork):
         truncation: float = 1.0,  # ψ
         cutoff: int | None = None,
     ) -> Tensor:  # [batch, layers, w_dim]
+        if truncation != 1:
+            self.warn_if_untracked()
         ws = self.w(z)[:, None].expand(-1, self.num_ws, -1)
         return truncate(ws, self.w_avg, truncation, cutoff)
+
+    def warn_if_untracked(self):
+        "Say so, once it matters, if the running mean of w has never moved."
+        if self.tracked or recording() or self.w_avg.is_meta:
+            return
+        self.tracked = bool(self.w_avg.any())
+        if not self.tracked:
+            warnings.warn(
+                "The running mean of w is still 0, so truncation pulls every w towards 0 and"
+                " not towards the mean: call mapping.track(w) in your training loop, or the"
+                " generator itself in training mode.",
+                stacklevel=4,
+            )
 
 # %% ../nbs/31_stylegan.ipynb #15729203
 def check_ws(ws: Tensor, num_ws: int, w_dim: int) -> Tensor:
@@ -187,7 +203,7 @@ class SkipBlock(nn.Module):
     def forward(self, x, image, ws, noise, rng=None):
         *layer_ws, rgb_w = ws.unbind(1)  # one w a layer, the last one for ToRGB
         if self.layers == 1:
-            x = self.const.expand(len(ws), -1, -1, -1)
+            x = self.const.expand(ws.shape[0], -1, -1, -1)
         else:
             x = self.conv0(x, layer_ws[0], noise[0], rng)
         x = self.conv1(x, layer_ws[-1], noise[-1], rng)
@@ -225,7 +241,7 @@ class SkipSynthesis(nn.Module):
         return image
 
 # %% ../nbs/31_stylegan.ipynb #b1fe3004
-class AdaINLayer(nn.Module):
+class AdaINLayer(Resampling):
     "StyleGAN's layer: (doubling,) convolution, blur, noise, bias, leaky ReLU, AdaIN."
 
     def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, up: bool = False):
@@ -237,7 +253,7 @@ class AdaINLayer(nn.Module):
         self.noise = Noise(size, outputs)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.style = StyleAdaIN(w_dim, outputs)
-        self.register_buffer('kernel', resample_kernel((1, 2, 1)), persistent=False)
+        self.keep_kernel((1, 2, 1))
 
     def forward(self, x, w, noise='random', rng=None):
         if self.up:
@@ -263,7 +279,7 @@ class GrowingBlock(nn.Module):
 
     def forward(self, x, ws, noise, rng=None):
         if x is None:
-            x = self.const.expand(len(ws), -1, -1, -1)
+            x = self.const.expand(ws.shape[0], -1, -1, -1)
         return self.layer1(self.layer0(x, ws[:, 0], noise[0], rng), ws[:, 1], noise[1], rng)
 
 # %% ../nbs/31_stylegan.ipynb #f24db8cc
@@ -306,16 +322,25 @@ class StyleGANGenerator(nn.Module):
         growing = config.architecture == 'stylegan1'
         self.synthesis = GrowingSynthesis(config) if growing else SkipSynthesis(config)
 
+    @property
+    def z_dim(self) -> int:
+        return self.config.z_dim
+
     def forward(
         self,
-        z: Tensor,
-        truncation: float = 1.0,
-        cutoff: int | None = None,
+        z: Tensor,  # [batch, z_dim]
+        truncation: float = 1.0,  # ψ; 1: none
+        cutoff: int | None = None,  # truncate only the first layers
+        # 'none', 'constant', 'random', or a tensor [b, 1, r, r] for each layer
         noise: str | Sequence[Tensor] = 'constant',
-        rng: torch.Generator | None = None,
-    ) -> Tensor:
-        "Pictures of `z` [batch, z_dim]."
-        return self.synthesis(self.mapping(z, truncation, cutoff), noise, rng)
+        rng: torch.Generator | None = None,  # of random noise
+    ) -> Tensor:  # [batch, channels, size, size]
+        """Pictures of z. In training mode, while gradients are recorded, the running mean of w
+        follows the codes (as in the training of `StyleGANPair`)."""
+        ws = self.mapping(z, truncation, cutoff)
+        if self.training and torch.is_grad_enabled() and truncation == 1:
+            self.mapping.track(ws[:, 0], self.config.w_avg_beta)
+        return self.synthesis(ws, noise, rng)
 
 # %% ../nbs/31_stylegan.ipynb #7b0f3164
 class ResidualBlock(nn.Module):

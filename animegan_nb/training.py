@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -32,15 +33,17 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 from animegan_nb.core import (
+    check_types,
     default_device,
     load_chapters,
     NotFinite,
     Registry,
     rng,
+    settings_from,
     sync_folder,
     write_atomically,
 )
-from .data import Loader
+from .data import as_loader, Loader
 
 # %% auto #0
 __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'Stage',
@@ -54,10 +57,11 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages', 'enter_stage', 'use_stage',
            'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA', 'sample_images',
            'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
-           'load_optimizer', 'restore_draws', 'restore_stage', 'check_same_networks', 'newest_good', 'checkpoints',
-           'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'checksum', 'load_facts', 'load_state', 'optimise',
-           'fade', 'Growing', 'faded_reals', 'count_flops', 'Recipe', 'network_config', 'build_pair', 'load_run',
-           'load_checkpoint', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'load_optimizer', 'restore_draws', 'restore_stage', 'restore_position', 'changed_settings',
+           'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints', 'pack', 'unpack',
+           'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade',
+           'Growing', 'faded_reals', 'count_flops', 'Recipe', 'network_config', 'recipe_facts', 'build_pair',
+           'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -176,18 +180,22 @@ class TrainingConfig:
 # %% ../nbs/10_training.ipynb #14fdaebc
 def _check_config(c: TrainingConfig):
     "Raise one sentence that names the first number that cannot be."
+    check_types(TrainingConfig, vars(c), 'TrainingConfig')
     object.__setattr__(c, 'generator_betas', tuple(c.generator_betas))
     object.__setattr__(c, 'discriminator_betas', tuple(c.discriminator_betas))
     betas = (*c.generator_betas, *c.discriminator_betas)
     schedules, precisions = ('constant', 'linear', 'cosine'), ('no', 'bf16', 'fp16')
     no_length = c.schedule != 'constant' and c.total_steps <= 0
     rules = [
-        (c.batch_size >= 1, 'batch_size must be at least 1'),
+        (1 <= c.batch_size <= 1_000_000, 'batch_size must lie between 1 and 1,000,000'),
         (c.n_critic >= 1, 'n_critic must be at least 1'),
         (c.accumulate >= 1, 'accumulate must be at least 1'),
         (c.generator_lr > 0, 'generator_lr must be positive'),
         (c.discriminator_lr > 0, 'discriminator_lr must be positive'),
         (c.clip_gradient >= 0, 'clip_gradient cannot be negative'),
+        (c.warmup_steps >= 0, 'warmup_steps cannot be negative'),
+        (c.total_steps >= 0, 'total_steps cannot be negative'),
+        (-(2**63) <= c.seed < 2**63, 'seed must fit into 64 bits'),
         (c.ema_half_life >= 0, 'ema_half_life cannot be negative'),
         (c.optimizer in ('adam', 'rmsprop'), "optimizer must be 'adam' or 'rmsprop'"),
         (c.schedule in schedules, "schedule must be 'constant', 'linear' or 'cosine'"),
@@ -227,6 +235,10 @@ class Stage:
     frozen: tuple[str, ...] = ()  # weights whose names begin so do not learn
     fresh_optimizers: bool = False  # Adam's moments start again
     fresh_average: bool = False  # the averaged generator starts again
+
+    def __post_init__(self):
+        check_types(Stage, vars(self), 'A stage')
+        object.__setattr__(self, 'frozen', tuple(self.frozen))
 
     def training(self, config: TrainingConfig) -> TrainingConfig:
         "The numbers that this stage trains with."
@@ -385,7 +397,11 @@ class RunControls:
     def resume(self, run: str | Path) -> Trainer:
         """Load the newest good checkpoint of a run, passing over damaged ones with a warning;
         without any, start at step 0."""
-        newest_good(run, self.load)
+        if newest_good(run, self.load) is None and checkpoints(run):
+            raise DamagedCheckpoint(
+                f"None of the checkpoints in {run} is good: copy one from a backup, or delete"
+                " them to start again at step 0."
+            )
         return self
 
 # %% ../nbs/10_training.ipynb #95f547c5
@@ -396,17 +412,19 @@ class Trainer(RunControls):
     def __init__(
         self,
         pair: ModelPair,  # the networks and their losses
-        data,  # a data set, or anything that yields batches (a `Loader`)
+        data,  # a data set of any library, a `DataLoader`, a `Loader`, or a tensor of images
         config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
         callbacks: Sequence[Callback] = (),
         device: str | torch.device | None = None,  # None: the best there is
-        recipe: dict | None = None,  # what built the pair: {'model': …, 'network': …}
+        # what built the pair, for `load_run`: a Recipe, or {'model': …, 'network': …}; None: a pair
+        # of a registered model knows it
+        recipe: Recipe | dict | None = None,
         stages: Sequence[Stage] = (),  # a curriculum; none: the same numbers throughout
     ):
         super().__init__()
         self.base_config = self.config = config  # at the start, and in the present stage
         self.stages, self.stage = check_stages(stages, config, pair), -1
-        self.recipe = recipe or {}
+        self.recipe = recipe_facts(recipe, pair)
         self.engine = Engine(config.mixed_precision, device)
         self.device = self.engine.device
         self.pair = prepare_networks(pair, config, self.engine)
@@ -881,11 +899,9 @@ def prepare_networks(pair: ModelPair, config: TrainingConfig, engine: Engine) ->
 
 
 def make_loader(data, config: TrainingConfig, engine: Engine):
-    "A `Loader` of a data set; a loader stays what it is. Each process gets its own slice."
-    loader = data
-    if not hasattr(data, 'batch_size'):
-        settings = dict(seed=config.seed, mirror=config.mirror, device=engine.device)
-        loader = Loader(data, config.batch_size, **settings)
+    """Endless batches of a data set, of any library; a loader stays what it is. Each process
+    gets its own slice."""
+    loader = as_loader(data, config.batch_size, config.seed, config.mirror, engine.device)
     loader.rank, loader.world = engine.place
     return loader
 
@@ -1229,6 +1245,7 @@ def trainer_state(trainer: Trainer) -> dict:
         'step': trainer.step,
         'images': trainer.images,
         'position': trainer.position,
+        'batch_size': trainer.loader.batch_size,  # the position counts such batches
         'stage': trainer.stage,
         'steps': dict(trainer.pair.steps),
         'pair': dict(trainer.pair.state_dict()),
@@ -1262,18 +1279,22 @@ def save_trainer(trainer: Trainer, folder: str | Path, overwrite: bool = False) 
             )
         return save_state(folder, trainer_state(trainer), info | trainer.recipe, overwrite)
 
-
+# %% ../nbs/10_training.ipynb #4d47b862
 def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
-    "Go back to a checkpoint; the numbers of the training stay those of the trainer."
-    state = load_state(folder)
+    """Go back to a checkpoint; the numbers of the training stay those of the trainer. What
+    cannot change in a run (the networks, the kind of the optimisers) is one sentence."""
+    state, info = load_state(folder), load_facts(folder)['info']
+    check_state(state, name := Path(folder).name)
     saved = trainer.pair.names_of_today(state['pair'])
-    check_same_networks(trainer.pair.state_dict(), saved, Path(folder).name)
+    changed = changed_settings(trainer.recipe, info)
+    check_same_networks(trainer.pair.state_dict(), saved, name, changed)
+    check_same_optimizers(trainer, state['optimizers'], name)
     with between_steps(trainer):
         trainer.pair.load_state_dict(saved)
         for role, optimizer in trainer.optimizers.items():
             load_optimizer(optimizer, state['optimizers'][role])
-        for name in ('step', 'images', 'position'):
-            setattr(trainer, name, state[name])
+        for number in ('step', 'images', 'position'):
+            setattr(trainer, number, state[number])
         restore_draws(trainer, state['draws'])
         step = trainer.step  # older checkpoints do not say how often each network stepped
         both = {'generator': step, 'discriminator': step * trainer.config.n_critic}
@@ -1282,6 +1303,7 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
         trainer.batches, trainer.unfinished = None, False  # the loader starts again
         forget_gradients(trainer)
         restore_stage(trainer, state.get('stage'))
+        restore_position(trainer, state, info)
         for name, callback in named_callbacks(trainer).items():
             own = state['callbacks'].get(name)
             callback.load(own) if own else callback.without_state(trainer)
@@ -1328,18 +1350,63 @@ def restore_stage(trainer: Trainer, entered: int | None):
         use_stage(trainer, following if entered == following else last)
         trainer.position = position
 
+# %% ../nbs/10_training.ipynb #51db2231
+def restore_position(trainer: Trainer, state: dict, info: dict):
+    "Go on in the data at the same image, also if the batches have another size now."
+    now = getattr(trainer.loader, 'batch_size', 0)
+    before = state.get('batch_size', info.get('config', {}).get('batch_size', now))
+    if now and before != now:
+        trainer.position = trainer.position * before // now
+
 # %% ../nbs/10_training.ipynb #f2adc05e
-def check_same_networks(own: dict, saved: dict, name: str):
+def changed_settings(recipe: dict, info: dict) -> str:
+    "In words, which setting made the pair of a checkpoint another one than the recipe's."
+    if 'model' not in recipe or 'model' not in info:
+        return ''
+    if recipe['model'] != info['model']:
+        return f"its model is {info['model']!r}, that of the recipe {recipe['model']!r}; "
+    before, now = info.get('network'), recipe.get('network')
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return ''
+    before, now = json.loads(json.dumps([before, now]))  # lists and tuples alike
+    names = [name for name in now if name in before and before[name] != now[name]]
+    return ''.join(
+        f"it was trained with {name} = {before[name]!r}, and the recipe says {now[name]!r}; "
+        for name in names[:1]
+    )
+
+
+def check_same_networks(own: dict, saved: dict, name: str, changed: str = ''):
     "Raise one sentence if the tensors of two pairs differ in name or shape."
     shapes = [{key: tensor.shape for key, tensor in state.items()} for state in (own, saved)]
     wrong = sorted(key for key in {*own, *saved} if shapes[0].get(key) != shapes[1].get(key))
     if wrong:
         raise ValueError(
-            f"The checkpoint {name} belongs to another network: {wrong[0]} differs"
-            f" ({len(wrong)} tensors in all); build the pair from the recipe stored beside it."
+            f"The checkpoint {name} belongs to another network: {changed}{wrong[0]} differs"
+            f" ({len(wrong)} tensors in all); build the pair from the recipe stored beside it,"
+            " because networks cannot change in a run."
         )
 
+# %% ../nbs/10_training.ipynb #4a0057f3
+def check_same_optimizers(trainer: Trainer, saved: dict, name: str):
+    "Raise one sentence if what the optimisers remember is of no use to those of today."
+    needed = {'adam': {'step', 'exp_avg', 'exp_avg_sq'}, 'rmsprop': {'step', 'square_avg'}}
+    kind = trainer.config.optimizer
+    for role, optimizer in trainer.optimizers.items():
+        groups = [len(g['params']) for g in optimizer.param_groups]
+        if groups != [len(g['params']) for g in saved[role]['param_groups']]:
+            raise ValueError(
+                f"The optimiser of the {role} in the checkpoint {name} trained other weights:"
+                " keep what is frozen in a run, or start a new one."
+            )
+        if any(not needed[kind] <= set(memory) for memory in saved[role]['state'].values()):
+            raise ValueError(
+                f"The checkpoint {name} was trained with another optimizer than {kind!r}, which"
+                " cannot go on from its moments: keep the optimizer in a run, or start a new"
+                " one."
+            )
 
+# %% ../nbs/10_training.ipynb #0e338948
 def newest_good(run: str | Path, load: Callable[[Path], object]):
     """What `load` returns for the newest checkpoint of a run that is not damaged; damaged ones
     are passed over with a warning. None if there is none."""
@@ -1426,6 +1493,55 @@ def save_state(
         shutil.rmtree(part, ignore_errors=True)
     return folder
 
+# %% ../nbs/10_training.ipynb #55dc6804
+def _whole(value, least: int = 0) -> bool:
+    return type(value) is int and value >= least
+
+
+def _tensors(value) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, Tensor) for v in value.values())
+
+
+def _memories(value) -> bool:
+    "Is this what the two optimisers of a trainer remember?"
+    roles = ('generator', 'discriminator')
+    if not isinstance(value, dict) or not all(isinstance(value.get(r), dict) for r in roles):
+        return False
+    for role in roles:
+        state, groups = value[role].get('state'), value[role].get('param_groups')
+        if not isinstance(state, dict) or not isinstance(groups, list):
+            return False
+        if not all(isinstance(g, dict) and isinstance(g.get('params'), list) for g in groups):
+            return False
+        if not all(map(_tensors, state.values())):
+            return False
+    return True
+
+
+def check_state(state, name: str):
+    "`DamagedCheckpoint` unless `state` is that of a trainer, with values of the right types."
+    if not isinstance(state, dict):
+        state = {}
+    steps, stage = state.get('steps', {}), state.get('stage')
+    rules = {
+        **{n: _whole(state.get(n)) for n in ('step', 'images', 'position')},
+        'batch_size': _whole(state.get('batch_size', 1), 1),
+        'stage': stage is None or _whole(stage, -1),
+        'steps': isinstance(steps, dict) and all(map(_whole, steps.values())),
+        'pair': _tensors(state.get('pair')),
+        'draws': isinstance(draws := state.get('draws'), Tensor) and draws.dtype == torch.uint8,
+        'optimizers': _memories(state.get('optimizers')),
+        'engine': isinstance(state.get('engine', {}), dict),
+        'callbacks': isinstance(callbacks := state.get('callbacks'), dict)
+        and all(isinstance(own, dict) for own in callbacks.values()),
+    }
+    for what, holds in rules.items():
+        if not holds:
+            raise DamagedCheckpoint(
+                f"The checkpoint {name} is damaged ({what!r} is missing or of another type):"
+                " use an earlier one."
+            )
+
 # %% ../nbs/10_training.ipynb #a1c7e219
 def checksum(facts: dict) -> str:
     "Of all that a `state.json` says."
@@ -1438,9 +1554,10 @@ def load_facts(folder: str | Path) -> dict:
     name = Path(folder).name
     try:
         facts = json.loads((Path(folder) / 'state.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise DamagedCheckpoint(f"The checkpoint {name} cannot be read: {error}.") from error
     complete = isinstance(facts, dict) and {'info', 'state', 'sha256'} <= facts.keys()
+    complete = complete and isinstance(facts['info'], dict)
     # checkpoints of the first edition have no checksum of their own
     if not complete or facts.get('checksum', checksum(facts)) != checksum(facts):
         raise DamagedCheckpoint(
@@ -1449,7 +1566,7 @@ def load_facts(folder: str | Path) -> dict:
         )
     return facts
 
-
+# %% ../nbs/10_training.ipynb #558e83a3
 def load_state(folder: str | Path) -> dict:
     "The state saved in `folder`; `DamagedCheckpoint` if a byte is missing or changed."
     folder, facts = Path(folder), load_facts(folder)
@@ -1466,7 +1583,14 @@ def load_state(folder: str | Path) -> dict:
         )
     try:
         return unpack(facts['state'], load_tensors(data))
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise DamagedCheckpoint(
             f"The checkpoint {folder.name} is damaged (its tensors are not those that its"
             " state.json names): use an earlier one."
@@ -1532,8 +1656,9 @@ class Growing(nn.Module):
     ):
         super().__init__()
         self.resolutions = tuple(resolutions)
+        self.noted = size or self.resolutions[-1], 1.0  # the same as plain numbers
         self.register_buffer(
-            'progress', torch.tensor([float(size or self.resolutions[-1]), 1.0], device='cpu')
+            'progress', torch.tensor([float(self.noted[0]), 1.0], device='cpu')
         )
 
     def _apply(self, function, recurse: bool = True):
@@ -1551,12 +1676,23 @@ class Growing(nn.Module):
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
         self.progress.copy_(torch.tensor([size, alpha if size > self.resolutions[0] else 1.0]))
+        self.read_progress()
+
+    def read_progress(self):
+        "Note the size and α as plain numbers: a program that is being recorded has no others."
+        size, alpha = self.progress.tolist()
+        self.noted = int(size), alpha
+
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        self.read_progress()
 
     @property
     def grown(self) -> tuple[int, float]:
         "The size in pixels, and the share α of its newest resolution."
-        size, alpha = self.progress.tolist()
-        return int(size), alpha
+        if not torch.compiler.is_compiling():
+            self.read_progress()
+        return self.noted
 
 
 def faded_reals(
@@ -1617,8 +1753,7 @@ class Recipe:
             pair = build_pair(self.model, self.network)
         if self.augment:
             callbacks = [*callbacks, augmentations[self.augment]()]
-        facts = {'model': self.model, 'network': asdict(self.network)}
-        return Trainer(pair, data, training, callbacks, device, facts, self.stages)
+        return Trainer(pair, data, training, callbacks, device, self, self.stages)
 
 
 # name → (dataclass of the networks' numbers, function that builds the pair from it)
@@ -1629,16 +1764,27 @@ augmentations = Registry('augmentation', load_chapters)
 
 
 def network_config(model: str, settings: dict):
-    "The dataclass of a registered model's networks, from a dict of its fields."
+    """The dataclass of a registered model's networks, from a dict of its fields; one sentence
+    names a field that is unknown or has another type."""
+    if not isinstance(model, str):
+        raise ValueError(f"A model is named by a text, not {model!r}.")
     config_class, _ = models[model]
-    known = [f.name for f in fields(config_class)]
     former = getattr(config_class, 'former', ())  # settings of earlier versions
-    if unknown := sorted(set(settings) - set(known) - set(former)):
-        raise ValueError(
-            f"The model {model!r} has no setting {unknown[0]!r}: it knows {', '.join(known)}."
-        )
-    own = {k: v for k, v in settings.items() if k in known}
-    return config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()})
+    return settings_from(config_class, settings, f'The model {model!r}', former)
+
+
+def recipe_facts(recipe: Recipe | dict | None, pair: ModelPair) -> dict:
+    """The model and the numbers of its networks, which `load_run` builds a pair from: of a
+    recipe, or else of a pair whose class is registered; nothing if nobody knows."""
+    if isinstance(recipe, Recipe):
+        return {'model': recipe.model, 'network': asdict(recipe.network)}
+    if recipe:
+        return dict(recipe)
+    config = getattr(pair, 'config', None)
+    for name, kinds in models.filed().items():
+        if kinds == (type(config), type(pair)):
+            return {'model': name, 'network': asdict(config)}
+    return {}
 
 
 def build_pair(model: str, network) -> ModelPair:
@@ -1650,12 +1796,12 @@ def build_pair(model: str, network) -> ModelPair:
 def load_run(
     run: str | Path,  # the folder of a run, or one checkpoint in it
     device: str | torch.device = 'cpu',
+    pair: ModelPair | None = None,  # networks of your own to fill; None: built as stored
 ) -> tuple[ModelPair, nn.Module, dict]:
     """The pair, the generator to sample from (averaged if there is one) and the facts of a
     stored training; damaged checkpoints of a run are passed over with a warning."""
-    run = Path(run)
-    one = (run / 'state.json').exists()
-    found = load_checkpoint(run) if one else newest_good(run, load_checkpoint)
+    run, load = Path(run), partial(load_checkpoint, pair=pair)
+    found = load(run) if (run / 'state.json').exists() else newest_good(run, load)
     if found is None:
         raise FileNotFoundError(
             f"There is no good checkpoint in {run}: train first (animegan train), or name the"
@@ -1665,21 +1811,45 @@ def load_run(
     return pair.to(device), generator.to(device).eval().requires_grad_(False), info
 
 
-def load_checkpoint(folder: Path) -> tuple[ModelPair, nn.Module, dict]:
+def load_checkpoint(
+    folder: Path,
+    pair: ModelPair | None = None,  # networks of your own to fill
+) -> tuple[ModelPair, nn.Module, dict]:
     "The pair, the generator to sample from and the facts of one checkpoint, on the CPU."
     state, info = load_state(folder), load_facts(folder)['info']
-    if 'model' not in info:
+    if 'model' not in info and pair is None:
         raise ValueError(
-            f"The checkpoint {folder.name} does not say which model made it: pass recipe= to"
-            " its Trainer."
+            f"The checkpoint {folder.name} is of a pair that no chapter has registered: build"
+            " such a pair and pass it, load_run(run, pair=…)."
         )
-    pair = build_pair(info['model'], info['network'])
-    pair.load_state_dict(pair.names_of_today(state['pair']))
+    check_state(state, folder.name)
+    if pair is None:
+        pair = build_pair(info['model'], info.get('network'))
+    saved = pair.names_of_today(state['pair'])
+    check_same_networks(pair.state_dict(), saved, folder.name)
+    pair.load_state_dict(saved)
     pair.steps.update(state.get('steps', {}))
     generator = copy.deepcopy(pair.generator)
     if 'EMA' in state['callbacks']:
-        generator.load_state_dict(state['callbacks']['EMA']['average'])
+        average = state['callbacks']['EMA'].get('average', {})
+        check_same_networks(generator.state_dict(), average, folder.name)
+        generator.load_state_dict(average)
     return pair, generator, info
+
+# %% ../nbs/10_training.ipynb #c0de1002
+def train(
+    recipe: str | Recipe,  # the name of a preset, a TOML file, or a recipe of your own
+    data,  # a folder of images, 'toon', or anything that a `Trainer` takes
+    run: str | Path,  # the folder of the run; a training of this recipe in it goes on
+    steps: int | None = None,  # generator steps in all; None: the recipe's
+    callbacks: Sequence[Callback] = (),  # besides samples, health, checkpoints and the log
+    device: str | torch.device | None = None,  # None: the best there is
+    progress: bool = True,  # show a bar
+) -> Trainer:
+    """Train a recipe in a folder of its own, exactly as the command `animegan train` does, or
+    go on where it stopped; `load_run(run)` and the other commands open that folder."""
+    of_commands = importlib.import_module('animegan_nb.cli')
+    return of_commands.train_run(recipe, data, run, steps, callbacks, device, progress)
 
 # %% ../nbs/10_training.ipynb #a1c7e213
 class PeakMemory(TorchDispatchMode):
