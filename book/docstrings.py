@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable
 
 from fastcore.docments import docments
@@ -44,7 +45,8 @@ def as_rst(lines: list[str]) -> list[str]:
 def parameters(thing: Callable) -> list[str]:
     "A field for each parameter: its type, and the comment that stands beside it."
     try:
-        found = docments(thing, full=True, returns=True)
+        with warnings.catch_warnings(action='ignore'):  # it looks for NumPy's sections, of which PyTorch has others
+            found = docments(thing, full=True, returns=True)
         signature = inspect.signature(thing)
     except (TypeError, ValueError, OSError, SyntaxError, AttributeError):
         return []
