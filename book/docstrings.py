@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from fastcore.docments import docments
 
+SECTIONS = re.compile(r'\s*(:param |(Parameters|Args|Arguments):?\s*$)')
 SPAN = re.compile(r'(``.+?``|`[^`]+`)')
 
 
@@ -45,7 +46,8 @@ def as_rst(lines: list[str]) -> list[str]:
 def parameters(thing: Callable) -> list[str]:
     "A field for each parameter: its type, and the comment that stands beside it."
     try:
-        with warnings.catch_warnings(action='ignore'):  # it looks for NumPy's sections, of which PyTorch has others
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # it looks for NumPy's sections, of which PyTorch has others
             found = docments(thing, full=True, returns=True)
         signature = inspect.signature(thing)
     except (TypeError, ValueError, OSError, SyntaxError, AttributeError):
@@ -75,7 +77,9 @@ def typed(annotation, comment: str | None) -> str:
 def describe_parameters(app, what, name, thing, options, lines):
     "For Sphinx's event `autodoc-process-docstring`: `lines` are changed in place."
     text = as_rst(lines)
-    if what in ('function', 'method'):
+    if any(map(SECTIONS.match, lines)):  # the docstring says itself what they mean
+        pass
+    elif what in ('function', 'method'):
         text += ['', *parameters(thing)]
     elif what == 'class':
         text += ['', *parameters(thing.__init__ if not hasattr(thing, '__dataclass_fields__') else thing)]

@@ -170,6 +170,17 @@ def test_what_stands_beside_a_parameter_becomes_a_field():
     assert docstrings.parameters(print) == []
 
 
+@pytest.mark.parametrize('lines, fields', [(['Doc.'], 1), (['Doc.', '', 'Args:', '    x: a number'], 0)])
+def test_a_docstring_that_names_its_parameters_is_left_alone(lines, fields):
+    def f(
+        x: float,  # a number
+    ):
+        pass
+
+    docstrings.describe_parameters(None, 'function', 'f', f, None, lines)
+    assert sum(line.startswith(':param') for line in lines) == fields
+
+
 def test_fields_of_a_dataclass_are_parameters():
     @dataclass
     class Options:
