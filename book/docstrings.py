@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable
 
 from fastcore.docments import docments
 
+SECTIONS = re.compile(r'\s*(:param |(Parameters|Args|Arguments):?\s*$)')
 SPAN = re.compile(r'(``.+?``|`[^`]+`)')
 
 
 def plain(text: str) -> str:
     "Text in which nothing is markup for Sphinx; code in backticks stays code."
-    pieces = []
+    result = ''
     for piece in SPAN.split(text):
         if piece.startswith('`'):
-            pieces.append(f"``{piece.strip('`')}``")
+            # markup has to stand alone: an empty escape separates it from letters
+            result += ('\\ ' if result[-1:].isalnum() else '') + f"``{piece.strip('`')}``"
         else:
-            pieces.append(re.sub(r'([\\*|_])', r'\\\1', piece))
-    # markup has to end at a space or a punctuation mark: `n`s
-    return re.sub(r'(``[^`]+``)(?=\w)', r'\1\\ ', ''.join(pieces))
+            piece = re.sub(r'([\\*|_])', r'\\\1', piece)
+            result += ('\\ ' if result.endswith('``') and piece[:1].isalnum() else '') + piece
+    return result
 
 
 def as_rst(lines: list[str]) -> list[str]:
@@ -43,7 +46,9 @@ def as_rst(lines: list[str]) -> list[str]:
 def parameters(thing: Callable) -> list[str]:
     "A field for each parameter: its type, and the comment that stands beside it."
     try:
-        found = docments(thing, full=True, returns=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # it looks for NumPy's sections, of which PyTorch has others
+            found = docments(thing, full=True, returns=True)
         signature = inspect.signature(thing)
     except (TypeError, ValueError, OSError, SyntaxError, AttributeError):
         return []
@@ -72,7 +77,9 @@ def typed(annotation, comment: str | None) -> str:
 def describe_parameters(app, what, name, thing, options, lines):
     "For Sphinx's event `autodoc-process-docstring`: `lines` are changed in place."
     text = as_rst(lines)
-    if what in ('function', 'method'):
+    if any(map(SECTIONS.match, lines)):  # the docstring says itself what they mean
+        pass
+    elif what in ('function', 'method'):
         text += ['', *parameters(thing)]
     elif what == 'class':
         text += ['', *parameters(thing.__init__ if not hasattr(thing, '__dataclass_fields__') else thing)]

@@ -96,16 +96,18 @@ def is_folded_import(cell: dict) -> bool:
     return cell['cell_type'] == 'code' and only_imports(source_of(cell)) and not cell.get('outputs')
 
 
-def prepared_code(cell: dict, fold_all: bool) -> dict | None:
+def prepared_code(cell: dict, workings: bool, only_outputs: bool) -> dict | None:
     "A code cell without nbdev's lines; None if nothing remains that a reader needs."
     source = source_of(cell)
     text = DIRECTIVE.sub('', source).strip('\n')
-    if 'hide' in directives(source) or not text:
+    if 'hide' in directives(source) or not text or only_outputs and not cell['outputs']:
         return None
     cell['source'] = text
-    if only_imports(text):
+    if only_outputs:
+        cell['metadata']['tags'] = ['remove-input']
+    elif only_imports(text):
         fold(cell, 'the imports')
-    elif fold_all:
+    elif workings:
         fold(cell, 'the code')
     return cell
 
@@ -118,11 +120,11 @@ def run_links(name: str) -> dict:
     return markdown_cell(f'<p class="agnb-run">{" ".join(links)}</p>', 'run-links')
 
 
-def prepared(notebook: dict, name: str = '', fold_all: bool = False) -> dict:
+def prepared(notebook: dict, name: str = '', only_outputs: bool = False) -> dict:
     """A copy of a notebook for the site.
 
-    Without the set-up cells and nbdev's lines; imports and the code of workings (`WORKINGS`) are folded, and all code
-    if `fold_all` is set."""
+    Without the set-up cells and nbdev's lines; imports and the code of workings (`WORKINGS`) are folded. `only_outputs`
+    leaves out all code. A `name` adds a line that leads to where the chapter can be run."""
     notebook = copy.deepcopy(notebook)
     cells, workings = [], False
     for cell in notebook['cells']:
@@ -132,7 +134,7 @@ def prepared(notebook: dict, name: str = '', fold_all: bool = False) -> dict:
             for heading in re.findall(r'^##? (.*)$', source_of(cell), re.M):
                 workings = bool(WORKINGS.search(heading))
         elif cell['cell_type'] == 'code':
-            cell = prepared_code(cell, fold_all or workings)
+            cell = prepared_code(cell, workings, only_outputs)
         if cell is None:
             continue
         if cells and is_folded_import(cell) and is_folded_import(cells[-1]):  # what is exported, then what is not
@@ -227,7 +229,7 @@ class Site:
             contents += [toctree(entries, title)] * bool(entries)
         contents.append(toctree(['api/index', *self.exercises(), *self.documents()], 'Reference'))
         self.api()
-        index = prepared(self.read('index'), fold_all=True)
+        index = prepared(self.read('index'), only_outputs=True)
         index['cells'].append(markdown_cell('\n\n'.join(contents), 'contents'))
         self.write_notebook('index', index)
         for path in self.source.rglob('*'):
@@ -260,7 +262,7 @@ class Site:
             '# The library\n\nEvery chapter exports a module of the same name: `20_losses` is `animegan_nb.losses`.'
             ' These pages are made from the docstrings.\n\n'
         )
-        self.write('api/index.md', text + toctree(list(modules), hidden=False) + '\n')
+        self.write('api/index.md', text + toctree([f'{module} <{module}>' for module in modules], hidden=False) + '\n')
 
     def documents(self) -> list[str]:
         "Files at the root of the repository that belong in the book."

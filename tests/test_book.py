@@ -86,6 +86,13 @@ def test_imports_are_folded_into_one():
     assert not is_folded(second)
 
 
+def test_the_first_page_shows_what_comes_out():
+    notebook = notebook_of(('import torch',), ('show()',))
+    notebook['cells'][2]['outputs'] = ['a picture']
+    (cell,) = build.prepared(notebook, only_outputs=True)['cells'][1:]
+    assert build.source_of(cell) == 'show()' and cell['metadata']['tags'] == ['remove-input']
+
+
 def test_workings_are_folded():
     cells = build.prepared(
         notebook_of(
@@ -134,6 +141,7 @@ def test_a_page_that_has_not_changed_keeps_its_time(tmp_path):
     [
         ('of `ws` [batch, 3]', 'of ``ws`` [batch, 3]'),
         ('the `image`s', r'the ``image``\ s'),
+        ('`a` that names `b`, x`c`', r'``a`` that names ``b``, x\ ``c``'),
         ('w_avg_ and *args | z', r'w\_avg\_ and \*args \| z'),
         ('E[(‖∇D(x̂)‖ − center)²]', 'E[(‖∇D(x̂)‖ − center)²]'),
     ],
@@ -160,6 +168,17 @@ def test_what_stands_beside_a_parameter_becomes_a_field():
     assert fields[2] == ':returns: ``float`` · a scalar'
     assert docstrings.parameters(lambda x: x) == []
     assert docstrings.parameters(print) == []
+
+
+@pytest.mark.parametrize('lines, fields', [(['Doc.'], 1), (['Doc.', '', 'Args:', '    x: a number'], 0)])
+def test_a_docstring_that_names_its_parameters_is_left_alone(lines, fields):
+    def f(
+        x: float,  # a number
+    ):
+        pass
+
+    docstrings.describe_parameters(None, 'function', 'f', f, None, lines)
+    assert sum(line.startswith(':param') for line in lines) == fields
 
 
 def test_fields_of_a_dataclass_are_parameters():

@@ -176,9 +176,7 @@ LOOK = """() => {
     silent: pictures.filter(p => !p.alt).map(p => p.getAttribute('src')),
   };
 }"""
-SETTLED = """() => document.readyState === 'complete'
-  && (!document.querySelector('.math') || (window.MathJax && MathJax.startup && MathJax.startup.document
-      && MathJax.startup.document.state() >= 200))"""
+SETTLED = """async () => { if (document.querySelector('.math')) await MathJax.startup.promise; }"""
 WIDTHS = """() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"""
 
 
@@ -197,8 +195,8 @@ class Visit:
 
     def open(self, page: str):
         self.at = page
-        self.tab.goto(self.address + page)
-        self.tab.wait_for_function(SETTLED, timeout=120_000)
+        self.tab.goto(self.address + page, timeout=120_000)
+        self.tab.evaluate(SETTLED)
 
     def look(self, chapter: bool):
         for image in self.tab.locator('.bd-article img').all():
