@@ -310,10 +310,34 @@ def test_bfloat16_is_near():
         torch.testing.assert_close(a, b, rtol=0.1, atol=0.05)
 
 
-@pytest.mark.parametrize('name', [name for name in ('modern-live', 'modern-cpu', 'modern-256')])
+@pytest.mark.parametrize('name', ['modern-live', 'modern-cpu', 'modern-256'])
 def test_presets_build(name):
     recipe = recipes[name]
     with torch.device('meta'):
         p = build_pair(recipe.model, recipe.network)
     size = recipe.network.size
     assert p.generator(torch.zeros(2, recipe.network.latent, device='meta')).shape == (2, 3, size, size)
+
+
+# ---- the tables
+def test_holm():
+    benchmark = pytest.importorskip('benchmarks.modern', reason='the scripts are not here')
+    assert benchmark.holm([0.01, 0.02, 0.5]) == pytest.approx([0.03, 0.04, 0.5])
+    assert benchmark.holm([0.04, 0.045]) == pytest.approx([0.08, 0.08])
+
+
+def test_the_verdict_finds_what_is_there_and_nothing_else():
+    benchmark = pytest.importorskip('benchmarks.modern', reason='the scripts are not here')
+    noise = torch.randn(4, 3, generator=rng(5)).mul(0.02).exp().tolist()
+
+    def numbers(frechet):
+        return {'squeezenet': {'frechet': frechet}, 'pixels': {'recall': 0.5 + 0.01 * frechet / 1000}}
+
+    results = []
+    for row, (way, level) in zip(noise, {'base': 1000, 'same': 1000, 'better': 700}.items()):
+        for seed, factor in enumerate(row):
+            both = dict(drawn=numbers(level * factor), without_average=numbers(1000 * noise[3][seed]))
+            results.append(dict(way=way, seed=seed, **both))
+    found = benchmark.verdict(results)
+    seen = [r['way'] for r in found['rows'] if r['holm'] < 0.05 and 'frechet' in r['number']]
+    assert seen == ['better'] and found['comparisons'] == 6
