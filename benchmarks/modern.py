@@ -150,7 +150,7 @@ def collect(a):
     print_table(stored)
 
 
-# what is compared, and how: chosen before the runs
+# what is compared, and how: chosen when half of the first seed's runs were known, before any run of another seed
 COMPARED = {'frechet on squeezenet, log': ('squeezenet', 'frechet'), 'recall on pixels': ('pixels', 'recall')}
 
 

@@ -1,6 +1,9 @@
 """Properties of the paired loss, of discriminators on frozen features, of the light generator and of their pair."""
 
+import importlib.util
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -310,10 +313,56 @@ def test_bfloat16_is_near():
         torch.testing.assert_close(a, b, rtol=0.1, atol=0.05)
 
 
-@pytest.mark.parametrize('name', [name for name in ('modern-live', 'modern-cpu', 'modern-256')])
+@pytest.mark.parametrize('name', ['modern-live', 'modern-cpu', 'modern-256'])
 def test_presets_build(name):
     recipe = recipes[name]
     with torch.device('meta'):
         p = build_pair(recipe.model, recipe.network)
     size = recipe.network.size
     assert p.generator(torch.zeros(2, recipe.network.latent, device='meta')).shape == (2, 3, size, size)
+
+
+# ---- the tables
+@pytest.fixture(scope='module')
+def script():
+    "benchmarks/modern.py as a module."
+    path = Path(__file__).parents[1] / 'benchmarks' / 'modern.py'
+    spec = importlib.util.spec_from_file_location('modern_script', path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_covered_modes(script):
+    "Points on two of the centres, and points between them all."
+    points = torch.cat([script.centres()[[0] * 50 + [3] * 50], torch.zeros(100, 2)])[None]
+    modes, near = script.covered(points)
+    assert modes.tolist() == [2] and near.tolist() == [0.5]
+
+
+def test_many_games_are_many_single_games(script):
+    games = [script.Game(True, True, True, 0.1, 1e-3, 1.0, seed) for seed in (0, 0, 1)]
+    _, _, points = script.play(games, 3, batch=8, drawn=20)
+    assert points.shape == (3, 20, 2) and points.isfinite().all() and not torch.equal(points[0], points[2])
+
+
+def test_holm(script):
+    assert script.holm([0.01, 0.02, 0.5]) == pytest.approx([0.03, 0.04, 0.5])
+    assert script.holm([0.04, 0.045]) == pytest.approx([0.08, 0.08])
+
+
+def test_the_verdict_finds_what_is_there_and_nothing_else(script):
+    noise = torch.randn(4, 3, generator=rng(5)).mul(0.02).exp().tolist()
+
+    def numbers(frechet):
+        return {'squeezenet': {'frechet': frechet}, 'pixels': {'recall': 0.5 + 0.01 * frechet / 1000}}
+
+    results = []
+    for row, (way, level) in zip(noise, {'base': 1000, 'same': 1000, 'better': 700}.items()):
+        for seed, factor in enumerate(row):
+            both = dict(drawn=numbers(level * factor), without_average=numbers(1000 * noise[3][seed]))
+            results.append(dict(way=way, seed=seed, **both))
+    found = script.verdict(results)
+    seen = [r['way'] for r in found['rows'] if r['holm'] < 0.05 and 'frechet' in r['number']]
+    assert seen == ['better'] and found['comparisons'] == 6
