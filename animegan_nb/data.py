@@ -1308,7 +1308,7 @@ class Epochs:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         "Batches from `position` on, without end."
-        self._check_processes()
+        _check_sampler(self.loader, self.world)
         each = self._batches_of_an_epoch()
         epoch, skipped = divmod(self.position, each) if each else (0, self.position)
         while True:
@@ -1352,19 +1352,21 @@ class Epochs:
             return None
         return len(loader.sampler) // loader.batch_size
 
-    def _check_processes(self):
-        if self.world > 1 and not hasattr(self.loader.sampler, 'set_epoch'):
-            raise ValueError(
-                f"{self.world} processes would train on the same batches of this DataLoader:"
-                " give it a DistributedSampler, or give the data set itself."
-            )
-
     def _ready(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.checked:
             check_values(batch['image'])
             self.checked = True
         batch = {'mirrored': torch.zeros(self.batch_size, dtype=torch.bool)} | batch
         return _on_device(batch, self.device)
+
+
+def _check_sampler(loader: DataLoader, world: int):
+    "Raise one sentence if several processes would draw the same batches."
+    if world > 1 and not hasattr(loader.sampler, 'set_epoch'):
+        raise ValueError(
+            f"{world} processes would train on the same batches of this DataLoader: give it a"
+            " DistributedSampler, or give the data set itself."
+        )
 
 # %% ../nbs/02_data.ipynb #c0de0208
 def batch_fields(batch) -> dict[str, Tensor]:
