@@ -22,7 +22,7 @@ from pathlib import Path
 __all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names', 'setting_value', 'is_drawn',
            'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started', 'resume_command', 'resumed',
            'train_run', 'sample_command', 'evaluate_command', 'check_command', 'clean_command', 'presets_command',
-           'tour_notebook', 'tour_command', 'write_page', 'parser', 'expand_paths', 'one_sentence', 'main']
+           'tour_notebook', 'tour_command', 'write_page', 'parser', 'expand_paths', 'error_sentence', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
@@ -823,7 +823,7 @@ _CURES = {
 }
 
 
-def one_sentence(error: BaseException) -> str:
+def error_sentence(error: BaseException) -> str:
     "What a person is told of an error."
     if isinstance(error, OSError) and error.strerror:
         cure = _CURES.get(error.errno, 'check the path and the disk')
@@ -860,7 +860,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get('ANIMEGAN_TRACEBACK'):
             raise
-        _say(one_sentence(error))
+        _say(error_sentence(error))
         return 1
     finally:
         warnings.formatwarning = before

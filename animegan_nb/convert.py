@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn, Tensor
 from . import pigan
-from .core import absolute_path, explained, what_it_is
+from .core import absolute_path, with_cure, what_it_is
 from .siren import load_official_field, official_field_state
 from .style_layers import resample_kernel
 from .stylegan import StyleGANDiscriminator, StyleGANGenerator, StyleGANConfig
@@ -520,7 +520,7 @@ def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
     if path.is_dir():
         raise ValueError(f"{path.name} is a folder: name the .pkl file in it.")
     cure = 'name a file that can be read'
-    with explained(f"The file {path.name} cannot be read", cure):
+    with with_cure(f"The file {path.name} cannot be read", cure):
         with open(path, 'rb') as file:
             what = what_it_is(file.read(64))
         if what and 'pickle' not in what:

@@ -38,7 +38,7 @@ from torch import nn, Tensor
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'find_device', 'default_device',
            'full_precision', 'autocast_dtype', 'fast_bfloat16', 'recording', 'Registry', 'load_chapters', 'of_extra',
-           'shipped', 'absolute_path', 'short_path', 'explained', 'cache_dir', 'sync_folder', 'atomic_path',
+           'shipped', 'absolute_path', 'short_path', 'with_cure', 'cache_dir', 'sync_folder', 'atomic_path',
            'write_atomically', 'read_text', 'read_json', 'check_types', 'settings_from', 'what_it_is', 'read_weights',
            'load_pretrained', 'Pretrained', 'shipped_networks', 'find_pretrained', 'model_card', 'NotFinite',
            'to_uint8', 'to_float', 'encode_image', 'image_bundle', 'describe_figure', 'Figure', 'figure',
@@ -310,7 +310,7 @@ def short_path(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def explained(what: str, cure: str):
+def with_cure(what: str, cure: str):
     "Inside, an error of the operating system is one sentence: `what` (the reason): `cure`."
     try:
         yield
@@ -327,7 +327,7 @@ def cache_dir(*parts: str) -> Path:
         root / 'data' / 'cache' if root else '~/.cache/animegan_nb'
     )
     path = absolute_path(base, 'folder of the cache').joinpath(*parts)
-    with explained(
+    with with_cure(
         f"The folder {str(path)!r} cannot be used for the cache",
         'set the environment variable ANIMEGAN_CACHE to a folder that you may write to',
     ):
@@ -378,7 +378,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
 def read_text(path: str | Path) -> str:
     "The text of a file in UTF-8, or in UTF-16 or UTF-32 as some editors save it."
     path = Path(path)
-    with explained(f"The file {str(path)!r} cannot be read", 'name a text file'):
+    with with_cure(f"The file {str(path)!r} cannot be read", 'name a text file'):
         data = path.read_bytes()
     try:
         return data.decode(json.detect_encoding(data))  # by its first bytes
@@ -489,7 +489,7 @@ def what_it_is(head: bytes) -> str:
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     "The tensors of a safetensors file; a file that is none is one sentence."
     path, cure = Path(path), 'download it again, or name a safetensors file'
-    with explained(f"The weights {str(path)!r} cannot be read", cure):
+    with with_cure(f"The weights {str(path)!r} cannot be read", cure):
         with open(path, 'rb') as file:
             head = file.read(64)
     try:

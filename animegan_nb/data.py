@@ -413,8 +413,8 @@ def _folders(root: str) -> Iterator[tuple[str, list[os.DirEntry], str]]:
 # %% ../nbs/02_data.ipynb #cadc7fac
 def _empty(folder: str | Path) -> ValueError:
     return ValueError(
-        f"There is no picture below {short_path(folder)!r}: name a folder with JPEG, PNG or WebP"
-        " files."
+        f"There is no picture below {short_path(folder)!r}: name a folder with JPEG, PNG or"
+        " WebP files."
     )
 
 
@@ -1359,7 +1359,7 @@ class Epochs:
         batch = {'mirrored': torch.zeros(self.batch_size, dtype=torch.bool)} | batch
         return _on_device(batch, self.device)
 
-
+# %% ../nbs/02_data.ipynb #c0de02c7
 def _check_sampler(loader: DataLoader, world: int):
     "Raise one sentence if several processes would draw the same batches."
     if world > 1 and not hasattr(loader.sampler, 'set_epoch'):

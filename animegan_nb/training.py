@@ -328,9 +328,7 @@ class RunControls:
         "Is a background training alive?"
         return self.thread is not None and self.thread.is_alive()
 
-    @property
-    def paused(self) -> bool:
-        return self.pausing.is_set()
+    paused = property(lambda self: self.pausing.is_set())
 
     def pause(self):
         "Wait after the current step until `proceed` or `stop`."
@@ -401,8 +399,7 @@ class RunControls:
         if newest_good(run, self.load) is None and checkpoints(run):
             raise DamagedCheckpoint(
                 f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
-                " or delete"
-                " them to start again at step 0."
+                " or delete them to start again at step 0."
             )
         return self
 
@@ -1806,9 +1803,8 @@ def load_run(
     found = load(run) if (run / 'state.json').exists() else newest_good(run, load)
     if found is None:
         raise FileNotFoundError(
-            f"There is no good checkpoint in {short_path(run)}: train first (animegan train), or"
-            " name the"
-            " folder of a run."
+            f"There is no good checkpoint in {short_path(run)}: train first (animegan train),"
+            " or name the folder of a run."
         )
     pair, generator, info = found
     return pair.to(device), generator.to(device).eval().requires_grad_(False), info

@@ -135,15 +135,15 @@ def test_an_error_of_the_system_has_a_cure(name):
     import errno
 
     number = getattr(errno, name)
-    text = cli.one_sentence(OSError(number, os.strerror(number), '/some/file'))
+    text = cli.error_sentence(OSError(number, os.strerror(number), '/some/file'))
     assert '/some/file' in text and 'Errno' not in text and text.endswith('.')
 
 
 def test_any_error_is_one_sentence():
     for error in (TypeError('a\nb'), AttributeError(), IndexError('x'), AssertionError('y'), KeyError('z'), KeyError()):
-        assert sentence(cli.one_sentence(error))
-    assert 'memory' in cli.one_sentence(MemoryError())
-    assert 'memory' in cli.one_sentence(RuntimeError('CUDA out of memory. Tried\nto allocate'))
+        assert sentence(cli.error_sentence(error))
+    assert 'memory' in cli.error_sentence(MemoryError())
+    assert 'memory' in cli.error_sentence(RuntimeError('CUDA out of memory. Tried\nto allocate'))
 
 
 # ---- texts ----
