@@ -280,7 +280,9 @@ class RunInUse(RuntimeError):
 def own_run(run: str | Path):
     "Inside, no other process may train in the folder `run`; `RunInUse` if one does already."
     run = Path(run)
-    lock, owner = FileLock(run / '.lock', timeout=0, is_singleton=True), run / '.owner'
+    # one lock for all threads of this process: a training may begin in one and end in another
+    lock = FileLock(run / '.lock', timeout=0, thread_local=False, is_singleton=True)
+    owner = run / '.owner'
     held = lock.is_locked  # by a block around this one
     try:
         lock.acquire()

@@ -56,13 +56,13 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'SharedBatchNorm2d', 'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks',
            'make_loader', 'target_step', 'begin', 'active_callbacks', 'tell', 'after_the_waiting', 'between_steps',
            'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages', 'enter_stage', 'use_stage',
-           'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'ema_decay', 'EMA', 'sample_images',
-           'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
-           'load_optimizer', 'restore_draws', 'restore_stage', 'restore_position', 'changed_settings',
-           'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints', 'pack', 'unpack',
-           'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade',
-           'Growing', 'faded_reals', 'count_flops', 'Recipe', 'network_config', 'recipe_facts', 'build_pair',
-           'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe', 'network_config', 'recipe_facts',
+           'build_pair', 'ema_decay', 'EMA', 'sample_images', 'generate_images', 'part_of', 'trainer_state',
+           'named_callbacks', 'save_trainer', 'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage',
+           'restore_position', 'changed_settings', 'check_same_networks', 'check_same_optimizers', 'newest_good',
+           'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts',
+           'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'load_run', 'load_checkpoint',
+           'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -1143,6 +1143,68 @@ def fit_stages(
     end = stage_starts(stages, config, trainer.engine.num_processes)[-1]
     return trainer.fit(until=end if until is None else min(until, end), progress=progress)
 
+# %% ../nbs/10_training.ipynb #10f033dd
+@dataclass(frozen=True)
+class Recipe:
+    "A named training: which model, which numbers, and the source they come from."
+
+    model: str  # a name in `models`
+    network: object  # the model's own frozen dataclass, with at least `size`
+    training: TrainingConfig
+    steps: int  # how long the source trained it
+    source: str  # paper, table or thesis
+    stages: tuple[Stage, ...] = ()  # its curriculum
+    augment: str = ''  # what the discriminator sees: a name in `augmentations`, or nothing
+
+    def trainer(
+        self, data, callbacks: Sequence[Callback] = (), device=None, seed: int | None = None
+    ) -> Trainer:
+        "A trainer that does what the recipe says, with fresh networks."
+        training = self.training if seed is None else replace(self.training, seed=seed)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(training.seed)
+            pair = build_pair(self.model, self.network)
+        if self.augment:
+            callbacks = [*callbacks, augmentations[self.augment]()]
+        return Trainer(pair, data, training, callbacks, device, self, self.stages)
+
+
+# name → (dataclass of the networks' numbers, function that builds the pair from it)
+models = Registry('model', load_chapters)
+recipes = Registry('recipe', load_chapters)  # name → Recipe
+# name → function that makes the callback
+augmentations = Registry('augmentation', load_chapters)
+
+
+def network_config(model: str, settings: dict):
+    """The dataclass of a registered model's networks, from a dict of its fields; one sentence
+    names a field that is unknown or has another type."""
+    if not isinstance(model, str):
+        raise ValueError(f"A model is named by a text, not {model!r}.")
+    config_class, _ = models[model]
+    former = getattr(config_class, 'former', ())  # settings of earlier versions
+    return settings_from(config_class, settings, f'The model {model!r}', former)
+
+
+def recipe_facts(recipe: Recipe | dict | None, pair: ModelPair) -> dict:
+    """The model and the numbers of its networks, which `load_run` builds a pair from: of a
+    recipe, or else of a pair whose class is registered; nothing if nobody knows."""
+    if isinstance(recipe, Recipe):
+        return {'model': recipe.model, 'network': asdict(recipe.network)}
+    if recipe:
+        return dict(recipe)
+    config = getattr(pair, 'config', None)
+    for name, kinds in models.filed().items():
+        if kinds == (type(config), type(pair)):
+            return {'model': name, 'network': asdict(config)}
+    return {}
+
+
+def build_pair(model: str, network) -> ModelPair:
+    "The pair of a registered model, from its dataclass or from a dict of the same fields."
+    _, build = models[model]
+    return build(network_config(model, network) if isinstance(network, dict) else network)
+
 # %% ../nbs/10_training.ipynb #55e141f8
 def ema_decay(batch_size: float, half_life: float) -> float:
     """The factor β of an average whose memory halves every `half_life` images, for steps of
@@ -1728,68 +1790,6 @@ def count_flops(function: Callable, *args) -> int:
     with _FlopCounter() as counter:
         function(*args)
     return counter.total
-
-# %% ../nbs/10_training.ipynb #10f033dd
-@dataclass(frozen=True)
-class Recipe:
-    "A named training: which model, which numbers, and the source they come from."
-
-    model: str  # a name in `models`
-    network: object  # the model's own frozen dataclass, with at least `size`
-    training: TrainingConfig
-    steps: int  # how long the source trained it
-    source: str  # paper, table or thesis
-    stages: tuple[Stage, ...] = ()  # its curriculum
-    augment: str = ''  # what the discriminator sees: a name in `augmentations`, or nothing
-
-    def trainer(
-        self, data, callbacks: Sequence[Callback] = (), device=None, seed: int | None = None
-    ) -> Trainer:
-        "A trainer that does what the recipe says, with fresh networks."
-        training = self.training if seed is None else replace(self.training, seed=seed)
-        with torch.random.fork_rng([]):
-            torch.manual_seed(training.seed)
-            pair = build_pair(self.model, self.network)
-        if self.augment:
-            callbacks = [*callbacks, augmentations[self.augment]()]
-        return Trainer(pair, data, training, callbacks, device, self, self.stages)
-
-
-# name → (dataclass of the networks' numbers, function that builds the pair from it)
-models = Registry('model', load_chapters)
-recipes = Registry('recipe', load_chapters)  # name → Recipe
-# name → function that makes the callback
-augmentations = Registry('augmentation', load_chapters)
-
-
-def network_config(model: str, settings: dict):
-    """The dataclass of a registered model's networks, from a dict of its fields; one sentence
-    names a field that is unknown or has another type."""
-    if not isinstance(model, str):
-        raise ValueError(f"A model is named by a text, not {model!r}.")
-    config_class, _ = models[model]
-    former = getattr(config_class, 'former', ())  # settings of earlier versions
-    return settings_from(config_class, settings, f'The model {model!r}', former)
-
-
-def recipe_facts(recipe: Recipe | dict | None, pair: ModelPair) -> dict:
-    """The model and the numbers of its networks, which `load_run` builds a pair from: of a
-    recipe, or else of a pair whose class is registered; nothing if nobody knows."""
-    if isinstance(recipe, Recipe):
-        return {'model': recipe.model, 'network': asdict(recipe.network)}
-    if recipe:
-        return dict(recipe)
-    config = getattr(pair, 'config', None)
-    for name, kinds in models.filed().items():
-        if kinds == (type(config), type(pair)):
-            return {'model': name, 'network': asdict(config)}
-    return {}
-
-
-def build_pair(model: str, network) -> ModelPair:
-    "The pair of a registered model, from its dataclass or from a dict of the same fields."
-    _, build = models[model]
-    return build(network_config(model, network) if isinstance(network, dict) else network)
 
 # %% ../nbs/10_training.ipynb #ad55a454
 def load_run(

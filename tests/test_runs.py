@@ -380,3 +380,15 @@ def test_wrong_words_are_one_sentence(trained, tmp_path, monkeypatch, capsys, wo
     words = [str(w).replace('RUN', str(trained / 'run')).replace('FACES', str(trained / 'faces')) for w in words]
     code, sentences, said = animegan(capsys, *words)
     assert code == 1 and len(sentences) == 1 and says in sentences[0] and not list(tmp_path.iterdir())
+
+
+def test_a_run_may_begin_in_one_thread_and_end_in_another(tmp_path):
+    "A training in the background owns its folder as one in front does, and gives it back."
+    run = tmp_path / 'run'
+    for _ in range(2):
+        trainer = make([callbacks.Checkpoints(run, 2)])
+        trainer.fit_background(2).join()
+        trainer.fit(2, progress=False)
+    with callbacks.own_run(run):
+        pass
+    assert checkpoints(run) and not (run / '.owner').exists()
