@@ -47,7 +47,14 @@ PAPER = {
     'conditional-moe-128', 'stylegan-liu-a', 'stylegan-liu-b', 'stylegan-liu-c', 'pigan-poster', 'pigan-celeba',
     'pigan-cats', 'pigan-carla',
 }  # fmt: skip
-QUICK = ('dcgan-tiny', 'wgan-gp-tiny', 'conditional-tiny', 'stylegan-tiny', 'pigan-cpu')  # one for each model
+QUICK = (
+    'dcgan-tiny',
+    'wgan-gp-tiny',
+    'conditional-tiny',
+    'stylegan-tiny',
+    'modern-live',
+    'pigan-cpu',
+)  # one for each model
 RATIOS = {'dcgan': 'dcgan-liu-128', 'stylegan': 'stylegan-liu-b', 'pigan': 'pigan-celeba'}
 # settings that ratios compare, as changes of a TrainingConfig; the first is the measure
 SETTINGS = {

@@ -746,7 +746,7 @@ def test_the_stored_needs_of_the_presets_are_those_of_today(name):
     [
         ('[[stage]]\nsteps = 3', "no setting 'stage'"),
         ('step = 3', "no setting 'step'"),
-        ('[training]\nbatch_size = "8"', 'The training has a setting of the wrong kind'),
+        ('[training]\nbatch_size = "8"', 'batch_size is a whole number'),
         ('augment = "adda"', 'adda'),
     ],
 )

@@ -22,6 +22,7 @@ CASES = {
     'conditional': ('conditional', dict(size=16, tags=TAGS, latent=8, base=8, channels=8, blocks=1, d_channels=4)),
     'stylegan1': ('stylegan', dict(architecture='stylegan1', **STYLE)),
     'stylegan2': ('stylegan', STYLE),
+    'modern': ('modern', dict(size=16, latent=8, channels=16, features='')),
     'pigan': ('pigan', dict(size=8, field=FIELD, view=dict(samples=4, fine=4), channel_base=64, channel_max=16)),
 }
 
