@@ -74,8 +74,16 @@ def typed(annotation, comment: str | None) -> str:
     return ' · '.join(filter(None, [f'``{kind}``' if kind else '', text]))
 
 
+def without_appended(lines: list[str]) -> list[str]:
+    "A docstring without the sections that the library appends for `help()`: here they become fields."
+    pairs = enumerate(zip(lines, lines[1:]))
+    starts = (k for k, (title, rule) in pairs if title in ('Parameters', 'Returns') and rule == '-' * len(title))
+    return lines[: next(starts, None)]
+
+
 def describe_parameters(app, what, name, thing, options, lines):
     "For Sphinx's event `autodoc-process-docstring`: `lines` are changed in place."
+    lines[:] = without_appended(lines)
     text = as_rst(lines)
     if any(map(SECTIONS.match, lines)):  # the docstring says itself what they mean
         pass
