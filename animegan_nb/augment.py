@@ -324,4 +324,4 @@ class Augmentation(Callback):
 # %% ../nbs/25_augment.ipynb #b6d97845
 augmentations['ada'] = Augmentation
 augmentations['diffaugment'] = partial(Augmentation, 'diffaugment', p=1.0, target=None)
-augmentations['adaptive-diffaugment'] = partial(Augmentation, 'diffaugment', kimg=100)
+augmentations['adaptive-diffaugment'] = partial(Augmentation, 'diffaugment')
