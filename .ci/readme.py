@@ -13,6 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = re.compile(r'```python\n.*?```\n', re.S)
 
 
+def descriptions(notebook) -> list[str]:
+    "What the stored images show, in the order of the page."
+    outputs = (output for cell in notebook.cells for output in cell.get('outputs', []))
+    kinds = ((output, kind) for output in outputs for kind in output.get('data', {}) if kind.startswith('image/'))
+    return [output.metadata.get(kind, {}).get('alt', 'what the code draws') for output, kind in kinds]
+
+
 def build(folder: Path):
     "README.md and README_files/ in `folder`."
     notebook = nbformat.read(ROOT / 'nbs' / 'index.ipynb', as_version=4)
@@ -20,9 +27,13 @@ def build(folder: Path):
     exporter = MarkdownExporter(exclude_input=True)  # a README shows what comes out; the notebook shows how
     resources = {'output_files_dir': 'README_files', 'unique_key': 'README'}
     text, resources = exporter.from_notebook_node(notebook, resources=resources)
+    words = iter(descriptions(notebook))
+    text = re.sub(r'!\[(png|jpeg)\]\(', lambda _: f'![{next(words)}](', text)
     text = re.sub(r'\]\((?!http|#|README_files)([\w/]+\.ipynb)\)', r'](nbs/\1)', text)
     text = re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
-    (folder / 'README.md').write_text('<!-- written by `make readme` from nbs/index.ipynb: edit that -->\n' + text)
+    (folder / 'README.md').write_text(
+        '<!-- written by `make readme` from nbs/index.ipynb: edit that -->\n' + text, encoding='utf-8'
+    )
     for name, data in resources['outputs'].items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
