@@ -640,6 +640,7 @@ def tour_command(args) -> int:
             "The tour needs the notebook tools: pip install 'animegan_nb[notebook]'."
         ) from error
     from tqdm import tqdm
+    from animegan_nb.core import with_descriptions
 
     if args.data and not is_drawn(args.data):
         from animegan_nb.data import ImageFolder
@@ -651,7 +652,9 @@ def tour_command(args) -> int:
     options = dict(timeout=1200, kernel_name='python3')
     with tqdm(total=len(book.cells), desc='the tour', unit='cell') as bar:
         NotebookClient(book, on_cell_complete=lambda **_: bar.update(), **options).execute()
-    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(
+        exclude_input_prompt=True, exclude_output_prompt=True, preprocessors=[with_descriptions]
+    )
     page = write_page(book, Path(args.out), exporter)
     print(f'The tour is in {page}: open it in a browser.')
     return 0

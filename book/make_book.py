@@ -96,6 +96,13 @@ def is_folded_import(cell: dict) -> bool:
     return cell['cell_type'] == 'code' and only_imports(source_of(cell)) and not cell.get('outputs')
 
 
+def descriptions(cell: dict) -> str:
+    "What the images of a cell show, in words; MyST-NB has one text for all of them."
+    outputs = ((output, kind) for output in cell['outputs'] for kind in output.get('data', {}))
+    found = (output['metadata'].get(kind, {}).get('alt') for output, kind in outputs if kind.startswith('image/'))
+    return '; '.join(filter(None, found))
+
+
 def prepared_code(cell: dict, workings: bool, only_outputs: bool) -> dict | None:
     "A code cell without nbdev's lines; None if nothing remains that a reader needs."
     source = source_of(cell)
@@ -103,6 +110,8 @@ def prepared_code(cell: dict, workings: bool, only_outputs: bool) -> dict | None
     if 'hide' in directives(source) or not text or only_outputs and not cell['outputs']:
         return None
     cell['source'] = text
+    if words := descriptions(cell):
+        cell['metadata']['mystnb'] = {'image': {'alt': words}}
     if only_outputs:
         cell['metadata']['tags'] = ['remove-input']
     elif only_imports(text):

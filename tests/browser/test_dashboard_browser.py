@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from lab import Lab, need_browser  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -18,13 +16,6 @@ import torch; torch.set_num_threads(1)
 from test_dashboard import Pair, trainer
 from animegan_nb.dashboard import TrainingDashboard
 "ready"'''
-
-
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    need_browser()
-    with Lab(tmp_path_factory.mktemp('lab')) as running:
-        yield running
 
 
 def steps_done(page, which=0):

@@ -3,16 +3,12 @@
 import base64
 import io
 import re
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent))
-from lab import Lab, need_browser  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -27,13 +23,6 @@ STATE = (
     'print(f"yaw={viewer.camera.yaw:.4f} pitch={viewer.camera.pitch:.4f} fov={viewer.camera.fov:.4f}'
     ' channel={viewer.channel}")'
 )
-
-
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    need_browser()
-    with Lab(tmp_path_factory.mktemp('lab')) as running:
-        yield running
 
 
 def pixels(photo):
@@ -85,7 +74,6 @@ print(f"pace={sorted(one() for _ in range(7))[3]:.4f}")'''
 def test_twenty_drags_give_ten_pictures_in_two_seconds(lab):
     """Two seconds on a machine that draws one picture within 0.1 s;
     where others use the processor too, as long as twenty pictures take now."""
-    pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
     cells = [SETUP, 'viewer = OrbitViewer(PiganSource(generator, 8), sizes=(32, 64))\nviewer', STATE, PACE]
     with lab.open(cells, name='drags') as page:
         photo, box = open_viewer(page, 'a pi-GAN')
@@ -129,7 +117,6 @@ def python_drag(dx, dy, width, fov=12.0, start=(0.0, 0.0), ball=0.12):
 
 
 def test_wheel_keys_channels_sliders_reset_and_two_sources(lab):
-    pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
     from animegan_nb.orbit import zoom
 
     cells = [
@@ -186,7 +173,6 @@ def test_wheel_keys_channels_sliders_reset_and_two_sources(lab):
 
 
 def test_an_error_is_one_sentence_and_the_next_request_is_served(lab):
-    pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
     cells = [
         SETUP,
         (

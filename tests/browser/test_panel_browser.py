@@ -1,13 +1,9 @@
 "A panel in a real JupyterLab: keys, menus, an error; a narrow and dark page; a reload; a restarted kernel."
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from lab import Lab, need_browser  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -23,14 +19,6 @@ class Square(RichDisplay):
         return panel(self.image, controls, 'a square', {'Again': lambda: None}, width=240)
 "ready\""""
 CELLS = [SETUP, 'square = Square()\nsquare', 'square.shown_widget.request["values"]']
-
-
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    need_browser()
-    pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
-    with Lab(tmp_path_factory.mktemp('lab')) as running:
-        yield running
 
 
 def shown(page):

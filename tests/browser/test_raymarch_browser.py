@@ -1,12 +1,7 @@
 "The ray inspector in a real JupyterLab: click, drag, arrow keys."
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from lab import Lab, need_browser  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -18,15 +13,7 @@ inspect = lambda: RayInspector(field, *rays(pose(.3, radius=2.), 40., 16), 1.3, 
 "ready"'''
 
 
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    need_browser()
-    with Lab(tmp_path_factory.mktemp('lab')) as running:
-        yield running
-
-
 def test_a_click_shows_the_ray_of_its_pixel(lab):
-    pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
     with lab.open([SETUP, 'inspector = inspect()\ninspector', 'inspector.pixel'], name='inspector') as page:
         page.run(0)
         page.run(1)
@@ -65,7 +52,6 @@ def test_a_click_shows_the_ray_of_its_pixel(lab):
 
 
 def test_arrow_keys_move_the_ring_and_shortcuts_reach_the_notebook(lab):
-    pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
     with lab.open([SETUP, 'inspector = inspect()\ninspector', 'inspector.pixel'], name='keys') as page:
         page.run(0)
         page.run(1)

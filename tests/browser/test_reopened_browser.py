@@ -2,13 +2,10 @@
 and a picture that is *seen* when the file is opened again without that kernel."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from lab import Lab, need_browser  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -43,14 +40,6 @@ WIDGETS = {
         'TrainingDashboard(trainer(), steps=20).run()'
     ),
 }
-
-
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    need_browser()
-    pytest.importorskip('anywidget', reason='anywidget is not installed: pip install -e ".[notebook]"')
-    with Lab(tmp_path_factory.mktemp('lab')) as running:
-        yield running
 
 
 def test_every_widget_of_the_library_is_tried():
