@@ -8,7 +8,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from docstrings import describe_parameters, forget_bases  # noqa: E402
+from docstrings import describe, forget_bases  # noqa: E402
 
 import animegan_nb  # noqa: E402
 
@@ -18,7 +18,14 @@ copyright = f'2026, {author}'
 version = release = animegan_nb.__version__
 language = 'en'
 
-extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.mathjax', 'sphinx.ext.githubpages', 'sphinx_copybutton']
+extensions = [
+    'myst_nb',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.mathjax',
+    'sphinx.ext.githubpages',
+    'sphinx_copybutton',
+]
 exclude_patterns = []
 source_suffix = {'.rst': 'restructuredtext', '.md': 'myst-nb', '.ipynb': 'myst-nb'}
 
@@ -39,6 +46,8 @@ mathjax_package = Path(importlib.util.find_spec('sphinx-mathjax-offline').origin
 autodoc_default_options = {'members': True, 'member-order': 'bysource'}
 autodoc_typehints = 'none'  # they stand beside the parameters
 autodoc_inherit_docstrings = False  # what PyTorch says about every `forward` is no news
+napoleon_google_docstring = False
+napoleon_use_rtype = False
 autodoc_class_signature = 'separated'
 python_maximum_signature_line_length = 96
 python_display_short_literal_types = True
@@ -76,5 +85,5 @@ html_theme_options = {
 
 
 def setup(app):
-    app.connect('autodoc-process-docstring', describe_parameters)
+    app.connect('autodoc-process-docstring', describe, priority=400)  # before Napoleon, which comes at 500
     app.connect('autodoc-process-bases', forget_bases)

@@ -89,7 +89,8 @@ def only_imports(source: str) -> bool:
 def fold(cell: dict, what: str):
     "Show a cell's code only to those who ask for it; its outputs stay."
     cell['metadata']['tags'] = [*cell['metadata'].get('tags', []), 'hide-input']
-    cell['metadata']['mystnb'] = {'code_prompt_show': f'Show {what}', 'code_prompt_hide': f'Hide {what}'}
+    prompts = {'code_prompt_show': f'Show {what}', 'code_prompt_hide': f'Hide {what}'}
+    cell['metadata'].setdefault('mystnb', {}).update(prompts)
 
 
 def is_folded_import(cell: dict) -> bool:
@@ -99,7 +100,9 @@ def is_folded_import(cell: dict) -> bool:
 def descriptions(cell: dict) -> str:
     "What the images of a cell show, in words; MyST-NB has one text for all of them."
     outputs = ((output, kind) for output in cell['outputs'] for kind in output.get('data', {}))
-    found = (output['metadata'].get(kind, {}).get('alt') for output, kind in outputs if kind.startswith('image/'))
+    found = (
+        output.get('metadata', {}).get(kind, {}).get('alt') for output, kind in outputs if kind.startswith('image/')
+    )
     return '; '.join(filter(None, found))
 
 
@@ -111,7 +114,7 @@ def prepared_code(cell: dict, workings: bool, only_outputs: bool) -> dict | None
         return None
     cell['source'] = text
     if words := descriptions(cell):
-        cell['metadata']['mystnb'] = {'image': {'alt': words}}
+        cell['metadata'].setdefault('mystnb', {})['image'] = {'alt': words}
     if only_outputs:
         cell['metadata']['tags'] = ['remove-input']
     elif only_imports(text):

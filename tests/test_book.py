@@ -1,9 +1,7 @@
 "The sources of the site: which chapters, in which order, and what readers do not see of a notebook."
 
-import inspect
 import json
 import sys
-from dataclasses import dataclass
 
 import pytest
 from test_house import NBS, ROOT
@@ -88,9 +86,11 @@ def test_imports_are_folded_into_one():
 
 def test_the_first_page_shows_what_comes_out():
     notebook = notebook_of(('import torch',), ('show()',))
-    notebook['cells'][2]['outputs'] = ['a picture']
+    picture = {'data': {'image/png': ''}, 'metadata': {'image/png': {'alt': 'a head'}}}
+    notebook['cells'][2]['outputs'] = [picture]
     (cell,) = build.prepared(notebook, only_outputs=True)['cells'][1:]
     assert build.source_of(cell) == 'show()' and cell['metadata']['tags'] == ['remove-input']
+    assert cell['metadata']['mystnb'] == {'image': {'alt': 'a head'}}
 
 
 def test_workings_are_folded():
@@ -155,37 +155,12 @@ def test_an_indented_block_is_shown_as_it_is():
     assert '::' in lines and '    f(*x)' in lines and 'Then ``y``.' in lines
 
 
-def test_what_stands_beside_a_parameter_becomes_a_field():
-    def f(
-        real: float,  # [batch, ...], `x`
-        scale: float = 1.0,
-    ) -> float:  # a scalar
-        "Doc."
-
-    fields = docstrings.parameters(f)
-    assert fields[0] == ':param real: ``float`` · [batch, ...], ``x``'
-    assert fields[1] == ':param scale: ``float``'
-    assert fields[2] == ':returns: ``float`` · a scalar'
-    assert docstrings.parameters(lambda x: x) == []
-    assert docstrings.parameters(print) == []
+def test_the_sections_that_help_shows_are_kept_for_napoleon():
+    lines = ['Of `w_avg`.', '', 'Parameters', '----------', 'real, fake : Tensor | None', '    [batch, n_c], `x`']
+    docstrings.describe(None, 'function', 'f', None, None, lines)
+    assert lines[0] == 'Of ``w_avg``.' and lines[2:4] == ['Parameters', '----------']
+    assert lines[4:] == ['real, fake : Tensor | None', r'    [batch, n\_c], ``x``']
 
 
-@pytest.mark.parametrize('lines, fields', [(['Doc.'], 1), (['Doc.', '', 'Args:', '    x: a number'], 0)])
-def test_a_docstring_that_names_its_parameters_is_left_alone(lines, fields):
-    def f(
-        x: float,  # a number
-    ):
-        pass
-
-    docstrings.describe_parameters(None, 'function', 'f', f, None, lines)
-    assert sum(line.startswith(':param') for line in lines) == fields
-
-
-def test_fields_of_a_dataclass_are_parameters():
-    @dataclass
-    class Options:
-        rate: float = 1e-3  # of Adam
-        steps: int = 10
-
-    assert inspect.signature(Options).parameters.keys() == {'rate', 'steps'}
-    assert ':param rate: ``float`` · of Adam' in docstrings.parameters(Options)
+def test_the_word_parameters_alone_begins_no_section():
+    assert docstrings.sections_begin(['Parameters', 'of a network.']) == 2
