@@ -442,7 +442,7 @@ def modulated_conv2d(
     style: Tensor,  # [batch, inputs]
     demodulate: bool = True,
     kernel: Tensor | None = None,  # a resampling kernel: the output is twice as large
-    form: str = 'scaled',  # 'scaled' (fastest), 'grouped' or 'per_sample': equal results
+    form: str = 'scaled',  # 'scaled', 'grouped' or 'per_sample': equal results
     eps: float = 1e-8,
 ) -> Tensor:  # [batch, outputs, h or 2h, w or 2w]
     "A convolution with weights scaled by a style, then to unit gain (StyleGAN2, eqs. 1, 3)."
