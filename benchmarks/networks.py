@@ -114,7 +114,7 @@ def draw(pair, generator, n: int, seed: int) -> torch.Tensor:
 
 
 def shifted(pictures: torch.Tensor) -> torch.Tensor:
-    "Moved to the right by one pixel: copies that no two bytes betray."
+    "Moved to the right by one pixel: copies whose bytes differ from the originals'."
     return torch.cat([pictures[..., :1], pictures[..., :-1]], -1)
 
 

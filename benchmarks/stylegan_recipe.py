@@ -10,6 +10,7 @@ without augmentation, until its process has used the same processor time. The av
 
 import argparse
 import json
+import re
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -59,6 +60,7 @@ VARIANTS = {
     'plain': changed('… and the plain discriminator: the preset'),
     'plain, lazy R1': changed('the preset with R1 in every 16th step', r1_every=16),
     'plain, γ by the rule': changed('the preset with γ by the rule', r1_gamma=RULE),
+    'plain, one style': changed('the preset without style mixing', mixing=0.0),
 }
 
 
@@ -77,6 +79,11 @@ def recipe_of(name: str) -> Recipe:
     return DCGAN_CPU if name == 'dcgan-cpu' else VARIANTS[name].recipe()
 
 
+def stem_of(name: str, seed: int) -> str:
+    "The name of a run's files: letters, numbers and dashes."
+    return '-'.join([*re.findall(r'\w+', name), str(seed)])
+
+
 def run_one(name: str, seed: int, minutes: float, work: Path):
     "Train one variant with one seed, judge it, and write its row and its images."
     recipe = replace(recipe_of(name), augment='')
@@ -93,7 +100,7 @@ def run_one(name: str, seed: int, minutes: float, work: Path):
         numbers = evaluate(images, extract(known, extractor), extractor, n=1000, replicates=2).numbers
         row[extractor] = {k: round(numbers[k].value, 4) for k in ('frechet', 'precision', 'recall', 'diversity')}
         row[extractor]['floor'] = round(numbers['frechet'].floor, 3)
-    stem = work / f'{name.replace(" ", "_").replace(",", "").replace("=", "")}-{seed}'
+    stem = work / stem_of(name, seed)
     grid(to_uint8(images[:12]), 12).save(stem.with_suffix('.png'))
     stem.with_suffix('.json').write_text(json.dumps(row) + '\n', encoding='utf-8')
     print(name, seed, row['images'], row['toon'], flush=True)
@@ -119,7 +126,7 @@ def write(args):
     rows = rows_of(work)
     order = ['dcgan-cpu', *VARIANTS]
     rows.sort(key=lambda row: (order.index(row['name']), row['seed']))
-    strips = [path for row in rows if row['seed'] == 0 for path in [strip_of(work, row)]]
+    strips = [work / f'{stem_of(row["name"], 0)}.png' for row in rows if row['seed'] == 0]
     sheet = np.concatenate([np.asarray(Image.open(path)) for path in strips])
     Image.fromarray(sheet).save(OUT.with_suffix('.jpg'), quality=88)
     facts = dict(
@@ -129,10 +136,6 @@ def write(args):
         torch=torch.__version__,
     )
     OUT.with_suffix('.json').write_text(json.dumps(facts, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-
-
-def strip_of(work: Path, row: dict) -> Path:
-    return work / f'{row["name"].replace(" ", "_").replace(",", "").replace("=", "")}-{row["seed"]}.png'
 
 
 def main():
