@@ -23,7 +23,7 @@ from matplotlib.colors import ListedColormap
 from .core import Figure, figure, Registry
 
 # %% auto #0
-__all__ = ['oracles', 'WALL_CLOCK', 'law_counts', 'Exercise', 'exercise', 'near', 'Law', 'Report', 'time_limit',
+__all__ = ['oracles', 'SECONDS', 'WALL_CLOCK', 'law_counts', 'Exercise', 'exercise', 'near', 'Law', 'Report', 'time_limit',
            'refuse_own_comparisons', 'with_plain_results', 'examine', 'known_laws', 'number_of_laws', 'find', 'oracle',
            'exercises', 'trial', 'survivors', 'law_table', 'law_figure', 'broken_laws', 'broken_laws_figure', 'Score',
            'score']
@@ -113,13 +113,15 @@ class Report:
         return '\n\n'.join(str(self).splitlines())
 
 # %% ../nbs/72_grading.ipynb #e15a7b8a
+SECONDS = 60  # of processor time, for all laws of an exercise
 WALL_CLOCK = 10  # so many seconds of the clock for each second of the limit, at most
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float):
+def time_limit(seconds: float, clock: float | None = None):
     """Raise `TimeoutError` in the main thread after so many seconds of processor time, and
-    after `WALL_CLOCK` times as many of any time (other threads and Windows have no limit)."""
+    after `clock` seconds of any time, `WALL_CLOCK` times as many if not given. A limit may
+    stand inside another (other threads and Windows have none)."""
     main = threading.current_thread() is threading.main_thread()
     if not (main and hasattr(signal, 'setitimer')):
         yield
@@ -135,11 +137,10 @@ def time_limit(seconds: float):
 
     timers = {
         signal.ITIMER_PROF: (signal.SIGPROF, seconds),
-        signal.ITIMER_REAL: (signal.SIGALRM, WALL_CLOCK * seconds),
+        signal.ITIMER_REAL: (signal.SIGALRM, clock or WALL_CLOCK * seconds),
     }
     old = {number: signal.signal(number, stop) for number, _ in timers.values()}
-    for timer, (_, after) in timers.items():
-        signal.setitimer(timer, after)
+    before = {timer: signal.setitimer(timer, at)[0] for timer, (_, at) in timers.items()}
     try:
         yield
     finally:
@@ -147,8 +148,10 @@ def time_limit(seconds: float):
             signal.setitimer(timer, 0)
         for number, handler in old.items():
             signal.signal(number, handler)
+        for timer, left in before.items():  # the limit around this one
+            signal.setitimer(timer, left)
 
-# %% ../nbs/72_grading.ipynb #d529b339
+# %% ../nbs/72_grading.ipynb #30fb10b7
 _COMPARISONS = (
     *('__eq__', '__ne__', '__lt__', '__le__', '__gt__', '__ge__', '__bool__', '__float__'),
     *('__sub__', '__rsub__', '__array__', '__torch_function__', '__instancecheck__'),
@@ -186,9 +189,10 @@ def with_plain_results(candidate: Callable) -> Callable:
     return plain
 
 # %% ../nbs/72_grading.ipynb #0d0aa66a
-def examine(exercise: Exercise, candidate: Callable, limit: float = 60) -> tuple[Law, ...]:
+def examine(exercise: Exercise, candidate: Callable, limit: float = 0) -> tuple[Law, ...]:
     """Try every law of an exercise on a candidate;
-    an exception ends the examination with a law that does not hold."""
+    an exception ends the examination with a law that does not hold. The limit is `SECONDS`
+    of processor time if none is given."""
     laws = []
 
     def failed(sentence, problem):
@@ -197,7 +201,7 @@ def examine(exercise: Exercise, candidate: Callable, limit: float = 60) -> tuple
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            with time_limit(limit):
+            with time_limit(limit or SECONDS):
                 for sentence, holds in exercise.check(with_plain_results(candidate)):
                     laws.append(Law(sentence, bool(holds)))
         except NotImplementedError:
@@ -219,7 +223,7 @@ def known_laws(exercise: Exercise, name: str) -> tuple[Law, ...]:
         raise RuntimeError(f"The oracle {exercise.id!r} fails the library itself: {broken[0]}")
     return laws
 
-# %% ../nbs/72_grading.ipynb #0c6e346c
+# %% ../nbs/72_grading.ipynb #2726bda6
 law_counts: dict[str, int] = {}  # known beforehand, where the library's version may not run
 
 
@@ -250,7 +254,7 @@ def oracle(id: str) -> Callable[..., Report]:  # 'module.exercise'; `exercises()
     "A function that takes your function and returns a `Report`."
     exercise = find(id)
 
-    def examiner(candidate: Callable, limit: float = 60) -> Report:
+    def examiner(candidate: Callable, limit: float = 0) -> Report:
         if not callable(candidate):
             raise TypeError(
                 f"The oracle {id!r} takes a function, not {type(candidate).__name__}: pass it"
@@ -341,14 +345,14 @@ def broken_laws_figure(ids: list[str]) -> Figure:
     ax.set(xlabel='laws that a wrong version breaks', ylabel='wrong versions')
     return fig
 
-# %% ../nbs/72_grading.ipynb #61f860ee
+# %% ../nbs/72_grading.ipynb #bf930aea
 class Score(float):
     "Points, with the reports that they come from."
 
     reports: tuple[Report, ...] = ()
 
 
-def score(candidate: Callable, *checks, points: float = 1, limit: float = 60) -> Score:
+def score(candidate: Callable, *checks, points: float = 1, limit: float = 0) -> Score:
     """The points of a candidate by one or more checks, each the id of an oracle or a generator
     function of (law, does it hold). Every law counts alike. The reports are printed."""
     name = getattr(candidate, '__name__', type(candidate).__name__)
