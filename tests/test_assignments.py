@@ -53,7 +53,7 @@ def namespace(name):
 
 
 @cache
-def test_code(name, function):
+def compiled(name, function):
     tree = ast.parse(cells(name, 't-')[function])
     last = ast.Expression(tree.body.pop().value)
     where = f'{name}/t-{function}'
@@ -62,7 +62,7 @@ def test_code(name, function):
 
 def grade(name, function, candidate):
     "The points of a candidate, and the laws that it breaks."
-    before, last = test_code(name, function)
+    before, last = compiled(name, function)
     names = {**namespace(name), function: candidate}
     exec(before, names)
     result = eval(last, names)
