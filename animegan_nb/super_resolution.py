@@ -164,7 +164,7 @@ class CARN(nn.Module):
         x = self.body(self.entry((images + 1) / 2 - self.mean))
         return (self.exit(self.enlargers[str(scale)](x)) + self.mean) * 2 - 1
 
-# %% ../nbs/45_super_resolution.ipynb #d14ad053
+# %% ../nbs/45_super_resolution.ipynb #ebce4c0a
 CARN_FILE = 'carn_m.pth'
 CARN_SHA256 = 'd48a759a84509351facb6b7c6d5bd6edec98b98519b8c464ee4ab44d2ba964ff'
 
@@ -193,9 +193,9 @@ def _mean_of(state: dict[str, Tensor]) -> tuple[float, ...]:
         shifts.append(sign * bias)
     if not torch.allclose(*shifts, atol=1e-6):
         raise ValueError("These weights subtract another mean colour than they add.")
-    return tuple(round(v, 6) for v in shifts[0].tolist())
+    return tuple(shifts[0].tolist())
 
-# %% ../nbs/45_super_resolution.ipynb #b4eb07d1
+# %% ../nbs/45_super_resolution.ipynb #3fd7f56b
 def _config_of(state: dict[str, Tensor]) -> CARNConfig:
     "The numbers of the network that has weights of these shapes."
     first = 'body.blocks.0.blocks.{}.body.0.weight'.format
@@ -204,7 +204,7 @@ def _config_of(state: dict[str, Tensor]) -> CARNConfig:
     channels, seen = state[first(0)].shape[:2]
     depth = sum(key.startswith('body.mixers.') and key.endswith('.weight') for key in state)
     scales = tuple(s for s in (2, 3, 4) if f'enlargers.{s}.convolutions.0.weight' in state)
-    mean = tuple(state['mean'].flatten().tolist())
+    mean = tuple(round(value, 6) for value in state['mean'].flatten().tolist())
     return CARNConfig(channels, channels // seen, first(1) not in state, depth, scales, mean)
 
 
