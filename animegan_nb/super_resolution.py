@@ -16,11 +16,11 @@ from .core import absolute_path, check_images, read_weights, rng, to_float
 from .metrics import file_sha256, find_weights
 
 # %% auto #0
-__all__ = ['KERNELS', 'CARN_FULL', 'CARN_MOBILE', 'CARN_FILE', 'CARN_SHA256', 'resize', 'shuffle_pixels', 'CARNConfig',
-           'ResidualBlock', 'Cascade', 'Enlarger', 'CARN', 'carn_from', 'load_carn', 'Upscaler', 'train_upscaler',
-           'enlarge']
+__all__ = ['KERNELS', 'CARN_FULL', 'CARN_MOBILE', 'CARN_FILE', 'CARN_SHA256', 'resample', 'shuffle_pixels', 'CARNConfig',
+           'CARNBlock', 'Cascade', 'Enlarger', 'CARN', 'carn_from', 'load_carn', 'Upscaler', 'train_upscaler',
+           'to_size']
 
-# %% ../nbs/45_super_resolution.ipynb #0170b62c
+# %% ../nbs/45_super_resolution.ipynb #95607ebb
 KERNELS = {
     'box': Image.Resampling.BOX,
     'bilinear': Image.Resampling.BILINEAR,
@@ -30,7 +30,7 @@ KERNELS = {
 }
 
 
-def resize(
+def resample(
     images: Tensor,  # [batch, 3, height, width] in [-1, 1]
     size: tuple[int, int] | int,  # height and width, or the side of a square
     kernel: str = 'bicubic',  # one of KERNELS
@@ -60,7 +60,7 @@ def shuffle_pixels(
     blocks = maps.reshape(batch, channels // r**2, r, r, height, width)
     return blocks.permute(0, 1, 4, 2, 5, 3).reshape(batch, -1, r * height, r * width)
 
-# %% ../nbs/45_super_resolution.ipynb #d277c354
+# %% ../nbs/45_super_resolution.ipynb #c13b72d7
 @dataclass(frozen=True)
 class CARNConfig:
     "The numbers of a CARN. Ahn, Kang and Sohn (2018), sections 3.1 and 3.2."
@@ -75,7 +75,8 @@ class CARNConfig:
     def __post_init__(self):
         if self.channels < 1 or self.depth < 1 or self.channels % self.groups:
             raise ValueError(
-                f"A CARN needs blocks, and {self.channels} channels in {self.groups} equal groups."
+                f"A CARN needs blocks, and {self.channels} channels in {self.groups} equal"
+                " groups."
             )
         unknown = [s for s in self.scales if s not in (2, 3, 4)]
         if unknown or not self.scales:
@@ -85,8 +86,8 @@ class CARNConfig:
 CARN_FULL = CARNConfig()
 CARN_MOBILE = CARNConfig(groups=4, shared=True)
 
-# %% ../nbs/45_super_resolution.ipynb #97d011e2
-class ResidualBlock(nn.Module):
+# %% ../nbs/45_super_resolution.ipynb #eea10500
+class CARNBlock(nn.Module):
     "Two 3×3 convolutions, and their input added; grouped ones are mixed by a 1×1 convolution."
 
     def __init__(self, channels: int, groups: int = 1):
@@ -134,11 +135,11 @@ class Enlarger(nn.Module):
             x = F.pixel_shuffle(F.relu(convolution(x)), r)
         return x
 
-# %% ../nbs/45_super_resolution.ipynb #02656e83
+# %% ../nbs/45_super_resolution.ipynb #ad00e879
 class CARN(nn.Module):
     """Super-resolution by 2, 3 and 4 with one body. Images [batch, 3, height, width] in [-1, 1]
     to images whose sides are `scale` times as long. Values may leave [-1, 1] a little:
-    `enlarge` clamps them."""
+    `to_size` clamps them."""
 
     def __init__(self, config: CARNConfig = CARN_FULL):
         super().__init__()
@@ -154,7 +155,7 @@ class CARN(nn.Module):
     def _cascade(self) -> Cascade:
         c = self.config
         different = 1 if c.shared else c.depth
-        blocks = [ResidualBlock(c.channels, c.groups) for _ in range(different)]
+        blocks = [CARNBlock(c.channels, c.groups) for _ in range(different)]
         return Cascade(blocks, c.channels, c.depth)
 
     def forward(self, images: Tensor, scale: int = 2) -> Tensor:
@@ -164,13 +165,13 @@ class CARN(nn.Module):
         x = self.body(self.entry((images + 1) / 2 - self.mean))
         return (self.exit(self.enlargers[str(scale)](x)) + self.mean) * 2 - 1
 
-# %% ../nbs/45_super_resolution.ipynb #ebce4c0a
+# %% ../nbs/45_super_resolution.ipynb #a65e719e
 CARN_FILE = 'carn_m.pth'
 CARN_SHA256 = 'd48a759a84509351facb6b7c6d5bd6edec98b98519b8c464ee4ab44d2ba964ff'
 
 
 def _our_name(key: str) -> str:
-    "The published name of a weight in our words: b2.c1.body.0.weight, upsample.up4.body.3.bias …"
+    "A published name, such as b2.c1.body.0.weight or upsample.up4.body.3.bias, in our words."
     *path, kind = key.split('.')
     if path[0] in ('entry', 'exit'):
         return key
@@ -245,9 +246,9 @@ def load_carn(
         )
     return carn_from(torch.load(path, map_location='cpu', weights_only=True))
 
-# %% ../nbs/45_super_resolution.ipynb #fd864b5c
+# %% ../nbs/45_super_resolution.ipynb #d5251beb
 class Upscaler(nn.Module):
-    "A network that learns what to add to bilinear interpolation; its last layer starts at zero."
+    "A network that learns what to add to interpolation; its last layer starts at zero."
 
     def __init__(self, network: CARN):
         super().__init__()
@@ -278,8 +279,8 @@ def train_upscaler(
     scale, rest = divmod(large.shape[-1], small.shape[-1])
     if rest or len(large) != len(small):
         raise ValueError(
-            f"Every large image needs its small one, and a whole factor: {list(large.shape)} and"
-            f" {list(small.shape)} do not fit."
+            f"Every large image needs its small one, and a whole factor: {list(large.shape)}"
+            f" and {list(small.shape)} do not fit."
         )
     optimizer = torch.optim.Adam(network.parameters(), lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -294,8 +295,8 @@ def train_upscaler(
         losses.append(loss.detach())
     return torch.stack(losses).tolist()
 
-# %% ../nbs/45_super_resolution.ipynb #276bfb98
-def enlarge(
+# %% ../nbs/45_super_resolution.ipynb #5874cc9d
+def to_size(
     network: nn.Module,  # called as network(images, scale)
     images: Tensor,  # [batch, 3, height, width] in [-1, 1]
     size: int,  # the shorter side of the result
@@ -311,4 +312,4 @@ def enlarge(
         while (missing := size / min(images.shape[-2:])) > 1:
             scale = min((s for s in scales if s >= missing), default=max(scales))
             images = network(images, scale).clamp(-1, 1)
-    return resize(images, tuple(sides), 'bicubic')
+    return resample(images, tuple(sides), 'bicubic')

@@ -20,7 +20,7 @@ from scipy.stats import t as student
 
 from animegan_nb.core import to_float
 from animegan_nb.metrics import psnr
-from animegan_nb.super_resolution import CARN, CARN_FULL, CARN_MOBILE, KERNELS, load_carn, resize
+from animegan_nb.super_resolution import CARN, CARN_FULL, CARN_MOBILE, KERNELS, load_carn, resample
 
 OUT = Path(__file__).resolve().parents[1] / 'data' / 'results' / 'super_resolution.json'
 # folder, images, scale, the side of the middle square (a multiple of the scale)
@@ -46,10 +46,10 @@ def table() -> list[dict]:
     for folder, n, scale, side in SETS:
         truth = pictures(folder, n, side)
         for kernel in KERNELS:
-            small = resize(truth, side // scale, kernel)
+            small = resample(truth, side // scale, kernel)
             with torch.no_grad():
                 enlarged = torch.cat([network(part, scale).clamp(-1, 1) for part in small.split(10)])
-            plain, ours = psnr(resize(small, side), truth), psnr(enlarged, truth)
+            plain, ours = psnr(resample(small, side), truth), psnr(enlarged, truth)
             gain = (ours - plain).numpy()
             half = student.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / len(gain) ** 0.5
             row = dict(data=folder, images=len(truth), scale=scale, kernel=kernel)
@@ -64,7 +64,7 @@ def timings(repeats: int = 5):
     images = torch.rand(8, 3, 64, 64) * 2 - 1
     mobile, full = CARN(CARN_MOBILE).eval(), CARN(CARN_FULL).eval()
     ways = {
-        "Pillow's LANCZOS": lambda: resize(images, 128, 'lanczos'),
+        "Pillow's LANCZOS": lambda: resample(images, 128, 'lanczos'),
         'CARN-M, eight at once': lambda: mobile(images),
         'CARN-M, one at a time': lambda: [mobile(image[None]) for image in images],
         'CARN, eight at once': lambda: full(images),

@@ -46,8 +46,8 @@ def test_the_published_network_gains_on_faces_and_the_kernel_decides(published, 
     truth = to_float(folder.batch(torch.arange(6))['image'])
     gain = {}
     for kernel in ('bicubic', 'box'):
-        small = sr.resize(truth, 128, kernel)
-        plain = psnr(sr.resize(small, 256), truth)
+        small = sr.resample(truth, 128, kernel)
+        plain = psnr(sr.resample(small, 256), truth)
         gain[kernel] = (psnr(published(small).clamp(-1, 1), truth) - plain).mean()
     assert gain['bicubic'] > 6 and 1.5 < gain['box'] < 4.5
 
@@ -77,26 +77,26 @@ def test_any_image_is_enlarged(scale, height, width, n):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(3, 40), st.integers(3, 40), st.integers(2, 90))
-def test_enlarge_keeps_proportions_and_range(height, width, size):
-    out = sr.enlarge(network(), images(1, 3, height, width), size)
+def test_to_size_keeps_proportions_and_range(height, width, size):
+    out = sr.to_size(network(), images(1, 3, height, width), size)
     assert min(out.shape[-2:]) == size and out.abs().max() <= 1
     assert abs(max(out.shape[-2:]) - size * max(height, width) / min(height, width)) <= 0.5
 
 
 def test_an_image_of_the_right_size_stays_as_it_is():
     x = images(2, 3, 24, 24)
-    assert torch.equal(sr.enlarge(network(), x, 24), x)
+    assert torch.equal(sr.to_size(network(), x, 24), x)
 
 
 @pytest.mark.parametrize('kernel', list(sr.KERNELS))
 def test_kernels_keep_a_plain_image(kernel):
     plain = to_float(torch.full((1, 3, 12, 8), 100, dtype=torch.uint8))
-    assert torch.equal(sr.resize(plain, (5, 4), kernel), plain[..., :5, :4])
+    assert torch.equal(sr.resample(plain, (5, 4), kernel), plain[..., :5, :4])
 
 
 def test_a_kernel_of_box_is_the_mean():
     x = images(2, 3, 16, 16)
-    assert (sr.resize(x, 8, 'box') - F.avg_pool2d(x, 2)).abs().max() < 1.01 / 127.5
+    assert (sr.resample(x, 8, 'box') - F.avg_pool2d(x, 2)).abs().max() < 1.01 / 127.5
 
 
 def test_a_network_of_ours_there_and_back(tmp_path):
@@ -159,6 +159,6 @@ def test_on_a_gpu(gpu):
     net = sr.CARN(SMALL).to(cuda)
     large = torch.rand(4, 3, 12, 12, generator=rng(0, cuda), device=cuda) * 2 - 1
     sr.train_upscaler(net, large, F.avg_pool2d(large, 2), 2, batch=2)
-    for tensor in (sr.resize(large, 6), sr.enlarge(net, large, 20), net(large, 3)):
+    for tensor in (sr.resample(large, 6), sr.to_size(net, large, 20), net(large, 3)):
         assert tensor.is_cuda
     gpu.check()
