@@ -269,7 +269,7 @@ def size(steps=200):
 
 
 def reach(steps=500, heads=16):
-    "Descent on ws without the leash, from the shipped plain encoder's answers: what remains is the generator's."
+    "Descent on ws without a penalty, from the shipped plain encoder's answers: what remains is the generator's."
     (generator, _), distance = pretrained_stylegan(), dict(distances())
     encoder = Encoder(METHODS['thesis'])
     encoder.load_state_dict(
@@ -289,7 +289,7 @@ def reach(steps=500, heads=16):
         print(curve[-1], flush=True)
     result = dict(
         command=f'python benchmarks/encoder.py reach {steps}',
-        what="descent from Liu's encoder on every ws, pixels and toon features, no leash",
+        what="descent from Liu's encoder on every ws, pixels and toon features, without a penalty on ws",
         heads=heads,
         generator_sha256=generator_sha256(),
         weights=asdict(weights),
