@@ -460,17 +460,20 @@ def official_recipe(
     steps: int = 700,
     pixels: int | None = None,  # of an image that a step renders; None: all
     seed: int = 0,
+    # yaw and pitch [n]; None: in front, as in the script
+    start: tuple[Tensor, Tensor] | None = None,
 ) -> Inversion:
     """Offsets to the mean condition by the published script's recipe (marcoamonteiro/pi-GAN,
-    inverse_render.py), the camera always in front."""
-    check_inversion(generator, images)
+    inverse_render.py); the camera stays where it stands: in front, unless another is given."""
+    check_inversion(generator, images, start)
     n, device, settings = len(images), images.device, official_settings(generator)
     source = rng(seed, device)
     mean, straight = generator.mean_condition(), torch.zeros(n, device=device)
+    yaw, pitch = (a.detach().to(device) for a in start or (straight, straight))
     like = dict(device=device, requires_grad=True)
     offsets = [torch.zeros(n, *m.shape[1:], **like) for m in mean]
     optimizer = torch.optim.Adam(offsets, 1e-2, weight_decay=1e-4)
-    lines = rays(pose(straight), settings.fov, generator.size)
+    lines = rays(pose(yaw, pitch), settings.fov, generator.size)
     target = images.flatten(2).mT
 
     def shaken(mean, offset, step):
@@ -488,7 +491,7 @@ def official_recipe(
     rate = lambda step: 1e-2 * 0.75 ** (step // 100)
     history = torch.stack(list(optimise(optimizer, lambda: loss(next(count)), steps, rate)))
     found = Condition(*(m + o.detach() for m, o in zip(mean, offsets)))
-    return Inversion(found, straight, straight.clone(), history)
+    return Inversion(found, yaw, pitch, history)
 
 # %% ../nbs/58_pigan_inversion.ipynb #4120a12c
 @torch.no_grad()
