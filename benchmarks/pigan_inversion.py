@@ -2,7 +2,6 @@
 
     OMP_NUM_THREADS=1 ANIMEGAN_DATA=... python benchmarks/pigan_inversion.py [--quick] [--seeds 6001 6002 6003]
         [--heads 8]
-    OMP_NUM_THREADS=1 python benchmarks/pigan_inversion.py --around      # after it: more rows, shapes, twelve views
     OMP_NUM_THREADS=1 python benchmarks/pigan_inversion.py --timing
 
 Writes data/results/pigan_inversion.json, pigan_inversion_views.jpg (toon heads and what was found) and, where
@@ -13,7 +12,6 @@ official recipe, in turns; ratios. Seconds are processor time of one thread.
 
 import argparse
 import json
-import math
 import os
 import time
 from dataclasses import replace
@@ -22,14 +20,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from animegan_nb import cameras, fields
+from animegan_nb import cameras
 from animegan_nb import pigan_inversion as inv
 from animegan_nb.cameras import pose, pose_angles
 from animegan_nb.core import grid, rng, shipped, write_atomically
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
-from animegan_nb.mesh import extract_mesh
 from animegan_nb.pigan import pretrained_pigan, render_rays
 from animegan_nb.siren import Condition
 
@@ -290,129 +287,6 @@ def angles_of(cam2world):
     return tuple(pose_angles(cam2world)[:2])
 
 
-SIDE, BOX = 0.3, 0.7  # of the cube that is measured, and of the box that PAniC-3D scales its heads to
-LIMITS = (0.005, 0.010)  # PAniC-3D's limits for its F-scores, in a box of side BOX
-POINTS, GRID, VIEW = 3000, 64, 32  # points on each surface; grid points and pixels along a side
-AROUND = [k * math.pi / 6 for k in range(12)]  # yaws of the twelve views
-
-
-def seen_depth(view):
-    "Depth [n, s, s] of a rendered view, infinite where there is nothing."
-    return torch.where(view['opacity'] > 0.5, view['depth'], torch.inf)[:, 0]
-
-
-def true_surface(identity, seed):
-    "What twelve cameras around a toon head see: points, images, cameras."
-    cams = pose(torch.tensor(AROUND))
-    many = identity[None].expand(len(cams), -1)
-    images = inv.toon_view(many, cams, 32, geometry=False)['image']
-    exact = inv.toon.render(many, cams, inv.toon.FOV, VIEW, supersample=1, outline=False)
-    mesh = fields.toon_mesh(identity, SIDE, GRID)
-    depth = exact['depth'][:, 0]
-    return fields.seen_points(mesh, cams, inv.toon.FOV, depth, 0.02 * SIDE, POINTS, seed), images, cams
-
-
-def found_surface(generator, condition, cams, seed):
-    "The same of the field of one condition."
-    one = Condition(*(k.expand(len(cams), -1, -1) for k in condition))
-    density = lambda p: generator.field.density_only(p[None], condition)[0].clamp(min=0)
-    mesh = extract_mesh(density, SIDE, GRID, colours=False)
-    depth = seen_depth(generator.render_views(one, cams, VIEW))
-    points = fields.seen_points(mesh, cams, generator.view.fov, depth, 0.02 * SIDE, POINTS, seed)
-    return points, generator.render_views(one, cams)['image']
-
-
-def surface_numbers(made, true, images, true_images):
-    "Chamfer distance (in % of the cube's side), F-scores, and PSNR of the twelve views."
-    gap, error = fields.chamfer(made, true), psnr(images, true_images)
-    front = [0, 1, 11]  # at most 30° to either side
-    return dict(
-        accuracy=100 * gap.accuracy / SIDE,
-        completeness=100 * gap.completeness / SIDE,
-        chamfer=100 * gap.chamfer / SIDE,
-        **{f'f_{limit:g}': fields.f_score(made, true, limit * SIDE / BOX) for limit in LIMITS},
-        around=error.mean().item(),
-        around_front=error[front].mean().item(),
-    )
-
-
-def mean_numbers(rows):
-    return {k: round(sum(r[k] for r in rows) / len(rows), 5) for k in rows[0]}
-
-
-def around(seeds, n, others):
-    "Shapes and twelve views of a few heads of each set; written after every row, and resumed."
-    target, generator = RESULTS / 'pigan_inversion.json', pretrained_pigan()[0]
-    distance, reader, begun = inv.perceptual_distance(), inv.toon_pose_reader(), time.process_time()
-    stored = json.loads(target.read_text())
-    few = slice(0, n // 2)
-    sets = [some(inv.held_out_heads(seed, n, others, generator.size), few) for seed in seeds]
-    truth = [[true_surface(who, seed) for who in h.identity] for seed, h in zip(seeds, sets)]
-    reads = [tuple(reader(h.images).unbind(1)) for h in sets]
-    out = stored.get('around') or dict(
-        command=COMMAND + ' --around',
-        heads=n // 2,
-        protocol=f'points that twelve cameras at pitch 0 see, of {POINTS} on a mesh of {GRID}³ grid points; chamfer'
-        f' in % of the side {SIDE} of the cube; limits of the F-scores in a cube of side {BOX}',
-        methods={},
-        shapes={},
-    )
-
-    def keep(name, shapes, scores=None):
-        out['shapes'][name] = {k: [r[k] for r in shapes] for k in shapes[0]}
-        if scores:
-            out['methods'][name] = {k: [round(r[k], 5) for r in scores] for k in scores[0]}
-        stored['around'] = out
-        write_atomically(target, json.dumps(stored, indent=1) + '\n')
-        means = {k: round(sum(v) / len(v), 3) for k, v in out['shapes'][name].items()}
-        print(f'{time.process_time() - begun:5.0f} s', name, means, flush=True)
-
-    def surfaces(which, generators, found):
-        rows = []
-        for i, (points, images, cams) in enumerate(truth[which]):
-            condition = part(found, slice(i, i + 1)).condition
-            made, drawn = found_surface(generators[i], condition, cams, 1)
-            rows.append(surface_numbers(made, points, drawn, images))
-        return mean_numbers(rows)
-
-    if not out['shapes']:
-        pairs = [[(t, true_surface(who, 2)) for who, t in zip(h.identity, ts)] for h, ts in zip(sets, truth)]
-        mean = lambda pairs: mean_numbers([surface_numbers(b[0], a[0], b[1], a[1]) for a, b in pairs])
-        keep('the truth, sampled twice', [mean(p) for p in pairs])
-        keep('another head', [mean(list(zip(ts, ts[1:] + ts[:1]))) for ts in truth])
-
-    def invert(which, **change):
-        return inv.invert(generator, sets[which].images, reads[which], replace(OURS, **change), distance=distance)
-
-    def official(which, start=None):
-        steps = stored['official_steps']
-        return inv.official_recipe(generator, sets[which].images, steps, OFFICIAL_PIXELS, seeds[which], start)
-
-    plans = {
-        FRONT: (lambda k: still(generator, reads[k]), None),
-        'joint, MSE + features': (invert, 'joint + tuning'),
-        'joint, no noise': (lambda k: invert(k, noise=0.0), None),
-        'official recipe': (official, 'official + tuning'),
-        'official, camera read': (lambda k: official(k, reads[k]), 'official, camera read + tuning'),
-        'joint, MSE': (lambda k: invert(k, perceptual=0.0), None),
-        'joint, no waiting': (lambda k: invert(k, hold=0.0), None),
-    }
-    for name, (make, tuned_name) in plans.items():
-        if name in out['shapes']:
-            continue
-        found = [make(k) for k in range(len(sets))]
-        keep(
-            name,
-            [surfaces(k, [generator] * len(h.images), f) for k, (h, f) in enumerate(zip(sets, found))],
-            [scores_of(generator, f, h) for h, f in zip(sets, found)],
-        )
-        if tuned_name:
-            steps = stored['tuning_steps']
-            tuned = [tuned_scores(generator, f, h, distance, steps) for h, f in zip(sets, found)]
-            shapes = [surfaces(k, t[0], f) for k, (t, f) in enumerate(zip(tuned, found))]
-            keep(tuned_name, shapes, [t[1] for t in tuned])
-
-
 SHEETS = {}
 
 
@@ -478,7 +352,6 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('--timing', action='store_true')
-    parser.add_argument('--around', action='store_true')
     parser.add_argument('--seeds', type=int, nargs='+', default=[6001, 6002, 6003])
     parser.add_argument('--heads', type=int, default=8)
     parser.add_argument('--others', type=int, default=3)
@@ -486,9 +359,6 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     if args.timing:
         timing()
-        raise SystemExit
-    if args.around:
-        around(args.seeds, args.heads, args.others)
         raise SystemExit
     out, sheet = experiment(
         args.seeds[:2] if args.quick else args.seeds, 2 if args.quick else args.heads, args.others, args.quick
