@@ -39,7 +39,7 @@ from .training import checkpoints, load_state, optimise, save_state
 __all__ = ['FIELDS', 'RATES', 'Views', 'toon_views', 'lego_views', 'Bundle', 'cube_range', 'bundle', 'over_background',
            'SceneField', 'SirenField', 'EncodedField', 'plane_coordinates', 'triplane', 'TriplaneField', 'make_field',
            'FitConfig', 'Fit', 'save_fit', 'resume_fit', 'render_views', 'save_field', 'load_field', 'Chamfer',
-           'chamfer', 'toon_mesh', 'seen_points', 'measure_field']
+           'nearest_distances', 'chamfer', 'f_score', 'toon_mesh', 'seen_points', 'measure_field']
 
 # %% ../nbs/54_fields.ipynb #5ed3e266
 @dataclass(frozen=True)
@@ -553,18 +553,41 @@ class Chamfer(NamedTuple):
         return (self.accuracy + self.completeness) / 2
 
 
+def nearest_distances(
+    made: Tensor,
+    true: Tensor,  # [n, 3], [m, 3]
+    chunk: int = 2048,
+) -> tuple[Tensor, Tensor]:  # [n], [m]
+    "From each point of two clouds to the nearest point of the other, in their unit."
+    if not (len(made) and len(true)):
+        raise ValueError("The chamfer distance needs two clouds with at least one point each.")
+    to = lambda a, b: torch.cat([torch.cdist(part, b).amin(1) for part in a.split(chunk)])
+    return to(made, true), to(true, made)
+
+
 def chamfer(
     made: Tensor,
     true: Tensor,  # [n, 3], [m, 3]
     chunk: int = 2048,
 ) -> Chamfer:
     "The chamfer distance of two clouds of points, in their unit."
-    if not (len(made) and len(true)):
-        raise ValueError("The chamfer distance needs two clouds with at least one point each.")
-    to = lambda a, b: float(
-        torch.cat([torch.cdist(part, b).amin(1) for part in a.split(chunk)]).mean()
+    return Chamfer(*(d.mean().item() for d in nearest_distances(made, true, chunk)))
+
+
+def f_score(
+    made: Tensor,
+    true: Tensor,  # [n, 3], [m, 3]
+    threshold: float,  # in the unit of the points
+    chunk: int = 2048,
+) -> float:
+    """The harmonic mean of two shares: of made points that have a true one within the
+    threshold, and of true points that have a made one (Knapitsch et al. 2017)."""
+    if not threshold > 0:
+        raise ValueError(f"The threshold of an F-score is a positive length, not {threshold}.")
+    precision, recall = (
+        (d < threshold).float().mean().item() for d in nearest_distances(made, true, chunk)
     )
-    return Chamfer(to(made, true), to(true, made))
+    return 2 * precision * recall / max(precision + recall, 1e-12)
 
 # %% ../nbs/54_fields.ipynb #516717ea
 def toon_mesh(identity: Tensor, side: float = 0.3, resolution: int = 96):
