@@ -33,7 +33,7 @@ ALLOWED_PATCHES = {}
 # names that two modules export for two things: name -> reason
 ALLOWED_CLASHES = {}
 # chapters that export nothing: name -> reason
-WITHOUT_MODULE = {}
+WITHOUT_MODULE = {'first_gan': 'the first chapter is plain code, which is its lesson'}
 # modules that find other modules while they run
 BY_DEMAND = {'core', 'grading'}  # `load_chapters`, `find`
 # an import upward, when a function is called: (module, module that it imports) -> reason
@@ -42,7 +42,7 @@ ON_CALL = {('training', 'cli'): '`training.train` is the command `animegan train
 # fmt: off
 PLAN = {
     0: 'first_gan', 1: 'core', 2: 'data', 3: 'cleaning', 4: 'cameras', 5: 'surfaces', 6: 'toon', 7: 'figures',
-    8: 'toon_net',
+    8: 'toon_net', 9: 'diagrams',
     10: 'training', 11: 'callbacks', 12: 'widgets', 13: 'dashboard', 14: 'metrics',
     20: 'losses', 21: 'penalties', 22: 'dcgan', 23: 'wgan', 24: 'conditional', 25: 'augment', 26: 'modern',
     30: 'style_layers', 31: 'stylegan', 32: 'latents', 33: 'standing', 34: 'encoder',
