@@ -12,7 +12,7 @@ from .metrics import FeatureDistance
 from .modern import feature_networks
 
 # %% auto #0
-__all__ = ['layer_distance', 'PerceptualLoss', 'check_batch', 'mixed_loss']
+__all__ = ['layer_distance', 'PerceptualLoss', 'check_float_images', 'mixed_loss']
 
 # %% ../nbs/40_perceptual.ipynb #42eb8147
 def layer_distance(
@@ -27,7 +27,7 @@ def layer_distance(
         return (a - b).square().sum(1).mean((1, 2))
     return (a - b).square().mean((1, 2, 3))
 
-# %% ../nbs/40_perceptual.ipynb #86d2a6f9
+# %% ../nbs/40_perceptual.ipynb #b5f95a1d
 class PerceptualLoss(nn.Module):
     """Distance of two batches of images [batch, 3, height, width] in [-1, 1] → [batch], between
     the features of a frozen network, in float32. The second batch may be the result of `maps`,
@@ -59,7 +59,7 @@ class PerceptualLoss(nn.Module):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         "The feature maps of the images in the chosen layers, in float32."
-        check_batch(images)
+        check_float_images(images)
         with torch.autocast(images.device.type, enabled=False):
             maps = self._reader.maps_on(images.device)(images.float())
         if self.layers is None:
@@ -86,8 +86,8 @@ class PerceptualLoss(nn.Module):
             )
         return distances @ torch.tensor(self.weights).to(distances)
 
-# %% ../nbs/40_perceptual.ipynb #7b0528f3
-def check_batch(images: Tensor):
+# %% ../nbs/40_perceptual.ipynb #42a58953
+def check_float_images(images: Tensor):
     "Raise one clear sentence unless these are float images [batch, 3, height, width]."
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3:
         shape = list(getattr(images, 'shape', [])) or type(images).__name__
