@@ -307,9 +307,9 @@ _MORE_OF_A_JPEG = b''.join(b'\x55\xaa\x3c\xc3' * 8 + bytes([0xFF, 0xD0 + k]) for
 
 
 def _check_end(image: Image.Image, file):
-    """Raise one sentence if the pixels of a JPEG end before its last block. A decoder fills what
-    is missing with one colour; more data at the end of a whole JPEG changes nothing, but where
-    pixels are missing it is decoded."""
+    """Raise one sentence if the pixels of a JPEG end before its last block. A decoder fills
+    what is missing with one colour; more data at the end of a whole JPEG changes nothing,
+    but where pixels are missing it is decoded."""
     corner = np.asarray(image)[-4:, -4:]
     if image.format != 'JPEG' or (corner != corner[-1, -1]).any():
         return
