@@ -458,12 +458,25 @@ def resume_command(args) -> int:
     recipe, data = _read_recipe(run), _data_of(run, args.data, 'resume')
     changed = {}
     if args.steps:
+        _check_longer(run, args.steps)
         recipe = dataclasses.replace(recipe, steps=args.steps)
         changed['recipe.toml'] = recipe_to_toml(recipe)
     if args.data:
         changed['data.json'] = json.dumps({'data': data})
     with resumed(recipe, data, run, args.device, changed) as trainer:
         return _fit(trainer, run, recipe.steps)
+
+
+def _check_longer(run: Path, steps: int):
+    "Raise one sentence if a run has made more steps already."
+    from animegan_nb.training import checkpoints
+
+    made = [int(folder.name.removeprefix('step-')) for folder in checkpoints(run)]
+    if made and steps < made[-1]:
+        raise ValueError(
+            f"The training in {_quoted(run)} has made {made[-1]} steps already: --steps is the"
+            " number of all its steps, so name a larger one."
+        )
 
 
 @contextlib.contextmanager

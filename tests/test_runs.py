@@ -430,3 +430,10 @@ def test_a_run_may_begin_in_one_thread_and_end_in_another(tmp_path):
     with callbacks.own_run(run):
         pass
     assert checkpoints(run) and not (run / '.owner').exists()
+
+
+def test_fewer_steps_than_a_run_has_made_are_refused(run, capsys):
+    before = (run / 'recipe.toml').read_bytes()
+    code, sentences, _ = animegan(capsys, 'resume', run, '--steps', '1', '--device', 'cpu')
+    assert code == 1 and 'has made 2 steps already' in sentences[0]
+    assert (run / 'recipe.toml').read_bytes() == before
