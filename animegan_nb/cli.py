@@ -14,6 +14,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -256,6 +257,10 @@ def _fit(trainer, run: Path, steps: int) -> int:
     from animegan_nb.training import checkpoints
 
     steps = _last_step(trainer, steps)
+    trainer.stop_notice = (
+        'animegan: this step is finished and saved, then the training stops (a second Ctrl-C'
+        f' stops at once, and the last checkpoint counts); go on with  {_resume(run)}'
+    )
     try:
         trainer.resume(run).fit(until=steps)
     except KeyboardInterrupt:
@@ -295,10 +300,11 @@ def _resume(run: Path) -> str:
 
 
 def _quoted(path: str | Path) -> str:
-    "A path as a shell reads it."
+    "A path as the shell of this system reads it."
     from animegan_nb.core import short_path
 
-    return shlex.quote(short_path(path))
+    text = short_path(path)
+    return subprocess.list2cmdline([text]) if os.name == 'nt' else shlex.quote(text)
 
 
 def _interrupted(run: Path) -> str:
@@ -452,12 +458,25 @@ def resume_command(args) -> int:
     recipe, data = _read_recipe(run), _data_of(run, args.data, 'resume')
     changed = {}
     if args.steps:
+        _check_longer(run, args.steps)
         recipe = dataclasses.replace(recipe, steps=args.steps)
         changed['recipe.toml'] = recipe_to_toml(recipe)
     if args.data:
         changed['data.json'] = json.dumps({'data': data})
     with resumed(recipe, data, run, args.device, changed) as trainer:
         return _fit(trainer, run, recipe.steps)
+
+
+def _check_longer(run: Path, steps: int):
+    "Raise one sentence if a run has made more steps already."
+    from animegan_nb.training import checkpoints
+
+    made = [int(folder.name.removeprefix('step-')) for folder in checkpoints(run)]
+    if made and steps < made[-1]:
+        raise ValueError(
+            f"The training in {_quoted(run)} has made {made[-1]} steps already: --steps is the"
+            " number of all its steps, so name a larger one."
+        )
 
 
 @contextlib.contextmanager
@@ -512,13 +531,34 @@ def sample_command(args) -> int:
         raise ValueError(
             f"{_quoted(out)} is no name of a picture: let it end in .png, .jpg or .webp."
         )
+    _check_sheet(args.n, info)
     out.parent.mkdir(parents=True, exist_ok=True)
-    draws, together = Draws(args.seed, device), _batch_of(info)
-    images = generate_images(pair, generator, args.n, draws, together)
+    images = generate_images(
+        pair,
+        generator,
+        args.n,
+        Draws(args.seed, device),
+        _batch_of(info),
+        as_bytes=True,
+        progress='generating',
+    )
     with atomic_path(out) as part:
         grid(images, args.columns).save(part)
     print(f'{args.n} pictures of step {info.get("step")} in {short_path(out)}')
     return 0
+
+
+def _check_sheet(n: int, info: dict):
+    "Raise one sentence if n images of a checkpoint are more than one file should hold."
+    from animegan_nb.data import MAX_PIXELS
+
+    network = info.get('network')
+    size = network.get('size') if isinstance(network, dict) else None
+    if isinstance(size, int) and n > (most := max(1, MAX_PIXELS // (size + 2) ** 2)):
+        raise ValueError(
+            f"{n:,} images of {size} pixels are too many for one file: --n is at most"
+            f" {most:,}; for more of them draw several files, each with its own --seed."
+        )
 
 
 def _batch_of(info: dict) -> int:
@@ -873,6 +913,9 @@ _CURES = {
 }
 
 
+_NO_MEMORY = 'not enough memory', 'out of memory', "can't allocate memory"
+
+
 def error_sentence(error: BaseException) -> str:
     "What a person is told of an error."
     if isinstance(error, OSError) and error.strerror:
@@ -882,7 +925,7 @@ def error_sentence(error: BaseException) -> str:
     words = error.args[0] if isinstance(error, KeyError) and error.args else error  # no quotes
     text = ' '.join(str(words).split())
     text = text if len(text) < 800 else text[:800] + ' …'
-    if isinstance(error, MemoryError) or 'not enough memory' in text or 'out of memory' in text:
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
         return 'The memory is too small for this: choose a smaller batch (--batch) or network.'
     expected = (ValueError, KeyError, OSError, RuntimeError, ImportError)
     if isinstance(error, expected) and text:
@@ -890,6 +933,25 @@ def error_sentence(error: BaseException) -> str:
     return f'unexpected {type(error).__name__} ({text}): ANIMEGAN_TRACEBACK=1 shows where.'
 
 # %% ../nbs/71_cli.ipynb #d6406456
+_KEPT = {
+    'train': 'no training has begun, and nothing was written',
+    'resume': 'the run is as it was',
+    'sample': 'no image was written',
+    'evaluate': 'no result was written',
+    'data': 'the pictures are as they were, and no folder was made',
+    'tour': 'no page was written',
+}
+
+
+def _broken_off(args) -> str:
+    "What a Ctrl-C leaves behind, outside of the steps of a training, and how to go on."
+    run = Path(args.out) if args.command == 'train' else None
+    if run is not None and (run / 'recipe.toml').exists():
+        return f'interrupted: go on with  {_resume(run)}'
+    kept = _KEPT.get(args.command, 'nothing was written')
+    return f'interrupted: {kept}; run the command again to start it again.'
+
+
 def main(argv: list[str] | None = None) -> int:
     "Run one command; an error becomes one sentence and exit code 1."
     for stream in (sys.stdout, sys.stderr):
@@ -902,7 +964,7 @@ def main(argv: list[str] | None = None) -> int:
         expand_paths(args)
         return args.run_command(args)
     except KeyboardInterrupt:
-        print('Interrupted.', file=sys.stderr)
+        _say(_broken_off(args))
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
