@@ -688,6 +688,7 @@ def parser() -> argparse.ArgumentParser:
     _data_commands(commands, show)
     _training_commands(commands, show)
     _result_commands(commands, show)
+    _course_commands(commands, show)
     return top
 
 
@@ -792,12 +793,58 @@ def _result_commands(commands, show):
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=evaluate_command)
 
+# %% ../nbs/71_cli.ipynb #1e57fb56
+def _course_commands(commands, show):
+    words = commands.add_parser('course', help='assignments for a class').add_subparsers(
+        required=True, metavar='build|check|grade|export'
+    )
+    course = dict(help='the folder of the course, with source/NAME/NAME.ipynb')
+    p = words.add_parser('build', help='make the release of assignments', **show)
+    p.add_argument('names', nargs='*', help='assignments; all of them if not given')
+    p.add_argument('--course', **course)
+    p.set_defaults(run_command=_of_course('build_command'))
+    p = words.add_parser('check', help='for students: the laws that you can see', **show)
+    p.add_argument('notebook', help='the notebook of an assignment')
+    p.set_defaults(run_command=_of_course('check_command'))
+    p = words.add_parser('grade', help='grade what a class has handed in', **show)
+    p.add_argument('submissions', help='a folder with one folder for each student')
+    p.add_argument('--course', **course)
+    p.add_argument('--assignment', help='only this one; all that were handed in if not given')
+    p.add_argument('--jobs', type=_positive, default=2, help='how many at a time')
+    p.add_argument(
+        '--seconds', type=_positive, default=60, help='of processor time for one cell'
+    )
+    p.add_argument('--memory', type=_positive, default=2, help='GB for one notebook')
+    p.add_argument(
+        '--fresh', action='store_true', help='grade again what has been graded already'
+    )
+    p.set_defaults(run_command=_of_course('grade_command'))
+    p = words.add_parser('export', help='grades as CSV for Moodle and Canvas', **show)
+    p.add_argument('--course', **course)
+    p.add_argument('--assignment', help='only this one; all that were graded if not given')
+    p.add_argument(
+        '--to', action='append', choices=['moodle', 'canvas'], help='both if not given'
+    )
+    p.set_defaults(run_command=_of_course('export_command'))
+
+
+def _of_course(name: str):
+    def run(args) -> int:
+        from animegan_nb import course
+
+        return getattr(course, name)(args)
+
+    return run
+
 # %% ../nbs/71_cli.ipynb #b814691c
 _PATHS = {
     'out': 'path after --out',
     'run': 'folder of the run',
     'folder': 'folder of the pictures',
     'data': 'folder after --data',
+    'course': 'folder of the course',
+    'submissions': 'folder of the class',
+    'notebook': 'notebook',
 }
 
 

@@ -5,21 +5,28 @@
 # %% ../nbs/72_grading.ipynb #3149100d
 from __future__ import annotations
 import contextlib
+import dis
+import functools
 import importlib
+import io
 import pkgutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from types import FunctionType
 import torch
 from matplotlib.colors import ListedColormap
 from .core import Figure, figure, Registry
 
 # %% auto #0
-__all__ = ['oracles', 'WALL_CLOCK', 'Exercise', 'exercise', 'near', 'Law', 'Report', 'time_limit', 'examine', 'known_laws',
-           'find', 'oracle', 'exercises', 'trial', 'survivors', 'trial_figure', 'law_table', 'law_figure']
+__all__ = ['oracles', 'SECONDS', 'WALL_CLOCK', 'law_counts', 'Exercise', 'exercise', 'near', 'Law', 'Report', 'time_limit',
+           'refuse_own_comparisons', 'with_plain_results', 'examine', 'known_laws', 'number_of_laws', 'find', 'oracle',
+           'exercises', 'trial', 'survivors', 'law_table', 'law_figure', 'broken_laws', 'broken_laws_figure', 'Score',
+           'score']
 
 # %% ../nbs/72_grading.ipynb #b1cda645
 @dataclass(frozen=True, eq=False)
@@ -106,13 +113,15 @@ class Report:
         return '\n\n'.join(str(self).splitlines())
 
 # %% ../nbs/72_grading.ipynb #e15a7b8a
+SECONDS = 60  # of processor time, for all laws of an exercise
 WALL_CLOCK = 10  # so many seconds of the clock for each second of the limit, at most
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float):
+def time_limit(seconds: float, clock: float | None = None):
     """Raise `TimeoutError` in the main thread after so many seconds of processor time, and
-    after `WALL_CLOCK` times as many of any time (other threads and Windows have no limit)."""
+    after `clock` seconds of any time, `WALL_CLOCK` times as many if not given. A limit may
+    stand inside another (other threads and Windows have none)."""
     main = threading.current_thread() is threading.main_thread()
     if not (main and hasattr(signal, 'setitimer')):
         yield
@@ -128,11 +137,10 @@ def time_limit(seconds: float):
 
     timers = {
         signal.ITIMER_PROF: (signal.SIGPROF, seconds),
-        signal.ITIMER_REAL: (signal.SIGALRM, WALL_CLOCK * seconds),
+        signal.ITIMER_REAL: (signal.SIGALRM, clock or WALL_CLOCK * seconds),
     }
     old = {number: signal.signal(number, stop) for number, _ in timers.values()}
-    for timer, (_, after) in timers.items():
-        signal.setitimer(timer, after)
+    before = {timer: signal.setitimer(timer, at)[0] for timer, (_, at) in timers.items()}
     try:
         yield
     finally:
@@ -140,11 +148,51 @@ def time_limit(seconds: float):
             signal.setitimer(timer, 0)
         for number, handler in old.items():
             signal.signal(number, handler)
+        for timer, left in before.items():  # the limit around this one
+            signal.setitimer(timer, left)
+
+# %% ../nbs/72_grading.ipynb #30fb10b7
+_COMPARISONS = (
+    *('__eq__', '__ne__', '__lt__', '__le__', '__gt__', '__ge__', '__bool__', '__float__'),
+    *('__sub__', '__rsub__', '__array__', '__torch_function__', '__instancecheck__'),
+)
+_KNOWN = {'torch', 'numpy', 'animegan_nb', 'PIL', 'matplotlib', 'pathlib', 'fractions'}
+_KNOWN |= {'collections', 'dataclasses', 'enum', 'typing', 'types', 'datetime', 'builtins'}
+
+
+def refuse_own_comparisons(value):
+    "A `TypeError` if a result, or something in it, decides by code of its own what it equals."
+    if type(value) in (list, tuple, set, dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            refuse_own_comparisons(part)
+    for name in _COMPARISONS:
+        method = getattr(type(value), name, None)
+        home = getattr(method, '__globals__', {}).get('__name__', 'builtins')
+        if home.split('.')[0] not in _KNOWN:
+            raise TypeError(
+                f"a result of class {type(value).__name__} brings a {name} of its own, so it"
+                " cannot be compared: return numbers or tensors"
+            )
+
+
+def with_plain_results(candidate: Callable) -> Callable:
+    "The candidate, whose results are looked at; a class or a module is taken as it is."
+    if isinstance(candidate, (type, torch.nn.Module)):
+        return candidate
+
+    @functools.wraps(candidate)
+    def plain(*args, **kwargs):
+        result = candidate(*args, **kwargs)
+        refuse_own_comparisons(result)
+        return result
+
+    return plain
 
 # %% ../nbs/72_grading.ipynb #0d0aa66a
-def examine(exercise: Exercise, candidate: Callable, limit: float = 60) -> tuple[Law, ...]:
+def examine(exercise: Exercise, candidate: Callable, limit: float = 0) -> tuple[Law, ...]:
     """Try every law of an exercise on a candidate;
-    an exception ends the examination with a law that does not hold."""
+    an exception ends the examination with a law that does not hold. The limit is `SECONDS`
+    of processor time if none is given."""
     laws = []
 
     def failed(sentence, problem):
@@ -153,12 +201,12 @@ def examine(exercise: Exercise, candidate: Callable, limit: float = 60) -> tuple
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            with time_limit(limit):
-                for sentence, holds in exercise.check(candidate):
+            with time_limit(limit or SECONDS):
+                for sentence, holds in exercise.check(with_plain_results(candidate)):
                     laws.append(Law(sentence, bool(holds)))
         except NotImplementedError:
             failed('the function is written', 'it still raises NotImplementedError')
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = f'it runs on, after “{laws[-1].sentence}”' if laws else 'the function runs'
             failed(where, f'{type(error).__name__}: {error}')
     return tuple(laws)
@@ -175,6 +223,18 @@ def known_laws(exercise: Exercise, name: str) -> tuple[Law, ...]:
         raise RuntimeError(f"The oracle {exercise.id!r} fails the library itself: {broken[0]}")
     return laws
 
+# %% ../nbs/72_grading.ipynb #2726bda6
+law_counts: dict[str, int] = {}  # known beforehand, where the library's version may not run
+
+
+def number_of_laws(exercise: Exercise) -> int:
+    "How many laws an oracle has; in a check without an answer of its own, the `yield`s count."
+    if exercise.id in law_counts:
+        return law_counts[exercise.id]
+    if exercise.library is not None:
+        return len(known_laws(exercise, 'library'))
+    return sum(step.opname == 'YIELD_VALUE' for step in dis.get_instructions(exercise.check))
+
 # %% ../nbs/72_grading.ipynb #04562fc1
 def find(id: str) -> Exercise:
     """The exercise called `id`;
@@ -186,7 +246,7 @@ def find(id: str) -> Exercise:
 
 
 def _report(exercise: Exercise, laws: tuple[Law, ...], start: float) -> Report:
-    most = max(len(known_laws(exercise, 'library')), len(laws))
+    most = max(number_of_laws(exercise), len(laws))
     return Report(exercise.id, laws, most, time.perf_counter() - start)
 
 
@@ -194,7 +254,7 @@ def oracle(id: str) -> Callable[..., Report]:  # 'module.exercise'; `exercises()
     "A function that takes your function and returns a `Report`."
     exercise = find(id)
 
-    def examiner(candidate: Callable, limit: float = 60) -> Report:
+    def examiner(candidate: Callable, limit: float = 0) -> Report:
         if not callable(candidate):
             raise TypeError(
                 f"The oracle {id!r} takes a function, not {type(candidate).__name__}: pass it"
@@ -231,24 +291,6 @@ def survivors(id: str) -> list[str]:
     "The mutants that pass an oracle: there must be none."
     return [name for name, report in trial(id).items() if report.passed and name != 'library']
 
-# %% ../nbs/72_grading.ipynb #eab03aef
-def trial_figure(ids: list[str]) -> Figure:
-    """For each oracle the share of laws that its mutants keep;
-    one that kept all would stand at 1."""
-    rows = [
-        (id, name, r.points / r.max_points)
-        for id in ids
-        for name, r in trial(id).items()
-        if name not in ('library', 'blank')
-    ]
-    fig, ax = figure(width=8, height=0.6 + 0.21 * len(rows))
-    ax.barh(range(len(rows)), [share for *_, share in rows], color='tab:red', height=0.7)
-    ax.set_yticks(range(len(rows)), [f'{id}: {name}' for id, name, _ in rows], fontsize=7)
-    ax.axvline(1, color='tab:green')
-    ax.set(xlim=(0, 1.02), xlabel='share of the laws kept (green: a correct answer)')
-    ax.invert_yaxis()
-    return fig
-
 # %% ../nbs/72_grading.ipynb #1aw0f1a2
 def law_table(id: str) -> tuple[list[str], dict[str, list[bool | None]]]:
     """The laws of an oracle, and for every mutant whether it keeps each of them (None: an
@@ -283,3 +325,47 @@ def law_figure(id: str) -> Figure:
     ax.set_xlabel(sentences, fontsize=8, loc='left')
     ax.xaxis.label.set_ha('left')
     return fig
+
+# %% ../nbs/72_grading.ipynb #eab03aef
+def broken_laws(ids: list[str]) -> list[int]:
+    "For every mutant of these oracles the number of laws that it breaks, or never reaches."
+    tables = [law_table(id)[1] for id in ids]
+    return [sum(holds is not True for holds in row) for kept in tables for row in kept.values()]
+
+
+def broken_laws_figure(ids: list[str]) -> Figure:
+    "How many mutants break one law of their oracle, two laws, and so on."
+    broken = broken_laws(ids)
+    fig, ax = figure(width=7, height=2.8)
+    numbers = range(1, max(broken) + 1)
+    counts = [broken.count(number) for number in numbers]
+    bars = ax.bar(numbers, counts, color='tab:red')
+    ax.bar_label(bars, [count or '' for count in counts], fontsize=8)
+    ax.set_xticks(numbers)
+    ax.set(xlabel='laws that a wrong version breaks', ylabel='wrong versions')
+    return fig
+
+# %% ../nbs/72_grading.ipynb #bf930aea
+class Score(float):
+    "Points, with the reports that they come from."
+
+    reports: tuple[Report, ...] = ()
+
+
+def score(candidate: Callable, *checks, points: float = 1, limit: float = 0) -> Score:
+    """The points of a candidate by one or more checks, each the id of an oracle or a generator
+    function of (law, does it hold). Every law counts alike. The reports are printed."""
+    name = getattr(candidate, '__name__', type(candidate).__name__)
+    reports = []
+    with contextlib.redirect_stderr(io.StringIO()):
+        for check in checks:
+            known = isinstance(check, str)
+            exercise = find(check) if known else Exercise(name, check, None, {})
+            start = time.perf_counter()
+            reports.append(_report(exercise, examine(exercise, candidate, limit), start))
+    print(*reports, sep='\n')
+    laws = sum(report.max_points for report in reports)
+    share = sum(report.points for report in reports) / laws if laws else 0
+    result = Score(round(points * share, 2))
+    result.reports = tuple(reports)
+    return result

@@ -71,7 +71,7 @@ def test_passes_begin_at_the_mean_and_add_corrections(tiny):
     assert plain(tiny, x).shape == (3, 8, 12) and torch.equal(plain(tiny, x)[:, 0], plain(tiny, x)[:, 7])
 
 
-def test_the_loss_of_the_right_answer_is_its_leash(tiny):
+def test_the_loss_of_the_right_answer_is_its_distance_from_the_mean(tiny):
     w = sample_w(tiny, 3)
     ws = as_ws(tiny, w)
     x = tiny.synthesis(ws, 'constant')

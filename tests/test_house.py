@@ -37,7 +37,10 @@ WITHOUT_MODULE = {'first_gan': 'the first chapter is plain code, which is its le
 # modules that find other modules while they run
 BY_DEMAND = {'core', 'grading'}  # `load_chapters`, `find`
 # an import upward, when a function is called: (module, module that it imports) -> reason
-ON_CALL = {('training', 'cli'): '`training.train` is the command `animegan train` for programs'}
+ON_CALL = {
+    ('training', 'cli'): '`training.train` is the command `animegan train` for programs',
+    ('cli', 'course'): 'one chapter holds the words of all commands, and a course builds on the chapters after it',
+}
 
 # fmt: off
 PLAN = {
@@ -51,7 +54,7 @@ PLAN = {
     50: 'raymarch', 51: 'siren', 52: 'mesh', 53: 'geometry', 54: 'fields', 55: 'pigan', 56: 'pigan_training',
     57: 'pigan_anime', 58: 'pigan_inversion', 59: 'orbit',
     60: 'triplane', 61: 'mimic3d',
-    70: 'convert', 71: 'cli', 72: 'grading',
+    70: 'convert', 71: 'cli', 72: 'grading', 73: 'marking', 74: 'course',
 }
 # fmt: on
 

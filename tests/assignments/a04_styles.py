@@ -1,0 +1,127 @@
+"Answers to the assignment on styles: another style, and wrong versions with the laws that they break."
+
+import torch
+import torch.nn.functional as F
+
+
+def adain(x, scale, bias):
+    deviation, mean = torch.std_mean(x, dim=(-2, -1), unbiased=False)
+    factor = scale / torch.sqrt(deviation**2 + 1e-8)
+    return torch.einsum('bchw,bc->bchw', x, factor) + (bias - factor * mean)[..., None, None]
+
+
+def modulated_conv(x, weight, style, demodulate=True):
+    y = F.conv2d(torch.einsum('bihw,bi->bihw', x, style), weight, padding='same')
+    if demodulate:
+        norms = torch.einsum('oikl,bi->bo', weight**2, style**2).add(1e-8).sqrt()
+        y = torch.einsum('bohw,bo->bohw', y, 1 / norms)
+    return y
+
+
+def truncate(ws, w_avg, psi, cutoff=None):
+    moved = torch.empty_like(ws)
+    for layer in range(ws.shape[1]):
+        stays = cutoff is not None and layer >= cutoff
+        moved[:, layer] = ws[:, layer] if stays else psi * ws[:, layer] + (1 - psi) * w_avg
+    return moved
+
+
+def replace_layers(ws, other, layers):
+    chosen = torch.tensor([i in layers for i in range(ws.shape[1])])
+    return torch.where(chosen[None, :, None], other, ws)
+
+
+SOLUTIONS = dict(adain=adain, modulated_conv=modulated_conv, truncate=truncate, replace_layers=replace_layers)
+
+
+def statistics_of_the_batch(x, scale, bias):
+    x = x - x.mean((0, 2, 3), keepdim=True)
+    x = x / (x.square().mean((0, 2, 3), keepdim=True) + 1e-8).sqrt()
+    return scale[..., None, None] * x + bias[..., None, None]
+
+
+def no_small_number(x, scale, bias):
+    mean, spread = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True, correction=0)
+    return scale[..., None, None] * (x - mean) / spread + bias[..., None, None]
+
+
+def conv(root=True, own=True, of_all=False, second=True):
+    "`modulated_conv` with one part changed."
+
+    def changed(x, weight, style, demodulate=True):
+        if not own:
+            style = style[:1].expand_as(style)
+        y = F.conv2d(x * style[:, :, None, None], weight, padding=weight.shape[-1] // 2)
+        power = style.square() @ weight.square().sum((2, 3)).T + 1e-8
+        if of_all:
+            power = power.mean(1, keepdim=True).expand_as(power)
+        if demodulate and second:
+            y = y / (power.sqrt() if root else power)[..., None, None]
+        return y
+
+    return changed
+
+
+STYLE_1 = 'style 1: a convolution with weights of norm 1'
+LARGE_STYLE, LARGE_WEIGHT = 'a style twice as large changes nothing', 'weights twice as large change nothing'
+SELECT = 'a style that selects one map sees only that one'
+NOISE = 'white noise of spread 1 keeps its spread, whatever the style'
+
+
+def in_place(ws, other, layers):
+    for i in layers:
+        ws[:, i] = other[:, i]
+    return ws
+
+
+WRONG = dict(
+    adain={
+        'statistics of the batch': (
+            statistics_of_the_batch,
+            [
+                'the mean of every map is its bias',
+                'the spread of every map is |scale|',
+                'its own statistics give x back',
+                'no picture feels another',
+            ],
+        ),
+        'nothing under the root': (no_small_number, ['a constant map becomes its bias, and nothing is infinite']),
+        'scaled by 1 + s': (
+            lambda x, s, t: adain(x, 1 + s, t),
+            ['the spread of every map is |scale|', 'its own statistics give x back'],
+        ),
+    },
+    modulated_conv={
+        'no demodulation': (conv(second=False), [STYLE_1, LARGE_STYLE, LARGE_WEIGHT, SELECT, NOISE]),
+        'no root': (conv(root=False), [STYLE_1, LARGE_STYLE, LARGE_WEIGHT, SELECT, NOISE]),
+        'the first style for all': (conv(own=False), ['every picture has its own style']),
+        'one norm for all outputs': (conv(of_all=True), [STYLE_1, SELECT]),
+    },
+    truncate={
+        'towards zero': (
+            lambda ws, mean, psi, cutoff=None: torch.cat([psi * ws[:, :cutoff], ws[:, len(ws[0, :cutoff]) :]], 1),
+            [
+                'ψ = 0 is the mean',
+                'the mean stays where it is',
+                'ψ scales the distance to the mean',
+                'a cutoff truncates the first layers',
+            ],
+        ),
+        'the cutoff is ignored': (
+            lambda ws, mean, psi, cutoff=None: mean + psi * (ws - mean),
+            ['a cutoff spares the others'],
+        ),
+    },
+    replace_layers={
+        'the two exchanged': (
+            lambda ws, other, layers: replace_layers(other, ws, layers),
+            [
+                'the layers named come from the other',
+                'all others stay',
+                'nothing replaced: the first',
+                'everything replaced: the other',
+            ],
+        ),
+        'changes its argument': (in_place, ['the argument is unchanged', 'nothing replaced: the first']),
+    },
+)

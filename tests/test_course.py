@@ -1,0 +1,598 @@
+"""A course from the source to the export, with a class of synthetic students who do everything that students do.
+
+`CLASS` states what each of them deserves: the points of the two functions of `tests/course/source/tiny`, and a remark.
+"""
+
+import copy
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from animegan_nb import __version__, cli, grading, marking
+
+pytest.importorskip('nbgrader', reason='nbgrader is not installed: pip install -e ".[course]"')
+from animegan_nb import course as teaching  # noqa: E402
+from animegan_nb.marking import Limits, Workers  # noqa: E402
+
+SOURCE = Path(__file__).parent / 'course' / 'source'
+LIMITS = Limits(cell_seconds=4, seconds=14, memory=1, clock=60)
+SECRET = 'a secret law about two columns'
+
+EMA = 'def ema_decay(batch_size, half_life):\n    return 0.5 ** (batch_size / half_life)\n'
+MIRROR = 'def mirror(images):\n    return images.flip(-1)\n'
+WRONG = 'def ema_decay(batch_size, half_life):\n    return 0.9\n'
+
+
+@dataclass
+class Student:
+    "What a student hands in, and what it deserves."
+
+    ema: float  # points of 4
+    mirror: float  # points of 4
+    answers: dict = field(default_factory=dict)  # id of a cell -> its source
+    before: tuple = ()  # cells of the student's own, before everything
+    change: object = None  # changes the notebook
+    write: object = None  # writes the file instead of us
+    remark: str = ''  # must stand in the report
+
+
+def ema(source, points, **more):
+    return Student(points, 4, {'f-ema_decay': source}, **more)
+
+
+def mirror(source, points, **more):
+    return Student(4, points, {'f-mirror': source}, **more)
+
+
+def own_cell(*sources, **more):
+    "Right answers, after cells of one's own."
+    return Student(4, 4, before=sources, **more)
+
+
+def find(notebook, id):
+    return next(cell for cell in notebook['cells'] if teaching.cell_id(cell) == id)
+
+
+def delete(*ids):
+    def change(notebook):
+        notebook['cells'] = [cell for cell in notebook['cells'] if teaching.cell_id(cell) not in ids]
+
+    return change
+
+
+def duplicate(id):
+    def change(notebook):
+        twin = copy.deepcopy(find(notebook, id))
+        notebook['cells'].insert(notebook['cells'].index(find(notebook, id)) + 1, twin)
+
+    return change
+
+
+def rewrite(id, source, points=None):
+    def change(notebook):
+        find(notebook, id)['source'] = source
+        if points:
+            find(notebook, id)['metadata']['nbgrader']['points'] = points
+
+    return change
+
+
+def strip_metadata(notebook):
+    for cell in notebook['cells']:
+        cell['metadata'] = {}
+    notebook['metadata'] = {}
+
+
+def of_another_version(notebook):
+    notebook['nbformat_minor'] = 1
+    notebook['metadata']['language_info'] = {'name': 'python', 'version': '3.99.0'}
+    notebook['metadata']['kernelspec'] = {'name': 'python399', 'display_name': 'Python 3.99'}
+    for cell in notebook['cells']:
+        cell.pop('id')
+
+
+def encoded(encoding):
+    def write(folder, text):
+        (folder / 'tiny.ipynb').write_bytes(text.encode(encoding))
+
+    return write
+
+
+def renamed(folder, text):
+    (folder / 'my homework (2).ipynb').write_text(text, encoding='utf-8')
+
+
+def twice(folder, text):
+    (folder / 'tiny.ipynb').write_text(text, encoding='utf-8')
+    (folder / 'tiny-old.ipynb').write_text('{}')
+
+
+def no_json(folder, text):
+    (folder / 'tiny.ipynb').write_text(text[:500])
+
+
+def nothing(folder, text):
+    pass
+
+
+PATCHED = 'import torch\nimport animegan_nb.grading as g\ntorch.allclose = g.near = lambda *a, **k: True\n'
+EQUALS = """
+class Yes(float):
+    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = lambda self, other: True
+    __sub__ = __rsub__ = lambda self, other: 0.0
+    __hash__ = None
+"""
+READ = """
+from pathlib import Path
+import animegan_nb.training as training
+source = Path(training.__file__).read_text()
+exec('import math\\n' + source[source.index('def ema_decay'):].split('\\n# %%')[0])
+"""
+SWALLOW = """
+def ema_decay(batch_size, half_life):
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+"""
+
+# fmt: off
+CLASS = {
+    # right, in several styles: nobody who is right loses a point
+    'perfect': Student(4, 4),
+    'loops': mirror('def mirror(images):\n    out = images.clone()\n    for x in range(images.shape[-1]):\n'
+                    '        out[..., x] = images[..., images.shape[-1] - 1 - x]\n    return out', 4),
+    'numpy': Student(4, 4, {
+        'f-ema_decay': 'import numpy as np\ndef ema_decay(b, h):\n    return np.exp(-np.log(2) * b / h)',
+        'f-mirror': 'import torch\ndef mirror(x):\n    return torch.from_numpy(x.numpy()[..., ::-1].copy())'}),
+    'matrix': mirror('import torch\ndef mirror(x):\n    swap = torch.eye(x.shape[-1]).flip(0)\n'
+                     '    return torch.einsum("bchw,wv->bchv", x, swap)', 4),
+    'noisy': ema('import sys, warnings\nfrom tqdm import tqdm\ndef ema_decay(b, h):\n    warnings.warn("old")\n'
+                 '    list(tqdm(range(3)))\n    print("hello", file=sys.stderr)\n    return 2 ** (-b / h)', 4),
+    'magics': own_cell('%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()'),
+    'own names': own_cell('score = near = oracle = all = abs = sum = None'),
+    'other settings': own_cell('import torch\ntorch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)'),
+    # nothing, or half of it
+    'blank': Student(0, 0, {'f-ema_decay': 'def ema_decay(b, h):\n    # YOUR CODE HERE\n    raise NotImplementedError()',
+                            'f-mirror': 'def mirror(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()'}),
+    'returns nothing': Student(0, 0, {'f-ema_decay': 'def ema_decay(b, h): pass', 'f-mirror': 'def mirror(x): pass'}),
+    'half': mirror('', 0),
+    'syntax error': ema('def ema_decay(b, h:\n    return 1', 0, remark='SyntaxError'),
+    'stops in a cell': own_cell('1 / 0', remark='ZeroDivisionError'),
+    # mistaken
+    'upside down': mirror('def mirror(x):\n    return x.flip(-2)', 1),
+    'unchanged': mirror('def mirror(x):\n    return x', 2),
+    'the batch turned': mirror('def mirror(x):\n    return x.flip(0)', 1),
+    'one column only': mirror('def mirror(x):\n    x = x.clone()\n    x[..., [0, -1]] = x[..., [-1, 0]]\n    return x', 4),
+    # made for the check
+    'imported': ema('from animegan_nb.training import ema_decay', 0),
+    'imported by another name': ema('from animegan_nb.training import ema_decay as f\nema_decay = lambda b, h: f(b, h)', 0),
+    'by getattr': ema('import animegan_nb.training as t\nema_decay = getattr(t, "ema_" + "decay")', 0),
+    'by partial': ema('import functools\nfrom animegan_nb import training\n'
+                      'ema_decay = functools.partial(training.ema_decay)', 0),
+    'out of the oracle': ema('from animegan_nb.grading import oracles\n'
+                             'ema_decay = oracles["training.ema_decay"].library', 0),
+    'its source, read': ema(READ, 0, remark='PermissionError'),
+    'its source, inspected': ema('import inspect, animegan_nb.training as t\nexec(inspect.getsource(t.ema_decay))', 0),
+    'equals everything': ema(EQUALS + 'def ema_decay(b, h):\n    return Yes(1)', 0),
+    'a mock': ema('from unittest.mock import ANY\ndef ema_decay(b, h):\n    return ANY', 0),
+    'patched torch': ema(WRONG, 0, before=(PATCHED,), remark='torch.allclose'),
+    'patched and right': own_cell(PATCHED, remark='was replaced before'),
+    'patched in the function': ema(f'def ema_decay(b, h):\n    exec({PATCHED!r})\n    return 0.9', 0),
+    'patched oracle': ema(
+        WRONG + 'from animegan_nb import grading as g\n'
+        'g.oracles["training.ema_decay"] = g.Exercise("x", lambda f: iter([("a", True)] * 9), None, {})', 0),
+    'patched score': ema(WRONG + 'import animegan_nb.grading as g\ng.score = lambda *a, **k: g.Score(4)', 0),
+    'patched equality': ema(WRONG + 'import torch\ntorch.Tensor.__eq__ = lambda *a: True', 0),
+    # cells deleted, copied, changed
+    'test deleted': Student(4, 4, change=delete('t-mirror'), remark='t-mirror was deleted'),
+    'answer deleted': Student(0, 4, change=delete('f-ema_decay'), remark='f-ema_decay was deleted'),
+    'all tests deleted': Student(4, 4, change=delete('t-mirror', 't-ema_decay', 'given-start')),
+    'answer copied': Student(4, 4, change=duplicate('f-mirror'), remark='f-mirror was copied'),
+    'test copied': Student(4, 4, change=duplicate('t-mirror'), remark='t-mirror was copied'),
+    'test changed': ema(WRONG, 0, change=rewrite('t-ema_decay', 'from animegan_nb.grading import Score\nScore(4)', 99),
+                        remark='t-ema_decay was changed'),
+    'imports changed': Student(4, 4, change=rewrite('given-start', '1 / 0'), remark='given-start was changed'),
+    'metadata stripped': Student(4, 4, change=strip_metadata, remark='was deleted'),
+    # dangerous
+    'endless cell': own_cell('while True:\n    pass', remark='TimeoutError'),
+    'endless function': ema('def ema_decay(b, h):\n    while True: pass', 0),
+    'endless and deaf': ema(SWALLOW, 0, remark=''),
+    'sleeps': own_cell('import time\ntime.sleep(100_000)', remark='cell 0 stopped'),
+    'memory bomb': own_cell('x = [0] * 10**11', 'import torch\ny = torch.ones(10**11)', remark='memory'),
+    'memory bomb in the function': mirror('def mirror(x):\n    return x.repeat(1, 10**9, 1, 1)', 0),
+    'exits': own_cell('import os\nos._exit(0)', remark='cell 0 stopped'),
+    'exits in the function': ema('import os\ndef ema_decay(b, h):\n    os._exit(0)', 0),
+    'sys.exit': ema('import sys\ndef ema_decay(b, h):\n    sys.exit(0)', 0),
+    'deep recursion': mirror('def mirror(x):\n    return mirror(x)', 0),
+    'kills': own_cell('import os, signal\nos.kill(os.getppid(), signal.SIGKILL)', remark='PermissionError'),
+    'forks': own_cell('import os\nwhile True:\n    os.fork()', remark='PermissionError'),
+    'a program': own_cell('import subprocess\nsubprocess.run(["ls"])', '!ls', remark='PermissionError'),
+    'the network': own_cell('import socket\nsocket.create_connection(("127.0.0.1", 9))', remark='network'),
+    'writes outside': own_cell('open("../../evil", "w")', 'import os\nos.mkdir("/tmp/animegan-evil")', remark='own folder'),
+    'writes inside': own_cell('open("mine.txt", "w").write("x")\nassert open("mine.txt").read() == "x"'),
+    'a large file': own_cell('with open("big", "w") as f:\n    f.write("x" * 10**9)', remark='File too large'),
+    '200 MB of text': own_cell('for _ in range(200):\n    print("x" * 1_000_000)'),
+    'hostile words': mirror('class E(Exception):\n    def __str__(self):\n        return "<script>alert(1)</script>" * 99\n'
+                            'def mirror(x):\n    raise E', 0),
+    'an error without words': own_cell('class E(Exception):\n    __str__ = None\nraise E', remark='E'),
+    'a thread that goes on': own_cell('import threading, time\n'
+                                      'threading.Thread(target=lambda: time.sleep(10**6)).start()'),
+    # files
+    'another version': Student(4, 4, change=of_another_version),
+    'UTF-16': Student(4, 4, write=encoded('utf-16'), remark='not in UTF-8'),
+    'Latin-1': Student(4, 4, write=encoded('latin-1'), remark='not in UTF-8'),
+    'with a BOM': Student(4, 4, write=encoded('utf-8-sig')),
+    'renamed': Student(4, 4, write=renamed, remark='my homework (2).ipynb'),
+    'two files': Student(4, 4, write=twice, remark='2 notebooks'),
+    'cut off': Student(0, 0, write=no_json, remark='no notebook that can be read'),
+    'nothing handed in': Student(0, 0, write=nothing, remark='nothing was handed in'),
+}
+# fmt: on
+for name in grading.find('training.ema_decay').mutants:
+    laws, kept = grading.law_table('training.ema_decay')
+    CLASS[f'mutant {name}'.replace('/', ' ')] = ema(
+        f'from animegan_nb.grading import oracles\nema_decay = oracles["training.ema_decay"].mutants[{name!r}]',
+        round(4 * sum(holds is True for holds in kept[name]) / len(laws), 2),
+    )
+
+
+def hand_in(student: Student, release: dict, folder: Path):
+    "Write the notebook of a student."
+    notebook = copy.deepcopy(release)
+    for cell in notebook['cells']:
+        cell['source'] = ''.join(cell['source'])
+    for id, source in {'f-ema_decay': EMA, 'f-mirror': MIRROR, **student.answers}.items():
+        find(notebook, id)['source'] = source
+    find(notebook, 'q-factor')['source'] = 'Mehr Bilder in einem Schritt: größer.'
+    for number, source in enumerate(reversed(student.before)):
+        cell = {'cell_type': 'code', 'id': f'own{number}', 'metadata': {}, 'execution_count': None}
+        notebook['cells'].insert(0, {**cell, 'outputs': [], 'source': source})
+    if student.change:
+        student.change(notebook)
+    folder.mkdir(parents=True)
+    text = json.dumps(notebook, ensure_ascii=False)
+    (student.write or encoded('utf-8'))(folder, text)
+
+
+def run(*words) -> int:
+    return cli.main(['course', *map(str, words)])
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    "A course whose assignment has been built."
+    folder = tmp_path_factory.mktemp('built')
+    shutil.copytree(SOURCE, folder / 'source')
+    assert run('build', '--course', folder) == 0
+    return folder
+
+
+@pytest.fixture(scope='module')
+def graded(built, tmp_path_factory):
+    "The same course with the whole class graded."
+    folder = tmp_path_factory.mktemp('graded') / 'course'
+    shutil.copytree(built, folder)
+    release = json.loads((folder / 'release' / 'tiny' / 'tiny.ipynb').read_text(encoding='utf-8'))
+    for name, student in CLASS.items():
+        hand_in(student, release, folder / 'submitted' / name / 'tiny')
+    course = teaching.Course(folder)
+    found = teaching.find_submissions(folder / 'submitted', course, ['tiny'])['tiny']
+    records = teaching.grade_class(course, 'tiny', found, jobs=2, limits=LIMITS)
+    key, assignment = course.key('tiny'), teaching.read_notebook(course.source('tiny'))[0]
+    teaching.write_reports(course, records, assignment, key)
+    by_name = {record.student: record for record in records}
+    return SimpleNamespace(folder=folder, course=course, records=by_name, key=key, assignment=assignment, found=found)
+
+
+# ---- the class
+
+
+def test_the_class_is_large_enough():
+    assert len(CLASS) >= 40
+
+
+def test_nobody_is_lost(graded):
+    assert sorted(graded.records) == sorted(CLASS)
+    for name in CLASS:
+        assert (graded.folder / 'grades' / 'tiny' / f'{name}.json').exists()
+        assert (graded.folder / 'feedback' / name / 'tiny' / 'tiny.html').exists()
+
+
+@pytest.mark.parametrize('name', CLASS)
+def test_everybody_gets_what_they_deserve(graded, name):
+    student, record = CLASS[name], graded.records[name]
+    got = record.tests['t-ema_decay'].points, record.tests['t-mirror'].points
+    assert got == (student.ema, student.mirror), record
+    assert student.remark in '; '.join(record.remarks), record.remarks
+
+
+def test_every_known_wrong_version_loses_the_law_it_breaks(graded):
+    for name in grading.find('training.ema_decay').mutants:
+        record = graded.records[f'mutant {name}'.replace('/', ' ')]
+        laws, kept = grading.law_table('training.ema_decay')
+        lost = {law for law, holds in zip(laws, kept[name]) if holds is not True}
+        assert lost and set(record.tests['t-ema_decay'].broken) == lost
+
+
+def test_nothing_was_written_outside(graded):
+    assert not Path('/tmp/animegan-evil').exists()
+    assert not list(graded.folder.rglob('evil'))
+
+
+def test_reports_hide_what_is_hidden_and_are_safe(graded):
+    for name in CLASS:
+        for kind in ('md', 'html'):
+            text = (graded.folder / 'feedback' / name / 'tiny' / f'tiny.{kind}').read_text()
+            assert SECRET not in text and '<script>' not in text
+    page = (graded.folder / 'feedback' / 'unchanged' / 'tiny' / 'tiny.html').read_text()
+    assert 'the first column becomes the last' in page and '0 of 1 further laws hold.' in page
+    assert '&lt;script&gt;' in (graded.folder / 'feedback' / 'hostile words' / 'tiny' / 'tiny.html').read_text()
+
+
+def test_the_tables(graded):
+    rows = list(csv.DictReader(teaching.class_table(graded.course, list(graded.records.values())).splitlines()))
+    assert [row['student'] for row in rows] == list(graded.records)
+    perfect = next(row for row in rows if row['student'] == 'perfect')
+    assert (perfect['points'], perfect['of'], perfect['to read']) == ('8', '10', '1')
+    laws = teaching.broken_by(list(graded.records.values()), graded.key)
+    assert [law['broken by'] for law in laws] == sorted((law['broken by'] for law in laws), reverse=True)
+    assert {law['of'] for law in laws} == {len(CLASS) - 2}  # one file is cut off, one student handed in nothing
+    assert SECRET in {law['law'] for law in laws if law['is'] == 'hidden'}
+
+
+def test_grading_again_changes_nothing(graded):
+    "Neither the records nor what a person gave; only what has changed is run."
+    with teaching.gradebook(graded.course) as book:
+        grade = book.find_grade('q-factor', 'tiny', 'tiny', 'perfect')
+        assert grade.needs_manual_grade
+        grade.manual_score, grade.needs_manual_grade = 1.5, False
+        book.find_comment('q-factor', 'tiny', 'tiny', 'perfect').manual_comment = 'Say what *forgets* means.'
+        book.db.commit()
+    before = {path: path.read_bytes() for path in (graded.folder / 'grades').rglob('*.json')}
+    again = teaching.grade_class(graded.course, 'tiny', graded.found, jobs=1, limits=LIMITS)
+    assert {record.student: record for record in again} == graded.records
+    assert before == {path: path.read_bytes() for path in (graded.folder / 'grades').rglob('*.json')}
+    grades = teaching.read_grades(graded.course, graded.records['perfect'])
+    assert grades['q-factor'] == teaching.Grade(1.5, 2.0, 'Say what *forgets* means.')
+    one = [submission for submission in graded.found if submission.student in ('perfect', 'unchanged', 'upside down')]
+    fresh = teaching.grade_class(graded.course, 'tiny', one, jobs=1, limits=LIMITS, fresh=True)
+    assert fresh == [graded.records[record.student] for record in fresh]
+    teaching.write_reports(graded.course, again, graded.assignment, graded.key)
+    report = (graded.folder / 'feedback' / 'perfect' / 'tiny' / 'tiny.md').read_text()
+    assert '9.5 of 10 points' in report and r'Say what \*forgets\* means.' in report
+
+
+def test_export(graded):
+    assert run('export', '--course', graded.folder) == 0
+    moodle = list(csv.DictReader((graded.folder / 'grades' / 'moodle.csv').open()))
+    assert {row['Username']: row['tiny'] for row in moodle}['half'] == '4'
+    assert {row['Username']: row['Feedback comments'] for row in moodle}['half'].startswith('not complete')
+    canvas = list(csv.DictReader((graded.folder / 'grades' / 'canvas.csv').open()))
+    assert list(canvas[0]) == ['Student', 'ID', 'SIS User ID', 'SIS Login ID', 'Section', 'tiny']
+    assert canvas[0]['Student'].strip() == 'Points Possible' and canvas[0]['tiny'] == '10'
+    assert {row['SIS Login ID']: row['tiny'] for row in canvas}['blank'] == '0'
+
+
+def test_the_notebook_for_graders(graded):
+    "nbgrader reads it; the answer is followed by the mark scheme; copies have lost their id."
+    import nbformat
+    from nbgrader.nbgraderformat import MetadataValidator
+
+    for name in ('perfect', 'answer copied', 'metadata stripped', 'test deleted', 'another version', 'exits'):
+        path = graded.folder / 'autograded' / name / 'tiny' / 'tiny.ipynb'
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        MetadataValidator().validate_nb(notebook)
+        ids = [teaching.cell_id(cell) for cell in notebook.cells if teaching.cell_id(cell)]
+        assert len(ids) == len(set(ids)) == 6
+        texts = [cell.source for cell in notebook.cells]
+        assert any('**For the grader.**' in text and '1 point' in text for text in texts)
+
+
+def test_text_of_the_library_is_remarked():
+    answer = 'def g(a, b):\n    "Doc."\n    c = a + b\n    d = c * 2\n    return d'
+    same = 'def h(x, y):\n    z = x + y\n    q = z * 2\n    return q'
+    other = 'def h(x, y):\n    z = x + y\n    q = z * 3\n    return q'
+    shape = lambda text: teaching.shape_of(teaching.ast.parse(text).body[0])
+    assert shape(answer) == shape(same) != shape(other)
+
+
+# ---- the build
+
+
+def test_the_release_holds_no_secret(built):
+    names = zipfile.ZipFile(built / 'release' / 'tiny.zip').namelist()
+    assert sorted(names) == ['tiny/README.md', 'tiny/requirements.txt', 'tiny/tiny.ipynb']
+    release = json.loads((built / 'release' / 'tiny' / 'tiny.ipynb').read_text(encoding='utf-8'))
+    text = json.dumps(release)
+    for secret in (SECRET, 'range(last + 1)', '0.5 **', 'The factor is applied once', '1 point', 'BEGIN'):
+        assert secret not in text
+    assert all(not cell.get('outputs') for cell in release['cells'])
+    assert teaching.settings_of(release) == {
+        'title': 'A tiny assignment', 'minutes': 10, 'name': 'tiny', 'version': __version__,
+    }  # fmt: skip
+    assert f'animegan_nb[notebook]=={__version__}' in (built / 'release' / 'tiny' / 'requirements.txt').read_text()
+
+
+def test_building_again_gives_the_same_bytes(built):
+    source, _ = teaching.read_notebook(built / 'source' / 'tiny' / 'tiny.ipynb')
+    text = json.dumps(teaching.make_release(source, 'tiny'), indent=1, ensure_ascii=False) + '\n'
+    assert text == (built / 'release' / 'tiny' / 'tiny.ipynb').read_text(encoding='utf-8')
+
+
+def changed_source(change):
+    source, _ = teaching.read_notebook(SOURCE / 'tiny' / 'tiny.ipynb')
+    change(source)
+    return source
+
+
+def test_a_solution_that_stands_elsewhere_is_found():
+    def change(source):
+        source['cells'][0]['source'] += '\nOne could write `return 0.5 ** (batch_size / half_life)`.'
+
+    source = changed_source(change)
+    release = teaching._joined(teaching.make_release(source, 'tiny'))
+    assert teaching.leaks(source, release) == ['return 0.5 ** (batch_size / half_life)']
+
+
+@pytest.mark.parametrize(
+    'change, sentence',
+    [
+        (duplicate('f-mirror'), 'stands on two cells'),
+        (rewrite('f-mirror', 'def mirror(x):\n    return x'), 'f-mirror has no ### BEGIN SOLUTION'),
+        (rewrite('t-mirror', 'assert mirror'), 't-mirror calls no score'),
+        (rewrite('q-factor', '### BEGIN SOLUTION\nx\n### END SOLUTION'), 'q-factor has no ### BEGIN MARK SCHEME'),
+        (lambda notebook: notebook['cells'].pop(3), 'f-ema_decay has no cell with three hints'),
+        (lambda notebook: notebook['metadata'].pop('animegan_nb'), 'lacks a title'),
+    ],
+)
+def test_faults_of_a_source_are_named(change, sentence):
+    assert any(sentence in fault for fault in teaching.faults(changed_source(change)))
+
+
+def test_a_wrong_solution_is_not_released(tmp_path):
+    source = changed_source(
+        rewrite('f-mirror', 'def mirror(x):\n    ### BEGIN SOLUTION\n    return x\n    ### END SOLUTION')
+    )
+    path = tmp_path / 'tiny.ipynb'
+    path.write_text(json.dumps(source))
+    release = teaching._joined(teaching.make_release(source, 'tiny'))
+    with Workers() as workers, pytest.raises(ValueError, match='t-mirror: the solution gets 2 of 4'):
+        teaching.make_key('tiny', source, release, path, workers)
+
+
+def test_nbgrader_grades_the_same_release(built, tmp_path):
+    "An instructor's own nbgrader reads the points of `score` as partial credit."
+    import nbformat
+    from nbclient import NotebookClient
+    from nbgrader.utils import determine_grade
+
+    release = nbformat.read(built / 'release' / 'tiny' / 'tiny.ipynb', as_version=4)
+    find(release, 'f-ema_decay').source = EMA
+    find(release, 'f-mirror').source = 'def mirror(x):\n    return x'
+    find(release, 't-mirror').source = find(changed_source(lambda source: None), 't-mirror')['source']
+    NotebookClient(release, timeout=600, allow_errors=True, kernel_name='python3').execute(cwd=str(tmp_path))
+    assert determine_grade(find(release, 't-ema_decay')) == (4, 4)
+    assert determine_grade(find(release, 't-mirror')) == (2, 4)
+
+
+# ---- at home
+
+
+def test_check_shows_the_visible_laws(built, tmp_path, capsys):
+    release = json.loads((built / 'release' / 'tiny' / 'tiny.ipynb').read_text(encoding='utf-8'))
+    hand_in(CLASS['upside down'], release, tmp_path / 'home')
+    assert run('check', tmp_path / 'home' / 'tiny.ipynb') == 0
+    said = capsys.readouterr().out
+    assert '✗ the first column becomes the last' in said and SECRET not in said
+    assert '5.33 of 8 points' in said and 'q-factor: a person will read it' in said
+
+
+# ---- bad input: one sentence each
+
+
+@pytest.mark.parametrize(
+    'words, sentence',
+    [
+        (['grade', 'EMPTY', '--course', 'COURSE'], 'holds no notebook'),
+        (['grade', 'nowhere', '--course', 'COURSE'], 'There is no folder'),
+        (['grade', 'OTHER', '--course', 'COURSE', '--assignment', 'tiny'], "has handed in a notebook for 'tiny'"),
+        (['grade', 'OTHER', '--course', 'COURSE', '--assignment', 'huge'], "There is no assignment called 'huge'"),
+        (['grade', 'OTHER', '--course', 'EMPTY'], 'is not the folder of a course'),
+        (['build', 'huge', '--course', 'COURSE'], "There is no assignment called 'huge': choose one of other, tiny."),
+        (['build', '--course', 'EMPTY'], 'is not the folder of a course'),
+        (['check', 'nowhere.ipynb'], 'There is no notebook'),
+        (['check', 'OTHER/a/x.ipynb'], 'has no tests'),
+        (['export', '--course', 'COURSE'], 'has not been graded'),
+    ],
+)
+def test_bad_input_is_one_sentence(built, tmp_path, capsys, words, sentence):
+    course = tmp_path / 'course'
+    shutil.copytree(built, course)
+    shutil.copytree(course / 'source' / 'tiny', course / 'source' / 'other')
+    (course / 'source' / 'other' / 'tiny.ipynb').rename(course / 'source' / 'other' / 'other.ipynb')
+    (tmp_path / 'EMPTY').mkdir()
+    (tmp_path / 'OTHER' / 'a').mkdir(parents=True)
+    empty = {'cells': [], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}
+    (tmp_path / 'OTHER' / 'a' / 'x.ipynb').write_text(json.dumps(empty))
+    places = {'COURSE': course, 'EMPTY': tmp_path / 'EMPTY', 'OTHER': tmp_path / 'OTHER'}
+    for name, place in places.items():
+        words = [word.replace(name, str(place)) for word in words]
+    assert run(*words) == 1
+    said = capsys.readouterr().err
+    assert sentence in said and said.count('\n') == 1
+
+
+def test_a_release_older_than_the_library(built, tmp_path):
+    course = tmp_path / 'course'
+    shutil.copytree(built, course)
+    path = course / 'keys' / 'tiny.json'
+    path.write_text(path.read_text().replace(f'"version": "{__version__}"', '"version": "0.0.1"'))
+    with pytest.raises(ValueError, match=r"built with animegan_nb 0\.0\.1, and .* build tiny  again"):
+        teaching.Course(course).key('tiny')
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match='has not been built yet'):
+        teaching.Course(course).key('tiny')
+    release = course / 'release' / 'tiny' / 'tiny.ipynb'
+    release.write_text(release.read_text(encoding='utf-8').replace(f'"version": "{__version__}"', '"version": "9"'))
+    args = SimpleNamespace(notebook=str(release))
+    with pytest.raises(ValueError, match='was made for animegan_nb 9'):
+        teaching.check_command(args)
+    source = course / 'source' / 'tiny' / 'tiny.ipynb'
+    shutil.copy(built / 'keys' / 'tiny.json', path)
+    source.write_text(source.read_text(encoding='utf-8').replace('A mirror', 'The mirror'), encoding='utf-8')
+    with pytest.raises(ValueError, match='has changed since the build'):
+        teaching.Course(course).key('tiny')
+
+
+# ---- parts of the engine
+
+
+def test_the_names_that_a_test_asks_for():
+    code = 'import torch\n\n\ndef laws(f):\n    x = helper(torch.ones(2))\n    yield "a", f(x) == y\n\n\nscore(mirror, laws)'
+    assert marking.asked_names(code) == {'helper', 'y', 'score', 'mirror'}
+
+
+def test_a_trap_lets_the_library_work():
+    "In a process of its own: a class, a method with super(), a function behind a decorator."
+    program = '''
+import torch
+from animegan_nb import marking, siren, training
+names = ['siren.SineLayer', 'training.ema_decay']
+found = [marking.find_answer(name) for name in names]
+for name, thing in zip(names, found):
+    marking.set_trap(name, thing)
+for call in (lambda: siren.SineLayer(2, 3), lambda: training.ema_decay(1, 2)):
+    try:
+        call()
+    except marking.LibraryAnswer as error:
+        print('trapped', error)
+network = siren.Siren(2, 1)
+print(network(torch.zeros(4, 2)).shape)
+'''
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=600)
+    assert done.stdout.count('trapped') == 2 and 'torch.Size([4, 1])' in done.stdout, done.stdout + done.stderr
+
+
+def test_a_table_does_not_calculate():
+    assert teaching.as_csv([{'a': '=1+1', 'b': 2}]) == "a,b\n'=1+1,2\n"
+
+
+def test_limits_are_told_apart():
+    with grading.time_limit(50), pytest.raises(TimeoutError):
+        with grading.time_limit(0.1):
+            while True:
+                pass
+    assert not torch.is_inference_mode_enabled()
