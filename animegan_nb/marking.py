@@ -490,7 +490,7 @@ def _marked(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
         'changed': before,
     }
 
-# %% ../nbs/73_marking.ipynb #f133da99
+# %% ../nbs/73_marking.ipynb #a5fa3fdf
 _HOMES = ('HOME', 'TMPDIR', 'TEMP', 'TMP', 'IPYTHONDIR')
 
 
@@ -518,13 +518,14 @@ class Workers:
     "Gives jobs to a worker, one after the other; a worker that has ended is replaced."
 
     def __init__(self):
-        self.process, self.child, self.lines = None, None, None
+        self.process, self.child, self.lines, self.closed = None, None, None, False
         self.start_folder = TemporaryDirectory(prefix='animegan-')
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_):
+        self.closed = True
         self._end_child()
         if self.process is not None:
             self.process.kill()
@@ -555,6 +556,8 @@ class Workers:
 
     def say(self, job: Job, folder: str) -> Iterator[dict]:
         "What a worker says of a job, until it has ended or says nothing for too long."
+        if self.closed:
+            raise RuntimeError('These workers have been sent home: make new ones.')
         if self.process is None or self.process.poll() is not None:
             self._start()
         token = secrets.token_hex(16)
