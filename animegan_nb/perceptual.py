@@ -20,7 +20,7 @@ def layer_distance(
     b: Tensor,  # the same shape
     unit: bool = True,  # compare directions of feature vectors (Zhang et al.), not the vectors
 ) -> Tensor:  # [batch]
-    """Distance of two feature maps. Zhang et al. (2018), eq. 1 with weights 1; with `unit=False`
+    """Distance of feature maps. Zhang et al. (2018), eq. 1 with weights 1; with `unit=False`
     Johnson et al. (2016), eq. 2."""
     if unit:
         a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)

@@ -391,8 +391,7 @@ class RunControls:
         return save_trainer(self, folder, overwrite)
 
     def load(self, folder: str | Path) -> Trainer:
-        """Go back to a checkpoint; continuing from it is bit for bit the training that was
-        interrupted (on a CPU)."""
+        "Go back to a checkpoint; on a CPU, the training goes on from it bit for bit."
         return load_trainer(self, folder)
 
     def resume(self, run: str | Path) -> Trainer:
