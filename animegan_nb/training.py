@@ -321,8 +321,8 @@ class RunControls:
         self.pausing = threading.Event()  # no further step for now
         self.saving = threading.Event()  # a `Checkpoints` callback saves after this step
         self.thread, self.error = None, None
-        self.unfinished = False  # in the middle of a step: nothing may be saved
-        self.stop_notice = _NOTICE  # what the first Ctrl-C says
+        # in the middle of a step nothing may be saved; and what the first Ctrl-C says
+        self.unfinished, self.stop_notice = False, _NOTICE
         self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
 
     @property
