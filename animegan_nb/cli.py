@@ -833,7 +833,7 @@ def _result_commands(commands, show):
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=evaluate_command)
 
-# %% ../nbs/71_cli.ipynb #1e57fb56
+# %% ../nbs/71_cli.ipynb #5fe19c35
 def _course_commands(commands, show):
     words = commands.add_parser('course', help='assignments for a class').add_subparsers(
         required=True, metavar='build|check|grade|export'
@@ -842,10 +842,10 @@ def _course_commands(commands, show):
     p = words.add_parser('build', help='make the release of assignments', **show)
     p.add_argument('names', nargs='*', help='assignments; all of them if not given')
     p.add_argument('--course', **course)
-    p.set_defaults(run_command=_of_course('build_command'))
+    p.set_defaults(run_command=_of_course('course_build'))
     p = words.add_parser('check', help='for students: the laws that you can see', **show)
     p.add_argument('notebook', help='the notebook of an assignment')
-    p.set_defaults(run_command=_of_course('check_command'))
+    p.set_defaults(run_command=_of_course('course_check'))
     p = words.add_parser('grade', help='grade what a class has handed in', **show)
     p.add_argument('submissions', help='a folder with one folder for each student')
     p.add_argument('--course', **course)
@@ -858,14 +858,14 @@ def _course_commands(commands, show):
     p.add_argument(
         '--fresh', action='store_true', help='grade again what has been graded already'
     )
-    p.set_defaults(run_command=_of_course('grade_command'))
+    p.set_defaults(run_command=_of_course('course_grade'))
     p = words.add_parser('export', help='grades as CSV for Moodle and Canvas', **show)
     p.add_argument('--course', **course)
     p.add_argument('--assignment', help='only this one; all that were graded if not given')
     p.add_argument(
         '--to', action='append', choices=['moodle', 'canvas'], help='both if not given'
     )
-    p.set_defaults(run_command=_of_course('export_command'))
+    p.set_defaults(run_command=_of_course('course_export'))
 
 
 def _of_course(name: str):

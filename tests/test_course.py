@@ -584,7 +584,7 @@ def test_a_release_older_than_the_library(built, tmp_path):
     release.write_text(release.read_text(encoding='utf-8').replace(f'"version": "{__version__}"', '"version": "9"'))
     args = SimpleNamespace(notebook=str(release))
     with pytest.raises(ValueError, match='was made for animegan_nb 9'):
-        teaching.check_command(args)
+        teaching.course_check(args)
     source = course / 'source' / 'tiny' / 'tiny.ipynb'
     shutil.copy(built / 'keys' / 'tiny.json', path)
     source.write_text(source.read_text(encoding='utf-8').replace('A mirror', 'The mirror'), encoding='utf-8')
