@@ -694,6 +694,8 @@ CONDITIONAL_CPU = Recipe(
     ' real images only, requests from the data, λ_adv 5, λ_gp 2 at every 4th step, Adam 5e-4,'
     ' batch 32, an averaged generator',
 )
+
+# %% ../nbs/24_conditional.ipynb #454f2de7
 CONDITIONAL_TINY = Recipe(
     'conditional',
     ConditionalConfig(

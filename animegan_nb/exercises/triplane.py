@@ -102,7 +102,7 @@ def _marched(
 def _march(features, raw, distances, background_colour=0.0):
     return tuple(march_intervals(features, raw, distances, background=background_colour))
 
-
+# %% ../../nbs/exercises/60_triplane.ipynb #a673d639
 _MARCH_MUTANTS = {
     'activation before averaging': _marched(lambda raw: _between(F.softplus(raw - 1), -1)),
     'density of the first end': _marched(lambda raw: F.softplus(raw[..., :-1] - 1)),
