@@ -690,12 +690,8 @@ CONDITIONAL_CPU = Recipe(
         batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4, ema_half_life=2_000
     ),
     3_000,
-    'ours, for two CPU cores: 32 px, fewer and narrower blocks, softmax over groups, tags of'
-    ' real images only, requests from the data, λ_adv 5, λ_gp 2 at every 4th step, Adam 5e-4,'
-    ' batch 32, an averaged generator',
+    'ours, for two CPU cores: a table in 24_conditional tells what differs from the article',
 )
-
-# %% ../nbs/24_conditional.ipynb #454f2de7
 CONDITIONAL_TINY = Recipe(
     'conditional',
     ConditionalConfig(
