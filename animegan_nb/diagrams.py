@@ -13,7 +13,7 @@ from torch import Tensor
 from .core import Figure, grid
 
 # %% auto #0
-__all__ = ['ROLES', 'INK', 'PAPER', 'Box', 'facing_sides', 'Diagram']
+__all__ = ['ROLES', 'INK', 'PAPER', 'Box', 'facing_sides', 'Boxes', 'Diagram']
 
 # %% ../nbs/09_diagrams.ipynb #c3ccb51e
 ROLES = {  # role -> (fill, edge)
@@ -62,8 +62,8 @@ def facing_sides(a: Box, b: Box) -> tuple[tuple[float, float], tuple[float, floa
     return (a.top, b.bottom) if b.y > a.y else (a.bottom, b.top)
 
 # %% ../nbs/09_diagrams.ipynb #57906474
-class Diagram(Figure):
-    "A drawing of boxes and arrows, on paper of its own, with a description in words."
+class Boxes(Figure):
+    "Boxes, frames and notes on paper of their own, with a description in words."
 
     def __init__(self, width: float, height: float, alt: str):  # inches; what is seen
         if not alt.strip():
@@ -94,6 +94,22 @@ class Diagram(Figure):
         self.note(x, y, text, size)
         return Box(x, y, width, height)
 
+    def group(self, box: Box, text: str = '', role='plain', dashed=False):
+        "A frame around a part of the diagram, with its name in the upper left corner."
+        corner = box.left[0], box.bottom[1]
+        style = dict(facecolor='none', edgecolor=ROLES[role][1], linewidth=1.2, zorder=2)
+        shape = 'round,pad=0,rounding_size=0.07'
+        frame = FancyBboxPatch(corner, box.width, box.height, shape, **style)
+        frame.set_linestyle('--' if dashed else '-')
+        self.ax.add_patch(frame)
+        if text:
+            x, y = box.left[0] + 0.1, box.top[1] - 0.08
+            self.note(x, y, text, 9, role, ha='left', va='top', weight='bold')
+
+# %% ../nbs/09_diagrams.ipynb #57906475
+class Diagram(Boxes):
+    "A drawing of boxes, feature maps, images and arrows."
+
     def maps(self, x, y, side: float, depth: float, text='', role='plain', size=8.5) -> Box:
         "A stack of square feature maps as a block around (x, y), its label underneath."
         fill, edge = ROLES[role]
@@ -123,18 +139,6 @@ class Diagram(Figure):
         frame = Box(x, y, width + 0.1, height + 0.1)
         self.group(frame, role=role)
         return frame
-
-    def group(self, box: Box, text: str = '', role='plain', dashed=False):
-        "A frame around a part of the diagram, with its name in the upper left corner."
-        corner = box.left[0], box.bottom[1]
-        style = dict(facecolor='none', edgecolor=ROLES[role][1], linewidth=1.2, zorder=2)
-        shape = 'round,pad=0,rounding_size=0.07'
-        frame = FancyBboxPatch(corner, box.width, box.height, shape, **style)
-        frame.set_linestyle('--' if dashed else '-')
-        self.ax.add_patch(frame)
-        if text:
-            x, y = box.left[0] + 0.1, box.top[1] - 0.08
-            self.note(x, y, text, 9, role, ha='left', va='top', weight='bold')
 
     def arrow(
         self, *places, text='', role='plain', dashed=False, offset=(0.0, 0.12), head=True

@@ -36,10 +36,11 @@ from .toon import check_identity, FOV, HeadScene, render
 from .training import checkpoints, load_state, optimise, save_state
 
 # %% auto #0
-__all__ = ['FIELDS', 'RATES', 'Views', 'toon_views', 'lego_views', 'Bundle', 'cube_range', 'bundle', 'over_background',
-           'SceneField', 'SirenField', 'EncodedField', 'plane_coordinates', 'triplane', 'TriplaneField', 'make_field',
-           'FitConfig', 'Fit', 'render_views', 'save_field', 'load_field', 'Chamfer', 'nearest_distances', 'chamfer',
-           'f_score', 'toon_mesh', 'seen_points', 'measure_field', 'save_fit', 'resume_fit']
+__all__ = ['FIELDS', 'PLANE_AXES', 'RATES', 'Views', 'toon_views', 'lego_views', 'Bundle', 'cube_range', 'bundle',
+           'over_background', 'SceneField', 'SirenField', 'EncodedField', 'plane_coordinates', 'triplane',
+           'TriplaneField', 'make_field', 'FitConfig', 'Fit', 'render_views', 'save_field', 'load_field', 'Chamfer',
+           'nearest_distances', 'chamfer', 'f_score', 'toon_mesh', 'seen_points', 'measure_field', 'save_fit',
+           'resume_fit']
 
 # %% ../nbs/54_fields.ipynb #5ed3e266
 @dataclass(frozen=True)
@@ -264,11 +265,18 @@ class EncodedField(SceneField):
         self.options = dict(hidden=hidden, layers=layers, frequencies=frequencies)
 
 # %% ../nbs/54_fields.ipynb #82fb20e3
+# the axes along the columns and along the rows of each plane, as published
+PLANE_AXES = {'mimic3d': ((0, 1), (1, 2), (2, 0)), 'eg3d': ((0, 1), (0, 2), (2, 0))}
+
+
 def plane_coordinates(
-    points: Tensor,  # [n, 3]
-) -> Tensor:  # [3, n, 2]: (x, y), (y, z), (z, x)
+    points: Tensor,  # [..., n, 3]
+    order: str = 'mimic3d',  # a name in `PLANE_AXES`
+) -> Tensor:  # [..., 3, n, 2]: (x, y), (y, z), (z, x)
     "A point's shadows on the three planes."
-    return torch.stack([points[:, [0, 1]], points[:, [1, 2]], points[:, [2, 0]]])
+    axes = points.unbind(-1)
+    shadows = [torch.stack([axes[a], axes[b]], -1) for a, b in PLANE_AXES[order]]
+    return torch.stack(shadows, -3)
 
 
 def triplane(
