@@ -149,7 +149,7 @@ def load_key(path: Path) -> Key:
     values['tests'] = {id: Test(**test) for id, test in values['tests'].items()}
     return Key(**values)
 
-
+# %% ../nbs/74_course.ipynb #0b4ed597
 @dataclass(frozen=True)
 class Course:
     "The folder of a course, laid out as nbgrader expects it."
@@ -323,7 +323,7 @@ def _joined(notebook: dict) -> dict:
         cell['source'] = ''.join(cell['source'])
     return notebook
 
-
+# %% ../nbs/74_course.ipynb #b852882f
 def leaks(source: dict, release: dict) -> list[str]:
     "Lines of solutions, hidden tests and mark schemes that stand in the release, anywhere."
     secret, shown = set(), set()
@@ -369,7 +369,7 @@ def faults(source: dict) -> list[str]:
 def _laws(result: Result) -> list[str]:
     return [law['sentence'] for law in result.laws]
 
-
+# %% ../nbs/74_course.ipynb #a1488684
 def make_key(name: str, source: dict, release: dict, path: Path, workers: Workers) -> Key:
     "The key of an assignment; a `ValueError` says what its own solution does not reach."
     counts = {id: grading.number_of_laws(grading.find(id)) for id in exercises_in(source)}
@@ -528,7 +528,7 @@ def remarks_on(submitted: dict, assignment: dict) -> list[str]:
             remarks.append(f'{id} was changed, and counted as it was')
     return remarks
 
-
+# %% ../nbs/74_course.ipynb #8beb4eec
 def written_answers(submitted: dict, assignment: dict) -> dict[str, bool]:
     "For each written answer: is there more than the blank?"
     theirs, answers = cells_of(submitted, 'written'), {}
@@ -682,7 +682,7 @@ def with_results(submitted: dict, assignment: dict, results: dict, record: Recor
 _ALL = ('given', 'test', 'answer', 'written', 'experiment')
 _SAFE = ('text/plain', 'image/png', 'image/jpeg')
 
-
+# %% ../nbs/74_course.ipynb #5d184b41
 def plain(output: dict) -> dict:
     "An output without what a browser would run, and without what is too large to look at."
     if output.get('output_type') in ('display_data', 'execute_result'):
@@ -747,7 +747,7 @@ def _is_own(path: Path, folder: Path) -> bool:
         for i, part in enumerate(inside)
     )
 
-
+# %% ../nbs/74_course.ipynb #4112bb07
 def _assignment_of(path: Path, ids: dict[str, set[str]]) -> str:
     "Which assignment a notebook belongs to: by its cells, or else by its name."
     with contextlib.suppress(ValueError, OSError):
@@ -828,7 +828,7 @@ def grade_class(
     enter_grades(course, ordered, assignment)
     return ordered
 
-
+# %% ../nbs/74_course.ipynb #aac9b84e
 def _stamp(submission: Submission, key: Key, limits: Limits) -> str:
     what = submission.path.read_bytes() if submission.path else b''
     how = json.dumps([asdict(key), asdict(limits), submission.remarks], sort_keys=True)
@@ -911,7 +911,7 @@ def enter_grades(course: Course, records: list[Record], assignment: dict):
                 _set_grade(book.find_grade(id, *place), None if answered else 0)
         book.db.commit()
 
-
+# %% ../nbs/74_course.ipynb #8edcc747
 def _set_grade(grade, points: float | None):
     grade.auto_score = points
     grade.needs_manual_grade = points is None and grade.manual_score is None
@@ -995,7 +995,7 @@ _STYLE = (
     ' .law, .no {margin: 0.2em 0 0.2em 1em}'
 )
 
-
+# %% ../nbs/74_course.ipynb #630fab0b
 def as_markdown(lines: list[tuple]) -> str:
     "A report as Markdown; signs that mean something there are escaped."
 
@@ -1180,7 +1180,7 @@ def course_check(args) -> int:
         print(f'{id}: {"a person will read it" if answered else "no answer yet"}')
     return 0
 
-
+# %% ../nbs/74_course.ipynb #d80457a6
 def course_grade(args) -> int:
     "Grade a class: records, reports, tables, and grades in nbgrader's database."
     folder = Path(args.submissions)

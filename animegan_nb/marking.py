@@ -418,7 +418,7 @@ def work():
         os.waitpid(child, 0)
         answer(token, ended=True)
 
-
+# %% ../nbs/73_marking.ipynb #4777f05f
 def work_on(message: dict, answer: Callable):
     "Run one job, in a process that does nothing else."
     folder, job = message['folder'], message['job']
@@ -462,7 +462,7 @@ def _ran(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
     problem = one_line(error) if error else ''
     return {'text': text.text(), 'outputs': outputs, 'problem': problem}
 
-
+# %% ../nbs/73_marking.ipynb #3b141796
 def _marked(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
     "Run a test."
     before, text = snapshot.restore(), Bounded(limits.output)
@@ -513,7 +513,7 @@ def worker_environment(folder: str) -> dict[str, str]:
         'PYTHONIOENCODING': 'utf-8',
     }
 
-
+# %% ../nbs/73_marking.ipynb #b6ff71b0
 class Workers:
     "Gives jobs to a worker, one after the other; a worker that has ended is replaced."
 
@@ -581,7 +581,7 @@ class Workers:
                 yield said
         self.child = None
 
-
+# %% ../nbs/73_marking.ipynb #1e51ec5b
 def _read(process: subprocess.Popen, lines: queue.Queue):
     "Put the lines of a process into a queue, and None at its end."
     with contextlib.suppress(ValueError, OSError):
