@@ -114,6 +114,15 @@ HISTOGRAM = [
 ]
 
 
+CENTRE = 'how far to the right is the centre of the last pixel of a row of five?'
+HALVES = 'two pixels a side and 90 degrees: the centres lie at ±½'
+
+
+def not_turned(cam2world, fov, size):
+    same = pixel_rays(torch.eye(4)[None], fov, size)[1]
+    return pixel_rays(cam2world, fov, size)[0], same.expand(len(cam2world), -1, -1)
+
+
 def middles(edges, weights, samples, rng=None):
     t = sample_pdf(edges, weights, samples, rng)
     k = torch.searchsorted(edges, t.contiguous()).clamp(1, len(edges) - 1)
@@ -127,16 +136,11 @@ WRONG = dict(
         'looks along +z': (looks_along_z, ['the camera looks at the origin']),
     },
     pixel_rays={
-        'borders for centres': (
-            bin_borders,
-            [
-                'the outermost pixel centre lies half a pixel inside the field of view',
-                "projecting a point of a ray gives the ray's pixel",
-            ],
-        ),
-        'upside down': (
-            upside_down,
-            ['the first ray goes left and up', "projecting a point of a ray gives the ray's pixel"],
+        'borders for centres': (bin_borders, [CENTRE, HALVES]),
+        'upside down': (upside_down, ['the first ray goes left and up', HALVES]),
+        'the directions stay in the camera': (
+            not_turned,
+            ['the middle ray of the second camera: is its direction turned into the world?'],
         ),
     },
     sample_bins={
