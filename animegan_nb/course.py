@@ -365,7 +365,7 @@ def faults(source: dict) -> list[str]:
         before = cell
     return found
 
-
+# %% ../nbs/74_course.ipynb #6700d3e6
 def _laws(result: Result) -> list[str]:
     return [law['sentence'] for law in result.laws]
 
@@ -828,7 +828,7 @@ def grade_class(
     enter_grades(course, ordered, assignment)
     return ordered
 
-
+# %% ../nbs/74_course.ipynb #ec7f9e90
 def _stamp(submission: Submission, key: Key, limits: Limits) -> str:
     what = submission.path.read_bytes() if submission.path else b''
     how = json.dumps([asdict(key), asdict(limits), submission.remarks], sort_keys=True)
@@ -890,14 +890,14 @@ def enter_assignment(course: Course, name: str, source: dict):
                 " the new version another name."
             ) from error
 
-
+# %% ../nbs/74_course.ipynb #8899efbf
 NBGRADER_CONFIG = '''# for nbgrader and its formgrader, started in this folder
 c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = 'animegan'
 c.CourseDirectory.root = __import__('os').path.dirname(__import__('os').path.abspath(__file__))
 '''
 
-
+# %% ../nbs/74_course.ipynb #c3e723d8
 def enter_grades(course: Course, records: list[Record], assignment: dict):
     "Write records into the database; points of a person stay."
     with gradebook(course) as book:
@@ -980,7 +980,7 @@ def report_lines(record: Record, key: Key, grades: dict[str, Grade], title: str)
         lines += [('text', remark) for remark in record.remarks]
     return lines
 
-
+# %% ../nbs/74_course.ipynb #1577c05e
 _MARKDOWN = {'title': '# ', 'part': '\n## ', 'text': '\n', 'law': '- ✓ ', 'broken': '- ✗ '}
 _HTML = {
     'title': 'h1',
@@ -1180,7 +1180,7 @@ def course_check(args) -> int:
         print(f'{id}: {"a person will read it" if answered else "no answer yet"}')
     return 0
 
-
+# %% ../nbs/74_course.ipynb #7a613b6c
 def course_grade(args) -> int:
     "Grade a class: records, reports, tables, and grades in nbgrader's database."
     folder = Path(args.submissions)

@@ -448,7 +448,7 @@ def lock_answers(exercises: list[str], traps: list[str]):
     for name, found in answers.items():
         set_trap(name, found)
 
-
+# %% ../nbs/73_marking.ipynb #28d369ca
 def _ran(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
     "Run a cell of the student."
     text = Bounded(limits.output)
@@ -514,6 +514,16 @@ def worker_environment(folder: str) -> dict[str, str]:
     }
 
 
+def _read(process: subprocess.Popen, lines: queue.Queue):
+    "Put the lines of a process into a queue, and None at its end."
+    with contextlib.suppress(ValueError, OSError):
+        while line := process.stdout.readline(30_000_000):
+            if len(line) > 1:
+                lines.put(line)
+    process.stdout.close()
+    lines.put(None)
+
+# %% ../nbs/73_marking.ipynb #86cf8e8e
 class Workers:
     "Gives jobs to a worker, one after the other; a worker that has ended is replaced."
 
@@ -580,16 +590,6 @@ class Workers:
                 self.child = said.get('process', self.child)
                 yield said
         self.child = None
-
-
-def _read(process: subprocess.Popen, lines: queue.Queue):
-    "Put the lines of a process into a queue, and None at its end."
-    with contextlib.suppress(ValueError, OSError):
-        while line := process.stdout.readline(30_000_000):
-            if len(line) > 1:
-                lines.put(line)
-    process.stdout.close()
-    lines.put(None)
 
 # %% ../nbs/73_marking.ipynb #d856446f
 @dataclass
