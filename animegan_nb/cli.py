@@ -54,7 +54,9 @@ def recipe_to_toml(recipe) -> str:
 def _plain(value):
     "A value of a dataclass as TOML knows it."
     if dataclasses.is_dataclass(value):
-        return dataclasses.asdict(value)
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):  # TOML has no None
+        return {k: _plain(v) for k, v in value.items() if v is not None}
     return list(value) if isinstance(value, tuple) else value
 
 # %% ../nbs/71_cli.ipynb #37d0d3ab
