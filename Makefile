@@ -10,6 +10,7 @@
 # make format   one layout for all code: 96 columns in notebooks, 120 elsewhere
 # make readme   README.md from nbs/index.ipynb
 # make run-it   the cells at the top of every chapter that make it run on Colab
+# make course   the releases of all assignments and their zips for students: _out/course/release
 # make book     the book as a site, from the stored outputs: _book/html (make book ONLY='20_losses' builds one chapter)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,7 +20,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 ONLY ?=
-.PHONY: format help run lab test gpu export execute readme run-it book clean install wheel
+.PHONY: format help run lab test gpu export execute readme run-it book course clean install wheel
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -100,6 +101,13 @@ run-it: .venv/dev
 #: no notebook runs; in a copy without a network, MathJax and the theme's fonts are in the packages
 book: .venv/book
 	$(BIN)/python book/make_book.py $(if $(ONLY),--only $(ONLY))
+
+#: in a copy, so that nothing is made beside the sources; grades that are there stay
+course: .venv/dev
+	@mkdir -p _out/course
+	@rm -rf _out/course/source
+	@cp -R nbs/course/source _out/course/source
+	$(BIN)/animegan course build --course _out/course
 
 wheel: .venv/dev
 	$(BIN)/python -m build --wheel

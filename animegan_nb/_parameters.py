@@ -1,8 +1,9 @@
 """`help()` says what parameters mean: the comments beside them become a part of the docstring.
 
 The chapters explain a parameter in a comment behind it, or in comment lines above it, where a reader of the code looks.
-Python throws comments away. When a chapter is imported, `describe` reads its source again and appends numpydoc's
-sections Parameters and Returns to the docstrings of its public functions, classes and methods.
+Python throws comments away. So the docstring of every public function, class and method of a chapter is made a
+`Described`: when `help()`, Jupyter or Sphinx show it, the source is read again, once for each chapter, and numpydoc's
+sections Parameters and Returns are appended. A program that shows no docstring pays nothing for it.
 """
 # Written by hand, like __init__.py.
 
@@ -11,9 +12,11 @@ import importlib.abc
 import importlib.machinery
 import inspect
 import io
+import linecache
 import sys
 import textwrap
 import tokenize
+from functools import cache
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -32,7 +35,7 @@ class Finder(importlib.abc.MetaPathFinder):
 class Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module):
         super().exec_module(module)
-        describe(module, self.get_source(module.__name__))
+        describe(module, self.path)
 
 
 def install():
@@ -40,33 +43,83 @@ def install():
         sys.meta_path.insert(0, Finder())
 
 
-def describe(module, source: str | None):
-    "Append what the comments of `source` say about parameters to the docstrings of `module`."
-    if source is None:
-        return
-    lines = source.splitlines()
-    for node in ast.parse(source).body:
-        owner = vars(module).get(getattr(node, 'name', ''))
-        if owner is None or node.name.startswith('_'):
+class Described(str):
+    """A docstring that says what parameters mean, too, when it is shown: `inspect.getdoc`, pydoc and Sphinx first call
+    `expandtabs`, and `print` calls `__str__`. As a value it is the docstring that stands in the source."""
+
+    def __new__(cls, first: str, path: str, name: str):
+        self = super().__new__(cls, first)
+        self.path, self.name = path, name  # of the source, and of the thing in it
+        return self
+
+    def __str__(self):
+        first, sections = inspect.cleandoc(str.__str__(self)), meanings_of(self.path).get(self.name, '')
+        return '\n\n'.join(filter(None, [first, sections]))
+
+    def expandtabs(self, tabsize=8):
+        return str(self).expandtabs(tabsize)
+
+    def __reduce__(self):
+        return Described, (str.__str__(self), self.path, self.name)
+
+
+def describe(module, path: str):
+    "Make the docstrings of `module`, whose source is the file `path`, `Described`."
+    for name, thing in list(vars(module).items()):
+        if name.startswith('_') or getattr(thing, '__module__', '') != module.__name__:
             continue
+        redescribe(thing, path, name)
+        if isinstance(thing, type):
+            for method, found in list(vars(thing).items()):
+                if not method.startswith('_'):
+                    redescribe(getattr(found, '__func__', found), path, f'{name}.{method}')
+
+
+def redescribe(thing, path: str, name: str):
+    "Put a `Described` in the place of a docstring; a dataclass without one has its signature, which says nothing new."
+    is_class = isinstance(thing, type)
+    doc = vars(thing).get('__doc__') if is_class else getattr(thing, '__doc__', None)
+    if doc is None and parameters_on_lines(thing):
+        doc = ''
+    if isinstance(doc, str) and (callable(thing) or isinstance(thing, property)):
+        try:
+            thing.__doc__ = Described('' if is_class and doc.startswith(f'{thing.__name__}(') else doc, path, name)
+        except (AttributeError, TypeError):  # of something that cannot be written to
+            pass
+
+
+def parameters_on_lines(function) -> bool:
+    "Has a function a line for each parameter, where comments may stand? (Without a docstring it shows an inherited one.)"
+    if not inspect.isfunction(function):
+        return False
+    first = function.__code__.co_firstlineno
+    return min((line for *_, line in function.__code__.co_lines() if line and line > first), default=0) > first + 1
+
+
+@cache
+def meanings_of(path: str) -> dict[str, str]:
+    "Name of a function, a class or `Class.method` → the sections for its docstring, from the comments of a source."
+    lines = [line.rstrip('\r\n') for line in linecache.getlines(path)]
+    found = {}
+    for node in ast.parse('\n'.join(lines)).body if lines else ():
         if isinstance(node, ast.FunctionDef):
-            append(owner, *of_function(node, lines))
-        elif isinstance(node, ast.ClassDef) and isinstance(owner, type):
-            describe_class(owner, node, lines)
+            found[node.name] = sections(*of_function(node, lines))
+        elif isinstance(node, ast.ClassDef):
+            found |= of_class(node, lines)
+    return found
 
 
-def describe_class(owner: type, node: ast.ClassDef, lines: list[str]):
+def of_class(node: ast.ClassDef, lines: list[str]) -> dict[str, str]:
     "Fields and the parameters of `__init__` belong to the class, those of a method to the method."
-    parameters = of_fields(node, lines)
+    parameters, found = of_fields(node, lines), {}
     for method in node.body:
         if not isinstance(method, ast.FunctionDef):
             continue
         if method.name == '__init__':
             parameters |= of_function(method, lines)[0]
-        elif not method.name.startswith('_'):
-            found = vars(owner).get(method.name)
-            append(getattr(found, '__func__', found), *of_function(method, lines))
-    append(owner, parameters, {})
+        else:
+            found[f'{node.name}.{method.name}'] = sections(*of_function(method, lines))
+    return found | {node.name: sections(parameters, {})}
 
 
 def of_fields(node: ast.ClassDef, lines: list[str]) -> dict[str, str]:
@@ -132,21 +185,13 @@ def head(name: str, annotation, default) -> str:
     return f'{name}{kind}' + (f', default {ast.unparse(default)}' if default is not None else '')
 
 
-def append(thing, parameters: dict[str, str], returned: dict[str, str]):
-    "Append the sections to a docstring."
-    sections = []
+def sections(parameters: dict[str, str], returned: dict[str, str]) -> str:
+    "The sections of a docstring, as numpydoc writes them."
+    found = []
     for title, rows in (('Parameters', parameters), ('Returns', returned)):
         if rows:
             text = '\n'.join(
                 f'{name}\n{textwrap.indent(textwrap.fill(said, 92), "    ")}' for name, said in rows.items()
             )
-            sections.append(f'{title}\n{"-" * len(title)}\n{text}')
-    if thing is None or not sections:
-        return
-    first = inspect.cleandoc(vars(thing).get('__doc__') or '' if isinstance(thing, type) else thing.__doc__ or '')
-    if isinstance(thing, type) and first.startswith(f'{thing.__name__}('):
-        first = ''  # a dataclass without a docstring gets its signature
-    try:
-        thing.__doc__ = '\n\n'.join(filter(None, [first, *sections]))
-    except AttributeError:  # of something that cannot be written to
-        pass
+            found.append(f'{title}\n{"-" * len(title)}\n{text}')
+    return '\n\n'.join(found)

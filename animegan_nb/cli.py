@@ -14,6 +14,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -53,7 +54,9 @@ def recipe_to_toml(recipe) -> str:
 def _plain(value):
     "A value of a dataclass as TOML knows it."
     if dataclasses.is_dataclass(value):
-        return dataclasses.asdict(value)
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):  # TOML has no None
+        return {k: _plain(v) for k, v in value.items() if v is not None}
     return list(value) if isinstance(value, tuple) else value
 
 # %% ../nbs/71_cli.ipynb #37d0d3ab
@@ -256,6 +259,10 @@ def _fit(trainer, run: Path, steps: int) -> int:
     from animegan_nb.training import checkpoints
 
     steps = _last_step(trainer, steps)
+    trainer.stop_notice = (
+        'animegan: this step is finished and saved, then the training stops (a second Ctrl-C'
+        f' stops at once, and the last checkpoint counts); go on with  {_resume(run)}'
+    )
     try:
         trainer.resume(run).fit(until=steps)
     except KeyboardInterrupt:
@@ -295,10 +302,11 @@ def _resume(run: Path) -> str:
 
 
 def _quoted(path: str | Path) -> str:
-    "A path as a shell reads it."
+    "A path as the shell of this system reads it."
     from animegan_nb.core import short_path
 
-    return shlex.quote(short_path(path))
+    text = short_path(path)
+    return subprocess.list2cmdline([text]) if os.name == 'nt' else shlex.quote(text)
 
 
 def _interrupted(run: Path) -> str:
@@ -452,12 +460,25 @@ def resume_command(args) -> int:
     recipe, data = _read_recipe(run), _data_of(run, args.data, 'resume')
     changed = {}
     if args.steps:
+        _check_longer(run, args.steps)
         recipe = dataclasses.replace(recipe, steps=args.steps)
         changed['recipe.toml'] = recipe_to_toml(recipe)
     if args.data:
         changed['data.json'] = json.dumps({'data': data})
     with resumed(recipe, data, run, args.device, changed) as trainer:
         return _fit(trainer, run, recipe.steps)
+
+
+def _check_longer(run: Path, steps: int):
+    "Raise one sentence if a run has made more steps already."
+    from animegan_nb.training import checkpoints
+
+    made = [int(folder.name.removeprefix('step-')) for folder in checkpoints(run)]
+    if made and steps < made[-1]:
+        raise ValueError(
+            f"The training in {_quoted(run)} has made {made[-1]} steps already: --steps is the"
+            " number of all its steps, so name a larger one."
+        )
 
 
 @contextlib.contextmanager
@@ -512,13 +533,34 @@ def sample_command(args) -> int:
         raise ValueError(
             f"{_quoted(out)} is no name of a picture: let it end in .png, .jpg or .webp."
         )
+    _check_sheet(args.n, info)
     out.parent.mkdir(parents=True, exist_ok=True)
-    draws, together = Draws(args.seed, device), _batch_of(info)
-    images = generate_images(pair, generator, args.n, draws, together)
+    images = generate_images(
+        pair,
+        generator,
+        args.n,
+        Draws(args.seed, device),
+        _batch_of(info),
+        as_bytes=True,
+        progress='generating',
+    )
     with atomic_path(out) as part:
         grid(images, args.columns).save(part)
     print(f'{args.n} pictures of step {info.get("step")} in {short_path(out)}')
     return 0
+
+
+def _check_sheet(n: int, info: dict):
+    "Raise one sentence if n images of a checkpoint are more than one file should hold."
+    from animegan_nb.data import MAX_PIXELS
+
+    network = info.get('network')
+    size = network.get('size') if isinstance(network, dict) else None
+    if isinstance(size, int) and n > (most := max(1, MAX_PIXELS // (size + 2) ** 2)):
+        raise ValueError(
+            f"{n:,} images of {size} pixels are too many for one file: --n is at most"
+            f" {most:,}; for more of them draw several files, each with its own --seed."
+        )
 
 
 def _batch_of(info: dict) -> int:
@@ -793,7 +835,7 @@ def _result_commands(commands, show):
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=evaluate_command)
 
-# %% ../nbs/71_cli.ipynb #1e57fb56
+# %% ../nbs/71_cli.ipynb #5fe19c35
 def _course_commands(commands, show):
     words = commands.add_parser('course', help='assignments for a class').add_subparsers(
         required=True, metavar='build|check|grade|export'
@@ -802,10 +844,10 @@ def _course_commands(commands, show):
     p = words.add_parser('build', help='make the release of assignments', **show)
     p.add_argument('names', nargs='*', help='assignments; all of them if not given')
     p.add_argument('--course', **course)
-    p.set_defaults(run_command=_of_course('build_command'))
+    p.set_defaults(run_command=_of_course('course_build'))
     p = words.add_parser('check', help='for students: the laws that you can see', **show)
     p.add_argument('notebook', help='the notebook of an assignment')
-    p.set_defaults(run_command=_of_course('check_command'))
+    p.set_defaults(run_command=_of_course('course_check'))
     p = words.add_parser('grade', help='grade what a class has handed in', **show)
     p.add_argument('submissions', help='a folder with one folder for each student')
     p.add_argument('--course', **course)
@@ -818,14 +860,14 @@ def _course_commands(commands, show):
     p.add_argument(
         '--fresh', action='store_true', help='grade again what has been graded already'
     )
-    p.set_defaults(run_command=_of_course('grade_command'))
+    p.set_defaults(run_command=_of_course('course_grade'))
     p = words.add_parser('export', help='grades as CSV for Moodle and Canvas', **show)
     p.add_argument('--course', **course)
     p.add_argument('--assignment', help='only this one; all that were graded if not given')
     p.add_argument(
         '--to', action='append', choices=['moodle', 'canvas'], help='both if not given'
     )
-    p.set_defaults(run_command=_of_course('export_command'))
+    p.set_defaults(run_command=_of_course('course_export'))
 
 
 def _of_course(name: str):
@@ -873,6 +915,9 @@ _CURES = {
 }
 
 
+_NO_MEMORY = 'not enough memory', 'out of memory', "can't allocate memory"
+
+
 def error_sentence(error: BaseException) -> str:
     "What a person is told of an error."
     if isinstance(error, OSError) and error.strerror:
@@ -882,7 +927,7 @@ def error_sentence(error: BaseException) -> str:
     words = error.args[0] if isinstance(error, KeyError) and error.args else error  # no quotes
     text = ' '.join(str(words).split())
     text = text if len(text) < 800 else text[:800] + ' …'
-    if isinstance(error, MemoryError) or 'not enough memory' in text or 'out of memory' in text:
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
         return 'The memory is too small for this: choose a smaller batch (--batch) or network.'
     expected = (ValueError, KeyError, OSError, RuntimeError, ImportError)
     if isinstance(error, expected) and text:
@@ -890,6 +935,25 @@ def error_sentence(error: BaseException) -> str:
     return f'unexpected {type(error).__name__} ({text}): ANIMEGAN_TRACEBACK=1 shows where.'
 
 # %% ../nbs/71_cli.ipynb #d6406456
+_KEPT = {
+    'train': 'no training has begun, and nothing was written',
+    'resume': 'the run is as it was',
+    'sample': 'no image was written',
+    'evaluate': 'no result was written',
+    'data': 'the pictures are as they were, and no folder was made',
+    'tour': 'no page was written',
+}
+
+
+def _broken_off(args) -> str:
+    "What a Ctrl-C leaves behind, outside of the steps of a training, and how to go on."
+    run = Path(args.out) if args.command == 'train' else None
+    if run is not None and (run / 'recipe.toml').exists():
+        return f'interrupted: go on with  {_resume(run)}'
+    kept = _KEPT.get(args.command, 'nothing was written')
+    return f'interrupted: {kept}; run the command again to start it again.'
+
+
 def main(argv: list[str] | None = None) -> int:
     "Run one command; an error becomes one sentence and exit code 1."
     for stream in (sys.stdout, sys.stderr):
@@ -902,7 +966,7 @@ def main(argv: list[str] | None = None) -> int:
         expand_paths(args)
         return args.run_command(args)
     except KeyboardInterrupt:
-        print('Interrupted.', file=sys.stderr)
+        _say(_broken_off(args))
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,8 +21,8 @@ from .stylegan import StyleGANDiscriminator, StyleGANGenerator, StyleGANConfig
 
 # %% auto #0
 __all__ = ['rename', 'infer_generator', 'infer_discriminator', 'load_stylegan2_generator', 'load_stylegan2_discriminator',
-           'stylegan2_state', 'load_pigan_generator', 'pigan_state', 'Inert', 'CarefulUnpickler', 'StorageCheck',
-           'stored_numbers', 'TensorReader', 'read_official', 'allowed']
+           'stylegan2_state', 'load_pigan_generator', 'pigan_state', 'load_mimic3d_synthesis', 'Inert',
+           'CarefulUnpickler', 'StorageCheck', 'stored_numbers', 'TensorReader', 'read_official', 'allowed']
 
 # %% ../nbs/70_convert.ipynb #e3988a42
 _GENERATOR_NAMES = [
@@ -259,6 +259,39 @@ def pigan_state(
         state[key] *= c.density_scale
     state['final_layer.bias'] += c.density_bias
     return {prefix + key: value for key, value in state.items()}
+
+# %% ../nbs/70_convert.ipynb #df873b43
+from .mimic3d import AwareSynthesis
+
+_MIMIC3D_NAMES = [
+    (r'^(b\d+)\.', r'blocks.\1.'),
+    (r'^b3d(\d+)\.block\.', r'aware.b\1.'),
+    (r'^b3d\d+\.block2\.', 'detail.0.'),
+    (r'^b3d\d+\.block3\.', 'detail.1.'),
+    *_GENERATOR_NAMES[2:],
+]
+
+
+def load_mimic3d_synthesis(
+    state: dict[str, Tensor],  # names → tensors of an official generator or of its synthesis
+) -> AwareSynthesis:  # ws [batch, layers, dim] → coarse and detail planes
+    "Mimic3D's synthesis network of planes, with the official weights, order and gain."
+    _check_state_dict(state)
+    parts = {key.rpartition('synthesis.')[2]: value for key, value in state.items()}
+    const = _need(parts, 'b4.const', "the synthesis network of a Mimic3D")
+    maps = _feature_maps(parts, r'b(\d+)\.conv1\.bias')
+    first = _need(parts, 'b3d4.block.conv1.bias', "the synthesis network of a Mimic3D")
+    dims = len(parts['b4.conv1.affine.weight'][0])
+    config = StyleGANConfig(**_rule(maps), w_dim=dims, channels=3 * len(first))
+    detail = f'b3d{config.size}.block2.conv1.bias' in parts
+    network = AwareSynthesis(config, 'published', detail, official=True)
+    own = [key for key in parts if re.match(r'b(3d)?\d+\.', key)]
+    ours = _ours({key: parts[key] for key in own}, _MIMIC3D_NAMES)
+    ours['blocks.b4.const'] = const.detach().float().reshape(const.shape[-3:])
+    for name, value in network.state_dict().items():
+        if name.endswith('.noise.constant'):  # a file may leave these maps out
+            ours.setdefault(name, torch.zeros_like(value))
+    return _fill(network, ours, "Mimic3D's synthesis network")
 
 # %% ../nbs/70_convert.ipynb #adf76fbc
 class Inert(dict):

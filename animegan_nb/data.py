@@ -134,7 +134,9 @@ def _decoded(file, background: tuple[int, int, int]) -> Image.Image:
         _check_size(image, _bytes_in(file))
         with _at_once(image.width * image.height):
             clear = _clear_colour(image)
+            _check_rows(image)
             image.load()
+            _check_end(image, file)
             image = _upright(image)
             alpha = _alpha(image, clear)
             image = _in_srgb(_eight_bits(image))
@@ -291,6 +293,33 @@ def _check_size(image: Image.Image, size: int):
         pixels *= 8  # at least a whole byte for each
     if pixels > size * _PIXELS_A_BYTE.get(image.format, MAX_PIXELS):
         raise ValueError(f'{claim}, and its {size:,} bytes cannot hold so many')
+
+
+def _check_rows(image: Image.Image):
+    "Raise one sentence if a TIFF says for fewer rows than it claims where their pixels are."
+    there = max((tile[1][3] for tile in image.tile), default=0)
+    if image.format == 'TIFF' and there < image.height:
+        raise ValueError(f'it claims {image.height} rows of pixels, and has {there}')
+
+
+# bits that stand for pixels of some kind, between markers where a decoder looks for more
+_MORE_OF_A_JPEG = b''.join(b'\x55\xaa\x3c\xc3' * 8 + bytes([0xFF, 0xD0 + k]) for k in range(8))
+
+
+def _check_end(image: Image.Image, file):
+    """Raise one sentence if the pixels of a JPEG end before its last block. A decoder fills
+    what is missing with one colour; more data at the end of a whole JPEG changes nothing,
+    but where pixels are missing it is decoded."""
+    corner = np.asarray(image)[-4:, -4:]
+    if image.format != 'JPEG' or (corner != corner[-1, -1]).any():
+        return
+    data = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
+    if (end := data.rfind(b'\xff\xd9')) < 0:
+        return
+    longer = io.BytesIO(data[:end] + _MORE_OF_A_JPEG + data[end:])
+    with Image.open(longer, formats=['JPEG']) as more:
+        if not np.array_equal(np.asarray(more), np.asarray(image)):
+            raise ValueError('its pixels end before the picture that its header claims')
 
 
 class _PixelLimit:

@@ -227,8 +227,8 @@ class DCGANPair(ModelPair):
 models['dcgan'] = DCGANConfig, DCGANPair
 
 LIU = (
-    'Liu (2020), section 3.2, figure 3-1 and table 3.2: Adam 2e-4, batch 64, 4,000 iterations'
-    ' on AniFace'
+    'Liu (2020), section 3.2 and table 3.2: rate 2e-4, batch 64, 4,000 iterations on AniFace;'
+    ' our reading: Adam, and widths that are halved from 512'
 )
 DCGAN_LIU = Recipe('dcgan', DCGANConfig(128), TrainingConfig(batch_size=64), 4_000, LIU)
 DCGAN_LIU_64 = Recipe(

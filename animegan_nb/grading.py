@@ -11,13 +11,11 @@ import importlib
 import io
 import pkgutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from types import FunctionType
 import torch
 from matplotlib.colors import ListedColormap
 from .core import Figure, figure, Registry
@@ -151,7 +149,7 @@ def time_limit(seconds: float, clock: float | None = None):
         for timer, left in before.items():  # the limit around this one
             signal.setitimer(timer, left)
 
-# %% ../nbs/72_grading.ipynb #30fb10b7
+# %% ../nbs/72_grading.ipynb #d529b339
 _COMPARISONS = (
     *('__eq__', '__ne__', '__lt__', '__le__', '__gt__', '__ge__', '__bool__', '__float__'),
     *('__sub__', '__rsub__', '__array__', '__torch_function__', '__instancecheck__'),
@@ -223,7 +221,7 @@ def known_laws(exercise: Exercise, name: str) -> tuple[Law, ...]:
         raise RuntimeError(f"The oracle {exercise.id!r} fails the library itself: {broken[0]}")
     return laws
 
-# %% ../nbs/72_grading.ipynb #2726bda6
+# %% ../nbs/72_grading.ipynb #0c6e346c
 law_counts: dict[str, int] = {}  # known beforehand, where the library's version may not run
 
 
@@ -345,7 +343,7 @@ def broken_laws_figure(ids: list[str]) -> Figure:
     ax.set(xlabel='laws that a wrong version breaks', ylabel='wrong versions')
     return fig
 
-# %% ../nbs/72_grading.ipynb #bf930aea
+# %% ../nbs/72_grading.ipynb #5a05710c
 class Score(float):
     "Points, with the reports that they come from."
 

@@ -65,7 +65,7 @@ def paired_generator_loss(
     fake_logits: Tensor,  # [batch], as many
     kind: str | GANLoss = 'non_saturating',
 ) -> Tensor:
-    "The generator's: the same price for the margin with its sign turned."
+    "The generator's: the same loss of the margin with its sign turned."
     return find_loss(kind).on_real(-margins(real_logits.detach(), fake_logits)).mean()
 
 # %% ../nbs/26_modern.ipynb #85a7c890

@@ -42,6 +42,7 @@ from animegan_nb.core import (
     settings_from,
     short_path,
     sync_folder,
+    to_uint8,
     write_atomically,
 )
 from .data import as_loader, Loader
@@ -189,8 +190,8 @@ def _check_config(c: TrainingConfig):
     no_length = c.schedule != 'constant' and c.total_steps <= 0
     rules = [
         (1 <= c.batch_size <= 1_000_000, 'batch_size must lie between 1 and 1,000,000'),
-        (c.n_critic >= 1, 'n_critic must be at least 1'),
-        (c.accumulate >= 1, 'accumulate must be at least 1'),
+        (1 <= c.n_critic <= 1000, 'n_critic must lie between 1 and 1,000'),
+        (1 <= c.accumulate <= 100_000, 'accumulate must lie between 1 and 100,000'),
         (c.generator_lr > 0, 'generator_lr must be positive'),
         (c.discriminator_lr > 0, 'discriminator_lr must be positive'),
         (c.clip_gradient >= 0, 'clip_gradient cannot be negative'),
@@ -320,7 +321,8 @@ class RunControls:
         self.pausing = threading.Event()  # no further step for now
         self.saving = threading.Event()  # a `Checkpoints` callback saves after this step
         self.thread, self.error = None, None
-        self.unfinished = False  # in the middle of a step: nothing may be saved
+        # in the middle of a step nothing may be saved; and what the first Ctrl-C says
+        self.unfinished, self.stop_notice = False, _NOTICE
         self.history = deque(maxlen=50_000)  # the latest records; a `JSONLog` keeps all
 
     @property
@@ -389,8 +391,7 @@ class RunControls:
         return save_trainer(self, folder, overwrite)
 
     def load(self, folder: str | Path) -> Trainer:
-        """Go back to a checkpoint; continuing from it is bit for bit the training that was
-        interrupted (on a CPU)."""
+        "Go back to a checkpoint; on a CPU, the training goes on from it bit for bit."
         return load_trainer(self, folder)
 
     def resume(self, run: str | Path) -> Trainer:
@@ -440,7 +441,8 @@ class Trainer(RunControls):
         """Train here and now: `steps` more steps, or `until` that step in all.
         Ctrl-C finishes the current step and stops. `progress` shows a bar."""
         begin(self, steps, until)
-        with stop_on_interrupt(self.stopping), progress_bar(self, progress) as bar:
+        interruptible = stop_on_interrupt(self.stopping, self.stop_notice)
+        with interruptible, progress_bar(self, progress) as bar:
             self.loop(bar.update)
         return self
 
@@ -978,10 +980,13 @@ def with_average(callbacks: Sequence[Callback], half_life: float) -> list[Callba
     return sorted(callbacks, key=lambda callback: callback.order)
 
 
+_NOTICE = 'Stopping after this step; a second Ctrl-C interrupts it at once.'
+
+
 @contextlib.contextmanager
-def stop_on_interrupt(stopping: threading.Event):
-    """While inside, the first Ctrl-C (SIGINT) or SIGTERM sets the event;
-    a second one interrupts as usual."""
+def stop_on_interrupt(stopping: threading.Event, notice: str = _NOTICE):
+    """While inside, the first Ctrl-C (SIGINT) or SIGTERM sets the event, and says so; a second
+    one interrupts as usual."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -991,6 +996,8 @@ def stop_on_interrupt(stopping: threading.Event):
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()
+        with contextlib.suppress(OSError):  # print() must not be called in a signal handler
+            os.write(2, f'\n{notice}\n'.encode())
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -1183,7 +1190,16 @@ def network_config(model: str, settings: dict):
         raise ValueError(f"A model is named by a text, not {model!r}.")
     config_class, _ = models[model]
     former = getattr(config_class, 'former', ())  # settings of earlier versions
+    _check_not_negative(model, settings)
     return settings_from(config_class, settings, f'The model {model!r}', former)
+
+
+def _check_not_negative(model: str, settings: dict):
+    "Raise one sentence that names a number of a network that is too small for any."
+    for name, value in settings.items() if isinstance(settings, dict) else ():
+        least = 1 if name in ('size', 'base', 'channels', 'latent') else 0
+        if type(value) in (int, float) and value < least:
+            raise ValueError(f"The model {model!r}: {name} is at least {least}, not {value}.")
 
 
 def recipe_facts(recipe: Recipe | dict | None, pair: ModelPair) -> dict:
@@ -1274,6 +1290,8 @@ def generate_images(
     draws: Draws,
     batch_size: int = 64,  # images at once; the images do not depend on it
     device='cpu',  # where they go; None: they stay
+    as_bytes: bool = False,  # uint8, a quarter of the memory
+    progress: str | None = None,  # the title of a bar, shown after two seconds; None: no bar
 ) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
@@ -1282,9 +1300,11 @@ def generate_images(
         network.eval()
         try:
             latents = pair.latents(n, draws)
-            for start in range(0, n, batch_size):
+            starts = range(0, n, batch_size)
+            for start in tqdm(starts, progress, disable=progress is None, delay=2):
                 some = part_of(latents, slice(start, start + batch_size))
                 made = pair.generate(network, some).float()
+                made = to_uint8(made) if as_bytes else made
                 images.append(made.to(device or made.device))
         finally:
             network.train(training)
@@ -1800,6 +1820,8 @@ def load_run(
     """The pair, the generator to sample from (averaged if there is one) and the facts of a
     stored training; damaged checkpoints of a run are passed over with a warning."""
     run, load = Path(run), partial(load_checkpoint, pair=pair)
+    if not run.exists():
+        raise FileNotFoundError(f"There is no folder {short_path(run)}: name that of a run.")
     found = load(run) if (run / 'state.json').exists() else newest_good(run, load)
     if found is None:
         raise FileNotFoundError(

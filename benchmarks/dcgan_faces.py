@@ -39,10 +39,13 @@ def over_time(samples: Path, steps: list[int], columns: int = 10) -> Image.Image
     return Image.fromarray(np.concatenate([part for row in rows for part in (row, gap)][:-1]))
 
 
-def nearest_ratio(fake: torch.Tensor, real: torch.Tensor) -> float:
-    "Median distance from a fake to its nearest real picture, over that from a real picture to its nearest other one."
+def nearest_ratio(fake: torch.Tensor, real: torch.Tensor, mirrored: torch.Tensor | None = None) -> float:
+    """Median distance from a generated image to its nearest real or mirrored real one, over that from a real image to
+    its nearest other one."""
     among = torch.cdist(real, real).fill_diagonal_(float('inf'))
-    return (torch.cdist(fake, real).min(1).values.median() / among.min(1).values.median()).item()
+    known = real if mirrored is None else torch.cat([real, mirrored])
+    nearest = torch.cdist(fake, known).min(1).values
+    return (nearest.median() / among.min(1).values.median()).item()
 
 
 def seconds_per_step(info: dict, faces, steps: int = 12) -> float:
@@ -177,10 +180,14 @@ def main():
         'distance_spread': [float(min(values)), float(max(values))],
         'floor': results[0][key].floor,
         'blurred': blurred,
-        'nearest_ratio': nearest_ratio(extract(drawn, a.extractor).features.float(), real.features.float()),
+        'nearest_ratio': nearest_ratio(
+            extract(drawn, a.extractor).features.float(),
+            real.features.float(),
+            extract(faces.batch(torch.arange(len(faces)))['image'].flip(-1), a.extractor).features.float(),
+        ),
         'steps_shown': shown,
         'protocol': (
-            f'{key} distance on {a.extractor} features: {n} drawn against {len(faces)} real, {a.seeds} sets of latents'
+            f'{key} distance on {a.extractor} features: {n} drawn against {n} real, {a.seeds} sets of latents'
             f' (mean; {min(values):.4g} to {max(values):.4g}); floor: halves of the real set'
         ),
         'evaluation': results[0].to_dict(),

@@ -6,6 +6,10 @@
         # the best refined and plain seed into data/pretrained
     python benchmarks/encoder.py descent [steps]
         # data/results/encoder_descent.json: inversions from each start
+    python benchmarks/encoder.py size
+        # data/results/encoder_size.json: Liu's encoder at half and at twice its width, beside that of `compare`
+    python benchmarks/encoder.py reach [steps]
+        # data/results/encoder_reach.json: how near the generator can come to pictures at all
 
 Trained on the shipped generator's own pictures and, for the refining kinds, on the 3,000 ready heads; judged on 40
 unseen toon heads (seed 5), on 40 generated pictures and, if ANIMEGAN_DATA names the folder, on 40 real anime faces.
@@ -38,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / 'runs' / 'encoder'
 SEEDS = (0, 1, 2)
 COUNT = 40  # pictures in a set
+WIDTHS = (16, 64)  # of Liu's encoder, for `size`; that of `compare` is 32
 METHODS = {'thesis': EncoderConfig(kind='plain', width=32), 'three looks': EncoderConfig(passes=3)}
 READ = [n for n in HEAD_READINGS if n in toon.CATEGORIES]
 
@@ -215,7 +220,89 @@ def descent(steps=30, heads=12):
         print(name, [(run[0], run[len(run) // 2], run[-1]) for run in runs])
 
 
+@torch.no_grad()
+def errors(drawn, images, distance) -> dict:
+    "Pixel error and feature distances of reconstructions, the mean over the pictures."
+    apart = {name: d(drawn, images).mean().item() for name, d in distance.items()}
+    return {k: round(v, 5) for k, v in dict(pixels=(drawn - images).square().mean().item(), **apart).items()}
+
+
+def size(steps=200):
+    "Liu's encoder with other widths: the same steps, the same batches, judged on the same pictures."
+    (generator, _), distance = pretrained_stylegan(), dict(distances())
+    w, tests = sample_w(generator, COUNT, seed=999), sets(generator)
+    tests.pop('anime', None)
+    before = json.loads((ROOT / 'data' / 'results' / 'encoder_compare.json').read_text())
+    assert before['steps']['thesis'] == steps and before['generator_sha256'] == generator_sha256()
+    of = before['methods']['thesis']
+    parameters = sum(p.numel() for p in Encoder(METHODS['thesis']).parameters())
+    rows = [
+        dict(width=METHODS['thesis'].width, seed=seed, parameters=parameters, explained=of['explained'][i])
+        | {
+            k: {'pixels': of[k]['pixels'][i], 'toon': of[k]['features'][i], 'squeezenet': of[k]['squeezenet'][i]}
+            for k in tests
+        }
+        for i, seed in enumerate(SEEDS)
+    ]
+    for width in WIDTHS:
+        for seed in SEEDS:
+            torch.manual_seed(seed)
+            encoder, start = Encoder(EncoderConfig(kind='plain', width=width)), time.process_time()
+            fit_plain(encoder.net, generator, steps, seed=seed)
+            seconds = time.process_time() - start
+            with torch.no_grad():
+                share = explained(encoder.net(tests['generated']), w, generator.mapping.w_avg)
+                found = {k: errors(draw(generator, encoder.net(x)), x, distance) for k, x in tests.items()}
+            parameters = sum(p.numel() for p in encoder.parameters())
+            rows.append(dict(width=width, seed=seed, parameters=parameters, explained=round(share, 4), **found))
+            print(rows[-1], f'{seconds:.0f} s', flush=True)
+    result = dict(
+        command='python benchmarks/encoder.py size',
+        what="Liu's encoder of three widths, trained on generated pictures only",
+        steps=steps,
+        batch=32,
+        counts={k: len(v) for k, v in tests.items()},
+        generator_sha256=generator_sha256(),
+        rows=sorted(rows, key=lambda row: (row['width'], row['seed'])),
+    )
+    (ROOT / 'data' / 'results' / 'encoder_size.json').write_text(json.dumps(result, indent=1) + '\n')
+
+
+def reach(steps=500, heads=16):
+    "Descent on ws without a penalty, from the shipped plain encoder's answers: what remains is the generator's."
+    (generator, _), distance = pretrained_stylegan(), dict(distances())
+    encoder = Encoder(METHODS['thesis'])
+    encoder.load_state_dict(
+        {k: v.float() for k, v in load_file(shipped('pretrained/encoder_plain_toon_32.safetensors')).items()}
+    )
+    tests = {k: x[:heads] for k, x in sets(generator).items() if k in ('generated', 'toon')}
+    with torch.no_grad():
+        ws = torch.cat([encoder(generator, x) for x in tests.values()])
+        mean = draw(generator, generator.mapping.w_avg[None]).expand(heads, -1, -1, -1)
+    pictures, weights, done, curve = torch.cat(list(tests.values())), EncoderLoss(near=0.0), 0, []
+    for until in sorted({0, 30, 100, 250, steps}):
+        if until > done:
+            ws, _ = descend(generator, pictures, ws, until - done, distance['toon'], weights=weights)
+        parts = zip(tests.items(), draw(generator, ws).split(heads))
+        curve.append(dict(steps=until, **{k: errors(drawn, x, distance) for (k, x), drawn in parts}))
+        done = until
+        print(curve[-1], flush=True)
+    result = dict(
+        command=f'python benchmarks/encoder.py reach {steps}',
+        what="descent from Liu's encoder on every ws, pixels and toon features, without a penalty on ws",
+        heads=heads,
+        generator_sha256=generator_sha256(),
+        weights=asdict(weights),
+        mean={k: errors(mean, x, distance) for k, x in tests.items()},
+        curve=curve,
+    )
+    (ROOT / 'data' / 'results' / 'encoder_reach.json').write_text(json.dumps(result, indent=1) + '\n')
+    grid(torch.cat([*tests.values(), *draw(generator, ws).split(heads)]), heads, gap=0).save(
+        ROOT / 'data' / 'results' / 'encoder_reach.png'
+    )
+
+
 if __name__ == '__main__':
     torch.set_num_threads(1)
     what, *numbers = sys.argv[1:]
-    {'compare': compare, 'ship': ship, 'descent': descent}[what](*map(int, numbers))
+    {'compare': compare, 'ship': ship, 'descent': descent, 'size': size, 'reach': reach}[what](*map(int, numbers))

@@ -45,7 +45,7 @@ MINUTES = 8.0
 PAPER = {
     'dcgan-radford-64', 'dcgan-liu-32', 'dcgan-liu-64', 'dcgan-liu-128', 'wgan-liu-128', 'wgan-gp-liu-128',
     'conditional-moe-128', 'stylegan-liu-a', 'stylegan-liu-b', 'stylegan-liu-c', 'pigan-poster', 'pigan-celeba',
-    'pigan-cats', 'pigan-carla',
+    'pigan-cats', 'pigan-carla', 'mimic3d-ffhq-512',
 }  # fmt: skip
 QUICK = (
     'dcgan-tiny',
@@ -54,6 +54,7 @@ QUICK = (
     'stylegan-tiny',
     'modern-live',
     'pigan-cpu',
+    'mimic3d-cpu',
 )  # one for each model
 RATIOS = {'dcgan': 'dcgan-liu-128', 'stylegan': 'stylegan-liu-b', 'pigan': 'pigan-celeba'}
 # settings that ratios compare, as changes of a TrainingConfig; the first is the measure
@@ -84,12 +85,16 @@ class HostDraws(Draws):
 
 
 def quick_recipe(recipe: Recipe) -> Recipe:
-    "Small enough for a test: a batch of four; a pi-GAN with a narrow field at 8 px."
+    "Small enough for a test: a batch of four; a pi-GAN with a narrow field at 8 px, small planes."
     network = recipe.network
     if recipe.model == 'pigan':
         field = FieldConfig(hidden=16, layers=2, z_dim=8, mapping_hidden=8)
         view = replace(network.view, samples=2, fine=2)
         network = replace(network, size=8, field=field, view=view, channel_base=64, channel_max=16)
+    if recipe.model == 'mimic3d':
+        view = replace(network.view, samples=2, fine=2)
+        widths = dict(channel_base=64, channel_max=8, critic_base=64, critic_max=8, super_maps=8)
+        network = replace(network, size=16, raw=8, planes=8, patch=8, z_dim=8, w_dim=8, view=view, **widths)
     return replace(recipe, network=network, training=replace(recipe.training, batch_size=4, accumulate=1), stages=())
 
 
@@ -112,6 +117,7 @@ def trainer_of(name: str, device: str, quick: bool, **changes) -> Trainer:
     trainer = recipe.trainer(pictures(recipe, 2 * largest), device=device)
     if recipe.stages:
         trainer.step = stage_starts(recipe.stages, recipe.training)[-2]
+        trainer.pair.steps = dict.fromkeys(trainer.pair.steps, trainer.step)
     return trainer
 
 
@@ -183,7 +189,7 @@ def losses_and_gradients(name: str, device: str, dtype: torch.dtype) -> dict[str
 
 def equal(name: str, device: str, quick: bool):
     limits = {torch.float32: 1e-3, torch.float64: 1e-9}
-    if recipes[name].model == 'pigan':
+    if recipes[name].model in ('pigan', 'mimic3d'):
         del limits[torch.float64]  # its cameras and rays are float32
     for dtype, limit in limits.items():
         here, there = (losses_and_gradients(name, where, dtype) for where in ('cpu', device))

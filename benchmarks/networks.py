@@ -52,24 +52,20 @@ class Job:
         return self.data in ('anime', 'human')
 
 
-def adapted(preset: str, steps: int, augment: str | None = None, **training) -> Recipe:
-    "A preset, in bfloat16 where that is fast, for so many steps, with other numbers of its training."
+def adapted(preset: str, steps: int, augment: str | None = None, network=(), **training) -> Recipe:
+    "A preset, in bfloat16 where that is fast, for so many steps, with other numbers of its networks and training."
     recipe = recipes[preset]
     numbers = replace(recipe.training, mixed_precision='bf16' if fast_bfloat16() else 'no', **training)
     augment = recipe.augment if augment is None else augment
-    return replace(recipe, training=numbers, steps=steps, augment=augment)
+    network = replace(recipe.network, **dict(network))
+    return replace(recipe, network=network, training=numbers, steps=steps, augment=augment)
 
 
-# the light falls on drawn heads from one side: they are not mirrored
+# The light falls on drawn heads from one side: they are not mirrored.
+HEADS_64 = adapted('stylegan-cpu-64', 50_000, '', dict(mixing=0.0), mirror=False)
 JOBS = {
-    'stylegan_toon_64': Job(
-        'StyleGAN2 at 64 px on 3,000 anime heads', 'anime', adapted('stylegan-cpu-64', 50_000, mirror=False)
-    ),
-    'stylegan_toon_human_64': Job(
-        'StyleGAN2 at 64 px on 3,000 heads in the human style',
-        'human',
-        adapted('stylegan-cpu-64', 50_000, mirror=False),
-    ),
+    'stylegan_toon_64': Job('StyleGAN2 at 64 px on 3,000 anime heads', 'anime', HEADS_64),
+    'stylegan_toon_human_64': Job('StyleGAN2 at 64 px on 3,000 heads in the human style', 'human', HEADS_64),
     'dcgan_toon_32': Job(
         'DCGAN at 32 px on 3,000 anime heads',
         'anime',

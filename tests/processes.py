@@ -51,11 +51,13 @@ def networks():
     "name → (model, its smallest network that has everything in it, batches, other numbers of the training)."
     from animegan_nb.conditional import CONDITIONAL_TINY, choices
     from animegan_nb.dcgan import DCGANConfig
+    from animegan_nb.mimic3d import Mimic3DConfig, two_stages
     from animegan_nb.modern import ModernConfig
     from animegan_nb.pigan import RenderSettings
     from animegan_nb.pigan_training import PiganConfig
     from animegan_nb.siren import FieldConfig
     from animegan_nb.stylegan import StyleGANConfig
+    from animegan_nb.triplane import PlaneView
     from animegan_nb.wgan import WGANConfig
 
     small = dict(z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8)
@@ -70,6 +72,10 @@ def networks():
     values = [len(choices(group)) for group in tags.tags]
     modern = ModernConfig(16, channels=8, latent=6, projected=4, head_channels=4, penalty_every=2)
     stages = (Stage(2, size=8), Stage(3, size=16, fade=2))
+    planes = dict(size=16, raw=8, planes=8, channels=4, z_dim=6, w_dim=8, channel_base=64, channel_max=8, features=4)
+    planes |= dict(hidden=8, super_maps=8, critic_base=64, critic_max=8, patch=8, view=PlaneView(samples=4, fine=4))
+    told = dict(generator_posed=True, swap_end=0.5, swap_images=10, noise=True, r1_every=2, smooth_every=2)
+    mimic = Mimic3DConfig(**planes, **told, posed=False, imitation='l1')
     return {
         'dcgan': ('dcgan', DCGANConfig(16, channels=8, r1_gamma=1.0), pictures(16), {}),
         'wgan-gp': ('wgan', WGANConfig(16, channels=8), pictures(16), dict(n_critic=2)),
@@ -84,6 +90,7 @@ def networks():
         'stylegan': ('stylegan', style, pictures(16), {}),
         'stylegan, growing': ('stylegan', grow, pictures(16), dict(stages=stages)),
         'pigan': ('pigan', pigan, pictures(8), {}),
+        'mimic3d': ('mimic3d', mimic, pictures(16), dict(stages=two_stages(mimic, 2, 3))),
         'pigan, shared': ('pigan', replace(pigan, share_fakes=True, r1_every=2), pictures(8), {}),
     }
 

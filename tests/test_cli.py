@@ -77,7 +77,7 @@ def test_a_wrong_word_is_exit_2(words, capsys):
         (('train', 'mine.toml', '--out', 'x'), 'no file mine.toml'),
         (('train', 'dcgan-tiny', '--data', 'nowhere', '--out', 'x'), 'nowhere'),
         (('resume', 'nowhere'), 'not the folder of a training'),
-        (('sample', 'nowhere'), 'train first'),
+        (('sample', 'nowhere'), 'There is no folder nowhere: name that of a run'),
         (('evaluate', 'nowhere'), 'not the folder of a training'),
         (('presets', 'no-such'), 'no recipe'),
     ],

@@ -24,12 +24,15 @@ def test_any_size_that_doubles(doublings, base, batch):
     assert DCGANDiscriminator(config).eval()(images).shape == (batch,)
 
 
-@pytest.mark.parametrize('size, g, d', [(128, 6_067_075, 2_790_209)])
-def test_parameters_of_the_thesis(size, g, d):
+def test_parameters_follow_from_the_widths():
     with torch.device('meta'):
-        pair = DCGANPair(DCGANConfig(size))
-    assert sum(p.numel() for p in pair.generator.parameters()) == g
-    assert sum(p.numel() for p in pair.discriminator.parameters()) == d
+        pair = DCGANPair(DCGANConfig(128))
+    count = lambda network: sum(p.numel() for p in network.parameters())
+    wide, narrow = (512, 256, 128, 64), (256, 128, 64, 3)
+    kernels = 16 * sum(a * b for a, b in zip(wide, narrow))
+    dense = 100 * 512 * 8 * 8 + 512 * 8 * 8
+    assert count(pair.generator) == dense + kernels + 2 * sum(wide) + 3  # scales, shifts, the last bias
+    assert count(pair.discriminator) == kernels + 64 + 2 * (128 + 256 + 512) + 512 * 8 * 8 + 1
 
 
 def test_initialisation():

@@ -17,12 +17,14 @@ from animegan_nb.core import load_chapters, rng
 from animegan_nb.data import ImageSet
 from animegan_nb.dcgan import DCGANConfig
 from animegan_nb.metrics import tracker
+from animegan_nb.mimic3d import Mimic3DConfig, two_stages
 from animegan_nb.modern import ModernConfig
 from animegan_nb.pigan import RenderSettings
 from animegan_nb.pigan_training import PiganConfig
 from animegan_nb.siren import FieldConfig
 from animegan_nb.stylegan import StyleGANConfig
 from animegan_nb.training import build_pair, load_run, models, Trainer, TrainingConfig
+from animegan_nb.triplane import PlaneView
 from animegan_nb.wgan import WGANConfig
 
 TAGS = (('hair', 'black', 'pink', 'blue'), ('glasses', 'yes'))
@@ -32,6 +34,9 @@ VIEW = RenderSettings(samples=4, fine=4, background=1.0)
 POSED = dict(condition_pose=True, pose_weight=1.0, latent_weight=0.5)
 CONDITIONAL = dict(tags=TAGS, latent=5, base=8, channels=8, blocks=1, last_kernel=3, d_channels=6, d_blocks=1)
 MODERN = dict(channels=8, latent=6, projected=4, head_channels=4, penalty_every=2)
+PLANES = dict(size=16, raw=8, planes=8, channels=4, z_dim=6, w_dim=8, channel_base=64, channel_max=8, features=4)
+PLANES |= dict(hidden=8, super_maps=8, critic_base=64, critic_max=8, patch=8, view=PlaneView(samples=4, fine=4))
+PLANES |= dict(r1_every=2, smooth_every=2)
 NETWORKS = {
     'dcgan': ('dcgan', DCGANConfig(16, channels=8)),
     'dcgan with R1': ('dcgan', DCGANConfig(16, channels=8, r1_gamma=1.0)),
@@ -51,7 +56,10 @@ NETWORKS = {
         'pigan',
         PiganConfig(8, FIELD, VIEW, channel_base=64, channel_max=8, **POSED, r1_every=2, top_k_floor=0.5),
     ),
+    'mimic3d': ('mimic3d', Mimic3DConfig(**PLANES, generator_posed=True, noise=True, blur=300.0)),
+    'mimic3d, direct': ('mimic3d', Mimic3DConfig(**PLANES, imitation='', super_resolution=False)),
 }
+STAGES = {'mimic3d': two_stages(NETWORKS['mimic3d'][1], 2, 4)}
 
 
 def pictures(size=16, n=24):
@@ -68,7 +76,8 @@ def trainer_of(name, callbacks=(), device=None, **settings):
     torch.manual_seed(0)
     config = TrainingConfig(**dict(batch_size=4, ema_half_life=20) | settings)
     recipe = {'model': model, 'network': dataclasses.asdict(network)}
-    return Trainer(build_pair(model, network), pictures(network.size), config, callbacks, device, recipe)
+    stages = STAGES.get(name, ())
+    return Trainer(build_pair(model, network), pictures(network.size), config, callbacks, device, recipe, stages)
 
 
 def test_every_model_is_here():

@@ -71,7 +71,7 @@ def test_passes_begin_at_the_mean_and_add_corrections(tiny):
     assert plain(tiny, x).shape == (3, 8, 12) and torch.equal(plain(tiny, x)[:, 0], plain(tiny, x)[:, 7])
 
 
-def test_the_loss_of_the_right_answer_is_its_leash(tiny):
+def test_the_loss_of_the_right_answer_is_its_distance_from_the_mean(tiny):
     w = sample_w(tiny, 3)
     ws = as_ws(tiny, w)
     x = tiny.synthesis(ws, 'constant')
@@ -152,7 +152,7 @@ def test_bad_input_is_answered_in_one_sentence(tiny):
         (lambda: en.ConvEncoder(4)(torch.zeros(1, 3, 16, 16)), 'at least 32'),
         (lambda: en.EncoderConfig(kind='big'), "'plain' or 'refined'"),
         (lambda: en.EncoderConfig(size=48), 'power of two'),
-        (lambda: en.EncoderConfig(passes=0), 'at least once'),
+        (lambda: en.EncoderConfig(passes=0), 'at least one pass'),
         (lambda: en.explained(torch.zeros(2, 3), torch.zeros(3, 3), torch.zeros(3)), 'cannot be compared'),
     ):
         with pytest.raises(ValueError, match=words) as error:

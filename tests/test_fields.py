@@ -247,6 +247,18 @@ def test_a_field_as_a_file(tmp_path):
     assert not list(tmp_path.glob('.*'))
 
 
+def test_f_score_is_the_harmonic_mean_of_two_shares():
+    made = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [5.0, 0, 0]])
+    true = torch.tensor([[0.1, 0, 0], [1.1, 0, 0]])
+    to_true, to_made = fields.nearest_distances(made, true)
+    assert torch.allclose(to_true, torch.tensor([0.1, 0.1, 3.9])) and torch.allclose(to_made, torch.full((2,), 0.1))
+    assert fields.f_score(made, made, 1e-3) == pytest.approx(1)
+    assert fields.f_score(made, true, 0.2) == pytest.approx(2 * (2 / 3) / (2 / 3 + 1))  # precision 2/3, recall 1
+    assert fields.f_score(made, true, 0.05) == 0
+    with pytest.raises(ValueError, match='positive length'):
+        fields.f_score(made, true, 0.0)
+
+
 def test_chamfer_of_a_mesh_with_itself_is_its_floor():
     identity = encode(hair_style='bob')
     views, mesh = toon_views(identity, 4, 32), toon_mesh(identity, resolution=48)

@@ -15,6 +15,8 @@ from animegan_nb.training import build_pair, Draws, models
 TAGS = (('hair', 'black', 'red', 'blue'), ('glasses', 'yes'))
 STYLE = dict(size=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
 FIELD = dict(hidden=16, layers=2, z_dim=8, mapping_hidden=16)
+PLANES = dict(size=16, raw=8, planes=8, channels=4, z_dim=8, w_dim=8, channel_base=64, channel_max=8, features=4)
+PLANES |= dict(hidden=8, super_maps=8, critic_base=64, critic_max=8, patch=8, view=dict(samples=4, fine=4))
 CASES = {
     'dcgan': ('dcgan', dict(size=16, channels=16, latent=8)),
     'dcgan relu, 64 px': ('dcgan', dict(size=64, channels=16, latent=8, activation='relu')),
@@ -24,6 +26,8 @@ CASES = {
     'stylegan2': ('stylegan', STYLE),
     'modern': ('modern', dict(size=16, latent=8, channels=16, features='')),
     'pigan': ('pigan', dict(size=8, field=FIELD, view=dict(samples=4, fine=4), channel_base=64, channel_max=16)),
+    'mimic3d': ('mimic3d', dict(PLANES, imitation='')),
+    'mimic3d, direct': ('mimic3d', dict(PLANES, imitation='', super_resolution=False)),
 }
 
 
@@ -160,6 +164,8 @@ CHECKS = [
 RAYS = 'a pi-GAN looks at values while it renders: it checks rays, and cuts them into chunks as the memory allows'
 IMPOSSIBLE = {('pigan', name): RAYS for name in ('jit_trace', 'torch_export', 'onnx', 'compiled')}
 IMPOSSIBLE['pigan', 'bfloat16'] = "a sine of 30 times a coordinate needs float32: pi-GAN's own 'mixed' keeps it"
+SEARCH = 'the fine samples of a ray are found by searchsorted, which ONNX does not have'
+IMPOSSIBLE |= {(case, 'onnx'): SEARCH for case in ('mimic3d', 'mimic3d, direct')}
 
 
 @pytest.mark.parametrize('check', CHECKS, ids=lambda check: check.__name__)

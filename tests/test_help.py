@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import pickle
 import pydoc
 import re
 import subprocess
@@ -91,25 +92,47 @@ def example():
     """
 
 
-def test_the_forms_of_comments(monkeypatch):
+def test_the_forms_of_comments(monkeypatch, tmp_path):
+    file = tmp_path / 'example.py'
     source = textwrap.dedent(example.__doc__)
-    module = type(sys)('example')
-    monkeypatch.setitem(sys.modules, 'example', module)
-    exec('from __future__ import annotations\nfrom dataclasses import dataclass\n' + source, vars(module))
-    _parameters.describe(module, source)
-    assert module.Numbers.__doc__ == (
+    file.write_text(
+        f'from __future__ import annotations\nfrom dataclasses import dataclass\n{source}', encoding='utf-8'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, 'example', raising=False)
+    module = importlib.import_module('example')
+    _parameters.describe(module, str(file))
+    assert inspect.getdoc(module.Numbers) == (
         'Some numbers.\n\nParameters\n----------\nsize : int, default 64\n    above, because it is long\n'
         'width : float, default 0.5\n    of a line'
     )
-    assert module.Numbers.double.__doc__ == 'Twice as much.\n\nReturns\n-------\nfloat\n    the result'
-    assert module.join.__doc__ == (
+    assert inspect.getdoc(module.Numbers.double) == 'Twice as much.\n\nReturns\n-------\nfloat\n    the result'
+    assert inspect.getdoc(module.join) == str(module.join.__doc__)
+    assert inspect.getdoc(module.join) == (
         "Join texts.\n\nParameters\n----------\na : str\n    the first one\nmore : str\n    the others\n"
         "sep : str, default ' # '\n    between them\nlimit : int | None, default None\n    None: no limit at all\n"
         'rest\n    ignored\n\nReturns\n-------\nstr\n    all of them'
     )
-    before = module.join.__doc__
-    _parameters.describe(module, None)
-    assert module.join.__doc__ == before
+    assert module.join.__doc__ == 'Join texts.'  # as it stands in the source
+    again = pickle.loads(pickle.dumps(module.join.__doc__))
+    assert str(again) == str(module.join.__doc__)
+
+
+LAZY = """
+import animegan_nb.training
+from animegan_nb import _parameters
+read = _parameters.meanings_of.cache_info
+assert read().misses == 0, read()
+import inspect
+assert 'images in a batch' in inspect.getdoc(animegan_nb.training.TrainingConfig)
+inspect.getdoc(animegan_nb.training.Trainer)
+assert read().misses == 1, read()
+"""
+
+
+def test_a_source_is_read_for_its_comments_when_help_is_asked_for():
+    result = subprocess.run([sys.executable, '-c', LAZY], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_package_explains_itself_and_lists_its_chapters():

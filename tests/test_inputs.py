@@ -472,6 +472,57 @@ def test_blank_pictures_are_not_taken_for_lies(kind, options, mode):
     assert D.open_image(saved(image, kind, **options)).size == (2500, 2500)
 
 
+def jpeg(image, **options):
+    return saved(image, 'JPEG', quality=80, **options).getvalue()
+
+
+def claiming(data, height, progressive=False):
+    "A JPEG whose header claims another height."
+    place = data.index(b'\xff\xc2' if progressive else b'\xff\xc0') + 5
+    return data[:place] + struct.pack('>H', height) + data[place + 2 :]
+
+
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8))
+HALF_GREY = PICTURE.copy()
+HALF_GREY.paste((128, 128, 128), (0, 40, 80, 64))
+OF_JPEG = [{}, {'progressive': True}, {'restart_marker_rows': 1}, {'restart_marker_blocks': 3}, {'subsampling': 0}]
+
+
+@pytest.mark.parametrize('options', OF_JPEG)
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+def test_a_jpeg_that_holds_fewer_rows_than_it_claims_is_no_picture(options, mode):
+    data = jpeg(PICTURE.convert(mode), **options)
+    progressive = 'progressive' in options
+    assert D.open_image(io.BytesIO(data)).size == (80, 64)
+    # the last refinement of a progressive CMYK may be of another colour than the filled rows
+    for height in (80, 128, 3000) if not (progressive and mode == 'CMYK') else ():
+        with pytest.raises(ValueError, match='pixels end before'):
+            D.open_image(io.BytesIO(claiming(data, height, progressive)))
+
+
+@pytest.mark.parametrize('options', OF_JPEG)
+@pytest.mark.parametrize('image', [HALF_GREY, Image.new('RGB', (50, 30), (128, 128, 128)), Image.new('L', (9, 9), 255)])
+def test_a_jpeg_with_an_even_corner_is_whole(image, options):
+    assert D.open_image(io.BytesIO(jpeg(image, **options))).size == image.size
+
+
+def test_a_download_that_was_cut_and_closed_is_no_picture():
+    data = jpeg(PICTURE)
+    with pytest.raises(ValueError, match='pixels end before'):
+        D.open_image(io.BytesIO(data[: len(data) * 2 // 3] + b'\xff\xd9'))
+
+
+@pytest.mark.parametrize('height', [65, 128, 8000])
+def test_a_tiff_that_holds_fewer_rows_than_it_claims_is_no_picture(height):
+    data = bytearray(saved(PICTURE, 'TIFF').getvalue())
+    start = struct.unpack('<I', data[4:8])[0] + 2
+    entries = range(start, start + 12 * struct.unpack('<H', data[start - 2 : start])[0], 12)
+    place = next(k for k in entries if struct.unpack('<H', data[k : k + 2])[0] == 257)
+    data[place + 2 : place + 12] = struct.pack('<HII', 4, 1, height)
+    with pytest.raises((ValueError, OSError)):
+        D.open_image(io.BytesIO(bytes(data)))
+
+
 def test_threads_decode_no_more_than_one_large_picture_at_a_time():
     from concurrent.futures import ThreadPoolExecutor
 
@@ -608,3 +659,20 @@ def test_no_warning_of_ours_hides_behind_a_filter():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         core.check_types(TrainingConfig, {'batch_size': 3}, 'x')
+
+
+# ---- numbers that no training can have ----
+
+
+@pytest.mark.parametrize('name, value', [('n_critic', 10**15), ('n_critic', 0), ('accumulate', 10**12)])
+def test_a_step_that_would_never_end_is_refused(name, value):
+    with pytest.raises(ValueError, match=f'{name} must lie between 1 and') as error:
+        TrainingConfig(**{name: value})
+    sentence(error)
+
+
+@pytest.mark.parametrize('name, value', [('latent', 0), ('base', 0), ('channels', -8), ('r1_gamma', -1.0)])
+def test_a_number_too_small_for_any_network_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"The model 'dcgan': {name} is at least [01], not {value}") as error:
+        network_config('dcgan', {name: value})
+    sentence(error)

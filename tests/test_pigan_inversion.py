@@ -16,6 +16,9 @@ from animegan_nb.metrics import file_sha256, psnr
 from animegan_nb.geometry import rotation_angle
 from animegan_nb.pigan import PiganGenerator, RenderSettings
 from animegan_nb.pigan_inversion import (
+    Around,
+    around_scores,
+    cameras_around,
     Heads,
     Inversion,
     InversionConfig,
@@ -304,6 +307,19 @@ def test_oracles(id):
     assert report.passed, report
     reports = trial(id)
     assert reports.pop('library').passed and not any(r.passed for r in reports.values())
+
+
+def test_a_head_around_agrees_with_itself_and_less_with_another():
+    images = torch.rand(12, 3, 8, 8, generator=rng(0)) * 2 - 1
+    points = torch.rand(400, 3, generator=rng(1)) * 0.1
+    head = Around(images, points)
+    same, moved = around_scores(head, head), around_scores(Around(images.flip(3), points + 0.01), head)
+    assert same['chamfer'] < 1e-3 and same['f_0.005'] == pytest.approx(1) and same['around'] > 90
+    assert moved['chamfer'] > same['chamfer'] and moved['f_0.005'] < moved['f_0.01'] < 1
+    cams = cameras_around()
+    assert cams.shape == (12, 4, 4) and torch.allclose(cams[:1], pose(0.0), atol=1e-6)
+    front = [0, 1, 11]  # the views whose mean is called `front`: at most 30° to either side
+    assert (cams[front, 2, 3] > 0.8).all() and (cams[2:11, 2, 3] < 0.6).all()
 
 
 def test_the_stored_results_belong_to_the_shipped_weights():

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -348,6 +349,43 @@ def test_a_second_interrupt_says_what_is_saved(run, capsys, monkeypatch):
     assert code == 130 and 'newest checkpoint is that of step 2' in sentences[0] and 'animegan resume' in sentences[0]
 
 
+NOT_BEGUN = {
+    'train': (['train', 'dcgan-tiny', '--data', 'toon:20', '--out', 'new'], 'no training has begun'),
+    'resume': (['resume', 'RUN'], 'the run is as it was'),
+    'sample': (['sample', 'RUN'], 'no image was written'),
+    'evaluate': (['evaluate', 'RUN', '--extractor', 'pixels'], 'no result was written'),
+    'data': (['data', 'check', '.'], 'the pictures are as they were'),
+}
+
+
+@pytest.mark.parametrize('command', NOT_BEGUN)
+def test_an_interrupt_of_any_command_says_what_is_kept(run, capsys, monkeypatch, tmp_path, command):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    words, says = NOT_BEGUN[command]
+    args = cli.parser().parse_args([str(run) if word == 'RUN' else word for word in words])
+    monkeypatch.setattr(cli, args.run_command.__name__, interrupted)
+    code, sentences, _ = animegan(capsys, *[str(run) if word == 'RUN' else word for word in words])
+    assert code == 130 and len(sentences) == 1 and says in sentences[0]
+
+
+def test_the_first_interrupt_says_what_happens_now(capfd):
+    stopping = threading.Event()
+    with training.stop_on_interrupt(stopping, 'It ends.'):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopping.wait(10)
+    assert capfd.readouterr().err == '\nIt ends.\n'
+    assert 'second Ctrl-C' in training.Trainer.__init__.__globals__['_NOTICE']
+
+
+def test_more_samples_than_a_file_holds_are_refused(run, capsys, monkeypatch):
+    monkeypatch.setattr(training, 'generate_images', lambda *a, **k: pytest.fail('it began'))
+    code, sentences, _ = animegan(capsys, 'sample', run, '--n', '999999999', '--device', 'cpu')
+    assert code == 1 and '--n is at most 197,530' in sentences[0]
+
+
 def test_samples_need_no_larger_batches_than_the_training(trained, run, monkeypatch, tmp_path, capsys):
     sizes = []
     generate = training.ModelPair.generate
@@ -392,3 +430,10 @@ def test_a_run_may_begin_in_one_thread_and_end_in_another(tmp_path):
     with callbacks.own_run(run):
         pass
     assert checkpoints(run) and not (run / '.owner').exists()
+
+
+def test_fewer_steps_than_a_run_has_made_are_refused(run, capsys):
+    before = (run / 'recipe.toml').read_bytes()
+    code, sentences, _ = animegan(capsys, 'resume', run, '--steps', '1', '--device', 'cpu')
+    assert code == 1 and 'has made 2 steps already' in sentences[0]
+    assert (run / 'recipe.toml').read_bytes() == before

@@ -121,7 +121,7 @@ def check_slerp(candidate):
     yield 'from a to itself it stands still', torch.allclose(candidate(a, a, 0.4), a, atol=1e-6)
 
 # %% ../../nbs/exercises/32_latents.ipynb #f27fc164
-# appendix 6.2, as printed: the end is the start after one frame
+# the last line inside the loop: the end is the start after one frame
 def _travel_printed(keys, frames, loop=True):
     ends = torch.cat([keys[1:], keys[:1]]) if loop else keys[1:]
     film = torch.cat([torch.stack([a, *[b] * (frames - 1)]) for a, b in zip(keys, ends)])
