@@ -1,0 +1,141 @@
+"Answers to the assignment on metrics: another style, and wrong versions with the laws that they break."
+
+import numpy as np
+import torch
+
+
+def frechet(real, fake, factor=2.0, ddof=1, power=2):
+    a, b = (np.asarray(x, np.float64) for x in (real, fake))
+    s, t = (np.cov(x, rowvar=False, ddof=ddof).reshape(a.shape[1], -1) for x in (a, b))
+    values, axes = np.linalg.eigh(s)
+    root = (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ t @ root), 0)).sum()
+    shift = np.linalg.norm(a.mean(0) - b.mean(0)) ** power
+    return torch.tensor(shift + np.trace(s) + np.trace(t) - factor * cross)
+
+
+def precision_recall(real, fake, k=3, radius_of='centre', itself=0):
+    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
+    table = lambda x, y: np.sqrt(((x[:, None] - y[None]) ** 2).sum(-1))
+    radii = lambda x: np.sort(table(x, x), 1)[:, k - itself]
+
+    def share(points, centres):
+        reach = radii(centres)[None] if radius_of == 'centre' else radii(points)[:, None]
+        return float((table(points, centres) <= reach).any(1).mean())
+
+    return share(fake, real), share(real, fake)
+
+
+def floor(features, distance, source):
+    chosen = torch.randperm(len(features), generator=source).tolist()
+    half = len(features) // 2
+    a, b = (torch.stack([features[i] for i in part]) for part in (chosen[:half], chosen[half : half + half]))
+    return distance(a, b).item()
+
+
+def twin(features, n, source):
+    x = torch.randn(n, features.shape[1], generator=source).double()
+    x = (x - x.mean(0)).T
+    own, wanted = (torch.linalg.cholesky(torch.cov(c)) for c in (x, features.double().T))
+    return (wanted @ torch.linalg.inv(own) @ x).T + features.double().mean(0)
+
+
+SOLUTIONS = dict(frechet=frechet, precision_recall=precision_recall, floor=floor, twin=twin)
+
+
+def not_whitened(features, n, source):
+    x = torch.randn(n, features.shape[1], generator=source).double()
+    return x @ torch.linalg.cholesky(torch.cov(features.double().T)).T + features.double().mean(0)
+
+
+def coordinate_by_coordinate(features, n, source):
+    x = torch.randn(n, features.shape[1], generator=source).double()
+    return (x - x.mean(0)) / x.std(0) * features.std(0) + features.mean(0)
+
+
+def copies(features, n, source):
+    x = features[torch.randint(len(features), (n,), generator=source)].double()
+    x = (x - x.mean(0)).T
+    own, wanted = (torch.linalg.cholesky(torch.cov(c)) for c in (x, features.double().T))
+    return (wanted @ torch.linalg.inv(own) @ x).T + features.double().mean(0)
+
+
+def not_mixed(features, distance, source):
+    half = len(features) // 2
+    return float(distance(features[:half], features[half : 2 * half]))
+
+
+def drawn_twice(features, distance, source):
+    half = len(features) // 2
+    a, b = torch.randint(len(features), (2, half), generator=source)
+    return float(distance(features[a], features[b]))
+
+
+WRONG = dict(
+    frechet={
+        'factor 2 forgotten': (
+            lambda a, b: frechet(a, b, factor=1.0),
+            [
+                'a set has distance 0 to itself',
+                'moved by v it is |v|²',
+                'in one dimension it is the squared difference of unbiased standard deviations',
+                'with fewer pictures than coordinates it stays finite, real and right',
+                'and is still 0 for a set and itself',
+            ],
+        ),
+        'n in the denominator': (
+            lambda a, b: frechet(a, b, ddof=0),
+            [
+                'in one dimension it is the squared difference of unbiased standard deviations',
+                'with fewer pictures than coordinates it stays finite, real and right',
+            ],
+        ),
+        'the shift not squared': (
+            lambda a, b: frechet(a, b, power=1),
+            ['moved by v it is |v|²', 'with fewer pictures than coordinates it stays finite, real and right'],
+        ),
+    },
+    precision_recall={
+        'exchanged': (
+            lambda a, b, k=3: precision_recall(b, a, k),
+            [
+                'copies of one dense point: all precise, little recalled',
+                'k = 1: the ball reaches the nearest other point',
+                'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
+            ],
+        ),
+        'the point itself counts': (
+            lambda a, b, k=3: precision_recall(a, b, k, itself=1),
+            [
+                'k = 1: the ball reaches the nearest other point',
+                'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
+            ],
+        ),
+        'the radius of the one that asks': (
+            lambda a, b, k=3: precision_recall(a, b, k, radius_of='point'),
+            [
+                'copies of one dense point: all precise, little recalled',
+                'k = 1: the ball reaches the nearest other point',
+            ],
+        ),
+    },
+    floor={
+        'not mixed': (
+            not_mixed,
+            ['the halves are mixed, not the first rows and the last', 'another generator gives other halves'],
+        ),
+        'drawn with replacement': (drawn_twice, ['two halves of equal size, and no row in both']),
+    },
+    twin={
+        'not whitened': (
+            not_whitened,
+            [
+                'the mean is that of the data, exactly',
+                'the variance of every coordinate is that of the data, exactly',
+                'so is the whole covariance',
+            ],
+        ),
+        'each coordinate alone': (coordinate_by_coordinate, ['so is the whole covariance']),
+        'made of the data': (copies, ['each coordinate is distributed normally: look at the third and fourth moments']),
+    },
+)
