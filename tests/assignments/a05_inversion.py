@@ -1,0 +1,160 @@
+"Answers to the assignment on inversion: another style, and wrong versions with the laws that they break."
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+def psnr(a, b):
+    return torch.stack([-10 * torch.log10(F.mse_loss(x, y).clamp(min=1e-10) / 4) for x, y in zip(a, b)])
+
+
+def perceptual(maps_a, maps_b):
+    terms = []
+    for a, b in zip(maps_a, maps_b):
+        gap = F.normalize(a.flatten(2), dim=1) - F.normalize(b.flatten(2), dim=1)
+        terms.append(gap.square().sum(1).mean(1))
+    return torch.stack(terms).sum(0)
+
+
+def mixed_loss(image, target, distance, alpha):
+    error = torch.stack([(x - y).pow(2).mean() for x, y in zip(image, target)])
+    return alpha * distance(image, target) + (1 - alpha) * error
+
+
+def invert(generate, loss, start, steps, rate):
+    ws, first, second, history = start.clone(), 0, 0, []
+    for step in range(1, steps + 1):
+        ws = ws.detach().requires_grad_(True)
+        losses = loss(generate(ws))
+        (g,) = torch.autograd.grad(losses.sum(), ws)
+        first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
+        move = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+        ws = ws - rate * move
+        history.append(losses.detach())
+    return ws.detach(), history
+
+
+SOLUTIONS = dict(psnr=psnr, perceptual=perceptual, mixed_loss=mixed_loss, invert=invert)
+
+
+def maps_with(normalise=True, over=1, total=False):
+    def wrong(maps_a, maps_b):
+        result = 0
+        for a, b in zip(maps_a, maps_b):
+            if normalise:
+                a, b = F.normalize(a, dim=over), F.normalize(b, dim=over)
+            gap = (a - b).square().sum(1)
+            result = result + (gap.sum((1, 2)) if total else gap.mean((1, 2)))
+        return result
+
+    return wrong
+
+
+def backwards(generate, loss, start, steps, rate):
+    ws, history = start.clone().requires_grad_(True), []
+    optimizer = torch.optim.Adam([ws], rate)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        losses = loss(generate(ws))
+        losses.sum().backward()
+        optimizer.step()
+        history.append(losses.detach())
+    return ws.detach(), history
+
+
+def moves_the_start(generate, loss, start, steps, rate):
+    ws, history = invert(generate, loss, start, steps, rate)
+    start.copy_(ws)
+    return ws, history
+
+
+def in_the_graph(generate, loss, start, steps, rate):
+    ws, history = start.clone().requires_grad_(True), []
+    optimizer = torch.optim.Adam([ws], rate)
+    for _ in range(steps):
+        losses = loss(generate(ws))
+        (ws.grad,) = torch.autograd.grad(losses.sum(), ws, retain_graph=True)
+        optimizer.step()
+        history.append(losses)
+    return ws, history
+
+
+WRONG = dict(
+    psnr={
+        'a range of 1': (
+            lambda a, b: psnr(a, b) - 20 * math.log10(2),
+            [
+                'black for white is 0 dB',
+                'an error of a tenth of the range is 20 dB',
+                'each image has its own',
+                'it is the mean error that counts: wrong in one half is 3 dB better',
+            ],
+        ),
+        'one number for the batch': (
+            lambda a, b: (-10 * ((a - b) / 2).square().mean().log10()).expand(len(a)),
+            ['each image has its own'],
+        ),
+    },
+    perceptual={
+        'not normalised': (
+            maps_with(normalise=False),
+            [
+                'maps ten times as large say the same',
+                'vectors at right angles, everywhere: a distance of 2',
+                'different at half of the places: half of it',
+                'a large map counts no more than a small one',
+            ],
+        ),
+        'summed over the places': (
+            maps_with(total=True),
+            [
+                'vectors at right angles, everywhere: a distance of 2',
+                'different at half of the places: half of it',
+                'a large map counts no more than a small one',
+            ],
+        ),
+        'normalised over the batch': (maps_with(over=0), ['no image of the batch feels another']),
+    },
+    mixed_loss={
+        'the weights exchanged': (
+            lambda i, t, d, a: mixed_loss(i, t, d, 1 - a),
+            [
+                'with alpha 0 only the pixels count',
+                'with alpha 1 only the distance counts',
+                'between them it is a weighted mean, one for each image',
+                'each image may have an alpha of its own',
+            ],
+        ),
+        'the distance is cut off': (
+            lambda i, t, d, a: mixed_loss(i, t, lambda x, y: d(x, y).detach(), a),
+            ['the gradient reaches the image through both terms'],
+        ),
+        'the root of the error': (
+            lambda i, t, d, a: a * d(i, t) + (1 - a) * (i - t).square().flatten(1).mean(1).sqrt(),
+            [
+                'with alpha 0 only the pixels count',
+                'between them it is a weighted mean, one for each image',
+                'each image may have an alpha of its own',
+                'the gradient reaches the image through both terms',
+            ],
+        ),
+    },
+    invert={
+        'backward through everything': (backwards, ['the weights of the generator collect no gradients']),
+        'the start is moved': (
+            moves_the_start,
+            [
+                'the first entry is the loss of the start',
+                'the start is as it was',
+                'the searches do not influence each other',
+                'one step of Adam is as long as the rate, in every number',
+            ],
+        ),
+        'the graph is kept': (
+            in_the_graph,
+            ['there is a vector for each image, and it is not part of a graph', 'the history is not part of a graph'],
+        ),
+    },
+)
