@@ -4,7 +4,6 @@
 
 # %% ../nbs/45_super_resolution.ipynb #b04de8e2
 from __future__ import annotations
-import math
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np

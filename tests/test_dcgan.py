@@ -306,3 +306,20 @@ def test_stored_gallery_separates_health_from_collapse(root):
         low = [share < alarm.least and alarm.every * i > alarm.first for i, share in enumerate(r['shares'], 1)]
         raised = next((alarm.every * i for i in range(4, len(low) + 1) if all(low[i - 4 : i])), None)
         assert raised == r['raised']
+
+
+def test_the_nearest_ratio_finds_mirrored_copies(root, monkeypatch):
+    import importlib
+
+    monkeypatch.syspath_prepend(str(root / 'benchmarks'))
+    ratio = importlib.import_module('dcgan_faces').nearest_ratio
+    images = noise(40)
+    real, mirrored = images.flatten(1), images.flip(-1).flatten(1)
+    assert ratio(mirrored, real, mirrored) < 1e-3 < 0.5 < ratio(mirrored, real)
+    assert ratio(noise(40, 1).flatten(1), real, mirrored) > 0.9
+
+
+def test_the_source_of_a_recipe_tells_what_the_thesis_does_not_say():
+    for name in ('dcgan-liu-128', 'dcgan-liu-64', 'dcgan-liu-32'):
+        thesis, _, ours = recipes[name].source.partition('our reading:')
+        assert 'Adam' not in thesis and 'Adam' in ours

@@ -314,7 +314,8 @@ def test_a_head_around_agrees_with_itself_and_less_with_another():
     points = torch.rand(400, 3, generator=rng(1)) * 0.1
     head = Around(images, points)
     same, moved = around_scores(head, head), around_scores(Around(images.flip(3), points + 0.01), head)
-    assert same['chamfer'] < 1e-3 and same['f_0.005'] == pytest.approx(1) and same['around'] > 90
+    assert same['chamfer'] < 0.01  # percent: distances are rounded
+    assert same['f_0.005'] == pytest.approx(1) and same['around'] > 90
     assert moved['chamfer'] > same['chamfer'] and moved['f_0.005'] < moved['f_0.01'] < 1
     cams = cameras_around()
     assert cams.shape == (12, 4, 4) and torch.allclose(cams[:1], pose(0.0), atol=1e-6)

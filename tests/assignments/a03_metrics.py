@@ -76,23 +76,22 @@ WRONG = dict(
         'factor 2 forgotten': (
             lambda a, b: frechet(a, b, factor=1.0),
             [
-                'a set has distance 0 to itself',
-                'moved by v it is |v|²',
-                'in one dimension it is the squared difference of unbiased standard deviations',
-                'with fewer pictures than coordinates it stays finite, real and right',
-                'and is still 0 for a set and itself',
+                'the result is a scalar, and a set has the distance 0 to itself',
+                'moved by 3 in each of four coordinates: 4 · 9',
+                'in one dimension it is the squared difference of the standard deviations',
+                'twice as large, with fewer images than coordinates: the sum of the variances',
             ],
         ),
         'n in the denominator': (
             lambda a, b: frechet(a, b, ddof=0),
             [
-                'in one dimension it is the squared difference of unbiased standard deviations',
-                'with fewer pictures than coordinates it stays finite, real and right',
+                'in one dimension it is the squared difference of the standard deviations',
+                'twice as large, with fewer images than coordinates: the sum of the variances',
             ],
         ),
         'the shift not squared': (
             lambda a, b: frechet(a, b, power=1),
-            ['moved by v it is |v|²', 'with fewer pictures than coordinates it stays finite, real and right'],
+            ['moved by 3 in each of four coordinates: 4 · 9'],
         ),
     },
     precision_recall={

@@ -116,7 +116,7 @@ class Lab:
         self.browser = self.playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         return self
 
-    def wait_until_up(self, seconds=60):
+    def wait_until_up(self, seconds=300):
         end = time.time() + seconds
         while time.time() < end:
             if self.server.poll() is not None:
