@@ -1,6 +1,6 @@
 """Fine-tune the generator of heads in the human style into one of anime heads, and measure what each version keeps.
 
-    python benchmarks/transfer.py discriminator --start RUN         the human discriminator, beside its generator in data/
+    python benchmarks/transfer.py discriminator --start RUN            the human discriminator, beside its generator
     python benchmarks/transfer.py train --runs DIR [NAME …]         each in DIR/NAME; the same line goes on
     python benchmarks/transfer.py write --runs DIR                  the network, the table and the grid of the chapter
     python benchmarks/transfer.py starts --runs DIR --start RUN     three beginnings of the discriminator, from any run
@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
