@@ -23,8 +23,8 @@ from .toon_net import network_readings, READ, ToonNet
 from .training import load_run, models, Recipe, recipes, Stage, TrainingConfig
 
 # %% auto #0
-__all__ = ['SHAPE', 'at_rest', 'discriminator_layers', 'reversed_order', 'frozen_names', 'TransferConfig', 'load_start',
-           'TransferPair', 'transfer_recipe', 'changes', 'check_same_shape', 'graft', 'agreement']
+__all__ = ['SHAPE', 'at_rest', 'discriminator_layers', 'reversed_order', 'frozen_names', 'check_same_shape', 'TransferConfig',
+           'load_start', 'TransferPair', 'transfer_recipe', 'changes', 'graft', 'agreement']
 
 # %% ../nbs/42_transfer.ipynb #ae4ad68d
 @contextlib.contextmanager
@@ -105,6 +105,27 @@ def frozen_names(
         names = ['generator.mapping.', *(f'generator.synthesis.blocks.{b}.' for b in resting)]
     names += [f'discriminator.{name}' for layer in layers[:freeze_d] for name in layer]
     return tuple(names)
+
+# %% ../nbs/42_transfer.ipynb #ffc5157d
+SHAPE = 'size architecture z_dim w_dim mapping_layers channel_base channel_max channels'.split()
+
+
+def check_same_shape(g: nn.Module, g_fin: nn.Module, what: str = 'The two generators'):
+    "Raise one sentence that names the first number in which two generators differ."
+    for network in (g, g_fin):
+        if not isinstance(network, StyleGANGenerator):
+            raise TypeError(
+                f"A graft joins two StyleGAN generators, not a {type(network).__name__}."
+            )
+    for name in SHAPE:
+        a, b = getattr(g.config, name), getattr(g_fin.config, name)
+        if a != b:
+            raise ValueError(
+                f"{what} have different numbers ({name} = {a!r} and {b!r}): fine-tune the one"
+                " to get the other."
+            )
+    if getattr(g.synthesis, 'grown', None) != getattr(g_fin.synthesis, 'grown', None):
+        raise ValueError(f"{what} have grown to different sizes: let both grow alike.")
 
 # %% ../nbs/42_transfer.ipynb #6ec4b32d
 @dataclass(frozen=True)
@@ -204,28 +225,7 @@ def changes(
         moved[name] = float(way / sum(x.square().sum() for x, _ in pairs).sqrt())
     return moved
 
-# %% ../nbs/42_transfer.ipynb #48f937a4
-SHAPE = 'size architecture z_dim w_dim mapping_layers channel_base channel_max channels'.split()
-
-
-def check_same_shape(g: nn.Module, g_fin: nn.Module, what: str = 'The two generators'):
-    "Raise one sentence that names the first number in which two generators differ."
-    for network in (g, g_fin):
-        if not isinstance(network, StyleGANGenerator):
-            raise TypeError(
-                f"A graft joins two StyleGAN generators, not a {type(network).__name__}."
-            )
-    for name in SHAPE:
-        a, b = getattr(g.config, name), getattr(g_fin.config, name)
-        if a != b:
-            raise ValueError(
-                f"{what} have different numbers ({name} = {a!r} and {b!r}): fine-tune the one"
-                " to get the other."
-            )
-    if getattr(g.synthesis, 'grown', None) != getattr(g_fin.synthesis, 'grown', None):
-        raise ValueError(f"{what} have grown to different sizes: let both grow alike.")
-
-
+# %% ../nbs/42_transfer.ipynb #bfd20e14
 @torch.no_grad()
 def graft(
     g: StyleGANGenerator,

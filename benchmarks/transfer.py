@@ -2,6 +2,7 @@
 
     python benchmarks/transfer.py discriminator --start RUN            the human discriminator, beside its generator
     python benchmarks/transfer.py train --runs DIR [NAME …]         each in DIR/NAME; the same line goes on
+    python benchmarks/transfer.py measure --runs DIR NAME …         the rows of the table; `write` measures the rest
     python benchmarks/transfer.py write --runs DIR                  the network, the table and the grid of the chapter
     python benchmarks/transfer.py starts --runs DIR --start RUN     three beginnings of the discriminator, from any run
 
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 
 from animegan_nb import toon
 from animegan_nb.callbacks import read_log
-from animegan_nb.core import fast_bfloat16, grid, rng, to_float, to_uint8
+from animegan_nb.core import fast_bfloat16, grid, read_weights, rng, to_float, to_uint8
 from animegan_nb.metrics import evaluate, extract
 from animegan_nb.stylegan import StyleGANConfig, StyleGANGenerator
 from animegan_nb.toon_net import toon_network
@@ -31,6 +32,7 @@ DATA = Path(__file__).resolve().parents[1] / 'data'
 START, SHIPS = 'stylegan_toon_human_64', 'stylegan_toon_fin4'
 STEPS = 1_600
 NAMES = {'fin1': 1, 'fin2': 2, 'fin3': 3, 'fin4': 4, 'all': None}  # blocks that learn
+GRAFTS = 'fin4use1', 'fin4use2', 'fin4use3'
 # how the discriminator begins, and how many of its layers rest
 STARTS = {'fresh': ('fresh', 0), 'human': ('trained', 0), 'human, FreezeD': ('trained', 2)}
 EXTRACTORS = 'toon', 'squeezenet', 'pixels'
@@ -110,28 +112,44 @@ def controls(n: int) -> dict:
     }
 
 
-def averaged(run: Path) -> tuple[StyleGANGenerator, dict]:
-    _, generator, info = load_run(run)
-    return generator, info
+def network_of(name: str, runs: Path) -> StyleGANGenerator:
+    "g, a fine-tuned version, or a graft such as fin4use1."
+    if name == 'g':
+        return load_start(START)[0].requires_grad_(False)
+    version, _, use = name.partition('use')
+    tuned = load_run(runs / version)[1]
+    return graft(network_of('g', runs), tuned, int(use)) if use else tuned
+
+
+def same_latents(name: str, runs: Path, n: int) -> torch.Tensor:
+    network = network_of(name, runs)
+    return images(network, torch.randn(n, network.z_dim, generator=rng(1)))
+
+
+def measure(name: str, runs: Path, n: int) -> dict:
+    "The row of a network in the table, from a file if it was measured before."
+    file = runs / 'measures' / f'{name}.json'
+    if file.exists():
+        return json.loads(file.read_text(encoding='utf-8'))
+    made = same_latents(name, runs, n)
+    row = dict(anime=distances(made, 'anime'), human=distances(made, 'human'))
+    kept = agreement(toon_network(), same_latents('g', runs, n), made)
+    moved = changes(network_of('g', runs), network_of(name, runs))
+    for what, numbers in (('kept', kept), ('changes', moved)):
+        row[what] = {k: round(v, 4) for k, v in numbers.items()}
+    if name in NAMES:
+        log = read_log(runs / name / 'log.jsonl')
+        row |= dict(steps=log[-1]['step'], core_minutes=round(log[-1]['processor_seconds'] / 60, 2))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(row, indent=1) + '\n', encoding='utf-8')
+    print(name, {k: (v['frechet'], v['floor']) for k, v in row['anime'].items()}, row['kept'], flush=True)
+    return row
 
 
 def write(runs: Path, n: int):
-    human = load_start(START)[0].requires_grad_(False)
-    tuned = {name: averaged(runs / name)[0] for name in NAMES if (runs / name).exists()}
-    networks = {'g': human, **tuned}
-    networks |= {f'fin4use{use}': graft(human, tuned['fin4'], use) for use in (1, 2, 3)}
-    z = torch.randn(n, human.z_dim, generator=rng(1))
-    made = {name: images(network, z) for name, network in networks.items()}
-    reader, table = toon_network(), {}
-    for name, pictures in made.items():
-        row = dict(anime=distances(pictures, 'anime'), human=distances(pictures, 'human'))
-        row['kept'] = {k: round(v, 4) for k, v in agreement(reader, made['g'], pictures).items()}
-        row['changes'] = {k: round(v, 4) for k, v in changes(human, networks[name]).items()}
-        if name in tuned:
-            log = read_log(runs / name / 'log.jsonl')
-            row |= dict(steps=log[-1]['step'], core_minutes=round(log[-1]['processor_seconds'] / 60, 2))
-        table[name] = row
-        print(name, {k: (v['frechet'], v['floor']) for k, v in row['anime'].items()}, row['kept'], flush=True)
+    names = ['g', *(name for name in NAMES if (runs / name).exists()), *GRAFTS]
+    shown = [name for name in names if name not in GRAFTS]
+    table = {name: measure(name, runs, n) for name in names}
     out = DATA / 'results' / 'transfer.json'
     facts = json.loads(out.read_text(encoding='utf-8')) if out.exists() else {}
     facts |= dict(
@@ -139,15 +157,25 @@ def write(runs: Path, n: int):
         start=START,
         images=n,
         seed=0,
-        order=list(made),
+        shown=shown,
         table=table,
-        controls=controls(n),
+        controls={k: {m: round(v, 4) for m, v in row.items()} for k, row in controls(n).items()},
         torch=torch.__version__,
     )
     out.write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
-    rows = torch.cat([pictures[:COLUMNS] for pictures in made.values()])
-    grid(to_uint8(rows), COLUMNS, padding=0).save(out.with_suffix('.png'), optimize=True)
-    ship(runs / 'fin4', tuned['fin4'], table['fin4'])
+    rows = torch.cat([same_latents(name, runs, COLUMNS) for name in shown])
+    grid(to_uint8(rows), COLUMNS).save(out.with_suffix('.jpg'), quality=92)
+    triangle(runs).save(out.with_name('transfer_grid.jpg'), quality=92)
+    ship(runs / 'fin4', network_of('fin4', runs), table['fin4'])
+
+
+def triangle(runs: Path, latents: int = 2):
+    "Row k: the version with k blocks; column j: the graft that uses j of them; for some latents side by side."
+    white, rows = torch.ones(3, 64, 64), []
+    for k in range(1, 5):
+        made = [same_latents(f'fin{k}use{j}', runs, latents) for j in range(k + 1)]
+        rows += [made[j][i] if j <= k else white for i in range(latents) for j in range(5)]
+    return grid(to_uint8(torch.stack(rows)), 5 * latents)
 
 
 def ship(run: Path, generator: StyleGANGenerator, row: dict):
@@ -187,7 +215,7 @@ def starts(runs: Path, start: str, steps: int, seeds: int, n: int):
             train(recipe(4, steps, start, begins, seed), run, set(keep))
             log = {row['step']: row for row in read_log(run / 'log.jsonl')}
             for step in keep:
-                human.load_state_dict(from_file(run / 'averages' / f'{step}.safetensors'))
+                human.load_state_dict(read_weights(run / 'averages' / f'{step}.safetensors'))
                 made = distances(images(human, z), 'anime')
                 found = {k: v['frechet'] for k, v in made.items()}
                 seconds = round(log[step]['processor_seconds'], 1)
@@ -207,12 +235,6 @@ def starts(runs: Path, start: str, steps: int, seeds: int, n: int):
     out.write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
 
 
-def from_file(path: Path) -> dict[str, torch.Tensor]:
-    from animegan_nb.core import read_weights
-
-    return read_weights(path)
-
-
 def discriminator(run: str):
     "The last discriminator of a run, in half precision, for whoever fine-tunes its generator."
     pair, _, info = load_run(run)
@@ -224,7 +246,7 @@ def discriminator(run: str):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', choices=['discriminator', 'train', 'write', 'starts'])
+    parser.add_argument('what', choices=['discriminator', 'train', 'measure', 'write', 'starts'])
     parser.add_argument('names', nargs='*', help=f'of {", ".join(NAMES)}; all if not given')
     parser.add_argument('--runs', help='the folder of the runs')
     parser.add_argument('--start', help='the folder of the run of the human generator')
@@ -239,6 +261,9 @@ def main():
     if args.what == 'train':
         for name in args.names or NAMES:
             train(recipe(NAMES[name], args.steps, args.start or START), runs / name)
+    elif args.what == 'measure':
+        for name in args.names:
+            measure(name, runs, args.n)
     elif args.what == 'starts':
         starts(runs, args.start or START, args.steps, args.seeds, args.n)
     else:

@@ -165,7 +165,7 @@ def test_at_rest_after_an_error_and_with_a_wrong_name():
         network(torch.randn(4, 2))
         raise KeyError
     assert network.weight.requires_grad and network.running_mean.tolist() == [0, 0]
-    with pytest.raises(ValueError, match='begins with maping'), at_rest(network, ['maping']):
+    with pytest.raises(ValueError, match="begins with 'maping'"), at_rest(network, ['maping']):
         pass
 
 
