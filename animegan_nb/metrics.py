@@ -682,7 +682,10 @@ class Evaluation:
         for metric, v in self.numbers.items():
             name, better = metric_name(metric, self.card.extractor), FAMILY[metric][2]
             floor = f'{show(v.floor)} ({show(v.floor_low)} … {show(v.floor_high)})'
-            rows.append([name, show(v.value), f'{show(v.low)} … {show(v.high)}', floor, better])
+            span = f'{show(v.low)} … {show(v.high)}'
+            known = np.isfinite([v.low, v.high]).all()
+            span = span if known else 'too few images for one'
+            rows.append([name, show(v.value), span, floor, better])
         return rows
 
     def _repr_markdown_(self) -> str:
@@ -943,12 +946,15 @@ def turn_hue(images: Tensor, angle: float) -> Tensor:  # [b, 3, h, w] in [-1, 1]
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    "A Gaussian blur of `sigma` pixels."
-    reach = int(3 * sigma + 1)
-    weights = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * sigma**2)).to(images)
-    weights = (weights / weights.sum())[None, None, None].expand(3, 1, 1, -1)
+    "A Gaussian blur of `sigma` pixels; the images as they are below a tenth of a pixel."
+    if sigma < 0.1:
+        return images
+    reach, c = int(3 * sigma + 1), images.shape[1]
+    places = torch.arange(-reach, reach + 1, device=images.device)
+    weights = torch.exp(-(places**2) / (2 * sigma**2)).to(images)
+    across = (weights / weights.sum()).expand(c, 1, 1, -1)
     padded = F.pad(images, (reach,) * 4, mode='replicate')
-    return F.conv2d(F.conv2d(padded, weights, groups=3), weights.transpose(-1, -2), groups=3)
+    return F.conv2d(F.conv2d(padded, across, groups=c), across.mT, groups=c)
 
 
 def mirror_half(images: Tensor) -> Tensor:
