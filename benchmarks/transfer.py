@@ -1,8 +1,8 @@
 """Fine-tune the generator of heads in the human style into one of anime heads, and measure what each version keeps.
 
     python benchmarks/transfer.py discriminator --start RUN            the human discriminator, beside its generator
-    python benchmarks/transfer.py train --runs DIR [NAME …]         each in DIR/NAME; the same line goes on
-    python benchmarks/transfer.py measure --runs DIR NAME …         the rows of the table; `write` measures the rest
+    python benchmarks/transfer.py train [NAME …] --runs DIR         each in DIR/NAME; the same line goes on
+    python benchmarks/transfer.py measure NAME … --runs DIR         the rows of the table; `write` measures the rest
     python benchmarks/transfer.py write --runs DIR                  the network, the table and the grid of the chapter
     python benchmarks/transfer.py starts --runs DIR --start RUN     three beginnings of the discriminator, from any run
 
@@ -91,14 +91,17 @@ def images(generator: StyleGANGenerator, z: torch.Tensor) -> torch.Tensor:
     return to_float(to_uint8(made))
 
 
-def distances(made: torch.Tensor, style: str, extractors=EXTRACTORS) -> dict:
-    "The Fréchet distance to the training heads of a style, its floor, precision and recall."
+def described(made: torch.Tensor, n: int = 1500) -> dict:
+    return {extractor: extract(made[:n], extractor) for extractor in EXTRACTORS}
+
+
+def distances(made: dict, style: str) -> dict:
+    "From what every extractor says: the distance to the training heads of a style, its floor, precision and recall."
     found = {}
-    for extractor in extractors:
-        n = min(1500, len(made))
-        row = evaluate(extract(made[:n], extractor), features(style, extractor), extractor, n=n, seed=0)
+    for extractor, fake in made.items():
+        row = evaluate(fake, features(style, extractor), extractor, n=len(fake), seed=0)
         numbers = {name: round(row[name].value, 4) for name in ('frechet', 'precision', 'recall', 'diversity')}
-        found[extractor] = numbers | dict(floor=round(row['frechet'].floor, 4), n=n)
+        found[extractor] = numbers | dict(floor=round(row['frechet'].floor, 4), n=len(fake))
     return found
 
 
@@ -132,7 +135,8 @@ def measure(name: str, runs: Path, n: int) -> dict:
     if file.exists():
         return json.loads(file.read_text(encoding='utf-8'))
     made = same_latents(name, runs, n)
-    row = dict(anime=distances(made, 'anime'), human=distances(made, 'human'))
+    said = described(made)
+    row = dict(anime=distances(said, 'anime'), human=distances(said, 'human'))
     kept = agreement(toon_network(), same_latents('g', runs, n), made)
     moved = changes(network_of('g', runs), network_of(name, runs))
     for what, numbers in (('kept', kept), ('changes', moved)):
@@ -204,32 +208,39 @@ def ship(run: Path, generator: StyleGANGenerator, row: dict):
     out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
 
 
+def curve(run: Path, keep: list[int], generator: StyleGANGenerator, z: torch.Tensor) -> list[dict]:
+    "The distance of a run to anime heads after some of its steps, from a file if it was measured before."
+    file = run / 'curve.json'
+    if not file.exists():
+        log, rows = {row['step']: row for row in read_log(run / 'log.jsonl')}, []
+        for step in keep:
+            generator.load_state_dict(read_weights(run / 'averages' / f'{step}.safetensors'))
+            made = distances(described(images(generator, z)), 'anime')
+            seconds = round(log[step]['processor_seconds'], 1)
+            rows.append(dict(step=step, processor_seconds=seconds, frechet={k: v['frechet'] for k, v in made.items()}))
+            print(run.name, rows[-1], flush=True)
+        file.write_text(json.dumps(rows), encoding='utf-8')
+    return json.loads(file.read_text(encoding='utf-8'))
+
+
 def starts(runs: Path, start: str, steps: int, seeds: int, n: int):
-    "Fine-tune all of the last 4 blocks before three discriminators, and follow the distance to anime heads."
+    "Fine-tune the last 4 blocks before three discriminators, and follow the distance to anime heads."
     keep = sorted({max(1, round(steps * share)) for share in (0.125, 0.25, 0.5, 1)})
-    rows, human = [], load_start(start)[0]
+    rows, human = [], load_start(start)[0].requires_grad_(False)
     z = torch.randn(n, human.z_dim, generator=rng(1))
+    before = distances(described(images(human, z)), 'anime')
     for seed in range(seeds):
         for name, begins in STARTS.items():
             run = runs / f'starts-{name.replace(", ", "-")}-{seed}'
             train(recipe(4, steps, start, begins, seed), run, set(keep))
-            log = {row['step']: row for row in read_log(run / 'log.jsonl')}
-            for step in keep:
-                human.load_state_dict(read_weights(run / 'averages' / f'{step}.safetensors'))
-                made = distances(images(human, z), 'anime')
-                found = {k: v['frechet'] for k, v in made.items()}
-                seconds = round(log[step]['processor_seconds'], 1)
-                rows.append(dict(discriminator=name, seed=seed, step=step, processor_seconds=seconds, frechet=found))
-                print(rows[-1], flush=True)
-    floor = {k: v['floor'] for k, v in made.items()}
+            rows += [dict(discriminator=name, seed=seed) | row for row in curve(run, keep, human, z)]
     out = DATA / 'results' / 'transfer.json'
     facts = json.loads(out.read_text(encoding='utf-8')) if out.exists() else {}
-    before = distances(images(load_start(start)[0].requires_grad_(False), z), 'anime')
     facts['starts'] = dict(
-        human_steps=load_run(start)[2]['step'] if Path(start).is_dir() else 'as shipped',
+        command=f'python benchmarks/transfer.py starts --runs RUNS --steps {steps} --seeds {seeds} --n {n}',
         images=n,
         before={k: v['frechet'] for k, v in before.items()},
-        floor=floor,
+        floor={k: v['floor'] for k, v in before.items()},
         rows=rows,
     )
     out.write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
