@@ -943,12 +943,14 @@ def turn_hue(images: Tensor, angle: float) -> Tensor:  # [b, 3, h, w] in [-1, 1]
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    "A Gaussian blur of `sigma` pixels."
-    reach = int(3 * sigma + 1)
-    weights = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * sigma**2)).to(images)
-    weights = (weights / weights.sum())[None, None, None].expand(3, 1, 1, -1)
+    "A Gaussian blur of `sigma` pixels; any number of channels."
+    reach, channels = int(3 * sigma + 1), images.shape[1]
+    away = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    weights = torch.exp(-away.square() / (2 * sigma**2))
+    weights = (weights / weights.sum()).expand(channels, 1, 1, -1)
     padded = F.pad(images, (reach,) * 4, mode='replicate')
-    return F.conv2d(F.conv2d(padded, weights, groups=3), weights.transpose(-1, -2), groups=3)
+    across = F.conv2d(padded, weights, groups=channels)
+    return F.conv2d(across, weights.mT, groups=channels)
 
 
 def mirror_half(images: Tensor) -> Tensor:
