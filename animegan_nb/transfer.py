@@ -26,7 +26,7 @@ from .training import load_run, models, Recipe, recipes, Stage, TrainingConfig
 __all__ = ['SHAPE', 'at_rest', 'discriminator_layers', 'reversed_order', 'frozen_names', 'check_same_shape', 'TransferConfig',
            'load_start', 'TransferPair', 'transfer_recipe', 'changes', 'graft', 'agreement']
 
-# %% ../nbs/42_transfer.ipynb #ae4ad68d
+# %% ../nbs/42_transfer.ipynb #dbe4eb33
 @contextlib.contextmanager
 def at_rest(
     network: nn.Module,
@@ -40,7 +40,7 @@ def at_rest(
     buffers = [(b, b.clone()) for b in chosen(network.named_buffers())]
     if beginnings and not parameters and not buffers:
         raise ValueError(
-            f"Nothing in this network has a name that begins with {' or '.join(beginnings)}."
+            f"Nothing in this network has a name that begins with {' or '.join(beginnings)!r}."
         )
     learning = [p.requires_grad for p in parameters]
     for p in parameters:

@@ -16,7 +16,7 @@ from ..transfer import at_rest, graft
 # %% auto #0
 __all__ = ['check_graft', 'train_at_rest', 'check_train_at_rest']
 
-# %% ../../nbs/exercises/42_transfer.ipynb #a4b5e3f6
+# %% ../../nbs/exercises/42_transfer.ipynb #d0dd401b
 def _other_end(g, g_fin, use):
     return graft(g_fin, g, len(g.synthesis.blocks) - use)
 
@@ -34,7 +34,7 @@ def _mapping_of_the_fine_tuned(g, g_fin, use):
         made.mapping.load_state_dict(g_fin.mapping.state_dict())
     return made
 
-
+# %% ../../nbs/exercises/42_transfer.ipynb #b234768a
 def _mapping_always_of_g(g, g_fin, use):
     made = graft(g, g_fin, use)
     made.mapping.load_state_dict(g.mapping.state_dict())
@@ -72,7 +72,7 @@ def _shared_blocks(g, g_fin, use):
         made.synthesis.blocks[name] = g_fin.synthesis.blocks[name]
     return made
 
-
+# %% ../../nbs/exercises/42_transfer.ipynb #b02d5b24
 def _two_generators():
     "With noise that is seen, so that the noise maps count."
     pair = []
@@ -85,7 +85,7 @@ def _two_generators():
         pair.append(network)
     return pair
 
-
+# %% ../../nbs/exercises/42_transfer.ipynb #b8649aff
 @exercise(
     'transfer.graft',
     library=graft,
@@ -136,7 +136,7 @@ def check_graft(candidate):
     ]
     yield 'g and g_fin stay as they are', all(same)
 
-# %% ../../nbs/exercises/42_transfer.ipynb #71890f93
+# %% ../../nbs/exercises/42_transfer.ipynb #344bbd27
 def train_at_rest(network, beginnings, train):
     "Call `train()` while what has such a name rests."
     with at_rest(network, beginnings):
@@ -181,7 +181,7 @@ def _old_gradients(network, beginnings):
     for buffer, value in zip(buffers, values):
         buffer.copy_(value)
 
-
+# %% ../../nbs/exercises/42_transfer.ipynb #e11f975c
 @contextlib.contextmanager
 def _gradients_times_0(network, beginnings):
     chosen = [p for n, p in network.named_parameters() if n.startswith(tuple(beginnings))]
@@ -227,7 +227,7 @@ def _rests_all(network, beginnings):
     with at_rest(network, ['']):
         yield network
 
-
+# %% ../../nbs/exercises/42_transfer.ipynb #166394bc
 def _network_in_training():
     "Two layers with a batch normalisation each, after three steps of AdamW; a frozen bias."
     torch.manual_seed(0)
@@ -252,7 +252,7 @@ def _train(network, optimizer, steps):
 def _learning(network):
     return [p for p in network.parameters() if p.requires_grad]
 
-
+# %% ../../nbs/exercises/42_transfer.ipynb #28dcafe6
 @exercise(
     'transfer.train_at_rest',
     library=train_at_rest,
