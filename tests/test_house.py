@@ -33,7 +33,7 @@ ALLOWED_PATCHES = {}
 # names that two modules export for two things: name -> reason
 ALLOWED_CLASHES = {
     'score': 'a direction gets a score in `latents`, a function of a student in `grading`',
-    'invert': 'an image of a generator in `inversion`, a picture of a radiance field and its camera in `pigan_inversion`',
+    'invert': 'an image in `inversion`, a view of a field and its camera in `pigan_inversion`',
     'pivotal_tuning': 'of a generator of images in `inversion`, of a field in `pigan_inversion`',
 }
 # chapters that export nothing: name -> reason
