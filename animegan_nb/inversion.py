@@ -24,9 +24,9 @@ from .widgets import panel, RichDisplay, slider
 # %% auto #0
 __all__ = ['SPACES', 'THESIS', 'PROJECTOR', 'NEAREST', 'learning_rate_ramp', 'search_noise', 'LatentPrior', 'latent_prior',
            'check_space', 'latent_to_ws', 'draw_latent', 'latent_energy', 'Search', 'Inverted', 'nearest_latents',
-           'first_latent', 'Inverter', 'normalised', 'first_noise', 'encoder_start', 'best_of_starts', 'inverted',
-           'invert', 'check_targets', 'check_size', 'check_latent', 'noise_regulariser', 'neighbours', 'pivotal_tuning',
-           'InversionViewer', 'search_image']
+           'first_latent', 'Inverter', 'normalised', 'look_at', 'first_noise', 'place_of_start', 'encoder_start',
+           'best_of_starts', 'inverted', 'invert', 'check_targets', 'check_drawn', 'check_latent', 'noise_regulariser',
+           'neighbours', 'pivotal_tuning', 'InversionViewer', 'go_on', 'search_image']
 
 # %% ../nbs/41_inversion.ipynb #7196acfd
 def learning_rate_ramp(
@@ -257,23 +257,14 @@ class Inverter:
         weight = next(generator.parameters())
         target = target.detach().to(weight)
         self.prior = None if space == 'z' else latent_prior(self.generator)
-        check_size(self.generator, target)
-        self.latent = self.first(target, start, seed).requires_grad_(True)
+        check_drawn(self.generator, target)
+        self.latent = place_of_start(self, target, start, seed).requires_grad_(True)
         check_latent(self)
         self.target = target.repeat_interleave(len(self.latent) // self.n, 0)
         self.maps, self.seen = first_noise(self.generator, self), None
         self.optimizer = torch.optim.Adam([self.latent, *self.maps], search.lr)
         self.random = torch.Generator(weight.device).manual_seed(seed)
         self.history = []  # the losses before each step
-
-    def first(self, target: Tensor, start: Tensor | Callable | None, seed: int) -> Tensor:
-        "Where the search begins."
-        if start is None:
-            place = self.space, self.search, self.prior
-            return first_latent(self.generator, target, *place, seed)
-        if callable(start):
-            start = encoder_start(start, self.generator, target, self.space, self.prior)
-        return start.detach().to(target).clone()
 
     def draw(self, latent: Tensor) -> Tensor:
         noise = self.maps or 'constant'
@@ -283,18 +274,11 @@ class Inverter:
         "α · perceptual + (1 − α) · MSE of each image, and its weighted energy."
         loss = (images - self.target).square().mean((1, 2, 3))
         if self.alpha > 0:
-            loss = mixed_loss(self.look(images), loss, self.alpha)
+            loss = mixed_loss(look_at(self, images), loss, self.alpha)
         if self.search.prior:
             energy = latent_energy(latent, self.space, self.prior, self.search.shell)
             loss = loss + self.search.prior * energy
         return loss
-
-    def look(self, images: Tensor) -> Tensor:
-        "The perceptual distance to the targets, whose features are computed once."
-        if self.seen is None:
-            self.perceptual = self.perceptual or PerceptualLoss('toon')
-            self.seen = [m.detach() for m in self.perceptual.maps(self.target)]
-        return self.perceptual(images, self.seen)
 
     def step(self) -> Tensor:  # [n · starts]
         "One step of Adam; returns the losses before it."
@@ -328,6 +312,15 @@ def normalised(noise: Tensor) -> Tensor:  # [n, 1, side, side]
     return noise * noise.square().mean((2, 3), keepdim=True).clamp(min=1e-12).rsqrt()
 
 
+def look_at(inversion: Inverter, images: Tensor) -> Tensor:  # [n · starts]
+    "The perceptual distance to the targets, whose features are computed once."
+    i = inversion
+    if i.seen is None:
+        i.perceptual = i.perceptual or PerceptualLoss('toon')
+        i.seen = [m.detach() for m in i.perceptual.maps(i.target)]
+    return i.perceptual(images, i.seen)
+
+
 def first_noise(generator: nn.Module, inversion: Inverter) -> list[Tensor]:
     "The generator's own noise maps, one set for each latent, if they are to be optimised."
     if not inversion.search.noise_maps:
@@ -337,6 +330,18 @@ def first_noise(generator: nn.Module, inversion: Inverter) -> list[Tensor]:
         raise ValueError(f"{type(generator).__name__} has no noise maps to optimise.")
     n = len(inversion.latent)
     return [m.constant.expand(n, 1, -1, -1).clone().requires_grad_(True) for m in layers]
+
+# %% ../nbs/41_inversion.ipynb #483d9e4a
+def place_of_start(
+    inversion: Inverter, target: Tensor, start: Tensor | Callable | None, seed: int
+) -> Tensor:
+    "Where an inversion begins: as its search says, at given latents, or where an encoder says."
+    i = inversion
+    if start is None:
+        return first_latent(i.generator, target, i.space, i.search, i.prior, seed)
+    if callable(start):
+        start = encoder_start(start, i.generator, target, i.space, i.prior)
+    return start.detach().to(target).clone()
 
 
 def encoder_start(
@@ -355,7 +360,7 @@ def encoder_start(
         return ws
     return ws.mean(1) if space == 'w' else prior.whiten(ws.mean(1))
 
-
+# %% ../nbs/41_inversion.ipynb #e0f5d95c
 def best_of_starts(loss: Tensor, n: int) -> Tensor:  # [n · starts] → [n]
     "For each of n images, the row of its start with the smallest loss."
     loss = loss.view(n, -1)
@@ -424,7 +429,7 @@ def check_targets(generator: nn.Module, target: Tensor, space: str, alpha: float
 
 
 @torch.no_grad()
-def check_size(generator: nn.Module, target: Tensor):
+def check_drawn(generator: nn.Module, target: Tensor):
     "Raise one clear sentence unless the generator draws images of the targets' shape."
     shape = draw_latent(generator, target.new_zeros(1, generator.z_dim), 'z').shape[1:]
     if shape != target.shape[1:]:
@@ -488,7 +493,7 @@ def neighbours(
         other = other[:, None]
     return latent + reach * radius * F.normalize(other - latent, dim=-1)
 
-
+# %% ../nbs/41_inversion.ipynb #7d37cfc8
 def pivotal_tuning(
     generator: nn.Module,
     target: Tensor,  # [n, 3, size, size] in [-1, 1]
@@ -563,17 +568,17 @@ class InversionViewer(RichDisplay):
 
     def run(self, steps: int | None = None) -> InversionViewer:
         "Go on here, to the end or for some steps; returns the viewer, which shows itself."
-        left = self.inversion.steps - len(self.inversion.history)
-        for _ in range(left if steps is None else min(steps, left)):
+        while not self.done and steps != 0:
             with self.lock:
                 self.inversion.step()
+            steps = None if steps is None else steps - 1
         return self
 
     def start(self):
         "Go on in a background thread; returns at once."
         if not self.running and not self.done:
             self.stopping.clear()
-            self.thread = threading.Thread(target=self._work, daemon=True)
+            self.thread = threading.Thread(target=go_on, args=[self], daemon=True)
             self.thread.start()
 
     def stop(self):
@@ -585,22 +590,9 @@ class InversionViewer(RichDisplay):
     def restart(self):
         "Begin again, with the α of now."
         self.stop()
-        alpha = self.inversion.alpha
-        self.inversion, self.error = self.begin(), None
+        alpha, self.inversion, self.error = self.inversion.alpha, self.begin(), None
         self.inversion.alpha = alpha
         self.start()
-
-    def _work(self):
-        shown = time.monotonic()
-        try:
-            while not self.done and not self.stopping.is_set():
-                self.run(1)
-                if time.monotonic() - shown > 0.5:
-                    self.redraw()
-                    shown = time.monotonic()
-        except Exception as error:
-            self.error = error  # said where the image would be
-        self.redraw()
 
     def image(self, alpha: float | None = None) -> Image.Image:
         if self.error is not None:
@@ -610,22 +602,35 @@ class InversionViewer(RichDisplay):
                 self.inversion.alpha = alpha
             return search_image(self.inversion, self.scale)
 
-    def still_image(self) -> Image.Image:
-        return self.image()
+    still_image = image
 
     def alt_text(self) -> str:
-        steps = len(self.inversion.history)
-        return f'target, image and difference of an inversion after {steps} steps, and its loss'
+        after = f'after {len(self.inversion.history)} steps'
+        return f'target, image and difference of an inversion {after}, and its loss'
 
     def widget(self):
         controls = {'alpha': slider('α', 0, 1, self.inversion.alpha)}
         buttons = {'Continue': self.start, 'Stop': self.stop, 'Start again': self.restart}
-        width = self.image().width
-        widget = panel(self.image, controls, 'an inversion', buttons, width=width)
+        shown = dict(buttons=buttons, width=self.image().width)
+        widget = panel(self.image, controls, 'an inversion', **shown)
         self.redraw = lambda: widget.newest.submit(widget.request)
         return widget
 
 # %% ../nbs/41_inversion.ipynb #1b7c1eab
+def go_on(viewer: InversionViewer):
+    "What the thread of a viewer does: steps until it is stopped, shown twice a second."
+    shown = time.monotonic()
+    try:
+        while not viewer.done and not viewer.stopping.is_set():
+            viewer.run(1)
+            if time.monotonic() - shown > 0.5:
+                viewer.redraw()
+                shown = time.monotonic()
+    except Exception as error:
+        viewer.error = error  # said where the image would be
+    viewer.redraw()
+
+
 @torch.no_grad()
 def search_image(inversion: Inverter, scale: int = 2, most: int = 4) -> Image.Image:
     "The first targets, their images now, the differences, and the loss of each step."

@@ -105,7 +105,7 @@ def _down_to_four(maps):
         total = total + sum((x * x.roll(1, a)).mean((1, 2, 3)).square() for a in (2, 3))
     return total
 
-
+# %% ../../nbs/exercises/41_inversion.ipynb #1311712a
 @exercise(
     'inversion.noise_regulariser',
     library=noise_regulariser,
