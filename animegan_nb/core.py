@@ -696,7 +696,7 @@ from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.figure import Figure as _Figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-MAX_IMAGE_BYTES = 40_000  # what one picture may weigh in a notebook
+MAX_IMAGE_BYTES = 90_000  # what one picture may weigh in a notebook
 
 
 def _bytes(image: Image.Image, kind: str, **options) -> bytes:
@@ -710,12 +710,14 @@ def encode_image(
     limit: int = MAX_IMAGE_BYTES,  # bytes
     exact: bool = True,  # every pixel as it is, if that fits; else a palette will do for a plot
 ) -> tuple[str, bytes]:  # its MIME type and its bytes
-    """An encoding of `image` in at most `limit` bytes:
-    PNG (with a palette for plots), else JPEG, else a smaller picture."""
-    if not exact and image.getcolors(4096):
-        data = _bytes(image.quantize(256, dither=Image.Dither.NONE), 'PNG', optimize=True)
-    else:
+    """An encoding of `image` in at most `limit` bytes: PNG with every pixel as it is (not for
+    plots), else with the best 256 colours, else JPEG, else a smaller picture."""
+    if exact or not image.getcolors(4096):
         data = _bytes(image, 'PNG', optimize=True)
+        if len(data) <= limit:
+            return 'image/png', data
+    palette = image.quantize(256, kmeans=3 * exact, dither=Image.Dither.NONE)
+    data = _bytes(palette, 'PNG', optimize=True)
     if len(data) <= limit:
         return 'image/png', data
     for quality in (88, 80, 72, 62):
@@ -794,7 +796,7 @@ def describe_figure(fig: _Figure, most: int = 500) -> str:
 
 # %% ../nbs/01_core.ipynb #1588e903
 class Figure(_Figure):
-    "A Matplotlib figure without pyplot, safe in threads, that shows itself in at most 40 kB."
+    "A Matplotlib figure without pyplot, safe in threads, that shows itself in at most 90 kB."
 
     exact = False  # a plot may use a palette; a grid of pictures keeps its pixels
     alt = ''  # what is seen, in words; if empty, a description is made

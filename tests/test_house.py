@@ -31,7 +31,11 @@ ALLOWED_LENGTH = {'Trainer': (80, 'the whole training loop is read on one page')
 # methods added after their class, because building it step by step is the lesson: 'module.Class.method' -> reason
 ALLOWED_PATCHES = {}
 # names that two modules export for two things: name -> reason
-ALLOWED_CLASHES = {'score': 'a direction gets a score in `latents`, a function of a student in `grading`'}
+ALLOWED_CLASHES = {
+    'score': 'a direction gets a score in `latents`, a function of a student in `grading`',
+    'invert': 'an image in `inversion`, a view of a field and its camera in `pigan_inversion`',
+    'pivotal_tuning': 'of a generator of images in `inversion`, of a field in `pigan_inversion`',
+}
 # chapters that export nothing: name -> reason
 WITHOUT_MODULE = {'first_gan': 'the first chapter is plain code, which is its lesson'}
 # modules that find other modules while they run
