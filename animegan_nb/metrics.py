@@ -946,15 +946,14 @@ def turn_hue(images: Tensor, angle: float) -> Tensor:  # [b, 3, h, w] in [-1, 1]
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    "A Gaussian blur of `sigma` pixels; the images as they are below a tenth of a pixel."
-    if sigma < 0.1:
-        return images
-    reach, c = int(3 * sigma + 1), images.shape[1]
-    places = torch.arange(-reach, reach + 1, device=images.device)
-    weights = torch.exp(-(places**2) / (2 * sigma**2)).to(images)
-    across = (weights / weights.sum()).expand(c, 1, 1, -1)
+    "A Gaussian blur of `sigma` pixels; any number of channels."
+    reach, channels = int(3 * sigma + 1), images.shape[1]
+    away = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    weights = torch.exp(-away.square() / (2 * sigma**2))
+    weights = (weights / weights.sum()).expand(channels, 1, 1, -1)
     padded = F.pad(images, (reach,) * 4, mode='replicate')
-    return F.conv2d(F.conv2d(padded, across, groups=c), across.mT, groups=c)
+    across = F.conv2d(padded, weights, groups=channels)
+    return F.conv2d(across, weights.mT, groups=channels)
 
 
 def mirror_half(images: Tensor) -> Tensor:

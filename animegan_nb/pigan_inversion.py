@@ -19,7 +19,8 @@ from .core import rng
 from .fields import chamfer, f_score, seen_points, toon_mesh
 from .geometry import PoseEstimator, rotation_angle, view_errors
 from .mesh import extract_mesh
-from .metrics import FeatureDistance, find_extractor, psnr
+from .metrics import find_extractor, psnr
+from .perceptual import PerceptualLoss
 from .pigan import PiganGenerator, render_rays, RenderSettings
 from .siren import Condition
 from .training import optimise
@@ -264,7 +265,7 @@ def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) ->
             x = F.interpolate(x, (least, least), mode='bilinear', align_corners=False)
         return [x := block(x) for block in blocks[:layers]]
 
-    return FeatureDistance(maps)
+    return PerceptualLoss(maps)
 
 # %% ../nbs/58_pigan_inversion.ipynb #8f29dffc
 @dataclass(frozen=True)
