@@ -780,9 +780,8 @@ class Workers:
             raise RuntimeError('These workers have been sent home: make new ones.')
         if self.process is None or self.process.poll() is not None:
             self._start()
-        token = secrets.token_hex(16)
-        message = {'token': token, 'job': asdict(job), 'folder': folder}
-        message['library'] = os.path.realpath(grading.__file__)
+        token, library = secrets.token_hex(16), os.path.realpath(grading.__file__)
+        message = dict(token=token, job=asdict(job), folder=folder, library=library)
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b'\n')
             self.process.stdin.flush()
