@@ -220,19 +220,20 @@ def curve(run: Path, keep: list[int], generator: StyleGANGenerator, z: torch.Ten
             rows.append(dict(step=step, processor_seconds=seconds, frechet={k: v['frechet'] for k, v in made.items()}))
             print(run.name, rows[-1], flush=True)
         file.write_text(json.dumps(rows), encoding='utf-8')
-    return json.loads(file.read_text(encoding='utf-8'))
+    return [row for row in json.loads(file.read_text(encoding='utf-8')) if row['step'] in keep]
 
 
 def starts(runs: Path, start: str, steps: int, seeds: int, n: int):
     "Fine-tune the last 4 blocks before three discriminators, and follow the distance to anime heads."
-    keep = sorted({max(1, round(steps * share)) for share in (0.125, 0.25, 0.5, 1)})
+    keep = sorted({max(1, round(steps * share)) for share in (0.25, 0.5, 1)})
     rows, human = [], load_start(start)[0].requires_grad_(False)
     z = torch.randn(n, human.z_dim, generator=rng(1))
     before = distances(described(images(human, z)), 'anime')
     for seed in range(seeds):
         for name, begins in STARTS.items():
             run = runs / f'starts-{name.replace(", ", "-")}-{seed}'
-            train(recipe(4, steps, start, begins, seed), run, set(keep))
+            if not (run / 'averages' / f'{steps}.safetensors').exists():
+                train(recipe(4, steps, start, begins, seed), run, set(keep))
             rows += [dict(discriminator=name, seed=seed) | row for row in curve(run, keep, human, z)]
     out = DATA / 'results' / 'transfer.json'
     facts = json.loads(out.read_text(encoding='utf-8')) if out.exists() else {}
