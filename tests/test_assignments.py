@@ -86,7 +86,7 @@ WRONG = [(name, function, wrong) for name, function in ASKED for wrong in answer
 
 
 def test_there_are_assignments():
-    assert len(NAMES) >= 8
+    assert len(NAMES) >= 9
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -97,6 +97,16 @@ def test_an_assignment_is_of_one_to_two_hours(name):
     assert set(cells(name, 'f-')) == set(cells(name, 't-'))
     assert len(cells(name, 'q-')) == 1
     assert cells(name, 'x-')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_readme_for_instructors_lists_it(name):
+    (row,) = [row for row in (SOURCE.parent / 'README.md').read_text().splitlines() if f'| `{name}` |' in row]
+    _, _, _, functions, minutes, points, _ = map(str.strip, row.split('|'))
+    facts = [cell['metadata'].get('nbgrader', {}) for cell in notebook(name)['cells']]
+    assert functions == ', '.join(f'`{function}`' for function in cells(name, 'f-'))
+    assert int(minutes) == notebook(name)['metadata']['animegan_nb']['course']['minutes']
+    assert int(points) == sum(cell.get('points', 0) for cell in facts)
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -446,6 +446,12 @@ def test_missing_weights_are_one_sentence(tmp_path, monkeypatch):
 # evaluate
 
 
+def test_what_too_few_images_cannot_tell_is_said():
+    real, fake = (torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(n)) * 2 - 1 for n in (12, 5))
+    text = str(metrics.evaluate(fake, real, 'pixels', n=5))
+    assert 'too few images for one' in text and 'inf ' not in text and 'nan ' not in text
+
+
 def test_evaluate_is_repeatable_and_survives_json(tmp_path):
     real, fake = faces(60), faces(30, 5)
     result = metrics.evaluate(fake, real, 'pixels', replicates=5)
