@@ -18,7 +18,7 @@ from .training import optimise
 
 # %% auto #0
 __all__ = ['GRAM_CONVENTIONS', 'stylisers', 'gram', 'gram_distance', 'GatysConfig', 'gatys_loss', 'Stylised', 'gatys',
-           'channel_statistics', 'match_statistics', 'statistics_distance', 'TransferConfig', 'StyleTransfer',
+           'channel_statistics', 'match_statistics', 'statistics_distance', 'StyleTransferConfig', 'StyleTransfer',
            'transfer_loss', 'fit_transfer', 'textures', 'coral', 'published_coral', 'pretrained_style_transfer',
            'stylise']
 
@@ -193,7 +193,7 @@ def statistics_distance(a: Tensor, b: Tensor) -> Tensor:  # maps of equal channe
 
 # %% ../nbs/44_style_transfer.ipynb #34e0e7b5
 @dataclass(frozen=True)
-class TransferConfig:
+class StyleTransferConfig:
     "The network of `StyleTransfer`."
 
     backbone: str = 'toon'  # a name in `modern.feature_networks`: the frozen encoder
@@ -216,9 +216,9 @@ class StyleTransfer(Pretrained, nn.Module):
     """AdaIN between the features of two images, and a decoder that draws the result. The
     encoder is frozen and no part of the stored weights. Huang & Belongie (2017)."""
 
-    config_class = TransferConfig
+    config_class = StyleTransferConfig
 
-    def __init__(self, config: TransferConfig = TransferConfig()):
+    def __init__(self, config: StyleTransferConfig = StyleTransferConfig()):
         super().__init__()
         self.config, inputs = config, config.channels
         self.look = PerceptualLoss(config.backbone, size=None)

@@ -26,7 +26,7 @@ from animegan_nb.style_transfer import (
     StyleTransfer,
     textures,
     transfer_loss,
-    TransferConfig,
+    StyleTransferConfig,
 )
 
 QUICK = GatysConfig(steps=3)
@@ -166,7 +166,7 @@ def test_gatys_from_noise_depends_on_the_seed():
 
 def test_the_network_keeps_its_encoder_out_of_its_weights(tmp_path):
     torch.manual_seed(0)
-    network = StyleTransfer(TransferConfig(widths=(8,)))
+    network = StyleTransfer(StyleTransferConfig(widths=(8,)))
     assert all(name.startswith('decoder.') for name in network.state_dict())
     again = StyleTransfer.from_pretrained(network.save_pretrained(tmp_path / 'net'))
     content, style = images(2, 32), images(1, 16, 1)
@@ -181,7 +181,7 @@ def test_training_changes_the_decoder_alone_and_goes_on_where_it_stopped():
 
     def trained(stop):
         torch.manual_seed(0)
-        network = StyleTransfer(TransferConfig(widths=(8,)))
+        network = StyleTransfer(StyleTransferConfig(widths=(8,)))
         optimizer = torch.optim.Adam(network.decoder.parameters(), 1e-3)
         options = dict(batch=2, optimizer=optimizer, progress=None)
         losses = []
@@ -198,7 +198,7 @@ def test_training_changes_the_decoder_alone_and_goes_on_where_it_stopped():
 
 def test_the_loss_is_zero_only_at_the_goal():
     torch.manual_seed(0)
-    network = StyleTransfer(TransferConfig(widths=(8,)))
+    network = StyleTransfer(StyleTransferConfig(widths=(8,)))
     content, style = images(2, 32), images(2, 32, 1)
     loss = transfer_loss(network, content, style)
     assert loss.ndim == 0 and loss > 0
@@ -254,7 +254,7 @@ def test_the_shipped_network_draws_the_head_again():
 
 def test_on_a_gpu(gpu):
     content, style = images(2, 32, device=CUDA), images(1, 32, 1, device=CUDA)
-    network = StyleTransfer(TransferConfig(widths=(8,))).to(CUDA)
+    network = StyleTransfer(StyleTransferConfig(widths=(8,))).to(CUDA)
     found = [
         stylise(content, style, 'colours'),
         stylise(content, style, 'coral', keep_colours=True),
@@ -283,11 +283,11 @@ BAD = {
     'bytes': (lambda: stylise(to_uint8(images()), images()), 'Images are floats'),
     'one image': (lambda: stylise(images()[0], images()), r'Images are a tensor \[batch'),
     'method': (lambda: stylise(images(), images(), 'cyclegan'), 'style transfer method'),
-    'sides': (lambda: StyleTransfer(TransferConfig(widths=(4,)))(images(1, 17), images(1)), 'multiples of 2'),
+    'sides': (lambda: StyleTransfer(StyleTransferConfig(widths=(4,)))(images(1, 17), images(1)), 'multiples of 2'),
     'start': (lambda: GatysConfig(start='style'), "'content' or 'noise'"),
     'weight': (lambda: GatysConfig(style_weight=float('nan')), 'not negative'),
     'no steps': (lambda: GatysConfig(steps=0), 'at least one step'),
-    'no doubling': (lambda: TransferConfig(widths=()), 'at least one doubling'),
+    'no doubling': (lambda: StyleTransferConfig(widths=()), 'at least one doubling'),
 }
 
 
