@@ -28,7 +28,7 @@ def as_draws(rng: torch.Generator | Draws | None, device: torch.device | str) ->
 
 
 def _uniform(images: Tensor, low: float, high: float, draws: Draws) -> Tensor:
-    "One number for each picture, [batch, 1, 1, 1]."
+    "One number for each image, [batch, 1, 1, 1]."
     return low + (high - low) * draws.uniform(len(images), 1, 1, 1).to(images.dtype)
 
 
@@ -50,7 +50,7 @@ def shift(
     rng: torch.Generator | Draws | None = None,
     share: float = 1 / 8,  # of the side
 ) -> Tensor:
-    "Move each picture by whole pixels, up to `share` each way; 0 comes in (Zhao et al. 2020)."
+    "Move each image by whole pixels, up to `share` each way; 0 comes in (Zhao et al. 2020)."
     n, _, h, w = images.shape
     draws = as_draws(rng, images.device)
 
@@ -87,7 +87,7 @@ def cut_out(
 def diff_augment(
     images: Tensor,  # [batch, 3, h, w]
     rng: torch.Generator | Draws | None = None,
-    strength: float = 1.0,  # the probability that a picture is changed at all
+    strength: float = 1.0,  # the probability that an image is changed at all
 ) -> Tensor:
     "Colour, shift and cutout in turn: DiffAugment."
     draws = as_draws(rng, images.device)
@@ -183,9 +183,9 @@ def random_colour(
 # %% ../nbs/25_augment.ipynb #fd5e3ce6
 def warp(
     images: Tensor,  # [batch, channels, h, w]
-    matrices: Tensor,  # [batch, 3, 3]: place in the result → in the picture, both in −1 … 1
+    matrices: Tensor,  # [batch, 3, 3]: place in the result → in the image, both in −1 … 1
 ) -> Tensor:
-    "Bilinear sampling with mirrored borders; the pictures have derivatives of any order."
+    "Bilinear sampling with mirrored borders; the images have derivatives of any order."
     n, c, h, w = images.shape
     y, x = ((torch.arange(side, device=images.device) + 0.5) * 2 / side - 1 for side in (h, w))
     y, x = y[:, None].expand(h, w), x.expand(h, w)
@@ -213,7 +213,7 @@ def ada_augment(
     rng: torch.Generator | Draws | None = None,
     strength: float = 0.5,  # p, the probability of each transformation
 ) -> Tensor:
-    "ADA's transformations, each with probability p; untouched pictures stay bit for bit."
+    "ADA's transformations, each with probability p; untouched images stay bit for bit."
     n, width, device = len(images), images.shape[-1], images.device
     if not 0 <= strength <= 1:
         raise ValueError(f"The strength of an augmentation is a probability, not {strength}.")
@@ -235,10 +235,10 @@ def _changing(matrices: Tensor) -> Tensor:
 # %% ../nbs/25_augment.ipynb #0fabb84b
 def adjust_probability(
     p: float,
-    sure: float,  # r_t, the mean sign of the logits at real pictures
-    images: int,  # real pictures seen since the last adjustment
+    sure: float,  # r_t, the mean sign of the logits at real images
+    images: int,  # real images seen since the last adjustment
     target: float = 0.6,
-    kimg: float = 500,  # thousands of pictures in which p could go from 0 to 1
+    kimg: float = 500,  # thousands of images in which p could go from 0 to 1
     most: float = 0.85,  # beyond it, augmentations begin to leak
 ) -> float:
     "One step of ADA's controller (Karras et al. 2020, section 3.2)."
@@ -279,7 +279,7 @@ class Augmentation(Callback):
         self.hook = trainer.pair.discriminator.register_forward_pre_hook(self.augment)
 
     def augment(self, network, arguments):
-        "Called before the discriminator; evaluation (`eval()`) sees pictures as they are."
+        "Called before the discriminator; evaluation (`eval()`) sees images as they are."
         if not network.training or self.p == 0:
             return None
         return (self.policy(arguments[0], self.draws, self.p), *arguments[1:])

@@ -180,7 +180,7 @@ def tagged_heads(
 
 # %% ../nbs/24_conditional.ipynb #53172449
 def read_tag_file(path: Path) -> tuple[list[str], list[dict]]:
-    "The columns and rows of a CSV file whose column `file` names pictures."
+    "The columns and rows of a CSV file whose column `file` names images."
     if not path.exists():
         raise FileNotFoundError(
             f"There is no tag file {path.name} beside the pictures: write one with the columns"
@@ -222,8 +222,8 @@ def label_row(row: dict, groups: Sequence, where: str) -> list[int] | str:
 
 # %% ../nbs/24_conditional.ipynb #ded2e1f8
 class TaggedFolder(ImageFolder):
-    """A folder of pictures with a tag file;
-    pictures without a row and rows without a picture are reported, not fatal."""
+    """A folder of images with a tag file;
+    images without a row and rows without an image are reported, not fatal."""
 
     def __init__(
         self,
@@ -249,7 +249,7 @@ class TaggedFolder(ImageFolder):
         return [self.names[i] for i in self.indices]
 
     def _match(self, rows: list[dict], tags: str):
-        "Give every picture its labels; what has none leaves the set and joins the report."
+        "Give every image its labels; what has none leaves the set and joins the report."
         place, labelled, why = {name: i for i, name in enumerate(self.report.kept)}, {}, {}
         labels = np.zeros((len(place), len(self.groups)), np.int64)
         for line, row in enumerate(rows, 2):
@@ -297,7 +297,7 @@ def tag_loss(
     groups: Sequence,
     kind: str = 'sigmoid',
 ) -> Tensor:
-    """−log P(tags | picture), a mean over the batch and a sum over the tags ('sigmoid') or over
+    """−log P(tags | image), a mean over the batch and a sum over the tags ('sigmoid') or over
     the groups ('softmax')."""
     if logits.shape != tags.shape:
         raise ValueError(
@@ -325,7 +325,7 @@ def acgan_discriminator_loss(
     classify_fakes: bool = True,
 ) -> Tensor:
     """λ_adv L_adv + L_cls for the discriminator:
-    the labels of the real pictures, and the requests behind the generated ones."""
+    the labels of the real images, and the requests behind the generated ones."""
     tags = classify(*real[1:]) + (classify(*fake[1:]) if classify_fakes else 0.0)
     return weight * find_loss(loss).discriminator(real[0], fake[0]) + tags
 
@@ -367,7 +367,7 @@ class ConditionalConfig:
     # 'sigmoid': every tag on its own (MakeGirlsMoe); 'softmax': the values of a group exclude
     # each other
     tag_loss: str = 'sigmoid'
-    # the discriminator also learns tags from generated pictures (Odena et al.)
+    # the discriminator also learns tags from generated images (Odena et al.)
     classify_fakes: bool = True
     # requests in training: 'uniform' over each group, or 'data': as they occur there
     prior: str = 'uniform'
@@ -445,7 +445,7 @@ class NormBlock(nn.Module):
 
 # %% ../nbs/24_conditional.ipynb #392834cf
 class ConditionalGenerator(Pretrained, nn.Module):
-    """z ⊕ tags [batch, latent + tags] → pictures [batch, 3, size, size] in [-1, 1].
+    """z ⊕ tags [batch, latent + tags] → images [batch, 3, size, size] in [-1, 1].
     Jin et al. (2017), figure 4."""
 
     config_class = ConditionalConfig
@@ -480,7 +480,7 @@ class ConditionalGenerator(Pretrained, nn.Module):
             self.colours[0].weight.mul_(0.3)  # start in the middle of the tanh
 
     def forward(self, latents: Tensor) -> Tensor:
-        "Pictures of z and the requested tags, side by side: [batch, latent + tags]."
+        "Images of z and the requested tags, side by side: [batch, latent + tags]."
         if latents.ndim != 2 or latents.shape[1] != self.project.in_features:
             raise ValueError(
                 f"This generator takes z and tags side by side, [batch, {self.config.latent} +"
@@ -505,7 +505,7 @@ class PlainBlock(nn.Module):
 
 # %% ../nbs/24_conditional.ipynb #0b858210
 class ConditionalDiscriminator(nn.Module):
-    """Pictures [batch, 3, size, size] → logits [batch], and with `tags` also tag logits [batch,
+    """Images [batch, 3, size, size] → logits [batch], and with `tags` also tag logits [batch,
     tags]. Jin et al. (2017), figure 4."""
 
     def __init__(self, config: ConditionalConfig):
@@ -725,8 +725,8 @@ recipes.update(
 
 # %% ../nbs/24_conditional.ipynb #10856646
 class TagClassifier(nn.Module):
-    """A small classifier of tags, trained on real pictures alone:
-    pictures [batch, 3, size, size] → tag logits [batch, tags]."""
+    """A small classifier of tags, trained on real images alone:
+    images [batch, 3, size, size] → tag logits [batch, tags]."""
 
     def __init__(self, groups: Sequence, widths: Sequence[int] = (32, 64, 96, 128)):
         super().__init__()
@@ -787,7 +787,7 @@ def read_tags(
     images: Tensor,  # uint8 [n, 3, size, size]
     batch_size: int = 250,
 ) -> Tensor:  # [n, groups] long
-    "The labels that classifiers read in pictures, wherever those and the pictures are."
+    "The labels that classifiers read in images, wherever those and the images are."
     classifiers = [classifiers] if isinstance(classifiers, nn.Module) else list(classifiers)
     groups, rows = classifiers[0].groups, []
     for part in images.split(batch_size):
@@ -808,7 +808,7 @@ def _normalised(logits: Tensor, groups: Sequence) -> Tensor:
 # %% ../nbs/24_conditional.ipynb #a6c3f5f0
 class ToonTagClassifier(nn.Module):
     """The toon network that ships with the library, asked for tags:
-    pictures → tag logits [batch, tags]."""
+    images → tag logits [batch, tags]."""
 
     def __init__(self, groups: Sequence = TOON_TAGS, net: nn.Module | None = None):
         super().__init__()

@@ -34,6 +34,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save as dump_tensors
 from torch import nn, Tensor
+from ._nearest import did_you_mean
 
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'find_device', 'default_device',
@@ -76,8 +77,8 @@ def get_budget(
     name = name or os.environ.get('ANIMEGAN_BUDGET') or 'cpu'
     if name not in BUDGETS:
         raise ValueError(
-            f"There is no budget called {name!r}: choose one of {', '.join(BUDGETS)}"
-            " (environment variable ANIMEGAN_BUDGET)."
+            f"There is no budget called {name!r}{did_you_mean(name, BUDGETS)}: choose one of"
+            f" {', '.join(BUDGETS)} (environment variable ANIMEGAN_BUDGET)."
         )
     return BUDGETS[name]
 
@@ -205,8 +206,8 @@ class Registry(MutableMapping):
             self._complete()
         if name not in self._things:
             raise KeyError(
-                f"There is no {self.kind} called {name!r}: choose one of"
-                f" {', '.join(sorted(self)) or '(none yet)'}."
+                f"There is no {self.kind} called {name!r}{did_you_mean(name, self)}: choose"
+                f" one of {', '.join(sorted(self)) or '(none yet)'}."
             )
         return self._things[name]
 
@@ -255,7 +256,7 @@ def of_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"The package {error.name} is not installed: pip install 'animegan_nb[{extra}]'."
+            f'The package {error.name} is not installed: pip install "animegan_nb[{extra}]".'
         ) from error
 
 # %% ../nbs/01_core.ipynb #9d1c938c
@@ -460,7 +461,10 @@ def settings_from(
         if name in former:
             continue
         if name not in known:
-            raise ValueError(f"{what} has no setting {name!r}: it knows {', '.join(known)}.")
+            raise ValueError(
+                f"{what} has no setting {name!r}{did_you_mean(name, known)}: it knows"
+                f" {', '.join(known)}."
+            )
         hint = _type_hints(kind)[name]
         if isinstance(value, Mapping) and is_dataclass(hint):
             value = settings_from(hint, value, f'{what}, {name}')
@@ -594,8 +598,9 @@ def find_pretrained(name: str | Path, options: dict | None = None) -> tuple[Path
     if not folder.is_dir():
         if str(name).count('/') != 1:
             raise FileNotFoundError(
-                f"There is no network {str(name)!r}: name a folder, a hub repository"
-                f" 'owner/name', or one of {', '.join(shipped_networks())}."
+                f"There is no network {str(name)!r}{did_you_mean(name, shipped_networks())}:"
+                " name a folder, a hub repository 'owner/name', or one of"
+                f" {', '.join(shipped_networks())}."
             )
         with of_extra('hub'):
             import huggingface_hub as hub
@@ -691,7 +696,7 @@ from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.figure import Figure as _Figure
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-MAX_IMAGE_BYTES = 40_000  # what one picture may weigh in a notebook
+MAX_IMAGE_BYTES = 90_000  # what one picture may weigh in a notebook
 
 
 def _bytes(image: Image.Image, kind: str, **options) -> bytes:
@@ -705,12 +710,14 @@ def encode_image(
     limit: int = MAX_IMAGE_BYTES,  # bytes
     exact: bool = True,  # every pixel as it is, if that fits; else a palette will do for a plot
 ) -> tuple[str, bytes]:  # its MIME type and its bytes
-    """An encoding of `image` in at most `limit` bytes:
-    PNG (with a palette for plots), else JPEG, else a smaller picture."""
-    if not exact and image.getcolors(4096):
-        data = _bytes(image.quantize(256, dither=Image.Dither.NONE), 'PNG', optimize=True)
-    else:
+    """An encoding of `image` in at most `limit` bytes: PNG with every pixel as it is (not for
+    plots), else with the best 256 colours, else JPEG, else a smaller picture."""
+    if exact or not image.getcolors(4096):
         data = _bytes(image, 'PNG', optimize=True)
+        if len(data) <= limit:
+            return 'image/png', data
+    palette = image.quantize(256, kmeans=3 * exact, dither=Image.Dither.NONE)
+    data = _bytes(palette, 'PNG', optimize=True)
     if len(data) <= limit:
         return 'image/png', data
     for quality in (88, 80, 72, 62):
@@ -789,7 +796,7 @@ def describe_figure(fig: _Figure, most: int = 500) -> str:
 
 # %% ../nbs/01_core.ipynb #1588e903
 class Figure(_Figure):
-    "A Matplotlib figure without pyplot, safe in threads, that shows itself in at most 40 kB."
+    "A Matplotlib figure without pyplot, safe in threads, that shows itself in at most 90 kB."
 
     exact = False  # a plot may use a palette; a grid of pictures keeps its pixels
     alt = ''  # what is seen, in words; if empty, a description is made

@@ -95,7 +95,7 @@ def _activation(config: DCGANConfig) -> nn.Module:
 
 # %% ../nbs/22_dcgan.ipynb #ebf7a6f4
 class DCGANGenerator(Pretrained, nn.Module):
-    "z [batch, latent] → pictures [batch, 3, size, size] in [-1, 1]. Liu (2020), figure 3-1."
+    "z [batch, latent] → images [batch, 3, size, size] in [-1, 1]. Liu (2020), figure 3-1."
 
     config_class = DCGANConfig
 
@@ -118,7 +118,7 @@ class DCGANGenerator(Pretrained, nn.Module):
         return self.config.latent
 
     def forward(self, z: Tensor) -> Tensor:
-        "Pictures of z [batch, latent]."
+        "Images of z [batch, latent]."
         if z.ndim != 2 or z.shape[1] != self.config.latent:
             raise ValueError(
                 f"This generator takes z of shape [batch, {self.config.latent}], not"
@@ -131,7 +131,7 @@ class DCGANGenerator(Pretrained, nn.Module):
 
 # %% ../nbs/22_dcgan.ipynb #e269600b
 class DCGANDiscriminator(nn.Module):
-    """Pictures [batch, 3, size, size] → logits [batch].
+    """Images [batch, 3, size, size] → logits [batch].
     Liu (2020), figure 3-1, without the sigmoid."""
 
     def __init__(self, config: DCGANConfig):
@@ -171,7 +171,7 @@ def init_weights(module: nn.Module):
 # %% ../nbs/22_dcgan.ipynb #18bdd14c
 def replace_norms(network: nn.Module, make: Callable[[int], nn.Module]):
     """Put `make(channels)` in the place of every batch norm; `lambda c:
-    nn.GroupNorm(1, c)` normalises each picture by itself."""
+    nn.GroupNorm(1, c)` normalises each image by itself."""
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(network, name, make(child.num_features))
@@ -180,7 +180,7 @@ def replace_norms(network: nn.Module, make: Callable[[int], nn.Module]):
 
 
 def check_batch(images: Tensor) -> Tensor:
-    "Raise one sentence for a batch of one picture, whose batch statistics would be its own."
+    "Raise one sentence for a batch of one image, whose batch statistics would be its own."
     if len(images) < 2:
         raise ValueError(
             "A batch of 1 picture has no batch statistics, and the generator's BatchNorm lives"
@@ -203,7 +203,7 @@ class DCGANPair(ModelPair):
 
     def discriminator_step(self, batch: dict, draws: Draws) -> dict:
         gamma = self.config.r1_gamma
-        # R1 differentiates the logits with respect to the real pictures
+        # R1 differentiates the logits with respect to the real images
         real = check_batch(batch['image']).detach().requires_grad_(bool(gamma))
         with torch.no_grad():
             fake = self.generator(self.latents(len(real), draws))
@@ -283,7 +283,7 @@ recipes.update(
 
 # %% ../nbs/22_dcgan.ipynb #897766f2
 def thumbnails(images: Tensor) -> Tensor:
-    "Pictures [n, 3, h, w] in [-1, 1] as the points [n, 192] of their 8×8 thumbnails."
+    "Images [n, 3, h, w] in [-1, 1] as the points [n, 192] of their 8×8 thumbnails."
     return F.adaptive_avg_pool2d(images.float(), 8).flatten(1)
 
 
@@ -291,7 +291,7 @@ def distinct(
     images: Tensor,  # [n, 3, h, w]
     width: float,  # h, the distance of two thumbnails at which they begin to differ
 ) -> float:  # from 1 (all the same) to n (all different)
-    """The effective number of different pictures, or Vendi score.
+    """The effective number of different images, or Vendi score.
     Friedman and Dieng (2023), definition 3.1."""
     if not torch.isfinite(images).all():
         raise NotFinite(
@@ -312,17 +312,17 @@ def nearest_distance(points: Tensor) -> float:
 
 # %% ../nbs/22_dcgan.ipynb #52eb727c
 class CollapseAlarm(Callback):
-    """Raised when the generator draws far fewer different pictures than there are real ones;
+    """Raised when the generator draws far fewer different images than there are real ones;
     `status` says so in a sentence."""
 
     order = 4
 
     def __init__(
         self,
-        real: Tensor,  # [≥ n, 3, h, w] in [-1, 1], real pictures
+        real: Tensor,  # [≥ n, 3, h, w] in [-1, 1], real images
         every: int = 25,  # steps between two counts
         n: int = 64,  # images that are drawn
-        least: float = 0.6,  # of the real pictures' number of different ones
+        least: float = 0.6,  # of the real images' number of different ones
         patience: int = 4,  # low looks in a row
         first: int = 150,  # steps of grace
         stop: bool = False,  # also end the training?
@@ -339,7 +339,7 @@ class CollapseAlarm(Callback):
         self.shares, self.low, self.raised = {}, 0, None
 
     def on_step(self, trainer, record: dict):
-        "Count different pictures; raise the alarm after `patience` low counts in a row."
+        "Count different images; raise the alarm after `patience` low counts in a row."
         if trainer.step % self.every:
             return
         share = distinct(trainer.sample(self.n, live=True), self.width) / self.of_real

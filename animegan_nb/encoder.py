@@ -32,7 +32,7 @@ def output_size(
 
 # %% ../nbs/34_encoder.ipynb #e814ca0d
 class ConvEncoder(nn.Module):
-    "The thesis's encoder, pictures [n, 3, h, w] to w [n, w_dim]: five convolutions, a mean."
+    "The thesis's encoder, images [n, 3, h, w] to w [n, w_dim]: five convolutions, a mean."
 
     def __init__(self, w_dim: int = 64, width: int = 32):
         super().__init__()
@@ -108,7 +108,7 @@ def fit_plain(
 
 # %% ../nbs/34_encoder.ipynb #39c11247
 def refine(
-    encoder: Callable,  # picture and drawing so far [n, 6, h, w] to a correction of ws
+    encoder: Callable,  # image and drawing so far [n, 6, h, w] to a correction of ws
     generate: Callable,  # ws to drawings [n, 3, h, w]
     images: Tensor,  # [n, 3, h, w]
     start: Tensor,  # [n, layers, dim]
@@ -125,7 +125,7 @@ def refine(
 class EncoderConfig:
     "The numbers of an encoder; they are stored beside its weights."
 
-    kind: str = 'refined'  # picture and drawing to a correction; or 'plain': Liu's
+    kind: str = 'refined'  # image and drawing to a correction; or 'plain': Liu's
     w_dim: int = 64
     width: int = 32  # maps of its first layer
     size: int = 32  # pixels along a side
@@ -146,7 +146,7 @@ class EncoderConfig:
 
 # %% ../nbs/34_encoder.ipynb #871e3c69
 class CorrectionNet(nn.Module):
-    "Picture and drawing [n, 6, size, size] to a correction of every w [n, layers, w_dim]."
+    "Image and drawing [n, 6, size, size] to a correction of every w [n, layers, w_dim]."
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
@@ -165,7 +165,7 @@ class CorrectionNet(nn.Module):
 
 # %% ../nbs/34_encoder.ipynb #8ce0df02
 class Encoder(nn.Module):
-    "Pictures to ws of a generator. Call it with (generator, pictures [n, 3, size, size])."
+    "Images to ws of a generator. Call it with (generator, images [n, 3, size, size])."
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
@@ -199,7 +199,7 @@ class EncoderLoss:
 
     pixels: float = 1.0  # squared error of the pixels
     features: float = 0.2  # distance of feature maps
-    codes: float = 1.0  # squared error of ws, for the pictures whose ws are known
+    codes: float = 1.0  # squared error of ws, for the images whose ws are known
     near: float = 0.01  # squared distance of ws from the mean
     drawings: float = 0.5  # share of a batch that the generator did not draw
 
@@ -208,7 +208,7 @@ def encoder_loss(
     generator: StyleGANGenerator,
     images: Tensor,
     ws: Tensor,
-    distance: Callable,  # (drawn, pictures) to [n]
+    distance: Callable,  # (drawn, images) to [n]
     weights: EncoderLoss = EncoderLoss(),
     drawn: Tensor | None = None,  # G(ws), if it was drawn before
 ) -> Tensor:
@@ -235,7 +235,7 @@ def generated_codes(generator: StyleGANGenerator, n: int, source: torch.Generato
 
 
 def generated_batch(generator: StyleGANGenerator, n: int, source: torch.Generator) -> Tensor:
-    "The pictures of `generated_codes` [n, 3, size, size]."
+    "The images of `generated_codes` [n, 3, size, size]."
     return draw(generator, generated_codes(generator, n, source))
 
 # %% ../nbs/34_encoder.ipynb #2680b29d
@@ -250,7 +250,7 @@ def fit_refined(
     seed: int = 0,
     weights: EncoderLoss = EncoderLoss(),
 ) -> list[float]:
-    "Train by the picture that each pass draws; returns the mean loss of each step."
+    "Train by the image that each pass draws; returns the mean loss of each step."
     source, n = rng(seed), round(weights.drawings * batch)
 
     def step():
@@ -268,7 +268,7 @@ def backward_passes(
     encoder: Encoder,
     generator: StyleGANGenerator,
     images: Tensor,  # [n, 3, size, size]
-    known: Tensor,  # ws of the last pictures of the batch
+    known: Tensor,  # ws of the last images of the batch
     distance: Callable,
     weights: EncoderLoss,
 ) -> float:

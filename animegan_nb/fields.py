@@ -45,7 +45,7 @@ __all__ = ['FIELDS', 'PLANE_AXES', 'RATES', 'Views', 'toon_views', 'lego_views',
 # %% ../nbs/54_fields.ipynb #5ed3e266
 @dataclass(frozen=True)
 class Views:
-    "Pictures of one scene with their cameras, and what is known of its shape."
+    "Images of one scene with their cameras, and what is known of its shape."
 
     rgba: Tensor  # [n, 4, size, size] in [0, 1], the colour multiplied by alpha
     cam2world: Tensor  # [n, 4, 4]
@@ -81,7 +81,7 @@ class Views:
 
 # %% ../nbs/54_fields.ipynb #5e8e7bdc
 def _check_views(views: Views) -> None:
-    "Raise one clear sentence unless pictures, cameras and cube fit together."
+    "Raise one clear sentence unless images, cameras and cube fit together."
     x, cams, side = views.rgba, check_cam2world(views.cam2world), views.side
     if x.ndim != 4 or x.shape[1] != 4 or x.shape[2] != x.shape[3] or not len(x):
         raise ValueError(
@@ -135,7 +135,7 @@ def _are_poses(cams: Tensor) -> Tensor:  # [n, 4, 4] → bool [n]
 def toon_views(
     identity: Tensor,  # [1, D], from toon.encode or toon.sample_identity
     n: int,
-    size: int = 64,  # pictures, and their side in pixels
+    size: int = 64,  # images, and their side in pixels
     seed: int = 0,
     side: float = 0.3,
 ) -> Views:
@@ -174,7 +174,7 @@ def lego_views(
 
 # %% ../nbs/54_fields.ipynb #6fb2b1e4
 class Bundle(NamedTuple):
-    "The rays of many pictures in one heap: those that meet the cube."
+    "The rays of many images in one heap: those that meet the cube."
 
     origins: Tensor  # [rays, 3]
     directions: Tensor  # [rays, 3], unit
@@ -566,7 +566,7 @@ def seen_points(
     seed: int = 0,
 ) -> Tensor:  # [k, 3]
     """Points spread evenly over a mesh, those that some camera sees:
-    its depth picture has them within `tolerance`."""
+    its depth image has them within `tolerance`."""
     from trimesh.sample import sample_surface
 
     p = torch.tensor(np.asarray(sample_surface(mesh, points, seed=seed)[0])).float().to(depth)

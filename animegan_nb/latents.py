@@ -53,7 +53,7 @@ def draw(
     w: Tensor,  # [n, w_dim] or [n, layers, w_dim]
     batch: int = 100,
 ) -> Tensor:  # [n, 3, size, size] in [-1, 1]
-    "Pictures of w, with constant noise."
+    "Images of w, with constant noise."
     parts = as_ws(generator, w).split(batch)
     return torch.cat([generator.synthesis(part, 'constant') for part in parts]).clamp(-1, 1)
 
@@ -206,7 +206,7 @@ def read_heads(
     images: Tensor,  # [n, 3, size, size] in [-1, 1]
     batch: int = 250,
 ) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a quantity
-    "What the toon network says of pictures of any size."
+    "What the toon network says of images of any size."
     parts = [net(p) for p in images.split(batch)]
     out = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
     out['yaw'], out['pitch'] = out['pose'].unbind(1)
@@ -301,7 +301,7 @@ def attribute_direction(
 def edit(
     ws: Tensor,  # [n, layers, dim] or [n, dim]
     direction: Tensor,  # [dim]
-    amount: float | Tensor,  # one number, or one for each picture
+    amount: float | Tensor,  # one number, or one for each image
     layers: Iterable[int] | None = None,  # None: all
 ) -> Tensor:
     "`ws` moved along a direction, in some layers or in all."
@@ -403,7 +403,7 @@ def _from_lists(value):
 @torch.no_grad()
 def influence(
     generator: StyleGANGenerator,
-    read: Callable[[Tensor], dict[str, Tensor]],  # pictures to readings
+    read: Callable[[Tensor], dict[str, Tensor]],  # images to readings
     groups: dict[str, Iterable[int]],
     names: Sequence[str] = HEAD_READINGS,
     pairs: int = 300,
@@ -434,7 +434,7 @@ def influence(
 
 
 def draw_with_fresh_noise(generator, ws: Tensor, seed: int, batch: int = 100) -> Tensor:
-    "Pictures of ws, every picture with noise maps of its own."
+    "Images of ws, every image with noise maps of its own."
     sizes, source = generator.synthesis.noise_sizes, rng(seed)
     noise = [torch.randn(len(ws), 1, r, r, generator=source).to(ws) for r in sizes]
     parts = zip(ws.split(batch), *(maps.split(batch) for maps in noise))
@@ -467,8 +467,8 @@ def influence_figure(found: dict | Influence, height: float = 4.3):
 # %% ../nbs/32_latents.ipynb #98641ae9
 def path_steps(
     f: Callable,  # z → w
-    g: Callable,  # w → pictures
-    distance: Callable,  # two batches of pictures → [n]
+    g: Callable,  # w → images
+    distance: Callable,  # two batches of images → [n]
     z0: Tensor,  # [n, z_dim]
     z1: Tensor,  # [n, z_dim]
     t: Tensor,  # [n]

@@ -50,9 +50,9 @@ class GANLoss:
     both sides minimise."""
 
     name: str
-    on_real: Callable[[Tensor], Tensor]  # what D pays for its logit at a real picture,
+    on_real: Callable[[Tensor], Tensor]  # what D pays for its logit at a real image,
     on_fake: Callable[[Tensor], Tensor]  # … and at a generated one
-    on_generator: Callable[[Tensor], Tensor]  # what G pays for the logit of its picture
+    on_generator: Callable[[Tensor], Tensor]  # what G pays for the logit of its image
     source: str = ''
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ losses['wasserstein'] = GANLoss(
 
 # %% ../nbs/20_losses.ipynb #6e3d9685
 def best_discriminator(
-    p: Tensor,  # [..., n] probabilities of n pictures among the real ones
+    p: Tensor,  # [..., n] probabilities of n images among the real ones
     q: Tensor,  # [..., n] and among the fakes
     kind: str | GANLoss = 'non_saturating',
     limit: float = 30.0,
@@ -229,7 +229,7 @@ def toy_jacobian(
 # %% ../nbs/20_losses.ipynb #875c2022
 def smooth_labels(
     kind: str | GANLoss,
-    real: float = 0.9,  # the label of real pictures; 1 leaves them alone
+    real: float = 0.9,  # the label of real images; 1 leaves them alone
     fake: float = 0.0,  # the label of generated ones; above 0 is rarely wise
 ) -> GANLoss:
     """The same game for a discriminator whose labels are smoothed (Salimans et al. 2016,

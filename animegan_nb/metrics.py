@@ -241,7 +241,7 @@ def _mean_gap(points: Tensor) -> Tensor:
 
 
 def diversity(real: Tensor, fake: Tensor) -> Tensor:
-    "The mean distance between two fakes, divided by that between two real pictures."
+    "The mean distance between two fakes, divided by that between two real images."
     real, fake = check_features(real, fake)
     return _mean_gap(fake) / _mean_gap(real).clamp_min(1e-300)
 
@@ -255,7 +255,7 @@ class Extractor(nn.Module):
 
     name = 'extractor'  # stands beside every number
     weights = 'none'  # sha256 of its weights
-    resize = 'none'  # how it resizes pictures
+    resize = 'none'  # how it resizes images
 
 
 class OwnExtractor(Extractor):
@@ -441,7 +441,7 @@ class Features:
 
 # %% ../nbs/14_metrics.ipynb #c339af0c
 def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
-    """Batches of pictures from a tensor, a data set, or a generator `f(n) -> images`;
+    """Batches of images from a tensor, a data set, or a generator `f(n) -> images`;
     n None means all."""
     if isinstance(source, DataLoader):
         return _of_loader(source, n)
@@ -471,7 +471,7 @@ def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
 
 
 def _of_loader(loader: DataLoader, n: int | None) -> Iterator[Tensor]:
-    "The first n pictures of a `DataLoader`, in its own batches; all if n is None."
+    "The first n images of a `DataLoader`, in its own batches; all if n is None."
     left = math.inf if n is None else n
     for batch in loader:
         images = batch_fields(batch)['image'][: min(left, 2**31)]
@@ -609,9 +609,9 @@ class Card:
     n_real: int
     n_fake: int
     size: int  # pixels along a side
-    resize: str  # what the extractor does to the pictures
+    resize: str  # what the extractor does to the images
     seed: int  # of the cut into halves and of the bootstrap
-    real_images: str  # sha256 of the real pictures' bytes
+    real_images: str  # sha256 of the real images' bytes
     engine: str  # who computed the numbers
     dtype: str = 'float32 features, float64 metrics'
     versions: dict = field(default_factory=lambda: {k: library_version(k) for k in LIBRARIES})
@@ -682,7 +682,10 @@ class Evaluation:
         for metric, v in self.numbers.items():
             name, better = metric_name(metric, self.card.extractor), FAMILY[metric][2]
             floor = f'{show(v.floor)} ({show(v.floor_low)} … {show(v.floor_high)})'
-            rows.append([name, show(v.value), f'{show(v.low)} … {show(v.high)}', floor, better])
+            span = f'{show(v.low)} … {show(v.high)}'
+            known = np.isfinite([v.low, v.high]).all()
+            span = span if known else 'too few images for one'
+            rows.append([name, show(v.value), span, floor, better])
         return rows
 
     def _repr_markdown_(self) -> str:
@@ -943,12 +946,14 @@ def turn_hue(images: Tensor, angle: float) -> Tensor:  # [b, 3, h, w] in [-1, 1]
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    "A Gaussian blur of `sigma` pixels."
-    reach = int(3 * sigma + 1)
-    weights = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * sigma**2)).to(images)
-    weights = (weights / weights.sum())[None, None, None].expand(3, 1, 1, -1)
+    "A Gaussian blur of `sigma` pixels; any number of channels."
+    reach, channels = int(3 * sigma + 1), images.shape[1]
+    away = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    weights = torch.exp(-away.square() / (2 * sigma**2))
+    weights = (weights / weights.sum()).expand(channels, 1, 1, -1)
     padded = F.pad(images, (reach,) * 4, mode='replicate')
-    return F.conv2d(F.conv2d(padded, weights, groups=3), weights.transpose(-1, -2), groups=3)
+    across = F.conv2d(padded, weights, groups=channels)
+    return F.conv2d(across, weights.mT, groups=channels)
 
 
 def mirror_half(images: Tensor) -> Tensor:
@@ -958,7 +963,7 @@ def mirror_half(images: Tensor) -> Tensor:
 
 # %% ../nbs/14_metrics.ipynb #c974550e
 def one_kind(images: Tensor, share: float) -> Tensor:
-    """Only the brightest `share` of the pictures, repeated to the old number:
+    """Only the brightest `share` of the images, repeated to the old number:
     the other modes are dropped."""
     order = images.mean((1, 2, 3)).argsort(descending=True)
     kept = images[order[: max(1, round(share * len(images)))]]
@@ -966,7 +971,7 @@ def one_kind(images: Tensor, share: float) -> Tensor:
 
 
 def repeat_few(images: Tensor, count: int) -> Tensor:
-    "The first `count` pictures, repeated: a generator that has learned them by heart."
+    "The first `count` images, repeated: a generator that has learned them by heart."
     return images[:count].repeat(-(-len(images) // count), 1, 1, 1)[: len(images)]
 
 
@@ -991,7 +996,7 @@ CORRUPTIONS = {
 
 # %% ../nbs/14_metrics.ipynb #52961e4e
 def ladder(
-    images: Tensor,  # real pictures; half is the reference, half is spoiled
+    images: Tensor,  # real images; half is the reference, half is spoiled
     extractor: str | nn.Module = 'squeezenet',
     seed: int = 0,
     batch: int = 32,
@@ -1051,13 +1056,13 @@ def ladder_figure(
 # %% ../nbs/14_metrics.ipynb #39c915a8
 def nearest_neighbours(
     fake,
-    real,  # pictures, data sets or Features
+    real,  # images, data sets or Features
     extractor: str | nn.Module = 'squeezenet',
     k: int = 1,
     n: int | None = None,
     batch: int = 32,
 ) -> tuple[Tensor, Tensor]:  # distances and row numbers in `real`, both [n, k], nearest first
-    "The `k` pictures of `real` nearest to each of `fake`, in feature space."
+    "The `k` images of `real` nearest to each of `fake`, in feature space."
     options = dict(extractor=extractor, batch=batch)
     clouds = extract(fake, n=n, **options).features, extract(real, **options).features
     points, others = check_features(*clouds, least=1)
@@ -1071,7 +1076,7 @@ def nearest_neighbours(
 
 
 def memorisation(fake, train, held_out, extractor: str | nn.Module = 'squeezenet') -> float:
-    """P(a fake is nearer to the training set than a held-out picture is): 0.5 new, 1 copied.
+    """P(a fake is nearer to the training set than a held-out image is): 0.5 new, 1 copied.
     After Meehan et al. (2020)."""
     train = extract(train, extractor)
     near = nearest_neighbours(fake, train, extractor)[0]
@@ -1081,12 +1086,12 @@ def memorisation(fake, train, held_out, extractor: str | nn.Module = 'squeezenet
 # %% ../nbs/14_metrics.ipynb #99126f2e
 def show_nearest(
     fake: Tensor,
-    real,  # pictures [b, 3, h, w]; a tensor or data set of the same size
+    real,  # images [b, 3, h, w]; a tensor or data set of the same size
     extractor: str | nn.Module = 'squeezenet',
     k: int = 2,
     title: str = 'generated, and nearest in training',
 ) -> Figure:
-    "Each picture above its nearest neighbours."
+    "Each image above its nearest neighbours."
     _, index = nearest_neighbours(fake, real, extractor, k)
     flat = index.T.reshape(-1)
     found = real[flat] if isinstance(real, Tensor) else real.batch(flat.numpy())['image']
@@ -1235,7 +1240,7 @@ def find_inception() -> bytes:
 
 # %% ../nbs/14_metrics.ipynb #768fbb2f
 class Rows(torch.utils.data.Dataset):
-    "Tensors one by one, without tuples: what torch-fidelity accepts. Pictures become bytes."
+    "Tensors one by one, without tuples: what torch-fidelity accepts. Images become bytes."
 
     def __init__(self, rows: Tensor):
         self.rows = check_images(rows) if rows.ndim == 4 else rows

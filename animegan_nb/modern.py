@@ -39,7 +39,7 @@ def margins(
     real_logits: Tensor,  # [batch]
     fake_logits: Tensor,  # [batch], as many
 ) -> Tensor:  # [batch]
-    "D(x) − D(G(z)) of each pair: by how much the real picture of a pair seems more real."
+    "D(x) − D(G(z)) of each pair: by how much the real image of a pair seems more real."
     real = check_logits(real_logits, 'real logits')
     fake = check_logits(fake_logits, 'fake logits')
     if len(real) != len(fake):
@@ -77,7 +77,7 @@ class FrozenFeatures(nn.Module):
         self,
         layers: Sequence[nn.Module],  # called one after the other
         taps: Sequence[int],  # the layers whose results are wanted, finest first
-        size: int,  # pictures are resized to this side
+        size: int,  # images are resized to this side
         mean: Sequence[float] = (0.0, 0.0, 0.0),  # of what the network expects, in [-1, 1]
         std: Sequence[float] = (1.0, 1.0, 1.0),
     ):
@@ -101,7 +101,7 @@ class FrozenFeatures(nn.Module):
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        "Pictures [batch, 3, h, w] in [-1, 1] to maps [batch, channels, h', w'], finest first."
+        "Images [batch, 3, h, w] in [-1, 1] to maps [batch, channels, h', w'], finest first."
         if images.shape[-1] != self.size:
             how = dict(mode='bilinear', antialias=True, align_corners=False)
             images = F.interpolate(images, (self.size, self.size), **how)
@@ -173,7 +173,7 @@ class RandomProjection(nn.Module):
 # %% ../nbs/26_modern.ipynb #88b97437
 def append_deviation(maps: Tensor, eps: float = 1e-8) -> Tensor:
     """[batch, channels + 1, h, w]: a map with the mean standard deviation over the batch, of
-    all processes (Karras et al. 2018, section 3). A batch of equal pictures has √eps there."""
+    all processes (Karras et al. 2018, section 3). A batch of equal images has √eps there."""
     half = maps.dtype in (torch.float16, torch.bfloat16)
     whole = gather_batch(maps.float() if half else maps)  # squares leave the range of float16
     deviation = (whole - whole.mean(0)).square().mean(0).add(eps).sqrt().mean()
@@ -225,7 +225,7 @@ class ModernConfig:
     channels: int = 64  # of the generator's maps at 4×4 and 8×8; halved at every doubling
     latent: int = 128  # length of z
     features: str = 'toon'  # a name in `feature_networks`; '': no frozen features
-    features_size: int = 0  # pictures are resized to this side for them; 0: `size`
+    features_size: int = 0  # images are resized to this side for them; 0: `size`
     projected: int = 32  # channels of the projected maps
     projection_seed: int = 0
     pixels: bool = True  # one more head looks at the pixels
@@ -256,7 +256,7 @@ class ModernConfig:
 
     @property
     def side(self) -> int:
-        "The side of the pictures that the frozen network sees."
+        "The side of the images that the frozen network sees."
         return self.features_size or self.size
 
     @property
@@ -274,7 +274,7 @@ class Judgement(NamedTuple):
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Pictures [batch, 3, size, size] → logits [batch], the mean of several heads: one on each
+    """Images [batch, 3, size, size] → logits [batch], the mean of several heads: one on each
     projected map of a frozen network (Sauer et al. 2021), one on the pixels, or both."""
 
     def __init__(self, config: ModernConfig):
@@ -296,7 +296,7 @@ class ProjectedDiscriminator(nn.Module):
             self.heads.append(Head(3, config.size, width, deviation))
 
     def spaces(self, images: Tensor) -> list[Tensor]:
-        "What the heads look at: the projected maps, finest first, and the pictures."
+        "What the heads look at: the projected maps, finest first, and the images."
         found = self.projection(self.features(images)) if self.config.features else []
         return [*found, images] if self.config.pixels else found
 
@@ -307,7 +307,7 @@ class ProjectedDiscriminator(nn.Module):
                 f"This discriminator takes pictures [batch, 3, {size}, {size}], not"
                 f" {list(images.shape)}."
             )
-        # where no gradient is wanted from the pictures, the heads' inputs can ask for one
+        # where no gradient is wanted from the images, the heads' inputs can ask for one
         points = [
             m if m.requires_grad else m.detach().requires_grad_() for m in self.spaces(images)
         ]
@@ -337,7 +337,7 @@ class SkipExcitation(nn.Module):
 
 
 class LightGenerator(nn.Module):
-    "z [batch, latent] → pictures [batch, 3, size, size] in [-1, 1]. After Liu et al. (2021)."
+    "z [batch, latent] → images [batch, 3, size, size] in [-1, 1]. After Liu et al. (2021)."
 
     def __init__(self, config: ModernConfig):
         super().__init__()
@@ -425,7 +425,7 @@ class ModernPair(ModelPair):
 
 def head_penalty(judged: Judgement, gamma: float) -> Tensor:
     """γ/2 E‖∇D‖² of each head with respect to its own input, averaged over the heads: R1 on
-    real pictures, R2 on generated ones."""
+    real images, R2 on generated ones."""
     heads = zip(judged.logits.unbind(1), judged.points)
     return torch.stack([r1_of_logits(logits, points, gamma) for logits, points in heads]).mean()
 

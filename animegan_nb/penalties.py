@@ -30,7 +30,7 @@ def clip_weights(critic: nn.Module, limit: float = 0.01) -> None:
 
 # %% ../nbs/21_penalties.ipynb #9eaf93be
 def input_gradients(
-    discriminator: Callable,  # pictures [batch, ...] to logits [batch]
+    discriminator: Callable,  # images [batch, ...] to logits [batch]
     points: Tensor,  # [batch, ...], where to differentiate; detached here
     amp_scale: float | None = None,  # a number: stay in autocast, logits scaled by it
 ) -> Tensor:  # [batch, ...], float32 (float64 stays)
@@ -64,10 +64,10 @@ def gradients_of_logits(
 
 # %% ../nbs/21_penalties.ipynb #a7f63409
 def check_no_batch_coupling(
-    discriminator: Callable,  # a module, or any function of pictures
+    discriminator: Callable,  # a module, or any function of images
     images: Tensor | None = None,  # [batch ≥ 2, ...]: then the leak is measured, too
 ) -> None:
-    "Refuse a critic whose score of one picture depends on the others in its batch."
+    "Refuse a critic whose score of one image depends on the others in its batch."
     coupled = []
     if isinstance(discriminator, nn.Module):
         for name, module in discriminator.named_modules():
@@ -89,7 +89,7 @@ def check_no_batch_coupling(
 
 # %% ../nbs/21_penalties.ipynb #3f20e3c6
 def batch_leak(discriminator: Callable, images: Tensor) -> float:
-    "The largest |∂D(x₀)/∂xⱼ| over all other pictures j: 0 for a critic without coupling."
+    "The largest |∂D(x₀)/∂xⱼ| over all other images j: 0 for a critic without coupling."
     points = images.detach().clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(points)[0], points)
     return gradient[1:].abs().max().item() if len(points) > 1 else 0.0
@@ -110,7 +110,7 @@ def interpolate(
     fake: Tensor,  # [batch, ...]
     rng: torch.Generator | Draws | None = None,  # None: the global generator
 ) -> Tensor:  # [batch, ...], detached
-    "Points x̂ = εx + (1 − ε)x̃ between real and generated pictures, one ε ~ U(0, 1) a pair."
+    "Points x̂ = εx + (1 − ε)x̃ between real and generated images, one ε ~ U(0, 1) a pair."
     if real.shape != fake.shape:
         raise ValueError(
             "A penalty between pairs needs as many real as generated pictures of one size, not"
@@ -153,7 +153,7 @@ def dragan_penalty(
     rng: torch.Generator | Draws | None = None,
     center: float = 1.0,
 ) -> Tensor:
-    """λ E[(‖∇D(x + δ)‖ − center)²] around the real pictures, δ = scale · std(x) · U(0, 1).
+    """λ E[(‖∇D(x + δ)‖ − center)²] around the real images, δ = scale · std(x) · U(0, 1).
 
     Source: Kodali et al. 2017."""
     real = real.detach()
@@ -168,7 +168,7 @@ def r1_penalty(
     gamma: float = 10.0,
     amp_scale: float | None = None,
 ) -> Tensor:
-    """γ/2 E‖∇D(x)‖² at the real pictures, a scalar for the discriminator's loss.
+    """γ/2 E‖∇D(x)‖² at the real images, a scalar for the discriminator's loss.
 
     Source: Mescheder et al. 2018, eq. 9."""
     return _r1(input_gradients(discriminator, real, amp_scale), gamma)
@@ -184,12 +184,12 @@ def r2_penalty(
     gamma: float = 10.0,
     amp_scale: float | None = None,
 ) -> Tensor:
-    "γ/2 E‖∇D(x)‖² at the generated pictures (Mescheder et al. 2018, eq. 10)."
+    "γ/2 E‖∇D(x)‖² at the generated images (Mescheder et al. 2018, eq. 10)."
     return r1_penalty(discriminator, fake, gamma, amp_scale)
 
 # %% ../nbs/21_penalties.ipynb #fcd5491f
 def r1_of_logits(
-    logits: Tensor,  # [batch], at the real pictures
+    logits: Tensor,  # [batch], at the real images
     real: Tensor,  # [batch, ...], requiring a gradient since before they were scored
     gamma: float = 10.0,
 ) -> Tensor:

@@ -4,28 +4,38 @@
 
 # %% ../nbs/40_perceptual.ipynb #d5867f64
 from __future__ import annotations
+import copy
+import os
+from contextlib import nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .metrics import FeatureDistance
-from .modern import feature_networks
+from .metrics import FeatureDistance, file_sha256
+from .modern import feature_networks, FrozenFeatures
 
 # %% auto #0
-__all__ = ['layer_distance', 'PerceptualLoss', 'check_float_images', 'mixed_loss']
+__all__ = ['VGG16_FILE', 'VGG16_HASH', 'VGG16_TAPS', 'LPIPS_FILE', 'layer_distance', 'PerceptualLoss', 'check_float_images',
+           'mixed_loss', 'find_vgg16', 'vgg16_features', 'lpips_weights', 'LPIPS']
 
 # %% ../nbs/40_perceptual.ipynb #42eb8147
 def layer_distance(
     a: Tensor,  # [batch, channels, height, width]
     b: Tensor,  # the same shape
     unit: bool = True,  # compare directions of feature vectors (Zhang et al.), not the vectors
+    channel_weights: Tensor | None = None,  # [channels], with unit length only; None: 1 each
 ) -> Tensor:  # [batch]
-    """Distance of feature maps. Zhang et al. (2018), eq. 1 with weights 1; with `unit=False`
-    Johnson et al. (2016), eq. 2."""
-    if unit:
-        a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
-        return (a - b).square().sum(1).mean((1, 2))
-    return (a - b).square().mean((1, 2, 3))
+    """Distance of feature maps. Zhang et al. (2018), eq. 1; with `unit=False` Johnson et al.
+    (2016), eq. 2."""
+    if not unit:
+        return (a - b).square().mean((1, 2, 3))
+    squares = (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square()
+    if channel_weights is not None:
+        squares = squares * channel_weights.to(squares)[:, None, None]
+    return squares.sum(1).mean((1, 2))
 
 # %% ../nbs/40_perceptual.ipynb #b5f95a1d
 class PerceptualLoss(nn.Module):
@@ -39,12 +49,13 @@ class PerceptualLoss(nn.Module):
         backbone: str | Callable = 'squeezenet',  # a feature network's name, or images → maps
         layers: Sequence[int] | None = None,  # which of its maps, 0 the finest; None: all
         weights: Sequence[float] | None = None,  # of these layers; None: 1 each
-        size: int = 64,  # a named network sees images resized to this side
+        size: int | None = 64,  # a named network sees images resized to this side; None: as is
         unit: bool = True,  # see `layer_distance`
     ):
         super().__init__()
+        self.as_is = isinstance(backbone, str) and size is None
         if isinstance(backbone, str):
-            backbone = feature_networks[backbone](size)
+            backbone = feature_networks[backbone](size or 64)
         if isinstance(backbone, nn.Module):
             backbone.eval().requires_grad_(False)
         self._reader = FeatureDistance(backbone)  # finds the network on the images' device
@@ -60,8 +71,14 @@ class PerceptualLoss(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         "The feature maps of the images in the chosen layers, in float32."
         check_float_images(images)
-        with torch.autocast(images.device.type, enabled=False):
-            maps = self._reader.maps_on(images.device)(images.float())
+        network = self._reader.maps_on(images.device)
+        if self.as_is:
+            network = copy.copy(network)  # shares its weights
+            network.size = images.shape[-1]
+        kind = images.device.type
+        known = torch.amp.is_autocast_available(kind)
+        with torch.autocast(kind, enabled=False) if known else nullcontext():
+            maps = network(images.float())
         if self.layers is None:
             return list(maps)
         if max(self.layers) >= len(maps):
@@ -108,3 +125,88 @@ def mixed_loss(
     if not (0 <= low and high <= 1):
         raise ValueError(f"α lies between 0 and 1, not {alpha!r}.")
     return alpha * perceptual + (1 - alpha) * squared
+
+# %% ../nbs/40_perceptual.ipynb #0c291d1b
+VGG16_FILE, VGG16_HASH = 'vgg16-397923af.pth', '397923af'  # torchvision's: sha256 begins so
+VGG16_TAPS = (3, 8, 15, 22, 29)  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
+LPIPS_FILE = 'lpips_vgg.pth'  # weights/v0.1/vgg.pth of the package lpips
+
+
+def _tensors_of(path: Path) -> dict[str, Tensor]:
+    "A PyTorch file that holds tensors and nothing else."
+    try:
+        return torch.load(path, weights_only=True, map_location='cpu')
+    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(
+            f"The file {path.name} holds no plain tensors: fetch it again from its publisher."
+        ) from error
+
+
+def find_vgg16() -> Path:
+    "torchvision's file of VGG16 in ANIMEGAN_WEIGHTS or PyTorch's cache, its checksum compared."
+    folders = os.environ.get('ANIMEGAN_WEIGHTS'), Path(torch.hub.get_dir()) / 'checkpoints'
+    paths = [Path(folder) / VGG16_FILE for folder in folders if folder]
+    path = next((p for p in paths if p.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"The weights of VGG16 are not here: put torchvision's {VGG16_FILE} into the folder"
+            " named by ANIMEGAN_WEIGHTS, or choose the backbone 'squeezenet' or 'toon'."
+        )
+    if not file_sha256(path).startswith(VGG16_HASH):
+        raise ValueError(
+            f"The file {VGG16_FILE} is not torchvision's (its sha256 does not begin with"
+            f" {VGG16_HASH}): fetch it again."
+        )
+    return path
+
+
+@feature_networks.register('vgg16')
+def vgg16_features(size: int) -> FrozenFeatures:
+    "Five maps of VGG16 on ImageNet: relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3."
+    from torchvision.models import vgg16
+
+    tensors = _tensors_of(find_vgg16())
+    with torch.device('meta'):
+        layers = vgg16(weights=None).features
+    own = {k[9:]: v for k, v in tensors.items() if k.startswith('features.')}
+    layers.load_state_dict(own, assign=True)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
+    mean, std = [2 * m - 1 for m in mean], [2 * s for s in std]
+    layers = [nn.ReLU() if isinstance(layer, nn.ReLU) else layer for layer in layers]
+    return FrozenFeatures(layers, VGG16_TAPS, size, mean, std)
+
+# %% ../nbs/40_perceptual.ipynb #c6d8e21c
+def lpips_weights() -> list[Tensor]:  # five times [channels]
+    "LPIPS's weights of channels (version 0.1, VGG16), from ANIMEGAN_WEIGHTS or its package."
+    folder, package = os.environ.get('ANIMEGAN_WEIGHTS'), find_spec('lpips')
+    paths = [Path(folder) / LPIPS_FILE] if folder else []
+    if package:
+        paths.append(Path(package.origin).parent / 'weights' / 'v0.1' / 'vgg.pth')
+    path = next((p for p in paths if p.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            "The weights of LPIPS are not here: put weights/v0.1/vgg.pth of the package lpips"
+            f" as {LPIPS_FILE} into the folder named by ANIMEGAN_WEIGHTS, install that package,"
+            " or use PerceptualLoss."
+        )
+    tensors = _tensors_of(path)
+    names = [f'lin{n}.model.1.weight' for n in range(5)]
+    if not all(name in tensors for name in names):
+        raise ValueError(f"The file {path.name} holds no weights of LPIPS.")
+    return [tensors[name].flatten() for name in names]
+
+
+class LPIPS(PerceptualLoss):
+    """LPIPS on VGG16, version 0.1: images [batch, 3, height, width] in [-1, 1] → [batch]. Needs
+    two files that are not of this library. Zhang et al. (2018)."""
+
+    def __init__(self):
+        channels = lpips_weights()
+        super().__init__('vgg16', size=None)
+        self.channels = channels
+
+    def by_layer(self, a: Tensor, b: Tensor | Sequence[Tensor]) -> Tensor:  # [batch, 5]
+        others = self.maps(b) if isinstance(b, Tensor) else b
+        pairs = zip(self.maps(a), others, self.channels, strict=True)
+        distances = [layer_distance(x, y, channel_weights=w) for x, y, w in pairs]
+        return torch.stack(distances, 1)

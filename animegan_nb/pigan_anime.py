@@ -28,11 +28,11 @@ __all__ = ['SIZE', 'CROP', 'FACE_FOV', 'PICTURES', 'CONDITIONS', 'GUESS_CONFIG',
            'set_distances', 'shape_numbers', 'condition_scores', 'paired_difference', 'decision']
 
 # %% ../nbs/57_pigan_anime.ipynb #518b21d9
-SIZE, CROP = 16, 48  # pixels of a picture; how much of 64 px is kept
+SIZE, CROP = 16, 48  # pixels of an image; how much of 64 px is kept
 
 
 def crop_fov(
-    fov: float,  # degrees across the whole picture
+    fov: float,  # degrees across the whole image
     kept: float,
 ) -> float:  # share of its width that is kept, around the middle
     "Degrees across what is kept: tan(α'/2) = kept · tan(α/2)."
@@ -193,14 +193,14 @@ HELD_OUT = range(2400, 3000)
 
 
 def eye_band(images: Tensor) -> Tensor:
-    "The pixels of the rows in which eyes lie, `[n, 150]`, of pictures `[n, 3, 16, 16]`."
+    "The pixels of the rows in which eyes lie, `[n, 150]`, of images `[n, 3, 16, 16]`."
     return images[..., 6:11, 3:13].flatten(1).double()
 
 
 def set_distances(
     real: Tensor, fake: Tensor
 ) -> dict[str, float]:  # uint8 and [-1, 1], [n, 3, 16, 16]
-    """Fréchet distances of whole pictures (extractor `pixels`) and of the band of the eyes
+    """Fréchet distances of whole images (extractor `pixels`) and of the band of the eyes
     (raw)."""
     real = real.to(fake.device).float() / 127.5 - 1
     features = [extract(x, 'pixels').features for x in (real, fake)]

@@ -19,7 +19,8 @@ from .core import rng
 from .fields import chamfer, f_score, seen_points, toon_mesh
 from .geometry import PoseEstimator, rotation_angle, view_errors
 from .mesh import extract_mesh
-from .metrics import FeatureDistance, find_extractor, psnr
+from .metrics import find_extractor, psnr
+from .perceptual import PerceptualLoss
 from .pigan import PiganGenerator, render_rays, RenderSettings
 from .siren import Condition
 from .training import optimise
@@ -202,7 +203,7 @@ def grid_start(
     size: int = 16,
 ) -> tuple[Tensor, Tensor]:
     """Yaw and pitch `[n]` of the camera of a grid from which some known head looks most like
-    each picture."""
+    each image."""
     yaws = torch.linspace(-0.6, 0.6, 9) if yaws is None else yaws
     pitches = torch.linspace(-0.3, 0.3, 5) if pitches is None else pitches
     angles = torch.meshgrid(yaws, pitches, indexing='ij')
@@ -238,7 +239,7 @@ def toon_pose_reader(
 def pixel_error(
     a: Tensor, b: Tensor, scales: Sequence[int] = (1, 2, 4)
 ) -> Tensor:  # [n, 3, h, w] twice → [n]
-    "Squared error, averaged over pictures shrunk by each of the scales."
+    "Squared error, averaged over images shrunk by each of the scales."
     return sum(F.avg_pool2d(a - b, k).square().mean((1, 2, 3)) for k in scales) / len(scales)
 
 
@@ -248,8 +249,8 @@ def _fires(features) -> list:
 
 
 def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) -> Callable:
-    """A distance of two batches of pictures → [n], from unit-length features of the 'toon'
-    network or of 'squeezenet', on the pictures' device; smaller pictures are enlarged to
+    """A distance of two batches of images → [n], from unit-length features of the 'toon'
+    network or of 'squeezenet', on the images' device; smaller images are enlarged to
     `least` px."""
     if name not in ('toon', 'squeezenet'):
         raise ValueError(
@@ -264,7 +265,7 @@ def perceptual_distance(name: str = 'toon', layers: int = 3, least: int = 32) ->
             x = F.interpolate(x, (least, least), mode='bilinear', align_corners=False)
         return [x := block(x) for block in blocks[:layers]]
 
-    return FeatureDistance(maps)
+    return PerceptualLoss(maps)
 
 # %% ../nbs/58_pigan_inversion.ipynb #8f29dffc
 @dataclass(frozen=True)
@@ -299,12 +300,12 @@ class InversionConfig:
 
 # %% ../nbs/58_pigan_inversion.ipynb #29380f80
 class Inversion(NamedTuple):
-    "What was found: the conditions of a world and a camera for each picture."
+    "What was found: the conditions of a world and a camera for each image."
 
     condition: Condition  # [n, layers + 1, hidden] each
     yaw: Tensor  # [n]
     pitch: Tensor  # [n]
-    history: Tensor  # [steps, n]: the loss of each picture before each step
+    history: Tensor  # [steps, n]: the loss of each image before each step
 
     @property
     def cam2world(self) -> Tensor:
@@ -314,7 +315,7 @@ class Inversion(NamedTuple):
 def check_inversion(
     generator: PiganGenerator, images: Tensor, start=None, coverage: Tensor | None = None
 ) -> None:
-    "Raise one clear sentence unless these pictures can be inverted by this generator."
+    "Raise one clear sentence unless these images can be inverted by this generator."
     s = generator.size
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1:] != (3, s, s):
         raise ValueError(
@@ -362,7 +363,7 @@ def fit_loss(
     distance: Callable | None,
     coverage: Tensor | None = None,
 ) -> Tensor:
-    "How far the worlds, seen from their cameras, are from the pictures, `[n]`."
+    "How far the worlds, seen from their cameras, are from the images, `[n]`."
     seen = generator.render(
         condition, cam2world, size=images.shape[-1], alpha=coverage is not None
     )
@@ -384,7 +385,7 @@ def cosine_decay(step: int, total: int) -> float:
 def free_parameters(
     generator: PiganGenerator, n: int, space: str, usual: ConditionStatistics, seed: int = 0
 ) -> tuple[list[Tensor], Callable]:
-    """What is searched for n pictures, starting at 0, and the function from a level of noise to
+    """What is searched for n images, starting at 0, and the function from a level of noise to
     their conditions."""
     device = usual.mean.phases.device
     if space == 'z':
@@ -412,7 +413,7 @@ def invert(
     distance: Callable | None = None,  # perceptual; None: the toon network's
     seed: int = 0,
 ) -> Inversion:  # of the noise
-    "Find the camera and the conditions of every picture together; each as if it were alone."
+    "Find the camera and the conditions of every image together; each as if it were alone."
     check_inversion(generator, images, start, coverage)
     if start is None:
         reader = toon_pose_reader(generator.size, device=images.device)
@@ -574,7 +575,7 @@ def pivotal_tuning(
     distance: Callable | None = None,
     seed: int = 0,
 ) -> PiganGenerator:
-    """A copy of the generator whose field is tuned on these pictures at their pivots (Roich et
+    """A copy of the generator whose field is tuned on these images at their pivots (Roich et
     al. 2021); conditions and cameras stay."""
     check_inversion(generator, images)
     if len(found.yaw) != len(images):

@@ -103,7 +103,7 @@ def instance_norm(
     x: Tensor,  # [batch, channels, height, width]
     eps: float = 1e-8,
 ) -> Tensor:
-    "Every map of every picture to mean 0 and standard deviation 1 (biased variance)."
+    "Every map of every image to mean 0 and standard deviation 1 (biased variance)."
     x = x - x.mean((2, 3), keepdim=True)
     return x * torch.rsqrt(x.square().mean((2, 3), keepdim=True) + eps)
 
@@ -353,7 +353,7 @@ class EqualConv2d(Resampling):
 # %% ../nbs/30_style_layers.ipynb #1231e6d4
 def minibatch_std(
     x: Tensor,  # [batch, channels, height, width]
-    group_size: int = 4,  # pictures in a group: the largest divisor of the batch up to this
+    group_size: int = 4,  # images in a group: the largest divisor of the batch up to this
     eps: float = 1e-8,
 ) -> Tensor:  # [batch, channels + 1, height, width]
     "Append a map with the mean standard deviation over a group (ProGAN, section 3)."
@@ -362,14 +362,14 @@ def minibatch_std(
     group = max(g for g in range(1, min(group_size, n) + 1) if n % g == 0)
     if x.dtype in (torch.float16, torch.bfloat16):
         x, whole = x.float(), whole.float()  # squares leave the range of float16
-    y = whole.view(group, n // group, c, h, w)  # pictures i, i + n/G, i + 2n/G, … form a group
+    y = whole.view(group, n // group, c, h, w)  # images i, i + n/G, i + 2n/G, … form a group
     std = (y - y.mean(0)).square().mean(0).add(eps).sqrt().mean((1, 2, 3))  # [n/G]
     mine = own_rows(std.repeat(group), own)[:, None, None, None]
     return torch.cat([x, mine.expand(own, 1, h, w)], 1)
 
 # %% ../nbs/30_style_layers.ipynb #6d889e04
 def _per_sample(x, weight, style, demodulate, kernel, eps):
-    "The definition: every picture by itself with its own weights."
+    "The definition: every image by itself with its own weights."
     out = []
     for image, s in zip(x, style):
         w = weight * s[None, :, None, None]  # eq. 1
@@ -405,7 +405,7 @@ def _scaled(x, weight, style, demodulate, kernel, eps):
 
 # %% ../nbs/30_style_layers.ipynb #604aa0c8
 def _grouped(x, weight, style, demodulate, kernel, eps):
-    "The batch glued into the channels, one group a picture."
+    "The batch glued into the channels, one group an image."
     (n, c, h, width), (o, _, k, _) = x.shape, weight.shape
     w = weight * style[:, None, :, None, None]  # [n, o, c, k, k]
     if demodulate:
@@ -519,7 +519,7 @@ class ToRGB(nn.Module):
         return y + self.bias[:, None, None]
 
     def product(self, x: Tensor, style: Tensor) -> Tensor:
-        """The same as a matrix product: three rows a picture, instead of scaling every map.
+        """The same as a matrix product: three rows an image, instead of scaling every map.
         The result, and the gradient of `x`, lie in memory as `x` does."""
         rows, size = self.weight[None, :, :, 0, 0] * style[:, None], x.shape[2:]
         if x.is_contiguous(memory_format=torch.channels_last):

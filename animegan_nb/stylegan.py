@@ -67,7 +67,7 @@ class StyleGANConfig:
     channel_max: int = 512  # … but at most these
     channels: int = 3  # colours
     group_size: int = 4  # of the minibatch standard deviation
-    mixing: float = 0.9  # probability that a picture is drawn with two styles
+    mixing: float = 0.9  # probability that an image is drawn with two styles
     r1_gamma: float = 10.0  # weight γ of the R1 penalty; 0: none
     r1_every: int = 16  # discriminator steps between two penalties
     path_weight: float = 2.0  # 0: no path-length regularisation
@@ -127,14 +127,14 @@ def _check_config(c: StyleGANConfig):
 
 
 def num_layers(size: int) -> int:
-    "How many w a picture of this size is drawn with: two for each resolution from 4 on."
+    "How many w an image of this size is drawn with: two for each resolution from 4 on."
     return 2 * (size.bit_length() - 2)
 
 # %% ../nbs/31_stylegan.ipynb #7569e859
 def truncate(
     ws: Tensor,  # [batch, layers, dim]
     w_avg: Tensor,  # [dim]
-    psi: float = 0.7,  # 1: unchanged, 0: the mean picture
+    psi: float = 0.7,  # 1: unchanged, 0: the mean image
     cutoff: int | None = None,  # truncate only the first layers
 ) -> Tensor:
     "w̄ + ψ(w − w̄) in the first `cutoff` layers (StyleGAN, appendix B)."
@@ -200,7 +200,7 @@ def noise_list(noise, layers: int) -> list:
 
 # %% ../nbs/31_stylegan.ipynb #51484b27
 class SkipBlock(nn.Module):
-    "One resolution of StyleGAN2: one or two layers, and a picture added to the one so far."
+    "One resolution of StyleGAN2: one or two layers, and an image added to the one so far."
 
     def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, channels: int = 3):
         super().__init__()
@@ -225,7 +225,7 @@ class SkipBlock(nn.Module):
 # %% ../nbs/31_stylegan.ipynb #415dc37a
 class SkipSynthesis(nn.Module):
     """StyleGAN2's synthesis network:
-    ws to pictures (Karras et al. 2020, figure 7, output skips)."""
+    ws to images (Karras et al. 2020, figure 7, output skips)."""
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()
@@ -297,7 +297,7 @@ class GrowingBlock(nn.Module):
 # %% ../nbs/31_stylegan.ipynb #f24db8cc
 class GrowingSynthesis(Growing):
     """StyleGAN's synthesis network:
-    ws to pictures of the size it has grown to (Karras et al. 2019, figure 1b)."""
+    ws to images of the size it has grown to (Karras et al. 2019, figure 1b)."""
 
     def __init__(self, config: StyleGANConfig):
         super().__init__(config.resolutions, config.size)
@@ -325,7 +325,7 @@ class GrowingSynthesis(Growing):
 
 # %% ../nbs/31_stylegan.ipynb #2d667123
 class StyleGANGenerator(Pretrained, nn.Module):
-    "z to pictures: `mapping` makes ws, `synthesis` draws them."
+    "z to images: `mapping` makes ws, `synthesis` draws them."
 
     config_class = StyleGANConfig
 
@@ -349,7 +349,7 @@ class StyleGANGenerator(Pretrained, nn.Module):
         noise: str | Sequence[Tensor] = 'constant',
         rng: torch.Generator | None = None,  # of random noise
     ) -> Tensor:  # [batch, channels, size, size]
-        """Pictures of z. In training mode, while gradients are recorded, the running mean of w
+        """Images of z. In training mode, while gradients are recorded, the running mean of w
         follows the codes (as in the training of `StyleGANPair`)."""
         ws = self.mapping(z, truncation, cutoff)
         if self.training and torch.is_grad_enabled() and truncation == 1:
@@ -398,7 +398,7 @@ def check_size(images: Tensor, channels: int, size: int) -> Tensor:
 
 
 class ResidualDiscriminator(nn.Module):
-    "StyleGAN2's discriminator: pictures [batch, 3, size, size] to logits [batch]."
+    "StyleGAN2's discriminator: images [batch, 3, size, size] to logits [batch]."
 
     def __init__(self, config: StyleGANConfig):
         super().__init__()
@@ -464,7 +464,7 @@ def plain_discriminator(config: StyleGANConfig) -> DCGANDiscriminator:
 
 
 def StyleGANDiscriminator(config: StyleGANConfig) -> nn.Module:
-    "The discriminator of a configuration: pictures to logits [batch]."
+    "The discriminator of a configuration: images to logits [batch]."
     if config.discriminator == 'dcgan':
         return plain_discriminator(config)
     growing = config.architecture == 'stylegan1'
@@ -484,7 +484,7 @@ def _training(batch_size: int, lr: float, **numbers) -> TrainingConfig:
 
 
 def _liu(network: StyleGANConfig, lr: float, which: str) -> Recipe:
-    "8,000 thousand pictures in 250,000 steps of 8 times 4."
+    "8,000 thousand images in 250,000 steps of 8 times 4."
     training = _training(4, lr, accumulate=8, ema_half_life=10_000)
     source = f'Liu (2020), sections 4.3–4.4, tables 4.1 and 4.2, 8,000 kimg, {which}'
     return Recipe('stylegan', network, training, 250_000, source)
@@ -561,8 +561,8 @@ class GrowthRow:
 
     size: int  # pixels
     lr: float
-    micro_batch: int  # pictures at once
-    batch: int  # pictures in one step of the optimiser
+    micro_batch: int  # images at once
+    batch: int  # images in one step of the optimiser
 
     def __post_init__(self):
         if self.lr <= 0 or self.micro_batch < 1 or self.batch % self.micro_batch:
@@ -586,7 +586,7 @@ LIU_TABLE_4_1 = (
 # %% ../nbs/31_stylegan.ipynb #22a7b68a
 def growth_stages(
     rows: Sequence[GrowthRow] = LIU_TABLE_4_1,
-    images: int = 8_000_000,  # real pictures in the whole training
+    images: int = 8_000_000,  # real images in the whole training
     stable: int = 600_000,  # of them at a resolution before the next one comes
     fade: int = 600_000,  # of them over which the next one is faded in
     fresh_optimizers: bool = True,  # Adam's moments start again at the ends of each fade
@@ -637,7 +637,7 @@ recipes['stylegan-liu-a'] = STYLEGAN_LIU_A
 def mix_styles(
     ws1: Tensor,  # [batch, layers, dim]
     ws2: Tensor,  # [batch, layers, dim]
-    crossover: int | Tensor,  # the first layer of ws2: one number, or one for each picture
+    crossover: int | Tensor,  # the first layer of ws2: one number, or one for each image
 ) -> Tensor:
     "The layers of `ws1` before the crossover, those of `ws2` from it on."
     layer = torch.arange(ws1.shape[1], device=ws1.device)
@@ -653,7 +653,7 @@ def style_layers(low: int, high: int) -> range:
 def path_lengths(
     images: Tensor,  # [batch, c, h, w], computed from ws
     ws: Tensor,  # [batch, layers, dim], requiring gradients
-    probe: Tensor,  # like the pictures, standard normal
+    probe: Tensor,  # like the images, standard normal
 ) -> Tensor:  # [batch]
     "‖Jᵀy‖: the root of the mean over layers of the squared gradient (StyleGAN2, eq. 4)."
     y = probe / math.sqrt(images.shape[2] * images.shape[3])
@@ -663,11 +663,11 @@ def path_lengths(
 # %% ../nbs/31_stylegan.ipynb #f82bdf9a
 def draw_styles(
     generator: StyleGANGenerator,
-    n: int,  # pictures
+    n: int,  # images
     draws: Draws,
-    layers: int,  # that draw the picture now: a crossover among later ones would not show
+    layers: int,  # that draw the image now: a crossover among later ones would not show
 ) -> tuple[Tensor, Tensor]:  # w [n, dim], ws [n, layers, dim]
-    "w of n pictures, and ws of which a share `mixing` changes to another w at a random layer."
+    "w of n images, and ws of which a share `mixing` changes to another w at a random layer."
     config = generator.config
     w = generator.mapping.w(draws.normal(n, config.z_dim))
     ws = w[:, None].expand(-1, config.num_ws, -1)
@@ -709,13 +709,13 @@ class StyleGANPlayers(ModelPair):
         return draw_styles(self.generator, n, draws, num_layers(self.grown[0]))
 
     def fakes(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
-        "w [n, dim], and generated pictures whose styles are partly mixed."
+        "w [n, dim], and generated images whose styles are partly mixed."
         w, ws = self.styles(n, draws)
         noise = draw_noise(self.generator, n, draws) if self.config.noise else 'none'
         return w, self.generator.synthesis(ws, noise)
 
     def reals(self, images: Tensor) -> Tensor:
-        "Real pictures at the size the networks have grown to, faded as the generator's are."
+        "Real images at the size the networks have grown to, faded as the generator's are."
         return (
             images if self.grown == (images.shape[-1], 1) else faded_reals(images, *self.grown)
         )

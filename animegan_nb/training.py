@@ -52,18 +52,18 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'stage_steps', 'stage_starts', 'stage_at', 'faded_in', 'Callback', 'RunControls', 'Trainer',
            'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
            'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
-           'explain_divergence', 'check_finite', 'skip_update', 'divergence', 'read_numbers', 'may_go_on', 'Engine',
-           'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows', 'SharedBatchNorm1d',
-           'SharedBatchNorm2d', 'share_batch_statistics', 'average_gradients', 'broadcast_weights', 'prepare_networks',
-           'make_loader', 'target_step', 'begin', 'active_callbacks', 'tell', 'after_the_waiting', 'between_steps',
-           'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages', 'enter_stage', 'use_stage',
-           'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe', 'network_config', 'recipe_facts',
-           'build_pair', 'ema_decay', 'EMA', 'sample_images', 'generate_images', 'part_of', 'trainer_state',
-           'named_callbacks', 'save_trainer', 'load_trainer', 'load_optimizer', 'restore_draws', 'restore_stage',
-           'restore_position', 'changed_settings', 'check_same_networks', 'check_same_optimizers', 'newest_good',
-           'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts',
-           'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'load_run', 'load_checkpoint',
-           'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'explain_divergence', 'check_finite', 'skip_update', 'finish_update', 'divergence', 'read_numbers',
+           'may_go_on', 'Engine', 'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows',
+           'SharedBatchNorm1d', 'SharedBatchNorm2d', 'share_batch_statistics', 'average_gradients', 'broadcast_weights',
+           'prepare_networks', 'make_loader', 'target_step', 'begin', 'active_callbacks', 'tell', 'after_the_waiting',
+           'between_steps', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages', 'enter_stage',
+           'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe', 'network_config',
+           'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'sample_images', 'generate_images', 'part_of',
+           'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer', 'load_optimizer', 'restore_draws',
+           'restore_stage', 'restore_position', 'changed_settings', 'check_same_networks', 'check_same_optimizers',
+           'newest_good', 'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'check_state', 'checksum',
+           'load_facts', 'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'load_run',
+           'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -89,6 +89,9 @@ class ModelPair(nn.Module):
 
     def generate(self, generator: nn.Module, latents) -> Tensor:
         return generator(latents)
+
+    def start(self):
+        "Take over trained weights, if a fresh training of this recipe begins with some."
 
     def after_update(self, role: str):
         "What happens to the weights after an optimiser step of `role`; WGAN clips them here."
@@ -234,7 +237,7 @@ class Stage:
     generator_lr: float | None = None
     discriminator_lr: float | None = None
     augment_p: float | None = None  # probability of the augmentations from here on
-    frozen: tuple[str, ...] = ()  # weights whose names begin so do not learn
+    frozen: tuple[str, ...] = ()  # weights and buffers whose names begin so do not change
     fresh_optimizers: bool = False  # Adam's moments start again
     fresh_average: bool = False  # the averaged generator starts again
 
@@ -433,6 +436,7 @@ class Trainer(RunControls):
         self.draws = Draws(config.seed, self.device, *self.engine.place)
         self.step = self.images = self.position = 0  # steps, images seen, batches drawn
         self.batches, self.batch, self.step_batches, self.logs = None, {}, [], {}
+        self.frozen_buffers = []  # of the present stage, with the values that they keep
         self.average = None  # the averaged generator: an `EMA` callback makes it
         self.callbacks = with_average(callbacks, config.ema_half_life)
         self.call('on_attach')
@@ -486,8 +490,7 @@ class Trainer(RunControls):
         set_learning_rate(optimizer, learning_rate_factor(self.config, self.step))
         self.engine.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
-        self.pair.steps[role] += 1
-        self.pair.after_update(role)
+        finish_update(self, role)
         return {f'{role}_loss': loss, f'{role}_gradient': gradient, **logs}
 
     def next_batch(self) -> dict:
@@ -636,6 +639,14 @@ def skip_update(optimizer, skip: Tensor):
     for p in parameters_of(optimizer):
         if p.grad is not None:
             p.grad = torch.where(skip, torch.zeros_like(p.grad), p.grad)
+
+
+def finish_update(trainer: Trainer, role: str):
+    "Count an optimiser step, and do what the pair and the present stage ask for after it."
+    trainer.pair.steps[role] += 1
+    trainer.pair.after_update(role)
+    for buffer, value in trainer.frozen_buffers:
+        buffer.copy_(value)
 
 
 def divergence(trainer: Trainer, role: str, what: str, value) -> TrainingDiverged:
@@ -1061,11 +1072,16 @@ def set_batch_size(trainer: Trainer, size: int):
 
 
 def freeze(trainer: Trainer, beginnings: Sequence[str]):
-    "Of the weights that the optimisers hold, those with such names do not learn."
+    """Of the weights that the optimisers hold, those with such names do not learn; buffers with
+    such names, as running means, are put back after each update."""
+    beginnings, named_buffers = tuple(beginnings), trainer.pair.named_buffers()
+    trainer.frozen_buffers = [
+        (b, b.clone()) for name, b in named_buffers if name.startswith(beginnings)
+    ]
     held = {id(p) for o in trainer.optimizers.values() for p in parameters_of(o)}
     for name, p in trainer.pair.named_parameters():
         if id(p) in held:
-            p.requires_grad_(not name.startswith(tuple(beginnings)))
+            p.requires_grad_(not name.startswith(beginnings))
 
 # %% ../nbs/10_training.ipynb #a1c7e20b
 def check_stages(
@@ -1171,6 +1187,7 @@ class Recipe:
         with torch.random.fork_rng([]):
             torch.manual_seed(training.seed)
             pair = build_pair(self.model, self.network)
+            pair.start()
         if self.augment:
             callbacks = [*callbacks, augmentations[self.augment]()]
         return Trainer(pair, data, training, callbacks, device, self, self.stages)

@@ -21,6 +21,7 @@ from animegan_nb.cameras import (
 )
 from .core import full_precision
 from .fields import cube_range, PLANE_AXES, plane_coordinates
+from .metrics import blur
 from .pigan import ray_numbers, rays_at_once, split_rays
 from .raymarch import merge, ray_weights, Rendered, sample_pdf, uniform
 from .style_layers import EqualLinear, MappingNetwork, pixel_norm
@@ -428,12 +429,7 @@ def blurred(images: Tensor, width: float) -> Tensor:
     "Images under a Gaussian blur; as they are if it is narrower than a tenth of a pixel."
     if width < 0.1:
         return images
-    reach, c = int(3 * width + 1), images.shape[1]
-    away = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
-    weights = torch.exp(-away.square() / (2 * width**2))
-    across = (weights / weights.sum()).expand(c, 1, 1, -1)
-    padded = F.pad(images, (reach,) * 4, mode='replicate')
-    return F.conv2d(F.conv2d(padded, across, groups=c), across.mT, groups=c)
+    return blur(images, width)
 
 
 class DualDiscriminator(ResidualDiscriminator):

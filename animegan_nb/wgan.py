@@ -109,7 +109,7 @@ def layer_norm(
     shift: Tensor,  # γ and β, [channels] each
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise each picture by itself over all its features, then scale and shift each
+    """Normalise each image by itself over all its features, then scale and shift each
     channel. Ba et al. (2016), eq. 3."""
     mean = x.mean((1, 2, 3), keepdim=True)
     variance = (x - mean).square().mean((1, 2, 3), keepdim=True)

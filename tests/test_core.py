@@ -80,6 +80,20 @@ def test_every_figure_fits(tmp_path):
     Image.open(io.BytesIO(data)).verify()
 
 
+def test_a_grid_that_is_too_large_keeps_its_squares():
+    "With 256 colours rather than as a JPEG: within a square of a pixel nothing varies."
+    source = torch.Generator().manual_seed(0)
+    images = torch.rand(40, 3, 32, 32, generator=source) * 2 - 1
+    picture = core.show_images(images, columns=8, scale=3).image()
+    assert len(core._bytes(picture, 'PNG', optimize=True)) > core.MAX_IMAGE_BYTES
+    mime, data = core.encode_image(picture)
+    stored = np.asarray(Image.open(io.BytesIO(data)).convert('RGB')).astype(float)
+    assert mime == 'image/png' and len(data) <= core.MAX_IMAGE_BYTES and stored.shape[:2] == picture.size[::-1]
+    changes = np.abs(np.diff(stored, axis=1)).max((0, 2)) > 0  # between neighbouring columns, anywhere
+    exact = np.abs(np.diff(np.asarray(picture).astype(float), axis=1)).max((0, 2)) > 0
+    assert (changes <= exact).all()
+
+
 def test_figures_work_in_threads():
     from concurrent.futures import ThreadPoolExecutor
 

@@ -257,6 +257,14 @@ def test_features_and_distances(gpu):
     gpu.check()
 
 
+def test_a_blur_makes_its_kernel_where_the_images_are(pretended_gpu):
+    x = on_gpu(0, 2, 3, 8, 8)
+    pretended_gpu.clear()
+    all_on_gpu(metrics.blur(x, 1.0))
+    assert not pretended_gpu.copies
+    pretended_gpu.check()
+
+
 @pytest.mark.parametrize('extractor', ['pixels', 'toon'])
 def test_an_evaluation(gpu, extractor):
     data = images(20, 16)

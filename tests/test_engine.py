@@ -533,6 +533,45 @@ def test_a_stage_changes_what_it_says_and_nothing_else():
     assert stage_starts(STAGES, CONFIG) == [0, 3, 6, 8] and stage_at([0, 3, 6, 8], 99) == 2
 
 
+class CountingPair(TinyPair):
+    "A generator with a buffer that moves whenever a step is made, as a running mean does."
+
+    def __init__(self):
+        super().__init__()
+        for number in (0, 2):
+            self.generator[number].register_buffer('seen', torch.zeros(3))
+
+    def generator_step(self, batch, draws):
+        for number in (0, 2):
+            self.generator[number].seen += 1
+        return super().generator_step(batch, draws)
+
+
+@pytest.mark.parametrize('stop', [None, 2, 4, 5])
+def test_frozen_buffers_and_moments_stay_too(tmp_path, stop):
+    "In the second of three stages; a checkpoint before, in or after it changes nothing."
+    stages = (Stage(3), Stage(2, frozen=('generator.0.',)), Stage(1))
+
+    def train(until, run=None):
+        watch = [Checkpoints(run, 1, keep=99)] if run else []
+        how = dict(callbacks=watch, device='cpu', progress=False)
+        return fit_stages(CountingPair(), images(), stages, run, CONFIG, until=until, **how)
+
+    def frozen(trainer):
+        generator, memory = trainer.pair.generator, trainer.optimizers['generator'].state
+        kept = [v for name in ('weight', 'bias') for v in memory[getattr(generator[0], name)].values()]
+        return [x.clone() for x in (*generator[0].state_dict().values(), *kept)]
+
+    before = frozen(train(3))
+    if stop:
+        train(stop, tmp_path)
+    trainer = train(5, tmp_path if stop else None)
+    assert len(before) == 9 and all(map(torch.equal, before, frozen(trainer)))
+    assert torch.equal(trainer.average[0].seen, trainer.pair.generator[0].seen)
+    assert trainer.pair.generator[2].seen.tolist() == [5] * 3 and trainer.pair.generator[0].seen.tolist() == [3] * 3
+    assert train(6, tmp_path if stop else None).pair.generator[0].seen.tolist() == [4] * 3
+
+
 @pytest.mark.parametrize('stop', range(1, 8))
 def test_a_curriculum_resumes_bit_for_bit_wherever_it_stopped(tmp_path, stop):
     whole = staged()

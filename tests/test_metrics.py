@@ -446,6 +446,12 @@ def test_missing_weights_are_one_sentence(tmp_path, monkeypatch):
 # evaluate
 
 
+def test_what_too_few_images_cannot_tell_is_said():
+    real, fake = (torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(n)) * 2 - 1 for n in (12, 5))
+    text = str(metrics.evaluate(fake, real, 'pixels', n=5))
+    assert 'too few images for one' in text and 'inf ' not in text and 'nan ' not in text
+
+
 def test_evaluate_is_repeatable_and_survives_json(tmp_path):
     real, fake = faces(60), faces(30, 5)
     result = metrics.evaluate(fake, real, 'pixels', replicates=5)
@@ -583,6 +589,8 @@ def test_corruptions_do_what_they_say():
     assert torch.allclose(metrics.turn_hue(grey, 1.0), grey, atol=1e-5)
     flat = torch.full((1, 3, 9, 9), 0.3)
     assert torch.allclose(metrics.blur(flat, 2.0), flat, atol=1e-6) and metrics.blur(images, 2.0).std() < images.std()
+    six = torch.cat([images, -images], 1)  # any number of channels, each by itself
+    assert torch.allclose(metrics.blur(six, 1.0)[:, 3:], -metrics.blur(images, 1.0), atol=1e-6)
     half = metrics.mirror_half(faces(3, size=15))
     assert half.shape[-1] == 15 and torch.equal(half, half.flip(-1))
     assert len(metrics.repeat_few(images, 5).unique(dim=0)) == 5 and len(metrics.one_kind(images, 0.25)) == 12

@@ -1,12 +1,17 @@
 "Perceptual loss: its laws on any maps, what is frozen, half precision, gradients, a GPU, bad input."
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
+from animegan_nb import perceptual
 from animegan_nb.core import rng
-from animegan_nb.perceptual import layer_distance, mixed_loss, PerceptualLoss
+from animegan_nb.metrics import file_sha256
+from animegan_nb.perceptual import layer_distance, LPIPS, mixed_loss, PerceptualLoss
+
+PUBLISHED = [0.4390716254711151, 0.040212228894233704]  # of lpips 0.1.4, for `patterns`
 
 
 def images(n=2, size=32, seed=0):
@@ -108,3 +113,94 @@ def test_on_a_gpu(gpu):
     a, b = (torch.rand(2, 3, 64, 64, generator=rng(s, cuda), device=cuda) for s in (0, 1))
     assert loss(a, b).is_cuda and mixed_loss(loss(a, b), torch.ones(2, device=cuda), 0.5).is_cuda
     gpu.check()
+
+
+def test_images_in_their_own_size():
+    loss, a, b = PerceptualLoss('toon', size=None), images(2, 48), images(2, 48, seed=1)
+    assert [m.shape[-1] for m in loss.maps(a)] == [24, 12, 6, 3]
+    assert [tuple(m.shape[-2:]) for m in loss.maps(a[..., :32])] == [(24, 16), (12, 8), (6, 4), (3, 2)]
+    small = images(1, 64)
+    assert torch.allclose(loss(small, -small), PerceptualLoss('toon', size=64)(small, -small), atol=1e-6)
+    assert loss(a, b).shape == (2,) and loss(a, a[..., :48]).abs().max() < 1e-6
+
+
+# ---- VGG16 and LPIPS. Their files are not here: a made-up VGG16 in torchvision's names stands for the real one
+
+
+def made_up_vgg16():
+    from torchvision.models import vgg16
+
+    with torch.device('meta'):
+        features = vgg16(weights=None).features
+    tensors = {}
+    convolutions = [(n, m) for n, m in enumerate(features) if isinstance(m, nn.Conv2d)]
+    for number, (place, conv) in enumerate(convolutions):
+        weight = np.random.RandomState(number).standard_normal(tuple(conv.weight.shape))
+        weight *= (2 / conv.weight[0].numel()) ** 0.5
+        tensors[f'features.{place}.weight'] = torch.from_numpy(weight).float()
+        tensors[f'features.{place}.bias'] = torch.full((len(weight),), 0.05)
+    return tensors
+
+
+def patterns(phase):
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(32.0), indexing='ij')
+    return torch.stack([torch.sin(0.3 * x + 0.05 * c * y * y + phase + c) for c in range(3)])[None]
+
+
+@pytest.fixture(scope='module')
+def vgg_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('vgg')
+    torch.save(made_up_vgg16() | {'classifier.0.bias': torch.zeros(3)}, folder / perceptual.VGG16_FILE)
+    channels = (64, 128, 256, 512, 512)
+    weights = {f'lin{n}.model.1.weight': torch.arange(c).remainder(5) / 10 for n, c in enumerate(channels)}
+    torch.save({k: v.view(1, -1, 1, 1) for k, v in weights.items()}, folder / perceptual.LPIPS_FILE)
+    return folder
+
+
+@pytest.fixture
+def with_vgg(vgg_folder, monkeypatch):
+    monkeypatch.setenv('ANIMEGAN_WEIGHTS', str(vgg_folder))
+    found = file_sha256(vgg_folder / perceptual.VGG16_FILE)
+    monkeypatch.setattr(perceptual, 'VGG16_HASH', found[:8])
+
+
+def test_lpips_is_the_published_one(with_vgg):
+    "The numbers are those of the package lpips 0.1.4 (BSD-2), given the same made-up weights."
+    a, b = (torch.cat([patterns(p), patterns(q)]) for p, q in ((0.0, 1.0), (2.0, 1.3)))
+    distance = LPIPS()
+    assert torch.allclose(distance(a, b), torch.tensor(PUBLISHED), rtol=1e-4)
+    assert torch.equal(distance(a, a), torch.zeros(2)) and distance.by_layer(a, b).shape == (2, 5)
+    look = PerceptualLoss('vgg16', size=None)
+    maps = look.maps(a)
+    assert [m.shape[1] for m in maps] == [64, 128, 256, 512, 512] and [m.shape[-1] for m in maps] == [32, 16, 8, 4, 2]
+    assert not torch.allclose(look(a, b), distance(a, b))
+
+
+def test_vgg16_that_is_missing_or_another_one(vgg_folder, monkeypatch, tmp_path):
+    monkeypatch.setenv('ANIMEGAN_WEIGHTS', str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(perceptual, 'find_spec', lambda name: None)
+    with pytest.raises(FileNotFoundError, match="The weights of VGG16 are not here: put torchvision's"):
+        PerceptualLoss('vgg16')
+    with pytest.raises(FileNotFoundError, match='The weights of LPIPS are not here: put weights/v0.1/vgg.pth'):
+        LPIPS()
+    monkeypatch.setenv('ANIMEGAN_WEIGHTS', str(vgg_folder))
+    with pytest.raises(ValueError, match="is not torchvision's"):
+        PerceptualLoss('vgg16')
+
+
+def test_nothing_is_unpickled(monkeypatch, tmp_path):
+    "A file with an object in it is refused before the object exists."
+    monkeypatch.setenv('ANIMEGAN_WEIGHTS', str(tmp_path))
+    torch.save({'features.0.weight': Surprise()}, tmp_path / perceptual.VGG16_FILE)
+    monkeypatch.setattr(perceptual, 'VGG16_HASH', file_sha256(tmp_path / perceptual.VGG16_FILE)[:8])
+    with pytest.raises(ValueError, match='holds no plain tensors'):
+        PerceptualLoss('vgg16')
+    torch.save({'other': torch.zeros(1)}, tmp_path / perceptual.LPIPS_FILE)
+    with pytest.raises(ValueError, match='holds no weights of LPIPS'):
+        LPIPS()
+
+
+class Surprise:
+    def __reduce__(self):
+        return (pytest.fail, ('it was unpickled',))

@@ -12,7 +12,8 @@ from hypothesis import given, settings, strategies as st
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng, shipped
 from animegan_nb.grading import oracle, trial
-from animegan_nb.metrics import file_sha256, psnr
+from animegan_nb.metrics import FeatureDistance, file_sha256, psnr
+from animegan_nb.perceptual import PerceptualLoss
 from animegan_nb.geometry import rotation_angle
 from animegan_nb.pigan import PiganGenerator, RenderSettings
 from animegan_nb.pigan_inversion import (
@@ -249,6 +250,21 @@ def test_a_perceptual_distance_follows_the_pictures():
     x, d = torch.zeros(2, 3, 16, 16), perceptual_distance()
     assert d(x.to('meta'), x.to('meta')).device.type == 'meta'
     assert (d(x, x) == 0).all()
+
+
+@pytest.mark.parametrize('size', [16, 48])
+def test_it_is_the_perceptual_loss_of_part_four(size):
+    "Bit for bit the sum that it used to be, with its gradient: the stored outputs of the chapter rest on it."
+    new = perceptual_distance()
+    assert isinstance(new, PerceptualLoss)
+    old, y = FeatureDistance(new._reader.maps), torch.rand(3, 3, size, size, generator=rng(1)) * 2 - 1
+    results = []
+    for distance in (old, new):
+        x = (torch.rand(3, 3, size, size, generator=rng(0)) * 2 - 1).requires_grad_(True)
+        d = distance(x, y)
+        d.sum().backward()
+        results.append((d.detach(), x.grad))
+    assert all(map(torch.equal, *results))
 
 
 def test_squeezenet_if_its_weights_are_here():
