@@ -35,8 +35,8 @@ __all__ = ['MAX_NOTEBOOK', 'MAX_PARTS', 'STUDENT_README', 'NBGRADER_CONFIG', 'ab
            'written_answers', 'shape_of', 'copied_from_library', 'Submission', 'grade_one', 'with_results', 'plain',
            'find_submissions', 'grade_class', 'gradebook', 'enter_assignment', 'enter_grades', 'Grade', 'read_grades',
            'report_lines', 'as_markdown', 'as_html', 'write_reports', 'class_table', 'broken_by', 'as_csv',
-           'broken_figure', 'export_rows', 'load_records', 'course_of', 'course_build', 'course_check', 'course_grade',
-           'course_export']
+           'broken_figure', 'export_rows', 'load_records', 'course_of', 'course_build', 'course_check', 'count_unread',
+           'course_grade', 'course_export']
 
 # %% ../nbs/74_course.ipynb #12d364fd
 def about(cell: dict) -> dict:
@@ -107,12 +107,12 @@ def read_notebook(path: Path) -> tuple[dict, list[str]]:
         found = json.loads(raw)  # knows UTF-8, UTF-16 and UTF-32
         if not isinstance(found, dict) or not isinstance(found.get('nbformat'), int):
             raise ValueError('no notebook')
+        for part in (found, *found.get('cells', [])):
+            _mend_metadata(part)
         _make_ids_unique(found.get('cells', []))
         notebook = json.loads(whole_text(nbformat.reads(json.dumps(found), as_version=4)))
         cells = [cell['source'] + cell['cell_type'] for cell in notebook['cells']]
         assert all(isinstance(cell, str) for cell in cells)
-        for part in (notebook, *notebook['cells']):
-            _mend_metadata(part)
     except Exception as error:
         raise ValueError(f'{path.name} is no notebook that can be read') from error
     return notebook, remarks
@@ -125,7 +125,8 @@ def whole_text(value) -> str:
 
 def _mend_metadata(part: dict):
     "Leave out metadata of a form that no program has written."
-    wanted = {'tags': list, 'nbgrader': dict, 'animegan_nb': dict}
+    wanted = dict.fromkeys(('nbgrader', 'animegan_nb', 'kernelspec', 'language_info'), dict)
+    wanted['tags'] = list
     found = part.get('metadata')
     part['metadata'] = {
         name: value
@@ -984,9 +985,11 @@ def report_lines(record: Record, key: Key, grades: dict[str, Grade], title: str)
     lines = [('title', f'{title}: {record.student}')]
     lines.append(('text', f'{sum(points):g} of {full:g} points'))
     if waiting:
-        lines.append(('text', f'{waiting} written answer(s) have not been read yet.'))
+        answers = 'answer has' if waiting == 1 else 'answers have'
+        lines.append(('text', f'{waiting} written {answers} not been read yet.'))
     for id, test in record.tests.items():
-        lines.append(('part', f'{id}: {grades[id].points:g} of {test.full:g}'))
+        name = id.removeprefix('t-')
+        lines.append(('part', f'{name}: {grades[id].points:g} of {test.full:g}'))
         if test.problem:
             lines.append(('text', test.problem))
         for law in key.tests[id].visible:
@@ -1002,7 +1005,8 @@ def report_lines(record: Record, key: Key, grades: dict[str, Grade], title: str)
     for id in record.written:
         now = grades[id].points
         state = 'not read yet' if now is None else f'{now:g} of {grades[id].full:g}'
-        lines.append(('part', f'{id}: {state}'))
+        name = id.removeprefix('q-')
+        lines.append(('part', f'written answer, {name}: {state}'))
         if grades[id].comment:
             lines.append(('text', grades[id].comment))
     if record.remarks:
@@ -1206,6 +1210,13 @@ def course_check(args) -> int:
     return 0
 
 # %% ../nbs/74_course.ipynb #d80457a6
+def count_unread(course: Course, records: list[Record]) -> int:
+    "How many written answers nobody has read."
+    with gradebook(course) as book:
+        grades = [grade for r in records for grade in _grades_in(book, r).values()]
+    return sum(grade.points is None for grade in grades)
+
+
 def course_grade(args) -> int:
     "Grade a class: records, reports, tables, and grades in nbgrader's database."
     folder = Path(args.submissions)
@@ -1234,9 +1245,8 @@ def course_grade(args) -> int:
             f'{name}: {len(records)} students, {mean:.1f} of {full:g} points for functions on'
             f' average; tables in {grades}, reports in {course.folder / "feedback"}'
         )
-        waiting = sum(any(record.written.values()) for record in records)
-        if waiting:
-            print(f'{waiting} have written answers: read them in formgrader, then grade again.')
+        if waiting := count_unread(course, records):
+            print(f'{waiting} written answers are unread: use formgrader, then grade again.')
     return 0
 
 
