@@ -28,6 +28,7 @@ CASES = {
     'conditional': ('conditional', dict(size=16, tags=TAGS, latent=8, base=8, channels=8, blocks=1, d_channels=4)),
     'stylegan1': ('stylegan', dict(architecture='stylegan1', **STYLE)),
     'stylegan2': ('stylegan', STYLE),
+    'transfer': ('transfer', STYLE),
     'modern': ('modern', dict(size=16, latent=8, channels=16, features='')),
     'pigan': ('pigan', dict(size=8, field=FIELD, view=dict(samples=4, fine=4), channel_base=64, channel_max=16)),
     'mimic3d': ('mimic3d', dict(PLANES, imitation='')),
@@ -201,6 +202,9 @@ IMPOSSIBLE = {('pigan', name): RAYS for name in ('jit_trace', 'torch_export', 'o
 IMPOSSIBLE['pigan', 'bfloat16'] = "a sine of 30 times a coordinate needs float32: pi-GAN's own 'mixed' keeps it"
 SEARCH = 'the fine samples of a ray are found by searchsorted, which ONNX does not have'
 IMPOSSIBLE |= {(case, 'onnx'): SEARCH for case in ('mimic3d', 'mimic3d, direct')}
+IMPOSSIBLE['reader of figures', 'onnx'] = (
+    'it squeezes an axis of several logits: PyTorch leaves it, and ONNX refuses it'
+)
 
 
 @pytest.mark.parametrize('check', CHECKS, ids=lambda check: check.__name__)
