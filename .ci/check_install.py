@@ -1,13 +1,86 @@
-"""Does an installed animegan_nb work, without its checkout?  python .ci/check_install.py [--checkout]
+"""Does an installed animegan_nb work, without its checkout and without extras?
 
-Imports every chapter, draws heads, and looks for the networks that ship with the library. `--checkout` allows it to
-be that of a checkout.
+    python .ci/check_install.py [--checkout]
+
+Imports every chapter, draws heads, uses each network that ships with the library, and asks for the help of every
+command. `--checkout` allows the library to be that of a checkout.
 """
 
+import argparse
+import contextlib
 import importlib
+import io
 import pkgutil
+import re
 import sys
 from pathlib import Path
+
+
+def use(name: str):
+    "What the shipped network `name` makes of two latents or images: the images, or what it reads in them."
+    import torch
+
+    from animegan_nb import conditional, core, dcgan, encoder, fields, pigan, standing, stylegan, toon_net
+    from animegan_nb.cameras import pose
+
+    noise = lambda *shape: torch.randn(*shape, generator=core.rng(0))
+    heads = lambda size: noise(2, 3, size, size).clamp(-1, 1)
+
+    def of_conditional():
+        generator, known, _ = conditional.pretrained_conditional(name)
+        wanted = conditional.one_hot(known[:2], generator.config.tags)
+        return generator(torch.cat([noise(2, generator.config.latent), wanted], 1))
+
+    def of_dcgan():
+        generator = dcgan.DCGANGenerator.from_pretrained(name)
+        return generator(noise(2, generator.config.latent))
+
+    def of_encoder():
+        network, _ = encoder.pretrained_encoder(name)
+        generator, _ = stylegan.pretrained_stylegan()
+        return generator.synthesis(network(generator, heads(network.config.size)))
+
+    def of_fields():
+        field = fields.load_field(core.shipped(f'pretrained/{name}.safetensors'))
+        return torch.cat([part.flatten() for part in field(noise(9, 3) / 9)])
+
+    def of_pigan():
+        generator, facts = pigan.pretrained_pigan(name)
+        return generator(noise(2, facts['network']['field']['z_dim']), pose(torch.zeros(2)))
+
+    def of_standing():
+        network, _ = standing.figure_reader(name)
+        return torch.cat([read.flatten() for read in network(heads(64)).values()])
+
+    def of_stylegan():
+        generator = stylegan.StyleGANGenerator.from_pretrained(name)
+        return generator(noise(2, generator.config.z_dim))
+
+    def of_toon():
+        read = toon_net.toon_network()(heads(64))
+        return torch.cat([x.flatten() for x in read.values()])
+
+    with torch.no_grad():
+        return locals()[f'of_{name.split("_")[0]}']()
+
+
+def commands(parser, words=()):
+    "The words of every command of a parser that has no commands of its own."
+    actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for action in actions:
+        for word, below in action.choices.items():
+            yield from commands(below, (*words, word))
+    if not actions:
+        yield words
+
+
+def help_of(words) -> str:
+    from animegan_nb import cli
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        cli.main([*words, '--help'])
+    return said.getvalue()
 
 
 def check(checkout: bool = False) -> str:
@@ -23,15 +96,25 @@ def check(checkout: bool = False) -> str:
 
     import torch
 
-    from animegan_nb import core, toon
+    from animegan_nb import cli, core, toon
     from animegan_nb.cameras import pose
 
     camera, view = pose(torch.zeros(2), torch.zeros(2)), torch.full((2,), 12.0)
     heads = toon.render(toon.sample_identity(2, core.rng(0)), camera, view, 32)['image']
     assert heads.shape == (2, 3, 32, 32) and heads.isfinite().all() and heads.std() > 0.1
-    networks = sorted(path.stem for path in core.shipped('pretrained').glob('*.safetensors'))
+    networks = core.shipped_networks()
     assert networks, 'no network ships with the library'
-    return f'animegan_nb {animegan_nb.__version__}: {len(names)} modules, {len(networks)} networks, heads are drawn.'
+    for name in networks:
+        made = use(name)
+        assert made.isfinite().all() and made.std() > 0.01, f'{name} makes nothing'
+        assert name in core.model_card(name), f'{name} has no card'
+    found = list(commands(cli.parser()))
+    for words in [(), *found]:
+        assert re.match(rf'usage: animegan {" ".join(words)}', help_of(words)), f'{words} has no help'
+    return (
+        f'animegan_nb {animegan_nb.__version__}: {len(names)} modules, {len(networks)} networks that work,'
+        f' {len(found)} commands, heads are drawn.'
+    )
 
 
 if __name__ == '__main__':

@@ -10,14 +10,14 @@ Every chapter is a module, imported when it is first used; `dir(animegan_nb)`, o
     pair, generator, facts = load_run('runs/first')
 
 Images are float32 [batch, 3, height, width] in [-1, 1]. `help()` of a function says what its parameters mean. What only
-some chapters need is installed with an extra, such as `pip install 'animegan_nb[mesh]'`; their errors say which.
+some chapters need is installed with an extra, such as `pip install "animegan_nb[mesh]"`; their errors say which.
 """
-# This file, __main__.py and _parameters.py are written by hand. The other modules are generated from nbs/ by `make export`,
-# which changes only the line with the version here.
+# This file, __main__.py, _nearest.py and _parameters.py are written by hand. The other modules are generated from nbs/
+# by `make export`, which changes only the line with the version here.
 
 __version__ = "0.1.0"
 
-from animegan_nb import _parameters
+from animegan_nb import _nearest, _parameters
 
 _parameters.install()
 
@@ -32,11 +32,16 @@ def __getattr__(name: str):
     except ModuleNotFoundError as error:
         if error.name != f'{__name__}.{name}':      # the chapter exists, but a package that it needs is missing
             raise
-        raise AttributeError(f'module {__name__!r} has no chapter {name!r}') from None
+        near = _nearest.did_you_mean(name, _chapters())
+        raise AttributeError(f'module {__name__!r} has no chapter {name!r}{near}') from None
+
+
+def _chapters() -> set[str]:
+    "The names of the chapters; none is imported."
+    import pkgutil
+    return {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_')}
 
 
 def __dir__() -> list[str]:
     "The chapters, too, without importing them: this is what Tab offers after `animegan_nb.`"
-    import pkgutil
-    chapters = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_')}
-    return sorted({*globals(), *chapters})
+    return sorted({*globals(), *_chapters()})

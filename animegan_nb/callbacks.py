@@ -223,7 +223,7 @@ class TensorBoard(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError(
-                "TensorBoard is not installed: pip install 'animegan_nb[scale]'."
+                'TensorBoard is not installed: pip install "animegan_nb[scale]".'
             ) from error
         self.writer = SummaryWriter(str(self.folder), purge_step=trainer.step)
 
@@ -263,7 +263,8 @@ class Tracker(Callback):
         self.run.init(**self.options, config=config)
 
     def on_step(self, trainer, record):
-        numbers = {k: v for k, v in record.items() if isinstance(v, (bool, int, float))}
+        is_number = lambda name, x: isinstance(x, (bool, int, float)) and name != 'step'
+        numbers = {name: x for name, x in record.items() if is_number(name, x)}
         self.run.log(numbers, step=trainer.step)
 
     def on_end(self, trainer):

@@ -83,6 +83,8 @@ def image_facts(path: Path, name: str) -> Facts | str:
             contrast=float(grey.std()),
             phash=perceptual_hash(image),
         )
+    except ImportError:  # of what this machine lacks, no file is to blame
+        raise
     except Exception as error:
         return _reason(error)  # a file can be broken in any way
 

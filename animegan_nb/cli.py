@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import difflib
 import errno
 import json
 import os
@@ -18,13 +17,14 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from ._nearest import did_you_mean, did_you_mean_path
 
 # %% auto #0
 __all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names', 'setting_value', 'is_drawn',
            'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started', 'resume_command', 'resumed',
            'train_run', 'sample_command', 'evaluate_command', 'animefy_command', 'check_command', 'clean_command',
-           'presets_command', 'tour_notebook', 'tour_command', 'write_page', 'parser', 'expand_paths', 'error_sentence',
-           'main']
+           'presets_command', 'tour_notebook', 'tour_command', 'write_page', 'Grammar', 'parser', 'expand_paths',
+           'error_sentence', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
@@ -109,7 +109,8 @@ def _toml_table(text: str) -> dict:
     known = [f.name for f in dataclasses.fields(Recipe)]
     if unknown := [key for key in table if key not in known]:
         raise ValueError(
-            f"A recipe has no setting {unknown[0]!r}: it knows {', '.join(known)}."
+            f"A recipe has no setting {unknown[0]!r}{did_you_mean(unknown[0], known)}: it knows"
+            f" {', '.join(known)}."
         )
     return table
 
@@ -124,7 +125,8 @@ def find_recipe(name: str):
     path = absolute_path(name, 'file of the recipe')
     if not path.exists():
         raise FileNotFoundError(
-            f"There is no file {name}: write one with  animegan presets NAME > {name}."
+            f"There is no file {name}{did_you_mean_path(path)}: write one with "
+            f" animegan presets NAME > {name}."
         )
     return recipe_from_toml(read_text(path))
 
@@ -142,10 +144,9 @@ def changed_recipe(recipe, settings: list[str]):
         if not equals:
             raise ValueError(f"{setting!r} sets nothing: write --set {name}=VALUE.")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, cutoff=0)[0]
             raise ValueError(
-                f"The recipe has no setting {name!r}: did you mean {near}? They all stand in "
-                " animegan presets NAME."
+                f"The recipe has no setting {name!r}{did_you_mean(name, known)}: they all stand"
+                " in  animegan presets NAME."
             )
         *way, last = [int(part) if part.isdigit() else part for part in name.split('.')]
         place = table
@@ -238,7 +239,13 @@ def make_trainer(recipe, data, run: Path, device: str | None = None, callbacks=(
     and its augmentation, and with log, samples, health and checkpoints in the folder `run`."""
     from animegan_nb.callbacks import Checkpoints, Health, JSONLog, Samples
     from animegan_nb.core import find_device, seed_everything
+    from animegan_nb.training import augmentations, Engine
 
+    # what this machine cannot do is said before the pictures are opened, which may take minutes
+    device = device and find_device(device)
+    Engine(recipe.training.mixed_precision, device)
+    if recipe.augment:
+        augmentations[recipe.augment]
     seed_everything(recipe.training.seed)
     dataset = data
     if isinstance(data, str):
@@ -252,7 +259,7 @@ def make_trainer(recipe, data, run: Path, device: str | None = None, callbacks=(
         JSONLog(run / 'log.jsonl'),
         *callbacks,
     ]
-    return recipe.trainer(dataset, callbacks, device and find_device(device))
+    return recipe.trainer(dataset, callbacks, device)
 
 # %% ../nbs/71_cli.ipynb #f083e08c
 def _fit(trainer, run: Path, steps: int) -> int:
@@ -284,7 +291,8 @@ def _fit(trainer, run: Path, steps: int) -> int:
             f' {_resume(run)}'
         )
         return 130
-    print(f'Trained {trainer.step} steps. Look at them with  animegan sample {_quoted(run)}')
+    trained = f'{trainer.step} step{"s"[: trainer.step != 1]}'
+    print(f'Trained {trained}. Look at them with  animegan sample {_quoted(run)}')
     return 0
 
 
@@ -332,7 +340,8 @@ def train_command(args) -> int:
 @contextlib.contextmanager
 def started(recipe, data, run: Path, device: str | None = None, callbacks=()):
     """The trainer of a new run, whose folder is made once the pictures and the numbers are
-    found to be good; inside, no other process may train there."""
+    found to be good; inside, no other process may train there. After an error before the first
+    step the folder is as it was."""
     from animegan_nb.callbacks import own_run
 
     _check_new(run)
@@ -344,16 +353,23 @@ def started(recipe, data, run: Path, device: str | None = None, callbacks=()):
         'data.json': json.dumps({'data': _name_of(data)}),
         'recipe.toml': recipe_to_toml(recipe),
     }
-    if not run.exists():
+    made, ours = not run.exists(), False
+    if made:
         _appear(run, texts)
         texts = {}
-    with own_run(run):
-        if texts:
-            _check_new(run)
-        _write_all(run, texts)
-        yield trainer
+    try:
+        with own_run(run):
+            if texts:
+                _check_new(run)
+            _write_all(run, texts)
+            ours = True
+            yield trainer
+    except Exception:
+        if ours and trainer.step == 0:
+            _withdraw(run, made)
+        raise
 
-
+# %% ../nbs/71_cli.ipynb #e3ce6b09
 def _name_of(data) -> str:
     "What `--data` would call it; nothing if it is a data set that no word names."
     folder = data if isinstance(data, str) else getattr(data, 'folder', '')
@@ -393,6 +409,14 @@ def _appear(run: Path, texts: dict[str, str]):
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
+
+def _withdraw(run: Path, made: bool):
+    "A run that never began is none, and a folder that was made for it goes."
+    for name in ('recipe.toml', 'data.json'):
+        (run / name).unlink(missing_ok=True)
+    if made:
+        shutil.rmtree(run, ignore_errors=True)
+
 # %% ../nbs/71_cli.ipynb #5dca73bb
 def _overruled(recipe, args):
     "The recipe with the numbers that the command line gives in place of its own."
@@ -426,6 +450,7 @@ def _read_recipe(run: Path):
     "The recipe of a run."
     from animegan_nb.core import read_text
 
+    _check_there(run)
     if not (run / 'recipe.toml').exists():
         raise FileNotFoundError(
             f"{_quoted(run)} is not the folder of a training (it has no recipe.toml): start"
@@ -433,6 +458,14 @@ def _read_recipe(run: Path):
             " animegan train."
         )
     return recipe_from_toml(read_text(run / 'recipe.toml'))
+
+
+def _check_there(run: Path):
+    "Raise one sentence if there is no such folder."
+    if not run.exists():
+        raise FileNotFoundError(
+            f"There is no folder {_quoted(run)}{did_you_mean_path(run)}: name that of a run."
+        )
 
 
 def _data_of(run: Path, given: str | None, command: str) -> str:
@@ -526,6 +559,7 @@ def sample_command(args) -> int:
     from animegan_nb.core import atomic_path, default_device, find_device, grid, short_path
     from animegan_nb.training import Draws, generate_images, load_run
 
+    _check_there(Path(args.run))
     device = find_device(args.device or default_device())
     pair, generator, info = load_run(args.run, device)
     out = Path(args.out or Path(args.run) / 'samples.png')
@@ -579,12 +613,13 @@ def _batch_of(info: dict) -> int:
 def evaluate_command(args) -> int:
     "Measure the generator of a run and keep the numbers beside it."
     from animegan_nb.core import default_device, find_device, write_atomically
-    from animegan_nb.metrics import evaluate
+    from animegan_nb.metrics import evaluate, find_extractor
     from animegan_nb.training import Draws, generate_images, load_run
 
     run = Path(args.run)
     recipe, data = _read_recipe(run), _data_of(run, args.data, 'evaluate')
     device = find_device(args.device or default_device())
+    find_extractor(args.extractor, device)  # refused, if need be, before pictures are opened
     pair, generator, info = load_run(run, device)
     real = open_data(data, recipe.network.size)
     say_what_is_used(real, data)
@@ -593,7 +628,7 @@ def evaluate_command(args) -> int:
     def generate(n):
         return generate_images(pair, generator, n, draws, recipe.training.batch_size)
 
-    result = evaluate(generate, real, extractor=args.extractor, n=args.n, seed=args.seed)
+    result = evaluate(generate, real, args.extractor, args.n, seed=args.seed, device=device)
     print(result)
     out = run / f'evaluation-{args.extractor}-step-{info.get("step")}.json'
     write_atomically(out, json.dumps(result.to_dict(), indent=1))
@@ -737,7 +772,7 @@ def tour_command(args) -> int:
         from nbconvert import HTMLExporter
     except ImportError as error:
         raise ImportError(
-            "The tour needs the notebook tools: pip install 'animegan_nb[notebook]'."
+            'The tour needs the notebook tools: pip install "animegan_nb[notebook]".'
         ) from error
     from tqdm import tqdm
     from animegan_nb.core import with_descriptions
@@ -772,11 +807,30 @@ def write_page(book, out: Path, exporter) -> Path:
             cell.source = re.sub(r'\]\((\w+\.ipynb)\)', rf']({chapters}/\1)', cell.source)
     return write_atomically(out / 'index.html', exporter.from_notebook_node(book)[0])
 
+# %% ../nbs/71_cli.ipynb #3af10091
+class Grammar(argparse.ArgumentParser):
+    "A parser that asks whether another word was meant, and shows the usage of the command."
+
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, more = super().parse_known_args(args, namespace)
+        if more:
+            self.error(f"unrecognized arguments: {' '.join(more)}")
+        return namespace, more
+
+    def error(self, message):
+        found = re.search(r'invalid choice: (.+?) \(choose from (.*)\)', message)
+        if found:
+            message += did_you_mean(found[1].strip('\'"'), re.findall(r'[\w-]+', found[2]))
+        elif message.startswith('unrecognized arguments: '):
+            option = message.split()[2].partition('=')[0]
+            message += did_you_mean(option, re.findall(r'--\w+', self.format_usage()))
+        super().error(message)
+
 # %% ../nbs/71_cli.ipynb #eb6a13b1
 def parser() -> argparse.ArgumentParser:
     "The grammar of the command `animegan`."
     show = dict(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    top = argparse.ArgumentParser(
+    top = Grammar(
         'animegan',
         description='Anime image synthesis: check pictures, train, resume, sample, evaluate.',
         epilog=(

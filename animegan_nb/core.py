@@ -34,6 +34,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save as dump_tensors
 from torch import nn, Tensor
+from ._nearest import did_you_mean
 
 # %% auto #0
 __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everything', 'rng', 'find_device', 'default_device',
@@ -76,8 +77,8 @@ def get_budget(
     name = name or os.environ.get('ANIMEGAN_BUDGET') or 'cpu'
     if name not in BUDGETS:
         raise ValueError(
-            f"There is no budget called {name!r}: choose one of {', '.join(BUDGETS)}"
-            " (environment variable ANIMEGAN_BUDGET)."
+            f"There is no budget called {name!r}{did_you_mean(name, BUDGETS)}: choose one of"
+            f" {', '.join(BUDGETS)} (environment variable ANIMEGAN_BUDGET)."
         )
     return BUDGETS[name]
 
@@ -205,8 +206,8 @@ class Registry(MutableMapping):
             self._complete()
         if name not in self._things:
             raise KeyError(
-                f"There is no {self.kind} called {name!r}: choose one of"
-                f" {', '.join(sorted(self)) or '(none yet)'}."
+                f"There is no {self.kind} called {name!r}{did_you_mean(name, self)}: choose"
+                f" one of {', '.join(sorted(self)) or '(none yet)'}."
             )
         return self._things[name]
 
@@ -255,7 +256,7 @@ def of_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"The package {error.name} is not installed: pip install 'animegan_nb[{extra}]'."
+            f'The package {error.name} is not installed: pip install "animegan_nb[{extra}]".'
         ) from error
 
 # %% ../nbs/01_core.ipynb #9d1c938c
@@ -460,7 +461,10 @@ def settings_from(
         if name in former:
             continue
         if name not in known:
-            raise ValueError(f"{what} has no setting {name!r}: it knows {', '.join(known)}.")
+            raise ValueError(
+                f"{what} has no setting {name!r}{did_you_mean(name, known)}: it knows"
+                f" {', '.join(known)}."
+            )
         hint = _type_hints(kind)[name]
         if isinstance(value, Mapping) and is_dataclass(hint):
             value = settings_from(hint, value, f'{what}, {name}')
@@ -594,8 +598,9 @@ def find_pretrained(name: str | Path, options: dict | None = None) -> tuple[Path
     if not folder.is_dir():
         if str(name).count('/') != 1:
             raise FileNotFoundError(
-                f"There is no network {str(name)!r}: name a folder, a hub repository"
-                f" 'owner/name', or one of {', '.join(shipped_networks())}."
+                f"There is no network {str(name)!r}{did_you_mean(name, shipped_networks())}:"
+                " name a folder, a hub repository 'owner/name', or one of"
+                f" {', '.join(shipped_networks())}."
             )
         with of_extra('hub'):
             import huggingface_hub as hub

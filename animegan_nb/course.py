@@ -28,14 +28,15 @@ from .core import Figure, figure, of_extra, write_atomically
 from .marking import Job, Limits, LIMITS, mark, Result, Step, Workers
 
 # %% auto #0
-__all__ = ['MAX_NOTEBOOK', 'STUDENT_README', 'NBGRADER_CONFIG', 'about', 'cell_id', 'kind_of', 'cells_of', 'settings_of',
-           'read_notebook', 'Test', 'Key', 'load_key', 'Course', 'steps_of', 'exercises_in', 'traps_in', 'job_for',
-           'regions', 'without', 'make_release', 'leaks', 'faults', 'make_key', 'copier', 'build', 'TestRecord',
-           'Record', 'test_record', 'blank_record', 'remarks_on', 'written_answers', 'shape_of', 'copied_from_library',
-           'Submission', 'grade_one', 'with_results', 'plain', 'find_submissions', 'grade_class', 'gradebook',
-           'enter_assignment', 'enter_grades', 'Grade', 'read_grades', 'report_lines', 'as_markdown', 'as_html',
-           'write_reports', 'class_table', 'broken_by', 'as_csv', 'broken_figure', 'export_rows', 'load_records',
-           'course_of', 'course_build', 'course_check', 'course_grade', 'course_export']
+__all__ = ['MAX_NOTEBOOK', 'MAX_PARTS', 'STUDENT_README', 'NBGRADER_CONFIG', 'about', 'cell_id', 'kind_of', 'cells_of',
+           'settings_of', 'read_notebook', 'whole_text', 'Test', 'Key', 'load_key', 'Course', 'steps_of',
+           'exercises_in', 'traps_in', 'job_for', 'regions', 'without', 'make_release', 'leaks', 'faults', 'make_key',
+           'copier', 'build', 'TestRecord', 'Record', 'record_of', 'test_record', 'blank_record', 'remarks_on',
+           'written_answers', 'shape_of', 'copied_from_library', 'Submission', 'grade_one', 'with_results', 'plain',
+           'find_submissions', 'grade_class', 'gradebook', 'enter_assignment', 'enter_grades', 'Grade', 'read_grades',
+           'report_lines', 'as_markdown', 'as_html', 'write_reports', 'class_table', 'broken_by', 'as_csv',
+           'broken_figure', 'export_rows', 'load_records', 'course_of', 'course_build', 'course_check', 'course_grade',
+           'course_export']
 
 # %% ../nbs/74_course.ipynb #12d364fd
 def about(cell: dict) -> dict:
@@ -74,10 +75,12 @@ def cells_of(notebook: dict, *kinds: str) -> dict[str, dict]:
 def settings_of(notebook: dict) -> dict:
     "What the notebook says of itself as an assignment: title, minutes, library, name."
     own = notebook.get('metadata', {}).get('animegan_nb', {})
-    return own.get('course', {}) if isinstance(own, dict) else {}
+    says = own.get('course', {}) if isinstance(own, dict) else {}
+    return says if isinstance(says, dict) else {}
 
 # %% ../nbs/74_course.ipynb #f7bc9300
 MAX_NOTEBOOK = 50_000_000  # bytes
+MAX_PARTS = 2_000_000  # brackets and commas: each may become an object of its own
 
 
 def read_notebook(path: Path) -> tuple[dict, list[str]]:
@@ -89,6 +92,8 @@ def read_notebook(path: Path) -> tuple[dict, list[str]]:
     if path.stat().st_size > MAX_NOTEBOOK:
         raise ValueError(f'{path.name} is larger than {MAX_NOTEBOOK // 10**6} MB')
     raw = path.read_bytes()
+    if sum(raw.count(sign) for sign in (b'[', b'{', b',')) > MAX_PARTS:
+        raise ValueError(f'{path.name} has millions of parts, and was not read')
     try:
         raw.decode('utf-8-sig')
         other = b'\0' in raw[:4]
@@ -103,13 +108,30 @@ def read_notebook(path: Path) -> tuple[dict, list[str]]:
         if not isinstance(found, dict) or not isinstance(found.get('nbformat'), int):
             raise ValueError('no notebook')
         _make_ids_unique(found.get('cells', []))
-        notebook = nbformat.reads(json.dumps(found), as_version=4)
-        text = json.dumps(notebook)
+        notebook = json.loads(whole_text(nbformat.reads(json.dumps(found), as_version=4)))
         cells = [cell['source'] + cell['cell_type'] for cell in notebook['cells']]
         assert all(isinstance(cell, str) for cell in cells)
+        for part in (notebook, *notebook['cells']):
+            _mend_metadata(part)
     except Exception as error:
         raise ValueError(f'{path.name} is no notebook that can be read') from error
-    return json.loads(text), remarks
+    return notebook, remarks
+
+
+def whole_text(value) -> str:
+    "JSON that can be written: half characters (lone surrogates) become question marks."
+    return json.dumps(value, ensure_ascii=False).encode('utf-8', 'replace').decode()
+
+
+def _mend_metadata(part: dict):
+    "Leave out metadata of a form that no program has written."
+    wanted = {'tags': list, 'nbgrader': dict, 'animegan_nb': dict}
+    found = part.get('metadata')
+    part['metadata'] = {
+        name: value
+        for name, value in (found.items() if isinstance(found, dict) else ())
+        if isinstance(value, wanted.get(name, object))
+    }
 
 # %% ../nbs/74_course.ipynb #83917825
 def _make_ids_unique(cells: list[dict]):
@@ -495,6 +517,12 @@ class Record:
         return round(sum(test.points for test in self.tests.values()), 2)
 
 
+def record_of(values: dict) -> Record:
+    "A record from what `asdict` made of it."
+    tests = {id: TestRecord(**test) for id, test in values['tests'].items()}
+    return Record(**{**values, 'tests': tests})
+
+
 def test_record(test: Test, result: Result) -> TestRecord:
     "The points of one test by the laws of the key."
     kept = {law['sentence'] for law in result.laws if law['holds']}
@@ -718,9 +746,12 @@ def find_submissions(
         if entry.name.startswith(('.', '_')) or entry.is_symlink():
             continue
         if entry.is_dir():
-            files[entry.name] = [p for p in sorted(entry.rglob('*.ipynb')) if _is_own(p, entry)]
+            files.setdefault(entry.name, [])
+            files[entry.name] += [
+                p for p in sorted(entry.rglob('*.ipynb')) if _is_own(p, entry)
+            ]
         elif entry.suffix == '.ipynb':
-            files[entry.stem] = [entry]
+            files.setdefault(entry.stem, []).append(entry)
     if not any(files.values()):
         raise FileNotFoundError(
             f"{str(folder)!r} holds no notebook: it should have one folder for each student,"
@@ -753,7 +784,7 @@ def _assignment_of(path: Path, ids: dict[str, set[str]]) -> str:
     with contextlib.suppress(ValueError, OSError):
         notebook, _ = read_notebook(path)
         theirs = {cell_id(cell) for cell in notebook['cells']} - {''}
-        name = settings_of(notebook).get('name')
+        name = str(settings_of(notebook).get('name'))
         if name in ids and theirs & ids[name]:
             return name
         best = max(ids, key=lambda name: len(theirs & ids[name]))
@@ -812,6 +843,7 @@ def grade_class(
         finally:
             free.append(workers)
         record.stamp = stamp
+        record = record_of(json.loads(whole_text(asdict(record))))
         _keep_notebook(course, record, notebook)
         write_atomically(path, json.dumps(asdict(record), indent=1, ensure_ascii=False))
         return record
@@ -838,10 +870,8 @@ def _stamp(submission: Submission, key: Key, limits: Limits) -> str:
 def _old_record(path: Path, stamp: str) -> Record | None:
     "The record on the disk, if it is of the same submission and the same key."
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        values = json.loads(path.read_text(encoding='utf-8'))
-        if values['stamp'] == stamp:
-            values['tests'] = {id: TestRecord(**test) for id, test in values['tests'].items()}
-            return Record(**values)
+        record = record_of(json.loads(path.read_text(encoding='utf-8')))
+        return record if record.stamp == stamp else None
     return None
 
 
@@ -850,7 +880,7 @@ def _keep_notebook(course: Course, record: Record, notebook: dict | None):
     if notebook is None:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    text = json.dumps(notebook, indent=1, ensure_ascii=False)
+    text = json.dumps(json.loads(whole_text(notebook)), indent=1, ensure_ascii=False)
     write_atomically(folder / f'{record.name}.ipynb', text)
 
 # %% ../nbs/74_course.ipynb #a566eab8
@@ -1061,7 +1091,7 @@ def as_csv(rows: list[dict]) -> str:
     "Rows as CSV; a text that a spreadsheet would take for a formula gets a quotation mark."
 
     def safe(value):
-        is_formula = isinstance(value, str) and value[:1] in ('=', '+', '@', '\t')
+        is_formula = isinstance(value, str) and value[:1] in ('=', '+', '-', '@', '\t', '\r')
         return f"'{value}" if is_formula else value
 
     out = io.StringIO()
@@ -1122,12 +1152,7 @@ def load_records(course: Course, name: str) -> list[Record]:
     found = sorted((course.folder / 'grades' / name).glob('*.json'))
     if not found:
         raise FileNotFoundError(f"{name!r} has not been graded: run  animegan course grade.")
-    records = []
-    for path in found:
-        values = json.loads(path.read_text(encoding='utf-8'))
-        values['tests'] = {id: TestRecord(**test) for id, test in values['tests'].items()}
-        records.append(Record(**values))
-    return records
+    return [record_of(json.loads(path.read_text(encoding='utf-8'))) for path in found]
 
 # %% ../nbs/74_course.ipynb #3c3c5cc7
 def course_of(folder: str | None, start: Path | None = None) -> Course:

@@ -32,6 +32,7 @@ from PIL import Image, ImageCms, ImageDraw, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate, IterableDataset
 from tqdm import tqdm
+from ._nearest import did_you_mean, did_you_mean_path
 from animegan_nb.core import (
     absolute_path,
     cache_dir,
@@ -488,7 +489,8 @@ def list_images(
         )
     if not os.path.isdir(root):
         raise FileNotFoundError(
-            f"There is no folder {short_path(root)!r}: name a folder that holds pictures."
+            f"There is no folder {short_path(root)!r}{did_you_mean_path(root, 'toon')}: name a"
+            " folder that holds pictures."
         )
     found, why = {}, {}
     for path, entries, trouble in _folders(root):
@@ -655,7 +657,8 @@ class StoreWriter:
         for name, rows in arrays.items():
             if name not in self.fields:
                 raise ValueError(
-                    f"The store has no field {name!r}: it has {', '.join(self.fields)}."
+                    f"The store has no field {name!r}{did_you_mean(name, self.fields)}: it has"
+                    f" {', '.join(self.fields)}."
                 )
             end = start + len(rows)
             if not 0 <= start <= end <= self.n:
@@ -1506,7 +1509,8 @@ def public_dataset(
     "A public set of pictures, fetched at the first use."
     if name not in PUBLIC:
         raise ValueError(
-            f"There is no public set called {name!r}: choose one of {', '.join(PUBLIC)}."
+            f"There is no public set called {name!r}{did_you_mean(name, PUBLIC)}: choose one"
+            f" of {', '.join(PUBLIC)}."
         )
     repository, split, column = PUBLIC[name]
     options = dict(size=size, fit=fit, background=list(WHITE))

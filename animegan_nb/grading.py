@@ -21,10 +21,10 @@ from matplotlib.colors import ListedColormap
 from .core import Figure, figure, Registry
 
 # %% auto #0
-__all__ = ['oracles', 'SECONDS', 'WALL_CLOCK', 'law_counts', 'Exercise', 'exercise', 'near', 'Law', 'Report', 'time_limit',
-           'refuse_own_comparisons', 'with_plain_results', 'examine', 'known_laws', 'number_of_laws', 'find', 'oracle',
-           'exercises', 'trial', 'survivors', 'law_table', 'law_figure', 'broken_laws', 'broken_laws_figure', 'Score',
-           'score']
+__all__ = ['oracles', 'SECONDS', 'WALL_CLOCK', 'AFTER_CALL', 'law_counts', 'Exercise', 'exercise', 'near', 'Law', 'Report',
+           'time_limit', 'refuse_own_comparisons', 'with_plain_results', 'examine', 'known_laws', 'number_of_laws',
+           'find', 'oracle', 'exercises', 'trial', 'survivors', 'law_table', 'law_figure', 'broken_laws',
+           'broken_laws_figure', 'Score', 'score']
 
 # %% ../nbs/72_grading.ipynb #b1cda645
 @dataclass(frozen=True, eq=False)
@@ -154,8 +154,11 @@ _COMPARISONS = (
     *('__eq__', '__ne__', '__lt__', '__le__', '__gt__', '__ge__', '__bool__', '__float__'),
     *('__sub__', '__rsub__', '__array__', '__torch_function__', '__instancecheck__'),
 )
-_KNOWN = {'torch', 'numpy', 'animegan_nb', 'PIL', 'matplotlib', 'pathlib', 'fractions'}
-_KNOWN |= {'collections', 'dataclasses', 'enum', 'typing', 'types', 'datetime', 'builtins'}
+_KNOWN = frozenset(
+    ('torch', 'numpy', 'animegan_nb', 'PIL', 'matplotlib', 'pathlib', 'fractions', 'builtins')
+    + ('collections', 'dataclasses', 'enum', 'typing', 'types', 'datetime')
+)
+AFTER_CALL: Callable[[], None] | None = None  # what to do after each call of a candidate
 
 
 def refuse_own_comparisons(value):
@@ -177,10 +180,13 @@ def with_plain_results(candidate: Callable) -> Callable:
     "The candidate, whose results are looked at; a class or a module is taken as it is."
     if isinstance(candidate, (type, torch.nn.Module)):
         return candidate
+    look = AFTER_CALL
 
     @functools.wraps(candidate)
     def plain(*args, **kwargs):
         result = candidate(*args, **kwargs)
+        if look is not None:
+            look()
         refuse_own_comparisons(result)
         return result
 

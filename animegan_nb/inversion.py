@@ -635,11 +635,12 @@ def search_image(inversion: Inverter, scale: int = 2, most: int = 4) -> Image.Im
     rows = torch.stack([first, image, (image - first) / 2], 1).flatten(0, 1).cpu()
     titles = ['target', 'now', 'difference']
     sheet = show_images(rows, columns=3, column_titles=titles, scale=scale).image()
-    fig, ax = figure(width=sheet.width / 100, height=1.8)
+    width = max(sheet.width, 300)
+    fig, ax = figure(width=width / 100, height=1.8)
     ax.semilogy(found.losses.cpu(), lw=1)
     ax.set(xlabel='step', ylabel='loss', xlim=(0, inversion.steps))
     curves = fig.image()
-    both = Image.new('RGB', (sheet.width, sheet.height + curves.height), 'white')
+    both = Image.new('RGB', (width, sheet.height + curves.height), 'white')
     both.paste(sheet, (0, 0))
     both.paste(curves, (0, sheet.height))
     return both

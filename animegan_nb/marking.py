@@ -7,8 +7,11 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import copy
+import ctypes
 import functools
 import importlib
+import importlib.util
 import inspect
 import io
 import json
@@ -18,9 +21,11 @@ import os
 import queue
 import secrets
 import signal
+import struct
 import subprocess
 import symtable
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -28,15 +33,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 import torch
 from . import grading
 from .core import of_extra
 
 # %% auto #0
-__all__ = ['LIMITS', 'Limits', 'Step', 'Job', 'limit_process', 'fence', 'LibraryAnswer', 'set_trap', 'find_answer', 'Snapshot',
-           'Bounded', 'one_line', 'asked_names', 'run_test', 'make_shell', 'run_cell', 'work', 'work_on',
-           'lock_answers', 'worker_environment', 'Workers', 'Result', 'run_steps', 'mark']
+__all__ = ['LIMITS', 'Limits', 'Step', 'Job', 'limit_process', 'fence', 'kernel_fence', 'LibraryAnswer', 'set_trap',
+           'find_answer', 'Snapshot', 'Bounded', 'one_line', 'asked_names', 'run_test', 'make_shell', 'run_cell',
+           'work', 'work_on', 'lock_answers', 'builders_in', 'names_in', 'worker_environment', 'Workers', 'Result',
+           'run_steps', 'mark']
 
 # %% ../nbs/73_marking.ipynb #b4cdd49f
 @dataclass(frozen=True)
@@ -114,60 +120,194 @@ _FORBIDDEN = {
     **dict.fromkeys(('os.fork', 'os.forkpty'), 'start another process'),
     **dict.fromkeys(('os.kill', 'os.killpg', 'signal.pthread_kill'), 'end other processes'),
     **dict.fromkeys(('ctypes.dlopen', 'resource.setrlimit'), 'leave Python'),
+    **dict.fromkeys(('resource.prlimit', 'sys.addaudithook'), 'leave Python'),
+    **dict.fromkeys(('sys.settrace', 'sys.setprofile'), 'follow the code that marks it'),
+    'sys.monitoring.register_callback': 'follow the code that marks it',
+    'sqlite3.connect': 'open a database',
 }
 _CHANGES = {'os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.link', 'os.symlink'}
-_CHANGES |= {'os.truncate', 'os.chmod', 'os.chown', 'os.utime', 'sqlite3.connect'}
+_CHANGES |= {'os.truncate', 'os.chmod', 'os.chown', 'os.utime'}
 _WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# ways to what marks a notebook: frames, all objects, machine code, the code of functions
+_INSIGHT = {'sys._getframe', 'sys._current_frames', 'sys._current_exceptions'}
+_INSIGHT |= {'gc.get_objects', 'gc.get_referrers', 'gc.get_referents', 'code.__new__'}
+_INSIGHT |= {'ctypes.dlsym', 'ctypes.dlsym/handle', 'ctypes.call_function', 'ctypes.cdata'}
+_INSIGHT |= {'ctypes.cdata/buffer', 'ctypes.string_at', 'ctypes.wstring_at'}
+_FRAMES = {'tb_frame', 'gi_frame', 'cr_frame', 'ag_frame'}
 _LIBRARY = os.path.dirname(os.path.realpath(grading.__file__)) + os.sep
+_HELPERS = ('inspect.py', os.path.join('ctypes', '__init__.py'))
+
+
+@dataclass(frozen=True)
+class _Grounds:
+    own: tuple[str, ...]
+    private: tuple[str, ...]
+    trusted: tuple[str, ...]  # where the files of Python and its packages lie
+    closed: set[str]  # files of the library that have been read
+    busy: set[int]  # threads whose frames are being looked at
 
 
 def fence(own: list[str], private: list[str]):
     """From now on this process may write only below the folders `own`, read nothing below
     `private`, and neither use the network nor start a program."""
-    own = tuple(os.path.realpath(folder) + os.sep for folder in own)
-    private = tuple(os.path.realpath(folder) + os.sep for folder in private)
+    space = _sealed(sys.modules[__name__])
+    paths = _sealed(os.path)
+    paths['os'] = SimpleNamespace(**vars(os))
+    space.update(realpath=paths['realpath'], getframe=sys._getframe)
+    space.update(get_ident=threading.get_ident, os=paths['os'])
+    whole = lambda folders: tuple(os.path.realpath(folder) + os.sep for folder in folders)
+    files = [getattr(module, '__file__', None) for module in list(sys.modules.values())]
+    closed = {f for file in files if file for f in _both_files(file)}
+    grounds = _Grounds(whole(own), whole(private), _trusted(), closed, set())
+    sys.addaudithook(functools.partial(space['_hook'], grounds))
 
-    def whole(path) -> str:
-        return os.path.realpath(os.fsdecode(path)) + os.sep
 
-    def may_write(path):
-        if path is None or isinstance(path, int) or os.fsdecode(path) == os.devnull:
-            return
-        if not whole(path).startswith(own):
-            raise PermissionError('a notebook may write only into its own folder')
+def _sealed(module) -> dict:
+    "A copy of a module's names, and of its functions, which see only each other."
+    space = {**vars(module), '__builtins__': dict(vars(builtins))}
+    for name, value in vars(module).items():
+        if isinstance(value, (dict, set, list)) and name != '__builtins__':
+            space[name] = copy.copy(value)
+        elif isinstance(value, FunctionType) and value.__globals__ is vars(module):
+            code, defaults = value.__code__, value.__defaults__
+            space[name] = FunctionType(code, space, name, defaults, value.__closure__)
+            space[name].__kwdefaults__ = value.__kwdefaults__
+    return space
 
-    def may_read(path):
-        if isinstance(path, int):
-            return
-        place = whole(path)
-        if place.startswith(private):
-            raise PermissionError('this file is not for students')
-        if place.startswith(_LIBRARY) and place.endswith(('.py' + os.sep, '.pyc' + os.sep)):
-            if not _is_import():
-                raise PermissionError('the source of the library is closed while it is marked')
 
-    def hook(event, args):
-        if event in _FORBIDDEN:
-            raise PermissionError(f'a notebook may not {_FORBIDDEN[event]}')
-        if event == 'open':
-            path, mode, flags = args
-            writes = flags & _WRITE or (mode and set(mode) & set('wax+'))
-            (may_write if writes else may_read)(path)
-        elif event in _CHANGES:
-            for path in args[: 2 if event in ('os.rename', 'os.link', 'os.symlink') else 1]:
-                may_write(path)
+def _trusted() -> tuple[str, ...]:
+    "The beginnings of the names of files that students have not written."
+    folders = [*sysconfig.get_paths().values(), *sys.path, _LIBRARY]
+    return ('<frozen ', *{os.path.join(os.path.abspath(f), '') for f in folders if f})
 
-    sys.addaudithook(hook)
+
+def _both_files(file: str) -> list[str]:
+    "A module's file and its compiled form."
+    file = os.path.realpath(file)
+    if not (file.startswith(_LIBRARY) and file.endswith('.py')):
+        return []
+    return [file, os.path.realpath(importlib.util.cache_from_source(file))]
+
+# %% ../nbs/73_marking.ipynb #1e4a49b5
+def _hook(grounds: _Grounds, event: str, args: tuple):
+    "What Python calls before it does what an audit event says. Everything it uses is sealed."
+    if event in _FORBIDDEN:
+        raise PermissionError(f'a notebook may not {_FORBIDDEN[event]}')
+    if event == 'open':
+        path, mode, flags = args
+        writes = flags & _WRITE or (mode and set(mode) & set('wax+'))
+        (_may_write if writes else _may_read)(grounds, path)
+        if mode is None and not isinstance(path, int) and not writes:
+            _may_open_folder(grounds, path)
+    elif event in _CHANGES:
+        for path in args[: 2 if event in ('os.rename', 'os.link', 'os.symlink') else 1]:
+            _may_write(grounds, path)
+    elif (
+        event in _INSIGHT
+        or (event == 'object.__getattr__' and args[1] in _FRAMES)
+        or (event == 'object.__setattr__' and args[1] == '__code__')
+        or (event == 'compile' and str(args[1]).startswith(grounds.trusted))
+    ):
+        if _by_student(grounds):
+            raise PermissionError('a notebook may not look into what marks it')
+
+
+def _name(path) -> str:
+    return path if isinstance(path, str) else bytes(path).decode(errors='surrogateescape')
+
+# %% ../nbs/73_marking.ipynb #cb16151b
+def _may_write(grounds: _Grounds, path):
+    if path is None or isinstance(path, int) or _name(path) == os.devnull:
+        return
+    if not (realpath(_name(path)) + os.sep).startswith(grounds.own):  # noqa: F821
+        raise PermissionError('a notebook may write only into its own folder')
+
+
+def _may_read(grounds: _Grounds, path):
+    if isinstance(path, int):
+        return
+    place = realpath(_name(path))  # noqa: F821
+    if (place + os.sep).startswith(grounds.own):
+        return
+    if (place + os.sep).startswith(grounds.private) or place.endswith('.ipynb'):
+        raise PermissionError('this file is not for students')
+    if place.startswith(_LIBRARY) and place.endswith(('.py', '.pyc')):
+        of_oracles = place.startswith(os.path.join(_LIBRARY, 'exercises'))
+        if of_oracles or place in grounds.closed or not _is_import():
+            raise PermissionError('the source of the library is closed while it is marked')
+        grounds.closed.add(place)
+
+
+def _may_open_folder(grounds: _Grounds, path):
+    "An open folder would be the start of paths that nobody can see here."
+    place = realpath(_name(path))  # noqa: F821
+    if '..' in _name(path) or (
+        not (place + os.sep).startswith(grounds.own) and os.path.isdir(place)
+    ):
+        raise PermissionError('a notebook may open only folders of its own')
+
+
+def _by_student(grounds: _Grounds) -> bool:
+    "Was it a student's code that asked, or a helper that was asked by it?"
+    me = get_ident()  # noqa: F821
+    if me in grounds.busy:
+        return False
+    grounds.busy.add(me)
+    try:
+        frame = getframe(2)  # noqa: F821
+        while frame is not None and _is_helper(frame.f_code):
+            frame = frame.f_back
+        return frame is not None and not frame.f_code.co_filename.startswith(grounds.trusted)
+    finally:
+        grounds.busy.discard(me)
+
+
+def _is_helper(code) -> bool:
+    "Does this code fetch frames or addresses for its caller?"
+    file, name = code.co_filename, code.co_name
+    walks = name in ('walk_tb', 'walk_stack', 'currentframe', '<lambda>')
+    is_tool = file.endswith(('traceback.py', os.path.join('logging', '__init__.py')))
+    return file.endswith(_HELPERS) or (walks and is_tool)
 
 
 def _is_import() -> bool:
     "Is the import of a module under way, in one of the callers?"
-    frame = sys._getframe(2)
+    frame = getframe(2)  # noqa: F821
     while frame is not None:
         if frame.f_code.co_name == '_find_and_load':
             return frame.f_globals['__name__'] == 'importlib._bootstrap'
         frame = frame.f_back
     return False
+
+# %% ../nbs/73_marking.ipynb #c478e854
+_EXECUTE, _DEVICES = 1 << 0, 1 << 6 | 1 << 11
+_CHANGE_FILES = sum(1 << bit for bit in (1, 4, 5, 7, 8, 9, 10, 12))  # write, remove, make
+_CREATE_RULES, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on all processors
+
+
+def kernel_fence(own: str) -> bool:
+    """Ask the kernel that this process may change files below `own` only, run no program, open
+    no TCP connection and end no other process; False where the kernel has no Landlock."""
+    if sys.platform != 'linux':
+        return False
+    call = ctypes.CDLL(None, use_errno=True)
+    version = call.syscall(_CREATE_RULES, None, ctypes.c_size_t(0), 1)
+    if version < 1:
+        return False
+    renamed, cut = (1 << 13) * (version >= 2), (1 << 14) * (version >= 3)
+    files = _CHANGE_FILES | renamed | cut
+    tcp, signals = 0b11, 0b10  # from version 4 and 6
+    asked = struct.pack('=QQQ', files | _EXECUTE | _DEVICES, tcp, signals)
+    asked = asked[: 8 * (1 + (version >= 4) + (version >= 6))]
+    rules = call.syscall(_CREATE_RULES, asked, ctypes.c_size_t(len(asked)), 0)
+    for path, allowed in ((own, files), (os.devnull, 1 << 1 | cut)):
+        place = os.open(path, os.O_PATH)
+        call.syscall(_ADD_RULE, rules, 1, struct.pack('=Qi', allowed, place), 0)
+        os.close(place)
+    no_new_rights = call.prctl(38, 1, 0, 0, 0)
+    restricted = call.syscall(_RESTRICT, rules, 0)
+    os.close(rules)
+    return no_new_rights == restricted == 0
 
 # %% ../nbs/73_marking.ipynb #46cd3375
 class LibraryAnswer(Exception):
@@ -182,31 +322,55 @@ def make({names}):
         return _call({key!r}, args, kwargs)
     return trap
 '''
-_hidden: dict[str, tuple[str, Callable]] = {}  # key -> name, the function with its old code
 _JUDGES = ('animegan_nb.grading', 'animegan_nb.marking', 'animegan_nb.exercises')
 
 
-def _call(key: str, args: tuple, kwargs: dict):
+_PACKAGES = _trusted()
+
+
+def _call(key: str, args: tuple, kwargs: dict, getframe=sys._getframe, trusted=_PACKAGES):
     "What a trap does: work for the library, refuse everybody else."
-    frame = sys._getframe(2)
-    while frame is not None:
-        module = frame.f_globals.get('__name__', '')
-        if module in ('__main__', '__test__') or module.startswith(_JUDGES):
-            break
-        if module.startswith('animegan_nb.'):
-            if frame.f_globals is getattr(sys.modules.get(module), '__dict__', None):
-                return _hidden[key][1](*args, **kwargs)
+    name, function, is_helper = _originals.send(key)
+    frame = getframe(2)
+    while frame is not None and _is_package(frame.f_code.co_filename, trusted):
         frame = frame.f_back
-    raise LibraryAnswer(f'{_hidden[key][0]} is the answer of the library: write your own')
+    if frame is not None and frame.f_code.co_filename.startswith(_LIBRARY):
+        module = frame.f_globals.get('__name__', '')
+        may = is_helper and module.startswith('animegan_nb.exercises')
+        if may or (module.startswith('animegan_nb.') and not module.startswith(_JUDGES)):
+            return function(*args, **kwargs)
+    raise LibraryAnswer(f'{name} is the answer of the library: write your own')
 
 
-def set_trap(name: str, found):
-    "Turn a function, or what makes and runs the objects of a class, into a trap."
+def _is_package(file: str, trusted: tuple[str, ...]) -> bool:
+    "Does the code of this file belong to Python or to a package other than the library?"
+    return file.startswith(trusted) and not file.startswith(_LIBRARY)
+
+
+def _keep_originals() -> Iterator:
+    "Functions with their old code, by keys that only traps know, for `_call` alone."
+    kept, getframe, asker = {}, sys._getframe, _call.__code__
+    said = yield
+    while True:
+        if isinstance(said, tuple):
+            kept[said[0]] = said[1:]
+            said = yield
+        else:
+            said = yield kept[said] if getframe(1).f_code is asker else None
+
+
+_originals = _keep_originals()  # their frames are closed to students, other than a dictionary
+next(_originals)
+
+
+def set_trap(name: str, found, is_helper: bool = False):
+    """Turn a function, or what makes and runs the objects of a class, into a trap; a helper
+    goes on working for the oracles."""
     if isinstance(found, type):
         ways_in = ('__init__', '__new__', 'forward', '__call__')
         for method in ways_in:
             if isinstance(vars(found).get(method), FunctionType):
-                set_trap(name, vars(found)[method])
+                set_trap(name, vars(found)[method], is_helper)
         return
     while isinstance(found, functools.partial):
         found = found.func
@@ -218,7 +382,7 @@ def set_trap(name: str, found):
         found.__code__, found.__globals__, found.__name__, found.__defaults__, found.__closure__
     )
     old.__kwdefaults__ = found.__kwdefaults__
-    _hidden[key] = (name, old)
+    _originals.send((key, name, old, is_helper))
     space = {}
     exec(_TRAP.format(names=', '.join(found.__code__.co_freevars) or 'x=0', key=key), space)
     made = space['make'](*found.__code__.co_freevars)
@@ -236,9 +400,12 @@ def find_answer(path: str):
 
 # %% ../nbs/73_marking.ipynb #e46a9184
 class Snapshot:
-    "What the names of the judging modules stand for, so that it can be restored."
+    """What the names of the judging modules stand for, so that it can be restored: before a
+    test, and after each call of the function that is tested (`changed` keeps what was)."""
 
     def __init__(self):
+        self.changed = []
+        grading.AFTER_CALL = lambda: self.changed.extend(self.restore())
         names = ('functional', 'linalg', 'nn', 'nn.functional', 'autograd', 'testing')
         spaces = [builtins, math, operator, functools, torch, time, inspect]
         spaces += [module for name in names if (module := sys.modules.get(f'torch.{name}'))]
@@ -259,18 +426,21 @@ class Snapshot:
         ]
         dicts = (grading.oracles._things, grading.law_counts)
         self.dicts = [(values, dict(values)) for values in dicts]
+        self.spaces.append((sys, {'_getframe': sys._getframe}))
 
     def restore(self) -> list[str]:
         "Put everything back; the names of what had been changed."
         changed = []
         for space, values in self.spaces:
-            now = vars(space)
+            now, strict = vars(space), _is_ours(space)
             for name, value in values.items():
-                if now.get(name, self) is not value and _is_judging(value):
+                if now.get(name, self) is not value and (strict or _is_judging(value)):
                     changed.append(f'{space.__name__}.{name}')
                     setattr(space, name, value)
             if isinstance(space, type):
-                for name in [n for n in now if n not in values and callable(now[n])]:
+                for name in [
+                    n for n in now if n not in values and (strict or callable(now[n]))
+                ]:
                     changed.append(f'{space.__name__}.{name}')
                     delattr(space, name)
         for function, code, defaults in self.code:
@@ -286,9 +456,28 @@ class Snapshot:
                 changed.append('the list of oracles')
                 now.clear()
                 now.update(values)
+        changed += _drop_modes()
         torch.set_grad_enabled(True)
         torch.set_default_dtype(torch.float32)
         return sorted(set(changed))
+
+# %% ../nbs/73_marking.ipynb #5506caa0
+def _drop_modes() -> list[str]:
+    "Leave the modes of PyTorch in which every one of its functions can be answered for."
+    dropped = []
+    if torch._C._len_torch_function_stack():
+        torch.set_default_device(None)
+    for kind in ('function', 'dispatch'):
+        while getattr(torch._C, f'_len_torch_{kind}_stack')():
+            mode = getattr(torch._C, f'_pop_torch_{kind}_stack')()
+            dropped.append(f'a mode of PyTorch ({type(mode).__name__})')
+    return dropped
+
+
+def _is_ours(space) -> bool:
+    "Is this one of the judging modules, or a class of one? Then nothing in it may change."
+    name = space.__module__ if isinstance(space, type) else space.__name__
+    return name.startswith(_JUDGES)
 
 
 def _is_judging(value) -> bool:
@@ -396,6 +585,8 @@ def work():
         answers.flush()
 
     make_shell()
+    with contextlib.suppress(Exception):  # the first optimiser would load it, and it changes
+        importlib.import_module('torch._dynamo')  # torch.manual_seed: nobody is to blame
     while line := sys.stdin.buffer.readline():
         message = json.loads(line)
         token = message['token']
@@ -416,6 +607,8 @@ def work():
             os._exit(0)  # threads that a notebook started may still run
         answer(token, process=child)
         os.waitpid(child, 0)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)  # what a notebook has started, and left
         answer(token, ended=True)
 
 # %% ../nbs/73_marking.ipynb #4777f05f
@@ -432,8 +625,9 @@ def work_on(message: dict, answer: Callable):
     tempfile.tempdir = folder
     os.chdir(os.path.join(folder, 'work'))
     limit_process(limits)
-    fence([folder], job['private'])
+    kernel_fence(folder)
     shell, snapshot = make_shell(), Snapshot()
+    fence([folder], job['private'])
     for step in steps:
         answer(begin=step.key)
         run = _marked if step.is_test else _ran
@@ -447,6 +641,31 @@ def lock_answers(exercises: list[str], traps: list[str]):
     answers |= {path: find_answer(path) for path in traps}
     for name, found in answers.items():
         set_trap(name, found)
+    for module in [m for name, m in sys.modules.items() if name.startswith(_JUDGES[2])]:
+        for name, found in builders_in(module).items():
+            set_trap(f'{name} of the oracles', found, is_helper=True)
+
+
+def builders_in(module) -> dict[str, FunctionType]:
+    "The private functions of a module that its public ones, the checks, do not reach."
+    own = {
+        name: found
+        for name, found in vars(module).items()
+        if isinstance(found, FunctionType) and found.__module__ == module.__name__
+    }
+    reached, waiting = set(), [name for name in own if not name.startswith('_')]
+    while waiting:
+        name = waiting.pop()
+        if name in own and name not in reached:
+            reached.add(name)
+            waiting += names_in(own[name].__code__)
+    return {name: found for name, found in own.items() if name not in reached}
+
+
+def names_in(code) -> set[str]:
+    "The names that a function uses, those of the functions inside it included."
+    inside = [part for part in code.co_consts if isinstance(part, type(code))]
+    return set(code.co_names).union(*map(names_in, inside))
 
 
 def _ran(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
@@ -466,6 +685,7 @@ def _ran(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
 def _marked(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
     "Run a test."
     before, text = snapshot.restore(), Bounded(limits.output)
+    snapshot.changed.clear()
     laws, points, problem = [], 0.0, ''
     try:
         with contextlib.redirect_stdout(text), contextlib.redirect_stderr(Bounded(0)):
@@ -478,7 +698,7 @@ def _marked(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
         problem = f'{missing.name} is not there' if missing.name else one_line(missing)
     except BaseException as error:
         problem = one_line(error)
-    during = snapshot.restore()
+    during = snapshot.changed + snapshot.restore()
     if during:
         laws, points = [], 0.0
         problem = f'the function changed {during[0]} while it was tested'
@@ -560,24 +780,27 @@ class Workers:
             raise RuntimeError('These workers have been sent home: make new ones.')
         if self.process is None or self.process.poll() is not None:
             self._start()
-        token = secrets.token_hex(16)
-        message = {'token': token, 'job': asdict(job), 'folder': folder}
-        message['library'] = os.path.realpath(grading.__file__)
+        token, library = secrets.token_hex(16), os.path.realpath(grading.__file__)
+        message = dict(token=token, job=asdict(job), folder=folder, library=library)
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b'\n')
             self.process.stdin.flush()
         said, prefix = {}, token.encode() + b' '
+        wait = job.limits.clock + 60
+        until = time.monotonic() + wait
         while not said.get('ended'):
-            try:
-                line = self.lines.get(timeout=job.limits.clock + 60)
-            except queue.Empty:
+            line = b''
+            with contextlib.suppress(queue.Empty):
+                line = self.lines.get(timeout=max(0.01, until - time.monotonic()))
+            if time.monotonic() > until:  # nothing was said, or lines of a notebook's own
                 self._end_child()
-                continue
+                until = time.monotonic() + 60
             if line is None:
                 break
             if line.startswith(prefix):
                 said = json.loads(line[len(prefix) :])
                 self.child = said.get('process', self.child)
+                until = time.monotonic() + wait
                 yield said
         self.child = None
 

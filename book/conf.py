@@ -60,6 +60,7 @@ html_theme = 'sphinx_book_theme'
 html_title = 'animegan_nb'
 html_static_path = ['static', str(mathjax_package / 'static')]
 html_css_files = ['book.css']
+html_js_files = ['search.js']
 html_copy_source = True
 html_sourcelink_suffix = ''
 html_show_sphinx = False

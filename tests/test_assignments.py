@@ -100,6 +100,16 @@ def test_an_assignment_is_of_one_to_two_hours(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
+def test_the_readme_for_instructors_lists_it(name):
+    (row,) = [row for row in (SOURCE.parent / 'README.md').read_text().splitlines() if f'| `{name}` |' in row]
+    _, _, _, functions, minutes, points, _ = map(str.strip, row.split('|'))
+    facts = [cell['metadata'].get('nbgrader', {}) for cell in notebook(name)['cells']]
+    assert functions == ', '.join(f'`{function}`' for function in cells(name, 'f-'))
+    assert int(minutes) == notebook(name)['metadata']['animegan_nb']['course']['minutes']
+    assert int(points) == sum(cell.get('points', 0) for cell in facts)
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_every_function_has_three_hints_before_it(name):
     hints = None
     for cell in notebook(name)['cells']:

@@ -76,9 +76,11 @@ def test_a_wrong_word_is_exit_2(words, capsys):
         (('train', 'no-such', '--out', 'x'), 'no recipe called'),
         (('train', 'mine.toml', '--out', 'x'), 'no file mine.toml'),
         (('train', 'dcgan-tiny', '--data', 'nowhere', '--out', 'x'), 'nowhere'),
-        (('resume', 'nowhere'), 'not the folder of a training'),
+        (('resume', 'nowhere'), 'There is no folder nowhere: name that of a run'),
+        (('resume', '.'), 'not the folder of a training'),
+        (('evaluate', '.'), 'not the folder of a training'),
         (('sample', 'nowhere'), 'There is no folder nowhere: name that of a run'),
-        (('evaluate', 'nowhere'), 'not the folder of a training'),
+        (('evaluate', 'nowhere'), 'There is no folder nowhere: name that of a run'),
         (('presets', 'no-such'), 'no recipe'),
     ],
 )

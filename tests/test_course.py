@@ -124,6 +124,40 @@ def nothing(folder, text):
     pass
 
 
+def odd_metadata(notebook):
+    "Every kind of metadata that no program writes."
+    for number, cell in enumerate(notebook['cells']):
+        if not teaching.cell_id(cell):
+            cell['metadata'] = [None, [1], 'text', {'tags': 5}, {'nbgrader': 'x'}, {'nbgrader': {'grade_id': ['a']}}][
+                number % 6
+            ]
+        elif teaching.kind_of(cell) == 'test':
+            cell['metadata']['nbgrader'].update(points=float('nan'), grade_id=teaching.cell_id(cell))
+    notebook['metadata'].update(animegan_nb={'course': ['tiny']}, language_info=[1])
+
+
+def half_a_character(notebook):
+    for cell in notebook['cells'][:1]:
+        cell['source'] += ' \ud83d'
+
+
+def of_millions(folder, text):
+    (folder / 'tiny.ipynb').write_text('{"nbformat": 4, "cells": [' + '[],' * 3_000_000 + '[]]}')
+
+
+def larger_than_allowed(folder, text):
+    with (folder / 'tiny.ipynb').open('wb') as file:
+        file.truncate(200_000_000)  # takes no room on the disk
+
+
+def nested(folder, text):
+    (folder / 'tiny.ipynb').write_text('{"nbformat": 4, "cells": ' + '[' * 100_000)
+
+
+def linked(folder, text):
+    (folder / 'tiny.ipynb').symlink_to(SOURCE / 'tiny' / 'tiny.ipynb')
+
+
 PATCHED = 'import torch\nimport animegan_nb.grading as g\ntorch.allclose = g.near = lambda *a, **k: True\n'
 EQUALS = """
 class Yes(float):
@@ -240,6 +274,15 @@ CLASS = {
     'with a BOM': Student(4, 4, write=encoded('utf-8-sig')),
     'renamed': Student(4, 4, write=renamed, remark='my homework (2).ipynb'),
     'two files': Student(4, 4, write=twice, remark='2 notebooks'),
+    'odd metadata': Student(4, 4, change=odd_metadata),
+    'points of a thousand': Student(4, 1, {'f-mirror': 'def mirror(x):\n    return x.flip(-2)'},
+                                    change=rewrite('t-mirror', '', 1000), remark='t-mirror was changed'),
+    'half a character': Student(4, 4, change=half_a_character),
+    'half a character printed': own_cell('print("\\ud83d")', 'raise ValueError("\\ud83d")', remark='ValueError'),
+    'a link': Student(0, 0, write=linked, remark='nothing was handed in'),
+    '200 MB': Student(0, 0, write=larger_than_allowed, remark='larger than 50 MB'),
+    'millions of parts': Student(0, 0, write=of_millions, remark='millions of parts'),
+    'nested': Student(0, 0, write=nested, remark='no notebook that can be read'),
     'cut off': Student(0, 0, write=no_json, remark='no notebook that can be read'),
     'nothing handed in': Student(0, 0, write=nothing, remark='nothing was handed in'),
 }
@@ -352,7 +395,7 @@ def test_the_tables(graded):
     assert (perfect['points'], perfect['of'], perfect['to read']) == ('8', '10', '1')
     laws = teaching.broken_by(list(graded.records.values()), graded.key)
     assert [law['broken by'] for law in laws] == sorted((law['broken by'] for law in laws), reverse=True)
-    assert {law['of'] for law in laws} == {len(CLASS) - 2}  # one file is cut off, one student handed in nothing
+    assert {law['of'] for law in laws} == {sum(bool(record.file) for record in graded.records.values())}
     assert SECRET in {law['law'] for law in laws if law['is'] == 'hidden'}
 
 

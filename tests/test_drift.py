@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BY_HAND = {'__init__.py', '__main__.py', '_parameters.py'}  # and the files in static/
+BY_HAND = {'__init__.py', '__main__.py', '_nearest.py', '_parameters.py'}  # and the files in static/
 IGNORED = ('__pycache__', '.ipynb_checkpoints')
 
 

@@ -9,6 +9,10 @@ import torch
 from torch.export import Dim
 
 from animegan_nb.core import rng
+from animegan_nb.encoder import Encoder, EncoderConfig
+from animegan_nb.standing import FigureReader
+from animegan_nb.super_resolution import CARN, CARNConfig
+from animegan_nb.toon_net import ToonNet
 from animegan_nb.training import build_pair, Draws, models
 
 # case -> (registered model, the numbers of its networks): one small network of every kind
@@ -31,22 +35,53 @@ CASES = {
 }
 
 
+class Flat(torch.nn.Module):
+    "A network that reads images, with all that it reads side by side [batch, numbers]."
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        read = self.network(images)
+        return torch.cat([x.reshape(x.shape[0], -1) for x in read.values()], 1)
+
+
+# networks that nobody registers as a model: case -> (function that makes it, side of the images it takes)
+OTHERS = {
+    'carn, mobile': (lambda: CARN(CARNConfig(channels=8, groups=2, shared=True, depth=2)), 8),
+    'carn': (lambda: CARN(CARNConfig(channels=8, depth=2, scales=(2,))), 8),
+    'encoder': (lambda: Encoder(EncoderConfig(kind='plain', w_dim=8, width=8, size=32)).net, 32),
+    'reader of heads': (lambda: Flat(ToonNet((8, 8, 8, 8, 8), (8, 8, 8, 8), 8, 8)), 64),
+    'reader of figures': (lambda: Flat(FigureReader((8, 8, 8, 8, 8), features=8)), 64),
+}
+
+
 def make(case):
     "A generator with weights that are not those of its start, and a function that draws its input."
-    model, numbers = CASES[case]
     torch.manual_seed(0)
+    if case in OTHERS:
+        fresh, size = OTHERS[case]
+        network = moved(fresh())
+        return network, lambda n, seed=0: (torch.randn(n, 3, size, size, generator=rng(seed)),), fresh
+    model, numbers = CASES[case]
     pair = build_pair(model, dict(numbers))
-    source = rng(1)
-    with torch.no_grad():
-        for name, tensor in pair.generator.state_dict().items():
-            if tensor.is_floating_point() and 'progress' not in name and 'running_var' not in name:
-                tensor.add_(0.05 * torch.randn(tensor.shape, generator=source))
 
     def inputs(n, seed=0):
         latents = pair.latents(n, Draws(seed))
         return latents if isinstance(latents, tuple) else (latents,)
 
-    return pair.generator.eval().requires_grad_(False), inputs, lambda: build_pair(model, dict(numbers)).generator
+    return moved(pair.generator), inputs, lambda: build_pair(model, dict(numbers)).generator
+
+
+def moved(network):
+    "The network with other weights than those of its start, ready for use."
+    source = rng(1)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point() and 'progress' not in name and 'running_var' not in name:
+                tensor.add_(0.05 * torch.randn(tensor.shape, generator=source))
+    return network.eval().requires_grad_(False)
 
 
 def same(a, b, tolerance=0.0):
@@ -169,7 +204,7 @@ IMPOSSIBLE |= {(case, 'onnx'): SEARCH for case in ('mimic3d', 'mimic3d, direct')
 
 
 @pytest.mark.parametrize('check', CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', [*CASES, *OTHERS])
 @torch.no_grad()
 def test_generator(case, check, tmp_path):
     if reason := IMPOSSIBLE.get((case, check.__name__)):

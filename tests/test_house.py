@@ -324,7 +324,7 @@ def wrong_imports(trees: dict[str, ast.Module], numbers: dict[str, int]) -> list
                 problems.append(f'{where} imports a module whose name is computed')
             elif target.split('.')[0] == 'exercises' and not exercise:
                 problems.append(f'{where} imports {target}: exercises are imported only by exercises, grading and cli')
-            elif target in ('', 'exercises'):
+            elif target in ('', 'exercises', '_nearest'):  # the last is written by hand, and imports no chapter
                 continue
             elif exercise and (target == 'grading' or number <= own):
                 continue

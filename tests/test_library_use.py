@@ -1,5 +1,7 @@
 "The library in other people's code: one call that trains, what a run folder opens, one's own loop, one's own numbers."
 
+import os
+import subprocess
 import sys
 import types
 import warnings
@@ -184,13 +186,41 @@ def test_one_callback_for_trackio_and_wandb(monkeypatch, tmp_path):
     said = []
     module = types.ModuleType('wandb')
     module.init = lambda **options: said.append(('init', options['project'], options['config']['batch_size']))
-    module.log = lambda numbers, step: said.append(('log', step, sorted(numbers)[:1]))
+    module.log = lambda numbers, step: said.append(('log', step, numbers))
     module.finish = lambda: said.append(('finish',))
     monkeypatch.setitem(sys.modules, 'wandb', module)
     trainer = Trainer(DCGANPair(TINY), images(size=16), CONFIG, [Tracker('heads', package='wandb')], 'cpu')
     trainer.fit(2, progress=False)
     assert [row[0] for row in said] == ['init', 'log', 'log', 'finish'] and said[0] == ('init', 'heads', 4)
     assert [row[1] for row in said[1:3]] == [1, 2]
+    assert all('step' not in row[2] and row[2]['images'] == 4 * row[1] for row in said[1:3])  # trackio keeps the name
     monkeypatch.setitem(sys.modules, 'trackio', None)
     with pytest.raises(ImportError, match='pip install trackio'):
         Trainer(DCGANPair(TINY), images(size=16), CONFIG, [Tracker('heads')], 'cpu').fit(1, progress=False)
+
+
+REAL = '''
+import json, sqlite3, sys, warnings
+from pathlib import Path
+warnings.simplefilter('error', UserWarning)
+sys.path.insert(0, {tests!r})
+from tiny import images
+from animegan_nb.callbacks import Tracker
+from animegan_nb.dcgan import DCGANConfig, DCGANPair
+from animegan_nb.training import Trainer, TrainingConfig
+pair = DCGANPair(DCGANConfig(16, channels=16, latent=8))
+trainer = Trainer(pair, images(size=16), TrainingConfig(batch_size=4), [Tracker('heads', 'first')], 'cpu')
+trainer.fit(3, progress=False)
+(store,) = Path({store!r}).glob('heads*.db')
+rows = sqlite3.connect(store).execute('select run_name, step, metrics from metrics order by step').fetchall()
+assert [row[:2] for row in rows] == [('first', 1), ('first', 2), ('first', 3)], rows
+assert json.loads(rows[2][2])['images'] == 12
+'''
+
+
+def test_the_real_trackio_offline(tmp_path):
+    pytest.importorskip('trackio', reason='needs pip install trackio')
+    text = REAL.format(tests=str(Path(__file__).parent), store=str(tmp_path))
+    environment = {**os.environ, 'TRACKIO_DIR': str(tmp_path), 'HF_HUB_OFFLINE': '1'}
+    done = subprocess.run([sys.executable, '-c', text], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

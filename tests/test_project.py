@@ -93,7 +93,7 @@ def test_workflows(path):
     jobs = yaml.safe_load(text)['jobs']
     for job in jobs.values():
         needs = job.get('needs', [])
-        assert {needs} if isinstance(needs, str) else set(needs) <= set(jobs)
+        assert ({needs} if isinstance(needs, str) else set(needs)) <= set(jobs)
         for step in job['steps']:
             assert ('uses' in step) != ('run' in step)
             assert 'uses' not in step or re.fullmatch(r'[\w-]+/[\w-]+@[\w./-]+', step['uses'])
@@ -128,5 +128,6 @@ def test_the_check_of_an_installed_library(tmp_path):
     run = [sys.executable, str(script)]
     fine = subprocess.run([*run, '--checkout'], cwd=tmp_path, capture_output=True, text=True)
     assert fine.returncode == 0 and f'animegan_nb {version()}' in fine.stdout, fine.stderr
+    assert 'networks that work' in fine.stdout
     refused = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode == 1 and 'not an installed one' in refused.stderr

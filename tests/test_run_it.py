@@ -3,9 +3,11 @@
 import ast
 import importlib.util
 import json
+import re
 import sys
 
 import pytest
+from packaging.requirements import Requirement
 from test_house import execute, NBS, ROOT
 
 sys.path.append(str(ROOT / '.ci'))
@@ -99,7 +101,9 @@ def test_what_it_installs_exists():
     else:
         import tomli as tomllib
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']
-    assert 'animegan_nb[colab] @' in run_it.INSTALL
+    wanted = Requirement(re.search(r"'(.+)'$", run_it.INSTALL)[1])  # as pip reads it
+    assert wanted.name == project['name'] and wanted.url == f"git+{project['urls']['Homepage']}"
+    assert wanted.extras == {'colab'} <= set(project['optional-dependencies'])
     assert not [name for name in project['optional-dependencies']['colab'] if name.startswith('jupyter')]
     assert project['urls']['Homepage'] == f'https://github.com/{run_it.REPOSITORY}'
 

@@ -302,6 +302,44 @@ def test_a_set_up_that_dies_leaves_no_run(trained, tmp_path, monkeypatch, capsys
     assert (run / 'notes.txt').exists() == there
 
 
+@pytest.mark.parametrize('there', [False, True])
+def test_a_training_that_never_began_leaves_no_run(trained, tmp_path, monkeypatch, capsys, there):
+    "Pictures without the labels or the cameras that a network needs; too little memory for its first step."
+    from animegan_nb.dcgan import DCGANPair
+
+    run = tmp_path / 'run'
+    if there:
+        run.mkdir()
+        (run / 'notes.txt').write_text('mine')
+    words = ('--data', trained / 'faces', '--out', run, *STEPS)
+    assert animegan(capsys, 'train', 'conditional-tiny', *words)[0] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(DCGANPair, 'discriminator_step', lambda *_: (_ for _ in ()).throw(MemoryError()))
+        code, sentences, _ = animegan(capsys, 'train', 'dcgan-tiny', *words)
+    assert code == 1 and 'choose a smaller batch' in sentences[-1]
+    assert run.exists() == there and not (run / 'recipe.toml').exists()
+    assert animegan(capsys, 'train', 'dcgan-tiny', *words)[0] == 0
+    assert (run / 'notes.txt').exists() == there
+
+
+def test_a_training_that_fails_later_is_kept(trained, tmp_path, monkeypatch, capsys):
+    from animegan_nb.dcgan import DCGANPair
+
+    step, count = DCGANPair.generator_step, []
+
+    def fails_at_the_second(*arguments):
+        count.append(1)
+        if len(count) == 2:
+            raise RuntimeError('no more')
+        return step(*arguments)
+
+    run = tmp_path / 'run'
+    monkeypatch.setattr(DCGANPair, 'generator_step', fails_at_the_second)
+    assert animegan(capsys, 'train', 'dcgan-tiny', '--data', trained / 'faces', '--out', run, *STEPS)[0] == 1
+    assert (run / 'recipe.toml').exists()
+    assert animegan(capsys, 'resume', run)[0] == 0
+
+
 def test_a_file_in_the_place_of_a_run(trained, tmp_path, capsys):
     (tmp_path / 'file').touch()
     for out in (tmp_path / 'file', tmp_path / 'file' / 'run'):

@@ -115,7 +115,10 @@ WRONG = dict(
                 'a large map counts no more than a small one',
             ],
         ),
-        'normalised over the batch': (maps_with(over=0), ['no image of the batch feels another']),
+        'normalised over the batch': (
+            maps_with(over=0),
+            ['the distance of an image does not depend on the others of the batch'],
+        ),
     },
     mixed_loss={
         'the weights exchanged': (

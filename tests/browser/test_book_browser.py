@@ -244,6 +244,9 @@ def test_search_finds_what_a_chapter_says(visit):
     found = results.evaluate_all('links => links.map(a => a.getAttribute("href"))')
     assert any('21_penalties.html' in link for link in found)
     assert any('api/penalties.html' in link for link in found)
+    shown = visit.tab.locator('#search-results li p.context')
+    shown.nth(2).wait_for(timeout=60_000)
+    assert not any('System Settings' in text for text in shown.all_text_contents())
     assert visit.problems == []
 
 

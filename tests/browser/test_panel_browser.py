@@ -74,7 +74,7 @@ def test_a_narrow_dark_page_and_a_reload(lab):
         assert abs(image['width'] - image['height']) < 1
         colours = box.evaluate(
             'e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).color].map('
-            'c => c.match(/\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0))'
+            r'c => c.match(/\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0))'
         )
         assert colours[0] < 200 < colours[1]  # dark paper, light letters
         page.save()

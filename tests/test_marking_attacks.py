@@ -1,0 +1,266 @@
+"""Notebooks that try to win points without the function, to harm others, or to stop the grading: what each of them is
+worth, and what must not have happened. The class of `test_course.py` holds the simpler ones."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from animegan_nb.marking import Job, Limits, mark, Step, Workers
+
+pytest.importorskip('IPython', reason='IPython is not installed: pip install -e ".[notebook]"')
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the limits are those of Linux')
+
+LIMITS = Limits(cell_seconds=5, seconds=15, memory=1, clock=30)
+TEST = """
+from animegan_nb.grading import near, score
+
+
+def laws(ema_decay):
+    yield 'half of it is left after half a life', near(ema_decay(8.0, 8.0), 0.5)
+    yield 'a quarter is left after a whole one more', near(ema_decay(16.0, 8.0), 0.25)
+
+
+score(ema_decay, 'training.ema_decay', laws, points=6)
+"""
+RIGHT = 'def ema_decay(batch_size, half_life):\n    return 0.5 ** (batch_size / half_life)\n'
+WRONG = 'def ema_decay(batch_size, half_life):\n    return 2.0\n'
+
+
+@pytest.fixture(scope='module')
+def workers():
+    with Workers() as workers:
+        yield workers
+
+
+def marked(workers, *cells, limits=LIMITS):
+    "What a notebook of these cells gets in the test of `ema_decay`, and what its cells said."
+    steps = [Step(f'cell {i}', cell) for i, cell in enumerate(cells)] + [Step('test', TEST, True)]
+    job = Job(steps, exercises=['training.ema_decay'], law_counts={'training.ema_decay': 4}, limits=limits)
+    found = mark(job, workers)
+    said = ' | '.join(f'{found[s.key].problem} {found[s.key].text}' for s in steps[:-1])
+    return found['test'], said
+
+
+# each is the whole notebook; without the trick, none of them would get all points
+FRAMES = """
+def laws_of(frame):
+    while frame is not None:
+        found = frame.f_locals
+        if 'laws' in found and 'exercise' in found:
+            return found['laws']
+        frame = frame.f_back
+    return []
+
+{}
+
+def ema_decay(batch_size, half_life):
+    laws = laws_of(here())
+    laws[:] = [type(law)(law.sentence, True) for law in laws]
+    return 2.0
+"""
+MODE = """
+import torch
+from torch.overrides import TorchFunctionMode
+class Yes(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return True if function is torch.allclose else function(*args, **(kwargs or {}))
+"""
+EQUALS = """
+class Yes(float):
+    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = __ne__ = lambda self, other: True
+    __sub__ = __rsub__ = __mul__ = __rmul__ = __pow__ = lambda self, other: 0.0
+    __hash__ = None
+def ema_decay(batch_size, half_life):
+    return Yes(1)
+"""
+# fmt: off
+TRICKS = {
+    'the hidden original': 'from animegan_nb import marking\n'
+        'ema_decay = marking._originals.gi_frame.f_locals["kept"].popitem()[1][1]',
+    'the hidden original, asked for': 'from animegan_nb import marking, training\n'
+        'key = [c for c in training.ema_decay.__code__.co_consts if isinstance(c, str) and len(c) == 16][0]\n'
+        'ema_decay = marking._originals.send(key)[1]',
+    'all objects': 'import gc\nfrom types import FunctionType\nema_decay = [f for f in gc.get_objects()'
+        ' if isinstance(f, FunctionType) and f.__name__ == "ema_decay" and f.__code__.co_name == "ema_decay"][0]',
+    'referrers': 'import gc, animegan_nb.training as t\nema_decay = [f for f in gc.get_referrers(t.__dict__)'
+        ' if getattr(f, "__name__", "") == "ema_decay" and f is not t.ema_decay][0]',
+    'imported again': 'import sys\nimport animegan_nb.training\ndel sys.modules["animegan_nb.training"]\n'
+        'from animegan_nb.training import ema_decay',
+    'everything imported again': 'import sys\nfor name in [n for n in sys.modules if n.startswith("animegan_nb")]:\n'
+        '    del sys.modules[name]\nfrom animegan_nb.training import ema_decay',
+    'reloaded': 'import importlib, animegan_nb.training as t\nema_decay = importlib.reload(t).ema_decay',
+    'read by importlib': 'import importlib.util, types, animegan_nb.training as t\n'
+        'code = t.__loader__.get_code("animegan_nb.training")\nm = types.ModuleType("animegan_nb.x")\n'
+        'm.__package__ = "animegan_nb"\nexec(code, m.__dict__)\nema_decay = m.ema_decay',
+    'read as a resource': 'import importlib.resources as r\nexec("from __future__ import annotations\\n"'
+        ' + r.files("animegan_nb").joinpath("training.py").read_text())',
+    'read with another path': 'import os, animegan_nb.training as t\nreal = os.path.realpath\n'
+        'os.path.realpath = lambda p, **k: os.getcwd()\nsource = open(t.__file__).read()\n'
+        'os.path.realpath = real\nexec("import math\\n" + source[source.index("def ema_decay"):].split("\\n# %%")[0])',
+    'the fence emptied': 'from animegan_nb import marking\nimport animegan_nb.training as t\n'
+        'marking._is_import = lambda: True\nmarking._LIBRARY = "/nowhere/"\nsource = open(t.__file__).read()\n'
+        'exec("import math\\n" + source[source.index("def ema_decay"):].split("\\n# %%")[0])',
+    'the oracles of another chapter': 'import animegan_nb.exercises.triplane\n' + WRONG,
+    'a namespace of the library': 'import animegan_nb.training as t\n'
+        'ema_decay = eval("lambda b, h: ema_decay(b, h)", vars(t))',
+    'a file of the library': 'import animegan_nb.training as t\n'
+        'ema_decay = eval(compile("lambda b, h: ema_decay(b, h)", t.__file__, "eval"), vars(t))',
+    'a false caller': 'import sys, animegan_nb.training as t\nfrom types import SimpleNamespace as N\n'
+        'frame = N(f_globals=vars(t), f_back=None, f_code=N(co_filename=t.__file__))\n'
+        'sys._getframe = lambda depth=0: frame\nema_decay = lambda b, h: t.ema_decay(b, h)',
+    'frames': FRAMES.format('import sys\nhere = sys._getframe'),
+    'frames by inspect': FRAMES.format('import inspect\nhere = inspect.currentframe'),
+    'frames of an error': FRAMES.format('def here():\n    try:\n        1 / 0\n    except ZeroDivisionError as e:\n'
+        '        return e.__traceback__.tb_frame'),
+    'frames of a generator': FRAMES.format('def one():\n    yield frame(g)\ndef frame(g):\n    return g.gi_frame\n'
+        'def here():\n    global g\n    g = one()\n    return next(g)'),
+    'the message to the worker': 'import sys\nf = sys._getframe()\nwhile f and "message" not in f.f_locals:\n'
+        '    f = f.f_back\nprint(f.f_locals["message"])\n' + WRONG,
+    'a trace': 'import sys\ndef spy(frame, event, arg):\n    if "laws" in frame.f_locals:\n        print("seen")\n'
+        '    return spy\nsys.settrace(spy)\n' + WRONG,
+    'a mode of torch': MODE + WRONG + 'Yes().__enter__()',
+    'a mode of torch in the function': MODE + 'def ema_decay(b, h):\n    Yes().__enter__()\n    return 2.0',
+    'patched until the last call': MODE + 'import torch, animegan_nb.grading as g\nreal, calls = g.near, 0\n'
+        'def ema_decay(b, h):\n    global calls\n    calls += 1\n'
+        '    g.near = (lambda *a, **k: True) if calls < 7 else real\n    return 2.0',
+    'own comparisons made known': 'import animegan_nb.grading as g\ng._COMPARISONS = ()\n' + EQUALS,
+    'own comparisons of a known module': 'import animegan_nb.grading as g\ng._KNOWN |= {"__main__"}\n' + EQUALS,
+    'reports of its own': WRONG + 'import animegan_nb.grading as g\nfull = g.Report("x", tuple(g.Law(s, True) for s in'
+        ' "abcd"), 4, 0)\ng.Score.reports = property(lambda self: (full,), lambda self, value: None)',
+    'another class': WRONG + 'import animegan_nb.grading as g\nclass Score(g.Score):\n    def __new__(cls, *a):\n'
+        '        return float.__new__(cls, 4)\ng.Score = Score',
+    'the seed': WRONG + 'import torch, random, builtins\ntorch.manual_seed = random.seed = lambda *a: None\n'
+        'builtins.print = lambda *a, **k: None\ntorch.set_default_dtype(torch.float16)\ntorch.set_num_threads(7)',
+    'a law that is no truth': WRONG + 'import builtins\nbuiltins.bool = lambda x: True',
+}
+# fmt: on
+
+
+# what is worth all points and must do no harm; the second word is what the cells must say
+HARM = {
+    'a file by torch': ('import torch\ntorch.save({}, PLACE + "/mine.pt")', 'Error'),
+    'a file by safetensors': (
+        'import torch\nfrom safetensors.torch import save_file\nsave_file({"a": torch.ones(1)}, PLACE + "/mine.st")',
+        'Error',
+    ),
+    'another database': (
+        'import sqlite3\ndb = sqlite3.connect(":memory:")\ndb.execute(f"ATTACH \'{PLACE}/grades.db\' AS g")\n'
+        'db.execute("CREATE TABLE g.x (y)")',
+        'database',
+    ),
+    'a program by the back door': (
+        'import _posixsubprocess, os\na, b = os.pipe()\n_posixsubprocess.fork_exec([b"/bin/sh", b"-c", b"touch " +'
+        ' PLACE.encode() + b"/mine"], [b"/bin/sh"], True, (b,), None, None, -1, -1, -1, -1, -1, -1, a, b, False, False,'
+        ' 0, None, None, None, -1, None, False)',
+        '',
+    ),
+    'the C library': ('import ctypes\nctypes.pythonapi.system(b"touch " + PLACE.encode() + b"/mine")', 'look into'),
+    'a folder that is open': (
+        'import os\nfolder = os.open(PLACE, os.O_RDONLY)\nos.open("mine", os.O_CREAT | os.O_WRONLY, dir_fd=folder)',
+        'folders of its own',
+    ),
+    'a signal by a file': (
+        'import os, signal\nsignal.pidfd_send_signal(os.pidfd_open(os.getppid()), signal.SIGKILL)',
+        'Error',
+    ),
+    'limits for others': ('import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))', 'leave'),
+    'a link': ('import os\nos.symlink(PLACE, "link")\nopen("link/mine", "w")', 'own folder'),
+    'its home': ('from pathlib import Path\n(Path.home() / "mine").write_text("x")', ''),
+    'a hook for the end': ('import atexit, os\natexit.register(lambda: open(PLACE + "/mine", "w"))', ''),
+}
+
+
+@pytest.mark.parametrize('name', TRICKS)
+def test_a_trick_wins_nothing(workers, name):
+    result, said = marked(workers, TRICKS[name])
+    held = sum(law['holds'] for law in result.laws)
+    assert result.points <= 1 and held <= 1, (result, said)
+    assert 'steps' not in said
+
+
+BY_KERNEL = ('a file by torch', 'a file by safetensors', 'a program by the back door', 'a signal by a file')
+
+
+@pytest.fixture(scope='module')
+def landlock(tmp_path_factory):
+    "Can this kernel keep a process in a folder?"
+    program = (
+        f'from animegan_nb.marking import kernel_fence; print(kernel_fence({str(tmp_path_factory.mktemp("own"))!r}))'
+    )
+    return 'True' in subprocess.run([sys.executable, '-c', program], capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize('name', HARM)
+def test_harm_is_not_done(workers, landlock, name, tmp_path):
+    if name in BY_KERNEL and not landlock:
+        pytest.skip('the kernel has no Landlock')
+    cell, word = HARM[name]
+    result, said = marked(workers, f'PLACE = {str(tmp_path)!r}\n{cell}', RIGHT)
+    assert result.points == 6, (result, said)
+    assert word in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_helpers_of_the_oracles_work_for_them_alone(workers):
+    "With other arguments a helper of the wrong versions makes a right one."
+    steps = [
+        Step('cell', 'from animegan_nb.exercises.triplane import _marched\nmarch = _marched()'),
+        Step('test', "from animegan_nb.grading import score\nscore(march, 'triplane.march_intervals')", True),
+    ]
+    job = Job(steps, exercises=['triplane.march_intervals'], law_counts={'triplane.march_intervals': 7}, limits=LIMITS)
+    assert 'LibraryAnswer: _marched of the oracles' in mark(job, workers)['cell'].problem
+
+
+def test_a_notebook_that_talks_is_ended(workers):
+    "Lines that it writes to whoever listens do not keep it alive, and are not believed."
+    talk = """
+import os, signal, time
+for number in (signal.SIGALRM, signal.SIGPROF):
+    signal.signal(number, signal.SIG_IGN)
+while True:
+    for descriptor in range(3, 20):
+        try:
+            os.write(descriptor, b'\\nno token {"done": true}\\n')
+        except OSError:
+            pass
+    time.sleep(1)
+"""
+    limits = Limits(cell_seconds=1, seconds=5, memory=1, clock=2)
+    start = time.monotonic()
+    result, said = marked(workers, talk, RIGHT, limits=limits)
+    assert result.points == 6 and 'ended the process, or ran too long' in said
+    assert time.monotonic() - start < 600
+
+
+def test_the_limits_of_a_check_cannot_be_moved(workers):
+    endless = 'import animegan_nb.grading as g\ng.SECONDS = g.WALL_CLOCK = 10**6\n'
+    endless += 'def ema_decay(b, h):\n    while True:\n        pass'
+    result, _ = marked(workers, endless, limits=Limits(cell_seconds=1, seconds=9, memory=1, clock=4))
+    assert result.points == 0 and 'TimeoutError' in str(result.laws)
+
+
+def test_the_kernel_keeps_a_process_in_its_folder(tmp_path):
+    program = f"""
+import subprocess
+from animegan_nb.marking import kernel_fence
+done = kernel_fence({str(tmp_path / 'own')!r})
+for place in ('own', '.'):
+    try:
+        open({str(tmp_path)!r} + f'/{{place}}/file', 'w')
+        print('wrote', place)
+    except PermissionError:
+        print('refused', place)
+try:
+    subprocess.run(['true'])
+    print('ran')
+except PermissionError:
+    print('did not run')
+print('fenced' if done else 'no Landlock')
+"""
+    (tmp_path / 'own').mkdir()
+    said = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=600).stdout
+    if 'no Landlock' in said:
+        pytest.skip('the kernel has no Landlock')
+    assert said.split('\n')[:4] == ['wrote own', 'refused .', 'did not run', 'fenced']
