@@ -22,8 +22,9 @@ from ._nearest import did_you_mean, did_you_mean_path
 # %% auto #0
 __all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names', 'setting_value', 'is_drawn',
            'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started', 'resume_command', 'resumed',
-           'train_run', 'sample_command', 'evaluate_command', 'check_command', 'clean_command', 'presets_command',
-           'tour_notebook', 'tour_command', 'write_page', 'Grammar', 'parser', 'expand_paths', 'error_sentence', 'main']
+           'train_run', 'sample_command', 'evaluate_command', 'animefy_command', 'check_command', 'clean_command',
+           'presets_command', 'tour_notebook', 'tour_command', 'write_page', 'Grammar', 'parser', 'expand_paths',
+           'error_sentence', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
@@ -555,7 +556,6 @@ def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress
 # %% ../nbs/71_cli.ipynb #339756ff
 def sample_command(args) -> int:
     "Draw a grid of pictures with the generator of a run."
-    from PIL import Image
     from animegan_nb.core import atomic_path, default_device, find_device, grid, short_path
     from animegan_nb.training import Draws, generate_images, load_run
 
@@ -563,10 +563,7 @@ def sample_command(args) -> int:
     device = find_device(args.device or default_device())
     pair, generator, info = load_run(args.run, device)
     out = Path(args.out or Path(args.run) / 'samples.png')
-    if out.is_dir() or out.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(
-            f"{_quoted(out)} is no name of a picture: let it end in .png, .jpg or .webp."
-        )
+    _check_picture_name(out)
     _check_sheet(args.n, info)
     out.parent.mkdir(parents=True, exist_ok=True)
     images = generate_images(
@@ -582,6 +579,16 @@ def sample_command(args) -> int:
         grid(images, args.columns).save(part)
     print(f'{args.n} pictures of step {info.get("step")} in {short_path(out)}')
     return 0
+
+
+def _check_picture_name(out: Path):
+    "Raise one sentence unless a picture can have this name."
+    from PIL import Image
+
+    if out.is_dir() or out.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(
+            f"{_quoted(out)} is no name of a picture: let it end in .png, .jpg or .webp."
+        )
 
 
 def _check_sheet(n: int, info: dict):
@@ -626,6 +633,57 @@ def evaluate_command(args) -> int:
     out = run / f'evaluation-{args.extractor}-step-{info.get("step")}.json'
     write_atomically(out, json.dumps(result.to_dict(), indent=1))
     return 0
+
+# %% ../nbs/71_cli.ipynb #1cb1e479
+def animefy_command(args) -> int:
+    "Turn the person of a photograph into an anime face."
+    import torch
+    from PIL import Image
+    from animegan_nb import crossdomain
+    from animegan_nb.core import atomic_path, default_device, find_device, grid, short_path
+    from animegan_nb.transfer import load_start
+
+    device, out = find_device(args.device or default_device()), Path(args.out)
+    _check_picture_name(out)
+    photo = _open_photo(args.photo)
+    g, g_fin = (load_start(name)[0].to(device) for name in (args.human, args.anime))
+    person = crossdomain.portrait(photo, g.config.size, enlarge=_carn(), whole=args.whole)
+    chosen = {k: getattr(args, k) for k in ('alpha', 'steps', 'space', 'use')}
+    changes = {k: v for k, v in chosen.items() if v is not None}
+    done = crossdomain.animefy(person, g, g_fin, args.preset, seed=args.seed, **changes)
+    images = torch.cat(list(done.pictures.values())) if args.way else done.image
+    sheet = grid(images.clamp(-1, 1), len(images))
+    size = sheet.width * args.scale, sheet.height * args.scale
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out) as part:
+        sheet.resize(size, Image.Resampling.LANCZOS).save(part)
+    print(f'{short_path(out)}: latent energy {done.energy.item():.2f} (about 1 is usual)')
+    return 0
+
+
+def _open_photo(path: str):
+    "A picture, or one sentence."
+    from animegan_nb.data import open_image
+
+    try:
+        return open_image(path)
+    except OSError as error:
+        if error.strerror:
+            raise
+        raise ValueError(f"{_quoted(path)} is no picture that can be read: {error}.") from error
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"{_quoted(path)} is no picture that can be read: {error}.") from error
+
+
+def _carn():
+    "What enlarges small faces: CARN if its weights are here, else None."
+    from animegan_nb.super_resolution import load_carn, to_size
+
+    try:
+        network = load_carn()
+    except FileNotFoundError:
+        return None
+    return lambda images, size: to_size(network, images, size)
 
 # %% ../nbs/71_cli.ipynb #7381dd67
 def check_command(args) -> int:
@@ -784,6 +842,7 @@ def parser() -> argparse.ArgumentParser:
     _data_commands(commands, show)
     _training_commands(commands, show)
     _result_commands(commands, show)
+    _animefy_command(commands, show)
     _course_commands(commands, show)
     return top
 
@@ -889,6 +948,32 @@ def _result_commands(commands, show):
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=evaluate_command)
 
+# %% ../nbs/71_cli.ipynb #280a1b9b
+def _animefy_command(commands, show):
+    p = commands.add_parser(
+        'animefy', help='an anime face of the person in a photograph', **show
+    )
+    p.add_argument('photo', help='a picture with one face, from the front')
+    p.add_argument('--out', required=True, help='the picture to write')
+    p.add_argument('--preset', help='a way of 43_crossdomain', default='likely')
+    human = 'the generator of people: a network that ships, or the folder of a run'
+    p.add_argument('--human', default='stylegan_toon_human_64', help=human)
+    p.add_argument(
+        '--anime', default='stylegan_toon_fin4', help='the same, fine-tuned on anime'
+    )
+    p.add_argument('--alpha', type=float, help="the preset's if not given")
+    p.add_argument('--steps', type=_positive, help="of each search; the preset's if not given")
+    p.add_argument('--space', choices=['z', 'w', 'w+', 'p'], help="the preset's if not given")
+    p.add_argument('--use', type=_positive, help='anime blocks of the graft')
+    p.add_argument('--seed', type=_seed, default=0, help='of the search')
+    p.add_argument('--whole', action='store_true', help='the picture is a cut-out face already')
+    p.add_argument('--way', action='store_true', help='also every picture on the way, in a row')
+    p.add_argument(
+        '--scale', type=_positive, default=4, help='by how much the result is enlarged'
+    )
+    p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
+    p.set_defaults(run_command=animefy_command)
+
 # %% ../nbs/71_cli.ipynb #5fe19c35
 def _course_commands(commands, show):
     words = commands.add_parser('course', help='assignments for a class').add_subparsers(
@@ -941,6 +1026,7 @@ _PATHS = {
     'course': 'folder of the course',
     'submissions': 'folder of the class',
     'notebook': 'notebook',
+    'photo': 'photograph',
 }
 
 
@@ -993,6 +1079,7 @@ _KEPT = {
     'train': 'no training has begun, and nothing was written',
     'resume': 'the run is as it was',
     'sample': 'no image was written',
+    'animefy': 'no image was written',
     'evaluate': 'no result was written',
     'data': 'the pictures are as they were, and no folder was made',
     'tour': 'no page was written',

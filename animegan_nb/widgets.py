@@ -20,12 +20,13 @@ from PIL import Image
 from torch import Tensor
 from .cameras import pose
 from .core import encode_image, grid, image_bundle, MAX_IMAGE_BYTES
+from .data import open_image
 from .toon import CATEGORIES, encode, FOV, render, SLOT
 
 # %% auto #0
 __all__ = ['WIDGET_VIEW', 'WAYS', 'with_comment', 'way_of_showing', 'RichDisplay', 'static_file', 'widget_class',
-           'browser_widget', 'data_url', 'enlarged', 'Newest', 'slider', 'number', 'menu', 'choice', 'in_words',
-           'one_sentence', 'panel', 'HeadExplorer']
+           'browser_widget', 'data_url', 'enlarged', 'Newest', 'slider', 'number', 'menu', 'choice', 'upload',
+           'uploaded_image', 'in_words', 'one_sentence', 'panel', 'HeadExplorer']
 
 # %% ../nbs/12_widgets.ipynb #88e752a7
 def with_comment(data: bytes, comment: str) -> bytes:
@@ -205,6 +206,19 @@ def menu(label: str, options: Sequence[str], value: str | None = None) -> dict:
 def choice(label: str, options: Sequence[str], value: str | None = None) -> dict:
     "A row of buttons of which one is chosen."
     return menu(label, options, value) | dict(kind='choice')
+
+
+def upload(label: str, most: int = 1024) -> dict:
+    "A button for the reader's own image, made at most `most` pixels wide and high."
+    return dict(kind='upload', label=label, value=dict(name='', data=''), most=most)
+
+
+def uploaded_image(value: dict) -> Image.Image:  # RGB
+    "The image that a reader has chosen with `upload`."
+    head, _, data = value['data'].partition(',')
+    if not head.startswith('data:image/') or not data:
+        raise ValueError(f"{value['name']!r} is no image that the browser can read.")
+    return open_image(io.BytesIO(base64.b64decode(data)))
 
 
 def in_words(name: str) -> str:

@@ -340,3 +340,14 @@ def test_the_head_explorer_answers_its_controls():
     assert same(drawn(widget), explorer.image(yaw=1.0, hair_colour='pink'))
     ask(widget, moving=True)
     assert drawn(widget).size == (16, 16)
+
+
+def test_an_uploaded_image_is_opened_and_a_text_is_not():
+    control = widgets.upload('your photo')
+    assert control['value'] == dict(name='', data='') and control['kind'] == 'upload'
+    url = widgets.data_url(Image.new('RGBA', (3, 2), (255, 0, 0, 255)))
+    image = widgets.uploaded_image(dict(name='a.png', data=url))
+    assert image.mode == 'RGB' and image.size == (3, 2) and image.getpixel((0, 0)) == (255, 0, 0)
+    for data in ('', 'data:text/plain;base64,aGk=', 'data:image/png;base64,'):
+        with pytest.raises(ValueError, match="'a.txt' is no image"):
+            widgets.uploaded_image(dict(name='a.txt', data=data))

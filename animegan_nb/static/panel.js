@@ -50,7 +50,10 @@ function mount({ model, box, on, signal }) {
   showResult();
 }
 
-const inWords = (value) => typeof value === 'number' ? String(+value.toFixed(2)) : value;
+function inWords(value) {
+  if (typeof value === 'number') return String(+value.toFixed(2));
+  return typeof value === 'object' ? value.name || 'none' : value;
+}
 let count = 0;                                 // so that every control has a name of its own in the page
 
 // ---- one function for each kind of control; it returns a function that shows a value
@@ -103,7 +106,35 @@ const KINDS = {
     });
     return (value) => { for (const input of inputs) input.checked = input.value === value; };
   },
+
+  upload(control, parent, change) {
+    const { input } = labelled(control, parent, 'input', 'upload');
+    Object.assign(input, { type: 'file', accept: 'image/*' });
+    input.onchange = async () => {
+      const [file] = input.files;
+      if (file) change({ name: file.name, data: await smaller(file, control.most) });
+    };
+    return () => {};                           // a page may not choose a file itself
+  },
 };
+
+// An image file as a data URL, upright and at most `most` pixels wide and high; '' if it is no image.
+async function smaller(file, most) {
+  try {
+    const image = await createImageBitmap(file);
+    const scale = Math.min(1, most / Math.max(image.width, image.height));
+    const sheet = document.createElement('canvas');
+    sheet.width = Math.max(1, Math.round(image.width * scale));
+    sheet.height = Math.max(1, Math.round(image.height * scale));
+    const pen = sheet.getContext('2d');
+    pen.fillStyle = 'white';                   // behind transparent places
+    pen.fillRect(0, 0, sheet.width, sheet.height);
+    pen.drawImage(image, 0, 0, sheet.width, sheet.height);
+    return sheet.toDataURL('image/jpeg', 0.95);
+  } catch {
+    return '';
+  }
+}
 
 function labelled(control, parent, tag, kind) {
   const row = make('div', 'row', parent);
