@@ -24,12 +24,12 @@ BADGE = (
     '[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]'
     f'(https://colab.research.google.com/github/{REPOSITORY}/blob/main/nbs/{{name}}.ipynb)'
 )
-INSTALL = f"""\
+INSTALL = f'''\
 # on Colab this installs the book's library; where it is installed, it does nothing
 from importlib.util import find_spec
 
 if find_spec('animegan_nb') is None:
-    %pip install --quiet 'animegan_nb[colab] @ git+https://github.com/{REPOSITORY}'"""
+    %pip install --quiet "animegan_nb[colab] @ git+https://github.com/{REPOSITORY}"'''
 
 
 def setup_cells(name: str) -> list[dict]:
