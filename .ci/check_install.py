@@ -20,11 +20,16 @@ def use(name: str):
     "What the shipped network `name` makes of two latents or images: the images, or what it reads in them."
     import torch
 
-    from animegan_nb import conditional, core, dcgan, encoder, fields, pigan, standing, stylegan, toon_net
+    from animegan_nb import conditional, core, dcgan, encoder, fields, pigan, standing, stylegan
+    from animegan_nb import style_transfer, toon_net
     from animegan_nb.cameras import pose
 
     noise = lambda *shape: torch.randn(*shape, generator=core.rng(0))
     heads = lambda size: noise(2, 3, size, size).clamp(-1, 1)
+
+    def of_adain():
+        content, style = heads(64)
+        return style_transfer.stylise(content[None], style[None], 'adain')
 
     def of_conditional():
         generator, known, _ = conditional.pretrained_conditional(name)

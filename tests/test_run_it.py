@@ -101,7 +101,7 @@ def test_what_it_installs_exists():
     else:
         import tomli as tomllib
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']
-    wanted = Requirement(re.search(r"'(.+)'$", run_it.INSTALL)[1])  # as pip reads it
+    wanted = Requirement(re.search(r'"(.+)"$', run_it.INSTALL)[1])  # as pip reads it
     assert wanted.name == project['name'] and wanted.url == f"git+{project['urls']['Homepage']}"
     assert wanted.extras == {'colab'} <= set(project['optional-dependencies'])
     assert not [name for name in project['optional-dependencies']['colab'] if name.startswith('jupyter')]
