@@ -1193,7 +1193,7 @@ def course_check(args) -> int:
     if version != __version__:
         raise ValueError(
             f"This notebook was made for animegan_nb {version}, and {__version__} is"
-            f" installed: pip install 'animegan_nb[notebook]=={version}'."
+            f' installed: pip install "animegan_nb[notebook]=={version}".'
         )
     counts = {id: grading.number_of_laws(grading.find(id)) for id in exercises_in(notebook)}
     with Workers() as workers:

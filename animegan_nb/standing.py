@@ -315,7 +315,8 @@ class FigureReader(nn.Module):
         out = {}
         for aspect, names in FIGURE_ASPECTS.items():
             features = self.looks[aspect](images)
-            out |= {name: self.heads[name](features).squeeze(1) for name in names}
+            read = {name: self.heads[name](features) for name in names}
+            out |= {k: v if v.shape[1] > 1 else v.squeeze(1) for k, v in read.items()}
         return out
 
 

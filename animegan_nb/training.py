@@ -768,7 +768,7 @@ def join_processes(device: str | torch.device | None) -> tuple[torch.device, int
         from accelerate import PartialState
     except ImportError as error:
         raise ImportError(
-            "Several processes need accelerate: pip install 'animegan_nb[scale]'."
+            'Several processes need accelerate: pip install "animegan_nb[scale]".'
         ) from error
     # one process may evaluate for hours while the others wait
     state = PartialState(cpu=device.type == 'cpu', timeout=timedelta(days=1))

@@ -202,9 +202,6 @@ IMPOSSIBLE = {('pigan', name): RAYS for name in ('jit_trace', 'torch_export', 'o
 IMPOSSIBLE['pigan', 'bfloat16'] = "a sine of 30 times a coordinate needs float32: pi-GAN's own 'mixed' keeps it"
 SEARCH = 'the fine samples of a ray are found by searchsorted, which ONNX does not have'
 IMPOSSIBLE |= {(case, 'onnx'): SEARCH for case in ('mimic3d', 'mimic3d, direct')}
-IMPOSSIBLE['reader of figures', 'onnx'] = (
-    'it squeezes an axis of several logits: PyTorch leaves it, and ONNX refuses it'
-)
 
 
 @pytest.mark.parametrize('check', CHECKS, ids=lambda check: check.__name__)

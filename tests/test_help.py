@@ -211,13 +211,10 @@ def test_without_the_extras_every_chapter_imports_and_errors_name_them():
     assert 'animegan_nb' in result.stdout and '[1, 3, 32, 32]) []' in result.stdout
 
 
-OLDER = ('training.py', 'course.py')  # their notebooks still quote in the way of Unix alone
-
-
 def test_an_advice_can_be_pasted_into_every_shell():
     "Windows' cmd takes single quotes for a part of the name; double ones work everywhere."
     for path in Path(animegan_nb.__file__).parent.glob('*.py'):
-        assert path.name in OLDER or "pip install '" not in path.read_text(encoding='utf-8'), path.name
+        assert "pip install '" not in path.read_text(encoding='utf-8'), path.name
 
 
 def test_what_is_blocked_above_is_what_the_extras_bring():
