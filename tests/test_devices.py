@@ -23,7 +23,8 @@ from animegan_nb.pigan import RenderSettings
 from animegan_nb.pigan_training import PiganConfig
 from animegan_nb.siren import FieldConfig
 from animegan_nb.stylegan import StyleGANConfig
-from animegan_nb.training import build_pair, load_run, models, Trainer, TrainingConfig
+from animegan_nb.training import build_pair, load_run, models, Stage, Trainer, TrainingConfig
+from animegan_nb.transfer import frozen_names, TransferConfig
 from animegan_nb.triplane import PlaneView
 from animegan_nb.wgan import WGANConfig
 
@@ -56,10 +57,12 @@ NETWORKS = {
         'pigan',
         PiganConfig(8, FIELD, VIEW, channel_base=64, channel_max=8, **POSED, r1_every=2, top_k_floor=0.5),
     ),
+    'transfer': ('transfer', TransferConfig(8, **NARROW)),
     'mimic3d': ('mimic3d', Mimic3DConfig(**PLANES, generator_posed=True, noise=True, blur=300.0)),
     'mimic3d, direct': ('mimic3d', Mimic3DConfig(**PLANES, imitation='', super_resolution=False)),
 }
 STAGES = {'mimic3d': two_stages(NETWORKS['mimic3d'][1], 2, 4)}
+STAGES['transfer'] = (Stage(4, frozen=frozen_names(NETWORKS['transfer'][1], tune=1, freeze_d=1)),)
 
 
 def pictures(size=16, n=24):
