@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -38,6 +38,7 @@ from animegan_nb.core import rng
 from animegan_nb.data import ImageSet
 from animegan_nb.pigan import PiganGenerator, RenderSettings
 from animegan_nb.siren import FieldConfig
+from animegan_nb.stylegan import StyleGANConfig
 from animegan_nb.training import Draws, Recipe, recipes, stage_starts, Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +46,7 @@ MINUTES = 8.0
 PAPER = {
     'dcgan-radford-64', 'dcgan-liu-32', 'dcgan-liu-64', 'dcgan-liu-128', 'wgan-liu-128', 'wgan-gp-liu-128',
     'conditional-moe-128', 'stylegan-liu-a', 'stylegan-liu-b', 'stylegan-liu-c', 'pigan-poster', 'pigan-celeba',
-    'pigan-cats', 'pigan-carla', 'mimic3d-ffhq-512',
+    'pigan-cats', 'pigan-carla', 'mimic3d-ffhq-512', 'freezeg-wang',
 }  # fmt: skip
 QUICK = (
     'dcgan-tiny',
@@ -55,6 +56,7 @@ QUICK = (
     'modern-live',
     'pigan-cpu',
     'mimic3d-cpu',
+    'freezeg-cpu',
 )  # one for each model
 RATIOS = {'dcgan': 'dcgan-liu-128', 'stylegan': 'stylegan-liu-b', 'pigan': 'pigan-celeba'}
 # settings that ratios compare, as changes of a TrainingConfig; the first is the measure
@@ -95,7 +97,17 @@ def quick_recipe(recipe: Recipe) -> Recipe:
         view = replace(network.view, samples=2, fine=2)
         widths = dict(channel_base=64, channel_max=8, critic_base=64, critic_max=8, super_maps=8)
         network = replace(network, size=16, raw=8, planes=8, patch=8, z_dim=8, w_dim=8, view=view, **widths)
+    if recipe.model == 'transfer':
+        network = replace(network, size=16, z_dim=8, w_dim=8, channel_base=64, channel_max=8)
     return replace(recipe, network=network, training=replace(recipe.training, batch_size=4, accumulate=1), stages=())
+
+
+def without_start(recipe: Recipe) -> Recipe:
+    "A fine-tuning from random weights: the trained ones that it begins with change neither its speed nor its memory."
+    if recipe.model != 'transfer':
+        return recipe
+    numbers = {field.name: getattr(recipe.network, field.name) for field in fields(StyleGANConfig)}
+    return replace(recipe, model='stylegan', network=StyleGANConfig(**numbers))
 
 
 def pictures(recipe: Recipe, n: int) -> ImageSet:
@@ -111,7 +123,7 @@ def pictures(recipe: Recipe, n: int) -> ImageSet:
 
 def trainer_of(name: str, device: str, quick: bool, **changes) -> Trainer:
     "The trainer of a preset, at the beginning of its last stage, with noise as data."
-    recipe = quick_recipe(recipes[name]) if quick else recipes[name]
+    recipe = without_start(quick_recipe(recipes[name]) if quick else recipes[name])
     recipe = replace(recipe, training=replace(recipe.training, **changes))
     largest = max([recipe.training.batch_size, *(stage.batch_size or 0 for stage in recipe.stages)])
     trainer = recipe.trainer(pictures(recipe, 2 * largest), device=device)

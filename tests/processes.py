@@ -57,12 +57,15 @@ def networks():
     from animegan_nb.pigan_training import PiganConfig
     from animegan_nb.siren import FieldConfig
     from animegan_nb.stylegan import StyleGANConfig
+    from animegan_nb.transfer import frozen_names, TransferConfig
     from animegan_nb.triplane import PlaneView
     from animegan_nb.wgan import WGANConfig
 
     small = dict(z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8)
     style = StyleGANConfig(16, r1_gamma=1.0, r1_every=2, path_every=2, mixing=0.9, group_size=4, **small)
     grow = replace(style, architecture='stylegan1', path_weight=0.0)
+    tuned = TransferConfig(**vars(style))
+    tune = (Stage(3, frozen=frozen_names(tuned, tune=2, freeze_d=1)),)
     field = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
     view = RenderSettings(samples=4, fine=4, background=1.0)
     pigan = PiganConfig(
@@ -89,6 +92,7 @@ def networks():
         'modern': ('modern', modern, pictures(16), {}),
         'stylegan': ('stylegan', style, pictures(16), {}),
         'stylegan, growing': ('stylegan', grow, pictures(16), dict(stages=stages)),
+        'transfer': ('transfer', tuned, pictures(16), dict(stages=tune)),
         'pigan': ('pigan', pigan, pictures(8), {}),
         'mimic3d': ('mimic3d', mimic, pictures(16), dict(stages=two_stages(mimic, 2, 3))),
         'pigan, shared': ('pigan', replace(pigan, share_fakes=True, r1_every=2), pictures(8), {}),

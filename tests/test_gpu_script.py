@@ -32,7 +32,9 @@ def test_the_presets_are_those_of_papers(script):
     assert {recipes[name].model for name in script.QUICK} == {recipe.model for recipe in recipes.values()}
 
 
-@pytest.mark.parametrize('part', ['preset dcgan-tiny', 'preset stylegan-tiny', 'preset pigan-cpu', 'drawing'])
+@pytest.mark.parametrize(
+    'part', ['preset dcgan-tiny', 'preset stylegan-tiny', 'preset pigan-cpu', 'preset freezeg-cpu', 'drawing']
+)
 def test_a_part_has_speed_and_memory(script, capsys, part):
     for row in rows_of(capsys, script, part):
         assert row['part'] == part and row['ms'] > 0 and row['images_per_second'] > 0 and row['peak_gib'] > 0
