@@ -29,6 +29,10 @@ WIDGETS = {
         'from animegan_nb.inversion import InversionViewer\n'
         'InversionViewer(generator, torch.zeros(1, 3, 32, 32), alpha=0.0, steps=8, scale=3).run(4)'
     ),
+    'Animefier': (
+        'from animegan_nb.crossdomain import Animefier\n'
+        'Animefier(generator, generator, torch.zeros(1, 3, 32, 32), steps=2, scale=3)'
+    ),
     'RayInspector': (
         'from animegan_nb.cameras import pose, rays\nfrom animegan_nb.raymarch import RayInspector\n'
         'field = lambda p, d=None: ((p + 1)/2, 30*torch.sigmoid(40*(.5 - p.norm(dim=-1))))\n'
