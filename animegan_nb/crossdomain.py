@@ -179,6 +179,10 @@ def animefy(
         if start is not None and name not in start.found:
             raise ValueError(f"start holds no latent of {name}: it is of another preset.")
         before = None if start is None else start.found[name].latent
+        if before is not None and len(before) != len(target):
+            raise ValueError(
+                f"start holds latents of {len(before)} images, and {len(target)} are given."
+            )
         options = dict(perceptual=perceptual, search=plan.search, start=before)
         numbers = plan.space, plan.alpha, plan.steps, seed
         with torch.enable_grad():

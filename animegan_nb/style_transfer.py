@@ -410,6 +410,8 @@ def stylise(
     decoder makes of the content; with the other methods it mixes pixels."""
     for images in (content, style):
         check_float_images(images)
+        if not images.isfinite().all():
+            raise ValueError("An image contains NaN or infinity: no style can be read from it.")
     if len(style) not in (1, len(content)):
         raise ValueError(
             f"Give one style for all images or one for each: {len(style)} do not fit"

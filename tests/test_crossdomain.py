@@ -96,6 +96,8 @@ def test_a_search_goes_on_where_it_ended():
     assert torch.allclose(more.found['g'].losses[0], first.found['g'].losses[-1], atol=1e-5)
     with pytest.raises(ValueError, match='another preset'):
         cd.animefy(people(), g, g_fin, 'thesis', start=cd.animefy(people(), g, g_fin, 'freezeg', **QUICK), **QUICK)
+    with pytest.raises(ValueError, match='start holds latents of'):
+        cd.animefy(people()[:1], g, g_fin, 'thesis', start=first, **QUICK)
 
 
 def test_a_style_transfer_comes_first():

@@ -281,6 +281,7 @@ BAD = {
     'styles': (lambda: stylise(images(2), images(3)), 'one style for all'),
     'alpha': (lambda: stylise(images(), images(), alpha=1.5), 'α lies between 0 and 1'),
     'bytes': (lambda: stylise(to_uint8(images()), images()), 'Images are floats'),
+    'not a number': (lambda: stylise(images() * torch.nan, images(), 'coral'), 'NaN or infinity'),
     'one image': (lambda: stylise(images()[0], images()), r'Images are a tensor \[batch'),
     'method': (lambda: stylise(images(), images(), 'cyclegan'), 'style transfer method'),
     'sides': (lambda: StyleTransfer(StyleTransferConfig(widths=(4,)))(images(1, 17), images(1)), 'multiples of 2'),
