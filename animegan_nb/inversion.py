@@ -36,6 +36,8 @@ def learning_rate_ramp(
     up: float = 0.05,  # share at the beginning
 ) -> float:
     "The factor of the learning rate; 0 in the first step. Karras et al. (2020), the projector."
+    if steps < 1 or not (down > 0 and up > 0):
+        raise ValueError("A schedule has at least one step, and shares greater than 0.")
     if not 0 <= step <= steps:
         raise ValueError(f"A step lies between 0 and {steps}, not {step}.")
     t = step / steps
@@ -171,7 +173,8 @@ class Search:
                 f"An image needs at least one start and no more than the {self.candidates}"
                 f" candidates, not {self.starts}."
             )
-        if not self.lr > 0 or min(self.w_noise, self.prior, self.noise_weight) < 0:
+        weights = self.w_noise, self.prior, self.noise_weight
+        if not self.lr > 0 or not all(weight >= 0 for weight in weights):  # NaN as well
             raise ValueError(
                 "A search needs a positive rate, and weights that are not negative."
             )
@@ -341,6 +344,11 @@ def place_of_start(
         return first_latent(i.generator, target, i.space, i.search, i.prior, seed)
     if callable(start):
         start = encoder_start(start, i.generator, target, i.space, i.prior)
+    if not isinstance(start, Tensor) or not start.isfinite().all():
+        raise ValueError(
+            "start is a tensor of finite latents, or an encoder that returns one; a place such"
+            " as 'mean' belongs in the search: search=Search(start='mean')."
+        )
     return start.detach().to(target).clone()
 
 
@@ -518,6 +526,7 @@ def pivotal_tuning(
     before = copy.deepcopy(tuned).requires_grad_(False)
     prior = None if found.space == 'z' else latent_prior(before)
     pivot, target = found.latent, target.detach().to(found.latent)
+    check_drawn(before, target)
     look = perceptual or PerceptualLoss('toon')
     random = torch.Generator(pivot.device).manual_seed(seed)
     fits = []

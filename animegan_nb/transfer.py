@@ -23,8 +23,8 @@ from .toon_net import network_readings, READ, ToonNet
 from .training import load_run, models, Recipe, recipes, Stage, TrainingConfig
 
 # %% auto #0
-__all__ = ['SHAPE', 'at_rest', 'discriminator_layers', 'reversed_order', 'frozen_names', 'check_same_shape', 'TransferConfig',
-           'load_start', 'TransferPair', 'transfer_recipe', 'changes', 'graft', 'agreement']
+__all__ = ['SHAPE', 'at_rest', 'discriminator_layers', 'is_count', 'reversed_order', 'frozen_names', 'check_same_shape',
+           'TransferConfig', 'load_start', 'TransferPair', 'transfer_recipe', 'changes', 'graft', 'agreement']
 
 # %% ../nbs/42_transfer.ipynb #dbe4eb33
 @contextlib.contextmanager
@@ -71,6 +71,11 @@ def discriminator_layers(discriminator: nn.Module) -> list[tuple[str, ...]]:
     return [('from_rgb.', *blocks[0]), *blocks[1:], ('epilogue.',)]
 
 
+def is_count(value: object, first: int, last: int) -> bool:
+    "Whether a value is an integer from first to last, and not a truth value."
+    return isinstance(value, int) and not isinstance(value, bool) and first <= value <= last
+
+
 def reversed_order(blocks: nn.ModuleDict) -> list[str]:
     "The names of blocks such as b8 from the largest resolution to the smallest."
     return sorted(blocks, key=lambda name: -int(name.removeprefix('b')))
@@ -89,15 +94,15 @@ def frozen_names(
         list(pair.generator.synthesis.blocks),
         discriminator_layers(pair.discriminator),
     )
-    if tune is not None and not 1 <= tune <= len(blocks):
+    if tune is not None and not is_count(tune, 1, len(blocks)):
         raise ValueError(
             f"tune is the number of the generator's last blocks that learn, 1 to {len(blocks)}"
-            f" (None: all, and the mapping), not {tune}."
+            f" (None: all, and the mapping), not {tune!r}."
         )
-    if not 0 <= freeze_d < len(layers):
+    if not is_count(freeze_d, 0, len(layers) - 1):
         raise ValueError(
             f"freeze_d is the number of the discriminator's first layers that do not learn, 0"
-            f" to {len(layers) - 1}, not {freeze_d}."
+            f" to {len(layers) - 1}, not {freeze_d!r}."
         )
     names = []
     if tune is not None:
@@ -236,7 +241,7 @@ def graft(
     all blocks (and then with its mapping) `g_fin`. Wang's thesis, section 4.5."""
     check_same_shape(g, g_fin)
     names = list(g.synthesis.blocks)
-    if isinstance(use, bool) or not isinstance(use, int) or not 0 <= use <= len(names):
+    if not is_count(use, 0, len(names)):
         raise ValueError(
             f"use is the number of blocks from g_fin, 0 to {len(names)}, not {use!r}."
         )

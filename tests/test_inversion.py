@@ -517,9 +517,10 @@ def bad(**changes):
     return lambda: invert(**values)
 
 
-def pivots(n):
+def pivots(n, side=16):
     network = stylegan()
-    return lambda: I.pivotal_tuning(network, targets(network, n), fast(network, targets(network, 3)))
+    wanted = nn.functional.interpolate(targets(network, n), size=side)
+    return lambda: I.pivotal_tuning(network, wanted, fast(network, targets(network, 3)))
 
 
 @pytest.mark.parametrize(
@@ -543,9 +544,16 @@ def pivots(n):
         (lambda: Search(starts=9, candidates=8), 'no more than the 8 candidates'),
         (lambda: Search(lr=0.0), 'positive rate'),
         (lambda: I.learning_rate_ramp(11, 10), 'between 0 and 10'),
+        (lambda: I.learning_rate_ramp(0, 0), 'at least one step'),
+        (lambda: I.learning_rate_ramp(0, 10, up=0.0), 'shares greater than 0'),
+        (lambda: I.learning_rate_ramp(3, 10, down=0.0), 'shares greater than 0'),
+        (lambda: Search(prior=float('nan')), 'not negative'),
+        (bad(start='mean'), r"search=Search\(start='mean'\)"),
+        (bad(start=torch.full((3, 8), float('nan'))), 'finite latents'),
         (lambda: I.noise_regulariser([torch.zeros(8, 8)]), 'A noise map is'),
         (lambda: latent_prior(Linear()), 'needs a mapping network'),
         (pivots(2), 'as many pivots'),
+        (pivots(3, side=8), 'resize them'),
     ],
 )
 def test_bad_input_in_one_sentence(call, message):

@@ -185,7 +185,8 @@ def test_the_names_of_what_rests():
     blocks = 'generator.synthesis.blocks'
     assert names == ('generator.mapping.', f'{blocks}.b4.', 'discriminator.from_rgb.', 'discriminator.blocks.b16.')
     assert frozen_names(TINY) == () and frozen_names(TINY, tune=3) == ('generator.mapping.',)
-    for bad in (dict(tune=0), dict(tune=4), dict(freeze_d=-1), dict(freeze_d=3)):
+    wrong = [dict(tune=value) for value in (0, 4, 1.0, 1.5, True, '1')]
+    for bad in (*wrong, *(dict(freeze_d=value) for value in (-1, 3, 1.5, True, None))):
         with pytest.raises(ValueError, match=f'{next(iter(bad))} is the number'):
             frozen_names(TINY, **bad)
 
