@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from animegan_nb.marking import Limits, Workers  # noqa: E402
 SOURCE = Path(__file__).parent / 'course' / 'source'
 LIMITS = Limits(cell_seconds=4, seconds=14, memory=1, clock=60)
 SECRET = 'a secret law about two columns'
+OUTSIDE = Path(tempfile.gettempdir()) / 'animegan-evil'  # where no student may write
 
 EMA = 'def ema_decay(batch_size, half_life):\n    return 0.5 ** (batch_size / half_life)\n'
 MIRROR = 'def mirror(images):\n    return images.flip(-1)\n'
@@ -256,7 +258,7 @@ CLASS = {
     'forks': own_cell('import os\nwhile True:\n    os.fork()', remark='PermissionError'),
     'a program': own_cell('import subprocess\nsubprocess.run(["ls"])', '!ls', remark='PermissionError'),
     'the network': own_cell('import socket\nsocket.create_connection(("127.0.0.1", 9))', remark='network'),
-    'writes outside': own_cell('open("../../evil", "w")', 'import os\nos.mkdir("/tmp/animegan-evil")',
+    'writes outside': own_cell('open("../../evil", "w")', f'import os\nos.mkdir({str(OUTSIDE)!r})',
                                remark='own folder'),
     'writes inside': own_cell('open("mine.txt", "w").write("x")\nassert open("mine.txt").read() == "x"'),
     'a large file': own_cell('with open("big", "w") as f:\n    for _ in range(99):\n        f.write("x" * 10**6)',
@@ -374,7 +376,7 @@ def test_every_known_wrong_version_loses_the_law_it_breaks(graded):
 
 
 def test_nothing_was_written_outside(graded):
-    assert not Path('/tmp/animegan-evil').exists()
+    assert not OUTSIDE.exists()
     assert not list(graded.folder.rglob('evil'))
 
 
