@@ -667,11 +667,9 @@ def _open_photo(path: str):
 
     try:
         return open_image(path)
-    except OSError as error:
-        if error.strerror:
+    except (OSError, ValueError, SyntaxError) as error:
+        if getattr(error, 'strerror', None):  # of the system: a missing file, a folder
             raise
-        raise ValueError(f"{_quoted(path)} is no picture that can be read: {error}.") from error
-    except (ValueError, SyntaxError) as error:
         raise ValueError(f"{_quoted(path)} is no picture that can be read: {error}.") from error
 
 

@@ -31,7 +31,8 @@ from animegan_nb.widgets import (
 
 # %% auto #0
 __all__ = ['NEAR', 'PRESETS', 'DEFAULT', 'ZOOM', 'RISE', 'SMALLEST', 'Preset', 'find_preset', 'shared_blocks', 'join_styles',
-           'Animefied', 'animefy', 'match_colours', 'photo_finder', 'apart', 'find_face', 'portrait', 'Animefier']
+           'Animefied', 'animefy', 'match_colours', 'matrix_power', 'photo_finder', 'apart', 'find_face', 'portrait',
+           'Animefier']
 
 # %% ../nbs/43_crossdomain.ipynb #efcb91df
 @dataclass(frozen=True)
@@ -215,14 +216,14 @@ def match_colours(
         (x - x.mean(2, keepdim=True)) @ (x - x.mean(2, keepdim=True)).mT / x.shape[2]
     )
     eye = floor * torch.eye(3, dtype=torch.float64, device=images.device)
-    whiten = _power(spread(pixels) + eye, -0.5)
-    colour = _power(spread(wanted) + eye, 0.5)
+    whiten = matrix_power(spread(pixels) + eye, -0.5)
+    colour = matrix_power(spread(wanted) + eye, 0.5)
     moved = colour @ whiten @ (pixels - pixels.mean(2, keepdim=True))
     return (moved + wanted.mean(2, keepdim=True)).view(images.shape).to(images)
 
 
-def _power(matrices: Tensor, power: float) -> Tensor:
-    "A power of symmetric positive matrices."
+def matrix_power(matrices: Tensor, power: float) -> Tensor:  # [batch, n, n], both
+    "A power of symmetric positive matrices: 0.5 for the square root."
     values, vectors = torch.linalg.eigh(matrices)
     return vectors * values.pow(power)[:, None] @ vectors.mT
 

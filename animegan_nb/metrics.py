@@ -47,7 +47,7 @@ __all__ = ['ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZ
            'distance_blocks', 'coverage', 'precision_recall', 'diversity', 'Extractor', 'OwnExtractor',
            'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'drawing', 'extract',
            'run_extractor', 'library_version', 'Card', 'Number', 'metric_name', 'Evaluation', 'measure', 'bootstrap',
-           'interval', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
+           'interval', 'holm', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
            'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels',
            'psnr', 'FeatureDistance', 'tracker', 'file_sha256', 'find_weights', 'find_inception', 'Rows',
            'register_with_fidelity', 'fidelity']
@@ -838,6 +838,15 @@ def interval(values, level: float = 0.95) -> tuple[float, float]:  # a few numbe
         return float(values[0]), float('nan')
     t = stats.t.ppf((1 + level) / 2, len(values) - 1)
     return float(values.mean()), float(t * values.std(ddof=1) / len(values) ** 0.5)
+
+
+def holm(p_values) -> np.ndarray:  # as many, in the same order
+    "p-values of several comparisons, corrected for their number. Holm (1979)."
+    p_values = np.asarray(p_values, dtype=float)
+    order, corrected = np.argsort(p_values), np.empty(len(p_values))
+    steps = p_values[order] * np.arange(len(p_values), 0, -1)
+    corrected[order] = np.maximum.accumulate(steps).clip(max=1)
+    return corrected
 
 # %% ../nbs/14_metrics.ipynb #e8c8841d
 def evaluate(

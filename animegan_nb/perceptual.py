@@ -14,6 +14,7 @@ from typing import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
+from .core import read_weights
 from .metrics import FeatureDistance, file_sha256
 from .modern import feature_networks, FrozenFeatures
 
@@ -129,7 +130,7 @@ def mixed_loss(
 # %% ../nbs/40_perceptual.ipynb #0c291d1b
 VGG16_FILE, VGG16_HASH = 'vgg16-397923af.pth', '397923af'  # torchvision's: sha256 begins so
 VGG16_TAPS = (3, 8, 15, 22, 29)  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
-LPIPS_FILE = 'lpips_vgg.pth'  # weights/v0.1/vgg.pth of the package lpips
+LPIPS_FILE = 'lpips_vgg.safetensors'  # the tensors of weights/v0.1/vgg.pth of the package lpips
 
 
 def _tensors_of(path: Path) -> dict[str, Tensor]:
@@ -178,18 +179,20 @@ def vgg16_features(size: int) -> FrozenFeatures:
 # %% ../nbs/40_perceptual.ipynb #c6d8e21c
 def lpips_weights() -> list[Tensor]:  # five times [channels]
     "LPIPS's weights of channels (version 0.1, VGG16), from ANIMEGAN_WEIGHTS or its package."
-    folder, package = os.environ.get('ANIMEGAN_WEIGHTS'), find_spec('lpips')
-    paths = [Path(folder) / LPIPS_FILE] if folder else []
-    if package:
-        paths.append(Path(package.origin).parent / 'weights' / 'v0.1' / 'vgg.pth')
-    path = next((p for p in paths if p.is_file()), None)
-    if path is None:
+    path, package = (
+        Path(os.environ.get('ANIMEGAN_WEIGHTS') or '.') / LPIPS_FILE,
+        find_spec('lpips'),
+    )
+    if path.is_file():
+        tensors = read_weights(path)
+    elif package:
+        path = Path(package.origin).parent / 'weights' / 'v0.1' / 'vgg.pth'
+        tensors = _tensors_of(path)
+    else:
         raise FileNotFoundError(
-            "The weights of LPIPS are not here: put weights/v0.1/vgg.pth of the package lpips"
-            f" as {LPIPS_FILE} into the folder named by ANIMEGAN_WEIGHTS, install that package,"
-            " or use PerceptualLoss."
+            "The weights of LPIPS are not here: install the package lpips, put its tensors as"
+            f" {LPIPS_FILE} into the folder named by ANIMEGAN_WEIGHTS, or use PerceptualLoss."
         )
-    tensors = _tensors_of(path)
     names = [f'lin{n}.model.1.weight' for n in range(5)]
     if not all(name in tensors for name in names):
         raise ValueError(f"The file {path.name} holds no weights of LPIPS.")

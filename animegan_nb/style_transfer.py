@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm import tqdm
 from .core import Pretrained, Registry, rng, to_float
+from .crossdomain import matrix_power
 from .perceptual import check_float_images, layer_distance, PerceptualLoss
 from .style_layers import adain
 from .training import optimise
@@ -338,14 +339,8 @@ def _colour_moments(images):
 
 def _recoloured(centred, covariance, wanted, mean, like):
     "Pixels whitened by one covariance and coloured by another."
-    move = _power(wanted, 0.5) @ _power(covariance, -0.5)
+    move = matrix_power(wanted, 0.5) @ matrix_power(covariance, -0.5)
     return (move @ centred + mean).view_as(like)
-
-
-def _power(matrix, exponent):
-    "Of symmetric positive matrices [batch, 3, 3]."
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors * values.pow(exponent)[:, None] @ vectors.mT
 
 
 def published_coral(content: Tensor, style: Tensor) -> Tensor:
@@ -360,7 +355,7 @@ def published_coral(content: Tensor, style: Tensor) -> Tensor:
     (ours, _, _), (theirs, mean, deviation) = scaled
     one = torch.eye(3, dtype=ours.dtype, device=ours.device)
     sums = [x @ x.mT + one for x in (ours, theirs)]
-    move = _power(sums[1], 0.5) @ _power(sums[0], -0.5)
+    move = matrix_power(sums[1], 0.5) @ matrix_power(sums[0], -0.5)
     return (move @ ours * deviation + mean).view_as(content)
 
 # %% ../nbs/44_style_transfer.ipynb #2136abf9

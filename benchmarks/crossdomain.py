@@ -30,7 +30,7 @@ from tqdm import tqdm
 from animegan_nb import crossdomain, toon
 from animegan_nb.core import atomic_path, cache_dir, grid, rng, to_float, write_atomically
 from animegan_nb.inversion import invert, Inverted, latent_prior, PROJECTOR, Search, THESIS
-from animegan_nb.metrics import extract, interval, SqueezeNet
+from animegan_nb.metrics import extract, holm, interval, SqueezeNet
 from animegan_nb.perceptual import PerceptualLoss
 from animegan_nb.stylegan import pretrained_stylegan
 from animegan_nb.toon_net import READ, toon_network
@@ -359,12 +359,10 @@ def verdicts(values: dict[str, dict]) -> list[dict]:
             visible = 2.8 * gap.std(ddof=1) / len(gap) ** 0.5  # with a power of 0.8 at a level of 0.05
             rows[-1]['visible'] = round(float(visible), 5)
     rows.sort(key=lambda r: r['p'])
-    worst = 0.0
-    for rank, row in enumerate(rows):
-        worst = max(worst, min(1.0, row['p'] * (len(rows) - rank)))
-        row['holm'], row['p'] = float(f'{worst:.2g}'), float(f"{row['p']:.2g}")
+    for row, corrected in zip(rows, holm([row['p'] for row in rows])):
+        row['holm'], row['p'] = float(f'{corrected:.2g}'), float(f"{row['p']:.2g}")
         right = row['difference'][0] * row['expected'] > 0
-        row['verdict'] = 'undecided' if worst > 0.05 else 'as claimed' if right else 'the opposite'
+        row['verdict'] = 'undecided' if corrected > 0.05 else 'as claimed' if right else 'the opposite'
     return rows
 
 

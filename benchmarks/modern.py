@@ -172,15 +172,9 @@ def verdict(results: list[dict], base: str = 'base') -> dict:
             half = stats.t.ppf(0.975, freedom) * error
             rows.append(dict(way=way, number=name, difference=change_of_mean, half=half, p=p))
         smallest[name] = stats.t.ppf(1 - 0.05 / 2 / (len(groups) - 1) / len(COMPARED), freedom) * error
-    for row, corrected in zip(rows := sorted(rows, key=lambda r: r['p']), holm([r['p'] for r in rows])):
-        row['holm'] = corrected
+    for row, corrected in zip(rows := sorted(rows, key=lambda r: r['p']), metrics.holm([r['p'] for r in rows])):
+        row['holm'] = float(corrected)
     return {'rows': rows, 'smallest': smallest, 'comparisons': len(rows)}
-
-
-def holm(ps: list[float]) -> list[float]:
-    "Sorted p-values, corrected for their number (Holm 1979)."
-    corrected = [min(1.0, p * (len(ps) - k)) for k, p in enumerate(ps)]
-    return list(itertools.accumulate(corrected, max))
 
 
 def print_table(stored: dict):

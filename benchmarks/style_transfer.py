@@ -22,7 +22,7 @@ from scipy.stats import t as student
 
 from animegan_nb import toon
 from animegan_nb.core import read_json, rng, shipped, to_uint8, write_atomically
-from animegan_nb.metrics import file_sha256
+from animegan_nb.metrics import file_sha256, holm
 from animegan_nb.perceptual import PerceptualLoss
 from animegan_nb.style_transfer import fit_transfer, GatysConfig, StyleTransfer, stylise, textures
 from animegan_nb.training import load_state, save_state
@@ -158,15 +158,6 @@ def tune() -> dict:
     return dict(what='ratios to the untouched image on heads that decide nothing', pairs=TUNED, found=found, best=best)
 
 
-def holm(p: dict) -> dict:
-    "Adjusted p values."
-    ordered, worst, out = sorted(p, key=p.get), 0.0, {}
-    for rank, name in enumerate(ordered):
-        worst = max(worst, min(1.0, p[name] * (len(p) - rank)))
-        out[name] = worst
-    return out
-
-
 def against(values: np.ndarray, untouched: np.ndarray) -> tuple[float, float, float]:
     "Mean relative change of the distance over heads, half its 95 % interval, and p of a t test."
     change = (values.mean(0) - untouched) / untouched.mean()
@@ -200,7 +191,7 @@ def compare():
             row[measure] = dict(by_style=each, change=round(change, 3), half=round(half, 3))
         rows.append(row)
         print(row, flush=True)
-    for (name, measure), p in holm(chances).items():
+    for (name, measure), p in zip(chances, holm(list(chances.values()))):
         row = next(r for r in rows if r['method'] == name)
         sign = 'nearer' if row[measure]['change'] < 0 else 'farther'
         row[measure] |= dict(p=float(f'{p:.3g}'), verdict=sign if p < 0.05 else 'undecided')

@@ -446,6 +446,17 @@ def test_missing_weights_are_one_sentence(tmp_path, monkeypatch):
 # evaluate
 
 
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_its_definition(p_values):
+    "Step by step: the smallest p-value counts as often as there are comparisons, the next once less, and so on."
+    corrected, worst, left = metrics.holm(p_values), 0.0, len(p_values)
+    for k in sorted(range(len(p_values)), key=p_values.__getitem__):
+        worst = max(worst, min(1.0, p_values[k] * left))
+        left -= 1
+        assert math.isclose(corrected[k], worst, abs_tol=1e-12) or p_values.count(p_values[k]) > 1
+    assert (corrected >= np.array(p_values)).all()
+
+
 def test_what_too_few_images_cannot_tell_is_said():
     real, fake = (torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(n)) * 2 - 1 for n in (12, 5))
     text = str(metrics.evaluate(fake, real, 'pixels', n=5))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
 from animegan_nb import perceptual
@@ -153,7 +154,7 @@ def vgg_folder(tmp_path_factory):
     torch.save(made_up_vgg16() | {'classifier.0.bias': torch.zeros(3)}, folder / perceptual.VGG16_FILE)
     channels = (64, 128, 256, 512, 512)
     weights = {f'lin{n}.model.1.weight': torch.arange(c).remainder(5) / 10 for n, c in enumerate(channels)}
-    torch.save({k: v.view(1, -1, 1, 1) for k, v in weights.items()}, folder / perceptual.LPIPS_FILE)
+    save_file({k: v.view(1, -1, 1, 1) for k, v in weights.items()}, folder / perceptual.LPIPS_FILE)
     return folder
 
 
@@ -182,7 +183,7 @@ def test_vgg16_that_is_missing_or_another_one(vgg_folder, monkeypatch, tmp_path)
     monkeypatch.setattr(perceptual, 'find_spec', lambda name: None)
     with pytest.raises(FileNotFoundError, match="The weights of VGG16 are not here: put torchvision's"):
         PerceptualLoss('vgg16')
-    with pytest.raises(FileNotFoundError, match='The weights of LPIPS are not here: put weights/v0.1/vgg.pth'):
+    with pytest.raises(FileNotFoundError, match='The weights of LPIPS are not here: install the package lpips'):
         LPIPS()
     monkeypatch.setenv('ANIMEGAN_WEIGHTS', str(vgg_folder))
     with pytest.raises(ValueError, match="is not torchvision's"):
@@ -196,8 +197,11 @@ def test_nothing_is_unpickled(monkeypatch, tmp_path):
     monkeypatch.setattr(perceptual, 'VGG16_HASH', file_sha256(tmp_path / perceptual.VGG16_FILE)[:8])
     with pytest.raises(ValueError, match='holds no plain tensors'):
         PerceptualLoss('vgg16')
-    torch.save({'other': torch.zeros(1)}, tmp_path / perceptual.LPIPS_FILE)
+    save_file({'other': torch.zeros(1)}, tmp_path / perceptual.LPIPS_FILE)
     with pytest.raises(ValueError, match='holds no weights of LPIPS'):
+        LPIPS()
+    torch.save({'lin0.model.1.weight': Surprise()}, tmp_path / perceptual.LPIPS_FILE)
+    with pytest.raises(ValueError, match='cannot be read|are a|of another kind|damaged'):
         LPIPS()
 
 
