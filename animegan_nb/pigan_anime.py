@@ -17,7 +17,7 @@ from .cameras import pose, PRIORS
 from .core import atomic_path, rng, seed_everything, to_uint8
 from .data import ImageSet
 from .geometry import billboard, MeanShape, view_consistency
-from .metrics import extract, frechet_distance, holm, interval
+from .metrics import extract, frechet_distance, interval
 from .pigan import PiganGenerator
 from .pigan_training import alarms, PIGAN_CPU, PiganConfig, PiganPair, TOON_VIEW
 from .training import Trainer, TrainingConfig
