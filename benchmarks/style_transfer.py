@@ -13,12 +13,14 @@ training saw.
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from scipy.stats import t as student
+from turns import in_turns, print_ratios
 
 from animegan_nb import toon
 from animegan_nb.core import read_json, rng, shipped, to_uint8, write_atomically
@@ -212,15 +214,8 @@ def compare():
 def timings(repeats: int = 3):
     "Processor time of one image of 64 px, in turns; ratios to colour matching."
     people, styles = drawn(46, 2, 'human')['image'], drawn(47, 2, 'anime')['image']
-    times = {name: [] for name in METHODS}
-    for _ in range(repeats):
-        for name, method in METHODS.items():
-            start = time.process_time()
-            method(people, styles, 1.0)
-            times[name].append((time.process_time() - start) / len(people))
-    base = np.median(times['colours'])
-    for name, values in times.items():
-        print(f'{name:30}{np.median(values) * 1e3:9.1f} ms an image, {np.median(values) / base:8.1f} × colours')
+    ways = {name: partial(method, people, styles, 1.0) for name, method in METHODS.items()}
+    print_ratios(in_turns(ways, repeats), len(people), 'colours', 'colours')
 
 
 def main():

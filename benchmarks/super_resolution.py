@@ -10,13 +10,13 @@ import argparse
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from scipy.stats import t as student
+from turns import in_turns, print_ratios
 
 from animegan_nb.core import to_float
 from animegan_nb.metrics import psnr
@@ -69,16 +69,9 @@ def timings(repeats: int = 5):
         'CARN-M, one at a time': lambda: [mobile(image[None]) for image in images],
         'CARN, eight at once': lambda: full(images),
     }
-    times = {name: [] for name in ways}
     with torch.no_grad():
-        for _ in range(repeats):
-            for name, way in ways.items():
-                start = time.process_time()
-                way()
-                times[name].append((time.process_time() - start) / len(images))
-    base = np.median(times["Pillow's LANCZOS"])
-    for name, values in times.items():
-        print(f'{name:24}{np.median(values) * 1e3:8.1f} ms an image, {np.median(values) / base:6.1f} × LANCZOS')
+        seconds = in_turns(ways, repeats)
+    print_ratios(seconds, len(images), "Pillow's LANCZOS", 'LANCZOS')
 
 
 def main():

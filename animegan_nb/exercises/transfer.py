@@ -143,6 +143,11 @@ def train_at_rest(network, beginnings, train):
         train()
 
 
+def _named(pairs, beginnings):
+    "The tensors whose names begin so."
+    return [tensor for name, tensor in pairs if name.startswith(tuple(beginnings))]
+
+
 def _around(context):
     def train_in_it(network, beginnings, train):
         with context(network, beginnings):
@@ -154,7 +159,7 @@ def _around(context):
 @contextlib.contextmanager
 def _flags_only(network, beginnings):
     "requires_grad, and nothing else."
-    chosen = [p for n, p in network.named_parameters() if n.startswith(tuple(beginnings))]
+    chosen = _named(network.named_parameters(), beginnings)
     before = [p.requires_grad for p in chosen]
     for p in chosen:
         p.requires_grad_(False)
@@ -165,7 +170,7 @@ def _flags_only(network, beginnings):
 
 @contextlib.contextmanager
 def _without_buffers_of(network, beginnings):
-    chosen = [p for n, p in network.named_parameters() if n.startswith(tuple(beginnings))]
+    chosen = _named(network.named_parameters(), beginnings)
     with _flags_only(network, beginnings):
         for p in chosen:
             p.grad = None
@@ -174,7 +179,7 @@ def _without_buffers_of(network, beginnings):
 
 @contextlib.contextmanager
 def _old_gradients(network, beginnings):
-    buffers = [b for n, b in network.named_buffers() if n.startswith(tuple(beginnings))]
+    buffers = _named(network.named_buffers(), beginnings)
     values = [b.clone() for b in buffers]
     with _flags_only(network, beginnings):
         yield network
@@ -184,7 +189,7 @@ def _old_gradients(network, beginnings):
 # %% ../../nbs/exercises/42_transfer.ipynb #e11f975c
 @contextlib.contextmanager
 def _gradients_times_0(network, beginnings):
-    chosen = [p for n, p in network.named_parameters() if n.startswith(tuple(beginnings))]
+    chosen = _named(network.named_parameters(), beginnings)
     hooks = [p.register_hook(torch.zeros_like) for p in chosen if p.requires_grad]
     values = {k: v.clone() for k, v in network.named_buffers()}
     for p in chosen:
