@@ -24,9 +24,9 @@ from .widgets import RichDisplay, slider
 # %% auto #0
 __all__ = ['HEAD_READINGS', 'GROUP_COLOURS', 'sample_w', 'as_ws', 'draw', 'truncated_normal', 'receivers', 'layer_groups',
            'replace_layers', 'mixing_grid', 'slerp', 'poses', 'travel', 'read_heads', 'score', 'principal_axes',
-           'PrincipalSpace', 'principal_space', 'attribute_direction', 'edit', 'edit_effects', 'reading_distance',
-           'resampled', 'Influence', 'influence', 'draw_with_fresh_noise', 'influence_figure', 'path_steps',
-           'trimmed_mean', 'perceptual_path_length', 'save_film', 'LatentExplorer', 'StyleMixer']
+           'PrincipalSpace', 'principal_space', 'attribute_direction', 'edit', 'edit_changes', 'edit_effects',
+           'reading_distance', 'resampled', 'Influence', 'influence', 'draw_with_fresh_noise', 'influence_figure',
+           'path_steps', 'trimmed_mean', 'perceptual_path_length', 'save_film', 'LatentExplorer', 'StyleMixer']
 
 # %% ../nbs/32_latents.ipynb #eabfaea8
 @torch.no_grad()
@@ -313,7 +313,7 @@ def edit(
     return moved if layers is None else replace_layers(ws, moved, layers)
 
 # %% ../nbs/32_latents.ipynb #2eb65d76
-def edit_effects(
+def edit_changes(
     generator: StyleGANGenerator,
     net: toon_net.ToonNet,
     w: Tensor,  # [n, dim]
@@ -321,19 +321,24 @@ def edit_effects(
     scores: Sequence[str] | None = None,  # None: those of the directions
     step: float = 1.0,
     layers: Iterable[int] | None = None,
-) -> Tensor:  # [directions, scores]
-    "How far a step ±1 moves each score, in standard deviations of the score among `w`."
+) -> Tensor:  # [directions, n, scores]
+    "How far a step ±1 moves each score of each head, in standard deviations of it among `w`."
     ws, scores = as_ws(generator, w), list(scores or directions)
 
     def read(ws):
         readings = read_heads(net, draw(generator, ws))
         return torch.stack([score(readings, name) for name in scores], 1)
 
-    spread, effects = read(ws).std(0).clamp_min(1e-6), []
+    spread, changes = read(ws).std(0).clamp_min(1e-6), []
     for direction in directions.values():
         after, before = (read(edit(ws, direction, s, layers)) for s in (step, -step))
-        effects.append((after - before).mean(0) / spread)
-    return torch.stack(effects)
+        changes.append((after - before) / spread)
+    return torch.stack(changes)
+
+
+def edit_effects(*args, **options) -> Tensor:  # [directions, scores]
+    "The mean over the heads of `edit_changes`, with the same arguments."
+    return edit_changes(*args, **options).mean(1)
 
 # %% ../nbs/32_latents.ipynb #6a1640e0
 def reading_distance(
@@ -444,25 +449,28 @@ def draw_with_fresh_noise(generator, ws: Tensor, seed: int, batch: int = 100) ->
 GROUP_COLOURS = {'coarse': '#2f6f9f', 'middle': '#d08c2a', 'fine': '#b5402f'}
 
 
-def influence_figure(found: dict | Influence, height: float = 4.3):
-    "Shares as dots with intervals, a row for each attribute; empty where nothing can be seen."
+def influence_figure(found: dict | Influence, height: float = 4.3, ax=None):
+    """Shares as dots with intervals, a row for each attribute; empty where nothing can be
+    seen. In a figure of its own, or on an axis."""
     found = found if isinstance(found, dict) else found.to_dict()
-    fig, ax = figure(width=7.6, height=height)
+    if ax is None:
+        _, ax = figure(width=7.6, height=height)
     for i, group in enumerate(found['groups']):
         share, low, high = (
             np.array(found[k][i], dtype=float) for k in ('share', 'low', 'high')
         )
         y = np.arange(len(share)) + 0.2 * (i - 1)
         ax.hlines(y, low, high, color=GROUP_COLOURS[group], lw=2)
-        ax.plot(share, y, 'o', color=GROUP_COLOURS[group], ms=5, label=group)
+        ax.plot(share, y, 'o', color=GROUP_COLOURS[group], ms=4, label=group)
     words = [name.replace('_', ' ') for name in found['names']]
     ax.set_yticks(range(len(words)), words)
-    ax.set(xlim=(0, 1.6), xlabel='share that this group of layers decides')
+    most = max(1.2, np.nanmax(np.array(found['high'], dtype=float)) + 0.05)
+    ax.set(xlim=(0, most), xlabel='share that this group of layers decides')
     ax.axvline(1, color='.8', lw=1, zorder=0)
-    ax.invert_yaxis()
+    ax.set_ylim(len(words) - 0.5, -0.5)
+    ax.tick_params(axis='y', length=0)
     ax.legend(frameon=False, loc='lower right')
-    ax.tick_params(length=0)
-    return fig
+    return ax.figure
 
 # %% ../nbs/32_latents.ipynb #98641ae9
 def path_steps(

@@ -13,8 +13,8 @@ from PIL import Image
 
 from animegan_nb import latents as la
 from animegan_nb import toon, toon_net
-from animegan_nb.core import rng, shipped
-from animegan_nb.metrics import FeatureDistance
+from animegan_nb.core import figure, rng, shipped
+from animegan_nb.metrics import FeatureDistance, file_sha256
 from test_widgets import ask, decoded, drawn
 from animegan_nb.stylegan import StyleGANConfig, StyleGANGenerator, pretrained_stylegan, style_layers
 
@@ -29,7 +29,7 @@ def tiny():
 
 @pytest.fixture(scope='module')
 def shipped_generator():
-    return pretrained_stylegan()[0]
+    return pretrained_stylegan('stylegan_toon_64')[0]
 
 
 def test_samples_are_a_function_of_the_seed(tiny):
@@ -385,13 +385,41 @@ def test_directions_of_the_shipped_generator_do_what_they_say(shipped_generator)
     assert (effects.diag() > 0.5).all() and (effects.argmax(0) == torch.arange(3)).all()
 
 
-def test_stored_measurements_belong_to_the_shipped_generator(shipped_generator):
-    "The influence that the chapter prints is that of this generator: a quick measurement falls near it."
+def test_effects_are_the_mean_of_the_changes_of_single_heads(shipped_generator):
+    g, net = shipped_generator, toon_net.toon_network()
+    w, directions = la.sample_w(g, 6, 9), {'one': la.sample_w(g, 1, 3)[0] * 0.1}
+    scores = ('yaw', 'skin=tan', 'pitch')
+    changes = la.edit_changes(g, net, w, directions, scores)
+    assert changes.shape == (1, 6, 3) and changes.std(1).min() > 0  # every head has its own
+    assert torch.allclose(la.edit_effects(g, net, w, directions, scores), changes.mean(1))
+
+
+def test_the_figure_of_influence_may_stand_on_an_axis(tiny):
+    found = la.influence(tiny, fake_readings, la.layer_groups(16), ('top', 'bottom'), pairs=20)
+    fig, axes = figure(1, 2)
+    assert la.influence_figure(found, ax=axes[1]) is fig and len(axes[1].get_yticks()) == 2
+    assert not axes[0].lines and len(axes[1].lines) == 4  # a line of dots for each group, and the line at 1
+    alone = la.influence_figure(found)
+    assert alone is not fig and alone.axes[0].get_ylim() == (1.5, -0.5)
+
+
+@pytest.mark.parametrize('style', ['anime', 'human'])
+def test_stored_measurements_belong_to_the_shipped_generators(style):
+    "The influence that the chapter prints is that of these generators: a quick measurement falls near it."
     stored = json.loads(shipped('results/latents_influence.json').read_text())
-    found = la.Influence.from_dict(stored['groups'])
-    quick = la.influence(
-        shipped_generator, partial(la.read_heads, toon_net.toon_network()), la.layer_groups(32), pairs=60, seed=9
-    )
-    shown = [found.names.index(n) for n in ('yaw', 'hair_colour', 'background')]
+    found = la.Influence.from_dict(stored[style]['groups'])
+    generator, _ = pretrained_stylegan(stored['generators'][style])
+    groups = la.layer_groups(generator.config.size)
+    quick = la.influence(generator, partial(la.read_heads, toon_net.toon_network()), groups, pairs=60, seed=9)
+    shown = [found.names.index(n) for n in ('yaw', 'cloth_colour', 'background')]
     assert (found.share - quick.share)[:, shown].abs().max() < 0.3
     assert len(stored['seeds']) >= 3 and stored['pairs_a_seed'] * 3 == found.pairs
+
+
+@pytest.mark.parametrize('name', ['latents_influence', 'latents_path_length'])
+def test_stored_measurements_name_the_weights_that_ship(name):
+    stored = json.loads(shipped(f'results/{name}.json').read_text())
+    for style, network in stored['generators'].items():
+        weights = shipped(f'pretrained/{network}.safetensors')
+        assert stored['generator_sha256'][style] == file_sha256(weights)[:16]
+    assert stored['network_sha256'] == file_sha256(shipped('pretrained/toon_net.safetensors'))[:16]
