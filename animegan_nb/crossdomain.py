@@ -14,7 +14,15 @@ from torch import nn, Tensor
 from .cleaning import crop_face, FaceFinder
 from .core import of_extra, to_float
 from .data import resize, square_crop
-from .inversion import invert, Inverted, latent_prior, NEAREST, Search, THESIS
+from animegan_nb.inversion import (
+    invert,
+    Inverted,
+    latent_prior,
+    NEAREST,
+    PROJECTOR,
+    Search,
+    THESIS,
+)
 from .perceptual import check_float_images, PerceptualLoss
 from .stylegan import StyleGANGenerator
 from .transfer import check_same_shape, graft
@@ -76,6 +84,9 @@ PRESETS = {
         space='p',
         steps=300,
         search=NEAR,
+    ),
+    'layerwise': Preset(
+        'inverted in w+ of g, drawn by g_fin', space='w+', steps=300, search=PROJECTOR
     ),
 }
 DEFAULT = 'likely'
