@@ -90,7 +90,7 @@ class Remembered:
             self.steps += steps * len(target)
             kept = dict(latent=found.latent, image=found.image, losses=found.losses, ws=found.ws)
             with atomic_path(file) as part:
-                save_file({k: v.contiguous() for k, v in kept.items()}, part)
+                save_file({k: v.clone(memory_format=torch.contiguous_format) for k, v in kept.items()}, part)
         kept = load_file(file)
         return [kept[k] for k in ('latent', 'image', 'losses', 'ws')]
 
