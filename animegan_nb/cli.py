@@ -966,14 +966,14 @@ def _animefy_command(commands, show):
     )
     p.add_argument('photo', help='a picture with one face, from the front')
     p.add_argument('--out', required=True, help='the picture to write')
-    p.add_argument('--preset', help='a way of 43_crossdomain', default='likely')
+    p.add_argument('--preset', help='a way of 43_crossdomain', default='thesis')
     human = 'the generator of people: a network that ships, or the folder of a run'
     p.add_argument('--human', default='stylegan_toon_human_64', help=human)
     p.add_argument(
         '--anime', default='stylegan_toon_fin4', help='the same, fine-tuned on anime'
     )
     p.add_argument('--alpha', type=float, help="the preset's if not given")
-    p.add_argument('--steps', type=_positive, help="of each search; the preset's if not given")
+    p.add_argument('--steps', type=_positive, default=300, help='of each search')
     p.add_argument('--space', choices=['z', 'w', 'w+', 'p'], help="the preset's if not given")
     p.add_argument('--use', type=_positive, help='anime blocks of the graft')
     p.add_argument('--seed', type=_seed, default=0, help='of the search')

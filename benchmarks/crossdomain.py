@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -400,7 +401,7 @@ def of_photographs(judges: Judges, g, fins, remember: Remembered, steps: int, n:
     if found is None:
         return {}
     faces, missed = found
-    facts = dict(photographs=len(faces) + missed, one_face_found=len(faces), rows={})
+    facts, each = dict(photographs=len(faces) + missed, one_face_found=len(faces), rows={}), {}
     seen = judges.identity(faces)
     prior = latent_prior(g)
     for name in ('freezeg', 'likely', 'layerwise', 'thesis'):
@@ -412,8 +413,22 @@ def of_photographs(judges: Judges, g, fins, remember: Remembered, steps: int, n:
         if seen is not None:
             row['judge: g'] = own_rank(judges.identity(back), seen)
             row['judge: anime'] = own_rank(judges.identity(image), seen)
-        facts['rows'][name] = {k: [round(float(x), 4) for x in interval(v.detach().numpy())] for k, v in row.items()}
-    return facts
+        each[name] = {k: v.detach().numpy() for k, v in row.items()}
+        facts['rows'][name] = {k: [round(float(x), 4) for x in interval(v)] for k, v in each[name].items()}
+    return facts | dict(differences=differences(each))
+
+
+def differences(each: dict[str, dict]) -> list[dict]:
+    "Every two ways over the same photographs: paired tests, corrected by Holm."
+    rows = []
+    for a, b in combinations(each, 2):
+        for measure in [m for m in ('anime', 'judge: anime') if m in each[a]]:
+            gap = each[a][measure] - each[b][measure]
+            rows.append(dict(row=a, other=b, measure=measure, p=float(stats.ttest_rel(gap, 0 * gap).pvalue)))
+            rows[-1]['difference'] = [round(float(x), 4) for x in interval(gap)]
+    for row, corrected in zip(rows, holm([row['p'] for row in rows])):
+        row['holm'], row['p'] = float(f'{corrected:.2g}'), float(f"{row['p']:.2g}")
+    return rows
 
 
 # ---- all of it
