@@ -35,6 +35,7 @@ from tqdm import tqdm
 from animegan_nb.core import (
     check_types,
     default_device,
+    freed_memory_kept,
     load_chapters,
     NotFinite,
     Registry,
@@ -791,7 +792,8 @@ def device_settings(config: TrainingConfig, device: torch.device):
             torch.set_float32_matmul_precision('high' if config.tf32 else 'highest')
             cudnn.allow_tf32, cudnn.benchmark = config.tf32, not deterministic
         torch.use_deterministic_algorithms(deterministic, warn_only=True)
-        yield
+        with freed_memory_kept() if on_cpu else contextlib.nullcontext():
+            yield
     finally:
         torch.set_float32_matmul_precision(matmul)
         cudnn.allow_tf32, cudnn.benchmark = before

@@ -83,8 +83,11 @@ class PlaneDecoder(nn.Module):
         self,
         sampled: Tensor,  # [batch, 3, n, channels]
     ) -> tuple[Tensor, Tensor]:  # features [batch, n, features] in [0, 1]; raw [batch, n]
-        x = sampled.mean(1).to(self.hidden.weight.dtype)
-        x = self.out(F.softplus(self.hidden(x)))
+        # a mean over whole rows of memory, and a weight laid out so that its gradient is quick
+        x = sampled.mT.mean(1).mT.to(self.hidden.weight.dtype)
+        weight = (self.hidden.weight * self.hidden.scale).mT.contiguous()
+        hidden = torch.addmm(self.hidden.bias, x.flatten(0, 1), weight)
+        x = self.out(F.softplus(hidden.unflatten(0, x.shape[:2])))
         return torch.sigmoid(x[..., 1:]) * 1.002 - 0.001, x[..., 0]
 
 
@@ -135,11 +138,12 @@ def march_intervals(
             f" densities and distances [..., n], not {list(features.shape)},"
             f" {list(raw.shape)} and {list(distances.shape)}."
         )
-    between = lambda x, dim: (x.narrow(dim, 0, n - 1) + x.narrow(dim, 1, n - 1)) / 2
-    middles = between(distances, -1)
-    weights = ray_weights(density(between(raw, -1)) * distances.diff(dim=-1))
+    between = lambda x: (x[..., 1:] + x[..., :-1]) / 2
+    middles = between(distances)
+    weights = ray_weights(density(between(raw)) * distances.diff(dim=-1))
     opacity = weights.sum(-1)
-    colour = (weights[..., None] * between(features, -2)).sum(-2)
+    ends = (F.pad(weights, (1, 0)) + F.pad(weights, (0, 1))) / 2  # of two intervals each
+    colour = (ends[..., None] * features).sum(-2)
     colour = colour + (1 - opacity)[..., None] * background
     distance = (weights * middles).sum(-1)
     if official:

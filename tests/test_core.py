@@ -1,3 +1,4 @@
+import platform
 import io
 import os
 
@@ -212,3 +213,26 @@ def test_two_chapters_cannot_take_one_name():
     assert known['a'] == 2
     known['a'] = 4  # a program may
     assert known['a'] == 4
+
+
+def page_faults(steps: int = 20) -> int:
+    "How often the system gives this process a page, while it makes and drops tensors of 64 MB."
+    resource = pytest.importorskip('resource')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(steps):
+        torch.zeros(16 * 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='an option of glibc')
+def test_freed_memory_is_kept_inside_and_given_back_afterwards():
+    with core.freed_memory_kept():
+        page_faults()
+        kept = page_faults()
+    assert 10 * kept < page_faults()
+
+
+def test_elsewhere_than_under_glibc_nothing_changes(monkeypatch):
+    monkeypatch.setattr(core.ctypes, 'CDLL', lambda name: object())
+    with pytest.raises(KeyError, match='passes'), core.freed_memory_kept():
+        raise KeyError('what is raised inside passes')

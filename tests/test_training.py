@@ -1,3 +1,4 @@
+import contextlib
 import json
 import sys
 import threading
@@ -370,3 +371,19 @@ def test_flops_without_numbers_and_of_a_penalty():
         slope.square().sum().backward()
 
     assert training.count_flops(penalty) > training.count_flops(lambda: layer(x).square().sum().backward())
+
+
+@pytest.mark.parametrize('device, expected', [('cpu', ['kept', 'given back']), ('meta', [])])
+def test_a_training_on_the_processor_keeps_freed_memory(monkeypatch, device, expected):
+    seen = []
+
+    @contextlib.contextmanager
+    def kept():
+        seen.append('kept')
+        yield
+        seen.append('given back')
+
+    monkeypatch.setattr(training, 'freed_memory_kept', kept)
+    with training.device_settings(training.TrainingConfig(), torch.device(device)):
+        pass
+    assert seen == expected
