@@ -161,7 +161,9 @@ def speed(n, steps, turns=4):
             began = time.process_time()
             way(max(1, steps // turns))
             taken[name] += time.process_time() - began
-    each = {name: s / n / (turns * max(1, steps // turns)) for name, s in taken.items()}
+    counted = turns * max(1, steps // turns)
+    each = {name: s / n / counted for name, s in taken.items()}
+    print(f'{counted} steps of {n} images, in {turns} turns')  # the start of a search costs more in a short one
     for name, seconds in each.items():
         print(f'{name:14} {1000 * seconds:7.2f} ms an image and step, {seconds / each["one batch"]:.2f} × one batch')
 

@@ -39,13 +39,15 @@ EXTRACTORS = 'toon', 'squeezenet', 'pixels'
 COLUMNS = 10
 
 
-def recipe(tune: int | None, steps: int, start: str = START, begins=('trained', 0), seed: int = 0) -> Recipe:
+def recipe(
+    tune: int | None, steps: int, start: str = START, begins=('trained', 0), seed: int = 0, augment='', **numbers
+) -> Recipe:
     "The preset freezeg-cpu with other numbers, in bfloat16 where that is fast."
     preset = recipes['freezeg-cpu']
     network = replace(preset.network, start=start, discriminator_start=begins[0])
     precision = 'bf16' if fast_bfloat16() else 'no'
-    training = replace(preset.training, mixed_precision=precision, seed=seed)
-    return transfer_recipe(network, training, steps, preset.source, tune, begins[1])
+    training = replace(preset.training, mixed_precision=precision, seed=seed, **numbers)
+    return transfer_recipe(network, training, steps, preset.source, tune, begins[1], augment)
 
 
 class KeepAverages(Callback):

@@ -1,8 +1,12 @@
-"A panel in a real JupyterLab: keys, menus, an error; a narrow and dark page; a reload; a restarted kernel."
+"A panel in a real JupyterLab: keys, menus, an error, an upload; a narrow and dark page; a reload; a restarted kernel."
 
+import base64
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 pytestmark = pytest.mark.browser
@@ -21,18 +25,18 @@ class Square(RichDisplay):
 CELLS = [SETUP, 'square = Square()\nsquare', 'square.shown_widget.request["values"]']
 
 
-def shown(page):
-    page.run(0, 120)
-    page.run(1)
+def shown(page, seconds=30):
+    page.run(0, 4 * seconds)
+    page.run(1, 2 * seconds)
     box = page.page.locator('.agnb-panel')
-    box.wait_for(timeout=30_000)
-    page.until(lambda: box.get_attribute('aria-busy') == 'false', 30, 'the first image')
+    box.wait_for(timeout=1000 * seconds)
+    page.until(lambda: box.get_attribute('aria-busy') == 'false', seconds, 'the first image')
     return box
 
 
-def at_rest(page, box):
+def at_rest(page, box, seconds=30):
     page.page.wait_for_timeout(400)
-    page.until(lambda: box.get_attribute('aria-busy') == 'false', 30, 'the answer')
+    page.until(lambda: box.get_attribute('aria-busy') == 'false', seconds, 'the answer')
 
 
 def test_keys_move_sliders_menus_and_buttons(lab):
@@ -91,3 +95,54 @@ def test_after_a_restart_of_the_kernel_the_picture_is_back(lab):
         page.page.get_by_role('button', name='Confirm Kernel Restart').click()
         page.until(lambda: box.count() == 0, 30, 'the end of the widget')
         assert page.cell(1).locator('.jp-RenderedImage > img').is_visible()
+
+
+ANIMEFIER = """import torch; torch.set_num_threads(1)
+from animegan_nb.crossdomain import Animefier
+from animegan_nb.stylegan import pretrained_stylegan
+generator, _ = pretrained_stylegan()
+"ready\""""
+UPLOAD = [
+    ANIMEFIER,
+    'viewer = Animefier(generator, generator, torch.zeros(1, 3, 32, 32), steps=1, scale=3)\nviewer',
+    'photo = viewer.shown_widget.request["values"]["photo"]\nphoto["name"], photo["data"][:15]',
+]
+
+
+def person_of(box):
+    "The first of the images in a row that a panel shows, in its own size: 32 px of 3×3 screen pixels."
+    head, data = box.locator('img').get_attribute('src').split(',')
+    row = Image.open(io.BytesIO(base64.b64decode(data))).convert('RGB')
+    assert head.startswith('data:image/')
+    return np.asarray(row.crop((0, 0, 96, 96)).resize((32, 32), Image.NEAREST)).astype(float)
+
+
+def test_an_uploaded_photo_becomes_the_person_of_the_widget(lab, tmp_path):
+    pytest.importorskip('cv2')
+    import torch
+
+    from animegan_nb import crossdomain, toon
+    from animegan_nb.cameras import pose
+    from animegan_nb.core import grid, rng
+
+    who = toon.sample_identity(1, rng(8))
+    head = grid(toon.render(who, pose(torch.zeros(1)), 12.0, 256, style='human')['image'], 1, 0)
+    head = head.resize((200, 200), Image.BICUBIC)  # the cascade finds it here, also after a JPEG
+    head.save(tmp_path / 'head.png')
+    Image.new('RGB', (200, 200), 'white').save(tmp_path / 'wall.png')
+    (tmp_path / 'notes.txt').write_text('no image')
+    wanted = np.asarray(grid(crossdomain.portrait(head, 32), 1, 0)).astype(float)
+    with lab.open(UPLOAD, name='upload') as page:
+        box = shown(page, 240)
+        assert np.abs(person_of(box) - 127.5).max() < 2  # grey, until there is a photo
+        button, problem = box.get_by_label('your photo'), box.get_by_role('alert')
+        for file, words in (('notes.txt', "'notes.txt' is no image"), ('wall.png', 'No face was found')):
+            button.set_input_files(tmp_path / file)
+            page.until(lambda words=words: words in problem.inner_text(), 240, words)
+        button.set_input_files(tmp_path / 'head.png')
+        page.until(lambda: not problem.is_visible(), 240, 'an image again')
+        at_rest(page, box, 240)
+        assert np.abs(person_of(box) - wanted).mean() < 12  # the page sends a JPEG
+        page.run(2, 120)
+        assert "('head.png', 'data:image/jpeg')" in page.text(2)
+        assert page.our_errors() == []
