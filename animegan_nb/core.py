@@ -174,7 +174,6 @@ def freed_memory_kept():
         set_option(mmap_threshold, 32 * 2**20)
         set_option(trim_threshold, 64 * 2**20)
 
-
 # %% ../nbs/01_core.ipynb #e1c7e202
 def recording() -> bool:
     """Is a program being made of what is called now (`torch.jit.trace`, `torch.export`,
