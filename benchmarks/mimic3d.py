@@ -272,7 +272,7 @@ def compared(comparison, rows):
     missing = [name for name in variants if not any(row['variant'] == name for row in rows)]
     facts = dict(says=comparison.says)
     if missing:
-        return facts | dict(verdict=f'not run: {"; ".join(missing)}')
+        return facts | dict(verdict='not run', missing=missing)
     by = {(row['variant'], row['seed']): row for row in rows}
     seeds = sorted(set.intersection(*({row['seed'] for row in rows if row['variant'] == name} for name in variants)))
     values = [
@@ -292,9 +292,12 @@ def compared(comparison, rows):
 def verdict_of(rows):
     "The verdict of a claim by those of its comparisons."
     said = [row['verdict'] for row in rows]
-    waiting = list(dict.fromkeys(word for word in said if word.startswith('not ')))
+    missing = list(dict.fromkeys(name for row in rows for name in row.get('missing', [])))
+    waiting = list(dict.fromkeys(word for word in said if word.startswith('not decided')))
     if 'does not hold' in said:
         return 'does not hold at this size'
+    if missing:
+        waiting.insert(0, f'not run: {"; ".join(missing)}')
     if waiting:
         return '; '.join(waiting)
     return 'holds at this size' if set(said) == {'holds'} else 'undecided'
