@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import math
 import os
 import re
 import shlex
@@ -645,20 +646,32 @@ def animefy_command(args) -> int:
 
     device, out = find_device(args.device or default_device()), Path(args.out)
     _check_picture_name(out)
-    photo = _open_photo(args.photo)
-    g, g_fin = (load_start(name)[0].to(device) for name in (args.human, args.anime))
-    person = crossdomain.portrait(photo, g.config.size, enlarge=_carn(), whole=args.whole)
     chosen = {k: getattr(args, k) for k in ('alpha', 'steps', 'space', 'use')}
     changes = {k: v for k, v in chosen.items() if v is not None}
-    done = crossdomain.animefy(person, g, g_fin, args.preset, seed=args.seed, **changes)
+    plan = crossdomain.find_preset(args.preset, changes)
+    photo = _open_photo(args.photo)
+    g, g_fin = (load_start(name)[0].to(device) for name in (args.human, args.anime))
+    crossdomain.check_plan(plan, g, g_fin)
+    _check_scale(args.scale, g.config.size, 5 if args.way else 1)
+    person = crossdomain.portrait(photo, g.config.size, enlarge=_carn(), whole=args.whole)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = crossdomain.animefy(person, g, g_fin, plan, seed=args.seed)
     images = torch.cat(list(done.pictures.values())) if args.way else done.image
     sheet = grid(images.clamp(-1, 1), len(images))
     size = sheet.width * args.scale, sheet.height * args.scale
-    out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as part:
         sheet.resize(size, Image.Resampling.LANCZOS).save(part)
     print(f'{short_path(out)}: latent energy {done.energy.item():.2f} (about 1 is usual)')
     return 0
+
+
+def _check_scale(scale: int, size: int, images: int):
+    "Raise one sentence if so many enlarged images are more than one file should hold."
+    from animegan_nb.data import MAX_PIXELS
+
+    most = math.isqrt(MAX_PIXELS // images) // size
+    if scale > most:
+        raise ValueError(f"The picture would be too large: --scale is at most {most} here.")
 
 
 def _open_photo(path: str):
@@ -953,14 +966,14 @@ def _animefy_command(commands, show):
     )
     p.add_argument('photo', help='a picture with one face, from the front')
     p.add_argument('--out', required=True, help='the picture to write')
-    p.add_argument('--preset', help='a way of 43_crossdomain', default='likely')
+    p.add_argument('--preset', help='a way of 43_crossdomain', default='thesis')
     human = 'the generator of people: a network that ships, or the folder of a run'
     p.add_argument('--human', default='stylegan_toon_human_64', help=human)
     p.add_argument(
         '--anime', default='stylegan_toon_fin4', help='the same, fine-tuned on anime'
     )
     p.add_argument('--alpha', type=float, help="the preset's if not given")
-    p.add_argument('--steps', type=_positive, help="of each search; the preset's if not given")
+    p.add_argument('--steps', type=_positive, default=300, help='of each search')
     p.add_argument('--space', choices=['z', 'w', 'w+', 'p'], help="the preset's if not given")
     p.add_argument('--use', type=_positive, help='anime blocks of the graft')
     p.add_argument('--seed', type=_seed, default=0, help='of the search')

@@ -14,10 +14,26 @@ from torch import nn, Tensor
 from .cleaning import crop_face, FaceFinder
 from .core import of_extra, to_float
 from .data import resize, square_crop
-from .inversion import invert, Inverted, latent_prior, NEAREST, Search, THESIS
-from .perceptual import check_float_images, PerceptualLoss
+from animegan_nb.inversion import (
+    check_search,
+    check_space,
+    invert,
+    Inverted,
+    latent_prior,
+    NEAREST,
+    PROJECTOR,
+    Search,
+    THESIS,
+)
+from animegan_nb.perceptual import (
+    check_alpha,
+    check_float_images,
+    check_steps,
+    check_whole,
+    PerceptualLoss,
+)
 from .stylegan import StyleGANGenerator
-from .transfer import check_same_shape, graft
+from .transfer import check_same_shape, check_use, graft, is_count
 from animegan_nb.widgets import (
     choice,
     enlarged,
@@ -30,9 +46,9 @@ from animegan_nb.widgets import (
 )
 
 # %% auto #0
-__all__ = ['NEAR', 'PRESETS', 'DEFAULT', 'ZOOM', 'RISE', 'SMALLEST', 'Preset', 'find_preset', 'shared_blocks', 'join_styles',
-           'Animefied', 'animefy', 'match_colours', 'matrix_power', 'photo_finder', 'apart', 'find_face', 'portrait',
-           'Animefier']
+__all__ = ['NEAR', 'PRESETS', 'DEFAULT', 'ZOOM', 'RISE', 'SMALLEST', 'Preset', 'find_preset', 'shared_blocks', 'check_plan',
+           'join_styles', 'Animefied', 'animefy', 'match_colours', 'recolour', 'matrix_power', 'photo_finder', 'apart',
+           'find_face', 'portrait', 'Animefier']
 
 # %% ../nbs/43_crossdomain.ipynb #efcb91df
 @dataclass(frozen=True)
@@ -57,10 +73,10 @@ class Preset:
             )
         if self.join and not self.second:
             raise ValueError("join needs a second latent: set second to 'photo' or 'drawn'.")
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"α lies between 0 and 1, not {self.alpha!r}.")
-        if self.steps < 1:
-            raise ValueError(f"A search takes at least one step, not {self.steps}.")
+        check_space(None, self.space)
+        check_alpha(self.alpha)
+        check_steps(self.steps)
+        check_search(self.search)
 
 
 NEAR = replace(NEAREST, prior=0.1)  # from the nearest random latent, kept near likely ones
@@ -77,6 +93,9 @@ PRESETS = {
         steps=300,
         search=NEAR,
     ),
+    'layerwise': Preset(
+        'inverted in w+ of g, drawn by g_fin', space='w+', steps=300, search=PROJECTOR
+    ),
 }
 DEFAULT = 'likely'
 
@@ -89,6 +108,10 @@ def find_preset(preset: str | Preset, changes: dict | None = None) -> Preset:
                 f"There is no preset {preset!r}: choose one of {', '.join(PRESETS)}."
             )
         preset = PRESETS[preset]
+    if not isinstance(preset, Preset):
+        raise TypeError(
+            f"A preset is a Preset or the name of one ({', '.join(PRESETS)}), not {preset!r}."
+        )
     known = [field.name for field in fields(Preset)]
     for name in changes or {}:
         if name not in known:
@@ -112,6 +135,18 @@ def _equal(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x.half(), y.to(x.device).half()) for x, y in pairs)
 
 
+def check_plan(plan: Preset, g: StyleGANGenerator, g_fin: StyleGANGenerator):
+    "Raise one clear sentence unless these generators can do what a preset says."
+    check_same_shape(g, g_fin)
+    if plan.use is not None:
+        check_use(plan.use, g_fin)
+    if plan.join and not shared_blocks(g, g_fin):
+        raise ValueError(
+            "These generators share no block, so their latents cannot be joined: g_fin must be"
+            " fine-tuned from g with its first blocks frozen."
+        )
+
+
 def join_styles(
     first: Tensor,  # [n, layers, w_dim]
     second: Tensor,  # the same shape
@@ -125,6 +160,12 @@ def join_styles(
         raise ValueError(
             f"Styles are joined if both are [n, layers, w_dim], not {list(first.shape)} and"
             f" {list(second.shape)}."
+        )
+    most = first.shape[1] // 2
+    if not is_count(blocks, 0, most) or not is_count(shared, 0, 1):
+        raise ValueError(
+            f"Styles are joined behind a number of blocks, 0 to {most} here, with 0 or 1 shared"
+            f" style, not {blocks!r} and {shared!r}."
         )
     cut = max(0, 2 * blocks - shared)
     return torch.cat([first[:, :cut], second[:, cut:]], 1)
@@ -159,13 +200,9 @@ def animefy(
     """Anime faces of people. Wang (2022), Anime Faces Generation Corresponding to Human Faces.
     The same seed gives the same images on a CPU."""
     plan = find_preset(preset, changes)
-    check_same_shape(g, g_fin)
+    check_plan(plan, g, g_fin)
+    check_whole(seed=seed)
     blocks = shared_blocks(g, g_fin)
-    if plan.join and not blocks:
-        raise ValueError(
-            "These generators share no block, so their latents cannot be joined: g_fin must be"
-            " fine-tuned from g with its first blocks frozen."
-        )
     growing = g.config.architecture == 'stylegan1'
     use = len(g_fin.synthesis.blocks) if plan.use is None else plan.use
     grafted = graft(g, g_fin, use)
@@ -210,16 +247,26 @@ def match_colours(
     floor: float = 1e-5,  # added to the variances
 ) -> Tensor:  # [n, 3, height, width]
     "Each image with the mean and the covariance of the pixels of `like`."
-    pixels = images.flatten(2).double()
-    wanted = like.transpose(0, 1).flatten(1)[None].double()
-    spread = lambda x: (
-        (x - x.mean(2, keepdim=True)) @ (x - x.mean(2, keepdim=True)).mT / x.shape[2]
-    )
-    eye = floor * torch.eye(3, dtype=torch.float64, device=images.device)
-    whiten = matrix_power(spread(pixels) + eye, -0.5)
-    colour = matrix_power(spread(wanted) + eye, 0.5)
-    moved = colour @ whiten @ (pixels - pixels.mean(2, keepdim=True))
-    return (moved + wanted.mean(2, keepdim=True)).view(images.shape).to(images)
+    check_float_images(images)
+    check_float_images(like)
+    wanted = like.transpose(0, 1).flatten(1)[None].double()  # the pixels of all images
+    return recolour(images.double(), wanted, floor).to(images)
+
+
+def recolour(
+    images: Tensor,  # [n, 3, height, width]
+    like: Tensor,  # [n or 1, 3, …]: whose colours each image takes
+    floor: float,  # added to the variances
+    correction: int = 0,  # covariances are divided by the number of pixels less this
+) -> Tensor:  # [n, 3, height, width]
+    "Each image with the mean and the covariance of its own `like`."
+    pixels, wanted = images.flatten(2), like.flatten(2)
+    centred, target = (x - x.mean(2, keepdim=True) for x in (pixels, wanted))
+    spread = lambda x: x @ x.mT / (x.shape[2] - correction)
+    ridge = floor * torch.eye(3, dtype=images.dtype, device=images.device)
+    whiten = matrix_power(spread(centred) + ridge, -0.5)
+    colour = matrix_power(spread(target) + ridge, 0.5)
+    return (colour @ whiten @ centred + wanted.mean(2, keepdim=True)).view_as(images)
 
 
 def matrix_power(matrices: Tensor, power: float) -> Tensor:  # [batch, n, n], both

@@ -15,18 +15,27 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn, Tensor
 from tqdm import tqdm
-from .core import figure, show_images
-from .perceptual import check_float_images, mixed_loss, PerceptualLoss
+from .core import check_types, figure, show_images
+from animegan_nb.perceptual import (
+    check_alpha,
+    check_float_images,
+    check_not_negative,
+    check_steps,
+    check_whole,
+    mixed_loss,
+    PerceptualLoss,
+)
 from .style_layers import Noise
 from .training import optimise
 from .widgets import panel, RichDisplay, slider
 
 # %% auto #0
 __all__ = ['SPACES', 'THESIS', 'PROJECTOR', 'NEAREST', 'learning_rate_ramp', 'search_noise', 'LatentPrior', 'latent_prior',
-           'check_space', 'latent_to_ws', 'draw_latent', 'latent_energy', 'Search', 'Inverted', 'nearest_latents',
-           'first_latent', 'Inverter', 'normalised', 'look_at', 'first_noise', 'place_of_start', 'encoder_start',
-           'best_of_starts', 'inverted', 'invert', 'check_targets', 'check_drawn', 'check_latent', 'noise_regulariser',
-           'neighbours', 'pivotal_tuning', 'InversionViewer', 'go_on', 'search_image']
+           'check_space', 'latent_to_ws', 'draw_latent', 'latent_energy', 'Search', 'check_search', 'Inverted',
+           'nearest_latents', 'first_latent', 'Inverter', 'normalised', 'look_at', 'first_noise', 'place_of_start',
+           'encoder_start', 'best_of_starts', 'inverted', 'invert', 'check_targets', 'check_drawn', 'check_converged',
+           'check_latent', 'check_noise', 'noise_regulariser', 'neighbours', 'pivotal_tuning', 'InversionViewer',
+           'go_on', 'search_image']
 
 # %% ../nbs/41_inversion.ipynb #7196acfd
 def learning_rate_ramp(
@@ -100,11 +109,11 @@ def latent_prior(generator: nn.Module, n: int = 10_000, seed: int = 123) -> Late
 SPACES = ('z', 'w', 'w+', 'p')
 
 
-def check_space(generator: nn.Module, space: str):
-    "Raise one clear sentence unless the generator has this space."
+def check_space(generator: nn.Module | None, space: str):
+    "Raise one clear sentence unless the generator (None: any) has this space."
     if space not in SPACES:
         raise ValueError(f"A space is one of {', '.join(SPACES)}, not {space!r}.")
-    if space != 'z' and not hasattr(generator, 'mapping'):
+    if generator is not None and space != 'z' and not hasattr(generator, 'mapping'):
         raise ValueError(
             f"{type(generator).__name__} has no {space}: without a mapping network a generator"
             " is inverted in z."
@@ -164,6 +173,7 @@ class Search:
     noise_weight: float = 1e5  # of their regulariser
 
     def __post_init__(self):
+        check_types(Search, vars(self), 'A search')
         if self.start not in ('nearest', 'random', 'mean'):
             raise ValueError(
                 f"A search starts at 'nearest', 'random' or 'mean', not {self.start!r}."
@@ -174,7 +184,7 @@ class Search:
                 f" candidates, not {self.starts}."
             )
         weights = self.w_noise, self.prior, self.noise_weight
-        if not self.lr > 0 or not all(weight >= 0 for weight in weights):  # NaN as well
+        if self.lr <= 0 or min(weights) < 0:
             raise ValueError(
                 "A search needs a positive rate, and weights that are not negative."
             )
@@ -183,6 +193,15 @@ class Search:
 THESIS = Search(ramps=False, start='random')  # Wang: lr 0.1, 1,000 steps
 PROJECTOR = Search(w_noise=0.05, start='mean')  # Karras et al. (2020): lr 0.1, 1,000 steps
 NEAREST = Search()  # the projector's rates, from the nearest of 256 random latents
+
+
+def check_search(search: Search):
+    "Raise one clear sentence unless this is a search."
+    if not isinstance(search, Search):
+        raise TypeError(
+            "search is a Search, such as NEAREST, PROJECTOR or Search(start='nearest'), not"
+            f" {search!r}."
+        )
 
 
 @dataclass(frozen=True)
@@ -253,12 +272,12 @@ class Inverter:
         search: Search = NEAREST,
         start: Tensor | Callable | None = None,
     ):
-        check_targets(generator, target, space, alpha, steps)
+        check_search(search)
+        check_targets(generator, target, space, alpha, steps, seed)
         self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
         self.space, self.alpha, self.steps, self.search = space, alpha, steps, search
         self.perceptual, self.n = perceptual, len(target)
-        weight = next(generator.parameters())
-        target = target.detach().to(weight)
+        target = target.detach().to(next(generator.parameters()))
         self.prior = None if space == 'z' else latent_prior(self.generator)
         check_drawn(self.generator, target)
         self.latent = place_of_start(self, target, start, seed).requires_grad_(True)
@@ -266,7 +285,7 @@ class Inverter:
         self.target = target.repeat_interleave(len(self.latent) // self.n, 0)
         self.maps, self.seen = first_noise(self.generator, self), None
         self.optimizer = torch.optim.Adam([self.latent, *self.maps], search.lr)
-        self.random = torch.Generator(weight.device).manual_seed(seed)
+        self.random = torch.Generator(target.device).manual_seed(seed)
         self.history = []  # the losses before each step
 
     def draw(self, latent: Tensor) -> Tensor:
@@ -370,20 +389,20 @@ def encoder_start(
 
 # %% ../nbs/41_inversion.ipynb #e0f5d95c
 def best_of_starts(loss: Tensor, n: int) -> Tensor:  # [n · starts] → [n]
-    "For each of n images, the row of its start with the smallest loss."
-    loss = loss.view(n, -1)
+    "For each of n images, the row of its start with the smallest loss; NaN is never smallest."
+    loss = loss.masked_fill(~loss.isfinite(), math.inf).view(n, -1)
     first = torch.arange(n, device=loss.device) * loss.shape[1]
     return first + loss.argmin(1)
 
 
 @torch.no_grad()
 def inverted(inversion: Inverter) -> Inverted:
-    "What an inversion has found so far: the best start of each image."
+    """What an inversion has found so far: the best start of each image. A start that diverged
+    loses to any that did not."""
     latent = inversion.latent.detach()
     image = inversion.draw(latent)
     losses = torch.stack([*inversion.history, inversion.losses(image, latent)])
-    if not losses[-1].isfinite().all():
-        raise ValueError("The inversion diverged (its loss is not finite): lower the rate.")
+    check_converged(losses[-1], inversion.n)
     best = best_of_starts(losses[-1], inversion.n)
     latent, maps = latent[best].clone(), tuple(m.detach()[best] for m in inversion.maps)
     ws = None
@@ -424,16 +443,17 @@ def invert(
     return inverted(inversion)
 
 # %% ../nbs/41_inversion.ipynb #9ebc85d0
-def check_targets(generator: nn.Module, target: Tensor, space: str, alpha: float, steps: int):
+def check_targets(
+    generator: nn.Module, target: Tensor, space: str, alpha: float, steps: int, seed: int
+):
     "Raise one clear sentence unless these can be inverted."
     check_float_images(target)
     check_space(generator, space)
     if not len(target) or not target.isfinite().all():
         raise ValueError("Targets are at least one image, of finite numbers.")
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"α lies between 0 and 1, not {alpha!r}.")
-    if steps < 1:
-        raise ValueError(f"A search takes at least one step, not {steps}.")
+    check_alpha(alpha)
+    check_steps(steps)
+    check_whole(seed=seed)
 
 
 @torch.no_grad()
@@ -444,6 +464,17 @@ def check_drawn(generator: nn.Module, target: Tensor):
         raise ValueError(
             f"This generator draws images {list(shape)}, and the targets are"
             f" {list(target.shape[1:])}: resize them."
+        )
+
+
+def check_converged(loss: Tensor, n: int):  # [n · starts]
+    "Raise one clear sentence that names the images of which every start has diverged."
+    lost = ~loss.isfinite().view(n, -1).any(1)
+    if lost.any():
+        numbers = ', '.join(str(k + 1) for k in lost.nonzero().flatten().tolist())
+        raise ValueError(
+            f"The search diverged for image {numbers} of {n} (no start has a finite loss):"
+            " lower the rate."
         )
 
 
@@ -460,15 +491,25 @@ def check_latent(inversion: Inverter):
         )
 
 # %% ../nbs/41_inversion.ipynb #ce46cf76
+def check_noise(maps: Sequence[Tensor]):
+    "Raise one clear sentence unless these are noise maps."
+    if not len(maps):
+        raise ValueError("There is no noise map to regularise: give at least one.")
+    for noise in maps:
+        if noise.ndim != 4 or noise.shape[1] != 1:
+            raise ValueError(f"A noise map is [batch, 1, side, side], not {list(noise.shape)}.")
+        if not noise.is_floating_point():
+            raise ValueError(f"Noise maps are floats, not {noise.dtype}: use noise.float().")
+
+
 def noise_regulariser(
     maps: Sequence[Tensor],  # [batch, 1, side, side] each
 ) -> Tensor:  # [batch]
     """How strongly noise maps are correlated with themselves, one pixel further, in all sizes
     down to 8 px; for each image alone. Karras et al. (2020), appendix D."""
+    check_noise(maps)
     total = 0.0
     for noise in maps:
-        if noise.ndim != 4 or noise.shape[1] != 1:
-            raise ValueError(f"A noise map is [batch, 1, side, side], not {list(noise.shape)}.")
         while True:
             for axis in (2, 3):
                 total = total + (noise * noise.roll(1, axis)).mean((1, 2, 3)).square()
@@ -519,7 +560,8 @@ def pivotal_tuning(
 ) -> nn.Module:
     """A copy of the generator that draws the targets at their pivots; the mapping network and
     the latents stay. Roich et al. (2021), with their rate and number of steps."""
-    check_targets(generator, target, found.space, alpha, steps)
+    check_targets(generator, target, found.space, alpha, steps, seed)
+    check_not_negative(lr=lr, enough=enough, locality=locality, reach=reach)
     if len(found.latent) != len(target):
         raise ValueError(f"{len(target)} targets need as many pivots, not {len(found.latent)}.")
     tuned = copy.deepcopy(generator).eval().requires_grad_(True)

@@ -8,6 +8,8 @@ import copy
 import os
 from contextlib import nullcontext
 from importlib.util import find_spec
+from math import inf
+from numbers import Integral, Real
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Callable, Sequence
@@ -20,7 +22,8 @@ from .modern import feature_networks, FrozenFeatures
 
 # %% auto #0
 __all__ = ['VGG16_FILE', 'VGG16_HASH', 'VGG16_TAPS', 'LPIPS_FILE', 'layer_distance', 'PerceptualLoss', 'check_float_images',
-           'mixed_loss', 'find_vgg16', 'vgg16_features', 'lpips_weights', 'LPIPS']
+           'check_layers', 'check_alpha', 'check_whole', 'check_not_negative', 'check_steps', 'mixed_loss',
+           'find_vgg16', 'vgg16_features', 'lpips_weights', 'LPIPS']
 
 # %% ../nbs/40_perceptual.ipynb #42eb8147
 def layer_distance(
@@ -82,10 +85,7 @@ class PerceptualLoss(nn.Module):
             maps = network(images.float())
         if self.layers is None:
             return list(maps)
-        if max(self.layers) >= len(maps):
-            raise ValueError(
-                f"The network gives {len(maps)} maps: there is no {max(self.layers)}."
-            )
+        check_layers(self.layers, len(maps))
         return [maps[layer] for layer in self.layers]
 
     def by_layer(self, a: Tensor, b: Tensor | Sequence[Tensor]) -> Tensor:  # [batch, layers]
@@ -115,6 +115,43 @@ def check_float_images(images: Tensor):
             f"Images are floats in [-1, 1], not {images.dtype}: use core.to_float."
         )
 
+# %% ../nbs/40_perceptual.ipynb #9f31c2ad
+# the next chapters ask the same of their arguments
+def check_layers(layers: Sequence[int], count: int):
+    "Raise one clear sentence unless a network that gives `count` maps has these layers."
+    if layers and max(layers) >= count:
+        raise ValueError(f"The network gives {count} maps: there is no {max(layers)}.")
+
+
+def check_alpha(alpha: float | Tensor):
+    "Raise one clear sentence unless α, or all of its values, lies between 0 and 1."
+    if isinstance(alpha, (Real, Tensor)):
+        low, high = torch.as_tensor(alpha).aminmax()
+        if 0 <= low and high <= 1:
+            return
+    raise ValueError(f"α lies between 0 and 1, not {alpha!r}.")
+
+
+def check_whole(**values: int):
+    "Raise one clear sentence that names the first value that is no whole number."
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise ValueError(f"{name} is a whole number, not {value!r}.")
+
+
+def check_not_negative(**values: float):
+    "Raise one clear sentence that names the first value that is no number from 0 on."
+    for name, value in values.items():
+        if not isinstance(value, Real) or not 0 <= value < inf:  # NaN as well
+            raise ValueError(f"{name} is a number from 0 on, not {value!r}.")
+
+
+def check_steps(steps: int, what: str = 'A search'):
+    "Raise one clear sentence unless this is a number of steps."
+    check_whole(steps=steps)
+    if steps < 1:
+        raise ValueError(f"{what} takes at least one step, not {steps}.")
+
 # %% ../nbs/40_perceptual.ipynb #6de1caf9
 def mixed_loss(
     perceptual: Tensor,  # [batch]
@@ -122,9 +159,7 @@ def mixed_loss(
     alpha: float | Tensor,  # in [0, 1]: 1 is perceptual alone
 ) -> Tensor:  # [batch]
     "α · perceptual + (1 − α) · MSE. Wang's thesis, eq. 2.3."
-    low, high = torch.as_tensor(alpha).aminmax()
-    if not (0 <= low and high <= 1):
-        raise ValueError(f"α lies between 0 and 1, not {alpha!r}.")
+    check_alpha(alpha)
     return alpha * perceptual + (1 - alpha) * squared
 
 # %% ../nbs/40_perceptual.ipynb #0c291d1b

@@ -11,9 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from tqdm import tqdm
-from .core import Pretrained, Registry, rng, to_float
-from .crossdomain import matrix_power
-from .perceptual import check_float_images, layer_distance, PerceptualLoss
+from .core import check_types, Pretrained, Registry, rng, to_float
+from .crossdomain import matrix_power, recolour
+from animegan_nb.perceptual import (
+    check_alpha,
+    check_float_images,
+    check_layers,
+    check_whole,
+    layer_distance,
+    PerceptualLoss,
+)
 from .style_layers import adain
 from .training import optimise
 
@@ -21,7 +28,7 @@ from .training import optimise
 __all__ = ['GRAM_CONVENTIONS', 'stylisers', 'gram', 'gram_distance', 'GatysConfig', 'gatys_loss', 'Stylised', 'gatys',
            'channel_statistics', 'match_statistics', 'statistics_distance', 'StyleTransferConfig', 'StyleTransfer',
            'transfer_loss', 'fit_transfer', 'textures', 'coral', 'published_coral', 'pretrained_style_transfer',
-           'stylise']
+           'check_pair', 'stylise']
 
 # %% ../nbs/44_style_transfer.ipynb #c979f68a
 def gram(
@@ -72,12 +79,15 @@ class GatysConfig:
     start: str = 'content'  # or 'noise'
 
     def __post_init__(self):
+        check_types(GatysConfig, vars(self), 'A style transfer')
+        if min((*self.content_layers, *self.style_layers), default=0) < 0:
+            raise ValueError("The layers of a style transfer are numbers of maps from 0.")
         if self.convention not in GRAM_CONVENTIONS or self.start not in ('content', 'noise'):
             raise ValueError(
                 f"A transfer has a convention ({', '.join(GRAM_CONVENTIONS)}) and starts from"
                 f" 'content' or 'noise', not {self.convention!r} and {self.start!r}."
             )
-        if not self.style_weight >= 0 or self.steps < 1:
+        if self.style_weight < 0 or self.steps < 1:
             raise ValueError(
                 "A transfer needs a style weight that is not negative and at least one step,"
                 f" not {self.style_weight} and {self.steps}."
@@ -91,6 +101,7 @@ def gatys_loss(
     config: GatysConfig,
 ) -> Tensor:  # [batch]
     "Content loss plus β times style loss. Gatys et al. (2015), eq. 7."
+    check_layers([*config.content_layers, *config.style_layers], len(maps))
     kept = [layer_distance(maps[n], content[n], unit=False) for n in config.content_layers]
     painted = [gram_distance(maps[n], style[n], config.convention) for n in config.style_layers]
     return sum(kept) + config.style_weight * sum(painted)
@@ -112,6 +123,8 @@ def gatys(
     progress: str | None = None,  # the title of a progress bar
 ) -> Stylised:
     "Style transfer by L-BFGS on pixels, one image after the other. Gatys et al. (2015)."
+    check_pair(content, style)
+    check_whole(seed=seed)
     look = PerceptualLoss(config.backbone, size=None)
     style = style.expand(len(content), -1, -1, -1)
     found, losses = [], []
@@ -238,7 +251,9 @@ class StyleTransfer(Pretrained, nn.Module):
                 f"The sides of images are multiples of {factor} here, not"
                 f" {images.shape[2]}×{images.shape[3]}: resize them."
             )
-        return self.look.maps(images)[self.config.layer]
+        maps = self.look.maps(images)
+        check_layers([self.config.layer], len(maps))
+        return maps[self.config.layer]
 
     def forward(
         self,
@@ -323,24 +338,11 @@ def coral(
     eps: float = 1e-6,  # added to the diagonals of both covariances
 ) -> Tensor:  # like content
     """The content's colours, moved to the mean and the covariance of the style's. Sun, Feng &
-    Saenko (2016), on pixels."""
-    (flat, mean, covariance), (_, wanted_mean, wanted) = map(_colour_moments, (content, style))
-    ridge = eps * torch.eye(3, dtype=flat.dtype, device=flat.device)
-    return _recoloured(flat - mean, covariance + ridge, wanted + ridge, wanted_mean, content)
-
-
-def _colour_moments(images):
-    "Pixels [batch, 3, n], their mean and their covariance."
-    flat = images.flatten(2)
-    mean = flat.mean(2, keepdim=True)
-    centred = flat - mean
-    return flat, mean, centred @ centred.mT / (flat.shape[2] - 1)
-
-
-def _recoloured(centred, covariance, wanted, mean, like):
-    "Pixels whitened by one covariance and coloured by another."
-    move = matrix_power(wanted, 0.5) @ matrix_power(covariance, -0.5)
-    return (move @ centred + mean).view_as(like)
+    Saenko (2016), on pixels. `crossdomain.match_colours` takes the colours of many images
+    together, and divides by the number of pixels instead of one less."""
+    check_float_images(content)
+    check_float_images(style)
+    return recolour(content, style, eps, correction=1)
 
 
 def published_coral(content: Tensor, style: Tensor) -> Tensor:
@@ -393,6 +395,19 @@ def pretrained_style_transfer(name: str = 'adain_toon_64') -> StyleTransfer:
     return StyleTransfer.from_pretrained(name).requires_grad_(False)
 
 
+def check_pair(content: Tensor, style: Tensor):
+    "Raise one clear sentence unless these are images, and a style for all or for each."
+    for images in (content, style):
+        check_float_images(images)
+        if not images.isfinite().all():
+            raise ValueError("An image contains NaN or infinity: no style can be read from it.")
+    if len(style) not in (1, len(content)):
+        raise ValueError(
+            f"Give one style for all images or one for each: {len(style)} do not fit"
+            f" {len(content)}."
+        )
+
+
 def stylise(
     content: Tensor,  # [batch, 3, height, width] in [-1, 1]
     style: Tensor,  # [batch or 1, 3, any height, any width] in [-1, 1]
@@ -403,17 +418,8 @@ def stylise(
 ) -> Tensor:  # like content, in [-1, 1]
     """The content in another style. With 'adain' alpha mixes features, so that 0 is what the
     decoder makes of the content; with the other methods it mixes pixels."""
-    for images in (content, style):
-        check_float_images(images)
-        if not images.isfinite().all():
-            raise ValueError("An image contains NaN or infinity: no style can be read from it.")
-    if len(style) not in (1, len(content)):
-        raise ValueError(
-            f"Give one style for all images or one for each: {len(style)} do not fit"
-            f" {len(content)}."
-        )
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"α lies between 0 and 1, not {alpha!r}.")
+    check_pair(content, style)
+    check_alpha(alpha)
     method = stylisers[method]
     if keep_colours:
         style = coral(style.expand(len(content), -1, -1, -1), content)

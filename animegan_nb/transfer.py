@@ -13,6 +13,7 @@ import torch
 from torch import nn, Tensor
 from .core import read_weights, shipped, short_path, to_uint8
 from .dcgan import DCGANDiscriminator
+from .perceptual import check_steps
 from animegan_nb.stylegan import (
     STYLEGAN_CPU_64,
     StyleGANConfig,
@@ -24,7 +25,8 @@ from .training import load_run, models, Recipe, recipes, Stage, TrainingConfig
 
 # %% auto #0
 __all__ = ['SHAPE', 'at_rest', 'discriminator_layers', 'is_count', 'reversed_order', 'frozen_names', 'check_same_shape',
-           'TransferConfig', 'load_start', 'TransferPair', 'transfer_recipe', 'changes', 'graft', 'agreement']
+           'check_use', 'TransferConfig', 'load_start', 'TransferPair', 'transfer_recipe', 'changes', 'graft',
+           'agreement']
 
 # %% ../nbs/42_transfer.ipynb #dbe4eb33
 @contextlib.contextmanager
@@ -88,6 +90,11 @@ def frozen_names(
 ) -> tuple[str, ...]:
     """Beginnings of names for `Stage.frozen`. FreezeG as in Wang's thesis, section 3.1: the
     mapping and the first blocks rest; FreezeD (Mo et al. 2020): the first layers rest."""
+    if not isinstance(config, StyleGANConfig):
+        raise TypeError(
+            "The names follow from a StyleGANConfig, such as generator.config, not from a"
+            f" {type(config).__name__}."
+        )
     with torch.device('meta'):  # shapes only
         pair = StyleGANPair(config)
     blocks, layers = (
@@ -131,6 +138,13 @@ def check_same_shape(g: nn.Module, g_fin: nn.Module, what: str = 'The two genera
             )
     if getattr(g.synthesis, 'grown', None) != getattr(g_fin.synthesis, 'grown', None):
         raise ValueError(f"{what} have grown to different sizes: let both grow alike.")
+
+
+def check_use(use: int, g: StyleGANGenerator):
+    "Raise one clear sentence unless so many blocks of a graft can come from g_fin."
+    most = len(g.synthesis.blocks)
+    if not is_count(use, 0, most):
+        raise ValueError(f"use is the number of blocks from g_fin, 0 to {most}, not {use!r}.")
 
 # %% ../nbs/42_transfer.ipynb #6ec4b32d
 @dataclass(frozen=True)
@@ -206,6 +220,7 @@ def transfer_recipe(
     augment: str = '',
 ) -> Recipe:
     "A fine-tuning: one stage, with what is frozen in it."
+    check_steps(steps, 'A fine-tuning')
     stages = (Stage(steps, frozen=frozen_names(network, tune, freeze_d)),)
     return Recipe('transfer', network, training, steps, source, stages, augment)
 
@@ -240,11 +255,8 @@ def graft(
     """`g_fin`'s last `use` blocks behind `g`'s mapping and first blocks. With 0 it is `g`, with
     all blocks (and then with its mapping) `g_fin`. Wang's thesis, section 4.5."""
     check_same_shape(g, g_fin)
+    check_use(use, g)
     names = list(g.synthesis.blocks)
-    if not is_count(use, 0, len(names)):
-        raise ValueError(
-            f"use is the number of blocks from g_fin, 0 to {len(names)}, not {use!r}."
-        )
     grafted = copy.deepcopy(g).eval().requires_grad_(False)
     if use == len(names):
         grafted.load_state_dict(g_fin.state_dict())

@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ class Remembered:
             self.steps += steps * len(target)
             kept = dict(latent=found.latent, image=found.image, losses=found.losses, ws=found.ws)
             with atomic_path(file) as part:
-                save_file({k: v.contiguous() for k, v in kept.items()}, part)
+                save_file({k: v.clone(memory_format=torch.contiguous_format) for k, v in kept.items()}, part)
         kept = load_file(file)
         return [kept[k] for k in ('latent', 'image', 'losses', 'ws')]
 
@@ -215,6 +216,7 @@ LIKELY = dict(space='p', search=NEAR)
 MAIN = [  # name, preset, blocks tuned, changes
     ('freezeg', 'freezeg', 4, {}),
     ('likely', 'likely', 4, {}),
+    ('layerwise', 'layerwise', 4, {}),
     *[(f'dial {k}', 'dial', 4, dict(use=k)) for k in (1, 2, 3)],
     *[(f'likely, dial {k}', 'likely', 4, dict(use=k)) for k in (1, 2, 3)],
     ('direct', 'direct', 4, {}),
@@ -255,6 +257,7 @@ PICTURED = [
     'both',
     'likely',
     'likely, dial 2',
+    'layerwise',
 ]
 PICTURED += ['the true anime face']
 
@@ -333,14 +336,21 @@ CLAIMS = {  # claim: (row, other row, measure, the sign that the claim expects o
         ('likely', 'freezeg', 'anime', 1),
         ('likely', 'freezeg', 'error to truth', -1),
     ],
+    'layerwise is better than likely': [
+        ('layerwise', 'likely', 'identity', 1),
+        ('layerwise', 'likely', 'anime', 1),
+        ('layerwise', 'likely', 'error to truth', -1),
+    ],
 }
+# claims that the first people of every seed suggested: tested on the others alone
+SUGGESTED = {'layerwise is better than likely': FEW}
 
 
-def common(a: list, b: list) -> tuple[np.ndarray, np.ndarray]:
-    "The values of the people that two rows share: the first of every seed."
+def common(a: list, b: list, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    "The values of the people that two rows share: the first of every seed, without the first `skip`."
     parts = [np.array_split(np.array(x), SEEDS) for x in (a, b)]
     n = min(len(part) for side in parts for part in side)
-    return tuple(np.concatenate([part[:n] for part in side]) for side in parts)
+    return tuple(np.concatenate([part[skip:n] for part in side]) for side in parts)
 
 
 def verdicts(values: dict[str, dict]) -> list[dict]:
@@ -350,8 +360,10 @@ def verdicts(values: dict[str, dict]) -> list[dict]:
         for row, other, measure, sign in comparisons:
             if row not in values or other not in values:
                 continue
-            a, b = common(values[row][measure], values[other][measure])
+            a, b = common(values[row][measure], values[other][measure], SUGGESTED.get(claim, 0))
             gap = a - b
+            if len(gap) < 2:
+                continue
             p = float(stats.ttest_rel(a, b).pvalue) if gap.std() > 0 else 1.0
             half = interval(gap)[1]
             rows.append(dict(claim=claim, row=row, other=other, measure=measure, expected=sign, people=len(gap), p=p))
@@ -389,10 +401,10 @@ def of_photographs(judges: Judges, g, fins, remember: Remembered, steps: int, n:
     if found is None:
         return {}
     faces, missed = found
-    facts = dict(photographs=len(faces) + missed, one_face_found=len(faces), rows={})
+    facts, each = dict(photographs=len(faces) + missed, one_face_found=len(faces), rows={}), {}
     seen = judges.identity(faces)
     prior = latent_prior(g)
-    for name in ('freezeg', 'likely', 'thesis'):
+    for name in ('freezeg', 'likely', 'layerwise', 'thesis'):
         done = crossdomain.animefy(faces, g, fins[4], name, steps=steps, progress=False, reverse=remember)
         back, image = done.found['g'].image.clamp(-1, 1), done.image.clamp(-1, 1)
         logits = (judges.features(image) - judges.mean) / judges.std @ judges.weight + judges.bias
@@ -401,8 +413,22 @@ def of_photographs(judges: Judges, g, fins, remember: Remembered, steps: int, n:
         if seen is not None:
             row['judge: g'] = own_rank(judges.identity(back), seen)
             row['judge: anime'] = own_rank(judges.identity(image), seen)
-        facts['rows'][name] = {k: [round(float(x), 4) for x in interval(v.detach().numpy())] for k, v in row.items()}
-    return facts
+        each[name] = {k: v.detach().numpy() for k, v in row.items()}
+        facts['rows'][name] = {k: [round(float(x), 4) for x in interval(v)] for k, v in each[name].items()}
+    return facts | dict(differences=differences(each))
+
+
+def differences(each: dict[str, dict]) -> list[dict]:
+    "Every two ways over the same photographs: paired tests, corrected by Holm."
+    rows = []
+    for a, b in combinations(each, 2):
+        for measure in [m for m in ('anime', 'judge: anime') if m in each[a]]:
+            gap = each[a][measure] - each[b][measure]
+            rows.append(dict(row=a, other=b, measure=measure, p=float(stats.ttest_rel(gap, 0 * gap).pvalue)))
+            rows[-1]['difference'] = [round(float(x), 4) for x in interval(gap)]
+    for row, corrected in zip(rows, holm([row['p'] for row in rows])):
+        row['holm'], row['p'] = float(f'{corrected:.2g}'), float(f"{row['p']:.2g}")
+    return rows
 
 
 # ---- all of it

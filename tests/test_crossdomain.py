@@ -123,6 +123,9 @@ BROKEN = {
     'use': (dict(use=7), 'blocks from g_fin'),
     'second': (dict(second='face'), 'second is'),
     'join': (dict(join=True), 'join needs'),
+    'half a step': (dict(steps=2.5), 'steps is a whole number, not 2.5'),
+    'a word for α': (dict(alpha='half'), "α lies between 0 and 1, not 'half'"),
+    'the seed': (dict(seed='a'), "seed is a whole number, not 'a'"),
 }
 
 
@@ -149,6 +152,23 @@ def test_what_does_not_fit_is_named():
         cd.animefy(people().byte(), g, g_fin, **QUICK)
     with pytest.raises(ValueError, match='joined if both'):
         cd.join_styles(torch.zeros(1, 4, 8), torch.zeros(1, 6, 8), 1)
+    for preset in (None, 3, cd.Preset, dict(steps=2)):
+        with pytest.raises(TypeError, match='a Preset or the name of one'):
+            cd.animefy(people(), g, g_fin, preset)
+
+
+@pytest.mark.parametrize('blocks, shared', [(-1, 1), (4, 1), (1.0, 1), (None, 0), (True, 0), (2, -1), (2, 2)])
+def test_styles_are_joined_behind_a_number_of_blocks(blocks, shared):
+    with pytest.raises(ValueError, match='0 to 3 here'):
+        cd.join_styles(torch.zeros(1, 6, 8), torch.ones(1, 6, 8), blocks, shared)
+
+
+def test_arguments_are_checked_before_a_face_is_looked_for(monkeypatch):
+    monkeypatch.setattr(cd, 'find_face', lambda *_: pytest.fail('a face was looked for'))
+    g, g_fin = generators()
+    for changes, words in ((dict(seed='a'), 'seed'), (dict(use=9), 'blocks'), (dict(space='v'), 'space')):
+        with pytest.raises(ValueError, match=words):
+            cd.animefy(Image.new('RGB', (99, 99)), g, g_fin, **changes)
 
 
 # ---- photographs
@@ -228,6 +248,12 @@ def test_matched_colours_are_those_of_numpy():
         assert np.allclose(np.cov(image), np.cov(wanted), atol=2e-3)
 
 
+@pytest.mark.parametrize('images, like', [(people()[:, :1], people()), (people(), people()[:, :1])])
+def test_colours_need_three_channels(images, like):
+    with pytest.raises(ValueError, match=r'Images are a tensor \[batch, 3, height, width\], not'):
+        cd.match_colours(images, like)
+
+
 # ---- the widget, the command, a GPU
 
 
@@ -286,6 +312,24 @@ def test_the_command_answers_bad_pictures_in_one_sentence(tmp_path, shipped_pair
     assert main(['animefy', str(photo), f'--out={tmp_path / "out.txt"}', '--whole', *shipped_pair]) == 1
     assert main(['animefy', str(photo), f'--out={tmp_path / "o.png"}', '--whole', '--alpha=2', *shipped_pair]) == 1
     assert 'α lies between' in capsys.readouterr().err and not list(tmp_path.glob('o*'))
+
+
+def test_the_command_checks_its_words_before_it_looks_for_a_face(tmp_path, shipped_pair, capsys, monkeypatch):
+    monkeypatch.setattr(cd, 'portrait', lambda *_, **__: pytest.fail('a face was looked for'))
+    photo = tmp_path / 'photo.png'
+    Image.new('RGB', (99, 99)).save(photo)
+    wrong = {
+        '--preset=best': 'There is no preset',
+        '--alpha=2': 'α lies between',
+        '--use=9': 'blocks from g_fin',
+        '--scale=100000': '--scale is at most',
+    }
+    for word, answer in wrong.items():
+        assert main(['animefy', str(photo), f'--out={tmp_path / "o.png"}', *shipped_pair, word]) == 1
+        said = capsys.readouterr().err
+        assert answer in said and said.count('\n') == 1, said
+    assert main(['animefy', str(tmp_path / 'none.png'), f'--out={tmp_path / "o.png"}', '--preset=best']) == 1
+    assert 'There is no preset' in capsys.readouterr().err and not list(tmp_path.glob('o*'))
 
 
 def test_every_preset_works_on_a_gpu(gpu):

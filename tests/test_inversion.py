@@ -270,6 +270,45 @@ def test_of_several_starts_the_best_is_kept():
     assert rows.tolist() == [1, 3]
 
 
+# a latent so far away that its loss is not a number from the first step on
+FAR = {'linear': ('z', 0.0, 1e30), 'stylegan2': ('w', 0.5, 1e38), 'stylegan1': ('w', 0.5, 1e38)}
+
+
+@pytest.mark.parametrize('name', FAR)
+def test_one_diverging_start_of_one_image_loses_to_the_others(name):
+    network, (space, alpha, far) = GENERATORS[name](), FAR[name]
+    target = targets(network)
+    search = dict(search=Search(starts=2, lr=0.01), alpha=alpha, steps=6)
+    good = Inverter(network, target, space, perceptual=look(), **search).latent.detach().clone()
+    before = fast(network, target, space, start=good, **search)
+    for k in range(6):
+        starts = good.clone()
+        starts[k] = far
+        found = fast(network, target, space, start=starts, **search)
+        image, others = k // 2, [i for i in range(3) if i != k // 2]
+        assert found.latent.isfinite().all() and found.losses.isfinite().all() and found.image.isfinite().all()
+        assert torch.allclose(found.latent[others], before.latent[others], atol=1e-5)
+        alone = fast(network, target[[image]], space, start=good[[k ^ 1]], **search)
+        assert torch.allclose(found.latent[image], alone.latent[0], atol=1e-5)
+
+
+def test_an_image_of_which_every_start_diverges_is_named():
+    network = Linear()
+    target, starts = targets(network, 4), torch.randn(8, 6, generator=rng(5))
+    starts[[1, 2, 3]] = 1e30
+    with pytest.raises(ValueError, match=r'diverged for image 2 of 4 \(no start has a finite loss\): lower the rate'):
+        fast(network, target, 'z', 0.0, start=starts)
+    starts[[6, 7]] = 1e30
+    with pytest.raises(ValueError, match='for image 2, 4 of 4'):
+        fast(network, target, 'z', 0.0, start=starts)
+
+
+def test_a_loss_that_is_not_finite_is_never_the_smallest():
+    nan, inf = float('nan'), float('inf')
+    rows = I.best_of_starts(torch.tensor([nan, 2, 1, 4, inf, nan, -inf, nan, 9]), 3)
+    assert rows.tolist() == [2, 3, 8]
+
+
 def test_an_encoder_gives_the_start():
     network = stylegan()
     target, asked = targets(network), []
@@ -517,10 +556,10 @@ def bad(**changes):
     return lambda: invert(**values)
 
 
-def pivots(n, side=16):
+def pivots(n=3, side=16, **options):
     network = stylegan()
     wanted = nn.functional.interpolate(targets(network, n), size=side)
-    return lambda: I.pivotal_tuning(network, wanted, fast(network, targets(network, 3)))
+    return lambda: I.pivotal_tuning(network, wanted, fast(network, targets(network, 3)), **options)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +568,11 @@ def pivots(n, side=16):
         (bad(space='v'), 'A space is one of'),
         (bad(alpha=1.5), 'α lies between 0 and 1'),
         (bad(alpha=float('nan')), 'α lies between 0 and 1'),
+        (bad(alpha='half'), "α lies between 0 and 1, not 'half'"),
         (bad(steps=0), 'at least one step'),
+        (bad(steps=2.5), 'steps is a whole number, not 2.5'),
+        (bad(seed='a'), "seed is a whole number, not 'a'"),
+        (bad(seed=1.5), 'seed is a whole number, not 1.5'),
         (bad(target=torch.zeros(1, 3, 8, 8)), 'resize them'),
         (bad(target=torch.zeros(0, 3, 16, 16)), 'at least one image'),
         (bad(target=torch.full((1, 3, 16, 16), float('nan'))), 'finite numbers'),
@@ -547,16 +590,33 @@ def pivots(n, side=16):
         (lambda: I.learning_rate_ramp(0, 0), 'at least one step'),
         (lambda: I.learning_rate_ramp(0, 10, up=0.0), 'shares greater than 0'),
         (lambda: I.learning_rate_ramp(3, 10, down=0.0), 'shares greater than 0'),
-        (lambda: Search(prior=float('nan')), 'not negative'),
+        (lambda: Search(prior=float('nan')), 'prior is a finite number, not nan'),
+        (lambda: Search(prior=-1.0), 'not negative'),
+        (lambda: Search(starts=1.5), 'starts is a whole number, not 1.5'),
+        (lambda: Search(lr='fast'), "lr is a finite number, not 'fast'"),
+        (lambda: Search(candidates=None), 'candidates is a whole number, not None'),
         (bad(start='mean'), r"search=Search\(start='mean'\)"),
         (bad(start=torch.full((3, 8), float('nan'))), 'finite latents'),
         (lambda: I.noise_regulariser([torch.zeros(8, 8)]), 'A noise map is'),
+        (lambda: I.noise_regulariser([]), 'give at least one'),
+        (lambda: I.noise_regulariser([torch.ones(1, 1, 8, 8, dtype=torch.int64)]), 'floats, not torch.int64'),
         (lambda: latent_prior(Linear()), 'needs a mapping network'),
         (pivots(2), 'as many pivots'),
         (pivots(3, side=8), 'resize them'),
+        (pivots(locality=-1.0), 'locality is a number from 0 on, not -1.0'),
+        (pivots(lr=float('nan')), 'lr is a number from 0 on, not nan'),
+        (pivots(reach='far'), "reach is a number from 0 on, not 'far'"),
+        (pivots(steps=0.5), 'steps is a whole number, not 0.5'),
     ],
 )
 def test_bad_input_in_one_sentence(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('search', ['nearest', None, dict(lr=0.1), Search])
+def test_a_search_is_no_word(search):
+    with pytest.raises(TypeError, match='search is a Search, such as NEAREST') as error:
+        bad(search=search)()
     assert '\n' not in str(error.value)

@@ -347,11 +347,6 @@ def test_many_games_are_many_single_games(script):
     assert points.shape == (3, 20, 2) and points.isfinite().all() and not torch.equal(points[0], points[2])
 
 
-def test_holm(script):
-    assert script.holm([0.01, 0.02, 0.5]) == pytest.approx([0.03, 0.04, 0.5])
-    assert script.holm([0.04, 0.045]) == pytest.approx([0.08, 0.08])
-
-
 def test_the_verdict_finds_what_is_there_and_nothing_else(script):
     noise = torch.randn(4, 3, generator=rng(5)).mul(0.02).exp().tolist()
 

@@ -96,10 +96,33 @@ def test_half_precision_around_it_changes_nothing():
     assert loss(a.half(), b.half()).dtype == torch.float32
 
 
-@pytest.mark.parametrize('alpha', [-0.1, 1.1, float('nan')])
+@pytest.mark.parametrize('alpha', [-0.1, 1.1, float('nan'), 'half', None, torch.tensor([0.5, 1.5])])
 def test_alpha_outside_its_range(alpha):
     with pytest.raises(ValueError, match='α lies between 0 and 1'):
         mixed_loss(torch.ones(2), torch.ones(2), alpha)
+
+
+@pytest.mark.parametrize(
+    'call, words',
+    [
+        (lambda: perceptual.check_whole(seed=1, steps=2.5), 'steps is a whole number, not 2.5'),
+        (lambda: perceptual.check_whole(seed='a'), "seed is a whole number, not 'a'"),
+        (lambda: perceptual.check_whole(seed=True), 'not True'),
+        (lambda: perceptual.check_steps(0, 'A fine-tuning'), 'A fine-tuning takes at least one step, not 0'),
+        (lambda: perceptual.check_not_negative(reach=1, locality=-1), 'locality is a number from 0 on, not -1'),
+        (lambda: perceptual.check_not_negative(lr=float('nan')), 'not nan'),
+        (lambda: perceptual.check_not_negative(lr='fast'), "lr is a number from 0 on, not 'fast'"),
+        (lambda: perceptual.check_layers([0, 9], 4), 'gives 4 maps: there is no 9'),
+    ],
+)
+def test_arguments_that_are_no_numbers_of_their_kind(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_numbers_of_other_libraries_are_numbers():
+    perceptual.check_whole(seed=np.int64(3), steps=4)
+    perceptual.check_not_negative(lr=np.float32(0.1), reach=0)
 
 
 @pytest.mark.parametrize('bad', [torch.zeros(3, 8, 8), torch.zeros(1, 1, 8, 8), torch.zeros(1, 3, 8, 8).byte()])

@@ -185,6 +185,9 @@ def test_the_names_of_what_rests():
     blocks = 'generator.synthesis.blocks'
     assert names == ('generator.mapping.', f'{blocks}.b4.', 'discriminator.from_rgb.', 'discriminator.blocks.b16.')
     assert frozen_names(TINY) == () and frozen_names(TINY, tune=3) == ('generator.mapping.',)
+    for other in (generator(), vars(TINY), None):
+        with pytest.raises(TypeError, match='StyleGANConfig, such as generator.config, not'):
+            frozen_names(other, 1)
     wrong = [dict(tune=value) for value in (0, 4, 1.0, 1.5, True, '1')]
     for bad in (*wrong, *(dict(freeze_d=value) for value in (-1, 3, 1.5, True, None))):
         with pytest.raises(ValueError, match=f'{next(iter(bad))} is the number'):
@@ -312,6 +315,12 @@ def test_a_start_without_a_discriminator():
     pair = TransferPair(TransferConfig(**vars(g.config), start='stylegan_toon_64', discriminator_start='fresh'))
     pair.start()
     assert not any(changes(g, pair.generator).values())
+
+
+@pytest.mark.parametrize('steps, words', [(0, 'at least one step, not 0'), (-3, 'at least'), (1.5, 'whole number')])
+def test_a_fine_tuning_of_no_steps_is_refused(steps, words):
+    with pytest.raises(ValueError, match=words):
+        transfer_recipe(TransferConfig(**vars(TINY), start='x'), TRAINING, steps, 'test', tune=1)
 
 
 # ---- what is kept ---------------------------------------------------------------------------------------------------
