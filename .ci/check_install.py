@@ -20,7 +20,7 @@ def use(name: str):
     "What the shipped network `name` makes of two latents or images: the images, or what it reads in them."
     import torch
 
-    from animegan_nb import conditional, core, dcgan, encoder, fields, pigan, standing, stylegan
+    from animegan_nb import conditional, core, dcgan, encoder, fields, mimic3d, pigan, standing, stylegan
     from animegan_nb import style_transfer, toon_net
     from animegan_nb.cameras import pose
 
@@ -48,6 +48,10 @@ def use(name: str):
     def of_fields():
         field = fields.load_field(core.shipped(f'pretrained/{name}.safetensors'))
         return torch.cat([part.flatten() for part in field(noise(9, 3) / 9)])
+
+    def of_mimic3d():
+        generator, _ = mimic3d.pretrained_mimic3d(name)
+        return generator(noise(2, generator.z_dim), pose(torch.zeros(2)))
 
     def of_pigan():
         generator, facts = pigan.pretrained_pigan(name)

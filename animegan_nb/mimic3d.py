@@ -5,15 +5,16 @@
 # %% ../nbs/61_mimic3d.ipynb #48f7e210
 from __future__ import annotations
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .cameras import pose, PRIORS, rays
-from .core import Pretrained
+from .core import load_pretrained, Pretrained, rng
 from .losses import discriminator_loss, generator_loss
 from .modern import feature_networks
+from .orbit import check_amounts, check_source, depth_normals
 from .penalties import lazy_weight, r1_of_logits
 from .pigan import camera_direction
 from .pigan_training import real_cameras
@@ -59,7 +60,7 @@ __all__ = ['MIXINGS', 'MIMIC3D_FFHQ', 'MIMIC3D_CPU', 'aware', 'PlaneStyles', 'Pl
            'Planes', 'AwareSynthesis', 'SuperResolution', 'Mimic3DConfig', 'MimicGenerator', 'mimic_views',
            'patch_places', 'draw_offsets', 'crop', 'render_patches', 'imitation_loss', 'MimicDiscriminators',
            'MimicNetworks', 'MimicBatch', 'plane_noise', 'told_directions', 'draw_batch', 'shown_fakes', 'shown_reals',
-           'directions_of', 'patch_loss', 'Mimic3DPair', 'two_stages']
+           'directions_of', 'patch_loss', 'Mimic3DPair', 'two_stages', 'pretrained_mimic3d', 'MimicSource']
 
 # %% ../nbs/61_mimic3d.ipynb #89b0de9d
 def aware(
@@ -353,10 +354,11 @@ class MimicGenerator(Pretrained, Growing):
         return w if psi == 1 else torch.lerp(self.mapping.mapping.w_avg, w, psi)
 
     def volumes(self, w: Tensor, noise='constant', detail: bool = True) -> list[PlaneVolume]:
-        "The volume of the coarse planes and, if wanted, the one of coarse and detail planes."
+        """The volume of the coarse planes and, if wanted, the one of coarse and detail planes;
+        w [batch, w_dim], or one for each layer [batch, layers, w_dim]."""
         c = self.config
         noise = noise if c.noise else 'none'
-        ws = w[:, None].expand(-1, self.synthesis.num_ws, -1)
+        ws = w if w.ndim == 3 else w[:, None].expand(-1, self.synthesis.num_ws, -1)
         drawn = self.synthesis(ws, noise, None, detail)
         parts = [drawn[:1]] + ([tuple(drawn)] if drawn.detail is not None else [])
         return [PlaneVolume(p, self.decoder, c.box, gain=c.gain, shift=c.shift) for p in parts]
@@ -389,15 +391,17 @@ def mimic_views(
     size: int | None = None,  # pixels of a direct rendering; None: those of the generator
     direct: bool | None = None,
     psi: float = 1.0,
+    fov: float | None = None,  # degrees; None: that of the training
     max_points: int | None = 2**17,
 ) -> dict[str, Tensor]:
     "`image`, `depth`, `distance`, `opacity` [b, ·, h, w], `cam2world`, as `render_geometry`."
-    c = generator.config
+    c, view = generator.config, generator.view
+    view = view if fov is None else replace(view, fov=fov)
     direct = generator.direct if direct is None else direct
     w = generator.w(z, None, psi).expand(len(cam2world), -1)
     volume = generator.volumes(w, detail=direct)[-1]
     pixels = (size or c.size) if direct else c.raw
-    seen = render_plane_views(volume, cam2world, pixels, generator.view, max_points=max_points)
+    seen = render_plane_views(volume, cam2world, pixels, view, max_points=max_points)
     features = seen.pop('features')
     if direct:
         return dict(image=features[:, :3], cam2world=cam2world) | seen
@@ -722,3 +726,47 @@ MIMIC3D_CPU = Recipe(
     two_stages(Mimic3DConfig(), 4_000, 2_000),
 )
 recipes.update({'mimic3d-ffhq-512': MIMIC3D_FFHQ, 'mimic3d-cpu': MIMIC3D_CPU})
+
+# %% ../nbs/61_mimic3d.ipynb #0ef5ea22
+def pretrained_mimic3d(name: str = 'mimic3d_toon_64') -> tuple[MimicGenerator, dict]:
+    "A Mimic3D of ours that ships with the library, and the facts of its training."
+    return load_pretrained(name, lambda facts: MimicGenerator.from_facts(facts['network']))
+
+
+class MimicSource:
+    """One code of a Mimic3D for the viewer of [59_orbit](59_orbit.ipynb), with a slider for
+    the truncation; by the direct branch, or by the 2D branch."""
+
+    def __init__(
+        self,
+        generator: MimicGenerator,
+        z: Tensor | int = 0,  # a code [1, z_dim], or a seed
+        name: str = 'Mimic3D',
+        psi: float = 0.7,
+        direct: bool = True,
+    ):
+        self.generator, self.name, self.direct = generator, name, direct
+        self.radius = generator.config.radius
+        half = generator.config.box * 3**0.5 / 2  # of the diagonal of the cube
+        self.near, self.far = self.radius - half, self.radius + half
+        z = torch.randn(1, generator.z_dim, generator=rng(z)) if isinstance(z, int) else z
+        if z.shape != (1, generator.z_dim):
+            raise ValueError(
+                f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not"
+                f" {list(z.shape)}."
+            )
+        self.z = z.to(generator.decoder.out.weight)
+        self.sliders = {'ψ': (0.0, 1.2, psi)}
+        check_source(self)
+
+    def render(self, cam2world, size, fov, coarse=False, **amounts):
+        check_amounts(self, amounts)
+        psi = amounts.get('ψ', self.sliders['ψ'][2])
+        options = dict(direct=self.direct, psi=psi, fov=fov)
+        drawn = mimic_views(self.generator, self.z, cam2world.to(self.z), size, **options)
+        depth, opacity = drawn['depth'], drawn['opacity']
+        normals = depth_normals(torch.where(opacity > 0.5, depth, torch.inf), cam2world, fov)
+        view = dict(colour=drawn['image'], depth=depth, opacity=opacity, normals=normals)
+        if view['colour'].shape[-1] == size:
+            return view
+        return {k: F.interpolate(x, (size, size), mode='bilinear') for k, x in view.items()}

@@ -119,12 +119,16 @@ def all_images(dataset) -> torch.Tensor:
 
 
 def measures(job: Job, generated: list[torch.Tensor], size: int) -> dict:
+    "What `compared` finds beside the training images of a job (and new heads)."
+    fresh = all_images(images(job, size, True)) if job.ships else None
+    return compared(generated, all_images(images(job, size)), fresh, job.extractors)
+
+
+def compared(generated: list[torch.Tensor], known: torch.Tensor, fresh: torch.Tensor | None, extractors) -> dict:
     """For each extractor: the numbers of every set of latents beside the training images (and new heads), and how
     often a generated image is nearer to the training set than a new image is (0.5: as a new one, 1: copied)."""
-    known = all_images(images(job, size))
-    fresh = all_images(images(job, size, True)) if job.ships else None
     found = {}
-    for extractor in job.extractors:
+    for extractor in extractors:
         real = extract(known, extractor)
         both = extract(torch.cat([known, known.flip(-1)]), extractor)
         fakes = [extract(part, extractor) for part in generated]
@@ -152,33 +156,35 @@ def thinned(log: list[dict], rows: int = LOG_ROWS) -> list[dict]:
     return [{k: part[-1].get(k) if k in last else mean(part, k) for k in names} for part in pieces]
 
 
+def training_facts(info: dict, log: list[dict]) -> dict:
+    "What a card says about a training."
+    return dict(
+        network=info['network'],
+        training=info['config'],
+        steps=info['step'],
+        images=info['images'],
+        seed=info['config']['seed'],
+        core_minutes=round(log[-1]['processor_seconds'] / 60, 1),
+        log=thinned(log),
+        torch=torch.__version__,
+    )
+
+
 def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, torch.nn.Module, list[torch.Tensor]]:
     "The card of a run, its averaged generator and what it drew."
     job = JOBS[name]
     pair, generator, info = load_run(run)
-    log = read_log(run / 'log.jsonl')
     generated = [draw(pair, generator, n, seed) for seed in range(seeds)]
     size = generated[0].shape[-1]
-    return (
-        dict(
-            what=f'{job.what}; averaged generator',
-            command=f'python benchmarks/networks.py train {name} --run RUN',
-            network=info['network'],
-            training=info['config'],
-            stages=[asdict(stage) for stage in job.recipe.stages],
-            augment=job.recipe.augment,
-            steps=info['step'],
-            images=info['images'],
-            seed=info['config']['seed'],
-            core_minutes=round(log[-1]['processor_seconds'] / 60, 1),
-            data=dict(kind=job.data, images=len(images(job, size))),
-            measures=measures(job, generated, size),
-            log=thinned(log),
-            torch=torch.__version__,
-        ),
-        generator,
-        generated,
+    facts = dict(
+        what=f'{job.what}; averaged generator',
+        command=f'python benchmarks/networks.py train {name} --run RUN',
+        stages=[asdict(stage) for stage in job.recipe.stages],
+        augment=job.recipe.augment,
+        data=dict(kind=job.data, images=len(images(job, size))),
+        measures=measures(job, generated, size),
     )
+    return facts | training_facts(info, read_log(run / 'log.jsonl')), generator, generated
 
 
 def over_time(run: Path, size: int, rows: int = 6, columns: int = 10):
@@ -193,14 +199,21 @@ def write(name: str, run: Path, n: int, seeds: int):
     facts, generator, generated = judged(name, run, n, seeds)
     sheet = grid(to_uint8(generated[0][:40]), 10)
     if job.ships:
-        out = ROOT / 'data' / 'pretrained' / name
-        weights = {k: v.half() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
-        save_file({k: v.contiguous() for k, v in weights.items()}, out.with_suffix('.safetensors'))
+        ship(name, generator, facts)
     else:
         out = ROOT / 'data' / 'results' / name
         sheet.save(out.with_suffix('.jpg'), quality=90)
-    out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
+        out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
     show(facts)
+
+
+def ship(name: str, generator: torch.nn.Module, facts: dict, folder: Path = ROOT / 'data' / 'pretrained') -> Path:
+    "Write the weights in half precision and the card."
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
+    out = folder / f'{name}.safetensors'
+    save_file({k: v.contiguous() for k, v in weights.items()}, out)
+    out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
+    return out
 
 
 def show(facts: dict):

@@ -1,8 +1,8 @@
 """A tri-plane field, forward and backward, against a plain look-up and against a SIREN of equal width: ratios of
-processor time in one run; and views a second of the direct branch of a preset.
+processor time in one run; and views a second of the direct branch of a shipped network, or of a fresh one of a preset.
 
     OMP_NUM_THREADS=1 python benchmarks/triplane.py [--points 24576] [--width 64] [--channels 8 32] [--repeats 7]
-        [--preset mimic3d-cpu]
+        [--preset mimic3d-cpu] [--network mimic3d_toon_64]
 
 "plain" is the look-up as one would write it: `grid_sample` for each plane in turn, the mean of the three, and
 `torch.nn.Linear` layers; it is checked to give the same numbers. "SIREN" is pi-GAN's field with as many units in each
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from animegan_nb.cameras import pose
-from animegan_nb.core import rng
+from animegan_nb.core import rng, shipped_networks
 from animegan_nb.mimic3d import MimicGenerator
 from animegan_nb.siren import FieldConfig, PiganField
 from animegan_nb.training import recipes
@@ -81,11 +81,19 @@ def fields(points, width, channels, repeats):
     report(f'{name}: forward and backward', both, repeats)
 
 
-def views(preset, repeats):
+def direct_branch(preset, network):
+    "The shipped network of this name, or a fresh one of the preset where there is none; and what it is called."
+    if network in shipped_networks():
+        return MimicGenerator.from_pretrained(network).requires_grad_(False), network
+    generator = MimicGenerator(recipes[preset].network).eval().requires_grad_(False)
+    generator.grow(generator.config.size)
+    return generator, f'{preset}, not trained'
+
+
+def views(preset, network, repeats):
     "Views a second of the direct branch, one at a time, with the planes drawn for each and drawn once."
-    config = recipes[preset].network
-    generator = MimicGenerator(config).eval().requires_grad_(False)
-    generator.grow(config.size)
+    generator, called = direct_branch(preset, network)
+    config = generator.config
     z, cam = torch.randn(1, config.z_dim), pose(torch.tensor([0.3]))
     volume = generator.volumes(generator.w(z))[-1]
     calls = {
@@ -93,7 +101,7 @@ def views(preset, repeats):
         'planes kept': lambda: render_plane_views(volume, cam, config.size, config.view),
     }
     for name, found in in_turns(calls, repeats).items():
-        print(f'{preset}, {config.size} px, {name}: {1 / statistics.median(found):.1f} views a second')
+        print(f'{called}, {config.size} px, {name}: {1 / statistics.median(found):.1f} views a second')
 
 
 def main():
@@ -103,12 +111,13 @@ def main():
     parser.add_argument('--channels', type=int, nargs='+', default=[8, 32])
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--preset', default='mimic3d-cpu')
+    parser.add_argument('--network', default='mimic3d_toon_64')
     args = parser.parse_args()
     torch.set_num_threads(1)
     for channels in args.channels:
         fields(args.points, args.width, channels, args.repeats)
     print()
-    views(args.preset, args.repeats)
+    views(args.preset, args.network, args.repeats)
 
 
 if __name__ == '__main__':

@@ -25,12 +25,15 @@ from animegan_nb.mimic3d import (
     MIMIC3D_FFHQ,
     Mimic3DConfig,
     Mimic3DPair,
+    mimic_views,
     MimicGenerator,
+    MimicSource,
     PlaneLayer,
     PlaneToFeatures,
     render_patches,
     two_stages,
 )
+from animegan_nb.orbit import OrbitViewer, render_checked
 from animegan_nb.stylegan import StyleGANConfig
 from animegan_nb.training import Draws, fit_stages, load_run, recipes, Stage, Trainer, TrainingConfig
 from animegan_nb.triplane import PlaneView, render_plane_views
@@ -378,6 +381,34 @@ def test_truncation_and_views():
         side = size or 16
         assert seen['image'].shape == (2, 3, side, side) and seen['depth'].shape == (2, 1, side, side)
         assert 0 <= seen['opacity'].min() and seen['opacity'].max() <= 1.001
+
+
+def test_a_w_for_each_layer():
+    G = MimicGenerator(SMALL).eval().requires_grad_(False)
+    w = G.w(torch.randn(2, 8))
+    each = w[:, None].repeat(1, G.synthesis.num_ws, 1)
+    for a, b in zip(G.volumes(w), G.volumes(each), strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a.planes, b.planes))
+    each[:, 0] += 1
+    assert not torch.equal(G.volumes(w)[0].planes[0], G.volumes(each)[0].planes[0])
+
+
+@pytest.mark.parametrize('direct', [True, False])
+def test_a_head_in_the_viewer(direct):
+    G = MimicGenerator(SMALL).eval().requires_grad_(False)
+    source = MimicSource(G, 3, psi=0.5, direct=direct)
+    cams = pose(torch.tensor([0.2, -0.4]))
+    drawn = render_checked(source, cams, 16, 12.0)
+    z = torch.randn(1, 8, generator=rng(3))
+    seen = mimic_views(G, z, cams, direct=direct, psi=0.5)
+    assert torch.equal(drawn['colour'], seen['image']) and torch.equal(drawn['depth'], seen['depth'])
+    assert not torch.equal(render_checked(source, cams, 16, 12.0, ψ=1.0)['colour'], drawn['colour'])
+    assert render_checked(source, cams, 12, 8.0)['normals'].shape == (2, 3, 12, 12)
+    assert OrbitViewer(source, sizes=(8, 16)).film(2, swing=0.3).shape == (2, 3, 16, 16)
+    with pytest.raises(ValueError, match='one code'):
+        MimicSource(G, torch.zeros(2, 8))
+    with pytest.raises(ValueError, match='no slider'):
+        source.render(cams, 16, 12.0, axis=1.0)
 
 
 # ---- bad input
