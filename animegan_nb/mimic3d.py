@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from .cameras import pose, PRIORS, rays
+from .cameras import distance_to_depth, pose, PRIORS, rays
 from .core import load_pretrained, Pretrained, rng
 from .losses import discriminator_loss, generator_loss
 from .modern import feature_networks
@@ -60,7 +60,8 @@ __all__ = ['MIXINGS', 'MIMIC3D_FFHQ', 'MIMIC3D_CPU', 'aware', 'PlaneStyles', 'Pl
            'Planes', 'AwareSynthesis', 'SuperResolution', 'Mimic3DConfig', 'MimicGenerator', 'mimic_views',
            'patch_places', 'draw_offsets', 'crop', 'render_patches', 'imitation_loss', 'MimicDiscriminators',
            'MimicNetworks', 'MimicBatch', 'plane_noise', 'told_directions', 'draw_batch', 'shown_fakes', 'shown_reals',
-           'directions_of', 'patch_loss', 'Mimic3DPair', 'two_stages', 'pretrained_mimic3d', 'MimicSource']
+           'directions_of', 'patch_loss', 'Mimic3DPair', 'two_stages', 'pretrained_mimic3d', 'on_ellipsoid',
+           'MimicSource']
 
 # %% ../nbs/61_mimic3d.ipynb #89b0de9d
 def aware(
@@ -732,7 +733,26 @@ def pretrained_mimic3d(name: str = 'mimic3d_toon_64') -> tuple[MimicGenerator, d
     "A Mimic3D of ours that ships with the library, and the facts of its training."
     return load_pretrained(name, lambda facts: MimicGenerator.from_facts(facts['network']))
 
+# %% ../nbs/61_mimic3d.ipynb #4d0c3adb
+def on_ellipsoid(
+    view: dict[str, Tensor],  # `image`, `cam2world` and more
+    fov: float,  # degrees
+    axes: tuple[float, float, float] = (0.085, 0.1, 0.09),  # half of its length, along x, y, z
+) -> dict[str, Tensor]:
+    """The same images on an ellipsoid around the origin, where their rays meet it (where they
+    miss it, at the point that is nearest to it in its own scale): an anchor like
+    `geometry.billboard`."""
+    h, w = view['image'].shape[2:]
+    lines = rays(view['cam2world'], fov, (h, w))
+    scale = lines.origins.new_tensor(axes)
+    o, d = lines.origins / scale, lines.directions / scale
+    p = (o * d).sum(-1) / d.square().sum(-1)
+    q = (o.square().sum(-1) - 1) / d.square().sum(-1)
+    t = -p - (p**2 - q).clamp(min=0).sqrt()
+    depth = distance_to_depth(t, lines.directions, view['cam2world'])
+    return view | dict(distance=t.view(-1, 1, h, w), depth=depth.view(-1, 1, h, w))
 
+# %% ../nbs/61_mimic3d.ipynb #8c721c5b
 class MimicSource:
     """One code of a Mimic3D for the viewer of [59_orbit](59_orbit.ipynb), with a slider for
     the truncation; by the direct branch, or by the 2D branch."""

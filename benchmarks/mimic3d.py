@@ -47,7 +47,7 @@ import networks
 from animegan_nb import pigan_inversion as inv
 from animegan_nb import toon
 from animegan_nb.callbacks import Checkpoints, Health, JSONLog, read_log
-from animegan_nb.cameras import distance_to_depth, pose, PRIORS, project, rays
+from animegan_nb.cameras import pose, PRIORS, project, rays
 from animegan_nb.core import cache_dir, rng, shipped, to_float, to_uint8, write_atomically
 from animegan_nb.data import ImageSet
 from animegan_nb.fields import seen_points
@@ -55,7 +55,7 @@ from animegan_nb.geometry import surface_errors, view_consistency
 from animegan_nb.inversion import LatentPrior
 from animegan_nb.mesh import extract_mesh
 from animegan_nb.metrics import evaluate, file_sha256, holm, interval
-from animegan_nb.mimic3d import MIMIC3D_CPU, pretrained_mimic3d, two_stages
+from animegan_nb.mimic3d import MIMIC3D_CPU, on_ellipsoid, pretrained_mimic3d, two_stages
 from animegan_nb.pigan import pretrained_pigan
 from animegan_nb.pigan_anime import shape_numbers
 from animegan_nb.pigan_training import toon_shape
@@ -111,17 +111,6 @@ def trained(variant, seed, images, seconds, run, data):
     return trainer, spent
 
 
-def on_ellipsoid(view, axes=(0.085, 0.1, 0.09)):
-    "The same images on an ellipsoid around the origin, where rays meet it."
-    h, w = view['image'].shape[2:]
-    lines, a = rays(view['cam2world'], FOV, (h, w)), torch.tensor(axes)
-    o, d = lines.origins / a, lines.directions / a
-    p, q = (o * d).sum(-1) / d.square().sum(-1), (o.square().sum(-1) - 1) / d.square().sum(-1)
-    t = torch.where(p**2 > q, -p - (p**2 - q).clamp(min=0).sqrt(), -p)
-    depth = distance_to_depth(t, lines.directions, view['cam2world'])
-    return view | dict(distance=t.view(-1, 1, h, w), depth=depth.view(-1, 1, h, w))
-
-
 def depth_normals(depth):
     "Normals of a depth map [b, 1, n, n] in camera axes, [b, 3, n, n]; orthographic, for both sides alike."
     scale = depth.shape[-1] / (2 * torch.tan(torch.deg2rad(torch.tensor(FOV / 2))))
@@ -135,7 +124,7 @@ def geometry_of(look, shape):
     "The numbers of one branch: `look(yaw)` gives its views."
     left, front, right = look(-YAW), look(0.0), look(YAW)
     numbers = shape_numbers(left, front, right, shape, FOV)
-    numbers['ellipsoid'] = view_consistency(on_ellipsoid(left), on_ellipsoid(right), FOV)[0]
+    numbers['ellipsoid'] = view_consistency(on_ellipsoid(left, FOV), on_ellipsoid(right, FOV), FOV)[0]
     both = ((front['opacity'] > 0.9) & shape.depth.isfinite())[:, 0]
     mean = shape.depth.nan_to_num(posinf=1.0).expand_as(front['depth'])
     errors = surface_errors(both, front['depth'][:, 0], mean[:, 0], depth_normals(front['depth']), depth_normals(mean))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from animegan_nb import convert
 from animegan_nb.callbacks import Checkpoints
-from animegan_nb.cameras import pose, PRIORS
+from animegan_nb.cameras import pose, PRIORS, rays
 from animegan_nb.core import rng
 from animegan_nb.data import ImageSet
 from animegan_nb.geometry import view_consistency
@@ -28,8 +28,10 @@ from animegan_nb.mimic3d import (
     mimic_views,
     MimicGenerator,
     MimicSource,
+    on_ellipsoid,
     PlaneLayer,
     PlaneToFeatures,
+    pretrained_mimic3d,
     render_patches,
     two_stages,
 )
@@ -409,6 +411,31 @@ def test_a_head_in_the_viewer(direct):
         MimicSource(G, torch.zeros(2, 8))
     with pytest.raises(ValueError, match='no slider'):
         source.render(cams, 16, 12.0, axis=1.0)
+
+
+def test_an_ellipsoid_is_met_where_it_is():
+    cams, axes = pose(torch.tensor([0.0, 0.5])), (0.08, 0.1, 0.09)
+    view = dict(image=torch.zeros(2, 3, 33, 33), cam2world=cams)
+    found = on_ellipsoid(view, 12.0, axes)
+    lines = rays(cams, 12.0, 33)
+    points = lines.origins + found['distance'].flatten(1)[..., None] * lines.directions
+    level = (points / torch.tensor(axes)).square().sum(-1)
+    nearest = (lines.origins / torch.tensor(axes)).square().sum(-1)
+    assert (level > 1 - 1e-4).all() and (level < nearest).all()
+    hit = (level - 1).abs() < 1e-4
+    assert 0.5 < hit.float().mean() < 0.75  # the others miss it
+    assert torch.isclose(found['depth'][0, 0, 16, 16], torch.tensor(1 - 0.09), atol=1e-4)  # in front
+    assert torch.equal(found['image'], view['image'])
+
+
+def test_the_shipped_network():
+    G, facts = pretrained_mimic3d()
+    assert G.direct and facts['network']['mixing'] == 'role' and facts['stages'][1]['size'] == 64
+    assert sum(x.numel() for x in G.state_dict().values()) * 2 < 8e6
+    with torch.no_grad():
+        seen = G.render_views(torch.randn(4, G.z_dim, generator=rng(0)), pose(torch.zeros(4)))
+    assert seen['image'].std() > 0.2 and (seen['opacity'][..., 28:36, 28:36] > 0.9).float().mean() > 0.9
+    assert (seen['opacity'][..., :4, :4] < 0.5).float().mean() > 0.5  # white beside the heads
 
 
 # ---- bad input

@@ -8,6 +8,7 @@ import torch
 from animegan_nb.conditional import ConditionalGenerator, pretrained_conditional
 from animegan_nb.core import model_card, rng, shipped, shipped_networks
 from animegan_nb.dcgan import DCGANConfig, DCGANGenerator
+from animegan_nb.mimic3d import MimicGenerator, pretrained_mimic3d
 from animegan_nb.pigan import pretrained_pigan, PiganGenerator
 from animegan_nb.stylegan import pretrained_stylegan, StyleGANGenerator
 
@@ -15,6 +16,7 @@ SHIPPED = [
     (StyleGANGenerator, 'stylegan_toon_32', pretrained_stylegan),
     (PiganGenerator, 'pigan_toon_32', pretrained_pigan),
     (ConditionalGenerator, 'conditional_toon_32', pretrained_conditional),
+    (MimicGenerator, 'mimic3d_toon_64', pretrained_mimic3d),
 ]
 
 
