@@ -25,10 +25,10 @@ from .style_layers import adain
 from .training import optimise
 
 # %% auto #0
-__all__ = ['GRAM_CONVENTIONS', 'stylisers', 'gram', 'gram_distance', 'GatysConfig', 'gatys_loss', 'Stylised', 'gatys',
-           'channel_statistics', 'match_statistics', 'statistics_distance', 'StyleTransferConfig', 'StyleTransfer',
-           'transfer_loss', 'fit_transfer', 'textures', 'coral', 'published_coral', 'pretrained_style_transfer',
-           'check_pair', 'stylise']
+__all__ = ['GRAM_CONVENTIONS', 'stylisers', 'gram', 'gram_distance', 'GatysConfig', 'gatys_loss', 'check_pair', 'Stylised',
+           'gatys', 'channel_statistics', 'match_statistics', 'statistics_distance', 'StyleTransferConfig',
+           'StyleTransfer', 'transfer_loss', 'fit_transfer', 'textures', 'coral', 'published_coral',
+           'pretrained_style_transfer', 'stylise']
 
 # %% ../nbs/44_style_transfer.ipynb #c979f68a
 def gram(
@@ -107,6 +107,19 @@ def gatys_loss(
     return sum(kept) + config.style_weight * sum(painted)
 
 # %% ../nbs/44_style_transfer.ipynb #9e04aa11
+def check_pair(content: Tensor, style: Tensor):
+    "Raise one clear sentence unless these are images, and a style for all or for each."
+    for images in (content, style):
+        check_float_images(images)
+        if not images.isfinite().all():
+            raise ValueError("An image contains NaN or infinity: no style can be read from it.")
+    if len(style) not in (1, len(content)):
+        raise ValueError(
+            f"Give one style for all images or one for each: {len(style)} do not fit"
+            f" {len(content)}."
+        )
+
+
 @dataclass
 class Stylised:
     "Images, and the loss before each step of each."
@@ -393,19 +406,6 @@ def _gatys(content, style, alpha, config: GatysConfig = GatysConfig(), **options
 def pretrained_style_transfer(name: str = 'adain_toon_64') -> StyleTransfer:
     "The network that ships with the library, for images with even sides."
     return StyleTransfer.from_pretrained(name).requires_grad_(False)
-
-
-def check_pair(content: Tensor, style: Tensor):
-    "Raise one clear sentence unless these are images, and a style for all or for each."
-    for images in (content, style):
-        check_float_images(images)
-        if not images.isfinite().all():
-            raise ValueError("An image contains NaN or infinity: no style can be read from it.")
-    if len(style) not in (1, len(content)):
-        raise ValueError(
-            f"Give one style for all images or one for each: {len(style)} do not fit"
-            f" {len(content)}."
-        )
 
 
 def stylise(
