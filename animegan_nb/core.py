@@ -6,8 +6,8 @@
 from __future__ import annotations
 import base64
 import contextlib
-import ctypes
 import copy
+import ctypes
 import errno
 import html
 import importlib
@@ -155,9 +155,9 @@ def fast_bfloat16(device: str | torch.device = 'cpu') -> bool:
 # %% ../nbs/01_core.ipynb #e1c7e2b7
 @contextlib.contextmanager
 def freed_memory_kept():
-    """Inside, memory that a tensor of more than 32 MB leaves is kept for the next one. Linux
-    otherwise takes it back and clears it again page by page, which costs a step with large
-    tensors up to a third of its time. Elsewhere than under glibc nothing changes."""
+    """Inside, memory that a tensor of more than 32 MB leaves is kept for the next one; Linux
+    otherwise takes it back, and clears it again page by page. Elsewhere than under glibc
+    nothing changes."""
     try:
         set_option = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
@@ -820,9 +820,10 @@ def describe_figure(fig: _Figure, most: int = 500) -> str:
 
 # %% ../nbs/01_core.ipynb #1588e903
 class Figure(_Figure):
-    "A Matplotlib figure without pyplot, safe in threads, that shows itself in at most 90 kB."
+    "A Matplotlib figure without pyplot, safe in threads, that shows itself in few bytes."
 
     exact = False  # a plot may use a palette; a grid of pictures keeps its pixels
+    limit = MAX_IMAGE_BYTES  # of what it shows itself in
     alt = ''  # what is seen, in words; if empty, a description is made
 
     def __init__(self, figsize=(6, 3), dpi=100, **kwargs):
@@ -842,7 +843,7 @@ class Figure(_Figure):
         return self.alt or describe_figure(self)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        mime, data = encode_image(self.image(), exact=self.exact)
+        mime, data = encode_image(self.image(), self.limit, self.exact)
         return image_bundle(mime, data, self.alt_text(), 'Figure')
 
 # %% ../nbs/01_core.ipynb #09629115

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .cameras import distance_to_depth, pose, PRIORS, rays
-from .core import load_pretrained, Pretrained, rng
+from .core import load_pretrained, Pretrained
 from .losses import discriminator_loss, generator_loss
 from .modern import feature_networks
-from .orbit import check_amounts, check_source, depth_normals
+from .orbit import check_amounts, check_source, depth_normals, one_code
 from .penalties import lazy_weight, r1_of_logits
 from .pigan import camera_direction
 from .pigan_training import real_cameras
@@ -769,13 +769,7 @@ class MimicSource:
         self.radius = generator.config.radius
         half = generator.config.box * 3**0.5 / 2  # of the diagonal of the cube
         self.near, self.far = self.radius - half, self.radius + half
-        z = torch.randn(1, generator.z_dim, generator=rng(z)) if isinstance(z, int) else z
-        if z.shape != (1, generator.z_dim):
-            raise ValueError(
-                f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not"
-                f" {list(z.shape)}."
-            )
-        self.z = z.to(generator.decoder.out.weight)
+        self.z = one_code(z, generator.z_dim).to(generator.decoder.out.weight)
         self.sliders = {'ψ': (0.0, 1.2, psi)}
         check_source(self)
 

@@ -34,7 +34,7 @@ from .widgets import browser_widget, data_url, Newest, one_sentence, RichDisplay
 # %% auto #0
 __all__ = ['PITCH_LIMIT', 'FOV_RANGE', 'CHANNELS', 'FILTERS', 'OrbitCamera', 'radians_per_pixel', 'clamp', 'drag', 'zoom',
            'Source', 'check_source', 'render_checked', 'check_channel', 'check_amounts', 'check_viewer', 'device_of',
-           'FieldSource', 'depth_normals', 'flat_condition', 'condition_space', 'PiganSource', 'as_rows',
+           'FieldSource', 'depth_normals', 'flat_condition', 'condition_space', 'one_code', 'PiganSource', 'as_rows',
            'DistanceGrid', 'ToonSource', 'walk', 'render_coarse', 'depth_colours', 'normal_colours', 'channel_image',
            'enlarge', 'draw_source', 'own_amounts', 'answer', 'OrbitViewer', 'channel_sheet', 'viewer_settings',
            'orbit_widget', 'orbit_film']
@@ -295,6 +295,16 @@ def condition_space(generator: PiganGenerator, axes: int, codes: int = 2000):
     return principal_space(flat_condition(generator.condition(z)), axes)
 
 
+def one_code(z: Tensor | int, z_dim: int) -> Tensor:  # [1, z_dim]
+    "A code, or that of a seed."
+    z = torch.randn(1, z_dim, generator=rng(z)) if isinstance(z, int) else z
+    if z.shape != (1, z_dim):
+        raise ValueError(
+            f"A source shows one code [1, {z_dim}] or the one of a seed, not {list(z.shape)}."
+        )
+    return z
+
+
 class PiganSource:
     """One code of a pi-GAN, with sliders for the truncation and along the principal axes of its
     condition."""
@@ -312,13 +322,7 @@ class PiganSource:
         self.generator, self.name, self.device = generator, name, device_of(generator)
         self.radius = 1.0  # its cameras stand on the unit sphere
         self.near, self.far = generator.view.near, generator.view.far
-        if isinstance(z, int):
-            z = torch.randn(1, generator.z_dim, generator=rng(z))
-        if z.shape != (1, generator.z_dim):
-            raise ValueError(
-                f"A source shows one code [1, {generator.z_dim}] or the one of a seed, not"
-                f" {list(z.shape)}."
-            )
+        z = one_code(z, generator.z_dim)
         with torch.no_grad():
             self.condition = generator.condition(z.to(self.device))
             self.mean = generator.mean_condition()

@@ -778,7 +778,8 @@ def join_processes(device: str | torch.device | None) -> tuple[torch.device, int
 
 @contextlib.contextmanager
 def device_settings(config: TrainingConfig, device: torch.device):
-    "The kernels that a configuration asks for; put back afterwards."
+    """The kernels that a configuration asks for, and freed memory kept on a processor; put back
+    afterwards."""
     cudnn, matmul = torch.backends.cudnn, torch.get_float32_matmul_precision()
     before = cudnn.allow_tf32, cudnn.benchmark
     strict = torch.are_deterministic_algorithms_enabled()

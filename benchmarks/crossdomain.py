@@ -424,7 +424,7 @@ def differences(each: dict[str, dict]) -> list[dict]:
     for a, b in combinations(each, 2):
         for measure in [m for m in ('anime', 'judge: anime') if m in each[a]]:
             gap = each[a][measure] - each[b][measure]
-            rows.append(dict(row=a, other=b, measure=measure, p=float(stats.ttest_rel(gap, 0 * gap).pvalue)))
+            rows.append(dict(row=a, other=b, measure=measure, p=float(stats.ttest_1samp(gap, 0).pvalue)))
             rows[-1]['difference'] = [round(float(x), 4) for x in interval(gap)]
     for row, corrected in zip(rows, holm([row['p'] for row in rows])):
         row['holm'], row['p'] = float(f'{corrected:.2g}'), float(f"{row['p']:.2g}")

@@ -36,13 +36,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import networks
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).parent))
-import networks
 
 from animegan_nb import pigan_inversion as inv
 from animegan_nb import toon
@@ -56,6 +54,7 @@ from animegan_nb.inversion import LatentPrior
 from animegan_nb.mesh import extract_mesh
 from animegan_nb.metrics import evaluate, file_sha256, holm, interval
 from animegan_nb.mimic3d import MIMIC3D_CPU, on_ellipsoid, pretrained_mimic3d, two_stages
+from animegan_nb.orbit import depth_normals
 from animegan_nb.pigan import pretrained_pigan
 from animegan_nb.pigan_anime import shape_numbers
 from animegan_nb.pigan_training import toon_shape
@@ -111,14 +110,6 @@ def trained(variant, seed, images, seconds, run, data):
     return trainer, spent
 
 
-def depth_normals(depth):
-    "Normals of a depth map [b, 1, n, n] in camera axes, [b, 3, n, n]; orthographic, for both sides alike."
-    scale = depth.shape[-1] / (2 * torch.tan(torch.deg2rad(torch.tensor(FOV / 2))))
-    pad = F.pad(depth, (1, 1, 1, 1), mode='replicate')
-    dx, dy = (pad[..., 1:-1, 2:] - pad[..., 1:-1, :-2]) / 2, (pad[..., 2:, 1:-1] - pad[..., :-2, 1:-1]) / 2
-    return F.normalize(torch.cat([dx * scale, -dy * scale, torch.ones_like(dx)], 1), dim=1)
-
-
 @torch.no_grad()
 def geometry_of(look, shape):
     "The numbers of one branch: `look(yaw)` gives its views."
@@ -127,7 +118,8 @@ def geometry_of(look, shape):
     numbers['ellipsoid'] = view_consistency(on_ellipsoid(left, FOV), on_ellipsoid(right, FOV), FOV)[0]
     both = ((front['opacity'] > 0.9) & shape.depth.isfinite())[:, 0]
     mean = shape.depth.nan_to_num(posinf=1.0).expand_as(front['depth'])
-    errors = surface_errors(both, front['depth'][:, 0], mean[:, 0], depth_normals(front['depth']), depth_normals(mean))
+    normals = [depth_normals(depth, front['cam2world'], FOV) for depth in (front['depth'], mean)]
+    errors = surface_errors(both, front['depth'][:, 0], mean[:, 0], *normals)
     return numbers | {f'{k}_error': v for k, v in errors.items()}
 
 

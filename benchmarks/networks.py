@@ -207,11 +207,15 @@ def write(name: str, run: Path, n: int, seeds: int):
     show(facts)
 
 
+def halved(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    state = network.state_dict()
+    return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+
+
 def ship(name: str, generator: torch.nn.Module, facts: dict, folder: Path = ROOT / 'data' / 'pretrained') -> Path:
     "Write the weights in half precision and the card."
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in generator.state_dict().items()}
     out = folder / f'{name}.safetensors'
-    save_file({k: v.contiguous() for k, v in weights.items()}, out)
+    save_file(halved(generator), out)
     out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
     return out
 

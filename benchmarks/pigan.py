@@ -26,7 +26,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from render import best_of, in_turns, quartiles
+from render import quartiles
+from turns import best_of, in_turns
 
 from animegan_nb import pigan_training
 from animegan_nb import siren

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from crossdomain import Judges, own_rank
 from networks import data_folder
-from transfer import NAMES, recipe, START
+from transfer import distances, images, NAMES, recipe, START
 
 from animegan_nb.callbacks import read_log
 from animegan_nb.core import grid, rng, to_float, to_uint8, write_atomically
 from animegan_nb.crossdomain import animefy
 from animegan_nb.data import ImageFolder
-from animegan_nb.metrics import evaluate, extract, interval
+from animegan_nb.metrics import extract, interval
 from animegan_nb.perceptual import PerceptualLoss
 from animegan_nb.training import load_run, train as train_recipe
 from animegan_nb.transfer import changes, graft
@@ -64,31 +64,24 @@ def network(name: str, runs: Path) -> torch.nn.Module:
     return graft(network('human', runs), tuned, int(use)) if use else tuned
 
 
-@torch.no_grad()
 def drawn(net, n: int, seed: int = 1) -> torch.Tensor:
-    "Images of the same latents for every network, rounded to bytes."
-    z = torch.randn(n, net.z_dim, generator=rng(seed))
-    return to_float(to_uint8(torch.cat([net(part, noise='none') for part in z.split(100)])))
+    "Images of the same latents for every network."
+    return images(net, torch.randn(n, net.z_dim, generator=rng(seed)))
 
 
-def distances(made: torch.Tensor, real: torch.Tensor) -> dict:
-    "Fréchet distance, its floor, precision and recall against real images, for each extractor."
-    n, found = min(len(real) // 2, len(made)), {}
-    for extractor in EXTRACTORS:
-        row = evaluate(extract(made, extractor), extract(real, extractor), extractor, n=n, seed=0)
-        found[extractor] = {name: round(row[name].value, 4) for name in ('frechet', 'precision', 'recall')}
-        found[extractor] |= dict(floor=round(row['frechet'].floor, 4), n=n)
-    return found
+def described(made: torch.Tensor) -> dict:
+    return {extractor: extract(made, extractor) for extractor in EXTRACTORS}
 
 
-def rows_of(runs: Path, real: dict[str, torch.Tensor], n: int) -> dict:
+def rows_of(runs: Path, real: dict[str, dict], n: int) -> dict:
     "The table of networks: what each draws, and how far its parts have moved."
     human, table = network('human', runs), {}
     before = drawn(human, n)
     for name in ['human', *FINS]:
         net, log = network(name, runs), read_log(runs / name / 'log.jsonl')
         made = drawn(net, n)
-        row = {kind: distances(made, images) for kind, images in real.items()}
+        said = described(made)
+        row = {kind: distances(said, seen.get, min(len(made), len(seen['pixels']) // 2)) for kind, seen in real.items()}
         row['moved'] = {part: round(far, 4) for part, far in changes(human, net).items()}
         row['difference'] = round(float((made - before).square().mean()), 4)
         row |= dict(steps=log[-1]['step'], images=log[-1]['images'])
@@ -98,42 +91,64 @@ def rows_of(runs: Path, real: dict[str, torch.Tensor], n: int) -> dict:
     return table
 
 
+def baselines(people: torch.Tensor, anime: torch.Tensor) -> dict[str, torch.Tensor]:
+    "Answers that need no method: the photograph, that of somebody else, and anime faces of the training."
+    nearest = torch.cdist(people.flatten(1), anime.flatten(1)).argmin(1)
+    return {
+        'the photograph': people,
+        "another person's": people.roll(1, 0),
+        'the mean anime face': anime.mean(0).expand_as(people),
+        'the nearest anime face': anime[nearest],
+    }
+
+
+def numbers_of(anime: torch.Tensor, people: torch.Tensor, judges: Judges) -> dict[str, torch.Tensor]:
+    "What a result is to the photographs: the squared error, and whether the judge finds the person again."
+    row = {'anime to human': (anime - people).square().mean((1, 2, 3))}
+    if (seen := judges.identity(people)) is not None:
+        row['judge of anime'] = own_rank(judges.identity(anime), seen)
+    return row
+
+
+def told(row: dict[str, torch.Tensor]) -> dict[str, list[float]]:
+    return {k: [round(float(x), 4) for x in interval(v.numpy())] for k, v in row.items()}
+
+
 def of_people(runs: Path, people: torch.Tensor) -> tuple[dict, dict[str, torch.Tensor]]:
     "Held-out people through the method: numbers for each way, and what was drawn."
     judges, look = Judges(), PerceptualLoss('squeezenet')
     g, fin = network('human', runs), network('fin4', runs)
-    seen, rows, images = judges.identity(people), {}, {}
+    seen, rows, shown = judges.identity(people), {}, {}
     for name in WAYS:
         done = animefy(people, g, fin, name, perceptual=look, steps=SEARCH_STEPS)
         back, anime = (x.detach().clamp(-1, 1) for x in (done.found['g'].image, done.image))
         row = {'error of g': (back - people).square().mean((1, 2, 3)), 'energy': done.energy.detach()}
-        row['anime to human'] = (anime - people).square().mean((1, 2, 3))
         if seen is not None:
             row['judge of g'] = own_rank(judges.identity(back), seen)
-            row['judge of anime'] = own_rank(judges.identity(anime), seen)
-        rows[name] = {k: [round(float(x), 4) for x in interval(v.numpy())] for k, v in row.items()}
-        images[name] = torch.stack([back, anime])
+        rows[name], shown[name] = told(row | numbers_of(anime, people, judges)), torch.stack([back, anime])
         print(name, rows[name], flush=True)
-    return rows, images
+    return rows, shown
 
 
 def write(runs: Path, n: int):
     real = dict(human=everything(photographs()), anime=everything(anime_faces()))
     people = everything(photographs(True))[:PEOPLE]
-    found, images = of_people(runs, people)
+    found, ways = of_people(runs, people)
+    judges = Judges()
+    trivial = {k: told(numbers_of(x, people, judges)) for k, x in baselines(people, real['anime']).items()}
     facts = dict(
         command='python benchmarks/real_transfer.py train --runs RUNS, then write --runs RUNS',
         start=START,
         photographs=len(real['human']),
         anime_faces=len(real['anime']),
         images=n,
-        table=rows_of(runs, real, n),
-        people=dict(held_out=len(people), steps=SEARCH_STEPS, rows=found),
+        table=rows_of(runs, {kind: described(faces) for kind, faces in real.items()}, n),
+        people=dict(held_out=len(people), steps=SEARCH_STEPS, rows=found, baselines=trivial),
         torch=torch.__version__,
     )
     versions = [drawn(network(name, runs), COLUMNS) for name in ['human', *FINS]]
     grid(to_uint8(torch.cat(versions)), COLUMNS).save(OUT.with_suffix('.jpg'), quality=92)
-    shown = [images['freezeg'][0], *(images[name][1] for name in WAYS)]
+    shown = [ways['freezeg'][0], *(ways[name][1] for name in WAYS)]
     grid(to_uint8(torch.cat([x[:COLUMNS] for x in shown])), COLUMNS).save(
         OUT.with_name('real_transfer_people.jpg'), quality=92
     )

@@ -14,38 +14,16 @@ alone, which no form in float32 can go below.
 
 import argparse
 import statistics
-import time
 
 import torch
 import torch.nn.functional as F
+from turns import in_turns
 from animegan_nb import siren
 from animegan_nb.cameras import pose, rays
 from animegan_nb.core import rng
 from animegan_nb.pigan import saved_bytes
 from animegan_nb.raymarch import composite, march, sample_bins
 from animegan_nb.siren import CHUNK, FieldConfig, PiganField, sine, sine_library
-
-
-def best_of(calls: dict, repeats: int) -> dict[str, float]:
-    "Least processor seconds of each call, the calls interleaved."
-    best = {}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = time.process_time()
-            call()
-            best[name] = min(best.get(name, 1e9), time.process_time() - start)
-    return best
-
-
-def in_turns(calls: dict, repeats: int) -> dict[str, list[float]]:
-    "Processor seconds of each call, all repeats, the calls interleaved."
-    found = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = time.process_time()
-            call()
-            found[name].append(time.process_time() - start)
-    return found
 
 
 def report(title: str, calls: dict, repeats: int, points: int, flop: float | None = None, memory: dict | None = None):

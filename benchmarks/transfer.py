@@ -13,9 +13,10 @@ precision.
 import argparse
 import json
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import networks
 import torch
 from safetensors.torch import save_file
 
@@ -61,12 +62,7 @@ class KeepAverages(Callback):
     def on_step(self, trainer, record):
         if trainer.step in self.steps:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(halved(trainer.average), self.folder / f'{trainer.step}.safetensors')
-
-
-def halved(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    state = network.state_dict()
-    return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+            save_file(networks.halved(trainer.average), self.folder / f'{trainer.step}.safetensors')
 
 
 def train(recipe: Recipe, run: Path, keep: set[int] = frozenset()):
@@ -97,14 +93,19 @@ def described(made: torch.Tensor, n: int = 1500) -> dict:
     return {extractor: extract(made[:n], extractor) for extractor in EXTRACTORS}
 
 
-def distances(made: dict, style: str) -> dict:
-    "From what every extractor says: the distance to the training heads of a style, its floor, precision and recall."
+def distances(made: dict, real, n: int | None = None) -> dict:
+    "From what every extractor says: the distance to `real(extractor)`, its floor, precision and recall."
     found = {}
     for extractor, fake in made.items():
-        row = evaluate(fake, features(style, extractor), extractor, n=len(fake), seed=0)
+        size = n or len(fake)
+        row = evaluate(fake, real(extractor), extractor, n=size, seed=0)
         numbers = {name: round(row[name].value, 4) for name in ('frechet', 'precision', 'recall', 'diversity')}
-        found[extractor] = numbers | dict(floor=round(row['frechet'].floor, 4), n=len(fake))
+        found[extractor] = numbers | dict(floor=round(row['frechet'].floor, 4), n=size)
     return found
+
+
+def to_heads(made: dict, style: str) -> dict:
+    return distances(made, partial(features, style))
 
 
 def controls(n: int) -> dict:
@@ -138,7 +139,7 @@ def measure(name: str, runs: Path, n: int) -> dict:
         return json.loads(file.read_text(encoding='utf-8'))
     made = same_latents(name, runs, n)
     said = described(made)
-    row = dict(anime=distances(said, 'anime'), human=distances(said, 'human'))
+    row = dict(anime=to_heads(said, 'anime'), human=to_heads(said, 'human'))
     kept = agreement(toon_network(), same_latents('g', runs, n), made)
     moved = changes(network_of('g', runs), network_of(name, runs))
     for what, numbers in (('kept', kept), ('changes', moved)):
@@ -205,9 +206,7 @@ def ship(run: Path, generator: StyleGANGenerator, row: dict):
         measures=dict(anime=row['anime'], human=row['human']),
         torch=torch.__version__,
     )
-    out = DATA / 'pretrained' / SHIPS
-    save_file(halved(generator), out.with_suffix('.safetensors'))
-    out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
+    networks.ship(SHIPS, generator, facts)
 
 
 def curve(run: Path, keep: list[int], generator: StyleGANGenerator, z: torch.Tensor) -> list[dict]:
@@ -217,7 +216,7 @@ def curve(run: Path, keep: list[int], generator: StyleGANGenerator, z: torch.Ten
         log, rows = {row['step']: row for row in read_log(run / 'log.jsonl')}, []
         for step in keep:
             generator.load_state_dict(read_weights(run / 'averages' / f'{step}.safetensors'))
-            made = distances(described(images(generator, z)), 'anime')
+            made = to_heads(described(images(generator, z)), 'anime')
             seconds = round(log[step]['processor_seconds'], 1)
             rows.append(dict(step=step, processor_seconds=seconds, frechet={k: v['frechet'] for k, v in made.items()}))
             print(run.name, rows[-1], flush=True)
@@ -230,7 +229,7 @@ def starts(runs: Path, start: str, steps: int, seeds: int, n: int):
     keep = sorted({max(1, round(steps * share)) for share in (0.25, 0.5, 1)})
     rows, human = [], load_start(start)[0].requires_grad_(False)
     z = torch.randn(n, human.z_dim, generator=rng(1))
-    before = distances(described(images(human, z)), 'anime')
+    before = to_heads(described(images(human, z)), 'anime')
     for seed in range(seeds):
         for name, begins in STARTS.items():
             run = runs / f'starts-{name.replace(", ", "-")}-{seed}'
@@ -252,7 +251,7 @@ def starts(runs: Path, start: str, steps: int, seeds: int, n: int):
 def discriminator(run: str):
     "The last discriminator of a run, in half precision, for whoever fine-tunes its generator."
     pair, _, info = load_run(run)
-    save_file(halved(pair.discriminator), DATA / 'pretrained' / f'{START}_discriminator.safetensors')
+    save_file(networks.halved(pair.discriminator), DATA / 'pretrained' / f'{START}_discriminator.safetensors')
     print(
         f"the discriminator of step {info['step']}, {sum(p.numel() for p in pair.discriminator.parameters()):,} weights"
     )

@@ -11,10 +11,10 @@ of its eight layers as the decoder of the planes has. Processor time, calls inte
 
 import argparse
 import statistics
-import time
 
 import torch
 import torch.nn.functional as F
+from turns import in_turns
 
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng, shipped_networks
@@ -35,20 +35,8 @@ def plain(planes, points, decoder):
     return torch.sigmoid(x[..., 1:]) * 1.002 - 0.001, x[..., 0]
 
 
-def in_turns(calls, repeats):
-    "Processor seconds of each call, the calls interleaved; the first round warms up."
-    found = {name: [] for name in calls}
-    for turn in range(repeats + 1):
-        for name, call in calls.items():
-            start = time.process_time()
-            call()
-            if turn:
-                found[name].append(time.process_time() - start)
-    return found
-
-
 def report(title, calls, repeats):
-    seconds = in_turns(calls, repeats)
+    seconds = in_turns(calls, repeats, warm_up=1)
     base = next(iter(seconds.values()))
     print(f'\n{title}')
     for name, found in seconds.items():
@@ -100,7 +88,7 @@ def views(preset, network, repeats):
         'all': lambda: generator.render(z, cam),
         'planes kept': lambda: render_plane_views(volume, cam, config.size, config.view),
     }
-    for name, found in in_turns(calls, repeats).items():
+    for name, found in in_turns(calls, repeats, warm_up=1).items():
         print(f'{called}, {config.size} px, {name}: {1 / statistics.median(found):.1f} views a second')
 
 

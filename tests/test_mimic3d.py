@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_mimic3d import SMALL
 
 from animegan_nb import convert
 from animegan_nb.callbacks import Checkpoints
@@ -23,7 +24,6 @@ from animegan_nb.mimic3d import (
     imitation_loss,
     MIMIC3D_CPU,
     MIMIC3D_FFHQ,
-    Mimic3DConfig,
     Mimic3DPair,
     mimic_views,
     MimicGenerator,
@@ -40,26 +40,6 @@ from animegan_nb.stylegan import StyleGANConfig
 from animegan_nb.training import Draws, fit_stages, load_run, recipes, Stage, Trainer, TrainingConfig
 from animegan_nb.triplane import PlaneView, render_plane_views
 
-SMALL = Mimic3DConfig(
-    size=16,
-    raw=8,
-    planes=8,
-    channels=4,
-    z_dim=8,
-    w_dim=8,
-    channel_base=64,
-    channel_max=8,
-    features=4,
-    hidden=8,
-    super_maps=8,
-    critic_base=64,
-    critic_max=8,
-    patch=8,
-    view=PlaneView(12.0, 4, 4, background=1.0),
-    imitation='l1',
-    r1_every=2,
-    smooth_every=2,
-)
 TRAINING = TrainingConfig(4, 1e-3, 1e-3, ema_half_life=20)
 VARIANTS = {
     'direct': dict(imitation='', super_resolution=False, mixing='none'),

@@ -7,33 +7,14 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from tiny_mimic3d import SMALL
 
 from animegan_nb.callbacks import Checkpoints, JSONLog
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng
 from animegan_nb.data import ImageSet
-from animegan_nb.mimic3d import Mimic3DConfig, Mimic3DPair, MimicGenerator, pretrained_mimic3d, two_stages
+from animegan_nb.mimic3d import Mimic3DPair, MimicGenerator, pretrained_mimic3d, two_stages
 from animegan_nb.training import Trainer, TrainingConfig
-from animegan_nb.triplane import PlaneView
-
-TINY = Mimic3DConfig(
-    size=16,
-    raw=8,
-    planes=8,
-    channels=4,
-    z_dim=8,
-    w_dim=8,
-    channel_base=64,
-    channel_max=8,
-    features=4,
-    hidden=8,
-    super_maps=8,
-    critic_base=64,
-    critic_max=8,
-    patch=8,
-    view=PlaneView(12.0, 4, 4, background=1.0),
-    imitation='l1',
-)
 
 
 @pytest.fixture
@@ -181,11 +162,11 @@ def small_heads(n):
 
 def run_of(folder, steps):
     torch.manual_seed(0)
-    recipe = {'model': 'mimic3d', 'network': asdict(TINY)}
+    recipe = {'model': 'mimic3d', 'network': asdict(SMALL)}
     callbacks = [Checkpoints(folder, 1), JSONLog(folder / 'log.jsonl')]
     config = TrainingConfig(4, 1e-3, 1e-3, ema_half_life=20)
-    stages = two_stages(TINY, 2, 2)
-    trainer = Trainer(Mimic3DPair(TINY), small_heads(24), config, callbacks, 'cpu', recipe, stages)
+    stages = two_stages(SMALL, 2, 2)
+    trainer = Trainer(Mimic3DPair(SMALL), small_heads(24), config, callbacks, 'cpu', recipe, stages)
     return trainer.fit(steps, progress=False)
 
 
@@ -224,7 +205,7 @@ def test_a_run_in_its_first_stage_does_not_ship(script, tmp_path):
 def test_a_search_finds_a_head_of_the_generator(script):
     "The camera is known, so the distance to the image falls to a part of the mean head's."
     torch.manual_seed(0)
-    G = MimicGenerator(TINY).eval().requires_grad_(False)
+    G = MimicGenerator(SMALL).eval().requires_grad_(False)
     G.grow(16)
     cams = (torch.tensor([0.2, -0.1]), torch.zeros(2))
     with torch.no_grad():
