@@ -10,7 +10,8 @@ Every run is trained by its recipe in a folder of its own and goes on where it w
 with variant and seed is stored, and an entry that is there is not made again.
 
 Protocol: 2,400 of the library's heads over white with their cameras to train, the other 600 held out; 64 px; the same
-number of real images for every variant, two thirds of them in the first stage where there are two; one thread. "pigan"
+number of real images for every variant, two thirds of them in the first stage where there are two (variants that differ
+only in what is imitated share it: it is the same to the last bit); one thread. "pigan"
 is `pigan-toon-32` for as much processor time as "aware, by role" took with the same seed.
 
 Measured, with the averaged generator and its own cameras drawn from the pose prior: Fréchet distances, precision and
@@ -30,6 +31,7 @@ surface and twelve views around it, as PAniC-3D measures them (chapter 58).
 import argparse
 import itertools
 import json
+import shutil
 import sys
 import time
 from dataclasses import asdict, replace
@@ -95,19 +97,44 @@ def recipe_of(variant, images):
     return replace(MIMIC3D_CPU, network=network, steps=steps, stages=stages)
 
 
-def trained(variant, seed, images, seconds, run, data):
-    "A trainer at the end of its run, and the processor seconds of all its sessions."
-    recipe, clock = recipe_of(variant, images), run / 'seconds.json'
-    spent = json.loads(clock.read_text()) if clock.exists() else 0.0
+def first_stage(variant, images, seed, work):
+    """The folder of the first stage that a variant shares with others of the same seed, or None: until the second
+    stage nothing is imitated, so networks that differ only in their targets go through the same steps."""
+    shared = variant == 'aware, by role' or variant.startswith('by role, target')
+    return work / f'first-stage_by-role_{images}_{seed}' if shared else None
+
+
+def trained(variant, seed, images, seconds, work, data):
+    "A trainer at the end of its run, and the processor seconds of all its sessions, a shared first stage included."
+    recipe, run = recipe_of(variant, images), work / f'{variant.replace(", ", "_").replace(" ", "-")}_{images}_{seed}'
+    run.mkdir(parents=True, exist_ok=True)
+    clock, shared = run / 'seconds.json', first_stage(variant, images, seed, work)
+    first = recipe.stages[0].steps if shared else 0
     callbacks = [Health(), Checkpoints(run, 250), JSONLog(run / 'log.jsonl')]
     trainer = recipe.trainer(data, callbacks, 'cpu', seed).resume(run)
+    if not trainer.step and shared and shared.exists():
+        trainer.load(shared / f'step-{first:08d}')
+        shutil.copy(shared / clock.name, clock)
+    spent = json.loads(clock.read_text()) if clock.exists() else 0.0
     # pi-GAN stops by its time, the others by their steps
     while spent < seconds if seconds else trainer.step < recipe.steps:
         start = time.process_time()
-        trainer.fit(until=min(trainer.step + 250, 10**9 if seconds else recipe.steps), progress=False)
+        end = first if trainer.step < first else 10**9 if seconds else recipe.steps
+        trainer.fit(until=min(trainer.step + 250, end), progress=False)
         spent += time.process_time() - start
         write_atomically(clock, json.dumps(spent))
+        if shared and trainer.step == first and not shared.exists():
+            keep_stage(run, first, shared)
     return trainer, spent
+
+
+def keep_stage(run, step, shared):
+    "Copy a checkpoint of a run and its seconds to the folder of a first stage, all at once."
+    part = shared.with_name(f'.{shared.name}.part')
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(run / f'step-{step:08d}', part / f'step-{step:08d}')
+    shutil.copy(run / 'seconds.json', part)
+    part.rename(shared)
 
 
 @torch.no_grad()
@@ -519,10 +546,8 @@ def experiment(args):
         if variant == 'pigan' and equal is None:
             print(f'pigan, seed {seed}: waits for "aware, by role", whose time it gets')
             continue
-        run = work / f'{variant.replace(", ", "_").replace(" ", "-")}_{args.images}_{seed}'
-        run.mkdir(parents=True, exist_ok=True)
         seconds = equal['seconds'] if variant == 'pigan' else 0
-        trainer, spent = trained(variant, seed, args.images, seconds, run, data)
+        trainer, spent = trained(variant, seed, args.images, seconds, work, data)
         numbers = measured(trainer.average.eval(), variant, held_out, shape)
         facts = dict(variant=variant, seed=seed, images=args.images, steps=trainer.step, seconds=spent)
         rows.append(facts | dict(measured=numbers))

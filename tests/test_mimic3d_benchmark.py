@@ -2,19 +2,19 @@
 
 import importlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from tiny_mimic3d import SMALL
 
-from animegan_nb.callbacks import Checkpoints, JSONLog
+from animegan_nb.callbacks import Checkpoints, JSONLog, read_log
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng
 from animegan_nb.data import ImageSet
 from animegan_nb.mimic3d import Mimic3DPair, MimicGenerator, pretrained_mimic3d, two_stages
-from animegan_nb.training import Trainer, TrainingConfig
+from animegan_nb.training import Recipe, Trainer, TrainingConfig
 
 
 @pytest.fixture
@@ -149,6 +149,32 @@ def test_the_stored_heads_from_one_view_are_of_the_shipped_network(script):
         'the network has changed: python benchmarks/mimic3d.py one-view'
     )
     assert len(found['seeds']) >= 3
+
+
+def test_a_shared_first_stage_changes_nothing(script, tmp_path, monkeypatch):
+    "A target that starts from another one's first stage ends with the weights of a run of its own."
+
+    def small_recipe(variant, images):
+        network = replace(SMALL, imitation='l1' if variant == 'aware, by role' else 'discriminator')
+        training = TrainingConfig(4, 1e-3, 1e-3, ema_half_life=20)
+        return Recipe('mimic3d', network, training, 5, 'a small one', two_stages(network, 3, 2))
+
+    monkeypatch.setattr(script, 'recipe_of', small_recipe)
+    train = lambda variant, work: script.trained(variant, 1, 20, 0, work, small_heads(24))
+    role, spent = train('aware, by role', tmp_path / 'one')
+    assert role.step == 5 and len(list((tmp_path / 'one').glob('first-stage_*'))) == 1
+    steps = [row['step'] for row in read_log(tmp_path / 'one' / 'aware_by-role_20_1' / 'log.jsonl')]
+    shared, more = train('by role, target discriminator', tmp_path / 'one')
+    alone, _ = train('by role, target discriminator', tmp_path / 'two')
+    rows = read_log(tmp_path / 'one' / 'by-role_target-discriminator_20_1' / 'log.jsonl')
+    assert [steps[0], rows[0]['step']] == [1, 4] and shared.step == alone.step == 5
+    weights = [trainer.pair.state_dict() for trainer in (shared, alone, role)]
+    assert all(torch.equal(a, b) for a, b in zip(weights[0].values(), weights[1].values()))
+    assert not all(torch.equal(a, b) for a, b in zip(weights[0].values(), weights[2].values()))
+    averages = [trainer.average.state_dict() for trainer in (shared, alone)]
+    assert all(torch.equal(averages[0][name], averages[1][name]) for name in averages[0])
+    first = json.loads(next(tmp_path.glob('one/first-stage_*/seconds.json')).read_text())
+    assert more > first > 0
 
 
 # ---- what ships
