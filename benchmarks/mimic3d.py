@@ -3,6 +3,8 @@
     OMP_NUM_THREADS=1 ANIMEGAN_WEIGHTS=… python benchmarks/mimic3d.py [--variants NAME …] [--seeds 0 1 2]
         [--images 48000] [--work FOLDER] [--out data/results/mimic3d.json]
     python benchmarks/mimic3d.py summary [--out …]     # the table and the verdicts, from the stored entries
+    python benchmarks/mimic3d.py sheet --work FOLDER   # heads of every variant, from the runs: data/results/mimic3d.jpg
+    ANIMEGAN_DATA=… python benchmarks/mimic3d.py faces --run FOLDER     # on real anime faces, and mimic3d_faces.*
     python benchmarks/mimic3d.py ship --run FOLDER     # a trained network to data/pretrained, with its card
     python benchmarks/mimic3d.py one-view [--quick]    # heads found from one view, with the shipped network
 
@@ -48,8 +50,8 @@ from animegan_nb import pigan_inversion as inv
 from animegan_nb import toon
 from animegan_nb.callbacks import Checkpoints, Health, JSONLog, read_log
 from animegan_nb.cameras import pose, PRIORS, project, rays
-from animegan_nb.core import cache_dir, rng, shipped, to_float, to_uint8, write_atomically
-from animegan_nb.data import ImageSet
+from animegan_nb.core import cache_dir, grid, rng, shipped, to_float, to_uint8, write_atomically
+from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.fields import seen_points
 from animegan_nb.geometry import surface_errors, view_consistency
 from animegan_nb.inversion import LatentPrior
@@ -60,7 +62,7 @@ from animegan_nb.orbit import depth_normals
 from animegan_nb.pigan import pretrained_pigan
 from animegan_nb.pigan_anime import shape_numbers
 from animegan_nb.pigan_training import toon_shape
-from animegan_nb.training import Draws, load_run, optimise, recipes
+from animegan_nb.training import Draws, load_run, optimise, recipes, Stage
 from animegan_nb.triplane import render_plane_views
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,6 +99,11 @@ def recipe_of(variant, images):
     return replace(MIMIC3D_CPU, network=network, steps=steps, stages=stages)
 
 
+def folder_of(variant, images, seed, work):
+    "The folder of a run."
+    return work / f'{variant.replace(", ", "_").replace(" ", "-")}_{images}_{seed}'
+
+
 def first_stage(variant, images, seed, work):
     """The folder of the first stage that a variant shares with others of the same seed, or None: until the second
     stage nothing is imitated, so networks that differ only in their targets go through the same steps."""
@@ -106,7 +113,7 @@ def first_stage(variant, images, seed, work):
 
 def trained(variant, seed, images, seconds, work, data):
     "A trainer at the end of its run, and the processor seconds of all its sessions, a shared first stage included."
-    recipe, run = recipe_of(variant, images), work / f'{variant.replace(", ", "_").replace(" ", "-")}_{images}_{seed}'
+    recipe, run = recipe_of(variant, images), folder_of(variant, images, seed, work)
     run.mkdir(parents=True, exist_ok=True)
     clock, shared = run / 'seconds.json', first_stage(variant, images, seed, work)
     first = recipe.stages[0].steps if shared else 0
@@ -344,6 +351,28 @@ def summary(rows):
     )
 
 
+@torch.no_grad()
+def sheet(work, images, seed=0, n=4, turn=0.4):
+    """A row for each variant with a run: n heads from the front, then the first one from three sides, by the 3D branch;
+    and from the same sides by the 2D branch. White where there is no such branch, or no such run."""
+    rows = []
+    for variant in VARIANTS:
+        run = folder_of(variant, images, seed, work)
+        blank = torch.ones(n + 6, 3, 64, 64)
+        if run.exists():
+            generator = load_run(run)[1].eval()
+            z = torch.randn(n, generator.z_dim, generator=rng(4))
+            first = branches_of(generator, variant, z)
+            looks = branches_of(generator, variant, z[:1])
+            if '3D' in looks:
+                blank[:n] = first['3D'](0.0)['image']
+            for start, branch in ((n, '3D'), (n + 3, '2D')):
+                if branch in looks:
+                    blank[start : start + 3] = torch.cat([looks[branch](yaw)['image'] for yaw in (-turn, 0.0, turn)])
+        rows.append(blank.clamp(-1, 1))
+    return grid(to_uint8(torch.cat(rows)), n + 6)
+
+
 def summarise(out):
     "Read the entries, write the summary beside them, and print it."
     rows = json.loads(out.read_text(encoding='utf-8')) if out.exists() else []
@@ -351,6 +380,63 @@ def summarise(out):
     write_atomically(out.with_name(f'{out.stem}_summary.json'), json.dumps(found, indent=1) + '\n')
     for claim, said in found['verdicts'].items():
         print(f'{claim}: {said["verdict"]}')
+
+
+# ---- real anime faces
+
+FACES, FACE_IMAGES = 500, (800, 7_200, 8_000)
+
+
+def faces_recipe():
+    "The preset for faces of unknown cameras: first only the new discriminator learns, then both, then it imitates."
+    network = replace(MIMIC3D_CPU.network, posed=False)
+    first, second, third = (images // MIMIC3D_CPU.training.batch_size for images in FACE_IMAGES)
+    warm = Stage(first, size=network.raw, generator_lr=1e-6)
+    stages = warm, *two_stages(network, second, third)
+    return replace(MIMIC3D_CPU, network=network, steps=first + second + third, stages=stages)
+
+
+def faces(run):
+    """Train the generator that ships on 500 real anime faces, or go on with it; then write its measures and a sheet.
+    Beside them stand the other 100 faces. Only generated images are written: the faces may not be passed on."""
+    everything = ImageFolder(networks.data_folder('anime_faces_256'), 64, progress=False)
+    rows = torch.arange(len(everything))
+    callbacks = [Health(), Checkpoints(run, 250), JSONLog(run / 'log.jsonl')]
+    recipe = faces_recipe()
+    trainer = recipe.trainer(everything.subset(rows[:FACES]), callbacks, 'cpu')
+    for network in (trainer.pair.generator, trainer.average):
+        network.load_state_dict(pretrained_mimic3d(NAME)[0].state_dict())
+    trainer.resume(run).fit(until=recipe.steps)
+    pair, generator, info = load_run(run)
+    known, new = (networks.all_images(everything.subset(part)) for part in (rows[:FACES], rows[FACES:]))
+    found = dict(command='python benchmarks/mimic3d.py faces --run FOLDER', start=NAME, faces=len(known))
+    shape = toon_shape(64, 64, seed=123)
+    for name, direct in (('2D', False), ('3D', True)):
+        draws = [Draws(seed) for seed in range(3)]
+        with torch.no_grad():
+            drawn = [render_in_parts(generator, *pair.latents(300, some), direct) for some in draws]
+            z = torch.randn(HEADS, generator.z_dim, generator=rng(9))
+            look = branches_of(generator, 'aware, by role', z)[name]
+            geometry = geometry_of(look, shape)
+        found[name] = networks.compared(drawn, known, new, ('squeezenet', 'pixels')) | dict(geometry=geometry)
+    found |= networks.training_facts(info, read_log(run / 'log.jsonl'))
+    write_atomically(RESULTS / 'mimic3d_faces.json', json.dumps(found, indent=1) + '\n')
+    faces_sheet(generator).save(RESULTS / 'mimic3d_faces.jpg', quality=90)
+
+
+def render_in_parts(generator, z, cams, direct):
+    "Images of one branch, rounded to bytes."
+    parts = [generator.render(*part, direct=direct) for part in zip(z.split(50), cams.split(50))]
+    return to_float(to_uint8(torch.cat(parts).clamp(-1, 1)))
+
+
+@torch.no_grad()
+def faces_sheet(generator, n=8, turn=0.4):
+    "n heads: the 2D branch from the front, then the 3D branch from the left, the front and the right."
+    z, rows = torch.randn(n, generator.z_dim, generator=rng(7)), []
+    for yaw, direct in ((0.0, False), (-turn, True), (0.0, True), (turn, True)):
+        rows.append(generator.render_views(z, pose(torch.full((n,), yaw)), direct=direct, psi=0.8)['image'])
+    return grid(to_uint8(torch.cat(rows).clamp(-1, 1)), n)
 
 
 # ---- a network that ships
@@ -365,8 +451,7 @@ def ship(run, folder=ROOT / 'data' / 'pretrained', n=1500, seeds=3):
     drawn = [networks.draw(pair, generator, n, seed) for seed in range(seeds)]
     with torch.no_grad():
         z, cams = pair.latents(n, Draws(0))
-        parts = zip(z.split(100), cams.split(100))
-        enlarged = to_float(to_uint8(torch.cat([generator.render(*part, direct=False) for part in parts])))
+        enlarged = render_in_parts(generator, z, cams, direct=False)
     extractors = ('toon', 'squeezenet', 'pixels')
     facts = dict(
         what=f'Mimic3D at 64 px on {len(training):,} anime heads over white; averaged generator, 3D branch',
@@ -558,13 +643,15 @@ def experiment(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('what', nargs='?', default='train', choices=['train', 'summary', 'ship', 'one-view'])
+    parser.add_argument(
+        'what', nargs='?', default='train', choices=['train', 'summary', 'sheet', 'faces', 'ship', 'one-view']
+    )
     parser.add_argument('--variants', nargs='+', default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--images', type=int, default=48_000)
     parser.add_argument('--work', type=Path, default=None)
     parser.add_argument('--out', type=Path, default=RESULTS / 'mimic3d.json')
-    parser.add_argument('--run', type=Path, help='the folder of the run that ships')
+    parser.add_argument('--run', type=Path, help='faces: the folder of the run; ship: of the run that ships')
     parser.add_argument('--quick', action='store_true', help='one-view: two heads and few steps; nothing is written')
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -574,8 +661,13 @@ def main():
         summarise(args.out)
     elif args.what == 'one-view':
         one_view(args.quick)
+    elif args.what == 'sheet':
+        images = most_seeds(json.loads(args.out.read_text(encoding='utf-8')))
+        sheet(args.work or cache_dir('mimic3d'), images).save(RESULTS / 'mimic3d.jpg', quality=90)
     elif args.run is None:
-        parser.error('ship needs --run, the folder of a run')
+        parser.error(f'{args.what} needs --run, the folder of a run')
+    elif args.what == 'faces':
+        faces(args.run)
     else:
         ship(args.run)
 
