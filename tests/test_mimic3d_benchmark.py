@@ -108,6 +108,15 @@ def test_holm_counts_all_comparisons_that_were_tested(script):
     assert rows[0]['holm'] == pytest.approx(min(1, 6 * rows[0]['p']), rel=0.06)
 
 
+def test_questions_are_answered_and_corrected_for_themselves(script):
+    shift = {'direct': 60.0, 'by role, target l1': -40.0}
+    found = script.verdicts(experiment(script, shift, seeds=5), claims=script.QUESTIONS)
+    rows = [row for some in found.values() for row in some['comparisons']]
+    assert all(row['holm'] <= min(1, 4 * row['p'] * 1.06) for row in rows)
+    said = [some['verdict'] for some in found.values()]
+    assert said == ['holds at this size', 'does not hold at this size', 'undecided', 'undecided']
+
+
 def test_verdicts_are_about_one_number_of_images(script):
     rows = experiment(script, seeds=3) + [entry('aware, by role', 0, 5.0, images=9000)]
     assert script.most_seeds(rows) == 1000 and script.most_seeds([]) is None
