@@ -4,6 +4,7 @@
         [--images 48000] [--work FOLDER] [--out data/results/mimic3d.json]
     python benchmarks/mimic3d.py summary [--out …]     # the table and the verdicts, from the stored entries
     python benchmarks/mimic3d.py sheet --work FOLDER   # heads of every variant, from the runs: data/results/mimic3d.jpg
+    python benchmarks/mimic3d.py variants-one-view --images 8000 --work FOLDER    # heads found by each, from the runs
     ANIMEGAN_DATA=… python benchmarks/mimic3d.py faces --run FOLDER     # on real anime faces, and mimic3d_faces.*
     python benchmarks/mimic3d.py ship --run FOLDER     # a trained network to data/pretrained, with its card
     python benchmarks/mimic3d.py one-view [--quick]    # heads found from one view, with the shipped network
@@ -566,11 +567,23 @@ def board_around(image, coverage, cam2world, size=32, points=3000):
     return inv.Around(seen[:, :3] + 2 * (1 - seen[:, 3:]) - 1, board[on])
 
 
+def planes_found(generator, held_out, start, distance, layers, config):
+    "Search; then a function that looks around what was found for the k-th image."
+    ws = found_from_one_view(generator, held_out.images, start, distance, layers, config).ws
+    return lambda k: planes_around(generator, ws[k : k + 1])
+
+
+def pigan_found(pigan, held_out, start, distance, config):
+    "The same for a pi-GAN, at 32 px and by the configuration of chapter 58."
+    config = replace(inv.InversionConfig(), stages=config.stages)
+    found = inv.invert(pigan, F.avg_pool2d(held_out.images, 2), start, config, distance=distance).condition
+    return lambda k: inv.field_around(pigan, type(found)(*(x[k : k + 1] for x in found)), seed=1)
+
+
 def rows_of_one_view(seed, n, config, clock):
     "Name → scores of each of n heads."
     generator, pigan, distance = pretrained_mimic3d()[0], pretrained_pigan()[0], inv.perceptual_distance()
     held_out = inv.held_out_heads(seed, n, 0, 64)
-    small = F.avg_pool2d(held_out.images, 2)
     start = tuple(inv.toon_pose_reader(64)(held_out.images).clamp(-0.6, 0.6).unbind(1))
 
     def timed(name, make):
@@ -579,26 +592,23 @@ def rows_of_one_view(seed, n, config, clock):
         clock[name] = clock.get(name, 0.0) + time.process_time() - begun
         return made
 
-    one = 'Mimic3D, one w'
-    each = f'Mimic3D, {generator.synthesis.num_ws} ws'
-    search = lambda layers: found_from_one_view(generator, held_out.images, start, distance, layers, config)
+    one, each = 'Mimic3D, one w', f'Mimic3D, {generator.synthesis.num_ws} ws'
+    search = lambda layers: planes_found(generator, held_out, start, distance, layers, config)
     found = {one: timed(one, lambda: search(1)), each: timed(each, lambda: search(generator.synthesis.num_ws))}
-    theirs = replace(inv.InversionConfig(), stages=config.stages)
-    by_pigan = timed('pi-GAN', lambda: inv.invert(pigan, small, start, theirs, distance=distance))
+    ours = 'pi-GAN of chapter 58'
+    found[ours] = timed(ours, lambda: pigan_found(pigan, held_out, start, distance, config))
     mean = planes_around(generator, prior_of(generator).w_mean.expand(1, generator.synthesis.num_ws, -1))
     stranger = inv.toon_around(toon.sample_identity(1, rng(4)), seed=1)
     rows = {}
     for i in range(n):
         identity, k = held_out.identity[i : i + 1], slice(i, i + 1)
         true = inv.toon_around(identity)
-        condition = type(by_pigan.condition)(*(x[k] for x in by_pigan.condition))
         worlds = {
             'the truth, sampled twice': inv.toon_around(identity, seed=1),
             'another toon head': stranger,
             'billboard of the image': board_around(held_out.images[k], held_out.coverage[k], held_out.cam2world[k]),
             'mean head of Mimic3D': mean,
-            **{name: planes_around(generator, f.ws[k]) for name, f in found.items()},
-            'pi-GAN of chapter 58': inv.field_around(pigan, condition, seed=1),
+            **{name: look(i) for name, look in found.items()},
         }
         for name, world in worlds.items():
             rows.setdefault(name, []).append(inv.around_scores(world, true))
@@ -613,10 +623,8 @@ def one_view(quick=False, seeds=(7001, 7002, 7003), n=4):
     clock, found = {}, {}
     for seed in seeds:
         for name, scores in rows_of_one_view(seed, n, config, clock).items():
-            mean = {k: round(sum(s[k] for s in scores) / len(scores), 4) for k in scores[0]}
-            found.setdefault(name, []).append(mean)
-    for name, sets in found.items():
-        print(f'{name:28}', {k: [s[k] for s in sets] for k in sets[0]}, flush=True)
+            found.setdefault(name, []).append(mean_scores(scores))
+    print_sets(found)
     facts = dict(
         command='OMP_NUM_THREADS=1 python benchmarks/mimic3d.py one-view',
         seeds=list(seeds),
@@ -624,14 +632,53 @@ def one_view(quick=False, seeds=(7001, 7002, 7003), n=4):
         stages=config.stages,
         generator_sha256=file_sha256(shipped(f'pretrained/{NAME}.safetensors'))[:16],
         seconds={name: round(value / (n * len(seeds)), 2) for name, value in clock.items()},
-        rows={
-            name: {k: dict(sets=[s[k] for s in sets], mean=spread([s[k] for s in sets])) for k in sets[0]}
-            for name, sets in found.items()
-        },
+        rows={name: over_sets(sets) for name, sets in found.items()},
     )
     if not quick:
         write_atomically(RESULTS / 'mimic3d_one_view.json', json.dumps(facts, indent=1) + '\n')
     return facts
+
+
+def variants_from_one_view(work, images, seeds, n=2):
+    """The same for the networks of the experiment, with a w for each layer: the k-th training of every variant searches
+    the same n heads. The search uses the 3D branch; without one, the volume behind the 2D branch."""
+    distance, config, found = inv.perceptual_distance(), inv.InversionConfig(lr=0.1), {}
+    for variant, seed in itertools.product(VARIANTS, seeds):
+        run = folder_of(variant, images, seed, work)
+        if not run.exists():
+            continue
+        generator, held_out = load_run(run)[1].eval(), inv.held_out_heads(7001 + seed, n, 0, 64)
+        start = tuple(inv.toon_pose_reader(64)(held_out.images).clamp(-0.6, 0.6).unbind(1))
+        if variant == 'pigan':
+            look = pigan_found(generator, held_out, start, distance, config)
+        else:
+            look = planes_found(generator, held_out, start, distance, generator.synthesis.num_ws, config)
+        scores = [inv.around_scores(look(k), inv.toon_around(held_out.identity[k : k + 1])) for k in range(n)]
+        found.setdefault(variant, []).append(mean_scores(scores))
+        print(variant, seed, found[variant][-1], flush=True)
+    facts = dict(
+        command='python benchmarks/mimic3d.py variants-one-view --images N --work FOLDER',
+        images=images,
+        heads=n,
+        stages=config.stages,
+        rows={name: over_sets(sets) for name, sets in found.items()},
+    )
+    write_atomically(RESULTS / 'mimic3d_variants_one_view.json', json.dumps(facts, indent=1) + '\n')
+
+
+def mean_scores(scores):
+    "The means over heads."
+    return {k: round(sum(s[k] for s in scores) / len(scores), 4) for k in scores[0]}
+
+
+def over_sets(sets):
+    "For each score its values of all sets, and their mean with its interval."
+    return {k: dict(sets=[s[k] for s in sets], mean=spread([s[k] for s in sets])) for k in sets[0]}
+
+
+def print_sets(found):
+    for name, sets in found.items():
+        print(f'{name:28}', {k: [s[k] for s in sets] for k in sets[0]}, flush=True)
 
 
 def experiment(args):
@@ -658,11 +705,12 @@ def experiment(args):
     summarise(args.out)
 
 
+WHAT = 'train', 'summary', 'sheet', 'variants-one-view', 'faces', 'ship', 'one-view'
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument(
-        'what', nargs='?', default='train', choices=['train', 'summary', 'sheet', 'faces', 'ship', 'one-view']
-    )
+    parser.add_argument('what', nargs='?', default='train', choices=WHAT)
     parser.add_argument('--variants', nargs='+', default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--images', type=int, default=48_000)
@@ -678,6 +726,8 @@ def main():
         summarise(args.out)
     elif args.what == 'one-view':
         one_view(args.quick)
+    elif args.what == 'variants-one-view':
+        variants_from_one_view(args.work or cache_dir('mimic3d'), args.images, args.seeds)
     elif args.what == 'sheet':
         images = most_seeds(json.loads(args.out.read_text(encoding='utf-8')))
         sheet(args.work or cache_dir('mimic3d'), images).save(RESULTS / 'mimic3d.jpg', quality=90)

@@ -186,6 +186,17 @@ def test_a_shared_first_stage_changes_nothing(script, tmp_path, monkeypatch):
     assert more > first > 0
 
 
+def test_the_stored_heads_of_the_variants_are_of_the_stored_experiment(script):
+    stored = script.RESULTS / 'mimic3d_variants_one_view.json'
+    if not stored.exists():
+        pytest.skip('no variant was searched yet')
+    found = json.loads(stored.read_text(encoding='utf-8'))
+    summary = json.loads((script.RESULTS / 'mimic3d_summary.json').read_text(encoding='utf-8'))
+    trained = {row['variant']: len(row['seeds']) for row in summary['table'] if row['images'] == summary['images']}
+    searched = {name: len(scores['chamfer']['sets']) for name, scores in found['rows'].items()}
+    assert found['images'] == summary['images'] and searched == trained
+
+
 # ---- what ships
 
 
