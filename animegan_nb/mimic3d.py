@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .cameras import distance_to_depth, pose, PRIORS, rays
-from .core import load_pretrained, Pretrained
+from .core import full_precision, load_pretrained, Pretrained
 from .losses import discriminator_loss, generator_loss
 from .modern import feature_networks
 from .orbit import check_amounts, check_source, depth_normals, one_code
@@ -57,7 +57,7 @@ from animegan_nb.triplane import (
 
 # %% auto #0
 __all__ = ['MIXINGS', 'MIMIC3D_FFHQ', 'MIMIC3D_CPU', 'aware', 'PlaneStyles', 'PlaneLayer', 'PlaneToFeatures', 'PlaneBlock',
-           'Planes', 'AwareSynthesis', 'SuperResolution', 'Mimic3DConfig', 'MimicGenerator', 'mimic_views',
+           'Planes', 'AwareSynthesis', 'SuperResolution', 'Mimic3DConfig', 'MimicGenerator', 'branch_of', 'mimic_views',
            'patch_places', 'draw_offsets', 'crop', 'render_patches', 'imitation_loss', 'MimicDiscriminators',
            'MimicNetworks', 'MimicBatch', 'plane_noise', 'told_directions', 'draw_batch', 'shown_fakes', 'shown_reals',
            'directions_of', 'patch_loss', 'Mimic3DPair', 'two_stages', 'pretrained_mimic3d', 'on_ellipsoid',
@@ -69,7 +69,7 @@ def aware(
     order: str = 'published',  # 'published': by name; 'role': self, next, next but one
 ) -> Tensor:  # [3·batch, 3·c, r, r]
     """Each plane with what the other two know about it: averaged over the axis that it lacks,
-    repeated along the one that they lack (Chen et al. 2023, section 3.3)."""
+    repeated along the one that they lack (Chen et al. 2023)."""
     if x.ndim != 4 or x.shape[0] % 3 or x.shape[2] != x.shape[3]:
         raise ValueError(
             f"3D-aware convolutions take square planes [3·batch, c, r, r], not {list(x.shape)}."
@@ -146,7 +146,7 @@ class Planes(NamedTuple):
 
 
 class AwareSynthesis(PlaneSynthesis):
-    "ws to coarse and detail planes, through 3D-aware blocks (Chen et al. 2023, figure 3)."
+    "ws to coarse and detail planes, through 3D-aware blocks (Chen et al. 2023)."
 
     def __init__(
         self,
@@ -298,7 +298,11 @@ def _check_config(c: Mimic3DConfig):
     rules = [
         (power(c.size), f'size is a power of two from 8 on, not {c.size}'),
         (power(c.planes), f'planes have a power of two of texels from 8 on, not {c.planes}'),
-        (branches or not c.super_resolution, f'raw is a power of two below size, not {c.raw}'),
+        (
+            branches or not c.super_resolution,
+            f'raw is a power of two from 8 on and below size, not {c.raw}',
+        ),
+        (c.channels >= 1, f'planes need a channel, not {c.channels}'),
         (c.features >= 3, f'a point needs at least three features, not {c.features}'),
         (c.mixing in MIXINGS, f'mixing is one of {", ".join(MIXINGS)}, not {c.mixing!r}'),
         (c.prior in PRIORS, f'there is no pose prior {c.prior!r}'),
@@ -308,6 +312,12 @@ def _check_config(c: Mimic3DConfig):
         (c.patch <= c.size, f'a patch of {c.patch} px is larger than the image of {c.size}'),
         (not by_patches, "imitation='discriminator' needs a patch discriminator"),
         (c.box > 0, f'the box has a positive side, not {c.box:g}'),
+        (
+            c.radius > c.box * 3**0.5 / 2,
+            f'cameras at a distance of {c.radius:g} stand in the box',
+        ),
+        (min(c.patch_weight, c.imitation_weight) >= 0, 'weights of losses are not negative'),
+        (0 <= c.swap_end <= 1, f'swap_end is a probability, not {c.swap_end:g}'),
         (min(c.r1_every, c.smooth_every) >= 1, 'r1_every and smooth_every are 1 or more'),
     ]
     for holds, sentence in rules:
@@ -370,20 +380,35 @@ class MimicGenerator(Pretrained, Growing):
 
     def render(self, z, cam2world, direct=None, psi=1.0, told=None, **options) -> Tensor:
         "Images in about [−1, 1]; `direct` None: as the generator has grown."
-        direct = self.direct if direct is None else direct
+        direct = branch_of(self, z, cam2world, direct)
         w = self.w(z, told, psi)
         volume = self.volumes(w, detail=direct)[-1]
         size = self.config.size if direct else self.config.raw
         features = render_plane_views(volume, cam2world, size, self.view, **options)['features']
         if direct:
             return features[:, :3].to(self.decoder.out.weight.dtype)
-        return self.super_resolution(features, w)
+        return self.super_resolution(features, w.expand(len(features), -1))
 
     def render_views(self, z, cam2world, size=None, **options) -> dict[str, Tensor]:
         "All that can be seen, as `mimic_views` returns it; no gradient."
         return mimic_views(self, z, cam2world, size, **options)
 
 # %% ../nbs/61_mimic3d.ipynb #76e85305
+def branch_of(generator: MimicGenerator, z: Tensor, cam2world: Tensor, direct: bool | None):
+    "Is it the 3D branch that is asked? None: as the generator has grown."
+    direct = generator.direct if direct is None else direct
+    if not direct and generator.super_resolution is None:
+        raise ValueError(
+            "This network has no 2D branch (super_resolution=False): leave out direct=False."
+        )
+    if len(z) not in (1, len(cam2world)):
+        raise ValueError(
+            f"{len(z)} codes and {len(cam2world)} cameras do not belong together: give one"
+            " camera for each code, or one code for all cameras."
+        )
+    return direct
+
+
 @torch.no_grad()
 def mimic_views(
     generator: MimicGenerator,
@@ -398,15 +423,15 @@ def mimic_views(
     "`image`, `depth`, `distance`, `opacity` [b, ·, h, w], `cam2world`, as `render_geometry`."
     c, view = generator.config, generator.view
     view = view if fov is None else replace(view, fov=fov)
-    direct = generator.direct if direct is None else direct
-    w = generator.w(z, None, psi).expand(len(cam2world), -1)
+    direct = branch_of(generator, z, cam2world, direct)
+    w = generator.w(z, None, psi)
     volume = generator.volumes(w, detail=direct)[-1]
     pixels = (size or c.size) if direct else c.raw
     seen = render_plane_views(volume, cam2world, pixels, view, max_points=max_points)
     features = seen.pop('features')
     if direct:
         return dict(image=features[:, :3], cam2world=cam2world) | seen
-    image = generator.super_resolution(features, w)
+    image = generator.super_resolution(features, w.expand(len(features), -1))
     larger = {k: F.interpolate(v, image.shape[-2:], mode='bilinear') for k, v in seen.items()}
     return dict(image=image, cam2world=cam2world) | larger
 
@@ -417,6 +442,14 @@ def patch_places(
     size: int,  # pixels of the image
 ) -> Tensor:  # [batch, patch²]: numbers of pixels, row by row
     "Which pixels of an image a patch holds."
+    if patch > size:
+        raise ValueError(f"A patch of {patch} px is larger than the image of {size} px.")
+    # elsewhere, looking at the numbers would make the host wait for the device
+    if offsets.device.type == 'cpu' and len(offsets):
+        if offsets.min() < 0 or offsets.max() > size - patch:
+            raise ValueError(
+                f"Patches of {patch} px in an image of {size} px begin at 0 to {size - patch}."
+            )
     along = torch.arange(patch, device=offsets.device)
     rows, columns = offsets[:, :1] + along, offsets[:, 1:] + along
     return (rows[:, :, None] * size + columns[:, None]).flatten(1)
@@ -429,9 +462,9 @@ def draw_offsets(n: int, patch: int, size: int, draws: Draws) -> Tensor:  # [n, 
 
 def crop(images: Tensor, offsets: Tensor, patch: int) -> Tensor:
     "The patches [batch, channels, patch, patch] of images at their offsets."
-    if patch > images.shape[-1]:
+    if images.ndim != 4 or images.shape[2] != images.shape[3]:
         raise ValueError(
-            f"A patch of {patch} px is larger than the image of {images.shape[-1]} px."
+            f"Patches are cut from square images [batch, c, n, n], not {list(images.shape)}."
         )
     places = patch_places(offsets, patch, images.shape[-1])[:, None]
     found = images.flatten(2).gather(2, places.expand(-1, images.shape[1], -1))
@@ -448,12 +481,12 @@ def render_patches(
     rng: torch.Generator | Draws | None = None,
 ) -> Tensor:  # [batch, 3, patch, patch] in about [−1, 1]
     "Patches of images, rendered directly."
-    if patch > size:
-        raise ValueError(f"A patch of {patch} px is larger than the image of {size} px.")
     places = patch_places(offsets, patch, size)[..., None].expand(-1, -1, 3)
-    lines = rays(cam2world, view.fov, size)
-    lines = type(lines)(*(x.gather(1, places) for x in lines))
-    colours = render_planes(volume, lines, view, rng).rgb[..., :3]
+    with full_precision(cam2world.device):  # coordinates, as in `render_plane_views`
+        cams = cam2world.to(torch.promote_types(cam2world.dtype, torch.float32))
+        lines = rays(cams, view.fov, size)
+        lines = type(lines)(*(x.gather(1, places) for x in lines))
+        colours = render_planes(volume, lines, view, rng).rgb[..., :3]
     return (2 * colours - 1).mT.unflatten(2, (patch, patch))
 
 
@@ -700,7 +733,7 @@ _ffhq = Mimic3DConfig(
     box=1.0,
     gain=1.0,
     shift=1.0,
-    view=PlaneView(13.373837, 48, 48, near=2.25, far=3.3),
+    view=PlaneView(13.373837, 48, 48, near=2.25, far=3.3, official=True),
     radius=2.7,
     mixing='published',
     imitation='squeezenet',

@@ -6,7 +6,7 @@
 from __future__ import annotations
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
@@ -42,7 +42,7 @@ def sample_planes(
     order: str = 'mimic3d',  # which planes: 'mimic3d' (xy, yz, zx) or 'eg3d' (xy, xz, zx)
 ) -> Tensor:  # [batch, 3, n, channels]
     """Features of points on each of three planes, between the four nearest texels; zero beyond
-    the box (Chan et al. 2022, section 4.1)."""
+    the box (Chan et al. 2022)."""
     check_planes(planes, points, box, order)
     kind = torch.promote_types(planes.dtype, torch.float32)
     places = plane_coordinates(points.to(kind) * (2 / box), order)
@@ -82,7 +82,7 @@ class PlaneDecoder(nn.Module):
     def forward(
         self,
         sampled: Tensor,  # [batch, 3, n, channels]
-    ) -> tuple[Tensor, Tensor]:  # features [batch, n, features] in [0, 1]; raw [batch, n]
+    ) -> tuple[Tensor, Tensor]:  # features [batch, n, ·] from −.001 to 1.001; raw [batch, n]
         # a mean over whole rows of memory, and a weight laid out so that its gradient is quick
         x = sampled.mT.mean(1).mT.to(self.hidden.weight.dtype)
         weight = (self.hidden.weight * self.hidden.scale).mT.contiguous()
@@ -101,6 +101,18 @@ class PlaneVolume:
     order: str = 'mimic3d'
     gain: float = 1.0  # of the density, for each side of the box
     shift: float = 1.0  # subtracted from the raw density
+
+    def __post_init__(self):
+        channels = {p.shape[-3] for p in self.planes}
+        if isinstance(self.decoder, PlaneDecoder):
+            channels.add(self.decoder.hidden.weight.shape[1])
+        if len(channels) != 1:
+            raise ValueError(
+                "All planes of a volume have as many channels as its decoder takes, not"
+                f" {' and '.join(map(str, sorted(channels)))}."
+            )
+        if not self.box > 0:
+            raise ValueError(f"The box of a tri-plane has a positive side, not {self.box:g}.")
 
     def raw(self, points: Tensor) -> tuple[Tensor, Tensor]:
         "Colour features [batch, n, features] and raw densities [batch, n] at points."
@@ -163,7 +175,7 @@ def box_limits(
     "Where rays enter and leave the box; for those that miss it, a stretch beside it."
     near, far, met = cube_range(*lines, box)
     if official:
-        entries = near[met]
+        entries = near[met] if met.any() else near.flatten()
         return torch.where(met, near, entries.min()), torch.where(met, far, entries.max())
     nearest = -(lines.origins * lines.directions).sum(-1)
     least, reach = 1e-4 * box, math.sqrt(3) / 2 * box
@@ -239,7 +251,7 @@ def render_planes(
     lines: Rays,  # origins and directions [batch, rays, 3]
     view: PlaneView,
     rng: torch.Generator | Draws | None = None,  # None: deterministic
-) -> Rendered:  # rgb: all features, in [0, 1]
+) -> Rendered:  # rgb: all features, from −.001 to 1.001
     "Rays through a volume of planes: even samples, then samples where something is."
     if view.near is None:
         near, far = box_limits(lines, volume.box, view.official)
@@ -270,7 +282,7 @@ def _look(volume: PlaneVolume, lines: Rays, distances: Tensor, official: bool):
 
 # %% ../nbs/60_triplane.ipynb #d2a8cce5
 def render_plane_views(
-    volume: PlaneVolume,
+    volume: PlaneVolume,  # of as many scenes as there are cameras, or of one
     cam2world: Tensor,  # [batch, 4, 4]
     size: int | tuple[int, int],
     view: PlaneView,
@@ -281,6 +293,11 @@ def render_plane_views(
     `distance`, `depth`, `opacity` [b, 1, h, w]; differentiable."""
     check_cam2world(cam2world)
     height, width = image_size(size)
+    if len(volume.planes[0]) == 1 < len(cam2world):
+        several = tuple(p.expand(len(cam2world), -1, -1, -1, -1) for p in volume.planes)
+        volume = replace(volume, planes=several)
+    if view.official and view.near is None:  # the limits of a ray depend on all others
+        max_points = None
     with full_precision(cam2world.device):  # coordinates
         cams = cam2world.to(torch.promote_types(cam2world.dtype, torch.float32))
         directions = pixel_directions(view.fov, (height, width), device=cams.device)
@@ -405,7 +422,7 @@ def swap_cameras(
 # %% ../nbs/60_triplane.ipynb #2923e59c
 def resized(images: Tensor, size: int) -> Tensor:
     "Images of another size, bilinear and with anti-aliasing."
-    if images.shape[-1] == size:
+    if images.shape[-2:] == (size, size):
         return images
     how = dict(mode='bilinear', align_corners=False, antialias=True)
     return F.interpolate(images, (size, size), **how)

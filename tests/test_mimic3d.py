@@ -215,6 +215,9 @@ def test_patches_lie_on_the_grid_of_the_whole_image():
     places = torch.tensor([[0, 0], [8, 8], [3, 5]])
     patches = render_patches(volume, cams, places, 8, 16, G.view)
     assert torch.allclose(patches, crop(whole, places, 8), atol=1e-5)
+    with torch.autocast('cpu', torch.bfloat16):
+        half = render_patches(volume, cams, places, 8, 16, G.view)
+    assert torch.allclose(half, patches, atol=1e-5)  # places are not rounded
     for image, (row, column), patch in zip(whole, places.tolist(), crop(whole, places, 8)):
         assert torch.equal(patch, image[:, row : row + 8, column : column + 8])
 
@@ -435,6 +438,11 @@ def test_the_shipped_network():
         (dict(imitation='discriminator', patch_weight=0.0), 'needs a patch discriminator'),
         (dict(features=2), 'three features'),
         (dict(box=0.0), 'positive side'),
+        (dict(raw=4), 'from 8 on'),
+        (dict(channels=0), 'need a channel'),
+        (dict(radius=0.05), 'stand in the box'),
+        (dict(patch_weight=-1.0), 'not negative'),
+        (dict(swap_end=2.0), 'a probability'),
         (dict(prior='mars'), 'no pose prior'),
         (dict(r1_every=0), '1 or more'),
     ],
@@ -452,9 +460,26 @@ def test_bad_planes_and_patches():
         (lambda: aware(torch.zeros(3, 5, 5)), r'\[3·batch, c, r, r\]'),
         (lambda: aware(torch.zeros(3, 2, 5, 5), 'name'), "'published' or 'role'"),
         (lambda: crop(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2).long(), 9), 'larger than the image'),
+        (lambda: crop(torch.zeros(1, 3, 8, 8), torch.tensor([[0, 5]]), 4), 'begin at 0 to 4'),
+        (lambda: crop(torch.zeros(1, 3, 8, 8), torch.tensor([[-1, 0]]), 4), 'begin at 0 to 4'),
+        (lambda: crop(torch.zeros(1, 3, 4, 8), torch.zeros(1, 2).long(), 4), 'square images'),
     ):
         with pytest.raises(ValueError, match=words):
             call()
+
+
+def test_codes_and_cameras_that_do_not_belong_together():
+    G = pair_of().generator.eval().requires_grad_(False)
+    z, cams = torch.randn(3, 8), pose(torch.tensor([0.1, -0.2]))
+    for call in (G.render, G.render_views):
+        with pytest.raises(ValueError, match='3 codes and 2 cameras'):
+            call(z, cams)
+        one, each = (call(x, cams) for x in (z[:1], z[:1].expand(2, -1)))
+        for a, b in [(one, each)] if call == G.render else zip(one.values(), each.values()):
+            assert torch.allclose(a, b, atol=1e-5)
+    plain = MimicGenerator(replace(SMALL, imitation='', super_resolution=False, mixing='none')).eval()
+    with pytest.raises(ValueError, match='no 2D branch'):
+        plain.render(z[:2], cams, direct=False)
 
 
 def test_a_second_stage_needs_a_first_one():

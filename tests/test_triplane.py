@@ -1,6 +1,7 @@
 """Tri-planes: equal to the published renderer where that is asked for, and to the laws where ours is better."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -295,6 +296,24 @@ def test_views_in_chunks_are_the_same():
         assert whole['features'].shape == parts['features'].shape == (2, 5, 6, 6)
 
 
+def test_published_limits_do_not_depend_on_the_memory():
+    "As published, the limits of rays that miss the box come from all the others: the parts of an image would differ."
+    volume, cams = random_volume(), pose(torch.tensor([0.2, -0.4]), radius=2.0)
+    view = PlaneView(60.0, 5, 4, official=True)
+    whole, parts = (render_plane_views(volume, cams, 6, view, None, most) for most in (None, 100))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    beside = Rays(torch.full((2, 1, 3), 3.0), torch.tensor([[[0.0, 0.0, -1.0]]] * 2))
+    assert render_planes(volume, beside, view).rgb.isfinite().all()  # not one ray meets the box
+
+
+def test_one_volume_is_seen_from_many_cameras():
+    volume, cams = random_volume(), pose(torch.tensor([0.2, -0.4, 0.1]), radius=2.0)
+    one = replace(volume, planes=tuple(p[:1] for p in volume.planes))
+    several = replace(volume, planes=tuple(p[:1].repeat(3, 1, 1, 1, 1) for p in volume.planes))
+    found, expected = (render_plane_views(v, cams, 6, PlaneView(30.0, 5, 4)) for v in (one, several))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 # ---- cameras, regulariser
 
 
@@ -388,6 +407,9 @@ def test_the_discriminator_sees_both_images_and_the_camera():
         (lambda p, x: sample_planes(p, x, 0.0), r'positive side'),
         (lambda p, x: sample_planes(p, x, math.nan), r'positive side'),
         (lambda p, x: sample_planes(p, x, order='xyz'), r"'mimic3d' or 'eg3d'"),
+        (lambda p, x: PlaneVolume((p,), PlaneDecoder(5)), r'4 and 5'),
+        (lambda p, x: PlaneVolume((p, p[:, :, :2]), PlaneDecoder(4)), r'as many channels'),
+        (lambda p, x: PlaneVolume((p,), PlaneDecoder(4), box=0.0), r'positive side'),
         (lambda p, x: PlaneView(samples=1), r'two or more'),
         (lambda p, x: PlaneView(near=1.0), r'give near and far, or neither'),
         (lambda p, x: PlaneView(near=3.0, far=2.0), r'near lies between'),
