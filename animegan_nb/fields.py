@@ -274,6 +274,10 @@ def plane_coordinates(
     order: str = 'mimic3d',  # a name in `PLANE_AXES`
 ) -> Tensor:  # [..., 3, n, 2]: (x, y), (y, z), (z, x)
     "A point's shadows on the three planes."
+    if order not in PLANE_AXES:
+        raise ValueError(
+            f"The planes are ordered as in {' or '.join(map(repr, PLANE_AXES))}, not {order!r}."
+        )
     axes = points.unbind(-1)
     shadows = [torch.stack([axes[a], axes[b]], -1) for a, b in PLANE_AXES[order]]
     return torch.stack(shadows, -3)
@@ -282,10 +286,11 @@ def plane_coordinates(
 def triplane(
     planes: Tensor,  # [3, channels, rows, columns], their texels from −1 to 1 inclusive
     points: Tensor,  # [n, 3] in [−1, 1]³; beyond, the border's value
+    order: str = 'mimic3d',  # a name in `PLANE_AXES`
 ) -> Tensor:  # [n, channels]
     """The sum of three planes' features, each looked up between its four nearest texels (Chan
     et al. 2022, EG3D)."""
-    uv = plane_coordinates(points)[:, :, None]
+    uv = plane_coordinates(points, order)[:, :, None]
     found = F.grid_sample(planes, uv, align_corners=True, padding_mode='border')
     return found[..., 0].sum(0).mT
 
@@ -329,7 +334,7 @@ def make_field(
     return field
 
 # %% ../nbs/54_fields.ipynb #ab255b25
-# learning rates of whole fits; see the benchmark
+# half the winners of a short trial; what whole fits would choose stands in the chapter
 RATES = {'siren': 2e-3, 'encoded': 1.2e-2, 'triplane': 4e-2}
 
 
@@ -341,7 +346,7 @@ class FitConfig:
     rays: int = 512  # in a step, from all views at once
     samples: int = 12  # points of the first look along each ray
     fine: int = 12  # points of the second look
-    lr: float = 2e-2
+    lr: float | None = None  # None: the one of `RATES` for the kind of field
     background: str = 'random'  # behind every ray: 'random', or 'white'
     seed: int = 0
 
@@ -349,7 +354,7 @@ class FitConfig:
         for name, least in (('steps', 1), ('rays', 1), ('samples', 1), ('fine', 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
-        if not 0 < self.lr < 1:
+        if self.lr is not None and not 0 < self.lr < 1:
             raise ValueError(f"The learning rate lies between 0 and 1, not {self.lr:g}.")
         if self.background not in ('random', 'white'):
             raise ValueError(f"The background is 'random' or 'white', not {self.background!r}.")
@@ -377,7 +382,8 @@ class Fit:
             )
         self.field, self.config, self.device = field, config, _device(field)
         self.bundle = bundle(views.to(self.device))
-        self.optimizer = torch.optim.Adam(field.parameters(), config.lr, betas=(0.9, 0.99))
+        self.lr = config.lr or RATES.get(field.kind, 1e-2)
+        self.optimizer = torch.optim.Adam(field.parameters(), self.lr, betas=(0.9, 0.99))
         self.rng, self.stopping = rng(config.seed), threading.Event()
         # steps done, their time (on a CPU the processor's), decibels of each batch
         self.step, self.seconds, self.history = 0, 0.0, []
@@ -415,7 +421,7 @@ class Fit:
             self.optimizer,
             self.loss,
             steps,
-            lambda k: self.config.lr * 0.1 ** ((first + k) / self.config.steps),
+            lambda k: self.lr * 0.1 ** ((first + k) / self.config.steps),
             'fitting' if progress else None,
             self.stopping,
         ):

@@ -19,8 +19,8 @@ __all__ = ['reproject', 'view_consistency', 'billboard', 'flattened', 'depth_cor
 def reproject(
     first: dict, second: dict, fov: float, depth_tolerance: float = 0.01
 ) -> tuple[Tensor, Tensor]:
-    """What the second view shows at the points that the first one sees:
-    colours [b, 3, n], and which points [b, n] it sees, too."""
+    """What the second view shows at the points that the first one sees: colours [b, 3, n], and
+    which points [b, n] it sees, too; `fov` in degrees, `depth_tolerance` in scene units."""
     b, _, h, w = first['image'].shape
     lines = rays(first['cam2world'], fov, (h, w))
     places, depth = project(
@@ -42,7 +42,8 @@ def view_consistency(
     first: dict, second: dict, fov: float, depth_tolerance: float = 0.01
 ) -> tuple[float, float]:
     """PSNR (dB) between two views of the same worlds, each looked up in the other by its own
-    depth, where both see the same point; and the share of solid pixels for which that holds."""
+    depth, where both see the same point; and the share of solid pixels for which that holds.
+    `fov` in degrees, `depth_tolerance` in scene units."""
     pairs = ((first, second), (second, first))
     found, seen = map(
         torch.cat, zip(*(reproject(a, b, fov, depth_tolerance) for a, b in pairs))
@@ -55,8 +56,8 @@ def view_consistency(
 
 # %% ../nbs/53_geometry.ipynb #a2e48fac
 def billboard(view: dict, fov: float) -> dict:
-    """The same images on a flat board through the origin that faces the front:
-    the baseline that a view consistency must beat."""
+    """The same images on a flat board through the origin that faces the front: the baseline
+    that a view consistency must beat. Rays that are parallel to the board never meet it."""
     h, w = view['image'].shape[2:]
     lines = rays(view['cam2world'], fov, (h, w))
     t = -lines.origins[..., 2] / lines.directions[..., 2]
@@ -151,6 +152,11 @@ class PoseEstimator:
         self.estimate, found = estimate, estimate(images).to(angles)
         centred = angles - angles.mean(0)
         self.slope = ((found - found.mean(0)) * centred).sum(0) / centred.square().sum(0)
+        if not (self.slope.abs() > 1e-3).all():
+            raise ValueError(
+                "This estimator cannot be calibrated: what it says does not change with the"
+                " angle that is known."
+            )
         self.offset = found.mean(0) - self.slope * angles.mean(0)
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ ENDLESS = 1e10  # the length of an endless last interval, as in NeRF and pi-GAN
 
 def intervals(
     distances: Tensor,  # [..., samples], growing
-    # number or [...]: where the ray enters; None: at the first sample, as in the paper
+    # number or [...]: where the ray enters; None: at the first sample, as in NeRF
     near=None,
     far=None,  # number or [...]: where it ends; None: one more step like the last
     last: str = 'far',  # 'far' or 'inf'
@@ -195,15 +195,17 @@ def check_range(near, far, samples: int) -> None:
     low, high = torch.as_tensor(near), torch.as_tensor(far)
     if any(x.device.type != 'cpu' for x in (low, high)):
         return
-    if (low <= 0).any():
+    if not (low > 0).all():
         raise ValueError(
             f"near is {float(low.min()):g}: the camera stands inside the volume; move it away"
             " or raise near above 0."
         )
-    if (low >= high).any():
+    low, high = (x.flatten() for x in torch.broadcast_tensors(low, high))
+    if not (low < high).all():
+        first = int((low < high).logical_not().nonzero()[0])
         raise ValueError(
-            f"near must lie before far, not near={float(low.max()):g},"
-            f" far={float(high.min()):g}."
+            f"near must lie before far, not near={float(low[first]):g},"
+            f" far={float(high[first]):g}."
         )
 
 # %% ../nbs/50_raymarch.ipynb #dea87800
@@ -235,6 +237,12 @@ def sample_bins(
     device=None,
 ) -> Tensor:  # [batch, rays, samples]
     "One distance in every bin of every ray: uniform in the bin with `rng`, else its middle."
+    for value in (near, far):
+        if isinstance(value, Tensor) and value.ndim and value.shape != (batch, rays):
+            raise ValueError(
+                f"near and far are numbers, or one for each ray [{batch}, {rays}], not"
+                f" {list(value.shape)}."
+            )
     edges = bin_edges(near, far, samples, device).expand(batch, rays, -1)
     if placement == 'ends':
         edges = _official_edges(near, far, samples, edges)
@@ -269,13 +277,18 @@ def query(
     points = origins[:, :, None] + distances[..., None] * directions[:, :, None]
     along = directions[:, :, None].expand(-1, -1, s, -1)
     rgb, density = field(points.reshape(b, r * s, 3), along.reshape(b, r * s, 3))
+    if rgb.shape != (b, r * s, 3) or density.shape != (b, r * s):
+        raise ValueError(
+            f"A field asked about points [{b}, {r * s}, 3] answers with colours of that shape"
+            f" and densities [{b}, {r * s}], not {list(rgb.shape)} and {list(density.shape)}."
+        )
     return rgb.view(b, r, s, 3), density.view(b, r, s)
 
 # %% ../nbs/50_raymarch.ipynb #0f776934
 def bounds(
-    origins: Tensor,  # [batch, ..., 3]: where the cameras stand
+    origins: Tensor,  # [batch, rays, 3]: where the rays begin
     radius: float,  # of a ball around the origin that holds the subject
-) -> tuple[Tensor, Tensor]:  # near, far
+) -> tuple[Tensor, Tensor]:  # near, far [batch, rays]
     "Near and far for a subject that fits into a ball around the origin."
     distance = origins.norm(dim=-1)
     if (distance <= radius).any():
@@ -318,6 +331,10 @@ def _levels(weights, samples, rng, stratified, placement):
         u = (torch.arange(samples, device=device) + u) / samples if stratified else u
     elif placement == 'middle':
         u = (torch.arange(samples, device=device) + 0.5) / samples
+    elif placement != 'ends':
+        raise ValueError(
+            f"Deterministic levels lie in the 'middle' or reach the 'ends', not {placement!r}."
+        )
     else:
         u = torch.linspace(0, 1, samples, device=device)
     return u.expand(*shape, samples).to(weights)
@@ -387,6 +404,15 @@ def march(
     **options,
 ) -> Rendered:  # passed to `composite`: background, activation, noise, last_back, …
     "Render rays through any field."
+    if origins.ndim != 3 or origins.shape != directions.shape:
+        raise ValueError(
+            "Rays are origins and directions [batch, rays, 3], not"
+            f" {list(origins.shape)} and {list(directions.shape)}."
+        )
+    if official and fine and samples < 3:
+        raise ValueError(
+            f"The official second look needs three samples or more, not {samples}."
+        )
     batch, n, _ = origins.shape
     placement = 'ends' if official else 'middle'
     t = sample_bins(near, far, samples, batch, n, rng, placement, origins.device)
@@ -426,8 +452,10 @@ def normals(
         if directions is None:
             directions = torch.zeros_like(points)
         _, density = field(points, directions)
-        (slope,) = torch.autograd.grad(density.sum(), points)
-    return -F.normalize(slope, dim=-1)
+        if not density.requires_grad:  # it does not depend on the place
+            return torch.zeros_like(points)
+        (slope,) = torch.autograd.grad(density.sum(), points, allow_unused=True)
+    return torch.zeros_like(points) if slope is None else -F.normalize(slope, dim=-1)
 
 # %% ../nbs/50_raymarch.ipynb #bab8da87
 class RayInspector(RichDisplay):

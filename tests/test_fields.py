@@ -29,6 +29,7 @@ from animegan_nb.fields import (
     make_field,
     measure_field,
     over_background,
+    plane_coordinates,
     render_views,
     resume_fit,
     save_fit,
@@ -354,6 +355,7 @@ def scaled(x):
         (lambda: FitConfig(steps=0), 'steps'),
         (lambda: FitConfig(samples=0), 'samples'),
         (lambda: FitConfig(lr=2.0), 'rate'),
+        (lambda: plane_coordinates(torch.zeros(2, 3), 'xyz'), "'mimic3d' or 'eg3d'"),
         (lambda: FitConfig(background='sky'), 'background'),
         (lambda: Fit(make_field('siren', 1.0), VIEWS), 'side 1'),
         (lambda: make_field('siren', 0.0), 'side'),
@@ -396,3 +398,9 @@ def test_missing_and_wrong_files(tmp_path):
         lego_views(tmp_path / 'lego_100.npz')
     with pytest.raises(KeyError):
         make_field('cubes', 1.0)
+
+
+def test_a_fit_without_a_rate_takes_that_of_its_kind():
+    fit = Fit(make_field('siren', VIEWS.side), VIEWS, FitConfig(steps=2, rays=8, samples=3, fine=0))
+    assert fit.lr == RATES['siren'] == fit.optimizer.param_groups[0]['lr']
+    assert Fit(make_field('siren', VIEWS.side), VIEWS, FitConfig(lr=0.5)).lr == 0.5

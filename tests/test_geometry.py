@@ -90,6 +90,8 @@ def test_a_pose_estimator_is_calibrated_angle_by_angle():
     )
     with pytest.raises(ValueError, match='different yaw and different pitch'):
         geometry.PoseEstimator(crooked, images, torch.zeros(20, 2))
+    with pytest.raises(ValueError, match='cannot be calibrated'):
+        geometry.PoseEstimator(lambda x: torch.zeros(len(x), 2), images, angles)
 
 
 @settings(max_examples=30, deadline=None)

@@ -179,6 +179,17 @@ def test_distortion_counts_all_pairs():
     assert torch.allclose(distortion(w, 2 * s + 1, 2 * delta, 1.0, 3.0), pairs, atol=1e-5)
 
 
+def ball(points, directions):
+    return points.sigmoid(), 5 - points.square().sum(-1)
+
+
+def test_a_flat_density_has_no_normals():
+    points = torch.rand(1, 5, 3, generator=torch.Generator().manual_seed(0))
+    for flat in (lambda p, d: (p, torch.ones(p.shape[:2])), lambda p, d: (p, 0 * p.sum(-1))):
+        assert not raymarch.normals(flat, points).any()
+    assert torch.allclose(raymarch.normals(ball, points), F.normalize(points, dim=-1), atol=1e-5)
+
+
 RGB, DENSITY, T = torch.rand(1, 1, 4, 3), torch.ones(1, 1, 4), torch.linspace(1, 2, 4)[None, None]
 
 
@@ -189,6 +200,12 @@ RGB, DENSITY, T = torch.rand(1, 1, 4, 3), torch.ones(1, 1, 4), torch.linspace(1,
         (lambda: sample_bins(1.0, 1.0, 4, 1, 1), 'near'),
         (lambda: sample_bins(0.0, 1.0, 4, 1, 1), 'inside'),
         (lambda: sample_bins(1.0, 2.0, 0, 1, 1), 'sample'),
+        (lambda: sample_bins(torch.ones(2), torch.full((2,), 2.0), 4, 2, 2), 'one for each ray'),
+        (lambda: sample_bins(torch.tensor([[1.0, 5.0]]), torch.tensor([[2.0, 3.0]]), 4, 1, 2), 'near=5, far=3'),
+        (lambda: sample_pdf(T, torch.ones(1, 1, T.shape[-1] - 1), 4, placement='middel'), "'middle'"),
+        (lambda: march(ball, torch.zeros(5, 3), torch.ones(5, 3), 1.0, 2.0, 4), '[batch, rays, 3]'),
+        (lambda: march(lambda p, d: (p, p), *rays(pose(0.0), 12.0, 2), 1.0, 2.0, 4), 'densities'),
+        (lambda: march(ball, *rays(pose(0.0), 12.0, 2), 1.0, 2.0, 2, 2, official=True), 'three samples'),
         (lambda: raymarch.bounds(torch.tensor([[0.0, 0.0, 0.2]]), 0.3), 'inside'),
         (lambda: composite(RGB, DENSITY * torch.nan, T), 'NaN'),
         (lambda: composite(RGB, torch.ones(1, 1, 5), T), 'Shapes'),
