@@ -105,8 +105,9 @@ def whole_figure(image: Image.Image, most: float = 0.0, tolerance: int = 24) -> 
 # %% ../nbs/33_standing.ipynb #da2cc357
 def standing_changes(
     size: int = 64,
-    corner: tuple[int, int] = (20, 100),  # height and width of the watermark (Liu §4.1)
-    most: float = 0.0,
+    # height and width of the watermark in pixels of the page (Liu §4.1: pages of 500 px)
+    corner: tuple[int, int] = (20, 100),
+    most: float = 0.0,  # 0 drops every figure that touches its frame
 ) -> tuple[Callable, ...]:
     """The changes to one image, in order:
     watermark, background, wholeness, padding to a square, size. For `cleaning.clean`."""
@@ -163,8 +164,8 @@ def small_variants(
 def small_growth(
     size: int, images: int, batch: int = 8, lr: float = 0.003
 ) -> tuple[Stage, ...]:
-    """Stages that reach `size` after half of the `images`:
-    equally long for every resolution, half of it fading."""
+    """Stages that reach `size` after half of the `images`: 4 px for one share, each further
+    resolution one share to fade in and one alone, the last one to the end."""
     rows = [GrowthRow(2**k, lr, batch, batch) for k in range(2, size.bit_length())]
     half = max(1, images // (4 * (len(rows) - 1)))
     return growth_stages(rows, images, half, half, fresh_optimizers=False)

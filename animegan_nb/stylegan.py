@@ -456,7 +456,8 @@ class GrowingDiscriminator(Growing):
 
 # %% ../nbs/31_stylegan.ipynb #ac7f2d7e
 def plain_discriminator(config: StyleGANConfig) -> DCGANDiscriminator:
-    "A DCGAN's discriminator of the same widths, with layer in place of batch normalisation."
+    """A DCGAN's discriminator with layer in place of batch normalisation, as wide at 8×8 as
+    `channel_base` says (`channel_max` does not limit it)."""
     widest = config.channel_base // 8  # at 8×8, the last feature map
     network = DCGANDiscriminator(DCGANConfig(config.size, channels=widest))
     replace_norms(network, lambda channels: nn.GroupNorm(1, channels))
@@ -640,6 +641,11 @@ def mix_styles(
     crossover: int | Tensor,  # the first layer of ws2: one number, or one for each image
 ) -> Tensor:
     "The layers of `ws1` before the crossover, those of `ws2` from it on."
+    if ws1.ndim != 3 or ws1.shape[1:] != ws2.shape[1:]:
+        raise ValueError(
+            f"Styles to mix are two [batch, layers, dim] alike, not {list(ws1.shape)} and"
+            f" {list(ws2.shape)}."
+        )
     layer = torch.arange(ws1.shape[1], device=ws1.device)
     first = layer[None] < torch.as_tensor(crossover, device=ws1.device).reshape(-1, 1)
     return torch.where(first[..., None], ws1, ws2)
@@ -655,7 +661,10 @@ def path_lengths(
     ws: Tensor,  # [batch, layers, dim], requiring gradients
     probe: Tensor,  # like the images, standard normal
 ) -> Tensor:  # [batch]
-    "‖Jᵀy‖: the root of the mean over layers of the squared gradient (StyleGAN2, eq. 4)."
+    """The root of the mean over layers of ‖J_lᵀy‖², as in NVIDIA's code; for one layer ‖Jᵀy‖
+    (StyleGAN2, equation 4)."""
+    if not (images.requires_grad and ws.requires_grad):
+        raise ValueError("Path lengths need images that were computed from ws with gradients.")
     y = probe / math.sqrt(images.shape[2] * images.shape[3])
     (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
