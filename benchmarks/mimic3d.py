@@ -402,7 +402,7 @@ def summarise(out):
 
 # ---- real anime faces
 
-FACES, FACE_IMAGES = 500, (800, 7_200, 8_000)
+FACES, FACE_IMAGES = 500, (800, 5_200, 6_000)
 
 
 def faces_recipe():
