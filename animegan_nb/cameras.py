@@ -162,7 +162,7 @@ PRIORS['anime'] = PosePrior(
     'gaussian',
     0.1,
     0.06,
-    source='ours: faces from anime films, nearly all from the front (chapter 45)',
+    source='ours: faces from anime films, nearly all from the front (chapter 57)',
 )
 PRIORS['turn'] = PosePrior('uniform', math.pi, 0.0, source='a full turn at eye height')
 PRIORS['uniform'] = PosePrior('uniform', math.pi / 4, 0.26, source='ours: a quarter turn')

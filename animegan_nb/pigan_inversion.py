@@ -614,8 +614,6 @@ def random_neighbours(
     n, like = len(pivots.phases), pivots.phases
     of_source = dict(generator=source, device=source.device)
     other = generator.condition(torch.randn(n, generator.z_dim, **of_source).to(like))
-    between = (
-        torch.lerp(a, b, torch.rand(n, 1, 1, **of_source).to(like))
-        for a, b in zip(pivots, other)
-    )
+    alpha = torch.rand(n, 1, 1, **of_source).to(like)
+    between = (torch.lerp(a, b, alpha) for a, b in zip(pivots, other))
     return Condition(*between), pose(*PRIORS['celeba'].sample(n, source)).to(like.device)
