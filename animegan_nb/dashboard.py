@@ -73,6 +73,7 @@ class Redrawer:
         self.drawing = threading.RLock()
         self.lock, self.thread = threading.Lock(), None  # the lock guards `thread`
         self.next_time = 0.0
+        self.error = None  # the last one of a drawing
 
     def request(self):
         "Something is new. Costs a microsecond; starts the thread if there is none."
@@ -105,7 +106,11 @@ class Redrawer:
         "The thread: it ends when there was no request for two seconds."
         while True:
             if self.requested.wait(2):
-                time.sleep(max(0.0, self.poll()))
+                try:
+                    rest = self.poll()
+                except Exception as error:  # the next request is drawn all the same
+                    self.error, rest = error, self.interval
+                time.sleep(max(0.0, rest))
                 continue
             with self.lock:
                 # first this, then look again: a request in between is not lost

@@ -284,6 +284,10 @@ recipes.update(
 # %% ../nbs/22_dcgan.ipynb #897766f2
 def thumbnails(images: Tensor) -> Tensor:
     "Images [n, 3, h, w] in [-1, 1] as the points [n, 192] of their 8×8 thumbnails."
+    if not images.is_floating_point():
+        raise ValueError(
+            f"The images are floats in [-1, 1], not {images.dtype}: use `core.to_float`."
+        )
     return F.adaptive_avg_pool2d(images.float(), 8).flatten(1)
 
 

@@ -156,7 +156,7 @@ def js_divergence(
     q: Tensor,  # [..., n]
 ) -> Tensor:  # [...], between 0 and log 2, in nats
     "The Jensen–Shannon divergence of two tables; 0·log 0 counts as 0."
-    middle = ((p + q) / 2).clamp_min(1e-300)
+    middle = ((p + q) / 2).clamp_min(torch.finfo((p + q).dtype).tiny)
     p_part, q_part = torch.special.xlogy(p, p / middle), torch.special.xlogy(q, q / middle)
     return (p_part + q_part).sum(-1) / 2
 
@@ -269,4 +269,5 @@ def top_k(
     check_logits(fake_logits, 'fake logits')
     if not 0 < fraction <= 1:
         raise ValueError(f"Top-k keeps a share in (0, 1] of the batch, not {fraction}.")
-    return fake_logits.topk(math.ceil(round(fraction * len(fake_logits), 6))).values
+    kept = max(1, math.ceil(round(fraction * len(fake_logits), 6)))
+    return fake_logits.topk(kept).values

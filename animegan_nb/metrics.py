@@ -165,7 +165,8 @@ def kernel_distance(
         + _pair_sum(y, y, v, v, True) / pairs(v)
         - 2 * _pair_sum(x, y, w, v, False) / (w.sum(1) * v.sum(1))
     )
-    return result if real_weights is not None else result[0]
+    weighted = real_weights is not None or fake_weights is not None
+    return result if weighted else result[0]
 
 # %% ../nbs/14_metrics.ipynb #482735a1
 def inception_score(
@@ -175,6 +176,8 @@ def inception_score(
 ) -> Tensor:  # scalar, or [B]
     "exp(H(p(y)) − E H(p(y|x))). Salimans et al. (2016); Liu (2020), eq. 2.8."
     (logits,) = check_features(logits)
+    if splits > 1 and weights is not None:
+        raise ValueError("An Inception Score of several parts takes no weights.")
     if splits > 1:
         bounds = [i * len(logits) // splits for i in range(splits + 1)]
         return torch.stack(
@@ -1116,7 +1119,8 @@ def decibels(error: Tensor) -> Tensor:
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [batch]
     """Peak signal-to-noise ratio of each image in decibels, for images in [-1, 1].
-    With a mask (or weights) that broadcasts to their shape, over what it covers."""
+    With a mask (or weights) that broadcasts to their shape, over what it covers; NaN where it
+    covers nothing."""
     if a.shape != b.shape:
         raise ValueError(
             f"Two batches of images are compared one by one: their shapes {list(a.shape)} and"
@@ -1126,7 +1130,7 @@ def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [ba
     if mask is None:
         return decibels(error.flatten(1).mean(1))
     mask = mask.to(error).expand_as(error)
-    return decibels((error * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1))
+    return decibels((error * mask).flatten(1).sum(1) / mask.flatten(1).sum(1))
 
 # %% ../nbs/14_metrics.ipynb #167b63a2
 class FeatureDistance:

@@ -180,6 +180,8 @@ class Newest:
         "Wait until nothing is left to do; an error of the work is raised here."
         if (thread := self.thread) is not None:
             thread.join(seconds)
+            if thread.is_alive():
+                raise TimeoutError(f"The work was not done within {seconds:g} s.")
         error, self.error = self.error, None
         if error is not None:
             raise error

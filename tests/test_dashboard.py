@@ -722,3 +722,20 @@ def test_the_monitor_knows_how_often_the_discriminator_is_right():
     monitor = Monitor(2)
     make([monitor]).fit(3, progress=False)
     assert len(monitor.health.accuracy) == 3 and accuracy_light(monitor)[1] != '–'
+
+
+def test_a_drawing_that_fails_does_not_end_the_drawing():
+    shown = []
+
+    def draw():
+        shown.append(len(shown))
+        if len(shown) == 1:
+            raise RuntimeError('a full disk')
+
+    redrawer = d.Redrawer(draw, interval=0.01, share=1.0)
+    for wanted in (1, 2):
+        redrawer.request()
+        end = time.monotonic() + 60
+        while len(shown) < wanted and time.monotonic() < end:
+            time.sleep(0.01)
+    assert shown[:2] == [0, 1] and str(redrawer.error) == 'a full disk'

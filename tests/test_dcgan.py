@@ -323,3 +323,8 @@ def test_the_source_of_a_recipe_tells_what_the_thesis_does_not_say():
     for name in ('dcgan-liu-128', 'dcgan-liu-64', 'dcgan-liu-32'):
         thesis, _, ours = recipes[name].source.partition('our reading:')
         assert 'Adam' not in thesis and 'Adam' in ours
+
+
+def test_thumbnails_are_made_of_floats():
+    with pytest.raises(ValueError, match='to_float'):
+        dcgan.thumbnails(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))

@@ -170,6 +170,10 @@ def test_what_a_perfect_discriminator_measures(data):
 
 
 def test_js_divergence_of_disjoint_tables():
+    empty = js_divergence(
+        torch.tensor([1.0, 0, 0]), torch.tensor([0, 1.0, 0])
+    )  # in float32, with a place that is empty
+    assert float(empty) == pytest.approx(math.log(2), abs=1e-6)
     assert float(js_divergence(torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 0.5, 0.5]))) == pytest.approx(math.log(2))
 
 
@@ -242,6 +246,7 @@ def test_top_k_fraction_is_pi_gans_schedule():
         with pytest.raises(ValueError, match='share in'):
             top_k(torch.zeros(3), bad)
     assert top_k(torch.zeros(4, dtype=torch.float16), 0.5).shape == (2,)
+    assert top_k(torch.zeros(4), 1e-8).shape == (1,)
 
 
 @pytest.mark.parametrize('kind', KINDS)

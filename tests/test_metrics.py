@@ -58,6 +58,9 @@ def test_psnr_under_a_mask_and_of_other_shapes():
     assert torch.allclose(metrics.psnr(a, b, ~left), torch.full((2,), 20.0), atol=1e-4)
     assert torch.allclose(metrics.psnr(a, b), torch.full((2,), 20 + 10 * math.log10(2)), atol=1e-4)
     assert torch.equal(metrics.psnr(a, b, left.float()), metrics.psnr(a, b, left))
+    thin = torch.full_like(a, 1e-3)  # weights may be small
+    assert torch.allclose(metrics.psnr(a, b, thin), metrics.psnr(a, b))
+    assert metrics.psnr(a, b, torch.zeros_like(a)).isnan().all()  # nothing was compared
     with pytest.raises(ValueError, match='differ'):
         metrics.psnr(a, b[:1])
 
@@ -674,3 +677,11 @@ def test_an_extractor_that_was_made_while_looking_can_be_differentiated_later(na
         pytest.skip('the weights of this extractor are not here')
     x = torch.rand(1, 3, 64, 64, requires_grad=True)
     assert torch.autograd.grad(metrics.find_extractor(name)(x)['features'].sum(), x)[0].abs().sum() > 0
+
+
+def test_weights_are_not_dropped():
+    x, y = torch.randn(12, 3, generator=rng(0)), torch.randn(9, 3, generator=rng(1))
+    weights = torch.rand(4, 9, generator=rng(2))
+    assert metrics.kernel_distance(x, y, fake_weights=weights).shape == (4,)
+    with pytest.raises(ValueError, match='takes no weights'):
+        metrics.inception_score(torch.randn(8, 3), splits=2, weights=torch.ones(1, 8))

@@ -351,3 +351,14 @@ def test_an_uploaded_image_is_opened_and_a_text_is_not():
     for data in ('', 'data:text/plain;base64,aGk=', 'data:image/png;base64,'):
         with pytest.raises(ValueError, match="'a.txt' is no image"):
             widgets.uploaded_image(dict(name='a.txt', data=data))
+
+
+def test_waiting_too_long_is_said():
+    gate = threading.Event()
+    mailbox = Newest(lambda request: gate.wait(60))
+    mailbox.submit(1)
+    with pytest.raises(TimeoutError, match='within 0.05 s'):
+        mailbox.wait(0.05)
+    gate.set()
+    mailbox.wait()
+    assert mailbox.done == 1
