@@ -4,7 +4,7 @@
         [--images 48000] [--work FOLDER] [--out data/results/mimic3d.json]
     python benchmarks/mimic3d.py summary [--out …]     # the table and the verdicts, from the stored entries
     python benchmarks/mimic3d.py sheet --work FOLDER   # heads of every variant, from the runs: data/results/mimic3d.jpg
-    python benchmarks/mimic3d.py variants-one-view --images 8000 --work FOLDER    # heads found by each, from the runs
+    python benchmarks/mimic3d.py variants-one-view --work FOLDER       # heads found by each, from the runs
     ANIMEGAN_DATA=… python benchmarks/mimic3d.py faces --run FOLDER     # on real anime faces, and mimic3d_faces.*
     python benchmarks/mimic3d.py ship --run FOLDER     # a trained network to data/pretrained, with its card
     python benchmarks/mimic3d.py one-view [--quick]    # heads found from one view, with the shipped network
@@ -32,6 +32,7 @@ head that was never seen, against its true surface and twelve views around it, a
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import shutil
@@ -121,7 +122,8 @@ def trained(variant, seed, images, seconds, work, data):
     callbacks = [Health(), Checkpoints(run, 250), JSONLog(run / 'log.jsonl')]
     trainer = recipe.trainer(data, callbacks, 'cpu', seed).resume(run)
     if not trainer.step and shared and shared.exists():
-        trainer.load(shared / f'step-{first:08d}')
+        with without_features(trainer.pair):
+            trainer.load(shared / f'step-{first:08d}')
         shutil.copy(shared / clock.name, clock)
     spent = json.loads(clock.read_text()) if clock.exists() else 0.0
     # pi-GAN stops by its time, the others by their steps
@@ -132,16 +134,28 @@ def trained(variant, seed, images, seconds, work, data):
         spent += time.process_time() - start
         write_atomically(clock, json.dumps(spent))
         if shared and trainer.step == first and not shared.exists():
-            keep_stage(run, first, shared)
+            keep_stage(trainer, clock, shared)
     return trainer, spent
 
 
-def keep_stage(run, step, shared):
-    "Copy a checkpoint of a run and its seconds to the folder of a first stage, all at once."
+@contextlib.contextmanager
+def without_features(pair):
+    "The frozen network of the target is no part of a first stage: other targets have another one, or none."
+    features, pair.features = pair.features, None
+    try:
+        yield
+    finally:
+        pair.features = features
+
+
+def keep_stage(trainer, clock, shared):
+    "A checkpoint, and the seconds that it has cost, in the folder of a first stage, all at once."
     part = shared.with_name(f'.{shared.name}.part')
     shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(run / f'step-{step:08d}', part / f'step-{step:08d}')
-    shutil.copy(run / 'seconds.json', part)
+    part.mkdir()
+    with without_features(trainer.pair):
+        trainer.save(part / f'step-{trainer.step:08d}')
+    shutil.copy(clock, part)
     part.rename(shared)
 
 
@@ -369,25 +383,31 @@ def summary(rows):
     )
 
 
+def entries(out):
+    "The stored entries with the number of images that `summary` shows, by variant and seed."
+    rows = json.loads(out.read_text(encoding='utf-8'))
+    images = most_seeds(rows)
+    return images, {(row['variant'], row['seed']) for row in rows if row['images'] == images}
+
+
 @torch.no_grad()
-def sheet(work, images, seed=0, n=4, turn=0.4):
-    """A row for each variant with a run: n heads from the front, then the first one from three sides, by the 3D branch;
-    and from the same sides by the 2D branch. White where there is no such branch, or no such run."""
+def sheet(work, images, known, seed=0, n=4, turn=0.4):
+    """A row for each variant: n heads from the front, then the first one from three sides, by the 3D branch; and from
+    the same sides by the 2D branch. White where there is no such branch."""
     rows = []
     for variant in VARIANTS:
-        run = folder_of(variant, images, seed, work)
-        blank = torch.ones(n + 6, 3, 64, 64)
-        if run.exists():
-            generator = load_run(run)[1].eval()
-            z = torch.randn(n, generator.z_dim, generator=rng(4))
-            first = branches_of(generator, variant, z)
-            looks = branches_of(generator, variant, z[:1])
-            if '3D' in looks:
-                blank[:n] = first['3D'](0.0)['image']
-            for start, branch in ((n, '3D'), (n + 3, '2D')):
-                if branch in looks:
-                    blank[start : start + 3] = torch.cat([looks[branch](yaw)['image'] for yaw in (-turn, 0.0, turn)])
-        rows.append(blank.clamp(-1, 1))
+        if (variant, seed) not in known:
+            continue
+        generator = load_run(folder_of(variant, images, seed, work))[1].eval()
+        z = torch.randn(n, generator.z_dim, generator=rng(4))
+        shown = torch.ones(n + 6, 3, 64, 64)
+        looks = branches_of(generator, variant, z[:1])
+        if '3D' in looks:
+            shown[:n] = branches_of(generator, variant, z)['3D'](0.0)['image']
+        for start, branch in ((n, '3D'), (n + 3, '2D')):
+            if branch in looks:
+                shown[start : start + 3] = torch.cat([looks[branch](yaw)['image'] for yaw in (-turn, 0.0, turn)])
+        rows.append(shown.clamp(-1, 1))
     return grid(to_uint8(torch.cat(rows)), n + 6)
 
 
@@ -639,15 +659,13 @@ def one_view(quick=False, seeds=(7001, 7002, 7003), n=4):
     return facts
 
 
-def variants_from_one_view(work, images, seeds, n=2):
+def variants_from_one_view(work, images, known, n=2):
     """The same for the networks of the experiment, with a w for each layer: the k-th training of every variant searches
     the same n heads. The search uses the 3D branch; without one, the volume behind the 2D branch."""
     distance, config, found = inv.perceptual_distance(), inv.InversionConfig(lr=0.1), {}
-    for variant, seed in itertools.product(VARIANTS, seeds):
-        run = folder_of(variant, images, seed, work)
-        if not run.exists():
-            continue
-        generator, held_out = load_run(run)[1].eval(), inv.held_out_heads(7001 + seed, n, 0, 64)
+    for variant, seed in sorted(known, key=lambda pair: (list(VARIANTS).index(pair[0]), pair[1])):
+        generator = load_run(folder_of(variant, images, seed, work))[1].eval()
+        held_out = inv.held_out_heads(7001 + seed, n, 0, 64)
         start = tuple(inv.toon_pose_reader(64)(held_out.images).clamp(-0.6, 0.6).unbind(1))
         if variant == 'pigan':
             look = pigan_found(generator, held_out, start, distance, config)
@@ -657,7 +675,7 @@ def variants_from_one_view(work, images, seeds, n=2):
         found.setdefault(variant, []).append(mean_scores(scores))
         print(variant, seed, found[variant][-1], flush=True)
     facts = dict(
-        command='python benchmarks/mimic3d.py variants-one-view --images N --work FOLDER',
+        command='python benchmarks/mimic3d.py variants-one-view --work FOLDER',
         images=images,
         heads=n,
         stages=config.stages,
@@ -727,10 +745,9 @@ def main():
     elif args.what == 'one-view':
         one_view(args.quick)
     elif args.what == 'variants-one-view':
-        variants_from_one_view(args.work or cache_dir('mimic3d'), args.images, args.seeds)
+        variants_from_one_view(args.work or cache_dir('mimic3d'), *entries(args.out))
     elif args.what == 'sheet':
-        images = most_seeds(json.loads(args.out.read_text(encoding='utf-8')))
-        sheet(args.work or cache_dir('mimic3d'), images).save(RESULTS / 'mimic3d.jpg', quality=90)
+        sheet(args.work or cache_dir('mimic3d'), *entries(args.out)).save(RESULTS / 'mimic3d.jpg', quality=90)
     elif args.run is None:
         parser.error(f'{args.what} needs --run, the folder of a run')
     elif args.what == 'faces':

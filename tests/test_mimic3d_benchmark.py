@@ -164,7 +164,7 @@ def test_a_shared_first_stage_changes_nothing(script, tmp_path, monkeypatch):
     "A target that starts from another one's first stage ends with the weights of a run of its own."
 
     def small_recipe(variant, images):
-        network = replace(SMALL, imitation='l1' if variant == 'aware, by role' else 'discriminator')
+        network = replace(SMALL, imitation='toon' if variant == 'aware, by role' else 'discriminator')
         training = TrainingConfig(4, 1e-3, 1e-3, ema_half_life=20)
         return Recipe('mimic3d', network, training, 5, 'a small one', two_stages(network, 3, 2))
 
@@ -177,7 +177,7 @@ def test_a_shared_first_stage_changes_nothing(script, tmp_path, monkeypatch):
     alone, _ = train('by role, target discriminator', tmp_path / 'two')
     rows = read_log(tmp_path / 'one' / 'by-role_target-discriminator_20_1' / 'log.jsonl')
     assert [steps[0], rows[0]['step']] == [1, 4] and shared.step == alone.step == 5
-    weights = [trainer.pair.state_dict() for trainer in (shared, alone, role)]
+    weights = [trainer.pair.generator.state_dict() for trainer in (shared, alone, role)]
     assert all(torch.equal(a, b) for a, b in zip(weights[0].values(), weights[1].values()))
     assert not all(torch.equal(a, b) for a, b in zip(weights[0].values(), weights[2].values()))
     averages = [trainer.average.state_dict() for trainer in (shared, alone)]
