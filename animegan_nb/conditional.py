@@ -304,6 +304,9 @@ def tag_loss(
             f"There are {list(logits.shape)} tag logits for {list(tags.shape)} tags: both are"
             " [batch, tags]."
         )
+    if kind not in ('sigmoid', 'softmax'):
+        raise ValueError(f"A loss of tags is 'sigmoid' or 'softmax', not {kind!r}.")
+    tags = tags.to(logits.dtype)
     if kind == 'sigmoid':
         return F.binary_cross_entropy_with_logits(logits, tags, reduction='none').sum(1).mean()
     total = logits.new_zeros(())
@@ -906,7 +909,8 @@ class FaceMaker(RichDisplay):
         self,
         generator: ConditionalGenerator
         | None = None,  # None: the one that ships with the library
-        known: Tensor | None = None,  # [rows, groups] labels, for what is left open
+        # [rows, groups] labels, for what is left open; None: every value is as likely
+        known: Tensor | None = None,
         n: int = 12,
         seed: int = 0,
         columns: int = 4,
@@ -915,10 +919,13 @@ class FaceMaker(RichDisplay):
     ):
         if generator is None:
             generator, known, _ = pretrained_conditional()
-        self.generator, self.groups = generator.eval(), generator.config.tags
+        self.generator, self.groups = copy.deepcopy(generator).eval(), generator.config.tags
         self.n, self.seed, self.columns, self.scale = n, seed, columns, scale
         if known is None:
-            known = torch.zeros(1, len(self.groups), dtype=torch.long)
+            values = (
+                torch.randint(len(choices(g)), (512,), generator=rng(0)) for g in self.groups
+            )
+            known = torch.stack(list(values), 1)
         name_labels(known[:1], self.groups, **wanted)  # a wrong tag is refused here
         self.known, self.wanted = known.cpu(), wanted
 

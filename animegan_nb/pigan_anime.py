@@ -33,8 +33,8 @@ SIZE, CROP = 16, 48  # pixels of an image; how much of 64 px is kept
 
 def crop_fov(
     fov: float,  # degrees across the whole image
-    kept: float,
-) -> float:  # share of its width that is kept, around the middle
+    kept: float,  # share of its width that is kept, around the middle
+) -> float:  # degrees
     "Degrees across what is kept: tan(α'/2) = kept · tan(α/2)."
     if not 0 < kept <= 1:
         raise ValueError(f"The share that is kept lies in (0, 1], not {kept}.")
@@ -57,9 +57,9 @@ def cropped(image: Tensor) -> Tensor:
 def expose(
     image: Tensor,  # heads over white, uint8 [n, 3, h, w]
     coverage: Tensor,  # uint8 [n, 1, h, w]
-    gain: Tensor,
-) -> Tensor:  # [n]
-    "Each head with its own exposure, over the same white: uint8."
+    gain: Tensor,  # [n]
+) -> Tensor:  # uint8 [n, 3, h, w]
+    "Each head with its own exposure, over the same white."
     if len(gain) != len(image):
         raise ValueError(
             f"Every picture has its own gain: {len(image)} pictures, {len(gain)} gains."
@@ -198,8 +198,9 @@ def eye_band(images: Tensor) -> Tensor:
 
 
 def set_distances(
-    real: Tensor, fake: Tensor
-) -> dict[str, float]:  # uint8 and [-1, 1], [n, 3, 16, 16]
+    real: Tensor,  # uint8 [n, 3, 16, 16]
+    fake: Tensor,  # in [-1, 1], [n, 3, 16, 16]
+) -> dict[str, float]:
     """Fréchet distances of whole images (extractor `pixels`) and of the band of the eyes
     (raw)."""
     real = real.to(fake.device).float() / 127.5 - 1

@@ -158,7 +158,7 @@ def condition_statistics(
 
 
 def condition_at(u: Condition, usual: ConditionStatistics) -> Condition:
-    "Knobs from offsets counted in standard deviations."
+    "A condition from offsets counted in standard deviations."
     return Condition(*(m + s * x for m, s, x in zip(usual.mean, usual.deviation, u)))
 
 
@@ -411,8 +411,8 @@ def invert(
     config: InversionConfig = InversionConfig(),  # noqa: B008 (frozen)
     coverage: Tensor | None = None,
     distance: Callable | None = None,  # perceptual; None: the toon network's
-    seed: int = 0,
-) -> Inversion:  # of the noise
+    seed: int = 0,  # of the noise
+) -> Inversion:
     "Find the camera and the conditions of every image together; each as if it were alone."
     check_inversion(generator, images, start, coverage)
     if start is None:

@@ -572,3 +572,20 @@ def test_the_tagged_faces(data_dir):
     config = replace(SMALL, size=32, tags=C.FACE_TAGS)
     t = Trainer(C.ConditionalPair(config), faces, TrainingConfig(batch_size=8), device='cpu').fit(2, progress=False)
     assert torch.isfinite(t.sample(4)).all()
+
+
+def test_a_kind_of_tag_loss_and_integer_tags():
+    logits, tags = torch.randn(4, C.tag_slices(SMALL.tags)[SMALL.tags[-1][0]].stop), torch.zeros(4, 1).long()
+    tags = tags.expand(-1, logits.shape[1])
+    assert torch.equal(C.tag_loss(logits, tags, SMALL.tags), C.tag_loss(logits, tags.float(), SMALL.tags))
+    with pytest.raises(ValueError, match="'sigmoid' or 'softmax'"):
+        C.tag_loss(logits, tags, SMALL.tags, 'bce')
+
+
+def test_a_face_maker_leaves_its_generator_alone():
+    generator = C.ConditionalGenerator(SMALL).train()
+    maker = C.FaceMaker(generator, n=4)
+    maker.images()
+    assert generator.training and not maker.generator.training
+    for k, group in enumerate(SMALL.tags):  # without known rows, what is open is any value
+        assert set(maker.known[:, k].tolist()) == set(range(len(C.choices(group))))
