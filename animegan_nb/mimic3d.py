@@ -387,7 +387,7 @@ class MimicGenerator(Pretrained, Growing):
         features = render_plane_views(volume, cam2world, size, self.view, **options)['features']
         if direct:
             return features[:, :3].to(self.decoder.out.weight.dtype)
-        return self.super_resolution(features, w.expand(len(features), -1))
+        return self.super_resolution(features, w.expand(features.shape[0], -1))
 
     def render_views(self, z, cam2world, size=None, **options) -> dict[str, Tensor]:
         "All that can be seen, as `mimic_views` returns it; no gradient."
@@ -401,7 +401,7 @@ def branch_of(generator: MimicGenerator, z: Tensor, cam2world: Tensor, direct: b
         raise ValueError(
             "This network has no 2D branch (super_resolution=False): leave out direct=False."
         )
-    if len(z) not in (1, len(cam2world)):
+    if z.shape[0] != 1 and z.shape[0] != cam2world.shape[0]:
         raise ValueError(
             f"{len(z)} codes and {len(cam2world)} cameras do not belong together: give one"
             " camera for each code, or one code for all cameras."
@@ -431,7 +431,7 @@ def mimic_views(
     features = seen.pop('features')
     if direct:
         return dict(image=features[:, :3], cam2world=cam2world) | seen
-    image = generator.super_resolution(features, w.expand(len(features), -1))
+    image = generator.super_resolution(features, w.expand(features.shape[0], -1))
     larger = {k: F.interpolate(v, image.shape[-2:], mode='bilinear') for k, v in seen.items()}
     return dict(image=image, cam2world=cam2world) | larger
 

@@ -103,9 +103,9 @@ class PlaneVolume:
     shift: float = 1.0  # subtracted from the raw density
 
     def __post_init__(self):
-        channels = {p.shape[-3] for p in self.planes}
+        channels = {int(p.shape[-3]) for p in self.planes}
         if isinstance(self.decoder, PlaneDecoder):
-            channels.add(self.decoder.hidden.weight.shape[1])
+            channels.add(int(self.decoder.hidden.weight.shape[1]))
         if len(channels) != 1:
             raise ValueError(
                 "All planes of a volume have as many channels as its decoder takes, not"
@@ -293,8 +293,9 @@ def render_plane_views(
     `distance`, `depth`, `opacity` [b, 1, h, w]; differentiable."""
     check_cam2world(cam2world)
     height, width = image_size(size)
-    if len(volume.planes[0]) == 1 < len(cam2world):
-        several = tuple(p.expand(len(cam2world), -1, -1, -1, -1) for p in volume.planes)
+    n = cam2world.shape[0]
+    if volume.planes[0].shape[0] == 1 and n != 1:
+        several = tuple(p.expand(n, -1, -1, -1, -1) for p in volume.planes)
         volume = replace(volume, planes=several)
     if view.official and view.near is None:  # the limits of a ray depend on all others
         max_points = None
