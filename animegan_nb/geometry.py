@@ -42,8 +42,8 @@ def view_consistency(
     first: dict, second: dict, fov: float, depth_tolerance: float = 0.01
 ) -> tuple[float, float]:
     """PSNR (dB) between two views of the same worlds, each looked up in the other by its own
-    depth, where both see the same point; and the share of solid pixels for which that holds.
-    `fov` in degrees, `depth_tolerance` in scene units."""
+    depth, where both see the same point (0 if there is none); and the share of solid pixels
+    for which that holds. `fov` in degrees, `depth_tolerance` in scene units."""
     pairs = ((first, second), (second, first))
     found, seen = map(
         torch.cat, zip(*(reproject(a, b, fov, depth_tolerance) for a, b in pairs))
@@ -51,8 +51,9 @@ def view_consistency(
     own = torch.cat([a['image'].flatten(2) for a, _ in pairs])
     solid = sum(int((a['opacity'] > 0.9).sum()) for a, _ in pairs)
     # all pixels together: one image of one batch
-    agreement = psnr(found[None], own[None], seen[None, :, None])
-    return agreement.item(), int(seen.sum()) / max(solid, 1)
+    if not (count := int(seen.sum())):
+        return 0.0, 0.0
+    return psnr(found[None], own[None], seen[None, :, None]).item(), count / max(solid, 1)
 
 # %% ../nbs/53_geometry.ipynb #a2e48fac
 def billboard(view: dict, fov: float) -> dict:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tiny import ball
 
 from animegan_nb import geometry
+from animegan_nb.cameras import pose
 from animegan_nb.core import rng
 
 
@@ -103,3 +104,15 @@ def test_rotation_angle_does_not_depend_on_the_axis(angle, seed):
     assert float(geometry.rotation_angle(start, start @ torch.matrix_exp(angle * cross))) == pytest.approx(
         angle, abs=1e-6
     )
+
+
+def test_views_without_a_common_point_do_not_agree():
+    "An empty network has no consistency; it is not perfect."
+    empty = dict(
+        image=torch.ones(1, 3, 8, 8),
+        depth=torch.ones(1, 1, 8, 8),
+        distance=torch.ones(1, 1, 8, 8),
+        opacity=torch.zeros(1, 1, 8, 8),
+        cam2world=pose(torch.zeros(1)),
+    )
+    assert geometry.view_consistency(empty, empty, 12.0) == (0.0, 0.0)
