@@ -129,7 +129,8 @@ def trained(variant, seed, images, seconds, work, data):
     # pi-GAN stops by its time, the others by their steps
     while spent < seconds if seconds else trainer.step < recipe.steps:
         start = time.process_time()
-        end = first if trainer.step < first else 10**9 if seconds else recipe.steps
+        last = 10**9 if seconds else recipe.steps
+        end = first if trainer.step < first else last
         trainer.fit(until=min(trainer.step + 250, end), progress=False)
         spent += time.process_time() - start
         write_atomically(clock, json.dumps(spent))
@@ -644,7 +645,8 @@ def one_view(quick=False, seeds=(7001, 7002, 7003), n=4):
     for seed in seeds:
         for name, scores in rows_of_one_view(seed, n, config, clock).items():
             found.setdefault(name, []).append(mean_scores(scores))
-    print_sets(found)
+    for name, sets in found.items():
+        print(f'{name:28}', {k: [s[k] for s in sets] for k in sets[0]}, flush=True)
     facts = dict(
         command='OMP_NUM_THREADS=1 python benchmarks/mimic3d.py one-view',
         seeds=list(seeds),
@@ -663,17 +665,30 @@ def variants_from_one_view(work, images, known, n=2):
     """The same for the networks of the experiment, with a w for each layer: the k-th training of every variant searches
     the same n heads. The search uses the 3D branch; without one, the volume behind the 2D branch."""
     distance, config, found = inv.perceptual_distance(), inv.InversionConfig(lr=0.1), {}
+    stranger = inv.toon_around(toon.sample_identity(1, rng(4)), seed=1)
+    seeds = sorted({seed for _, seed in known})
+    heads_of = {seed: inv.held_out_heads(7001 + seed, n, 0, 64) for seed in seeds}
+    true = {seed: [inv.toon_around(x[None]) for x in heads_of[seed].identity] for seed in seeds}
+
+    def keep(name, seed, look):
+        scores = [inv.around_scores(look(k), true[seed][k]) for k in range(n)]
+        found.setdefault(name, []).append(mean_scores(scores))
+        print(name, seed, found[name][-1], flush=True)
+
+    for seed, given in heads_of.items():
+        boards = zip(given.images.split(1), given.coverage.split(1), given.cam2world.split(1))
+        boards = [board_around(*board) for board in boards]
+        keep('billboard of the image', seed, lambda k, boards=boards: boards[k])
+        keep('another toon head', seed, lambda k: stranger)
     for variant, seed in sorted(known, key=lambda pair: (list(VARIANTS).index(pair[0]), pair[1])):
         generator = load_run(folder_of(variant, images, seed, work))[1].eval()
-        held_out = inv.held_out_heads(7001 + seed, n, 0, 64)
-        start = tuple(inv.toon_pose_reader(64)(held_out.images).clamp(-0.6, 0.6).unbind(1))
+        given = heads_of[seed]
+        start = tuple(inv.toon_pose_reader(64)(given.images).clamp(-0.6, 0.6).unbind(1))
         if variant == 'pigan':
-            look = pigan_found(generator, held_out, start, distance, config)
+            look = pigan_found(generator, given, start, distance, config)
         else:
-            look = planes_found(generator, held_out, start, distance, generator.synthesis.num_ws, config)
-        scores = [inv.around_scores(look(k), inv.toon_around(held_out.identity[k : k + 1])) for k in range(n)]
-        found.setdefault(variant, []).append(mean_scores(scores))
-        print(variant, seed, found[variant][-1], flush=True)
+            look = planes_found(generator, given, start, distance, generator.synthesis.num_ws, config)
+        keep(variant, seed, look)
     facts = dict(
         command='python benchmarks/mimic3d.py variants-one-view --work FOLDER',
         images=images,
@@ -692,11 +707,6 @@ def mean_scores(scores):
 def over_sets(sets):
     "For each score its values of all sets, and their mean with its interval."
     return {k: dict(sets=[s[k] for s in sets], mean=spread([s[k] for s in sets])) for k in sets[0]}
-
-
-def print_sets(found):
-    for name, sets in found.items():
-        print(f'{name:28}', {k: [s[k] for s in sets] for k in sets[0]}, flush=True)
 
 
 def experiment(args):
