@@ -33,6 +33,7 @@ head that was never seen, against its true surface and twelve views around it, a
 
 import argparse
 import contextlib
+import io
 import itertools
 import json
 import shutil
@@ -46,13 +47,14 @@ import networks
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from scipy import stats
 
 from animegan_nb import pigan_inversion as inv
 from animegan_nb import toon
 from animegan_nb.callbacks import Checkpoints, Health, JSONLog, read_log
 from animegan_nb.cameras import pose, PRIORS, project, rays
-from animegan_nb.core import cache_dir, grid, rng, shipped, to_float, to_uint8, write_atomically
+from animegan_nb.core import cache_dir, grid, rng, shipped, tiles, to_float, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.fields import seen_points
 from animegan_nb.geometry import surface_errors, view_consistency
@@ -392,24 +394,39 @@ def entries(out):
 
 
 @torch.no_grad()
-def sheet(work, images, known, seed=0, n=4, turn=0.4):
+def sheet(work, images, known, before=None, seed=0, n=4, turn=0.4):
     """A row for each variant: n heads from the front, then the first one from three sides, by the 3D branch; and from
-    the same sides by the 2D branch. White where there is no such branch."""
-    rows = []
-    for variant in VARIANTS:
-        if (variant, seed) not in known:
-            continue
-        generator = load_run(folder_of(variant, images, seed, work))[1].eval()
-        z = torch.randn(n, generator.z_dim, generator=rng(4))
-        shown = torch.ones(n + 6, 3, 64, 64)
-        looks = branches_of(generator, variant, z[:1])
-        if '3D' in looks:
-            shown[:n] = branches_of(generator, variant, z)['3D'](0.0)['image']
-        for start, branch in ((n, '3D'), (n + 3, '2D')):
-            if branch in looks:
-                shown[start : start + 3] = torch.cat([looks[branch](yaw)['image'] for yaw in (-turn, 0.0, turn)])
-        rows.append(shown.clamp(-1, 1))
-    return grid(to_uint8(torch.cat(rows)), n + 6)
+    the same sides by the 2D branch. White where there is no such branch. A variant whose run is not in `work` keeps
+    its row of the sheet `before`. A JPEG that names its rows."""
+    rows = {}
+    if before is not None and before.exists():
+        with Image.open(before) as picture:
+            names = picture.info.get('comment', b'').decode().split('; ')
+            rows = dict(zip(names, tiles(picture, 64).split(n + 6)))
+    shown = [variant for variant in VARIANTS if (variant, seed) in known]
+    for variant in shown:
+        run = folder_of(variant, images, seed, work)
+        if run.exists():
+            rows[variant] = heads_of_a_run(run, variant, n, turn)
+        elif variant not in rows:
+            sys.exit(f'There is no run of "{variant}" with seed {seed} in {work}: train it first, or name its folder.')
+    picture, file = grid(torch.cat([rows[variant] for variant in shown]), n + 6), io.BytesIO()
+    picture.save(file, 'JPEG', quality=90, comment='; '.join(shown))
+    return file.getvalue()
+
+
+def heads_of_a_run(run, variant, n, turn):
+    "The pictures of one variant: bytes [n + 6, 3, 64, 64]."
+    generator = load_run(run)[1].eval()
+    z = torch.randn(n, generator.z_dim, generator=rng(4))
+    shown = torch.ones(n + 6, 3, 64, 64)
+    looks = branches_of(generator, variant, z[:1])
+    if '3D' in looks:
+        shown[:n] = branches_of(generator, variant, z)['3D'](0.0)['image']
+    for start, branch in ((n, '3D'), (n + 3, '2D')):
+        if branch in looks:
+            shown[start : start + 3] = torch.cat([looks[branch](yaw)['image'] for yaw in (-turn, 0.0, turn)])
+    return to_uint8(shown.clamp(-1, 1))
 
 
 def summarise(out):
@@ -661,9 +678,11 @@ def one_view(quick=False, seeds=(7001, 7002, 7003), n=4):
     return facts
 
 
-def variants_from_one_view(work, images, known, n=2):
+def variants_from_one_view(work, images, known, before=None, n=2):
     """The same for the networks of the experiment, with a w for each layer: the k-th training of every variant searches
-    the same n heads. The search uses the 3D branch; without one, the volume behind the 2D branch."""
+    the same n heads. The search uses the 3D branch; without one, the volume behind the 2D branch. A variant without
+    runs in `work` keeps its row of the table `before`."""
+    before = json.loads(before.read_text(encoding='utf-8')) if before is not None and before.exists() else {}
     distance, config, found = inv.perceptual_distance(), inv.InversionConfig(lr=0.1), {}
     stranger = inv.toon_around(toon.sample_identity(1, rng(4)), seed=1)
     seeds = sorted({seed for _, seed in known})
@@ -681,6 +700,10 @@ def variants_from_one_view(work, images, known, n=2):
         keep('billboard of the image', seed, lambda k, boards=boards: boards[k])
         keep('another toon head', seed, lambda k: stranger)
     for variant, seed in sorted(known, key=lambda pair: (list(VARIANTS).index(pair[0]), pair[1])):
+        trainings = [k for name, k in known if name == variant]
+        if not all(folder_of(variant, images, k, work).exists() for k in trainings):
+            found[variant] = kept_row(before, variant, images, n, len(trainings))
+            continue
         generator = load_run(folder_of(variant, images, seed, work))[1].eval()
         given = heads_of[seed]
         start = tuple(inv.toon_pose_reader(64)(given.images).clamp(-0.6, 0.6).unbind(1))
@@ -689,14 +712,22 @@ def variants_from_one_view(work, images, known, n=2):
         else:
             look = planes_found(generator, given, start, distance, generator.synthesis.num_ws, config)
         keep(variant, seed, look)
-    facts = dict(
+    return dict(
         command='python benchmarks/mimic3d.py variants-one-view --work FOLDER',
         images=images,
         heads=n,
         stages=config.stages,
         rows={name: over_sets(sets) for name, sets in found.items()},
     )
-    write_atomically(RESULTS / 'mimic3d_variants_one_view.json', json.dumps(facts, indent=1) + '\n')
+
+
+def kept_row(before, variant, images, n, count):
+    "The scores of each of `count` sets that a stored table has of a variant; ends the program if it has them not."
+    row = before.get('rows', {}).get(variant, {})
+    sets = [dict(zip(row, values)) for values in zip(*(scores['sets'] for scores in row.values()))]
+    if (before.get('images'), before.get('heads'), len(sets)) != (images, n, count):
+        sys.exit(f'There are no runs of "{variant}" in the folder of the runs: train them first, or name their folder.')
+    return sets
 
 
 def mean_scores(scores):
@@ -755,9 +786,12 @@ def main():
     elif args.what == 'one-view':
         one_view(args.quick)
     elif args.what == 'variants-one-view':
-        variants_from_one_view(args.work or cache_dir('mimic3d'), *entries(args.out))
+        path = RESULTS / 'mimic3d_variants_one_view.json'
+        facts = variants_from_one_view(args.work or cache_dir('mimic3d'), *entries(args.out), path)
+        write_atomically(path, json.dumps(facts, indent=1) + '\n')
     elif args.what == 'sheet':
-        sheet(args.work or cache_dir('mimic3d'), *entries(args.out)).save(RESULTS / 'mimic3d.jpg', quality=90)
+        path = RESULTS / 'mimic3d.jpg'
+        write_atomically(path, sheet(args.work or cache_dir('mimic3d'), *entries(args.out), path))
     elif args.run is None:
         parser.error(f'{args.what} needs --run, the folder of a run')
     elif args.what == 'faces':

@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_mimic3d import SMALL
 
 from animegan_nb.callbacks import Checkpoints, JSONLog, read_log
 from animegan_nb.cameras import pose
-from animegan_nb.core import rng
+from animegan_nb.core import rng, tiles
 from animegan_nb.data import ImageSet
 from animegan_nb.mimic3d import Mimic3DPair, MimicGenerator, pretrained_mimic3d, two_stages
 from animegan_nb.training import Recipe, Trainer, TrainingConfig
@@ -196,6 +197,42 @@ def test_the_stored_heads_of_the_variants_are_of_the_stored_experiment(script):
     searched = {name: len(scores['chamfer']['sets']) for name, scores in found['rows'].items()}
     assert searched.pop('billboard of the image') == searched.pop('another toon head') == max(trained.values())
     assert found['images'] == summary['images'] and searched == trained
+
+
+def test_a_variant_without_a_run_keeps_its_row(script, tmp_path, monkeypatch):
+    "In the sheet of heads and in the table of heads found from one view; where there is none, one sentence ends it."
+    grey = dict(direct=40, imitation=200)
+    row = lambda run, variant, n, turn: torch.full((n + 6, 3, 64, 64), grey[variant], dtype=torch.uint8)
+    monkeypatch.setattr(script, 'heads_of_a_run', row)
+    known, path = {('direct', 0), ('direct', 1)}, tmp_path / 'sheet.jpg'
+    (tmp_path / 'direct_80_0').mkdir()
+    path.write_bytes(script.sheet(tmp_path, 80, known, path))
+    (tmp_path / 'direct_80_0').rename(tmp_path / 'imitation_80_0')
+    path.write_bytes(script.sheet(tmp_path, 80, known | {('imitation', 0)}, path))
+    with Image.open(path) as picture:
+        assert picture.info['comment'] == b'direct; imitation'
+        means = tiles(picture, 64).float().mean((1, 2, 3))
+    assert torch.allclose(means, torch.tensor([40.0] * 10 + [200.0] * 10), atol=2)
+    with pytest.raises(SystemExit, match='no run of "direct" with seed 0'):
+        script.sheet(tmp_path, 80, known)
+    scores = dict(chamfer=dict(sets=[1.0, 2.0], mean=[1.5, 6.4]), around=dict(sets=[9.0, 8.0], mean=[8.5, 6.4]))
+    before = dict(images=80, heads=2, rows=dict(direct=scores))
+    kept = script.kept_row(before, 'direct', 80, 2, 2)
+    assert kept == [dict(chamfer=1.0, around=9.0), dict(chamfer=2.0, around=8.0)]
+    for other in (('imitation', 80, 2, 2), ('direct', 90, 2, 2), ('direct', 80, 3, 2), ('direct', 80, 2, 3)):
+        with pytest.raises(SystemExit, match='no runs of'):
+            script.kept_row(before, *other)
+
+
+def test_the_stored_sheet_names_the_variants_of_the_stored_experiment(script):
+    stored = script.RESULTS / 'mimic3d.jpg'
+    if not stored.exists():
+        pytest.skip('no sheet was made yet')
+    summary = json.loads((script.RESULTS / 'mimic3d_summary.json').read_text(encoding='utf-8'))
+    names = [row['variant'] for row in summary['table'] if row['images'] == summary['images']]
+    with Image.open(stored) as picture:
+        assert picture.info['comment'].decode().split('; ') == names
+        assert len(tiles(picture, 64)) == 10 * len(names)
 
 
 # ---- what ships
