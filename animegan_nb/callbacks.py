@@ -23,8 +23,8 @@ from .core import atomic_path, check_images, grid, short_path, write_atomically
 from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
-__all__ = ['warn_if_full', 'Samples', 'Clock', 'peak_memory', 'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'Tracker',
-           'RunInUse', 'own_run', 'Checkpoints', 'Health']
+__all__ = ['warn_if_full', 'Samples', 'Clock', 'peak_memory', 'RunInUse', 'own_run', 'JSONLog', 'read_log', 'Evaluate',
+           'TensorBoard', 'Tracker', 'Checkpoints', 'Health']
 
 # %% ../nbs/11_callbacks.ipynb #b1c7e201
 @contextlib.contextmanager
@@ -136,6 +136,40 @@ def peak_memory(device: torch.device) -> dict[str, float]:
         peaks['gpu_peak_gb'] = round(torch.cuda.max_memory_allocated(device) / 2**30, 3)
     return peaks
 
+# %% ../nbs/11_callbacks.ipynb #e5467863
+class RunInUse(RuntimeError):
+    "Another process trains in this folder."
+
+
+@contextlib.contextmanager
+def own_run(run: str | Path):
+    "Inside, no other process may train in the folder `run`; `RunInUse` if one does already."
+    run = Path(run)
+    # one lock for all threads of this process: a training may begin in one and end in another
+    lock = FileLock(run / '.lock', timeout=0, thread_local=False, is_singleton=True)
+    owner = run / '.owner'
+    held = lock.is_locked  # by a block around this one
+    try:
+        lock.acquire()
+    except Timeout as error:
+        who = 'Another process'
+        with contextlib.suppress(OSError, ValueError):
+            who = owner.read_text(encoding='utf-8') or who
+        raise RunInUse(
+            f"{who} trains in {short_path(run)}: wait until it has ended, stop it, or name"
+            " another folder."
+        ) from error
+    try:
+        if not held:
+            with contextlib.suppress(OSError):
+                name = f'Process {os.getpid()} on {platform.node()}'
+                owner.write_text(name, encoding='utf-8')
+        yield
+    finally:
+        if not held:
+            owner.unlink(missing_ok=True)  # before another process can be the owner
+        lock.release()
+
 # %% ../nbs/11_callbacks.ipynb #6f0179df
 class JSONLog(Callback):
     """Appends every record, with its time, speed and memory, to a file of JSON lines;
@@ -145,8 +179,11 @@ class JSONLog(Callback):
 
     def __init__(self, path: str | Path):
         self.path, self.file, self.clock = Path(path), None, Clock()
+        self.owning = contextlib.ExitStack()
 
     def on_start(self, trainer):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.owning.enter_context(own_run(self.path.parent))
         self.clock.on_start(trainer)
         kept = [record for record in read_log(self.path) if record['step'] <= trainer.step]
         with warn_if_full(f'The log {self.path.name}'):
@@ -165,6 +202,7 @@ class JSONLog(Callback):
             with contextlib.suppress(OSError):  # was said when it was written
                 self.file.close()
             self.file = None
+        self.owning.close()
 
     def state(self):
         return self.clock.state()
@@ -198,7 +236,7 @@ class Evaluate(Callback):
         if trainer.step % self.every:
             return
         try:
-            numbers = self.metric(trainer)
+            numbers = {name: float(value) for name, value in self.metric(trainer).items()}
         except Exception as error:
             warnings.warn(
                 f"The evaluation of step {trainer.step} failed ({error!r}): the training goes"
@@ -213,7 +251,7 @@ class Evaluate(Callback):
 class TensorBoard(Callback):
     "Writes every record to TensorBoard, if it is installed."
 
-    main_only = True
+    main_only, order = True, 2  # after the callbacks that add to the record
 
     def __init__(self, folder: str | Path):
         self.folder, self.writer = folder, None
@@ -272,40 +310,6 @@ class Tracker(Callback):
             self.run.finish()
             self.run = None
 
-# %% ../nbs/11_callbacks.ipynb #e5467863
-class RunInUse(RuntimeError):
-    "Another process trains in this folder."
-
-
-@contextlib.contextmanager
-def own_run(run: str | Path):
-    "Inside, no other process may train in the folder `run`; `RunInUse` if one does already."
-    run = Path(run)
-    # one lock for all threads of this process: a training may begin in one and end in another
-    lock = FileLock(run / '.lock', timeout=0, thread_local=False, is_singleton=True)
-    owner = run / '.owner'
-    held = lock.is_locked  # by a block around this one
-    try:
-        lock.acquire()
-    except Timeout as error:
-        who = 'Another process'
-        with contextlib.suppress(OSError, ValueError):
-            who = owner.read_text(encoding='utf-8') or who
-        raise RunInUse(
-            f"{who} trains in {short_path(run)}: wait until it has ended, stop it, or name"
-            " another folder."
-        ) from error
-    try:
-        if not held:
-            with contextlib.suppress(OSError):
-                name = f'Process {os.getpid()} on {platform.node()}'
-                owner.write_text(name, encoding='utf-8')
-        yield
-    finally:
-        lock.release()
-        if not held:
-            owner.unlink(missing_ok=True)
-
 # %% ../nbs/11_callbacks.ipynb #88a3c902
 class Checkpoints(Callback):
     "Saves to `run/step-…` every `every` steps and at the end; keeps the last `keep`."
@@ -313,6 +317,11 @@ class Checkpoints(Callback):
     main_only, order = True, 9
 
     def __init__(self, run: str | Path, every: int = 500, keep: int = 2):
+        if every < 1 or keep < 1:
+            raise ValueError(
+                "Checkpoints are saved every 1 or more steps, and 1 or more are kept, not"
+                f" every={every} and keep={keep}."
+            )
         self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
         # the step at which this `fit` began, and that of the newest checkpoint since then
         self.begun = self.written = None
@@ -352,13 +361,15 @@ class Checkpoints(Callback):
         try:
             trainer.save(folder, overwrite=True)
             self.written = trainer.step
-            for old in checkpoints(self.run)[: -self.keep]:
+            there = checkpoints(self.run)
+            now = there.index(folder)  # later ones are of steps that were undone
+            for old in [*there[: max(0, now + 1 - self.keep)], *there[now + 1 :]]:
                 shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             warnings.warn(
                 f"The checkpoint of step {trainer.step} could not be written"
                 f" ({error.strerror or error}): make room on the disk; the last good one is"
-                f" {[p.name for p in checkpoints(self.run)][-1:] or 'none'}.",
+                f" {([p.name for p in checkpoints(self.run)] or ['none'])[-1]}.",
                 stacklevel=2,
             )
         finally:

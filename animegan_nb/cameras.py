@@ -6,6 +6,7 @@
 from __future__ import annotations
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ def check_radius(radius) -> None:
     """Raise one clear sentence unless the radius is positive. Numbers that lie on a GPU are
     not looked at, because the host would have to wait for them."""
     radius = torch.as_tensor(radius)
-    if radius.device.type == 'cpu' and (radius <= 0).any():
+    if radius.device.type == 'cpu' and not (radius > 0).all():
         raise ValueError(
             "The radius of a pose must be positive: the camera cannot stand on what it"
             " looks at."
@@ -119,6 +120,11 @@ class PosePrior:
             )
         if self.yaw < 0 or self.pitch < 0:
             raise ValueError("The spread of a pose prior cannot be negative.")
+        if self.kind == 'sphere' and abs(self.mean_pitch) + self.pitch > math.pi / 2 + 1e-6:
+            raise ValueError(
+                "A prior on the sphere ends at the poles: mean_pitch ± pitch must lie within"
+                " ±π/2."
+            )
 
     def sample(
         self,
@@ -212,7 +218,9 @@ def intrinsics(fov: float, size) -> Tensor:
 
 def image_size(size) -> tuple[int, int]:
     "Height and width from one number or a pair."
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = (size, size) if isinstance(size, Integral) else size
+    if isinstance(height, float) or isinstance(width, float):
+        raise ValueError(f"A picture has a whole number of pixels, not {height}×{width}.")
     if height < 1 or width < 1:
         raise ValueError(f"A picture has at least one pixel, not {height}×{width}.")
     return int(height), int(width)
@@ -300,6 +308,8 @@ def project(
 ) -> tuple[Tensor, Tensor]:  # pixels [batch, n, 2] as (row, column), depth [batch, n]
     """The pixel at which a point appears (whole numbers are pixel centres) and its depth;
     behind the camera the depth is negative and the pixel NaN."""
+    if pixel_grid not in ('centers', 'border'):
+        raise ValueError(f"A pixel grid is 'centers' or 'border', not {pixel_grid!r}.")
     height, width = image_size(size)
     x, y, z = to_camera(points, cam2world).unbind(-1)
     depth, f = -z, as_tensor(focal_length(fov), points)[:, None]

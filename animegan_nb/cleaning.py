@@ -224,8 +224,8 @@ def groups(n: int, pairs: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/03_cleaning.ipynb #f3b2e97c
 def near_duplicates(facts: Sequence[Facts], distance: int = 3) -> list[Dropped]:
-    """Pictures that look like another:
-    a pHash distance below `distance` (Liu §4.1 says 3), chained."""
+    """Pictures that look like another: a pHash distance below `distance`, chained. (3 is the
+    number of Liu, §4.1, who used it with MD5.)"""
     if not facts:
         return []
     every = np.array([f.phash for f in facts], np.uint64)
@@ -305,6 +305,10 @@ def _copy_one(folder: Path, name: str, into: Path, changes: Sequence[Callable]):
         image = change(image)
     if target.suffix.lower() != '.png':
         target = target.with_name(target.name + '.png')
+    if target.exists():
+        raise ValueError(
+            f'{target.name} would be written twice: rename one of the files of that name'
+        )
     image.save(target)
 
 # %% ../nbs/03_cleaning.ipynb #7a304751

@@ -1050,6 +1050,10 @@ def expand_paths(args):
         if word is not None and not (name == 'data' and is_drawn(word)):
             if not (name == 'data' and word.startswith('toon:') and not Path(word).exists()):
                 setattr(args, name, str(absolute_path(word, what)))
+    for name in ('human', 'anime'):  # a network that ships, or the folder of a run
+        folder = os.path.expanduser(getattr(args, name, None) or '')
+        if os.path.isdir(folder):
+            setattr(args, name, os.path.abspath(folder))
 
 
 _CURES = {

@@ -61,12 +61,17 @@ def _ours(state: dict[str, Tensor], table) -> dict[str, Tensor]:
     return ours
 
 # %% ../nbs/70_convert.ipynb #e6bec369
-def _need(state: dict, key: str, what: str) -> Tensor:
+def _need(state: dict, key: str, what: str, axes: int = 0) -> Tensor:  # axes: at least so many
     _check_state_dict(state)
     if key not in state:
         raise ValueError(
             f"These weights hold no {key!r}, so they are not {what}: pass the state dict of an"
             " official StyleGAN2 network."
+        )
+    if state[key].ndim < axes:
+        raise ValueError(
+            f"These weights do not fit {what}: {key} is {list(state[key].shape)} where"
+            f" {axes} axes are needed."
         )
     return state[key]
 
@@ -84,6 +89,8 @@ def _check_state_dict(state):
             f" state[{networks[0]!r}]."
         )
     for key, value in state.items():
+        if not isinstance(key, str):
+            raise ValueError(f"A state dict has names, but one of its keys is {key!r}.")
         if not isinstance(value, Tensor):
             raise ValueError(
                 f"A state dict holds tensors, but {key!r} is {type(value).__name__}."
@@ -116,7 +123,8 @@ def _rule(maps: dict[int, int]) -> dict:
 # %% ../nbs/70_convert.ipynb #9cc5dc41
 def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
     "The configuration of an official generator's state dict."
-    const = _need(state, 'synthesis.b4.const', 'a StyleGAN2 generator')
+    what = 'a StyleGAN2 generator'
+    const = _need(state, 'synthesis.b4.const', what, 1)
     if any(key.startswith('mapping.embed') for key in state):
         raise ValueError(
             "This generator is conditional on a class label, which is not supported: use an"
@@ -126,10 +134,10 @@ def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
     for r in maps:
         _need(state, f'synthesis.b{r}.torgb.weight', 'a generator with output skips')
     return StyleGANConfig(
-        z_dim=_need(state, 'mapping.fc0.weight', 'a StyleGAN2 generator').shape[1],
-        w_dim=state['synthesis.b4.conv1.affine.weight'].shape[1],
+        z_dim=_need(state, 'mapping.fc0.weight', what, 2).shape[1],
+        w_dim=_need(state, 'synthesis.b4.conv1.affine.weight', what, 2).shape[1],
         mapping_layers=sum(bool(re.fullmatch(r'mapping\.fc\d+\.weight', key)) for key in state),
-        channels=len(state['synthesis.b4.torgb.weight']),
+        channels=len(_need(state, 'synthesis.b4.torgb.weight', what, 1)),
         **_rule(maps),
     )
 
@@ -317,6 +325,8 @@ class Inert(dict):
 
 
 def _tensor(flat: Tensor, offset, size, stride, *rest) -> Tensor:
+    if len(size) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in size):
+        raise RuntimeError('a tensor has more numbers than were stored')  # before they multiply
     if math.prod(size) > len(flat):
         raise RuntimeError('a tensor has more numbers than were stored')
     return flat.as_strided(size, stride, offset)  # refuses to look outside of them
@@ -369,6 +379,13 @@ class CarefulUnpickler(pickle._Unpickler):
         self.spend(self.stack[-1])
         super().load_reduce()
 
+    def load_newobj(self):
+        self.spend(self.stack[-1])
+        super().load_newobj()
+
+    def load_old(self):
+        raise pickle.UnpicklingError('an instruction that no file of a network needs')
+
     def load_build(self):
         state = self.stack.pop()
         if isinstance(self.stack[-1], Inert):
@@ -394,6 +411,10 @@ class CarefulUnpickler(pickle._Unpickler):
 
 for _code, _method in (
     (pickle.REDUCE, CarefulUnpickler.load_reduce),
+    (pickle.NEWOBJ, CarefulUnpickler.load_newobj),
+    (pickle.NEWOBJ_EX, CarefulUnpickler.load_old),
+    (pickle.OBJ, CarefulUnpickler.load_old),
+    (pickle.INST, CarefulUnpickler.load_old),
     (pickle.BUILD, CarefulUnpickler.load_build),
     (pickle.SETITEM, CarefulUnpickler.load_setitem),
     (pickle.SETITEMS, CarefulUnpickler.load_setitems),

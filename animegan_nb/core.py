@@ -24,7 +24,7 @@ import threading
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, MISSING
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -393,7 +393,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
     """Write bytes, or text as UTF-8, so that `path` is always whole;
     its folder is made if need be."""
-    path = Path(path)
+    path = absolute_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -494,6 +494,9 @@ def settings_from(
             value = settings_from(hint, value, f'{what}, {name}')
         given[name] = tuple(value) if isinstance(value, list) else value
     check_types(kind, given, what)
+    needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
+    if missing := [name for name in needed if name not in given]:
+        raise ValueError(f"{what} lacks the setting {missing[0]!r}: give it a value.")
     try:
         return kind(**given)
     except TypeError as error:  # of something inside a list
@@ -581,7 +584,7 @@ class Pretrained:
 
     def save_pretrained(self, folder: str | Path) -> Path:
         "Write `config.json`, `model.safetensors` and the model card `README.md`."
-        folder = Path(folder)
+        folder = absolute_path(folder)
         facts = self.facts | {'class': type(self).__name__, 'network': self.network_facts()}
         state = {name: x.contiguous().clone() for name, x in self.state_dict().items()}
         write_atomically(folder / 'model.safetensors', dump_tensors(state))
@@ -618,7 +621,7 @@ def find_pretrained(name: str | Path, options: dict | None = None) -> tuple[Path
     "The files with the facts and the weights of a network: shipped, in a folder, or on a hub."
     if name in shipped_networks():
         return tuple(shipped(f'pretrained/{name}.{end}') for end in ('json', 'safetensors'))
-    folder = Path(name)
+    folder = Path(os.path.expanduser(name))
     if not folder.is_dir():
         if str(name).count('/') != 1:
             raise FileNotFoundError(
@@ -748,6 +751,8 @@ def encode_image(
         data = _bytes(image, 'JPEG', quality=quality, optimize=True)
         if len(data) <= limit:
             return 'image/jpeg', data
+    if image.size == (1, 1):
+        raise ValueError(f"No picture fits into {limit} bytes: allow more.")
     smaller = [max(1, side * 3 // 4) for side in image.size]
     return encode_image(image.resize(smaller, Image.Resampling.LANCZOS), limit, exact)
 
@@ -765,6 +770,7 @@ def image_bundle(
 
 def _plain(text: str) -> str:
     "A label without the signs of mathematics and line breaks."
+    text = re.sub(r'\\(math[a-z]+|text)\b|\\,', ' ', text)  # how letters look
     return ' '.join(re.sub(r'[$\\{}]', '', text).split())
 
 
@@ -1043,14 +1049,16 @@ class Animation:
     def save(self, path: str | Path) -> Path:
         """Write `path`: `.gif`, `.png`, `.webp` (Pillow) or `.mp4` (imageio-ffmpeg; H.264, even
         sides). Nothing half-written remains."""
-        path = Path(path)
+        path = absolute_path(path)
         kind = path.suffix.lower()
         if kind not in ('.gif', '.png', '.webp', '.mp4'):
             raise ValueError(
                 "An animation is saved as .gif, .png, .webp or .mp4, not"
                 f" {kind or 'without an ending'!r}."
             )
-        with atomic_path(path) as part:
+        what = f"The animation cannot be written to {short_path(path)!r}"
+        cure = 'name a folder that exists and that you may write to'
+        with with_cure(what, cure), atomic_path(path) as part:
             if kind == '.mp4':
                 _write_video(part, self.frames, self.fps)
             else:

@@ -31,12 +31,12 @@ from .marking import Job, Limits, LIMITS, mark, Result, Step, Workers
 __all__ = ['MAX_NOTEBOOK', 'MAX_PARTS', 'STUDENT_README', 'NBGRADER_CONFIG', 'about', 'cell_id', 'kind_of', 'cells_of',
            'settings_of', 'read_notebook', 'whole_text', 'Test', 'Key', 'load_key', 'Course', 'steps_of',
            'exercises_in', 'traps_in', 'job_for', 'regions', 'without', 'make_release', 'leaks', 'faults', 'make_key',
-           'copier', 'build', 'TestRecord', 'Record', 'record_of', 'test_record', 'blank_record', 'remarks_on',
-           'written_answers', 'shape_of', 'copied_from_library', 'Submission', 'grade_one', 'with_results', 'plain',
-           'find_submissions', 'grade_class', 'gradebook', 'enter_assignment', 'enter_grades', 'Grade', 'read_grades',
-           'report_lines', 'as_markdown', 'as_html', 'write_reports', 'class_table', 'broken_by', 'as_csv',
-           'broken_figure', 'export_rows', 'load_records', 'course_of', 'course_build', 'course_check', 'count_unread',
-           'course_grade', 'course_export']
+           'is_copy', 'copier', 'build', 'TestRecord', 'Record', 'record_of', 'test_record', 'blank_record',
+           'remarks_on', 'written_answers', 'shape_of', 'copied_from_library', 'Submission', 'grade_one', 'harmless',
+           'with_results', 'plain', 'find_submissions', 'grade_class', 'gradebook', 'enter_assignment', 'enter_grades',
+           'Grade', 'read_grades', 'report_lines', 'as_markdown', 'as_html', 'write_reports', 'class_table',
+           'broken_by', 'as_csv', 'broken_figure', 'export_rows', 'load_records', 'course_of', 'course_build',
+           'course_check', 'count_unread', 'course_grade', 'course_export']
 
 # %% ../nbs/74_course.ipynb #12d364fd
 def about(cell: dict) -> dict:
@@ -426,12 +426,19 @@ def make_key(name: str, source: dict, release: dict, path: Path, workers: Worker
     return Key(name, __version__, _hash(path), tests, counts)
 
 
+def is_copy(file: Path) -> bool:
+    "Is this the notebook of the assignment, or what an editor has left of it?"
+    notebooks = {notebook.stem for notebook in file.parent.glob('*.ipynb')}
+    left = file.name.startswith('.') or file.name.endswith(('~', '.bak', '.orig'))
+    return file.suffix == '.ipynb' or left or file.name.split('.')[0] in notebooks
+
+
 def copier(folder: Path):
     "What puts the files of an assignment beside a notebook that is marked."
 
     def copy_files(into: Path):
         for file in folder.iterdir():
-            if file.is_file() and not file.is_symlink() and file.suffix != '.ipynb':
+            if file.is_file() and not file.is_symlink() and not is_copy(file):
                 shutil.copy(file, into)
 
     return copy_files
@@ -599,7 +606,7 @@ def copied_from_library(submitted: dict, assignment: dict, least: int = 3) -> li
             known[shape_of(ast.parse(text).body[0])] = answer.__name__
     remarks = []
     for cell in submitted['cells']:
-        with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             tree = ast.parse(cell['source']) if cell['cell_type'] == 'code' else ast.Module()
             for node in getattr(tree, 'body', []):
                 if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -639,7 +646,8 @@ def grade_one(
     remarks += about_file + remarks_on(submitted, assignment)
     remarks += copied_from_library(submitted, assignment)
     parts = ('source', 'keys', 'grades', 'submitted', 'autograded', 'feedback', 'gradebook.db')
-    private = [str(course.folder / part) for part in parts] + [str(submission.path.parent)]
+    closed = [*(course.folder / part for part in parts), submission.path.parent]
+    private = [str(path.resolve()) for path in closed]  # the worker runs in another folder
     job = job_for(submitted, assignment, key.law_counts, limits, private)
     results = mark(job, workers, copier(course.source(key.name).parent))
     for step in job.steps:
@@ -664,6 +672,18 @@ def grade_one(
     return record, notebook
 
 # %% ../nbs/74_course.ipynb #361403e3
+def harmless(text: str) -> str:
+    "Markdown of a student without tags and links that run something in a grader's browser."
+    from nbconvert.preprocessors.sanitize import SanitizeHTML
+
+    if '<' in text:
+        text = SanitizeHTML().sanitize_html_tags(text)
+    return _RUNS.sub(r'\1 :', text)
+
+
+_RUNS = re.compile(r'(?i)((?:\]\(|\]:|<)\s*<?\s*(?:javascript|vbscript|data))\s*:')
+
+
 def with_results(submitted: dict, assignment: dict, results: dict, record: Record) -> dict:
     "The student's notebook as a grader reads it."
     import nbformat
@@ -678,6 +698,8 @@ def with_results(submitted: dict, assignment: dict, results: dict, record: Recor
     for number, cell in enumerate(wanted):
         cell, id = copy.deepcopy(cell), cell_id(cell)
         cell['id'] = f'cell-{number}'
+        if cell['cell_type'] != 'code' and number < len(theirs):
+            cell['source'] = harmless(cell['source'])
         if id in seen or id not in official:
             cell['metadata'].pop('nbgrader', None)  # a copy, or none of ours
         else:
@@ -1098,6 +1120,8 @@ def as_csv(rows: list[dict]) -> str:
         is_formula = isinstance(value, str) and value[:1] in ('=', '+', '-', '@', '\t', '\r')
         return f"'{value}" if is_formula else value
 
+    if not rows:
+        return ''
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]), lineterminator='\n')
     writer.writeheader()

@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import os
+import platform
 import shutil
 import stat
 import textwrap
@@ -26,6 +27,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Callable, Iterator, Mapping
 import numpy as np
+import PIL
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageDraw, ImageOps
@@ -48,7 +50,7 @@ from animegan_nb.core import (
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'FORMATS', 'WHITE', 'ENDINGS', 'IMAGE_FIELDS', 'PUBLIC', 'example_head', 'example_image', 'open_image',
-           'square_crop', 'pad_square', 'resize', 'Dropped', 'list_images', 'FolderReport', 'ArrayWriter',
+           'as_rgb', 'square_crop', 'pad_square', 'resize', 'Dropped', 'list_images', 'FolderReport', 'ArrayWriter',
            'StoreWriter', 'new_folder', 'ArrayStore', 'ImageSet', 'ImageFolder', 'epoch_order', 'EndlessOrder',
            'Loader', 'row_fields', 'image_tensor', 'collate_rows', 'check_values', 'seeded', 'RowSet', 'Epochs',
            'batch_fields', 'has_batches', 'as_loader', 'public_dataset']
@@ -138,14 +140,22 @@ def _decoded(file, background: tuple[int, int, int]) -> Image.Image:
             _check_rows(image)
             image.load()
             _check_end(image, file)
-            image = _upright(image)
-            alpha = _alpha(image, clear)
-            image = _in_srgb(_eight_bits(image))
-            if alpha is None:
-                return image
-            image.putalpha(alpha)
-            sheet = Image.new('RGBA', image.size, (*background, 255))
-            return Image.alpha_composite(sheet, image).convert('RGB')
+            return as_rgb(image, background, clear)
+
+
+def as_rgb(
+    image: Image.Image,  # as Pillow has opened it; it stays as it is
+    background: tuple[int, int, int] = WHITE,  # shows through where it is transparent
+    clear=None,  # the colour of the file that is to be seen through
+) -> Image.Image:
+    "A picture upright, in 8 bits and in the colours of sRGB, its alpha laid on `background`."
+    image = _upright(image)
+    alpha, image = _alpha(image, clear), _in_srgb(_eight_bits(image.copy()))
+    if alpha is None:
+        return image
+    image.putalpha(alpha)
+    sheet = Image.new('RGBA', image.size, (*background, 255))
+    return Image.alpha_composite(sheet, image).convert('RGB')
 
 
 @lru_cache(maxsize=1)
@@ -646,6 +656,7 @@ class StoreWriter:
 
     def __init__(self, folder: Path, n: int, fields: Mapping, meta: dict):
         self.folder, self.n, self.meta = folder, n, meta  # `n` may be lowered before the end
+        self.written = {name: np.zeros(n, bool) for name in fields}
         self.fields = {
             name: ArrayWriter(folder / f'{name}.npy', n, shape, dtype)
             for name, (shape, dtype) in fields.items()
@@ -666,9 +677,16 @@ class StoreWriter:
                     f"Rows {start} to {end - 1} do not fit into a store of {self.n} rows."
                 )
             self.fields[name].write(start, rows)
+            self.written[name][start:end] = True
 
     def finish(self):
         "Finish the files for the final `n`; the manifest comes last."
+        for name, rows in self.written.items():
+            if (found := int(rows[: self.n].sum())) < self.n:
+                raise ValueError(
+                    f"The field {name!r} has {found} of {self.n} rows: write the others, or"
+                    " lower n."
+                )
         manifest = {
             'format': 'animegan_nb.ArrayStore 1',
             'n': self.n,
@@ -685,15 +703,22 @@ class StoreWriter:
 # %% ../nbs/02_data.ipynb #f4abc950
 def _part(path: Path) -> Path:
     "A fresh name beside `path` for something unfinished."
-    return path.with_name(f'.{path.name}.part-{os.getpid()}-{uuid.uuid4().hex[:8]}')
+    name = f'.{path.name}.part-{os.getpid()}-{_machine()}-{uuid.uuid4().hex[:8]}'
+    return path.with_name(name)
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    "This machine in eight letters: the number of a process means nothing on another one."
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _sweep(path: Path):
     "Remove what killed processes left beside `path`."
     mine = f'.{path.name}.part-'
     for part in path.parent.glob('.*.part-*') if os.name == 'posix' else ():
-        owner = part.name[len(mine) :].split('-')[0]
-        if not part.name.startswith(mine) or not owner.isdigit():
+        owner, machine, *_ = [*part.name[len(mine) :].split('-'), '']
+        if not part.name.startswith(mine) or not owner.isdigit() or machine != _machine():
             continue
         try:
             os.kill(int(owner), 0)  # signal 0 only asks whether the process lives
@@ -1017,6 +1042,12 @@ def _describes_itself(store: ArrayStore, size: int) -> bool:
     return all(len(d) == 4 for d in dropped) and all(isinstance(t, str) for t in texts)
 
 
+def _worth_another_try(store: ArrayStore) -> bool:
+    "Was a file left out because of an error of the disk, so that it may be read now?"
+    error = os.strerror(errno.EIO)
+    return any(error in reason for _, _, reason, _ in store.meta['dropped'])
+
+
 def _folder_store(
     folder: Path, options: dict, cache: Path, verify: bool, progress: bool
 ) -> ArrayStore:
@@ -1028,10 +1059,10 @@ def _folder_store(
     place = folder.resolve()
     path = cache / _name(place.name, options['size'], _digest(str(place), options))
     listing = _digest(list(found.items()), [[d.file, d.reason] for d in dropped])
-    meta = {'options': options, 'listing': listing}
+    meta = {'options': options, 'listing': listing, 'reader': PIL.__version__}
     if ArrayStore.valid(path, meta, verify):
         store = ArrayStore.open(path)
-        if _describes_itself(store, options['size']):
+        if _describes_itself(store, options['size']) and not _worth_another_try(store):
             return store
     load = lambda name: open_image(folder / name, tuple(options['background']))
     return _decode(load, list(found), path, options, meta, dropped, progress)
@@ -1206,7 +1237,7 @@ def image_tensor(image) -> Tensor:  # [..., 3, h, w]
     """A picture of Pillow, NumPy or PyTorch, or a batch of them, as bytes (uint8) or float;
     grey ones in three equal channels."""
     if isinstance(image, Image.Image):
-        image = np.array(image.convert('RGB'))
+        image = np.array(as_rgb(image, clear=_clear_colour(image)))
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(image)
     if not isinstance(image, Tensor):
@@ -1306,7 +1337,8 @@ class RowSet:
         return len(self.rows)
 
     def batch(self, indices) -> dict[str, Tensor]:
-        "Several rows as tensors; what they draw at random depends on the indices alone."
+        """Several rows as tensors; what they draw at random depends on the indices alone, so a
+        batch of one row is drawn the same in every epoch."""
         indices = [int(i) for i in indices]
         several = getattr(self.rows, '__getitems__', None)
         with seeded(*indices):
@@ -1365,7 +1397,8 @@ class Epochs:
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(number)
         for generator in {self.loader.generator, getattr(sampler, 'generator', None)} - {None}:
-            generator.manual_seed(self.seed + number)
+            mixed = np.random.SeedSequence((self.seed % 2**64, number)).generate_state(1)[0]
+            generator.manual_seed(int(mixed))  # another seed for each pair of the two
         with seeded(self.seed, number):
             batches = iter(self.loader)
         for k in itertools.count():

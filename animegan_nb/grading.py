@@ -8,14 +8,19 @@ import contextlib
 import dis
 import functools
 import importlib
+import inspect
 import io
+import os
 import pkgutil
 import signal
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType
+from types import MethodDescriptorType, WrapperDescriptorType
 import torch
 from matplotlib.colors import ListedColormap
 from .core import Figure, figure, Registry
@@ -60,8 +65,13 @@ def near(a, b, tolerance: float = 1e-6) -> bool:
     """Whether numbers, arrays or tensors agree: $|a - b| ≤ tolerance · (1 + |b|)$ everywhere.
 
     Shapes may broadcast (`near(x, 0)`); shapes that cannot, NaN and infinity against a number
-    are not near. The comparison is made in float64 on the CPU."""
-    a, b = (torch.as_tensor(x).detach().cpu().double() for x in (a, b))
+    are not near, and an empty tensor is near an empty one of its shape only. The comparison is
+    made in float64 (or complex128) on the CPU."""
+    a, b = (torch.as_tensor(x).detach().cpu() for x in (a, b))
+    if not a.numel() or not b.numel():
+        return a.shape == b.shape
+    kind = torch.complex128 if a.is_complex() or b.is_complex() else torch.float64
+    a, b = a.to(kind), b.to(kind)
     try:
         a, b = torch.broadcast_tensors(a, b)
     except RuntimeError:
@@ -138,7 +148,12 @@ def time_limit(seconds: float, clock: float | None = None):
         signal.ITIMER_REAL: (signal.SIGALRM, clock or WALL_CLOCK * seconds),
     }
     old = {number: signal.signal(number, stop) for number, _ in timers.values()}
-    before = {timer: signal.setitimer(timer, at)[0] for timer, (_, at) in timers.items()}
+    used = {signal.ITIMER_PROF: time.process_time, signal.ITIMER_REAL: time.monotonic}
+    begun, before = {timer: now() for timer, now in used.items()}, {}
+    for timer, (_, at) in timers.items():
+        before[timer] = left = signal.setitimer(timer, at)[0]  # of the limit around this one
+        if 0 < left < at:
+            signal.setitimer(timer, left)
     try:
         yield
     finally:
@@ -146,18 +161,30 @@ def time_limit(seconds: float, clock: float | None = None):
             signal.setitimer(timer, 0)
         for number, handler in old.items():
             signal.signal(number, handler)
-        for timer, left in before.items():  # the limit around this one
-            signal.setitimer(timer, left)
+        for timer, left in before.items():  # the limit around this one goes on
+            rest = max(0.01, left - (used[timer]() - begun[timer])) if left else 0
+            signal.setitimer(timer, rest)
 
 # %% ../nbs/72_grading.ipynb #d529b339
 _COMPARISONS = (
     *('__eq__', '__ne__', '__lt__', '__le__', '__gt__', '__ge__', '__bool__', '__float__'),
-    *('__sub__', '__rsub__', '__array__', '__torch_function__', '__instancecheck__'),
+    *('__sub__', '__rsub__', '__mul__', '__rmul__', '__pow__', '__abs__', '__neg__'),
+    *('__array__', '__torch_function__', '__instancecheck__', 'detach', 'cpu', 'double', 'to'),
 )
 _KNOWN = frozenset(
     ('torch', 'numpy', 'animegan_nb', 'PIL', 'matplotlib', 'pathlib', 'fractions', 'builtins')
-    + ('collections', 'dataclasses', 'enum', 'typing', 'types', 'datetime')
+    + ('collections', 'dataclasses', 'enum', 'typing', 'types', 'datetime', 'numbers')
 )
+_FILES = tuple(  # where the files of Python, of its packages and of the library lie
+    os.path.join(os.path.abspath(folder), '')
+    for folder in (
+        *sysconfig.get_paths().values(),
+        os.path.dirname(os.path.dirname(torch.__file__)),
+        os.path.dirname(inspect.getfile(Registry)),
+    )
+)
+_OF_C = WrapperDescriptorType, MethodDescriptorType, GetSetDescriptorType, type(None)
+_HEAP_TYPE = 1 << 9  # a class that code has made, and not the C of Python or a package
 AFTER_CALL: Callable[[], None] | None = None  # what to do after each call of a candidate
 
 
@@ -167,22 +194,37 @@ def refuse_own_comparisons(value):
         for part in value.values() if isinstance(value, dict) else value:
             refuse_own_comparisons(part)
     for name in _COMPARISONS:
-        method = getattr(type(value), name, None)
-        home = getattr(method, '__globals__', {}).get('__name__', 'builtins')
-        if home.split('.')[0] not in _KNOWN:
+        if _brings_its_own(type(value), name):
             raise TypeError(
                 f"a result of class {type(value).__name__} brings a {name} of its own, so it"
                 " cannot be compared: return numbers or tensors"
             )
 
 
-def with_plain_results(candidate: Callable) -> Callable:
-    "The candidate, whose results are looked at; a class or a module is taken as it is."
-    if isinstance(candidate, (type, torch.nn.Module)):
+def _brings_its_own(kind: type, name: str) -> bool:
+    "Is this method of a class written by somebody else than Python and known packages?"
+    home = next((c for c in kind.__mro__ if name in vars(c)), None)
+    if home is None or not home.__flags__ & _HEAP_TYPE:
+        return False
+    method = vars(home)[name]
+    method = getattr(method, '__func__', method)  # of a classmethod
+    if isinstance(method, FunctionType):
+        module = str(method.__globals__.get('__name__')).split('.')[0]
+        return module not in _KNOWN or not method.__code__.co_filename.startswith(_FILES)
+    of_torch = name == '__torch_function__' and isinstance(method, BuiltinFunctionType)
+    return not isinstance(method, _OF_C) and not of_torch
+
+
+def with_plain_results(candidate: Callable, library: Callable | None = None) -> Callable:
+    """The candidate, whose results are looked at; a module is taken as it is, and a class where
+    the answer of the library is one, or where there is none."""
+    if isinstance(candidate, torch.nn.Module):
+        return candidate
+    if isinstance(candidate, type) and (library is None or isinstance(library, type)):
         return candidate
     look = AFTER_CALL
 
-    @functools.wraps(candidate)
+    @functools.wraps(candidate, updated=())
     def plain(*args, **kwargs):
         result = candidate(*args, **kwargs)
         if look is not None:
@@ -206,11 +248,15 @@ def examine(exercise: Exercise, candidate: Callable, limit: float = 0) -> tuple[
         torch.manual_seed(0)
         try:
             with time_limit(limit or SECONDS):
-                for sentence, holds in exercise.check(with_plain_results(candidate)):
+                for sentence, holds in exercise.check(
+                    with_plain_results(candidate, exercise.library)
+                ):
                     laws.append(Law(sentence, bool(holds)))
         except NotImplementedError:
             failed('the function is written', 'it still raises NotImplementedError')
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit and CancelledError are no Exceptions
             where = f'it runs on, after “{laws[-1].sentence}”' if laws else 'the function runs'
             failed(where, f'{type(error).__name__}: {error}')
     return tuple(laws)
@@ -232,7 +278,8 @@ law_counts: dict[str, int] = {}  # known beforehand, where the library's version
 
 
 def number_of_laws(exercise: Exercise) -> int:
-    "How many laws an oracle has; in a check without an answer of its own, the `yield`s count."
+    """How many laws an oracle has; in a check without an answer of its own, the `yield`s count.
+    (One in a loop counts once, so such a check writes its laws one by one.)"""
     if exercise.id in law_counts:
         return law_counts[exercise.id]
     if exercise.library is not None:

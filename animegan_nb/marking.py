@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FunctionType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 import torch
 from . import grading
 from .core import of_extra
@@ -94,8 +94,10 @@ def limit_process(limits: Limits):
         'RLIMIT_CPU': math.ceil(time.process_time() + limits.seconds),
         'RLIMIT_CORE': 0,
     }
-    if in_use:
-        wanted['RLIMIT_DATA'] = in_use + int(limits.memory * 1e9)
+    if in_use['VmData']:
+        wanted['RLIMIT_DATA'] = in_use['VmData'] + int(limits.memory * 1e9)
+    if in_use['VmSize']:  # shared memory counts here only
+        wanted['RLIMIT_AS'] = in_use['VmSize'] + int(2 * limits.memory * 1e9)
     for name, most in wanted.items():
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(getattr(resource, name), (most, most))
@@ -103,18 +105,22 @@ def limit_process(limits: Limits):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an OSError instead of the end
 
 
-def _memory_in_use() -> int:
-    "Bytes of private memory that this process has reserved, as Linux counts them."
+def _memory_in_use() -> dict[str, int]:
+    "Bytes of private memory (VmData), and of addresses (VmSize), that Linux has given us."
+    found = {'VmData': 0, 'VmSize': 0}
     with contextlib.suppress(OSError):
         for line in Path('/proc/self/status').read_text().splitlines():
-            if line.startswith('VmData:'):
-                return 1024 * int(line.split()[1])
-    return 0
+            name, _, rest = line.partition(':')
+            if name in found:
+                found[name] = 1024 * int(rest.split()[0])
+    return found
 
 # %% ../nbs/73_marking.ipynb #78d63c47
 _FORBIDDEN = {
     **dict.fromkeys(('socket.connect', 'socket.bind', 'socket.sendto'), 'use the network'),
     **dict.fromkeys(('socket.getaddrinfo', 'socket.gethostbyname'), 'use the network'),
+    **dict.fromkeys(('socket.sendmsg', 'socket.gethostbyaddr'), 'use the network'),
+    'socket.getnameinfo': 'use the network',
     **dict.fromkeys(('subprocess.Popen', 'os.system', 'os.exec'), 'start a program'),
     **dict.fromkeys(('os.posix_spawn', 'os.spawn', 'pty.spawn'), 'start a program'),
     **dict.fromkeys(('os.fork', 'os.forkpty'), 'start another process'),
@@ -133,9 +139,12 @@ _INSIGHT = {'sys._getframe', 'sys._current_frames', 'sys._current_exceptions'}
 _INSIGHT |= {'gc.get_objects', 'gc.get_referrers', 'gc.get_referents', 'code.__new__'}
 _INSIGHT |= {'ctypes.dlsym', 'ctypes.dlsym/handle', 'ctypes.call_function', 'ctypes.cdata'}
 _INSIGHT |= {'ctypes.cdata/buffer', 'ctypes.string_at', 'ctypes.wstring_at'}
+_INSIGHT |= {'marshal.loads', 'marshal.load'}
 _FRAMES = {'tb_frame', 'gi_frame', 'cr_frame', 'ag_frame'}
 _LIBRARY = os.path.dirname(os.path.realpath(grading.__file__)) + os.sep
-_HELPERS = ('inspect.py', os.path.join('ctypes', '__init__.py'))
+_HELPERS = ('inspect.py', 'traceback.py', os.path.join('ctypes', '__init__.py'))
+_HELPERS += (os.path.join('IPython', 'utils', 'frame.py'),)
+_HELPERS += (os.path.join('torch', '_jit_internal.py'),)
 
 
 @dataclass(frozen=True)
@@ -206,6 +215,11 @@ def _hook(grounds: _Grounds, event: str, args: tuple):
         event in _INSIGHT
         or (event == 'object.__getattr__' and args[1] in _FRAMES)
         or (event == 'object.__setattr__' and args[1] == '__code__')
+        or (
+            event == 'object.__setattr__'
+            and args[1] == '__class__'
+            and isinstance(args[0], ModuleType)
+        )
         or (event == 'compile' and str(args[1]).startswith(grounds.trusted))
     ):
         if _by_student(grounds):
@@ -228,6 +242,8 @@ def _may_read(grounds: _Grounds, path):
         return
     place = realpath(_name(path))  # noqa: F821
     if (place + os.sep).startswith(grounds.own):
+        if place.endswith('.pyc'):  # its code may claim to stand in another file
+            raise PermissionError('a notebook may not load compiled code')
         return
     if (place + os.sep).startswith(grounds.private) or place.endswith('.ipynb'):
         raise PermissionError('this file is not for students')
@@ -266,7 +282,7 @@ def _is_helper(code) -> bool:
     "Does this code fetch frames or addresses for its caller?"
     file, name = code.co_filename, code.co_name
     walks = name in ('walk_tb', 'walk_stack', 'currentframe', '<lambda>')
-    is_tool = file.endswith(('traceback.py', os.path.join('logging', '__init__.py')))
+    is_tool = file.endswith(os.path.join('logging', '__init__.py'))
     return file.endswith(_HELPERS) or (walks and is_tool)
 
 
@@ -403,11 +419,25 @@ class Snapshot:
     """What the names of the judging modules stand for, so that it can be restored: before a
     test, and after each call of the function that is tested (`changed` keeps what was)."""
 
-    def __init__(self):
+    def __init__(self, put_back: Callable | None = None):
+        put_back = put_back or _put_back  # or a sealed copy of it
         self.changed = []
-        grading.AFTER_CALL = lambda: self.changed.extend(self.restore())
+        self.set_dtype = torch._C._set_default_dtype
+        self.restore = lambda: put_back(self)
+        grading.AFTER_CALL = lambda: self.changed.extend(put_back(self))
         names = ('functional', 'linalg', 'nn', 'nn.functional', 'autograd', 'testing')
-        spaces = [builtins, math, operator, functools, torch, time, inspect]
+        spaces = [builtins, math, operator, functools, torch, time, inspect, ast, contextlib]
+        spaces += [
+            copy,
+            io,
+            json,
+            json.encoder,
+            signal,
+            symtable,
+            threading,
+            sys.modules['types'],
+        ]
+        spaces += [sys.modules[name] for name in ('dataclasses', 'dis')]
         spaces += [module for name in names if (module := sys.modules.get(f'torch.{name}'))]
         spaces += [sys.modules['numpy'], sys.modules['numpy.linalg']]
         spaces += [m for name, m in sorted(sys.modules.items()) if name.startswith(_JUDGES)]
@@ -419,7 +449,7 @@ class Snapshot:
         exercises = list(grading.oracles.values())
         self.objects = [(e, dict(vars(e))) for e in exercises]
         self.code = [
-            (value, value.__code__, value.__defaults__)
+            (value, value.__code__, value.__defaults__, copy.copy(value.__kwdefaults__))
             for space, values in self.spaces
             for value in values.values()
             if isinstance(value, FunctionType)
@@ -427,41 +457,50 @@ class Snapshot:
         dicts = (grading.oracles._things, grading.law_counts)
         self.dicts = [(values, dict(values)) for values in dicts]
         self.spaces.append((sys, {'_getframe': sys._getframe}))
+        judges = [m for m in spaces if m.__name__.startswith(_JUDGES)]
+        self.modules = {module.__name__: module for module in judges}
 
-    def restore(self) -> list[str]:
-        "Put everything back; the names of what had been changed."
-        changed = []
-        with contextlib.suppress(Exception):  # it may be a student's; it comes again below
-            torch.set_default_dtype(torch.float32)  # torch.Storage depends on it
-        for space, values in self.spaces:
-            now, strict = vars(space), _is_ours(space)
-            for name, value in values.items():
-                if now.get(name, self) is not value and (strict or _is_judging(value)):
-                    changed.append(f'{space.__name__}.{name}')
-                    setattr(space, name, value)
-            if isinstance(space, type):
-                for name in [
-                    n for n in now if n not in values and (strict or callable(now[n]))
-                ]:
-                    changed.append(f'{space.__name__}.{name}')
-                    delattr(space, name)
-        for function, code, defaults in self.code:
-            if function.__code__ is not code or function.__defaults__ is not defaults:
-                changed.append(f'{function.__module__}.{function.__name__}')
-                function.__code__, function.__defaults__ = code, defaults
-        for exercise, values in self.objects:
-            if vars(exercise) != values:
-                changed.append(f'the oracle {values["id"]}')
-                vars(exercise).update(values)
-        for now, values in self.dicts:
-            if now != values:
-                changed.append('the list of oracles')
-                now.clear()
-                now.update(values)
-        changed += _drop_modes()
-        torch.set_grad_enabled(True)
-        torch.set_default_dtype(torch.float32)
-        return sorted(set(changed))
+
+def _put_back(snapshot: Snapshot) -> list[str]:
+    "Put everything back that a snapshot knows; the names of what had been changed."
+    changed = []
+    try:  # it may be a student's; it comes again below
+        snapshot.set_dtype(torch.float32)  # torch.Storage depends on it
+    except Exception:
+        pass
+    for name, module in snapshot.modules.items():
+        if sys.modules.get(name) is not module:
+            changed.append(name)
+            sys.modules[name] = module
+    for space, values in snapshot.spaces:
+        now, strict = vars(space), _is_ours(space)
+        for name, value in values.items():
+            if now.get(name, snapshot) is not value and (strict or _is_judging(value)):
+                changed.append(f'{space.__name__}.{name}')
+                setattr(space, name, value)
+        if isinstance(space, type):
+            for name in [n for n in now if n not in values and (strict or callable(now[n]))]:
+                changed.append(f'{space.__name__}.{name}')
+                delattr(space, name)
+    for function, code, defaults, named in snapshot.code:
+        same = function.__code__ is code and function.__defaults__ is defaults
+        if not same or function.__kwdefaults__ != named:
+            changed.append(f'{function.__module__}.{function.__name__}')
+            function.__code__, function.__defaults__ = code, defaults
+            function.__kwdefaults__ = None if named is None else dict(named)
+    for exercise, values in snapshot.objects:
+        if vars(exercise) != values:
+            changed.append(f'the oracle {values["id"]}')
+            vars(exercise).update(values)
+    for now, values in snapshot.dicts:
+        if now != values:
+            changed.append('the list of oracles')
+            now.clear()
+            now.update(values)
+    changed += _drop_modes()
+    torch.set_grad_enabled(True)
+    snapshot.set_dtype(torch.float32)
+    return sorted(set(changed))
 
 # %% ../nbs/73_marking.ipynb #5506caa0
 def _drop_modes() -> list[str]:
@@ -582,10 +621,19 @@ def work():
     for number in (1, 2):
         os.dup2(nothing, number)
 
+    # the encoder of json that is written in C, and looks nothing up
+    quote, encoder = json.encoder.encode_basestring_ascii, json.encoder.c_make_encoder
+    if encoder is None:
+        as_text = json.dumps
+    else:
+        parts = encoder(None, None, quote, None, ': ', ', ', False, False, True)
+        as_text = lambda what: ''.join(parts(what, 0))
+
     def answer(token: str, **what):
-        answers.write(f'\n{token} {json.dumps(what)}\n')
+        answers.write(f'\n{token} {as_text(what)}\n')
         answers.flush()
 
+    judge = _sealed(sys.modules[__name__])['work_on']  # no notebook can exchange its parts
     make_shell()
     with contextlib.suppress(Exception):  # the first optimiser would load it, and it changes
         importlib.import_module('torch._dynamo')  # torch.manual_seed: nobody is to blame
@@ -599,13 +647,13 @@ def work():
             grading.find(id)
         if sys.platform != 'linux':
             os.dup2(nothing, 0)
-            work_on(message, functools.partial(answer, token))
+            judge(message, functools.partial(answer, token))
             os._exit(0)
         child = os.fork()
         if not child:
             os.setsid()
             os.dup2(nothing, 0)
-            work_on(message, functools.partial(answer, token))
+            judge(message, functools.partial(answer, token))
             os._exit(0)  # threads that a notebook started may still run
         answer(token, process=child)
         os.waitpid(child, 0)
@@ -628,7 +676,7 @@ def work_on(message: dict, answer: Callable):
     os.chdir(os.path.join(folder, 'work'))
     limit_process(limits)
     kernel_fence(folder)
-    shell, snapshot = make_shell(), Snapshot()
+    shell, snapshot = make_shell(), Snapshot(_put_back)
     fence([folder], job['private'])
     for step in steps:
         answer(begin=step.key)
@@ -695,7 +743,11 @@ def _marked(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
         if type(score) is not grading.Score:
             raise TypeError('the last line of a test is a call of score')
         points = float(score)
-        laws = [asdict(law) for report in score.reports for law in report.laws]
+        laws = [
+            dict(sentence=law.sentence, holds=law.holds, problem=law.problem[:300])
+            for report in score.reports
+            for law in report.laws
+        ]
     except NameError as missing:
         problem = f'{missing.name} is not there' if missing.name else one_line(missing)
     except BaseException as error:

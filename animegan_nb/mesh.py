@@ -157,7 +157,8 @@ def extract_mesh(
     chunk: int = 65_536,
     device: torch.device | str | None = None,  # where to evaluate; None: where its weights are
 ) -> trimesh.Trimesh:
-    """The surface of a field as a closed mesh in world coordinates, with vertex colours. A
+    """The surface of a field as a closed mesh in world coordinates, with vertex colours. Where
+    the cube cuts the body, the closing surface lies up to one voxel outside of the cube. A
     function that is not a module on a GPU needs `device`."""
     with of_extra('mesh'):
         import trimesh

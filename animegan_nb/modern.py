@@ -102,7 +102,7 @@ class FrozenFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         "Images [batch, 3, h, w] in [-1, 1] to maps [batch, channels, h', w'], finest first."
-        if images.shape[-1] != self.size:
+        if self.size and images.shape[-2:] != (self.size, self.size):
             how = dict(mode='bilinear', antialias=True, align_corners=False)
             images = F.interpolate(images, (self.size, self.size), **how)
         x, maps = (images - self.mean) / self.std, []

@@ -61,7 +61,7 @@ class PerceptualLoss(nn.Module):
         if isinstance(backbone, str):
             backbone = feature_networks[backbone](size or 64)
         if isinstance(backbone, nn.Module):
-            backbone.eval().requires_grad_(False)
+            backbone = copy.deepcopy(backbone).eval().requires_grad_(False)
         self._reader = FeatureDistance(backbone)  # finds the network on the images' device
         self.layers = None if layers is None else tuple(layers)
         if self.layers is not None and (not self.layers or min(self.layers) < 0):
@@ -78,7 +78,7 @@ class PerceptualLoss(nn.Module):
         network = self._reader.maps_on(images.device)
         if self.as_is:
             network = copy.copy(network)  # shares its weights
-            network.size = images.shape[-1]
+            network.size = None  # it resizes nothing
         kind = images.device.type
         known = torch.amp.is_autocast_available(kind)
         with torch.autocast(kind, enabled=False) if known else nullcontext():

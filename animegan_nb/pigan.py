@@ -523,6 +523,10 @@ class PiganDiscriminator(Growing):
         latent_dim: int = 0,  # of the code that it guesses; 0: it guesses none
         group_size: int = 0,  # of the minibatch standard deviation; 0: without
     ):
+        if size < 4 or size & (size - 1):
+            raise ValueError(
+                f"The size of a pi-GAN's images is a power of two from 4 on, not {size}."
+            )
         sizes = [2**k for k in range(2, size.bit_length())]
         super().__init__(sizes)
         coords, strided = DISCRIMINATORS[kind]

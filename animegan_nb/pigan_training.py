@@ -144,6 +144,10 @@ def _check_config(c: PiganConfig):
             f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the"
             " first layer would have no feature map."
         )
+    if c.latent_weight and c.pose_teacher == 'reals':
+        raise ValueError(
+            "latent_weight needs pose_teacher='fakes': the codes of real images are not known."
+        )
     for name in ('top_k_floor', 'front_share'):
         if not 0 < getattr(c, name) <= 1:
             raise ValueError(f"{name} is a share in (0, 1], not {getattr(c, name)}.")

@@ -241,8 +241,9 @@ def iteration_cost(
 def training_flops(config: StyleGANConfig, size: int | None = None) -> float:
     "The same, counted: operations for each image shown, lazy penalties included."
     f = stylegan_step_flops(config, size)
-    lazy = f['R1'] / config.r1_every + f.get('path length', 0) / config.path_every
-    return f['discriminator step'] + f['generator step'] + lazy
+    r1 = f['R1'] / config.r1_every if config.r1_gamma else 0.0
+    path = f.get('path length', 0.0) / config.path_every
+    return f['discriminator step'] + f['generator step'] + r1 + path
 
 # %% ../nbs/33_standing.ipynb #d2b7bc81
 def growing_training_flops(
@@ -346,6 +347,8 @@ def read_figures(
     images: Tensor,  # [n, 3, size, size] in [-1, 1]
     batch: int = 250,
 ) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a length
-    "What the reader says of many images."
-    parts = [net(p) for p in images.split(batch)]
+    "What the reader says of many images, in evaluation mode."
+    training = net.training
+    parts = [net.eval()(p) for p in images.split(batch)]
+    net.train(training)
     return {name: torch.cat([p[name] for p in parts]) for name in FIGURE_READINGS}

@@ -27,7 +27,8 @@ def sphere(x, y, z, r):
 
 def ellipsoid(x, y, z, rx, ry, rz):
     """Distance to an ellipsoid, to first order:
-    exact at the surface, never an overestimate by much."""
+    exact at the surface, outside never an overestimate by much. Deep inside a long one it is
+    several times too large: scale it before you cut with it."""
     a = ((x / rx) ** 2 + (y / ry) ** 2 + (z / rz) ** 2).sqrt()
     b = ((x / rx**2) ** 2 + (y / ry**2) ** 2 + (z / rz**2) ** 2).sqrt()
     return a * (a - 1) / b.clamp_min(1e-6)
@@ -64,7 +65,11 @@ def capsule(points, a, b, r):
 
 # %% ../nbs/05_surfaces.ipynb #7cc3c0f3
 def smooth_union(d1, d2, k):
-    "The nearer of two distances, with the seam filled over a width k."
+    "The nearer of two distances, with the seam filled over a width k > 0."
+    if isinstance(k, (int, float)) and not k > 0:
+        raise ValueError(
+            f"A seam is filled over a positive width k, not {k}: or take the minimum."
+        )
     h = (k - (d1 - d2).abs()).clamp_min(0) / k
     return torch.minimum(d1, d2) - h * h * k / 4
 

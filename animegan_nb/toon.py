@@ -1117,8 +1117,9 @@ def human_hair(p, x, y, z, normals, parts, pixel):
 
 # %% ../nbs/06_toon.ipynb #a77fe674
 def human_colours(p, points, normals, parts, pixel):
-    """The counterpart of the anime style:
-    the same surface and identity, smooth light, natural tones."""
+    """The counterpart of the anime style: the same identity, smooth light, natural tones.
+    Hairpins, blush and transparent hair are not drawn, and of the painted parts only the eyes
+    are marked."""
     x, y, z = points
     place = (p, x, y, z)
     hairy = (parts >= PART['fringe']) & (parts <= PART['tail'])
@@ -1181,7 +1182,7 @@ def render(
 # %% ../nbs/06_toon.ipynb #678db2f8
 def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: float = 1e-3):
     """Root mean square difference between view A and view B, looked up at the points that A
-    sees, as a share of the range; and the share of A's points that B sees too."""
+    sees, as a share of the range; and the share of A's points that were compared."""
     options = dict(outline=False, supersample=4)
     a, b = (render(identity, view, fov, size, **options) for view in (first, second))
     origins, ways, _ = scene_rays(first, fov, size)
@@ -1354,6 +1355,7 @@ class ReadyHeads(ToonHeads):
     "The 3,000 heads that ship with the library: the first of seed 0, 64 px, camera 'celeba'."
 
     def __init__(self, background: str = 'pastel'):  # 'pastel' or 'white'
+        choose_background(background, torch.zeros(1, dtype=torch.long))  # refuses other words
         self.style, self.background, self.supersample = 'anime', background, 2
         with np.load(shipped('toon_heads_3000.npz'), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -120,7 +120,7 @@ def same_person_loss(
 
 
 def standardised(identity: Tensor) -> Tensor:  # [n, D] → [n, len(MEASURED)]
-    "The quantities in MEASURED, each with mean 0 and deviation 1 under the prior."
+    "The quantities in MEASURED, with mean 0 and deviation 1 before the prior clips them."
     columns = []
     for name in MEASURED:
         _, _, mean, deviation = ATTRIBUTES[name]

@@ -169,7 +169,7 @@ class TrainingConfig:
     ema_half_life: float = 0.0  # of the averaged generator, in images; 0: no average
     # of both learning rates: 'constant', 'linear' or 'cosine' down to 0 at `total_steps`
     schedule: str = 'constant'
-    warmup_steps: int = 0  # steps over which the learning rates rise from 0
+    warmup_steps: int = 0  # steps in which the learning rates rise, from 1/warmup_steps
     total_steps: int = 0  # the length that a schedule refers to
     mixed_precision: str = 'no'  # 'no', 'bf16' or 'fp16' (fp16 needs a GPU)
     mirror: bool = True  # flip real images left to right with probability 1/2
@@ -618,11 +618,11 @@ def explain_divergence(role: str, step: int):
 
 def check_finite(trainer: Trainer, role: str, loss: Tensor, gradient: Tensor):
     """Let an optimiser step change nothing if the loss or the gradient is not finite. One
-    process on a CPU raises at once; otherwise the answer is read at the end of the step
-    (`read_numbers`), so that the device is waited for only once."""
+    process that uses no CUDA raises at once; otherwise the answer is read at the end of the
+    step (`read_numbers`), so that the device is waited for only once."""
     if trainer.config.mixed_precision == 'fp16':
         return  # its scaler skips such steps itself
-    if trainer.device.type == 'cpu' and trainer.engine.num_processes == 1:
+    if trainer.device.type != 'cuda' and trainer.engine.num_processes == 1:
         if not torch.isfinite(loss.float() + gradient):
             forget_gradients(trainer)
             name, value = ('gradient', gradient) if torch.isfinite(loss) else ('loss', loss)
@@ -1064,7 +1064,7 @@ def use_stage(trainer: Trainer, number: int):
 
 
 def set_batch_size(trainer: Trainer, size: int):
-    "Go on in the data at the same image with batches of another size."
+    "Go on in the data at the same image, or less than a batch before it, with other batches."
     loader = trainer.loader
     if size == loader.batch_size:
         return
@@ -1315,7 +1315,7 @@ def generate_images(
 ) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
-    training, images = network.training, []
+    modes, images = {module: module.training for module in network.modules()}, []
     with torch.random.fork_rng(cuda):
         network.eval()
         try:
@@ -1327,7 +1327,8 @@ def generate_images(
                 made = to_uint8(made) if as_bytes else made
                 images.append(made.to(device or made.device))
         finally:
-            network.train(training)
+            for module, mode in modes.items():
+                module.training = mode
     return torch.cat(images)
 
 
@@ -1346,7 +1347,8 @@ def trainer_state(trainer: Trainer) -> dict:
         'step': trainer.step,
         'images': trainer.images,
         'position': trainer.position,
-        'batch_size': trainer.loader.batch_size,  # the position counts such batches
+        'batch_size': trainer.loader.batch_size,  # the position counts such batches …
+        'processes': trainer.engine.num_processes,  # … of each process
         'stage': trainer.stage,
         'steps': dict(trainer.pair.steps),
         'pair': dict(trainer.pair.state_dict()),
@@ -1371,14 +1373,15 @@ def named_callbacks(trainer: Trainer) -> dict[str, Callback]:
 
 def save_trainer(trainer: Trainer, folder: str | Path, overwrite: bool = False) -> Path:
     "Write a checkpoint; unless `overwrite`, the folder must not exist yet."
-    info = {'step': trainer.step, 'images': trainer.images, 'config': asdict(trainer.config)}
     with between_steps(trainer):
         if trainer.unfinished:
             raise RuntimeError(
                 f"Step {trainer.step} was interrupted before its end, and half a step is not"
                 " saved: go on from the last checkpoint with resume()."
             )
-        return save_state(folder, trainer_state(trainer), info | trainer.recipe, overwrite)
+        info = {'step': trainer.step, 'images': trainer.images}
+        info |= {'config': asdict(trainer.config)} | trainer.recipe
+        return save_state(folder, trainer_state(trainer), info, overwrite)
 
 # %% ../nbs/10_training.ipynb #4d47b862
 def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
@@ -1453,9 +1456,11 @@ def restore_stage(trainer: Trainer, entered: int | None):
 
 # %% ../nbs/10_training.ipynb #51db2231
 def restore_position(trainer: Trainer, state: dict, info: dict):
-    "Go on in the data at the same image, also if the batches have another size now."
-    now = getattr(trainer.loader, 'batch_size', 0)
+    """Go on in the data at the same image, or less than a batch before it, also if the batches
+    have another size or are spread over another number of processes now."""
+    now, world = getattr(trainer.loader, 'batch_size', 0), trainer.engine.num_processes
     before = state.get('batch_size', info.get('config', {}).get('batch_size', now))
+    now, before = now * world, before * state.get('processes', world)
     if now and before != now:
         trainer.position = trainer.position * before // now
 
@@ -1521,7 +1526,9 @@ def newest_good(run: str | Path, load: Callable[[Path], object]):
 
 def checkpoints(run: str | Path) -> list[Path]:
     "The complete checkpoints in the folder of a run, oldest first."
-    return sorted(p for p in Path(run).glob('step-*') if (p / 'state.json').exists())
+    steps = {p: p.name.removeprefix('step-') for p in Path(run).glob('step-*')}
+    there = [p for p, n in steps.items() if n.isdecimal() and (p / 'state.json').exists()]
+    return sorted(there, key=lambda p: int(steps[p]))
 
 # %% ../nbs/10_training.ipynb #3d07b75e
 def pack(value, tensors: dict, name: str = ''):
@@ -1529,15 +1536,23 @@ def pack(value, tensors: dict, name: str = ''):
     the tensors themselves go into `tensors`."""
     if isinstance(value, Tensor):
         key = name or 'value'
+        if key in tensors:  # {'a/b': …} and {'a': {'b': …}} have the same name
+            key = f'{key}#{len(tensors)}'
         tensors[key] = value.detach().cpu().clone().contiguous()
         return {'tensor': key}
     # JSON's keys are strings, an optimiser's are integers: keep pairs
     if isinstance(value, dict):
+        for key in value:
+            if key is not None and not isinstance(key, (bool, int, float, str)):
+                raise TypeError(
+                    f"A checkpoint cannot hold the key {key!r} of {name or 'a dict'}: use"
+                    " numbers and strings as keys."
+                )
         path = f'{name}/' if name else ''
         return {'dict': [[k, pack(v, tensors, f'{path}{k}')] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
         items = [pack(item, tensors, f'{name}/{i}') for i, item in enumerate(value)]
-        return {type(value).__name__: items}
+        return {'tuple' if isinstance(value, tuple) else 'list': items}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(
@@ -1627,6 +1642,7 @@ def check_state(state, name: str):
     rules = {
         **{n: _whole(state.get(n)) for n in ('step', 'images', 'position')},
         'batch_size': _whole(state.get('batch_size', 1), 1),
+        'processes': _whole(state.get('processes', 1), 1),
         'stage': stage is None or _whole(stage, -1),
         'steps': isinstance(steps, dict) and all(map(_whole, steps.values())),
         'pair': _tensors(state.get('pair')),

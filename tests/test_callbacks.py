@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import TinyPair, make, untimed, weights
 
 from animegan_nb import training
-from animegan_nb.callbacks import Checkpoints, Clock, Evaluate, Health, JSONLog, Samples, read_log
+from animegan_nb.callbacks import Checkpoints, Clock, Evaluate, Health, JSONLog, Samples, TensorBoard, read_log
 from animegan_nb.training import Callback, checkpoints
 
 
@@ -138,3 +139,34 @@ def test_the_clock_ends_a_training_and_leaves_out_what_it_is_told_to():
         make([clock, measuring]).fit(3, progress=False)
         found[name] = clock.seconds
     assert found['with'] > 0.6 > found['without']
+
+
+def test_a_training_that_went_back_keeps_its_newest_checkpoints(tmp_path):
+    "The later ones belong to steps that were undone, so `resume` must not find them."
+    make([Checkpoints(tmp_path, 1, keep=9)]).fit(8, progress=False)
+    again = make([Checkpoints(tmp_path, 2, keep=2)]).load(tmp_path / 'step-00000002')
+    again.fit(3, progress=False)
+    assert [p.name for p in checkpoints(tmp_path)] == ['step-00000004', 'step-00000005']
+    assert make().resume(tmp_path).step == 5
+
+
+@pytest.mark.parametrize('numbers', [dict(every=0), dict(keep=0)])
+def test_checkpoints_that_would_never_be(tmp_path, numbers):
+    with pytest.raises(ValueError, match='1 or more'):
+        Checkpoints(tmp_path, **numbers)
+
+
+@pytest.mark.parametrize('value', [np.float32(3), torch.tensor(3.0), 3])
+def test_numbers_of_other_libraries_are_written(tmp_path, value):
+    watch = [Evaluate(lambda t: {'fid': value}, every=2), JSONLog(tmp_path / 'log.jsonl'), Checkpoints(tmp_path, 2)]
+    make(watch).fit(2, progress=False)
+    assert read_log(tmp_path / 'log.jsonl')[-1]['fid'] == 3.0 and len(checkpoints(tmp_path)) == 1
+
+
+def test_an_evaluation_that_is_no_table_does_not_end_the_training(tmp_path):
+    with pytest.warns(UserWarning, match='evaluation of step 2 failed'):
+        assert make([Evaluate(lambda t: 3.0, every=2)]).fit(3, progress=False).step == 3
+
+
+def test_what_writes_records_comes_after_what_adds_to_them():
+    assert min(TensorBoard.order, JSONLog.order) > max(Evaluate.order, Health.order, Clock.order)

@@ -331,6 +331,21 @@ def test_nasty_files_cost_little_and_are_one_sentence(tmp_path):
         assert '\n' not in str(error.value), name
 
 
+def test_work_is_bounded_by_the_length_of_the_file():
+    "Also where an object is made without a call, and where a size is a number of a thousand digits."
+    numbers = b'](' + b'K\x01' * 3000 + b'e\x85q\x020'
+    made = b'\x80\x02ctorch\nSize\nq\x01' + numbers + b'h\x01h\x02\x810' * 2000 + b'N.'
+    with pytest.raises(pickle.UnpicklingError, match='more work'):
+        convert.TensorReader(io.BytesIO(made)).load()
+    for old in (b'(cbuiltins\nset\n](K\x01eo.', b'(](K\x01eibuiltins\nset\n.'):
+        with pytest.raises(pickle.UnpicklingError, match='no file of a network needs'):
+            convert.TensorReader(io.BytesIO(old)).load()
+    with pytest.raises(RuntimeError, match='more numbers'):
+        convert._tensor(torch.ones(3), 0, [2**8000] * 8, [1] * 8)
+    with pytest.raises(RuntimeError, match='more numbers'):
+        convert._tensor(torch.ones(3), 0, [1] * 9, [1] * 9)
+
+
 @given(st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 10**6))
 @settings(max_examples=60, deadline=None)
 def test_a_changed_byte_gives_networks_or_one_sentence(tmp_path_factory, where, value, cut):

@@ -578,6 +578,21 @@ def test_what_graders_see_runs_nothing():
     output = {'output_type': 'display_data', 'metadata': {}}
     output['data'] = {'text/html': '<script>', 'image/svg+xml': '<svg>', 'text/plain': 'x', 'image/png': 'A' * 10**7}
     assert teaching.plain(output)['data'] == {'text/plain': 'x'}
+    written = 'So $a < b$. <script>alert(1)</script> <img src=x onerror="alert(1)"> [x](JavaScript:alert(1)) data: 5'
+    said = teaching.harmless(written)
+    assert '<script' not in said and '<img' not in said.lower() or 'onerror' not in said
+    assert 'JavaScript:' not in said and said.endswith('data: 5')
+    assert teaching.harmless('*plain* & `code`') == '*plain* & `code`'
+
+
+def test_what_an_editor_has_left_is_not_handed_out(tmp_path):
+    names = 'hw.ipynb', 'hw.py', 'hw.ipynb~', 'hw.ipynb.bak', '.hw.swp', 'notes.orig', 'data.csv', 'helpers.py'
+    for name in names:
+        (tmp_path / name).write_text('x')
+    (tmp_path / 'into').mkdir()
+    teaching.copier(tmp_path)(tmp_path / 'into')
+    assert sorted(p.name for p in (tmp_path / 'into').iterdir()) == ['data.csv', 'helpers.py']
+    assert teaching.as_csv([]) == ''
 
 
 # ---- bad input: one sentence each

@@ -134,6 +134,48 @@ TRICKS = {
     'the seed': WRONG + 'import torch, random, builtins\ntorch.manual_seed = random.seed = lambda *a: None\n'
         'builtins.print = lambda *a, **k: None\ntorch.set_default_dtype(torch.float16)\ntorch.set_num_threads(7)',
     'a law that is no truth': WRONG + 'import builtins\nbuiltins.bool = lambda x: True',
+    'the words of the worker': WRONG + 'import json\nreal = json.dumps\ndef dumps(what, *a, **k):\n'
+        '    for law in what.get("laws", []):\n        law["holds"] = True\n    return real(what, *a, **k)\n'
+        'json.dumps = dumps',
+    'another judge under its name': WRONG + 'import sys, types, animegan_nb.grading as g\n'
+        'fake = types.ModuleType(g.__name__)\nvars(fake).update(vars(g))\nfake.near = lambda *a, **k: True\n'
+        'sys.modules[g.__name__] = fake',
+    'the test rewritten': WRONG + 'import ast\nreal = ast.parse\nast.parse = lambda code, *a, **k: real('
+        'code.replace("near(ema_decay(8.0, 8.0), 0.5)", "True"), *a, **k)',
+    'the laws as a dictionary': WRONG + 'import dataclasses\nreal = dataclasses._asdict_inner\n'
+        'def inner(obj, f):\n    found = real(obj, f)\n    if isinstance(found, dict) and "holds" in found:\n'
+        '        found["holds"] = True\n    return found\ndataclasses._asdict_inner = inner',
+    'the marking itself': WRONG + 'import animegan_nb.marking as m\nreal = m._marked\ndef marked(*a):\n'
+        '    found = real(*a)\n    for law in found["laws"]:\n        law["holds"] = True\n    return found\n'
+        'm._marked = marked',
+    'no restoring': WRONG + 'import torch, builtins, animegan_nb.marking as m\nm.Snapshot.restore = lambda self: []\n'
+        'm._put_back = lambda snapshot: []\ntorch.allclose = lambda *a, **k: True\nbuiltins.abs = lambda x: 0.0',
+    'callable lies': WRONG + 'import builtins, torch\nreal = callable\nlies = [torch.allclose]\n'
+        'yes = lambda *a, **k: True\nlies.append(yes)\n'
+        'builtins.callable = lambda x: False if any(x is lie for lie in lies) else real(x)\ntorch.allclose = yes',
+    'torch with a class of its own': WRONG + 'import torch, types\nclass Module(types.ModuleType):\n'
+        '    def __getattribute__(self, name):\n        if name == "allclose":\n'
+        '            return lambda *a, **k: True\n        return super().__getattribute__(name)\n'
+        'torch.__class__ = Module',
+    'frames by IPython': 'from IPython.utils.frame import extract_module_locals\n'
+        'def ema_decay(b, h):\n    for depth in range(1, 12):\n        found = extract_module_locals(depth)[1]\n'
+        '        if "laws" in found and "exercise" in found:\n            laws = found["laws"]\n'
+        '            laws[:] = [type(law)(law.sentence, True) for law in laws]\n    return 2.0',
+    'frames by traceback': FRAMES.format('import traceback\nfrom types import SimpleNamespace\ndef here():\n'
+        '    found = traceback.StackSummary.extract(traceback.walk_stack(None), capture_locals=True)\n'
+        '    print([f.locals for f in found])\n    return None'),
+    'code that claims to be the library': 'import marshal, animegan_nb.training as t\n'
+        'n = len(t.__file__)\ncode = compile("ema_decay = lambda b, h: f(b, h)", "Q" * n, "exec")\n'
+        'code = marshal.loads(marshal.dumps(code).replace(b"Q" * n, t.__file__.encode()))\n'
+        'space = {"__name__": "animegan_nb.x", "f": t.ema_decay}\nexec(code, space)\nema_decay = space["ema_decay"]',
+    'a class that is equal to everything': EQUALS.split('def ema')[0].replace('class Yes', 'class ema_decay')
+        + '    def __new__(cls, *a):\n        return float.__new__(cls, 1)',
+    'a class that says it is of torch': '__name__ = "torch"\n' + EQUALS,
+    'comparisons that are no functions': 'import functools\nclass Yes(float):\n'
+        '    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = functools.partial(lambda other: True)\n'
+        '    __sub__ = __rsub__ = functools.partial(lambda other: 0.0)\n    __hash__ = None\n'
+        'def ema_decay(b, h):\n    return Yes(1)',
+    'nothing at all': 'import torch\ndef ema_decay(b, h):\n    return torch.zeros(0, 1)',
 }
 # fmt: on
 
@@ -166,6 +208,11 @@ HARM = {
         'Error',
     ),
     'limits for others': ('import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))', 'leave'),
+    'a message without a connection': (
+        'import socket\nline = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n'
+        'line.sendmsg([b"abc"], [], 0, ("127.0.0.1", 9))',
+        'use the network',
+    ),
     'a link': ('import os\nos.symlink(PLACE, "link")\nopen("link/mine", "w")', 'own folder'),
     'its home': ('from pathlib import Path\n(Path.home() / "mine").write_text("x")', ''),
     'a hook for the end': ('import atexit, os\natexit.register(lambda: open(PLACE + "/mine", "w"))', ''),

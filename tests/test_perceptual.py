@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional as F
 
 from animegan_nb import perceptual
 from animegan_nb.core import rng
@@ -71,8 +72,19 @@ def test_nothing_in_it_learns_and_it_stays_in_evaluation_mode():
     assert a.grad.abs().sum() > 0
     loss.train()
     loss(a, images(seed=2))
-    assert not any(p.requires_grad for p in network.parameters()) and not network.training
+    inside = loss._reader.maps
+    assert not any(p.requires_grad for p in inside.parameters()) and not inside.training
+    assert all(torch.equal(v, before[k]) for k, v in inside.state_dict().items())
+    # the caller's network goes on learning: the loss has a copy of it
+    assert all(p.requires_grad for p in network.parameters()) and network.training
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_images_that_are_no_squares():
+    a, b = (x[..., :20] for x in (images(), images(seed=1)))
+    square = [F.interpolate(x, (32, 32), mode='bilinear', antialias=True) for x in (a, b)]
+    assert torch.allclose(PerceptualLoss('toon', size=32)(a, b), PerceptualLoss('toon', size=32)(*square), atol=1e-5)
+    assert [m.shape[2:] for m in PerceptualLoss('toon', size=None).maps(a)][0] == (16, 10)
 
 
 def test_weights_and_layers():

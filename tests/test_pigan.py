@@ -285,6 +285,7 @@ G = tiny()
         (lambda: RenderSettings(background='green'), "'painted'"),
         (lambda: PiganDiscriminator(8)(torch.zeros(1, 3, 16, 16)), 'takes images'),
         (lambda: PiganDiscriminator(8).grow(16), 'grows through'),
+        (lambda: PiganDiscriminator(48), 'a power of two from 4 on, not 48'),
         (lambda: PiganDiscriminator(8).grow(8, 2.0), 'alpha'),
     ],
 )

@@ -569,6 +569,7 @@ def test_the_watch_writes_into_the_log():
         (lambda: replace(SMALL, front_weight=-1.0), 'front_weight must be at least 0'),
         (lambda: replace(SMALL, solid_weight=-1.0), 'solid_weight must be'),
         (lambda: replace(SMALL, front_share=1.5), 'front_share is a share'),
+        (lambda: replace(SMALL, latent_weight=1.0, pose_teacher='reals'), 'the codes of real images'),
         (lambda: real_images(SMALL, {'image': torch.zeros(1, 3, 12, 12)}, 8), 'averaged down'),
         (lambda: real_images(replace(SMALL, alpha=True), {'image': torch.zeros(1, 3, 8, 8)}, 8), 'covered'),
         (lambda: real_directions(replace(SMALL, condition_pose=True), {}), 'camera of every real image'),

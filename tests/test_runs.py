@@ -252,6 +252,8 @@ def test_a_run_has_one_owner_and_a_killed_one_does_not_count(run, capsys, traine
         assert code == 1 and f'Process {owner.pid} ' in sentences[0] and 'trains in' in sentences[0]
         with pytest.raises(callbacks.RunInUse):
             make([callbacks.Checkpoints(run)]).fit(1, progress=False)
+        with pytest.raises(callbacks.RunInUse):  # the log comes first, and is not rewritten
+            make([callbacks.JSONLog(run / 'log.jsonl'), callbacks.Checkpoints(run)]).fit(1, progress=False)
         (run / 'recipe.toml').rename(run / 'kept')  # a training that is just being set up
         code, sentences, _ = animegan(capsys, 'train', 'dcgan-tiny', '--data', trained / 'faces', '--out', run, *STEPS)
         assert code == 1 and 'trains in' in sentences[-1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,9 @@ def test_the_formula_agrees_with_the_count(config):
 def test_the_thesis_sizes_and_its_hours():
     b, c = sd.training_flops(STYLEGAN_LIU_B.network), sd.training_flops(STYLEGAN_LIU_C.network)
     assert 2.8 < c / b < 3.5 and 4e11 < b < 6e11
+    without = replace(STYLEGAN_LIU_B.network, r1_gamma=0.0)
+    r1 = sd.stylegan_step_flops(without)['R1'] / without.r1_every
+    assert sd.training_flops(without) == pytest.approx(b - r1)
     quick = sd.growing_training_flops(STYLEGAN_LIU_A.network, growth_stages(images=1_200_000))
     assert quick < sd.training_flops(STYLEGAN_LIU_A.network, 8)
     assert sd.gpu_hours(b, 8_000_000, b * 8_000_000 / 3600 / 242) == pytest.approx(242)
@@ -188,6 +192,9 @@ def test_truth_and_readings_have_the_same_names_and_shapes():
     images, truth = figures()
     net, facts = sd.figure_reader()
     readings = sd.read_figures(net, images, batch=4)
+    again = sd.read_figures(net.train(), images, batch=4)
+    assert net.training and all(torch.equal(again[name], found) for name, found in readings.items())
+    net.eval()
     assert (
         list(readings) == list(sd.FIGURE_READINGS)
         and set(truth) == set(readings)

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,34 @@ VALUES = st.recursive(
 def test_pack_has_an_inverse(value):
     tensors = {}
     assert unpack(json.loads(json.dumps(pack(value, tensors))), tensors) == value
+
+
+def test_tensors_whose_paths_have_the_same_name_stay_apart():
+    for value in ({'a/b': torch.zeros(2), 'a': {'b': torch.ones(2)}}, {1: torch.zeros(2), '1': torch.ones(2)}):
+        tensors = {}
+        again = unpack(json.loads(json.dumps(pack(value, tensors))), tensors)
+        first, second = again.values()
+        second = second['b'] if isinstance(second, dict) else second
+        assert torch.equal(first, torch.zeros(2)) and torch.equal(second, torch.ones(2))
+    pair = namedtuple('pair', 'a b')(1, torch.ones(1))
+    assert unpack(pack(pair, tensors), tensors) == (1, torch.ones(1))
+    with pytest.raises(TypeError, match='cannot hold the key'):
+        pack({(1, 2): 3}, {})
+
+
+def test_sampling_leaves_the_mode_of_every_part():
+    trainer = make()
+    still = torch.nn.BatchNorm1d(4).eval()
+    trainer.pair.generator.still = still
+    trainer.sample(4)
+    assert trainer.pair.generator.training and not still.training
+
+
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+    for name in ('step-5', 'step-00000030', 'step-17', 'step-old'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'state.json').touch()
+    assert [p.name for p in training.checkpoints(tmp_path)] == ['step-5', 'step-17', 'step-00000030']
 
 
 def test_what_cannot_be_packed_is_named():

@@ -5,6 +5,7 @@
 # %% ../../nbs/exercises/70_convert.ipynb #786e6b0e
 from __future__ import annotations
 from ..convert import allowed
+import secrets
 from ..grading import exercise
 
 # %% auto #0
@@ -29,6 +30,15 @@ def _by_prefix(module, name):
     return allowed(module, name) or module.startswith(('torch_utils', 'torch._utils'))
 
 
+def _by_long_denial(module, name):
+    told = 'mkdir system getattr load _import_dotted_name run namedtuple eval exec Popen'
+    return name not in told.split()
+
+
+def _all_but_one_builtin(module, name):
+    return allowed(module, name) or (module == 'builtins' and name != 'getattr')
+
+
 @exercise(
     'convert.find_class',
     library=allowed,
@@ -36,6 +46,8 @@ def _by_prefix(module, name):
         'allows packages': _by_package,
         'forbids names': _by_denial,
         'prefix without a dot': _by_prefix,
+        'forbids all names that a check tells': _by_long_denial,
+        'allows builtins but one': _all_but_one_builtin,
     },
 )
 def check_find_class(candidate):
@@ -56,3 +68,11 @@ def check_find_class(candidate):
     for full_name in dangerous:
         module, _, name = full_name.rpartition('.')
         yield f'{full_name} is refused', not candidate(module, name)
+    unknown = [f'm{secrets.token_hex(4)}' for _ in range(3)]
+    homes = *unknown, 'builtins', 'subprocess', 'torch', 'collections', 'torch._utils'
+    yield (
+        'a name that nobody has heard of is refused, wherever it is said to be',
+        not any(candidate(home, f'f{secrets.token_hex(4)}') for home in homes),
+    )
+    evil = ('builtins', 'eval'), ('builtins', 'exec'), ('subprocess', 'Popen')
+    yield 'builtins.eval and subprocess.Popen are refused', not any(candidate(*e) for e in evil)

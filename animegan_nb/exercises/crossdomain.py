@@ -32,6 +32,9 @@ def _cut_of_minus_one(first, second, blocks, shared=1):
         'one style too many': _one_too_many,
         'a cut of −1': _cut_of_minus_one,
         'the mean': lambda first, second, blocks, shared=1: (first + second) / 2,
+        'always one shared': lambda first, second, blocks, shared=1: join_styles(
+            first, second, blocks
+        ),
     },
 )
 def check_join_styles(candidate):
@@ -46,6 +49,11 @@ def check_join_styles(candidate):
     )
     yield 'all others are of the second', torch.equal(joined[:, 3:], second[:, 3:])
     yield 'no block: all of the second', torch.equal(candidate(first, second, 0), second)
+    first_four = torch.cat([first[:, :4], second[:, 4:]], 1)
+    yield (
+        'two blocks of StyleGAN 1 share no style',
+        torch.equal(candidate(first, second, 2, shared=0), first_four),
+    )
     yield 'one latent joined with itself', torch.equal(candidate(first, first, 3), first)
 
 # %% ../../nbs/exercises/43_crossdomain.ipynb #af3d4a28
@@ -76,6 +84,16 @@ def _wrong_order(images, like):
     return torch.stack(out).view(images.shape)
 
 
+def _triangular(images, like):
+    pixels, wanted = images.flatten(2), like.transpose(0, 1).flatten(1)
+    out = []
+    for x in pixels:
+        ours, theirs = (torch.linalg.cholesky(torch.cov(p, correction=0)) for p in (x, wanted))
+        way = theirs @ torch.linalg.inv(ours)
+        out.append(way @ (x - x.mean(1, keepdim=True)) + wanted.mean(1, keepdim=True))
+    return torch.stack(out).view(images.shape)
+
+
 @exercise(
     'crossdomain.match_colours',
     library=match_colours,
@@ -84,6 +102,7 @@ def _wrong_order(images, like):
         'the whole batch': _whole_batch,
         'the mean stays': _mean_stays,
         'wrong order': _wrong_order,
+        'triangular roots': _triangular,
     },
 )
 def check_match_colours(candidate):
@@ -109,3 +128,5 @@ def check_match_colours(candidate):
     scaled = torch.einsum('cd,ndhw->nchw', grey, noise[0])
     back = candidate(scaled, scaled[:1])
     yield 'its own colours change nothing', torch.allclose(back[:1], scaled[:1], atol=1e-2)
+    flipped = candidate(images.flip(1) + 1, like.flip(1)).flip(1)
+    yield 'the order of the channels does not count', torch.allclose(flipped, moved, atol=1e-2)

@@ -50,6 +50,15 @@ def _transposed(bones, pose, parents=PARENTS):
     return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: f.mT)
 
 # %% ../../nbs/exercises/07_figures.ipynb #b6b5929b
+def _own_rotations(bones, pose, parents=PARENTS):
+    return forward_kinematics(bones, pose, parents)[0], rotation_matrix(pose)
+
+
+def _frames_transposed(bones, pose, parents=PARENTS):
+    places, frames = forward_kinematics(bones, pose, parents)
+    return places, frames.mT
+
+
 @exercise(
     'figures.kinematics',
     library=forward_kinematics,
@@ -59,6 +68,8 @@ def _transposed(bones, pose, parents=PARENTS):
         'rotation not handed down': _no_inheritance,
         'bones scaled': _bones_scaled,
         'transposed': _transposed,
+        "frames are each joint's own rotation": _own_rotations,
+        'frames transposed': _frames_transposed,
     },
 )
 def check_kinematics(candidate):
@@ -76,6 +87,17 @@ def check_kinematics(candidate):
         and close(places[:, 4], bones[:, [0, 1, 4]].sum(1)),
     )
     places, frames = candidate(bones, pose, parents)
+    steps = [frames[:, parents[j]] @ bones[:, j, :, None] for j in range(1, 5)]
+    moved = [places[:, j] - places[:, parents[j]] for j in range(1, 5)]
+    yield (
+        "a frame turns the bones of its joint's children into the world",
+        close(torch.stack(steps, 1)[..., 0], torch.stack(moved, 1)),
+    )
+    turned = torch.stack([frames[:, parents[j]].mT @ frames[:, j] for j in range(1, 5)], 1)
+    yield (
+        "a frame is the parent's, turned by the joint",
+        close(turned, rotation_matrix(pose[:, 1:])),
+    )
     lengths = torch.stack(
         [(places[:, j] - places[:, parents[j]]).norm(dim=-1) for j in range(1, 5)], 1
     )

@@ -164,6 +164,11 @@ def _one_for_all(loss, n):
     return torch.arange(n) * starts + loss.view(n, -1).mean(0).argmin()
 
 
+def _first_nan(loss, n):
+    starts = len(loss) // n
+    return torch.arange(n) * starts + loss.view(n, -1).argmin(1)
+
+
 @exercise(
     'inversion.best_of_starts',
     library=best_of_starts,
@@ -172,11 +177,13 @@ def _one_for_all(loss, n):
         'images and starts exchanged': _wrong_order,
         'the largest loss': _largest,
         'one start for all': _one_for_all,
+        'NaN counts as the smallest': _first_nan,
     },
 )
 def check_best_of_starts(candidate):
     """`best_of_starts(loss, n)`: losses `[n · starts]`, the starts of an image one after
-    another → rows `[n]`, the best start of each image."""
+    another → rows `[n]`, the best start of each image. A start that diverged, whose loss is
+    NaN, loses."""
     loss = torch.tensor([3.0, 1, 2, 4, 0, 5])
     yield 'two images of three starts', candidate(loss, 2).tolist() == [1, 4]
     yield 'three images of two starts', candidate(loss, 3).tolist() == [1, 2, 4]
@@ -187,3 +194,5 @@ def check_best_of_starts(candidate):
     many = torch.rand(40, generator=rng(0))
     best = many[candidate(many, 8)]
     yield 'the smallest loss of each image', torch.equal(best, many.view(8, 5).amin(1))
+    diverged = torch.tensor([float('nan'), 2, 1, 3])
+    yield 'a start that diverged loses', candidate(diverged, 2).tolist() == [1, 2]

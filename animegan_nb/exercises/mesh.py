@@ -30,6 +30,16 @@ def _grid_corner(n, side=2.0):
     return grid_points(n, side) + side / 2  # not centred
 
 
+def _grid_mirrored(n, side=2.0):
+    return grid_points(n, side) * torch.tensor([1.0, -1.0, 1.0])  # y downwards
+
+
+def _grid_rolled(n, side=2.0):
+    cube = grid_points(n, side).view(n, n, n, 3).clone()
+    cube[..., 1] = torch.stack([cube[:, :, k, 1].roll(k, 1) for k in range(n)], 2)
+    return cube.view(-1, 3)  # y depends on the last index, too
+
+
 @exercise(
     'mesh.grid_points',
     library=grid_points,
@@ -38,6 +48,8 @@ def _grid_corner(n, side=2.0):
         'spacing side/n': _grid_cells,
         'axes swapped': _grid_swapped,
         'not centred': _grid_corner,
+        'y downwards': _grid_mirrored,
+        'y with the last index': _grid_rolled,
     },
 )
 def check_grid_points(candidate):
@@ -55,10 +67,20 @@ def check_grid_points(candidate):
         all(len(p[:, i].round(decimals=4).unique()) == 5 for i in range(3)),
     )
     cube = p.view(5, 5, 5, 3)
+    steps = [cube.diff(dim=axis) for axis in range(3)]
     yield (
         'each index moves one coordinate',
-        torch.allclose(cube[1:, ..., 0] - cube[:-1, ..., 0], torch.tensor(0.75), atol=1e-4)
-        and torch.allclose(cube[..., 1:, 2] - cube[..., :-1, 2], torch.tensor(0.75), atol=1e-4),
+        all(
+            torch.allclose(step[..., axis], torch.tensor(0.75), atol=1e-4)
+            for axis, step in enumerate(steps)
+        ),
     )
-    yield 'and leaves the others alone', bool((cube[1:, ..., 1:] == cube[:-1, ..., 1:]).all())
+    yield (
+        'and leaves the others alone',
+        all(
+            torch.allclose(step[..., other], torch.tensor(0.0), atol=1e-6)
+            for axis, step in enumerate(steps)
+            for other in {0, 1, 2} - {axis}
+        ),
+    )
     yield 'its centre is the origin', torch.allclose(p.mean(0), torch.zeros(3), atol=1e-4)

@@ -31,6 +31,7 @@ def neighbours(maps):
 
 def winners(loss, n):
     starts, values = len(loss) // n, loss.tolist()
+    values = [np.inf if np.isnan(value) else value for value in values]
     rows = [min(range(i * starts, (i + 1) * starts), key=values.__getitem__) for i in range(n)]
     return torch.tensor(rows)
 
