@@ -411,6 +411,50 @@ def test_store_errors_are_sentences(tmp_path):
             writer.write(0, rows)
 
 
+def test_rows_that_were_never_written_are_no_pictures(tmp_path):
+    with pytest.raises(ValueError, match="'yaw' has 3 of 10 rows"):
+        with ArrayStore.create(tmp_path / 's', 10, FIELDS) as writer:
+            writer.write(0, {'image': np.zeros((10, 3, 4, 4), np.uint8), 'yaw': np.zeros(3, np.float32)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_unfinished_store_of_another_machine_stays(tmp_path, monkeypatch):
+    other = tmp_path / '.s.part-999999-0123abcd-ffff'
+    mine = tmp_path / f'.s.part-999999-{D._machine()}-ffff'
+    other.mkdir(), mine.mkdir()
+    fill(tmp_path / 's')
+    assert other.exists() and not mine.exists()
+
+
+def test_a_file_that_the_disk_did_not_hand_over_is_read_again(tmp_path, monkeypatch):
+    folder, real, failed = folder_of(tmp_path, 3), D.open_image, []
+
+    def unlucky(file, *args):
+        if Path(file).name == sorted(p.name for p in folder.iterdir())[0] and not failed:
+            failed.append(file)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(file, *args)
+
+    monkeypatch.setattr(D, 'open_image', unlucky)
+    options = dict(progress=False, cache=tmp_path / 'cache')
+    assert len(ImageFolder(folder, 8, **options)) == 2 and len(ImageFolder(folder, 8, **options)) == 3
+
+
+def test_pictures_of_pillow_in_a_data_set_follow_the_same_rules():
+    clear = Image.new('RGBA', (4, 4), (0, 0, 0, 0))
+    deep = Image.fromarray(np.full((4, 4), 257 * 100, np.uint16))
+    assert (D.image_tensor(clear) == 255).all() and (D.image_tensor(deep) == 100).all()
+    assert clear.getpixel((0, 0)) == (0, 0, 0, 0)
+
+
+def test_two_epochs_share_no_seed():
+    rows = [np.full((3, 4, 4), i, np.uint8) for i in range(40)]
+    loader = lambda: torch.utils.data.DataLoader(rows, 40, shuffle=True, generator=torch.Generator())
+    order = lambda seed, epoch: next(iter(D.Epochs(loader(), seed).epoch(epoch)))['image'][:, 0, 0, 0].tolist()
+    orders = [order(seed, epoch) for seed in range(3) for epoch in range(3)]
+    assert len(set(map(tuple, orders))) == 9 and order(1, 2) == order(1, 2)
+
+
 def test_a_pickled_store_maps_the_files_again(tmp_path):
     fill(tmp_path / 's', n=5000)
     blob = pickle.dumps(ArrayStore.open(tmp_path / 's'))
@@ -420,7 +464,7 @@ def test_a_pickled_store_maps_the_files_again(tmp_path):
 def test_any_size_opens_in_no_time(tmp_path):
     "40 GB, of which nothing is written: the file is a hole."
     with ArrayStore.create(tmp_path / 's', 4, {'image': ((3, 64, 64), 'uint8')}) as writer:
-        pass
+        writer.write(0, {'image': np.zeros((4, 3, 64, 64), np.uint8)})
     n = 3_000_000
     writer = D.StoreWriter(tmp_path / 's', n, {'image': ((3, 64, 64), 'uint8')}, {})
     size = writer.fields['image'].start + n * 3 * 64 * 64
