@@ -25,10 +25,14 @@ degrees where both are solid); between the views from ±0.25 rad: the consistenc
 the network's own billboard and on an ellipsoid, and the gap between the branches; processor milliseconds a view. Where
 there are two branches, the distances are those of the 3D branch; those of the 2D branch stand beside them.
 
-`summary` writes mimic3d_summary.json: for each variant and number of images the means over seeds with their intervals,
-and for each claim a verdict from paired t-tests over seeds, corrected by Holm over the comparisons of all claims; then
-the same for questions of our own. `one-view` writes mimic3d_one_view.json: fields that are found from one image of a
-head that was never seen, against its true surface and twelve views around it, as PAniC-3D measures them (chapter 58).
+A seed gives the same training on the same kind of processor only: another one rounds differently, and a game does not
+forget it. So entries name theirs, and only trainings of the same seed on the same kind of processor are paired.
+
+`summary` writes mimic3d_summary.json: for each variant and number of images the means over trainings with their
+intervals, and for each claim a verdict from paired t-tests over seeds, corrected by Holm over the comparisons of all
+claims; then the same for questions of our own. `one-view` writes mimic3d_one_view.json: fields that are found from
+one image of a head that was never seen, against its true surface and twelve views around it, as PAniC-3D measures
+them (chapter 58).
 """
 
 import argparse
@@ -322,10 +326,12 @@ def compared(comparison, rows):
     facts = dict(says=comparison.says)
     if missing:
         return facts | dict(verdict='not run', missing=missing)
-    by = {(row['variant'], row['seed']): row for row in rows}
-    seeds = sorted(set.intersection(*({row['seed'] for row in rows if row['variant'] == name} for name in variants)))
+    training = lambda row: (row['seed'], row.get('processor', ''))
+    by = {(row['variant'], training(row)): row for row in rows}
+    pairs = sorted(set.intersection(*({training(row) for row in rows if row['variant'] == name} for name in variants)))
+    seeds = [seed for seed, _ in pairs]
     values = [
-        [factor, number(by[variant, seed], *path)] for seed in seeds for factor, variant, path in comparison.terms
+        [factor, number(by[variant, pair], *path)] for pair in pairs for factor, variant, path in comparison.terms
     ]
     if not seeds or any(value is None for _, value in values):
         return facts | dict(verdict='not decided: 0 seeds')
@@ -758,6 +764,7 @@ def experiment(args):
         trainer, spent = trained(variant, seed, args.images, seconds, work, data)
         numbers = measured(trainer.average.eval(), variant, held_out, shape)
         facts = dict(variant=variant, seed=seed, images=args.images, steps=trainer.step, seconds=spent)
+        facts |= dict(processor=torch.backends.cpu.get_cpu_capability())
         rows.append(facts | dict(measured=numbers))
         write_atomically(args.out, json.dumps(rows, indent=1) + '\n')
         print(variant, seed, json.dumps(numbers['branches']), flush=True)

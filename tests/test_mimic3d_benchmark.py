@@ -118,6 +118,21 @@ def test_questions_are_answered_and_corrected_for_themselves(script):
     assert said == ['holds at this size', 'does not hold at this size', 'undecided', 'undecided']
 
 
+def test_only_trainings_on_the_same_processor_are_paired(script):
+    "The same seed on another processor is another training: it counts in the table, and in no pair."
+    rows = experiment(script, {'by role, target l1': 40.0}, seeds=3)
+    other = [entry('aware, by role', k, 1000.0) | dict(processor='another') for k in range(3)]
+    found = script.verdicts(rows, claims=script.QUESTIONS), script.verdicts(rows + other, claims=script.QUESTIONS)
+    assert found[0] == found[1]
+    table = {row['variant']: row for row in script.table(rows + other)}
+    assert table['aware, by role']['seeds'] == [0, 0, 1, 1, 2, 2]
+    mean, _ = table['aware, by role']['numbers']['frechet, squeezenet']
+    assert 540 < mean < 560
+    alone = [entry('imitation', k, 90.0) for k in range(3)] + other
+    row = script.verdicts(alone)['3D-aware convolutions by role improve quality']
+    assert row['verdict'] == 'not decided: 0 seeds'
+
+
 def test_verdicts_are_about_one_number_of_images(script):
     rows = experiment(script, seeds=3) + [entry('aware, by role', 0, 5.0, images=9000)]
     assert script.most_seeds(rows) == 1000 and script.most_seeds([]) is None
@@ -193,7 +208,7 @@ def test_the_stored_heads_of_the_variants_are_of_the_stored_experiment(script):
         pytest.skip('no variant was searched yet')
     found = json.loads(stored.read_text(encoding='utf-8'))
     summary = json.loads((script.RESULTS / 'mimic3d_summary.json').read_text(encoding='utf-8'))
-    trained = {row['variant']: len(row['seeds']) for row in summary['table'] if row['images'] == summary['images']}
+    trained = {row['variant']: len(set(row['seeds'])) for row in summary['table'] if row['images'] == summary['images']}
     searched = {name: len(scores['chamfer']['sets']) for name, scores in found['rows'].items()}
     assert searched.pop('billboard of the image') == searched.pop('another toon head') == max(trained.values())
     assert found['images'] == summary['images'] and searched == trained
