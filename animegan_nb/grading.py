@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType
 from types import MethodDescriptorType, WrapperDescriptorType
+import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 from .core import Figure, figure, Registry
@@ -189,10 +190,13 @@ AFTER_CALL: Callable[[], None] | None = None  # what to do after each call of a 
 
 
 def refuse_own_comparisons(value):
-    "A `TypeError` if a result, or something in it, decides by code of its own what it equals."
+    """A `TypeError` if a result, or something in it, decides by code of its own what it equals,
+    or if it is an empty tensor or array, which PyTorch finds close to every other."""
     if type(value) in (list, tuple, set, dict):
         for part in value.values() if isinstance(value, dict) else value:
             refuse_own_comparisons(part)
+    if isinstance(value, (torch.Tensor, np.ndarray)) and 0 in value.shape:
+        raise TypeError(f"a result is empty: its shape is {list(value.shape)}")
     for name in _COMPARISONS:
         if _brings_its_own(type(value), name):
             raise TypeError(
