@@ -1316,14 +1316,17 @@ def check_values(images: Tensor):
         )
 
 # %% ../nbs/02_data.ipynb #c0de0205
+def _mixed(*numbers: int) -> int:
+    "A seed that other numbers, or these in another order, do not give."
+    sequence = np.random.SeedSequence([n % 2**64 for n in numbers])
+    return int(sequence.generate_state(2, np.uint64)[0])
+
+
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
     "Inside, PyTorch's own random numbers on the CPU follow from `numbers` alone."
     with torch.random.fork_rng([]):
-        mixed = np.random.SeedSequence([n % 2**64 for n in numbers]).generate_state(
-            2, np.uint64
-        )
-        torch.manual_seed(int(mixed[0]))
+        torch.manual_seed(_mixed(*numbers))
         yield
 
 
@@ -1397,8 +1400,7 @@ class Epochs:
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(number)
         for generator in {self.loader.generator, getattr(sampler, 'generator', None)} - {None}:
-            mixed = np.random.SeedSequence((self.seed % 2**64, number)).generate_state(1)[0]
-            generator.manual_seed(int(mixed))  # another seed for each pair of the two
+            generator.manual_seed(_mixed(self.seed, number))
         with seeded(self.seed, number):
             batches = iter(self.loader)
         for k in itertools.count():

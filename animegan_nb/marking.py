@@ -134,6 +134,8 @@ _FORBIDDEN = {
 _CHANGES = {'os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.link', 'os.symlink'}
 _CHANGES |= {'os.truncate', 'os.chmod', 'os.chown', 'os.utime'}
 _WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+# %% ../nbs/73_marking.ipynb #73insight
 # ways to what marks a notebook: frames, all objects, machine code, the code of functions
 _INSIGHT = {'sys._getframe', 'sys._current_frames', 'sys._current_exceptions'}
 _INSIGHT |= {'gc.get_objects', 'gc.get_referrers', 'gc.get_referents', 'code.__new__'}
@@ -460,7 +462,7 @@ class Snapshot:
         judges = [m for m in spaces if m.__name__.startswith(_JUDGES)]
         self.modules = {module.__name__: module for module in judges}
 
-
+# %% ../nbs/73_marking.ipynb #73putback
 def _put_back(snapshot: Snapshot) -> list[str]:
     "Put everything back that a snapshot knows; the names of what had been changed."
     changed = []

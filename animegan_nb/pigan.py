@@ -507,7 +507,7 @@ DISCRIMINATORS = {
     'product': (True, True),
 }
 
-
+# %% ../nbs/55_pigan.ipynb #55discr0
 class PiganDiscriminator(Growing):
     """Images [batch, 3, size, size] to logits [batch], at the size it has grown to (Chan et
     al. 2021, section 3.3)."""

@@ -93,7 +93,7 @@ def _triangular(images, like):
         out.append(way @ (x - x.mean(1, keepdim=True)) + wanted.mean(1, keepdim=True))
     return torch.stack(out).view(images.shape)
 
-
+# %% ../../nbs/exercises/43_crossdomain.ipynb #43colour1
 @exercise(
     'crossdomain.match_colours',
     library=match_colours,

@@ -49,7 +49,7 @@ def _transposed(bones, pose, parents=PARENTS):
     # world to joint
     return _kinematics(bones, pose, parents, lambda f, r: f @ r, lambda f, new: f.mT)
 
-# %% ../../nbs/exercises/07_figures.ipynb #b6b5929b
+# %% ../../nbs/exercises/07_figures.ipynb #07frames0
 def _own_rotations(bones, pose, parents=PARENTS):
     return forward_kinematics(bones, pose, parents)[0], rotation_matrix(pose)
 
@@ -59,6 +59,16 @@ def _frames_transposed(bones, pose, parents=PARENTS):
     return places, frames.mT
 
 
+def _frames_fit(bones, pose, parents, places, frames) -> tuple[bool, bool]:
+    "Do frames turn the bones of their children, and is each its parent's, turned by the joint?"
+    close = lambda a, b: torch.allclose(torch.stack(a, 1), b, atol=1e-4)
+    joints = range(1, len(parents))
+    steps = [(frames[:, parents[j]] @ bones[:, j, :, None])[..., 0] for j in joints]
+    moved = torch.stack([places[:, j] - places[:, parents[j]] for j in joints], 1)
+    turned = [frames[:, parents[j]].mT @ frames[:, j] for j in joints]
+    return close(steps, moved), close(turned, rotation_matrix(pose[:, 1:]))
+
+# %% ../../nbs/exercises/07_figures.ipynb #b6b5929b
 @exercise(
     'figures.kinematics',
     library=forward_kinematics,
@@ -87,17 +97,9 @@ def check_kinematics(candidate):
         and close(places[:, 4], bones[:, [0, 1, 4]].sum(1)),
     )
     places, frames = candidate(bones, pose, parents)
-    steps = [frames[:, parents[j]] @ bones[:, j, :, None] for j in range(1, 5)]
-    moved = [places[:, j] - places[:, parents[j]] for j in range(1, 5)]
-    yield (
-        "a frame turns the bones of its joint's children into the world",
-        close(torch.stack(steps, 1)[..., 0], torch.stack(moved, 1)),
-    )
-    turned = torch.stack([frames[:, parents[j]].mT @ frames[:, j] for j in range(1, 5)], 1)
-    yield (
-        "a frame is the parent's, turned by the joint",
-        close(turned, rotation_matrix(pose[:, 1:])),
-    )
+    turn_bones, follow = _frames_fit(bones, pose, parents, places, frames)
+    yield "a frame turns the bones of its joint's children into the world", turn_bones
+    yield "a frame is the parent's, turned by the joint", follow
     lengths = torch.stack(
         [(places[:, j] - places[:, parents[j]]).norm(dim=-1) for j in range(1, 5)], 1
     )
