@@ -26,7 +26,8 @@ the network's own billboard and on an ellipsoid, and the gap between the branche
 there are two branches, the distances are those of the 3D branch; those of the 2D branch stand beside them.
 
 A seed gives the same training on the same kind of processor only: another one rounds differently, and a game does not
-forget it. So entries name theirs, and only trainings of the same seed on the same kind of processor are paired.
+forget it. So entries name theirs, and only trainings of the same seed on the same kind of processor are paired;
+then those of the same seed are averaged, because they begin with the same weights.
 
 `summary` writes mimic3d_summary.json: for each variant and number of images the means over trainings with their
 intervals, and for each claim a verdict from paired t-tests over seeds, corrected by Holm over the comparisons of all
@@ -256,6 +257,15 @@ def spread(values):
     return [round(mean, 4), round(half, 4) if len(known) > 1 else None]
 
 
+def by_seed(rows, value):
+    "Values of entries, those of the same seed averaged: it begins with the same weights on every processor."
+    found = {}
+    for row in rows:
+        if (x := value(row)) is not None:
+            found.setdefault(row['seed'], []).append(x)
+    return [sum(values) / len(values) for _, values in sorted(found.items())]
+
+
 def table(rows):
     "For each variant and number of images that there are: seeds, core-minutes, and the numbers over seeds."
     found = []
@@ -264,7 +274,9 @@ def table(rows):
             some = [row for row in rows if (row['variant'], row['images']) == (variant, images)]
             if not some:
                 continue
-            numbers = {name: spread([number(row, *path) for row in some]) for name, path in COLUMNS.items()}
+            numbers = {
+                name: spread(by_seed(some, lambda row, path=path: number(row, *path))) for name, path in COLUMNS.items()
+            }
             minutes = round(sum(row['seconds'] for row in some) / 60 / len(some), 1)
             facts = dict(variant=variant, images=images, seeds=sorted(row['seed'] for row in some))
             found.append(facts | dict(core_minutes=minutes, numbers={k: v for k, v in numbers.items() if v}))
@@ -329,13 +341,13 @@ def compared(comparison, rows):
     training = lambda row: (row['seed'], row.get('processor', ''))
     by = {(row['variant'], training(row)): row for row in rows}
     pairs = sorted(set.intersection(*({training(row) for row in rows if row['variant'] == name} for name in variants)))
-    seeds = [seed for seed, _ in pairs]
-    values = [
-        [factor, number(by[variant, pair], *path)] for pair in pairs for factor, variant, path in comparison.terms
+    terms = [
+        [(factor, number(by[variant, pair], *path)) for factor, variant, path in comparison.terms] for pair in pairs
     ]
-    if not seeds or any(value is None for _, value in values):
+    if not pairs or any(value is None for some in terms for _, value in some):
         return facts | dict(verdict='not decided: 0 seeds')
-    values = np.array(values).prod(1).reshape(len(seeds), -1).sum(1)
+    sums = [dict(seed=seed, sum=sum(a * b for a, b in some)) for (seed, _), some in zip(pairs, terms)]
+    values, seeds = np.array(by_seed(sums, lambda row: row['sum'])), sorted({seed for seed, _ in pairs})
     mean, half = interval(values)
     facts |= dict(seeds=seeds, difference=round(mean, 4), half=round(half, 4) if len(seeds) > 1 else None)
     if len(seeds) < SEEDS_NEEDED:
