@@ -47,6 +47,7 @@ def _upside_down(c, fov, n):
 
 
 _RAY_MUTANTS = {
+    'one angle for all': lambda cam2world, fov, size: rays(cam2world, 40.0, size),
     'border grid': _mutant(lambda c, fov, n: rays(c, fov, n, 'border')),  # the official pi-GAN
     'not normalised': _mutant(_not_normalised),  # the first NeRF
     'upside down': _mutant(_upside_down),
@@ -100,6 +101,12 @@ def check_rays(candidate):
     yield (
         'projecting a point of a ray gives the ray\'s pixel',
         torch.allclose(pixels, there, atol=1e-3) and bool((depth > 0).all()),
+    )
+    pixels, _ = project(torch.add(*candidate(cams, 12.0, 4)), cams, 12.0, 4)
+    there = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)).expand(3, -1, -1)
+    yield (
+        'so it is with another angle and an even number of pixels',
+        torch.allclose(pixels, there, atol=1e-3),
     )
     turned = candidate(
         pose(torch.tensor([0.8 + 2 * math.pi]), torch.tensor([0.3]), torch.tensor([2.0])),

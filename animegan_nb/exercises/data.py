@@ -130,6 +130,12 @@ def _global_draw(n, seed, epoch):
         'with replacement': _with_replacement,
         'same every epoch': _same_every_epoch,
         'added seeds': _added_seeds,
+        'multiplied seeds': lambda n, seed, epoch: torch.randperm(
+            n, generator=rng(seed * epoch)
+        ),
+        'seed and epoch in one exclusive or': lambda n, seed, epoch: torch.randperm(
+            n, generator=rng(seed ^ epoch)
+        ),
         'global seed': _global_seed,
         'global draw': _global_draw,
     },
@@ -151,3 +157,5 @@ def check_epoch_order(candidate):
     yield 'another seed, another order', not torch.equal(a, candidate(50, 4, 7))
     mixed_up = torch.equal(candidate(50, 3, 8), candidate(50, 4, 7))
     yield 'epoch 8 of seed 3 is not epoch 7 of seed 4', not mixed_up
+    orders = {tuple(candidate(50, s, e).tolist()) for s in range(6) for e in range(6)}
+    yield 'no two of 36 pairs of seed and epoch share an order', len(orders) == 36

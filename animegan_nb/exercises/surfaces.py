@@ -41,6 +41,7 @@ def _without_clamp(d1, d2, k):
         'intersection': _intersection,
         'forgotten square': _forgotten_square,
         'no clamp': _without_clamp,
+        'one width for all': lambda d1, d2, k: smooth_union(d1, d2, 0.4),
     },
 )
 def check_smooth_union(candidate):
@@ -60,6 +61,12 @@ def check_smooth_union(candidate):
     yield 'it is never above the smaller one', bool((out <= torch.minimum(a, b) + 1e-12).all())
     yield 'where they are equal it lies k/4 below', torch.allclose(out[50], b[50] - 0.1)
     yield 'the order does not matter', torch.allclose(out, candidate(b, a, 0.4))
+    narrow, apart = candidate(a, b, 0.1), (a - b).abs() >= 0.1
+    yield (
+        'k is the width of the seam',
+        torch.allclose(narrow[50], b[50] - 0.025)
+        and torch.allclose(narrow[apart], torch.minimum(a, b)[apart]),
+    )
     slope = torch.diff(out) / 0.02
     yield (
         'no promise of space that is not there: the slope stays within 0 and 1',
@@ -174,6 +181,10 @@ def _wrapped(labels, depth):  # torch.roll meets the opposite border
     ).any(0)
 
 
+def _depth_alone(labels, depth):
+    return outline((depth * 100).round().long(), depth)  # labels are forgotten
+
+
 def _rows_only(labels, depth):
     return torch.stack([outline(row[None], far[None])[0] for row, far in zip(labels, depth)])
 
@@ -186,6 +197,7 @@ def _rows_only(labels, depth):
         'far side': _far_side,
         'wraps around': _wrapped,
         'horizontal only': _rows_only,
+        'steps in depth alone': _depth_alone,
     },
 )
 def check_outline(candidate):
@@ -209,6 +221,14 @@ def check_outline(candidate):
         'a far patch is outlined around itself',
         bool(hole.any()) and not (hole & (labels == 1)).any(),
     )
+    halves = (torch.arange(6) >= 3).long().expand(6, 6)
+    beside = torch.zeros(6, 6, dtype=torch.bool)
+    beside[:, 2:4] = True
+    yield (
+        'parts at the same depth are drawn on both sides',
+        torch.equal(candidate(halves, torch.ones(6, 6)), beside),
+    )
+    yield 'a step of one part is no line', not candidate(0 * halves, 1.0 + halves).any()
     edge = torch.zeros(6, 6, dtype=torch.long)
     edge[:, 0] = 1
     yield 'opposite borders are not neighbours', not candidate(edge, 1.0 + edge)[:, -1].any()
