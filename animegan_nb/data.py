@@ -144,13 +144,13 @@ def _decoded(file, background: tuple[int, int, int]) -> Image.Image:
 
 
 def as_rgb(
-    image: Image.Image,  # as Pillow has opened it; it stays as it is
+    image: Image.Image,  # as Pillow has opened it; it may be changed
     background: tuple[int, int, int] = WHITE,  # shows through where it is transparent
     clear=None,  # the colour of the file that is to be seen through
 ) -> Image.Image:
     "A picture upright, in 8 bits and in the colours of sRGB, its alpha laid on `background`."
     image = _upright(image)
-    alpha, image = _alpha(image, clear), _in_srgb(_eight_bits(image.copy()))
+    alpha, image = _alpha(image, clear), _in_srgb(_eight_bits(image))
     if alpha is None:
         return image
     image.putalpha(alpha)
@@ -749,7 +749,7 @@ def _put_in_place(part: Path, path: Path):
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder that becomes `path`, whole, when the block ends; what stood there is replaced.
     After an exception nothing appears."""
-    path = Path(path)
+    path = absolute_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     part = _part(path)
@@ -805,7 +805,7 @@ class ArrayStore:
     ) -> ArrayStore:
         """Open a store. Sizes are always checked, which takes no time;
         contents only with `verify`."""
-        path = Path(path)
+        path = absolute_path(path)
         manifest = _read_manifest(path)
         try:
             arrays = {k: _map(path, k, v, verify) for k, v in manifest['fields'].items()}
@@ -1237,7 +1237,7 @@ def image_tensor(image) -> Tensor:  # [..., 3, h, w]
     """A picture of Pillow, NumPy or PyTorch, or a batch of them, as bytes (uint8) or float;
     grey ones in three equal channels."""
     if isinstance(image, Image.Image):
-        image = np.array(as_rgb(image, clear=_clear_colour(image)))
+        image = np.array(as_rgb(image.copy(), clear=_clear_colour(image)))
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(image)
     if not isinstance(image, Tensor):

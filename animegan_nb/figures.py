@@ -411,9 +411,9 @@ def encode_figure(**attributes) -> Tensor:
     for i, name in enumerate(FIGURE_ATTRIBUTES):
         if name in attributes:
             row[i] = _as_number(name, attributes.pop(name))
-    for name in attributes.keys() - SLOT.keys():
+    if unknown := sorted(attributes.keys() - SLOT.keys()):
         raise ValueError(
-            f"There is no attribute {name!r}: choose from"
+            f"There is no attribute {unknown[0]!r}: choose from"
             f" {', '.join([*FIGURE_ATTRIBUTES, *SLOT])}."
         )
     return check_figure(torch.cat([encode(**attributes), torch.tensor(row)])[None])[0]

@@ -141,6 +141,8 @@ def time_limit(seconds: float, clock: float | None = None):
         passed = time.monotonic() - start
         if passed >= seconds:
             raise TimeoutError(f'it took longer than {seconds:g} s')
+        if number in outer:  # the limit around this one has come first
+            return old[number](number, frame)
         # several threads used up the processor time of one
         signal.setitimer(signal.ITIMER_PROF, max(0.01, seconds - passed))
 
@@ -150,10 +152,11 @@ def time_limit(seconds: float, clock: float | None = None):
     }
     old = {number: signal.signal(number, stop) for number, _ in timers.values()}
     used = {signal.ITIMER_PROF: time.process_time, signal.ITIMER_REAL: time.monotonic}
-    begun, before = {timer: now() for timer, now in used.items()}, {}
-    for timer, (_, at) in timers.items():
+    begun, before, outer = {timer: now() for timer, now in used.items()}, {}, set()
+    for timer, (number, at) in timers.items():
         before[timer] = left = signal.setitimer(timer, at)[0]  # of the limit around this one
-        if 0 < left < at:
+        if 0 < left < at and callable(old[number]):
+            outer.add(number)
             signal.setitimer(timer, left)
     try:
         yield

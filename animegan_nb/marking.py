@@ -96,7 +96,7 @@ def limit_process(limits: Limits):
     }
     if in_use['VmData']:
         wanted['RLIMIT_DATA'] = in_use['VmData'] + int(limits.memory * 1e9)
-    if in_use['VmSize']:  # shared memory counts here only
+    if in_use['VmSize']:  # shared memory counts here only; so do files that are mapped
         wanted['RLIMIT_AS'] = in_use['VmSize'] + int(2 * limits.memory * 1e9)
     for name, most in wanted.items():
         with contextlib.suppress(ValueError, OSError):
@@ -428,18 +428,9 @@ class Snapshot:
         self.restore = lambda: put_back(self)
         grading.AFTER_CALL = lambda: self.changed.extend(put_back(self))
         names = ('functional', 'linalg', 'nn', 'nn.functional', 'autograd', 'testing')
-        spaces = [builtins, math, operator, functools, torch, time, inspect, ast, contextlib]
-        spaces += [
-            copy,
-            io,
-            json,
-            json.encoder,
-            signal,
-            symtable,
-            threading,
-            sys.modules['types'],
-        ]
-        spaces += [sys.modules[name] for name in ('dataclasses', 'dis')]
+        spaces = [builtins, math, operator, functools, torch, time, inspect]
+        tools = 'ast contextlib copy dataclasses dis io json json.encoder signal symtable'
+        spaces += [sys.modules[name] for name in [*tools.split(), 'threading', 'types']]
         spaces += [module for name in names if (module := sys.modules.get(f'torch.{name}'))]
         spaces += [sys.modules['numpy'], sys.modules['numpy.linalg']]
         spaces += [m for name, m in sorted(sys.modules.items()) if name.startswith(_JUDGES)]

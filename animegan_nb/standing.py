@@ -24,7 +24,7 @@ from animegan_nb.stylegan import (
     StyleGANGenerator,
 )
 from .toon import CATEGORIES
-from .training import count_flops, Stage, TrainingConfig
+from .training import count_flops, evaluating, Stage, TrainingConfig
 
 # %% auto #0
 __all__ = ['FIGURE_ASPECTS', 'FIGURE_READINGS', 'background_colour', 'reachable', 'figure_mask', 'on_white', 'border_contact',
@@ -348,7 +348,6 @@ def read_figures(
     batch: int = 250,
 ) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a length
     "What the reader says of many images, in evaluation mode."
-    training = net.training
-    parts = [net.eval()(p) for p in images.split(batch)]
-    net.train(training)
+    with evaluating(net):
+        parts = [net(p) for p in images.split(batch)]
     return {name: torch.cat([p[name] for p in parts]) for name in FIGURE_READINGS}

@@ -59,12 +59,12 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'prepare_networks', 'make_loader', 'target_step', 'begin', 'active_callbacks', 'tell', 'after_the_waiting',
            'between_steps', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages', 'enter_stage',
            'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe', 'network_config',
-           'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'sample_images', 'generate_images', 'part_of',
-           'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer', 'load_optimizer', 'restore_draws',
-           'restore_stage', 'restore_position', 'changed_settings', 'check_same_networks', 'check_same_optimizers',
-           'newest_good', 'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'check_state', 'checksum',
-           'load_facts', 'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'load_run',
-           'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'evaluating', 'sample_images', 'generate_images',
+           'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer', 'load_optimizer',
+           'restore_draws', 'restore_stage', 'restore_position', 'changed_settings', 'check_same_networks',
+           'check_same_optimizers', 'newest_good', 'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state',
+           'check_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade', 'Growing', 'faded_reals',
+           'count_flops', 'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -1290,6 +1290,18 @@ class EMA(Callback):
         self.average.load_state_dict(state['average'])
 
 # %% ../nbs/10_training.ipynb #bd4e9458
+@contextlib.contextmanager
+def evaluating(network: nn.Module):
+    "Inside, all parts of a network are in evaluation mode; then each is again as it was."
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @torch.no_grad()
 def sample_images(
     trainer: Trainer, n: int, seed: int, batch_size: int | None, live: bool, device
@@ -1315,20 +1327,15 @@ def generate_images(
 ) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
     cuda = [draws.device] if draws.device.type == 'cuda' else []
-    modes, images = {module: module.training for module in network.modules()}, []
-    with torch.random.fork_rng(cuda):
-        network.eval()
-        try:
-            latents = pair.latents(n, draws)
-            starts = range(0, n, batch_size)
-            for start in tqdm(starts, progress, disable=progress is None, delay=2):
-                some = part_of(latents, slice(start, start + batch_size))
-                made = pair.generate(network, some).float()
-                made = to_uint8(made) if as_bytes else made
-                images.append(made.to(device or made.device))
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+    images = []
+    with torch.random.fork_rng(cuda), evaluating(network):
+        latents = pair.latents(n, draws)
+        starts = range(0, n, batch_size)
+        for start in tqdm(starts, progress, disable=progress is None, delay=2):
+            some = part_of(latents, slice(start, start + batch_size))
+            made = pair.generate(network, some).float()
+            made = to_uint8(made) if as_bytes else made
+            images.append(made.to(device or made.device))
     return torch.cat(images)
 
 

@@ -8,6 +8,7 @@
     ANIMEGAN_DATA=… python benchmarks/mimic3d.py faces --run FOLDER     # on real anime faces, and mimic3d_faces.*
     python benchmarks/mimic3d.py ship --run FOLDER     # a trained network to data/pretrained, with its card
     python benchmarks/mimic3d.py one-view [--quick]    # heads found from one view, with the shipped network
+    python benchmarks/mimic3d.py rounding              # what another instruction set makes of the same seed
 
 Every run is trained by its recipe in a folder of its own and goes on where it was stopped; as soon as it ends, an entry
 with variant and seed is stored, and an entry that is there is not made again.
@@ -25,9 +26,9 @@ degrees where both are solid); between the views from ±0.25 rad: the consistenc
 the network's own billboard and on an ellipsoid, and the gap between the branches; processor milliseconds a view. Where
 there are two branches, the distances are those of the 3D branch; those of the 2D branch stand beside them.
 
-A seed gives the same training on the same kind of processor only: another one rounds differently, and a game does not
-forget it. So entries name theirs, and only trainings of the same seed on the same kind of processor are paired;
-then those of the same seed are averaged, because they begin with the same weights.
+A seed gives the same training only where sums are rounded alike, so on one kind of processor (`rounding` shows what
+another instruction set does on the same one). So entries name theirs, and only trainings of the same seed on the same
+kind of processor are paired; then those of the same seed are averaged, because they begin with the same weights.
 
 `summary` writes mimic3d_summary.json: for each variant and number of images the means over trainings with their
 intervals, and for each claim a verdict from paired t-tests over seeds, corrected by Holm over the comparisons of all
@@ -41,7 +42,9 @@ import contextlib
 import io
 import itertools
 import json
+import os
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -54,6 +57,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from scipy import stats
+from tqdm import tqdm
 
 from animegan_nb import pigan_inversion as inv
 from animegan_nb import toon
@@ -717,19 +721,19 @@ def variants_from_one_view(work, images, known, before=None, n=2):
         boards = [board_around(*board) for board in boards]
         keep('billboard of the image', seed, lambda k, boards=boards: boards[k])
         keep('another toon head', seed, lambda k: stranger)
-    for variant, seed in sorted(known, key=lambda pair: (list(VARIANTS).index(pair[0]), pair[1])):
-        trainings = [k for name, k in known if name == variant]
-        if not all(folder_of(variant, images, k, work).exists() for k in trainings):
-            found[variant] = kept_row(before, variant, images, n, len(trainings))
+    for variant in (name for name in VARIANTS if any(name == variant for variant, _ in known)):
+        runs = {seed: folder_of(variant, images, seed, work) for seed in seeds if (variant, seed) in known}
+        if not all(run.exists() for run in runs.values()):
+            found[variant] = kept_row(before, variant, images, n, len(runs))
             continue
-        generator = load_run(folder_of(variant, images, seed, work))[1].eval()
-        given = heads_of[seed]
-        start = tuple(inv.toon_pose_reader(64)(given.images).clamp(-0.6, 0.6).unbind(1))
-        if variant == 'pigan':
-            look = pigan_found(generator, given, start, distance, config)
-        else:
-            look = planes_found(generator, given, start, distance, generator.synthesis.num_ws, config)
-        keep(variant, seed, look)
+        for seed, run in runs.items():
+            generator, given = load_run(run)[1].eval(), heads_of[seed]
+            start = tuple(inv.toon_pose_reader(64)(given.images).clamp(-0.6, 0.6).unbind(1))
+            if variant == 'pigan':
+                look = pigan_found(generator, given, start, distance, config)
+            else:
+                look = planes_found(generator, given, start, distance, generator.synthesis.num_ws, config)
+            keep(variant, seed, look)
     return dict(
         command='python benchmarks/mimic3d.py variants-one-view --work FOLDER',
         images=images,
@@ -763,27 +767,57 @@ def experiment(args):
     work = args.work or cache_dir('mimic3d')
     rows = json.loads(args.out.read_text(encoding='utf-8')) if args.out.exists() else []
     data, held_out = heads()
-    shape = toon_shape(64, 64, seed=123)
+    shape, processor = toon_shape(64, 64, seed=123), torch.backends.cpu.get_cpu_capability()
     for variant, seed in itertools.product(args.variants, args.seeds):
-        known = {(row['variant'], row['seed'], row['images']): row for row in rows}
+        ours_last = sorted(rows, key=lambda row: row.get('processor') == processor)
+        known = {(row['variant'], row['seed'], row['images']): row for row in ours_last}
         if (variant, seed, args.images) in known:
             continue
-        equal = known.get(('aware, by role', seed, args.images))
-        if variant == 'pigan' and equal is None:
-            print(f'pigan, seed {seed}: waits for "aware, by role", whose time it gets')
+        equal = known.get(('aware, by role', seed, args.images), {})
+        if variant == 'pigan' and equal.get('processor') != processor:
+            print(f'pigan, seed {seed}: waits for "aware, by role" on this kind of processor, whose time it gets')
             continue
         seconds = equal['seconds'] if variant == 'pigan' else 0
         trainer, spent = trained(variant, seed, args.images, seconds, work, data)
         numbers = measured(trainer.average.eval(), variant, held_out, shape)
         facts = dict(variant=variant, seed=seed, images=args.images, steps=trainer.step, seconds=spent)
-        facts |= dict(processor=torch.backends.cpu.get_cpu_capability())
+        facts |= dict(processor=processor)
         rows.append(facts | dict(measured=numbers))
         write_atomically(args.out, json.dumps(rows, indent=1) + '\n')
         print(variant, seed, json.dumps(numbers['branches']), flush=True)
     summarise(args.out)
 
 
-WHAT = 'train', 'summary', 'sheet', 'variants-one-view', 'faces', 'ship', 'one-view'
+# ---- how far rounding goes
+
+KERNELS = {'ATEN_CPU_CAPABILITY': 'default'}  # PyTorch's kernels for the oldest processors
+ROUNDING = {'once': (0, {}), 'again': (0, {}), 'another instruction set': (0, KERNELS), 'another seed': (1, {})}
+
+
+def first_steps(steps, seed):
+    "The losses of the discriminator in the first steps of the preset."
+    recipe = recipe_of('aware, by role', 8000)
+    trainer = recipe.trainer(heads()[0], [], 'cpu', seed).fit(steps, progress=False)
+    return [record['discriminator_loss'] for record in trainer.history]
+
+
+def rounding(steps=100):
+    """The same steps of the same seed on this processor: once, again, and with other kernels, which add in another
+    order; and those of another seed. Each in its own process, because the kernels are chosen at the start."""
+    losses = {}
+    for name, (seed, variables) in tqdm(ROUNDING.items(), 'trainings', leave=False):
+        call = [sys.executable, '-c', f'import json, mimic3d; print(json.dumps(mimic3d.first_steps({steps}, {seed})))']
+        env = os.environ | {'OMP_NUM_THREADS': '1'} | variables
+        said = subprocess.run(call, env=env, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        losses[name] = json.loads(said.stdout.splitlines()[-1])
+    return dict(
+        command='python benchmarks/mimic3d.py rounding',
+        processor=torch.backends.cpu.get_cpu_capability(),
+        losses={name: [round(loss, 7) for loss in values] for name, values in losses.items()},
+    )
+
+
+WHAT = 'train', 'summary', 'sheet', 'variants-one-view', 'faces', 'ship', 'one-view', 'rounding'
 
 
 def main():
@@ -804,6 +838,8 @@ def main():
         summarise(args.out)
     elif args.what == 'one-view':
         one_view(args.quick)
+    elif args.what == 'rounding':
+        write_atomically(RESULTS / 'mimic3d_rounding.json', json.dumps(rounding(), indent=1) + '\n')
     elif args.what == 'variants-one-view':
         path = RESULTS / 'mimic3d_variants_one_view.json'
         facts = variants_from_one_view(args.work or cache_dir('mimic3d'), *entries(args.out), path)

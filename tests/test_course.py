@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -685,6 +686,21 @@ print(network(torch.zeros(4, 2)).shape)
 
 def test_a_table_does_not_calculate():
     assert teaching.as_csv([{'a': '=1+1', 'b': 2}]) == "a,b\n'=1+1,2\n"
+
+
+def test_an_outer_limit_ends_what_many_inner_ones_would_not():
+    turns = 0
+    with pytest.raises(TimeoutError, match='0.3 s'), grading.time_limit(0.3):
+        while turns < 100:
+            turns += 1
+            with grading.time_limit(5):
+                busy = time.process_time() + 0.05
+                while time.process_time() < busy:
+                    pass
+    assert turns < 50  # six of them fill the limit
+    with pytest.raises(TimeoutError, match='0.2 s'), grading.time_limit(0.2), grading.time_limit(50):
+        while True:  # one inner limit, and nothing that ends
+            pass
 
 
 def test_limits_are_told_apart():
