@@ -26,7 +26,7 @@ from torch import Tensor
 
 from animegan_nb import metrics
 from animegan_nb.callbacks import Checkpoints, Clock
-from animegan_nb.core import grid, to_uint8, write_atomically
+from animegan_nb.core import fast_bfloat16, grid, to_uint8, write_atomically
 from animegan_nb.dcgan import DCGAN_LIVE
 from animegan_nb.modern import ModernConfig
 from animegan_nb.toon import ready_heads
@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZE, DRAWN, SHOWN = 32, 500, 12
 EXTRACTORS = ('squeezenet', 'toon', 'pixels')
 MEASURED = ('frechet', 'precision', 'recall', 'diversity')
+PRECISION = 'bf16' if fast_bfloat16() else 'no'
 
 _NETWORK = ModernConfig(SIZE, latent=64, pixels=False, deviation=False, paired=False)
 _TRAINING = TrainingConfig(
@@ -45,7 +46,7 @@ _TRAINING = TrainingConfig(
     generator_betas=(0.0, 0.99),
     discriminator_betas=(0.0, 0.99),
     ema_half_life=1_000,
-    mixed_precision='bf16',
+    mixed_precision=PRECISION,
     channels_last=True,
 )
 BASE = Recipe('modern', _NETWORK, _TRAINING, 0, 'heads on frozen features, the plain loss with R1 and R2')
@@ -70,7 +71,7 @@ WAYS = {
     'diffaugment': ('DiffAugment', changed('diffaugment')),
     'dcgan': (
         'another network: the recipe dcgan-live',
-        replace(DCGAN_LIVE, training=replace(DCGAN_LIVE.training, mixed_precision='bf16', channels_last=True)),
+        replace(DCGAN_LIVE, training=replace(DCGAN_LIVE.training, mixed_precision=PRECISION, channels_last=True)),
     ),
 }
 
@@ -101,6 +102,7 @@ def run(way: str, seed: int, heads, judge: dict, seconds: float, folder: Path) -
     result = dict(
         way=way,
         seed=seed,
+        precision={'bf16': 'bfloat16', 'no': 'float32'}[PRECISION],
         images=trainer.images,
         seconds=clock.processor_seconds,
         drawn=numbers(drawn, judge),
@@ -132,10 +134,11 @@ def collect(a):
     found = [[folder / f'{way}-{seed}.json' for way in WAYS] for seed in range(a.seeds)]
     results = [json.loads(path.read_text()) for row in found if all(p.exists() for p in row) for path in row]
     seeds = len({r['seed'] for r in results})
+    precisions = ' and '.join(sorted({r['precision'] for r in results}))
     stored = {
         'command': f'python benchmarks/modern.py --ablation --seeds {seeds} --seconds {a.seconds:g}',
         'protocol': f'2,000 drawn heads to learn from, {SIZE} px; {DRAWN} images of each generator against 1,000 other'
-        f' heads; {a.seconds:g} processor seconds of one thread each, in bfloat16; {seeds} seeds',
+        f' heads; {a.seconds:g} processor seconds of one thread each, in {precisions}; {seeds} seeds',
         'ways': {way: text for way, (text, _) in WAYS.items()},
         'recipes': {w: dict(network=asdict(r.network), training=asdict(r.training)) for w, (_, r) in WAYS.items()},
         'floors': json.loads((folder / 'floors.json').read_text()),

@@ -12,7 +12,7 @@ from animegan_nb import pigan, siren
 from animegan_nb.cameras import pose, rays
 from animegan_nb.core import rng
 from animegan_nb.pigan import PiganDiscriminator, PiganGenerator, RenderSettings, camera_direction, truncate_condition
-from animegan_nb.siren import Condition, FieldConfig, PIGAN_FIELD
+from animegan_nb.siren import Condition, FieldConfig, PIGAN_FIELD, half_pays
 from animegan_nb.training import Draws, PeakMemory
 
 TINY = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
@@ -232,7 +232,8 @@ def test_half_precision_leaves_coordinates_alone():
         exact = G.render(codes(2), pose(torch.zeros(2)))
         with torch.autocast('cpu', torch.bfloat16):
             half = G.render(codes(2), pose(torch.zeros(2)))
-    assert half.dtype == torch.float32 and not torch.equal(half, exact) and (half - exact).abs().mean() < 0.02
+    assert half.dtype == torch.float32 and (half - exact).abs().mean() < 0.02
+    assert torch.equal(half, exact) != half_pays(torch.device('cpu'))  # other processors do not round
 
 
 # ---- the discriminator ----------------------------------------------------------------------------------------------
