@@ -30,8 +30,12 @@ help:
 	@$(PYTHON) -m venv .venv || { echo "Python's venv is missing: install it (Debian, Ubuntu: apt install python3-venv)."; exit 1; }
 	@touch $@
 
+#: pages that Jupyter makes of notebooks keep the descriptions of the images
+.venv/etc/jupyter/jupyter_config.json: book/jupyter_config.json | .venv/created
+	@mkdir -p $(@D) && cp $< $@
+
 #: what reading and running the book needs
-.venv/notebook: .venv/created pyproject.toml
+.venv/notebook: .venv/created pyproject.toml | .venv/etc/jupyter/jupyter_config.json
 	@echo "Installing PyTorch and the notebook tools into .venv (about two minutes, 5 GB) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[notebook]'
 	@touch $@
@@ -43,7 +47,7 @@ help:
 	@touch $@
 
 #: what changing and testing it needs
-.venv/dev: .venv/created pyproject.toml
+.venv/dev: .venv/created pyproject.toml | .venv/etc/jupyter/jupyter_config.json
 	@echo "Installing the development tools into .venv ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,course]'
 	@touch $@ .venv/notebook .venv/book

@@ -1067,6 +1067,16 @@ def _folder_store(
     load = lambda name: open_image(folder / name, tuple(options['background']))
     return _decode(load, list(found), path, options, meta, dropped, progress)
 
+# %% ../nbs/02_data.ipynb #02square
+def _check_square(size: int, fit: str):
+    "Raise one clear sentence unless pictures can be made square in this way."
+    if fit not in ('crop', 'pad'):
+        raise ValueError(f"A picture is made square by 'crop' or 'pad', not {fit!r}.")
+    if size < 1:
+        raise ValueError(f"A picture needs at least one pixel along a side, not {size}.")
+    if size**2 > MAX_PIXELS:
+        raise ValueError(f"A picture has at most {MAX_PIXELS:,} pixels, not {size}².")
+
 # %% ../nbs/02_data.ipynb #fc04bd39
 class ImageFolder(ImageSet):
     """The pictures below a folder, decoded once into a cache of bytes;
@@ -1082,12 +1092,7 @@ class ImageFolder(ImageSet):
         verify: bool = False,  # also compare the store's checksums
         progress: bool = True,
     ):
-        if fit not in ('crop', 'pad'):
-            raise ValueError(f"A picture is made square by 'crop' or 'pad', not {fit!r}.")
-        if size < 1:
-            raise ValueError(f"A picture needs at least one pixel along a side, not {size}.")
-        if size**2 > MAX_PIXELS:
-            raise ValueError(f"A picture has at most {MAX_PIXELS:,} pixels, not {size}².")
+        _check_square(size, fit)
         self.folder = absolute_path(folder, 'folder of the pictures')
         options = dict(size=size, fit=fit, background=list(background))
         cache = absolute_path(cache, 'cache') if cache else cache_dir('pictures')
@@ -1547,6 +1552,9 @@ def public_dataset(
             f"There is no public set called {name!r}{did_you_mean(name, PUBLIC)}: choose one"
             f" of {', '.join(PUBLIC)}."
         )
+    _check_square(size, fit)
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is at least one picture, not {limit}.")
     repository, split, column = PUBLIC[name]
     options = dict(size=size, fit=fit, background=list(WHITE))
     meta = {'options': options, 'source': [repository, split, column, limit]}
@@ -1554,7 +1562,7 @@ def public_dataset(
     if not ArrayStore.valid(path, meta):
         table = _fetch(repository, split, column)
         load = lambda row: open_image(io.BytesIO(table[int(row)][column]['bytes']))
-        rows = [f'{i:06d}' for i in range(min(len(table), limit or len(table)))]
+        rows = [f'{i:06d}' for i in range(len(table))[:limit]]
         _decode(load, rows, path, options, meta, [], progress)
     store = ArrayStore.open(path)
     ds = ImageSet(store.arrays)

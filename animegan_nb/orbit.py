@@ -232,6 +232,7 @@ class FieldSource:
         activation: str = 'relu',
         normals_from: str = 'density',  # or 'depth'
         device: torch.device | str | None = None,  # None: that of the field's weights
+        max_points: int = 2**18,  # that the field sees at once
     ):
         check_range(near, far, samples)
         if normals_from not in ('density', 'depth'):
@@ -241,7 +242,7 @@ class FieldSource:
         self.field, self.name, self.normals_from = field, name, normals_from
         self.device = torch.device(device or device_of(field))
         self.radius, self.near, self.far = float(radius), float(near), float(far)
-        self.samples, self.fine = samples, fine
+        self.samples, self.fine, self.max_points = samples, fine, max_points
         self.options = dict(background=background, activation=activation)
         check_source(self)
 
@@ -250,21 +251,30 @@ class FieldSource:
         h, w = image_size(size)
         cam2world = cam2world.to(self.device)
         lines, divisor = rays(cam2world, fov, (h, w)), 4 if coarse else 1
-        counts = -(-self.samples // divisor), self.fine // divisor
-        seen = march(self.field, *lines, self.near, self.far, *counts, **self.options)
-        depth = distance_to_depth(seen.distance, lines.directions, cam2world)
-        flat = dict(
-            colour=2 * seen.rgb.clamp(0, 1) - 1,
-            depth=depth[..., None],
-            opacity=seen.opacity[..., None],
-        )
-        if self.normals_from == 'density':
-            points = lines.origins + seen.distance[..., None] * lines.directions
-            flat['normals'] = normals(self.field, points, lines.directions)
+        samples, fine = -(-self.samples // divisor), self.fine // divisor
+        at_once = max(1, self.max_points // (len(cam2world) * max(samples, fine)))
+        chunks = [
+            self._look(*part, samples, fine)
+            for part in zip(*(x.split(at_once, 1) for x in lines))
+        ]
+        flat = {k: torch.cat([chunk[k] for chunk in chunks], 1) for k in chunks[0]}
+        flat['depth'] = distance_to_depth(flat['depth'], lines.directions, cam2world)[..., None]
         view = {k: v.mT.reshape(len(cam2world), -1, h, w) for k, v in flat.items()}
         if 'normals' not in view:
             view['normals'] = depth_normals(view['depth'], cam2world, fov)
         return view
+
+    def _look(self, origins, directions, samples, fine):
+        "Colour, distance along the ray, opacity, and normals of the density, of some rays."
+        seen = march(
+            self.field, origins, directions, self.near, self.far, samples, fine, **self.options
+        )
+        found = dict(colour=2 * seen.rgb.clamp(0, 1) - 1, depth=seen.distance)
+        found['opacity'] = seen.opacity[..., None]
+        if self.normals_from == 'density':
+            points = origins + seen.distance[..., None] * directions
+            found['normals'] = normals(self.field, points, directions)
+        return found
 
 # %% ../nbs/59_orbit.ipynb #3c7e1561
 def depth_normals(

@@ -114,6 +114,11 @@ def _check_config(c: StyleGANConfig):
             "The discriminator of a DCGAN does not grow, and sees 16 pixels or more: choose"
             " discriminator='residual'."
         )
+    if c.discriminator == 'dcgan' and c.channels != 3:
+        raise ValueError(
+            f"The discriminator of a DCGAN sees three colours, not {c.channels}: choose"
+            " discriminator='residual'."
+        )
     if c.channel_base < c.size:
         raise ValueError(
             f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the last"
@@ -124,6 +129,11 @@ def _check_config(c: StyleGANConfig):
     for name in _AT_LEAST_1:
         if getattr(c, name) < 1:
             raise ValueError(f"{name} must be at least 1, not {getattr(c, name)}.")
+    for name in ('mapping_layers', 'r1_gamma', 'path_weight'):
+        if getattr(c, name) < 0:
+            raise ValueError(f"{name} cannot be negative: {getattr(c, name)}.")
+    if not 0 <= c.w_avg_beta <= 1:
+        raise ValueError(f"w_avg_beta is a share of the old mean, not {c.w_avg_beta}.")
 
 
 def num_layers(size: int) -> int:
@@ -688,9 +698,12 @@ def draw_styles(
     return w, mix_styles(ws, other, torch.where(mixed, crossover, config.num_ws))
 
 
-def draw_noise(generator: StyleGANGenerator, n: int, draws: Draws) -> list[Tensor]:
-    "Fresh noise maps [n, 1, r, r], one for each layer."
-    return [draws.normal(n, 1, r, r) for r in generator.synthesis.noise_sizes]
+def draw_noise(generator: StyleGANGenerator, n: int, draws: Draws) -> list[Tensor | str]:
+    """Fresh noise maps [n, 1, r, r], one for each layer; 'none' for layers to which the
+    generator has not grown yet."""
+    layers = generator.synthesis
+    size = layers.grown[0] if isinstance(layers, GrowingSynthesis) else max(layers.noise_sizes)
+    return [draws.normal(n, 1, r, r) if r <= size else 'none' for r in layers.noise_sizes]
 
 # %% ../nbs/31_stylegan.ipynb #3a8cd131
 class StyleGANPlayers(ModelPair):
@@ -720,8 +733,10 @@ class StyleGANPlayers(ModelPair):
     def fakes(self, n: int, draws: Draws) -> tuple[Tensor, Tensor]:
         "w [n, dim], and generated images whose styles are partly mixed."
         w, ws = self.styles(n, draws)
-        noise = draw_noise(self.generator, n, draws) if self.config.noise else 'none'
-        return w, self.generator.synthesis(ws, noise)
+        return w, self.generator.synthesis(ws, self.noise(n, draws))
+
+    def noise(self, n: int, draws: Draws) -> list[Tensor | str] | str:
+        return draw_noise(self.generator, n, draws) if self.config.noise else 'none'
 
     def reals(self, images: Tensor) -> Tensor:
         "Real images at the size the networks have grown to, faded as the generator's are."
@@ -785,7 +800,7 @@ class StyleGANPair(StyleGANPlayers):
             _, ws = self.styles(n, draws)
             if not ws.requires_grad:
                 ws = ws.detach().requires_grad_(True)  # a frozen mapping
-            images = self.generator.synthesis(ws, draw_noise(self.generator, n, draws))
+            images = self.generator.synthesis(ws, self.noise(n, draws))
             lengths = path_lengths(images, ws, draws.normal(n, *images.shape[1:]))
             self.path_mean.lerp_(gather_batch(lengths.detach()).mean(), 0.01)
             deviation = (lengths - self.path_mean).square().mean()

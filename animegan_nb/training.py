@@ -1593,6 +1593,8 @@ def save_state(
     """Write `state` atomically: afterwards the folder is complete, or as it was before (after
     a kill at the worst moment the old one lies beside it, as `.NAME.old`)."""
     folder, tensors = Path(folder), {}
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"There is a {folder.name} already: choose another name.")
     part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
     old = folder.with_name(f'.{folder.name}.old')
     shutil.rmtree(part, ignore_errors=True)  # left by a killed process of the same number

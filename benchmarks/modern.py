@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from scipy import stats
+from comparisons import pooled
 from torch import Tensor
 
 from animegan_nb import metrics
@@ -153,31 +153,20 @@ def collect(a):
     print_table(stored)
 
 
-# what is compared, and how: chosen when half of the first seed's runs were known, before any run of another seed
+# what is compared, and how: chosen before the runs that are stored, when half of an earlier seed's runs were known
 COMPARED = {'frechet on squeezenet, log': ('squeezenet', 'frechet'), 'recall on pixels': ('pixels', 'recall')}
 
 
 def verdict(results: list[dict], base: str = 'base') -> dict:
-    """Each way against the base by Student's t with the spread of all ways pooled, corrected by Holm over all
-    comparisons; `smallest` is the difference that would have been seen by the first of his steps."""
-    seeds = len({r['seed'] for r in results})
-    rows, smallest = [], {}
+    "Each way, and the base without its average, against the base."
+    numbers = {}
     for name, (extractor, metric) in COMPARED.items():
         change = math.log if metric == 'frechet' else float
         value = lambda r, kind: change(r[kind][extractor][metric])
         groups = {w: [value(r, 'drawn') for r in results if r['way'] == w] for w in {r['way']: 0 for r in results}}
         groups['without average'] = [value(r, 'without_average') for r in results if r['way'] == base]
-        freedom = len(groups) * (seeds - 1)
-        error = math.sqrt(2 / seeds * statistics.mean(statistics.variance(g) for g in groups.values()))
-        for way in groups.keys() - {base}:
-            change_of_mean = statistics.mean(groups[way]) - statistics.mean(groups[base])
-            p = 2 * stats.t.sf(abs(change_of_mean) / error, freedom)
-            half = stats.t.ppf(0.975, freedom) * error
-            rows.append(dict(way=way, number=name, difference=change_of_mean, half=half, p=p))
-        smallest[name] = stats.t.ppf(1 - 0.05 / 2 / (len(groups) - 1) / len(COMPARED), freedom) * error
-    for row, corrected in zip(rows := sorted(rows, key=lambda r: r['p']), metrics.holm([r['p'] for r in rows])):
-        row['holm'] = float(corrected)
-    return {'rows': rows, 'smallest': smallest, 'comparisons': len(rows)}
+        numbers[name] = groups
+    return pooled(numbers, [(way, base) for way in groups if way != base])
 
 
 def print_table(stored: dict):

@@ -5,11 +5,12 @@
 
 Every variant trains at 64 px on the 3,000 heads that ship, in bfloat16 where the processor has it, on one thread and
 without augmentation, until its process has used the same processor time. The average of each generator is judged by
-1,000 images on two extractors. Variants that differ in one thing stand next to each other in `VARIANTS`.
+1,000 images on two extractors. What is compared, and how, was chosen before the runs that are stored.
 """
 
 import argparse
 import json
+import math
 import re
 import time
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from comparisons import pooled
 from networks import all_images, draw
 from PIL import Image
 
@@ -62,6 +64,20 @@ VARIANTS = {
     'plain, γ by the rule': changed('the preset with γ by the rule', r1_gamma=RULE),
     'plain, one style': changed('the preset without style mixing', mixing=0.0),
 }
+
+COMPARED = (  # each but the last two differs from the second in one thing
+    ('no noise', 'published'),
+    ('γ = 1', 'no noise'),
+    ('R1 in every step', 'γ = 1'),
+    ('slower', 'R1 in every step'),
+    ('plain', 'slower'),
+    ('plain, lazy R1', 'plain'),
+    ('plain, γ by the rule', 'plain'),
+    ('plain, one style', 'plain'),
+    ('plain', 'published'),
+    ('dcgan-cpu', 'plain'),
+)
+NUMBERS = {'Fréchet[toon], log': ('toon', 'frechet'), 'recall[pixels]': ('pixels', 'recall')}
 
 
 class ProcessorTime(Callback):
@@ -120,6 +136,20 @@ def rows_of(work: Path) -> list[dict]:
     return [json.loads(path.read_text(encoding='utf-8')) for path in sorted(work.glob('*.json'))]
 
 
+def verdict(rows: list[dict]) -> dict:
+    "The pairs of `COMPARED`, by both numbers, from the seeds of which every variant is there."
+    named = {name: {row['seed']: row for row in rows if row['name'] == name} for name in ['dcgan-cpu', *VARIANTS]}
+    seeds = sorted(set.intersection(*(set(runs) for runs in named.values())))
+    if len(seeds) < 2:
+        return {}
+    numbers = {}
+    for label, (extractor, metric) in NUMBERS.items():
+        change = math.log if metric == 'frechet' else float
+        value = lambda row: change(row[extractor][metric])
+        numbers[label] = {name: [value(runs[seed]) for seed in seeds] for name, runs in named.items()}
+    return dict(seeds=seeds, **pooled(numbers, COMPARED))
+
+
 def write(args):
     "All rows, and one strip of images of the first seed for each variant."
     work = Path(args.work)
@@ -129,10 +159,12 @@ def write(args):
     strips = [work / f'{stem_of(row["name"], 0)}.png' for row in rows if row['seed'] == 0]
     sheet = np.concatenate([np.asarray(Image.open(path)) for path in strips])
     Image.fromarray(sheet).save(OUT.with_suffix('.jpg'), quality=88)
+    seeds = len({row['seed'] for row in rows})
     facts = dict(
-        command=f'python benchmarks/stylegan_recipe.py run --minutes {rows[0]["minutes"]:g} --seeds {args.seeds}',
-        variants={name: variant.what for name, variant in VARIANTS.items()},
+        command=f'python benchmarks/stylegan_recipe.py run --minutes {rows[0]["minutes"]:g} --seeds {seeds}',
+        variants={'dcgan-cpu': 'another network: the recipe dcgan-cpu'} | {k: v.what for k, v in VARIANTS.items()},
         rows=rows,
+        verdict=verdict(rows),
         torch=torch.__version__,
     )
     OUT.with_suffix('.json').write_text(json.dumps(facts, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')

@@ -813,6 +813,13 @@ def test_public_sets(tmp_path, monkeypatch, name):
 def test_public_sets_offline(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='choose one of anime-faces'):
         D.public_dataset('mnist', cache=tmp_path)
+    for wrong, words in (
+        (dict(fit='stretch'), "'crop' or 'pad'"),
+        (dict(size=0), 'one pixel'),
+        (dict(limit=0), 'limit'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            D.public_dataset('celeba', **wrong, cache=tmp_path)
     monkeypatch.setitem(sys.modules, 'datasets', None)
     with pytest.raises(ImportError, match='pip install datasets'):
         D.public_dataset('celeba', cache=tmp_path)

@@ -323,13 +323,14 @@ def test_presets_build(name):
 
 
 # ---- the tables
-@pytest.fixture(scope='module')
-def script():
+@pytest.fixture
+def script(monkeypatch):
     "benchmarks/modern.py as a module."
-    path = Path(__file__).parents[1] / 'benchmarks' / 'modern.py'
-    spec = importlib.util.spec_from_file_location('modern_script', path)
+    folder = Path(__file__).parents[1] / 'benchmarks'
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location('modern_script', folder / 'modern.py')
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module
 

@@ -165,6 +165,21 @@ def test_normals_from_the_depth_and_from_the_density_agree(ball):
     assert facing.sum() > 300 and (a['normals'] * b['normals']).sum(1)[facing].mean() > 0.995
 
 
+def test_a_field_sees_few_points_at_once():
+    seen = []
+
+    def counted(points, directions=None):
+        seen.append(points.shape[:2].numel())
+        return BALL(points, directions)
+
+    cams, settings = OrbitCamera(0.5, -0.3).cam2world().expand(2, -1, -1), dict(samples=6, fine=10)
+    whole = FieldSource(BALL, **settings).render(cams, (9, 14), 12.0)
+    parts = FieldSource(counted, **settings, max_points=1000).render(cams, (9, 14), 12.0)
+    assert 500 < max(seen) <= 1000 and sum(seen) == 2 * 9 * 14 * (6 + 10 + 1)
+    for channel, image in whole.items():
+        assert torch.allclose(parts[channel], image, atol=1e-5, equal_nan=True), channel
+
+
 def test_depth_colours_order_the_depths():
     depth = torch.linspace(0.8, 1.2, 100).view(1, 1, 1, -1)
     light = depth_colours(depth, torch.ones_like(depth), 0.88, 1.12)[0, :, 0].mean(0)

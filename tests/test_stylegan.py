@@ -453,14 +453,29 @@ def test_noise_maps_that_are_off_stay_off_and_draw_no_numbers():
     assert all(len(shape) == 2 for shape in drawn)  # latents only, no maps
 
 
+def test_noise_is_drawn_for_the_layers_that_have_grown():
+    pair, drawn = sg.StyleGANPair(GROWS), []
+    pair.grow(8, 0.5)
+    draws = Draws(0)
+    draws.normal = lambda *shape: drawn.append(shape) or torch.zeros(shape)
+    _, images = pair.fakes(2, draws)
+    assert images.shape == (2, 3, 8, 8)
+    assert [shape[-1] for shape in drawn if len(shape) == 4] == [4, 4, 8, 8]
+
+
 @pytest.mark.parametrize(
     'changes, part',
     [
         (dict(discriminator='unet'), "'residual' or 'dcgan'"),
         (dict(discriminator='dcgan', architecture='stylegan1'), 'does not grow'),
         (dict(discriminator='dcgan', size=8), '16 pixels or more'),
+        (dict(discriminator='dcgan', channels=1), 'three colours, not 1'),
+        (dict(mapping_layers=-1), 'mapping_layers cannot be negative'),
+        (dict(r1_gamma=-1.0), 'r1_gamma cannot be negative'),
+        (dict(path_weight=-2.0), 'path_weight cannot be negative'),
+        (dict(w_avg_beta=1.5), 'w_avg_beta is a share'),
     ],
 )
-def test_impossible_discriminators_are_named(changes, part):
+def test_impossible_networks_are_named(changes, part):
     with pytest.raises(ValueError, match=part):
         replace(SMALL, **changes)

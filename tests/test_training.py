@@ -352,6 +352,14 @@ def test_checkpoint_is_no_pickle(tmp_path):
         training.load_state(tmp_path / 'nothing')
 
 
+def test_an_existing_folder_is_left_as_it_is(tmp_path):
+    (tmp_path / 'step-0').mkdir()
+    with pytest.raises(FileExistsError, match='There is a step-0 already'):
+        make().save(tmp_path / 'step-0')
+    assert [p.name for p in tmp_path.iterdir()] == ['step-0'] and not list((tmp_path / 'step-0').iterdir())
+    assert make().save(tmp_path / 'step-0', overwrite=True).is_dir() and len(list(tmp_path.iterdir())) == 1
+
+
 def test_an_unknown_model_names_the_known_ones():
     with pytest.raises(KeyError, match="no model called 'nothing': choose one of .*dcgan"):
         training.build_pair('nothing', {})
