@@ -340,7 +340,7 @@ def main():
     p.add_argument('--ring', action='store_true')
     p.add_argument('--table', action='store_true')
     p.add_argument('--seeds', type=int, default=3)
-    p.add_argument('--seconds', type=float, default=45, help='processor seconds of a training')
+    p.add_argument('--seconds', type=float, default=120, help='processor seconds of a training')
     p.add_argument('--steps', type=int, default=2000, help='of a game on the ring')
     p.add_argument('--final', type=int, default=10, help='seeds that decide on the ring')
     p.add_argument('--runs', type=Path, default=ROOT / '_out' / 'modern')
