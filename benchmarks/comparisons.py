@@ -2,7 +2,10 @@
 
 import math
 import statistics
+from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from scipy import stats
 
 from animegan_nb import metrics
@@ -27,3 +30,12 @@ def pooled(numbers: dict[str, dict[str, list[float]]], pairs: list[tuple[str, st
     for row, corrected in zip(rows, metrics.holm([row['p'] for row in rows])):
         row['holm'] = float(corrected)
     return {'rows': rows, 'smallest': smallest, 'comparisons': len(rows)}
+
+
+def strip(paths: list[Path], images: int) -> np.ndarray:
+    "The first images of several rows of them (as `core.grid` makes them), row beside row, with a border below."
+    rows = [np.asarray(Image.open(path).convert('RGB')) for path in paths]
+    side = rows[0].shape[0]
+    gap = np.full((side, 6, 3), 255, np.uint8)
+    row = np.concatenate([part for r in rows for part in (r[:, : images * (side + 2) - 2], gap)][:-1], 1)
+    return np.concatenate([row, np.full((2, row.shape[1], 3), 255, np.uint8)])

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from comparisons import pooled
+from comparisons import pooled, strip
 from torch import Tensor
 
 from animegan_nb import metrics
@@ -148,7 +148,8 @@ def collect(a):
     if seeds > 1:
         stored['verdict'] = verdict(results)
     write_atomically(a.out / 'modern_ablation.json', json.dumps(stored, indent=1) + '\n')
-    sheet = Image.fromarray(np.concatenate([strips(folder, way, seeds) for way in WAYS]))
+    paths = lambda way: [folder / f'{way}-{seed}.png' for seed in range(seeds)]
+    sheet = Image.fromarray(np.concatenate([strip(paths(way), 4) for way in WAYS]))
     sheet.save(a.out / 'modern_ablation.jpg', quality=85)
     print_table(stored)
 
@@ -181,15 +182,6 @@ def print_table(stored: dict):
     print(f'{"real heads":26}' + ''.join(f'{mean(stored["floors"], e, m):11.3f}' for e, m in columns))
     for row in stored.get('verdict', {}).get('rows', []):
         print(row)
-
-
-def strips(folder: Path, way: str, seeds: int) -> np.ndarray:
-    "A row of what the generators of a way drew, seed beside seed."
-    rows = [np.asarray(Image.open(folder / f'{way}-{seed}.png').convert('RGB')) for seed in range(seeds)]
-    side = rows[0].shape[0]
-    gap = np.full((side, 6, 3), 255, np.uint8)
-    row = np.concatenate([part for r in rows for part in (r[:, : 4 * (side + 2) - 2], gap)][:-1], 1)
-    return np.concatenate([row, np.full((2, row.shape[1], 3), 255, np.uint8)])
 
 
 # ---- the ring of Gaussians: many games at once, one in each row of every tensor
