@@ -239,7 +239,7 @@ def adjust_probability(
     images: int,  # real images seen since the last adjustment
     target: float = 0.6,
     kimg: float = 500,  # thousands of images in which p could go from 0 to 1
-    most: float = 0.85,  # our limit; Karras et al. found leaks from about 0.8 on
+    most: float = 0.85,  # ours; Karras et al. found leaks unlikely below 0.8
 ) -> float:
     "One step of ADA's controller (Karras et al. 2020, section 3.2)."
     step = images / (1000 * kimg)

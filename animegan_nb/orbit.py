@@ -26,7 +26,7 @@ from animegan_nb.cameras import (
 )
 from .core import Animation, check_images, Figure, get_budget, rng, show_images
 from .latents import principal_space
-from .pigan import PiganGenerator, truncate_condition
+from .pigan import PiganGenerator, split_rays, truncate_condition
 from .raymarch import check_range, march, normals
 from .siren import Condition
 from .widgets import browser_widget, data_url, Newest, one_sentence, RichDisplay
@@ -253,10 +253,7 @@ class FieldSource:
         lines, divisor = rays(cam2world, fov, (h, w)), 4 if coarse else 1
         samples, fine = -(-self.samples // divisor), self.fine // divisor
         at_once = max(1, self.max_points // (len(cam2world) * max(samples, fine)))
-        chunks = [
-            self._look(*part, samples, fine)
-            for part in zip(*(x.split(at_once, 1) for x in lines))
-        ]
+        chunks = [self._look(c.lines, samples, fine) for c in split_rays(lines, at_once)]
         flat = {k: torch.cat([chunk[k] for chunk in chunks], 1) for k in chunks[0]}
         flat['depth'] = distance_to_depth(flat['depth'], lines.directions, cam2world)[..., None]
         view = {k: v.mT.reshape(len(cam2world), -1, h, w) for k, v in flat.items()}
@@ -264,16 +261,14 @@ class FieldSource:
             view['normals'] = depth_normals(view['depth'], cam2world, fov)
         return view
 
-    def _look(self, origins, directions, samples, fine):
+    def _look(self, lines, samples, fine):
         "Colour, distance along the ray, opacity, and normals of the density, of some rays."
-        seen = march(
-            self.field, origins, directions, self.near, self.far, samples, fine, **self.options
-        )
+        seen = march(self.field, *lines, self.near, self.far, samples, fine, **self.options)
         found = dict(colour=2 * seen.rgb.clamp(0, 1) - 1, depth=seen.distance)
         found['opacity'] = seen.opacity[..., None]
         if self.normals_from == 'density':
-            points = origins + seen.distance[..., None] * directions
-            found['normals'] = normals(self.field, points, directions)
+            points = lines.origins + seen.distance[..., None] * lines.directions
+            found['normals'] = normals(self.field, points, lines.directions)
         return found
 
 # %% ../nbs/59_orbit.ipynb #3c7e1561

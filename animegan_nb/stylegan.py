@@ -130,8 +130,8 @@ def _check_config(c: StyleGANConfig):
         if getattr(c, name) < 1:
             raise ValueError(f"{name} must be at least 1, not {getattr(c, name)}.")
     for name in ('mapping_layers', 'r1_gamma', 'path_weight'):
-        if getattr(c, name) < 0:
-            raise ValueError(f"{name} cannot be negative: {getattr(c, name)}.")
+        if not getattr(c, name) >= 0:  # NaN as well
+            raise ValueError(f"{name} must be at least 0, not {getattr(c, name)}.")
     if not 0 <= c.w_avg_beta <= 1:
         raise ValueError(f"w_avg_beta is a share of the old mean, not {c.w_avg_beta}.")
 
@@ -736,6 +736,7 @@ class StyleGANPlayers(ModelPair):
         return w, self.generator.synthesis(ws, self.noise(n, draws))
 
     def noise(self, n: int, draws: Draws) -> list[Tensor | str] | str:
+        "Fresh noise for n images; none is drawn where the maps stay off."
         return draw_noise(self.generator, n, draws) if self.config.noise else 'none'
 
     def reals(self, images: Tensor) -> Tensor:

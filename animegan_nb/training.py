@@ -1594,7 +1594,9 @@ def save_state(
     a kill at the worst moment the old one lies beside it, as `.NAME.old`)."""
     folder, tensors = Path(folder), {}
     if folder.exists() and not overwrite:
-        raise FileExistsError(f"There is a {folder.name} already: choose another name.")
+        raise FileExistsError(
+            f"There is a {folder.name} already: choose another name, or overwrite=True."
+        )
     part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
     old = folder.with_name(f'.{folder.name}.old')
     shutil.rmtree(part, ignore_errors=True)  # left by a killed process of the same number

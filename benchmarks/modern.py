@@ -160,14 +160,14 @@ COMPARED = {'frechet on squeezenet, log': ('squeezenet', 'frechet'), 'recall on 
 
 def verdict(results: list[dict], base: str = 'base') -> dict:
     "Each way, and the base without its average, against the base."
-    numbers = {}
+    ways, numbers = list(dict.fromkeys(r['way'] for r in results)), {}
     for name, (extractor, metric) in COMPARED.items():
         change = math.log if metric == 'frechet' else float
         value = lambda r, kind: change(r[kind][extractor][metric])
-        groups = {w: [value(r, 'drawn') for r in results if r['way'] == w] for w in {r['way']: 0 for r in results}}
+        groups = {way: [value(r, 'drawn') for r in results if r['way'] == way] for way in ways}
         groups['without average'] = [value(r, 'without_average') for r in results if r['way'] == base]
         numbers[name] = groups
-    return pooled(numbers, [(way, base) for way in groups if way != base])
+    return pooled(numbers, [(way, base) for way in [*ways, 'without average'] if way != base])
 
 
 def print_table(stored: dict):

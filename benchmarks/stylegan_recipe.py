@@ -78,7 +78,7 @@ COMPARED = (  # each but the last two differs from the second in one thing
     ('plain', 'published'),
     ('dcgan-cpu', 'plain'),
 )
-NUMBERS = {'Fréchet[toon], log': ('toon', 'frechet'), 'recall[pixels]': ('pixels', 'recall')}
+NUMBERS = {'frechet on toon, log': ('toon', 'frechet'), 'recall on pixels': ('pixels', 'recall')}
 
 
 class ProcessorTime(Callback):

@@ -470,9 +470,9 @@ def test_noise_is_drawn_for_the_layers_that_have_grown():
         (dict(discriminator='dcgan', architecture='stylegan1'), 'does not grow'),
         (dict(discriminator='dcgan', size=8), '16 pixels or more'),
         (dict(discriminator='dcgan', channels=1), 'three colours, not 1'),
-        (dict(mapping_layers=-1), 'mapping_layers cannot be negative'),
-        (dict(r1_gamma=-1.0), 'r1_gamma cannot be negative'),
-        (dict(path_weight=-2.0), 'path_weight cannot be negative'),
+        (dict(mapping_layers=-1), 'mapping_layers must be at least 0, not -1'),
+        (dict(r1_gamma=-1.0), 'r1_gamma must be at least 0'),
+        (dict(path_weight=float('nan')), 'path_weight must be at least 0, not nan'),
         (dict(w_avg_beta=1.5), 'w_avg_beta is a share'),
     ],
 )
