@@ -36,4 +36,9 @@ def test_the_verdict_finds_what_is_there_and_nothing_else(script):
     decided = {(r['way'], r['base']) for r in found['rows'] if r['holm'] < 0.05}
     assert found['seeds'] == [0, 1, 2] and found['comparisons'] == 2 * len(script.COMPARED)
     assert decided == {('plain', 'slower'), ('plain', 'published'), ('dcgan-cpu', 'plain')}
+    assert all(r['apart'] and r['welch'] < 0.01 for r in found['rows'] if r['holm'] < 0.05)
+    least, most = found['spread']['frechet on toon, log']
+    assert 0 < least < 0.02 < most < 0.06
+    other = script.pooled({'x': {'a': [1.0, 2.0, 3.0], 'b': [2.5, 4.0, 5.0]}}, [('a', 'b')])['rows'][0]
+    assert not other['apart'] and abs(other["welch"] - 0.12299) < 1e-4  # t = 1.9757 with 3.806 degrees
     assert script.verdict([row for row in rows if row['seed'] == 0]) == {}
