@@ -23,8 +23,8 @@ from .core import atomic_path, check_images, grid, short_path, write_atomically
 from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
-__all__ = ['warn_if_full', 'Samples', 'Clock', 'peak_memory', 'RunInUse', 'own_run', 'JSONLog', 'read_log', 'Evaluate',
-           'TensorBoard', 'Tracker', 'Checkpoints', 'Health']
+__all__ = ['warn_if_full', 'check_every', 'Samples', 'Clock', 'peak_memory', 'RunInUse', 'own_run', 'refuse_second_training',
+           'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'Tracker', 'Checkpoints', 'Health']
 
 # %% ../nbs/11_callbacks.ipynb #b1c7e201
 @contextlib.contextmanager
@@ -39,6 +39,12 @@ def warn_if_full(what: str):
             stacklevel=4,
         )
 
+
+def check_every(every: int, name: str):
+    "Raise one sentence unless something can happen every so many steps."
+    if every < 1:
+        raise ValueError(f"{name} acts every 1 or more steps, not every={every}.")
+
 # %% ../nbs/11_callbacks.ipynb #d8a8f0b7
 class Samples(Callback):
     """Images of the same latents every `every` steps:
@@ -49,6 +55,7 @@ class Samples(Callback):
     def __init__(
         self, every: int = 100, n: int = 32, seed: int = 0, folder: str | Path | None = None
     ):
+        check_every(every, 'Samples')
         self.every, self.n, self.seed, self.images = every, n, seed, {}
         self.folder = Path(folder) if folder else None
 
@@ -170,6 +177,15 @@ def own_run(run: str | Path):
             owner.unlink(missing_ok=True)  # before another process can be the owner
         lock.release()
 
+
+def refuse_second_training(run: Path, trainer: Trainer):
+    "Raise one sentence if a training that begins now would undo the one that `run` holds."
+    if trainer.step == 0 and checkpoints(run):
+        raise FileExistsError(
+            f"There are checkpoints of a training in {short_path(run)}: go on with it,"
+            " trainer.resume(run), or name another folder."
+        )
+
 # %% ../nbs/11_callbacks.ipynb #6f0179df
 class JSONLog(Callback):
     """Appends every record, with its time, speed and memory, to a file of JSON lines;
@@ -184,6 +200,7 @@ class JSONLog(Callback):
     def on_start(self, trainer):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.owning.enter_context(own_run(self.path.parent))
+        refuse_second_training(self.path.parent, trainer)
         self.clock.on_start(trainer)
         kept = [record for record in read_log(self.path) if record['step'] <= trainer.step]
         with warn_if_full(f'The log {self.path.name}'):
@@ -230,6 +247,7 @@ class Evaluate(Callback):
     main_only = True
 
     def __init__(self, metric: Callable[[Trainer], dict[str, float]], every: int = 1000):
+        check_every(every, 'Evaluate')
         self.metric, self.every, self.results = metric, every, {}
 
     def on_step(self, trainer, record):
@@ -263,7 +281,7 @@ class TensorBoard(Callback):
             raise ImportError(
                 'TensorBoard is not installed: pip install "animegan_nb[scale]".'
             ) from error
-        self.writer = SummaryWriter(str(self.folder), purge_step=trainer.step)
+        self.writer = SummaryWriter(str(self.folder), purge_step=trainer.step + 1)
 
     def on_step(self, trainer, record):
         for name, value in record.items():
@@ -330,6 +348,7 @@ class Checkpoints(Callback):
     def on_start(self, trainer):
         self.run.mkdir(parents=True, exist_ok=True)
         self.owning.enter_context(own_run(self.run))
+        refuse_second_training(self.run, trainer)
         self.tried, self.written, self.begun = 0, None, trainer.step
         for left in [*self.run.glob('.step-*.part'), *self.run.glob('.step-*.old')]:
             shutil.rmtree(left, ignore_errors=True)  # by a kill
@@ -386,6 +405,8 @@ class Health(Callback):
         won: float = 0.99,  # an accuracy above this: the discriminator has won
         collapsed: float = 0.25,  # a spread below this share of the real images': collapse
     ):
+        if window < 1:
+            raise ValueError(f"Health looks at the latest 1 or more steps, not at {window}.")
         self.won, self.collapsed, self.status = won, collapsed, 'healthy'
         self.accuracy, self.spread = deque(maxlen=window), deque(maxlen=window)
 

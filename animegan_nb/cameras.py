@@ -79,7 +79,8 @@ def pose_angles(
     target=(0.0, 0.0, 0.0),
 ) -> Angles:
     """Where a camera stands on the sphere around `target`:
-    the inverse of `pose`, with yaw in (−π, π]."""
+    the inverse of `pose` for pitches between −π/2 and π/2, with yaw in [−π, π]. (Straight above
+    or below the target the backward axis does not tell the yaw.)"""
     offset = check_cam2world(cam2world)[:, :3, 3] - _point(target, cam2world)
     radius, back = offset.norm(dim=-1), cam2world[:, :3, 2]
     return Angles(
@@ -184,9 +185,16 @@ def check_fov(fov) -> None:
     if isinstance(fov, Tensor) and fov.device.type != 'cpu':
         return
     for value in (fov.min(), fov.max()) if isinstance(fov, Tensor) else (fov,):
-        if not 0 < float(value) < 180:
+        try:
+            degrees = float(value)
+        except TypeError:
+            kind = type(fov).__name__
             raise ValueError(
-                f"The field of view is in degrees between 0 and 180, not {float(value):g}."
+                f"A field of view is a number or a tensor, not a {kind}."
+            ) from None
+        if not 0 < degrees < 180:
+            raise ValueError(
+                f"The field of view is in degrees between 0 and 180, not {degrees:g}."
             )
 
 
@@ -281,13 +289,17 @@ def rays(
     "One ray through every pixel, row by row from the top left."
     check_cam2world(cam2world)
     local = pixel_directions(fov, size, pixel_grid, cam2world.device).to(cam2world.dtype)
-    if len(local) not in (1, len(cam2world)):
-        raise ValueError(
-            f"There are {len(local)} fields of view for {len(cam2world)} poses: give one, or"
-            " one for each."
-        )
+    _check_number_of_fields(len(local), len(cam2world))
     directions = local @ cam2world[:, :3, :3].mT
     return Rays(cam2world[:, None, :3, 3].expand_as(directions), directions)
+
+
+def _check_number_of_fields(fields: int, poses: int):
+    "Raise one sentence unless there is one field of view, or one for each pose."
+    if fields not in (1, poses):
+        raise ValueError(
+            f"There are {fields} fields of view for {poses} poses: give one, or one for each."
+        )
 
 # %% ../nbs/04_cameras.ipynb #71fe6c91
 def to_camera(
@@ -313,6 +325,7 @@ def project(
     height, width = image_size(size)
     x, y, z = to_camera(points, cam2world).unbind(-1)
     depth, f = -z, as_tensor(focal_length(fov), points)[:, None]
+    _check_number_of_fields(len(f), len(cam2world))
     safe = torch.where(depth > 0, depth, torch.nan)
     x, y = f * x / safe, f * y / safe * width / height  # in [−1, 1] inside the picture
     if pixel_grid == 'border':

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
-from .core import cache_dir, Figure, of_extra, write_atomically
+from .core import cache_dir, Figure, of_extra, sync_folder, write_atomically
 from animegan_nb.data import (
     _bar,
     _empty,
@@ -299,6 +299,7 @@ def _copy_one(folder: Path, name: str, into: Path, changes: Sequence[Callable]):
     target.parent.mkdir(parents=True, exist_ok=True)
     if not changes:
         shutil.copy2(folder / name, target)
+        sync_folder(target)
         return
     image = open_image(folder / name)
     for change in changes:
@@ -310,6 +311,7 @@ def _copy_one(folder: Path, name: str, into: Path, changes: Sequence[Callable]):
             f'{target.name} would be written twice: rename one of the files of that name'
         )
     image.save(target)
+    sync_folder(target)
 
 # %% ../nbs/03_cleaning.ipynb #7a304751
 def brightness_figure(facts: Sequence[Facts], deviations: float = 5) -> Figure:

@@ -21,11 +21,11 @@ from pathlib import Path
 from ._nearest import did_you_mean, did_you_mean_path
 
 # %% auto #0
-__all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names', 'setting_value', 'is_drawn',
-           'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started', 'resume_command', 'resumed',
-           'train_run', 'sample_command', 'evaluate_command', 'animefy_command', 'check_command', 'clean_command',
-           'presets_command', 'tour_notebook', 'tour_command', 'write_page', 'Grammar', 'parser', 'expand_paths',
-           'error_sentence', 'main']
+__all__ = ['WRITABLE_ENDINGS', 'recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names',
+           'setting_value', 'is_drawn', 'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started',
+           'resume_command', 'resumed', 'train_run', 'sample_command', 'evaluate_command', 'animefy_command',
+           'check_command', 'clean_command', 'presets_command', 'tour_notebook', 'tour_command', 'write_page',
+           'Grammar', 'parser', 'expand_paths', 'error_sentence', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
@@ -511,8 +511,8 @@ def _check_longer(run: Path, steps: int):
     made = [int(folder.name.removeprefix('step-')) for folder in checkpoints(run)]
     if made and steps < made[-1]:
         raise ValueError(
-            f"The training in {_quoted(run)} has made {made[-1]} steps already: --steps is the"
-            " number of all its steps, so name a larger one."
+            f"The training in {_quoted(run)} has made {made[-1]} steps already: the number"
+            " of steps (--steps) is that of all of them, so name a larger one."
         )
 
 
@@ -546,7 +546,12 @@ def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress
                 f"{run} holds the training of another recipe: name another folder, or go on"
                 f" with  {_resume(run)}"
             )
-        changed = {'recipe.toml': recipe_to_toml(recipe)}
+        if steps:
+            _check_longer(run, steps)
+        changed = {
+            'recipe.toml': recipe_to_toml(recipe),
+            'data.json': json.dumps({'data': _name_of(data)}),
+        }
         opened = resumed(recipe, data, run, device, changed, callbacks)
     else:
         opened = started(recipe, data, run, device, callbacks)
@@ -555,6 +560,18 @@ def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress
         return trainer.fit(until=_last_step(trainer, recipe.steps), progress=progress)
 
 # %% ../nbs/71_cli.ipynb #339756ff
+WRITABLE_ENDINGS = (
+    '.png',
+    '.jpg',
+    '.jpeg',
+    '.webp',
+    '.bmp',
+    '.gif',
+    '.tif',
+    '.tiff',
+)  # written here
+
+
 def sample_command(args) -> int:
     "Draw a grid of pictures with the generator of a run."
     from animegan_nb.core import atomic_path, default_device, find_device, grid, short_path
@@ -584,9 +601,7 @@ def sample_command(args) -> int:
 
 def _check_picture_name(out: Path):
     "Raise one sentence unless a picture can have this name."
-    from PIL import Image
-
-    if out.is_dir() or out.suffix.lower() not in Image.registered_extensions():
+    if out.is_dir() or out.suffix.lower() not in WRITABLE_ENDINGS:
         raise ValueError(
             f"{_quoted(out)} is no name of a picture: let it end in .png, .jpg or .webp."
         )
@@ -811,7 +826,10 @@ def write_page(book, out: Path, exporter) -> Path:
     chapters."""
     from animegan_nb.core import write_atomically
 
-    chapters = os.path.relpath(tour_notebook().parent, out)
+    folder = tour_notebook().parent
+    chapters = os.path.relpath(folder, out)
+    if not (folder / '00_first_gan.ipynb').exists():  # installed without the book
+        chapters = 'https://github.com/animegan-nb/animegan_nb/blob/main/nbs'
     book.cells = [cell for cell in book.cells if '#| hide' not in cell.source]
     for cell in book.cells:
         if cell.cell_type == 'markdown':
@@ -845,8 +863,9 @@ def parser() -> argparse.ArgumentParser:
         'animegan',
         description='Anime image synthesis: check pictures, train, resume, sample, evaluate.',
         epilog=(
-            'Exit codes: 0 done, 1 an error (one sentence says which), 2 a wrong word, 3'
-            ' pictures to drop, 130 interrupted and saved.'
+            'Exit codes: 0 done, 1 an error (one sentence says which), 2 a command or an'
+            ' option that does not exist, 3 pictures to drop, 130 interrupted (the line says'
+            ' what was saved).'
         ),
     )
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')

@@ -53,7 +53,7 @@ def _ours(state: dict[str, Tensor], table) -> dict[str, Tensor]:
         value = value.detach().float()
         if not key.endswith('resample_filter'):
             ours[rename(key, table)] = value
-        elif not torch.allclose(value, kernel, atol=1e-6):
+        elif value.shape != kernel.shape or not torch.allclose(value, kernel, atol=1e-6):
             raise ValueError(
                 f"This network filters with another kernel than [1, 3, 3, 1] ({key}): it is not"
                 " a StyleGAN2 that this library knows."
@@ -286,10 +286,12 @@ def load_mimic3d_synthesis(
     "Mimic3D's synthesis network of planes, with the official weights, order and gain."
     _check_state_dict(state)
     parts = {key.rpartition('synthesis.')[2]: value for key, value in state.items()}
-    const = _need(parts, 'b4.const', "the synthesis network of a Mimic3D")
+    what = "the synthesis network of a Mimic3D"
+    const = _need(parts, 'b4.const', what)
     maps = _feature_maps(parts, r'b(\d+)\.conv1\.bias')
-    first = _need(parts, 'b3d4.block.conv1.bias', "the synthesis network of a Mimic3D")
-    dims = len(parts['b4.conv1.affine.weight'][0])
+    first = _need(parts, 'b3d4.block.conv1.bias', what)
+    _need(parts, 'b4.conv1.bias', what)
+    dims = _need(parts, 'b4.conv1.affine.weight', what, 2).shape[1]
     config = StyleGANConfig(**_rule(maps), w_dim=dims, channels=3 * len(first))
     detail = f'b3d{config.size}.block2.conv1.bias' in parts
     network = AwareSynthesis(config, 'published', detail, official=True)
@@ -357,6 +359,9 @@ _ALLOWED = {
 _INERT = re.compile(r'(torch_utils|dnnlib|training|metrics|numpy|torch\.nn)(\.|$)')
 
 # %% ../nbs/70_convert.ipynb #c4fddc50
+_COUNTED = list, tuple, dict, str, bytes, bytearray
+
+
 class CarefulUnpickler(pickle._Unpickler):
     "An unpickler whose keys are names, and whose work is bounded by the length of its file."
 
@@ -371,7 +376,7 @@ class CarefulUnpickler(pickle._Unpickler):
 
     def spend(self, things):
         "Count what a call is given."
-        self.items_left -= sum(len(t) for t in things if isinstance(t, (list, tuple, dict)))
+        self.items_left -= sum(len(t) for t in things if isinstance(t, _COUNTED))
         if self.items_left < 0:
             raise pickle.UnpicklingError('more work than the file is long')
 
@@ -509,6 +514,8 @@ def _collect(module: dict) -> dict[str, Tensor]:
         for part in ('_parameters', '_buffers'):
             tensors = _named(module.get(part)).items()
             found |= {prefix + n: value for n, value in tensors if isinstance(value, Tensor)}
+        if len(found) > 100_000:  # a module may be shared by many
+            raise pickle.UnpicklingError('tensors without end')
         for name, child in reversed(_named(module.get('_modules')).items()):
             if (state := _state(child)) is not None:
                 pending.append((f'{prefix}{name}.', state))

@@ -180,7 +180,7 @@ def recording() -> bool:
     `torch.compile`, ONNX)? Then no branch may depend on the size of the batch."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
-# %% ../nbs/01_core.ipynb #dd288a10
+# %% ../nbs/01_core.ipynb #d0c3d1d1
 def _calling_module() -> str:
     "The module that files something in a registry."
     frame = sys._getframe(2)
@@ -188,7 +188,7 @@ def _calling_module() -> str:
         frame = frame.f_back
     return frame.f_globals['__name__']
 
-
+# %% ../nbs/01_core.ipynb #dd288a10
 class Registry(MutableMapping):
     "A dict of things found by name; an unknown name is answered with the known ones."
 
@@ -199,6 +199,7 @@ class Registry(MutableMapping):
         | None = None,  # called once, when a name is missed or listed
     ):
         self.kind, self._load, self._things, self._owners = kind, load, {}, {}
+        self._loading = threading.RLock()  # another thread waits until all is there
 
     def register(self, name: str):
         "A decorator that files what it decorates under `name`; a name can be taken only once."
@@ -217,13 +218,14 @@ class Registry(MutableMapping):
 
     def _complete(self):
         "Call `load`, once it is needed; after an error it is tried again the next time."
-        load, self._load = self._load, None
-        try:
-            if load is not None:
-                load()
-        except BaseException:
-            self._load = load
-            raise
+        with self._loading:
+            load, self._load = self._load, None
+            try:
+                if load is not None:
+                    load()
+            except BaseException:
+                self._load = load
+                raise
 
     def __getitem__(self, name):
         if name not in self._things:
@@ -571,6 +573,8 @@ class Pretrained:
         "A trained network in evaluation mode; its attribute `facts` says how it was trained."
         config, weights = find_pretrained(name, options)
         facts = read_json(config)
+        if not isinstance(facts, dict):
+            raise ValueError(f"{config.name} of {str(name)!r} holds no table of facts.")
         made_by = facts.get('class', cls.__name__)
         if made_by != cls.__name__:
             raise ValueError(f"{name} is a {made_by}, not a {cls.__name__}.")
@@ -619,7 +623,7 @@ def shipped_networks() -> list[str]:
 
 def find_pretrained(name: str | Path, options: dict | None = None) -> tuple[Path, Path]:
     "The files with the facts and the weights of a network: shipped, in a folder, or on a hub."
-    if name in shipped_networks():
+    if str(name) in shipped_networks():
         return tuple(shipped(f'pretrained/{name}.{end}') for end in ('json', 'safetensors'))
     folder = Path(os.path.expanduser(name))
     if not folder.is_dir():
@@ -780,13 +784,21 @@ def _range(values) -> str:
     return f' from {values[0]:.3g} to {values[-1]:.3g}' if len(values) else ''
 
 
+def _place(ax, line) -> str:
+    "Where a line lies: a straight one across the whole panel has one place."
+    x, y = (np.asarray(values) for values in line.get_data())
+    if len(x) == 2 and line.get_transform() is not ax.transData:  # `axvline`, `axhline`
+        return f' at {float(x[0] if x[0] == x[1] else y[0]):.3g}'
+    return _range(y)
+
+
 def _describe_marks(ax) -> list[str]:
     "The curves, bars, points and images of one panel."
     marks, unnamed = [], 0
     for line in ax.get_lines():
         name = _plain(str(line.get_label()))
         if name and not name.startswith('_'):
-            marks.append(f'{name}{_range(line.get_ydata())}')
+            marks.append(f'{name}{_place(ax, line)}')
         else:
             unnamed += 1
     if unnamed:
@@ -936,7 +948,7 @@ def grid(
 
 # %% ../nbs/01_core.ipynb #960d4aec
 def tiles(
-    sheet: Image.Image,  # what `grid` made, or a file that holds it
+    sheet: Image.Image,  # what `grid` made, also saved and opened again
     size: int,  # pixels along a side of each picture
     count: int | None = None,  # the first so many; None: every place, white ones as well
     gap: int = 2,
@@ -1067,7 +1079,7 @@ class Animation:
         return path
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return image_bundle('image/png', _small_animation(self), self.alt, 'Animation')
+        return image_bundle(*_small_animation(self), self.alt, 'Animation')
 
 # %% ../nbs/01_core.ipynb #b71f0bfe
 def _write_frames(file: Path | io.BytesIO, kind: str, images: list, duration: float):
@@ -1087,13 +1099,14 @@ def _write_video(path: Path, frames: Tensor, fps: float):
     imageio.mimwrite(path, list(even), fps=fps, macro_block_size=1, quality=8)
 
 
-def _small_animation(animation: Animation) -> bytes:
-    "An animated PNG below the limit: fewer colours first, then fewer frames."
+def _small_animation(animation: Animation) -> tuple[str, bytes]:
+    """An animated PNG below the limit: fewer colours first, then fewer frames; at last the
+    first frame alone. Its MIME type and its bytes."""
     ladder = (1, None), (1, 255), (1, 96), (2, 96), (2, 48), (3, 32), (4, 24), (6, 16), (8, 8)
     for every, colours in ladder:
         file = io.BytesIO()
         duration = 1000 * every / animation.fps
         _write_frames(file, 'PNG', animation.images(colours, every), duration)
         if file.tell() <= animation.limit:
-            return file.getvalue()
-    return _bytes(animation.images()[0], 'PNG', optimize=True)
+            return 'image/png', file.getvalue()
+    return encode_image(animation.images()[0], animation.limit)

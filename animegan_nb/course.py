@@ -21,7 +21,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import as_completed, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from . import __version__, grading
 from .core import Figure, figure, of_extra, write_atomically
@@ -31,7 +31,7 @@ from .marking import Job, Limits, LIMITS, mark, Result, Step, Workers
 __all__ = ['MAX_NOTEBOOK', 'MAX_PARTS', 'STUDENT_README', 'NBGRADER_CONFIG', 'about', 'cell_id', 'kind_of', 'cells_of',
            'settings_of', 'read_notebook', 'whole_text', 'Test', 'Key', 'load_key', 'Course', 'steps_of',
            'exercises_in', 'traps_in', 'job_for', 'regions', 'without', 'make_release', 'leaks', 'faults', 'make_key',
-           'is_copy', 'copier', 'build', 'TestRecord', 'Record', 'record_of', 'test_record', 'blank_record',
+           'is_copy', 'files_of', 'copier', 'build', 'TestRecord', 'Record', 'record_of', 'test_record', 'blank_record',
            'remarks_on', 'written_answers', 'shape_of', 'copied_from_library', 'Submission', 'grade_one', 'harmless',
            'with_results', 'plain', 'find_submissions', 'grade_class', 'gradebook', 'enter_assignment', 'enter_grades',
            'Grade', 'read_grades', 'report_lines', 'as_markdown', 'as_html', 'write_reports', 'class_table',
@@ -348,7 +348,8 @@ def _joined(notebook: dict) -> dict:
 
 # %% ../nbs/74_course.ipynb #b852882f
 def leaks(source: dict, release: dict) -> list[str]:
-    "Lines of solutions, hidden tests and mark schemes that stand in the release, anywhere."
+    """Lines of solutions, hidden tests and mark schemes, comments aside, that stand anywhere in
+    what is handed out."""
     secret, shown = set(), set()
     for cell in source['cells']:
         rest = cell['source']
@@ -433,13 +434,22 @@ def is_copy(file: Path) -> bool:
     return file.suffix == '.ipynb' or left or file.name.split('.')[0] in notebooks
 
 
+def files_of(folder: Path) -> list[Path]:
+    "What an assignment needs beside its notebook; a student's folder may hold films, too."
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and not file.is_symlink() and not is_copy(file)
+        if file.stat().st_size < MAX_NOTEBOOK
+    ]
+
+
 def copier(folder: Path):
     "What puts the files of an assignment beside a notebook that is marked."
 
     def copy_files(into: Path):
-        for file in folder.iterdir():
-            if file.is_file() and not file.is_symlink() and not is_copy(file):
-                shutil.copy(file, into)
+        for file in files_of(folder):
+            shutil.copy(file, into)
 
     return copy_files
 
@@ -470,18 +480,24 @@ def build(course: Course, name: str, workers: Workers) -> Path:
     if found := faults(source):
         raise ValueError(f"The assignment {name!r} cannot be released: {'; '.join(found)}.")
     release = make_release(source, name)
-    if found := leaks(source, _joined(copy.deepcopy(release))):
+    beside = {
+        file.name: file.read_text(encoding='utf-8', errors='replace')
+        for file in files_of(path.parent)
+    }
+    out = {'notebook': _joined(copy.deepcopy(release)), 'files': beside}
+    if found := leaks(source, out):
         raise ValueError(
             f"The release of {name!r} would give away {found[0]!r}: write the line of the"
             " solution or of the hidden test in another way."
         )
     key = make_key(name, source, _joined(copy.deepcopy(release)), path, workers)
     folder = course.folder / 'release' / name
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # also what the release before this one held
+    folder.mkdir(parents=True)
     copier(path.parent)(folder)
     text = json.dumps(release, indent=1, ensure_ascii=False) + '\n'
     write_atomically(folder / f'{name}.ipynb', text)
-    readme = STUDENT_README.format(name=name, **settings_of(source))
+    readme = STUDENT_README.format(**{**settings_of(source), 'name': name})
     write_atomically(folder / 'README.md', readme)
     requirements = f'animegan_nb[notebook]=={__version__}\n'
     write_atomically(folder / 'requirements.txt', requirements)
@@ -623,6 +639,7 @@ class Submission:
     student: str
     path: Path | None
     remarks: tuple[str, ...] = ()
+    folder: Path | None = None  # of the class, which no submission may read
 
 
 def grade_one(
@@ -647,6 +664,7 @@ def grade_one(
     remarks += copied_from_library(submitted, assignment)
     parts = ('source', 'keys', 'grades', 'submitted', 'autograded', 'feedback', 'gradebook.db')
     closed = [*(course.folder / part for part in parts), submission.path.parent]
+    closed += [submission.folder] if submission.folder else []
     private = [str(path.resolve()) for path in closed]  # the worker runs in another folder
     job = job_for(submitted, assignment, key.law_counts, limits, private)
     results = mark(job, workers, copier(course.source(key.name).parent))
@@ -790,7 +808,8 @@ def find_submissions(
         for name in names:
             own = [path for path in paths if meant[path] == name]
             others = [path.name for path in paths if not meant[path]]
-            found[name].append(_choose(student, name, own, others))
+            chosen = _choose(student, name, own, others)
+            found[name].append(replace(chosen, folder=folder))
     return {name: subs for name, subs in found.items() if any(s.path for s in subs)}
 
 
@@ -1226,7 +1245,7 @@ def course_check(args) -> int:
     for id in tests:
         total += results[id].points
         problem = f'{id}: {results[id].problem}' if results[id].problem else ''
-        print(results[id].text.strip() or problem, end='\n\n')
+        print('\n'.join(filter(None, (results[id].text.strip(), problem))), end='\n\n')
     full = sum(float(about(cell).get('points', 0)) for cell in tests.values())
     print(f'{total:g} of {full:g} points by the laws that you can see.')
     for id, answered in written_answers(notebook, notebook).items():

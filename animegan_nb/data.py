@@ -761,6 +761,17 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 # %% ../nbs/02_data.ipynb #ce916c8a
+def _check_replaceable(path: Path):
+    "Raise one sentence if something other than a store would go where one is made."
+    if os.path.lexists(path) and not (
+        path.is_dir()
+        and all(p.name == 'manifest.json' or p.suffix == '.npy' for p in path.iterdir())
+    ):
+        raise FileExistsError(
+            f"{short_path(path)!r} exists and is no array store: name a new folder."
+        )
+
+
 class ArrayStore:
     """A folder of memory-mapped arrays, one row for each thing, and a manifest.
     `create` makes one, `open` opens it."""
@@ -793,6 +804,7 @@ class ArrayStore:
         after an exception nothing appears."""
         if n < 1:
             raise ValueError(f"A store needs at least one row, not {n}.")
+        _check_replaceable(absolute_path(path))
         with new_folder(path) as part:
             with closing(StoreWriter(part, n, fields, dict(meta or {}))) as writer:
                 yield writer
@@ -1042,10 +1054,10 @@ def _describes_itself(store: ArrayStore, size: int) -> bool:
     return all(len(d) == 4 for d in dropped) and all(isinstance(t, str) for t in texts)
 
 
-def _worth_another_try(store: ArrayStore) -> bool:
-    "Was a file left out because of an error of the disk, so that it may be read now?"
-    error = os.strerror(errno.EIO)
-    return any(error in reason for _, _, reason, _ in store.meta['dropped'])
+def _worth_another_try(store: ArrayStore, folder: Path) -> bool:
+    "Was a file left out because of an error of the system, and can it be opened now?"
+    again = [d[0] for d in store.meta['dropped'] if 'file cannot be read (' in d[2]]
+    return any(os.access(folder / name, os.R_OK) for name in again)
 
 
 def _folder_store(
@@ -1062,7 +1074,7 @@ def _folder_store(
     meta = {'options': options, 'listing': listing, 'reader': PIL.__version__}
     if ArrayStore.valid(path, meta, verify):
         store = ArrayStore.open(path)
-        if _describes_itself(store, options['size']) and not _worth_another_try(store):
+        if _describes_itself(store, options['size']) and not _worth_another_try(store, folder):
             return store
     load = lambda name: open_image(folder / name, tuple(options['background']))
     return _decode(load, list(found), path, options, meta, dropped, progress)
@@ -1115,7 +1127,7 @@ def _stored_report(folder: Path, store: ArrayStore) -> FolderReport:
 def epoch_order(n: int, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
     """The order of `n` pictures in one epoch, and a coin for each:
     a function of the arguments alone."""
-    # (1, 2) is far from (2, 1)
+    # (1, 2) is far from (2, 1), for seeds below 2**32
     mixed = np.random.SeedSequence((seed % 2**64, epoch)).generate_state(1)[0]
     generator = rng(int(mixed))
     return torch.randperm(n, generator=generator), torch.rand(n, generator=generator) < 0.5
@@ -1152,7 +1164,7 @@ class Loader:
         world: int = 1,  # of so many
         prefetch: int = 2,  # batches prepared ahead, in a thread
     ):
-        _check_loading(len(ds), batch_size, rank, world)
+        _check_loading(len(ds), batch_size, rank, world, prefetch)
         self.ds, self.batch_size, self.seed, self.mirror = ds, batch_size, seed, mirror
         self.device = torch.device(device) if device is not None else default_device()
         self.rank, self.world, self.prefetch, self.position = rank, world, prefetch, 0
@@ -1208,11 +1220,13 @@ def _on_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tens
     return {**batch, 'image': torch.where(mirrored, image.flip(-1), image)}
 
 
-def _check_loading(n: int, batch_size: int, rank: int, world: int):
+def _check_loading(n: int, batch_size: int, rank: int, world: int, prefetch: int):
     if n == 0:
         raise ValueError("The data set is empty: there is nothing to load.")
     if batch_size < 1:
         raise ValueError(f"A batch holds at least one picture, not {batch_size}.")
+    if prefetch < 0:
+        raise ValueError(f"Loader prepares 0 or more batches ahead, not prefetch={prefetch}.")
     if not 0 <= rank < world:
         raise ValueError(
             f"Rank {rank} is not one of {world} processes: count from 0 to {world - 1}."
@@ -1322,7 +1336,8 @@ def check_values(images: Tensor):
 
 # %% ../nbs/02_data.ipynb #c0de0205
 def _mixed(*numbers: int) -> int:
-    "A seed that other numbers, or these in another order, do not give."
+    """A seed from several numbers; below 2**32 and as many of them, others, or these in another
+    order, give another one."""
     sequence = np.random.SeedSequence([n % 2**64 for n in numbers])
     return int(sequence.generate_state(2, np.uint64)[0])
 
@@ -1345,8 +1360,8 @@ class RowSet:
         return len(self.rows)
 
     def batch(self, indices) -> dict[str, Tensor]:
-        """Several rows as tensors; what they draw at random depends on the indices alone, so a
-        batch of one row is drawn the same in every epoch."""
+        """Several rows as tensors; what they draw from PyTorch's generator depends on the
+        indices alone, so a batch of one row is drawn the same in every epoch."""
         indices = [int(i) for i in indices]
         several = getattr(self.rows, '__getitems__', None)
         with seeded(*indices):
@@ -1409,7 +1424,7 @@ class Epochs:
         with seeded(self.seed, number):
             batches = iter(self.loader)
         for k in itertools.count():
-            with seeded(self.seed, number, k):
+            with seeded(self.seed, number, k + 1):
                 batch = next(batches, None)
             if batch is None:
                 return

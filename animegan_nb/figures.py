@@ -1307,7 +1307,7 @@ def render_figure(
     **options,  # supersample, outline, lines, geometry as for render_scene
 ) -> dict:
     """Draw figures from cameras, as `render` draws heads; the dictionary also holds `pose`,
-    `joints` (world) and `joints_2d` (pixels)."""
+    `joints` (world) and `joints_2d` (pixels: column, row)."""
     scene = FigureScene(identity, style, pose)
     background = choose_background(background, scene.attributes['background'])
     options = {'lines': 0.62, **options}

@@ -68,7 +68,11 @@ def near(a, b, tolerance: float = 1e-6) -> bool:
     Shapes may broadcast (`near(x, 0)`); shapes that cannot, NaN and infinity against a number
     are not near, and an empty tensor is near an empty one of its shape only. The comparison is
     made in float64 (or complex128) on the CPU."""
-    a, b = (torch.as_tensor(x).detach().cpu() for x in (a, b))
+    a, b = (
+        torch.as_tensor(np.asarray(x) if isinstance(x, (int, float, complex)) else x)
+        for x in (a, b)
+    )
+    a, b = a.detach().cpu(), b.detach().cpu()
     if not a.numel() or not b.numel():
         return a.shape == b.shape
     kind = torch.complex128 if a.is_complex() or b.is_complex() else torch.float64
@@ -131,6 +135,7 @@ def time_limit(seconds: float, clock: float | None = None):
     """Raise `TimeoutError` in the main thread after so many seconds of processor time, and
     after `clock` seconds of any time, `WALL_CLOCK` times as many if not given. A limit may
     stand inside another (other threads and Windows have none)."""
+    clock = clock or WALL_CLOCK * seconds
     main = threading.current_thread() is threading.main_thread()
     if not (main and hasattr(signal, 'setitimer')):
         yield
@@ -139,8 +144,9 @@ def time_limit(seconds: float, clock: float | None = None):
 
     def stop(number, frame):
         passed = time.monotonic() - start
-        if passed >= seconds:
-            raise TimeoutError(f'it took longer than {seconds:g} s')
+        own_clock = number == signal.SIGALRM and number not in outer
+        if passed >= seconds or (own_clock and passed >= clock):
+            raise TimeoutError(f'it took longer than {min(seconds, clock):g} s')
         if number in outer:  # the limit around this one has come first
             return old[number](number, frame)
         # several threads used up the processor time of one
@@ -148,7 +154,7 @@ def time_limit(seconds: float, clock: float | None = None):
 
     timers = {
         signal.ITIMER_PROF: (signal.SIGPROF, seconds),
-        signal.ITIMER_REAL: (signal.SIGALRM, clock or WALL_CLOCK * seconds),
+        signal.ITIMER_REAL: (signal.SIGALRM, clock),
     }
     old = {number: signal.signal(number, stop) for number, _ in timers.values()}
     used = {signal.ITIMER_PROF: time.process_time, signal.ITIMER_REAL: time.monotonic}
@@ -198,14 +204,17 @@ def refuse_own_comparisons(value):
     if type(value) in (list, tuple, set, dict):
         for part in value.values() if isinstance(value, dict) else value:
             refuse_own_comparisons(part)
-    if isinstance(value, (torch.Tensor, np.ndarray)) and 0 in value.shape:
-        raise TypeError(f"a result is empty: its shape is {list(value.shape)}")
+    own = vars(value) if isinstance(value, torch.Tensor) else ()
+    if own := sorted({'shape', *_COMPARISONS} & set(own)):
+        raise TypeError(f"a result brings a {own[0]} of its own, so it cannot be compared")
     for name in _COMPARISONS:
         if _brings_its_own(type(value), name):
             raise TypeError(
                 f"a result of class {type(value).__name__} brings a {name} of its own, so it"
                 " cannot be compared: return numbers or tensors"
             )
+    if isinstance(value, (torch.Tensor, np.ndarray)) and 0 in value.shape:
+        raise TypeError(f"a result is empty: its shape is {list(value.shape)}")
 
 
 def _brings_its_own(kind: type, name: str) -> bool:
@@ -223,12 +232,11 @@ def _brings_its_own(kind: type, name: str) -> bool:
 
 
 def with_plain_results(candidate: Callable, library: Callable | None = None) -> Callable:
-    """The candidate, whose results are looked at; a module is taken as it is, and a class where
-    the answer of the library is one, or where there is none."""
-    if isinstance(candidate, torch.nn.Module):
-        return candidate
-    if isinstance(candidate, type) and (library is None or isinstance(library, type)):
-        return candidate
+    """The candidate, whose results are looked at; a class or a module is taken as it is where
+    the answer of the library is one, too."""
+    for kind in (type, torch.nn.Module):
+        if isinstance(candidate, kind) and isinstance(library, kind):
+            return candidate
     look = AFTER_CALL
 
     @functools.wraps(candidate, updated=())

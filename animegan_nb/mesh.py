@@ -138,7 +138,9 @@ def _level_set(volume: np.ndarray, level: float):
     corners = volume[np.ix_(*[[0, -1]] * 3)]
     outside_is_low = np.median(corners) < level
     solid = volume - level if outside_is_low else level - volume
-    reach = float(np.abs(solid).max())
+    # of the two sides of the level the nearer one: empty space may lie close to it
+    reach = float(min(solid.max(), -solid.min()))
+    solid = solid.clip(-1e4 * reach, 1e4 * reach)
     # a grid point on the surface would make triangles without area
     touching = np.abs(solid) < 1e-5 * reach
     solid = np.pad(np.where(touching, 1e-5 * reach, solid), 1, constant_values=-reach)

@@ -427,7 +427,7 @@ def _geometry(scene, cam2world, fov, size, fine_t, supersample):
     far = ((cam2world[:, :3, 3].T - centre).norm(dim=0) + radius)[:, None]
     start = torch.where(start.isfinite(), start, far + 1)
     shortest = _half_width(fov) * (0.3 / size)
-    t, met = _trace_rays(scene, origins, ways, start, far, shortest, 40, eps=2e-6)
+    t, met = _trace_rays(scene, origins, ways, start, far, shortest, 128, eps=2e-6)
     t = torch.where(met, t, torch.inf)
     shaded = [
         _shade(scene[r], origins[:, r], ways[:, r], t[r], fov[r], size)
@@ -496,7 +496,10 @@ def render_scene(
     lines: float = 1.0,  # thickness of the ink
     geometry: bool = True,  # with exact depth, distance, normals and parts
 ) -> dict:
-    "Draw every scene of a batch from its camera; the table above says what comes back."
+    """Draw every scene of a batch from its camera: `image` [b, 3, s, s] in [-1, 1], `mask` (and
+    `alpha`, the same) [b, 1, s, s] in [0, 1]; with geometry also `depth` and `distance`
+    [b, 1, s, s] (infinite where nothing is met), `normal` [b, 3, s, s] in the world's axes and
+    `parts` [b, s, s]; and the cameras, `cam2world` and `fov`."""
     fov = check_scene_views(scene, cam2world, fov, size).to(scene.device)
     if supersample < 1:
         raise ValueError(f"supersample is 1 or more, not {supersample!r}.")

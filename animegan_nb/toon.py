@@ -277,6 +277,8 @@ def check_drawing(n, size, seed, style, camera, supersample, **others):
     ):
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= top:
             raise ValueError(f"{name} must be a positive integer up to {top}, not {value!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ValueError(f"seed must be an integer, not {seed!r}.")
     check_style(style)
     check_camera(camera)
 
@@ -1319,6 +1321,7 @@ class ToonHeads(DrawnSet):
         background: str = 'pastel',  # 'pastel' or 'white'
         supersample: int = 2,
     ):
+        choose_background(background, torch.zeros(1, dtype=torch.long))  # is it known?
         self.background = background
         options = dict(n=n, size=size, seed=seed, style=style, camera=camera)
         super().__init__(**options, background=background, supersample=supersample)

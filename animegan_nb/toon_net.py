@@ -187,12 +187,18 @@ def train_network(
     seed: int = 0,
     half: bool = False,  # bfloat16 inside the convolutions: faster where the processor has it
     device: str | torch.device | None = None,  # None: that of the images
+    net: ToonNet | None = None,  # to train; None: a new one
 ) -> ToonNet:
     "Train a ToonNet on pairs of views."
+    if len(images) < batch:
+        raise ValueError(
+            f"One step takes {batch} people, and there are {len(images)}: give more of them, or"
+            " a smaller batch."
+        )
     device = torch.device(device or images.device)
     source = rng(seed, device)
     torch.manual_seed(seed)
-    net = ToonNet().to(device, memory_format=torch.channels_last).train()
+    net = (net or ToonNet()).to(device, memory_format=torch.channels_last).train()
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)

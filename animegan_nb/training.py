@@ -238,7 +238,7 @@ class Stage:
     generator_lr: float | None = None
     discriminator_lr: float | None = None
     augment_p: float | None = None  # probability of the augmentations from here on
-    frozen: tuple[str, ...] = ()  # weights and buffers whose names begin so do not change
+    frozen: tuple[str, ...] = ()  # weights whose names begin so do not change, nor such buffers
     fresh_optimizers: bool = False  # Adam's moments start again
     fresh_average: bool = False  # the averaged generator starts again
 
@@ -372,10 +372,11 @@ class RunControls:
         return self
 
     def stop(self) -> Trainer:
-        "Finish the current step, end the training, and wait for that."
+        "Finish the current step, end the training, and wait for that (a callback cannot wait)."
         self.stopping.set()
         self.proceed()
-        return self.join()
+        # a callback cannot wait for the thread that it runs in
+        return self if threading.current_thread() is self.thread else self.join()
 
     def sample(
         self,
@@ -628,7 +629,9 @@ def check_finite(trainer: Trainer, role: str, loss: Tensor, gradient: Tensor):
             name, value = ('gradient', gradient) if torch.isfinite(loss) else ('loss', loss)
             raise divergence(trainer, role, name, value.item())
         return
-    trainer.diverged[role] = ~torch.isfinite(loss.float() + gradient)
+    failed = ~torch.isfinite(loss.float() + gradient)
+    # the discriminator may make several updates in a step: one failure is remembered
+    trainer.diverged[role] = failed | trainer.diverged.get(role, failed)
     skip_update(trainer.optimizers[role], torch.stack(list(trainer.diverged.values())).any())
 
 
@@ -1258,6 +1261,8 @@ class EMA(Callback):
         half_life: float,  # images after which a weight's influence has halved
         ramp: float = 0.05,  # early on, at most this fraction of the images seen
     ):
+        if half_life <= 0:
+            raise ValueError(f"EMA needs a half-life above 0 images, not {half_life}.")
         self.half_life, self.ramp, self.average = half_life, ramp, None
 
     def on_attach(self, trainer):

@@ -5,9 +5,9 @@
     python benchmarks/networks.py judge stylegan_toon_64 --run runs/stylegan_toon_64      # the numbers, now
     python benchmarks/networks.py write stylegan_toon_64 --run runs/stylegan_toon_64
 
-`write` stores what the book shows: a network
-trained on heads that the library draws ships in data/pretrained (half precision, with its card); of a network trained
-on a folder of ANIMEGAN_DATA only images that it generated and numbers are stored, in data/results.
+`write` stores what the book shows, and how the distance fell while the training went on: a network trained on heads
+that the library draws ships in data/pretrained (half precision, with its card); of a network trained on a folder of
+ANIMEGAN_DATA only images that it generated and numbers are stored, in data/results.
 
 The card holds, for several sets of latents and every extractor, the Fréchet distance with its floor, precision, recall
 and diversity; whether generated images lie nearer to the training images or their mirror images than new ones do, with
@@ -26,9 +26,10 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from tqdm.auto import tqdm
 
 from animegan_nb import toon
-from animegan_nb.callbacks import read_log
+from animegan_nb.callbacks import Checkpoints, read_log
 from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, memorisation
@@ -71,10 +72,13 @@ JOBS = {
         'anime',
         adapted('dcgan-live', 20_000, mirror=False, ema_half_life=10_000.0),
     ),
-    'dcgan_anime_faces_native': Job(
+    'dcgan_anime_faces_native_long': Job(
         "DCGAN at 64 px on 1,500 faces of Wang's data set",
         'anime_faces_native',
         adapted('dcgan-cpu', 60_000, 'diffaugment', ema_half_life=10_000.0),
+    ),
+    'stylegan_anime_faces_native_long': Job(
+        "StyleGAN2 at 64 px on 1,500 faces of Wang's data set", 'anime_faces_native', adapted('stylegan-cpu-64', 50_000)
     ),
 }
 
@@ -99,9 +103,10 @@ def images(job: Job, size: int, held_out: bool = False):
 
 
 def train(name: str, run: str):
-    "Begin a training, or go on with it."
+    "Begin a training, or go on with it; every 1,000 steps a checkpoint is kept for `moments`."
     job = JOBS[name]
-    train_recipe(job.recipe, images(job, job.recipe.network.size), run, device='cpu')
+    kept = Checkpoints(Path(run) / 'moments', every=1000, keep=1000)
+    train_recipe(job.recipe, images(job, job.recipe.network.size), run, callbacks=[kept], device='cpu')
 
 
 def draw(pair, generator, n: int, seed: int) -> torch.Tensor:
@@ -187,6 +192,44 @@ def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, torch.nn.Mod
     return facts | training_facts(info, read_log(run / 'log.jsonl')), generator, generated
 
 
+def moments(name: str, run: Path, n: int) -> list[dict]:
+    "How far each kept checkpoint had come, on the features of SqueezeNet; at most n images of one set of latents each."
+    job, rows = JOBS[name], {row['step']: row for row in read_log(run / 'log.jsonl')}
+    real = extract(all_images(images(job, job.recipe.network.size)), 'squeezenet')
+    n, found = min(len(real) // 2, n), []
+    for folder in tqdm(sorted((run / 'moments').glob('step-*')), 'checkpoints'):
+        pair, generator, info = load_run(folder)
+        minutes = round(rows[info['step']]['processor_seconds'] / 60, 1)
+        row = dict(step=info['step'], images=info['images'], core_minutes=minutes)
+        row |= numbers_of(draw(pair, generator, n, 0), real)
+        if fresh_statistics(pair, generator):
+            row['fresh_statistics'] = numbers_of(draw(pair, generator, n, 0), real)
+        found.append(row)
+    return found
+
+
+def numbers_of(fakes: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+    "Distance, precision and recall of as many images, against real features of SqueezeNet."
+    numbers = evaluate(extract(fakes, 'squeezenet'), real, 'squeezenet', n=len(fakes), seed=0)
+    return {m: round(numbers[m].value, 4) for m in ('frechet', 'precision', 'recall')}
+
+
+@torch.no_grad()
+def fresh_statistics(pair, generator, batches: int = 40) -> bool:
+    """Measure the means and variances of the batch norms of an averaged generator anew, over batches of 64; False if it
+    has none. (An average of weights keeps the running statistics of the network in training, which are those of its
+    latest batches.)"""
+    norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    for k in range(batches if norms else 0):
+        generator(pair.latents(64, Draws(1000 + k)))
+    generator.eval()
+    return bool(norms)
+
+
 def over_time(run: Path, size: int, rows: int = 6, columns: int = 10):
     "The same latents at several steps, cut out of the sample sheets of the run."
     sheets = sorted((run / 'samples').glob('step-*.png'))
@@ -197,6 +240,7 @@ def over_time(run: Path, size: int, rows: int = 6, columns: int = 10):
 def write(name: str, run: Path, n: int, seeds: int):
     job = JOBS[name]
     facts, generator, generated = judged(name, run, n, seeds)
+    facts['moments'] = moments(name, run, n)
     sheet = grid(to_uint8(generated[0][:40]), 10)
     if job.ships:
         ship(name, generator, facts)

@@ -150,10 +150,31 @@ def test_a_training_that_went_back_keeps_its_newest_checkpoints(tmp_path):
     assert make().resume(tmp_path).step == 5
 
 
-@pytest.mark.parametrize('numbers', [dict(every=0), dict(keep=0)])
-def test_checkpoints_that_would_never_be(tmp_path, numbers):
+def test_a_second_training_does_not_undo_the_first(tmp_path):
+    watching = lambda: [JSONLog(tmp_path / 'log.jsonl'), Checkpoints(tmp_path, 2)]
+    make(watching()).fit(6, progress=False)
+    before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file() and p.name != '.lock'}
+    for callbacks in (watching(), watching()[:1], watching()[1:]):
+        with pytest.raises(FileExistsError, match='go on with it'):
+            make(callbacks).fit(3, progress=False)
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file() and p.name != '.lock'}
+    assert make(watching()).resume(tmp_path).fit(2, progress=False).step == 8
+    assert [record['step'] for record in read_log(tmp_path / 'log.jsonl')] == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    'make_it',
+    [
+        lambda run: Checkpoints(run, every=0),
+        lambda run: Checkpoints(run, keep=0),
+        lambda run: Samples(every=0),
+        lambda run: Evaluate(lambda trainer: {}, every=0),
+        lambda run: Health(window=0),
+    ],
+)
+def test_what_would_never_happen_is_refused(tmp_path, make_it):
     with pytest.raises(ValueError, match='1 or more'):
-        Checkpoints(tmp_path, **numbers)
+        make_it(tmp_path)
 
 
 @pytest.mark.parametrize('value', [np.float32(3), torch.tensor(3.0), 3])

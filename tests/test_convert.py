@@ -337,6 +337,16 @@ def test_work_is_bounded_by_the_length_of_the_file():
     made = b'\x80\x02ctorch\nSize\nq\x01' + numbers + b'h\x01h\x02\x810' * 2000 + b'N.'
     with pytest.raises(pickle.UnpicklingError, match='more work'):
         convert.TensorReader(io.BytesIO(made)).load()
+    text = b'\x80\x02cbuiltins\nset\nq\x01X' + (8000).to_bytes(4, 'little') + b'x' * 8000 + b'\x85q\x020'
+    with pytest.raises(pickle.UnpicklingError, match='more work'):
+        convert.TensorReader(io.BytesIO(text + b'h\x01h\x02R0' * 9000 + b'N.')).load()
+    module = {'_parameters': {f'w{i}': torch.ones(1) for i in range(1000)}}
+    for _ in range(8):  # each holds the one before twice
+        child = convert.Inert()
+        child.state = module
+        module = {'_modules': {'a': child, 'b': child}}
+    with pytest.raises(pickle.UnpicklingError, match='tensors without end'):
+        convert._collect(module)
     for old in (b'(cbuiltins\nset\n](K\x01eo.', b'(](K\x01eibuiltins\nset\n.'):
         with pytest.raises(pickle.UnpicklingError, match='no file of a network needs'):
             convert.TensorReader(io.BytesIO(old)).load()

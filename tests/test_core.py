@@ -3,6 +3,8 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -124,7 +126,10 @@ def test_animation_formats(tmp_path):
 
 
 def test_animation_stays_below_its_limit():
-    assert len(core._small_animation(core.Animation(torch.rand(16, 3, 64, 64) * 2 - 1, limit=60_000))) <= 60_000
+    frames = torch.rand(16, 3, 64, 64) * 2 - 1
+    for limit, kind in ((60_000, 'image/png'), (1000, 'image/jpeg')):  # the second holds one frame only
+        mime, data = core._small_animation(core.Animation(frames, limit=limit))
+        assert mime == kind and len(data) <= limit
 
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
@@ -166,6 +171,16 @@ def test_a_name_is_taken_once():
     r.register('a')(test_a_name_is_taken_once)
     with pytest.raises(ValueError, match='exists already'):
         r.register('a')(test_seed_everything_repeats)
+
+
+def test_a_second_thread_waits_until_all_is_registered():
+    def load():
+        time.sleep(0.3)
+        late['a'] = 1
+
+    late = core.Registry('thing', load)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda name: late[name], 'aa')) == [1, 1]
 
 
 def test_unknown_shipped_file():

@@ -497,6 +497,42 @@ def test_a_solution_that_stands_elsewhere_is_found():
     assert teaching.leaks(source, release) == ['return 0.5 ** (batch_size / half_life)']
 
 
+def test_a_solution_in_a_file_beside_the_notebook_is_found(built, tmp_path):
+    folder = tmp_path / 'course'
+    shutil.copytree(built, folder)
+    course, beside = teaching.Course(folder), folder / 'source' / 'tiny'
+    (beside / 'answers.py').write_text(
+        'def ema_decay(batch_size, half_life):\n    return 0.5 ** (batch_size / half_life)'
+    )
+    with teaching.Workers() as workers:
+        with pytest.raises(ValueError, match='would give away'):
+            teaching.build(course, 'tiny', workers)
+        (beside / 'answers.py').unlink()
+        (folder / 'release' / 'tiny' / 'answers.py').write_text('of a release before')
+        archive = teaching.build(course, 'tiny', workers)
+    assert 'tiny/answers.py' not in zipfile.ZipFile(archive).namelist()
+
+
+def test_a_class_in_another_folder_is_closed_as_well(built, tmp_path):
+    folder = tmp_path / 'course'
+    shutil.copytree(built, folder)
+    release = json.loads((folder / 'release/tiny/tiny.ipynb').read_text())
+    for name in ('aki', 'ben'):
+        hand_in(CLASS['perfect'], release, tmp_path / 'class' / name)
+    (tmp_path / 'class' / 'aki' / 'mine.py').write_text('x = 1')
+    path = next((tmp_path / 'class' / 'ben').glob('*.ipynb'))
+    theirs = json.loads(path.read_text())
+    code = f'exec(open({str(tmp_path / "class" / "aki" / "mine.py")!r}).read())'
+    theirs['cells'].insert(
+        1, dict(cell_type='code', id='theirs', metadata={}, source=code, outputs=[], execution_count=None)
+    )
+    path.write_text(json.dumps(theirs))
+    course = teaching.Course(folder)
+    found = teaching.find_submissions(tmp_path / 'class', course, ['tiny'])['tiny']
+    records = {r.student: r for r in teaching.grade_class(course, 'tiny', found, jobs=1, limits=LIMITS)}
+    assert any('not for students' in remark for remark in records['ben'].remarks), records['ben'].remarks
+
+
 @pytest.mark.parametrize(
     'change, sentence',
     [
@@ -593,6 +629,9 @@ def test_what_an_editor_has_left_is_not_handed_out(tmp_path):
     (tmp_path / 'into').mkdir()
     teaching.copier(tmp_path)(tmp_path / 'into')
     assert sorted(p.name for p in (tmp_path / 'into').iterdir()) == ['data.csv', 'helpers.py']
+    with open(tmp_path / 'film.mp4', 'wb') as film:  # in a student's folder of downloads
+        film.truncate(teaching.MAX_NOTEBOOK)
+    assert sorted(p.name for p in teaching.files_of(tmp_path)) == ['data.csv', 'helpers.py']
     assert teaching.as_csv([]) == ''
 
 

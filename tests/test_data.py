@@ -244,6 +244,17 @@ def test_an_exception_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_no_store_is_not_replaced(tmp_path):
+    (tmp_path / 'pictures').mkdir()
+    (tmp_path / 'pictures' / 'a.png').write_bytes(b'mine')
+    (tmp_path / 'file').write_text('mine')
+    for name in ('pictures', 'file'):
+        with pytest.raises(FileExistsError, match='no array store'):
+            fill(tmp_path / name)
+    assert (tmp_path / 'pictures' / 'a.png').read_bytes() == b'mine' and (tmp_path / 'file').read_text() == 'mine'
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_an_exception_leaves_the_older_store(tmp_path):
     fill(tmp_path / 's', value=5)
     with pytest.raises(OSError), ArrayStore.create(tmp_path / 's', 10, FIELDS) as writer:
@@ -438,6 +449,30 @@ def test_a_file_that_the_disk_did_not_hand_over_is_read_again(tmp_path, monkeypa
     monkeypatch.setattr(D, 'open_image', unlucky)
     options = dict(progress=False, cache=tmp_path / 'cache')
     assert len(ImageFolder(folder, 8, **options)) == 2 and len(ImageFolder(folder, 8, **options)) == 3
+
+
+def test_a_file_that_may_be_read_now_is_read(tmp_path, monkeypatch):
+    "The time and the size of a file do not tell that its owner has given it free."
+    folder, real, closed = folder_of(tmp_path, 3), D.open_image, [True]
+    first = sorted(p.name for p in folder.iterdir())[0]
+
+    def forbidden(file, *args):
+        if Path(file).name == first and closed[0]:
+            raise PermissionError(errno.EACCES, 'Permission denied')
+        return real(file, *args)
+
+    access = lambda file, mode: not (Path(file).name == first and closed[0])
+    monkeypatch.setattr(D, 'open_image', forbidden)
+    monkeypatch.setattr(D.os, 'access', access)
+    options = dict(progress=False, cache=tmp_path / 'cache')
+    assert [len(ImageFolder(folder, 8, **options)) for _ in range(2)] == [2, 2]
+    closed[0] = False
+    assert len(ImageFolder(folder, 8, **options)) == 3
+
+
+def test_less_than_no_batch_ahead_is_refused():
+    with pytest.raises(ValueError, match='0 or more batches ahead'):
+        D.Loader(ImageSet({'image': np.zeros((4, 3, 4, 4), np.uint8)}), 2, prefetch=-1)
 
 
 def test_pictures_of_pillow_in_a_data_set_follow_the_same_rules():

@@ -132,3 +132,11 @@ def test_an_animation_is_described():
         forms, facts = core.Animation(frames, alt=alt)._repr_mimebundle_()
         assert facts['image/png']['alt'] == (alt or 'an animation of 4 frames of 6×8 pixels')
         assert facts['image/png']['alt'] in forms['text/plain']
+
+
+def test_a_line_across_a_panel_has_one_place():
+    fig, ax = core.figure()
+    ax.axvline(0.66, label='median')
+    ax.axhline(3.5, label='floor')
+    ax.plot([0, 1], [2, 7], label='loss')
+    assert fig.alt_text() == 'median at 0.66, floor at 3.5, loss from 2 to 7'

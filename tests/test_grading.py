@@ -111,6 +111,11 @@ def test_the_clock_ends_a_candidate_that_waits_for_ever():
     assert 0.9 < time.monotonic() - start < 300
 
 
+def test_a_limit_of_the_clock_may_be_the_shorter_one():
+    with pytest.raises(TimeoutError, match='0.2 s'), grading.time_limit(50, clock=0.2):
+        time.sleep(60)
+
+
 def test_the_time_limit_leaves_the_signals_as_they_were():
     before = signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGPROF)
     waiting = signal.getitimer(signal.ITIMER_REAL)[0]  # of pytest's own time limit
@@ -145,3 +150,5 @@ def test_near():
     assert not near(1 + 1e-5, 1) and not near(torch.ones(3), torch.ones(2))
     assert not near(float('nan'), float('nan')) and not near(float('inf'), 1)
     assert near(torch.nn.Parameter(torch.zeros(2)), 0)
+    assert not near(1e39, 1e40) and not near(1 + 1e-9, 1, 1e-12)
+    assert near(0.1, torch.tensor(0.1, dtype=torch.float64), 1e-9) and near(1j, 1j) and not near(1j, 1)

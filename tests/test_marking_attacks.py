@@ -175,6 +175,16 @@ TRICKS = {
         '    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = functools.partial(lambda other: True)\n'
         '    __sub__ = __rsub__ = functools.partial(lambda other: 0.0)\n    __hash__ = None\n'
         'def ema_decay(b, h):\n    return Yes(1)',
+    'a module for a function': 'import torch\n' + EQUALS.split('def ema')[0] + 'class Net(torch.nn.Module):\n'
+        '    def forward(self, b, h):\n        return Yes(1)\nema_decay = Net()',
+    'a class of tensors': 'import torch\nclass ema_decay(torch.Tensor):\n    def __new__(cls, b, h):\n'
+        '        return torch.Tensor._make_subclass(cls, torch.zeros(()))\n    @classmethod\n'
+        '    def __torch_function__(cls, function, types, args=(), kwargs=None):\n'
+        '        return True if function is torch.allclose else args[0]',
+    'an attribute of a tensor': 'import torch\n' + EQUALS.split('def ema')[0] + 'def ema_decay(b, h):\n'
+        '    t = torch.zeros(())\n    t.detach = lambda: Yes(1)\n    return t',
+    'a shape of its own': 'import torch\ndef ema_decay(b, h):\n    t = torch.zeros(0, 1)\n    t.shape = (1,)\n'
+        '    return t',
     'nothing at all': 'import torch\ndef ema_decay(b, h):\n    return torch.zeros(0, 1)',
 }
 # fmt: on

@@ -39,6 +39,12 @@ def test_a_body_cut_by_the_cube_is_closed():
     assert m.is_watertight and abs(m.volume) > 1.0
 
 
+@pytest.mark.parametrize('density, level', [(2e6, 1.7), (2000.0, 0.01)])
+def test_empty_space_close_to_the_level_stays_empty(density, level):
+    ball = extract_mesh(lambda p: density * (p.norm(dim=-1) < 0.5).float(), 2.0, 24, level, colours=False)
+    assert ball.is_watertight and np.abs(ball.bounds).max() < 0.6 and 0.4 < ball.volume < 0.7
+
+
 def test_a_field_gives_colours_and_is_looked_at_head_on():
     seen = []
 

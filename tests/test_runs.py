@@ -442,6 +442,7 @@ def test_samples_need_no_larger_batches_than_the_training(trained, run, monkeypa
     [
         (('sample', 'RUN', '--out', 'RUN'), 'no name of a picture'),
         (('sample', 'RUN', '--out', 'x.docx'), 'no name of a picture'),
+        (('sample', 'RUN', '--out', 'x.psd'), 'no name of a picture'),
         (('sample', 'RUN', '--device', 'cuda:99'), 'no device'),
         (('resume', 'RUN', '--device', 'gpu'), 'no device'),
         (('evaluate', 'RUN', '--extractor', 'x'), 'no extractor'),
@@ -464,7 +465,7 @@ def test_a_run_may_begin_in_one_thread_and_end_in_another(tmp_path):
     "A training in the background owns its folder as one in front does, and gives it back."
     run = tmp_path / 'run'
     for _ in range(2):
-        trainer = make([callbacks.Checkpoints(run, 2)])
+        trainer = make([callbacks.Checkpoints(run, 2)]).resume(run)
         trainer.fit_background(2).join()
         trainer.fit(2, progress=False)
     with callbacks.own_run(run):
@@ -477,3 +478,14 @@ def test_fewer_steps_than_a_run_has_made_are_refused(run, capsys):
     code, sentences, _ = animegan(capsys, 'resume', run, '--steps', '1', '--device', 'cpu')
     assert code == 1 and 'has made 2 steps already' in sentences[0]
     assert (run / 'recipe.toml').read_bytes() == before
+
+
+def test_the_function_says_what_the_folder_says(run, trained):
+    "`training.train` with other pictures, or for fewer steps, as the command does it."
+    folder_of(trained / 'others', 12, (20, 20))
+    recipe = cli._read_recipe(run)
+    with pytest.raises(ValueError, match='has made 2 steps already'):
+        training.train(recipe, trained / 'faces', run, steps=1, device='cpu', progress=False)
+    training.train(recipe, trained / 'others', run, steps=3, device='cpu', progress=False)
+    assert json.loads((run / 'data.json').read_text()) == {'data': str(trained / 'others')}
+    assert checkpoints(run)[-1].name == 'step-00000003'

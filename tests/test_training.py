@@ -6,6 +6,7 @@ import time
 import warnings
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -387,6 +388,33 @@ def test_optimise_says_when_it_diverges():
     with pytest.raises(ValueError, match='diverged at step 1'):
         values = iter([1.0, float('nan')])
         list(training.optimise(torch.optim.SGD([w], 0.1), lambda: w.sum() * next(values), 5))
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_a_failure_of_an_early_critic_step_is_remembered(fused):
+    "Where the answer is read at the end of the step only, a later step that is sound must not hide it."
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))], fused=fused)
+    trainer = SimpleNamespace(
+        config=SimpleNamespace(mixed_precision='no'),
+        device=torch.device('cuda'),
+        engine=SimpleNamespace(num_processes=1),
+        optimizers={'discriminator': optimizer},
+        diverged={},
+    )
+    for loss in (1.0, float('nan'), 1.0):
+        training.check_finite(trainer, 'discriminator', torch.tensor(loss), torch.tensor(0.0))
+    assert trainer.diverged['discriminator']
+
+
+def test_a_callback_may_stop_a_training_in_the_background():
+    class Enough(training.Callback):
+        def on_step(self, trainer, record):
+            if trainer.step == 3:
+                trainer.stop()
+
+    assert make([Enough()]).fit_background(steps=50).join().step == 3
+    with pytest.raises(ValueError, match='half-life above 0'):
+        training.EMA(0)
 
 
 def test_flops_of_a_convolution_and_a_product():

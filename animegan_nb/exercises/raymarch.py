@@ -145,6 +145,10 @@ def _one_jitter(near, far, samples, batch, rays, rng=None):  # one number shifts
     )
 
 
+def _one_camera(near, far, samples, batch, rays, rng=None):  # the same rays for all cameras
+    return sample_bins(near, far, samples, 1, rays, rng).expand(batch, rays, samples)
+
+
 def _leaves_volume(near, far, samples, batch, rays, rng=None):
     return sample_bins(near, far, samples, batch, rays, rng, 'ends')  # the official pi-GAN
 
@@ -157,6 +161,7 @@ def _leaves_volume(near, far, samples, batch, rays, rng=None):
         'not in bins': _uniform_everywhere,
         'one jitter a ray': _one_jitter,
         'leaves the volume': _leaves_volume,
+        'one camera for all': _one_camera,
     },
 )
 def check_stratified(candidate):
@@ -191,6 +196,7 @@ def check_stratified(candidate):
         'the same generator gives the same samples',
         torch.equal(t, candidate(1.0, 3.0, 8, 2, 400, rng=gen())),
     )
+    yield 'the rays of two cameras have samples of their own', bool((t[0] != t[1]).any())
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #92a592c2
 def _histogram_of_middles(edges, weights, samples, rng=None):  # always the middle of a bin
@@ -218,6 +224,15 @@ def _ignores_weights(edges, weights, samples, rng=None):
     return sample_pdf(edges, torch.ones_like(weights), samples, rng)
 
 
+def _never_random(edges, weights, samples, rng=None):
+    return sample_pdf(edges, weights, samples)
+
+
+def _mean_over_rays(edges, weights, samples, rng=None):
+    rays = tuple(range(weights.ndim - 1))
+    return sample_pdf(edges, weights.mean(rays, True).expand_as(weights), samples, rng)
+
+
 def _independent(edges, weights, samples, rng=None):
     return sample_pdf(edges, weights, samples, rng, stratified=False)  # the official pi-GAN
 
@@ -228,6 +243,8 @@ _PDF_MUTANTS = {
     'off by one bin': _off_by_one,
     'ignores the weights': _ignores_weights,
     'independent u': _independent,
+    'never random': _never_random,
+    'one histogram for all rays': _mean_over_rays,
 }
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #7121630e
@@ -274,6 +291,17 @@ def check_sample_pdf(candidate):
     yield (
         'scaling the weights changes nothing',
         torch.allclose(candidate(edges, 10 * weights, 64), fixed, atol=1e-3),
+    )
+    one = torch.eye(4)  # each ray has its weight in another bin
+    t = candidate(edges, one, 64)
+    inside = (t >= edges[:-1, None] - 1e-5) & (t <= edges[1:, None] + 1e-5)
+    yield 'every ray follows its own weights', bool(inside.float().mean() > 0.95)
+    even, source = torch.ones(500, 4), torch.Generator().manual_seed(0)
+    u = 8 * candidate(torch.linspace(0, 1, 5), even, 8, source).sort(-1).values
+    u = u - torch.arange(8)
+    yield (
+        'with a generator the places in the bins are random',
+        bool((u.std(0) - 12**-0.5).abs().max() < 0.03),
     )
 
 

@@ -35,6 +35,12 @@ _SAMPLE_MUTANTS = {
     'texels counted from their centres': _looked_up(align_corners=True),
     'the border goes on': _looked_up(padding_mode='border'),
     'nearest texel': _looked_up(mode='nearest'),
+    'the first plane for all': lambda planes, points, box=1.0: sample_planes(
+        planes[:, :1].expand_as(planes), points, box
+    ),
+    'the first head for all': lambda planes, points, box=1.0: sample_planes(
+        planes[:1].expand_as(planes), points, box
+    ),
 }
 
 
@@ -60,6 +66,15 @@ def check_sample_planes(candidate):
     yield (
         'in a box of side 3 everything is three times as large',
         torch.allclose(candidate(planes, 3 * points, 3.0), found, atol=1e-4),
+    )
+    numbers = torch.arange(6.0).view(2, 3, 1, 1, 1)
+    yield (
+        'every plane of every head is read in its own place',
+        torch.allclose(
+            candidate(numbers.expand(2, 3, 1, 16, 16), points, 1.0),
+            numbers[..., 0].expand(2, 3, 20, 1),
+            atol=1e-4,
+        ),
     )
     corner = torch.full((2, 1, 3), 0.5)
     half = candidate(torch.ones(2, 3, 2, 16, 16), corner, 1.0)

@@ -97,6 +97,19 @@ def reach_counts_for_all(points, centres, radius=0.2, share=0.02):
     return int((near.float().mean(0) >= share).sum()), near.any(1).float().mean().item()
 
 
+def first_in_reach(points, centres, radius=0.2, share=0.02):
+    inside = torch.cdist(points, centres) <= radius
+    counts = torch.bincount(inside.float().argmax(1)[inside.any(1)], minlength=len(centres))
+    return int((counts >= share * len(points)).sum()), inside.any(1).float().mean().item()
+
+
+def more_than_the_share(points, centres, radius=0.2, share=0.02):
+    nearest, which = torch.cdist(points, centres).min(1)
+    inside = nearest <= radius
+    counts = torch.bincount(which[inside], minlength=len(centres))
+    return int((counts > share * len(points)).sum()), inside.float().mean().item()
+
+
 def squared_distance(points, centres, radius=0.2, share=0.02):
     nearest, which = torch.cdist(points, centres).square().min(1)
     inside = nearest <= radius
@@ -156,8 +169,13 @@ WRONG = dict(
         ),
         'a point belongs to all within reach': (
             reach_counts_for_all,
-            ['a point within reach of two centres belongs to one of them'],
+            ['a point within reach of two centres belongs to the nearer one'],
         ),
+        'a point belongs to the first within reach': (
+            first_in_reach,
+            ['a point within reach of two centres belongs to the nearer one'],
+        ),
+        'more than the share': (more_than_the_share, ['a centre with exactly the share is found']),
         'squared distances': (squared_distance, ['the distance is the straight one: 0.3 and 0.4 make 0.5']),
     },
 )

@@ -84,21 +84,57 @@ def leak_of_squares(discriminator, batch):
     return leak(discriminator, batch) ** 2
 
 
+def linear_only(critic, limit):
+    for part in critic:
+        if isinstance(part, nn.Linear):
+            for parameter in part.parameters():
+                parameter.data.clamp_(-limit, limit)
+
+
+def channels_only(discriminator, real, gamma=10.0):
+    x = real.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
+    return gamma / 2 * slope.square().sum(1).mean()
+
+
+def refuses_every_norm(discriminator, real, fake, weight=10.0):
+    if any('Norm' in type(m).__name__ for m in getattr(discriminator, 'modules', list)()):
+        raise ValueError('a norm')
+    return gradient_penalty(discriminator, real, fake, weight)
+
+
 WRONG = dict(
     critic_losses={
+        'the median': (
+            lambda r, f: (f.median() - r.median(), -f.median()),
+            ['three real scores of mean 3, two generated ones of mean 2: −1 and −2'],
+        ),
         'signs turned': (
             lambda r, f: (r.mean() - f.mean(), f.mean()),
-            ['real 2, fake −2 costs −4', 'the generator raises its score: slope −1'],
+            [
+                'real 2, fake −2 costs −4',
+                'the generator raises its score: slope −1',
+                'three real scores of mean 3, two generated ones of mean 2: −1 and −2',
+            ],
         ),
         'a sum': (
             lambda r, f: (f.sum() - r.sum(), -f.sum()),
-            ['a batch repeated twice costs the same (a mean, not a sum)', 'real 2, fake −2 costs −4'],
+            [
+                'a batch repeated twice costs the same (a mean, not a sum)',
+                'real 2, fake −2 costs −4',
+                'three real scores of mean 3, two generated ones of mean 2: −1 and −2',
+            ],
         ),
     },
     clip_weights={
+        'linear layers only': (linear_only, ['other layers, inside a part of the network, are clipped, too']),
         'the biases forgotten': (
             only_weights,
-            ['no parameter exceeds the limit', 'the others stand at ±limit with their sign'],
+            [
+                'no parameter exceeds the limit',
+                'the others stand at ±limit with their sign',
+                'other layers, inside a part of the network, are clipped, too',
+            ],
         ),
         'from above only': (
             from_above,
@@ -106,6 +142,7 @@ WRONG = dict(
         ),
     },
     gradient_penalty={
+        'refuses every norm': (refuses_every_norm, ['LayerNorm is not']),
         'at the real examples only': (
             penalty(mix=torch.ones_like),
             ['quadratic critic, real 0, fake of norm 2: 1/3', 'every pair has its own ε'],
@@ -126,6 +163,7 @@ WRONG = dict(
         'nothing under the root': (penalty(root=0.0), ['a critic without slope: value 1, finite gradient']),
     },
     r1_penalty={
+        'over the channels only': (channels_only, ['images: the norm is that of all pixels and channels together']),
         'no half': (
             lambda d, x, gamma=10.0: 2 * r1_penalty(d, x, gamma),
             [
@@ -134,6 +172,7 @@ WRONG = dict(
                 'quadratic critic: γ/2 E‖x‖², at the pictures themselves',
                 'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
                 'the Dirac-GAN converges with γ = 1 and not with γ = 0',
+                'images: the norm is that of all pixels and channels together',
             ],
         ),
         'not squared': (
@@ -146,6 +185,7 @@ WRONG = dict(
                 'quadratic critic: γ/2 E‖x‖², at the pictures themselves',
                 'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
                 'the Dirac-GAN converges with γ = 1 and not with γ = 0',
+                'images: the norm is that of all pixels and channels together',
             ],
         ),
     },

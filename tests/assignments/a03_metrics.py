@@ -14,14 +14,16 @@ def frechet(real, fake, factor=2.0, ddof=1, power=2):
     return torch.tensor(shift + np.trace(s) + np.trace(t) - factor * cross)
 
 
-def precision_recall(real, fake, k=3, radius_of='centre', itself=0):
+def precision_recall(real, fake, k=3, radius_of='centre', itself=0, inside=np.less_equal, nearest=False):
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     table = lambda x, y: np.sqrt(((x[:, None] - y[None]) ** 2).sum(-1))
     radii = lambda x: np.sort(table(x, x), 1)[:, k - itself]
 
     def share(points, centres):
         reach = radii(centres)[None] if radius_of == 'centre' else radii(points)[:, None]
-        return float((table(points, centres) <= reach).any(1).mean())
+        far = table(points, centres)
+        asked = far == far.min(1, keepdims=True) if nearest else True
+        return float((inside(far, reach) & asked).any(1).mean())
 
     return share(fake, real), share(real, fake)
 
@@ -71,22 +73,53 @@ def drawn_twice(features, distance, source):
     return float(distance(features[a], features[b]))
 
 
+def apart(a, b, values=False):
+    a, b = (np.asarray(x, np.float64) for x in (a, b))
+    s, t = (np.cov(x, rowvar=False).reshape(x.shape[1], -1) for x in (a, b))
+    if values:
+        cross = np.sqrt(np.maximum(np.linalg.eigvalsh(s) * np.linalg.eigvalsh(t), 0)).sum()
+    else:
+        root = lambda m: (lambda v, q: (q * np.sqrt(np.maximum(v, 0))) @ q.T)(*np.linalg.eigh(m))
+        cross = np.trace(root(s) @ root(t))
+    shift = ((a.mean(0) - b.mean(0)) ** 2).sum()
+    return torch.tensor(shift + np.trace(s) + np.trace(t) - 2 * cross)
+
+
+def in_single(a, b):
+    s, t = (torch.cov(x.T) for x in (a, b))
+    values, axes = torch.linalg.eigh(s)
+    root = (axes * values.clamp(min=0).sqrt()) @ axes.T
+    cross = torch.linalg.eigvalsh(root @ t @ root).clamp(min=0).sqrt().sum()
+    return (a.mean(0) - b.mean(0)).square().sum() + s.trace() + t.trace() - 2 * cross
+
+
 WRONG = dict(
     frechet={
+        'the roots of the two covariances': (
+            lambda a, b: apart(a, b),
+            ['one set along an axis, the other along the diagonal: 1 + 2 − 2'],
+        ),
+        'the sorted eigenvalues': (
+            lambda a, b: apart(a, b, values=True),
+            ['one set along an axis, the other along the diagonal: 1 + 2 − 2'],
+        ),
+        'single precision inside': (in_single, ['single precision is enough for the caller, not for you']),
         'factor 2 forgotten': (
             lambda a, b: frechet(a, b, factor=1.0),
             [
                 'the result is a scalar, and a set has the distance 0 to itself',
                 'moved by 3 in each of four coordinates: 4 · 9',
-                'in one dimension it is the squared difference of the standard deviations',
+                'along one line it is the squared difference of the standard deviations',
                 'twice as large, with fewer images than coordinates: the sum of the variances',
+                'one set along an axis, the other along the diagonal: 1 + 2 − 2',
             ],
         ),
         'n in the denominator': (
             lambda a, b: frechet(a, b, ddof=0),
             [
-                'in one dimension it is the squared difference of the standard deviations',
+                'along one line it is the squared difference of the standard deviations',
                 'twice as large, with fewer images than coordinates: the sum of the variances',
+                'one set along an axis, the other along the diagonal: 1 + 2 − 2',
             ],
         ),
         'the shift not squared': (
@@ -95,12 +128,23 @@ WRONG = dict(
         ),
     },
     precision_recall={
+        'strictly inside': (
+            lambda a, b, k=3: precision_recall(a, b, k, inside=np.less),
+            ['a point on the surface of a ball lies in it'],
+        ),
+        'the nearest centre only': (
+            lambda a, b, k=3: precision_recall(a, b, k, nearest=True),
+            ['the ball that covers a point need not be that of the nearest centre'],
+        ),
         'exchanged': (
             lambda a, b, k=3: precision_recall(b, a, k),
             [
                 'copies of one dense point: all precise, little recalled',
                 'k = 1: the ball reaches the nearest other point',
                 'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
+                'a point on the surface of a ball lies in it',
+                'the ball that covers a point need not be that of the nearest centre',
+                'in the plane it is the straight distance that counts',
             ],
         ),
         'the point itself counts': (
@@ -108,6 +152,9 @@ WRONG = dict(
             [
                 'k = 1: the ball reaches the nearest other point',
                 'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
+                'a point on the surface of a ball lies in it',
+                'the ball that covers a point need not be that of the nearest centre',
+                'in the plane it is the straight distance that counts',
             ],
         ),
         'the radius of the one that asks': (
@@ -115,6 +162,8 @@ WRONG = dict(
             [
                 'copies of one dense point: all precise, little recalled',
                 'k = 1: the ball reaches the nearest other point',
+                'a point on the surface of a ball lies in it',
+                'the ball that covers a point need not be that of the nearest centre',
             ],
         ),
     },
@@ -126,6 +175,10 @@ WRONG = dict(
         'drawn with replacement': (drawn_twice, ['two halves of equal size, and no row in both']),
     },
     twin={
+        'a generator of its own': (
+            lambda features, n, source: twin(features, n, None),
+            ['the same generator gives the same points'],
+        ),
         'not whitened': (
             not_whitened,
             [

@@ -74,8 +74,28 @@ def in_place(ws, other, layers):
     return ws
 
 
+def adain_in_place(x, scale, bias):
+    x -= x.mean((2, 3), keepdim=True)
+    x /= (x.square().mean((2, 3), keepdim=True) + 1e-8).sqrt()
+    return x * scale[:, :, None, None] + bias[:, :, None, None]
+
+
+def sorted_layers(ws, other, layers):
+    mixed = ws.clone()
+    for place, layer in enumerate(layers):
+        mixed[:, layer] = other[:, sorted(layers)[place]]
+    return mixed
+
+
+def spoils_the_other(ws, other, layers):
+    rest = [i for i in range(ws.shape[1]) if i not in list(layers)]
+    other[:, rest] = ws[:, rest]
+    return other
+
+
 WRONG = dict(
     adain={
+        'in place': (adain_in_place, ['the argument is as it was before the call']),
         'statistics of the batch': (
             statistics_of_the_batch,
             [
@@ -92,12 +112,40 @@ WRONG = dict(
         ),
     },
     modulated_conv={
-        'no demodulation': (conv(second=False), [STYLE_1, LARGE_STYLE, LARGE_WEIGHT, SELECT, NOISE]),
-        'no root': (conv(root=False), [STYLE_1, LARGE_STYLE, LARGE_WEIGHT, SELECT, NOISE]),
+        'the size of the style': (
+            lambda x, weight, style, demodulate=True: modulated_conv(x, weight, style.abs(), demodulate),
+            ['weights 1 and 2, styles 3 and −2: 0.6 of one map minus 0.8 of the other'],
+        ),
+        'no demodulation': (
+            conv(second=False),
+            [
+                STYLE_1,
+                LARGE_STYLE,
+                LARGE_WEIGHT,
+                SELECT,
+                NOISE,
+                'weights 1 and 2, styles 3 and −2: 0.6 of one map minus 0.8 of the other',
+            ],
+        ),
+        'no root': (
+            conv(root=False),
+            [
+                STYLE_1,
+                LARGE_STYLE,
+                LARGE_WEIGHT,
+                SELECT,
+                NOISE,
+                'weights 1 and 2, styles 3 and −2: 0.6 of one map minus 0.8 of the other',
+            ],
+        ),
         'the first style for all': (conv(own=False), ['every picture has its own style']),
         'one norm for all outputs': (conv(of_all=True), [STYLE_1, SELECT]),
     },
     truncate={
+        'a cutoff of 0 is none': (
+            lambda ws, mean, psi, cutoff=None: truncate(ws, mean, psi, cutoff or None),
+            ['a cutoff of 0 moves no layer'],
+        ),
         'towards zero': (
             lambda ws, mean, psi, cutoff=None: torch.cat([psi * ws[:, :cutoff], ws[:, len(ws[0, :cutoff]) :]], 1),
             [
@@ -109,10 +157,15 @@ WRONG = dict(
         ),
         'the cutoff is ignored': (
             lambda ws, mean, psi, cutoff=None: mean + psi * (ws - mean),
-            ['a cutoff spares the others'],
+            ['a cutoff spares the others', 'a cutoff of 0 moves no layer'],
         ),
     },
     replace_layers={
+        'the numbers sorted': (
+            lambda ws, other, layers: sorted_layers(ws, other, layers),
+            ['the numbers may come in any order'],
+        ),
+        'spoils the other': (spoils_the_other, ['the other parent is as it was']),
         'the two exchanged': (
             lambda ws, other, layers: replace_layers(other, ws, layers),
             [
@@ -120,8 +173,12 @@ WRONG = dict(
                 'all others stay',
                 'nothing replaced: the first',
                 'everything replaced: the other',
+                'the numbers may come in any order',
             ],
         ),
-        'changes its argument': (in_place, ['the argument is unchanged', 'nothing replaced: the first']),
+        'changes its argument': (
+            in_place,
+            ['the argument is unchanged', 'nothing replaced: the first', 'without numbers it is a copy of ws'],
+        ),
     },
 )

@@ -81,8 +81,31 @@ def in_the_graph(generate, loss, start, steps, rate):
     return ws, history
 
 
+def sum_of_differences(maps_a, maps_b):
+    total = 0
+    for a, b in zip(maps_a, maps_b):
+        gap = F.normalize(a, dim=1) - F.normalize(b, dim=1)
+        total = total + gap.abs().sum(1).mean((1, 2))
+    return total
+
+
+def with_decay(generate, loss, start, steps, rate):
+    ws, history = start.clone().requires_grad_(True), []
+    optimizer = torch.optim.AdamW([ws], rate)
+    for _ in range(steps):
+        losses = loss(generate(ws))
+        (ws.grad,) = torch.autograd.grad(losses.sum(), ws)
+        optimizer.step()
+        history.append(losses.detach())
+    return ws.detach(), history
+
+
 WRONG = dict(
     psnr={
+        'the mean of the channels': (
+            lambda a, b: (-10 * ((a - b).square().mean((2, 3)) / 4).log10()).mean(1),
+            ['wrong in one channel of three: a third of the error'],
+        ),
         'a range of 1': (
             lambda a, b: psnr(a, b) - 20 * math.log10(2),
             [
@@ -90,6 +113,7 @@ WRONG = dict(
                 'an error of a tenth of the range is 20 dB',
                 'each image has its own',
                 'it is the mean error that counts: wrong in one half is 3 dB better',
+                'wrong in one channel of three: a third of the error',
             ],
         ),
         'one number for the batch': (
@@ -98,6 +122,7 @@ WRONG = dict(
         ),
     },
     perceptual={
+        'differences, not squares': (sum_of_differences, ['(3, 4) and (2, 0), everywhere: 0.4² + 0.8²']),
         'not normalised': (
             maps_with(normalise=False),
             [
@@ -105,6 +130,7 @@ WRONG = dict(
                 'vectors at right angles, everywhere: a distance of 2',
                 'different at half of the places: half of it',
                 'a large map counts no more than a small one',
+                '(3, 4) and (2, 0), everywhere: 0.4² + 0.8²',
             ],
         ),
         'summed over the places': (
@@ -113,14 +139,22 @@ WRONG = dict(
                 'vectors at right angles, everywhere: a distance of 2',
                 'different at half of the places: half of it',
                 'a large map counts no more than a small one',
+                '(3, 4) and (2, 0), everywhere: 0.4² + 0.8²',
             ],
         ),
         'normalised over the batch': (
             maps_with(over=0),
-            ['the distance of an image does not depend on the others of the batch'],
+            [
+                'the distance of an image does not depend on the others of the batch',
+                '(3, 4) and (2, 0), everywhere: 0.4² + 0.8²',
+            ],
         ),
     },
     mixed_loss={
+        'one error for the batch': (
+            lambda i, t, d, a: a * d(i, t) + (1 - a) * (i - t).square().mean(),
+            ['the error, too, is that of each image alone'],
+        ),
         'the weights exchanged': (
             lambda i, t, d, a: mixed_loss(i, t, d, 1 - a),
             [
@@ -128,6 +162,7 @@ WRONG = dict(
                 'with alpha 1 only the distance counts',
                 'between them it is a weighted mean, one for each image',
                 'each image may have an alpha of its own',
+                'the error, too, is that of each image alone',
             ],
         ),
         'the distance is cut off': (
@@ -140,11 +175,13 @@ WRONG = dict(
                 'with alpha 0 only the pixels count',
                 'between them it is a weighted mean, one for each image',
                 'each image may have an alpha of its own',
+                'the error, too, is that of each image alone',
                 'the gradient reaches the image through both terms',
             ],
         ),
     },
     invert={
+        'with weight decay': (with_decay, ['on flat ground nothing moves']),
         'backward through everything': (backwards, ['the weights of the generator collect no gradients']),
         'the start is moved': (
             moves_the_start,

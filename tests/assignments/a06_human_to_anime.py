@@ -14,7 +14,7 @@ def freeze(network, parts):
     return [p for p in network.parameters() if p.requires_grad]
 
 
-def fine_tune(network, free, frozen, x, y, steps, rate, source, copied=True, still=True, everything=False):
+def fine_tune(network, free, frozen, x, y, steps, rate, source, copied=True, still=True, everything=False, power=1):
     net = copy.deepcopy(network) if copied else network
     parameters = free(net, frozen)
     if everything:
@@ -27,7 +27,7 @@ def fine_tune(network, free, frozen, x, y, steps, rate, source, copied=True, sti
                 part.train(False)
         rows = torch.randint(len(x), (16,), generator=source).tolist()
         optimizer.zero_grad(set_to_none=False)
-        (net(x[rows]) - y[rows]).abs().mean().backward()
+        (net(x[rows]) - y[rows]).abs().pow(power).mean().backward()
         optimizer.step()
     return net.eval()
 
@@ -98,8 +98,31 @@ def shared(first, second, parts):
     return new
 
 
+def frozen_inside(network, parts):
+    inside = lambda name: any(name.startswith(part + '.') or f'.{part}.' in name for part in parts)
+    for name, p in network.named_parameters():
+        p.requires_grad_(not inside(name))
+    return [p for p in network.parameters() if p.requires_grad]
+
+
+def still_training(network, *args):
+    network.train()
+    return fine_tune(network, *args)
+
+
+def begins_alike(first, second, parts):
+    new = copy.deepcopy(first)
+    state = {k: v for k, v in second.state_dict().items() if k.startswith(tuple(parts))}
+    new.load_state_dict(state, strict=False)
+    return new
+
+
 WRONG = dict(
     freeze={
+        'a name inside a name': (
+            frozen_inside,
+            ['what was frozen before can be trained again', 'a name inside another name is no part'],
+        ),
         'the beginning of the name': (freeze_by_beginning, ['a part whose name only begins alike is another part']),
         'nothing is thawed': (
             freeze_only,
@@ -107,15 +130,22 @@ WRONG = dict(
         ),
     },
     fine_tune={
+        'the squared error': (
+            tuned(power=2),
+            ['five steps lead where the mean absolute difference and the rows of the generator lead'],
+        ),
+        'in training mode for good': (still_training, ['the network that was given is as it was']),
         'the network itself is trained': (
             tuned(copied=False),
+            ['the network that was given is as it was', 'it is better than before'],
+        ),
+        'the buffers are forgotten': (
+            tuned(still=False),
             [
-                'the network that was given is as it was',
-                'it is better than before',
-                'the first step of Adam is as long as the rate',
+                'so are their buffers: look at the running means',
+                'a frozen part of a part, with parts of its own: their buffers stay, too',
             ],
         ),
-        'the buffers are forgotten': (tuned(still=False), ['so are their buffers: look at the running means']),
         'everything is trained': (
             tuned(everything=True),
             ['the parameters of the frozen parts are as they were, to the last bit'],
@@ -127,6 +157,7 @@ WRONG = dict(
             [
                 'half as much again: ½, and nothing elsewhere',
                 'three of 24 equal numbers have grown by twice their size',
+                'neither buffers nor a child whose name only begins alike count',
             ],
         ),
         'not a share': (
@@ -138,6 +169,7 @@ WRONG = dict(
         ),
     },
     graft={
+        'names that begin alike': (begins_alike, ['a child whose name only begins alike is another child']),
         'parameters only': (
             parameters_only,
             ['with their buffers: look at the running mean', 'with all parts it is the second'],

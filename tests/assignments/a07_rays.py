@@ -129,6 +129,10 @@ def middles(edges, weights, samples, rng=None):
     return (edges[k] + edges[k - 1]) / 2
 
 
+def one_camera(near, far, samples, batch, rays, rng=None):
+    return sample_bins(near, far, samples, 1, rays, rng).expand(batch, rays, samples)
+
+
 WRONG = dict(
     camera={
         'yaw the other way': (lambda y, p, r: camera(-y, p, r), [SIDE]),
@@ -144,6 +148,10 @@ WRONG = dict(
         ),
     },
     sample_bins={
+        'one ray for all cameras': (
+            one_camera,
+            ['the rays of two cameras have samples of their own', 'the rays of two cameras have places of their own'],
+        ),
         'one random number a ray': (
             lambda near, far, n, b, r, rng=None: (
                 sample_bins(near, far, n, b, r)
@@ -154,20 +162,62 @@ WRONG = dict(
         ),
         'always the middle': (
             lambda near, far, n, b, r, rng=None: sample_bins(near, far, n, b, r),
-            ['with a generator the bins are filled evenly', 'the bins of a ray are independent'],
+            [
+                'with a generator the bins are filled evenly',
+                'the bins of a ray are independent',
+                'the rays of two cameras have samples of their own',
+                'the rays of two cameras have places of their own',
+                'a second call goes on with the generator',
+            ],
         ),
     },
     composite={
+        'one colour for all channels': (
+            lambda rgb, density, distances, far: composite(rgb[..., :1].expand_as(rgb), density, distances, far),
+            ['every channel has its own colour'],
+        ),
         'the product includes the sample itself': (changed(inclusive=True), [FOG, TWO, WALL, PLACE, LAST]),
         'the last interval forgotten': (changed(last=False), [FOG, TWO, LAST]),
         'no transmittance': (changed(transmit=False), [FOG, TWO, SHARES, WALL, PLACE]),
         'the distance not divided': (changed(weigh=False), [FAINT]),
     },
     sample_pdf={
-        'the middles of the bins only': (middles, [*HISTOGRAM, 'samples are spread inside a bin']),
+        'never at random': (
+            lambda edges, weights, samples, rng=None: sample_pdf(edges, weights, samples),
+            [
+                'with a generator the places in the bins are random',
+                'with a generator the places are random, on every ray',
+                'and independent for every part of the interval',
+            ],
+        ),
+        'the mean of the rays': (
+            lambda edges, weights, samples, rng=None: sample_pdf(
+                edges, weights.mean(tuple(range(weights.ndim - 1)), keepdim=True).expand_as(weights), samples, rng
+            ),
+            ['every ray follows its own weights', 'every ray follows its own weights, however small they are'],
+        ),
+        'the middles of the bins only': (
+            middles,
+            [
+                *HISTOGRAM,
+                'samples are spread inside a bin',
+                'with a generator the places are random, on every ray',
+                'and independent for every part of the interval',
+                'with a generator the places in the bins are random',
+                'with a generator the places are random, on every ray',
+                'and independent for every part of the interval',
+            ],
+        ),
         'the weights ignored': (
             lambda e, w, n, rng=None: sample_pdf(e, torch.ones_like(w), n, rng),
-            [*HISTOGRAM, 'a bin without weight gets almost nothing'],
+            [
+                *HISTOGRAM,
+                'a bin without weight gets almost nothing',
+                'every ray follows its own weights, however small they are',
+                'a bin without weight gets almost nothing',
+                'every ray follows its own weights',
+                'every ray follows its own weights, however small they are',
+            ],
         ),
     },
 )

@@ -65,8 +65,15 @@ def naive_division(density, points):
     return slope / slope.norm(dim=-1, keepdim=True)
 
 
+def new_weight(linear, omega=30.0, first=False):
+    sine_init(linear, omega, first)
+    linear.weight = torch.nn.Parameter(linear.weight.detach().clone())
+    return linear
+
+
 WRONG = dict(
     sine_init={
+        'another weight': (new_weight, ['the weights are new and can still be trained']),
         'ω forgotten': (
             init_with(lambda n, w, first: 1 / n if first else (6 / n) ** 0.5),
             [

@@ -183,14 +183,41 @@ def wrong_sign(f, a, b, i, j):
 
 WRONG = dict(
     box_range={
-        'the first entry': (slabs(entry=lambda t: t.amin(-1)), [WALLS, ENTER, INSIDE, OTHER, FINITE]),
-        'the last exit': (slabs(leave=lambda t: t.amax(-1)), [WALLS, LEAVE, INSIDE, BESIDE, BEHIND, START, FINITE]),
-        'the side taken for its half': (slabs(side=2.0), [WALLS, DIAGONAL, ENTER, LEAVE, OTHER, START, FINITE]),
+        'directions of length 1': (
+            lambda origins, directions, box: box_range(origins, F.normalize(directions, dim=-1), box),
+            ['a direction twice as long halves both numbers'],
+        ),
+        'the first entry': (
+            slabs(entry=lambda t: t.amin(-1)),
+            [WALLS, ENTER, INSIDE, OTHER, FINITE, 'a direction twice as long halves both numbers'],
+        ),
+        'the last exit': (
+            slabs(leave=lambda t: t.amax(-1)),
+            [WALLS, LEAVE, INSIDE, BESIDE, BEHIND, START, FINITE, 'a direction twice as long halves both numbers'],
+        ),
+        'the side taken for its half': (
+            slabs(side=2.0),
+            [WALLS, DIAGONAL, ENTER, LEAVE, OTHER, START, FINITE, 'a direction twice as long halves both numbers'],
+        ),
         'looks backwards': (slabs(least=None), [BEHIND, START]),
         'a division by zero': (slabs(safe=False), [FINITE]),
         'far before near': (missed_is_open, [BESIDE, BEHIND, FINITE]),
     },
     read_planes={
+        'the first plane for all': (
+            lambda planes, points, box, axes=AXES: read_planes(planes[:, :1].expand_as(planes), points, box, axes),
+            [
+                'every plane of every head is read in its own place',
+                'every point is looked up on the three planes of its own head, in their order',
+            ],
+        ),
+        'the first head for all': (
+            lambda planes, points, box, axes=AXES: read_planes(planes[:1].expand_as(planes), points, box, axes),
+            [
+                'every plane of every head is read in its own place',
+                'every point is looked up on the three planes of its own head, in their order',
+            ],
+        ),
         'the doubled plane': (looked_up(((0, 1), (0, 2), (2, 0))), [RAMPS[1], PAIRS]),
         'the axes ignored': (looked_up(AXES), [PAIRS]),
         'rows and columns exchanged': (rows_first, [*RAMPS, PAIRS]),
@@ -200,6 +227,10 @@ WRONG = dict(
         'no gradient': (frozen, [LEARN]),
     },
     march={
+        'one colour for all channels': (
+            lambda features, *a, **k: march(features[..., :1].expand_as(features), *a, **k),
+            ['rays in a batch of several axes, every channel with its own colour'],
+        ),
         'activated before averaging': (marched(average=False), [LEFT, THIN, CURTAIN]),
         'without the shift': (marched(shift=0.0), [LEFT, FOG, CURTAIN]),
         'the gain forgotten': (marched(use_gain=False), [FOG]),
