@@ -763,10 +763,14 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 # %% ../nbs/02_data.ipynb #ce916c8a
 def _check_replaceable(path: Path):
     "Raise one sentence if something other than a store would go where one is made."
-    if os.path.lexists(path) and not (
-        path.is_dir()
-        and all(p.name == 'manifest.json' or p.suffix == '.npy' for p in path.iterdir())
-    ):
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        names = ['a file']
+    own = ('manifest.json', '.npy', '.DS_Store')  # the last one is macOS's
+    if names and not ('manifest.json' in names and all(n.endswith(own) for n in names)):
         raise FileExistsError(
             f"{short_path(path)!r} exists and is no array store: name a new folder."
         )
