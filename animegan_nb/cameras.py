@@ -325,7 +325,7 @@ def project(
     height, width = image_size(size)
     x, y, z = to_camera(points, cam2world).unbind(-1)
     depth, f = -z, as_tensor(focal_length(fov), points)[:, None]
-    _check_number_of_fields(len(f), len(cam2world))
+    _check_number_of_fields(len(f), max(len(cam2world), len(points)))
     safe = torch.where(depth > 0, depth, torch.nan)
     x, y = f * x / safe, f * y / safe * width / height  # in [−1, 1] inside the picture
     if pixel_grid == 'border':

@@ -21,11 +21,11 @@ from pathlib import Path
 from ._nearest import did_you_mean, did_you_mean_path
 
 # %% auto #0
-__all__ = ['WRITABLE_ENDINGS', 'recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names',
-           'setting_value', 'is_drawn', 'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started',
-           'resume_command', 'resumed', 'train_run', 'sample_command', 'evaluate_command', 'animefy_command',
-           'check_command', 'clean_command', 'presets_command', 'tour_notebook', 'tour_command', 'write_page',
-           'Grammar', 'parser', 'expand_paths', 'error_sentence', 'main']
+__all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names', 'setting_value', 'is_drawn',
+           'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started', 'resume_command', 'resumed',
+           'train_run', 'sample_command', 'evaluate_command', 'animefy_command', 'check_command', 'clean_command',
+           'presets_command', 'tour_notebook', 'tour_command', 'write_page', 'Grammar', 'parser', 'expand_paths',
+           'error_sentence', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
@@ -548,10 +548,9 @@ def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress
             )
         if steps:
             _check_longer(run, steps)
-        changed = {
-            'recipe.toml': recipe_to_toml(recipe),
-            'data.json': json.dumps({'data': _name_of(data)}),
-        }
+        changed = {'recipe.toml': recipe_to_toml(recipe)}
+        if name := _name_of(data):
+            changed['data.json'] = json.dumps({'data': name})
         opened = resumed(recipe, data, run, device, changed, callbacks)
     else:
         opened = started(recipe, data, run, device, callbacks)
@@ -560,18 +559,6 @@ def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress
         return trainer.fit(until=_last_step(trainer, recipe.steps), progress=progress)
 
 # %% ../nbs/71_cli.ipynb #339756ff
-WRITABLE_ENDINGS = (
-    '.png',
-    '.jpg',
-    '.jpeg',
-    '.webp',
-    '.bmp',
-    '.gif',
-    '.tif',
-    '.tiff',
-)  # written here
-
-
 def sample_command(args) -> int:
     "Draw a grid of pictures with the generator of a run."
     from animegan_nb.core import atomic_path, default_device, find_device, grid, short_path
@@ -601,7 +588,12 @@ def sample_command(args) -> int:
 
 def _check_picture_name(out: Path):
     "Raise one sentence unless a picture can have this name."
-    if out.is_dir() or out.suffix.lower() not in WRITABLE_ENDINGS:
+    from PIL import Image
+
+    Image.init()
+    kind = Image.registered_extensions().get(out.suffix.lower())
+    only_named = 'BUFR', 'GRIB', 'HDF5', 'WMF'  # Pillow knows them, and writes none
+    if out.is_dir() or kind not in Image.SAVE or kind in only_named:
         raise ValueError(
             f"{_quoted(out)} is no name of a picture: let it end in .png, .jpg or .webp."
         )

@@ -189,6 +189,9 @@ def _calling_module() -> str:
     return frame.f_globals['__name__']
 
 # %% ../nbs/01_core.ipynb #dd288a10
+_LOADING = threading.RLock()  # while one thread loads, others wait until all is there
+
+
 class Registry(MutableMapping):
     "A dict of things found by name; an unknown name is answered with the known ones."
 
@@ -199,7 +202,6 @@ class Registry(MutableMapping):
         | None = None,  # called once, when a name is missed or listed
     ):
         self.kind, self._load, self._things, self._owners = kind, load, {}, {}
-        self._loading = threading.RLock()  # another thread waits until all is there
 
     def register(self, name: str):
         "A decorator that files what it decorates under `name`; a name can be taken only once."
@@ -218,7 +220,7 @@ class Registry(MutableMapping):
 
     def _complete(self):
         "Call `load`, once it is needed; after an error it is tried again the next time."
-        with self._loading:
+        with _LOADING:
             load, self._load = self._load, None
             try:
                 if load is not None:
@@ -623,7 +625,8 @@ def shipped_networks() -> list[str]:
 
 def find_pretrained(name: str | Path, options: dict | None = None) -> tuple[Path, Path]:
     "The files with the facts and the weights of a network: shipped, in a folder, or on a hub."
-    if str(name) in shipped_networks():
+    local = isinstance(name, Path) and name.is_dir()
+    if str(name) in shipped_networks() and not local:
         return tuple(shipped(f'pretrained/{name}.{end}') for end in ('json', 'safetensors'))
     folder = Path(os.path.expanduser(name))
     if not folder.is_dir():

@@ -12,6 +12,7 @@ import hashlib
 import html
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -30,13 +31,14 @@ from .marking import Job, Limits, LIMITS, mark, Result, Step, Workers
 # %% auto #0
 __all__ = ['MAX_NOTEBOOK', 'MAX_PARTS', 'STUDENT_README', 'NBGRADER_CONFIG', 'about', 'cell_id', 'kind_of', 'cells_of',
            'settings_of', 'read_notebook', 'whole_text', 'Test', 'Key', 'load_key', 'Course', 'steps_of',
-           'exercises_in', 'traps_in', 'job_for', 'regions', 'without', 'make_release', 'leaks', 'faults', 'make_key',
-           'is_copy', 'files_of', 'copier', 'build', 'TestRecord', 'Record', 'record_of', 'test_record', 'blank_record',
-           'remarks_on', 'written_answers', 'shape_of', 'copied_from_library', 'Submission', 'grade_one', 'harmless',
-           'with_results', 'plain', 'find_submissions', 'grade_class', 'gradebook', 'enter_assignment', 'enter_grades',
-           'Grade', 'read_grades', 'report_lines', 'as_markdown', 'as_html', 'write_reports', 'class_table',
-           'broken_by', 'as_csv', 'broken_figure', 'export_rows', 'load_records', 'course_of', 'course_build',
-           'course_check', 'count_unread', 'course_grade', 'course_export']
+           'exercises_in', 'traps_in', 'job_for', 'regions', 'without', 'make_release', 'secrets_of', 'leaks',
+           'leaks_beside', 'faults', 'make_key', 'is_copy', 'files_of', 'copier', 'build', 'TestRecord', 'Record',
+           'record_of', 'test_record', 'blank_record', 'remarks_on', 'written_answers', 'shape_of',
+           'copied_from_library', 'Submission', 'grade_one', 'harmless', 'with_results', 'plain', 'find_submissions',
+           'grade_class', 'gradebook', 'enter_assignment', 'enter_grades', 'Grade', 'read_grades', 'report_lines',
+           'as_markdown', 'as_html', 'write_reports', 'class_table', 'broken_by', 'as_csv', 'broken_figure',
+           'export_rows', 'load_records', 'course_of', 'course_build', 'course_check', 'count_unread', 'course_grade',
+           'course_export']
 
 # %% ../nbs/74_course.ipynb #12d364fd
 def about(cell: dict) -> dict:
@@ -347,9 +349,8 @@ def _joined(notebook: dict) -> dict:
     return notebook
 
 # %% ../nbs/74_course.ipynb #b852882f
-def leaks(source: dict, release: dict) -> list[str]:
-    """Lines of solutions, hidden tests and mark schemes, comments aside, that stand anywhere in
-    what is handed out."""
+def secrets_of(source: dict) -> set[str]:
+    "Lines of solutions, hidden tests and mark schemes; comments and very short ones aside."
     secret, shown = set(), set()
     for cell in source['cells']:
         rest = cell['source']
@@ -357,9 +358,26 @@ def leaks(source: dict, release: dict) -> list[str]:
             secret |= {line.strip() for line in regions(cell['source'], name)}
             rest = without(rest, name)
         shown |= {line.strip() for line in rest.splitlines()}
-    told = {line for line in secret - shown if len(line) > 7 and not line.startswith('#')}
+    return {line for line in secret - shown if len(line) > 7 and not line.startswith('#')}
+
+
+def leaks(source: dict, release: dict) -> list[str]:
+    "The secret lines that stand in the release, anywhere."
     text = json.dumps(release, ensure_ascii=False)
-    return sorted(line for line in told if json.dumps(line, ensure_ascii=False)[1:-1] in text)
+    inside = lambda line: json.dumps(line, ensure_ascii=False)[1:-1] in text
+    return sorted(filter(inside, secrets_of(source)))
+
+
+def leaks_beside(source: dict, files: list[Path]) -> list[str]:
+    """The secret lines in files beside the notebook: a long one, or several. (A short one, such
+    as `return images`, may well stand in a file of helpers.)"""
+    found, secret = [], secrets_of(source)
+    for file in files:
+        lines = file.read_text(encoding='utf-8', errors='replace').splitlines()
+        same = secret & {line.strip() for line in lines}
+        if len(same) > 1 or any(len(line) > 30 for line in same):
+            found.append(max(same, key=len))
+    return found
 
 # %% ../nbs/74_course.ipynb #e16e89f6
 def faults(source: dict) -> list[str]:
@@ -434,21 +452,21 @@ def is_copy(file: Path) -> bool:
     return file.suffix == '.ipynb' or left or file.name.split('.')[0] in notebooks
 
 
-def files_of(folder: Path) -> list[Path]:
-    "What an assignment needs beside its notebook; a student's folder may hold films, too."
+def files_of(folder: Path, most: float = math.inf) -> list[Path]:
+    "What an assignment needs beside its notebook: the files of its folder below `most` bytes."
     return [
         file
         for file in sorted(folder.iterdir())
         if file.is_file() and not file.is_symlink() and not is_copy(file)
-        if file.stat().st_size < MAX_NOTEBOOK
+        if file.stat().st_size < most
     ]
 
 
-def copier(folder: Path):
+def copier(folder: Path, most: float = math.inf):
     "What puts the files of an assignment beside a notebook that is marked."
 
     def copy_files(into: Path):
-        for file in files_of(folder):
+        for file in files_of(folder, most):
             shutil.copy(file, into)
 
     return copy_files
@@ -480,20 +498,17 @@ def build(course: Course, name: str, workers: Workers) -> Path:
     if found := faults(source):
         raise ValueError(f"The assignment {name!r} cannot be released: {'; '.join(found)}.")
     release = make_release(source, name)
-    beside = {
-        file.name: file.read_text(encoding='utf-8', errors='replace')
-        for file in files_of(path.parent)
-    }
-    out = {'notebook': _joined(copy.deepcopy(release)), 'files': beside}
-    if found := leaks(source, out):
+    given_away = leaks(source, _joined(copy.deepcopy(release)))
+    if found := given_away + leaks_beside(source, files_of(path.parent)):
         raise ValueError(
             f"The release of {name!r} would give away {found[0]!r}: write the line of the"
             " solution or of the hidden test in another way."
         )
     key = make_key(name, source, _joined(copy.deepcopy(release)), path, workers)
     folder = course.folder / 'release' / name
-    shutil.rmtree(folder, ignore_errors=True)  # also what the release before this one held
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in files_of(folder):  # of the release before this one
+        old.unlink()
     copier(path.parent)(folder)
     text = json.dumps(release, indent=1, ensure_ascii=False) + '\n'
     write_atomically(folder / f'{name}.ipynb', text)
@@ -1239,8 +1254,9 @@ def course_check(args) -> int:
             f' installed: pip install "animegan_nb[notebook]=={version}".'
         )
     counts = {id: grading.number_of_laws(grading.find(id)) for id in exercises_in(notebook)}
+    beside = copier(path.parent, MAX_NOTEBOOK)  # a student's folder may hold films, too
     with Workers() as workers:
-        results = mark(job_for(notebook, notebook, counts), workers, copier(path.parent))
+        results = mark(job_for(notebook, notebook, counts), workers, beside)
     total = 0.0
     for id in tests:
         total += results[id].points

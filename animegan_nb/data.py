@@ -217,7 +217,9 @@ def _clear_colour(image: Image.Image):
     raw = str(image.tile[0][3])
     if image.mode == 'RGB':  # of 16 bits for each colour Pillow keeps the upper 8
         return tuple(c >> 8 for c in clear) if '16' in raw else tuple(clear)
-    scale = {'1': 255, 'L;2': 85, 'L;4': 17}  # fewer bits than 8 are spread over 0 … 255
+    if raw == '1':  # Pillow 13 says 0 or 255, older ones 0 or 1
+        return 255 * bool(clear)
+    scale = {'L;2': 85, 'L;4': 17}  # fewer bits than 8 are spread over 0 … 255
     return clear * scale.get(raw, 1)
 
 
@@ -803,12 +805,14 @@ class ArrayStore:
             str, tuple
         ],  # {'image': ((3, 64, 64), 'uint8'), …}: a row's shape, type
         meta: dict | None = None,  # anything that JSON can hold
+        cache: bool = False,  # a folder of the library's own: whatever is left there goes
     ) -> Iterator[StoreWriter]:
         """A writer for a new store. The store appears, whole, when the block ends;
         after an exception nothing appears."""
         if n < 1:
             raise ValueError(f"A store needs at least one row, not {n}.")
-        _check_replaceable(absolute_path(path))
+        if not cache:
+            _check_replaceable(absolute_path(path))
         with new_folder(path) as part:
             with closing(StoreWriter(part, n, fields, dict(meta or {}))) as writer:
                 yield writer
@@ -1003,7 +1007,7 @@ def _decode(
     block = int(np.clip(50_000_000 // (3 * size * size), 8, 256))
     fields = {'image': ((3, size, size), 'uint8')}
     with (
-        ArrayStore.create(path, len(names), fields, meta) as writer,
+        ArrayStore.create(path, len(names), fields, meta, cache=True) as writer,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         _bar('decoding', len(names), progress) as bar,
         warnings.catch_warnings(),
@@ -1060,8 +1064,18 @@ def _describes_itself(store: ArrayStore, size: int) -> bool:
 
 def _worth_another_try(store: ArrayStore, folder: Path) -> bool:
     "Was a file left out because of an error of the system, and can it be opened now?"
-    again = [d[0] for d in store.meta['dropped'] if 'file cannot be read (' in d[2]]
-    return any(os.access(folder / name, os.R_OK) for name in again)
+    dropped, disk = store.meta['dropped'], os.strerror(errno.EIO)
+    again = [d for d in dropped if 'file cannot be read (' in d[2]]
+    return any(disk in d[2] or _opens(folder / d[0]) for d in again)
+
+
+def _opens(path: Path) -> bool:
+    try:
+        with open(path, 'rb') as file:
+            file.read(1)
+    except OSError:
+        return False
+    return True
 
 
 def _folder_store(

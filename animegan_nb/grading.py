@@ -68,11 +68,7 @@ def near(a, b, tolerance: float = 1e-6) -> bool:
     Shapes may broadcast (`near(x, 0)`); shapes that cannot, NaN and infinity against a number
     are not near, and an empty tensor is near an empty one of its shape only. The comparison is
     made in float64 (or complex128) on the CPU."""
-    a, b = (
-        torch.as_tensor(np.asarray(x) if isinstance(x, (int, float, complex)) else x)
-        for x in (a, b)
-    )
-    a, b = a.detach().cpu(), b.detach().cpu()
+    a, b = (_tensor_of(x).detach().cpu() for x in (a, b))
     if not a.numel() or not b.numel():
         return a.shape == b.shape
     kind = torch.complex128 if a.is_complex() or b.is_complex() else torch.float64
@@ -82,6 +78,13 @@ def near(a, b, tolerance: float = 1e-6) -> bool:
     except RuntimeError:
         return False
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def _tensor_of(x):
+    "A tensor; PyTorch would make a number of Python's float32."
+    if isinstance(x, (int, float, complex)):
+        x = np.asarray(x, complex if isinstance(x, complex) else float)
+    return torch.as_tensor(x)
 
 # %% ../nbs/72_grading.ipynb #25b39a5f
 @dataclass(frozen=True)
@@ -231,12 +234,35 @@ def _brings_its_own(kind: type, name: str) -> bool:
     return not isinstance(method, _OF_C) and not of_torch
 
 
+_CALLS = '__call__', '_call_impl', '_wrapped_call_impl', '__getattribute__'
+
+
+def _is_plain(candidate) -> bool:
+    "A class or a module that is called and compared as Python and PyTorch do it."
+    if isinstance(candidate, type):
+        kind, calls = candidate, ((candidate, '__new__'), (type(candidate), '__call__'))
+    elif isinstance(candidate, torch.nn.Module):
+        kind = type(candidate)
+        calls = ((kind, name) for name in _CALLS)
+    else:
+        return False
+    own = [*calls, *((kind, name) for name in _COMPARISONS)]
+    return not any(_brings_its_own(*place) for place in own)
+
+
 def with_plain_results(candidate: Callable, library: Callable | None = None) -> Callable:
-    """The candidate, whose results are looked at; a class or a module is taken as it is where
-    the answer of the library is one, too."""
+    """The candidate, whose results are looked at. A class or a module is taken as it is where
+    the answer of the library is one, too, or where there is none and it has no calls or
+    comparisons of its own; what such a module returns is looked at."""
     for kind in (type, torch.nn.Module):
         if isinstance(candidate, kind) and isinstance(library, kind):
             return candidate
+    if library is None and _is_plain(candidate):
+        if isinstance(candidate, torch.nn.Module):
+            candidate.register_forward_hook(
+                lambda module, given, result: refuse_own_comparisons(result)
+            )
+        return candidate
     look = AFTER_CALL
 
     @functools.wraps(candidate, updated=())

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import numbers
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -277,7 +278,7 @@ def check_drawing(n, size, seed, style, camera, supersample, **others):
     ):
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= top:
             raise ValueError(f"{name} must be a positive integer up to {top}, not {value!r}.")
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
         raise ValueError(f"seed must be an integer, not {seed!r}.")
     check_style(style)
     check_camera(camera)
@@ -1283,7 +1284,7 @@ class DrawnSet(ImageSet):
         fields = {name: (shape, 'float32') for name, shape in shapes.items()}
         fields |= dict(image=((3, size, size), 'uint8'), coverage=((1, size, size), 'uint8'))
         bar = dict(desc=f'drawing {self.kind}', unit=f'×{chunk}', disable=n <= chunk)
-        with ArrayStore.create(folder, n, fields, meta) as store:
+        with ArrayStore.create(folder, n, fields, meta, cache=True) as store:
             for start in tqdm(range(0, n, chunk), **bar):
                 part = {name: values[start : start + chunk] for name, values in rows.items()}
                 out = self.draw(part, size, supersample=self.supersample, geometry=False)

@@ -1,3 +1,4 @@
+import copy
 import io
 import os
 import platform
@@ -181,6 +182,7 @@ def test_a_second_thread_waits_until_all_is_registered():
     late = core.Registry('thing', load)
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda name: late[name], 'aa')) == [1, 1]
+    assert copy.deepcopy(core.Registry('thing')).kind == 'thing'
 
 
 def test_unknown_shipped_file():

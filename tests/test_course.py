@@ -504,12 +504,14 @@ def test_a_solution_in_a_file_beside_the_notebook_is_found(built, tmp_path):
     (beside / 'answers.py').write_text(
         'def ema_decay(batch_size, half_life):\n    return 0.5 ** (batch_size / half_life)'
     )
+    (beside / 'helpers.py').write_text('for_all = [sum]\n# return 0.5 ** (batch_size / half_life)')
     with teaching.Workers() as workers:
         with pytest.raises(ValueError, match='would give away'):
             teaching.build(course, 'tiny', workers)
         (beside / 'answers.py').unlink()
         (folder / 'release' / 'tiny' / 'answers.py').write_text('of a release before')
         archive = teaching.build(course, 'tiny', workers)
+    assert 'tiny/helpers.py' in zipfile.ZipFile(archive).namelist()
     assert 'tiny/answers.py' not in zipfile.ZipFile(archive).namelist()
 
 
@@ -631,7 +633,8 @@ def test_what_an_editor_has_left_is_not_handed_out(tmp_path):
     assert sorted(p.name for p in (tmp_path / 'into').iterdir()) == ['data.csv', 'helpers.py']
     with open(tmp_path / 'film.mp4', 'wb') as film:  # in a student's folder of downloads
         film.truncate(teaching.MAX_NOTEBOOK)
-    assert sorted(p.name for p in teaching.files_of(tmp_path)) == ['data.csv', 'helpers.py']
+    beside = [p.name for p in teaching.files_of(tmp_path, teaching.MAX_NOTEBOOK)]
+    assert beside == ['data.csv', 'helpers.py'] and len(teaching.files_of(tmp_path)) == 3
     assert teaching.as_csv([]) == ''
 
 

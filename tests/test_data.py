@@ -461,12 +461,22 @@ def test_a_file_that_may_be_read_now_is_read(tmp_path, monkeypatch):
             raise PermissionError(errno.EACCES, 'Permission denied')
         return real(file, *args)
 
-    access = lambda file, mode: not (Path(file).name == first and closed[0])
     monkeypatch.setattr(D, 'open_image', forbidden)
-    monkeypatch.setattr(D.os, 'access', access)
+    monkeypatch.setattr(D, '_opens', lambda file: not (file.name == first and closed[0]))
     options = dict(progress=False, cache=tmp_path / 'cache')
     assert [len(ImageFolder(folder, 8, **options)) for _ in range(2)] == [2, 2]
     closed[0] = False
+    assert len(ImageFolder(folder, 8, **options)) == 3
+
+
+@pytest.mark.parametrize('left', [[], ['Thumbs.db']])
+def test_a_cache_without_its_manifest_is_made_again(tmp_path, left):
+    folder, options = folder_of(tmp_path, 3), dict(progress=False, cache=tmp_path / 'cache')
+    ImageFolder(folder, 8, **options)
+    (store,) = (tmp_path / 'cache').iterdir()
+    (store / 'manifest.json').unlink()
+    for name in left:
+        (store / name).write_text('')
     assert len(ImageFolder(folder, 8, **options)) == 3
 
 

@@ -111,6 +111,21 @@ def test_the_clock_ends_a_candidate_that_waits_for_ever():
     assert 0.9 < time.monotonic() - start < 300
 
 
+def test_a_check_without_an_answer_may_ask_for_a_module_or_a_class():
+    class Net(torch.nn.Linear):
+        pass
+
+    def laws(net):
+        yield 'it has weights', len(list(net.parameters())) == 2
+        yield 'it gives one number', net(torch.ones(1, 3)).shape == (1, 1)
+
+    def laws_of_class(kind):
+        yield 'it is a layer', issubclass(kind, torch.nn.Module)
+        yield 'of one number', kind(3, 1)(torch.ones(1, 3)).shape == (1, 1)
+
+    assert grading.score(Net(3, 1), laws, points=2) == 2 == grading.score(Net, laws_of_class, points=2)
+
+
 def test_a_limit_of_the_clock_may_be_the_shorter_one():
     with pytest.raises(TimeoutError, match='0.2 s'), grading.time_limit(50, clock=0.2):
         time.sleep(60)
@@ -150,5 +165,5 @@ def test_near():
     assert not near(1 + 1e-5, 1) and not near(torch.ones(3), torch.ones(2))
     assert not near(float('nan'), float('nan')) and not near(float('inf'), 1)
     assert near(torch.nn.Parameter(torch.zeros(2)), 0)
-    assert not near(1e39, 1e40) and not near(1 + 1e-9, 1, 1e-12)
+    assert near(2**70, 2**70) and near(True, 1) and not near(1e39, 1e40) and not near(1 + 1e-9, 1, 1e-12)
     assert near(0.1, torch.tensor(0.1, dtype=torch.float64), 1e-9) and near(1j, 1j) and not near(1j, 1)

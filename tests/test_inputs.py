@@ -336,6 +336,8 @@ def pack_rows(rows, bits):
 
 
 @given(st.sampled_from([1, 2, 4, 8, 16]), st.sampled_from([0, 2]), st.integers(0, 2**32 - 1), st.booleans())
+@example(1, 0, 0, True)
+@example(1, 0, 1, True)
 @SOME
 def test_the_transparent_colour_of_a_png(bits, colour, seed, there):
     if colour == 2 and bits < 8:

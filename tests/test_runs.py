@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from tiny import folder_of, make
 
 from animegan_nb import callbacks, cli, training
+from animegan_nb.data import ImageSet
 from animegan_nb.training import checkpoints, checksum, DamagedCheckpoint, load_state, TrainingConfig
 
 STEPS = ('--steps', '2', '--batch', '4', '--device', 'cpu')
@@ -489,3 +490,6 @@ def test_the_function_says_what_the_folder_says(run, trained):
     training.train(recipe, trained / 'others', run, steps=3, device='cpu', progress=False)
     assert json.loads((run / 'data.json').read_text()) == {'data': str(trained / 'others')}
     assert checkpoints(run)[-1].name == 'step-00000003'
+    data = ImageSet({'image': torch.zeros(8, 3, 20, 20, dtype=torch.uint8).numpy()})  # that no word names
+    training.train(recipe, data.resized(recipe.network.size), run, steps=4, device='cpu', progress=False)
+    assert json.loads((run / 'data.json').read_text()) == {'data': str(trained / 'others')}
