@@ -762,7 +762,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
-# %% ../nbs/02_data.ipynb #ce916c8a
+# %% ../nbs/02_data.ipynb #d0c3d1e2
 def _check_replaceable(path: Path):
     "Raise one sentence if something other than a store would go where one is made."
     try:
@@ -777,7 +777,7 @@ def _check_replaceable(path: Path):
             f"{short_path(path)!r} exists and is no array store: name a new folder."
         )
 
-
+# %% ../nbs/02_data.ipynb #ce916c8a
 class ArrayStore:
     """A folder of memory-mapped arrays, one row for each thing, and a manifest.
     `create` makes one, `open` opens it."""

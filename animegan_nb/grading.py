@@ -233,7 +233,7 @@ def _brings_its_own(kind: type, name: str) -> bool:
     of_torch = name == '__torch_function__' and isinstance(method, BuiltinFunctionType)
     return not isinstance(method, _OF_C) and not of_torch
 
-
+# %% ../nbs/72_grading.ipynb #d0c3d1e1
 _CALLS = '__call__', '_call_impl', '_wrapped_call_impl', '__getattribute__'
 
 
