@@ -765,17 +765,19 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 # %% ../nbs/02_data.ipynb #d0c3d1e2
 def _check_replaceable(path: Path):
     "Raise one sentence if something other than a store would go where one is made."
-    try:
-        names = os.listdir(path)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        names = ['a file']
     own = ('manifest.json', '.npy', '.DS_Store')  # the last one is macOS's
-    if names and not ('manifest.json' in names and all(n.endswith(own) for n in names)):
-        raise FileExistsError(
-            f"{short_path(path)!r} exists and is no array store: name a new folder."
-        )
+    for _ in range(20):  # a store that another process replaces now may look half
+        try:
+            names = os.listdir(path)
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            break
+        if not names or 'manifest.json' in names and all(n.endswith(own) for n in names):
+            return
+    raise FileExistsError(
+        f"{short_path(path)!r} exists and is no array store: name a new folder."
+    )
 
 # %% ../nbs/02_data.ipynb #ce916c8a
 class ArrayStore:
