@@ -250,27 +250,32 @@ def _is_plain(candidate) -> bool:
     return not any(_brings_its_own(*place) for place in own)
 
 
+def _look_at_result(candidate, given, result, look=None):
+    "What is done after each call of a candidate, also as a hook of a module."
+    if look := look or AFTER_CALL:
+        look()
+    refuse_own_comparisons(result)
+
+
 def with_plain_results(candidate: Callable, library: Callable | None = None) -> Callable:
     """The candidate, whose results are looked at. A class or a module is taken as it is where
     the answer of the library is one, too, or where there is none and it has no calls or
-    comparisons of its own; what such a module returns is looked at."""
+    comparisons of its own; what such a module returns is looked at as well."""
     for kind in (type, torch.nn.Module):
         if isinstance(candidate, kind) and isinstance(library, kind):
             return candidate
     if library is None and _is_plain(candidate):
         if isinstance(candidate, torch.nn.Module):
-            candidate.register_forward_hook(
-                lambda module, given, result: refuse_own_comparisons(result)
-            )
+            hooks = candidate._forward_hooks.values()
+            if _look_at_result not in hooks:
+                candidate.register_forward_hook(_look_at_result)
         return candidate
     look = AFTER_CALL
 
     @functools.wraps(candidate, updated=())
     def plain(*args, **kwargs):
         result = candidate(*args, **kwargs)
-        if look is not None:
-            look()
-        refuse_own_comparisons(result)
+        _look_at_result(candidate, args, result, look)
         return result
 
     return plain

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
 
 from animegan_nb import toon
@@ -214,20 +215,15 @@ def numbers_of(fakes: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
     return {m: round(numbers[m].value, 4) for m in ('frechet', 'precision', 'recall')}
 
 
-@torch.no_grad()
 def fresh_statistics(pair, generator, batches: int = 40) -> bool:
     """Measure the means and variances of the batch norms of an averaged generator anew, over batches of 64; False if it
     has none. (An average of weights keeps the running statistics of the network in training, which are those of its
     latest batches.)"""
-    norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
-        norm.train()
-    for k in range(batches if norms else 0):
-        generator(pair.latents(64, Draws(1000 + k)))
+    if not any(isinstance(m, torch.nn.BatchNorm2d) for m in generator.modules()):
+        return False
+    update_bn((pair.latents(64, Draws(1000 + k)) for k in range(batches)), generator)
     generator.eval()
-    return bool(norms)
+    return True
 
 
 def over_time(run: Path, size: int, rows: int = 6, columns: int = 10):
