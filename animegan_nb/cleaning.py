@@ -299,7 +299,7 @@ def _copy_one(folder: Path, name: str, into: Path, changes: Sequence[Callable]):
     target.parent.mkdir(parents=True, exist_ok=True)
     if not changes:
         shutil.copy2(folder / name, target)
-        sync_folder(target)
+        sync_folder(target)  # works for a file as well
         return
     image = open_image(folder / name)
     for change in changes:
