@@ -41,16 +41,16 @@ from .data import batch_fields, collate_rows, has_batches
 from .training import Draws, generate_images, ModelPair
 
 # %% auto #0
-__all__ = ['ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256', 'INCEPTION_FILE', 'INCEPTION_HASH',
-           'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments', 'frechet_from_moments',
-           'frechet_distance', 'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score',
-           'distance_blocks', 'coverage', 'precision_recall', 'diversity', 'Extractor', 'OwnExtractor',
-           'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'drawing', 'extract',
-           'run_extractor', 'library_version', 'Card', 'Number', 'metric_name', 'Evaluation', 'measure', 'bootstrap',
-           'interval', 'holm', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise',
-           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels',
-           'psnr', 'FeatureDistance', 'tracker', 'file_sha256', 'find_weights', 'find_inception', 'Rows',
-           'register_with_fidelity', 'fidelity']
+__all__ = ['NEIGHBOURS', 'REAL_NEIGHBOURS', 'ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256',
+           'INCEPTION_FILE', 'INCEPTION_HASH', 'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments',
+           'frechet_from_moments', 'frechet_distance', 'check_features', 'polynomial_kernel', 'kernel_distance',
+           'inception_score', 'distance_blocks', 'in_regions', 'precision_recall', 'density_coverage', 'diversity',
+           'Extractor', 'OwnExtractor', 'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon', 'Features',
+           'batches', 'drawing', 'extract', 'run_extractor', 'library_version', 'Card', 'Number', 'metric_name',
+           'Evaluation', 'measure', 'bootstrap', 'interval', 'holm', 'evaluate', 'turn_hue', 'blur', 'mirror_half',
+           'one_kind', 'repeat_few', 'add_noise', 'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours',
+           'memorisation', 'show_nearest', 'decibels', 'psnr', 'FeatureDistance', 'tracker', 'file_sha256',
+           'find_weights', 'find_inception', 'Rows', 'register_with_fidelity', 'fidelity']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
 def moments(
@@ -190,6 +190,8 @@ def inception_score(
     return score if weights is not None else score[0]
 
 # %% ../nbs/14_metrics.ipynb #6e8bd9b0
+NEIGHBOURS = 3  # k of precision and recall
+REAL_NEIGHBOURS = 5  # k of density and coverage
 ROUNDING = 1e-12  # what is smaller, relative to |x|² + |y|², is rounding
 PAIRS_AT_ONCE = 2**20  # distances in memory at once
 
@@ -226,16 +228,29 @@ def _covered(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
     return torch.cat([(gaps <= radii).any(1) for _, gaps in blocks])
 
 
-def coverage(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
+def in_regions(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
     """For each fake: is it where real points are? For each real: is it where fakes are?
     Kynkäänniemi et al. (2019), eq. 1."""
     real, fake = check_features(real, fake, least=k + 1)
     return _covered(fake, real, _radii(real, k)), _covered(real, fake, _radii(fake, k))
 
 
-def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
+def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
     "Improved precision and recall. Kynkäänniemi et al. (2019)."
-    return tuple(inside.double().mean() for inside in coverage(real, fake, k))
+    return tuple(inside.double().mean() for inside in in_regions(real, fake, k))
+
+# %% ../nbs/14_metrics.ipynb #dc0c0002
+def density_coverage(
+    real: Tensor, fake: Tensor, k: int = REAL_NEIGHBOURS
+) -> tuple[Tensor, Tensor]:  # [n, d], [m, d] -> two scalars, float64
+    "Density (not below 0) and coverage (0 to 1). Naeem et al. (2020), equations 3 and 4."
+    check_features(real, least=k + 1)  # of generated points, one is enough
+    real, fake = check_features(real, fake, least=1)
+    radii, inside, covered = _radii(real, k), 0, 0
+    for rows, gaps in distance_blocks(real, fake):
+        near = gaps <= radii[rows, None]
+        inside, covered = inside + near.double().sum(), covered + near.any(1).double().sum()
+    return inside / (k * len(fake)), covered / len(real)
 
 # %% ../nbs/14_metrics.ipynb #ab046a84
 def _mean_gap(points: Tensor) -> Tensor:
@@ -648,13 +663,16 @@ FAMILY = {
     'score': ('IS', 'inception_score', 'higher'),
     'precision': ('precision', 'precision', 'higher'),
     'recall': ('recall', 'recall', 'higher'),
+    'density': ('density', 'density', 'near 1'),
+    'coverage': ('coverage', 'coverage', 'higher'),
     'diversity': ('diversity', 'diversity', 'near 1'),
 }
 # fmt: on
 # the least and the greatest value that there can be
 RANGES = {m: (0.0, np.inf) for m in FAMILY} | dict(
-    kernel=(-np.inf, np.inf), score=(1.0, np.inf), precision=(0.0, 1.0), recall=(0.0, 1.0)
+    kernel=(-np.inf, np.inf), score=(1.0, np.inf)
 )
+RANGES |= {m: (0.0, 1.0) for m in ('precision', 'recall', 'coverage')}
 
 
 def metric_name(metric: str, extractor: str) -> str:
@@ -729,7 +747,8 @@ class _Within:
     weights: Tensor  # [B, n]
     gap: Tensor  # [B] the mean distance of two points
     kernel: Tensor  # [B] the mean kernel of two different points
-    radii: Tensor  # [n] the distance to the k-th neighbour
+    radii: Tensor  # [n] the distance to the neighbour that bounds precision and recall …
+    wide: Tensor  # [n] … and to the one that bounds density and coverage
 
     def unweighted(self) -> _Within:
         first = dict(weights=self.weights[:1], gap=self.gap[:1], kernel=self.kernel[:1])
@@ -751,12 +770,13 @@ def _nearest(known: Tensor, more: Tensor) -> Tensor:  # [n, k], [n, m] -> [n, k]
     return torch.cat([known, more], 1).topk(known.shape[1], largest=False).values
 
 
-def _within(features: Features, weights: Tensor | None = None, k: int = 3) -> _Within:
+def _within(features: Features, weights: Tensor | None = None) -> _Within:
     "One pass over the pairs within a set; without weights, each point counts once."
-    (x,) = check_features(features.features, least=k + 1)
+    (x,) = check_features(features.features, least=REAL_NEIGHBOURS + 1)
     w = x.new_ones(1, len(x)) if weights is None else weights.to(x)
     squares, total = x.square().sum(1), w.sum(1)
-    near = x.new_full((len(x), k + 1), torch.inf)  # to a point itself, and to its k neighbours
+    # to a point itself, and to its neighbours
+    near = x.new_full((len(x), max(NEIGHBOURS, REAL_NEIGHBOURS) + 1), torch.inf)
     gap = kernel = 0
     for rows, gaps in distance_blocks(x, x, once=True):
         later = slice(rows.stop, None)
@@ -770,7 +790,7 @@ def _within(features: Features, weights: Tensor | None = None, k: int = 3) -> _W
         kernel = kernel + _weighted_sum(values, w[:, rows], v)
     gap = gap / (total * (total - 1))
     kernel = kernel / (total.square() - w.square().sum(1))
-    return _Within(features, x, w, gap, kernel, near[:, k])
+    return _Within(features, x, w, gap, kernel, near[:, NEIGHBOURS], near[:, REAL_NEIGHBOURS])
 
 # %% ../nbs/14_metrics.ipynb #87a3b82e
 def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
@@ -778,12 +798,16 @@ def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
     x, y = check_features(real.points, fake.points)
     w, v, kernel = real.weights, fake.weights, 0
     squares_x, squares_y = x.square().sum(1), y.square().sum(1)
-    real_inside, fake_inside = (
-        torch.zeros(len(p), dtype=bool, device=p.device) for p in (x, y)
+    real_inside, real_met, fake_inside, balls = (
+        torch.zeros(len(p), dtype=kind, device=p.device)
+        for p, kind in ((x, bool), (x, bool), (y, bool), (y, torch.float64))
     )
     for rows, gaps in distance_blocks(x, y):
         real_inside[rows] = (gaps <= fake.radii).any(1)
         fake_inside |= (gaps <= real.radii[rows, None]).any(0)
+        met = gaps <= real.wide[rows, None]
+        real_met[rows] = met.any(1)
+        balls += met.sum(0)
         values = _pair_kernel(gaps, squares_x[rows, None] + squares_y, x.shape[1])
         kernel = kernel + _weighted_sum(values, w[:, rows], v)
     across = kernel / (w.sum(1) * v.sum(1))
@@ -794,6 +818,8 @@ def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
         kernel=real.kernel + fake.kernel - 2 * across,
         precision=v @ fake_inside.to(v) / v.sum(1),
         recall=w @ real_inside.to(w) / w.sum(1),
+        density=v @ balls / v.sum(1) / REAL_NEIGHBOURS,
+        coverage=w @ real_met.to(w) / w.sum(1),
         diversity=fake.gap / real.gap.clamp_min(1e-300),
     )
     if fake.features.logits is not None:
@@ -927,10 +953,10 @@ def _default_engine(features: Features, n: int) -> str:
 # %% ../nbs/14_metrics.ipynb #dee77485
 def _check_counts(real: Features, fake: Features | None, n: int):
     "One sentence if the sets cannot be compared."
-    if n < 5:
+    if n <= REAL_NEIGHBOURS:
         raise ValueError(
-            f"At least 5 pictures are needed on each side, and {n} were asked for; below some"
-            " hundred the numbers say little."
+            f"At least {REAL_NEIGHBOURS + 1} pictures are needed on each side, and {n} were"
+            " asked for; below some hundred the numbers say little."
         )
     if 2 * n > len(real):
         raise ValueError(
@@ -1165,7 +1191,7 @@ def tracker(
     extractor: str | nn.Module = 'squeezenet',
     n: int = 256,
     seed: int = 0,
-    metrics: tuple[str, ...] = ('frechet', 'kernel', 'precision', 'recall', 'diversity'),
+    metrics: tuple[str, ...] = tuple(m for m in FAMILY if m != 'score'),
 ) -> Callable:
     """A function `trainer -> {name: value}` for the callback `Evaluate`; real features are
     extracted and paired once, at the first call. Of generated images, only the values come to

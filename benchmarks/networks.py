@@ -38,6 +38,7 @@ from animegan_nb.training import Draws, Recipe, generate_images, load_run, recip
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG_ROWS = 60
+STORED = ('frechet', 'precision', 'recall', 'density', 'coverage', 'diversity')
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def compared(generated: list[torch.Tensor], known: torch.Tensor, fresh: torch.Te
         rows = [evaluate(fake, real, extractor, n=n, seed=seed) for seed, fake in enumerate(fakes)]
         number = lambda metric: [row[metric].value for row in rows]
         entry = dict(n=n, floor=rows[0]['frechet'].floor)
-        entry |= {m: [round(v, 4) for v in number(m)] for m in ('frechet', 'precision', 'recall', 'diversity')}
+        entry |= {m: [round(v, 4) for v in number(m)] for m in STORED}
         entry['card'] = asdict(rows[0].card)
         if fresh is not None:
             new = extract(fresh, extractor)
@@ -263,7 +264,7 @@ def ship(name: str, generator: torch.nn.Module, facts: dict, folder: Path = ROOT
 def show(facts: dict):
     print(facts['what'], f"{facts['images']:,} images, {facts['core_minutes']} core-minutes")
     for extractor, m in facts['measures'].items():
-        mean = {k: round(float(np.mean(m[k])), 3) for k in ('frechet', 'precision', 'recall', 'diversity')}
+        mean = {k: round(float(np.mean(m[k])), 3) for k in STORED}
         print(
             f'  {extractor:12}', mean, 'floor', round(m['floor'], 2), 'copied', m.get('copied'), m.get('copied_control')
         )

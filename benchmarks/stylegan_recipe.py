@@ -2,6 +2,11 @@
 
     python benchmarks/stylegan_recipe.py run --minutes 5 --seeds 3 --work runs/recipe     # the same line goes on
     python benchmarks/stylegan_recipe.py write --work runs/recipe              # data/results/stylegan_recipe.*
+    python benchmarks/stylegan_recipe.py run --recipes dcgan-cpu plain --work runs/coverage
+    python benchmarks/stylegan_recipe.py write --recipes dcgan-cpu plain --work runs/coverage --out stylegan_coverage
+
+The second pair of lines trains two of the recipes once more, for the numbers that the first did not store: density and
+coverage.
 
 Every variant trains at 64 px on the 3,000 heads that ship, in bfloat16 where the processor has it, on one thread and
 without augmentation, until its process has used the same processor time. The average of each generator is judged by
@@ -12,6 +17,7 @@ import argparse
 import json
 import math
 import re
+import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from comparisons import pooled, strip
-from networks import all_images, draw
+from networks import STORED, all_images, draw
 from PIL import Image
 
 from animegan_nb import toon
@@ -30,7 +36,7 @@ from animegan_nb.metrics import evaluate, extract
 from animegan_nb.stylegan import STYLEGAN_CPU_64
 from animegan_nb.training import Callback, Recipe
 
-OUT = Path(__file__).resolve().parents[1] / 'data' / 'results' / 'stylegan_recipe'
+RESULTS = Path(__file__).resolve().parents[1] / 'data' / 'results'
 BEST = STYLEGAN_CPU_64
 RULE = 0.0002 * 64**2 / BEST.training.batch_size  # γ of StyleGAN2-ADA for this size and batch
 
@@ -66,6 +72,7 @@ VARIANTS = {
     'plain, one style': changed('the preset without style mixing', mixing=0.0),
 }
 
+DESCRIBED = {'dcgan-cpu': 'another network: the recipe dcgan-cpu'} | {k: v.what for k, v in VARIANTS.items()}
 COMPARED = (  # each but the last two differs from the second in one thing
     ('no noise', 'published'),
     ('γ = 1', 'no noise'),
@@ -115,8 +122,9 @@ def run_one(name: str, seed: int, minutes: float, work: Path):
     known = all_images(heads)
     for extractor in ('toon', 'pixels'):
         numbers = evaluate(images, extract(known, extractor), extractor, n=1000, replicates=2).numbers
-        row[extractor] = {k: round(numbers[k].value, 4) for k in ('frechet', 'precision', 'recall', 'diversity')}
+        row[extractor] = {k: round(numbers[k].value, 4) for k in STORED}
         row[extractor]['floor'] = round(numbers['frechet'].floor, 3)
+        row[extractor]['real'] = {k: round(numbers[k].floor, 4) for k in STORED}
     stem = work / stem_of(name, seed)
     grid(to_uint8(images[:12]), 12).save(stem.with_suffix('.png'))
     stem.with_suffix('.json').write_text(json.dumps(row) + '\n', encoding='utf-8')
@@ -128,7 +136,7 @@ def run(args):
     work.mkdir(parents=True, exist_ok=True)
     done = {(row['name'], row['seed']) for row in rows_of(work)}
     for seed in range(args.seeds):
-        for name in ['dcgan-cpu', *VARIANTS]:
+        for name in args.recipes:
             if (name, seed) not in done:
                 run_one(name, seed, args.minutes, work)
 
@@ -137,16 +145,15 @@ def rows_of(work: Path) -> list[dict]:
     return [json.loads(path.read_text(encoding='utf-8')) for path in sorted(work.glob('*.json'))]
 
 
-def complete(rows: list[dict]) -> list[int]:
+def complete(rows: list[dict], names: list[str]) -> list[int]:
     "The seeds of which every variant is there."
-    names = ['dcgan-cpu', *VARIANTS]
     return sorted(set.intersection(*({row['seed'] for row in rows if row['name'] == name} for name in names)))
 
 
-def verdict(rows: list[dict]) -> dict:
-    "The pairs of `COMPARED`, by both numbers, from the seeds of which every variant is there."
-    seeds = complete(rows)
-    named = {name: {row['seed']: row for row in rows if row['name'] == name} for name in ['dcgan-cpu', *VARIANTS]}
+def verdict(rows: list[dict], names: list[str]) -> dict:
+    "The pairs of `COMPARED` among these, by both numbers, from the seeds of which every variant is there."
+    seeds = complete(rows, names)
+    named = {name: {row['seed']: row for row in rows if row['name'] == name} for name in names}
     if len(seeds) < 2:
         return {}
     numbers = {}
@@ -154,34 +161,38 @@ def verdict(rows: list[dict]) -> dict:
         change = math.log if metric == 'frechet' else float
         value = lambda row: change(row[extractor][metric])
         numbers[label] = {name: [value(runs[seed]) for seed in seeds] for name, runs in named.items()}
-    return dict(seeds=seeds, **pooled(numbers, COMPARED))
+    return dict(seeds=seeds, **pooled(numbers, [pair for pair in COMPARED if set(pair) <= set(names)]))
 
 
 def write(args):
     "The rows of every seed of which all variants are there, the verdict, and for each variant a strip of images."
-    work = Path(args.work)
-    order = ['dcgan-cpu', *VARIANTS]
+    work, order = Path(args.work), args.recipes
     rows = sorted(rows_of(work), key=lambda row: (order.index(row['name']), row['seed']))
-    if not (seeds := complete(rows)):
+    if not (seeds := complete(rows, order)):
         sys.exit(f'No seed of which every variant is there is in {work}: go on with `run`.')
     rows = [row for row in rows if row['seed'] in seeds]
     paths = lambda name: [work / f'{stem_of(name, seed)}.png' for seed in seeds]
     sheet = np.concatenate([strip(paths(name), 6 // len(seeds)) for name in order])
-    Image.fromarray(sheet).save(OUT.with_suffix('.jpg'), quality=85)
+    out = RESULTS / args.out
+    Image.fromarray(sheet).save(out.with_suffix('.jpg'), quality=85)
+    asked = '' if order == list(DESCRIBED) else ' --recipes ' + ' '.join(map(shlex.quote, order))
+    asked += f' --minutes {rows[0]["minutes"]:g} --seeds {len(seeds)}'
     facts = dict(
-        command=f'python benchmarks/stylegan_recipe.py run --minutes {rows[0]["minutes"]:g} --seeds {len(seeds)}',
-        variants={'dcgan-cpu': 'another network: the recipe dcgan-cpu'} | {k: v.what for k, v in VARIANTS.items()},
+        command=f'python benchmarks/stylegan_recipe.py run{asked}',
+        variants={name: DESCRIBED[name] for name in order},
         rows=rows,
-        verdict=verdict(rows),
+        verdict=verdict(rows, order),
         torch=torch.__version__,
     )
-    OUT.with_suffix('.json').write_text(json.dumps(facts, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    out.with_suffix('.json').write_text(json.dumps(facts, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('what', choices=['run', 'write'])
     parser.add_argument('--work', default='runs/recipe', help='the folder of rows and images')
+    parser.add_argument('--recipes', nargs='+', choices=list(DESCRIBED), default=list(DESCRIBED), help='default: all')
+    parser.add_argument('--out', default='stylegan_recipe', help='`write`: the name of the files in data/results')
     parser.add_argument('--minutes', type=float, default=5, help='of processor time for each run')
     parser.add_argument('--seeds', type=int, default=3)
     args = parser.parse_args()

@@ -120,14 +120,14 @@ def test_kernel_distance_in_blocks_is_the_same(monkeypatch):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.integers(5, 200), st.integers(5, 200), st.integers(1, 20), st.booleans())
+@given(st.integers(0, 10**6), st.integers(6, 200), st.integers(6, 200), st.integers(1, 20), st.booleans())
 def test_one_pass_over_the_pairs_gives_what_the_definitions_give_for_every_resampled_set(seed, n, m, d, blocks):
     real, fake = (features(seed + i, k, d, shift=0.3 * i) for i, k in enumerate((n, m)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, 'PAIRS_AT_ONCE', 1 if blocks else 2**20)  # 1: as few rows at a time as there can be
         w, v = (metrics._resample(k, 3, rng(seed + k)) for k in (n, m))
         found = metrics._compare(metrics._within(real, w), metrics._within(fake, v))
-    inside = metrics.coverage(real.features, fake.features)
+    inside = metrics.in_regions(real.features, fake.features)
     for b in range(4):
         rows = [count[b].long().nonzero()[:, 0].repeat_interleave(count[b].long()[count[b] > 0]) for count in (w, v)]
         x, y = (f.features[i] for f, i in zip((real, fake), rows))
@@ -136,6 +136,15 @@ def test_one_pass_over_the_pairs_gives_what_the_definitions_give_for_every_resam
         assert torch.isclose(found['score'][b], metrics.inception_score(fake.logits[rows[1]]))
         assert torch.isclose(found['precision'][b], inside[0][rows[1]].double().mean())
         assert torch.isclose(found['recall'][b], inside[1][rows[0]].double().mean())
+        gaps = torch.cdist(real.features.double(), fake.features.double(), compute_mode='donot_use_mm_for_euclid_dist')
+        met = gaps <= metrics._radii(real.features.double(), 5)[:, None]
+        assert torch.isclose(found['density'][b], met.sum(0)[rows[1]].double().mean() / 5)
+        assert torch.isclose(found['coverage'][b], met.any(1)[rows[0]].double().mean())
+        if not b:
+            assert torch.allclose(
+                torch.stack([found['density'][0], found['coverage'][0]]),
+                torch.stack(metrics.density_coverage(real.features, fake.features)),
+            )
     assert torch.allclose(found['kernel'], metrics.kernel_distance(real.features, fake.features, w, v))
 
 
@@ -460,9 +469,13 @@ def test_holm_is_its_definition(p_values):
     assert (corrected >= np.array(p_values)).all()
 
 
-def test_what_too_few_images_cannot_tell_is_said():
-    real, fake = (torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(n)) * 2 - 1 for n in (12, 5))
-    text = str(metrics.evaluate(fake, real, 'pixels', n=5))
+def test_what_too_few_images_cannot_tell_is_said(monkeypatch):
+    def unlucky(n, replicates, generator):  # draws one image n times, as may happen with six
+        return torch.cat([torch.ones(1 + replicates, n), n * torch.eye(n)[:1]]).double()
+
+    monkeypatch.setattr(metrics, '_resample', unlucky)
+    real, fake = (torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(n)) * 2 - 1 for n in (12, 6))
+    text = str(metrics.evaluate(fake, real, 'pixels', n=6))
     assert 'too few images for one' in text and 'inf ' not in text and 'nan ' not in text
 
 
@@ -523,7 +536,7 @@ def test_the_order_of_good_and_bad():
 @pytest.mark.parametrize(
     'fake,real,n,message',
     [
-        (faces(3), faces(40), None, 'At least 5'),
+        (faces(3), faces(40), None, 'At least 6'),
         (faces(30), faces(40), 30, 'at most n=20'),
         (faces(10), faces(40), 15, 'only 10 pictures'),
         (faces(20, size=16), faces(40), None, 'one size'),
@@ -685,3 +698,26 @@ def test_weights_are_not_dropped():
     assert metrics.kernel_distance(x, y, fake_weights=weights).shape == (4,)
     with pytest.raises(ValueError, match='takes no weights'):
         metrics.inception_score(torch.randn(8, 3), splits=2, weights=torch.ones(1, 8))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.integers(4, 30), st.integers(1, 30), st.integers(1, 3), st.integers(1, 4))
+def test_density_and_coverage_count_real_balls_alone(seed, n, m, k, d):
+    real, fake = torch.randn(n, d, generator=rng(seed)), torch.randn(m, d, generator=rng(seed + 1))
+    density, coverage = metrics.density_coverage(real, fake, k)
+    balls = [sorted(float((x - other).norm()) for other in real)[k] for x in real.double()]  # plainly, in loops
+    inside = [[float((x - y).norm()) <= r for x, r in zip(real.double(), balls)] for y in fake.double()]
+    assert density == pytest.approx(sum(map(sum, inside)) / (k * m))
+    assert coverage == pytest.approx(sum(map(any, zip(*inside))) / n)
+    again = metrics.density_coverage(real, torch.cat([fake, fake]), k)  # copies change neither
+    assert again == (pytest.approx(float(density)), pytest.approx(float(coverage)))
+    lone = torch.full((1, d), 1e4)  # a generated image that is far from everything covers nothing
+    assert metrics.density_coverage(real, torch.cat([fake, lone]), k)[1] == pytest.approx(float(coverage))
+
+
+def test_density_and_coverage_of_bad_input_are_one_sentence():
+    with pytest.raises(ValueError, match='At least 6 pictures'):
+        metrics.density_coverage(torch.randn(5, 2), torch.randn(9, 2))
+    with pytest.raises(ValueError, match='NaN'):
+        metrics.density_coverage(torch.randn(9, 2), torch.full((1, 2), float('nan')))
+    assert all(torch.isfinite(v) for v in metrics.density_coverage(torch.randn(6, 2), torch.randn(1, 2)))

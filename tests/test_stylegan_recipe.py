@@ -25,14 +25,14 @@ def test_compared_variants_differ_in_one_thing(script):
 
 
 def test_the_verdict_finds_what_is_there_and_nothing_else(script):
-    names, rows = ['dcgan-cpu', *script.VARIANTS], []
+    names, rows = list(script.DESCRIBED), []
     noise = torch.randn(len(names), 3, generator=rng(0)).mul(0.02).exp().tolist()
     for name, factors in zip(names, noise):
         level = 700 if name.startswith('plain') else 1000
         for seed, factor in enumerate(factors):
             found = dict(frechet=level * factor, recall=0.5 + 0.01 * factor)
             rows.append(dict(name=name, seed=seed, toon=found, pixels=found))
-    found = script.verdict(rows + [dict(rows[0], seed=3)])  # a seed of which one variant is there does not count
+    found = script.verdict(rows + [dict(rows[0], seed=3)], names)  # a seed of which one variant is there does not count
     decided = {(r['way'], r['base']) for r in found['rows'] if r['holm'] < 0.05}
     assert found['seeds'] == [0, 1, 2] and found['comparisons'] == 2 * len(script.COMPARED)
     assert decided == {('plain', 'slower'), ('plain', 'published'), ('dcgan-cpu', 'plain')}
@@ -41,4 +41,6 @@ def test_the_verdict_finds_what_is_there_and_nothing_else(script):
     assert 0 < least < 0.02 < most < 0.06
     other = script.pooled({'x': {'a': [1.0, 2.0, 3.0], 'b': [2.5, 4.0, 5.0]}}, [('a', 'b')])['rows'][0]
     assert not other['apart'] and abs(other["welch"] - 0.12299) < 1e-4  # t = 1.9757 with 3.806 degrees
-    assert script.verdict([row for row in rows if row['seed'] == 0]) == {}
+    assert script.verdict([row for row in rows if row['seed'] == 0], names) == {}
+    two = script.verdict(rows, ['dcgan-cpu', 'plain'])
+    assert [(r['way'], r['base']) for r in two['rows']] == 2 * [('dcgan-cpu', 'plain')]

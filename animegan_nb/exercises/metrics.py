@@ -12,6 +12,7 @@ from ..core import rng
 from ..grading import exercise
 from animegan_nb.metrics import (
     _radii,
+    density_coverage,
     frechet_distance,
     frechet_from_moments,
     inception_score,
@@ -22,7 +23,8 @@ from animegan_nb.metrics import (
 )
 
 # %% auto #0
-__all__ = ['check_frechet', 'check_inception_score', 'check_kernel', 'check_precision_recall', 'check_psnr']
+__all__ = ['check_frechet', 'check_inception_score', 'check_kernel', 'check_precision_recall', 'check_density_coverage',
+           'check_psnr']
 
 # %% ../../nbs/exercises/14_metrics.ipynb #29b24ca3
 def _textbook(real, fake, factor=2.0, correction=1):
@@ -268,6 +270,71 @@ def check_precision_recall(candidate):
     yield (
         'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
         result(line(0, 1, 2, 3, 40, 50), line(49.0, 5.0, 5.1, 5.2), 1)[0] == 0.25,
+    )
+
+# %% ../../nbs/exercises/14_metrics.ipynb #dc0e0002
+def _from_balls(real, fake, k=5, own=0, centres='real', capped=False, shared=1):
+    "`density_coverage` with one of its parts replaced."
+    real, fake = real.double(), fake.double()
+    gaps = torch.cdist(real, fake)
+    radii = (
+        _radii(real, k - own)[:, None] if centres == 'real' else _radii(fake, k - own)[None, :]
+    )
+    inside = gaps <= radii
+    density = inside.any(0).double() if capped else inside.double().sum(0) / (shared or k)
+    return density.mean(), inside.any(1).double().mean()
+
+
+def _covered_fakes(real, fake, k=5):
+    inside = torch.cdist(real.double(), fake.double()) <= _radii(real.double(), k)[:, None]
+    return inside.double().sum(0).mean() / k, inside.any(0).double().mean()
+
+
+@exercise(
+    'metrics.density_coverage',
+    library=density_coverage,
+    mutants={
+        'balls of generated points': partial(_from_balls, centres='fake', shared=0),
+        'not divided by k': _from_balls,
+        'the point itself counts': partial(_from_balls, own=1, shared=0),
+        'density counts once': partial(_from_balls, capped=True),
+        'coverage of the generated': _covered_fakes,
+        'swapped': lambda real, fake, k=5: density_coverage(real, fake, k)[::-1],
+        'real and generated exchanged': lambda real, fake, k=5: density_coverage(fake, real, k),
+    },
+)
+def check_density_coverage(candidate):
+    """Density and coverage (Naeem et al., eqs. 3 and 4):
+    `f(real, fake, k) -> (density, coverage)` for [n, d] and [m, d]."""
+    line = lambda *values: torch.tensor(values, dtype=torch.float64)[:, None]
+    real = line(0, 1, 2, 3, 10, 20, 30, 40)
+    result = lambda r, f, k: tuple(round(float(v), 6) for v in candidate(r, f, k))
+    yield 'far away there is nothing', result(real, real + 1000, 2) == (0, 0)
+    yield 'a set covers itself', float(candidate(real, real, 2)[1]) == 1
+    yield (
+        'k = 1: one generated point in one of four balls, the other in none',
+        result(line(0, 1, 5, 8), line(3.5, 100.0), 1) == (0.5, 0.25),
+    )
+    yield (
+        'a point in two balls counts twice in the density, and covers two real points',
+        result(line(0, 1, 50, 60), line(0.5, 0.5), 1) == (2.0, 0.5),
+    )
+    yield (
+        'density is divided by k',
+        result(line(0, 1, 2, 50), line(0.9, 0.9), 2) == (1.5, 0.75),
+    )
+    yield (
+        'generated points far apart cover nothing: their own balls do not count',
+        result(line(0, 1, 2, 3), line(-50.0, 60.0, 200.0), 1) == (0, 0),
+    )
+    n, m, k, generator = 10, 6, 2, rng(3)
+    pairs = [torch.randn(n + m, 3, generator=generator).split([n, m]) for _ in range(300)]
+    found = torch.tensor([[float(v) for v in candidate(*pair, k)] for pair in pairs])
+    wanted = torch.tensor([1.0, 1 - (n - 1) * (n - 2) / ((n + m - 1) * (n + m - 2))])
+    error = found.std(0) / len(found) ** 0.5
+    yield (
+        'for sets of one distribution the means are 1 and 1 − Π (N − i) / (N + M − i)',
+        bool(((found.mean(0) - wanted).abs() < 5 * error + 1e-9).all()),
     )
 
 # %% ../../nbs/exercises/14_metrics.ipynb #2b5fb4c4

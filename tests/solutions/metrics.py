@@ -42,6 +42,15 @@ def precision_recall(real, fake, k=3):
     return share(fake, real), share(real, fake)
 
 
+def density_coverage(real, fake, k=5):
+    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
+    inside = np.zeros((len(real), len(fake)))
+    for i, x in enumerate(real):
+        radius = np.sort(np.linalg.norm(np.delete(real, i, 0) - x, axis=1))[k - 1]
+        inside[i] = np.linalg.norm(fake - x, axis=1) <= radius
+    return inside.sum() / (k * len(fake)), (inside.sum(1) > 0).mean()
+
+
 def signal_to_noise(a, b):
     out = []
     for x, y in zip(a, b):
@@ -56,4 +65,5 @@ SOLUTIONS = {
     'metrics.kernel': kernel,
     'metrics.psnr': signal_to_noise,
     'metrics.precision_recall': precision_recall,
+    'metrics.density_coverage': density_coverage,
 }
