@@ -243,9 +243,13 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[T
 def density_coverage(
     real: Tensor, fake: Tensor, k: int = REAL_NEIGHBOURS
 ) -> tuple[Tensor, Tensor]:  # [n, d], [m, d] -> two scalars, float64
-    "Density (not below 0) and coverage (0 to 1). Naeem et al. (2020), equations 3 and 4."
-    check_features(real, least=k + 1)  # of generated points, one is enough
+    "Density (not below 0) and coverage (0 to 1). Naeem et al. (2020), section 3."
     real, fake = check_features(real, fake, least=1)
+    if len(real) <= k:
+        raise ValueError(
+            f"Balls out to the neighbour k={k} need {k + 1} real pictures or more, not"
+            f" {len(real)}."
+        )
     radii, inside, covered = _radii(real, k), 0, 0
     for rows, gaps in distance_blocks(real, fake):
         near = gaps <= radii[rows, None]
@@ -747,8 +751,8 @@ class _Within:
     weights: Tensor  # [B, n]
     gap: Tensor  # [B] the mean distance of two points
     kernel: Tensor  # [B] the mean kernel of two different points
-    radii: Tensor  # [n] the distance to the neighbour that bounds precision and recall …
-    wide: Tensor  # [n] … and to the one that bounds density and coverage
+    radii: Tensor  # [n] the distance to the neighbour NEIGHBOURS (precision and recall) …
+    real_radii: Tensor  # [n] … and to REAL_NEIGHBOURS (density and coverage)
 
     def unweighted(self) -> _Within:
         first = dict(weights=self.weights[:1], gap=self.gap[:1], kernel=self.kernel[:1])
@@ -805,7 +809,7 @@ def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
     for rows, gaps in distance_blocks(x, y):
         real_inside[rows] = (gaps <= fake.radii).any(1)
         fake_inside |= (gaps <= real.radii[rows, None]).any(0)
-        met = gaps <= real.wide[rows, None]
+        met = gaps <= real.real_radii[rows, None]
         real_met[rows] = met.any(1)
         balls += met.sum(0)
         values = _pair_kernel(gaps, squares_x[rows, None] + squares_y, x.shape[1])

@@ -9,9 +9,9 @@
 that the library draws ships in data/pretrained (half precision, with its card); of a network trained on a folder of
 ANIMEGAN_DATA only images that it generated and numbers are stored, in data/results.
 
-The card holds, for several sets of latents and every extractor, the Fréchet distance with its floor, precision, recall
-and diversity; whether generated images lie nearer to the training images or their mirror images than new ones do, with
-training images moved by one pixel as the control; the core-minutes and the log.
+The card holds, for several sets of latents and every extractor, the Fréchet distance with its floor, precision, recall,
+density, coverage and diversity; whether generated images lie nearer to the training images or their mirror images than
+new ones do, with training images moved by one pixel as the control; the core-minutes and the log.
 """
 
 import argparse

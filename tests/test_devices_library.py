@@ -246,7 +246,12 @@ def test_features_and_distances(gpu):
     real, fake = on_gpu(0, 30, 5).double(), on_gpu(1, 40, 5).double()
     all_on_gpu(metrics.frechet_distance(real, fake), metrics.kernel_distance(real, fake))
     all_on_gpu(*metrics.precision_recall(real, fake), metrics.diversity(real, fake))
-    all_on_gpu(*metrics.in_regions(real, fake), metrics.inception_score(fake), *metrics.moments(real))
+    all_on_gpu(
+        *metrics.in_regions(real, fake),
+        *metrics.density_coverage(real, fake),
+        metrics.inception_score(fake),
+        *metrics.moments(real),
+    )
     mean, cov = metrics.moments(real)
     all_on_gpu(metrics.frechet_from_moments(mean, cov, *metrics.moments(fake)))
     x, y = on_gpu(2, 3, 3, 8, 8), on_gpu(3, 3, 3, 8, 8)

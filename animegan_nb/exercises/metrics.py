@@ -273,38 +273,37 @@ def check_precision_recall(candidate):
     )
 
 # %% ../../nbs/exercises/14_metrics.ipynb #dc0e0002
-def _from_balls(real, fake, k=5, own=0, centres='real', capped=False, shared=1):
+def _from_balls(
+    real, fake, k=5, own=0, centres='real', once=False, divide=True, covered='real'
+):
     "`density_coverage` with one of its parts replaced."
     real, fake = real.double(), fake.double()
-    gaps = torch.cdist(real, fake)
-    radii = (
-        _radii(real, k - own)[:, None] if centres == 'real' else _radii(fake, k - own)[None, :]
-    )
-    inside = gaps <= radii
-    density = inside.any(0).double() if capped else inside.double().sum(0) / (shared or k)
-    return density.mean(), inside.any(1).double().mean()
-
-
-def _covered_fakes(real, fake, k=5):
-    inside = torch.cdist(real.double(), fake.double()) <= _radii(real.double(), k)[:, None]
-    return inside.double().sum(0).mean() / k, inside.any(0).double().mean()
+    if centres == 'real':
+        radii = _radii(real, k - own)[:, None]
+    else:
+        radii = _radii(fake, k - own)[None, :]
+    inside = torch.cdist(real, fake) <= radii
+    density = inside.any(0).double() if once else inside.double().sum(0)
+    if divide and not once:
+        density = density / k
+    return density.mean(), inside.any(1 if covered == 'real' else 0).double().mean()
 
 
 @exercise(
     'metrics.density_coverage',
     library=density_coverage,
     mutants={
-        'balls of generated points': partial(_from_balls, centres='fake', shared=0),
-        'not divided by k': _from_balls,
-        'the point itself counts': partial(_from_balls, own=1, shared=0),
-        'density counts once': partial(_from_balls, capped=True),
-        'coverage of the generated': _covered_fakes,
+        'balls of generated points': partial(_from_balls, centres='fake'),
+        'not divided by k': partial(_from_balls, divide=False),
+        'the point itself counts': partial(_from_balls, own=1),
+        'density counts once': partial(_from_balls, once=True),
+        'coverage of the generated': partial(_from_balls, covered='fake'),
         'swapped': lambda real, fake, k=5: density_coverage(real, fake, k)[::-1],
         'real and generated exchanged': lambda real, fake, k=5: density_coverage(fake, real, k),
     },
 )
 def check_density_coverage(candidate):
-    """Density and coverage (Naeem et al., eqs. 3 and 4):
+    """Density and coverage (Naeem et al., section 3):
     `f(real, fake, k) -> (density, coverage)` for [n, d] and [m, d]."""
     line = lambda *values: torch.tensor(values, dtype=torch.float64)[:, None]
     real = line(0, 1, 2, 3, 10, 20, 30, 40)
