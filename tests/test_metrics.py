@@ -716,7 +716,7 @@ def test_density_and_coverage_count_real_balls_alone(seed, n, m, k, d):
 
 
 def test_density_and_coverage_of_bad_input_are_one_sentence():
-    with pytest.raises(ValueError, match='At least 6 pictures'):
+    with pytest.raises(ValueError, match='k=5 need 6 real pictures or more, not 5'):
         metrics.density_coverage(torch.randn(5, 2), torch.randn(9, 2))
     with pytest.raises(ValueError, match='NaN'):
         metrics.density_coverage(torch.randn(9, 2), torch.full((1, 2), float('nan')))
