@@ -42,15 +42,16 @@ from .training import Draws, generate_images, ModelPair
 
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'REAL_NEIGHBOURS', 'ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256',
-           'INCEPTION_FILE', 'INCEPTION_HASH', 'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'CORRUPTIONS', 'moments',
-           'frechet_from_moments', 'frechet_distance', 'check_features', 'polynomial_kernel', 'kernel_distance',
-           'inception_score', 'distance_blocks', 'in_regions', 'precision_recall', 'density_coverage', 'diversity',
-           'Extractor', 'OwnExtractor', 'find_extractor', 'Pixels', 'SqueezeNet', 'Inception', 'Toon', 'Features',
-           'batches', 'drawing', 'extract', 'run_extractor', 'library_version', 'Card', 'Number', 'metric_name',
-           'Evaluation', 'measure', 'bootstrap', 'interval', 'holm', 'evaluate', 'turn_hue', 'blur', 'mirror_half',
-           'one_kind', 'repeat_few', 'add_noise', 'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours',
-           'memorisation', 'show_nearest', 'decibels', 'psnr', 'FeatureDistance', 'tracker', 'file_sha256',
-           'find_weights', 'find_inception', 'Rows', 'register_with_fidelity', 'fidelity']
+           'INCEPTION_FILE', 'INCEPTION_HASH', 'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'HALF_NEIGHBOURS',
+           'BALLS', 'CORRUPTIONS', 'moments', 'frechet_from_moments', 'frechet_distance', 'check_features',
+           'polynomial_kernel', 'kernel_distance', 'inception_score', 'distance_blocks', 'in_regions',
+           'precision_recall', 'density_coverage', 'diversity', 'Extractor', 'OwnExtractor', 'find_extractor', 'Pixels',
+           'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'drawing', 'extract', 'run_extractor',
+           'library_version', 'Card', 'Number', 'metric_name', 'Evaluation', 'measure', 'standard_errors', 'interval',
+           'holm', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise', 'mirror_some',
+           'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels', 'psnr',
+           'FeatureDistance', 'tracker', 'file_sha256', 'find_weights', 'find_inception', 'Rows',
+           'register_with_fidelity', 'fidelity']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
 def moments(
@@ -632,7 +633,7 @@ class Card:
     n_fake: int
     size: int  # pixels along a side
     resize: str  # what the extractor does to the images
-    seed: int  # of the cut into halves and of the bootstrap
+    seed: int  # of the cut into halves and of the resampling
     real_images: str  # sha256 of the real images' bytes
     engine: str  # who computed the numbers
     dtype: str = 'float32 features, float64 metrics'
@@ -743,20 +744,24 @@ class Evaluation:
 # %% ../nbs/14_metrics.ipynb #bf960398
 @dataclass
 class _Within:
-    """A set of features after one pass over its own pairs, for B weightings of its points;
-    in the first, each counts once."""
+    """A set of features after one pass over its own pairs, for B weightings and B choices of
+    its points; in the first of them, each point counts once and all are kept."""
 
     features: Features
     points: Tensor  # [n, d] float64
-    weights: Tensor  # [B, n]
+    weights: Tensor  # [B, n] for the means of all pairs
+    kept: Tensor  # [B, n] bool: the points that have a ball
     gap: Tensor  # [B] the mean distance of two points
     kernel: Tensor  # [B] the mean kernel of two different points
-    radii: Tensor  # [n] the distance to the neighbour NEIGHBOURS (precision and recall) …
-    real_radii: Tensor  # [n] … and to REAL_NEIGHBOURS (density and coverage)
+    # [B, n] the distance to the neighbour NEIGHBOURS (precision and recall) and REAL_NEIGHBOURS
+    # (density and coverage) among the points that are kept; -1 of those that are not
+    radii: Tensor
+    real_radii: Tensor
 
-    def unweighted(self) -> _Within:
-        first = dict(weights=self.weights[:1], gap=self.gap[:1], kernel=self.kernel[:1])
-        return replace(self, **first)
+    def first(self) -> _Within:
+        "The set as it is, without the resampled ones."
+        rows = ('weights', 'kept', 'gap', 'kernel', 'radii', 'real_radii')
+        return replace(self, **{name: getattr(self, name)[:1] for name in rows})
 
 
 def _pair_kernel(gaps: Tensor, total: Tensor, d: int) -> Tensor:
@@ -769,23 +774,49 @@ def _weighted_sum(block: Tensor, w: Tensor, v: Tensor) -> Tensor:  # [n, m], [B,
     return ((w @ block) * v).sum(1)
 
 # %% ../nbs/14_metrics.ipynb #64045d20
-def _nearest(known: Tensor, more: Tensor) -> Tensor:  # [n, k], [n, m] -> [n, k]
-    "The k least of each row."
-    return torch.cat([known, more], 1).topk(known.shape[1], largest=False).values
+HALF_NEIGHBOURS = 64  # of so many, half samples keep fewer than 6 once in 10¹¹ times
 
 
-def _within(features: Features, weights: Tensor | None = None) -> _Within:
+class _Nearest:
+    "The least distances of each point so far, and the numbers of those neighbours."
+
+    def __init__(self, points: Tensor, count: int):
+        shape = len(points), min(count, len(points))
+        self.gaps = points.new_full(shape, torch.inf)
+        self.who = torch.zeros(shape, dtype=torch.int64, device=points.device)
+
+    def update(self, rows: slice, gaps: Tensor, first: int):
+        "Distances of some points to the points from number `first` on."
+        numbers = torch.arange(first, first + gaps.shape[1], device=gaps.device)
+        gaps = torch.cat([self.gaps[rows], gaps], 1)
+        who = torch.cat([self.who[rows], numbers.expand(len(gaps), -1)], 1)
+        self.gaps[rows], at = gaps.topk(self.gaps.shape[1], largest=False)
+        self.who[rows] = who.gather(1, at)
+
+    def radii(self, kept: Tensor, k: int) -> Tensor:  # [B, n] bool -> [B, n]
+        "The distance to the k-th of the points that are kept (0 is the point itself)."
+        found = []
+        for row in kept:
+            nearer = (row[self.who].cumsum(1) <= k).sum(1, keepdim=True)
+            gaps = self.gaps.gather(1, nearer.clamp_max(self.gaps.shape[1] - 1))[:, 0]
+            found.append(torch.where(row, gaps, -1.0))
+        return torch.stack(found)
+
+
+def _within(
+    features: Features, weights: Tensor | None = None, kept: Tensor | None = None
+) -> _Within:
     "One pass over the pairs within a set; without weights, each point counts once."
     (x,) = check_features(features.features, least=REAL_NEIGHBOURS + 1)
     w = x.new_ones(1, len(x)) if weights is None else weights.to(x)
+    kept = torch.ones_like(w, dtype=torch.bool) if kept is None else kept.to(x.device)
     squares, total = x.square().sum(1), w.sum(1)
-    # to a point itself, and to its neighbours
-    near = x.new_full((len(x), max(NEIGHBOURS, REAL_NEIGHBOURS) + 1), torch.inf)
+    nearest = _Nearest(x, HALF_NEIGHBOURS if len(kept) > 1 else REAL_NEIGHBOURS + 1)
     gap = kernel = 0
     for rows, gaps in distance_blocks(x, x, once=True):
         later = slice(rows.stop, None)
-        near[rows] = _nearest(near[rows], gaps)
-        near[later] = _nearest(near[later], gaps[:, rows.stop - rows.start :].T)
+        nearest.update(rows, gaps, rows.start)
+        nearest.update(later, gaps[:, rows.stop - rows.start :].T, rows.start)
         values = _pair_kernel(gaps, squares[rows, None] + squares[rows.start :], x.shape[1])
         values.diagonal().zero_()
         # a pair of these rows with a later one stands for both orders
@@ -794,24 +825,44 @@ def _within(features: Features, weights: Tensor | None = None) -> _Within:
         kernel = kernel + _weighted_sum(values, w[:, rows], v)
     gap = gap / (total * (total - 1))
     kernel = kernel / (total.square() - w.square().sum(1))
-    return _Within(features, x, w, gap, kernel, near[:, NEIGHBOURS], near[:, REAL_NEIGHBOURS])
+    radii = (nearest.radii(kept, k) for k in (NEIGHBOURS, REAL_NEIGHBOURS))
+    return _Within(features, x, w, kept, gap, kernel, *radii)
 
 # %% ../nbs/14_metrics.ipynb #87a3b82e
+class _Balls:
+    "Which points lie in balls of the other set, for B choices of the points of both sets."
+
+    def __init__(self, real: _Within, fake: _Within):
+        self.real, self.fake = real, fake
+        self.real_inside, self.met = (torch.zeros_like(real.kept) for _ in range(2))
+        self.fake_inside = torch.zeros_like(fake.kept)
+        self.inside = real.points.new_zeros(len(real.kept))  # pairs: a fake in a real ball
+
+    def add(self, rows: slice, gaps: Tensor):  # the real points' numbers, [rows, m]
+        for b in range(len(self.inside)):
+            self.real_inside[b, rows] = (gaps <= self.fake.radii[b]).any(1)
+            self.fake_inside[b] |= (gaps <= self.real.radii[b, rows, None]).any(0)
+            near = (gaps <= self.real.real_radii[b, rows, None]) & self.fake.kept[b]
+            self.met[b, rows] = near.any(1)
+            self.inside[b] += near.sum()
+
+    def shares(self) -> dict[str, Tensor]:  # each [B]
+        share = lambda yes, kept: (yes & kept).sum(1) / kept.sum(1).double()
+        return dict(
+            precision=share(self.fake_inside, self.fake.kept),
+            recall=share(self.real_inside, self.real.kept),
+            density=self.inside / (REAL_NEIGHBOURS * self.fake.kept.sum(1)),
+            coverage=share(self.met, self.real.kept),
+        )
+
+
 def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
-    "Every metric for B weightings of two sets: one pass over the pairs between them."
+    "Every metric for B resamplings of two sets: one pass over the pairs between them."
     x, y = check_features(real.points, fake.points)
-    w, v, kernel = real.weights, fake.weights, 0
+    w, v, kernel, balls = real.weights, fake.weights, 0, _Balls(real, fake)
     squares_x, squares_y = x.square().sum(1), y.square().sum(1)
-    real_inside, real_met, fake_inside, balls = (
-        torch.zeros(len(p), dtype=kind, device=p.device)
-        for p, kind in ((x, bool), (x, bool), (y, bool), (y, torch.float64))
-    )
     for rows, gaps in distance_blocks(x, y):
-        real_inside[rows] = (gaps <= fake.radii).any(1)
-        fake_inside |= (gaps <= real.radii[rows, None]).any(0)
-        met = gaps <= real.real_radii[rows, None]
-        real_met[rows] = met.any(1)
-        balls += met.sum(0)
+        balls.add(rows, gaps)
         values = _pair_kernel(gaps, squares_x[rows, None] + squares_y, x.shape[1])
         kernel = kernel + _weighted_sum(values, w[:, rows], v)
     across = kernel / (w.sum(1) * v.sum(1))
@@ -820,10 +871,7 @@ def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
     found = dict(
         frechet=torch.stack([value, *again]),
         kernel=real.kernel + fake.kernel - 2 * across,
-        precision=v @ fake_inside.to(v) / v.sum(1),
-        recall=w @ real_inside.to(w) / w.sum(1),
-        density=v @ balls / v.sum(1) / REAL_NEIGHBOURS,
-        coverage=w @ real_met.to(w) / w.sum(1),
+        **balls.shares(),
         diversity=fake.gap / real.gap.clamp_min(1e-300),
     )
     if fake.features.logits is not None:
@@ -831,6 +879,9 @@ def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
     return found
 
 # %% ../nbs/14_metrics.ipynb #33420378
+BALLS = ('precision', 'recall', 'density', 'coverage')
+
+
 def _floats(found: dict[str, Tensor]) -> dict[str, float]:
     "Scalars to numbers; the host waits for the device once."
     return dict(zip(found, torch.stack(list(found.values())).tolist()))
@@ -842,22 +893,32 @@ def measure(real: Features, fake: Features) -> dict[str, float]:
     return _floats({m: values[0] for m, values in found.items()})
 
 
-def _resample(n: int, replicates: int, generator: torch.Generator) -> Tensor:
+def _resample(n: int, replicates: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """How often each of n points counts: once, and then in `replicates` draws of n with
-    replacement. [1 + replicates, n]"""
+    replacement; and whether it is kept: always, and then in random halves. Both [1 + R, n]"""
     draws = torch.randint(n, (replicates, n), generator=generator)
     one = torch.ones(replicates, n, dtype=torch.float64)
     counts = torch.zeros_like(one).scatter_add_(1, draws, one)
-    return torch.cat([one.new_ones(1, n), counts])
+    order = torch.rand(replicates, n, generator=generator).argsort(1).argsort(1)
+    everything = one.new_ones(1, n)
+    return torch.cat([everything, counts]), torch.cat([everything.bool(), order < n // 2])
 
 
-def bootstrap(
+def _spreads(found: dict[str, Tensor], n: int) -> dict[str, float]:
+    "The standard deviations of resampled metrics; NaN where half of n points are too few."
+    spread = _floats({m: values[1:].std() for m, values in found.items()})
+    lost = BALLS if n // 2 <= REAL_NEIGHBOURS else ()
+    return spread | dict.fromkeys(lost, float('nan'))
+
+
+def standard_errors(
     real: Features, fake: Features, replicates: int = 40, seed: int = 0
 ) -> dict[str, float]:
-    "The standard deviation of each metric over resampled sets."
+    """The standard deviation that each metric would have over new images, estimated from these:
+    by random halves of both sets for `BALLS`, by the bootstrap for the others."""
     generator = rng(seed)
-    sets = [_within(f, _resample(len(f), replicates, generator)) for f in (real, fake)]
-    return _floats({m: values[1:].std() for m, values in _compare(*sets).items()})
+    sets = [_within(f, *_resample(len(f), replicates, generator)) for f in (real, fake)]
+    return _spreads(_compare(*sets), min(len(real), len(fake)))
 
 # %% ../nbs/14_metrics.ipynb #4b6e7f1c
 def interval(values, level: float = 0.95) -> tuple[float, float]:  # a few numbers
@@ -891,7 +952,7 @@ def evaluate(
     n: int | None = None,  # images on each side; None: half of the real ones
     batch: int = 32,
     seed: int = 0,
-    replicates: int = 40,  # bootstrap samples behind the interval
+    replicates: int = 40,  # resampled sets behind the interval
     cuts: int = 4,  # cuts of the real set into halves, for the floor
     engine: str | None = None,  # 'torch-fidelity' or 'animegan_nb'; None: see the text
     device=None,
@@ -929,22 +990,22 @@ def _numbers(
     if engine not in ('torch-fidelity', 'animegan_nb'):
         raise ValueError(f"The engine is 'torch-fidelity' or 'animegan_nb', not {engine!r}.")
     halves, generator = [_halves(real, n, seed + i) for i in range(max(1, cuts))], rng(seed)
-    reference = _within(halves[0][0], _resample(n, replicates, generator))
-    found = _compare(reference, _within(fake, _resample(len(fake), replicates, generator)))
+    reference = _within(halves[0][0], *_resample(n, replicates, generator))
+    found = _compare(reference, _within(fake, *_resample(len(fake), replicates, generator)))
     value = _floats({m: values[0] for m, values in found.items()})
-    spread = _floats({m: values[1:].std() for m, values in found.items()})
+    spread = _spreads(found, n)
     if engine == 'torch-fidelity':
         value |= fidelity(reference.features, fake)
     # the first cut's reference is that of the value: its own pairs are known
-    firsts = [reference.unweighted(), *(_within(first) for first, _ in halves[1:])]
+    firsts = [reference.first(), *(_within(first) for first, _ in halves[1:])]
     floors = [_compare(first, _within(second)) for first, (_, second) in zip(firsts, halves)]
     return {m: _number(m, value[m], spread[m], [float(f[m]) for f in floors]) for m in value}
 
 
 def _number(metric: str, value: float, spread: float, floors: list[float]) -> Number:
-    "The value, its interval within what the metric can be, and the floors' mean and limits."
+    "The value, its interval within what the metric can be (NaN: unknown), and the floors."
     least, most = RANGES[metric]
-    low, high = max(least, value - 1.96 * spread), min(most, value + 1.96 * spread)
+    low, high = np.clip([value - 1.96 * spread, value + 1.96 * spread], least, most).tolist()
     return Number(value, low, high, float(np.mean(floors)), min(floors), max(floors))
 
 

@@ -203,9 +203,13 @@ def direct(real: metrics.Features, fake: metrics.Features, replicates: int, cuts
     generator, n = rng(0), len(fake)
     halves = [metrics._halves(real, n, seed) for seed in range(cuts)]
     draws = [[torch.randint(n, (n,), generator=generator) for _ in range(2)] for _ in range(replicates)]
-    sets = [(halves[0][0], fake), *halves, *((halves[0][0].rows(i), fake.rows(j)) for i, j in draws)]
-    names = 'frechet_distance', 'kernel_distance', 'precision_recall', 'diversity'
-    return [[getattr(metrics, name)(x.features, y.features) for name in names] for x, y in sets]
+    kept = [[torch.randperm(n, generator=generator)[: n // 2] for _ in range(2)] for _ in range(replicates)]
+    rows = lambda pairs: [(halves[0][0].rows(i), fake.rows(j)) for i, j in pairs]
+    whole = [(halves[0][0], fake), *halves]
+    means, balls = whole + rows(draws), whole + rows(kept)
+    names = [('frechet_distance', means), ('kernel_distance', means), ('diversity', means)]
+    names += [('precision_recall', balls), ('density_coverage', balls)]
+    return [[getattr(metrics, name)(x.features, y.features) for x, y in sets] for name, sets in names]
 
 
 def evaluation(counts: list[int], coordinates: list[int], replicates: int = 40, cuts: int = 4):
