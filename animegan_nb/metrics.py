@@ -43,8 +43,8 @@ from .training import Draws, generate_images, ModelPair
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'REAL_NEIGHBOURS', 'ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256',
            'INCEPTION_FILE', 'INCEPTION_HASH', 'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'HALF_NEIGHBOURS',
-           'BALLS', 'CORRUPTIONS', 'moments', 'frechet_from_moments', 'frechet_distance', 'check_features',
-           'polynomial_kernel', 'kernel_distance', 'inception_score', 'distance_blocks', 'in_regions',
+           'BALLS', 'LEAST_TO_HALVE', 'CORRUPTIONS', 'moments', 'frechet_from_moments', 'frechet_distance',
+           'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score', 'distance_blocks', 'in_regions',
            'precision_recall', 'density_coverage', 'diversity', 'Extractor', 'OwnExtractor', 'find_extractor', 'Pixels',
            'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'drawing', 'extract', 'run_extractor',
            'library_version', 'Card', 'Number', 'metric_name', 'Evaluation', 'measure', 'standard_errors', 'interval',
@@ -203,7 +203,8 @@ def distance_blocks(
     once: bool = False,  # y is x, and each pair is wanted once: columns from the first row on
 ) -> Iterator[tuple[slice, Tensor]]:
     """All distances |xᵢ − yⱼ|, some rows at a time: which rows, and their [rows, m]. They are
-    |x|² + |y|² − 2 x·y of the centred points, one matrix product, and 0 for equal points."""
+    |x|² + |y|² − 2 x·y of the centred points, one matrix product, and 0 for equal points; other
+    distances that are equal may differ in their last digits."""
     centre = x.mean(0)
     x, y = x - centre, y - centre
     squares_x, squares_y = x.square().sum(1), y.square().sum(1)
@@ -774,7 +775,7 @@ def _weighted_sum(block: Tensor, w: Tensor, v: Tensor) -> Tensor:  # [n, m], [B,
     return ((w @ block) * v).sum(1)
 
 # %% ../nbs/14_metrics.ipynb #64045d20
-HALF_NEIGHBOURS = 64  # of so many, half samples keep fewer than 6 once in 10¹¹ times
+HALF_NEIGHBOURS = 64  # of so many, half samples keep fewer than 6 once in 10¹² times
 
 
 class _Nearest:
@@ -839,12 +840,27 @@ class _Balls:
         self.inside = real.points.new_zeros(len(real.kept))  # pairs: a fake in a real ball
 
     def add(self, rows: slice, gaps: Tensor):  # the real points' numbers, [rows, m]
-        for b in range(len(self.inside)):
-            self.real_inside[b, rows] = (gaps <= self.fake.radii[b]).any(1)
-            self.fake_inside[b] |= (gaps <= self.real.radii[b, rows, None]).any(0)
-            near = (gaps <= self.real.real_radii[b, rows, None]) & self.fake.kept[b]
-            self.met[b, rows] = near.any(1)
-            self.inside[b] += near.sum()
+        real, fake = self.real, self.fake
+        self.real_inside[0, rows] = (gaps <= fake.radii[0]).any(1)
+        self.fake_inside[0] |= (gaps <= real.radii[0, rows, None]).any(0)
+        met = gaps <= real.real_radii[0, rows, None]
+        self.met[0, rows] = met.any(1)
+        self.inside[0] += met.sum()
+        if len(self.inside) > 1:
+            self.add_resampled(rows, gaps)
+
+    def add_resampled(self, rows: slice, gaps: Tensor):
+        "The same for the other choices, of which only pairs in the largest balls need a look."
+        real, fake = self.real, self.fake
+        reach = torch.maximum(real.radii, real.real_radii).amax(0)[rows, None]
+        i, j = (gaps <= torch.maximum(reach, fake.radii.amax(0))).nonzero(as_tuple=True)
+        gaps, i = gaps[i, j], i + rows.start
+        for b in range(1, len(self.inside)):
+            self.real_inside[b, i[gaps <= fake.radii[b, j]]] = True
+            self.fake_inside[b, j[gaps <= real.radii[b, i]]] = True
+            met = (gaps <= real.real_radii[b, i]) & fake.kept[b, j]
+            self.met[b, i[met]] = True
+            self.inside[b] += met.sum()
 
     def shares(self) -> dict[str, Tensor]:  # each [B]
         share = lambda yes, kept: (yes & kept).sum(1) / kept.sum(1).double()
@@ -880,6 +896,7 @@ def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
 
 # %% ../nbs/14_metrics.ipynb #33420378
 BALLS = ('precision', 'recall', 'density', 'coverage')
+LEAST_TO_HALVE = 60  # of fewer points, halves say nothing about the spread of `BALLS`
 
 
 def _floats(found: dict[str, Tensor]) -> dict[str, float]:
@@ -896,6 +913,8 @@ def measure(real: Features, fake: Features) -> dict[str, float]:
 def _resample(n: int, replicates: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """How often each of n points counts: once, and then in `replicates` draws of n with
     replacement; and whether it is kept: always, and then in random halves. Both [1 + R, n]"""
+    if replicates < 2:
+        raise ValueError(f"A spread needs 2 or more replicates, not {replicates}.")
     draws = torch.randint(n, (replicates, n), generator=generator)
     one = torch.ones(replicates, n, dtype=torch.float64)
     counts = torch.zeros_like(one).scatter_add_(1, draws, one)
@@ -905,9 +924,12 @@ def _resample(n: int, replicates: int, generator: torch.Generator) -> tuple[Tens
 
 
 def _spreads(found: dict[str, Tensor], n: int) -> dict[str, float]:
-    "The standard deviations of resampled metrics; NaN where half of n points are too few."
-    spread = _floats({m: values[1:].std() for m, values in found.items()})
-    lost = BALLS if n // 2 <= REAL_NEIGHBOURS else ()
+    "The standard deviations of resampled metrics; NaN for `BALLS` if there are too few points."
+    spread = {m: values[1:].std() for m, values in found.items()}
+    value, *halves = found['density']  # of hubs, it grows with n, and its spread as much
+    spread['density'] *= value / torch.stack(halves).mean().clamp_min(1e-300)
+    spread = _floats(spread)
+    lost = BALLS if n < LEAST_TO_HALVE else ()
     return spread | dict.fromkeys(lost, float('nan'))
 
 

@@ -35,7 +35,7 @@ from animegan_nb.training import Recipe, TrainingConfig
 ROOT = Path(__file__).resolve().parent.parent
 SIZE, DRAWN, SHOWN = 32, 500, 12
 EXTRACTORS = ('squeezenet', 'toon', 'pixels')
-MEASURED = ('frechet', 'precision', 'recall', 'diversity')
+MEASURED = ('frechet', 'precision', 'recall', 'density', 'coverage', 'diversity')
 PRECISION = 'bf16' if fast_bfloat16() else 'no'
 
 _NETWORK = ModernConfig(SIZE, latent=64, pixels=False, deviation=False, paired=False)

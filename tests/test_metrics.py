@@ -474,16 +474,18 @@ def test_what_too_few_images_cannot_tell_is_said(monkeypatch):
     text = str(metrics.evaluate(fake, real, 'pixels', n=6))
     assert text.count('too few images for one') >= 4 and 'inf ' not in text and 'nan ' not in text
     monkeypatch.undo()
-    spread = metrics.standard_errors(features(0, 12), features(1, 11))
+    spread = metrics.standard_errors(features(0, 60), features(1, 59))
     assert {m for m, value in spread.items() if math.isnan(value)} == set(metrics.BALLS)
-    assert all(map(math.isfinite, metrics.standard_errors(features(0, 12), features(1, 12)).values()))
+    assert all(value > 0 for value in metrics.standard_errors(features(0, 60), features(1, 60)).values())
+    with pytest.raises(ValueError, match='2 or more replicates, not 1'):
+        metrics.evaluate(fake, real, 'pixels', n=6, replicates=1)
 
 
 def test_evaluate_is_repeatable_and_survives_json(tmp_path):
-    real, fake = faces(60), faces(30, 5)
+    real, fake = faces(120), faces(60, 5)
     result = metrics.evaluate(fake, real, 'pixels', replicates=5)
     again = metrics.evaluate(fake, real, 'pixels', replicates=5)
-    assert result == again and result.card.n_real == result.card.n_fake == 30
+    assert result == again and result.card.n_real == result.card.n_fake == 60
     assert metrics.Evaluation.from_dict(json.loads(result.save(tmp_path / 'e.json').read_text())) == result
     stored = result.to_dict()
     stored['card']['real_pictures'] = stored['card'].pop('real_images')  # as the first edition wrote it
