@@ -27,6 +27,9 @@ __all__ = ['check_adjust_probability', 'check_cut_out']
         'kimg taken for pictures': lambda p, sure, images, target=0.6, kimg=500: min(
             0.85, max(0, p + math.copysign(images / kimg, sure - target))
         ),
+        'images, target and kimg ignored': lambda p, sure, images, target=0.6, kimg=500: min(
+            1, max(0, p + math.copysign(256 / 500_000, sure - 0.6))
+        ),
         'below zero': lambda p, sure, images, target=0.6, kimg=500: (
             p + math.copysign(images / (1000 * kimg), sure - target)
         ),
@@ -42,6 +45,10 @@ def check_adjust_probability(candidate):
     yield (
         'less sure: down by as much',
         near(candidate(0.2, 0.1, 256, 0.6, 500), 0.2 - 256 / 500_000),
+    )
+    yield (
+        'images, target and kimg count',
+        near(candidate(0.2, 0.5, 64, 0.4, 30), 0.2 + 64 / 30_000),
     )
     yield (
         'the size of the error does not matter',
@@ -82,6 +89,7 @@ def _hole_in_place(images, rng=None, share=0.5):
     mutants={
         'one hole for the batch': _same_hole,
         'half as wide': _small_hole,
+        'half the side, whatever the share': lambda x, rng=None, share=0.5: cut_out(x, rng),
         'never over the border': _hole_always_inside,
         'changes its input': _hole_in_place,
         'cuts the gradient': lambda x, rng=None, share=0.5: cut_out(x.detach(), rng, share),
@@ -104,6 +112,8 @@ def check_cut_out(candidate):
         'it is a rectangle of at most half the side',
         bool((holes.sum((1, 2)) == rows * columns).all() and rows.max() == columns.max() == 8),
     )
+    quarter = candidate(torch.ones(400, 3, 16, 16), rng(32), 0.25)[:, 0] == 0
+    yield 'a quarter, if that is the share', int(quarter.any(2).sum(1).max()) == 4
     yield 'every picture has its own', len({tuple(h.flatten().tolist()) for h in holes}) > 50
     yield 'it may reach over the border', bool((holes.sum((1, 2)) < 64).any())
     x = torch.ones(2, 3, 16, 16, requires_grad=True)

@@ -144,6 +144,17 @@ def _imitated(detach=True, scale=True, mean=True, square=True):
     return wrong
 
 
+def _first_image(direct, target, features):
+    return imitation_loss(direct[:1], target[:1], features)
+
+
+def _each_pixel(direct, target, features):
+    "What every pixel of every map costs, in one row."
+    maps = zip(features(direct), features(target.detach()))
+    unit = lambda m: F.normalize(m, dim=1)
+    return torch.cat([(unit(a) - unit(b)).square().sum(1).flatten() for a, b in maps])
+
+
 def _student_detached(direct, target, features):
     return imitation_loss(target, direct, features)
 
@@ -157,6 +168,9 @@ def _student_detached(direct, target, features):
         'features not scaled': _imitated(scale=False),
         'a sum over the maps': _imitated(mean=False),
         'absolute differences of features': _imitated(square=False),
+        'the first image alone': _first_image,
+        'the median of the pixels': lambda *a: _each_pixel(*a).median(),
+        'one mean over the pixels of all maps': lambda *a: _each_pixel(*a).mean(),
     },
 )
 def check_imitation_loss(candidate):
@@ -187,3 +201,9 @@ def check_imitation_loss(candidate):
     yellow = (red + green) / 2
     half = candidate(red, yellow, lambda x: [x])
     yield 'features at 45 degrees cost 2 − √2', torch.allclose(half, torch.tensor(2 - 2**0.5))
+    cosine = [F.cosine_similarity(x, y).mean() for x, y in zip(features(a), features(b))]
+    means = torch.stack([2 - 2 * c for c in cosine]).mean()
+    yield (
+        'every pixel of every image counts, and every map as much',
+        torch.allclose(loss, means),
+    )

@@ -103,6 +103,14 @@ def _modconv_normalised(x, w, s):
     return instance_norm(_modconv_plain(x, w, s))  # AdaIN again
 
 
+def _modconv_squared(x, w, s):
+    return modulated_conv2d(x, w, s.square())
+
+
+def _modconv_unsigned(x, w, s):
+    return modulated_conv2d(x, w, s.abs())
+
+
 @exercise(
     'style_layers.modulated_conv2d',
     library=modulated_conv2d,
@@ -112,6 +120,8 @@ def _modconv_normalised(x, w, s):
         'missing root': _modconv_no_root,
         'demodulates by the unmodulated weight': _modconv_unmodulated,
         'normalises the output': _modconv_normalised,
+        'the square of the style': _modconv_squared,
+        'styles without their sign': _modconv_unsigned,
     },
 )
 def check_modulated_conv2d(candidate):
@@ -153,6 +163,14 @@ def check_modulated_conv2d(candidate):
         'every picture has its own style',
         torch.allclose(candidate(x[2:], w, s[2:]), y[2:], atol=1e-4),
     )
+    signed = torch.tensor([[1.0, -2.0, 3.0, 0.5], [2.0, 1.0, -1.0, 4.0], [-1.0, 3.0, 0.2, 1.0]])
+    own = w * signed[:, None, :, None, None]
+    own = own / own.square().sum((2, 3, 4), keepdim=True).sqrt()
+    by_definition = torch.stack([F.conv2d(a, b, padding=1) for a, b in zip(x, own)])
+    yield (
+        'the definition, picture by picture, also for negative styles',
+        torch.allclose(candidate(x, w, signed), by_definition, atol=1e-4),
+    )
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #e2b2c322
 def _std_pixels(x, g=4):
@@ -181,6 +199,16 @@ def _std_unbiased(x, g=4):
     return torch.cat([x, minibatch_std(x, g)[:, -1:] * math.sqrt(g / max(g - 1, 1))], 1)
 
 
+def _std_neighbours(x, g=4):
+    found = minibatch_std(x, g)[:, -1:]
+    own = found[: len(x) // g].repeat_interleave(g, 0)  # i is grouped with i + 1, not i + b/G
+    return torch.cat([x, own], 1)
+
+
+def _std_first_group(x, g=4):
+    return torch.cat([x, minibatch_std(x, g)[:1, -1:].expand(len(x), 1, *x.shape[2:])], 1)
+
+
 @exercise(
     'style_layers.minibatch_std',
     library=minibatch_std,
@@ -190,6 +218,8 @@ def _std_unbiased(x, g=4):
         'variance': _std_variance,
         'spread of the means': _std_of_means,
         'divides by G − 1': _std_unbiased,
+        "another group's number": _std_neighbours,
+        "the first group's number for all": _std_first_group,
     },
 )
 def check_minibatch_std(candidate):
@@ -214,13 +244,8 @@ def check_minibatch_std(candidate):
             candidate(torch.stack([x[0], -x[0]]), 2)[:, 4], x[0].abs().mean(), atol=1e-4
         ),
     )
-    yield (
-        'groups do not mix',
-        torch.allclose(
-            candidate(torch.cat([x[::2], x[1::2]])[[0, 3, 1, 4, 2, 5]], 3)[0, 4],
-            candidate(x[::2], 3)[0, 4],
-        ),
-    )
+    own = torch.stack([candidate(x[i % 2 :: 2], 3)[0, 4, 0, 0] for i in range(6)])
+    yield 'every picture has the number of its own group', torch.allclose(y[:, 4, 0, 0], own)
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #4c8be1f9
 def equalized_weight(

@@ -47,6 +47,16 @@ def _clip_gradients(critic, limit):
         p.grad.clamp_(-limit, limit)
 
 
+def _clip_matrices(critic, limit):
+    for p in critic.parameters():
+        if p.ndim > 1:
+            p.data.clamp_(-limit, limit)
+
+
+def _clip_first(critic, limit):
+    next(critic.parameters()).data.clamp_(-limit, limit)
+
+
 def _solo(critic, optimizer, real, fake, limit=0.0):
     return critic_update(critic, optimizer, real, fake, limit)
 
@@ -61,6 +71,8 @@ def _solo(critic, optimizer, real, fake, limit=0.0):
         'gradients pile up from step to step': _wrong_update(keep=True),
         'a gradient into the generator': _wrong_update(detach=False),
         'summed over the batch': _wrong_update(mean=torch.sum),
+        'biases not clipped': _wrong_update(clip=_clip_matrices),
+        'only the first layer clipped': _wrong_update(clip=_clip_first),
         'the sigmoid kept': _wrong_update(squash=torch.sigmoid),
         'log of the sigmoid kept': _wrong_update(squash=nn.functional.logsigmoid),
     },
@@ -105,6 +117,14 @@ def check_critic_update(candidate):
         torch.allclose(
             line.weight[0].detach(), (start + 0.3 * gap).clamp(-0.25, 0.25), atol=1e-6
         ),
+    )
+    deep = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1), nn.Flatten(0))
+    for p in deep.parameters():
+        nn.init.constant_(p, 0.5)
+    candidate(deep, torch.optim.SGD(deep.parameters(), 0.1), real, 1 * made, 0.25)
+    yield (
+        'in every layer, and biases too',
+        all(float(p.detach().abs().max()) <= 0.25 for p in deep.parameters()),
     )
 
 # %% ../../nbs/exercises/23_wgan.ipynb #3b19225b
