@@ -294,17 +294,22 @@ class TaggedFolder(ImageFolder):
         ]
         self.report = FolderReport(self.folder, self.files, dropped)
         if again:
-            name, line = next(iter(again.items()))
-            warnings.warn(
-                f"{tags} has more than one row for {len(again)} of the images, as in line"
-                f" {line} for {name!r}: the first row with all tags counts.",
-                stacklevel=3,
-            )
+            _warn_of_repeats(again, tags)
 
 # %% ../nbs/24_conditional.ipynb #946effce
 def _by_frequency(rows: list[dict], column: str) -> list[str]:
     values = [v for row in rows if (v := (row.get(column) or '').strip())]
     return sorted(set(values), key=lambda v: (-values.count(v), v))
+
+
+def _warn_of_repeats(again: dict[str, int], tags: str):
+    "Images with a further row, and its line."
+    name, line = next(iter(again.items()))
+    warnings.warn(
+        f"{tags} has more than one row for {len(again)} of the images, as in line {line} for"
+        f" {name!r}: the first row with all tags counts.",
+        stacklevel=4,
+    )
 
 # %% ../nbs/24_conditional.ipynb #b6bc542f
 def tag_loss(
