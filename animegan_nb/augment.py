@@ -236,7 +236,7 @@ def _changing(matrices: Tensor) -> Tensor:
 def adjust_probability(
     p: float,
     sure: float,  # r_t, the mean sign of the logits at real images
-    images: int,  # real images seen since the last adjustment
+    images: int,  # real images since the last adjustment, as a trainer counts them
     target: float = 0.6,
     kimg: float = 500,  # thousands of images in which p could go from 0 to 1
     most: float = 0.85,  # ours; Karras et al. found leaks unlikely below 0.8
@@ -262,8 +262,10 @@ class Augmentation(Callback):
         policy: str = 'ada',  # a name in `policies`
         p: float = 0.0,  # the probability to start with
         target: float | None = 0.6,  # wanted r_t; None keeps p as it is
+        # thousands of images from p = 0 to 1; a trainer counts one batch for each step of the
+        # generator, also where the critic makes several
         kimg: float = 500,
-        every: int = 4,  # speed, and batches between two adjustments
+        every: int = 4,  # steps of the generator between two adjustments
         seed: int = 0,
     ):
         if not 0 <= p <= 1:

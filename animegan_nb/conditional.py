@@ -8,6 +8,7 @@ import copy
 import csv
 import json
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,11 @@ def as_groups(groups) -> tuple:
             )
         if len(set(group[1:])) < len(group) - 1:
             raise ValueError(f"The group {group[0]!r} names a value twice.")
+        if len(group) == 2 and group[1].strip().lower() in ('0', 'no', 'false'):
+            raise ValueError(
+                f"The group {group[0]!r} has only the value {group[1]!r}, which would be read"
+                f" as yes: write ({group[0]!r}, 'yes') for a question, or leave the group out."
+            )
     if len({g[0] for g in groups}) < len(groups):
         raise ValueError("Two groups of tags have the same name.")
     return groups
@@ -250,16 +256,17 @@ class TaggedFolder(ImageFolder):
 
     def _match(self, rows: list[dict], tags: str):
         "Give every image its labels; what has none leaves the set and joins the report."
-        place, labelled, why = {name: i for i, name in enumerate(self.report.kept)}, {}, {}
+        place = {name: i for i, name in enumerate(self.report.kept)}
+        labelled, again, why = {}, {}, {}
         labels = np.zeros((len(place), len(self.groups)), np.int64)
         for line, row in enumerate(rows, 2):
             name = (row['file'] or '').strip()
             result = label_row(row, self.groups, f'{tags}, line {line}')
             if name not in place:
                 result = f'{tags} lists it in line {line}, but the folder has no such picture'
-            elif name in labelled:
-                result = f'{tags} lists it again in line {line}; the first row counts'
-            if isinstance(result, str):
+            if name in labelled:
+                again[name] = line
+            elif isinstance(result, str):
                 why[name, line] = result
             else:
                 labels[place[name]] = result
@@ -281,14 +288,28 @@ class TaggedFolder(ImageFolder):
         )
         self.names = self.report.kept
         dropped = [d for d in self.report.dropped if d.file != tags] + [
-            Dropped(name, 'tags', text) for (name, _), text in why.items()
+            Dropped(name, 'tags', text)
+            for (name, _), text in why.items()
+            if name not in labelled
         ]
         self.report = FolderReport(self.folder, self.files, dropped)
+        if again:
+            _warn_of_repeats(again, tags)
 
 # %% ../nbs/24_conditional.ipynb #946effce
 def _by_frequency(rows: list[dict], column: str) -> list[str]:
     values = [v for row in rows if (v := (row.get(column) or '').strip())]
     return sorted(set(values), key=lambda v: (-values.count(v), v))
+
+
+def _warn_of_repeats(again: dict[str, int], tags: str):
+    "Images with a further row, and its line."
+    name, line = next(iter(again.items()))
+    warnings.warn(
+        f"{tags} has more than one row for {len(again)} of the images, as in line {line} for"
+        f" {name!r}: the first row with all tags counts.",
+        stacklevel=4,
+    )
 
 # %% ../nbs/24_conditional.ipynb #b6bc542f
 def tag_loss(
@@ -926,8 +947,14 @@ class FaceMaker(RichDisplay):
                 torch.randint(len(choices(g)), (512,), generator=rng(0)) for g in self.groups
             )
             known = torch.stack(list(values), 1)
-        name_labels(known[:1], self.groups, **wanted)  # a wrong tag is refused here
-        self.known, self.wanted = known.cpu(), wanted
+        self.known, self.wanted = known.cpu(), {}
+        self.wanted = self.wishes(wanted)
+        name_labels(known[:1], self.groups, **self.wanted)  # a wrong tag is refused here
+
+    def wishes(self, wanted: dict[str, str]) -> dict[str, str]:
+        "What the maker was asked for, then `wanted`; a tag that is 'any' is left open."
+        known, wanted = {group[0] for group in self.groups}, self.wanted | wanted
+        return {k: value for k, value in wanted.items() if value != 'any' or k not in known}
 
     @torch.no_grad()
     def images(self, seed: int | None = None, **wanted: str) -> Tensor:
@@ -936,17 +963,17 @@ class FaceMaker(RichDisplay):
         draws = Draws(self.seed if seed is None else seed)  # the same faces on every device
         z = draws.normal(self.n, self.generator.config.latent)
         labels = sample_labels(self.known, self.n, draws)
-        tags = one_hot(name_labels(labels, self.groups, **wanted), self.groups)
+        labels = name_labels(labels, self.groups, **self.wishes(wanted))
+        tags = one_hot(labels, self.groups)
         device = next(self.generator.parameters()).device
         return self.generator(torch.cat([z, tags], 1).to(device))
 
     def image(self, seed: int | None = None, **wanted: str) -> Image.Image:
         "The faces as one image; a tag that is 'any' is left open."
-        wanted = {name: value for name, value in wanted.items() if value != 'any'}
         return enlarged(self.images(seed, **wanted), self.scale, self.columns)
 
     def still_image(self) -> Image.Image:
-        return self.image(**self.wanted)
+        return self.image()
 
     def alt_text(self) -> str:
         wanted = ', '.join(f'{in_words(k)} {v}' for k, v in self.wanted.items())

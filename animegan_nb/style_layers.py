@@ -66,6 +66,8 @@ def pixel_norm(
     eps: float = 1e-8,
 ) -> Tensor:
     "Scale every vector along axis 1 to a mean square of 1 (ProGAN, section 4.2)."
+    if x.dtype == torch.float16:  # where eps is 0, and squares overflow
+        return pixel_norm(x.float(), eps).half()
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + eps)
 
 # %% ../nbs/30_style_layers.ipynb #d5b721e1
@@ -104,6 +106,8 @@ def instance_norm(
     eps: float = 1e-8,
 ) -> Tensor:
     "Every map of every image to mean 0 and standard deviation 1 (biased variance)."
+    if x.dtype == torch.float16:  # where eps is 0, and squares overflow
+        return instance_norm(x.float(), eps).half()
     x = x - x.mean((2, 3), keepdim=True)
     return x * torch.rsqrt(x.square().mean((2, 3), keepdim=True) + eps)
 
@@ -266,8 +270,14 @@ def conv_up(
     groups: int = 1,
 ) -> Tensor:
     "A convolution of twice the size: transposed with stride 2, then blurred (StyleGAN2)."
+    k, taps = weight.shape[-1], kernel.shape[0]
+    if k != 3:
+        raise ValueError(
+            f"A convolution that doubles the size has a weight of 3×3, not {k}×{k}: use"
+            " `upsample2d` and a convolution of the same size."
+        )
     y = F.conv_transpose2d(x, weight, stride=2, groups=groups)
-    return filter2d(y, kernel * (4 * gain), (kernel.shape[0] // 2 - 1,) * 2)
+    return filter2d(y, kernel * (4 * gain), (taps // 2 - 1, (taps - 1) // 2))
 
 
 def conv_down(

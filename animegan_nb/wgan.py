@@ -142,6 +142,10 @@ class CriticSchedule(Callback):
             trainer.config, n_critic=critic_steps(trainer.step, *self.numbers)
         )
 
+    def on_stage(self, trainer, stage):
+        "A stage of a curriculum begins with numbers of its own: set this one again."
+        self.on_start(trainer)
+
     def on_step(self, trainer, record):
         record['critic_steps'] = trainer.config.n_critic
         self.on_start(trainer)

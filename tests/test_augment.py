@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -176,6 +177,16 @@ def test_it_trains_and_logs():
     same = trainer(Augmentation('ada', p=0.5, target=0.6, kimg=0.1), steps=9)
     for a, b in zip(t.pair.parameters(), same.pair.parameters()):
         assert torch.equal(a, b)
+
+
+def test_images_count_one_batch_for_each_step_of_the_generator():
+    "A critic with three steps sees more, but the controller counts as the trainer does."
+    augmentation = Augmentation('ada', p=0.5, every=4)
+    t = trainer(augmentation)
+    t.config = replace(t.config, n_critic=3)
+    t.fit(4, progress=False)
+    assert t.images == 16 and t.position == 12
+    assert abs(abs(augmentation.p - 0.5) - 16 / 500_000) < 1e-9
 
 
 def test_p_zero_changes_nothing():

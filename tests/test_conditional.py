@@ -147,7 +147,8 @@ def test_pictures_and_rows_without_each_other_are_reported(folder):
         ('0.png', 'pink', 'red'),
         ('3.png', 'pink', 'blue'),
     )
-    data = make(folder)
+    with pytest.warns(UserWarning, match=r"more than one row for 1 of the images, as in line 6 for '0.png'"):
+        data = make(folder)
     assert data.files == ['0.png', '3.png']
     why = {d.file: d.reason for d in data.report.dropped if d.step == 'tags'}
     assert 'line 5' in why['9.png'] and 'no such picture' in why['9.png']
@@ -156,10 +157,10 @@ def test_pictures_and_rows_without_each_other_are_reported(folder):
         and 'no row' in why['5.png']
         and 'nothing about' in {d.reason for d in data.report.dropped if d.file == '2.png'}.pop()
     )
-    assert any('again in line 6' in d.reason for d in data.report.dropped)
+    assert not {d.file for d in data.report.dropped} & set(data.files)  # nothing is kept and dropped
     assert (
         data.report.kept == data.files
-        and len(data.report.dropped) == 6
+        and len(data.report.dropped) == 5
         and 'labels.csv' not in {d.file for d in data.report.dropped}
     )
     labels = data.batch([0, 1])['labels']
@@ -198,6 +199,24 @@ def test_numbers_are_labels_too(folder):
     assert make(folder, groups=(('hair', 'black', 'pink'), ('eyes', 'red', 'blue'))).batch([0])['labels'].tolist() == [
         [1, 0]
     ]
+
+
+def test_a_picture_whose_first_row_is_empty_is_not_dropped(folder):
+    write(folder, ('0.png', '', 'red'), ('0.png', 'black', 'red'), ('1.png', 'pink', 'blue'))
+    data = make(folder)
+    assert data.files == ['0.png', '1.png'] and {d.file for d in data.report.dropped} == {
+        f'{i}.png' for i in range(2, 6)
+    }
+
+
+@pytest.mark.parametrize('value', ['0', 'no', 'No', 'False'])
+def test_a_column_that_nobody_has_is_no_yes(folder, value):
+    write(folder, ('0.png', 'black', value), ('1.png', 'pink', value), head=('file', 'hair', 'hat'))
+    with pytest.raises(ValueError, match=rf"'hat' has only the value '{value}'.*write \('hat', 'yes'\)"):
+        make(folder)
+    if value in ('0', 'no'):  # the cure
+        data = make(folder, groups=(('hair', 'black', 'pink'), ('hat', 'yes')))
+        assert data.batch([0, 1])['labels'].tolist() == [[0, 0], [1, 0]]
 
 
 def test_no_tag_file(folder):
@@ -508,6 +527,17 @@ def test_requests_by_name():
         C.name_labels(rows, GROUPS, wings='yes')
     with pytest.raises(ValueError, match="hair has no value 'gold': choose from black, pink, blue"):
         maker(hair='gold')
+    with pytest.raises(ValueError, match="no tag 'wings'"):
+        maker(wings='any')
+
+
+def test_what_a_maker_was_asked_for_holds_for_its_images():
+    asked, free = maker(hair='pink', eyes='any'), maker()
+    assert asked.alt_text() == '4 generated faces: hair pink'
+    assert torch.equal(asked.images(), free.images(hair='pink'))
+    assert torch.equal(asked.images(eyes='green'), free.images(hair='pink', eyes='green'))
+    assert torch.equal(asked.images(hair='any'), free.images()) and not torch.equal(asked.images(), free.images())
+    assert np.array_equal(asked.image(hair='blue'), free.image(hair='blue'))
 
 
 def test_the_same_seed_is_the_same_face():
@@ -531,8 +561,9 @@ def test_the_widget_answers_its_menus():
     second = after(hair='pink')
     assert not same(first, second) and same(second, m.image(hair='pink'))
     assert same(after(eyes='green'), m.image(hair='pink', eyes='green'))
-    assert same(after(hair='any', eyes='any'), m.image())
-    assert same(after(pressed='Other faces'), m.image(seed=1)) and not same(m.image(seed=1), m.image(seed=0))
+    assert same(after(hair='any', eyes='any'), m.image(hair='any'))
+    other = m.image(seed=1, hair='any')
+    assert same(after(pressed='Other faces'), other) and not same(other, m.image(seed=0, hair='any'))
 
 
 def test_where_nothing_runs_there_is_a_picture(monkeypatch):

@@ -206,6 +206,19 @@ def test_adain_of_a_constant_map_is_its_bias():
     assert torch.isfinite(sl.adain(torch.ones(1, 2, 4, 4), torch.ones(1, 2), torch.ones(1, 2))).all()
 
 
+@pytest.mark.parametrize('size', [0.0, 1.0, 300.0, 6e4])
+def test_norms_of_float16_are_those_of_float32(size):
+    torch.manual_seed(0)
+    noise = torch.cat([torch.zeros(1, 3, 6, 6), torch.rand(1, 3, 6, 6) * 2 - 1])  # one constant map
+    x = (size * noise).half()
+    s, b = torch.randn(2, 3), torch.randn(2, 3)
+    for norm in (sl.pixel_norm, sl.instance_norm, lambda x: sl.adain(x, s.to(x.dtype), b.to(x.dtype))):
+        y = norm(x)
+        assert y.dtype == torch.float16 and close(y.float(), norm(x.float()), 0.02)
+    assert sl.pixel_norm(x.float()).dtype == torch.float32
+    assert sl.instance_norm(x.bfloat16()).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize('n', range(1, 14))
 @pytest.mark.parametrize('group', [1, 3, 4])
 def test_minibatch_std_takes_any_batch(n, group):
@@ -226,6 +239,18 @@ def test_filters_keep_constants_and_sizes(taps):
     assert sl.filter2d(one, kernel).shape == one.shape
     assert close(sl.upsample2d(one, kernel)[..., 4:-4, 4:-4], torch.ones(1, 1, 40, 40), 1e-5)
     assert close(sl.downsample2d(one, kernel)[..., 3:-3, 3:-3], torch.ones(1, 1, 6, 6), 1e-5)
+
+
+@pytest.mark.parametrize('taps', [(1, 1), (1, 2, 1), (1, 3, 3, 1), (1, 4, 6, 4, 1), (1, 5, 10, 10, 5, 1)])
+@pytest.mark.parametrize('form', sl.FORMS)
+def test_a_doubling_convolution_that_copies_is_upsampling(taps, form):
+    x, w, kernel = torch.randn(2, 3, 8, 7), torch.zeros(3, 3, 3, 3), sl.resample_kernel(taps)
+    w[range(3), range(3), 1, 1] = 1
+    y = sl.modulated_conv2d(x, w, torch.ones(2, 3), False, kernel, form)
+    assert y.shape == (2, 3, 16, 14) and close(y, sl.upsample2d(x, kernel), 1e-5)
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)  # up, then down: in its place again
+    back = sl.downsample2d(sl.conv_up(ramp, w[:1, :1], kernel), kernel)
+    assert back.shape == ramp.shape and close(back[..., 3:-3, 3:-3], ramp[..., 3:-3, 3:-3], 1e-5)
 
 
 def test_a_gentle_signal_survives_up_and_down():
@@ -300,6 +325,9 @@ def test_bad_input_is_named_in_one_sentence():
         sl.modulated_conv2d(x, w, torch.ones(2, 4))
     with pytest.raises(ValueError, match='has the forms'):
         sl.modulated_conv2d(x, w, torch.ones(2, 3), form='fused')
+    for form in sl.FORMS:
+        with pytest.raises(ValueError, match='has a weight of 3×3, not 1×1'):
+            sl.modulated_conv2d(x, w[..., :1, :1], torch.ones(2, 3), kernel=KERNEL, form=form)
     with pytest.raises(ValueError, match=r'z is \[batch, 8\]'):
         sl.MappingNetwork(8, 8, 1)(torch.ones(2, 9))
     with pytest.raises(ValueError, match='symmetric'):

@@ -16,21 +16,20 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent))
 from animegan_nb.core import rng
 from animegan_nb.dcgan import DCGANConfig, DCGANPair
-from animegan_nb.training import Trainer, TrainingConfig, TrainingDiverged, build_pair, load_run, recipes
+from animegan_nb.training import Stage, Trainer, TrainingConfig, TrainingDiverged, build_pair, load_run, recipes
 from animegan_nb.wgan import CriticSchedule, WGANConfig, WGANPair, critic_steps, critic_update, layer_norm
 
 ROOT = Path(__file__).parent.parent
 CLIPPED = dict(clip=0.01, penalty=0.0, norm='batch')
 
 
-def trainer(weights=0, callbacks=(), batch=4, training=None, **network):
+def trainer(weights=0, callbacks=(), batch=4, training=None, stages=(), **network):
     from tiny import images
 
     torch.manual_seed(weights)
     config = TrainingConfig(batch_size=batch, **(training or {}))
-    return Trainer(
-        WGANPair(WGANConfig(16, channels=8, base=4, **network)), images(16, 16), config, list(callbacks), device='cpu'
-    )
+    pair = WGANPair(WGANConfig(16, channels=8, base=4, **network))
+    return Trainer(pair, images(16, 16), config, list(callbacks), device='cpu', stages=stages)
 
 
 @given(seed=st.integers(0, 10**6), clip=st.floats(1e-4, 0.5))
@@ -156,6 +155,19 @@ def test_schedule_in_a_trainer_and_after_a_resume(tmp_path):
     rest.load(tmp_path / 'at4').fit(2, progress=False)
     for a, b in zip(whole.pair.parameters(), rest.pair.parameters()):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('stop', [3, 4])
+def test_the_schedule_outlives_the_stages_of_a_curriculum(tmp_path, stop):
+    numbers, stages = dict(usual=1, many=3, first=2, every=4), (Stage(steps=3), Stage(steps=3, batch_size=8))
+    make = lambda: trainer(callbacks=[CriticSchedule(**numbers)], training=dict(n_critic=5), stages=stages)
+    whole = make().fit(6, progress=False)
+    assert [r['critic_steps'] for r in whole.history] == [3, 3, 1, 1, 3, 1]
+    make().fit(stop, progress=False).save(tmp_path / 'half')
+    rest = make()
+    rest.load(tmp_path / 'half').fit(6 - stop, progress=False)
+    assert [r['critic_steps'] for r in rest.history][-(6 - stop) :] == [3, 3, 1, 1, 3, 1][stop:]
+    assert rest.position == whole.position
 
 
 @pytest.mark.parametrize('network', [CLIPPED, {}])
