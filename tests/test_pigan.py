@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 
 
-from animegan_nb import pigan, siren
+from animegan_nb import grading, pigan, siren
 from animegan_nb.cameras import pose, rays
 from animegan_nb.core import rng
 from animegan_nb.pigan import PiganDiscriminator, PiganGenerator, RenderSettings, camera_direction, truncate_condition
@@ -210,6 +210,22 @@ def test_deferred_gradients_are_the_direct_ones(options, first_look, monkeypatch
         torch.allclose(x, y, rtol=1e-9, atol=1e-12 * float(y.abs().max())) for x, y in zip(ga, gb)
     )
     assert small < large / 8
+
+
+def test_a_graph_that_is_dropped_does_not_count():
+    def dropped(draw, loss, condition, seeds):
+        again = lambda k: draw(condition, k, torch.Generator().manual_seed(seeds[k]))
+        image = torch.cat([again(k).detach() for k in range(len(seeds))]).requires_grad_(True)
+        sizes = [len(again(k).detach()) for k in range(len(seeds))]
+        slopes = torch.autograd.grad(loss(image), image)[0].split(sizes)
+        total = 0
+        for k, slope in enumerate(slopes):
+            piece = again(k)  # lives on without its buffers until the next one is drawn
+            total = total + torch.autograd.grad(piece, condition, slope)[0]
+        return total
+
+    report = grading.oracle('pigan.deferred_gradient')(dropped)
+    assert report.passed, report
 
 
 def test_alpha_is_the_opacity():
