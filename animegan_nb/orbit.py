@@ -197,6 +197,11 @@ def check_viewer(viewer: OrbitViewer):
         raise ValueError(f"The sources need different names, not {names}: give name=….")
     for size in (*viewer.sizes, viewer.shown):
         image_size(size)
+    if not 0 < viewer.pitch_limit < math.pi / 2:
+        raise ValueError(
+            "pitch_limit lies between 0 and π/2, beyond which images are upside down, not"
+            f" {viewer.pitch_limit!r}."
+        )
     yaw, pitch, fov = viewer.camera
     check_fov(fov)
     check_channel(viewer.channel)
@@ -228,7 +233,7 @@ class FieldSource:
         samples: int = 32,
         fine: int = 32,
         name: str = 'field',
-        background: float = 1.0,
+        background: float = 1.0,  # behind the volume, from 0 (black) to 1 (white)
         activation: str = 'relu',
         normals_from: str = 'density',  # or 'depth'
         device: torch.device | str | None = None,  # None: that of the field's weights
@@ -710,4 +715,5 @@ def orbit_film(
             drawn = channel_image(view, channel, cam2world, source.near, source.far)
             images.append(drawn.cpu())  # each source may be on a device of its own
         columns.append(F.pad(torch.cat(images), (0, gap), value=1.0))
-    return torch.cat(columns, -1)[..., :-gap]
+    film = torch.cat(columns, -1)
+    return film[..., : film.shape[-1] - gap]

@@ -12,7 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
-from .cameras import check_cam2world, distance_to_depth, image_size, Rays, rays
+from animegan_nb.cameras import (
+    check_cam2world,
+    check_fov,
+    distance_to_depth,
+    image_size,
+    Rays,
+    rays,
+)
 from .core import autocast_dtype, full_precision, load_pretrained, Pretrained, rng
 from animegan_nb.raymarch import (
     check_range,
@@ -46,8 +53,8 @@ __all__ = ['FRONT', 'DISCRIMINATORS', 'RenderSettings', 'truncate_condition', 'm
            'fine_samples', 'render_rays', 'density_guided_samples', 'Replay', 'RayChunk', 'guided', 'ray_numbers',
            'split_rays', 'rays_at_once', 'image_rays', 'one_for_each_camera', 'render_images', 'render_geometry',
            'PiganGenerator', 'pretrained_pigan', 'CoordConv', 'DownBlock', 'DiscriminatorOutput', 'camera_direction',
-           'PiganDiscriminator', 'camera_embedding', 'patch_network', 'product_logit', 'ray_bytes', 'memory_limit',
-           'render_bytes', 'saved_bytes', 'deferred_gradient']
+           'PiganDiscriminator', 'camera_embedding', 'patch_network', 'product_logit', 'check_discriminator',
+           'ray_bytes', 'memory_limit', 'render_bytes', 'saved_bytes', 'deferred_gradient']
 
 # %% ../nbs/55_pigan.ipynb #fbdbcd35
 @dataclass(frozen=True)
@@ -78,7 +85,9 @@ class RenderSettings:
             if isinstance(n, bool) or int(n) != n:
                 raise ValueError(f"{name} is a whole number of points on a ray, not {n!r}.")
         check_range(self.near, self.far, self.samples)
-        if isinstance(self.background, str) and self.background != 'painted':
+        check_fov(self.fov)
+        number = isinstance(self.background, (int, float)) and -1 <= self.background <= 1
+        if not number and self.background != 'painted':
             raise ValueError(
                 "The background is a number from -1 to 1 or 'painted', not"
                 f" {self.background!r}."
@@ -100,9 +109,15 @@ def mean_condition(field: PiganField, n: int = 10_000, seed: int = 0) -> Conditi
     "Mean frequencies and phases of n random codes, `[1, layers + 1, hidden]`."
     with torch.no_grad():
         z = torch.randn(n, field.config.z_dim, generator=rng(seed)).to(next(field.parameters()))
-        thousands = (x.split(1000) for x in field.mapping(z))
-        means = (torch.stack([part.mean(0) for part in parts]) for parts in thousands)
-        return Condition(*(x.mean(0, keepdim=True) for x in means))
+        return Condition(*map(_mean_of_thousands, field.mapping(z)))
+
+
+def _mean_of_thousands(x: Tensor) -> Tensor:  # [n, …] → [1, …]
+    "The mean, of each thousand first; a last part that is shorter counts less."
+    parts = x.split(1000)
+    shares = [len(part) / len(parts[0]) for part in parts]
+    means = torch.stack([part.mean(0) * share for part, share in zip(parts, shares)])
+    return means.mean(0, keepdim=True) * (len(parts) / sum(shares))
 
 # %% ../nbs/55_pigan.ipynb #c3541de9
 FRONT = (0.0, 0.0, -1.0)  # the direction in which a camera in front looks
@@ -166,10 +181,13 @@ def render_rays(
     distances, lengths = density_guided_samples(field, condition, lines, s, rng, precision)
     rgb, density = query(evaluate, *lines, distances)
     weights = ray_weights(optical_depth(density, lengths, rng=rng, **density_options))
+    left = 1 - weights.sum(-1)
+    if s.last_back:
+        weights = torch.cat([weights[..., :-1], weights[..., -1:] + left[..., None]], -1)
     opacity = weights.sum(-1)
     distance = (weights * distances).sum(-1) / opacity.clamp(min=1e-6)
     distance = torch.where(opacity > 1e-6, distance, s.far)
-    rgb = (weights[..., None] * rgb).sum(-2) + (1 - opacity)[..., None] * background
+    rgb = (weights[..., None] * rgb).sum(-2) + left[..., None] * background
     return Rendered(rgb, distance, weights)
 
 
@@ -404,14 +422,12 @@ class PiganGenerator(Pretrained, nn.Module):
 
     def mean_condition(self, n: int = 10_000, seed: int = 0) -> Condition:
         "Mean frequencies and phases of n codes; kept until the mapping network changes."
-        key = (
-            n,
-            seed,
-            *((p._version, p.dtype, p.device) for p in self.field.mapping.parameters()),
-        )
-        if self._mean is None or self._mean[0] != key:
-            self._mean = key, mean_condition(self.field, n, seed)
-        return self._mean[1]
+        weights = list(self.field.mapping.parameters())
+        key = (n, seed, [(p._version, p.dtype, p.device) for p in weights])
+        known = self._mean is not None and self._mean[0] == key
+        if not known or any(p is not old for p, old in zip(weights, self._mean[1])):
+            self._mean = key, weights, mean_condition(self.field, n, seed)
+        return self._mean[2]
 
     def condition(self, z: Tensor | Condition, psi: float = 1.0) -> Condition:
         "Frequencies and phases of codes `[batch, z_dim]` (or as given), truncated by ψ."
@@ -523,10 +539,7 @@ class PiganDiscriminator(Growing):
         latent_dim: int = 0,  # of the code that it guesses; 0: it guesses none
         group_size: int = 0,  # of the minibatch standard deviation; 0: without
     ):
-        if size < 4 or size & (size - 1):
-            raise ValueError(
-                f"The size of a pi-GAN's images is a power of two from 4 on, not {size}."
-            )
+        check_discriminator(size, kind, channel_base, channel_max)
         sizes = [2**k for k in range(2, size.bit_length())]
         super().__init__(sizes)
         coords, strided = DISCRIMINATORS[kind]
@@ -591,6 +604,24 @@ def product_logit(p: Tensor, v: Tensor) -> Tensor:
     "The logit of σ(p)·σ(v): real only if both say so."
     a = F.softplus(-p) + F.softplus(-v)
     return -a - torch.log(-torch.expm1(-a.clamp(min=1e-12)))
+
+
+def check_discriminator(size: int, kind: str, channel_base: int, channel_max: int) -> None:
+    "Raise one clear sentence unless a discriminator of this kind and size can be built."
+    if size < 4 or size & (size - 1):
+        raise ValueError(
+            f"The size of a pi-GAN's images is a power of two from 4 on, not {size}."
+        )
+    if kind not in DISCRIMINATORS:
+        kinds = ', '.join(DISCRIMINATORS)
+        raise ValueError(f"There is no discriminator {kind!r}: choose one of {kinds}.")
+    if channel_base < size:
+        raise ValueError(
+            f"channel_base must be at least the size ({size}), not {channel_base}: the"
+            " first layer would have no feature map."
+        )
+    if channel_max < 1:
+        raise ValueError(f"channel_max must be at least 1, not {channel_max}.")
 
 
 def _check_images(discriminator, images: Tensor, direction: Tensor | None, size: int):

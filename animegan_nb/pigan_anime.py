@@ -148,9 +148,17 @@ GUESS_CONFIG = replace(
 _USUAL = dict(n=726, kind='plain', batch=14, first=0, pictures=PICTURES, official=False)
 
 
+def _complete(condition: dict) -> dict:
+    "The condition with its usual values, or one clear sentence for an unknown name."
+    for name in condition:
+        if name not in _USUAL:
+            raise ValueError(f"A condition has no {name!r}: choose from {', '.join(_USUAL)}.")
+    return _USUAL | condition
+
+
 def condition_config(condition: dict) -> PiganConfig:
     "The network of one condition."
-    c = _USUAL | condition
+    c = _complete(condition)
     network = replace(GUESS_CONFIG, noise_steps=c['pictures'] // c['batch'])
     if not c['official']:
         return network
@@ -168,11 +176,13 @@ def train_condition(
 ) -> Trainer:
     """A pi-GAN of one condition, trained until its discriminator has seen so many images;
     `trainer.average` is the generator."""
+    c = _complete(condition)
+    batch = c['batch']
     seed_everything(seed)
-    c, batch = _USUAL | condition, (_USUAL | condition)['batch']
     betas = dict(generator_betas=(0.0, 0.99), discriminator_betas=(0.0, 0.99))
     rest = dict(clip_gradient=5.0, ema_half_life=1_000, seed=seed)
     training = TrainingConfig(batch, 4e-4, 4e-4, **betas, **rest)
+    # one pair for both parts: after human heads its density noise goes on where it was
     pair, trainer = PiganPair(condition_config(condition)), None
     parts = ('human', 400, c['first']), (c['kind'], c['n'], images or c['pictures'])
     for kind, n, shown in parts:

@@ -29,9 +29,9 @@ from .training import optimise
 __all__ = ['SIDE', 'BOX', 'F_LIMITS', 'Heads', 'toon_view', 'held_out_heads', 'own_cameras', 'scores', 'ConditionStatistics',
            'condition_statistics', 'condition_at', 'condition_distance', 'pose_gradient', 'grid_start',
            'toon_pose_reader', 'pixel_error', 'perceptual_distance', 'InversionConfig', 'Inversion', 'check_inversion',
-           'fit_loss', 'cosine_decay', 'free_parameters', 'invert', 'Around', 'cameras_around', 'toon_around',
-           'field_around', 'around_scores', 'official_settings', 'official_recipe', 'official_image', 'pivotal_tuning',
-           'random_neighbours']
+           'fit_loss', 'cosine_decay', 'frozen_copy', 'free_parameters', 'invert', 'Around', 'cameras_around',
+           'toon_around', 'field_around', 'around_scores', 'official_settings', 'official_recipe', 'official_image',
+           'pivotal_tuning', 'random_neighbours']
 
 # %% ../nbs/58_pigan_inversion.ipynb #83e16075
 class Heads(NamedTuple):
@@ -313,7 +313,11 @@ class Inversion(NamedTuple):
 
 # %% ../nbs/58_pigan_inversion.ipynb #656aa1b6
 def check_inversion(
-    generator: PiganGenerator, images: Tensor, start=None, coverage: Tensor | None = None
+    generator: PiganGenerator,
+    images: Tensor,
+    start=None,
+    coverage: Tensor | None = None,
+    config: InversionConfig | None = None,
 ) -> None:
     "Raise one clear sentence unless these images can be inverted by this generator."
     s = generator.size
@@ -334,6 +338,16 @@ def check_inversion(
         raise ValueError(
             f"Pictures lie in [-1, 1], but these reach {images.abs().max().item():.3g}: use"
             " core.to_float."
+        )
+    dtype = next(generator.parameters()).dtype
+    if dtype != torch.float32:
+        raise ValueError(
+            f"A generator is inverted in torch.float32, not {dtype}: use generator.float()."
+        )
+    if config is not None and s // max(shrink for shrink, _ in config.stages) < 4:
+        raise ValueError(
+            f"Stages shrink pictures of {s} px by at most {s // 4}, so that 4 px are left, not"
+            f" {config.stages!r}."
         )
     if start is not None and (
         len(start) != 2
@@ -382,6 +396,11 @@ def cosine_decay(step: int, total: int) -> float:
     return max(0.02, 0.5 + 0.5 * math.cos(math.pi * max(0.0, 2 * step / total - 1)))
 
 # %% ../nbs/58_pigan_inversion.ipynb #a34f5b6c
+def frozen_copy(generator: PiganGenerator) -> PiganGenerator:
+    "A copy without gradients: a search leaves no gradient in the weights of its caller."
+    return copy.deepcopy(generator).requires_grad_(False)
+
+
 def free_parameters(
     generator: PiganGenerator, n: int, space: str, usual: ConditionStatistics, seed: int = 0
 ) -> tuple[list[Tensor], Callable]:
@@ -414,14 +433,15 @@ def invert(
     seed: int = 0,  # of the noise
 ) -> Inversion:
     "Find the camera and the conditions of every image together; each as if it were alone."
-    check_inversion(generator, images, start, coverage)
+    check_inversion(generator, images, start, coverage, config)
+    generator, images = frozen_copy(generator), images.float()
     if start is None:
         reader = toon_pose_reader(generator.size, device=images.device)
         start = reader(images).unbind(1)
     if distance is None and config.perceptual:
         distance = perceptual_distance()
     usual = condition_statistics(generator)
-    first = torch.stack(start, 1).detach().to(images.device)
+    first = torch.stack(start, 1).detach().to(images)
     angles = first.clone().requires_grad_(True)
     free, condition_of = free_parameters(generator, len(images), config.space, usual, seed)
     sizes = [generator.size // shrink for shrink, steps in config.stages for _ in range(steps)]
@@ -519,9 +539,9 @@ def official_recipe(
     """Offsets to the mean condition by the published script's recipe (marcoamonteiro/pi-GAN,
     inverse_render.py), the camera always in front."""
     check_inversion(generator, images)
+    mean, generator = generator.mean_condition(), frozen_copy(generator)
     n, device, settings = len(images), images.device, official_settings(generator)
-    source = rng(seed, device)
-    mean, straight = generator.mean_condition(), torch.zeros(n, device=device)
+    source, straight = rng(seed, device), torch.zeros(n, device=device)
     like = dict(device=device, requires_grad=True)
     offsets = [torch.zeros(n, *m.shape[1:], **like) for m in mean]
     optimizer = torch.optim.Adam(offsets, 1e-2, weight_decay=1e-4)

@@ -18,8 +18,9 @@ from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
 from .penalties import lazy_weight, r1_of_logits
 from animegan_nb.pigan import (
     camera_direction,
+    check_discriminator,
     DiscriminatorOutput,
-    DISCRIMINATORS,
+    guided,
     PiganDiscriminator,
     PiganGenerator,
     render_bytes,
@@ -122,28 +123,18 @@ _AT_LEAST = dict(
     group_size=0,
     memory=0,
     r1_every=1,
-    channel_max=1,
 )
 
 
 def _check_config(c: PiganConfig):
     "Raise one sentence for the first number that cannot be."
-    if c.size < 4 or c.size & (c.size - 1):
-        raise ValueError(
-            f"The size of a pi-GAN's images is a power of two from 4 on, not {c.size}."
-        )
+    check_discriminator(c.size, c.discriminator, c.channel_base, c.channel_max)
     for what, value, names in (
         ('pose prior', c.prior, PRIORS),
-        ('discriminator', c.discriminator, DISCRIMINATORS),
         ('teacher of the pose head', c.pose_teacher, ('fakes', 'reals')),
     ):
         if value not in names:
             raise ValueError(f"There is no {what} {value!r}: choose one of {', '.join(names)}.")
-    if c.channel_base < c.size:
-        raise ValueError(
-            f"channel_base must be at least the size ({c.size}), not {c.channel_base}: the"
-            " first layer would have no feature map."
-        )
     if c.latent_weight and c.pose_teacher == 'reals':
         raise ValueError(
             "latent_weight needs pose_teacher='fakes': the codes of real images are not known."
@@ -642,10 +633,10 @@ def pigan_flops(config: PiganConfig, batch: int, size: int | None = None) -> dic
     network and compositing are below 1 %)."""
     v, size = config.view, size or config.size
     density, colour = (field_flops(config.field, c) for c in (False, True))
-    if v.fine and v.first_look == 'density':
-        forward, differentiated = v.samples * density + v.fine * colour, v.fine * colour
-    else:
-        forward = differentiated = (v.samples + v.fine) * colour
+    painted = v.background == 'painted' and not v.official  # one more point of each ray
+    points = painted + (v.fine if guided(v) else v.samples + v.fine)
+    differentiated = points * colour
+    forward = differentiated + guided(v) * v.samples * density
     forwards = 1 if config.share_fakes else 2
     lazy_r1 = 4 * bool(config.r1_gamma) / config.r1_every
     image = discriminator_flops(config, size)

@@ -257,6 +257,8 @@ def test_films(tmp_path, ball, learned):
     assert film.shape == (5, 3, 16, 34) and (film[0] - film[1]).abs().mean() > 0.005
     one = orbit.draw_source(learned, OrbitCamera(0.0, 0.0, 12.0), 'colour', 16)
     assert torch.allclose(film[0, :, :, 18:], one[0], atol=1e-4)
+    touching = viewer.film(frames=1, swing=0.4, gap=0)
+    assert touching.shape == (1, 3, 16, 32) and torch.allclose(touching[..., 16:], film[:1, :, :, 18:], atol=1e-4)
     gif = viewer.save(tmp_path / 'turn.gif', frames=5)
     assert Image.open(gif).n_frames == 5
     assert viewer.save(tmp_path / 'turn.mp4', frames=3).stat().st_size > 500 and len(list(tmp_path.iterdir())) == 2
@@ -286,6 +288,8 @@ def sick(change):
         (lambda: OrbitViewer(FieldSource(BALL), FieldSource(BALL)), 'names'),
         (lambda: OrbitViewer(FieldSource(BALL), camera=OrbitCamera(fov=0.0)), 'field of view'),
         (lambda: OrbitViewer(FieldSource(BALL), camera=OrbitCamera(pitch=1.5)), 'limits'),
+        (lambda: OrbitViewer(FieldSource(BALL), pitch_limit=2.0), 'upside down'),
+        (lambda: OrbitViewer(FieldSource(BALL), pitch_limit=0.0), 'pitch_limit'),
         (lambda: OrbitViewer(FieldSource(BALL), upsampling='magic'), 'lanczos'),
         (lambda: OrbitViewer(FieldSource(BALL)).film(frames=0), 'frame'),
         (lambda: OrbitViewer(FieldSource(BALL)).film(channel='smell'), 'channel'),

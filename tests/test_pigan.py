@@ -1,6 +1,7 @@
 "pi-GAN's networks: laws of generator and discriminator, chunks, bad input, what ships."
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 
 
-from animegan_nb import pigan, siren
+from animegan_nb import grading, pigan, siren
 from animegan_nb.cameras import pose, rays
 from animegan_nb.core import rng
 from animegan_nb.pigan import PiganDiscriminator, PiganGenerator, RenderSettings, camera_direction, truncate_condition
@@ -114,6 +115,23 @@ def test_truncation():
     assert not torch.equal(before.phases, G.mean_condition().phases)  # a changed network has another mean
 
 
+@pytest.mark.parametrize('n', [700, 1000, 1500, 2000])
+def test_every_code_counts_alike_in_the_mean(n):
+    field = tiny().field
+    with torch.no_grad():
+        found = field.mapping(torch.randn(n, 6, generator=rng(0)))
+    for mean, x in zip(pigan.mean_condition(field, n), found):
+        assert torch.allclose(mean, x.mean(0, keepdim=True), atol=1e-5)
+
+
+def test_other_weights_have_another_mean():
+    G, other = tiny(0), tiny(1)
+    G.mean_condition(500)
+    G.load_state_dict(other.state_dict(), assign=True)
+    assert all(map(torch.equal, G.mean_condition(500), pigan.mean_condition(other.field, 500)))
+    assert G.mean_condition(500) is G.mean_condition(500)
+
+
 def test_gradients_reach_field_code_and_camera_settings():
     G, z = tiny(fine=4), codes(2).requires_grad_(True)
     G.train().render(z, pose(torch.zeros(2)), rng=rng(0), noise=1.0).square().sum().backward()
@@ -194,6 +212,22 @@ def test_deferred_gradients_are_the_direct_ones(options, first_look, monkeypatch
     assert small < large / 8
 
 
+def test_a_graph_that_is_dropped_does_not_count():
+    def dropped(draw, loss, condition, seeds):
+        again = lambda k: draw(condition, k, torch.Generator().manual_seed(seeds[k]))
+        image = torch.cat([again(k).detach() for k in range(len(seeds))]).requires_grad_(True)
+        sizes = [len(again(k).detach()) for k in range(len(seeds))]
+        slopes = torch.autograd.grad(loss(image), image)[0].split(sizes)
+        total = 0
+        for k, slope in enumerate(slopes):
+            piece = again(k)  # lives on without its buffers until the next one is drawn
+            total = total + torch.autograd.grad(piece, condition, slope)[0]
+        return total
+
+    report = grading.oracle('pigan.deferred_gradient')(dropped)
+    assert report.passed, report
+
+
 def test_alpha_is_the_opacity():
     G, z, cam = tiny(), codes(2), pose(torch.tensor([0.0, 0.3]))
     four = G.render(z, cam, alpha=True)
@@ -205,6 +239,23 @@ def test_the_background_is_behind():
     G, z, cam = tiny(), codes(1), pose(0.0)
     black, white, out = G.render(z, cam, background=-1.0), G.render(z, cam, background=1.0), G.render_views(z, cam)
     assert torch.allclose(white - black, 2 * (1 - out['opacity']).expand(-1, 3, -1, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize('first_look', ['full', 'density'])
+def test_the_light_that_is_left_goes_to_the_last_sample(first_look):
+    G, z, cam = tiny(fine=6, first_look=first_look, background=-1.0), codes(1), pose(0.2)
+    with torch.no_grad():
+        G.field.rgb.weight.zero_()  # one colour everywhere
+    colour = 2 * G.field.rgb.bias.sigmoid()[None, :, None, None] - 1
+    lines, condition = rays(cam, 12.0, 8), G.condition(z)
+    plain, filled = (
+        pigan.render_rays(G.field, condition, lines, replace(G.view, last_back=back)) for back in (False, True)
+    )
+    assert plain.opacity.max() < 0.99 and torch.equal(plain.weights[..., :-1], filled.weights[..., :-1])
+    assert torch.allclose(filled.opacity, torch.ones_like(filled.opacity), atol=1e-5)
+    drawn = G.render(z, cam, last_back=True)
+    assert torch.allclose(drawn, colour.expand_as(drawn), atol=1e-5)
+    assert not torch.allclose(G.render(z, cam), drawn, atol=0.01)
 
 
 @pytest.mark.parametrize('first_look', ['full', 'density'])
@@ -284,6 +335,13 @@ G = tiny()
         (lambda: RenderSettings(first_look='colour'), "'full' or 'density'"),
         (lambda: RenderSettings(near=1.2), 'near must lie before'),
         (lambda: RenderSettings(background='green'), "'painted'"),
+        (lambda: RenderSettings(background=5.0), 'from -1 to 1'),
+        (lambda: RenderSettings(background=math.nan), 'from -1 to 1'),
+        (lambda: RenderSettings(background=None), 'from -1 to 1'),
+        (lambda: RenderSettings(fov=-3.0), 'field of view'),
+        (lambda: PiganDiscriminator(16, 'foo'), "no discriminator 'foo'"),
+        (lambda: PiganDiscriminator(64, channel_base=32), 'channel_base must be at least the size (64)'),
+        (lambda: PiganDiscriminator(16, channel_max=0), 'channel_max'),
         (lambda: PiganDiscriminator(8)(torch.zeros(1, 3, 16, 16)), 'takes images'),
         (lambda: PiganDiscriminator(8).grow(16), 'grows through'),
         (lambda: PiganDiscriminator(48), 'a power of two from 4 on, not 48'),

@@ -19,6 +19,7 @@ from animegan_nb.pigan_anime import (
     GUESS_CONFIG,
     HELD_OUT,
     PICTURES,
+    condition_config,
     condition_images,
     condition_scores,
     cover_eyes,
@@ -133,6 +134,12 @@ def test_a_condition_decides_pictures_batch_and_stages(monkeypatch):
         'mixed',
         726,
     )
+
+
+@pytest.mark.parametrize('call', [condition_config, train_condition])
+def test_a_misspelt_condition_is_refused(call):
+    with pytest.raises(ValueError, match="no 'btach': choose from n, kind, batch"):
+        call(dict(btach=3))
 
 
 def test_a_run_that_was_stopped_is_no_result(monkeypatch):

@@ -1,6 +1,7 @@
 """Inversion of pi-GAN: scores, conditions, cameras, starts, the joint search, tuning, the official recipe, stored
 results, bad input."""
 
+import copy
 import importlib.util
 import json
 import math
@@ -147,6 +148,22 @@ def test_a_search_lowers_its_loss_and_leaves_the_generator_alone(space):
         all(torch.equal(v, before[k]) for k, v in G.state_dict().items())
         and not found.condition.frequencies.requires_grad
     )
+
+
+def test_a_search_leaves_no_gradient_in_the_generator():
+    mine, (_, _, images) = copy.deepcopy(G).requires_grad_(True), world()
+    invert(mine, images, ZERO, replace(TINY, stages=((2, 2),)))
+    official_recipe(mine, images, steps=2, pixels=16)
+    assert all(p.requires_grad and p.grad is None for p in mine.parameters())
+
+
+def test_a_start_may_be_whole_numbers_and_images_of_another_type():
+    _, _, images = world()
+    plain, found = (
+        invert(G, *x, replace(TINY, stages=((2, 2),)))
+        for x in ((images, ZERO), (images.double(), tuple(a.long() for a in ZERO)))
+    )
+    assert found.yaw.dtype == torch.float32 and torch.allclose(found.yaw, plain.yaw, atol=1e-5)
 
 
 def test_pictures_in_a_batch_do_not_mix_and_a_seed_repeats():
@@ -311,6 +328,10 @@ def test_bad_settings_are_answered_in_one_sentence():
             InversionConfig(**bad)
     with pytest.raises(ValueError, match='coverage'):
         invert(G, GOOD, ZERO, TINY, coverage=torch.full((2, 1, 8, 8), 255.0))
+    with pytest.raises(ValueError, match='by at most 2, so that 4 px are left'):
+        invert(G, GOOD, ZERO, replace(TINY, stages=((4, 2),)))
+    with pytest.raises(ValueError, match='use generator.float'):
+        invert(copy.deepcopy(G).double(), GOOD, ZERO, TINY)
     with pytest.raises(ValueError, match='pivots'):
         pivotal_tuning(G, GOOD, Inversion(G.mean_condition(), torch.zeros(1), torch.zeros(1), torch.zeros(1, 1)))
     with pytest.raises(ValueError, match='vgg'):

@@ -108,13 +108,12 @@ def both_steps(pair, batch, draws):
 def test_the_work_of_a_step_is_the_counted_work():
     """The formula against operations counted while both players take a step (float64: the form of the field without a
     cache)."""
-    for base in (replace(SMALL, noise=0.0), pigan_training.fast_recipe(replace(SMALL, noise=0.0))):
-        config = replace(
-            base,
-            field=replace(TINY, hidden=32, mapping_hidden=2, z_dim=2),
-            view=replace(base.view, samples=16, fine=16),
-            r1_every=1,
-        )
+    full = replace(SMALL, noise=0.0, view=replace(SMALL.view, samples=16, fine=16))
+    fast, few = pigan_training.fast_recipe(full), dict(samples=4, fine=4)
+    official = replace(fast, view=replace(fast.view, official=True, **few))
+    painted = [replace(c, view=replace(c.view, background='painted', **few)) for c in (full, fast, official)]
+    for base in (full, fast, official, *painted):
+        config = replace(base, field=replace(TINY, hidden=32, mapping_hidden=2, z_dim=2), r1_every=1)
         pair, draws, batch = PiganPair(config).double(), Draws(0), {'image': torch.zeros(2, 3, 8, 8).double()}
         pair.latents = lambda n, draws: (torch.randn(n, 2).double(), pose(torch.zeros(n)).double())
         assert (

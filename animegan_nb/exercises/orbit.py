@@ -9,6 +9,7 @@ import torch
 from ..cameras import distance_to_depth, pose, project, rays
 from ..grading import exercise
 from animegan_nb.orbit import (
+    clamp,
     depth_normals,
     drag,
     OrbitCamera,
@@ -21,7 +22,9 @@ from animegan_nb.orbit import (
 __all__ = ['check_drag', 'check_zoom', 'check_depth_normals']
 
 # %% ../../nbs/exercises/59_orbit.ipynb #07727ede
-def _drag(sign=(1, 1), cosine=True, limit=True, swap=False, gain=1.0, along=False):
+def _drag(
+    sign=(1, 1), cosine=True, limit=True, swap=False, gain=1.0, along=False, sideways=True
+):
     "A wrong `drag`."
 
     def wrong(yaw, pitch, dx, dy, gain_, pitch_limit=PITCH_LIMIT, yaw_limit=None):
@@ -30,8 +33,9 @@ def _drag(sign=(1, 1), cosine=True, limit=True, swap=False, gain=1.0, along=Fals
         g = gain_ * gain
         p = pitch + sign[1] * g * dy
         if limit:
-            p = max(-pitch_limit, min(pitch_limit, p))
-        return yaw - sign[0] * g * dx / (math.cos(p if along else pitch) if cosine else 1), p
+            p = clamp(p, pitch_limit)
+        y = yaw - sign[0] * g * dx / (math.cos(p if along else pitch) if cosine else 1)
+        return clamp(y, yaw_limit) if sideways else y, p
 
     return wrong
 
@@ -40,7 +44,9 @@ _DRAG_MUTANTS = {
     'the camera follows instead of the head': _drag((-1, 1)),
     'up is down': _drag((1, -1)),
     'no cosine': _drag(cosine=False),
+    'cosine of the new pitch': _drag(along=True),
     'no limit': _drag(limit=False),
+    'no limit of the yaw': _drag(sideways=False),
     'rows and columns swapped': _drag(swap=True),
     'degrees': _drag(gain=180 / math.pi),
 }
@@ -48,9 +54,10 @@ _DRAG_MUTANTS = {
 # %% ../../nbs/exercises/59_orbit.ipynb #3a99c958
 @exercise('orbit.drag', library=drag, mutants=_DRAG_MUTANTS)
 def check_drag(candidate):
-    """`drag(yaw, pitch, dx, dy, gain, pitch_limit)` → (yaw, pitch):
+    """`drag(yaw, pitch, dx, dy, gain, pitch_limit, yaw_limit=None)` → (yaw, pitch):
     the front of a ball follows the pointer (`dx` to the right, `dy` down, `gain` =
-    `radians_per_pixel(…)`), the pitch stays within ±`pitch_limit`."""
+    `radians_per_pixel(…)`); the pitch stays within ±`pitch_limit`, and the yaw within
+    ±`yaw_limit` unless that is None. `yaw` and `pitch` are those before the drag."""
     gain = radians_per_pixel(12.0, 256, 1.0, 0.1)
     close = lambda a, b, tolerance=1e-6: all(abs(x - y) < tolerance for x, y in zip(a, b))
     yield 'no drag, no turn', close(candidate(0.3, -0.2, 0.0, 0.0, gain, 1.2), (0.3, -0.2))
@@ -69,6 +76,10 @@ def check_drag(candidate):
     )
     yield 'and above its negative', candidate(0.0, -1.0, 0.0, -900.0, gain, 1.2)[1] >= -1.2
     yield 'the yaw goes all around', abs(candidate(0.0, 0.0, 2000.0, 0.0, gain, 1.2)[0]) > 4
+    alone, both = (candidate(0.3, 0.5, 40.0, dy, gain, 1.2)[0] for dy in (0.0, 90.0))
+    yield 'the yaw does not depend on dy', math.isclose(alone, both, rel_tol=1e-6)
+    ends = [candidate(0.0, 0.0, dx, 0.0, gain, 1.2, 0.6)[0] for dx in (-2000.0, 2000.0)]
+    yield 'the yaw stays within its limit, if it has one', close(ends, (0.6, -0.6))
 
 # %% ../../nbs/exercises/59_orbit.ipynb #84e4fa40
 def _angle_times(fov, notches, step=1.1):
@@ -171,6 +182,21 @@ def _not_unit(depth, cam2world, fov):
     return depth_normals(depth, cam2world, fov) * depth.square()
 
 
+def _across_the_height(depth, cam2world, fov):
+    h, w = depth.shape[-2:]
+    across = 2 * math.atan(math.tan(math.radians(fov) / 2) * w / h)
+    return depth_normals(depth, cam2world, math.degrees(across))
+
+
+def _nan_beside_nothing(depth, cam2world, fov):
+    return torch.where(depth.isfinite(), depth_normals(depth, cam2world, fov), torch.nan)
+
+
+def _nothing_faces_us(depth, cam2world, fov):
+    n = depth_normals(depth, cam2world, fov)
+    return torch.where(depth.isfinite(), n, cam2world[:, :3, 2, None, None])
+
+# %% ../../nbs/exercises/59_orbit.ipynb #071600ab
 @exercise(
     'orbit.depth_normals',
     library=depth_normals,
@@ -181,21 +207,23 @@ def _not_unit(depth, cam2world, fov):
         'half the field of view': _half_angle,
         'a pixel beside': _one_sided,
         'not of length 1': _not_unit,
+        'the field of view across the height': _across_the_height,
+        'NaN beside nothing': _nan_beside_nothing,
+        'nothing faces the camera': _nothing_faces_us,
     },
 )
 def check_depth_normals(candidate):
     """`depth_normals(depth [b, 1, h, w], cam2world, fov)` → unit normals `[b, 3, h, w]` in
-    world axes, towards the camera."""
-    cams = pose(torch.tensor([0.0, 0.8]), torch.tensor([0.2, -0.5]))
+    world axes, towards the camera; zero where nothing is, that is, where the depth is not
+    finite. `fov`: degrees across the width."""
+    cams, h, w = pose(torch.tensor([0.0, 0.8]), torch.tensor([0.2, -0.5])), 48, 64
     for name, R, fov in (('a small', 0.08, 12.0), ('a large', 0.6, 80.0)):
-        lines = rays(cams, fov, 64)
+        lines = rays(cams, fov, (h, w))
         b = (lines.origins * lines.directions).sum(-1)
         t = -b - (b**2 - 1 + R**2).sqrt()
-        exact = ((lines.origins + t[..., None] * lines.directions) / R).mT.view(2, 3, 64, 64)
-        n = candidate(
-            distance_to_depth(t, lines.directions, cams).view(2, 1, 64, 64), cams, fov
-        )
-        middle = -(exact * lines.directions.mT.view(2, 3, 64, 64)).sum(1) > 0.6
+        exact = ((lines.origins + t[..., None] * lines.directions) / R).mT.view(2, 3, h, w)
+        n = candidate(distance_to_depth(t, lines.directions, cams).view(2, 1, h, w), cams, fov)
+        middle = -(exact * lines.directions.mT.view(2, 3, h, w)).sum(1) > 0.6
         yield (
             f'{name} sphere faces away from its centre',
             bool(((n - exact).norm(dim=1)[middle] < 0.03).all()),
@@ -204,3 +232,13 @@ def check_depth_normals(candidate):
             f'{name} sphere has normals of length 1',
             bool(((n.norm(dim=1)[middle] - 1).abs() < 1e-4).all()),
         )
+    plane = torch.ones(2, 1, h, w)
+    plane[..., :32] = torch.inf
+    n = candidate(plane, cams, 12.0)
+    yield 'beside nothing all normals are finite', bool(n.isfinite().all())
+    yield 'where nothing is they are 0', bool((n[..., :32] == 0).all())
+    facing = n - cams[:, :3, 2, None, None]
+    yield (
+        'the other half of a wall faces the camera',
+        bool((facing[..., 1:-1, 34:-1].norm(dim=1) < 0.01).all()),
+    )

@@ -4,6 +4,7 @@
 
 # %% ../../nbs/exercises/55_pigan.ipynb #a3ebb177
 from __future__ import annotations
+import weakref
 import torch
 from ..core import rng
 from ..grading import exercise
@@ -105,12 +106,18 @@ def _deferred(
     return wrong
 
 # %% ../../nbs/exercises/55_pigan.ipynb #7e39b949
+def _all_at_once(draw, loss, condition, seeds):
+    pieces = [draw(condition, k, torch.Generator().manual_seed(s)) for k, s in enumerate(seeds)]
+    return torch.autograd.grad(loss(torch.cat(pieces)), condition)[0]
+
+
 _DEFERRED_MUTANTS = {
     'randomness not replayed': _deferred(seed=lambda k, seeds: seeds[k] + 1),
     'one seed for all pieces': _deferred(seed=lambda k, seeds: seeds[0]),
     'the last piece only': _deferred(keep=lambda n: [n - 1]),
     'a loss for each piece': _deferred(whole=False),
     'averaged over pieces': _deferred(scale=lambda n: 1 / n),
+    'all graphs at once': _all_at_once,
 }
 
 
@@ -119,17 +126,21 @@ def check_deferred(candidate):
     """`deferred_gradient(draw, loss, condition, seeds)`:
     `draw(condition, k, rng)` gives piece k of a picture; piece k always uses a generator with
     `seeds[k]`; never hold two graphs."""
-    alive = []
+    alive = set()
 
     class Watch(torch.autograd.Function):
+        "A graph lives until its gradient was taken, or until it is dropped."
+
         @staticmethod
         def forward(ctx, x):
-            alive.append(1)
+            ctx.graph = object()
+            alive.add(ctx.graph)
+            weakref.finalize(ctx, alive.discard, ctx.graph)
             return x.clone()
 
         @staticmethod
         def backward(ctx, g):
-            alive.pop()
+            alive.discard(ctx.graph)
             return g
 
     def draw(condition, k, source):
@@ -146,17 +157,7 @@ def check_deferred(candidate):
             torch.randn(6, generator=rng(2), dtype=torch.float64).requires_grad_(True),
             [],
         )
-        (direct,) = torch.autograd.grad(
-            loss(
-                torch.cat(
-                    [
-                        draw(condition, k, torch.Generator().manual_seed(s))
-                        for k, s in enumerate(seeds)
-                    ]
-                )
-            ),
-            condition,
-        )
+        direct = _all_at_once(draw, loss, condition, seeds)
         graphs.clear()
         alive.clear()
         yield (

@@ -7,13 +7,16 @@ import torch
 from animegan_nb.cameras import rays
 
 
-def pull(yaw, pitch, dx, dy, gain, pitch_limit=1.2):
+def pull(yaw, pitch, dx, dy, gain, pitch_limit=1.2, yaw_limit=None):
     new = pitch + dy * gain
     if new > pitch_limit:
         new = pitch_limit
     if new < -pitch_limit:
         new = -pitch_limit
-    return yaw - dx * gain / math.cos(pitch), new
+    yaw -= dx * gain / math.cos(pitch)
+    if yaw_limit is not None and abs(yaw) > yaw_limit:
+        yaw = math.copysign(yaw_limit, yaw)
+    return yaw, new
 
 
 def wheel(fov, notches, step=1.1):
@@ -32,6 +35,7 @@ def faces(depth, cam2world, fov):
     right = p[:, 1:-1, 2:] - p[:, 1:-1, :-2]
     cross = torch.linalg.cross(right, up)
     out[:, 1:-1, 1:-1] = cross / cross.norm(dim=-1, keepdim=True)
+    out[~out.isfinite().all(-1)] = 0  # next to nothing
     return out.permute(0, 3, 1, 2)
 
 
