@@ -541,7 +541,8 @@ def save_film(
     try:
         return Animation(frames, fps).save(path)
     except (ImportError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and 'no ffmpeg' not in str(error).lower():
+        no_encoder = isinstance(error, ImportError) or 'no ffmpeg' in str(error).lower()
+        if path.suffix.lower() != '.mp4' or not no_encoder:
             raise
         raise RuntimeError(
             f"{path.name} was not written, because no MP4 encoder works here"
