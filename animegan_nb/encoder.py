@@ -4,7 +4,8 @@
 
 # %% ../nbs/34_encoder.ipynb #ec94c901
 from __future__ import annotations
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,8 @@ from .stylegan import StyleGANGenerator, mix_styles, num_layers, ResidualBlock
 
 # %% auto #0
 __all__ = ['output_size', 'ConvEncoder', 'explained', 'run_adam', 'fit_plain', 'refine', 'EncoderConfig', 'CorrectionNet',
-           'Encoder', 'EncoderLoss', 'encoder_loss', 'generated_codes', 'generated_batch', 'fit_refined',
-           'backward_passes', 'pretrained_encoder', 'descend']
+           'Encoder', 'EncoderLoss', 'encoder_loss', 'fixed_weights', 'generated_codes', 'generated_batch',
+           'fit_refined', 'backward_passes', 'pretrained_encoder', 'descend']
 
 # %% ../nbs/34_encoder.ipynb #07692dac
 def output_size(
@@ -27,6 +28,11 @@ def output_size(
 
     Source: Liu, eq. 3.1, with the floor that it leaves out."""
     for _ in range(layers):
+        if kernel > size + 2 * padding:
+            raise ValueError(
+                f"A kernel of {kernel} does not fit into {size} pixels with a padding of"
+                f" {padding}: use fewer layers or a larger image."
+            )
         size = (size + 2 * padding - kernel) // stride + 1
     return size
 
@@ -212,13 +218,25 @@ def encoder_loss(
     weights: EncoderLoss = EncoderLoss(),
     drawn: Tensor | None = None,  # G(ws), if it was drawn before
 ) -> Tensor:
-    "pixels·‖G(w) − x‖²/N + features·d(G(w), x) + near·‖w − w̄‖²/N, the mean of a batch."
+    "pixels·‖G(w) − x‖²/Nₓ + features·d(G(w), x) + near·‖w − w̄‖²/N_w, the mean of a batch."
     drawn = generator.synthesis(ws, 'constant') if drawn is None else drawn
     penalty = (ws - generator.mapping.w_avg).square().mean()
     loss = weights.pixels * F.mse_loss(drawn, images) + weights.near * penalty
     if weights.features:
         loss = loss + weights.features * distance(drawn, images).mean()
     return loss
+
+# %% ../nbs/34_encoder.ipynb #5b7e0a39
+@contextmanager
+def fixed_weights(network: nn.Module) -> Iterator[None]:
+    "Inside, no weight asks for a gradient; afterwards each asks again as it did before."
+    asked = [(p, p.requires_grad) for p in network.parameters()]
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p, was in asked:
+            p.requires_grad_(was)
 
 # %% ../nbs/34_encoder.ipynb #632d56e9
 @torch.no_grad()
@@ -251,6 +269,11 @@ def fit_refined(
     weights: EncoderLoss = EncoderLoss(),
 ) -> list[float]:
     "Train by the image that each pass draws; returns the mean loss of each step."
+    if encoder.config.kind != 'refined':
+        raise ValueError(
+            f"fit_refined trains an encoder of the kind 'refined', not"
+            f" {encoder.config.kind!r}: train its net with fit_plain."
+        )
     source, n = rng(seed), round(weights.drawings * batch)
 
     def step():
@@ -277,15 +300,16 @@ def backward_passes(
     with torch.no_grad():
         drawn = generator.synthesis(ws[:1], 'constant').expand_as(images)
     total, passes = 0.0, encoder.config.passes
-    for _ in range(passes):
-        ws = ws.detach() + encoder.net(torch.cat([images, drawn.detach()], 1))
-        drawn = generator.synthesis(ws, 'constant')
-        loss = encoder_loss(generator, images, ws, distance, weights, drawn)
-        if len(known):
-            of_codes = F.mse_loss(ws[-len(known) :], known)
-            loss = loss + weights.codes * of_codes * len(known) / len(ws)
-        (loss / passes).backward()
-        total += loss.item() / passes
+    with fixed_weights(generator):
+        for _ in range(passes):
+            ws = ws.detach() + encoder.net(torch.cat([images, drawn.detach()], 1))
+            drawn = generator.synthesis(ws, 'constant')
+            loss = encoder_loss(generator, images, ws, distance, weights, drawn)
+            if len(known):
+                of_codes = F.mse_loss(ws[-len(known) :], known)
+                loss = loss + weights.codes * of_codes * len(known) / len(ws)
+            (loss / passes).backward()
+            total += loss.item() / passes
     return total
 
 # %% ../nbs/34_encoder.ipynb #5aa523bc
@@ -312,7 +336,8 @@ def descend(
         loss.backward()
         return loss.item()
 
-    history = run_adam([ws], step, steps, lr, cosine=False)
+    with fixed_weights(generator):
+        history = run_adam([ws], step, steps, lr, cosine=False)
     with torch.no_grad():
         history.append(encoder_loss(generator, images, ws, distance, weights).item())
     return ws.detach(), history

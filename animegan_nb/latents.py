@@ -224,6 +224,8 @@ def score(
         )
     if not value:
         return readings[name]
+    if name not in toon.CATEGORIES:
+        raise ValueError(f"{name} is a quantity without single values: write {name!r}.")
     values = list(map(str, toon.CATEGORIES[name]))
     if value not in values:
         raise ValueError(f"{name} has no value {value!r}: choose from {', '.join(values)}.")
@@ -289,7 +291,8 @@ def attribute_direction(
     rest = beta
     if len(keep):
         kept = torch.stack([(d @ space.axes.T / space.spreads).double() for d in keep], 1)
-        others = torch.linalg.qr(kept)[0]
+        axes, sizes, _ = torch.linalg.svd(kept, full_matrices=False)
+        others = axes[:, sizes > 1e-6 * sizes[0]]  # a direction given twice counts once
         rest = beta - others @ (others.T @ beta)
         if rest.norm() < 1e-3 * beta.norm():
             raise ValueError(
@@ -418,13 +421,15 @@ def influence(
     The formula is Jansen's (1999); the layers of a head share one w."""
     first, second = as_ws(generator, sample_w(generator, 2 * pairs, seed)).chunk(2)
     before = read(draw(generator, first))
-    drawn = [
-        *(draw(generator, replace_layers(first, second, part)) for part in groups.values()),
-        draw(generator, second),
-        draw_with_fresh_noise(generator, first, seed + 1),
-    ]
+
+    def drawn():  # one set of images after the other, for they may be large
+        for part in groups.values():
+            yield draw(generator, replace_layers(first, second, part))
+        yield draw(generator, second)
+        yield draw_with_fresh_noise(generator, first, seed + 1)
+
     table = []
-    for after in map(read, drawn):
+    for after in map(read, drawn()):
         apart = [reading_distance(before[name], after[name]) for name in names]
         table.append(torch.stack(apart, 1))
     table = torch.stack(table, 1).double()  # [pairs, groups + 2, names]
@@ -535,9 +540,9 @@ def save_film(
     path = Path(path)
     try:
         return Animation(frames, fps).save(path)
-    except (ImportError, RuntimeError, OSError) as error:
-        no_folder = isinstance(error, FileNotFoundError) and not path.parent.is_dir()
-        if path.suffix.lower() != '.mp4' or no_folder:
+    except (ImportError, RuntimeError) as error:
+        no_encoder = isinstance(error, ImportError) or 'no ffmpeg' in str(error).lower()
+        if path.suffix.lower() != '.mp4' or not no_encoder:
             raise
         raise RuntimeError(
             f"{path.name} was not written, because no MP4 encoder works here"

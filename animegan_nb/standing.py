@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from scipy import ndimage
 from torch import nn, Tensor
 from .cleaning import remove_corner
 from .core import load_pretrained
@@ -43,19 +44,8 @@ def background_colour(image: Image.Image) -> tuple[int, int, int]:
 def reachable(free: np.ndarray) -> np.ndarray:  # bool [h, w] → bool [h, w]
     """The free pixels that a walk over free pixels, up, down, left and right, reaches from
     outside the image."""
-    free = np.pad(free, 1, constant_values=True)
-    seen = np.zeros_like(free)
-    seen[0] = True
-    while True:
-        grown = seen.copy()
-        grown[1:] |= seen[:-1]
-        grown[:-1] |= seen[1:]
-        grown[:, 1:] |= seen[:, :-1]
-        grown[:, :-1] |= seen[:, 1:]
-        grown &= free
-        if (grown == seen).all():
-            return seen[1:-1, 1:-1]
-        seen = grown
+    labels, _ = ndimage.label(np.pad(free, 1, constant_values=True))  # connected regions
+    return (labels == labels[0, 0])[1:-1, 1:-1]
 
 # %% ../nbs/33_standing.ipynb #9875cc9a
 def figure_mask(
@@ -103,18 +93,29 @@ def whole_figure(image: Image.Image, most: float = 0.0, tolerance: int = 24) -> 
     return image
 
 # %% ../nbs/33_standing.ipynb #da2cc357
+def _without_corner(image: Image.Image, height: int, width: int) -> Image.Image:
+    "The corner in the colour of the page: a white one would be a part of the figure."
+    return remove_corner(image, height, width, background=background_colour(image))
+
+
+def _whole_on_white(image: Image.Image, most: float) -> Image.Image:
+    "`on_white`, of a whole figure only. Wholeness is judged on the page as it was."
+    white = on_white(image)  # first: it refuses a background that is not plain
+    whole_figure(image, most)
+    return white
+
+
 def standing_changes(
     size: int = 64,
     # height and width of the watermark in pixels of the page (Liu §4.1: pages of 500 px)
     corner: tuple[int, int] = (20, 100),
     most: float = 0.0,  # 0 drops every figure that touches its frame
 ) -> tuple[Callable, ...]:
-    """The changes to one image, in order:
-    watermark, background, wholeness, padding to a square, size. For `cleaning.clean`."""
+    """The changes to one image, in order: watermark, wholeness and background, padding to a
+    square, size. For `cleaning.clean`."""
     return (
-        partial(remove_corner, height=corner[0], width=corner[1]),
-        on_white,
-        partial(whole_figure, most=most),
+        partial(_without_corner, height=corner[0], width=corner[1]),
+        partial(_whole_on_white, most=most),
         pad_square,
         partial(resize, size=size),
     )
@@ -166,6 +167,8 @@ def small_growth(
 ) -> tuple[Stage, ...]:
     """Stages that reach `size` after half of the `images`: 4 px for one share, each further
     resolution one share to fade in and one alone, the last one to the end."""
+    if size < 8 or size & (size - 1):
+        raise ValueError(f"A network grows to a power of two from 8 px on, not to {size}.")
     rows = [GrowthRow(2**k, lr, batch, batch) for k in range(2, size.bit_length())]
     half = max(1, images // (4 * (len(rows) - 1)))
     return growth_stages(rows, images, half, half, fresh_optimizers=False)
@@ -195,6 +198,8 @@ def stylegan_step_flops(
 ) -> dict[str, float]:
     """Operations for one image in each part of a training step, counted:
     forward passes, both players' steps, R1, path length."""
+    if batch < 2 or batch % 2:
+        raise ValueError(f"Path length takes half a batch: give an even number, not {batch}.")
     size = size or config.size
     g, d = meta_networks(config, size)
     z = torch.empty(batch, config.z_dim, device='meta')

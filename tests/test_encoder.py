@@ -112,6 +112,25 @@ def test_descent_goes_down_and_leaves_its_start_alone(tiny):
     assert torch.equal(start, kept) and history[-1] < 0.7 * history[0] and not ws.requires_grad
 
 
+@pytest.mark.parametrize('how', ['descend', 'fit_refined', 'it fails'])
+def test_a_generator_that_is_still_trained_gets_no_gradients(how):
+    torch.manual_seed(0)
+    g = StyleGANGenerator(TINY).eval()
+    next(g.parameters()).requires_grad_(False)
+    asked, x = [p.requires_grad for p in g.parameters()], draw(g, sample_w(g, 2, 1))
+    weights = en.EncoderLoss(features=0.0)
+    if how == 'descend':
+        en.descend(g, x, as_ws(g, sample_w(g, 2)), 2, nothing, weights=weights)
+    elif how == 'fit_refined':
+        drawings = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+        en.fit_refined(en.Encoder(SMALL), g, drawings, nothing, 1, 2, weights=weights)
+    else:
+        with pytest.raises(ZeroDivisionError), en.fixed_weights(g):
+            assert not any(p.requires_grad for p in g.parameters())
+            raise ZeroDivisionError
+    assert [p.requires_grad for p in g.parameters()] == asked and all(p.grad is None for p in g.parameters())
+
+
 def test_the_shipped_encoders_fit_in_and_work():
     g, _ = pretrained_stylegan()
     heads = F.avg_pool2d(
@@ -153,6 +172,9 @@ def test_bad_input_is_answered_in_one_sentence(tiny):
         (lambda: en.EncoderConfig(kind='big'), "'plain' or 'refined'"),
         (lambda: en.EncoderConfig(size=48), 'power of two'),
         (lambda: en.EncoderConfig(passes=0), 'at least one pass'),
+        (lambda: en.output_size(1, 4, 2, 0), 'A kernel of 4 does not fit into 1 pixels'),
+        (lambda: en.output_size(32, layers=6), 'fewer layers'),
+        (lambda: en.fit_refined(en.Encoder(replace(SMALL, kind='plain')), tiny, None, nothing, 1), 'fit_plain'),
         (lambda: en.explained(torch.zeros(2, 3), torch.zeros(3, 3), torch.zeros(3)), 'cannot be compared'),
     ):
         with pytest.raises(ValueError, match=words) as error:

@@ -169,6 +169,16 @@ def test_an_attribute_direction_is_found_exactly_where_it_is_linear():
         la.attribute_direction(space, w, w[:, 0], keep=[other], ridge=0.02)
 
 
+def test_a_direction_that_is_kept_twice_is_kept_once():
+    w = torch.randn(400, 5, generator=rng(2))
+    space, truth = la.principal_space(w), torch.tensor([1.0, 1, 0, -2, 0])
+    other = la.attribute_direction(space, w, w[:, 0])
+    once, twice, scaled = (
+        la.attribute_direction(space, w, w @ truth, keep=keep) for keep in ([other], [other, other], [other, 3 * other])
+    )
+    assert torch.allclose(once, twice, atol=1e-5) and torch.allclose(once, scaled, atol=1e-5)
+
+
 def test_edits_touch_their_layers_only():
     ws, direction = torch.randn(2, 6, 4), torch.randn(4)
     assert torch.allclose(la.edit(ws, direction, 2.0), ws + 2 * direction)
@@ -198,6 +208,22 @@ def test_influence_of_everything_is_one_and_of_nothing_zero(tiny):
     assert (found.low <= found.share + 1e-4).all() and (found.share <= found.high + 1e-4).all()
     again = la.Influence.from_dict(json.loads(json.dumps(found.to_dict())))
     assert torch.allclose(again.share, found.share) and again.groups == found.groups
+
+
+def test_influence_holds_one_set_of_mixtures_at_a_time(tiny, monkeypatch):
+    events, draw = [], la.draw
+
+    def drawn(*args, **options):
+        events.append('drawn')
+        return draw(*args, **options)
+
+    def read(images):
+        events.append('read')
+        return fake_readings(images)
+
+    monkeypatch.setattr(la, 'draw', drawn)
+    la.influence(tiny, read, {'first': range(3), 'last': range(3, 6)}, ('top', 'bottom'), pairs=4)
+    assert events == ['drawn', 'read'] * 4 + ['read']  # the last set, with fresh noise, is drawn elsewhere
 
 
 def test_influence_finds_a_planted_split(tiny):
@@ -260,6 +286,25 @@ def test_films_are_written_or_one_sentence_says_why_not(tiny, tmp_path, monkeypa
         la.save_film(frames, tmp_path / 'a.avi')
     with pytest.raises(FileNotFoundError):
         la.save_film(frames, tmp_path / 'nowhere' / 'a.gif')
+
+
+def test_a_film_that_cannot_be_written_is_not_blamed_on_the_encoder(tiny, tmp_path, monkeypatch):
+    import imageio.v2
+
+    frames = la.draw(tiny, la.travel(la.sample_w(tiny, 2), 4))
+    (tmp_path / 'folder.mp4').mkdir()
+    with pytest.raises(OSError) as error:
+        la.save_film(frames, tmp_path / 'folder.mp4')
+    assert 'encoder' not in str(error.value)
+    for fault in (PermissionError('not yours'), RuntimeError('frames of two sizes')):
+
+        def broken(*args, fault=fault, **options):
+            raise fault
+
+        monkeypatch.setattr(imageio.v2, 'mimwrite', broken)
+        with pytest.raises(type(fault)) as error:
+            la.save_film(frames, tmp_path / 'b.mp4')
+        assert 'encoder' not in str(error.value)
 
 
 def test_path_length_of_a_linear_generator_and_its_spaces(tiny):
@@ -366,6 +411,7 @@ def test_bad_input_is_answered_in_one_sentence(tiny):
         (lambda: la.edit(w, w[0], 1.0, [0]), 'as_ws'),
         (lambda: la.score({'yaw': w}, 'roll'), "called 'roll'"),
         (lambda: la.score({'skin': w}, 'skin=green'), "no value 'green'"),
+        (lambda: la.score({'yaw': w}, 'yaw=3'), "write 'yaw'"),
         (lambda: la.LatentExplorer(tiny, {}), 'at least one direction'),
         (lambda: la.path_steps(None, None, None, w, w, w[:, 0], space='x'), "'w' or 'z'"),
         (lambda: la.perceptual_path_length(tiny, None, 5, where='middle'), "'full'"),

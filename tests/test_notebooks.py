@@ -116,6 +116,33 @@ def test_cells_are_short(notebook):
     assert not long_cells(notebook)
 
 
+def hidden_images(notebook) -> list[str]:
+    "Ids of cells that end inside a block with images: only an expression that stands by itself is displayed."
+    hidden = []
+    for cell in notebook['cells']:
+        try:
+            last = ast.parse(source_of(cell)).body[-1:] if cell['cell_type'] == 'code' else []
+        except SyntaxError:
+            continue
+        inner = last[0].body[-1] if last and isinstance(last[0], ast.With | ast.For | ast.If | ast.Try) else None
+        call = inner.value if isinstance(inner, ast.Expr) else None
+        if isinstance(call, ast.Call) and getattr(call.func, 'id', '') == 'show_images':
+            hidden.append(cell['id'])
+    return hidden
+
+
+def test_images_are_displayed(notebook):
+    assert not hidden_images(notebook)
+
+
+def test_hidden_images_are_found():
+    def of(source):
+        return hidden_images({'cells': [{'cell_type': 'code', 'id': 'a', 'source': source}]})
+
+    assert of('with file:\n    show_images(x)') == ['a']
+    assert not of('with file:\n    x = 1\nshow_images(x)') and not of('def f():\n    show_images(x)')
+
+
 def test_a_long_cell_is_found():
     def notebook(source):
         return {'cells': [{'cell_type': 'code', 'source': source}]}

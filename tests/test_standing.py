@@ -78,6 +78,37 @@ def test_a_cut_figure_is_refused_with_the_side(box, side):
     assert sd.whole_figure(drawn(box=box), most=1.0) is not None
 
 
+def test_white_trousers_cut_off_at_the_border_are_found(tmp_path):
+    "On white they would be background; the page tells them apart. A coloured page keeps its other figures."
+    shop = tmp_path / 'shop'
+    shop.mkdir()
+    whole, cut = drawn(box=(10, 5, 20, 30)), np.asarray(drawn(box=(10, 5, 20, 40))).copy()
+    cut[-2:, 12:18] = 255  # the outline is open below
+    whole.save(shop / 'whole.png')
+    Image.fromarray(cut).save(shop / 'cut.png')
+    noise = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(shop / 'noise.png')
+    changes = sd.standing_changes(32, corner=(4, 6), most=0.4)
+    report = clean(shop, steps=(), into=tmp_path / 'clean', changes=changes, progress=False)
+    reasons = {d.file: d.reason for d in report.dropped}
+    assert report.kept == ['whole.png'] and set(reasons) == {'cut.png', 'noise.png'}
+    assert 'cut off at the bottom' in reasons['cut.png'] and 'background is not plain' in reasons['noise.png']
+    kept = clean(shop, steps=(), into=tmp_path / 'all', changes=sd.standing_changes(32, (4, 6), 1.0), progress=False)
+    assert sorted(kept.kept) == ['cut.png', 'whole.png']
+
+
+@pytest.mark.parametrize('size', [4, 6, 48])
+def test_growth_names_a_size_that_cannot_be(size):
+    with pytest.raises(ValueError, match=f'from 8 px on, not to {size}'):
+        sd.small_growth(size, 1000)
+
+
+@pytest.mark.parametrize('batch', [1, 3])
+def test_half_a_batch_must_be_whole(batch):
+    with pytest.raises(ValueError, match=f'an even number, not {batch}'):
+        sd.stylegan_step_flops(StyleGANConfig(32), batch=batch)
+
+
 def test_no_plain_background_and_no_figure():
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match='not plain'):

@@ -91,6 +91,15 @@ def _slerp_batch(a, b, t):  # one angle for the batch
     return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
 
 
+def _slerp_unit(a, b, t):  # forgets how long a and b are
+    return F.normalize(slerp(a, b, t), dim=-1)
+
+
+def _slerp_long(a, b, t):  # the angle from a dot product of vectors that are not unit
+    angle = (a * b).sum(-1, keepdim=True).clamp(-1, 1).arccos().clamp(1e-3, math.pi - 1e-3)
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+
+# %% ../../nbs/exercises/32_latents.ipynb #d27c40f8
 @exercise(
     'latents.slerp',
     library=slerp,
@@ -100,6 +109,8 @@ def _slerp_batch(a, b, t):  # one angle for the batch
         'backwards': _slerp_backwards,
         'no care for a = b': _slerp_naive,
         'one angle for the batch': _slerp_batch,
+        'always of length 1': _slerp_unit,
+        'the angle of vectors that are not unit': _slerp_long,
     },
 )
 def check_slerp(candidate):
@@ -119,6 +130,19 @@ def check_slerp(candidate):
         torch.allclose(angle(a, candidate(a, b, 0.2)), 0.2 * angle(a, b)),
     )
     yield 'from a to itself it stands still', torch.allclose(candidate(a, a, 0.4), a, atol=1e-6)
+    long = 2 * a, 3 * b
+    theta = angle(a, b)[:, None]
+    yield (
+        'longer vectors: the ends are exact',
+        all(torch.allclose(candidate(*long, float(k)), long[k]) for k in range(2)),
+    )
+    yield (
+        'longer vectors: the formula, with the angle between their directions',
+        torch.allclose(
+            candidate(*long, 0.3),
+            ((0.7 * theta).sin() * long[0] + (0.3 * theta).sin() * long[1]) / theta.sin(),
+        ),
+    )
 
 # %% ../../nbs/exercises/32_latents.ipynb #f27fc164
 # the last line inside the loop: the end is the start after one frame

@@ -42,6 +42,15 @@ def _inside_only(free):
     return ~reachable(np.pad(~free, 1, constant_values=True))[1:-1, 1:-1] & free
 
 
+def _from_above_and_below(free):
+    "The walk enters at the first and the last row only."
+    return reachable(np.pad(free, ((0, 0), (1, 1))))[:, 1:-1]
+
+
+def _from_left_and_right(free):
+    return _from_above_and_below(free.T).T
+
+
 def _from_corner(free):
     seen = np.zeros_like(free)
     seen[0, 0] = free[0, 0]
@@ -63,6 +72,8 @@ def _from_corner(free):
         'row by row': _by_rows,
         'also diagonally': _diagonal,
         'from one corner only': _from_corner,
+        'from above and below only': _from_above_and_below,
+        'from left and right only': _from_left_and_right,
         'over the figure': _inside_only,
     },
 )
@@ -74,11 +85,19 @@ def check_reachable(candidate):
     split = free('..#.. ..#.. ..#..')
     snail = free('####### #.....# #.###.# #.#.#.# #.###.# #.....# ###.###')
     diamond = free('.#. #.# .#.')
+    bay = free('### ..# ###')
     found = np.asarray(candidate(ring.copy()))
     yield 'all around a ring', found[0].all() and found[:, 0].all()
     yield 'not the hole of a ring', not found[2, 2]
     yield 'never a pixel that is not free', not (found & ~ring).any()
     yield 'both sides of a wall', np.array_equal(candidate(split.copy()), split)
+    yield (
+        'from every side',
+        all(
+            np.array_equal(candidate(np.rot90(bay, k).copy()), np.rot90(bay, k))
+            for k in range(4)
+        ),
+    )
     yield 'around corners', np.asarray(candidate(snail.copy())).sum() == snail.sum() - 1
     yield (
         'not between two pixels that touch at a corner',
@@ -112,6 +131,23 @@ def _contact(along=lambda first, last, side: last - first + 1, ends=(0, -1), tur
     return contact
 
 
+def _contact_unguarded(mask):
+    "Fails where there is no figure."
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return border_contact(mask) if rows[-1] >= 0 and columns[-1] >= 0 else {}
+
+
+def _contact_occupied(mask):
+    "Counts the rows and columns that hold figure, gaps left out."
+    height, width = (max(1, int(mask.any(axis).sum())) for axis in (1, 0))
+    return {
+        'top': mask[0].sum() / width,
+        'bottom': mask[-1].sum() / width,
+        'left': mask[:, 0].sum() / height,
+        'right': mask[:, -1].sum() / height,
+    }
+
+# %% ../../nbs/exercises/33_standing.ipynb #4e9d70ab
 @exercise(
     'standing.border_contact',
     library=border_contact,
@@ -122,6 +158,8 @@ def _contact(along=lambda first, last, side: last - first + 1, ends=(0, -1), tur
         ),
         'width and height exchanged': _contact(turned=True),
         'top and bottom exchanged': _contact(ends=(-1, 0)),
+        'no care for an empty mask': _contact_unguarded,
+        'occupied rows and columns only': _contact_occupied,
     },
 )
 def check_border_contact(candidate):
@@ -147,12 +185,24 @@ def check_border_contact(candidate):
         'a figure that fills its frame: all four are 1',
         all(abs(v - 1) < 1e-9 for v in candidate(np.ones((5, 7), bool)).values()),
     )
+    legs = np.zeros((10, 8), bool)
+    legs[2:10, [1, 6]] = True  # apart, so that the columns between them are empty
+    yield (
+        'two legs apart: the width from the first to the last column',
+        abs(candidate(legs)['bottom'] - 2 / 6) < 1e-9
+        and abs(candidate(legs.T)['right'] - 2 / 6) < 1e-9,
+    )
+    yield (
+        'no figure: all four are 0',
+        all(candidate(np.zeros((4, 5), bool)).get(side) == 0 for side in found),
+    )
 
 # %% ../../nbs/exercises/33_standing.ipynb #972b59d2
-def _cost(of_g=0.0, of_d=0.0, r1=6, path=3, every_step=False):
+def _cost(of_g=0.0, of_d=0.0, r1=6, path=3, every_step=False, usual=(16, 0)):
     "`iteration_cost` with some terms added or replaced."
+    r1_usual, path_usual = usual
 
-    def cost(g, d, r1_every=16, path_every=0):
+    def cost(g, d, r1_every=r1_usual, path_every=path_usual):
         if every_step:
             r1_every, path_every = 1, min(1, path_every)
         steps = (4 + of_g) * g + (8 + of_d) * d
@@ -171,6 +221,7 @@ def _cost(of_g=0.0, of_d=0.0, r1=6, path=3, every_step=False):
         "the discriminator's weights in the generator's step": _cost(of_d=1),
         'penalties in every step': _cost(every_step=True),
         'R1 differentiated once': _cost(r1=2),
+        'other defaults': _cost(usual=(1, 4)),
     },
 )
 def check_iteration_cost(candidate):
@@ -186,6 +237,10 @@ def check_iteration_cost(candidate):
     agrees = lambda cost, counted: abs(cost / counted - 1) < 0.02
     yield 'the two steps alone, as counted', agrees(candidate(g, d, 10**9, 0), steps)
     yield 'R1 in every step, as counted', agrees(candidate(g, d, 1, 0), steps + f['R1'])
+    yield (
+        'as usual: R1 every 16 steps, no path length',
+        candidate(g, d) == candidate(g, d, 16, 0),
+    )
     yield 'R1 in every fourth step', agrees(candidate(g, d, 4, 0), steps + f['R1'] / 4)
     with_path = steps + f['path length'] / 2
     yield (
