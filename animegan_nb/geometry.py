@@ -185,7 +185,7 @@ def surface_errors(
     true_normal: Tensor | None = None,
 ) -> dict[str, float]:
     """Mean error of the depth, in its unit, and mean angle between the normals, in degrees, if
-    both are known."""
+    both are known; NaN where nothing is solid in both."""
     errors = dict(depth=(depth - true_depth)[both].abs().mean().item())
     if normal is None or true_normal is None:
         return errors

@@ -49,6 +49,7 @@ from animegan_nb.triplane import (
     PlaneView,
     PlaneVolume,
     PoseMapping,
+    rays_of_scenes,
     render_plane_views,
     render_planes,
     swap_cameras,
@@ -58,10 +59,10 @@ from animegan_nb.triplane import (
 # %% auto #0
 __all__ = ['MIXINGS', 'MIMIC3D_FFHQ', 'MIMIC3D_CPU', 'aware', 'PlaneStyles', 'PlaneLayer', 'PlaneToFeatures', 'PlaneBlock',
            'Planes', 'AwareSynthesis', 'SuperResolution', 'Mimic3DConfig', 'MimicGenerator', 'branch_of', 'mimic_views',
-           'patch_places', 'draw_offsets', 'crop', 'render_patches', 'imitation_loss', 'MimicDiscriminators',
-           'MimicNetworks', 'MimicBatch', 'plane_noise', 'told_directions', 'draw_batch', 'shown_fakes', 'shown_reals',
-           'directions_of', 'patch_loss', 'Mimic3DPair', 'two_stages', 'pretrained_mimic3d', 'on_ellipsoid',
-           'MimicSource']
+           'patch_places', 'check_offsets', 'draw_offsets', 'crop', 'render_patches', 'imitation_loss',
+           'MimicDiscriminators', 'MimicNetworks', 'MimicBatch', 'plane_noise', 'told_directions', 'draw_batch',
+           'shown_fakes', 'shown_reals', 'directions_of', 'patch_loss', 'Mimic3DPair', 'two_stages',
+           'pretrained_mimic3d', 'on_ellipsoid', 'MimicSource']
 
 # %% ../nbs/61_mimic3d.ipynb #89b0de9d
 def aware(
@@ -295,6 +296,8 @@ def _check_config(c: Mimic3DConfig):
     known = c.imitation in ('', 'l1', 'discriminator') or c.imitation in feature_networks
     names = ', '.join(['l1', 'discriminator', *feature_networks])
     by_patches = c.imitation == 'discriminator' and not c.patch_weight
+    counts = 'z_dim w_dim hidden super_maps group_size swap_images blur_images'.split()
+    none = [name for name in counts if getattr(c, name) < 1]
     rules = [
         (power(c.size), f'size is a power of two from 8 on, not {c.size}'),
         (power(c.planes), f'planes have a power of two of texels from 8 on, not {c.planes}'),
@@ -319,6 +322,7 @@ def _check_config(c: Mimic3DConfig):
         (min(c.patch_weight, c.imitation_weight) >= 0, 'weights of losses are not negative'),
         (0 <= c.swap_end <= 1, f'swap_end is a probability, not {c.swap_end:g}'),
         (min(c.r1_every, c.smooth_every) >= 1, 'r1_every and smooth_every are 1 or more'),
+        (not none, f'{" and ".join(none)} must be 1 or more'),
     ]
     for holds, sentence in rules:
         if not holds:
@@ -455,6 +459,15 @@ def patch_places(
     return (rows[:, :, None] * size + columns[:, None]).flatten(1)
 
 
+def check_offsets(offsets: Tensor, n: int) -> None:
+    "Raise one sentence unless there is a whole offset for each of n images."
+    if offsets.shape != (n, 2) or offsets.is_floating_point():
+        raise ValueError(
+            f"Patches of {n} images have whole offsets [{n}, 2], not {list(offsets.shape)} of"
+            f" {offsets.dtype}."
+        )
+
+
 def draw_offsets(n: int, patch: int, size: int, draws: Draws) -> Tensor:  # [n, 2]
     "Places of patches, all equally likely, up to the borders of the image."
     return draws.integers(0, size - patch + 1, n, 2)
@@ -466,6 +479,7 @@ def crop(images: Tensor, offsets: Tensor, patch: int) -> Tensor:
         raise ValueError(
             f"Patches are cut from square images [batch, c, n, n], not {list(images.shape)}."
         )
+    check_offsets(offsets, len(images))
     places = patch_places(offsets, patch, images.shape[-1])[:, None]
     found = images.flatten(2).gather(2, places.expand(-1, images.shape[1], -1))
     return found.unflatten(2, (patch, patch))
@@ -481,12 +495,14 @@ def render_patches(
     rng: torch.Generator | Draws | None = None,
 ) -> Tensor:  # [batch, 3, patch, patch] in about [−1, 1]
     "Patches of images, rendered directly."
+    check_offsets(offsets, len(cam2world))
     places = patch_places(offsets, patch, size)[..., None].expand(-1, -1, 3)
     with full_precision(cam2world.device):  # coordinates, as in `render_plane_views`
         cams = cam2world.to(torch.promote_types(cam2world.dtype, torch.float32))
         lines = rays(cams, view.fov, size)
         lines = type(lines)(*(x.gather(1, places) for x in lines))
-        colours = render_planes(volume, lines, view, rng).rgb[..., :3]
+        seen = render_planes(volume, rays_of_scenes(volume, lines), view, rng)
+        colours = seen.rgb[..., :3].reshape_as(lines.directions)
     return (2 * colours - 1).mT.unflatten(2, (patch, patch))
 
 
@@ -497,6 +513,11 @@ def imitation_loss(
 ) -> Tensor:
     """How much a direct rendering differs from what it imitates: absolute differences, or
     squared ones of features that are scaled to length 1 at each pixel."""
+    if direct.shape != target.shape:
+        raise ValueError(
+            "A rendering and what it imitates have one shape, not"
+            f" {list(direct.shape)} and {list(target.shape)}."
+        )
     target = target.detach()
     if features is None:
         return (direct - target).abs().mean()

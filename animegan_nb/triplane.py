@@ -6,7 +6,7 @@
 from __future__ import annotations
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
@@ -22,7 +22,7 @@ from animegan_nb.cameras import (
 from .core import full_precision
 from .fields import cube_range, PLANE_AXES, plane_coordinates
 from .metrics import blur
-from .pigan import ray_numbers, rays_at_once, split_rays
+from .pigan import ray_numbers, rays_at_once, Replay, split_rays
 from .raymarch import merge, ray_weights, Rendered, sample_pdf, uniform
 from .style_layers import EqualLinear, MappingNetwork, pixel_norm
 from .stylegan import ResidualDiscriminator, SkipSynthesis, StyleGANConfig
@@ -30,9 +30,10 @@ from .training import Draws, gather_batch, own_rows
 
 # %% auto #0
 __all__ = ['sample_planes', 'check_planes', 'PlaneDecoder', 'PlaneVolume', 'march_intervals', 'box_limits', 'even_distances',
-           'widened', 'more_distances', 'PlaneView', 'render_planes', 'render_plane_views', 'eg3d_pitch', 'eg3d_camera',
-           'eg3d_fov', 'density_smoothness', 'PoseMapping', 'PlaneSynthesis', 'swap_probability', 'swap_cameras',
-           'resized', 'dual_images', 'dual_reals', 'blur_width', 'blurred', 'DualDiscriminator']
+           'widened', 'more_distances', 'PlaneView', 'render_planes', 'rays_of_scenes', 'render_plane_views',
+           'eg3d_pitch', 'eg3d_camera', 'eg3d_fov', 'density_smoothness', 'PoseMapping', 'PlaneSynthesis',
+           'swap_probability', 'swap_cameras', 'resized', 'dual_images', 'dual_reals', 'blur_width', 'blurred',
+           'DualDiscriminator']
 
 # %% ../nbs/60_triplane.ipynb #d4c55f04
 def sample_planes(
@@ -215,6 +216,11 @@ def more_distances(
     weights = widened(weights.detach())
     if not official:
         return sample_pdf(distances, weights, samples, rng)
+    if distances.shape[-1] < 4:
+        raise ValueError(
+            "The published second look needs four or more distances on a ray, not"
+            f" {distances.shape[-1]}: give more, or leave out official=True."
+        )
     middles = (distances[..., 1:] + distances[..., :-1]) / 2
     how = dict(stratified=False, placement='ends')
     return sample_pdf(middles[..., :-1], weights[..., 1:-1], samples, rng, **how)
@@ -237,6 +243,11 @@ class PlaneView:
             raise ValueError(
                 "A ray has two or more even samples, and none or more fine ones, not"
                 f" {self.samples} and {self.fine}."
+            )
+        if self.official and self.fine and self.samples < 4:
+            raise ValueError(
+                "The published second look needs four or more even samples, not"
+                f" {self.samples}: set samples=4, or fine=0."
             )
         if (self.near is None) != (self.far is None):
             raise ValueError("Fixed limits are two numbers: give near and far, or neither.")
@@ -281,6 +292,33 @@ def _look(volume: PlaneVolume, lines: Rays, distances: Tensor, official: bool):
     return features.unflatten(1, distances.shape[1:]), raw.view_as(distances), distances
 
 # %% ../nbs/60_triplane.ipynb #d2a8cce5
+def rays_of_scenes(volume: PlaneVolume, lines: Rays) -> Rays:  # [scenes, n, 3] each
+    "Rays for each camera as rays for each scene: all together if the volume is of one scene."
+    if volume.planes[0].shape[0] != 1:
+        return lines
+    return Rays(*(x.reshape(1, -1, 3) for x in lines))
+
+
+def _render_in_chunks(volume, lines, view, rng, max_points) -> list[Tensor]:
+    "Features, distances and opacities of rays, which do not depend on `max_points`."
+    if view.official and view.near is None:  # the limits of a ray depend on all others
+        max_points = None
+    names = ('rgb', 'distance', 'opacity')
+    if max_points is None:
+        seen = render_planes(volume, lines, view, rng)
+        return [getattr(seen, name) for name in names]
+    numbers = ray_numbers(lines, view, rng)
+    chunks = split_rays(lines, rays_at_once(lines, view, max_points), numbers)
+    parts = [render_planes(volume, c.lines, view, c.rng()) for c in chunks]
+    found = [torch.cat([getattr(p, name) for p in parts], 1) for name in names]
+    if view.official:  # an empty ray has the largest distance of all rays, not of its chunk
+        limits = (torch.full_like(found[1], x) for x in (view.near, view.far))
+        source = Replay(numbers) if numbers else None
+        last = even_distances(*limits, view.samples, source, True)[..., -1].max()
+        found[1] = torch.where(found[2] > 0, found[1], last)
+    return found
+
+
 def render_plane_views(
     volume: PlaneVolume,  # of as many scenes as there are cameras, or of one
     cam2world: Tensor,  # [batch, 4, 4]
@@ -293,27 +331,15 @@ def render_plane_views(
     `distance`, `depth`, `opacity` [b, 1, h, w]; differentiable."""
     check_cam2world(cam2world)
     height, width = image_size(size)
-    n = cam2world.shape[0]
-    if volume.planes[0].shape[0] == 1 and n != 1:
-        several = tuple(p.expand(n, -1, -1, -1, -1) for p in volume.planes)
-        volume = replace(volume, planes=several)
-    if view.official and view.near is None:  # the limits of a ray depend on all others
-        max_points = None
     with full_precision(cam2world.device):  # coordinates
         cams = cam2world.to(torch.promote_types(cam2world.dtype, torch.float32))
         directions = pixel_directions(view.fov, (height, width), device=cams.device)
         directions = directions.to(cams.dtype) @ cams[:, :3, :3].mT
         lines = Rays(cams[:, None, :3, 3].expand_as(directions), directions)
-        if max_points is None:
-            seen = render_planes(volume, lines, view, rng)
-            found = seen.rgb, seen.distance, seen.opacity
-        else:
-            numbers = ray_numbers(lines, view, rng)
-            chunks = split_rays(lines, rays_at_once(lines, view, max_points), numbers)
-            parts = [render_planes(volume, c.lines, view, c.rng()) for c in chunks]
-            names = ('rgb', 'distance', 'opacity')
-            found = [torch.cat([getattr(p, name) for p in parts], 1) for name in names]
-        features, distance, opacity = found
+        found = _render_in_chunks(volume, rays_of_scenes(volume, lines), view, rng, max_points)
+        features, distance, opacity = (
+            x.reshape(*directions.shape[:2], *x.shape[2:]) for x in found
+        )
         depth = distance_to_depth(distance, lines.directions, cams)
     values = dict(features=2 * features - 1, distance=distance, depth=depth, opacity=opacity)
     for name, value in values.items():
@@ -324,7 +350,12 @@ def render_plane_views(
 # %% ../nbs/60_triplane.ipynb #0f8f14f2
 def eg3d_pitch(vertical: Tensor) -> Tensor:
     "Our pitch (radians, upwards) from EG3D's vertical offset, which is no angle."
-    return -torch.asin(vertical * (2 / math.pi))
+    sine = vertical * (2 / math.pi)
+    if not (sine.abs() <= 1).all():
+        raise ValueError(
+            "EG3D's vertical offset lies between −π/2 (straight up) and π/2 (straight down)."
+        )
+    return -torch.asin(sine)
 
 
 def eg3d_camera(

@@ -266,7 +266,7 @@ def test_helpers_of_the_oracles_work_for_them_alone(workers):
         Step('cell', 'from animegan_nb.exercises.triplane import _marched\nmarch = _marched()'),
         Step('test', "from animegan_nb.grading import score\nscore(march, 'triplane.march_intervals')", True),
     ]
-    job = Job(steps, exercises=['triplane.march_intervals'], law_counts={'triplane.march_intervals': 7}, limits=LIMITS)
+    job = Job(steps, exercises=['triplane.march_intervals'], law_counts={'triplane.march_intervals': 8}, limits=LIMITS)
     assert 'LibraryAnswer: _marched of the oracles' in mark(job, workers)['cell'].problem
 
 

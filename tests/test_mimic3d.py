@@ -38,7 +38,7 @@ from animegan_nb.mimic3d import (
 from animegan_nb.orbit import OrbitViewer, render_checked
 from animegan_nb.stylegan import StyleGANConfig
 from animegan_nb.training import Draws, fit_stages, load_run, recipes, Stage, Trainer, TrainingConfig
-from animegan_nb.triplane import PlaneView, render_plane_views
+from animegan_nb.triplane import PlaneDecoder, PlaneView, PlaneVolume, render_plane_views
 
 TRAINING = TrainingConfig(4, 1e-3, 1e-3, ema_half_life=20)
 VARIANTS = {
@@ -220,6 +220,17 @@ def test_patches_lie_on_the_grid_of_the_whole_image():
     assert torch.allclose(half, patches, atol=1e-5)  # places are not rounded
     for image, (row, column), patch in zip(whole, places.tolist(), crop(whole, places, 8)):
         assert torch.equal(patch, image[:, row : row + 8, column : column + 8])
+
+
+def test_patches_of_one_scene_from_several_cameras():
+    torch.manual_seed(0)
+    several = PlaneVolume((torch.randn(1, 3, 4, 8, 8).expand(2, -1, -1, -1, -1),), PlaneDecoder(4, 16, 5))
+    one = replace(several, planes=tuple(p[:1] for p in several.planes))
+    cams, places, view = pose(torch.tensor([0.1, -0.2])), torch.tensor([[0, 8], [3, 5]]), PlaneView(30.0, 5, 4)
+    a, b = (render_patches(volume, cams, places, 8, 16, view) for volume in (one, several))
+    assert a.shape == (2, 3, 8, 8) and torch.allclose(a, b, atol=1e-5)
+    with pytest.raises(ValueError, match=r'offsets \[2, 2\]'):
+        render_patches(one, cams, places[:1], 8, 16, view)
 
 
 def test_offsets_reach_the_borders():
@@ -445,6 +456,10 @@ def test_the_shipped_network():
         (dict(swap_end=2.0), 'a probability'),
         (dict(prior='mars'), 'no pose prior'),
         (dict(r1_every=0), '1 or more'),
+        (dict(z_dim=0, hidden=0), 'z_dim and hidden must be 1 or more'),
+        (dict(blur_images=0), 'blur_images must be'),
+        (dict(swap_images=0), 'swap_images must be'),
+        (dict(group_size=0), 'group_size must be'),
     ],
 )
 def test_bad_numbers(changes, words):
@@ -463,6 +478,9 @@ def test_bad_planes_and_patches():
         (lambda: crop(torch.zeros(1, 3, 8, 8), torch.tensor([[0, 5]]), 4), 'begin at 0 to 4'),
         (lambda: crop(torch.zeros(1, 3, 8, 8), torch.tensor([[-1, 0]]), 4), 'begin at 0 to 4'),
         (lambda: crop(torch.zeros(1, 3, 4, 8), torch.zeros(1, 2).long(), 4), 'square images'),
+        (lambda: crop(torch.zeros(3, 3, 8, 8), torch.zeros(1, 2).long(), 4), r'offsets \[3, 2\]'),
+        (lambda: crop(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2), 4), 'torch.float32'),
+        (lambda: imitation_loss(torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 8, 8)), 'one shape'),
     ):
         with pytest.raises(ValueError, match=words):
             call()

@@ -131,3 +131,11 @@ def test_the_check_of_an_installed_library(tmp_path):
     assert 'networks that work' in fine.stdout
     refused = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode == 1 and 'not an installed one' in refused.stderr
+
+
+def test_every_chapter_after_the_first_exports_its_module():
+    "As the front page says."
+    for path in sorted((ROOT / 'nbs').glob('[0-9][0-9]_*.ipynb')):
+        name = path.stem[3:]
+        exports = f'#| default_exp {name}' in path.read_text(encoding='utf-8')
+        assert exports == (path.stem != '00_first_gan') == (ROOT / 'animegan_nb' / f'{name}.py').exists()

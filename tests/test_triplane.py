@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 
+from animegan_nb import triplane as triplane_module
 from animegan_nb.cameras import field_of_view, pose, Rays, rays
 from animegan_nb.core import rng
 from animegan_nb.fields import plane_coordinates, triplane as looked_up
@@ -306,12 +307,40 @@ def test_published_limits_do_not_depend_on_the_memory():
     assert render_planes(volume, beside, view).rgb.isfinite().all()  # not one ray meets the box
 
 
+def test_published_depth_does_not_depend_on_the_memory():
+    "As published, an empty ray has the largest distance of all rays, also if they are rendered in parts."
+    volume, cams = random_volume(), pose(torch.tensor([0.2, -0.4]), radius=2.0)
+    volume = replace(volume, shift=1e4)  # nothing anywhere
+    view = PlaneView(60.0, 5, 4, near=1.0, far=3.0, official=True)
+    draw = lambda most, source: render_plane_views(volume, cams, 6, view, source, most)['distance']
+    assert torch.allclose(draw(None, None), draw(60, None))
+    for most in (None, 60):
+        assert len(draw(most, rng(0)).unique()) == 1
+
+
 def test_one_volume_is_seen_from_many_cameras():
     volume, cams = random_volume(), pose(torch.tensor([0.2, -0.4, 0.1]), radius=2.0)
     one = replace(volume, planes=tuple(p[:1] for p in volume.planes))
     several = replace(volume, planes=tuple(p[:1].repeat(3, 1, 1, 1, 1) for p in volume.planes))
-    found, expected = (render_plane_views(v, cams, 6, PlaneView(30.0, 5, 4)) for v in (one, several))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    view = PlaneView(30.0, 5, 4)
+    for options in (dict(), dict(max_points=60), dict(rng=0), dict(rng=0, max_points=60)):
+        found, expected = (
+            render_plane_views(v, cams, 6, view, **{k: rng(x) if k == 'rng' else x for k, x in options.items()})
+            for v in (one, several)
+        )
+        assert all(torch.allclose(found[k], x, atol=1e-5) for k, x in expected.items() if 'rng' not in options)
+        assert all(found[k].shape == x.shape for k, x in expected.items())
+
+
+def test_the_planes_of_one_scene_are_not_copied(monkeypatch):
+    "Every look at the planes is one of one scene, however many cameras there are."
+    scenes, look = [], triplane_module.sample_planes
+    monkeypatch.setattr(triplane_module, 'sample_planes', lambda p, *rest: (scenes.append(len(p)), look(p, *rest))[1])
+    volume, cams = random_volume(), pose(torch.tensor([0.2, -0.4, 0.1]), radius=2.0)
+    one = replace(volume, planes=tuple(p[:1] for p in volume.planes))
+    for most in (None, 60):
+        render_plane_views(one, cams, 6, PlaneView(30.0, 5, 4), max_points=most)
+    assert set(scenes) == {1}
 
 
 # ---- cameras, regulariser
@@ -320,6 +349,8 @@ def test_one_volume_is_seen_from_many_cameras():
 def test_the_vertical_offset_is_no_angle():
     pitch = eg3d_pitch(torch.tensor([0.1, 0.2, 0.3, 0.5]))
     assert torch.allclose(-pitch, torch.tensor([0.064, 0.128, 0.192, 0.324]), atol=1e-3)
+    assert eg3d_pitch(torch.tensor([-math.pi / 2, math.pi / 2])).abs().sub(math.pi / 2).abs().max() < 1e-3
+    assert PlaneView(samples=3, fine=0, official=True).samples == 3
     cams = eg3d_camera(0.3, 0.25, look_at=(0.0, 0.0, 0.0))
     assert torch.allclose(cams, pose(0.3, eg3d_pitch(torch.tensor([0.25])), 2.7), atol=1e-5)
 
@@ -411,6 +442,10 @@ def test_the_discriminator_sees_both_images_and_the_camera():
         (lambda p, x: PlaneVolume((p, p[:, :, :2]), PlaneDecoder(4)), r'as many channels'),
         (lambda p, x: PlaneVolume((p,), PlaneDecoder(4), box=0.0), r'positive side'),
         (lambda p, x: PlaneView(samples=1), r'two or more'),
+        (lambda p, x: PlaneView(samples=3, official=True), r'four or more even samples'),
+        (lambda p, x: more_distances(torch.ones(3), torch.ones(2), 4, official=True), r'four or more distances'),
+        (lambda p, x: eg3d_camera(0.0, 2.0), r'straight up'),
+        (lambda p, x: eg3d_pitch(torch.tensor([0.1, math.nan])), r'straight up'),
         (lambda p, x: PlaneView(near=1.0), r'give near and far, or neither'),
         (lambda p, x: PlaneView(near=3.0, far=2.0), r'near lies between'),
         (lambda p, x: march_intervals(x, x[..., 0], x[..., 0][:, :1]), r'two or more samples'),

@@ -16,7 +16,18 @@ from ..grading import exercise
 __all__ = ['check_reproject', 'check_depth_distance', 'check_rotation_angle']
 
 # %% ../../nbs/exercises/53_geometry.ipynb #b17b146d
-def _look_up(first, second, fov, border=False, corner=False, hidden=True, world=False):
+def _look_up(
+    first,
+    second,
+    fov,
+    border=False,
+    corner=False,
+    hidden=True,
+    world=False,
+    opaque=('first', 'second'),
+    limits=(-0.01, 0.01),
+    exchanged=False,
+):
     "`reproject` with one of its parts replaced."
     b, _, h, w = first['image'].shape
     lines = rays(first['cam2world'], fov, (h, w))
@@ -24,14 +35,15 @@ def _look_up(first, second, fov, border=False, corner=False, hidden=True, world=
     places, depth = project(
         lines.origins + t.flatten(2).mT * lines.directions, second['cam2world'], fov, (h, w)
     )
-    grid = ((places.flip(-1) * 2 + (0 if corner else 1)) / places.new_tensor([w, h]) - 1)[
-        :, None
-    ]
+    pixels = places.new_tensor([h, w] if exchanged else [w, h])
+    grid = ((places.flip(-1) * 2 + (0 if corner else 1)) / pixels - 1)[:, None]
     fetch = lambda x, mode='bilinear': F.grid_sample(
         x, grid.nan_to_num(9.0), mode=mode, padding_mode='border', align_corners=False
     )[:, :, 0]
-    near = (fetch(second['depth'], 'nearest')[:, 0] - depth).abs() < 0.01
-    solid = (first['opacity'].flatten(1) > 0.9) & (fetch(second['opacity'])[:, 0] > 0.9)
+    behind = depth - fetch(second['depth'], 'nearest')[:, 0]
+    near = (limits[0] < behind) & (behind < limits[1])
+    opacity = dict(first=first['opacity'].flatten(1), second=fetch(second['opacity'])[:, 0])
+    solid = torch.stack([opacity[name] > 0.9 for name in opaque]).all(0)
     inside = grid[:, 0].abs().amax(-1) < 1
     return fetch(second['image']), solid & (near | (not hidden)) & (inside | border)
 
@@ -52,9 +64,9 @@ def _wall(pan: float, size: int = 40, fov: float = 60.0) -> dict:
     )
 
 
-def _scene(yaw: float, size: int = 40, fov: float = 24.0) -> dict:
-    "Two textured balls, one before the other, drawn exactly."
-    cam = pose(torch.tensor([yaw]))
+def _scene(*yaws: float, size: tuple[int, int] = (40, 40), fov: float = 24.0) -> dict:
+    "Two textured balls, one before the other, drawn exactly from some sides."
+    cam = pose(torch.tensor(yaws))
     o, d = rays(cam, fov, size)
     hits = []
     for centre, r in (((0.0, 0.0, 0.0), 0.12), ((0.05, 0.02, 0.16), 0.05)):
@@ -64,7 +76,7 @@ def _scene(yaw: float, size: int = 40, fov: float = 24.0) -> dict:
     t = torch.stack(hits).amin(0)
     at = o + t.nan_to_num(posinf=1.0)[..., None] * d
     rgb = torch.where(t.isfinite()[..., None], torch.sin(45 * at), 1.0)
-    square = lambda x: x.mT.reshape(1, -1, size, size)
+    square = lambda x: x.mT.unflatten(-1, size)
     t = t.nan_to_num(posinf=2.0)[..., None]
     return dict(
         image=square(rgb),
@@ -80,6 +92,16 @@ _REPROJECT_MUTANTS = {
     'clamped to the border': lambda a, b, fov: _look_up(a, b, fov, border=True),
     'pixels from their corners': lambda a, b, fov: _look_up(a, b, fov, corner=True),
     'depth for distance': lambda a, b, fov: _look_up(a, b, fov, world=True),
+    'opaque in the first only': lambda a, b, fov: _look_up(a, b, fov, opaque=['first']),
+    'opaque in the second only': lambda a, b, fov: _look_up(a, b, fov, opaque=['second']),
+    'depths within 0.002': lambda a, b, fov: _look_up(a, b, fov, limits=(-0.002, 0.002)),
+    'depths within 0.05': lambda a, b, fov: _look_up(a, b, fov, limits=(-0.05, 0.05)),
+    'points in front count': lambda a, b, fov: _look_up(a, b, fov, limits=(-9, 0.01)),
+    'points behind count': lambda a, b, fov: _look_up(a, b, fov, limits=(-0.01, 9)),
+    'height and width exchanged': lambda a, b, fov: _look_up(a, b, fov, exchanged=True),
+    'the first pair for all': lambda a, b, fov: _look_up(
+        *({k: x[:1].expand_as(x) for k, x in v.items()} for v in (a, b)), fov
+    ),
 }
 
 
@@ -109,11 +131,35 @@ def check_reproject(candidate):
         'a point behind the small ball is not seen',
         bool(seen[front].any()) and int(covered.sum()) < 0.85 * int((b['opacity'] > 0.9).sum()),
     )
+    for name, other in (
+        ('first', (a | dict(opacity=a['opacity'] / 2), b)),
+        ('second', (a, b | dict(opacity=b['opacity'] / 2))),
+    ):
+        yield (
+            f'half transparent in the {name} view: nothing is seen',
+            not candidate(*other, 24.0)[1].any(),
+        )
+    moved = lambda by: int(candidate(a, b | dict(depth=b['depth'] + by), 24.0)[1].sum())
+    yield 'depths that differ by 0.03 are two surfaces', max(moved(0.03), moved(-0.03)) < 20
+    yield 'depths that differ by 0.005 are one surface', min(moved(0.005), moved(-0.005)) > 200
     same, all_ = candidate(a, a, 24.0)
     yield (
         'a view looks itself up without an error',
         bool(((same - a['image'].flatten(2)).abs().mean(1)[all_] < 1e-3).all())
         and bool(all_.sum() > 0.9 * (a['opacity'] > 0.9).sum()),
+    )
+    wide = dict(size=(24, 40))
+    colours, seen = candidate(_scene(0.0, 0.45, **wide), _scene(0.45, 0.0, **wide), 24.0)
+    pairs = [(_scene(x, **wide), _scene(y, **wide)) for x, y in ((0.0, 0.45), (0.45, 0.0))]
+    alone = [torch.cat(values) for values in zip(*(candidate(*p, 24.0) for p in pairs))]
+    images = torch.cat([first['image'] for first, _ in pairs]).flatten(2)
+    error = (colours - images).abs().mean(1)
+    yield (
+        'two pairs of wide images at once',
+        seen.shape == (2, 960)
+        and bool((seen.sum(1) > 80).all())
+        and bool(error[seen].mean() < 0.15)
+        and bool((seen != alone[1]).float().mean() < 0.01),
     )
     colours, aside = candidate(_wall(0.0), _wall(0.5), 60.0)
     share = float(aside.view(40, 40)[1:-1].float().mean())

@@ -114,8 +114,13 @@ def _marched(
     return wrong
 
 
-def _march(features, raw, distances, background_colour=0.0):
-    return tuple(march_intervals(features, raw, distances, background=background_colour))
+def _march(features, raw, distances, background_colour=0.0, official=False):
+    options = dict(background=background_colour, official=official)
+    return tuple(march_intervals(features, raw, distances, **options))
+
+
+def _clamped(features, raw, distances, background_colour=0.0):
+    return _march(features, raw, distances, background_colour, True)
 
 # %% ../../nbs/exercises/60_triplane.ipynb #a673d639
 _MARCH_MUTANTS = {
@@ -127,6 +132,7 @@ _MARCH_MUTANTS = {
     'distance of the first end': _marched(middles=lambda t: t[..., :-1]),
     'distance not divided': _marched(normalise=False),
     'no background': _marched(background=False),
+    'clamped to the range of all rays, as published': _clamped,
 }
 
 
@@ -167,6 +173,12 @@ def check_march_intervals(candidate):
     )
     empty = candidate(shade, torch.full((1, 4), -1e4), places, 0.0)[1]
     yield 'an empty ray ends at its last sample', float(empty) == 4.0
+    far_apart = torch.stack([torch.linspace(1, 2, 4), torch.linspace(3, 4, 4)])
+    air = torch.full((2, 4), -1e4), far_apart, 0.0
+    yield (
+        'of two empty rays each ends at its own',
+        candidate(torch.zeros(2, 4, 3), *air)[1].tolist() == [2.0, 4.0],
+    )
 
 # %% ../../nbs/exercises/60_triplane.ipynb #b32db7d6
 def _drawn(edges=lambda t: t, weights=widened, take=lambda x: x):
@@ -182,12 +194,28 @@ def _early(distances, weights, samples):
     return more_distances(distances, weights, samples, official=True)
 
 
+def _first_weights(distances, weights, samples):
+    first = weights.flatten(0, -2)[0] if weights.ndim > 1 else weights
+    return more_distances(distances, first.expand_as(weights), samples)
+
+
+def _one_ray_only(distances, weights, samples):
+    w = widened(weights)
+    edges = torch.cat([torch.zeros(1), (w / w.sum()).cumsum(0)])
+    u = (torch.arange(samples) + 0.5) / samples
+    k = (torch.searchsorted(edges, u, right=True) - 1).clamp(max=len(w) - 1)
+    share = (u - edges[k]) / (edges[k + 1] - edges[k])
+    return distances[k] + share * (distances[k + 1] - distances[k])
+
+
 _MORE_MUTANTS = {
     'half a step early, as published': _early,
     'not widened': _drawn(weights=lambda w: w + 0.01),
     'nothing added': _drawn(weights=lambda w: widened(w) - 0.01),
     'even, whatever the weights': _drawn(weights=torch.ones_like),
     'from far to near': _drawn(take=lambda x: x.flip(-1)),
+    'the weights of the first ray for all': _first_weights,
+    'one ray only': _one_ray_only,
 }
 
 
@@ -213,4 +241,11 @@ def check_more_distances(candidate):
     yield (
         'an interval without weight gets some samples, spread evenly',
         len(first) > 10 and abs(float(first.mean()) - 0.25) < 0.02,
+    )
+    other = w.flip(0)
+    both = candidate(torch.stack([t, t]), torch.stack([w, other]), 5000)
+    alone = torch.stack([found, candidate(t, other, 5000)])
+    yield (
+        'of two rays each has its own weights',
+        both.shape == alone.shape and torch.allclose(both, alone, atol=1e-3),
     )

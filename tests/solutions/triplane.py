@@ -40,10 +40,12 @@ def march(features, raw, distances, background=0.0):
 
 def look_again(distances, weights, samples):
     w = widened(weights)
-    cdf = torch.cat([torch.zeros(1), w.cumsum(0) / w.sum()])
+    cdf = torch.cat([torch.zeros_like(w[..., :1]), w.cumsum(-1) / w.sum(-1, keepdim=True)], -1)
     u = (torch.arange(samples) + 0.5) / samples
-    k = (u[:, None] >= cdf[None, 1:-1]).sum(1)
-    return distances[k] + (u - cdf[k]) / (cdf[k + 1] - cdf[k]) * (distances[k + 1] - distances[k])
+    k = (u[:, None] >= cdf[..., None, 1:-1]).sum(-1)
+    here = lambda x, k: x.gather(-1, k)
+    share = (u - here(cdf, k)) / (here(cdf, k + 1) - here(cdf, k))
+    return here(distances, k) + share * (here(distances, k + 1) - here(distances, k))
 
 
 SOLUTIONS = {
