@@ -633,6 +633,8 @@ def attach_monitor(trainer: Trainer, n: int = 16, seed: int = 0) -> Monitor:
         add_callback(trainer, monitor)
         if trainer.running:
             monitor.phase = 'training'
+        else:
+            monitor.error = trainer.error
         monitor.guarded(monitor.snapshots.take, trainer)
     return monitor
 
@@ -651,7 +653,7 @@ def training_state(monitor: Monitor, trainer: Trainer) -> str:
         return 'paused' if trainer.paused else 'training'
     if monitor.error is not None:
         return 'failed'
-    if trainer.step >= monitor.target:
+    if monitor.target is not None and trainer.step >= monitor.target:
         return 'finished'
     return 'stopped' if trainer.step else 'ready'
 
@@ -734,7 +736,8 @@ class MonitoredRun:
         self.trainer, self.steps, self.note = trainer, steps, ''
         self.monitor = attach_monitor(trainer, n, seed)
         if self.monitor.target is None:
-            self.monitor.target = getattr(trainer, 'until', None) or trainer.step + steps
+            running = trainer.running
+            self.monitor.target = trainer.target_step if running else trainer.step + steps
 
     @property
     def busy(self) -> bool:
