@@ -456,7 +456,7 @@ class Trainer(RunControls):
     def loop(self, after_step: Callable = lambda: None):
         "Steps up to `target_step` or a stop, with all callbacks."
         with device_settings(self.config, self.device), contextlib.ExitStack() as finally_do:
-            finally_do.callback(tell_of_end, self)
+            finally_do.callback(tell_of_end, self, finally_do)
             forget_gradients(self)
             follow_stages(self)
             self.call('on_start')
@@ -962,11 +962,10 @@ def tell(trainer: Trainer, record: dict):
             also_after_errors.callback(one, callback)
 
 
-def tell_of_end(trainer: Trainer):
-    "Tell all callbacks that a `fit` ends, also those that came while it ran."
-    with contextlib.ExitStack() as also_after_errors:
-        for callback in reversed(active_callbacks(trainer)):
-            also_after_errors.callback(callback.on_end, trainer)
+def tell_of_end(trainer: Trainer, finally_do: contextlib.ExitStack):
+    "Let `finally_do` tell all callbacks of the end, also those that came during the training."
+    for callback in reversed(active_callbacks(trainer)):
+        finally_do.callback(callback.on_end, trainer)
 
 
 @contextlib.contextmanager

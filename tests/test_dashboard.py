@@ -556,7 +556,7 @@ def test_it_attaches_to_a_running_trainer():
 
 
 def test_who_joins_takes_over_the_goal():
-    t = trainer(slow=0.005).fit_background(until=30)
+    t = trainer(slow=0.02).fit_background(until=30)
     t.pause()
     board = d.TrainingDashboard(t, steps=1000)
     assert board.monitor.target == 30 and board.state == 'paused'
