@@ -327,7 +327,8 @@ class _OffByOne(Lazy):
 
 class _Detached(Lazy):
     def __call__(self, step, *args):
-        return lazy_weight(step, self.every) and self.every * float(self.penalty(*args))
+        value = torch.as_tensor(super().__call__(step, *args))
+        return value.detach()
 
 
 class _OwnCounter(Lazy):
