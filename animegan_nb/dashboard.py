@@ -24,18 +24,19 @@ from torch import Tensor
 from .callbacks import Checkpoints, Health
 from .core import check_images, Figure, grid
 from .training import Callback, checkpoints, Trainer
-from .widgets import browser_widget, data_url, one_sentence, RichDisplay
+from .widgets import browser_widget, data_url, in_words, one_sentence, RichDisplay
 
 # %% auto #0
-__all__ = ['DISCRIMINATOR_HAS_WON', 'SAMPLES_HAVE_COLLAPSED', 'COLOURS', 'LEVELS', 'LABELS', 'NOTHING_SAVED', 'NOT_WRITTEN',
-           'BUTTONS', 'NO_FOLDER', 'Throttle', 'Redrawer', 'Pace', 'steps_per_second', 'duration_text', 'halve',
-           'Curve', 'LossCurves', 'Snapshots', 'relative_spread', 'as_images', 'Observer', 'Monitor', 'accuracy_light',
-           'variety_light', 'status_lights', 'diagnosis', 'facts', 'memory_used', 'smooth', 'limits', 'histogram',
-           'draw_losses', 'draw_logits', 'draw_samples', 'square_grid', 'dashboard_figure', 'figure_headline',
-           'draw_health', 'small_png', 'DashboardFigure', 'add_callback', 'find_callback', 'attach_monitor', 'is_busy',
-           'training_state', 'Saver', 'MonitoredRun', 'Controls', 'scale', 'ticks', 'svg_plot', 'svg_path',
-           'panel_title', 'losses_html', 'logits_html', 'header_html', 'health_html', 'SampleViewer',
-           'transparent_gaps', 'button_states', 'DashboardPanel', 'UpdatableDisplay', 'TrainingDashboard']
+__all__ = ['DISCRIMINATOR_HAS_WON', 'LOSS_NOT_FINITE', 'SAMPLES_HAVE_COLLAPSED', 'COLOURS', 'LEVELS', 'LABELS', 'NOTHING_SAVED',
+           'NOT_WRITTEN', 'BUTTONS', 'NO_FOLDER', 'Throttle', 'Redrawer', 'Pace', 'steps_per_second', 'duration_text',
+           'halve', 'Curve', 'LossCurves', 'Snapshots', 'relative_spread', 'as_images', 'Observer', 'Monitor',
+           'accuracy_light', 'variety_light', 'status_lights', 'diagnosis', 'facts', 'memory_used', 'smooth', 'limits',
+           'histogram', 'draw_losses', 'draw_logits', 'draw_samples', 'square_grid', 'dashboard_figure',
+           'figure_headline', 'draw_health', 'small_png', 'DashboardFigure', 'add_callback', 'find_callback',
+           'attach_monitor', 'is_busy', 'training_state', 'Saver', 'MonitoredRun', 'Controls', 'scale', 'ticks',
+           'svg_plot', 'svg_path', 'panel_title', 'losses_html', 'logits_html', 'header_html', 'health_html',
+           'SampleViewer', 'transparent_gaps', 'button_states', 'DashboardPanel', 'UpdatableDisplay',
+           'TrainingDashboard']
 
 # %% ../nbs/13_dashboard.ipynb #c9d29030
 class Throttle:
@@ -178,25 +179,28 @@ def halve(values: Sequence[float]) -> list[float]:
 
 
 class Curve:
-    "A line through everything that was appended, in at most `points` numbers (even)."
+    "A line through everything that was appended, in at most `points` points (even)."
 
-    def __init__(self, first: int = 1, points: int = 256):
-        self.first, self.points = first, points  # the step of the first number
-        self.values, self.each = [], 1  # each value is the mean of so many numbers
-        self.sum, self.count = 0.0, 0  # of the value that is not yet complete
+    def __init__(self, points: int = 256):
+        self.points = points
+        self.steps, self.values = [], []
+        self.each = 1  # each point is the mean of so many
+        self.sums, self.count = (0.0, 0.0), 0  # of the point that is not yet complete
 
-    def append(self, value: float):
-        self.sum, self.count = self.sum + value, self.count + 1
+    def append(self, step: int, value: float):
+        self.sums, self.count = (self.sums[0] + step, self.sums[1] + value), self.count + 1
         if self.count < self.each:
             return
-        self.values.append(self.sum / self.count)
-        self.sum, self.count = 0.0, 0
+        self.steps.append(self.sums[0] / self.count)
+        self.values.append(self.sums[1] / self.count)
+        self.sums, self.count = (0.0, 0.0), 0
         if len(self.values) == self.points:
-            self.values, self.each = halve(self.values), 2 * self.each
+            self.steps, self.values = halve(self.steps), halve(self.values)
+            self.each *= 2
 
     @property
     def x(self) -> np.ndarray:
-        return self.first + self.each * (np.arange(len(self.values)) + 0.5) - 0.5
+        return np.array(self.steps)
 
 # %% ../nbs/13_dashboard.ipynb #3e1bdf61
 class LossCurves(dict):
@@ -205,6 +209,7 @@ class LossCurves(dict):
     def __init__(self):
         super().__init__()
         self.queue, self.last_step = deque(), 0
+        self.not_finite = []  # names of what was NaN or infinite in the last record
 
     def collect(self):
         """Empty the queue into the curves;
@@ -213,10 +218,14 @@ class LossCurves(dict):
             record = self.queue.popleft()
             if record['step'] <= self.last_step:
                 self.clear()
-            self.last_step = record['step']
+            self.last_step, self.not_finite = record['step'], []
             for name, value in record.items():
-                if (name.endswith('_loss') or 'penalty' in name) and np.isfinite(value):
-                    self.setdefault(name, Curve(record['step'])).append(value)
+                if not (name.endswith('_loss') or 'penalty' in name):
+                    continue
+                if not np.isfinite(value):
+                    self.not_finite.append(name)
+                else:
+                    self.setdefault(name, Curve()).append(record['step'], value)
 
 # %% ../nbs/13_dashboard.ipynb #43491459
 class Snapshots:
@@ -225,10 +234,14 @@ class Snapshots:
     def __init__(
         self,
         n: int = 16,  # latents
-        keep: int = 48,  # snapshots at most
+        keep: int = 48,  # snapshots at most, 2 or more
         seed: int = 0,  # of the latents
         clock: Callable[[], float] = time.monotonic,
     ):
+        if keep < 2:
+            raise ValueError(
+                f'keep={keep} is too few snapshots: the first and the last make 2.'
+            )
         self.n, self.keep, self.seed, self.clock = n, keep, seed, clock
         self.images = {}  # step → uint8 images
         self.every = 1  # steps between two snapshots
@@ -253,7 +266,11 @@ class Snapshots:
             self.variety = relative_spread(samples, real)
         self.add(trainer.step, as_images(samples))
         took = self.clock() - begin
-        self.not_before = self.clock() + 9 * took if took > 0.1 else 0.0
+        self.not_before = self.clock() + 9 * took
+
+    def forget_from(self, step: int):
+        "Drop the snapshots of this step and later ones: a loaded checkpoint has undone them."
+        self.images = {s: x for s, x in self.images.items() if s < step}
 
     def add(self, step: int, images: Tensor):
         "Keep a snapshot; if there are too many, drop every other one."
@@ -348,6 +365,7 @@ class Monitor(Observer, Callback):
             trainer.stopping.set()  # Stop was pressed before the thread had begun
         self.stop_requested = False
         self.pace.rest()
+        self.snapshots.forget_from(trainer.step)
         self.guarded(self.snapshots.take, trainer)
         self.notify()
 
@@ -402,6 +420,8 @@ def status_lights(monitor: Monitor) -> list[tuple[str, str, str]]:
     "(name, value, 'good', 'warn', 'bad' or 'off') of each status light."
     if monitor.error is not None:
         loss = ('training', 'failed', 'bad')
+    elif monitor.losses.not_finite:
+        loss = ('loss', 'not finite', 'bad')
     else:
         loss = ('loss', 'finite', 'good' if monitor.step else 'off')
     return [loss, accuracy_light(monitor), variety_light(monitor)]
@@ -410,6 +430,10 @@ def status_lights(monitor: Monitor) -> list[tuple[str, str, str]]:
 DISCRIMINATOR_HAS_WON = (
     'The discriminator has won: it is nearly always right, and its gradient teaches the'
     ' generator nothing.'
+)
+LOSS_NOT_FINITE = (
+    'The last {} is not finite: while that lasts, nothing is learned; go on from a checkpoint'
+    ' with a lower learning rate or without fp16.'
 )
 SAMPLES_HAVE_COLLAPSED = (
     'The samples have collapsed: they are much more alike than real images are.'
@@ -420,6 +444,8 @@ def diagnosis(monitor: Monitor) -> str:
     "One sentence on what is wrong with the training; empty if nothing is."
     if monitor.error is not None:
         return one_sentence(monitor.error)
+    if monitor.losses.not_finite:
+        return LOSS_NOT_FINITE.format(in_words(monitor.losses.not_finite[0]))
     bad = {name for name, _, level in status_lights(monitor) if level == 'bad'}
     if 'D is right' in bad:
         return DISCRIMINATOR_HAS_WON
@@ -430,7 +456,9 @@ def diagnosis(monitor: Monitor) -> str:
 # %% ../nbs/13_dashboard.ipynb #35be533d
 def facts(monitor: Monitor, trainer: Trainer) -> dict[str, str]:
     "Pace, time to go, memory and images seen, as text."
-    rate, left = monitor.pace.rate, max(0, (monitor.target or 0) - trainer.step)
+    rate, left = monitor.pace.rate, 0  # nothing is left to wait for if nothing runs
+    if monitor.phase != 'idle':
+        left = max(0, (monitor.target or 0) - trainer.step)
     pace = '–'
     if rate:
         pace = f'{rate:.3g} steps/s' if rate >= 1 else f'{1 / rate:.3g} s a step'
@@ -633,6 +661,8 @@ def attach_monitor(trainer: Trainer, n: int = 16, seed: int = 0) -> Monitor:
         add_callback(trainer, monitor)
         if trainer.running:
             monitor.phase = 'training'
+        else:
+            monitor.error = trainer.error
         monitor.guarded(monitor.snapshots.take, trainer)
     return monitor
 
@@ -651,7 +681,7 @@ def training_state(monitor: Monitor, trainer: Trainer) -> str:
         return 'paused' if trainer.paused else 'training'
     if monitor.error is not None:
         return 'failed'
-    if trainer.step >= monitor.target:
+    if monitor.target is not None and trainer.step >= monitor.target:
         return 'finished'
     return 'stopped' if trainer.step else 'ready'
 
@@ -734,7 +764,8 @@ class MonitoredRun:
         self.trainer, self.steps, self.note = trainer, steps, ''
         self.monitor = attach_monitor(trainer, n, seed)
         if self.monitor.target is None:
-            self.monitor.target = getattr(trainer, 'until', None) or trainer.step + steps
+            running = trainer.running
+            self.monitor.target = trainer.target_step if running else trainer.step + steps
 
     @property
     def busy(self) -> bool:
@@ -978,7 +1009,7 @@ class SampleViewer:
 
     def __init__(self, snapshots: Snapshots):
         self.snapshots = snapshots
-        self.follows, self.shown_step = True, None
+        self.follows, self.shown_step, self.shown = True, None, None
         self.index = self.last = 0  # where the slider stands, and where it ends
         self.snapshot = dict(url='', step=None)  # for the browser
 
@@ -999,10 +1030,10 @@ class SampleViewer:
         self.last = len(steps) - 1
         self.index = self.last if self.follows else self._index_of_shown(steps)
         self.shown_step = step = steps[self.index]
-        if step != self.snapshot['step']:
-            images = kept[step]
-            shown = transparent_gaps(square_grid(images), images.shape[2:])
-            self.snapshot = dict(url=data_url(shown), step=step)
+        if kept[step] is not self.shown:
+            self.shown = images = kept[step]
+            sheet = transparent_gaps(square_grid(images), images.shape[2:])
+            self.snapshot = dict(url=data_url(sheet), step=step)
 
     def _index_of_shown(self, steps: list[int]) -> int:
         "Where the shown snapshot is now, or the one before if it was dropped."
@@ -1122,8 +1153,8 @@ class TrainingDashboard(Controls, UpdatableDisplay):
         self.redrawer = Redrawer(self.redraw)
         with contextlib.suppress(ImportError):  # without anywidget, it is an image
             self.panel = DashboardPanel(self.monitor, self.redrawer.drawing, self.press)
-            self.monitor.listeners = [*self.monitor.listeners, self.redrawer.request]
-            self.redrawer.flush()
+        self.monitor.listeners = [*self.monitor.listeners, self.redrawer.request]
+        self.redrawer.flush()
 
     def press(self, name: str):
         "A button was pressed; what goes wrong is shown, not thrown away."
@@ -1135,12 +1166,18 @@ class TrainingDashboard(Controls, UpdatableDisplay):
 
     def redraw(self):
         "Show the present state. Called by the redrawer, never by the training."
-        if self.panel is None:
-            return
+        try:
+            self._redraw()
+        except Exception as error:
+            self.note = f'The dashboard cannot be drawn: {one_sentence(error)}'
+            raise
+
+    def _redraw(self):
         self.saver.check()
         self.monitor.collect()
-        state = self.state
-        self.panel.show(self)
+        state, panel = self.state, self.panel
+        if panel is not None:
+            panel.show(self)
         if state != self.shown_state and not self.busy:
             self.update_display()
         self.shown_state = state

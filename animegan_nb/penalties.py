@@ -80,6 +80,10 @@ def check_no_batch_coupling(
             " gradient of one score reaches every picture and a penalty for each picture"
             " is not defined: use LayerNorm (GroupNorm(1, channels)) or none."
         )
+    if images is not None and len(images) < 2:
+        raise ValueError(
+            'One image has no others that its score could depend on: give a batch of 2 or more.'
+        )
     if images is not None and (leak := batch_leak(discriminator, images)) > 0:
         raise ValueError(
             f"The critic's score of one picture depends on the others (by up to {leak:.2g} per"

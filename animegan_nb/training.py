@@ -56,15 +56,16 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'explain_divergence', 'check_finite', 'skip_update', 'finish_update', 'divergence', 'read_numbers',
            'may_go_on', 'Engine', 'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows',
            'SharedBatchNorm1d', 'SharedBatchNorm2d', 'share_batch_statistics', 'average_gradients', 'broadcast_weights',
-           'prepare_networks', 'make_loader', 'target_step', 'begin', 'active_callbacks', 'tell', 'after_the_waiting',
-           'between_steps', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages', 'enter_stage',
-           'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe', 'network_config',
-           'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'evaluating', 'sample_images', 'generate_images',
-           'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer', 'load_optimizer',
-           'restore_draws', 'restore_stage', 'restore_position', 'changed_settings', 'check_same_networks',
-           'check_same_optimizers', 'newest_good', 'checkpoints', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state',
-           'check_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade', 'Growing', 'faded_reals',
-           'count_flops', 'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'prepare_networks', 'make_loader', 'target_step', 'begin', 'active_callbacks', 'tell', 'tell_of_end',
+           'after_the_waiting', 'between_steps', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages',
+           'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe',
+           'network_config', 'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'evaluating', 'sample_images',
+           'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
+           'load_optimizer', 'restore_draws', 'restore_stage', 'restore_position', 'changed_settings',
+           'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints', 'pack', 'unpack',
+           'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade',
+           'Growing', 'faded_reals', 'count_flops', 'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws',
+           'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -455,8 +456,7 @@ class Trainer(RunControls):
     def loop(self, after_step: Callable = lambda: None):
         "Steps up to `target_step` or a stop, with all callbacks."
         with device_settings(self.config, self.device), contextlib.ExitStack() as finally_do:
-            for callback in reversed(active_callbacks(self)):
-                finally_do.callback(callback.on_end, self)
+            finally_do.callback(tell_of_end, self, finally_do)
             forget_gradients(self)
             follow_stages(self)
             self.call('on_start')
@@ -960,6 +960,12 @@ def tell(trainer: Trainer, record: dict):
     with contextlib.ExitStack() as also_after_errors:
         for callback in reversed(active_callbacks(trainer)):
             also_after_errors.callback(one, callback)
+
+
+def tell_of_end(trainer: Trainer, finally_do: contextlib.ExitStack):
+    "Let `finally_do` tell all callbacks of the end, also those that came during the training."
+    for callback in reversed(active_callbacks(trainer)):
+        finally_do.callback(callback.on_end, trainer)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import functools
 import io
-import math
 import os
 import struct
 import sys
@@ -15,6 +14,7 @@ import threading
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from importlib.resources import files
 from PIL import Image
 from torch import Tensor
@@ -172,7 +172,7 @@ class Newest:
                     return  # nothing to do: the thread ends
             try:
                 self.work(waiting[0])
-            except Exception as error:
+            except BaseException as error:
                 self.error = error  # kept for `wait`; the next request is served as usual
             self.done += 1
 
@@ -189,7 +189,7 @@ class Newest:
 # %% ../nbs/12_widgets.ipynb #7b795edf
 def slider(label: str, low: float, high: float, value: float, step: float = 0.05) -> dict:
     "A slider for a number."
-    digits = max(0, -math.floor(math.log10(step)))
+    digits = max(0, -Decimal(str(step)).normalize().as_tuple().exponent)
     ends = dict(low=low, high=high, step=step, digits=digits)
     return dict(kind='slider', label=label, value=value) | ends
 

@@ -167,8 +167,8 @@ def test_redrawer_thread_draws_and_goes_to_sleep():
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=3000), st.sampled_from([2, 4, 16, 256]))
 def test_curve_is_bounded_and_keeps_the_mean(values, points):
     curve = d.Curve(points=points)
-    for v in values:
-        curve.append(v)
+    for step, v in enumerate(values, 1):
+        curve.append(step, v)
     done = len(curve.values) * curve.each
     assert len(curve.values) < points and len(values) - done < curve.each
     if done:
@@ -257,6 +257,53 @@ def test_snapshots_span_the_training_and_stay_few():
     assert all(p.dtype == torch.uint8 and p.shape == (4, 3, 8, 8) for p in monitor.snapshots.images.values())
 
 
+def test_fewer_than_two_snapshots_are_refused():
+    with pytest.raises(ValueError, match='keep=1 is too few'):
+        d.Monitor(keep=1)
+    snapshots = d.Snapshots(keep=2)
+    for step in range(9):
+        snapshots.add(step, torch.zeros(1))
+    assert list(snapshots.images) == [0, 8]
+
+
+def test_samples_take_at_most_a_tenth_of_the_time():
+    clock, t = Clock(), trainer()
+    snapshots = d.Snapshots(n=2, clock=clock)
+    sample, taken = t.sample, []
+
+    def slow(*args):
+        clock.now += 0.02
+        taken.append(clock.now)
+        return sample(*args)
+
+    t.sample = slow
+    for t.step in range(1000):
+        clock.now += 0.001
+        if snapshots.due(t.step):
+            snapshots.take(t)
+    assert 1 < len(taken) and 0.02 * len(taken) <= 0.1 * clock.now + 0.02
+
+
+def test_what_a_loaded_checkpoint_undid_is_not_shown(tmp_path):
+    board = d.TrainingDashboard(trainer(), steps=12)
+    board.monitor.snapshots.clock = lambda: 0.0
+    board.run(6)
+    board.trainer.save(tmp_path / 'six')
+    board.run(6)
+    board.redrawer.flush()
+    undone, shown = board.monitor.snapshots.images, board.panel.widget.snapshot
+    board.trainer.load(tmp_path / 'six')
+    with torch.no_grad():
+        for p in board.trainer.pair.generator.parameters():
+            p.neg_()
+    board.run(6)
+    board.redrawer.flush()
+    kept = board.monitor.snapshots.images
+    assert list(kept) == list(range(13))
+    assert torch.equal(kept[5], undone[5]) and not torch.equal(kept[12], undone[12])
+    assert shown['step'] == board.panel.widget.snapshot['step'] == 12 and shown != board.panel.widget.snapshot
+
+
 def test_a_monitor_alone_is_a_callback():
     monitor = d.Monitor()
     t = trainer([monitor]).fit(12, progress=False)
@@ -291,6 +338,29 @@ def test_losses_that_are_not_finite_are_left_out_and_a_loaded_checkpoint_starts_
     monitor.losses.queue.append({'step': 2, 'generator_loss': 5.0, 'penalty': 1.0, 'real_logits': 3.0})
     monitor.collect()
     assert monitor.losses['generator_loss'].values == [5.0] and set(monitor.losses) == {'generator_loss', 'penalty'}
+
+
+def test_a_loss_is_drawn_at_its_steps():
+    losses = d.LossCurves()
+    for step in range(1, 2001):
+        losses.queue.append({'step': step, 'generator_loss': 1.0})
+        if step % 4 == 1:
+            losses.queue[-1]['penalty'] = float(step)
+    losses.collect()
+    assert np.allclose(losses['penalty'].x, losses['penalty'].values)
+    assert losses['penalty'].x[-1] > 1980 and losses['generator_loss'].x[-1] > 1980
+
+
+def test_a_loss_that_is_not_finite_is_said():
+    monitor = d.Monitor()
+    monitor.step = 2
+    monitor.losses.queue.append({'step': 1, 'generator_loss': float('inf'), 'r1_penalty': 1.0})
+    monitor.collect()
+    assert d.status_lights(monitor)[0] == ('loss', 'not finite', 'bad')
+    assert d.diagnosis(monitor).startswith('The last generator loss is not finite')
+    monitor.losses.queue.append({'step': 2, 'generator_loss': 1.0, 'r1_penalty': 1.0})
+    monitor.collect()
+    assert d.status_lights(monitor)[0] == ('loss', 'finite', 'good') and d.diagnosis(monitor) == ''
 
 
 # ---- controls
@@ -479,10 +549,48 @@ def test_it_attaches_to_a_running_trainer():
     assert board.state == 'training'
     until(lambda: board.monitor.step > 15)
     board.redrawer.flush()
-    assert board.monitor.losses['generator_loss'].first <= 2  # what happened before is there, too
+    assert board.monitor.losses['generator_loss'].x[0] <= 2  # what happened before is there, too
     board.stop()
     board.wait()
     assert board.state == 'stopped'
+
+
+def test_who_joins_takes_over_the_goal():
+    t = trainer(slow=0.02).fit_background(until=30)
+    t.pause()
+    board = d.TrainingDashboard(t, steps=1000)
+    assert board.monitor.target == 30 and board.state == 'paused'
+    t.proceed()
+    board.wait()
+    assert board.state == 'finished'
+
+
+def test_who_joins_learns_of_the_error():
+    pair = Pair()
+    pair.poison = 6
+    t = trainer(pair=pair).fit_background(until=30)
+    t.pause()
+    board = d.TrainingDashboard(t)
+    t.proceed()
+    t.thread.join()
+    until(lambda: 'agnb-failed' in board.panel.texts['header'])
+    assert board.state == 'failed' and d.status_lights(board.monitor)[0] == ('training', 'failed', 'bad')
+    assert d.facts(board.monitor, t)['to go'] == '–'  # nothing runs any more
+
+    pair = Pair()
+    pair.poison = 3
+    t = trainer(pair=pair).fit_background(until=30)
+    t.thread.join()
+    board = d.TrainingDashboard(t)
+    assert board.state == 'failed' and 'became nan' in d.diagnosis(board.monitor)
+
+
+def test_a_monitor_has_a_state_without_a_goal():
+    monitor = d.Monitor()
+    t = trainer([monitor])
+    assert d.training_state(monitor, t) == 'ready'
+    t.fit(2, progress=False)
+    assert d.training_state(monitor, t) == 'stopped'
 
 
 def test_the_trainer_may_be_driven_by_hand():
@@ -593,11 +701,15 @@ def test_small_png_keeps_its_promise():
 def test_without_anywidget_it_is_a_picture(monkeypatch):
     widgets.widget_class.cache_clear()
     monkeypatch.setitem(sys.modules, 'anywidget', None)
-    board = d.TrainingDashboard(trainer(), steps=4)
+    board, replaced = d.TrainingDashboard(trainer(), steps=4), []
+    board.update_display = lambda: replaced.append(board.state)
     board.start()
+    board.trainer.join()
+    until(lambda: replaced)
     board.wait()
     assert (
-        board.panel is None
+        replaced[-1] == 'finished'
+        and board.panel is None
         and set(board._repr_mimebundle_()[0]) == {'image/png', 'text/plain'}
         and board.state == 'finished'
     )
@@ -612,7 +724,9 @@ def test_points_in_a_plane_are_drawn_as_a_cloud():
 
 
 def test_the_slider_follows_the_end_and_stays_where_it_is_put():
-    board = d.TrainingDashboard(trainer(), steps=40).run(10)
+    board = d.TrainingDashboard(trainer(), steps=40)
+    board.monitor.snapshots.clock = lambda: 0.0  # a snapshot after every step
+    board.run(10)
     board.redrawer.flush()
     state, snapshot = lambda: board.panel.widget.state, lambda: board.panel.widget.snapshot
     assert state()['index'] == state()['last'] == len(board.monitor.snapshots.images) - 1
@@ -739,3 +853,14 @@ def test_a_drawing_that_fails_does_not_end_the_drawing():
         while len(shown) < wanted and time.monotonic() < end:
             time.sleep(0.01)
     assert shown[:2] == [0, 1] and str(redrawer.error) == 'a full disk'
+
+
+def test_a_drawing_that_fails_is_noted():
+    board = d.TrainingDashboard(trainer(), steps=4)
+    board.panel.show = lambda controls: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        board.redrawer.flush()
+    assert board.note == 'The dashboard cannot be drawn: ZeroDivisionError: division by zero'
+    del board.panel.show
+    board.redrawer.flush()
+    assert 'cannot be drawn' in board.panel.texts['health']

@@ -80,6 +80,32 @@ def test_an_exception_in_the_thread_surfaces():
         make([Wrong()]).fit_background(3).join()
 
 
+def test_a_callback_that_comes_late_is_told_of_the_end():
+    ends = []
+
+    class Late(Callback):
+        order = 5
+
+        def on_end(self, trainer):
+            ends.append(('late', type(sys.exc_info()[1])))
+            raise OSError('no room')
+
+    class Early(Callback):
+        def on_step(self, trainer, record):
+            trainer.callbacks = [*trainer.callbacks, Late()]
+            raise KeyError('wrong')
+
+        def on_end(self, trainer):
+            ends.append(('early', type(sys.exc_info()[1])))
+            raise ValueError('also wrong')
+
+    with pytest.raises(OSError) as caught:
+        make([Early()]).fit(3, progress=False)
+    assert ends == [('early', KeyError), ('late', KeyError)]  # each is told, also after an error
+    assert isinstance(caught.value.__context__, ValueError)
+    assert isinstance(caught.value.__context__.__context__, KeyError)
+
+
 def test_interrupt_finishes_the_step(tmp_path):
     import os, signal
 

@@ -215,7 +215,8 @@ def test_controls_begin_with_their_value():
     assert widgets.choice('layers', ['a', 'b'])['value'] == 'a'
     assert widgets.choice('layers', ['a', 'b'], 'b')['value'] == 'b'
     assert widgets.menu('hair', ('x', 'y'), 'y')['value'] == 'y'
-    assert [widgets.slider('x', 0, 1, 0, step)['digits'] for step in (1, 0.5, 0.1, 0.05)] == [0, 1, 1, 2]
+    for step, digits in {1: 0, 10: 0, 0.5: 1, 0.1: 1, 0.05: 2, 0.25: 2, 1e-5: 5}.items():
+        assert widgets.slider('x', 0, 1, 0, step)['digits'] == digits
 
 
 @pytest.mark.parametrize(
@@ -300,6 +301,23 @@ def test_the_newest_request_is_served_and_an_error_survived():
     mailbox.submit('good')
     mailbox.wait()
     assert served[-1] == 'good'
+
+
+def test_work_that_exits_does_not_end_the_service():
+    served = []
+
+    def work(request):
+        if request == 'exit':
+            sys.exit(1)
+        served.append(request)
+
+    mailbox = Newest(work)
+    mailbox.submit('exit')
+    with pytest.raises(SystemExit):
+        mailbox.wait(10)
+    mailbox.submit('good')
+    mailbox.wait(10)
+    assert served == ['good']
 
 
 def test_a_request_knows_that_it_is_superseded():

@@ -49,6 +49,17 @@ def _late(interval, clock):
     throttle = Throttle(interval, clock)
     return lambda: clock() - begin >= interval and throttle.ready()
 
+
+def _slots(interval, clock):
+    "Draws once in each slot of time that begins at a multiple of the interval."
+    last = [None]
+
+    def ready():
+        before, last[0] = last[0], int(clock() / interval)
+        return last[0] != before
+
+    return ready
+
 # %% ../../nbs/exercises/13_dashboard.ipynb #6c2309c3
 class _Clock:
     def __init__(self):
@@ -76,6 +87,7 @@ def _granted(candidate, times, interval=0.5) -> list[float]:
         'starving': _starving,
         'catching up': _catching_up,
         'late': _late,
+        'fixed slots': _slots,
     },
 )
 def check_throttle(candidate):
@@ -94,6 +106,11 @@ def check_throttle(candidate):
     yield (
         'after a long pause there is one grant, not a burst',
         sum(t >= 160 for t in after) == 1,
+    )
+    between = np.concatenate([fast, 160 + fast - 100]) + 0.3
+    yield (
+        'the interval begins with the last grant, whenever that was',
+        bool((np.diff(_granted(candidate, between)) >= 0.5 - 1e-9).all()),
     )
 
 # %% ../../nbs/exercises/13_dashboard.ipynb #15a73d95

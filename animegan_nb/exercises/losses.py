@@ -286,6 +286,12 @@ def check_wasserstein(candidate):
             d.detach().topk(math.ceil(fraction * len(d))).values + 0 * d.sum()
         ),
         'the first k, unsorted': lambda d, fraction: d[: math.ceil(fraction * len(d))],
+        'rounds to the nearest': lambda d, fraction: (
+            d.topk(max(1, round(fraction * len(d)))).values
+        ),
+        'rounds down and adds 1': lambda d, fraction: d.sort(descending=True).values[
+            : int(fraction * len(d)) + 1
+        ],
     },
 )
 def check_top_k(candidate):
@@ -299,6 +305,8 @@ def check_top_k(candidate):
         'kept logits get gradient 1, the others 0',
         torch.equal(gradient, (d >= d.sort().values[-6]).double()),
     )
+    yield 'it keeps ⌈0.52 · 10⌉ = 6', candidate(d, 0.52).shape == (6,)
+    yield '0.5 · 10 is whole: 5', candidate(d, 0.5).shape == (5,)
     yield 'a share of 1 keeps all', candidate(d, 1.0).shape == (10,)
     yield 'of a batch of one, one is kept', candidate(d[:1], 0.01).shape == (1,)
 

@@ -195,6 +195,8 @@ _R1_MUTANTS = {
     'no create_graph': _wrong_r1(graph=False),
     'mean of the scores': _wrong_r1(score=torch.mean),
     'mean over the pixels': _wrong_r1(size=lambda g: g.square().mean()),
+    'summed over the channels only': _wrong_r1(size=lambda g: g.square().sum(1).mean()),
+    'not detached': _wrong_r1(points=lambda x: x),
     'summed over the batch': _wrong_r1(size=lambda g: g.square().sum()),
     'noise on the pictures': _wrong_r1(points=lambda x: x.detach() + 0.5 * torch.randn_like(x)),
 }
@@ -212,6 +214,11 @@ def check_r1(candidate):
         near(
             torch.autograd.grad(value, weight)[0] if value.grad_fn else 0 * weight, 3 * weight
         ),
+    )
+    yield 'the images that were given ask for no gradient afterwards', not real.requires_grad
+    yield (
+        'images: the squares are summed over all axes',
+        near(candidate(line, real.view(6, 3, 2, 2), 3.0), 1.5 * weight.square().sum()),
     )
     yield (
         'quadratic critic: γ/2 E‖x‖², at the pictures themselves',
@@ -318,6 +325,22 @@ class _OffByOne(Lazy):
         return self.every * self.penalty(*args) if step % (self.every + 1) == 0 else 0.0
 
 
+class _Detached(Lazy):
+    def __call__(self, step, *args):
+        value = torch.as_tensor(super().__call__(step, *args))
+        return value.detach()
+
+
+class _OwnCounter(Lazy):
+    "Counts its calls and ignores the step: wrong after a checkpoint was loaded."
+
+    calls = -1
+
+    def __call__(self, step, *args):
+        self.calls += 1
+        return super().__call__(self.calls, *args)
+
+
 @exercise(
     'penalties.lazy',
     library=Lazy,
@@ -326,6 +349,8 @@ class _OffByOne(Lazy):
         'the gain forgotten': _NoGain,
         'computed, then thrown away': _Multiplied,
         'off by one': _OffByOne,
+        'a number without a gradient': _Detached,
+        'counts its calls': _OwnCounter,
     },
 )
 def check_lazy(candidate):
@@ -336,6 +361,17 @@ def check_lazy(candidate):
     total = sum(float(lazy(step, torch.tensor(3.0))) for step in range(12))
     yield 'over 12 steps the push is 12 times the penalty', total == 12 * 9
     yield 'the penalty is computed 3 times', len(calls) == 3
+    x = torch.tensor(3.0, requires_grad=True)
+    value = torch.as_tensor(candidate(lambda x: x**2, 4)(4, x))
+    yield (
+        'its gradient is 4 times that of the penalty',
+        value.requires_grad and float(torch.autograd.grad(value, x)[0]) == 4 * 6,
+    )
+    resumed = candidate(lambda x: x, 4)
+    yield (
+        'a training resumed at step 3 gets it at step 4',
+        [float(resumed(step, 1.0)) for step in (3, 4)] == [0, 4],
+    )
     yield 'it acts at step 0', float(candidate(lambda x: x, 4)(0, 1.0)) == 4
     yield (
         'every=1 is the plain penalty',

@@ -74,7 +74,60 @@ class _KeepsFirst(Newest):
         if self.waiting is None:
             super().submit(request)
 
+
+class _WaitsForAPause:
+    "Serves a request when none has followed for 50 ms: nothing is drawn while a hand moves."
+
+    def __init__(self, work):
+        self.work, self.timer = work, None
+
+    def submit(self, request):
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = threading.Timer(0.05, self._serve, (request,))
+        self.timer.daemon = True
+        self.timer.start()
+
+    def _serve(self, request):
+        with suppress(Exception):
+            self.work(request)
+
 # %% ../../nbs/exercises/12_widgets.ipynb #246b426d
+class _Counted:
+    "Work that takes some seconds, and counts how often it was begun and how many ran at once."
+
+    def __init__(self, seconds: float):
+        self.seconds, self.lock = seconds, threading.Lock()
+        self.begun = self.running = self.most = 0
+
+    def __call__(self, request):
+        with self.lock:
+            self.begun, self.running = self.begun + 1, self.running + 1
+            self.most = max(self.most, self.running)
+        time.sleep(self.seconds)
+        with self.lock:
+            self.running -= 1
+
+
+def _served_in_a_stream(candidate, enough: int = 3) -> bool:
+    "Are so many requests begun within 2 s, while others keep coming?"
+    work = _Counted(0.02)
+    mailbox, end = candidate(work), time.monotonic() + 2
+    while work.begun < enough and time.monotonic() < end:
+        mailbox.submit(0)
+        time.sleep(0.005)
+    return work.begun >= enough
+
+
+def _most_at_once(candidate) -> int:
+    work = _Counted(0.3)
+    mailbox = candidate(work)
+    for request in range(3):
+        mailbox.submit(request)
+        time.sleep(0.15)
+    return work.most
+
+
 def _survives_an_error(candidate) -> bool:
     failed, served = threading.Event(), threading.Event()
 
@@ -100,6 +153,7 @@ _MUTANTS = {
     'blocks': _Blocks,
     'keeps the first': _KeepsFirst,
     'ends with an error': _Dies,
+    'waits for a pause': _WaitsForAPause,
 }
 
 
@@ -131,3 +185,5 @@ def check_newest(candidate):
     yield 'the newest request is served', finished.wait(2)
     yield 'those that were superseded are not', served == [0, 9]
     yield 'an error of the work does not stop it', _survives_an_error(candidate)
+    yield 'requests are served also while others keep coming', _served_in_a_stream(candidate)
+    yield 'one at a time', _most_at_once(candidate) == 1
