@@ -321,11 +321,15 @@ def find_face(
     boxes = apart(finder(photo))
     if not len(boxes) and max(width, height) <= 400:
         larger = apart(finder(photo.resize((3 * width, 3 * height), Image.BICUBIC))) // 3
-        boxes = larger[larger[:, 2] >= SMALLEST]
-        if len(larger) and not len(boxes):
+        if len(larger) and larger[0][2] < SMALLEST:
             raise ValueError(
                 f"The face is only {larger[0][2]} pixels wide, and at least {SMALLEST} are"
                 " needed: take a larger picture of it."
+            )
+        if len(larger):  # not clear enough: the finder missed it at first
+            raise ValueError(
+                f"A face about {larger[0][2]} pixels wide shows only after the picture is"
+                " enlarged: take a larger picture of it, or cut the face out yourself."
             )
     if not len(boxes):
         raise ValueError(
