@@ -81,7 +81,7 @@ def is_count(value: object, first: int, last: int) -> bool:
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     return whole and first <= value <= last
 
-
+# %% ../nbs/42_transfer.ipynb #42order1
 def reversed_order(blocks: nn.ModuleDict) -> list[str]:
     "The names of blocks such as b8 from the largest resolution to the smallest."
     return sorted(blocks, key=lambda name: -int(name.removeprefix('b')))

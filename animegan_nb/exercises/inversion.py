@@ -103,7 +103,7 @@ def _no_way_around(maps):
 def _mean_of_the_map(maps):
     return sum(2 * x.mean((1, 2, 3)) ** 2 for m in maps for x in _sizes(m))
 
-
+# %% ../../nbs/exercises/41_inversion.ipynb #41noise1
 def _over_the_batch(maps):
     total = 0.0
     for noise in (x for m in maps for x in _sizes(m)):
@@ -132,6 +132,15 @@ def _down_to_four(maps):
         total = total + sum((x * x.roll(1, a)).mean((1, 2, 3)).square() for a in (2, 3))
     return total
 
+
+_VARIANTS = {
+    'every second pixel': _variant(smaller=lambda x: x[:, :, ::2, ::2]),
+    'the largest of four': _variant(smaller=lambda x: F.max_pool2d(x, 2)),
+    'two pixels further': _variant(beside=lambda x, axis: x.roll(2, axis)),
+    'along the diagonal': _variant(beside=lambda x, axis: x.roll((1, 1), (2, 3))),
+    'no shift': _variant(beside=lambda x, axis: x),
+}
+
 # %% ../../nbs/exercises/41_inversion.ipynb #1311712a
 @exercise(
     'inversion.noise_regulariser',
@@ -142,11 +151,7 @@ def _down_to_four(maps):
         'one size only': _one_size,
         'not squared': _absolute,
         'one size too many': _down_to_four,
-        'every second pixel': _variant(smaller=lambda x: x[:, :, ::2, ::2]),
-        'the largest of four': _variant(smaller=lambda x: F.max_pool2d(x, 2)),
-        'two pixels further': _variant(beside=lambda x, axis: x.roll(2, axis)),
-        'along the diagonal': _variant(beside=lambda x, axis: x.roll((1, 1), (2, 3))),
-        'no shift': _variant(beside=lambda x, axis: x),
+        **_VARIANTS,
         'no way around the border': _no_way_around,
         'the mean of the map': _mean_of_the_map,
     },

@@ -46,7 +46,7 @@ def _two_apart(a, b):
 def _nan_replaced(a, b):
     return _divides_by_zero(a, b).nan_to_num()
 
-
+# %% ../../nbs/exercises/40_perceptual.ipynb #40dist01
 @exercise(
     'perceptual.layer_distance',
     library=layer_distance,
