@@ -32,10 +32,10 @@ from .widgets import panel, RichDisplay, slider
 # %% auto #0
 __all__ = ['SPACES', 'THESIS', 'PROJECTOR', 'NEAREST', 'learning_rate_ramp', 'search_noise', 'LatentPrior', 'latent_prior',
            'check_space', 'latent_to_ws', 'draw_latent', 'latent_energy', 'Search', 'check_search', 'Inverted',
-           'nearest_latents', 'first_latent', 'Inverter', 'normalised', 'look_at', 'first_noise', 'place_of_start',
-           'encoder_start', 'best_of_starts', 'inverted', 'invert', 'check_targets', 'check_drawn', 'check_converged',
-           'check_latent', 'check_noise', 'noise_regulariser', 'neighbours', 'pivotal_tuning', 'InversionViewer',
-           'go_on', 'search_image']
+           'nearest_latents', 'first_latent', 'Inverter', 'normalised', 'energy_of', 'look_at', 'first_noise',
+           'place_of_start', 'encoder_start', 'best_of_starts', 'inverted', 'invert', 'check_targets', 'check_drawn',
+           'check_converged', 'check_latent', 'check_noise', 'noise_regulariser', 'neighbours', 'pivotal_tuning',
+           'InversionViewer', 'go_on', 'search_image']
 
 # %% ../nbs/41_inversion.ipynb #7196acfd
 def learning_rate_ramp(
@@ -300,11 +300,7 @@ class Inverter:
         if self.alpha > 0:
             loss = mixed_loss(look_at(self, images), loss, self.alpha)
         if self.search.prior:
-            space = self.space
-            if space == 'z' and self.prior is not None:  # the length of z does not count
-                latent, space = self.generator.mapping.w(latent), 'w'
-            energy = latent_energy(latent, space, self.prior, self.search.shell)
-            loss = loss + self.search.prior * energy
+            loss = loss + self.search.prior * energy_of(self, latent)
         return loss
 
     def step(self) -> Tensor:  # [n · starts]
@@ -337,6 +333,14 @@ def normalised(noise: Tensor) -> Tensor:  # [n, 1, side, side]
     "A noise map with mean 0 and mean square 1. Karras et al. (2020), the projector."
     noise = noise - noise.mean((2, 3), keepdim=True)
     return noise * noise.square().mean((2, 3), keepdim=True).clamp(min=1e-12).rsqrt()
+
+
+def energy_of(inversion: Inverter, latent: Tensor) -> Tensor:  # [n · starts]
+    "The energy that a search penalises; in z that of w, as the mapping normalises z."
+    i, space = inversion, inversion.space
+    if space == 'z' and i.prior is not None:
+        latent, space = i.generator.mapping.w(latent), 'w'
+    return latent_energy(latent, space, i.prior, i.search.shell)
 
 
 def look_at(inversion: Inverter, images: Tensor) -> Tensor:  # [n · starts]
