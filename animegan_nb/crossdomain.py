@@ -73,6 +73,11 @@ class Preset:
             )
         if self.join and not self.second:
             raise ValueError("join needs a second latent: set second to 'photo' or 'drawn'.")
+        if self.second == 'photo' and self.use is not None:
+            raise ValueError(
+                "use counts anime blocks of a graft, and a way that inverts the photo in g_fin"
+                " draws with none: leave use out."
+            )
         check_space(None, self.space)
         check_alpha(self.alpha)
         check_steps(self.steps)
@@ -315,11 +320,16 @@ def find_face(
     finder = finder or photo_finder()
     boxes = apart(finder(photo))
     if not len(boxes) and max(width, height) <= 400:
-        larger = finder(photo.resize((3 * width, 3 * height), Image.BICUBIC))
-        if len(larger):
+        larger = apart(finder(photo.resize((3 * width, 3 * height), Image.BICUBIC))) // 3
+        if len(larger) and larger[0][2] < SMALLEST:
             raise ValueError(
-                f"The face is only {larger[0][2] // 3} pixels wide, and at least {SMALLEST} are"
+                f"The face is only {larger[0][2]} pixels wide, and at least {SMALLEST} are"
                 " needed: take a larger picture of it."
+            )
+        if len(larger):  # not clear enough: the finder missed it at first
+            raise ValueError(
+                f"A face about {larger[0][2]} pixels wide shows only after the picture is"
+                " enlarged: take a larger picture of it, or cut the face out yourself."
             )
     if not len(boxes):
         raise ValueError(

@@ -32,10 +32,10 @@ from .widgets import panel, RichDisplay, slider
 # %% auto #0
 __all__ = ['SPACES', 'THESIS', 'PROJECTOR', 'NEAREST', 'learning_rate_ramp', 'search_noise', 'LatentPrior', 'latent_prior',
            'check_space', 'latent_to_ws', 'draw_latent', 'latent_energy', 'Search', 'check_search', 'Inverted',
-           'nearest_latents', 'first_latent', 'Inverter', 'normalised', 'look_at', 'first_noise', 'place_of_start',
-           'encoder_start', 'best_of_starts', 'inverted', 'invert', 'check_targets', 'check_drawn', 'check_converged',
-           'check_latent', 'check_noise', 'noise_regulariser', 'neighbours', 'pivotal_tuning', 'InversionViewer',
-           'go_on', 'search_image']
+           'nearest_latents', 'first_latent', 'Inverter', 'normalised', 'energy_of', 'look_at', 'first_noise',
+           'place_of_start', 'encoder_start', 'best_of_starts', 'inverted', 'invert', 'check_targets', 'check_drawn',
+           'check_converged', 'check_latent', 'check_noise', 'noise_regulariser', 'neighbours', 'pivotal_tuning',
+           'InversionViewer', 'go_on', 'search_image']
 
 # %% ../nbs/41_inversion.ipynb #7196acfd
 def learning_rate_ramp(
@@ -150,7 +150,8 @@ def draw_latent(
 def latent_energy(
     latent: Tensor, space: str, prior: LatentPrior | None = None, shell: bool = False
 ) -> Tensor:  # [n]
-    "How far a latent is from the mean of its space: 1 on average; see `LatentPrior.energy`."
+    """How far a latent is from the mean of its space: 1 on average; see `LatentPrior.energy`.
+    In z this is the length, which counts only for a generator without a mapping network."""
     if space in ('w', 'w+'):
         return prior.energy(latent, shell)
     energy = latent.square().mean(1)
@@ -167,7 +168,7 @@ class Search:
     start: str = 'nearest'  # of some random latents; 'random'; 'mean' of w (in z: random)
     candidates: int = 256  # random latents of which the nearest is taken
     starts: int = 1  # searches for each image, from different places; the best is kept
-    prior: float = 0.0  # weight of the latent's energy
+    prior: float = 0.0  # weight of the latent's energy; in z, of its w's if it has one
     shell: bool = False  # penalise the energy's distance to 1 instead of the energy
     noise_maps: bool = False  # optimise the noise maps as well
     noise_weight: float = 1e5  # of their regulariser
@@ -278,7 +279,8 @@ class Inverter:
         self.space, self.alpha, self.steps, self.search = space, alpha, steps, search
         self.perceptual, self.n = perceptual, len(target)
         target = target.detach().to(next(generator.parameters()))
-        self.prior = None if space == 'z' else latent_prior(self.generator)
+        needed = space != 'z' or (search.prior and hasattr(generator, 'mapping'))
+        self.prior = latent_prior(self.generator) if needed else None
         check_drawn(self.generator, target)
         self.latent = place_of_start(self, target, start, seed).requires_grad_(True)
         check_latent(self)
@@ -298,8 +300,7 @@ class Inverter:
         if self.alpha > 0:
             loss = mixed_loss(look_at(self, images), loss, self.alpha)
         if self.search.prior:
-            energy = latent_energy(latent, self.space, self.prior, self.search.shell)
-            loss = loss + self.search.prior * energy
+            loss = loss + self.search.prior * energy_of(self, latent)
         return loss
 
     def step(self) -> Tensor:  # [n · starts]
@@ -334,6 +335,14 @@ def normalised(noise: Tensor) -> Tensor:  # [n, 1, side, side]
     return noise * noise.square().mean((2, 3), keepdim=True).clamp(min=1e-12).rsqrt()
 
 
+def energy_of(inversion: Inverter, latent: Tensor) -> Tensor:  # [n · starts]
+    "The energy that a search penalises; in z that of w, as the mapping normalises z."
+    i, space = inversion, inversion.space
+    if space == 'z' and i.prior is not None:
+        latent, space = i.generator.mapping.w(latent), 'w'
+    return latent_energy(latent, space, i.prior, i.search.shell)
+
+
 def look_at(inversion: Inverter, images: Tensor) -> Tensor:  # [n · starts]
     "The perceptual distance to the targets, whose features are computed once."
     i = inversion
@@ -348,7 +357,7 @@ def first_noise(generator: nn.Module, inversion: Inverter) -> list[Tensor]:
     if not inversion.search.noise_maps:
         return []
     layers = [m for m in generator.modules() if isinstance(m, Noise)]
-    if not layers:
+    if not any(m.strength.any() for m in layers):  # a strength of 0 hides the map
         raise ValueError(f"{type(generator).__name__} has no noise maps to optimise.")
     n = len(inversion.latent)
     return [m.constant.expand(n, 1, -1, -1).clone().requires_grad_(True) for m in layers]
@@ -551,7 +560,7 @@ def pivotal_tuning(
     lr: float = 3e-4,
     alpha: float = 0.5,
     *,
-    enough: float = 0.0,  # stop when the mean loss of the targets is below this
+    enough: float = 0.0,  # stop behind the step that finds the targets' mean loss below this
     locality: float = 0.0,  # λ of the locality term; 0.1 in the paper's code
     reach: float = 1.0,  # r: how far from the pivots it looks
     perceptual: PerceptualLoss | None = None,

@@ -30,7 +30,7 @@ def layer_distance(
     a: Tensor,  # [batch, channels, height, width]
     b: Tensor,  # the same shape
     unit: bool = True,  # compare directions of feature vectors (Zhang et al.), not the vectors
-    channel_weights: Tensor | None = None,  # [channels], with unit length only; None: 1 each
+    channel_weights: Tensor | None = None,  # [channels], of squares of unit vectors; None: 1
 ) -> Tensor:  # [batch]
     """Distance of feature maps. Zhang et al. (2018), eq. 1; with `unit=False` Johnson et al.
     (2016), eq. 2."""

@@ -8,6 +8,7 @@ import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 import torch
 from torch import nn, Tensor
@@ -36,6 +37,8 @@ def at_rest(
 ) -> Iterator[nn.Module]:
     """While inside, parameters and buffers with such names keep their bits, and optimisers that
     pass over a missing gradient keep what they remember of them."""
+    if isinstance(beginnings, str):  # a tuple of it would be its letters
+        raise TypeError(f"The beginnings of names are a list: [{beginnings!r}].")
     beginnings = tuple(beginnings)
     chosen = lambda named: [t for name, t in named if name.startswith(beginnings)]
     parameters = chosen(network.named_parameters())
@@ -75,9 +78,10 @@ def discriminator_layers(discriminator: nn.Module) -> list[tuple[str, ...]]:
 
 def is_count(value: object, first: int, last: int) -> bool:
     "Whether a value is an integer from first to last, and not a truth value."
-    return isinstance(value, int) and not isinstance(value, bool) and first <= value <= last
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and first <= value <= last
 
-
+# %% ../nbs/42_transfer.ipynb #42order1
 def reversed_order(blocks: nn.ModuleDict) -> list[str]:
     "The names of blocks such as b8 from the largest resolution to the smallest."
     return sorted(blocks, key=lambda name: -int(name.removeprefix('b')))

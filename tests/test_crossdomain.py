@@ -123,6 +123,7 @@ BROKEN = {
     'use': (dict(use=7), 'blocks from g_fin'),
     'second': (dict(second='face'), 'second is'),
     'join': (dict(join=True), 'join needs'),
+    'a graft that nothing draws with': (dict(second='photo', use=1), 'leave use out'),
     'half a step': (dict(steps=2.5), 'steps is a whole number, not 2.5'),
     'a word for α': (dict(alpha='half'), "α lies between 0 and 1, not 'half'"),
     'the seed': (dict(seed='a'), "seed is a whole number, not 'a'"),
@@ -189,6 +190,9 @@ def test_photographs_without_one_clear_face_are_refused():
     only_larger = lambda photo: boxes(*[[30, 30, 45, 45]] * (photo.width > 200))(photo)
     with pytest.raises(ValueError, match='only 15 pixels wide'):
         cd.find_face(Image.new('RGB', (100, 100)), only_larger)
+    wide = lambda photo: boxes(*[[30, 30, 87, 87]] * (photo.width > 200))(photo)
+    with pytest.raises(ValueError, match='about 29 pixels wide shows only after the picture is enlarged'):
+        cd.find_face(Image.new('RGB', (100, 100)), wide)
 
 
 def test_a_part_of_a_face_is_no_second_face():
@@ -322,10 +326,11 @@ def test_the_command_checks_its_words_before_it_looks_for_a_face(tmp_path, shipp
         '--preset=best': 'There is no preset',
         '--alpha=2': 'α lies between',
         '--use=9': 'blocks from g_fin',
+        '--preset=direct --use=2': 'leave use out',
         '--scale=100000': '--scale is at most',
     }
     for word, answer in wrong.items():
-        assert main(['animefy', str(photo), f'--out={tmp_path / "o.png"}', *shipped_pair, word]) == 1
+        assert main(['animefy', str(photo), f'--out={tmp_path / "o.png"}', *shipped_pair, *word.split()]) == 1
         said = capsys.readouterr().err
         assert answer in said and said.count('\n') == 1, said
     assert main(['animefy', str(tmp_path / 'none.png'), f'--out={tmp_path / "o.png"}', '--preset=best']) == 1

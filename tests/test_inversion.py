@@ -347,8 +347,25 @@ def test_the_prior_pulls(space, shell):
     for weight in (0.0, 100.0):
         search = Search(prior=weight, shell=shell, ramps=False)
         found = fast(network, target, space, steps=30, search=search, start=start)
-        energies.append(I.latent_energy(found.latent, space, prior, shell).mean())
+        known = prior.energy(found.ws, shell) if space == 'z' else I.latent_energy(found.latent, space, prior, shell)
+        energies.append(known.mean())
     assert energies[1] < energies[0]
+
+
+def test_in_z_the_length_counts_only_without_a_mapping():
+    for network in (stylegan(), Linear()):
+        search = Search(prior=1.0, start='random')
+        inverter = Inverter(network, targets(network), 'z', 0.0, search=search)
+        z = inverter.latent.detach()
+        image = inverter.draw(z)
+        energy = inverter.losses(image, z) - (image - inverter.target).square().mean((1, 2, 3))
+        longer = inverter.losses(image, 3 * z) - inverter.losses(image, z)
+        if isinstance(network, Linear):
+            assert torch.allclose(energy, z.square().mean(1), atol=1e-4) and (longer > 1).all()
+        else:
+            w = network.mapping.w(z)
+            assert torch.allclose(energy, latent_prior(network).energy(w), atol=1e-3)
+            assert torch.allclose(longer, torch.zeros(3), atol=1e-2)
 
 
 def test_noise_maps_are_optimised_and_stay_noise():
@@ -528,7 +545,7 @@ def test_where_nothing_runs_there_is_a_picture(monkeypatch):
 def test_on_a_gpu(gpu):
     cuda = torch.device('cuda')
     for name in ('stylegan2', 'dcgan'):
-        network = GENERATORS[name]().to(cuda)
+        network = (stylegan(noise=0.5) if name == 'stylegan2' else dcgan()).to(cuda)
         target = torch.rand(2, 3, 16, 16, generator=rng(0, cuda), device=cuda)
         loss = PerceptualLoss(Two().to(cuda))
         for space in spaces(network):
@@ -582,6 +599,7 @@ def pivots(n=3, side=16, **options):
         (bad(start=torch.zeros(2, 8)), r'are \[3, 8\], not \[2, 8\]'),
         (bad(search=Search(lr=1e30, ramps=False)), 'diverged'),
         (bad(generator=dcgan(), space='z', search=Search(noise_maps=True)), 'no noise maps'),
+        (bad(search=Search(noise_maps=True)), 'no noise maps'),  # all strengths are 0
         (lambda: Search(start='zero'), "starts at 'nearest', 'random' or 'mean'"),
         (lambda: Search(starts=0), 'at least one start'),
         (lambda: Search(starts=9, candidates=8), 'no more than the 8 candidates'),

@@ -4,12 +4,13 @@ import copy
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from animegan_nb import cli
+from animegan_nb import cli, transfer
 from animegan_nb.callbacks import Checkpoints
 from animegan_nb.core import rng, shipped
 from animegan_nb.data import ImageSet
@@ -167,6 +168,15 @@ def test_at_rest_after_an_error_and_with_a_wrong_name():
     assert network.weight.requires_grad and network.running_mean.tolist() == [0, 0]
     with pytest.raises(ValueError, match="begins with 'maping'"), at_rest(network, ['maping']):
         pass
+    for word in ('weight', ''):  # would freeze whatever begins with one of its letters
+        with pytest.raises(TypeError, match='The beginnings of names are a list'), at_rest(network, word):
+            pass
+
+
+def test_a_number_of_numpy_is_a_number_of_blocks():
+    whole = [transfer.is_count(value, 1, 3) for value in (np.int64(1), np.uint8(3), 2)]
+    wrong = [transfer.is_count(value, 1, 3) for value in (np.int64(4), np.bool_(True), True, 1.0, '1')]
+    assert all(whole) and not any(wrong)
 
 
 @pytest.mark.parametrize('changed', [{}, dict(discriminator='dcgan'), dict(architecture='stylegan1')])

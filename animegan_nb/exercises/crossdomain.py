@@ -84,6 +84,21 @@ def _wrong_order(images, like):
     return torch.stack(out).view(images.shape)
 
 
+def _root(matrix, power=0.5):
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ (values.pow(power)[:, None] * vectors.T)
+
+
+def _transport(images, like):
+    wanted, out = like.transpose(0, 1).flatten(1), []
+    for x in images.flatten(2):
+        ours, theirs = (torch.cov(p, correction=0) for p in (x, wanted))
+        half, back = _root(ours), _root(ours, -0.5)
+        way = back @ _root(half @ theirs @ half) @ back
+        out.append(way @ (x - x.mean(1, keepdim=True)) + wanted.mean(1, keepdim=True))
+    return torch.stack(out).view(images.shape)
+
+
 def _triangular(images, like):
     pixels, wanted = images.flatten(2), like.transpose(0, 1).flatten(1)
     out = []
@@ -103,6 +118,7 @@ def _triangular(images, like):
         'the mean stays': _mean_stays,
         'wrong order': _wrong_order,
         'triangular roots': _triangular,
+        'optimal transport': _transport,
     },
 )
 def check_match_colours(candidate):
@@ -130,3 +146,7 @@ def check_match_colours(candidate):
     yield 'its own colours change nothing', torch.allclose(back[:1], scaled[:1], atol=1e-2)
     flipped = candidate(images.flip(1) + 1, like.flip(1)).flip(1)
     yield 'the order of the channels does not count', torch.allclose(flipped, moved, atol=1e-2)
+    x = images[0].flatten(1) - images[0].flatten(1).mean(1, keepdim=True)
+    way = _root(goal) @ _root(x @ x.T / 81, -0.5)
+    by_hand = way @ x + wanted.mean(1, keepdim=True)
+    yield 'it is the product of the two roots', torch.allclose(flat[0], by_hand, atol=1e-2)

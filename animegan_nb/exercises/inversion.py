@@ -77,6 +77,33 @@ def _sizes(noise):
         noise = F.avg_pool2d(noise, 2)
 
 
+def _variant(smaller=lambda x: F.avg_pool2d(x, 2), beside=lambda x, axis: x.roll(1, axis)):
+    def regulariser(maps):
+        total = 0.0
+        for x in maps:
+            while True:
+                for axis in (2, 3):
+                    total = total + (x * beside(x, axis)).mean((1, 2, 3)).square()
+                if x.shape[-1] <= 8:
+                    break
+                x = smaller(x)
+        return total
+
+    return regulariser
+
+
+def _no_way_around(maps):
+    inner = lambda x, axis: (
+        x.narrow(axis, 1, x.shape[axis] - 1) * x.narrow(axis, 0, x.shape[axis] - 1)
+    )
+    both = lambda x: sum(inner(x, a).mean((1, 2, 3)).square() for a in (2, 3))
+    return sum(both(x) for m in maps for x in _sizes(m))
+
+
+def _mean_of_the_map(maps):
+    return sum(2 * x.mean((1, 2, 3)) ** 2 for m in maps for x in _sizes(m))
+
+# %% ../../nbs/exercises/41_inversion.ipynb #41noise1
 def _over_the_batch(maps):
     total = 0.0
     for noise in (x for m in maps for x in _sizes(m)):
@@ -105,6 +132,15 @@ def _down_to_four(maps):
         total = total + sum((x * x.roll(1, a)).mean((1, 2, 3)).square() for a in (2, 3))
     return total
 
+
+_VARIANTS = {
+    'every second pixel': _variant(smaller=lambda x: x[:, :, ::2, ::2]),
+    'the largest of four': _variant(smaller=lambda x: F.max_pool2d(x, 2)),
+    'two pixels further': _variant(beside=lambda x, axis: x.roll(2, axis)),
+    'along the diagonal': _variant(beside=lambda x, axis: x.roll((1, 1), (2, 3))),
+    'no shift': _variant(beside=lambda x, axis: x),
+}
+
 # %% ../../nbs/exercises/41_inversion.ipynb #1311712a
 @exercise(
     'inversion.noise_regulariser',
@@ -115,6 +151,9 @@ def _down_to_four(maps):
         'one size only': _one_size,
         'not squared': _absolute,
         'one size too many': _down_to_four,
+        **_VARIANTS,
+        'no way around the border': _no_way_around,
+        'the mean of the map': _mean_of_the_map,
     },
 )
 def check_noise_regulariser(candidate):
@@ -145,6 +184,22 @@ def check_noise_regulariser(candidate):
     )
     small = torch.ones(1, 1, 4, 4)
     yield 'a map of 4 px counts once', torch.allclose(candidate([small]), torch.tensor([2.0]))
+    yield (
+        'stripes of one pixel have 2, and nothing in smaller sizes',
+        torch.allclose(candidate([stripes]), torch.tensor([2.0])),
+    )
+    pairs = torch.tensor([1.0, 1, -1, -1]).repeat(2).expand(1, 1, 8, 8)
+    yield (
+        'stripes of two pixels count along themselves only',
+        torch.allclose(candidate([pairs]), torch.tensor([1.0])),
+    )
+    noise = torch.randn(1, 1, 16, 16, generator=rng(5))
+    both = noise, noise.view(1, 1, 8, 2, 8, 2).mean((3, 5))
+    wanted = sum((x * x.roll(1, a)).mean().square() for x in both for a in (2, 3))
+    yield (
+        'random noise of 16 px has the sum of its two sizes',
+        torch.allclose(candidate([noise]), wanted.view(1), rtol=1e-3),
+    )
 
 # %% ../../nbs/exercises/41_inversion.ipynb #26960eab
 def _within_the_image(loss, n):

@@ -38,6 +38,15 @@ def _divides_by_zero(a, b):
     return (a - b).square().sum(1).mean((1, 2))
 
 
+def _two_apart(a, b):
+    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
+    return (2 - 2 * torch.einsum('nchw,nchw->nhw', a, b)).mean((1, 2))
+
+
+def _nan_replaced(a, b):
+    return _divides_by_zero(a, b).nan_to_num()
+
+# %% ../../nbs/exercises/40_perceptual.ipynb #40dist01
 @exercise(
     'perceptual.layer_distance',
     library=layer_distance,
@@ -47,6 +56,8 @@ def _divides_by_zero(a, b):
         'mean over channels': _mean_over_channels,
         'not squared': _not_squared,
         'no care for zero': _divides_by_zero,
+        '2 − 2 cos at empty places': _two_apart,
+        'NaN replaced at the end': _nan_replaced,
     },
 )
 def check_layer_distance(candidate):
@@ -68,9 +79,19 @@ def check_layer_distance(candidate):
         'each place gives 2 − 2 cos of the angle',
         torch.allclose(d, angle.mean((1, 2)), atol=1e-5),
     )
-    hole = a.clone()
-    hole[:, :, 0, 0] = 0
+    hole, other = a.clone(), b.clone()
+    hole[:, :, 0, 0] = other[:, :, 0, 0] = 0
     yield 'a place without features gives no NaN', bool(candidate(hole, b).isfinite().all())
+    angle[:, 0, 0] = 1  # the square of the other unit vector
+    yield (
+        'a place without features is at 1 from one with features',
+        torch.allclose(candidate(hole, b), angle.mean((1, 2)), atol=1e-5),
+    )
+    angle[:, 0, 0] = 0
+    yield (
+        'two places without features are alike',
+        torch.allclose(candidate(hole, other), angle.mean((1, 2)), atol=1e-5),
+    )
 
 # %% ../../nbs/exercises/40_perceptual.ipynb #c319d2da
 @exercise(
@@ -82,12 +103,26 @@ def check_layer_distance(candidate):
         'mean over the batch': lambda p, s, alpha: (
             mixed_loss(p, s, alpha).mean().expand(len(p))
         ),
+        'a smooth step': lambda p, s, alpha: mixed_loss(p, s, alpha**2 * (3 - 2 * alpha)),
+        'one α for all': lambda p, s, alpha: mixed_loss(p, s, torch.as_tensor(alpha).mean()),
     },
 )
 def check_mixed_loss(candidate):
-    "`mixed_loss(perceptual, squared, alpha)` → `[batch]`. Wang's thesis, eq. 2.3."
+    """`mixed_loss(perceptual, squared, alpha)` → `[batch]`; α is a number, or one for each
+    image. Wang's thesis, eq. 2.3."""
     p, s = torch.rand(2, 6, generator=rng(0))
     yield 'α = 1 is the perceptual part', torch.allclose(candidate(p, s, 1.0), p)
     yield 'α = 0 is the squared part', torch.allclose(candidate(p, s, 0.0), s)
     half = (candidate(p, s, 0.2) + candidate(p, s, 0.8)) / 2
     yield 'it is a straight line in α', torch.allclose(candidate(p, s, 0.5), half, atol=1e-6)
+    quarter = 0.25 * p + 0.75 * s
+    yield (
+        'α = 1/4 is a quarter of the perceptual part',
+        torch.allclose(candidate(p, s, 0.25), quarter, atol=1e-6),
+    )
+    alpha = torch.linspace(0, 1, 6)
+    each = torch.stack([candidate(p, s, float(x))[i] for i, x in enumerate(alpha)])
+    yield (
+        'each image may have its own α',
+        torch.allclose(candidate(p, s, alpha), each, atol=1e-6),
+    )
