@@ -306,7 +306,7 @@ def sample_pdf(
     rng: torch.Generator | Draws | None = None,  # None: deterministic
     stratified: bool = True,  # False with rng: independent u, as the official code
     placement: str = 'middle',  # of the deterministic u: 'middle', or the official 'ends'
-    floor: float = 1e-5,  # added to every weight, so that an empty ray is sampled evenly
+    floor: float = 1e-5,  # added to every weight: all bins of an empty ray get equally many
 ) -> Tensor:  # [..., samples], growing if stratified or deterministic
     "Distances drawn from a histogram by inverting its cumulative sum."
     if edges.shape[-1] != weights.shape[-1] + 1:
