@@ -399,7 +399,8 @@ def march(
     samples: int,  # numbers (or [batch, rays]), and how many points on a ray
     fine: int = 0,  # points of a second look (0: none)
     rng: torch.Generator | Draws | None = None,  # None: deterministic
-    # the official placement, endless last interval, distance not divided
+    # the official placement, endless last interval, distance not divided; noise moves no fine
+    # sample, while the published code adds it to the weights that place them, too
     official: bool = False,
     **options,
 ) -> Rendered:  # passed to `composite`: background, activation, noise, last_back, …
