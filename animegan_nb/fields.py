@@ -228,7 +228,7 @@ class SceneField(nn.Module):
 
     def __init__(self, side: float):
         super().__init__()
-        self.side, self.options = side, {}
+        self.side, self.options, self.kind = side, {}, type(self).__name__
 
     def values(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -381,7 +381,7 @@ class Fit:
                 f" {views.side:g}."
             )
         self.field, self.config, self.device = field, config, _device(field)
-        self.bundle = bundle(views.to(self.device))
+        self.bundle, self.views = bundle(views.to(self.device)), _views_in_short(views)
         self.lr = config.lr or RATES.get(field.kind, 1e-2)
         self.optimizer = torch.optim.Adam(field.parameters(), self.lr, betas=(0.9, 0.99))
         self.rng, self.stopping = rng(config.seed), threading.Event()
@@ -483,6 +483,11 @@ def render_views(
 # %% ../nbs/54_fields.ipynb #20e515b7
 def save_field(field: SceneField, path: str | Path, half: bool = False) -> Path:
     "One safetensors file with the weights and what is needed to make the field again."
+    if field.kind not in FIELDS:
+        raise ValueError(
+            f"A file names its kind of field, and {field.kind!r} is none: register the class"
+            " in FIELDS and make the field with make_field."
+        )
     tensors = {
         k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous()
         for k, v in field.state_dict().items()
@@ -527,7 +532,9 @@ def nearest_distances(
     "From each point of two clouds to the nearest point of the other, in their unit."
     if not (len(made) and len(true)):
         raise ValueError("The chamfer distance needs two clouds with at least one point each.")
-    to = lambda a, b: torch.cat([torch.cdist(part, b).amin(1) for part in a.split(chunk)])
+    # products of matrices are faster, but lose the digits of small distances
+    how = dict(compute_mode='donot_use_mm_for_euclid_dist')
+    to = lambda a, b: torch.cat([torch.cdist(x, b, **how).amin(1) for x in a.split(chunk)])
     return to(made, true), to(true, made)
 
 
@@ -632,6 +639,7 @@ def save_fit(fit: Fit, run: str | Path) -> Path:
         return place
     state = dict(
         field=_signature(fit),
+        views=fit.views,
         config=asdict(fit.config),
         weights=dict(fit.field.state_dict()),
         optimizer=fit.optimizer.state_dict(),
@@ -660,11 +668,30 @@ def resume_fit(fit: Fit, run: str | Path) -> Fit:
             f"The checkpoint {name} was fitted with other settings: use its own"
             f" ({state['config']})."
         )
+    views = state.get('views')
+    if views is None:
+        raise ValueError(
+            f"The checkpoint {name} does not say which views were fitted (it is an old one):"
+            " start again in an empty folder."
+        )
+    if views.shape != fit.views.shape or not torch.allclose(views, fit.views, atol=1e-3):
+        raise ValueError(
+            f"The checkpoint {name} was fitted to other views: give it its own, or fit these"
+            " in an empty folder."
+        )
     fit.field.load_state_dict(state['weights'])
     fit.optimizer.load_state_dict(state['optimizer'])
     fit.rng.set_state(state['rng'])
     fit.step, fit.seconds, fit.history = state['step'], state['seconds'], [*state['history']]
     return fit
+
+
+def _views_in_short(views: Views) -> Tensor:  # [n, 64 + 16 + 1], on the CPU
+    """By what views are recognised, also if another processor drew them: small images, poses
+    and the focal length in widths of the image."""
+    small = F.adaptive_avg_pool2d(views.rgba, 4).flatten(1)
+    focal = torch.full_like(small[:, :1], views.focal / views.size)
+    return torch.cat([small, views.cam2world.flatten(1).to(small), focal], 1).float().cpu()
 
 
 def _signature(fit: Fit) -> dict:

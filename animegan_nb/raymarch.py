@@ -306,7 +306,7 @@ def sample_pdf(
     rng: torch.Generator | Draws | None = None,  # None: deterministic
     stratified: bool = True,  # False with rng: independent u, as the official code
     placement: str = 'middle',  # of the deterministic u: 'middle', or the official 'ends'
-    floor: float = 1e-5,  # added to every weight, so that an empty ray is sampled evenly
+    floor: float = 1e-5,  # added to every weight: all bins of an empty ray get equally many
 ) -> Tensor:  # [..., samples], growing if stratified or deterministic
     "Distances drawn from a histogram by inverting its cumulative sum."
     if edges.shape[-1] != weights.shape[-1] + 1:
@@ -399,7 +399,8 @@ def march(
     samples: int,  # numbers (or [batch, rays]), and how many points on a ray
     fine: int = 0,  # points of a second look (0: none)
     rng: torch.Generator | Draws | None = None,  # None: deterministic
-    # the official placement, endless last interval, distance not divided
+    # the official placement, endless last interval, distance not divided; noise moves no fine
+    # sample, while the published code adds it to the weights that place them, too
     official: bool = False,
     **options,
 ) -> Rendered:  # passed to `composite`: background, activation, noise, last_back, …

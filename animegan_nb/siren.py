@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.autograd.function import once_differentiable
-from .core import cache_dir, write_atomically
+from .core import cache_dir, full_precision, write_atomically
 from .metrics import decibels
 from .training import optimise
 
@@ -154,9 +154,10 @@ class Mapping(nn.Module):
 
     def forward(self, z: Tensor) -> Condition:  # z [batch, z_dim]
         *body, last = self.layers
-        for layer in body:
-            z = F.leaky_relu(layer(z), 0.2)
-        return Condition(*last(z).view(len(z), 2, self.blocks, self.width).unbind(1))
+        with full_precision(z.device):  # every digit of a frequency counts
+            for layer in body:
+                z = F.leaky_relu(layer(z), 0.2)
+            return Condition(*last(z).view(len(z), 2, self.blocks, self.width).unbind(1))
 
 # %% ../nbs/51_siren.ipynb #0e5a8c44
 @dataclass(frozen=True)
@@ -236,18 +237,20 @@ class PiganField(nn.Module):
         method: str = 'auto',  # how it is evaluated, see `evaluate_folded`; or 'straight'
     ) -> tuple[Tensor, Tensor]:  # rgb in [0, 1], raw density per unit length
         "Colour and density. Second derivatives need the method 'folded' or 'straight'."
-        if method == 'straight':
-            return self.straight(points, z, directions)
-        folded = self.folded(z)
-        _check_points(points, directions, len(folded.trunk[0][0]))
-        return evaluate_folded(folded, points, directions, method)
+        with full_precision(points.device):  # a sine needs all digits of its argument
+            if method == 'straight':
+                return self.straight(points, z, directions)
+            folded = self.folded(z)
+            _check_points(points, directions, len(folded.trunk[0][0]))
+            return evaluate_folded(folded, points, directions, method)
 
     def density_only(self, points: Tensor, z, method: str = 'auto') -> Tensor:  # [batch, n]
         """The density alone (87 % of the work of a full evaluation), for the first samples
         along the rays and for surfaces."""
-        folded = self.folded(z)
-        _check_points(points, None, len(folded.trunk[0][0]))
-        return folded_density(folded, points, method)
+        with full_precision(points.device):
+            folded = self.folded(z)
+            _check_points(points, None, len(folded.trunk[0][0]))
+            return folded_density(folded, points, method)
 
     def at(self, z, method: str = 'auto'):
         """The field of some codes as a function (points, directions) → (rgb, density), the form
@@ -275,6 +278,8 @@ def check_condition(condition: Condition, config: FieldConfig) -> Condition:
 
 def _check_points(points, directions, batch):
     "Points and directions are [batch, n, 3], one batch entry for each code."
+    if not batch:
+        raise ValueError("A field is that of a code: give at least one.")
     if points.ndim != 3 or points.shape[-1] != 3 or len(points) != batch:
         raise ValueError(
             f"Points are [{batch}, n, 3] for {batch} codes, not {list(points.shape)}."
@@ -691,11 +696,7 @@ def evaluate_folded(
 ) -> tuple[Tensor, Tensor]:
     """Colour and density of a folded field; in chunks for float32 on a CPU ('auto' and
     'mixed'), by batched products elsewhere."""
-    if method not in ('auto', 'chunked', 'folded', 'mixed'):
-        raise ValueError(
-            "A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not"
-            f" {method!r}."
-        )
+    _check_method(method)
     chunked = runs_in_chunks(points) and not directions.requires_grad
     if method == 'mixed' and half_pays(points.device):
         folded = rounded(folded)
@@ -706,6 +707,7 @@ def evaluate_folded(
 
 def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tensor:
     "The density alone, [batch, n]; in chunks where no gradient is asked for."
+    _check_method(method)
     if method == 'mixed' and half_pays(points.device):
         folded = rounded(folded)
     if torch.is_grad_enabled() or not runs_in_chunks(points):
@@ -719,6 +721,15 @@ def folded_density(folded: Folded, points: Tensor, method: str = 'auto') -> Tens
                 part = _kept_sine(_linear(part, w, b), None)
             rows.append(F.linear(part, weight, bias).squeeze(-1))
     return torch.cat(rows).view(points.shape[:2])
+
+
+def _check_method(method: str):
+    "Raise one clear sentence unless a field can be evaluated in this way."
+    if method not in ('auto', 'chunked', 'folded', 'mixed'):
+        raise ValueError(
+            "A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not"
+            f" {method!r}."
+        )
 
 
 def half_pays(device: torch.device) -> bool:

@@ -82,6 +82,8 @@ class GatysConfig:
         check_types(GatysConfig, vars(self), 'A style transfer')
         if min((*self.content_layers, *self.style_layers), default=0) < 0:
             raise ValueError("The layers of a style transfer are numbers of maps from 0.")
+        if not (self.content_layers or self.style_layers):
+            raise ValueError("A style transfer needs a content layer or a style layer.")
         if self.convention not in GRAM_CONVENTIONS or self.start not in ('content', 'noise'):
             raise ValueError(
                 f"A transfer has a convention ({', '.join(GRAM_CONVENTIONS)}) and starts from"
@@ -111,6 +113,8 @@ def check_pair(content: Tensor, style: Tensor):
     "Raise one clear sentence unless these are images, and a style for all or for each."
     for images in (content, style):
         check_float_images(images)
+        if not len(images):
+            raise ValueError("There is no image: give at least one content and one style.")
         if not images.isfinite().all():
             raise ValueError("An image contains NaN or infinity: no style can be read from it.")
     if len(style) not in (1, len(content)):
@@ -154,11 +158,10 @@ def _descend(look, content, style, config, seed, tell):
     "One image and its losses."
     with torch.no_grad():
         wanted, painted = look.maps(content), look.maps(style)
-    image = content.clone()
+    image = content.detach().clone()
     if config.start == 'noise':
-        image = 0.3 * torch.randn(
-            image.shape, generator=rng(seed, image.device), device=image.device
-        )
+        like = dict(dtype=image.dtype, device=image.device)
+        image = 0.3 * torch.randn(image.shape, generator=rng(seed, image.device), **like)
     image.requires_grad_(True)
     optimizer = torch.optim.LBFGS(
         [image],
@@ -266,7 +269,15 @@ class StyleTransfer(Pretrained, nn.Module):
             )
         maps = self.look.maps(images)
         check_layers([self.config.layer], len(maps))
-        return maps[self.config.layer]
+        features, c = maps[self.config.layer], self.config
+        drawn = factor * features.shape[2]
+        if features.shape[1] != c.channels or drawn != images.shape[2]:
+            raise ValueError(
+                f"Layer {c.layer} of {c.backbone!r} has {features.shape[1]} channels at"
+                f" {features.shape[2]} of {images.shape[2]} rows, which do not fit"
+                f" channels={c.channels} and {len(c.widths)} widths: one for each halving."
+            )
+        return features
 
     def forward(
         self,
@@ -284,7 +295,7 @@ def transfer_loss(
     content: Tensor,  # [batch, 3, height, width] in [-1, 1]
     style: Tensor,  # the same shape
     style_weight: float = 1.0,  # λ
-    pixel_weight: float = 10.0,  # μ
+    pixel_weight: float = 10.0,  # κ
 ) -> Tensor:  # one number
     """Huang & Belongie (2017), eq. 11 to 13, with means of squares, and the pixels' error where
     content and style are the same image."""
@@ -355,7 +366,9 @@ def coral(
     together, and divides by the number of pixels instead of one less."""
     check_float_images(content)
     check_float_images(style)
-    return recolour(content, style, eps, correction=1)
+    exact = torch.promote_types(content.dtype, torch.float32)  # also for half precision
+    moved = recolour(content.to(exact), style.to(exact), eps, correction=1)
+    return moved.to(content.dtype)
 
 
 def published_coral(content: Tensor, style: Tensor) -> Tensor:

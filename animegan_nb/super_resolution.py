@@ -56,8 +56,9 @@ def shuffle_pixels(
     batch, channels, height, width = maps.shape
     if r < 1 or channels % r**2:
         raise ValueError(f"{channels} channels are no whole number of blocks of {r}×{r}.")
-    blocks = maps.reshape(batch, channels // r**2, r, r, height, width)
-    return blocks.permute(0, 1, 4, 2, 5, 3).reshape(batch, -1, r * height, r * width)
+    kept = channels // r**2
+    blocks = maps.reshape(batch, kept, r, r, height, width)
+    return blocks.permute(0, 1, 4, 2, 5, 3).reshape(batch, kept, r * height, r * width)
 
 # %% ../nbs/45_super_resolution.ipynb #c13b72d7
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class CARNConfig:
     mean: tuple[float, float, float] = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]
 
     def __post_init__(self):
-        if self.channels < 1 or self.depth < 1 or self.channels % self.groups:
+        if min(self.channels, self.depth, self.groups) < 1 or self.channels % self.groups:
             raise ValueError(
                 f"A CARN needs blocks, and {self.channels} channels in {self.groups} equal"
                 " groups."
@@ -208,9 +209,13 @@ def _config_of(state: dict[str, Tensor]) -> CARNConfig:
     return CARNConfig(channels, channels // seen, first(1) not in state, depth, scales, mean)
 
 
-def carn_from(state: dict[str, Tensor]) -> CARN:
-    "A network with these weights, under our names or the published ones; frozen."
-    state = dict(state)
+def carn_from(state: dict[str, Tensor]) -> CARN | Upscaler:
+    """A network with these weights, under our names or the published ones; frozen. The weights
+    of an `Upscaler` give one."""
+    state, outer = dict(state), 'network.'
+    upscaler = bool(state) and all(key.startswith(outer) for key in state)
+    if upscaler:
+        state = {key.removeprefix(outer): value for key, value in state.items()}
     if 'sub_mean.shifter.weight' in state:
         mean = _mean_of(state)
         state = {_our_name(key): value for key, value in state.items()}
@@ -221,6 +226,7 @@ def carn_from(state: dict[str, Tensor]) -> CARN:
     except RuntimeError as error:
         about = str(error).splitlines()[1].strip()
         raise ValueError(f"These weights do not fit a CARN: {about}") from error
+    network = Upscaler(network, new=False) if upscaler else network
     return network.eval().requires_grad_(False)
 
 
@@ -228,7 +234,7 @@ def load_carn(
     path: str
     | Path
     | None = None,  # None: the published file, from ANIMEGAN_WEIGHTS or the cache
-) -> CARN:
+) -> CARN | Upscaler:
     """A frozen network from a safetensors file, or from the published file of CARN-M. Source:
     Ahn, Kang and Sohn (2018); weights of github.com/nmhkahn/CARN-pytorch, MIT licence."""
     if path is None:
@@ -247,13 +253,14 @@ def load_carn(
 
 # %% ../nbs/45_super_resolution.ipynb #d5251beb
 class Upscaler(nn.Module):
-    "A network that learns what to add to interpolation; its last layer starts at zero."
+    "A network that learns what to add to interpolation; a new one adds nothing."
 
-    def __init__(self, network: CARN):
+    def __init__(self, network: CARN, new: bool = True):
         super().__init__()
         self.network = network
-        nn.init.zeros_(network.exit.weight)
-        nn.init.zeros_(network.exit.bias)
+        if new:
+            nn.init.zeros_(network.exit.weight)
+            nn.init.zeros_(network.exit.bias)
 
     def forward(self, images: Tensor, scale: int = 2) -> Tensor:
         how = dict(scale_factor=scale, mode='bilinear', align_corners=False)
@@ -275,11 +282,16 @@ def train_upscaler(
     seed: int = 0,
 ) -> list[float]:
     "Mean absolute error, Adam with a rate that falls to 0 by half a cosine; the losses."
-    scale, rest = divmod(large.shape[-1], small.shape[-1])
-    if rest or len(large) != len(small):
+    scale, rest = divmod(large.shape[-1], max(1, small.shape[-1]))
+    fits = large.shape[-2] == scale * small.shape[-2] and len(large) == len(small) > 0
+    if rest or not fits:
         raise ValueError(
             f"Every large image needs its small one, and a whole factor: {list(large.shape)}"
             f" and {list(small.shape)} do not fit."
+        )
+    if steps < 1 or batch < 1:
+        raise ValueError(
+            f"A training needs at least one step and one image in it, not {steps} and {batch}."
         )
     optimizer = torch.optim.Adam(network.parameters(), lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

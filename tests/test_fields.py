@@ -380,6 +380,49 @@ def test_checkpoints_of_others_are_refused(tmp_path):
         assert other.step == 0
 
 
+def test_checkpoints_of_other_views_are_refused(tmp_path, monkeypatch):
+    save_fit(new_fit(texels=8).run(1, progress=False), tmp_path / 'new')
+    other = new_fit(texels=8)
+    other.views = other.views.flip(0)
+    with pytest.raises(ValueError, match='other views'):
+        resume_fit(other, tmp_path / 'new')
+    fit = new_fit(texels=8)
+    fit.views = None
+    save_fit(fit, tmp_path / 'old')  # as before the views were kept
+    with pytest.raises(ValueError, match='does not say which views'):
+        resume_fit(new_fit(texels=8), tmp_path / 'old')
+
+
+def test_views_are_recognised_by_images_and_cameras():
+    views = VIEWS
+    short = fields._views_in_short(views)
+    moved = replace(views, focal=1.1 * views.focal)
+    dim = replace(views, rgba=0.9 * views.rgba)
+    for other in (moved, dim, views[list(range(len(views)))[::-1]]):
+        assert not torch.allclose(short, fields._views_in_short(other), atol=1e-3)
+    noisy = replace(views, rgba=(views.rgba - 1e-6).clamp(min=0))
+    assert torch.allclose(short, fields._views_in_short(noisy), atol=1e-3)
+
+
+class OfOnesOwn(fields.SceneField):
+    def __init__(self, side):
+        super().__init__(side)
+        self.net = torch.nn.Linear(3, 4)
+
+
+def test_a_field_of_ones_own_is_fitted_but_needs_a_name_to_be_saved(tmp_path):
+    views = VIEWS
+    fit = Fit(OfOnesOwn(views.side), views, FitConfig(steps=2, rays=8)).run(progress=False)
+    assert fit.step == 2
+    with pytest.raises(ValueError, match='make_field'):
+        save_field(fit.field, tmp_path / 'own.safetensors')
+
+
+def test_a_cloud_far_from_the_origin_is_at_distance_0_from_itself():
+    cloud = torch.rand(500, 3, generator=rng(0)) + 100
+    assert chamfer(cloud, cloud).chamfer == 0
+
+
 def test_a_diverged_fit_says_so():
     fit = new_fit(texels=8)
     with torch.no_grad():

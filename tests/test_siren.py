@@ -223,6 +223,9 @@ FIELD, POINTS, Z, DIRECTIONS = field_and_points()
         (lambda: FIELD(POINTS[:1], Z, DIRECTIONS[:1]), 'Points'),
         (lambda: FIELD(POINTS, Z, DIRECTIONS[:, :3]), 'direction'),
         (lambda: FIELD(POINTS, Z, DIRECTIONS, 'quick'), 'evaluated'),
+        (lambda: FIELD.density_only(POINTS, Z, 'quick'), 'evaluated'),
+        (lambda: FIELD(POINTS[:0], Z[:0], DIRECTIONS[:0]), 'at least one'),
+        (lambda: FIELD.density_only(POINTS[:0], Z[:0]), 'at least one'),
         (lambda: load_official_field({'x': torch.zeros(1)}), 'missing'),
         (
             lambda: load_official_field(
@@ -398,3 +401,21 @@ def test_a_gradient_inside_autocast_is_that_outside():
     with torch.autocast('cpu', torch.bfloat16):
         inside = gradients(field, points, z.requires_grad_(False), directions, 'chunked')
     assert all(x.isfinite().all() for x in inside)
+
+
+@pytest.mark.parametrize('method', ['auto', 'folded', 'straight'])
+def test_autocast_does_not_round_the_arguments_of_the_sines(method):
+    if not torch.amp.is_autocast_available('cpu'):
+        pytest.skip('this PyTorch has no autocast on a CPU')
+    field, points, z, directions = field_and_points()
+
+    def evaluated():
+        both = field(points, z, directions, method)
+        return *field.condition(z), *both, field.density_only(points, z)
+
+    with torch.no_grad():
+        outside = evaluated()
+        with torch.autocast('cpu', torch.bfloat16):
+            inside = evaluated()
+    for a, b in zip(inside, outside):
+        assert a.dtype == b.dtype and (a - b).abs().max() < 1e-3 * b.std()

@@ -308,3 +308,44 @@ def test_bad_input_is_one_sentence(name):
     with pytest.raises((ValueError, KeyError), match=says):
         call()
     assert style_transfer.__doc__
+
+
+def test_gatys_takes_images_with_a_gradient_and_keeps_their_precision():
+    content = (0.5 * images(1)).requires_grad_(True) + 0
+    assert gatys(content, images(1), QUICK).images.isfinite().all()
+    start = style_transfer._descend
+    found = []
+
+    def spy(look, content, style, config, seed, tell):
+        look = type('Look', (), dict(maps=lambda self, x: found.append(x.dtype) or [x]))()
+        return start(look, content, style, config, seed, tell)
+
+    try:
+        style_transfer._descend = spy
+        config = GatysConfig(steps=1, start='noise', content_layers=(0,), style_layers=())
+        assert gatys(images(1).double(), images(1).double(), config).images.dtype == torch.float64
+    finally:
+        style_transfer._descend = start
+    assert set(found) == {torch.float64}
+
+
+def test_coral_in_half_precision():
+    content, style = images(2), images(2, seed=1)
+    half = coral(content.half(), style.half())
+    assert half.dtype == torch.float16
+    assert torch.allclose(half.float(), coral(content, style), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    'call, word',
+    [
+        (lambda: stylise(images(0), images(1), 'colours'), 'no image'),
+        (lambda: stylise(images(1), images(0), 'colours'), 'no image'),
+        (lambda: GatysConfig(content_layers=(), style_layers=()), 'content layer or a style layer'),
+        (lambda: StyleTransfer(StyleTransferConfig(layer=1)).encode(images(1, 32)), 'do not fit'),
+        (lambda: StyleTransfer(StyleTransferConfig(channels=32)).encode(images(1, 32)), 'do not fit'),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(call, word):
+    with pytest.raises(ValueError, match=word):
+        call()

@@ -162,3 +162,30 @@ def test_on_a_gpu(gpu):
     for tensor in (sr.resample(large, 6), sr.to_size(net, large, 20), net(large, 3)):
         assert tensor.is_cuda
     gpu.check()
+
+
+def test_an_upscaler_there_and_back(tmp_path):
+    net = sr.Upscaler(network(sr.CARNConfig(channels=8, scales=(2,))))
+    with torch.no_grad():
+        net.network.exit.weight.normal_(generator=rng(0))
+    save_file(net.state_dict(), tmp_path / 'net.safetensors')
+    again, x = sr.load_carn(tmp_path / 'net.safetensors'), images(1, 3, 6, 7)
+    assert isinstance(again, sr.Upscaler) and torch.equal(again(x, 2), net(x, 2))
+
+
+def test_a_batch_of_none_is_shuffled():
+    assert sr.shuffle_pixels(torch.zeros(0, 8, 3, 4), 2).shape == (0, 2, 6, 8)
+
+
+@pytest.mark.parametrize(
+    'call, word',
+    [
+        (lambda: sr.CARNConfig(groups=0), 'equal groups'),
+        (lambda: sr.train_upscaler(network(), images(2, 3, 8, 8), images(2, 3, 4, 4), 0), 'one step'),
+        (lambda: sr.train_upscaler(network(), images(2, 3, 8, 8), images(2, 3, 3, 4), 1), 'do not fit'),
+        (lambda: sr.train_upscaler(network(), images(0, 3, 8, 8), images(0, 3, 4, 4), 1), 'do not fit'),
+    ],
+)
+def test_bad_input_is_one_sentence(call, word):
+    with pytest.raises(ValueError, match=word):
+        call()

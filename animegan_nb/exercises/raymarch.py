@@ -66,6 +66,15 @@ _COMPOSITE_MUTANTS = {
     'product from behind': _wrong_composite(
         lambda tau, s: torch.exp(-(tau.flip(-1).cumsum(-1).flip(-1) - tau)) * _alpha(tau)
     ),
+    'no activation': lambda rgb, density, distances, far=None, last='far': composite(
+        rgb, density, distances, far=far, last=last, activation='none'
+    ),
+    'channels reversed': lambda rgb, density, distances, far=None, last='far': composite(
+        rgb.flip(-1), density, distances, far=far, last=last
+    ),
+    'grey without channels': lambda *args, **options: composite(*args, **options)._replace(
+        rgb=composite(*args, **options).rgb.mean(-1)
+    ),
     'distance not divided': lambda rgb, density, distances, far=None, last='far': composite(
         rgb, density, distances, far=far, last=last, normalise=False
     ),
@@ -75,8 +84,8 @@ _COMPOSITE_MUTANTS = {
 @exercise('raymarch.composite', library=composite, mutants=_COMPOSITE_MUTANTS)
 def check_composite(candidate):
     """`composite(rgb, density, distances, far=…, last='far' or 'inf')` → (rgb, distance,
-    weights): intervals from each sample to the next, the last to `far` or endless; the distance
-    divided by Σw."""
+    weights): raw densities, made non-negative by ReLU; intervals from each sample to the next,
+    the last to `far` or endless; the distance divided by Σw."""
     close = lambda a, b: torch.allclose(a, torch.as_tensor(b, dtype=a.dtype), atol=1e-5)
     t = torch.linspace(1, 3, 33)[:-1].expand(2, 3, 32)
     white = torch.ones(2, 3, 32, 3)
@@ -94,7 +103,10 @@ def check_composite(candidate):
         'weights and what is left over sum to 1',
         close(w.sum(-1), 1 - torch.exp(-(density * 2 / 32).sum(-1))),
     )
+    raw = torch.randn(2, 3, 32, generator=torch.Generator().manual_seed(1))
+    w, clipped = (candidate(white, x, t, far=3.0, last='far')[2] for x in (raw, raw.relu()))
     yield 'every weight is at least 0', bool((w >= 0).all())
+    yield 'a density below 0 counts as 0', close(w, clipped)
     wall = torch.zeros(2, 3, 32)
     wall[..., 8] = 1e5
     wall[..., 9:] = 7.0
@@ -103,6 +115,12 @@ def check_composite(candidate):
     colour, distance, w = candidate(paint, wall, t, far=3.0, last='far')
     yield 'an opaque wall hides what is behind', close(colour, 1.0) and close(w[..., 9:], 0.0)
     yield 'the wall is seen at its distance', close(distance, t[..., 8])
+    one = torch.tensor([0.9, 0.4, 0.2])
+    colour = candidate(white * one, wall, t, far=3.0, last='far')[0]
+    yield (
+        'the colour of an opaque sample comes out, channel by channel',
+        tuple(colour.shape) == (2, 3, 3) and close(colour, one),
+    )
     faint = candidate(white, torch.full((2, 3, 32), 1e-3), t, far=3.0, last='far')[1]
     yield (
         'thin fog is seen in the middle, not at the eye',
@@ -237,6 +255,12 @@ def _independent(edges, weights, samples, rng=None):
     return sample_pdf(edges, weights, samples, rng, stratified=False)  # the official pi-GAN
 
 
+def _empty_at_near(edges, weights, samples, rng=None):  # without weight: all at one end
+    t = sample_pdf(edges, weights, samples, rng)
+    ends = edges[torch.where(torch.arange(samples) < samples - 1, 0, -1)]
+    return torch.where(weights.sum(-1, keepdim=True) == 0, ends, t)
+
+
 _PDF_MUTANTS = {
     'middles only': _histogram_of_middles,
     'not normalised': _cdf_not_normalised,
@@ -245,13 +269,15 @@ _PDF_MUTANTS = {
     'independent u': _independent,
     'never random': _never_random,
     'one histogram for all rays': _mean_over_rays,
+    'an empty ray at its ends': _empty_at_near,
 }
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #7121630e
 @exercise('raymarch.sample_pdf', library=sample_pdf, mutants=_PDF_MUTANTS)
 def check_sample_pdf(candidate):
     """`sample_pdf(edges, weights, samples, rng=None)` → distances drawn from the histogram with
-    stratified u; deterministic without a generator."""
+    stratified u; deterministic without a generator. On a ray without weight all bins get
+    equally many."""
     edges = torch.tensor([1.0, 1.2, 1.7, 2.0, 3.0])
     weights = torch.tensor([[0.5, 2.0, 0.0, 1.5]]).expand(300, 4)
     cdf = F.pad((weights[0] / weights[0].sum()).cumsum(0), (1, 0)).numpy()
@@ -279,8 +305,8 @@ def check_sample_pdf(candidate):
         float(((t > 1.71) & (t < 1.99)).float().mean()) < 0.01,
     )
     yield (
-        'an empty ray is sampled evenly',
-        bool(gap_even(candidate(edges, torch.zeros(1, 4), 64)) < 0.3),
+        'the bins of an empty ray get equally many samples',
+        gap_even(candidate(edges, torch.zeros(1, 4), 64), edges) < 0.05,
     )
     fixed = candidate(edges, weights, 64)
     yield (
@@ -305,7 +331,10 @@ def check_sample_pdf(candidate):
     )
 
 
-def gap_even(t: Tensor) -> float:
-    """How far the quartiles of samples on the first ray are from finite and ordered:
-    0 if they are."""
-    return 0.0 if bool(t.isfinite().all()) and t[0].max() - t[0].min() > 1 else 1.0
+def gap_even(
+    t: Tensor,  # [1, samples]: samples on a ray
+    edges: Tensor,  # [bins + 1]
+) -> float:
+    "How far the shares of the samples in the bins are from equal ones: the largest difference."
+    inside = (t >= edges[:-1, None]) & (t < edges[1:, None])  # [bins, samples]
+    return float((inside.float().mean(1) - 1 / len(inside)).abs().max())

@@ -177,6 +177,18 @@ class _XavierSiren(Siren):
                 nn.init.xavier_uniform_(m.weight)
 
 
+class _LastByDefault(Siren):
+    "The last layer as PyTorch draws it."
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.net[-1].reset_parameters()
+
+
+def _always_thirty(inputs, hidden, layers, outputs, omega=30.0):
+    return Siren(inputs, hidden, layers, outputs)
+
+
 def _relu_net(inputs, hidden, layers, outputs, omega=30.0):
     return ReluNet(inputs, hidden, layers, outputs)
 
@@ -199,11 +211,29 @@ def _checks_image(n: int = 32) -> tuple[Tensor, Tensor]:
     ).view(-1, 3)
 
 
+def _other_omega(candidate, xy: Tensor):
+    "The laws of a network with ω = 10."
+    net = candidate(2, 64, 3, 3, 10.0)
+    parameters = [p.detach() for p in net.parameters()]
+    weights, biases = ([p for p in parameters if p.ndim == n] for n in (2, 1))
+    bound = math.sqrt(6 / 64) / 10
+    filled = [bool(0.95 * bound < w.abs().max() <= bound) for w in weights]
+    yield 'with ω = 10 the hidden weights fill ±√(6/64)/10', all(filled[1:-1])
+    yield 'the weights of the last layer do so, too', filled[-1]
+    h = xy
+    for w, b in zip(weights[:-1], biases):
+        h = torch.sin(10 * (h @ w.T + b))
+    h = h @ weights[-1].T + biases[-1]
+    yield 'its values are those of the sines with ω = 10', torch.allclose(net(xy), h, atol=1e-3)
+
+
 @exercise(
     'siren.siren',
     library=Siren,
     mutants={
         'omega only once': _OmegaOnce,
+        'always 30': _always_thirty,
+        'last layer by default': _LastByDefault,
         'Xavier': _XavierSiren,
         'ReLU': _relu_net,
         'never below one half': _sigmoid_of_siren,
@@ -211,7 +241,8 @@ def _checks_image(n: int = 32) -> tuple[Tensor, Tensor]:
 )
 def check_siren(candidate):
     """`Siren(inputs, hidden, layers, outputs, omega=30.)` → a module:
-    `layers` sine layers of width `hidden`, then a linear layer."""
+    `layers` sine layers of width `hidden`, then a linear layer, with the weights of
+    `sine_init`; its parameters in the order of the layers."""
     torch.manual_seed(0)
     xy, image = _checks_image()
     net = candidate(2, 64, 3, 3)
@@ -234,3 +265,4 @@ def check_siren(candidate):
         'its second derivative is not zero',
         second is not None and bool(second.abs().max() > 1e-3),
     )
+    yield from _other_omega(candidate, xy)
