@@ -85,6 +85,8 @@ class Preset:
 
 
 NEAR = replace(NEAREST, prior=0.1)  # from the nearest random latent, kept near likely ones
+
+# %% ../nbs/43_crossdomain.ipynb #efcb91z0
 PRESETS = {
     'freezeg': Preset('inverted in g, drawn by g_fin'),
     'direct': Preset('inverted in g_fin', second='photo'),

@@ -359,12 +359,20 @@ class FitConfig:
         if self.background not in ('random', 'white'):
             raise ValueError(f"The background is 'random' or 'white', not {self.background!r}.")
 
-# %% ../nbs/54_fields.ipynb #564b1ae9
+# %% ../nbs/54_fields.ipynb #564b1a00
 def _device(field: nn.Module) -> torch.device:
     "Where a field's weights are."
     return next((p.device for p in field.parameters()), torch.device('cpu'))
 
 
+def _views_in_short(views: Views) -> Tensor:  # [n, 64 + 16 + 1], on the CPU
+    """By what views are recognised, also if another processor drew them: small images, poses
+    and the focal length in widths of the image."""
+    small = F.adaptive_avg_pool2d(views.rgba, 4).flatten(1)
+    focal = torch.full_like(small[:, :1], views.focal / views.size)
+    return torch.cat([small, views.cam2world.flatten(1).to(small), focal], 1).float().cpu()
+
+# %% ../nbs/54_fields.ipynb #564b1ae9
 class Fit:
     """One field, fitted to the views of one scene, where the field's weights are. Random
     numbers are drawn on the CPU: the same on every device."""
@@ -684,14 +692,6 @@ def resume_fit(fit: Fit, run: str | Path) -> Fit:
     fit.rng.set_state(state['rng'])
     fit.step, fit.seconds, fit.history = state['step'], state['seconds'], [*state['history']]
     return fit
-
-
-def _views_in_short(views: Views) -> Tensor:  # [n, 64 + 16 + 1], on the CPU
-    """By what views are recognised, also if another processor drew them: small images, poses
-    and the focal length in widths of the image."""
-    small = F.adaptive_avg_pool2d(views.rgba, 4).flatten(1)
-    focal = torch.full_like(small[:, :1], views.focal / views.size)
-    return torch.cat([small, views.cam2world.flatten(1).to(small), focal], 1).float().cpu()
 
 
 def _signature(fit: Fit) -> dict:

@@ -484,7 +484,7 @@ def crop(images: Tensor, offsets: Tensor, patch: int) -> Tensor:
     found = images.flatten(2).gather(2, places.expand(-1, images.shape[1], -1))
     return found.unflatten(2, (patch, patch))
 
-
+# %% ../nbs/61_mimic3d.ipynb #477ae6z0
 def render_patches(
     volume: PlaneVolume,
     cam2world: Tensor,  # [batch, 4, 4]

@@ -153,7 +153,7 @@ def gatys(
             losses.append(trace)
     return Stylised(torch.cat(found).clamp(-1, 1), losses)
 
-
+# %% ../nbs/44_style_transfer.ipynb #9e04aaz0
 def _descend(look, content, style, config, seed, tell):
     "One image and its losses."
     with torch.no_grad():

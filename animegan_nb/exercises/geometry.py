@@ -105,6 +105,19 @@ _REPROJECT_MUTANTS = {
 }
 
 
+def _pairs_of_wide_images(candidate) -> bool:
+    "Whether two pairs of 24 × 40 pixels, in one batch, are looked up as one by one."
+    wide = dict(size=(24, 40))
+    colours, seen = candidate(_scene(0.0, 0.45, **wide), _scene(0.45, 0.0, **wide), 24.0)
+    pairs = [(_scene(x, **wide), _scene(y, **wide)) for x, y in ((0.0, 0.45), (0.45, 0.0))]
+    alone = torch.cat([candidate(*pair, 24.0)[1] for pair in pairs])
+    if seen.shape != (2, 960) or not bool((seen.sum(1) > 80).all()):
+        return False
+    images = torch.cat([first['image'] for first, _ in pairs]).flatten(2)
+    error = (colours - images).abs().mean(1)[seen].mean()
+    return bool(error < 0.15) and bool((seen != alone).float().mean() < 0.01)
+
+# %% ../../nbs/exercises/53_geometry.ipynb #f9b6f28b
 @exercise(
     'geometry.reproject',
     library=lambda first, second, fov: reproject(first, second, fov),
@@ -148,19 +161,7 @@ def check_reproject(candidate):
         bool(((same - a['image'].flatten(2)).abs().mean(1)[all_] < 1e-3).all())
         and bool(all_.sum() > 0.9 * (a['opacity'] > 0.9).sum()),
     )
-    wide = dict(size=(24, 40))
-    colours, seen = candidate(_scene(0.0, 0.45, **wide), _scene(0.45, 0.0, **wide), 24.0)
-    pairs = [(_scene(x, **wide), _scene(y, **wide)) for x, y in ((0.0, 0.45), (0.45, 0.0))]
-    alone = [torch.cat(values) for values in zip(*(candidate(*p, 24.0) for p in pairs))]
-    images = torch.cat([first['image'] for first, _ in pairs]).flatten(2)
-    error = (colours - images).abs().mean(1)
-    yield (
-        'two pairs of wide images at once',
-        seen.shape == (2, 960)
-        and bool((seen.sum(1) > 80).all())
-        and bool(error[seen].mean() < 0.15)
-        and bool((seen != alone[1]).float().mean() < 0.01),
-    )
+    yield 'two pairs of wide images at once', _pairs_of_wide_images(candidate)
     colours, aside = candidate(_wall(0.0), _wall(0.5), 60.0)
     share = float(aside.view(40, 40)[1:-1].float().mean())
     yield (

@@ -158,7 +158,7 @@ def _each_pixel(direct, target, features):
 def _student_detached(direct, target, features):
     return imitation_loss(target, direct, features)
 
-
+# %% ../../nbs/exercises/61_mimic3d.ipynb #88ee4bz0
 @exercise(
     'mimic3d.imitation_loss',
     library=imitation_loss,

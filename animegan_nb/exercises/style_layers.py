@@ -110,7 +110,7 @@ def _modconv_squared(x, w, s):
 def _modconv_unsigned(x, w, s):
     return modulated_conv2d(x, w, s.abs())
 
-
+# %% ../../nbs/exercises/30_style_layers.ipynb #4e811fz0
 @exercise(
     'style_layers.modulated_conv2d',
     library=modulated_conv2d,

@@ -60,23 +60,31 @@ def _clip_first(critic, limit):
 def _solo(critic, optimizer, real, fake, limit=0.0):
     return critic_update(critic, optimizer, real, fake, limit)
 
+# %% ../../nbs/exercises/23_wgan.ipynb #d0444f7a
+_CRITIC_MUTANTS = {
+    'the signs of Liu (2.3), minimised': _wrong_update(sign=-1.0),
+    'clipped before the step': _wrong_update(when='before'),
+    'gradients clipped instead of weights': _wrong_update(clip=_clip_gradients),
+    'gradients pile up from step to step': _wrong_update(keep=True),
+    'a gradient into the generator': _wrong_update(detach=False),
+    'summed over the batch': _wrong_update(mean=torch.sum),
+    'biases not clipped': _wrong_update(clip=_clip_matrices),
+    'only the first layer clipped': _wrong_update(clip=_clip_first),
+    'the sigmoid kept': _wrong_update(squash=torch.sigmoid),
+    'log of the sigmoid kept': _wrong_update(squash=nn.functional.logsigmoid),
+}
+
+
+def _clips_every_layer(candidate, real, made) -> bool:
+    "Whether all weights and biases of two layers are within ±0.25 after a step."
+    deep = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1), nn.Flatten(0))
+    for p in deep.parameters():
+        nn.init.constant_(p, 0.5)
+    candidate(deep, torch.optim.SGD(deep.parameters(), 0.1), real, made, 0.25)
+    return all(float(p.detach().abs().max()) <= 0.25 for p in deep.parameters())
+
 # %% ../../nbs/exercises/23_wgan.ipynb #d0444f70
-@exercise(
-    'wgan.critic_update',
-    library=_solo,
-    mutants={
-        'the signs of Liu (2.3), minimised': _wrong_update(sign=-1.0),
-        'clipped before the step': _wrong_update(when='before'),
-        'gradients clipped instead of weights': _wrong_update(clip=_clip_gradients),
-        'gradients pile up from step to step': _wrong_update(keep=True),
-        'a gradient into the generator': _wrong_update(detach=False),
-        'summed over the batch': _wrong_update(mean=torch.sum),
-        'biases not clipped': _wrong_update(clip=_clip_matrices),
-        'only the first layer clipped': _wrong_update(clip=_clip_first),
-        'the sigmoid kept': _wrong_update(squash=torch.sigmoid),
-        'log of the sigmoid kept': _wrong_update(squash=nn.functional.logsigmoid),
-    },
-)
+@exercise('wgan.critic_update', library=_solo, mutants=_CRITIC_MUTANTS)
 def check_critic_update(candidate):
     """One step of a clipped Wasserstein critic:
     (critic, optimizer, real, fake, clip) → its estimate before the step; clip=0 does not
@@ -118,14 +126,7 @@ def check_critic_update(candidate):
             line.weight[0].detach(), (start + 0.3 * gap).clamp(-0.25, 0.25), atol=1e-6
         ),
     )
-    deep = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1), nn.Flatten(0))
-    for p in deep.parameters():
-        nn.init.constant_(p, 0.5)
-    candidate(deep, torch.optim.SGD(deep.parameters(), 0.1), real, 1 * made, 0.25)
-    yield (
-        'in every layer, and biases too',
-        all(float(p.detach().abs().max()) <= 0.25 for p in deep.parameters()),
-    )
+    yield 'in every layer, and biases too', _clips_every_layer(candidate, real, 1 * made)
 
 # %% ../../nbs/exercises/23_wgan.ipynb #3b19225b
 @exercise(
