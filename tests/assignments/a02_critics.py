@@ -163,7 +163,13 @@ WRONG = dict(
         'nothing under the root': (penalty(root=0.0), ['a critic without slope: value 1, finite gradient']),
     },
     r1_penalty={
-        'over the channels only': (channels_only, ['images: the norm is that of all pixels and channels together']),
+        'over the channels only': (
+            channels_only,
+            [
+                'images: the norm is that of all pixels and channels together',
+                'images: the squares are summed over all axes',
+            ],
+        ),
         'no half': (
             lambda d, x, gamma=10.0: 2 * r1_penalty(d, x, gamma),
             [
@@ -173,6 +179,7 @@ WRONG = dict(
                 'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
                 'the Dirac-GAN converges with γ = 1 and not with γ = 0',
                 'images: the norm is that of all pixels and channels together',
+                'images: the squares are summed over all axes',
             ],
         ),
         'not squared': (
@@ -186,6 +193,7 @@ WRONG = dict(
                 'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
                 'the Dirac-GAN converges with γ = 1 and not with γ = 0',
                 'images: the norm is that of all pixels and channels together',
+                'images: the squares are summed over all axes',
             ],
         ),
     },

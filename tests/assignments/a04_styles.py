@@ -67,7 +67,8 @@ LARGE_STYLE, LARGE_WEIGHT = 'a style twice as large changes nothing', 'weights t
 SELECT = 'a style that selects one map sees only that one'
 NOISE = 'white noise of spread 1 keeps its spread, whatever the style'
 TWO_MAPS = 'weights 1 and 2, styles 3 and −2: 0.6 of one map minus 0.8 of the other'
-NOT_OF_LENGTH_1 = [STYLE_1, LARGE_STYLE, LARGE_WEIGHT, SELECT, NOISE, TWO_MAPS]
+DEFINITION = 'the definition, picture by picture, also for negative styles'
+NOT_OF_LENGTH_1 = [STYLE_1, LARGE_STYLE, LARGE_WEIGHT, SELECT, NOISE, TWO_MAPS, DEFINITION]
 
 
 def in_place(ws, other, layers):
@@ -116,12 +117,12 @@ WRONG = dict(
     modulated_conv={
         'the size of the style': (
             lambda x, weight, style, demodulate=True: modulated_conv(x, weight, style.abs(), demodulate),
-            [TWO_MAPS],
+            [TWO_MAPS, DEFINITION],
         ),
         'no demodulation': (conv(second=False), NOT_OF_LENGTH_1),
         'no root': (conv(root=False), NOT_OF_LENGTH_1),
-        'the first style for all': (conv(own=False), ['every picture has its own style']),
-        'one norm for all outputs': (conv(of_all=True), [STYLE_1, SELECT]),
+        'the first style for all': (conv(own=False), ['every picture has its own style', DEFINITION]),
+        'one norm for all outputs': (conv(of_all=True), [STYLE_1, SELECT, DEFINITION]),
     },
     truncate={
         'a cutoff of 0 is none': (
