@@ -119,10 +119,10 @@ def test_the_training_of_the_pair_moves_it_once_a_step():
 
 def test_evaluate_takes_a_generator_and_a_pair():
     torch.manual_seed(0)
-    real = torch.rand(48, 3, 16, 16, generator=rng(0)) * 2 - 1
+    real = torch.rand(120, 3, 16, 16, generator=rng(0)) * 2 - 1
     pair = DCGANPair(TINY)
     pair.generator.train()
-    options = dict(extractor='pixels', n=16, engine='animegan_nb', replicates=4, cuts=1)
+    options = dict(extractor='pixels', n=60, engine='animegan_nb', replicates=4, cuts=1)
     one, two = evaluate(pair.generator, real, **options), evaluate(pair, real, **options)
     assert one.to_dict() == two.to_dict() == evaluate(pair.generator, real, **options).to_dict()
     assert pair.generator.training
