@@ -4,8 +4,7 @@
 
 # %% ../nbs/34_encoder.ipynb #ec94c901
 from __future__ import annotations
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
@@ -17,8 +16,8 @@ from .stylegan import StyleGANGenerator, mix_styles, num_layers, ResidualBlock
 
 # %% auto #0
 __all__ = ['output_size', 'ConvEncoder', 'explained', 'run_adam', 'fit_plain', 'refine', 'EncoderConfig', 'CorrectionNet',
-           'Encoder', 'EncoderLoss', 'encoder_loss', 'fixed_weights', 'generated_codes', 'generated_batch',
-           'fit_refined', 'backward_passes', 'pretrained_encoder', 'descend']
+           'Encoder', 'EncoderLoss', 'encoder_loss', 'generated_codes', 'generated_batch', 'fit_refined',
+           'backward_passes', 'pretrained_encoder', 'descend']
 
 # %% ../nbs/34_encoder.ipynb #07692dac
 def output_size(
@@ -226,18 +225,6 @@ def encoder_loss(
         loss = loss + weights.features * distance(drawn, images).mean()
     return loss
 
-# %% ../nbs/34_encoder.ipynb #5b7e0a39
-@contextmanager
-def fixed_weights(network: nn.Module) -> Iterator[None]:
-    "Inside, no weight asks for a gradient; afterwards each asks again as it did before."
-    asked = [(p, p.requires_grad) for p in network.parameters()]
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p, was in asked:
-            p.requires_grad_(was)
-
 # %% ../nbs/34_encoder.ipynb #632d56e9
 @torch.no_grad()
 def generated_codes(generator: StyleGANGenerator, n: int, source: torch.Generator) -> Tensor:
@@ -300,16 +287,16 @@ def backward_passes(
     with torch.no_grad():
         drawn = generator.synthesis(ws[:1], 'constant').expand_as(images)
     total, passes = 0.0, encoder.config.passes
-    with fixed_weights(generator):
-        for _ in range(passes):
-            ws = ws.detach() + encoder.net(torch.cat([images, drawn.detach()], 1))
-            drawn = generator.synthesis(ws, 'constant')
-            loss = encoder_loss(generator, images, ws, distance, weights, drawn)
-            if len(known):
-                of_codes = F.mse_loss(ws[-len(known) :], known)
-                loss = loss + weights.codes * of_codes * len(known) / len(ws)
-            (loss / passes).backward()
-            total += loss.item() / passes
+    learned = [p for p in encoder.net.parameters() if p.requires_grad]
+    for _ in range(passes):
+        ws = ws.detach() + encoder.net(torch.cat([images, drawn.detach()], 1))
+        drawn = generator.synthesis(ws, 'constant')
+        loss = encoder_loss(generator, images, ws, distance, weights, drawn)
+        if len(known):
+            of_codes = F.mse_loss(ws[-len(known) :], known)
+            loss = loss + weights.codes * of_codes * len(known) / len(ws)
+        (loss / passes).backward(inputs=learned)
+        total += loss.item() / passes
     return total
 
 # %% ../nbs/34_encoder.ipynb #5aa523bc
@@ -333,11 +320,10 @@ def descend(
 
     def step():
         loss = encoder_loss(generator, images, ws, distance, weights)
-        loss.backward()
+        loss.backward(inputs=[ws])
         return loss.item()
 
-    with fixed_weights(generator):
-        history = run_adam([ws], step, steps, lr, cosine=False)
+    history = run_adam([ws], step, steps, lr, cosine=False)
     with torch.no_grad():
         history.append(encoder_loss(generator, images, ws, distance, weights).item())
     return ws.detach(), history

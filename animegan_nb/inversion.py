@@ -357,8 +357,14 @@ def first_noise(generator: nn.Module, inversion: Inverter) -> list[Tensor]:
     if not inversion.search.noise_maps:
         return []
     layers = [m for m in generator.modules() if isinstance(m, Noise)]
-    if not any(m.strength.any() for m in layers):  # a strength of 0 hides the map
-        raise ValueError(f"{type(generator).__name__} has no noise maps to optimise.")
+    name = type(generator).__name__
+    if not layers:
+        raise ValueError(f"{name} has no noise maps to optimise.")
+    if not any(m.strength.any() for m in layers):
+        raise ValueError(
+            f"All noise maps of this {name} have strength 0, so none can change an image:"
+            " set noise_maps=False."
+        )
     n = len(inversion.latent)
     return [m.constant.expand(n, 1, -1, -1).clone().requires_grad_(True) for m in layers]
 

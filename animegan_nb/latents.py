@@ -5,6 +5,7 @@
 # %% ../nbs/32_latents.ipynb #18ce2ad7
 from __future__ import annotations
 import math
+import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ __all__ = ['HEAD_READINGS', 'GROUP_COLOURS', 'sample_w', 'as_ws', 'draw', 'trunc
            'replace_layers', 'mixing_grid', 'slerp', 'poses', 'travel', 'read_heads', 'score', 'principal_axes',
            'PrincipalSpace', 'principal_space', 'attribute_direction', 'edit', 'edit_changes', 'edit_effects',
            'reading_distance', 'resampled', 'Influence', 'influence', 'draw_with_fresh_noise', 'influence_figure',
-           'path_steps', 'trimmed_mean', 'perceptual_path_length', 'save_film', 'LatentExplorer', 'StyleMixer']
+           'path_steps', 'trimmed_mean', 'perceptual_path_length', 'mp4_encoder_works', 'save_film', 'LatentExplorer',
+           'StyleMixer']
 
 # %% ../nbs/32_latents.ipynb #eabfaea8
 @torch.no_grad()
@@ -531,6 +533,17 @@ def perceptual_path_length(
     return torch.cat([path_steps(f, g, distance, *part, epsilon, space) for part in parts])
 
 # %% ../nbs/32_latents.ipynb #df652e7a
+def mp4_encoder_works() -> bool:
+    "Whether the program that imageio-ffmpeg brings is there and runs."
+    try:
+        import imageio_ffmpeg
+
+        asked = [imageio_ffmpeg.get_ffmpeg_exe(), '-version']
+        return not subprocess.run(asked, capture_output=True, timeout=20).returncode
+    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError):
+        return False
+
+
 def save_film(
     frames: Tensor,  # [n, 3, height, width] in [-1, 1]
     path: str | Path,  # ends in .gif, .mp4, .png or .webp
@@ -540,9 +553,9 @@ def save_film(
     path = Path(path)
     try:
         return Animation(frames, fps).save(path)
-    except (ImportError, RuntimeError) as error:
-        no_encoder = isinstance(error, ImportError) or 'no ffmpeg' in str(error).lower()
-        if path.suffix.lower() != '.mp4' or not no_encoder:
+    except (ImportError, RuntimeError, OSError) as error:
+        missing = isinstance(error, ImportError) or 'no ffmpeg' in str(error).lower()
+        if path.suffix.lower() != '.mp4' or not (missing or not mp4_encoder_works()):
             raise
         raise RuntimeError(
             f"{path.name} was not written, because no MP4 encoder works here"

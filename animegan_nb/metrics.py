@@ -692,16 +692,19 @@ def metric_name(metric: str, extractor: str) -> str:
 TABLE_HEAD = ['number', 'value', '95 % interval', 'real against real (range)', 'better']
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Numbers with their card. `e['frechet']` is a Number; shown, it is a table;
-    `to_dict` and `from_dict` are JSON."""
+    `to_dict` and `from_dict` are JSON, where an unknown limit (NaN) is null."""
 
     numbers: dict[str, Number]
     card: Card
 
     def __getitem__(self, metric: str) -> Number:
         return self.numbers[metric]
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Evaluation) and self.to_dict() == other.to_dict()
 
     def rows(self) -> list[list[str]]:
         "The table as text: name, value, interval, floor, which way is better."
@@ -729,12 +732,14 @@ class Evaluation:
 
     def to_dict(self) -> dict:
         name = lambda metric: metric_name(metric, self.card.extractor)
-        numbers = {name(m): {'metric': m, **asdict(v)} for m, v in self.numbers.items()}
+        known = lambda v: {k: x if np.isfinite(x) else None for k, x in asdict(v).items()}
+        numbers = {name(m): {'metric': m, **known(v)} for m, v in self.numbers.items()}
         return {'numbers': numbers, 'card': asdict(self.card)}
 
     @classmethod
     def from_dict(cls, stored: dict) -> Evaluation:
-        numbers = [dict(v) for v in stored['numbers'].values()]
+        known = lambda v: {k: np.nan if x is None else x for k, x in v.items()}
+        numbers = [known(v) for v in stored['numbers'].values()]
         card = {'real_images': stored['card'].get('real_pictures')} | stored['card']
         card.pop('real_pictures', None)  # its name in the first edition
         return cls({v.pop('metric'): Number(**v) for v in numbers}, Card(**card))

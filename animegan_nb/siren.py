@@ -155,6 +155,7 @@ class Mapping(nn.Module):
     def forward(self, z: Tensor) -> Condition:  # z [batch, z_dim]
         *body, last = self.layers
         with full_precision(z.device):  # every digit of a frequency counts
+            z = z.to(torch.promote_types(z.dtype, last.weight.dtype))
             for layer in body:
                 z = F.leaky_relu(layer(z), 0.2)
             return Condition(*last(z).view(len(z), 2, self.blocks, self.width).unbind(1))
@@ -238,6 +239,8 @@ class PiganField(nn.Module):
     ) -> tuple[Tensor, Tensor]:  # rgb in [0, 1], raw density per unit length
         "Colour and density. Second derivatives need the method 'folded' or 'straight'."
         with full_precision(points.device):  # a sine needs all digits of its argument
+            kind = torch.promote_types(points.dtype, self.density.weight.dtype)
+            points, directions = points.to(kind), directions.to(kind)
             if method == 'straight':
                 return self.straight(points, z, directions)
             folded = self.folded(z)
@@ -248,6 +251,7 @@ class PiganField(nn.Module):
         """The density alone (87 % of the work of a full evaluation), for the first samples
         along the rays and for surfaces."""
         with full_precision(points.device):
+            points = points.to(torch.promote_types(points.dtype, self.density.weight.dtype))
             folded = self.folded(z)
             _check_points(points, None, len(folded.trunk[0][0]))
             return folded_density(folded, points, method)

@@ -189,7 +189,7 @@ class Newest:
 # %% ../nbs/12_widgets.ipynb #7b795edf
 def slider(label: str, low: float, high: float, value: float, step: float = 0.05) -> dict:
     "A slider for a number."
-    digits = max(0, -Decimal(str(step)).normalize().as_tuple().exponent)
+    digits = max(0, -Decimal(f'{step:.3g}').normalize().as_tuple().exponent)
     ends = dict(low=low, high=high, step=step, digits=digits)
     return dict(kind='slider', label=label, value=value) | ends
 

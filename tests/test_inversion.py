@@ -599,7 +599,7 @@ def pivots(n=3, side=16, **options):
         (bad(start=torch.zeros(2, 8)), r'are \[3, 8\], not \[2, 8\]'),
         (bad(search=Search(lr=1e30, ramps=False)), 'diverged'),
         (bad(generator=dcgan(), space='z', search=Search(noise_maps=True)), 'no noise maps'),
-        (bad(search=Search(noise_maps=True)), 'no noise maps'),  # all strengths are 0
+        (bad(search=Search(noise_maps=True)), 'have strength 0'),
         (lambda: Search(start='zero'), "starts at 'nearest', 'random' or 'mean'"),
         (lambda: Search(starts=0), 'at least one start'),
         (lambda: Search(starts=9, candidates=8), 'no more than the 8 candidates'),

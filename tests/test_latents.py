@@ -307,6 +307,13 @@ def test_a_film_that_cannot_be_written_is_not_blamed_on_the_encoder(tiny, tmp_pa
         assert 'encoder' not in str(error.value)
 
 
+def test_an_encoder_that_does_not_run_is_named(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv('IMAGEIO_FFMPEG_EXE', str(tmp_path / 'nowhere' / 'ffmpeg'))
+    assert not la.mp4_encoder_works()
+    with pytest.raises(RuntimeError, match='no MP4 encoder works here'):
+        la.save_film(la.draw(tiny, la.travel(la.sample_w(tiny, 2), 4)), tmp_path / 'a.mp4')
+
+
 def test_path_length_of_a_linear_generator_and_its_spaces(tiny):
     square = lambda a, b: (a - b).square().flatten(1).sum(1)
     for where in ('full', 'end'):

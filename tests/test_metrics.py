@@ -487,6 +487,10 @@ def test_evaluate_is_repeatable_and_survives_json(tmp_path):
     again = metrics.evaluate(fake, real, 'pixels', replicates=5)
     assert result == again and result.card.n_real == result.card.n_fake == 60
     assert metrics.Evaluation.from_dict(json.loads(result.save(tmp_path / 'e.json').read_text())) == result
+    few = metrics.evaluate(fake[:30], real[:60], 'pixels', replicates=5)  # too few for some intervals
+    assert math.isnan(few['recall'].low) and few == metrics.evaluate(fake[:30], real[:60], 'pixels', replicates=5)
+    text = few.save(tmp_path / 'e.json').read_text()
+    assert 'NaN' not in text and metrics.Evaluation.from_dict(json.loads(text)) == few != result
     stored = result.to_dict()
     stored['card']['real_pictures'] = stored['card'].pop('real_images')  # as the first edition wrote it
     assert metrics.Evaluation.from_dict(stored) == result

@@ -114,7 +114,8 @@ def _slerp_long(a, b, t):  # the angle from a dot product of vectors that are no
     },
 )
 def check_slerp(candidate):
-    "Spherical interpolation `(a [n, dim], b [n, dim], t)`: t = 0 is a, t = 1 is b."
+    """Spherical interpolation `(a [n, dim], b [n, dim], t)`: t = 0 is a, t = 1 is b; of vectors
+    of any length, by the formula with the angle θ between their directions."""
     a, b = F.normalize(torch.randn(2, 5, 7, generator=rng(1), dtype=torch.float64), dim=-1)
     angle = lambda x, y: (x * y).sum(-1).clamp(-1, 1).arccos()
     yield (

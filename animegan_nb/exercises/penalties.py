@@ -204,7 +204,8 @@ _R1_MUTANTS = {
 # %% ../../nbs/exercises/21_penalties.ipynb #55304626
 @exercise('penalties.r1_penalty', library=r1_penalty, mutants=_R1_MUTANTS)
 def check_r1(candidate):
-    "The R1 penalty γ/2 E‖∇D(x)‖² of (discriminator, real, gamma)."
+    """The R1 penalty γ/2 E‖∇D(x)‖² of (discriminator, real, gamma). The images that are given
+    stay as they are, and ask for no gradient afterwards."""
     weight, line = _linear()
     real = _batch(6, 12)
     value = candidate(line, real, 3.0)

@@ -164,7 +164,8 @@ def _contact_occupied(mask):
 )
 def check_border_contact(candidate):
     """`border_contact(mask)`: for 'top', 'bottom', 'left', 'right' the figure's pixels on that
-    border over its width (for left and right: height)."""
+    border over its width, from the first to the last column (for left and right: height);
+    0 for an empty mask."""
     mask = np.zeros((10, 8), bool)
     mask[3:10, 2:6] = True
     mask[9, 4:6] = False

@@ -76,7 +76,7 @@ class _KeepsFirst(Newest):
 
 
 class _WaitsForAPause:
-    "Serves a request when none has followed for 50 ms: nothing is drawn while a hand moves."
+    "Serves a request when none has followed for half a second: nothing while a hand moves."
 
     def __init__(self, work):
         self.work, self.timer = work, None
@@ -84,7 +84,7 @@ class _WaitsForAPause:
     def submit(self, request):
         if self.timer is not None:
             self.timer.cancel()
-        self.timer = threading.Timer(0.05, self._serve, (request,))
+        self.timer = threading.Timer(0.5, self._serve, (request,))
         self.timer.daemon = True
         self.timer.start()
 
