@@ -728,6 +728,7 @@ def to_float(
 # %% ../nbs/01_core.ipynb #28a3a56f
 from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.figure import Figure as _Figure
+from matplotlib.textpath import TextPath
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 MAX_IMAGE_BYTES = 90_000  # what one picture may weigh in a notebook
@@ -991,6 +992,13 @@ def describe_grid(
     return f'{_plain(title)}: {text}' if title else text
 
 
+def _text_width(text: str, size: float, dpi: int = 100) -> int:
+    "Pixels across, of a text of so many points."
+    if not text:
+        return 0
+    return math.ceil(TextPath((0, 0), text, size=size).get_extents().width * dpi / 72)
+
+
 def show_images(
     images: Tensor,  # [batch, 1 or 3, height, width]
     title: str = '',
@@ -1005,7 +1013,7 @@ def show_images(
     sheet = grid(images, columns)
     h, w = images.shape[-2:]
     scale = scale or int(np.clip(width // sheet.width, 1, max(1, 128 // w)))
-    left = 12 + 8 * max(map(len, row_titles)) if row_titles else 2
+    left = max([12 + max(8 * len(t), _text_width(t, 9)) for t in row_titles], default=2)
     top = 4 + 22 * bool(title) + 18 * bool(column_titles)
     W, H = sheet.width * scale, sheet.height * scale
     fig = Figure(((W + left + 2) / 100, (H + top + 2) / 100), dpi=100)

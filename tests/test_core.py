@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from animegan_nb import core
@@ -265,3 +266,10 @@ def test_elsewhere_than_under_glibc_nothing_changes(monkeypatch):
     monkeypatch.setattr(core.ctypes, 'CDLL', lambda name: object())
     with pytest.raises(KeyError, match='passes'), core.freed_memory_kept():
         raise KeyError('what is raised inside passes')
+
+
+@pytest.mark.parametrize('titles', [['WGAN-GP', ''], ['WWWWWWWWWW', 'i'], ['', '']])
+def test_titles_of_rows_are_not_cut(titles):
+    fig = core.show_images(torch.zeros(2, 3, 8, 8), columns=1, row_titles=titles, scale=2)
+    FigureCanvasAgg(fig).draw()
+    assert all(text.get_window_extent().x0 >= 0 for text in fig.axes[0].texts)
