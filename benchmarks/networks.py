@@ -195,11 +195,17 @@ def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, torch.nn.Mod
 
 
 def moments(name: str, run: Path, n: int) -> list[dict]:
-    "How far each kept checkpoint had come, on the features of SqueezeNet; at most n images of one set of latents each."
+    """How far each kept checkpoint had come, on the features of SqueezeNet; at most n images of one set of latents each.
+    What was measured before is read from the run's folder."""
     job, rows = JOBS[name], {row['step']: row for row in read_log(run / 'log.jsonl')}
     real = extract(all_images(images(job, job.recipe.network.size)), 'squeezenet')
-    n, found = min(len(real) // 2, n), []
+    n = min(len(real) // 2, n)
+    file = run / 'moments' / f'measured-{n}.json'
+    found = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
+    known = {row['step'] for row in found}
     for folder in tqdm(sorted((run / 'moments').glob('step-*')), 'checkpoints'):
+        if int(folder.name.removeprefix('step-')) in known:
+            continue
         pair, generator, info = load_run(folder)
         minutes = round(rows[info['step']]['processor_seconds'] / 60, 1)
         row = dict(step=info['step'], images=info['images'], core_minutes=minutes)
@@ -207,7 +213,8 @@ def moments(name: str, run: Path, n: int) -> list[dict]:
         if fresh_statistics(pair, generator):
             row['fresh_statistics'] = numbers_of(draw(pair, generator, n, 0), real)
         found.append(row)
-    return found
+        file.write_text(json.dumps(found), encoding='utf-8')
+    return sorted(found, key=lambda row: row['step'])
 
 
 def numbers_of(fakes: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
