@@ -1,5 +1,5 @@
 # make run      install, then take the tour: a small GAN trained before your eyes, written as a page under _out/
-# make run DATA=folder        the same on your own pictures
+# make run DATA=folder        the same on your own images
 # make lab      open JupyterLab on the book
 # make test     every check that needs no GPU
 # make gpu      on a machine with a GPU: speed, memory, equality; at most 8 minutes; into data/results/gpu.json

@@ -150,7 +150,7 @@ def tidy_outputs(outputs: list[dict]) -> list[dict]:
         foreign = FOREIGN & set(output.get('data', {}))
         for mime in foreign:
             del output['data'][mime]
-        # what remains of a widget without a picture is the text of its Python object
+        # what remains of a widget without an image is the text of its Python object
         if foreign and not set(output['data']) - {'text/plain'}:
             continue
         tidy.append(output)

@@ -1,4 +1,4 @@
-"Write README.md (and its pictures) from nbs/index.ipynb, its only source. `--check` compares instead of writing."
+"Write README.md (and its images) from nbs/index.ipynb, its only source. `--check` compares instead of writing."
 
 import re
 import shutil

@@ -200,9 +200,9 @@ def check_fov(fov) -> None:
 
 def focal_length(
     fov,  # degrees, across the width: a number or [batch]
-    width: float = 2.0,  # of the picture: 2 (from −1 to 1) or a number of pixels
+    width: float = 2.0,  # of the image: 2 (from −1 to 1) or a number of pixels
 ):  # in the unit of `width`
-    "How far in front of the eye a picture of this width fills the field of view."
+    "How far in front of the eye an image of this width fills the field of view."
     check_fov(fov)
     half = torch.deg2rad(fov) / 2 if isinstance(fov, Tensor) else math.radians(fov) / 2
     return width / 2 / (torch.tan(half) if isinstance(half, Tensor) else math.tan(half))
@@ -211,7 +211,7 @@ def focal_length(
 def field_of_view(
     focal: float,  # the focal length in pixels
     width: float,
-) -> float:  # of the picture, in pixels
+) -> float:  # of the image, in pixels
     "The field of view in degrees across the width: the inverse of `focal_length`."
     return math.degrees(2 * math.atan(width / 2 / focal))
 
@@ -228,9 +228,9 @@ def image_size(size) -> tuple[int, int]:
     "Height and width from one number or a pair."
     height, width = (size, size) if isinstance(size, Integral) else size
     if isinstance(height, float) or isinstance(width, float):
-        raise ValueError(f"A picture has a whole number of pixels, not {height}×{width}.")
+        raise ValueError(f"An image has a whole number of pixels, not {height}×{width}.")
     if height < 1 or width < 1:
-        raise ValueError(f"A picture has at least one pixel, not {height}×{width}.")
+        raise ValueError(f"An image has at least one pixel, not {height}×{width}.")
     return int(height), int(width)
 
 # %% ../nbs/04_cameras.ipynb #ec0b0c46
@@ -327,7 +327,7 @@ def project(
     depth, f = -z, as_tensor(focal_length(fov), points)[:, None]
     _check_number_of_fields(len(f), max(len(cam2world), len(points)))
     safe = torch.where(depth > 0, depth, torch.nan)
-    x, y = f * x / safe, f * y / safe * width / height  # in [−1, 1] inside the picture
+    x, y = f * x / safe, f * y / safe * width / height  # in [−1, 1] inside the image
     if pixel_grid == 'border':
         column, row = (x + 1) / 2 * (width - 1), (1 - y) / 2 * (height - 1)
     else:

@@ -137,7 +137,7 @@ def _check_range(labels: Tensor, groups: Sequence):
     if (bad := (labels < 0) | (labels >= counts)).any():
         row, column = bad.nonzero()[0].tolist()
         raise ValueError(
-            f"The label {labels[row, column].item()} of picture {row} is out of range:"
+            f"The label {labels[row, column].item()} of image {row} is out of range:"
             f" {groups[column][0]!r} counts from 0 to {counts[column] - 1}."
         )
 
@@ -189,7 +189,7 @@ def read_tag_file(path: Path) -> tuple[list[str], list[dict]]:
     "The columns and rows of a CSV file whose column `file` names images."
     if not path.exists():
         raise FileNotFoundError(
-            f"There is no tag file {path.name} beside the pictures: write one with the columns"
+            f"There is no tag file {path.name} beside the images: write one with the columns"
             " file, hair, eyes, …."
         )
     with open(path, newline='', encoding='utf-8-sig') as file:
@@ -263,7 +263,7 @@ class TaggedFolder(ImageFolder):
             name = (row['file'] or '').strip()
             result = label_row(row, self.groups, f'{tags}, line {line}')
             if name not in place:
-                result = f'{tags} lists it in line {line}, but the folder has no such picture'
+                result = f'{tags} lists it in line {line}, but the folder has no such image'
             if name in labelled:
                 again[name] = line
             elif isinstance(result, str):
@@ -279,7 +279,7 @@ class TaggedFolder(ImageFolder):
         }
         if not labelled:
             raise ValueError(
-                f"No picture of {str(self.folder)!r} has a usable row in {tags}: its column"
+                f"No image of {str(self.folder)!r} has a usable row in {tags}: its column"
                 " 'file' must hold their names."
             )
         self.arrays['labels'], self.indices = (
@@ -550,7 +550,7 @@ class ConditionalDiscriminator(nn.Module):
     def forward(self, images: Tensor, tags: bool = False):
         if images.shape[1:] != (3, self.config.size, self.config.size):
             raise ValueError(
-                f"This discriminator takes pictures [batch, 3, {self.config.size},"
+                f"This discriminator takes images [batch, 3, {self.config.size},"
                 f" {self.config.size}], not {list(images.shape)}."
             )
         features = self.body(images.contiguous(memory_format=torch.channels_last))

@@ -184,7 +184,7 @@ def load_stylegan2_discriminator(
     state: dict[str, Tensor],
     group_size: int = 4,  # of the minibatch standard deviation: not stored in the weights
 ) -> nn.Module:
-    """A discriminator (pictures to logits [batch]) from an official stylegan2-ada-pytorch state
+    """A discriminator (images to logits [batch]) from an official stylegan2-ada-pytorch state
     dict."""
     network = StyleGANDiscriminator(infer_discriminator(state, group_size))
     ours = _ours(state, _DISCRIMINATOR_NAMES)

@@ -54,10 +54,10 @@ class Budget:
     `fast` (tests), `cpu` (a reader's laptop) or `gpu` (paper size)."""
 
     name: str  # 'fast', 'cpu' or 'gpu'
-    size: int  # pixels along one side of a picture
-    batch: int  # pictures in a batch
+    size: int  # pixels along one side of an image
+    batch: int  # images in a batch
     steps: int  # generator steps of a short training
-    images: int  # pictures drawn or measured
+    images: int  # images drawn or measured
     samples: int  # points along a ray
 
     def pick(self, *, fast, cpu, gpu):
@@ -703,24 +703,22 @@ class NotFinite(ValueError):
 def to_uint8(
     images: Tensor,  # any shape, float in [-1, 1]
 ) -> Tensor:  # the same shape, uint8
-    "Float pictures in [-1, 1] to bytes; single values outside are clipped, NaN is an error."
+    "Float images in [-1, 1] to bytes; single values outside are clipped, NaN is an error."
     if not images.is_floating_point():
         raise ValueError(
-            f"Pictures are float in [-1, 1] or bytes (uint8), not {images.dtype}: convert them"
+            f"Images are float in [-1, 1] or bytes (uint8), not {images.dtype}: convert them"
             " first."
         )
     if not torch.isfinite(images).all():
         what = 'NaN' if torch.isnan(images).any() else 'infinity'
-        raise NotFinite(
-            f"The pictures contain {what}: the network that made them has diverged."
-        )
+        raise NotFinite(f"The images contain {what}: the network that made them has diverged.")
     return images.detach().float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def to_float(
     images: Tensor,  # any shape, uint8
 ) -> Tensor:  # the same shape, float32 in [-1, 1]
-    "Bytes to float pictures in [-1, 1]."
+    "Bytes to float images in [-1, 1]."
     if images.dtype != torch.uint8:
         raise ValueError(f"Bytes (uint8) are expected, not {images.dtype}.")
     return images.float().div_(127.5).sub_(1)
@@ -731,7 +729,7 @@ from matplotlib.figure import Figure as _Figure
 from matplotlib.textpath import TextPath
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-MAX_IMAGE_BYTES = 90_000  # what one picture may weigh in a notebook
+MAX_IMAGE_BYTES = 90_000  # what one image may weigh in a notebook
 
 
 def _bytes(image: Image.Image, kind: str, **options) -> bytes:
@@ -741,12 +739,12 @@ def _bytes(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def encode_image(
-    image: Image.Image,  # an RGB picture
+    image: Image.Image,  # an RGB image
     limit: int = MAX_IMAGE_BYTES,  # bytes
     exact: bool = True,  # every pixel as it is, if that fits; else a palette will do for a plot
 ) -> tuple[str, bytes]:  # its MIME type and its bytes
     """An encoding of `image` in at most `limit` bytes: PNG with every pixel as it is (not for
-    plots), else with the best 256 colours, else JPEG, else a smaller picture."""
+    plots), else with the best 256 colours, else JPEG, else a smaller image."""
     if exact or not image.getcolors(4096):
         data = _bytes(image, 'PNG', optimize=True)
         if len(data) <= limit:
@@ -760,7 +758,7 @@ def encode_image(
         if len(data) <= limit:
             return 'image/jpeg', data
     if image.size == (1, 1):
-        raise ValueError(f"No picture fits into {limit} bytes: allow more.")
+        raise ValueError(f"No image fits into {limit} bytes: allow more.")
     smaller = [max(1, side * 3 // 4) for side in image.size]
     return encode_image(image.resize(smaller, Image.Resampling.LANCZOS), limit, exact)
 
@@ -771,7 +769,7 @@ def image_bundle(
     alt: str,  # what is seen, in words
     name: str,  # of the object that is shown
 ) -> tuple[dict, dict]:  # its forms, and facts about them
-    "What `_repr_mimebundle_` returns for a picture."
+    "What `_repr_mimebundle_` returns for an image."
     forms = {kind: base64.b64encode(data).decode(), 'text/plain': f'<{name}: {alt}>'}
     return forms, {kind: {'alt': alt}}
 
@@ -844,7 +842,7 @@ def describe_figure(fig: _Figure, most: int = 500) -> str:
 class Figure(_Figure):
     "A Matplotlib figure without pyplot, safe in threads, that shows itself in few bytes."
 
-    exact = False  # a plot may use a palette; a grid of pictures keeps its pixels
+    exact = False  # a plot may use a palette; a grid of images keeps its pixels
     limit = MAX_IMAGE_BYTES  # of what it shows itself in
     alt = ''  # what is seen, in words; if empty, a description is made
 
@@ -853,7 +851,7 @@ class Figure(_Figure):
         FigureCanvasAgg(self)
 
     def image(self) -> Image.Image:
-        "The figure as an RGB picture."
+        "The figure as an RGB image."
         self.canvas.draw()
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert('RGB')
 
@@ -906,24 +904,23 @@ def check_images(images: Tensor, device='cpu') -> Tensor:  # None: where they ar
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in (1, 3):
         shape = list(getattr(images, 'shape', [])) or type(images).__name__
         raise ValueError(
-            f"Pictures are a tensor [batch, 3, height, width], not {shape}: add or move an"
-            " axis."
+            f"Images are a tensor [batch, 3, height, width], not {shape}: add or move an axis."
         )
     if len(images) == 0:
-        raise ValueError("There is no picture in this batch.")
+        raise ValueError("There is no image in this batch.")
     if images.dtype != torch.uint8:
         images = to_uint8(_in_range(images))
     return images.detach().to(device or images.device).expand(-1, 3, -1, -1)
 
 
 def _in_range(images: Tensor) -> Tensor:
-    "The images, unless their mean absolute value is too large for pictures in [-1, 1]."
+    "The images, unless their mean absolute value is too large for images in [-1, 1]."
     if not images.is_floating_point():
         return images  # to_uint8 says that they are none
     size = float(images.detach().abs().mean(dtype=torch.float32))
-    if 2 < size < float('inf'):  # to_uint8 says that infinity is no number of a picture
+    if 2 < size < float('inf'):  # to_uint8 says that infinity is no number of an image
         raise ValueError(
-            f"Pictures lie in [-1, 1], but the mean absolute value of these is {size:.3g}:"
+            f"Images lie in [-1, 1], but the mean absolute value of these is {size:.3g}:"
             " values from 0 to 255 are brought there by x / 127.5 - 1."
         )
     return images
@@ -932,9 +929,9 @@ def _in_range(images: Tensor) -> Tensor:
 def grid(
     images: Tensor,  # [batch, 1 or 3, height, width], float in [-1, 1] or uint8
     columns: int | None = None,  # None: about twice as wide as high
-    gap: int = 2,  # pixels of white between two pictures
+    gap: int = 2,  # pixels of white between two images
 ) -> Image.Image:
-    "A batch as one picture, row by row."
+    "A batch as one image, row by row."
     p = check_images(images).permute(0, 2, 3, 1).numpy()
     n, h, w, _ = p.shape
     columns = min(n, columns or max(1, int(np.ceil(np.sqrt(2 * n)))))
@@ -953,15 +950,15 @@ def grid(
 # %% ../nbs/01_core.ipynb #960d4aec
 def tiles(
     sheet: Image.Image,  # what `grid` made, also saved and opened again
-    size: int,  # pixels along a side of each picture
+    size: int,  # pixels along a side of each image
     count: int | None = None,  # the first so many; None: every place, white ones as well
     gap: int = 2,
 ) -> Tensor:  # uint8 [count, 3, size, size]
-    "The pictures of a sheet, row by row: the inverse of `grid`."
+    "The images of a sheet, row by row: the inverse of `grid`."
     p, step = np.asarray(sheet.convert('RGB')), size + gap
     if (p.shape[0] + gap) % step or (p.shape[1] + gap) % step:
         raise ValueError(
-            f"A sheet of {p.shape[1]}×{p.shape[0]} pixels does not hold pictures of"
+            f"A sheet of {p.shape[1]}×{p.shape[0]} pixels does not hold images of"
             f" {size}×{size} with {gap} pixels between them."
         )
     p = (
@@ -1005,11 +1002,11 @@ def show_images(
     columns: int | None = None,
     column_titles: Sequence[str] = (),  # one above each column
     row_titles: Sequence[str] = (),  # one beside each row
-    scale: int | None = None,  # screen pixels for a picture pixel; None: chosen
+    scale: int | None = None,  # screen pixels for an image pixel; None: chosen
     width: int = 800,  # the widest the grid may get, in screen pixels
     alt: str = '',  # what is seen, in words; if empty, the titles and the layout
 ) -> Figure:
-    "A grid of pictures as a `Figure`, every picture pixel a square of `scale` screen pixels."
+    "A grid of images as a `Figure`, every image pixel a square of `scale` screen pixels."
     sheet = grid(images, columns)
     h, w = images.shape[-2:]
     scale = scale or int(np.clip(width // sheet.width, 1, max(1, 128 // w)))
@@ -1048,7 +1045,7 @@ class Animation:
         self,
         frames: Tensor,  # [frames, 1 or 3, height, width], float in [-1, 1] or uint8
         fps: float = 12,  # frames a second
-        limit: int = 400_000,  # bytes that its picture in a notebook may weigh
+        limit: int = 400_000,  # bytes that its image in a notebook may weigh
         alt: str = '',  # what is seen, in words
     ):
         if not fps > 0:
@@ -1060,7 +1057,7 @@ class Animation:
         self.alt = alt or f'an animation of {n} frames of {w}×{h} pixels'
 
     def images(self, colours: int | None = None, every: int = 1) -> list[Image.Image]:
-        "The frames as Pillow pictures, with one shared palette of `colours` if asked for."
+        "The frames as Pillow images, with one shared palette of `colours` if asked for."
         frames = [Image.fromarray(f.permute(1, 2, 0).numpy()) for f in self.frames[::every]]
         if not colours:
             return frames

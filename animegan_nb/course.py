@@ -481,7 +481,7 @@ About {minutes} minutes.
 3. Write the functions where it says `YOUR CODE HERE`. Every function has three hints; open
    them one by one. Do not delete or copy cells; add cells of your own wherever you like.
 4. Run everything once from the top (*Run > Restart Kernel and Run All Cells*), so that the
-   pictures and tables that your answers speak of are in the notebook.
+   images and tables that your answers speak of are in the notebook.
 5. See what it is worth so far: `animegan course check {name}.ipynb`
 6. Save, and hand in `{name}.ipynb`.
 

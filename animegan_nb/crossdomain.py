@@ -183,7 +183,7 @@ class Animefied:
     "Anime faces and the way to them, a row for each image."
 
     image: Tensor  # [n, 3, size, size] in about [-1, 1]
-    pictures: dict[str, Tensor]  # every image on the way, the anime faces last
+    images: dict[str, Tensor]  # every image on the way, the anime faces last
     ws: Tensor  # [n, layers, w_dim], the styles that drew them
     energy: Tensor  # [n]: of these styles; about 1 is usual
     found: dict[str, Inverted]  # 'g' and 'g_fin': what each search found
@@ -217,7 +217,7 @@ def animefy(
     check_float_images(person)
     person = person.to(next(g.parameters()).device)
     x = person if stylise is None else stylise(person)
-    pictures = {'person': person} | ({} if stylise is None else {'stylised': x})
+    images = {'person': person} | ({} if stylise is None else {'stylised': x})
     found = {}
 
     def search(name: str, generator, target: Tensor) -> Tensor:  # → ws
@@ -232,20 +232,20 @@ def animefy(
         numbers = plan.space, plan.alpha, plan.steps, seed
         with torch.enable_grad():
             found[name] = reverse(generator, target, *numbers, progress=progress, **options)
-        pictures[f'found by {name}'] = found[name].image
+        images[f'found by {name}'] = found[name].image
         return found[name].ws
 
     ws = search('g', g, x) if plan.second != 'photo' or plan.join else None
     if plan.second != 'photo':
         image = grafted.synthesis(ws, 'constant')
     if plan.second == 'drawn':
-        pictures['drawn by the graft'] = image
+        images['drawn by the graft'] = image
     if plan.second:
         second = search('g_fin', g_fin, image if plan.second == 'drawn' else x)
         ws = join_styles(ws, second, blocks, int(not growing)) if plan.join else second
         image = g_fin.synthesis(ws, 'constant')
-    pictures['anime'] = image
-    return Animefied(image, pictures, ws, latent_prior(g_fin).energy(ws), found)
+    images['anime'] = image
+    return Animefied(image, images, ws, latent_prior(g_fin).energy(ws), found)
 
 # %% ../nbs/43_crossdomain.ipynb #9296d028
 def match_colours(
@@ -316,8 +316,8 @@ def find_face(
     width, height = photo.size
     if min(width, height) < SMALLEST * ZOOM:
         raise ValueError(
-            f"A picture of {width}×{height} pixels is too small: a face needs at least"
-            f" {SMALLEST} pixels from ear to ear, and the picture {SMALLEST * ZOOM:.0f}."
+            f"An image of {width}×{height} pixels is too small: a face needs at least"
+            f" {SMALLEST} pixels from ear to ear, and the image {SMALLEST * ZOOM:.0f}."
         )
     finder = finder or photo_finder()
     boxes = apart(finder(photo))
@@ -326,20 +326,20 @@ def find_face(
         if len(larger) and larger[0][2] < SMALLEST:
             raise ValueError(
                 f"The face is only {larger[0][2]} pixels wide, and at least {SMALLEST} are"
-                " needed: take a larger picture of it."
+                " needed: take a larger image of it."
             )
         if len(larger):  # not clear enough: the finder missed it at first
             raise ValueError(
-                f"A face about {larger[0][2]} pixels wide shows only after the picture is"
-                " enlarged: take a larger picture of it, or cut the face out yourself."
+                f"A face about {larger[0][2]} pixels wide shows only after the image is"
+                " enlarged: take a larger image of it, or cut the face out yourself."
             )
     if not len(boxes):
         raise ValueError(
-            "No face was found in this picture: take one that shows a face from the front."
+            "No face was found in this image: take one that shows a face from the front."
         )
     if len(boxes) > 1:
         raise ValueError(
-            f"{len(boxes)} faces were found in this picture: cut out the one that you mean."
+            f"{len(boxes)} faces were found in this image: cut out the one that you mean."
         )
     return boxes[0]
 
@@ -350,7 +350,7 @@ def portrait(
     finder: Callable[[Image.Image], np.ndarray] | None = None,  # None: `photo_finder`
     # enlarges small crops: (images, size) → images
     enlarge: Callable[[Tensor, int], Tensor] | None = None,
-    whole: bool = False,  # the picture is a cut-out face: no face is looked for
+    whole: bool = False,  # the image is a cut-out face: no face is looked for
 ) -> Tensor:  # [1, 3, size, size] in [-1, 1]
     "The one face of a photograph, cut out as the drawn heads are."
     photo = photo.convert('RGB')
@@ -395,7 +395,7 @@ class Animefier(RichDisplay):
         seed: int = 0,
         photo: dict | None = None,  # what an upload gives
     ) -> Image.Image:
-        "The pictures on the way in one row."
+        "The images on the way in one row."
         person = self.person
         if photo and photo['name']:
             size = self.g.config.size
@@ -403,7 +403,7 @@ class Animefier(RichDisplay):
         steps = self.steps if steps is None else steps
         numbers = dict(alpha=alpha, steps=steps, seed=seed, progress=False)
         done = animefy(person, self.g, self.g_fin, preset, **numbers)
-        strip = torch.cat(list(done.pictures.values())).clamp(-1, 1)
+        strip = torch.cat(list(done.images.values())).clamp(-1, 1)
         return enlarged(strip, self.scale, len(strip))
 
     still_image = image

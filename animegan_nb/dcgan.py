@@ -150,7 +150,7 @@ class DCGANDiscriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[1:] != (3, self.config.size, self.config.size):
             raise ValueError(
-                f"This discriminator takes pictures [batch, 3, {self.config.size},"
+                f"This discriminator takes images [batch, 3, {self.config.size},"
                 f" {self.config.size}], not {list(images.shape)}."
             )
         return self.body(_layout(images, self.config.size))[:, 0]
@@ -183,7 +183,7 @@ def check_batch(images: Tensor) -> Tensor:
     "Raise one sentence for a batch of one image, whose batch statistics would be its own."
     if len(images) < 2:
         raise ValueError(
-            "A batch of 1 picture has no batch statistics, and the generator's BatchNorm lives"
+            "A batch of 1 image has no batch statistics, and the generator's BatchNorm lives"
             " on them: use a batch_size of 2 or more."
         )
     return images
@@ -299,7 +299,7 @@ def distinct(
     Friedman and Dieng (2023), definition 3.1."""
     if not torch.isfinite(images).all():
         raise NotFinite(
-            "The pictures contain NaN or infinity: the network that made them has diverged."
+            "The images contain NaN or infinity: the network that made them has diverged."
         )
     points = thumbnails(images).double()
     distances = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
@@ -333,7 +333,7 @@ class CollapseAlarm(Callback):
     ):
         if len(real) < n:
             raise ValueError(
-                f"The collapse alarm compares {n} pictures with as many real ones, and got"
+                f"The collapse alarm compares {n} images with as many real ones, and got"
                 f" {len(real)}: give more, or a smaller n."
             )
         self.width = nearest_distance(thumbnails(real[:n]))
@@ -364,7 +364,7 @@ class CollapseAlarm(Callback):
             return 'healthy'
         count = self.shares[str(self.raised)] * self.of_real
         return (
-            f'collapsed by step {self.raised}: {self.n} drawn pictures count as {count:.1f}'
+            f'collapsed by step {self.raised}: {self.n} drawn images count as {count:.1f}'
             f' different ones, real ones as {self.of_real:.1f}'
         )
 

@@ -85,11 +85,11 @@ def _check_views(views: Views) -> None:
     x, cams, side = views.rgba, check_cam2world(views.cam2world), views.side
     if x.ndim != 4 or x.shape[1] != 4 or x.shape[2] != x.shape[3] or not len(x):
         raise ValueError(
-            f"Views are pictures [n, 4, size, size] with alpha, not {list(x.shape)}."
+            f"Views are images [n, 4, size, size] with alpha, not {list(x.shape)}."
         )
     if len(cams) != len(x):
         raise ValueError(
-            f"There are {len(x)} pictures and {len(cams)} poses: every picture needs its own."
+            f"There are {len(x)} images and {len(cams)} poses: every image needs its own."
         )
     if not torch.isfinite(x).all():
         raise ValueError(
@@ -98,7 +98,7 @@ def _check_views(views: Views) -> None:
         )
     if x.min() < 0 or x.max() > 1:
         raise ValueError(
-            f"The pictures' values lie in [0, 1], not between {float(x.min()):g} and"
+            f"The images' values lie in [0, 1], not between {float(x.min()):g} and"
             f" {float(x.max()):g}."
         )
     if (x[:, :3] > x[:, 3:] + 0.02).any():

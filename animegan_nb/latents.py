@@ -102,10 +102,10 @@ def receivers(generator: StyleGANGenerator, layers: Iterable[int]) -> list[str]:
 def layer_groups(size: int) -> dict[str, range]:
     "The layers (from 0) of the coarse, middle and fine resolutions: thirds, rounded up."
     if size < 1 or size & (size - 1):
-        raise ValueError(f"The size of a StyleGAN's picture is a power of two, not {size}.")
+        raise ValueError(f"The size of a StyleGAN's image is a power of two, not {size}.")
     if size < 16:
         raise ValueError(
-            f"Pictures have coarse, middle and fine layers from 16 px on, not at {size}."
+            f"Images have coarse, middle and fine layers from 16 px on, not at {size}."
         )
     count = size.bit_length() - 2  # resolutions: 4, 8, …, size
     first, second = -(-count // 3), -(-2 * count // 3)

@@ -31,11 +31,11 @@ def check_logits(
         found = f'{logits.dtype} {list(logits.shape)}'
     if not isinstance(logits, Tensor) or logits.ndim != 1 or not logits.is_floating_point():
         raise ValueError(
-            f"The {name} are a float tensor [batch], one number a picture, not {found}: use"
+            f"The {name} are a float tensor [batch], one number an image, not {found}: use"
             " .squeeze(1) on [batch, 1], .mean((1, 2, 3)) on a map of patches."
         )
     if len(logits) == 0:
-        raise ValueError(f"The {name} are empty: a batch holds at least one picture.")
+        raise ValueError(f"The {name} are empty: a batch holds at least one image.")
     if logits.device.type == 'cpu' and torch.isnan(logits).any():
         raise NotFinite(
             f"The {name} contain NaN: the networks have diverged; go back to a checkpoint and"

@@ -597,14 +597,14 @@ def run_cell(shell, code: str) -> tuple[list[dict], BaseException | None]:
 
     with capture_output(stdout=False, stderr=False, display=True) as shown:
         result = shell.run_cell(code, store_history=False)
-    pictures = [
+    images = [
         {'output_type': 'display_data', 'data': dict(output.data), 'metadata': {}}
         for output in shown.outputs[:20]
     ]
-    for output in pictures:
+    for output in images:
         kept = {k: v for k, v in output['data'].items() if isinstance(v, str)}
         output['data'] = {k: v for k, v in kept.items() if len(v) < 500_000}
-    return pictures, result.error_before_exec or result.error_in_exec
+    return images, result.error_before_exec or result.error_in_exec
 
 # %% ../nbs/73_marking.ipynb #7df36842
 def work():

@@ -111,7 +111,7 @@ def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
     for cloud in clouds:
         if not isinstance(cloud, Tensor) or cloud.ndim != 2:
             raise ValueError(
-                "Features are a tensor [pictures, coordinates], not"
+                "Features are a tensor [images, coordinates], not"
                 f" {list(getattr(cloud, 'shape', [])) or type(cloud).__name__}."
             )
         if cloud.shape[1] != clouds[0].shape[1]:
@@ -121,11 +121,11 @@ def check_features(*clouds: Tensor, least: int = 2) -> list[Tensor]:
             )
         if len(cloud) < least:
             raise ValueError(
-                f"At least {least} pictures are needed on each side, not {len(cloud)}."
+                f"At least {least} images are needed on each side, not {len(cloud)}."
             )
         if not torch.isfinite(cloud).all():
             raise ValueError(
-                "The features contain NaN or infinity: look at the pictures and the extractor."
+                "The features contain NaN or infinity: look at the images and the extractor."
             )
     home = clouds[0].device
     # Apple's GPU has no float64
@@ -249,7 +249,7 @@ def density_coverage(
     real, fake = check_features(real, fake, least=1)
     if len(real) <= k:
         raise ValueError(
-            f"Balls out to the neighbour k={k} need {k + 1} real pictures or more, not"
+            f"Balls out to the neighbour k={k} need {k + 1} real images or more, not"
             f" {len(real)}."
         )
     radii, inside, covered = _radii(real, k), 0, 0
@@ -455,7 +455,7 @@ class Features:
 
     def __repr__(self):
         return (
-            f'Features({len(self)} pictures of {self.size}×{self.size} by {self.extractor}:'
+            f'Features({len(self)} images of {self.size}×{self.size} by {self.extractor}:'
             f' {self.features.shape[1]} coordinates)'
         )
 
@@ -473,18 +473,18 @@ def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
     if not hasattr(source, '__len__') and callable(sample):
         if n is None:
             raise ValueError(
-                "A generator never ends: say how many pictures it shall draw, with n=…"
+                "A generator never ends: say how many images it shall draw, with n=…"
             )
         return (sample(min(size, n - start)) for start in range(0, n, size))
     if not hasattr(source, '__len__'):
         raise TypeError(
-            "Pictures come from a tensor, a data set or a function of n, not from"
+            "Images come from a tensor, a data set or a function of n, not from"
             f" {type(source).__name__}."
         )
     n = len(source) if n is None else n
     if n > len(source):
         raise ValueError(
-            f"There are only {len(source)} pictures, and {n} are asked for: lower n."
+            f"There are only {len(source)} images, and {n} are asked for: lower n."
         )
     spans = ((start, min(start + size, n)) for start in range(0, n, size))
     if isinstance(source, Tensor):
@@ -561,7 +561,7 @@ def extract(
         points = run_extractor(network, to_float(images.to(device)))
         found.append({name: value.float() for name, value in points.items()})
     if not found:
-        raise ValueError("There is no picture in this set.")
+        raise ValueError("There is no image in this set.")
     _warn_of_range(least)
     joined = {name: torch.cat([f[name] for f in found]) for name in found[0]}
     return Features(
@@ -581,7 +581,7 @@ def run_extractor(extractor: Extractor, images: Tensor) -> dict[str, Tensor]:
     if seen['features'].ndim != 2 or len(seen['features']) != len(images):
         raise ValueError(
             f"The extractor {extractor.name!r} returns {list(seen['features'].shape)} for"
-            f" {len(images)} pictures: [batch, d] is expected."
+            f" {len(images)} images: [batch, d] is expected."
         )
     if not torch.isfinite(seen['features']).all():
         raise ValueError(
@@ -599,7 +599,7 @@ def _warn_of_range(least: list[Tensor]):
     "A warning if no value of float images is negative, given the least of each batch."
     if least and torch.stack(least).min() >= 0:
         warnings.warn(
-            "No value of these pictures is negative: pictures lie in [-1, 1], so bring those in"
+            "No value of these images is negative: images lie in [-1, 1], so bring those in"
             " [0, 1] there with 2 * x - 1.",
             stacklevel=3,
         )
@@ -609,7 +609,7 @@ def _one_size(size, new):
     "The size of all images so far; an error if the new ones have another."
     if size is not None and new != size:
         raise ValueError(
-            f"The pictures differ in size ({list(size)} and {list(new)}): resize them to one."
+            f"The images differ in size ({list(size)} and {list(new)}): resize them to one."
         )
     return new
 
@@ -643,7 +643,7 @@ class Card:
     def __str__(self):
         return (
             f'{self.extractor} ({self.weights_sha256[:8]}), {self.n_real} real and'
-            f' {self.n_fake} generated pictures of {self.size}×{self.size}, resized'
+            f' {self.n_fake} generated images of {self.size}×{self.size}, resized'
             f' {self.resize}, {self.dtype}, seed {self.seed}, {self.engine}, torch'
             f' {self.versions["torch"]}'
         )
@@ -1047,13 +1047,13 @@ def _check_counts(real: Features, fake: Features | None, n: int):
     "One sentence if the sets cannot be compared."
     if n <= REAL_NEIGHBOURS:
         raise ValueError(
-            f"At least {REAL_NEIGHBOURS + 1} pictures are needed on each side, and {n} were"
+            f"At least {REAL_NEIGHBOURS + 1} images are needed on each side, and {n} were"
             " asked for; below some hundred the numbers say little."
         )
     if 2 * n > len(real):
         raise ValueError(
-            f"{len(real)} real pictures give at most n={len(real) // 2}: the floor compares two"
-            " disjoint halves. Lower n or add pictures."
+            f"{len(real)} real images give at most n={len(real) // 2}: the floor compares two"
+            " disjoint halves. Lower n or add images."
         )
     if fake is not None and fake.extractor != real.extractor:
         raise ValueError(
@@ -1062,7 +1062,7 @@ def _check_counts(real: Features, fake: Features | None, n: int):
         )
     if fake is not None and fake.size != real.size:
         raise ValueError(
-            f"The generated pictures are {fake.size}×{fake.size} and the real ones"
+            f"The generated images are {fake.size}×{fake.size} and the real ones"
             f" {real.size}×{real.size}: bring them to one size first."
         )
 
@@ -1198,7 +1198,7 @@ def nearest_neighbours(
     points, others = check_features(*clouds, least=1)
     if k > len(others):
         raise ValueError(
-            f"There are only {len(others)} real pictures, and {k} neighbours are asked for:"
+            f"There are only {len(others)} real images, and {k} neighbours are asked for:"
             " lower k."
         )
     found = [gaps.topk(k, largest=False) for _, gaps in distance_blocks(points, others)]

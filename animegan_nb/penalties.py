@@ -54,7 +54,7 @@ def gradients_of_logits(
     logits = check_logits(logits, 'logits of the penalty')
     if len(logits) != len(points):
         raise ValueError(
-            f"The critic returned {len(logits)} logits for {len(points)} pictures: it must"
+            f"The critic returned {len(logits)} logits for {len(points)} images: it must"
             " return one for each."
         )
     (gradient,) = torch.autograd.grad(scale * logits.sum(), points, create_graph=True)
@@ -77,7 +77,7 @@ def check_no_batch_coupling(
     if coupled:
         raise ValueError(
             f"The critic normalises over the batch in {', '.join(coupled[:3])}, so the"
-            " gradient of one score reaches every picture and a penalty for each picture"
+            " gradient of one score reaches every image and a penalty for each image"
             " is not defined: use LayerNorm (GroupNorm(1, channels)) or none."
         )
     if images is not None and len(images) < 2:
@@ -86,7 +86,7 @@ def check_no_batch_coupling(
         )
     if images is not None and (leak := batch_leak(discriminator, images)) > 0:
         raise ValueError(
-            f"The critic's score of one picture depends on the others (by up to {leak:.2g} per"
+            f"The critic's score of one image depends on the others (by up to {leak:.2g} per"
             " unit): remove what mixes the batch, such as batch statistics, before penalising"
             " gradients."
         )
@@ -117,7 +117,7 @@ def interpolate(
     "Points x̂ = εx + (1 − ε)x̃ between real and generated images, one ε ~ U(0, 1) a pair."
     if real.shape != fake.shape:
         raise ValueError(
-            "A penalty between pairs needs as many real as generated pictures of one size, not"
+            "A penalty between pairs needs as many real as generated images of one size, not"
             f" {list(real.shape)} and {list(fake.shape)}."
         )
     real, fake = real.detach(), fake.detach()
@@ -203,7 +203,7 @@ def r1_of_logits(
     differentiated."""
     if not real.requires_grad:
         raise ValueError(
-            "R1 differentiates the logits with respect to the real pictures, so these must"
+            "R1 differentiates the logits with respect to the real images, so these must"
             " require a gradient before they are scored: real.detach().requires_grad_()."
         )
     scale = 2.0**8 if logits.dtype == torch.float16 else 1.0

@@ -23,7 +23,7 @@ from .pigan_training import alarms, PIGAN_CPU, PiganConfig, PiganPair, TOON_VIEW
 from .training import Trainer, TrainingConfig
 
 # %% auto #0
-__all__ = ['SIZE', 'CROP', 'FACE_FOV', 'PICTURES', 'CONDITIONS', 'GUESS_CONFIG', 'HELD_OUT', 'crop_fov', 'cropped', 'expose',
+__all__ = ['SIZE', 'CROP', 'FACE_FOV', 'IMAGES_SEEN', 'CONDITIONS', 'GUESS_CONFIG', 'HELD_OUT', 'crop_fov', 'cropped', 'expose',
            'cover_eyes', 'drawn_images', 'condition_images', 'condition_config', 'train_condition', 'eye_band',
            'set_distances', 'shape_numbers', 'condition_scores', 'paired_difference', 'decision']
 
@@ -62,7 +62,7 @@ def expose(
     "Each head with its own exposure, over the same white."
     if len(gain) != len(image):
         raise ValueError(
-            f"Every picture has its own gain: {len(image)} pictures, {len(gain)} gains."
+            f"Every image has its own gain: {len(image)} images, {len(gain)} gains."
         )
     c = coverage.float()
     head = (image.float() - 255 + c) * gain.view(-1, 1, 1, 1)
@@ -79,18 +79,18 @@ def cover_eyes(identity: Tensor, every: int = 2, transparent_every: int = 0) -> 
     return changed
 
 # %% ../nbs/57_pigan_anime.ipynb #f545649f
-PICTURES = 4900  # images that the discriminator sees in one run
+IMAGES_SEEN = 4900  # images that the discriminator sees in one run
 CONDITIONS = {
     'as the poster': {},
-    '100 pictures': dict(n=100),
-    '2,000 pictures': dict(n=2000),
+    '100 images': dict(n=100),
+    '2,000 images': dict(n=2000),
     'brightness from 0.5 to 1.3': dict(kind='brightness'),
     'hair over an eye': dict(kind='opaque'),
     'hair over an eye, half of it transparent': dict(kind='mixed'),
     'batch of 56': dict(batch=56),
-    'a quarter of the steps': dict(pictures=PICTURES // 4),
+    'a quarter of the steps': dict(images=IMAGES_SEEN // 4),
     'official density': dict(official=True),
-    'human heads first': dict(first=PICTURES // 2),
+    'human heads first': dict(first=IMAGES_SEEN // 2),
 }
 
 # %% ../nbs/57_pigan_anime.ipynb #94c342d3
@@ -145,7 +145,7 @@ def condition_images(
 GUESS_CONFIG = replace(
     PIGAN_CPU.network, size=SIZE, view=replace(TOON_VIEW, fov=FACE_FOV), noise_steps=400
 )
-_USUAL = dict(n=726, kind='plain', batch=14, first=0, pictures=PICTURES, official=False)
+_USUAL = dict(n=726, kind='plain', batch=14, first=0, images=IMAGES_SEEN, official=False)
 
 
 def _complete(condition: dict) -> dict:
@@ -159,7 +159,7 @@ def _complete(condition: dict) -> dict:
 def condition_config(condition: dict) -> PiganConfig:
     "The network of one condition."
     c = _complete(condition)
-    network = replace(GUESS_CONFIG, noise_steps=c['pictures'] // c['batch'])
+    network = replace(GUESS_CONFIG, noise_steps=c['images'] // c['batch'])
     if not c['official']:
         return network
     field = replace(network.field, density_scale=1.0, centred_density=False)
@@ -184,7 +184,7 @@ def train_condition(
     training = TrainingConfig(batch, 4e-4, 4e-4, **betas, **rest)
     # one pair for both parts: after human heads its density noise goes on where it was
     pair, trainer = PiganPair(condition_config(condition)), None
-    parts = ('human', 400, c['first']), (c['kind'], c['n'], images or c['pictures'])
+    parts = ('human', 400, c['first']), (c['kind'], c['n'], images or c['images'])
     for kind, n, shown in parts:
         if not shown:
             continue

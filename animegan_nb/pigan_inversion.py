@@ -323,20 +323,20 @@ def check_inversion(
     s = generator.size
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1:] != (3, s, s):
         raise ValueError(
-            f"This generator inverts pictures [n, 3, {s}, {s}], not"
+            f"This generator inverts images [n, 3, {s}, {s}], not"
             f" {list(getattr(images, 'shape', [])) or type(images).__name__}."
         )
     if not len(images):
-        raise ValueError("There is no picture to invert.")
+        raise ValueError("There is no image to invert.")
     if not images.is_floating_point():
         raise ValueError(
-            f"Pictures are floats in [-1, 1], not {images.dtype}: use core.to_float."
+            f"Images are floats in [-1, 1], not {images.dtype}: use core.to_float."
         )
     if not torch.isfinite(images).all():
-        raise ValueError("The pictures contain NaN or infinity.")
+        raise ValueError("The images contain NaN or infinity.")
     if images.abs().max() > 1.01:
         raise ValueError(
-            f"Pictures lie in [-1, 1], but these reach {images.abs().max().item():.3g}: use"
+            f"Images lie in [-1, 1], but these reach {images.abs().max().item():.3g}: use"
             " core.to_float."
         )
     dtype = next(generator.parameters()).dtype
@@ -346,7 +346,7 @@ def check_inversion(
         )
     if config is not None and s // max(shrink for shrink, _ in config.stages) < 4:
         raise ValueError(
-            f"Stages shrink pictures of {s} px by at most {s // 4}, so that 4 px are left, not"
+            f"Stages shrink images of {s} px by at most {s // 4}, so that 4 px are left, not"
             f" {config.stages!r}."
         )
     if start is not None and (
@@ -599,7 +599,7 @@ def pivotal_tuning(
     al. 2021); conditions and cameras stay."""
     check_inversion(generator, images)
     if len(found.yaw) != len(images):
-        raise ValueError(f"There are {len(found.yaw)} pivots for {len(images)} pictures.")
+        raise ValueError(f"There are {len(found.yaw)} pivots for {len(images)} images.")
     if distance is None and perceptual:
         distance = perceptual_distance()
     tuned, half = copy.deepcopy(generator), max(4, generator.size // 2)

@@ -261,7 +261,7 @@ PIGAN_CPU = Recipe(
     PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, background=-1.0), **_OURS),
     _OUR_TRAINING,
     8000,
-    'ours: any folder of pictures on a laptop, 32 px',
+    'ours: any folder of images on a laptop, 32 px',
 )
 PIGAN_FACES_CPU = Recipe(
     'pigan',

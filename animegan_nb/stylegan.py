@@ -98,7 +98,7 @@ def _check_config(c: StyleGANConfig):
     "Raise one sentence that names the first number that cannot be."
     if c.size < 8 or c.size & (c.size - 1):
         raise ValueError(
-            "A StyleGAN doubles its picture from 4×4, so its size is a power of two from 8 on,"
+            "A StyleGAN doubles its image from 4×4, so its size is a power of two from 8 on,"
             f" not {c.size}."
         )
     if c.architecture not in ('stylegan1', 'stylegan2'):
@@ -401,7 +401,7 @@ def check_size(images: Tensor, channels: int, size: int) -> Tensor:
     "Raise one sentence unless `images` fit this discriminator."
     if images.ndim != 4 or images.shape[1:] != (channels, size, size):
         raise ValueError(
-            f"This discriminator takes pictures [batch, {channels}, {size}, {size}], not"
+            f"This discriminator takes images [batch, {channels}, {size}, {size}], not"
             f" {list(images.shape)}: resize them."
         )
     return images

@@ -155,7 +155,7 @@ class Scene:
 def scene_rays(
     cam2world: Tensor,  # [b, 4, 4]
     fov,  # degrees: a number or [b]
-    size: int,  # pixels along a side of the square picture
+    size: int,  # pixels along a side of the square image
     stride: int = 1,  # one ray for a block of stride × stride pixels
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The rays of `cameras.rays` in the layout of a scene: origins [3, b, 1], unit directions
@@ -245,7 +245,7 @@ def _trace_rays(scene, origins, ways, t, far, stride, steps, eps=1e-5):
 
 # %% ../nbs/05_surfaces.ipynb #032265b1
 def _half_width(fov: Tensor) -> Tensor:
-    "Half the width [b, 1] of the pictures at distance 1."
+    "Half the width [b, 1] of the images at distance 1."
     return (fov * math.pi / 360).tan()[:, None]
 
 
@@ -380,7 +380,7 @@ def _shade(scene, origins, ways, t, fov, size):
 
 
 def _draw_ink(scene, rgb, parts, normals, t, depth, fine, lines):
-    "The colours [3, b, n] with ink lines, for square pictures of `fine` pixels."
+    "The colours [3, b, n] with ink lines, for square images of `fine` pixels."
     square = lambda x: x.reshape(*x.shape[:-1], fine, fine)
     hit = t.isfinite()
     behind = 2 * scene.bounds()[1] + torch.where(hit, t, 0.0).amax(1)

@@ -1153,7 +1153,7 @@ BACKGROUNDS = torch.stack([hex_colour(code) for code in _PASTEL.split()])  # [8,
 
 
 def choose_background(background, which: Tensor):
-    "'pastel' (one of BACKGROUNDS for each picture), 'white', or the colours as they are."
+    "'pastel' (one of BACKGROUNDS for each image), 'white', or the colours as they are."
     if not isinstance(background, str):
         return background
     if background not in ('pastel', 'white'):
@@ -1223,19 +1223,19 @@ def sample_camera(
     return dict(cam2world=pose(yaw, pitch), fov=fov, yaw=yaw, pitch=pitch)
 
 # %% ../nbs/06_toon.ipynb #50c4cbe6
-# pictures that share one generator: picture i never depends on how many are asked for
+# images that share one generator: image i never depends on how many are asked for
 BLOCK = 256
 
 
 def seeded_rows(
     sampler,  # of identities: sampler(n, rng)
-    salt: int,  # a number of its own for each kind of picture
+    salt: int,  # a number of its own for each kind of image
     seed: int,
     first: int,
     last: int,
     camera: str,  # a name in cameras.PRIORS
 ) -> dict:
-    "Identities and cameras of the pictures first … last−1 of a seed."
+    "Identities and cameras of the images first … last−1 of a seed."
     pieces = []
     for block in range(first // BLOCK, -(-last // BLOCK)):
         source = rng((seed * 1_000_003 + block * 7919 + salt) % 2**63)
@@ -1251,11 +1251,11 @@ def toon_rows(seed: int, first: int, last: int, camera: str = 'celeba') -> dict:
 
 # %% ../nbs/06_toon.ipynb #7d2c8e9b
 class DrawnSet(ImageSet):
-    """Pictures that are drawn once into the cache; picture i of a seed is the same everywhere.
-    A kind of picture defines `rows`, `draw` and `decode`."""
+    """Images that are drawn once into the cache; image i of a seed is the same everywhere.
+    A kind of image defines `rows`, `draw` and `decode`."""
 
     kind, version, chunk = 'pictures', 1, 128  # chunk: how many are drawn at a time
-    drawn: dict = {}  # what `draw` returns and is stored besides the picture: name -> shape
+    drawn: dict = {}  # what `draw` returns and is stored besides the image: name -> shape
     exact = ('depth', 'distance', 'normal', 'parts')  # traced on demand, for one item
 
     def __init__(self, **options):  # n, size, seed, style, camera, supersample and others
@@ -1268,7 +1268,7 @@ class DrawnSet(ImageSet):
         super().__init__(dict(ArrayStore.open(folder).arrays))
 
     def rows(self, seed: int, first: int, last: int, camera: str) -> dict:
-        raise NotImplementedError("identity [n, D] and cameras of some pictures of a seed")
+        raise NotImplementedError("identity [n, D] and cameras of some images of a seed")
 
     def draw(self, rows: dict, size: int, **options) -> dict:
         raise NotImplementedError("what render_scene returns, and what `drawn` names")
@@ -1294,7 +1294,7 @@ class DrawnSet(ImageSet):
                 store.write(start, {name: values.numpy() for name, values in part.items()})
 
     def __getitem__(self, index: int) -> dict:
-        "One picture with everything known about it; its geometry is traced now."
+        "One image with everything known about it; its geometry is traced now."
         index = range(len(self))[index]
         row = ImageSet.batch(self, [index])
         exact = self.draw(row, self.size, supersample=1, outline=False)
@@ -1307,14 +1307,14 @@ class DrawnSet(ImageSet):
 
 # %% ../nbs/06_toon.ipynb #b6d44c68
 class ToonHeads(DrawnSet):
-    """Anime heads, drawn once into the cache; picture i of a seed is the same everywhere.
+    """Anime heads, drawn once into the cache; image i of a seed is the same everywhere.
     Items also hold the exact geometry."""
 
     kind, version = 'heads', 2
 
     def __init__(
         self,
-        n: int = 1000,  # pictures
+        n: int = 1000,  # images
         size: int = 64,  # pixels along a side, at most 512
         seed: int = 0,
         style: str = 'anime',  # 'anime' or 'human'
@@ -1343,13 +1343,13 @@ def backdrop(
     coverage: Tensor,  # uint8 [b, 1, h, w]
     colour: Tensor,  # [b, 3] in [0, 1]
 ) -> Tensor:  # uint8 [b, 3, h, w]
-    "Put a colour behind pictures that were drawn over white."
+    "Put a colour behind images that were drawn over white."
     behind = (1 - coverage.float() / 255) * (1 - colour[:, :, None, None])
     return (image.float() - 255 * behind).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _tiles(sheet: np.ndarray, mode: str) -> Tensor:  # uint8 [3000, channels, 64, 64]
-    "The pictures of a compressed sheet of 60 × 50 tiles."
+    "The images of a compressed sheet of 60 × 50 tiles."
     pixels = np.asarray(Image.open(io.BytesIO(sheet.tobytes())).convert(mode))
     tiles = pixels.reshape(60, 64, 50, 64, -1).transpose(0, 2, 4, 1, 3)
     return torch.from_numpy(tiles.reshape(3000, -1, 64, 64).copy())

@@ -65,7 +65,7 @@ class ToonNet(nn.Module):
         super().__init__()
         kernels, strides = (5, 3, 3, 3, 3), (2, 1, 2, 2, 2)
         self.blocks = nn.ModuleList(map(_block, (3, *widths), widths, kernels, strides))
-        # 4×4 cells of the whole picture
+        # 4×4 cells of the whole image
         self.squeeze = nn.Sequential(nn.Conv2d(widths[-1], 40, 1), nn.ReLU(inplace=True))
         # 5×5 cells of the face, looked at closely
         strides = (1, *[2] * (len(close) - 1))

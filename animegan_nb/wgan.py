@@ -65,8 +65,8 @@ class WGANConfig(DCGANConfig):
             )
         if self.penalty and self.norm == 'batch':
             raise ValueError(
-                "A gradient penalty needs a critic that scores each picture by itself, and"
-                " BatchNorm mixes the pictures of a batch: use norm='layer'."
+                "A gradient penalty needs a critic that scores each image by itself, and"
+                " BatchNorm mixes the images of a batch: use norm='layer'."
             )
 
 # %% ../nbs/23_wgan.ipynb #703bc72e

@@ -3,15 +3,15 @@
     python benchmarks/augment.py
         # 600 of the faces in ANIMEGAN_DATA/anime_faces_native, 32 px, 3 seeds; prints the table
     python benchmarks/augment.py --preset gpu
-        # 64 px, Liu's width, ten times the pictures seen
+        # 64 px, Liu's width, ten times the images seen
     python benchmarks/augment.py
         --pilot # which GAN it is: batch norm, or R1 with γ = 0.1 or 1, by one run each of another seed
     python benchmarks/augment.py
         --table # print what is stored, train nothing
 
 Each seed draws its own 600 training faces; the others are held out: the generator is measured against them, and the
-discriminator's logits at both kinds of pictures show how much it has learnt by heart. A stopped command goes on where
-it was. Stored: numbers, and pictures drawn by the generators.
+discriminator's logits at both kinds of images show how much it has learnt by heart. A stopped command goes on where
+it was. Stored: numbers, and images drawn by the generators.
 """
 
 import argparse
@@ -43,9 +43,9 @@ ROOT = Path(__file__).resolve().parent.parent
 class Preset:
     network: DCGANConfig
     training: TrainingConfig
-    few: int  # training pictures
+    few: int  # training images
     looks: tuple[int, ...]  # steps at which the distance is measured
-    ada_kimg: float  # thousands of pictures in which ADA's p could go from 0 to 1
+    ada_kimg: float  # thousands of images in which ADA's p could go from 0 to 1
 
 
 _TRAINING = TrainingConfig(batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4, ema_half_life=2_000)
@@ -70,7 +70,7 @@ NAMES = {'none': 'none', 'diffaugment': 'DiffAugment', 'ada': 'ADA'}
 
 
 class Looks(Callback):
-    "Mean logits at training and held-out pictures, and at some steps the distance to the held-out ones."
+    "Mean logits at training and held-out images, and at some steps the distance to the held-out ones."
 
     order = 5
 
@@ -128,7 +128,7 @@ class Looks(Callback):
 
 
 def split(faces, few: int, seed: int):
-    "`few` training pictures and all others, drawn with the seed."
+    "`few` training images and all others, drawn with the seed."
     order = torch.randperm(len(faces), generator=rng(seed)).numpy()
     return faces.subset(order[:few]), faces.batch(order[:few])['image'], faces.batch(order[few:])['image']
 
@@ -271,7 +271,7 @@ def main():
         'protocol': (
             f'{few} training faces of {len(faces)} ({base.name}, {size} px); Fréchet distance on SqueezeNet between'
             f' {few} drawn and {held} held-out faces; {a.seeds} seeds, each with its own split; DCGAN, batch norm,'
-            ' averaged generator, mirrored pictures'
+            ' averaged generator, mirrored images'
         ),
         'squeezenet_sha256': metrics.find_extractor('squeezenet').weights,
         'torch': torch.__version__,

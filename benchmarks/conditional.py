@@ -1,4 +1,4 @@
-"""Train, judge and store the conditional GAN of nbs/24_conditional. Only pictures drawn by the generator are written.
+"""Train, judge and store the conditional GAN of nbs/24_conditional. Only images drawn by the generator are written.
 
     python benchmarks/conditional.py train --data toon --out RUN [--seed 0] [--steps 3000] [--augment place]
     python benchmarks/conditional.py train --data DIR  --out RUN …          (a folder with labels.csv)
@@ -30,7 +30,7 @@ from animegan_nb.training import Trainer, build_pair, checkpoints, load_run
 
 # DiffAugment without its colours
 policies['place'] = lambda images, rng=None, strength=1.0: cut_out(shift(images, rng), rng)
-HELD = 0.2  # of a folder's pictures, for the judge's ceiling
+HELD = 0.2  # of a folder's images, for the judge's ceiling
 
 
 def open_data(name: str, size: int):
@@ -94,8 +94,8 @@ def train(a):
 
 
 def readers(data, groups, name: str) -> dict:
-    """The judges: for drawn heads the toon network, which never saw a picture of this size;
-    and three networks trained on the training pictures."""
+    """The judges: for drawn heads the toon network, which never saw an image of this size;
+    and three networks trained on the training images."""
     judges = {'toon network': [C.ToonTagClassifier(groups)]} if name == 'toon' else {}
     return {**judges, 'tag networks': [C.train_tag_classifier(data, groups, 800, seed=100 + s) for s in range(3)]}
 
@@ -106,7 +106,7 @@ def look(run: Path, step: int | None):
 
 
 def score(a):
-    """Granted wishes by every judge, for every run and set of latents, with the ceiling on held-out real pictures and
+    """Granted wishes by every judge, for every run and set of latents, with the ceiling on held-out real images and
     the floor of chance."""
     pair, generator, info = look(a.runs[0], a.step)
     data, held, groups = open_data(info['folder'], info['network']['size'])
@@ -129,9 +129,9 @@ def score(a):
             + (f' --step {a.step}' if a.step else '')
         ),
         'protocol': (
-            f'{a.n} pictures of each of {a.seeds} sets of latents, rounded to bytes, wishes drawn from the labels of'
-            f' the training data; ceiling: the same judge on {len(held)} real pictures it never saw; chance: the share'
-            ' that would agree if wishes and pictures were paired at random'
+            f'{a.n} images of each of {a.seeds} sets of latents, rounded to bytes, wishes drawn from the labels of'
+            f' the training data; ceiling: the same judge on {len(held)} real images it never saw; chance: the share'
+            ' that would agree if wishes and images were paired at random'
         ),
     }
     for name, j in judges.items():
@@ -186,7 +186,7 @@ def add(into: dict, sets: list, judges: list, groups, runs: int):
 
 
 def distance(images, data, extractor: str) -> dict:
-    """A Frechet distance to the training pictures with its floor, and how much nearer a drawn picture is to them than
+    """A Frechet distance to the training images with its floor, and how much nearer a drawn image is to them than
     they are to each other."""
     real, fake = extract(data, extractor), extract(images, extractor)
     n = len(data) // 2
@@ -204,7 +204,7 @@ def distance(images, data, extractor: str) -> dict:
 
 
 def together(data, groups) -> list:
-    "How often the values of the first two groups occur together in the training pictures."
+    "How often the values of the first two groups occur together in the training images."
     labels = data.batch(range(len(data)))['labels']
     table = torch.zeros(len(C.choices(groups[0])), len(C.choices(groups[1])), dtype=torch.long)
     table.index_put_((labels[:, 0], labels[:, 1]), torch.ones(len(labels), dtype=torch.long), accumulate=True)
@@ -260,7 +260,7 @@ def ship(a):
     facts = {
         'what': (
             f"Generator of the conditional GAN at {info['network']['size']} px, averaged, half precision, trained on"
-            f" {info['pictures']} pictures ({info['data']})"
+            f" {info['pictures']} images ({info['data']})"
         ),
         'network': info['network'],
         'training': info['config'],

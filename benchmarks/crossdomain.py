@@ -125,7 +125,7 @@ def other_view(identity, style: str) -> torch.Tensor:
 
 
 def own_rank(queries, gallery) -> torch.Tensor:  # [n, d] both, unit length → [n]
-    "For each person, the share of the other people who are less alike than the person's own picture: the AUC."
+    "For each person, the share of the other people who are less alike than the person's own image: the AUC."
     alike = queries @ gallery.T
     own = alike.diagonal()[:, None]
     beaten = (alike < own).float() + 0.5 * (alike == own).float()
@@ -382,7 +382,7 @@ def verdicts(values: dict[str, dict]) -> list[dict]:
 
 
 def photographs(n: int) -> tuple[torch.Tensor, int] | None:
-    "Faces of real people, cut out as the command does, and in how many pictures no single face was found."
+    "Faces of real people, cut out as the command does, and in how many images no single face was found."
     folder = Path(os.environ.get('ANIMEGAN_DATA') or '.') / 'human_faces_89x109'
     if not folder.is_dir():
         return None
@@ -445,7 +445,7 @@ def timings():
 
 
 def sheet(images: dict[str, torch.Tensor], people: People):
-    "The first two people of every seed in the main rows, as a picture for the chapter."
+    "The first two people of every seed in the main rows, as an image for the chapter."
     few = torch.cat([torch.nonzero(people.block == s)[:2, 0] for s in range(SEEDS)])
     rows = torch.cat([images[name][few] for name in PICTURED]).clamp(-1, 1)
     with atomic_path(OUT.with_suffix('.jpg')) as part:

@@ -1,7 +1,7 @@
 """What watching costs: seconds a step with the dashboard open, divided by seconds a step of the bare trainer, in the
 same run.
 
-python benchmarks/dashboard.py            # 32-pixel pictures, a small convolutional pair, one thread
+python benchmarks/dashboard.py            # 32-pixel images, a small convolutional pair, one thread
 """
 
 import time

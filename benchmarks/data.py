@@ -1,6 +1,6 @@
 """The loader against decoding each time, and the cleaning pipeline on real folders.
 
-    python benchmarks/data.py                    # pictures/s, ratios, first and second opening
+    python benchmarks/data.py                    # images/s, ratios, first and second opening
     python benchmarks/data.py --duplicates       # near copies: bands of the hashes against all pairs
     python benchmarks/data.py --real             # also cleans the folders below ANIMEGAN_DATA and stores the counts
 
@@ -24,7 +24,7 @@ FOLDERS = 'anime_faces_256', 'anime_faces_native', 'anime_faces_tagged_96', 'hum
 
 
 def make_folder(folder: Path, n: int, side: int):
-    "Smooth random JPEG pictures with a little noise, like photographs to a decoder."
+    "Smooth random JPEG images with a little noise, like photographs to a decoder."
 
     def one(i):
         g = np.random.default_rng(i)
@@ -54,7 +54,7 @@ class DecodeEachTime(Dataset):
 
 
 def rate(batches, count: int, batch: int) -> float:
-    "Pictures a second over `count` batches, after two to warm up; the last batch has arrived on the device."
+    "Images a second over `count` batches, after two to warm up; the last batch has arrived on the device."
     iterator = iter(batches)
     for _ in range(2):
         x = next(iterator)

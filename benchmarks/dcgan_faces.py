@@ -1,16 +1,16 @@
-"""Store the result of a DCGAN trained on a folder of real faces: pictures it drew, numbers with their floor, and how
+"""Store the result of a DCGAN trained on a folder of real faces: images it drew, numbers with their floor, and how
 they were made.
 
     animegan train dcgan-cpu --data DIR --out RUN
     python benchmarks/dcgan_faces.py --run RUN --data DIR --out data/results/dcgan_NAME
 
-Writes OUT.jpg (samples), OUT_steps.jpg (the same latents over time) and OUT.json. Only pictures drawn by the generator
+Writes OUT.jpg (samples), OUT_steps.jpg (the same latents over time) and OUT.json. Only images drawn by the generator
 are written.
 
     python benchmarks/dcgan_faces.py --collapse
 
 trains a small DCGAN on the human faces of ANIMEGAN_DATA in health and in four bad ways, several seeds each, under the
-collapse alarm, and stores what it said in data/results/dcgan_collapse.json, with pictures of one run each.
+collapse alarm, and stores what it said in data/results/dcgan_collapse.json, with images of one run each.
 """
 
 import argparse
@@ -68,13 +68,13 @@ class ExtraSteps(Callback):
             trainer.update('generator')
 
 
-# way: training, extra generator steps, pictures (None: all), steps
+# way: training, extra generator steps, images (None: all), steps
 WAYS = {
     'healthy': ({}, 0, None, 400),
     'rates 2e-2 and 1e-4': (dict(generator_lr=2e-2, discriminator_lr=1e-4), 0, None, 400),
     'a discriminator 50 times slower': (dict(discriminator_lr=1e-5), 0, None, 400),
     'ten generator steps for one': ({}, 9, None, 300),
-    'eight training pictures': ({}, 0, 8, 400),
+    'eight training images': ({}, 0, 8, 400),
 }
 
 

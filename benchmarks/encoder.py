@@ -9,10 +9,10 @@
     python benchmarks/encoder.py size
         # data/results/encoder_size.json: Liu's encoder at half and at twice its width, beside that of `compare`
     python benchmarks/encoder.py reach [steps]
-        # data/results/encoder_reach.json: how near the generator can come to pictures at all
+        # data/results/encoder_reach.json: how near the generator can come to images at all
 
-Trained on the shipped generator's own pictures and, for the refining kinds, on the 3,000 ready heads; judged on 40
-unseen toon heads (seed 5), on 40 generated pictures and, if ANIMEGAN_DATA names the folder, on 40 real anime faces.
+Trained on the shipped generator's own images and, for the refining kinds, on the 3,000 ready heads; judged on 40
+unseen toon heads (seed 5), on 40 generated images and, if ANIMEGAN_DATA names the folder, on 40 real anime faces.
 `compare` keeps each trained network in runs/encoder, in a folder named after the generator and the numbers of steps, so
 that it can be interrupted; `ship` and `descent` take them from there. Of the real faces only reconstructions are kept
 (encoder_anime.png).
@@ -41,7 +41,7 @@ from animegan_nb.stylegan import pretrained_stylegan
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / 'runs' / 'encoder'
 SEEDS = (0, 1, 2)
-COUNT = 40  # pictures in a set
+COUNT = 40  # images in a set
 WIDTHS = (16, 64)  # of Liu's encoder, for `size`; that of `compare` is 32
 METHODS = {'thesis': EncoderConfig(kind='plain', width=32), 'three looks': EncoderConfig(passes=3)}
 READ = [n for n in HEAD_READINGS if n in toon.CATEGORIES]
@@ -61,7 +61,7 @@ def small(heads: ImageSet, rows) -> torch.Tensor:
 
 
 def sets(generator):
-    "Pictures to judge on, by name."
+    "Images to judge on, by name."
     found = {
         'toon': small(toon.ToonHeads(n=250, size=64, seed=5), range(COUNT)) / 127.5 - 1,
         'generated': draw(generator, sample_w(generator, COUNT, seed=999)),
@@ -222,13 +222,13 @@ def descent(steps=30, heads=12):
 
 @torch.no_grad()
 def errors(drawn, images, distance) -> dict:
-    "Pixel error and feature distances of reconstructions, the mean over the pictures."
+    "Pixel error and feature distances of reconstructions, the mean over the images."
     apart = {name: d(drawn, images).mean().item() for name, d in distance.items()}
     return {k: round(v, 5) for k, v in dict(pixels=(drawn - images).square().mean().item(), **apart).items()}
 
 
 def size(steps=200):
-    "Liu's encoder with other widths: the same steps, the same batches, judged on the same pictures."
+    "Liu's encoder with other widths: the same steps, the same batches, judged on the same images."
     (generator, _), distance = pretrained_stylegan(), dict(distances())
     w, tests = sample_w(generator, COUNT, seed=999), sets(generator)
     tests.pop('anime', None)
@@ -258,7 +258,7 @@ def size(steps=200):
             print(rows[-1], f'{seconds:.0f} s', flush=True)
     result = dict(
         command='python benchmarks/encoder.py size',
-        what="Liu's encoder of three widths, trained on generated pictures only",
+        what="Liu's encoder of three widths, trained on generated images only",
         steps=steps,
         batch=32,
         counts={k: len(v) for k, v in tests.items()},

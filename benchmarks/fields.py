@@ -5,9 +5,9 @@ time.
         lego] [--work FOLDER] [--head]
 
 Every run is stored in data/results/fields.json as soon as it ends, and a run that is there is not repeated; a run that
-was cut off goes on from its last checkpoint in the work folder. At the end: a picture of held-out views (of the fields,
+was cut off goes on from its last checkpoint in the work folder. At the end: an image of held-out views (of the fields,
 and of the toon renderer; never of the photographs), data/results/fields_views.jpg. With --head only the small field
-that the library ships is fitted: data/pretrained/fields_head.safetensors, with its picture
+that the library ships is fitted: data/pretrained/fields_head.safetensors, with its image
 data/results/fields_head.jpg.
 
 Protocol: toon: 40 views of 64×64 pixels to fit, 12 others to measure; lego: 100 views of 100×100 pixels to fit, 9
@@ -15,7 +15,7 @@ Protocol: toon: 40 views of 64×64 pixels to fit, 12 others to measure; lego: 10
 ray; one thread; seconds are processor time of the steps alone. The learning rate of each kind is the best of three by
 the PSNR of the last 20 batches of a whole fit of the toon head with seed 0 ("rates"; "rates_100": more of them after
 100 steps, where faster ones look better). "triplane, equal time" has as many steps as fit into the time of SIREN's, by
-a calibration in which the kinds take turns. "triplane, white" is fitted over white pictures. Depth and chamfer distance
+a calibration in which the kinds take turns. "triplane, white" is fitted over white images. Depth and chamfer distance
 are in % of the cube's side.
 """
 
@@ -142,7 +142,7 @@ def one_run(name: str, kind: str, config: FitConfig, train, test, work: Path, me
 
 
 def ship(fit: Fit, test, scores: dict, command: str):
-    "The small field that comes with the library, its numbers, and a picture of it beside the truth."
+    "The small field that comes with the library, its numbers, and an image of it beside the truth."
     save_field(fit.field, WEIGHTS, half=True)
     about = dict(
         what='Tri-plane of one toon head, half precision',
@@ -174,7 +174,7 @@ def image(work: Path, names: list[str]):
         for name in names:
             if kind == 'truth' and name != 'toon':
                 rows += [torch.ones(3, 100, 100)] * 3
-                continue  # the given pictures are not shown
+                continue  # the given images are not shown
             if kind == 'truth':
                 test = scene('toon', work)[1]
                 shots, normal, there = over_background(test.rgba[:9:4]) * 2 - 1, test.normal[:9:4], test.rgba[:9:4, 3:]

@@ -24,7 +24,7 @@ from animegan_nb.training import PeakMemory, Trainer, TrainingConfig
 
 
 def critic(size, device, width=32):
-    "A DCGAN-like critic with LayerNorm for pictures of `size` pixels, to logits [batch]."
+    "A DCGAN-like critic with LayerNorm for images of `size` pixels, to logits [batch]."
     torch.manual_seed(0)
     layers, channels = [], 3
     while size > 4:

@@ -1,4 +1,4 @@
-"""Metrics on real pictures, and their cost.
+"""Metrics on real images, and their cost.
 
     python benchmarks/metrics.py
         # ratios: one pass and all metrics, against torch-fidelity's calls one after another
@@ -9,7 +9,7 @@
     python benchmarks/metrics.py
         --ladder # every metric for every corruption, on real anime faces
 
-The two tables read the folders named by ANIMEGAN_DATA and ANIMEGAN_WEIGHTS and store numbers only, no pictures.
+The two tables read the folders named by ANIMEGAN_DATA and ANIMEGAN_WEIGHTS and store numbers only, no images.
 """
 
 import argparse
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def data_folder() -> Path:
     folder = os.environ.get('ANIMEGAN_DATA')
     if not folder or not Path(folder).is_dir():
-        sys.exit('The real pictures are not here: set ANIMEGAN_DATA to their folder.')
+        sys.exit('The real images are not here: set ANIMEGAN_DATA to their folder.')
     return Path(folder)
 
 
@@ -60,7 +60,7 @@ def join(*parts: metrics.Features) -> metrics.Features:
 
 
 def table33(out: Path, extractors: list[str], seeds: int, size: int):
-    "Liu (2020), table 3.3: real against real at 64 and more pictures, anime against human faces."
+    "Liu (2020), table 3.3: real against real at 64 and more images, anime against human faces."
     folder, rows = data_folder(), []
     sets = {
         'anime': ['anime_faces_native', 'anime_faces_256'],
@@ -182,7 +182,7 @@ def speed(n: int, extractor: str):
         seen = [metrics.extract(p, extractor, device='cpu') for p in images]
         formulas = seconds(lambda: metrics.measure(*seen))
         theirs = seconds(lambda: metrics.fidelity(*seen))
-    print(f'{n} against {n} pictures of 64 px, extractor {extractor}, {torch.get_num_threads()} thread(s), median of 3')
+    print(f'{n} against {n} images of 64 px, extractor {extractor}, {torch.get_num_threads()} thread(s), median of 3')
     print(f'torch-fidelity, one metric a call   1.00   ({single:.2f} s)')
     print(f'torch-fidelity, all in one call     {single / together:.2f}x faster   ({together:.2f} s)')
     print(f'animegan_nb, one pass, all metrics  {single / ours:.2f}x faster   ({ours:.2f} s)')

@@ -438,7 +438,7 @@ def sheet(work, images, known, before=None, seed=0, n=4, turn=0.4):
 
 
 def heads_of_a_run(run, variant, n, turn):
-    "The pictures of one variant: bytes [n + 6, 3, 64, 64]."
+    "The images of one variant: bytes [n + 6, 3, 64, 64]."
     generator = load_run(run)[1].eval()
     z = torch.randn(n, generator.z_dim, generator=rng(4))
     shown = torch.ones(n + 6, 3, 64, 64)

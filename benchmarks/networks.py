@@ -116,9 +116,9 @@ def draw(pair, generator, n: int, seed: int) -> torch.Tensor:
     return to_float(to_uint8(generate_images(pair, generator, n, Draws(seed), 100)))
 
 
-def shifted(pictures: torch.Tensor) -> torch.Tensor:
+def shifted(batch: torch.Tensor) -> torch.Tensor:
     "Moved to the right by one pixel: copies whose bytes differ from the originals'."
-    return torch.cat([pictures[..., :1], pictures[..., :-1]], -1)
+    return torch.cat([batch[..., :1], batch[..., :-1]], -1)
 
 
 def all_images(dataset) -> torch.Tensor:
@@ -195,7 +195,7 @@ def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, torch.nn.Mod
 
 
 def moments(name: str, run: Path, n: int) -> list[dict]:
-    """How far each kept checkpoint had come, on the features of SqueezeNet; at most n images of one set of latents each.
+    """How far each kept checkpoint had come, on the features of SqueezeNet; at most n images of one set of latents.
     What was measured before is read from the run's folder."""
     job, rows = JOBS[name], {row['step']: row for row in read_log(run / 'log.jsonl')}
     real = extract(all_images(images(job, job.recipe.network.size)), 'squeezenet')

@@ -1,5 +1,5 @@
 """pi-GAN on this machine: a full step against a plain implementation of the same recipe, the fast recipe against the
-official one, both also in bfloat16, and how many pictures a second the shipped network draws. Prints ratios of
+official one, both also in bfloat16, and how many images a second the shipped network draws. Prints ratios of
 processor time (medians of interleaved pairs) and the most memory that the tensors of a step take up.
 
     OMP_NUM_THREADS=1 python benchmarks/pigan.py [--size 64] [--batch 1] [--hidden 256] [--repeats 2]
@@ -12,7 +12,7 @@ With --write the numbers also go to data/results/pigan_cpu.json.
 "plain" is pi-GAN as the paper writes it, in a few lines: every FiLM layer over all points at once, the sum with
 products of 1 − α, both looks with their graphs, R1 in every step, fakes drawn anew for both players. "official" is the
 same recipe in this library, "fast" its other recipe. Plain and official start from the same weights and are checked to
-give the same picture. "summary" trains what a machine-made summary of the paper describes (a patch network multiplied
+give the same image. "summary" trains what a machine-made summary of the paper describes (a patch network multiplied
 with the discriminator, then a reconstruction loss too) against the same recipe without, at 16 px, and writes
 data/results/pigan_summary.json after each network.
 """
@@ -157,7 +157,7 @@ def contenders(a) -> dict:
 
 
 def check_picture(pair) -> float:
-    "The largest difference between the plain and the library's picture of the same weights."
+    "The largest difference between the plain and the library's image of the same weights."
     G, z = pair.generator, torch.randn(1, 256, generator=rng(2))
     with torch.no_grad():
         gap = (plain_render(G, z, pose(0.2), 32) - G.render(z, pose(0.2), size=32, official=True)).abs().max().item()
@@ -184,7 +184,7 @@ def steps(a):
         memory[name] = peak.most
     print(
         f'full step, {a.size} px, batch {a.batch}, hidden {a.hidden}, 12+12 points (plain and official differ by'
-        f' {gap:.1e} in a picture)',
+        f' {gap:.1e} in an image)',
         flush=True,
     )
     seconds = in_turns(calls, a.repeats)
@@ -237,7 +237,7 @@ def orbit(a):
         generator = pigan.PiganGenerator(pigan_training.TOON_FIELD, pigan_training.TOON_VIEW, 32)
     z, cams = torch.randn(1, generator.z_dim, generator=rng(0)), turntable(8, swing=0.5)
     knobs = generator.condition(z)
-    print('orbit: pictures a second, one at a time')
+    print('orbit: images a second, one at a time')
     out = {}
     for size in (32, 64):
         for name, options in (
@@ -302,7 +302,7 @@ def summary(a):
         floor=floor,
         runs={name: [] for name in variants()},
         protocol=(
-            '3 seeds; averaged generator; 32 heads for the geometry, 256 pictures on each side for the Fréchet distance'
+            '3 seeds; averaged generator; 32 heads for the geometry, 256 images on each side for the Fréchet distance'
             ' of the extractor pixels; floor: 256 real against 256 other real ones; seconds: processor time of the'
             ' training'
         ),

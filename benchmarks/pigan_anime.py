@@ -19,7 +19,7 @@
 
 `guesses` trains on toon heads, where each cause can be switched alone: faces at 16 px, no cameras and no coverage
 given, as in the poster. `--data` is a folder in ANIMEGAN_DATA, or a path; minutes are processor time, over all starts
-together. `--start` begins with the networks of another run. Only pictures drawn by generators are written.
+together. `--start` begins with the networks of another run. Only images drawn by generators are written.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from animegan_nb.pigan_anime import (
     FACE_FOV,
     GUESS_CONFIG,
     HELD_OUT,
-    PICTURES,
+    IMAGES_SEEN,
     SIZE,
     condition_images,
     condition_scores,
@@ -75,7 +75,7 @@ def guesses(a):
         command=command,
         size=SIZE,
         fov=FACE_FOV,
-        pictures=PICTURES,
+        images=IMAGES_SEEN,
         learning_rate=4e-4,
         network=asdict(GUESS_CONFIG),
         floors=floors(a.run / 'heads'),
@@ -83,7 +83,7 @@ def guesses(a):
         conditions=CONDITIONS,
         machine='one thread of a shared two-core CPU; seconds are processor time',
         protocol=(
-            '600 pictures against 600 held-out heads of the same kind; geometry of 32 heads at 32 px; consistency'
+            '600 images against 600 held-out heads of the same kind; geometry of 32 heads at 32 px; consistency'
             ' between yaw ±0.25 rad'
         ),
     )
@@ -172,7 +172,7 @@ def train(a):
 
 
 def begin_with(pair, start):
-    """Give a pair the networks of another run, or only a generator whose discriminator was shown more than pictures;
+    """Give a pair the networks of another run, or only a generator whose discriminator was shown more than images;
     returns what these had cost."""
     if str(start).startswith('pigan_toon_32'):
         generator, facts = pigan.pretrained_pigan(str(start))
@@ -198,7 +198,7 @@ def draw(generator, n, seed, prior):
 
 
 def geometry(generator, seed, n=32):
-    "What the alarms read, and how consistent the views are, beside the same pictures on a board."
+    "What the alarms read, and how consistent the views are, beside the same images on a board."
     z, shape = torch.randn(n, generator.z_dim, generator=rng(500 + seed)), pigan_training.toon_shape(64, 32)
     return shape_numbers(
         *(generator.render_views(z, pose(torch.full((n,), yaw)), samples=16, fine=16) for yaw in (-0.25, 0.0, 0.25)),
@@ -223,7 +223,7 @@ def sheet(generator, n=6, psi=0.8):
 @torch.no_grad()
 def poses(data):
     """How far real faces turn, as the network that was trained on toon reads them;
-    and whether it reads the mirrored pictures mirrored."""
+    and whether it reads the mirrored images mirrored."""
     faces, read = ImageFolder(data, 64), toon_pose_reader()
     images = (
         torch.cat([faces.batch(range(k, min(k + 100, len(faces))))['image'] for k in range(0, len(faces), 100)]) / 127.5
@@ -320,7 +320,7 @@ def faces_name(data):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('part', choices=('guesses', 'train', 'score'))
-    parser.add_argument('--run', type=Path, help='the folder of a run: checkpoints, log, pictures')
+    parser.add_argument('--run', type=Path, help='the folder of a run: checkpoints, log, images')
     parser.add_argument('--runs', nargs='+', default=[], help='NAME=FOLDER, for score')
     parser.add_argument('--data', default='anime_faces_256')
     parser.add_argument(

@@ -6,7 +6,7 @@
 
 Writes data/results/pigan_inversion.json, pigan_inversion_views.jpg (toon heads and what was found) and, where
 ANIMEGAN_DATA holds anime_faces_256, pigan_inversion_faces.jpg (only what the generator drew). --quick: few steps, two
-heads, nothing is written. --timing: our inversion in one batch against the plain loop over pictures, and against the
+heads, nothing is written. --timing: our inversion in one batch against the plain loop over images, and against the
 official recipe, in turns; ratios. Seconds are processor time of one thread.
 """
 
@@ -306,7 +306,7 @@ def save(sheet, columns, name):
 
 
 def timing(repeats=3, n=4):
-    "Processor seconds for each picture: in one batch, one at a time, and by the official recipe; in turns."
+    "Processor seconds for each image: in one batch, one at a time, and by the official recipe; in turns."
     generator, distance, heads, usual = (
         pretrained_pigan()[0],
         inv.perceptual_distance(),
@@ -337,13 +337,13 @@ def timing(repeats=3, n=4):
             usual.setdefault(name, []).append((time.process_time() - t) / n)
     best = {k: min(v) for k, v in usual.items()}
     ours, official = best['batch'] / 20 * steps, best['official, one at a time, 4 steps'] / 4 * 700
-    print({k: round(v, 3) for k, v in best.items()}, 'seconds for each picture, the best of', repeats)
+    print({k: round(v, 3) for k, v in best.items()}, 'seconds for each image, the best of', repeats)
     print(
-        f"one batch against one picture at a time: {best['one at a time'] / best['batch']:.2f}×; against one at a time"
+        f"one batch against one image at a time: {best['one at a time'] / best['batch']:.2f}×; against one at a time"
         f" with all steps at full size: {best['one at a time, full size'] / best['batch']:.2f}×"
     )
     print(
-        f'{steps} of our steps: {ours:.1f} s for each picture; 700 official steps with all pixels: {official:.1f} s;'
+        f'{steps} of our steps: {ours:.1f} s for each image; 700 official steps with all pixels: {official:.1f} s;'
         f' ratio {official / ours:.1f}×'
     )
 

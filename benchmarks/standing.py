@@ -140,7 +140,7 @@ def stored(file):
 
 
 def score(args):
-    "Distances, floors, different pictures and processor times of all finished runs; sheets of what they drew."
+    "Distances, floors, different images and processor times of all finished runs; sheets of what they drew."
     data, out = figures(args), ROOT / 'data' / 'results'
     held = torch.from_numpy(np.array(data.arrays['image']))
     real = {name: extract(ImageSet({'image': held.numpy()}), name) for name in args.extractors}
@@ -259,7 +259,7 @@ def long(args):
 
 
 def spoiled(images, truth, source):
-    """Training pictures as a generator might draw them: mirrored, moved, blurred, paler or darker, noisy;
+    """Training images as a generator might draw them: mirrored, moved, blurred, paler or darker, noisy;
     and their truth."""
     n = len(images)
     draw = lambda *s: torch.rand(*s, generator=source)
@@ -353,7 +353,7 @@ def reader(args, epochs=60, batch=50, rate=3e-3):
 
 @torch.no_grad()
 def measure_variety(args):
-    """How much two pictures differ in each reading, as a share of two real figures:
+    """How much two images differ in each reading, as a share of two real figures:
     for every training of the table and the long one; and the influence of layers on the long one."""
     (net, facts), groups = figure_reader(), layer_groups(64)
     read = partial(read_figures, net)
@@ -404,7 +404,7 @@ def contacts(masks):
 
 
 def measured(images, masks, hashes):
-    "What the cleaning steps do to pictures [PIL on a plain colour] whose true masks are known."
+    "What the cleaning steps do to images [PIL on a plain colour] whose true masks are known."
     found = [figure_mask(p) for p in images]
     overlap = [(m & t).sum() / (m | t).sum() for m, t in zip(found, masks)]
     corner = lambda m: bool(m[-round(m.shape[0] * 20 / 500) :, -round(m.shape[1] * 100 / 500) :].any())

@@ -1,6 +1,6 @@
 """StyleGAN2 on this machine: a full lazy iteration in float32 and in bfloat16 against plain reference-like operators,
 its fraction of the measured convolution peak, its memory, and what each choice of `animegan_nb.style_layers` is worth.
-All variants have the same weights and are checked to draw the same pictures and to have the same gradients; then they
+All variants have the same weights and are checked to draw the same images and to have the same gradients; then they
 take turns, and the ratios are those of neighbouring turns. Run with OMP_NUM_THREADS=1 for quiet numbers.
 
     python benchmarks/stylegan.py [size] [batch] [repeats] [choices: 1, or 0 to leave the rows of the choices out]
@@ -287,7 +287,7 @@ def main():
         if v.precision == torch.float32:
             assert error < 1e-4 and off < 1e-3, (name, error, off)
         else:
-            print(f'{name}: pictures differ by {error:.1e}, gradients of a penalised step by {off:.1e}')
+            print(f'{name}: images differ by {error:.1e}, gradients of a penalised step by {off:.1e}')
     print(f'{"":36s} {"infer":>7s} {"lazy":>7s} {"× infer":>9s} {"× lazy":>7s}   (ms; × against {base}; MB)')
     times = measure(variants, REPEATS)
     report(variants, times, base)

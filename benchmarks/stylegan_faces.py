@@ -1,4 +1,4 @@
-"""A StyleGAN2 at 64 px on real anime faces: a few hundred pictures, adaptive augmentation, one CPU thread, two hours.
+"""A StyleGAN2 at 64 px on real anime faces: a few hundred images, adaptive augmentation, one CPU thread, two hours.
 
     python benchmarks/stylegan_faces.py train --data anime_faces_native --run runs/native --minutes 60
         # the same line resumes
@@ -11,7 +11,7 @@
 `--data` is a folder in ANIMEGAN_DATA, or a path. `--start` begins with the networks of another run instead of random
 ones (transfer), and goes on counting its steps. `score`, which can be called before and after --silent and then keeps
 both distances, writes numbers with their floor, the log, samples of the averaged generator and the same latents over
-time; only pictures drawn by the generator are written.
+time; only images drawn by the generator are written.
 """
 
 import argparse
@@ -43,7 +43,7 @@ TRAINING = replace(STYLEGAN_CPU_32.training, batch_size=8, mirror=True, ema_half
 
 
 def folder(name: str) -> Path:
-    "A folder of pictures, by its path or by its name in ANIMEGAN_DATA."
+    "A folder of images, by its path or by its name in ANIMEGAN_DATA."
     for path in (Path(name), Path(os.environ.get('ANIMEGAN_DATA') or '.') / name):
         if path.is_dir():
             return path
@@ -79,7 +79,7 @@ def train(args):
 @torch.no_grad()
 def score(args):
     """Distances to the real faces for three sets of latents, at one forward pass each;
-    what the curves and the pictures were."""
+    what the curves and the images were."""
     run, data, name = Path(args.run), folder(args.data), f'stylegan_{folder(args.data).name}'
     pair, generator, info = load_run(run)
     faces = ImageFolder(data, info['network']['size'])
@@ -158,13 +158,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('what', choices=['train', 'score'])
-    add('--data', required=True, help='a folder of pictures, or its name in ANIMEGAN_DATA')
+    add('--data', required=True, help='a folder of images, or its name in ANIMEGAN_DATA')
     add('--run', required=True, help='checkpoints, samples, log')
     add('--start', help='a run whose networks to begin with')
     add('--silent', action='store_true', help='switch the noise maps off, from here on')
     add('--minutes', type=float, default=60)
     add('--steps', type=int, default=1_000_000)
-    add('--kimg', type=float, default=60, help="thousands of pictures in which ADA's p could go from 0 to 1")
+    add('--kimg', type=float, default=60, help="thousands of images in which ADA's p could go from 0 to 1")
     add('--seed', type=int, default=0)
     add('--seeds', type=int, default=3, help='sets of latents that are scored')
     add('--extractors', nargs='+', default=['squeezenet', 'pixels'])

@@ -5,8 +5,8 @@
     python benchmarks/super_resolution.py --native    only the table of faces in their own sizes
     python benchmarks/super_resolution.py --look small.png   the smallest of these faces, by LANCZOS and by CARN-M
 
-The tables and the picture need ANIMEGAN_DATA and ANIMEGAN_WEIGHTS. The images are the first ones of each folder, or all
-that are large enough; CARN-M saw none of them. The picture shows faces that belong to their studios, so keep it to
+The tables and the image need ANIMEGAN_DATA and ANIMEGAN_WEIGHTS. The images are the first ones of each folder, or all
+that are large enough; CARN-M saw none of them. The image shows faces that belong to their studios, so keep it to
 yourself.
 """
 
@@ -102,7 +102,7 @@ def native() -> dict:
 
 
 def look(file: Path, n: int = 6, size: int = 128):
-    "The n smallest faces brought to one size, as a picture."
+    "The n smallest faces brought to one size, as an image."
     network = load_carn()
     faces = [middle(f) for f in sorted(files_of(NATIVE), key=lambda f: min(Image.open(f).size))[:n]]
     ways = [resample(f, size, 'lanczos') for f in faces], [to_size(network, f, size) for f in faces]
@@ -130,7 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--write', action='store_true', help='write the tables into data/results')
     parser.add_argument('--native', action='store_true', help='write only the table of faces in their own sizes')
-    parser.add_argument('--look', type=Path, help='write a picture of the smallest faces, for your own eyes')
+    parser.add_argument('--look', type=Path, help='write an image of the smallest faces, for your own eyes')
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.look:

@@ -1,9 +1,9 @@
 """How fast heads and figures are drawn, whether any is broken, and how near they come to real faces.
 
     python benchmarks/toon.py [--heads 24] [--processes 2]
-        # pictures a second; the distance function's share; against a naive tracer
+        # images a second; the distance function's share; against a naive tracer
     python benchmarks/toon.py --against ../older/checkout [--heads 24]
-        # heads a second, of this checkout and of another, in turn; whether the pictures are the same
+        # heads a second, of this checkout and of another, in turn; whether the images are the same
     python benchmarks/toon.py --check 500
         # 500 random heads from three sides: floating parts, bald patches
     python benchmarks/toon.py --frechet [--count 1000]
@@ -63,7 +63,7 @@ def draw(kind, n, size, **options):
 
 
 def worker(kind, n, size, gate, done):
-    "Draw once to warm up, wait for the others, draw n pictures, and say how long that took."
+    "Draw once to warm up, wait for the others, draw n images, and say how long that took."
     torch.set_num_threads(1)
     draw(kind, 1, size, geometry=False)
     gate.wait()
@@ -72,7 +72,7 @@ def worker(kind, n, size, gate, done):
 
 
 def speed(args):
-    "Each process draws the same n pictures; the slowest one counts."
+    "Each process draws the same n images; the slowest one counts."
     context = get_context('spawn')
     for kind in ('heads', 'figures'):
         for size, n in ((64, args.heads), (256, max(2, args.heads // 8))):
@@ -208,7 +208,7 @@ def check(n):
 
 
 def frechet(count):
-    "Distances to real faces, at two sizes that pictures of 64 pixels are enlarged to."
+    "Distances to real faces, at two sizes that images of 64 pixels are enlarged to."
     from animegan_nb.data import ImageFolder
     from animegan_nb.metrics import SqueezeNet, extract, frechet_distance
 
@@ -259,7 +259,7 @@ def frechet(count):
             dict(
                 what=(
                     'Frechet distance to anime_faces_native on pooled fire9 features of SqueezeNet 1.1 (ImageNet),'
-                    ' pictures of 64 px enlarged to 128 px and to 227 px; not an FID'
+                    ' images of 64 px enlarged to 128 px and to 227 px; not an FID'
                 ),
                 command=f'python benchmarks/toon.py --frechet --count {count}',
                 seed=0,

@@ -1,10 +1,10 @@
 """Train the pi-GAN that ships in data/pretrained: python benchmarks/train_pigan_toon.py --run FOLDER [--minutes 60]
 
 The recipe `pigan-toon-32` on the 3,000 heads that ship with the library, over white: 16 px, then 32 px. Checkpoints, a
-log and pictures go to FOLDER; the same command goes on where it was stopped. Minutes are processor time, over all
+log and images go to FOLDER; the same command goes on where it was stopped. Minutes are processor time, over all
 starts together. At the last step (or with --finish at any) the averaged generator is written to
 data/pretrained/pigan_toon_32.safetensors, with its facts and its measures against toon's ground truth in the .json
-beside it; the picture goes to data/results/pigan_toon_32.jpg.
+beside it; the image goes to data/results/pigan_toon_32.jpg.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def views(generator, codes):
 
 
 def true_views(identities):
-    "The same of toon heads: pictures as in the data, exact geometry."
+    "The same of toon heads: images as in the data, exact geometry."
     out = []
     for yaw in (-YAW, 0.0, YAW):
         cam = pose(torch.full((len(identities),), yaw))
@@ -106,7 +106,7 @@ def score(generator):
         toon=truth,
         protocol=(
             f'{SETS} sets of {HEADS} heads, 32 px, yaw ±{YAW} rad; the network with 24+24 deterministic points, psi 1;'
-            ' value: mean of the sets, half_range: half the distance of the extremes; billboard_anchor: toon pictures'
+            ' value: mean of the sets, half_range: half the distance of the extremes; billboard_anchor: toon images'
             ' with the depth of a board'
         ),
     )
@@ -123,7 +123,7 @@ def image(generator, heads=10, psi=0.8):
 
 
 def finish(run, seed, note='', floaters=False):
-    "Write the averaged generator of the newest checkpoint, its facts, its measures and its picture."
+    "Write the averaged generator of the newest checkpoint, its facts, its measures and its image."
     _, generator, info = load_run(run)
     name = 'pigan_toon_32' + '_floaters' * floaters
     log = read_log(run / 'log.jsonl')

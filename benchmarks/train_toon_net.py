@@ -30,7 +30,7 @@ FRESH, COUNT = 902, 500
 
 def both_views(seed, n):
     """Two views of the first n people of a seed:
-    pictures over white [n, 2, …], coverage, identity, pose [n, 2, 2], cameras."""
+    images over white [n, 2, …], coverage, identity, pose [n, 2, 2], cameras."""
     rows = [toon.ToonHeads(n, 64, seed=seed, camera=camera, background='white').batch(range(n)) for camera in CAMERAS]
     assert torch.equal(rows[0]['identity'], rows[1]['identity'])
     pair = {k: torch.stack([r[k] for r in rows], 1) for k in ('image', 'coverage', 'cam2world', 'fov', 'yaw', 'pitch')}

@@ -1,4 +1,4 @@
-"""Liu's experiment (2020, tables 3.1 and 3.2): DCGAN, WGAN and WGAN-GP on the same networks, pictures, steps and time.
+"""Liu's experiment (2020, tables 3.1 and 3.2): DCGAN, WGAN and WGAN-GP on the same networks, images, steps and time.
 
     python benchmarks/wgan.py
         # all data sets that are here, 32 px, 3 seeds; prints the tables
@@ -14,7 +14,7 @@
 Data sets: `toon` ships with the library; `human` and `anime` are the folders human_faces_89x109 and anime_faces_native
 (at 128 px and above anime_faces_256) of ANIMEGAN_DATA, and are left out, saying so, where they are not. A stopped
 command goes on where it was: every finished run is one file in --runs, an unfinished one continues from its last
-checkpoint. Stored in data/results: numbers, and pictures drawn by the generators.
+checkpoint. Stored in data/results: numbers, and images drawn by the generators.
 """
 
 import argparse
@@ -53,7 +53,7 @@ class Preset:
     batch: int
     rates: dict
     looks: dict
-    n: int  # pictures on each side of a distance
+    n: int  # images on each side of a distance
     equal: int  # the step at which all are compared; the last looks take equal time
 
 
@@ -114,7 +114,7 @@ def training_seconds(clock: Clock, device) -> float:
 
 
 class Looks(Callback):
-    "At certain steps: numbers against the real pictures, and some pictures. Its own time does not count."
+    "At certain steps: numbers against the real images, and some images. Its own time does not count."
 
     order = 5
 
@@ -158,7 +158,7 @@ class Looks(Callback):
 
 @lru_cache
 def references(name: str, size: int, n: int) -> dict:
-    "For each extractor: the features of n real pictures, and what other n real ones score (4 cuts)."
+    "For each extractor: the features of n real images, and what other n real ones score (4 cuts)."
     faces, found = images(name, size), {}
     n = min(n, len(faces) // 2)
     for extractor in extractors():
@@ -314,7 +314,7 @@ def store(path: Path, facts: dict):
 
 
 def sheet(folder: Path, data: str, preset: Preset, seed: int = 1, columns: int = 12) -> Image.Image:
-    "The end of each method in one picture: a row for each."
+    "The end of each method in one image: a row for each."
 
     def drawn(method):
         whole = torch.from_numpy(
@@ -376,7 +376,7 @@ def main():
         'rows': rows,
         'floors': floors,
         'protocol': (
-            f'{preset.n} drawn against {preset.n} real pictures of the training set; floor: disjoint halves of as many,'
+            f'{preset.n} drawn against {preset.n} real images of the training set; floor: disjoint halves of as many,'
             ' 4 cuts; seconds: processor time of the training alone, one thread'
         ),
         'cards': {

@@ -47,7 +47,7 @@ ROAD = (
     Part('Inversion and transfer', (4,)),
     Part('Three dimensions', (5,)),
     Part('Tri-planes', (6,)),
-    Part('Workshop: pictures', (0,)),
+    Part('Workshop: images', (0,)),
     Part('Workshop: training', (1,)),
     Part('Tools for users', (7,)),
 )

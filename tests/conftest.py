@@ -58,7 +58,7 @@ def root():
 
 @pytest.fixture(scope='session')
 def data_dir():
-    return folder_or_skip('ANIMEGAN_DATA', 'the real pictures')
+    return folder_or_skip('ANIMEGAN_DATA', 'the real images')
 
 
 @pytest.fixture(scope='session')

@@ -54,7 +54,7 @@ def test_shape_dtype_repeatable_and_private_randomness(name, n, h, w, seed):
 
 
 @pytest.mark.parametrize('name', ALL)
-def test_every_picture_for_itself(name):
+def test_every_image_for_itself(name):
     x = images(5).requires_grad_()
     for i in range(5):
         (gradient,) = torch.autograd.grad(ALL[name](x, rng(1))[i].square().sum(), x)
@@ -71,7 +71,7 @@ def test_second_derivatives(name):
 
 
 @pytest.mark.parametrize('policy', policies)
-def test_strength_zero_and_untouched_pictures_are_bit_identical(policy):
+def test_strength_zero_and_untouched_images_are_bit_identical(policy):
     x = images(200, 6).float()
     assert torch.equal(policies[policy](x, rng(4), 0.0), x)
     slight = policies[policy](x, rng(4), 0.05)

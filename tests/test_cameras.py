@@ -83,7 +83,7 @@ def test_priors_repeat_and_stay_in_range(name):
         assert abs(a[0].std() - prior.yaw) < 0.02 and abs(a[1].std() - prior.pitch) < 0.01
 
 
-def test_frustum_corners_project_to_the_corners_of_the_picture():
+def test_frustum_corners_project_to_the_corners_of_the_image():
     cam = pose(0.5, -0.2, 3.0)
     corners = cameras.frustum(cam, 30.0, 1.0, 2.0)
     pixels, depth = project(corners, cam, 30.0, 10)

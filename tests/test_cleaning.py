@@ -229,7 +229,7 @@ def test_an_interrupted_copy_leaves_nothing(tmp_path):
     def refuse(image):
         raise ValueError('never')
 
-    with pytest.raises(ValueError, match='No picture'):
+    with pytest.raises(ValueError, match='No image'):
         cleaning.clean(tmp_path / 'p', into=tmp_path / 'out', changes=[refuse])
     assert sorted(p.name for p in tmp_path.iterdir()) == ['p']
 
@@ -314,7 +314,7 @@ def test_opencv_5_is_one_sentence(tmp_path, monkeypatch):
         FaceFinder(tmp_path)
 
 
-# ---------------------------------------------------------------- real pictures
+# ---------------------------------------------------------------- real images
 
 
 @pytest.mark.real

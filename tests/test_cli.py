@@ -199,7 +199,7 @@ def test_real_faces_from_the_command_line(data_dir, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-def test_the_tour_names_wrong_pictures(tmp_path, capsys):
+def test_the_tour_names_wrong_images(tmp_path, capsys):
     assert cli.main(['tour', '--data', str(tmp_path / 'nothing'), '--out', str(tmp_path / 'out')]) == 1
     assert 'nothing' in capsys.readouterr().err and not (tmp_path / 'out').exists()
     assert 'ANIMEGAN_TOUR_DATA' not in os.environ

@@ -72,7 +72,7 @@ def test_columns_have_names():
     'labels, word',
     [
         ([[3, 0, 0]], "'hair' counts from 0 to 2"),
-        ([[0, -1, 0]], 'label -1 of picture 0'),
+        ([[0, -1, 0]], 'label -1 of image 0'),
         ([[0, 0, 2]], "'eyes'"),
         ([[0, 0]], r'\[batch, 3\]'),
         ([[0.0, 0.0, 0.0]], 'float32'),
@@ -137,7 +137,7 @@ def test_a_tagged_folder(folder):
     assert len(train) == len(held) == 3 and train.batch([0])['labels'].shape == (1, 2)
 
 
-def test_pictures_and_rows_without_each_other_are_reported(folder):
+def test_images_and_rows_without_each_other_are_reported(folder):
     write(
         folder,
         ('0.png', 'black', 'red'),
@@ -151,7 +151,7 @@ def test_pictures_and_rows_without_each_other_are_reported(folder):
         data = make(folder)
     assert data.files == ['0.png', '3.png']
     why = {d.file: d.reason for d in data.report.dropped if d.step == 'tags'}
-    assert 'line 5' in why['9.png'] and 'no such picture' in why['9.png']
+    assert 'line 5' in why['9.png'] and 'no such image' in why['9.png']
     assert (
         'no row' in why['4.png']
         and 'no row' in why['5.png']
@@ -183,8 +183,8 @@ def test_pictures_and_rows_without_each_other_are_reported(folder):
         ),
         ([('0.png', 'black')], ('file', 'hair'), "no column 'eyes'"),
         ([], ('picture', 'hair'), "must name a column 'file'"),
-        ([], ('file', 'hair', 'eyes'), 'No picture'),
-        ([('8.png', 'black', 'red')], ('file', 'hair', 'eyes'), 'No picture'),
+        ([], ('file', 'hair', 'eyes'), 'No image'),
+        ([('8.png', 'black', 'red')], ('file', 'hair', 'eyes'), 'No image'),
     ],
 )
 def test_bad_tag_files(folder, rows, head, word):
@@ -201,7 +201,7 @@ def test_numbers_are_labels_too(folder):
     ]
 
 
-def test_a_picture_whose_first_row_is_empty_is_not_dropped(folder):
+def test_an_image_whose_first_row_is_empty_is_not_dropped(folder):
     write(folder, ('0.png', '', 'red'), ('0.png', 'black', 'red'), ('1.png', 'pink', 'blue'))
     data = make(folder)
     assert data.files == ['0.png', '1.png'] and {d.file for d in data.report.dropped} == {
@@ -566,7 +566,7 @@ def test_the_widget_answers_its_menus():
     assert same(after(pressed='Other faces'), other) and not same(other, m.image(seed=0, hair='any'))
 
 
-def test_where_nothing_runs_there_is_a_picture(monkeypatch):
+def test_where_nothing_runs_there_is_an_image(monkeypatch):
     bundle, facts = maker(hair='pink')._repr_mimebundle_()
     assert facts['image/png']['alt'] == '4 generated faces: hair pink' and bundle['image/png']
     monkeypatch.setitem(sys.modules, 'anywidget', None)
@@ -576,7 +576,7 @@ def test_where_nothing_runs_there_is_a_picture(monkeypatch):
     assert np.array_equal(decoded(alone), decoded(bundle))
 
 
-# ---- results and real pictures ------------------------------------------------------------------------------------
+# ---- results and real images ------------------------------------------------------------------------------------
 @pytest.mark.parametrize('name', ['toon_32', 'faces_32'])
 def test_stored_results_say_how_they_were_made(name):
     facts = json.loads(core.shipped(f'results/conditional_{name}.json').read_text())

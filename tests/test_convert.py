@@ -41,7 +41,7 @@ def test_reference_mapping(reference, generator):
     assert close(generator.mapping(reference['z'], truncation=0.5, cutoff=2), reference['w_psi0.5_cutoff2'])
 
 
-def test_reference_pictures(reference, generator):
+def test_reference_images(reference, generator):
     assert close(generator.synthesis(reference['w'], noise='none'), reference['image_noise_none'])
     assert close(generator.synthesis(reference['w'], noise='constant'), reference['image_noise_const'])
     assert close(
@@ -51,7 +51,7 @@ def test_reference_pictures(reference, generator):
 
 
 @pytest.mark.parametrize('form', ['grouped', 'per_sample'])
-def test_reference_pictures_in_every_form(reference, generator, form):
+def test_reference_images_in_every_form(reference, generator, form):
     layers = [m for m in generator.modules() if hasattr(m, 'form')]
     for m in layers:
         m.form = form

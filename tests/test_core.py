@@ -19,7 +19,7 @@ from animegan_nb import core
 
 @given(st.integers(1, 20), st.integers(1, 12), st.integers(1, 12), st.integers(0, 4), st.sampled_from([1, 3]))
 @settings(max_examples=40, deadline=None)
-def test_a_grid_holds_every_picture_untouched(n, h, w, gap, channels):
+def test_a_grid_holds_every_image_untouched(n, h, w, gap, channels):
     p = torch.randint(0, 256, (n, channels, h, w), dtype=torch.uint8)
     columns = max(1, n // 2)
     sheet = torch.from_numpy(np.array(core.grid(p, columns, gap))).permute(2, 0, 1)
@@ -38,7 +38,7 @@ def test_bytes_are_rounded_and_clipped(x):
         assert abs(core.to_float(torch.tensor([b], dtype=torch.uint8)).item() - x) <= 1 / 255 + 1e-6
 
 
-def test_nan_pictures_are_refused():
+def test_nan_images_are_refused():
     with pytest.raises(ValueError, match='NaN'):
         core.to_uint8(torch.tensor([float('nan')]))
 
@@ -46,7 +46,7 @@ def test_nan_pictures_are_refused():
 @pytest.mark.parametrize(
     'bad', [torch.zeros(3, 8, 8), torch.zeros(1, 4, 8, 8), torch.zeros(0, 3, 8, 8), np.zeros((1, 3, 8, 8)), None]
 )
-def test_wrong_pictures_get_one_sentence(bad):
+def test_wrong_images_get_one_sentence(bad):
     with pytest.raises(ValueError) as e:
         core.grid(bad)
     assert '\n' not in str(e.value)
@@ -64,7 +64,7 @@ def test_wrong_pictures_get_one_sentence(bad):
         (torch.full((1, 3, 2, 2), 128.0), r'lie in \[-1, 1\]'),
     ],
 )
-def test_pictures_of_another_type_or_range_get_one_sentence(images, message):
+def test_images_of_another_type_or_range_get_one_sentence(images, message):
     with pytest.raises(ValueError, match=message) as error:
         core.check_images(images)
     assert '\n' not in str(error.value)
@@ -80,7 +80,7 @@ def test_a_generator_may_overshoot_and_bytes_may_stay_where_they_are():
 
 
 def test_every_figure_fits(tmp_path):
-    noise = torch.rand(64, 3, 64, 64) * 2 - 1  # the hardest picture to compress
+    noise = torch.rand(64, 3, 64, 64) * 2 - 1  # the hardest image to compress
     fig = core.show_images(noise)
     mime, data = core.encode_image(fig.image())
     assert len(data) <= core.MAX_IMAGE_BYTES and mime in ('image/png', 'image/jpeg')
@@ -216,8 +216,8 @@ def test_tiles_undo_a_grid(n, columns, size, gap):
     assert torch.equal(core.tiles(core.grid(p, columns, gap), size, n, gap), p)
 
 
-def test_a_sheet_of_other_pictures_is_refused():
-    with pytest.raises(ValueError, match='does not hold pictures of 9×9'):
+def test_a_sheet_of_other_images_is_refused():
+    with pytest.raises(ValueError, match='does not hold images of 9×9'):
         core.tiles(Image.new('RGB', (40, 40)), 9)
 
 

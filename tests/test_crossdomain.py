@@ -62,7 +62,7 @@ def test_every_preset_gives_what_its_words_say():
     between = draw(transfer.graft(g, g_fin, 1), first.ws)
     third = invert(g_fin, between, 'z', 0.5, 2, 5, search=cd.THESIS, progress=False)
     found = run('thesis')
-    assert torch.equal(found.pictures['drawn by the graft'], between)
+    assert torch.equal(found.images['drawn by the graft'], between)
     assert torch.equal(found.image, draw(g_fin, third.ws)) and torch.equal(found.ws, third.ws)
     both = cd.join_styles(first.ws, third.ws, 1)
     assert torch.equal(run('both').image, draw(g_fin, both))
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_and_an_image_the_same_alone():
         assert torch.equal(a.image, cd.animefy(people(), g, g_fin, preset, seed=1, **QUICK).image)
         alone = cd.animefy(people()[1:], g, g_fin, preset, seed=1, **QUICK)
         assert torch.allclose(alone.image, a.image[1:], atol=1e-3)
-        assert list(a.pictures)[0] == 'person' and list(a.pictures)[-1] == 'anime' and a.energy.shape == (2,)
+        assert list(a.images)[0] == 'person' and list(a.images)[-1] == 'anime' and a.energy.shape == (2,)
     assert g_fin.training and not g.training
 
 
@@ -104,7 +104,7 @@ def test_a_style_transfer_comes_first():
     g, g_fin = generators()
     done = cd.animefy(people(), g, g_fin, 'freezeg', stylise=lambda x: -x, **QUICK)
     plain = cd.animefy(-people(), g, g_fin, 'freezeg', **QUICK)
-    assert torch.equal(done.image, plain.image) and torch.equal(done.pictures['stylised'], -people())
+    assert torch.equal(done.image, plain.image) and torch.equal(done.images['stylised'], -people())
 
 
 def test_the_first_architecture_joins_between_blocks():
@@ -191,7 +191,7 @@ def test_photographs_without_one_clear_face_are_refused():
     with pytest.raises(ValueError, match='only 15 pixels wide'):
         cd.find_face(Image.new('RGB', (100, 100)), only_larger)
     wide = lambda photo: boxes(*[[30, 30, 87, 87]] * (photo.width > 200))(photo)
-    with pytest.raises(ValueError, match='about 29 pixels wide shows only after the picture is enlarged'):
+    with pytest.raises(ValueError, match='about 29 pixels wide shows only after the image is enlarged'):
         cd.find_face(Image.new('RGB', (100, 100)), wide)
 
 
@@ -300,13 +300,13 @@ def test_the_command_draws_the_same_face_twice(tmp_path, shipped_pair, capsys):
     assert Image.open(runs[0]).size == (64, 64) and Image.open(runs[2]).width > 300
 
 
-def test_the_command_answers_bad_pictures_in_one_sentence(tmp_path, shipped_pair, capsys):
+def test_the_command_answers_bad_images_in_one_sentence(tmp_path, shipped_pair, capsys):
     photo, text = tmp_path / 'photo.png', tmp_path / 'text.png'
     Image.new('RGB', (20, 20)).save(photo)
-    text.write_text('no picture')
+    text.write_text('no image')
     wrong = {
         str(photo): 'too small',
-        str(text): 'no picture that can be read',
+        str(text): 'no image that can be read',
         str(tmp_path / 'missing.png'): 'check the path',
     }
     for word, answer in wrong.items():
@@ -343,7 +343,7 @@ def test_every_preset_works_on_a_gpu(gpu):
     x = torch.rand(2, 3, 16, 16, generator=rng(3, cuda), device=cuda) * 2 - 1
     for preset in cd.PRESETS:
         done = cd.animefy(x, g, g_fin, preset, **QUICK)
-        for tensor in (done.image, done.ws, done.energy, *done.pictures.values()):
+        for tensor in (done.image, done.ws, done.energy, *done.images.values()):
             assert tensor.is_cuda
     assert cd.match_colours(x, x).is_cuda
     assert cd.Animefier(g, g_fin, people(1), steps=1).image().height == 32

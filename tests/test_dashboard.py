@@ -1,4 +1,4 @@
-"The dashboard without a browser: throttling, bit-identity, controls, failures, pictures."
+"The dashboard without a browser: throttling, bit-identity, controls, failures, images."
 
 import base64
 import io
@@ -30,7 +30,7 @@ CONFIG = TrainingConfig(batch_size=8, ema_half_life=100, generator_lr=1e-3, disc
 
 
 class Stripes:
-    "Endless 8-pixel pictures."
+    "Endless 8-pixel images."
 
     def __init__(self, batch_size=8):
         self.batch_size, self.position, self.rank, self.world = batch_size, 0, 0, 1
@@ -669,7 +669,7 @@ def test_health_sees_a_winner_and_a_collapse():
     assert d.diagnosis(monitor) == '' and all(level == 'good' for _, _, level in d.status_lights(monitor))
 
 
-# ---- pictures and pages
+# ---- images and pages
 
 
 def decoded(bundle):
@@ -698,7 +698,7 @@ def test_small_png_keeps_its_promise():
         assert len(d.small_png(noise, limit)) <= limit
 
 
-def test_without_anywidget_it_is_a_picture(monkeypatch):
+def test_without_anywidget_it_is_an_image(monkeypatch):
     widgets.widget_class.cache_clear()
     monkeypatch.setitem(sys.modules, 'anywidget', None)
     board, replaced = d.TrainingDashboard(trainer(), steps=4), []

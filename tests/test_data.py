@@ -31,7 +31,7 @@ ON_TMP = settings(max_examples=25, deadline=None, suppress_health_check=[HealthC
 
 
 def numbered(n, size=8):
-    "A set whose picture i holds the value i on its left half and 255 - i on its right half."
+    "A set whose image i holds the value i on its left half and 255 - i on its right half."
     image = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, size, size), np.uint8)
     image[..., size // 2 :] = 255 - image[..., size // 2 :]
     return ImageSet({'image': image, 'number': np.arange(n)})
@@ -422,7 +422,7 @@ def test_store_errors_are_sentences(tmp_path):
             writer.write(0, rows)
 
 
-def test_rows_that_were_never_written_are_no_pictures(tmp_path):
+def test_rows_that_were_never_written_are_no_images(tmp_path):
     with pytest.raises(ValueError, match="'yaw' has 3 of 10 rows"):
         with ArrayStore.create(tmp_path / 's', 10, FIELDS) as writer:
             writer.write(0, {'image': np.zeros((10, 3, 4, 4), np.uint8), 'yaw': np.zeros(3, np.float32)})
@@ -485,7 +485,7 @@ def test_less_than_no_batch_ahead_is_refused():
         D.Loader(ImageSet({'image': np.zeros((4, 3, 4, 4), np.uint8)}), 2, prefetch=-1)
 
 
-def test_pictures_of_pillow_in_a_data_set_follow_the_same_rules():
+def test_images_of_pillow_in_a_data_set_follow_the_same_rules():
     clear = Image.new('RGBA', (4, 4), (0, 0, 0, 0))
     deep = Image.fromarray(np.full((4, 4), 257 * 100, np.uint16))
     assert (D.image_tensor(clear) == 255).all() and (D.image_tensor(deep) == 100).all()
@@ -614,7 +614,7 @@ def test_folder_errors_are_sentences(tmp_path):
     for folder, kind, match in (
         (tmp_path / 'missing', FileNotFoundError, 'There is no folder'),
         (tmp_path / 'file', FileNotFoundError, 'There is no folder'),
-        (tmp_path / 'empty', ValueError, 'no picture below'),
+        (tmp_path / 'empty', ValueError, 'no image below'),
         (tmp_path / 'broken', ValueError, 'None of the 1'),
     ):
         with pytest.raises(kind, match=match):
@@ -774,7 +774,7 @@ def test_threads_end_with_the_loop():
 
 def test_loader_errors_are_sentences():
     for options, match in (
-        ({'batch_size': 0}, 'at least one picture'),
+        ({'batch_size': 0}, 'at least one image'),
         ({'batch_size': 1, 'rank': 2, 'world': 2}, 'Rank 2'),
         ({'batch_size': 1, 'world': 0}, 'Rank 0'),
     ):
@@ -799,7 +799,7 @@ def test_the_gpu_sees_the_same_batches():
 
 
 class FakeTable:
-    "What `datasets` returns: rows, typed columns, and pictures that may stay undecoded."
+    "What `datasets` returns: rows, typed columns, and images that may stay undecoded."
 
     def __init__(self, rows, decode=True):
         self.rows, self.decode = rows, decode
@@ -814,7 +814,7 @@ class FakeTable:
         return len(self.rows)
 
     def __getitem__(self, i):
-        assert not self.decode, 'pictures are to stay undecoded'
+        assert not self.decode, 'images are to stay undecoded'
         return {name: {'bytes': self.rows[i], 'path': None} for name in self.column_names}
 
 
@@ -878,7 +878,7 @@ def test_public_sets_offline(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-# ---------------------------------------------------------------- real pictures
+# ---------------------------------------------------------------- real images
 
 
 @pytest.mark.real

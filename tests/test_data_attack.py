@@ -221,7 +221,7 @@ def test_every_file_is_served_or_reported(attack):
         try:
             ds = ImageFolder(root, 8, cache=Path(place) / 'c', progress=False)
         except ValueError as error:
-            assert True not in expected.values() and ('no picture below' in str(error) or 'could be read' in str(error))
+            assert True not in expected.values() and ('no image below' in str(error) or 'could be read' in str(error))
             return
         served, reported = set(ds.files), {d.file for d in ds.report.dropped}
         assert len(ds.files) == len(served) == len(ds) and not served & reported
@@ -250,7 +250,7 @@ def test_cleaning_survives_the_same_attack(attack):
         try:
             report = cleaning.clean(root, progress=False)
         except ValueError as error:
-            assert 'no picture below' in str(error)
+            assert 'no image below' in str(error)
             return
         assert sorted(report.kept + [d.file for d in report.dropped]) == sorted(expected)
         report.figure().png()
@@ -262,7 +262,7 @@ def test_cleaning_survives_the_same_attack(attack):
     cut=st.integers(0, 10_000),
 )
 @settings(ATTACK, max_examples=300)
-def test_altered_bytes_give_a_picture_or_a_reason(kind, edits, cut):
+def test_altered_bytes_give_an_image_or_a_reason(kind, edits, cut):
     raw = bytearray(GOOD[0, kind])
     for where, value in edits:
         raw[where % len(raw)] = value

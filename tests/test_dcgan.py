@@ -85,7 +85,7 @@ def test_r1_discriminator_does_not_couple_the_batch():
 
 
 def test_r1_costs_no_forward_pass_of_its_own():
-    "The discriminator is asked twice in a step; its penalty is that of the real pictures."
+    "The discriminator is asked twice in a step; its penalty is that of the real images."
     torch.manual_seed(0)
     pair = DCGANPair(DCGANConfig(16, channels=16, r1_gamma=3.0)).double()
     real, asked = torch.rand(4, 3, 16, 16, dtype=torch.double) * 2 - 1, []
@@ -102,7 +102,7 @@ def test_r1_costs_no_forward_pass_of_its_own():
 
 
 def test_it_learns_a_batch():
-    "Real and drawn pictures are told apart within a few steps (the pair is wired correctly)."
+    "Real and drawn images are told apart within a few steps (the pair is wired correctly)."
     from tiny import images
 
     torch.manual_seed(0)
@@ -204,7 +204,7 @@ def greys(*levels):
 @given(counts=st.lists(st.integers(1, 9), min_size=1, max_size=6), seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
 def test_distinct_is_the_exponential_of_the_entropy_of_shares(counts, seed):
-    "Groups of equal pictures, far from each other: the number depends on their shares alone."
+    "Groups of equal images, far from each other: the number depends on their shares alone."
     images = greys(*[i / 10 for i, n in enumerate(counts) for _ in range(n)])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     shares = torch.tensor(counts).double() / sum(counts)
@@ -277,14 +277,14 @@ def test_the_alarm_is_part_of_a_checkpoint(tmp_path):
     half.save(tmp_path / 'at1')
     rest = make()
     rest.load(tmp_path / 'at1').fit(3, progress=False)
-    # untrained pictures are all alike
+    # untrained images are all alike
     assert whole.callbacks[0].state() == rest.callbacks[0].state() and whole.callbacks[0].raised == 2
     for a, b in zip(whole.pair.parameters(), rest.pair.parameters()):
         assert torch.equal(a, b)
 
 
 def test_bad_input_of_the_alarm():
-    with pytest.raises(ValueError, match='compares 64 pictures'):
+    with pytest.raises(ValueError, match='compares 64 images'):
         dcgan.CollapseAlarm(noise(10))
     with pytest.raises(ValueError, match='NaN'):
         dcgan.distinct(noise(4) * float('nan'), 1.0)
@@ -299,7 +299,7 @@ def test_stored_gallery_separates_health_from_collapse(root):
     assert len(runs(healthy)) >= 5 and all(r['raised'] is None for r in runs(healthy))
     for way in collapsed:
         assert len(runs(way)) >= 3 and all(r['raised'] for r in runs(way)), way
-    assert few == 'eight training pictures' and len(runs(few)) >= 3
+    assert few == 'eight training images' and len(runs(few)) >= 3
     alarm = dcgan.CollapseAlarm(noise(64))
     assert stored['alarm'] == {k: getattr(alarm, k) for k in stored['alarm']}
     for r in stored['runs']:  # the alarm follows from the stored counts

@@ -444,7 +444,7 @@ def test_the_orbit_viewer(gpu, name):
     gpu.check()
 
 
-# ---- the field of a head from one picture
+# ---- the field of a head from one image
 
 
 def test_an_inversion(gpu):
@@ -496,10 +496,10 @@ def test_the_reader_of_figures(gpu):
     gpu.check()
 
 
-# ---- pictures
+# ---- images
 
 
-def test_pictures_are_shown_from_any_device(gpu, tmp_path):
+def test_images_are_shown_from_any_device(gpu, tmp_path):
     x = on_gpu(0, 4, 3, 8, 8)
     all_on_gpu(to_uint8(x), to_float(to_uint8(x)))
     grid(x)

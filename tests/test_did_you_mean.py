@@ -187,8 +187,8 @@ def test_nothing_is_said_where_nothing_is_near(tmp_path):
     ],
 )
 def test_a_wrong_word_costs_no_time(words, says, tmp_path, monkeypatch, capsys):
-    "It is refused before the pictures are opened, which may take minutes."
-    monkeypatch.setattr(cli, 'open_data', lambda *_: pytest.fail('the pictures were opened'))
+    "It is refused before the images are opened, which may take minutes."
+    monkeypatch.setattr(cli, 'open_data', lambda *_: pytest.fail('the images were opened'))
     assert cli.main(['train', 'dcgan-tiny', '--out', str(tmp_path / 'x'), *words]) == 1
     assert says in capsys.readouterr().err and not (tmp_path / 'x').exists()
 
@@ -196,6 +196,6 @@ def test_a_wrong_word_costs_no_time(words, says, tmp_path, monkeypatch, capsys):
 def test_a_wrong_extractor_costs_no_time(tmp_path, monkeypatch, capsys):
     run = tmp_path / 'run'
     train('dcgan-tiny', torch.zeros(8, 3, 16, 16), run, steps=1, progress=False)
-    monkeypatch.setattr(cli, 'open_data', lambda *_: pytest.fail('the pictures were opened'))
+    monkeypatch.setattr(cli, 'open_data', lambda *_: pytest.fail('the images were opened'))
     assert cli.main(['evaluate', str(run), '--data', 'toon', '--extractor', 'incepton']) == 1
     assert 'did you mean inception?' in capsys.readouterr().err

@@ -67,7 +67,7 @@ def test_passes_begin_at_the_mean_and_add_corrections(tiny):
     drawn = tiny.synthesis(found[1], 'constant')
     assert torch.allclose(found[2], found[1] + e.net(torch.cat([x, drawn], 1)), atol=1e-5)
     assert torch.equal(e(tiny, x), found[-1]) and len(e.passes(tiny, x, 1)) == 2
-    assert torch.allclose(e(tiny, x[:1]), found[-1][:1], atol=1e-4)  # one picture at a time: the same
+    assert torch.allclose(e(tiny, x[:1]), found[-1][:1], atol=1e-4)  # one image at a time: the same
     plain = en.Encoder(replace(SMALL, kind='plain'))
     assert plain(tiny, x).shape == (3, 8, 12) and torch.equal(plain(tiny, x)[:, 0], plain(tiny, x)[:, 7])
 

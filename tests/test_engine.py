@@ -316,9 +316,9 @@ def test_a_full_disk_does_not_end_the_training(tmp_path, monkeypatch):
 
 def test_a_failing_evaluation_is_told_and_the_training_goes_on():
     def metric(trainer):
-        raise ValueError('too few pictures')
+        raise ValueError('too few images')
 
-    with pytest.warns(UserWarning, match='evaluation of step 2 failed .*too few pictures'):
+    with pytest.warns(UserWarning, match='evaluation of step 2 failed .*too few images'):
         trainer = make([Evaluate(metric, every=2)]).fit(3, progress=False)
     assert trainer.step == 3
 

@@ -61,7 +61,7 @@ class Ball(fields.SceneField):
 
 
 def ball_views(n=4, size=24, radius=0.5, side=2.0):
-    "Exact pictures of the ball, by intersection."
+    "Exact images of the ball, by intersection."
     from animegan_nb.cameras import distance_to_depth, rays
 
     cams = pose(torch.arange(n) * 2 * math.pi / n, torch.linspace(-0.3, 0.3, n), 4.0)
@@ -180,7 +180,7 @@ def test_the_truth_scores_as_the_truth():
     assert worse['psnr'] < scores['psnr'] and 3 < worse['depth'] < 8  # a tenth nearer is 5 % of the side
 
 
-def test_pictures_of_a_field_show_white_where_the_cube_is_not():
+def test_images_of_a_field_show_white_where_the_cube_is_not():
     out = render_views(Ball(2.0, 0.5), pose(0.0, 0.0, 4.0), 80.0, 24, 24, 24, with_normals=True)
     assert (
         out['image'][0, :, 0, 0].tolist() == [1.0, 1.0, 1.0]

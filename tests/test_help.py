@@ -178,12 +178,12 @@ for module in pkgutil.iter_modules(animegan_nb.__path__):
 from animegan_nb import cleaning, core, mesh, metrics, stylegan
 from PIL import Image
 folder = Path(tempfile.mkdtemp())
-pictures = Path(tempfile.mkdtemp())
-Image.new('RGB', (8, 8)).save(pictures / 'a.png')  # a good one: it is not to blame for what is not installed
+images = Path(tempfile.mkdtemp())
+Image.new('RGB', (8, 8)).save(images / 'a.png')  # a good one: it is not to blame for what is not installed
 generator, _ = stylegan.pretrained_stylegan()
 uses = {
     'cleaning': [
-        lambda: cleaning.perceptual_hash(Image.new('L', (8, 8))), lambda: cleaning.clean(pictures), cleaning.FaceFinder
+        lambda: cleaning.perceptual_hash(Image.new('L', (8, 8))), lambda: cleaning.clean(images), cleaning.FaceFinder
     ],
     'mesh': [lambda: mesh.extract_mesh(lambda x: x.norm(dim=-1) - 0.5, resolution=8)],
     'video': [lambda: core.Animation(torch.zeros(2, 3, 8, 8)).save(folder / 'a.mp4')],

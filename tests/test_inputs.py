@@ -1,4 +1,4 @@
-"What users give: paths, texts, settings and pictures of every kind. Each is used as it is meant, or is one sentence."
+"What users give: paths, texts, settings and images of every kind. Each is used as it is meant, or is one sentence."
 
 import argparse
 import dataclasses
@@ -291,20 +291,20 @@ def test_a_recipe_may_write_whole_numbers_for_numbers():
     assert recipe.training.generator_lr == 1 and recipe.training.generator_betas == (0, 0.5)
 
 
-# ---- pictures ----
+# ---- images ----
 
 
 @pytest.mark.parametrize('dtype', [torch.int64, torch.int16, torch.bool, torch.complex64, torch.int8])
 def test_no_integers_become_white(dtype):
     for convert in (core.to_uint8, lambda x: core.check_images(x[None])):
-        with pytest.raises(ValueError, match='Pictures are float'):
+        with pytest.raises(ValueError, match='Images are float'):
             convert(torch.ones(3, 2, 2).to(dtype))
 
 
 @pytest.mark.parametrize(
     'value, word', [(float('nan'), 'NaN'), (float('inf'), 'infinity'), (-float('inf'), 'infinity')]
 )
-def test_what_is_not_finite_is_no_picture(value, word):
+def test_what_is_not_finite_is_no_image(value, word):
     for images in (torch.full((1, 3, 2, 2), value), torch.zeros(1, 3, 2, 2).index_fill(3, torch.tensor(1), value)):
         for convert in (core.to_uint8, core.check_images):
             with pytest.raises(core.NotFinite, match=word):
@@ -346,7 +346,7 @@ def test_the_transparent_colour_of_a_png(bits, colour, seed, there):
     shape = (5, 6, 3) if colour == 2 else (5, 6)
     values = g.integers(0, 2**bits, shape)
     values[:2, :3] = key = g.integers(0, 2**bits, shape[2:])
-    if bits == 16 and colour == 2:  # of such pictures only the upper bytes can be told apart
+    if bits == 16 and colour == 2:  # of such images only the upper bytes can be told apart
         values, key = values // 256 * 256, key // 256 * 256
     clear = struct.pack(f'>{max(1, key.size)}H', *np.atleast_1d(key)) if there else None
     image = D.open_image(png(values, bits, colour, *([(b'tRNS', clear)] if there else [])), (255, 0, 0))
@@ -467,7 +467,7 @@ def test_a_header_that_lies_costs_no_memory(kind, monkeypatch):
     'kind, options', [('PNG', {}), ('GIF', {}), ('JPEG', {'quality': 20}), ('BMP', {}), ('WEBP', {})]
 )
 @pytest.mark.parametrize('mode', ['1', 'L', 'RGB'])
-def test_blank_pictures_are_not_taken_for_lies(kind, options, mode):
+def test_blank_images_are_not_taken_for_lies(kind, options, mode):
     if kind in ('JPEG', 'WEBP') and mode == '1':
         return
     image = Image.new(mode, (2500, 2500))
@@ -492,7 +492,7 @@ OF_JPEG = [{}, {'progressive': True}, {'restart_marker_rows': 1}, {'restart_mark
 
 @pytest.mark.parametrize('options', OF_JPEG)
 @pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
-def test_a_jpeg_that_holds_fewer_rows_than_it_claims_is_no_picture(options, mode):
+def test_a_jpeg_that_holds_fewer_rows_than_it_claims_is_no_image(options, mode):
     data = jpeg(PICTURE.convert(mode), **options)
     progressive = 'progressive' in options
     assert D.open_image(io.BytesIO(data)).size == (80, 64)
@@ -508,14 +508,14 @@ def test_a_jpeg_with_an_even_corner_is_whole(image, options):
     assert D.open_image(io.BytesIO(jpeg(image, **options))).size == image.size
 
 
-def test_a_download_that_was_cut_and_closed_is_no_picture():
+def test_a_download_that_was_cut_and_closed_is_no_image():
     data = jpeg(PICTURE)
     with pytest.raises(ValueError, match='pixels end before'):
         D.open_image(io.BytesIO(data[: len(data) * 2 // 3] + b'\xff\xd9'))
 
 
 @pytest.mark.parametrize('height', [65, 128, 8000])
-def test_a_tiff_that_holds_fewer_rows_than_it_claims_is_no_picture(height):
+def test_a_tiff_that_holds_fewer_rows_than_it_claims_is_no_image(height):
     data = bytearray(saved(PICTURE, 'TIFF').getvalue())
     start = struct.unpack('<I', data[4:8])[0] + 2
     entries = range(start, start + 12 * struct.unpack('<H', data[start - 2 : start])[0], 12)
@@ -525,7 +525,7 @@ def test_a_tiff_that_holds_fewer_rows_than_it_claims_is_no_picture(height):
         D.open_image(io.BytesIO(bytes(data)))
 
 
-def test_threads_decode_no_more_than_one_large_picture_at_a_time():
+def test_threads_decode_no_more_than_one_large_image_at_a_time():
     from concurrent.futures import ThreadPoolExecutor
 
     limit, now, most = D._PixelLimit(100), [0], [0]
@@ -550,7 +550,7 @@ def test_threads_decode_no_more_than_one_large_picture_at_a_time():
         (b'\0\0\0 ftypavif' + b'\0' * 30, 'AVIF'),
     ],
 )
-def test_another_file_under_the_name_of_a_picture_is_named(tmp_path, content, words):
+def test_another_file_under_the_name_of_an_image_is_named(tmp_path, content, words):
     (tmp_path / 'a.jpg').write_bytes(content)
     (tmp_path / 'b').write_bytes(content)
     saved(Image.new('RGB', (9, 9)), 'PNG')
@@ -602,7 +602,7 @@ def test_pillow_warns_nobody(tmp_path, recwarn):
     assert not [w for w in recwarn if 'PIL' in str(w.filename)]
 
 
-# ---- stored pictures and weights ----
+# ---- stored images and weights ----
 
 
 @given(st.sampled_from(['manifest.json', 'image.npy']), st.data())

@@ -529,7 +529,7 @@ def test_the_widget_answers_its_buttons_and_its_slider():
     assert 'broken' in ask(widget)['problem']
 
 
-def test_where_nothing_runs_there_is_a_picture(monkeypatch):
+def test_where_nothing_runs_there_is_an_image(monkeypatch):
     v = viewer(steps=6).run(3)
     bundle, facts = v._repr_mimebundle_()
     assert 'after 3 steps' in facts['image/png']['alt'] and bundle['image/png']

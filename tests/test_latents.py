@@ -393,7 +393,7 @@ def test_the_mixer_mixes(tiny):
     assert decoded(mixer._repr_mimebundle_()[0]).size == (3 * 16 + 2 * 2 + 4, 16 + 24)
 
 
-def test_without_widgets_there_is_a_picture(tiny, monkeypatch):
+def test_without_widgets_there_is_an_image(tiny, monkeypatch):
     mixer = la.StyleMixer(tiny)
 
     def missing():

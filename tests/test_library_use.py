@@ -51,7 +51,7 @@ def test_train_takes_a_data_set_and_callbacks(tmp_path):
 
     train(recipes['dcgan-tiny'], data, tmp_path / 'run', 2, [Note(tmp_path / 'other')], 'cpu', progress=False)
     assert seen == [1, 2]
-    assert cli.main(['resume', str(tmp_path / 'run'), '--steps', '3']) == 1  # nobody knows where its pictures are
+    assert cli.main(['resume', str(tmp_path / 'run'), '--steps', '3']) == 1  # nobody knows where its images are
 
 
 @pytest.mark.parametrize('recipe', [None, 'the recipe', 'a dictionary'])

@@ -1,4 +1,4 @@
-"Metrics: laws, equality with torch-fidelity, extractors, cards, bad input, and real pictures."
+"Metrics: laws, equality with torch-fidelity, extractors, cards, bad input, and real images."
 
 import hashlib
 import io
@@ -214,7 +214,7 @@ def test_equal_to_torch_fidelity_on_the_same_features(n, d):
         assert ours[name] == pytest.approx(value, rel=2e-6, abs=2e-6), name
 
 
-def test_equal_to_torch_fidelity_from_pictures():
+def test_equal_to_torch_fidelity_from_images():
     from torch_fidelity import calculate_metrics
 
     real, fake = to_uint8(faces(40)), to_uint8(faces(40, 9) * 0.8)
@@ -544,11 +544,11 @@ def test_the_order_of_good_and_bad():
     [
         (faces(3), faces(40), None, 'At least 6'),
         (faces(30), faces(40), 30, 'at most n=20'),
-        (faces(10), faces(40), 15, 'only 10 pictures'),
+        (faces(10), faces(40), 15, 'only 10 images'),
         (faces(20, size=16), faces(40), None, 'one size'),
         (faces(20) * float('nan'), faces(40), None, 'NaN'),
         (faces(20)[0], faces(40), None, r'\[batch, 3'),
-        (faces(20), faces(40)[:0], None, 'no picture'),
+        (faces(20), faces(40)[:0], None, 'no image'),
         (to_uint8(faces(20)).long(), faces(40), None, 'torch.int64'),
         (faces(20) > 0, faces(40), None, 'torch.bool'),
         (faces(20) * 1j, faces(40), None, 'torch.complex64'),
@@ -556,13 +556,13 @@ def test_the_order_of_good_and_bad():
         (faces(20), to_uint8(faces(40)).float(), None, r'lie in \[-1, 1\]'),
     ],
 )
-def test_bad_pictures_are_one_sentence(fake, real, n, message):
+def test_bad_images_are_one_sentence(fake, real, n, message):
     with pytest.raises(ValueError, match=message) as error:
         metrics.evaluate(fake, real, 'pixels', n=n)
     assert '\n' not in str(error.value)
 
 
-def test_pictures_between_0_and_1_are_warned_about():
+def test_images_between_0_and_1_are_warned_about():
     with pytest.warns(UserWarning, match=r'2 \* x - 1'):
         metrics.extract((faces(9) + 1) / 2, 'pixels')
     with warnings.catch_warnings():
@@ -629,7 +629,7 @@ def test_corruptions_do_what_they_say():
     assert len(metrics.repeat_few(images, 5).unique(dim=0)) == 5 and len(metrics.one_kind(images, 0.25)) == 12
 
 
-# real pictures and weights
+# real images and weights
 
 
 @pytest.mark.real
@@ -722,7 +722,7 @@ def test_density_and_coverage_count_real_balls_alone(seed, n, m, k, d):
 
 
 def test_density_and_coverage_of_bad_input_are_one_sentence():
-    with pytest.raises(ValueError, match='k=5 need 6 real pictures or more, not 5'):
+    with pytest.raises(ValueError, match='k=5 need 6 real images or more, not 5'):
         metrics.density_coverage(torch.randn(5, 2), torch.randn(9, 2))
     with pytest.raises(ValueError, match='NaN'):
         metrics.density_coverage(torch.randn(9, 2), torch.full((1, 2), float('nan')))

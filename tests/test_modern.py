@@ -164,7 +164,7 @@ def test_the_frozen_network_stays_in_evaluation_mode():
     assert network.training and not any(m.training for m in network.features.modules())
 
 
-def test_gradients_reach_every_picture_and_nothing_else():
+def test_gradients_reach_every_image_and_nothing_else():
     network, x = ProjectedDiscriminator(replace(SMALL, deviation=False)), draw(3, 3, 16, 16, dtype=torch.float32)
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(network(x)[1], x)
@@ -237,13 +237,13 @@ def test_sizes(size):
     assert list(generator.gates) == [str(s) for s in (32, 64, 128) if s <= size]
 
 
-def test_wrong_latents_and_pictures_are_one_sentence():
+def test_wrong_latents_and_images_are_one_sentence():
     p = pair()
     with pytest.raises(ValueError, match=r'\[batch, 6\], not \[2, 7\]'):
         p.generator(torch.zeros(2, 7))
     with pytest.raises(ValueError, match=r'\[batch, 3, 16, 16\], not \[2, 3, 8, 8\]'):
         p.discriminator(torch.zeros(2, 3, 8, 8))
-    with pytest.raises(ValueError, match='batch of 1 picture'):
+    with pytest.raises(ValueError, match='batch of 1 image'):
         p.discriminator_step({'image': torch.zeros(1, 3, 16, 16)}, Draws(0))
 
 
@@ -290,7 +290,7 @@ def test_other_games_train(changes):
     assert all(v == v for v in record.values())
 
 
-def test_the_discriminator_sees_augmented_pictures():
+def test_the_discriminator_sees_augmented_images():
     seen = []
     t = trainer([Augmentation('diffaugment', p=1.0, target=None)])
     t.pair.discriminator.heads[-1].register_forward_pre_hook(lambda head, x: seen.append(x[0].detach().clone()))

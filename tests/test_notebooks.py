@@ -61,7 +61,7 @@ def data(notebook):
 
 
 def test_size(notebook):
-    "A still picture at most 120 kB; the file, animations and all, at most 1 MB."
+    "A still image at most 120 kB; the file, animations and all, at most 1 MB."
     for mime, content in data(notebook):
         if not mime.startswith('image/'):
             continue
@@ -155,7 +155,7 @@ def test_a_long_cell_is_found():
 
 @pytest.mark.parametrize('path', CHAPTERS, ids=name_of)
 def test_it_was_run(path):
-    "A chapter stores its outputs: at least one picture."
+    "A chapter stores its outputs: at least one image."
     assert any(mime.startswith('image/') for mime, _ in data(read(path)))
 
 

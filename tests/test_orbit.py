@@ -188,7 +188,7 @@ def test_depth_colours_order_the_depths():
     assert (depth_colours(empty, torch.zeros_like(empty), 0.88, 1.12) == 1).all()
 
 
-def test_enlarging_keeps_the_shape_of_the_picture():
+def test_enlarging_keeps_the_shape_of_the_image():
     p = torch.rand(2, 3, 8, 16) * 2 - 1
     assert [i.size for i in enlarge(p, 64)] == [(64, 32)] * 2
     nearest = np.asarray(enlarge(p, 64, 'nearest')[0])
@@ -240,7 +240,7 @@ def test_the_widget_draws_what_is_requested(ball):
 
 
 @pytest.mark.parametrize('missing', [(), ('anywidget',), ('anywidget', 'ipywidgets')])
-def test_a_plain_picture_everywhere(ball, monkeypatch, missing):
+def test_a_plain_image_everywhere(ball, monkeypatch, missing):
     widgets.widget_class.cache_clear()
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)

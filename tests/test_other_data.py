@@ -1,4 +1,4 @@
-"Pictures as other libraries keep them: a `Trainer` takes them for epochs, resumes, and says what is wrong."
+"Images as other libraries keep them: a `Trainer` takes them for epochs, resumes, and says what is wrong."
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def floats(n=10):
 
 
 class Plain(Dataset):
-    "A map-style set whose rows are made by a function of the picture and its number."
+    "A map-style set whose rows are made by a function of the image and its number."
 
     def __init__(self, make, n=10):
         self.make, self.pictures = make, floats(n)
@@ -85,7 +85,7 @@ def trainer(data):
 
 @pytest.mark.parametrize('kind', SETS)
 def test_a_training_takes_it_for_epochs_and_resumes_exactly(kind, tmp_path):
-    "12 steps of 4 pictures out of 10: an interruption changes no bit, and a training no global random number."
+    "12 steps of 4 images out of 10: an interruption changes no bit, and a training no global random number."
     whole = trainer(SETS[kind]())
     before = torch.get_rng_state()
     whole.fit(12, progress=False)
@@ -98,7 +98,7 @@ def test_a_training_takes_it_for_epochs_and_resumes_exactly(kind, tmp_path):
     assert torch.equal(weights(whole), weights(again))
 
 
-def test_every_picture_once_an_epoch():
+def test_every_image_once_an_epoch():
     numbers = torch.arange(10).view(-1, 1, 1, 1).expand(-1, 3, 8, 8) / 10 - 0.5
     served = as_loader(Plain(lambda x, i: (numbers[i], i)), 5, mirror=False, device='cpu')
     seen = torch.cat([served.batch(k)['labels'][:, 0] for k in range(6)]).view(3, 10)

@@ -97,7 +97,7 @@ def test_interpolates_lie_on_their_own_segment(seed, n):
 
 
 @pytest.mark.parametrize('name', ALL)
-def test_nothing_flows_to_the_pictures(name):
+def test_nothing_flows_to_the_images(name):
     real, fake = (batch(4, 6, seed=s).requires_grad_() for s in (1, 2))
     D = net()
     ALL[name](D, real, 2 * fake).backward()
@@ -111,7 +111,7 @@ def test_r1_of_the_losses_own_logits_is_r1(seed, n, gamma):
     D, real = net(norm=nn.LayerNorm(16), seed=seed), batch(n, 6, seed=seed)
     calls = []
     D.register_forward_hook(lambda *_: calls.append(1))
-    change = lambda x: x * 1.5 + x.roll(1, 1)  # what an augmentation may do between pictures and critic
+    change = lambda x: x * 1.5 + x.roll(1, 1)  # what an augmentation may do between images and critic
     found = []
     for one_pass in (False, True):
         x = real.detach().requires_grad_(one_pass)
@@ -129,7 +129,7 @@ def test_r1_of_logits_says_what_it_needs():
     with pytest.raises(ValueError, match='require a gradient before they are scored'):
         r1_of_logits(D(real), real)
     real.requires_grad_()
-    with pytest.raises(ValueError, match='3 logits for 4 pictures'):
+    with pytest.raises(ValueError, match='3 logits for 4 images'):
         r1_of_logits(D(real)[:3], real)
     with pytest.raises(ValueError, match='squeeze'):
         r1_of_logits(D(real)[:, None], real)
@@ -149,7 +149,7 @@ def test_derivatives_by_finite_differences(name):
     assert torch.autograd.gradcheck(value, weights) and torch.autograd.gradgradcheck(value, weights)
 
 
-def test_input_gradients_are_those_of_each_picture_alone():
+def test_input_gradients_are_those_of_each_image_alone():
     D, x = net(), batch(5, 6)
     together = input_gradients(D, x)
     alone = torch.cat([input_gradients(D, p[None]) for p in x])
@@ -305,7 +305,7 @@ def test_randomness_is_an_argument():
     [lambda D, x, y, g: gradient_penalty(D, x, y, rng=g), lambda D, x, y, g: dragan_penalty(D, x, scale=1.0, rng=g)],
 )
 def test_each_process_has_its_own_slice_of_the_same_draw(penalty):
-    "Two processes of 3 pictures draw what one process of 6 draws; a plain generator goes on working."
+    "Two processes of 3 images draw what one process of 6 draws; a plain generator goes on working."
     D, (x, y) = net(), batch(2, 3, 6)
     parts = [penalty(D, x, y, Draws(0, rank=rank, world=2)) for rank in range(2)]
     assert parts[0] != parts[1]

@@ -63,7 +63,7 @@ def test_stages_change_nothing_and_keep_the_limit(limit, fine, official):
     staged = G.render_views(
         codes(2), pose(torch.tensor([0.0, 0.3])), samples=5, fine=5 * fine, official=official, max_points=limit
     )
-    assert max(asked) <= max(limit, 2 * 5)  # a single ray of every picture is the least
+    assert max(asked) <= max(limit, 2 * 5)  # a single ray of every image is the least
     assert all(torch.allclose(whole[k], staged[k], atol=2e-5) for k in whole)
 
 
@@ -173,7 +173,7 @@ def test_a_second_look_covers_what_it_stands_for(samples, fine, seed):
 
 
 def saved_bytes(run):
-    "The most that autograd keeps while a picture is drawn."
+    "The most that autograd keeps while an image is drawn."
     total = []
     with torch.autograd.graph.saved_tensors_hooks(
         lambda t: total.append(t.numel() * t.element_size()) or t, lambda t: t
@@ -185,7 +185,7 @@ def saved_bytes(run):
 @pytest.mark.parametrize('options', [dict(), dict(noise=3.0), dict(fine=6, noise=3.0, alpha=True)])
 @pytest.mark.parametrize('first_look', ['full', 'density'])
 def test_deferred_gradients_are_the_direct_ones(options, first_look, monkeypatch):
-    "Piece by piece with replayed randomness: the same picture, the same gradient, a fraction of the memory."
+    "Piece by piece with replayed randomness: the same image, the same gradient, a fraction of the memory."
 
     def gradients(deferred):
         G, z = (tiny(first_look=first_look, fine=0).double(), codes(2).double().requires_grad_(True))

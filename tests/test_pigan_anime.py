@@ -1,4 +1,4 @@
-"The poster's guesses: cut pictures, exposures, covered eyes, conditions, scores, decisions, and what is stored."
+"The poster's guesses: cut images, exposures, covered eyes, conditions, scores, decisions, and what is stored."
 
 import json
 import math
@@ -18,7 +18,7 @@ from animegan_nb.pigan_anime import (
     FACE_FOV,
     GUESS_CONFIG,
     HELD_OUT,
-    PICTURES,
+    IMAGES_SEEN,
     condition_config,
     condition_images,
     condition_scores,
@@ -72,8 +72,8 @@ def test_exposure_is_a_gain_before_white(gain, seed):
     assert ((out - (head * gain + 255 - cover.float()).clamp(max=255)).abs() <= 0.5 * gain + 0.51).all()
 
 
-def test_every_picture_has_its_gain():
-    with pytest.raises(ValueError, match='3 pictures, 2 gains'):
+def test_every_image_has_its_gain():
+    with pytest.raises(ValueError, match='3 images, 2 gains'):
         expose(torch.zeros(3, 3, 4, 4, dtype=torch.uint8), torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.ones(2))
 
 
@@ -89,7 +89,7 @@ def test_covered_eyes_change_nothing_else_and_not_the_original():
     assert torch.equal(changed[1::2], before[1::2]) and (changed[2::4, touched[1]] == 1).all()
 
 
-def test_pictures_are_drawn_once(tmp_path, monkeypatch):
+def test_images_are_drawn_once(tmp_path, monkeypatch):
     first = condition_images('opaque', range(3), tmp_path)
     monkeypatch.setattr(pigan_anime, '_drawn', lambda *a: pytest.fail('drawn again'))
     assert torch.equal(condition_images('opaque', range(3), tmp_path), first) and first.shape == (3, 3, 16, 16)
@@ -111,7 +111,7 @@ class Seen(Callback):
         self.batches.append(trainer.config.batch_size)
 
 
-def test_a_condition_decides_pictures_batch_and_stages(monkeypatch):
+def test_a_condition_decides_images_batch_and_stages(monkeypatch):
     asked, seen = [], []
 
     def heads(kind, indices, cache=None):
@@ -159,7 +159,7 @@ def test_conditions_differ_in_one_thing():
     assert CONDITIONS['as the poster'] == {} and all(
         len(c) == 1 for name, c in CONDITIONS.items() if name != 'as the poster'
     )
-    # nothing is told about real pictures
+    # nothing is told about real images
     assert not GUESS_CONFIG.alpha and not GUESS_CONFIG.condition_pose and GUESS_CONFIG.pose_teacher == 'fakes'
 
 
@@ -218,7 +218,7 @@ def test_decisions():
 def test_the_stored_runs_are_of_these_conditions():
     facts = json.loads(shipped('results/pigan_guesses.json').read_text())
     assert (
-        facts['conditions'] == CONDITIONS and facts['pictures'] == PICTURES and facts['fov'] == pytest.approx(FACE_FOV)
+        facts['conditions'] == CONDITIONS and facts['images'] == IMAGES_SEEN and facts['fov'] == pytest.approx(FACE_FOV)
     )
     assert all(sorted(r['seed'] for r in runs) == [0, 1, 2] for runs in facts['runs'].values()) and set(
         facts['runs']

@@ -107,7 +107,7 @@ def test_knobs_in_standard_deviations():
         condition_statistics(G, 1)
 
 
-def test_the_rendered_picture_has_the_right_slope():
+def test_the_rendered_image_has_the_right_slope():
     smooth = PiganGenerator(G.field, replace(G.view, activation='softplus'), 8)  # no kink where the density is 0
     conditions, _, target = world(1)
 
@@ -166,7 +166,7 @@ def test_a_start_may_be_whole_numbers_and_images_of_another_type():
     assert found.yaw.dtype == torch.float32 and torch.allclose(found.yaw, plain.yaw, atol=1e-5)
 
 
-def test_pictures_in_a_batch_do_not_mix_and_a_seed_repeats():
+def test_images_in_a_batch_do_not_mix_and_a_seed_repeats():
     _, _, images = world(3)
     start = (torch.tensor([0.1, 0.0, -0.1]), torch.zeros(3))
     many, again, one = (invert(G, images[:k], tuple(a[:k] for a in start), TINY) for k in (3, 3, 1))
@@ -263,7 +263,7 @@ def test_distances():
     )
 
 
-def test_a_perceptual_distance_follows_the_pictures():
+def test_a_perceptual_distance_follows_the_images():
     x, d = torch.zeros(2, 3, 16, 16), perceptual_distance()
     assert d(x.to('meta'), x.to('meta')).device.type == 'meta'
     assert (d(x, x) == 0).all()
@@ -302,7 +302,7 @@ GOOD = torch.zeros(2, 3, 8, 8)
     [
         (torch.zeros(2, 3, 16, 16), ZERO, r'\[n, 3, 8, 8\]'),
         (GOOD[0], ZERO, r'\[n, 3, 8, 8\]'),
-        (GOOD[:0], None, 'no picture'),
+        (GOOD[:0], None, 'no image'),
         (GOOD.to(torch.uint8), ZERO, 'to_float'),
         (GOOD + torch.nan, ZERO, 'NaN'),
         (GOOD + 200, ZERO, 'to_float'),
@@ -311,7 +311,7 @@ GOOD = torch.zeros(2, 3, 8, 8)
         ('x', ZERO, 'str'),
     ],
 )
-def test_bad_pictures_are_answered_in_one_sentence(images, start, message):
+def test_bad_images_are_answered_in_one_sentence(images, start, message):
     with pytest.raises(ValueError, match=message):
         invert(G, images, start, TINY)
 

@@ -89,7 +89,7 @@ def images(n=20, size=8, seed=0):
 # ---- the discriminator of a configuration, and its work ----------------------------------------------------------
 @pytest.mark.parametrize('recipe, gflop', [(PIGAN_CELEBA, [3.9, 7.7, 11.5]), (PIGAN_CARLA, [6.9, 14.3, 21.7])])
 def test_the_published_discriminators_in_work_and_size(recipe, gflop):
-    "GFLOP of one picture at 32, 64, 128 px and the number of parameters, as measured on the published code."
+    "GFLOP of one image at 32, 64, 128 px and the number of parameters, as measured on the published code."
     config = replace(recipe.network, size=128, latent_weight=1e-9)
     with torch.device('meta'):
         assert 12.3e6 < sum(p.numel() for p in discriminator_of(config).parameters()) < 13.4e6
@@ -258,7 +258,7 @@ def test_the_pair_trains(options):
     assert trainer.sample(3).shape == (3, 3, 8, 8)
 
 
-def test_shared_fakes_are_the_same_pictures_and_give_the_same_gradient():
+def test_shared_fakes_are_the_same_images_and_give_the_same_gradient():
     "Both players see one batch of fakes, and the generator's gradient is what a fresh forward pass would give."
 
     def run(share):
@@ -436,7 +436,7 @@ def test_r1_is_that_of_the_real_images_in_one_forward_pass(conditional):
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
-def test_mirrored_pictures_have_mirrored_cameras_and_coverage():
+def test_mirrored_images_have_mirrored_cameras_and_coverage():
     pair = PiganPair(replace(SMALL, condition_pose=True, alpha=True))
     rows = images(2).batch([0, 1])
     batch = rows | dict(image=torch.zeros(2, 3, 8, 8), mirrored=torch.tensor([False, True]))

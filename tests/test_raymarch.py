@@ -231,7 +231,7 @@ def inspector():
     return RayInspector(field, *rays(pose(0.3, radius=2.0), 40.0, 12), 1.3, 2.7, 16)
 
 
-def test_the_inspector_shows_a_picture_everywhere(inspector):
+def test_the_inspector_shows_an_image_everywhere(inspector):
     bundle, facts = inspector._repr_mimebundle_()
     assert all('row' in fact['alt'] for fact in facts.values())
     image = Image.open(io.BytesIO(base64.b64decode(bundle.get('image/png') or bundle['image/jpeg'])))
@@ -261,7 +261,7 @@ def test_a_click_moves_the_mark(inspector):
     assert 'no pixel (200, 9)' in widget.result['problem'] and inspector.pixel == (2, 9)
 
 
-def test_without_widgets_the_picture_remains(inspector, monkeypatch):
+def test_without_widgets_the_image_remains(inspector, monkeypatch):
     for name in ('anywidget', 'ipywidgets'):
         monkeypatch.setitem(sys.modules, name, None)
     widgets.widget_class.cache_clear()

@@ -44,7 +44,7 @@ def ambiguous(markdown: str) -> list[str]:
 
 
 def relative_faults(markdown: str) -> list[str]:
-    "Pictures of Markdown that are neither in the cell nor on a server are not shown by Colab."
+    "Images of Markdown that are neither in the cell nor on a server are not shown by Colab."
     return re.findall(r'!\[[^\]]*\]\((?!https://|data:|attachment:)([^)]*)\)', CODE.sub('', markdown))
 
 
@@ -73,6 +73,6 @@ def test_what_is_read_in_two_ways_is_found(wrong, right):
     assert ambiguous(wrong) and ambiguous(right) == []
 
 
-def test_a_picture_beside_the_notebook_is_found():
+def test_an_image_beside_the_notebook_is_found():
     assert relative_faults('![a](b.png)') == ['b.png']
     assert relative_faults('![a](https://x.org/b.png) `![a](b.png)`') == []

@@ -307,7 +307,7 @@ def test_a_set_up_that_dies_leaves_no_run(trained, tmp_path, monkeypatch, capsys
 
 @pytest.mark.parametrize('there', [False, True])
 def test_a_training_that_never_began_leaves_no_run(trained, tmp_path, monkeypatch, capsys, there):
-    "Pictures without the labels or the cameras that a network needs; too little memory for its first step."
+    "Images without the labels or the cameras that a network needs; too little memory for its first step."
     from animegan_nb.dcgan import DCGANPair
 
     run = tmp_path / 'run'
@@ -368,11 +368,11 @@ def test_one_line_says_which_files_are_used(tmp_path, capsys):
         if name.endswith('.png') and name != '000.png':
             (folder / name).unlink()
     code, sentences, _ = animegan(capsys, 'train', 'dcgan-tiny', '--data', folder, '--out', tmp_path / 's', *STEPS)
-    assert code == 1 and '1 of 7 files are used' in sentences[0] and 'too few pictures' in sentences[1]
+    assert code == 1 and '1 of 7 files are used' in sentences[0] and 'too few images' in sentences[1]
     assert not (tmp_path / 's').exists()
 
 
-def test_pictures_that_moved_are_named_again(trained, run, tmp_path, capsys):
+def test_images_that_moved_are_named_again(trained, run, tmp_path, capsys):
     (run / 'data.json').write_text(json.dumps({'data': str(tmp_path / 'gone')}))
     for command in ('resume', 'evaluate'):
         code, sentences, _ = animegan(capsys, command, run)
@@ -395,7 +395,7 @@ NOT_BEGUN = {
     'resume': (['resume', 'RUN'], 'the run is as it was'),
     'sample': (['sample', 'RUN'], 'no image was written'),
     'evaluate': (['evaluate', 'RUN', '--extractor', 'pixels'], 'no result was written'),
-    'data': (['data', 'check', '.'], 'the pictures are as they were'),
+    'data': (['data', 'check', '.'], 'the images are as they were'),
 }
 
 
@@ -441,9 +441,9 @@ def test_samples_need_no_larger_batches_than_the_training(trained, run, monkeypa
 @pytest.mark.parametrize(
     'words, says',
     [
-        (('sample', 'RUN', '--out', 'RUN'), 'no name of a picture'),
-        (('sample', 'RUN', '--out', 'x.docx'), 'no name of a picture'),
-        (('sample', 'RUN', '--out', 'x.psd'), 'no name of a picture'),
+        (('sample', 'RUN', '--out', 'RUN'), 'no name of an image'),
+        (('sample', 'RUN', '--out', 'x.docx'), 'no name of an image'),
+        (('sample', 'RUN', '--out', 'x.psd'), 'no name of an image'),
         (('sample', 'RUN', '--device', 'cuda:99'), 'no device'),
         (('resume', 'RUN', '--device', 'gpu'), 'no device'),
         (('evaluate', 'RUN', '--extractor', 'x'), 'no extractor'),
@@ -482,7 +482,7 @@ def test_fewer_steps_than_a_run_has_made_are_refused(run, capsys):
 
 
 def test_the_function_says_what_the_folder_says(run, trained):
-    "`training.train` with other pictures, or for fewer steps, as the command does it."
+    "`training.train` with other images, or for fewer steps, as the command does it."
     folder_of(trained / 'others', 12, (20, 20))
     recipe = cli._read_recipe(run)
     with pytest.raises(ValueError, match='has made 2 steps already'):

@@ -198,7 +198,7 @@ def test_the_published_field(published, method):
 @pytest.mark.real
 @pytest.mark.parametrize('view', [0, 1, 2])
 @pytest.mark.parametrize('kind, fine', [('coarse', 0), ('hier', 12)])
-def test_the_published_pictures(published, view, kind, fine):
+def test_the_published_images(published, view, kind, fine):
     field = official(published)
     cam = pose(*from_official_angles(published['camera/yaw'][view], published['camera/pitch'][view]))
     with torch.no_grad():
@@ -287,7 +287,7 @@ def test_the_sines_that_fit_are_kept_and_only_the_rest_is_computed_again(monkeyp
         found = torch.autograd.grad(sum(x.square().sum() for x in out), list(field.parameters()))
         return found, sum(runs[:forward]), len(runs) - forward
 
-    nothing, most = slopes(0), slopes(110 * each)  # three pictures of chunks of 20, 20 and 10 points
+    nothing, most = slopes(0), slopes(110 * each)  # three images of chunks of 20, 20 and 10 points
     assert nothing[1:] == (0, 9) and most[1:] == (6, 3)
     assert all(torch.equal(a, b) for a, b in zip(nothing[0], most[0]))
 

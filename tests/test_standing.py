@@ -1,4 +1,4 @@
-"Standing figures: masks, wholeness, the pipeline, equal pictures shown, growth, counted operations, stored results."
+"Standing figures: masks, wholeness, the pipeline, equal images shown, growth, counted operations, stored results."
 
 import json
 import os

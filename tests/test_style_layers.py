@@ -300,7 +300,7 @@ def test_noise_is_private_and_repeatable():
     a, b = (layer(x, 'random', torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(a, b) and torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(layer(x, 'none'), x) and torch.equal(layer(x, torch.ones(2, 1, 8, 8)), x + 1)
-    # one map for all channels, another for each picture
+    # one map for all channels, another for each image
     assert not torch.equal(a[0], a[1]) and torch.equal(a[:, 0], a[:, 1])
 
 

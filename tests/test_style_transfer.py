@@ -129,7 +129,7 @@ def test_matched_colours(seed):
         assert torch.allclose(torch.cov(x), torch.cov(y), atol=1e-3)
 
 
-def test_a_picture_of_one_colour_has_a_style_too():
+def test_an_image_of_one_colour_has_a_style_too():
     flat = torch.full((1, 3, 8, 8), 0.25)
     for method in ('colours', 'coral'):
         assert stylise(flat, images(1), method).isfinite().all()

@@ -193,11 +193,11 @@ def test_truncation_in_w():
     assert torch.equal(g.mapping(z, truncation=1.0), g.mapping(z))
     flat = g.mapping(z, truncation=0.0)
     assert torch.allclose(flat, g.mapping.w_avg.expand_as(flat), atol=1e-6)
-    assert torch.allclose(g(z, truncation=0.0)[0], g(z, truncation=0.0)[4], atol=1e-5)  # the mean picture
+    assert torch.allclose(g(z, truncation=0.0)[0], g(z, truncation=0.0)[4], atol=1e-5)  # the mean image
     assert torch.equal(g.mapping(z, truncation=0.5, cutoff=2)[:, 2:], g.mapping(z)[:, 2:])
 
 
-def test_no_picture_feels_its_neighbours():
+def test_no_image_feels_its_neighbours():
     for config in (SMALL, GROWS):
         g, _ = networks(config)
         z = torch.randn(6, 8)
@@ -259,8 +259,8 @@ def test_lazy_penalties_have_their_full_weight():
 
 
 @pytest.mark.parametrize('config', [SMALL, replace(GROWS, size=16)], ids=['stylegan2', 'stylegan1'])
-def test_r1_is_that_of_the_real_pictures_before_augmentation(config):
-    "In one pass: the augmentation lies between the pictures that are differentiated and the discriminator."
+def test_r1_is_that_of_the_real_images_before_augmentation(config):
+    "In one pass: the augmentation lies between the images that are differentiated and the discriminator."
     torch.manual_seed(0)
     pair = sg.StyleGANPair(replace(config, path_weight=0.0), augment=lambda x: 0.5 * x.flip(3) + 0.1)
     real, asked = torch.rand(4, 3, 16, 16) * 2 - 1, []
@@ -316,7 +316,7 @@ def test_counts_of_earlier_checkpoints_are_left_out():
     pair.load_state_dict(pair.names_of_today(old))
 
 
-def test_path_penalty_reaches_the_generator_only_through_its_pictures():
+def test_path_penalty_reaches_the_generator_only_through_its_images():
     torch.manual_seed(0)
     pair = sg.StyleGANPair(SMALL)
     logs = pair.generator_step({'image': torch.randn(4, 3, 16, 16)}, Draws(0))
@@ -354,7 +354,7 @@ def test_growing_inside_the_trainer(tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(trainer.average.parameters(), again.average.parameters()))
 
 
-def test_real_pictures_are_faded_as_the_fakes_are():
+def test_real_images_are_faded_as_the_fakes_are():
     pair = sg.StyleGANPair(replace(GROWS, size=16))
     x = torch.randn(2, 3, 16, 16)
     pair.grow(16, 0.0)

@@ -105,7 +105,7 @@ def test_bad_views_are_one_sentence(options, words):
     assert words in str(error.value) and '\n' not in str(error.value)
 
 
-def test_a_picture_does_not_depend_on_its_company():
+def test_an_image_does_not_depend_on_its_company():
     "A narrow view beside a wide one: each ray steps by the width of its own pixels."
     scene, cams, fov = Ball(0.06, 0.07), pose([0.2, -0.4]), torch.tensor([9.0, 70.0])
     together = surfaces.render_scene(scene, cams, fov, 24)

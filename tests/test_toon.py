@@ -156,7 +156,7 @@ def test_cameras_look_at_the_origin(name):
 
 
 def detached(masks):
-    "Pixels of [n, h, w] masks that are not connected with the middle of the picture; gaps of two pixels are bridged."
+    "Pixels of [n, h, w] masks that are not connected with the middle of the image; gaps of two pixels are bridged."
     grow = lambda x: torch.nn.functional.max_pool2d(x[:, None], 3, 1, 1)[:, 0]
     wide = grow(masks.float())
     reached = torch.zeros_like(wide)

@@ -147,7 +147,7 @@ def test_a_bad_loss_never_reaches_the_weights(role, value, tmp_path):
     assert checkpoints(tmp_path)
 
 
-def test_nan_pictures_name_the_step():
+def test_nan_images_name_the_step():
     class NaNGenerator(TinyPair):
         def generator_step(self, b, d):
             return dict(loss=super().generator_step(b, d)['loss'] + self.generator[0].weight.sum() * float('nan'))

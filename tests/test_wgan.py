@@ -119,7 +119,7 @@ def test_a_batchnorm_critic_is_refused_when_smuggled_in():
 def test_a_batch_of_one_in_one_sentence(model, network):
     from tiny import images
 
-    with pytest.raises(ValueError, match='A batch of 1 picture has no batch statistics.*batch_size of 2'):
+    with pytest.raises(ValueError, match='A batch of 1 image has no batch statistics.*batch_size of 2'):
         Trainer(build_pair(model, network), images(8, 16), TrainingConfig(batch_size=1), device='cpu').train_step()
 
 

@@ -25,7 +25,7 @@ def images(n=48, size=8, seed=0):
 
 
 def smooth(seed, size=(64, 64)):
-    "A picture of soft colours."
+    "An image of soft colours."
     g = np.random.default_rng(seed)
     return Image.fromarray(g.integers(0, 256, (6, 6, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
 
@@ -39,7 +39,7 @@ def folder_of(path, n=12, size=(64, 64), ending='png'):
 
 
 class TinyPair(ModelPair):
-    "Dense networks on 8×8 pictures, no batch statistics, so that processes can be compared."
+    "Dense networks on 8×8 images, no batch statistics, so that processes can be compared."
 
     def __init__(self, seed=0):
         torch.manual_seed(seed)

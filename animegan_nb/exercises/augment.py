@@ -24,7 +24,7 @@ __all__ = ['check_adjust_probability', 'check_cut_out']
         'proportional to the error': lambda p, sure, images, target=0.6, kimg=500: min(
             0.85, max(0, p + (sure - target) * images / (1000 * kimg))
         ),
-        'kimg taken for pictures': lambda p, sure, images, target=0.6, kimg=500: min(
+        'kimg taken for images': lambda p, sure, images, target=0.6, kimg=500: min(
             0.85, max(0, p + math.copysign(images / kimg, sure - target))
         ),
         'images, target and kimg ignored': lambda p, sure, images, target=0.6, kimg=500: min(
@@ -96,8 +96,8 @@ def _hole_in_place(images, rng=None, share=0.5):
     },
 )
 def check_cut_out(candidate):
-    """A square of value 0, `share` of the side wide, at a random place of each picture:
-    (pictures, rng, share)."""
+    """A square of value 0, `share` of the side wide, at a random place of each image:
+    (images, rng, share)."""
     ones = torch.ones(400, 3, 16, 16)
     before = ones.clone()
     cut = candidate(ones, rng(30), 0.5)
@@ -114,7 +114,7 @@ def check_cut_out(candidate):
     )
     quarter = candidate(torch.ones(400, 3, 16, 16), rng(32), 0.25)[:, 0] == 0
     yield 'a quarter, if that is the share', int(quarter.any(2).sum(1).max()) == 4
-    yield 'every picture has its own', len({tuple(h.flatten().tolist()) for h in holes}) > 50
+    yield 'every image has its own', len({tuple(h.flatten().tolist()) for h in holes}) > 50
     yield 'it may reach over the border', bool((holes.sum((1, 2)) < 64).any())
     x = torch.ones(2, 3, 16, 16, requires_grad=True)
     yield (

@@ -76,7 +76,7 @@ def _library_bits(p):
 
 
 def _pattern(seed: int, size: int = 64) -> Image.Image:
-    "A smooth random picture, darker than white so that it can be made brighter."
+    "A smooth random image, darker than white so that it can be made brighter."
     coarse = np.random.default_rng(seed).integers(20, 180, (5, 5, 3)).astype(np.uint8)
     return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
 
@@ -92,14 +92,14 @@ def _pattern(seed: int, size: int = 64) -> Image.Image:
     },
 )
 def check_perceptual_hash(candidate):
-    """32 or more bits of a Pillow picture that survive brightening, shrinking and a changed
+    """32 or more bits of a Pillow image that survive brightening, shrinking and a changed
     pixel."""
     images = [_pattern(seed) for seed in range(8)]
     bits_of = lambda p: np.asarray(candidate(p)).astype(bool).ravel()
     bits = [bits_of(p) for p in images]
 
     def changed(change):
-        "The share of bits that a change of the pictures turns over."
+        "The share of bits that a change of the images turns over."
         return np.mean([np.mean(b != bits_of(change(p.copy()))) for p, b in zip(images, bits)])
 
     def dot(p):
@@ -114,4 +114,4 @@ def check_perceptual_hash(candidate):
     yield '30 % brighter changes at most 1 bit in 20', brighter <= 0.05
     pairs = [np.mean(a != b) for i, a in enumerate(bits) for b in bits[:i]]
     different = np.mean(pairs) >= 0.2
-    yield 'different pictures differ in a fifth of the bits or more, on average', different
+    yield 'different images differ in a fifth of the bits or more, on average', different

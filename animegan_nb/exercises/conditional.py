@@ -59,7 +59,7 @@ def _coins(seed: int, *shape: int) -> Tensor:
     },
 )
 def check_tag_loss(candidate):
-    """−log P(tags | picture) of independent tags from logits:
+    """−log P(tags | image) of independent tags from logits:
     `(logits [batch, tags], tags [batch, tags])`, a sum over the tags, a mean over the batch."""
     logits, tags = _some(1, 5, 7).requires_grad_(), _coins(2, 5, 7)
     value = candidate(logits, tags)
@@ -134,7 +134,7 @@ def _ignores_requests(real, fake, weight):
     'conditional.acgan',
     library=_both,
     mutants={
-        "the real pictures' labels for the fakes": _other_tags,
+        "the real images' labels for the fakes": _other_tags,
         'weight forgotten': _no_weight,
         'weight on the tags': _weight_on_tags,
         'the generator avoids the request': _fools_the_tags,
@@ -162,7 +162,7 @@ def check_acgan(candidate):
         loss, x, retain_graph=True, allow_unused=True, materialize_grads=True
     )[0]
     yield (
-        'D learns the labels of real pictures: slope (σ − label)/batch',
+        'D learns the labels of real images: slope (σ − label)/batch',
         near(slope(d, real[1]), (real[1].sigmoid() - real[2]) / 6),
     )
     yield (
@@ -174,7 +174,7 @@ def check_acgan(candidate):
         near(slope(g, fake[1]), (fake[1].sigmoid() - fake[2]) / 6),
     )
     yield (
-        'G does not see the real pictures',
+        'G does not see the real images',
         bool((slope(g, real[0]) == 0).all() and (slope(g, real[1]) == 0).all()),
     )
 
@@ -217,10 +217,10 @@ def _between(real, fake):
     'conditional.penalty',
     library=lambda D, real, fake, weight: dragan_penalty(D, real, weight),
     mutants={
-        'around the generated pictures': _noisy(_fake),
+        'around the generated images': _noisy(_fake),
         'noise on the wrong side': _noisy(_real, -1.0),
         'between real and generated': _noisy(_between),
-        'as wide as the generated pictures': _noisy(_real, spread=_fake),
+        'as wide as the generated images': _noisy(_real, spread=_fake),
         'on the tag head': _noisy(_real, head=lambda D, x: D(x, tags=True)[1]),
         'weight forgotten': lambda D, real, fake, weight: _noisy(_real)(D, real, fake, 1.0),
     },
@@ -232,7 +232,7 @@ def check_penalty(candidate):
     real, fake, witness = 2 + 2 * _some(21, 64, 3, 4, 4), 9 * _some(22, 64, 3, 4, 4), _Witness()
     value = candidate(witness, real, fake, 4.0)
     noise = (witness.points - real) / (0.5 * real.std(correction=0))
-    yield 'it asks above the real pictures, never below', bool(noise.min() > -1e-6)
+    yield 'it asks above the real images, never below', bool(noise.min() > -1e-6)
     yield (
         'by at most half their deviation',
         bool(0.98 < noise.max() < 1 + 1e-6 and abs(noise.mean() - 0.5) < 0.02),

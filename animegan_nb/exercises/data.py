@@ -58,7 +58,7 @@ def _stretch(p, value=1.0):  # resize((s, s)): everybody gets thin
     return torch.nn.functional.interpolate(p[None], (max(p.shape[-2:]),) * 2)[0]
 
 
-def _pad_corner(p, value=1.0):  # the picture is not in the middle
+def _pad_corner(p, value=1.0):  # the image is not in the middle
     h, w = p.shape[-2:]
     return torch.nn.functional.pad(p, (0, max(h, w) - w, 0, max(h, w) - h), value=value)
 
@@ -85,7 +85,7 @@ def _pad_swapped(p, value=1.0):  # F.pad counts from the last axis
     },
 )
 def check_pad_square(candidate):
-    """`pad(image, value=1.)`: a picture `[3, h, w]` in the middle of the smallest square,
+    """`pad(image, value=1.)`: an image `[3, h, w]` in the middle of the smallest square,
     `value` around it."""
     for h, w in ((4, 10), (9, 4), (5, 5)):
         x = torch.rand(3, h, w, generator=rng(h))
@@ -95,7 +95,7 @@ def check_pad_square(candidate):
         yield f'{h}×{w} becomes {side}×{side}', tuple(y.shape) == (3, side, side)
         places = [(t, l) for t in {top, side - h - top} for l in {left, side - w - left}]
         inside = [torch.equal(y[:, t : t + h, l : l + w], x) for t, l in places]
-        yield f'cropping the middle of {h}×{w} gives the picture back', any(inside)
+        yield f'cropping the middle of {h}×{w} gives the image back', any(inside)
         added = 3 * (side * side - h * w)
         yield f'what was added to {h}×{w} is white', int((y == 1).sum()) >= added
     black = candidate(torch.ones(3, 2, 6), value=-1.0)
@@ -141,14 +141,14 @@ def _global_draw(n, seed, epoch):
     },
 )
 def check_epoch_order(candidate):
-    """`order(n, seed, epoch)`: the order of pictures 0 … n-1, a LongTensor that depends on
+    """`order(n, seed, epoch)`: the order of images 0 … n-1, a LongTensor that depends on
     these three alone."""
     before = torch.get_rng_state()
     a = candidate(50, 3, 7)
     after = torch.get_rng_state()
     everything = torch.arange(50)
     yield (
-        'every picture exactly once',
+        'every image exactly once',
         torch.equal(torch.as_tensor(a).sort().values, everything),
     )
     yield 'the same arguments, the same order', torch.equal(a, candidate(50, 3, 7))

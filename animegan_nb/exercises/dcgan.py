@@ -102,7 +102,7 @@ def check_init_weights(candidate):
     )
     z = torch.randn(32, 100, generator=rng(0))
     yield (
-        'the signal arrives: an untrained picture depends on z',
+        'the signal arrives: an untrained image depends on z',
         network(z).std(0).mean() > 0.01,
     )
 
@@ -139,13 +139,13 @@ def _vendi(
     },
 )
 def check_distinct(candidate):
-    """The effective number of different pictures, by 8×8 thumbnails and a Gaussian kernel:
+    """The effective number of different images, by 8×8 thumbnails and a Gaussian kernel:
     `distinct(images, width)`."""
     near = lambda a, b: abs(float(a) - b) < 1e-3 * b
     greys = torch.linspace(-1, 1, 12)[:, None, None, None].expand(12, 3, 16, 16)
-    yield 'pictures far apart all count', near(candidate(greys, 0.01), 12)
+    yield 'images far apart all count', near(candidate(greys, 0.01), 12)
     yield (
-        'one picture repeated counts as one',
+        'one image repeated counts as one',
         near(candidate(greys[:1].repeat(7, 1, 1, 1), 0.01), 1),
     )
     yield (
@@ -169,6 +169,6 @@ def check_distinct(candidate):
     k = torch.exp(torch.tensor(-0.5))
     p = torch.stack([(1 + k) / 2, (1 - k) / 2])
     yield (
-        'two pictures h apart: k = exp(−½)',
+        'two images h apart: k = exp(−½)',
         near(candidate(two, 0.1 * 192**0.5), float(torch.special.entr(p).sum().exp())),
     )

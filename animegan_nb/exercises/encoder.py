@@ -208,7 +208,7 @@ def _refine_in_place(encoder, generate, images, start, passes):
         'blindfolded': _refine_blind,
         'replaces instead of adding': _refine_replace,
         'always from the start': _refine_from_start,
-        'drawing before picture': _refine_swapped,
+        'drawing before image': _refine_swapped,
         'without the start': _refine_last,
         'in place': _refine_in_place,
     },

@@ -193,11 +193,11 @@ def check_over(candidate):
     opaque, clear = x.clone(), torch.zeros_like(x)
     opaque[:, 3] = 1
     yield (
-        'an opaque picture hides the background',
+        'an opaque image hides the background',
         torch.allclose(candidate(opaque, b), x[:, :3], atol=1e-6),
     )
     yield (
-        'an empty picture is the background',
+        'an empty image is the background',
         torch.allclose(candidate(clear, b), b.expand(2, 3, 5, 5), atol=1e-6)
         and torch.allclose(candidate(clear, 0.3), torch.tensor(0.3)),
     )
@@ -214,7 +214,7 @@ def check_over(candidate):
         ),
     )
     yield (
-        'half a picture gives half of both',
+        'half an image gives half of both',
         torch.allclose(candidate(0.5 * opaque, b), 0.5 * x[:, :3] + 0.5 * b, atol=1e-6),
     )
 

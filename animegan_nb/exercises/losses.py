@@ -337,7 +337,7 @@ def check_js_divergence(candidate):
     yield 'equal tables: 0', _near(candidate(p, p), 0)
     apart = torch.eye(2, dtype=torch.float64)
     yield (
-        'tables without a common picture: log 2, and no NaN',
+        'tables without a common image: log 2, and no NaN',
         _near(candidate(apart[0], apart[1]), math.log(2)),
     )
     yield 'symmetric', _near(candidate(p, q), float(candidate(q, p)))

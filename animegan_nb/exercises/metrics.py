@@ -102,7 +102,7 @@ def check_frechet(candidate):
     )
     thin, other = torch.randn(2, 12, 60, generator=rng(2), dtype=torch.float64)
     yield (
-        'with fewer pictures than coordinates it stays finite, real and right',
+        'with fewer images than coordinates it stays finite, real and right',
         near(candidate(thin, other), frechet_from_moments(*moments(thin), *moments(other))),
     )
     yield 'and is still 0 for a set and itself', abs(float(candidate(thin, thin))) < 1e-4
@@ -152,7 +152,7 @@ def check_inception_score(candidate):
     scalar."""
     near = lambda a, b: abs(float(a) - b) < 1e-6 * max(1, b)
     yield (
-        'the same answer for every picture scores 1',
+        'the same answer for every image scores 1',
         near(candidate(torch.tensor([[2.0, -1.0, 0.5]]).expand(9, 3)), 1),
     )
     yield (
@@ -166,12 +166,12 @@ def check_inception_score(candidate):
     logits = torch.randn(20, 6, generator=rng(0))
     yield 'it lies between 1 and K', 1 <= float(candidate(3 * logits)) <= 6
     yield (
-        'adding a constant to the logits of a picture changes nothing',
+        'adding a constant to the logits of an image changes nothing',
         near(candidate(logits + torch.arange(20.0)[:, None]), float(candidate(logits))),
     )
     p = torch.tensor([[0.75, 0.25], [0.25, 0.75]]).log()
     yield (
-        'two pictures at 3 : 1 and 1 : 3 score exp(log 2 − H(¾))',
+        'two images at 3 : 1 and 1 : 3 score exp(log 2 − H(¾))',
         near(
             candidate(p), float(np.exp(np.log(2) + 0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
         ),
@@ -218,7 +218,7 @@ def check_kernel(candidate):
     )
     shuffled = x[0, 0][torch.randperm(10, generator=rng(1))]
     yield (
-        'the order of the pictures does not matter',
+        'the order of the images does not matter',
         abs(float(candidate(shuffled, x[0, 1])) - float(candidate(x[0, 0], x[0, 1]))) < 1e-9,
     )
 

@@ -41,7 +41,7 @@ def _every_pair(real, fake, kind='non_saturating'):
         'the generator\'s side': lambda real, fake: F.softplus(real - fake).mean(),
         'averages before it compares': _averages_first,
         'compares with the average': _relativistic_average,
-        'every real with every generated picture': _every_pair,
+        'every real with every generated image': _every_pair,
         'the logarithm of a sigmoid': lambda real, fake: (
             -torch.sigmoid(real - fake).log().mean()
         ),
@@ -103,7 +103,7 @@ def _without_gradient(maps):
     'modern.append_deviation',
     library=append_deviation,
     mutants={
-        'over the pixels of each picture': _over_pixels,
+        'over the pixels of each image': _over_pixels,
         'over everything at once': _over_everything,
         'a variance': _variance,
         'the root of the mean variance': _root_of_mean,
@@ -118,16 +118,16 @@ def check_append_deviation(candidate):
     got = candidate(maps)
     yield 'one more map', got.shape == (5, 4, 4, 4)
     yield 'the others come first and stay as they are', bool(torch.equal(got[:, :3], maps))
-    yield 'one number for all pictures and places', bool((got[:, 3] == got[0, 3, 0, 0]).all())
+    yield 'one number for all images and places', bool((got[:, 3] == got[0, 3, 0, 0]).all())
     alike = candidate(maps[:1].expand(5, -1, -1, -1))
-    yield 'nearly 0 for a batch of one picture, repeated', bool(alike[:, 3].max() < 1e-3)
+    yield 'nearly 0 for a batch of one image, repeated', bool(alike[:, 3].max() < 1e-3)
     number = lambda x: candidate(x)[0, -1, 0, 0]
     yield (
         'twice the contrast, twice the number',
         bool(torch.isclose(number(2 * maps), 2 * number(maps), rtol=1e-4)),
     )
     still = maps.clone()
-    still[:, :, :, :2] = maps[:1, :, :, :2]  # half of the places are the same in all pictures
+    still[:, :, :, :2] = maps[:1, :, :, :2]  # half of the places are the same in all images
     places = maps.std(0, correction=0)
     expected = places[:, :, 2:].sum() / places.numel()
     yield (
@@ -140,7 +140,7 @@ def check_append_deviation(candidate):
     if number_of_x.requires_grad:
         (found,) = torch.autograd.grad(number_of_x, x, allow_unused=True)
         gradient = gradient if found is None else found
-    yield 'gradients reach every picture', bool(gradient.flatten(1).abs().sum(1).min() > 0)
+    yield 'gradients reach every image', bool(gradient.flatten(1).abs().sum(1).min() > 0)
 
 # %% ../../nbs/exercises/26_modern.ipynb #f43befbe
 def _gradients(judged):

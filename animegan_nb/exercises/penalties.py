@@ -134,7 +134,7 @@ def check_gradient_penalty(candidate):
         ),
     )
     yield (
-        'pictures: the norm runs over all axes',
+        'images: the norm runs over all axes',
         near(
             candidate(line, real.view(6, 3, 2, 2), fake.view(6, 3, 2, 2), 10.0),
             10 * (weight.norm() - 1) ** 2,
@@ -149,9 +149,9 @@ def check_gradient_penalty(candidate):
     candidate(memory, torch.zeros(64, 3, 2, 2).double(), torch.ones(64, 3, 2, 2).double(), 1.0)
     share = memory.points.flatten(1)
     yield 'every pair has its own ε', bool(share[:, 0].std() > 0.1)
-    yield 'all pixels of a picture share it', bool(share.std(1).max() < 1e-9)
+    yield 'all pixels of an image share it', bool(share.std(1).max() < 1e-9)
     candidate(memory, real, real, 1.0)
-    yield 'between a picture and itself lies that picture', near(memory.points, real)
+    yield 'between an image and itself lies that image', near(memory.points, real)
     made = fake.clone().requires_grad_(True)
     candidate(_Memory(), real, made, 1.0).backward()
     yield 'no gradient reaches the generator', made.grad is None
@@ -198,7 +198,7 @@ _R1_MUTANTS = {
     'summed over the channels only': _wrong_r1(size=lambda g: g.square().sum(1).mean()),
     'not detached': _wrong_r1(points=lambda x: x),
     'summed over the batch': _wrong_r1(size=lambda g: g.square().sum()),
-    'noise on the pictures': _wrong_r1(points=lambda x: x.detach() + 0.5 * torch.randn_like(x)),
+    'noise on the images': _wrong_r1(points=lambda x: x.detach() + 0.5 * torch.randn_like(x)),
 }
 
 # %% ../../nbs/exercises/21_penalties.ipynb #55304626
@@ -222,7 +222,7 @@ def check_r1(candidate):
         near(candidate(line, real.view(6, 3, 2, 2), 3.0), 1.5 * weight.square().sum()),
     )
     yield (
-        'quadratic critic: γ/2 E‖x‖², at the pictures themselves',
+        'quadratic critic: γ/2 E‖x‖², at the images themselves',
         near(candidate(_Memory(), real, 3.0), 1.5 * real.square().sum(1).mean()),
     )
     first, last = _batch(2, 1, 16, seed=22)
@@ -260,7 +260,7 @@ def _wrong_dragan(
 
 _DRAGAN_MUTANTS = {
     'norm over axis 1 only, as in a public port': _wrong_dragan(norm=lambda g: g.norm(dim=1)),
-    'one number of noise for a picture': _wrong_dragan(
+    'one number of noise for an image': _wrong_dragan(
         lambda x: x.std() * torch.rand((len(x),) + (1,) * (x.ndim - 1), dtype=x.dtype)
     ),
     'noise that ignores the spread of the data': _wrong_dragan(torch.rand_like),
@@ -285,7 +285,7 @@ def check_dragan(candidate):
         ),
     )
     yield (
-        'without noise it looks at the pictures themselves',
+        'without noise it looks at the images themselves',
         near(
             candidate(_Memory(), real, 1.0, 0.0),
             (real.flatten(1).norm(dim=1) - 1).square().mean(),

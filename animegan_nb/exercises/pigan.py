@@ -124,7 +124,7 @@ _DEFERRED_MUTANTS = {
 @exercise('pigan.deferred_gradient', library=deferred_gradient, mutants=_DEFERRED_MUTANTS)
 def check_deferred(candidate):
     """`deferred_gradient(draw, loss, condition, seeds)`:
-    `draw(condition, k, rng)` gives piece k of a picture; piece k always uses a generator with
+    `draw(condition, k, rng)` gives piece k of an image; piece k always uses a generator with
     `seeds[k]`; never hold two graphs."""
     alive = set()
 

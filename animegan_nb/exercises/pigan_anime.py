@@ -30,7 +30,7 @@ _FOV_MUTANTS = {
 
 @exercise('pigan_anime.crop_fov', library=crop_fov, mutants=_FOV_MUTANTS)
 def check_crop_fov(candidate):
-    """`crop_fov(fov, kept)` → degrees across the middle `kept` of a picture that is `fov`
+    """`crop_fov(fov, kept)` → degrees across the middle `kept` of an image that is `fov`
     degrees wide."""
     yield (
         'all of it is all of it',

@@ -198,7 +198,7 @@ def _sigmoid_of_siren(inputs, hidden, layers, outputs, omega=30.0):
 
 # %% ../../nbs/exercises/51_siren.ipynb #1b74b6b0
 def _checks_image(n: int = 32) -> tuple[Tensor, Tensor]:
-    "Places and colours of a small test picture: rings and stripes."
+    "Places and colours of a small test image: rings and stripes."
     p = (2 * torch.arange(n) + 1) / n - 1
     y, x = torch.meshgrid(p, p, indexing='ij')
     return torch.stack([x, y], -1).view(-1, 2), torch.stack(
@@ -253,7 +253,7 @@ def check_siren(candidate):
         == 2 * 64 + 64 + 2 * (64 * 64 + 64) + 64 * 3 + 3,
     )
     psnr = fit_values(net, xy, image, 300, 1e-3)[-1]
-    yield 'it fits a picture of 32² pixels to 30 dB in 300 steps', psnr > 30
+    yield 'it fits an image of 32² pixels to 30 dB in 300 steps', psnr > 30
     x = xy[:50].clone().requires_grad_(True)
     (slope,) = torch.autograd.grad(net(x)[:, 0].sum(), x, create_graph=True)
     second = (

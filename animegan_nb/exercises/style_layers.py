@@ -78,7 +78,7 @@ def check_adain(candidate):
         torch.allclose(candidate(5 * x - 2, s, b), y, atol=1e-3),
     )
     yield (
-        'no picture feels another',
+        'no image feels another',
         torch.allclose(candidate(x[:1], s[:1], b[:1]), y[:1], atol=1e-5),
     )
 
@@ -160,7 +160,7 @@ def check_modulated_conv2d(candidate):
         torch.allclose(candidate(x, w, only), single, atol=1e-4),
     )
     yield (
-        'every picture has its own style',
+        'every image has its own style',
         torch.allclose(candidate(x[2:], w, s[2:]), y[2:], atol=1e-4),
     )
     signed = torch.tensor([[1.0, -2.0, 3.0, 0.5], [2.0, 1.0, -1.0, 4.0], [-1.0, 3.0, 0.2, 1.0]])
@@ -168,13 +168,13 @@ def check_modulated_conv2d(candidate):
     own = own / own.square().sum((2, 3, 4), keepdim=True).sqrt()
     by_definition = torch.stack([F.conv2d(a, b, padding=1) for a, b in zip(x, own)])
     yield (
-        'the definition, picture by picture, also for negative styles',
+        'the definition, image by image, also for negative styles',
         torch.allclose(candidate(x, w, signed), by_definition, atol=1e-4),
     )
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #e2b2c322
 def _std_pixels(x, g=4):
-    # inside a picture
+    # inside an image
     return torch.cat(
         [x, x.std((1, 2, 3), keepdim=True, correction=0).expand(-1, 1, *x.shape[2:])], 1
     )
@@ -213,7 +213,7 @@ def _std_first_group(x, g=4):
     'style_layers.minibatch_std',
     library=minibatch_std,
     mutants={
-        'spread inside a picture': _std_pixels,
+        'spread inside an image': _std_pixels,
         'whole batch': _std_batch,
         'variance': _std_variance,
         'spread of the means': _std_of_means,
@@ -224,7 +224,7 @@ def _std_first_group(x, g=4):
 )
 def check_minibatch_std(candidate):
     """Append one map, the mean standard deviation (biased) over a group:
-    `(x [b, c, h, w], group_size)`; picture i is grouped with i + b/G, i + 2b/G, …"""
+    `(x [b, c, h, w], group_size)`; image i is grouped with i + b/G, i + 2b/G, …"""
     x = torch.randn(6, 4, 5, 5, generator=rng(1))
     y = candidate(x, 3)
     yield (
@@ -235,7 +235,7 @@ def check_minibatch_std(candidate):
     yield 'copies say nothing', candidate(x[:1].expand(4, -1, -1, -1), 4)[:, 4].max() < 1e-3
     pair = torch.stack([torch.full((4, 5, 5), 3.0), torch.full((4, 5, 5), -1.0)])
     yield (
-        'of two pictures: half the distance',
+        'of two images: half the distance',
         torch.allclose(candidate(pair, 2)[:, 4], torch.tensor(2.0)),
     )
     yield (
@@ -245,7 +245,7 @@ def check_minibatch_std(candidate):
         ),
     )
     own = torch.stack([candidate(x[i % 2 :: 2], 3)[0, 4, 0, 0] for i in range(6)])
-    yield 'every picture has the number of its own group', torch.allclose(y[:, 4, 0, 0], own)
+    yield 'every image has the number of its own group', torch.allclose(y[:, 4, 0, 0], own)
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #4c8be1f9
 def equalized_weight(

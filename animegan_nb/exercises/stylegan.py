@@ -122,7 +122,7 @@ def _fade_hard(old, new, alpha):
 
 
 def _fade_squared(old, new, alpha):
-    return (1 - alpha) ** 0.5 * old + alpha**0.5 * new  # keeps the energy, not the picture
+    return (1 - alpha) ** 0.5 * old + alpha**0.5 * new  # keeps the energy, not the image
 
 
 @exercise(
@@ -138,9 +138,9 @@ def _fade_squared(old, new, alpha):
 def check_fade(candidate):
     "Fade a new resolution in: `(old, new, alpha)`."
     old, new = (torch.randn(2, 3, 4, 4, generator=rng(seed)) for seed in (1, 2))
-    yield 'α = 0 is exactly the old picture', torch.equal(candidate(old, new, 0.0), old)
-    yield 'α = 1 is exactly the new picture', torch.equal(candidate(old, new, 1.0), new)
-    yield 'equal pictures stay', torch.allclose(candidate(old, old, 0.3), old, atol=1e-6)
+    yield 'α = 0 is exactly the old image', torch.equal(candidate(old, new, 0.0), old)
+    yield 'α = 1 is exactly the new image', torch.equal(candidate(old, new, 1.0), new)
+    yield 'equal images stay', torch.allclose(candidate(old, old, 0.3), old, atol=1e-6)
     yield (
         'halfway is the mean',
         torch.allclose(candidate(old, new, 0.5), (old + new) / 2, atol=1e-6),

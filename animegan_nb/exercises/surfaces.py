@@ -213,7 +213,7 @@ def check_outline(candidate):
     yield 'a near patch is outlined inside itself', torch.equal(candidate(labels, depth), ring)
     yield 'its names do not matter', torch.equal(candidate(5 - labels, depth), ring)
     yield (
-        'transposed picture, transposed line',
+        'transposed image, transposed line',
         torch.equal(candidate(labels.T, depth.T), ring.T),
     )
     hole = candidate(labels, 3 - depth)

@@ -24,7 +24,7 @@ __all__ = ['check_ema_decay']
     },
 )
 def check_ema_decay(candidate):
-    """β such that a weight's influence halves every `half_life` pictures, whatever the batch:
+    """β such that a weight's influence halves every `half_life` images, whatever the batch:
     `ema_decay(batch_size, half_life)`."""
     yield (
         'after one half-life in one step, one half is left',

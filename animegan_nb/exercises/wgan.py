@@ -196,7 +196,7 @@ def _wrong_norm(
     },
 )
 def check_layer_norm(candidate):
-    """Normalise each picture over all its features, then scale and shift each channel:
+    """Normalise each image over all its features, then scale and shift each channel:
     (x [batch, c, h, w], scale [c], shift [c], eps)."""
     x = (
         torch.randn(5, 3, 2, 2, generator=rng(7), dtype=torch.float64)
@@ -206,7 +206,7 @@ def check_layer_norm(candidate):
     one, zero = torch.ones(3).double(), torch.zeros(3).double()
     y = candidate(x, one, zero, 0.0)
     yield (
-        'each picture has mean 0 over all its features',
+        'each image has mean 0 over all its features',
         bool(y.mean((1, 2, 3)).abs().max() < 1e-9),
     )
     yield (
@@ -215,11 +215,11 @@ def check_layer_norm(candidate):
     )
     apart = lambda t: (t[:, 0, 0, 0] - t[:, 1, 0, 1]) / (t[:, 0, 0, 0] - t[:, 2, 1, 1])
     yield (
-        'differences within a picture, across channels and places, keep their proportions',
+        'differences within an image, across channels and places, keep their proportions',
         torch.allclose(apart(y), apart(x)),
     )
     yield (
-        'a picture does not depend on its company',
+        'an image does not depend on its company',
         torch.allclose(candidate(x[:1], one, zero, 0.0), y[:1]),
     )
     yield (

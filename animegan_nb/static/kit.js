@@ -37,17 +37,17 @@ function keepKeys(box) {
   });
 }
 
-// ---- the place of a widget: a picture in the page that carries the widget's key
+// ---- the place of a widget: an image in the page that carries the widget's key
 
 function carries(image, key) {
   const [head, data] = image.src.split(',', 2);
   return head.endsWith(';base64') && atob(data.slice(0, 400)).includes(key);
 }
 
-// Wherever the picture is shown, the widget stands in its place, as long as the kernel lives.
+// Wherever the image is shown, the widget stands in its place, as long as the kernel lives.
 function takePlaces(model, start, signal) {
   const key = model.get('key');
-  const places = new Map();                    // the element that holds a picture → { box, end, focused }
+  const places = new Map();                    // the element that holds an image → { box, end, focused }
 
   function enter(image) {
     const holder = image.parentElement;
@@ -60,7 +60,7 @@ function takePlaces(model, start, signal) {
       box.addEventListener('focusin', (event) => { place.focused = event.target; });
       box.addEventListener('focusout', () => { place.focused = null; });
       places.set(holder, place);
-    } else if (!place.box.isConnected) {       // a newer picture has replaced the content of its holder
+    } else if (!place.box.isConnected) {       // a newer image has replaced the content of its holder
       const { box, focused } = place;
       holder.append(box);
       focused?.focus({ preventScroll: true });

@@ -156,7 +156,7 @@ WRONG = dict(
             [
                 'linear critic: λ(‖a‖ − 1)²',
                 'linear critic: its gradient is 2λ(‖a‖ − 1)a/‖a‖',
-                'pictures: the norm runs over all axes',
+                'images: the norm runs over all axes',
                 'quadratic critic, real 0, fake of norm 2: 1/3',
             ],
         ),
@@ -175,7 +175,7 @@ WRONG = dict(
             [
                 'linear critic: γ/2 ‖a‖²',
                 'linear critic: its gradient is γa',
-                'quadratic critic: γ/2 E‖x‖², at the pictures themselves',
+                'quadratic critic: γ/2 E‖x‖², at the images themselves',
                 'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
                 'the Dirac-GAN converges with γ = 1 and not with γ = 0',
                 'images: the norm is that of all pixels and channels together',
@@ -189,7 +189,7 @@ WRONG = dict(
             [
                 'linear critic: γ/2 ‖a‖²',
                 'linear critic: its gradient is γa',
-                'quadratic critic: γ/2 E‖x‖², at the pictures themselves',
+                'quadratic critic: γ/2 E‖x‖², at the images themselves',
                 'piecewise linear on a line: D′(x) = D(x)/x (Euler)',
                 'the Dirac-GAN converges with γ = 1 and not with γ = 0',
                 'images: the norm is that of all pixels and channels together',

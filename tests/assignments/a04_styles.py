@@ -67,7 +67,7 @@ LARGE_STYLE, LARGE_WEIGHT = 'a style twice as large changes nothing', 'weights t
 SELECT = 'a style that selects one map sees only that one'
 NOISE = 'white noise of spread 1 keeps its spread, whatever the style'
 TWO_MAPS = 'weights 1 and 2, styles 3 and −2: 0.6 of one map minus 0.8 of the other'
-DEFINITION = 'the definition, picture by picture, also for negative styles'
+DEFINITION = 'the definition, image by image, also for negative styles'
 NOT_OF_LENGTH_1 = [STYLE_1, LARGE_STYLE, LARGE_WEIGHT, SELECT, NOISE, TWO_MAPS, DEFINITION]
 
 
@@ -105,7 +105,7 @@ WRONG = dict(
                 'the mean of every map is its bias',
                 'the spread of every map is |scale|',
                 'its own statistics give x back',
-                'no picture feels another',
+                'no image feels another',
             ],
         ),
         'nothing under the root': (no_small_number, ['a constant map becomes its bias, and nothing is infinite']),
@@ -121,7 +121,7 @@ WRONG = dict(
         ),
         'no demodulation': (conv(second=False), NOT_OF_LENGTH_1),
         'no root': (conv(root=False), NOT_OF_LENGTH_1),
-        'the first style for all': (conv(own=False), ['every picture has its own style', DEFINITION]),
+        'the first style for all': (conv(own=False), ['every image has its own style', DEFINITION]),
         'one norm for all outputs': (conv(of_all=True), [STYLE_1, SELECT, DEFINITION]),
     },
     truncate={

@@ -167,13 +167,13 @@ def test_the_reference_names_everything_with_a_docstring(site):
 
 LOOK = """() => {
   const typeset = document.querySelectorAll('mjx-container').length;
-  const pictures = [...document.querySelectorAll('.bd-article img')];
+  const images = [...document.querySelectorAll('.bd-article img')];
   return {
     equations: document.querySelectorAll('.bd-article .math').length, typeset,
     wrong: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
-    pictures: pictures.length,
-    broken: pictures.filter(p => !(p.complete && p.naturalWidth)).map(p => p.getAttribute('src')),
-    silent: pictures.filter(p => !p.alt).map(p => p.getAttribute('src')),
+    images: images.length,
+    broken: images.filter(p => !(p.complete && p.naturalWidth)).map(p => p.getAttribute('src')),
+    silent: images.filter(p => !p.alt).map(p => p.getAttribute('src')),
   };
 }"""
 SETTLED = """async () => { if (document.querySelector('.math')) await MathJax.startup.promise; }"""
@@ -208,7 +208,7 @@ class Visit:
         if seen['equations'] != seen['typeset']:
             self.note(f"{seen['typeset']} of {seen['equations']} equations")
         if chapter and not seen['pictures']:
-            self.note('no picture')
+            self.note('no image')
         return seen
 
     def measure(self):
@@ -226,7 +226,7 @@ def visit(browser, address):
     context.close()
 
 
-def test_every_page_shows_its_equations_and_pictures_and_fits(site, visit):
+def test_every_page_shows_its_equations_and_images_and_fits(site, visit):
     equations = {}
     for path in pages_of(site):
         name = path.relative_to(site).as_posix()

@@ -73,11 +73,11 @@ def test_start_watch_work_stop_and_export(lab, tmp_path):
         assert 'stopped!' in page.text(3)
 
         stored = lambda: (page.save(), page.path.read_text())[1]
-        page.until(lambda: 'TrainingDashboard: stopped, step' in stored(), what='the final picture in the file')
+        page.until(lambda: 'TrainingDashboard: stopped, step' in stored(), what='the final image in the file')
         assert page.our_errors() == []
 
     text = page.path.read_text()
-    assert '"image/png"' in text and '"widgets"' not in text and 'widget-view' not in text  # a picture is stored
+    assert '"image/png"' in text and '"widgets"' not in text and 'widget-view' not in text  # an image is stored
     subprocess.run(
         [sys.executable, '-m', 'jupyter', 'nbconvert', '--to', 'html', '--output-dir', str(tmp_path), str(page.path)],
         check=True,

@@ -26,7 +26,7 @@ STATE = (
 
 
 def pixels(photo):
-    "The picture as the browser holds it."
+    "The image as the browser holds it."
     url = photo.get_attribute('src')
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(',')[2]))).convert('RGB')).astype(float)
 
@@ -43,12 +43,12 @@ def state(page, cell):
 
 
 def at_rest(page, size=64):
-    "Wait until the finest picture of the newest request is shown."
+    "Wait until the finest image of the newest request is shown."
     box = page.page.locator('.agnb-orbit-box')
     said = lambda name: box.get_attribute(f'data-{name}')
     quiet = lambda: said('shown') == said('request') and said('size') == str(size)
-    page.page.wait_for_timeout(300)  # a wheel or a key asks for the fine picture a quarter of a second later
-    page.until(quiet, seconds=90, what='the finest picture')
+    page.page.wait_for_timeout(300)  # a wheel or a key asks for the fine image a quarter of a second later
+    page.until(quiet, seconds=90, what='the finest image')
 
 
 def open_viewer(page, what):
@@ -56,7 +56,7 @@ def open_viewer(page, what):
     page.run(1, seconds=120)
     photo = page.page.locator('.agnb-orbit-image').first
     photo.wait_for(timeout=60_000)
-    page.until(lambda: photo.evaluate('e => e.naturalWidth') > 100, seconds=60, what='the first picture')
+    page.until(lambda: photo.evaluate('e => e.naturalWidth') > 100, seconds=60, what='the first image')
     at_rest(page)
     photo.scroll_into_view_if_needed()
     box = photo.bounding_box()
@@ -71,9 +71,9 @@ def one():
 print(f"pace={sorted(one() for _ in range(7))[3]:.4f}")'''
 
 
-def test_twenty_drags_give_ten_pictures_in_two_seconds(lab):
-    """Two seconds on a machine that draws one picture within 0.1 s;
-    where others use the processor too, as long as twenty pictures take now."""
+def test_twenty_drags_give_ten_images_in_two_seconds(lab):
+    """Two seconds on a machine that draws one image within 0.1 s;
+    where others use the processor too, as long as twenty images take now."""
     cells = [SETUP, 'viewer = OrbitViewer(PiganSource(generator, 8), sizes=(32, 64))\nviewer', STATE, PACE]
     with lab.open(cells, name='drags') as page:
         photo, box = open_viewer(page, 'a pi-GAN')
@@ -95,8 +95,8 @@ def test_twenty_drags_give_ten_pictures_in_two_seconds(lab):
         page.page.mouse.up()
         at_rest(page)  # fine at rest
         after = pixels(photo)
-        print(f'{during} pictures for 20 drags in {took:.2f} s; one takes {pace:.3f} s')
-        assert during >= 10, f'{during} pictures for 20 drags in {took:.2f} s; one takes {pace:.3f} s'
+        print(f'{during} images for 20 drags in {took:.2f} s; one takes {pace:.3f} s')
+        assert during >= 10, f'{during} images for 20 drags in {took:.2f} s; one takes {pace:.3f} s'
         assert coarse == '32'  # coarse while the hand moves
         assert before.shape == after.shape and np.abs(after - before).mean() > 3
         from animegan_nb.pigan import pretrained_pigan
@@ -107,7 +107,7 @@ def test_twenty_drags_give_ten_pictures_in_two_seconds(lab):
         assert page.our_errors() == []
         page.save()
     text = page.path.read_text()
-    assert '"image/' in text and '"widgets"' not in text  # a plain picture is stored, no widget state
+    assert '"image/' in text and '"widgets"' not in text  # a plain image is stored, no widget state
 
 
 def python_drag(dx, dy, width, fov=12.0, start=(0.0, 0.0), ball=0.12):
@@ -192,6 +192,6 @@ def test_an_error_is_one_sentence_and_the_next_request_is_served(lab):
         page.until(lambda: 'NaN' in problem.inner_text(), what='the sentence')
         assert '\n' not in problem.inner_text()
         page.page.keyboard.press('Home')
-        page.until(lambda: problem.inner_text() == '', what='a good picture again')
+        page.until(lambda: problem.inner_text() == '', what='a good image again')
         at_rest(page)
         assert page.our_errors() == []

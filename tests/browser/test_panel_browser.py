@@ -87,7 +87,7 @@ def test_a_narrow_dark_page_and_a_reload(lab):
         assert page.our_errors() == []
 
 
-def test_after_a_restart_of_the_kernel_the_picture_is_back(lab):
+def test_after_a_restart_of_the_kernel_the_image_is_back(lab):
     with lab.open(CELLS, name='restart') as page:
         box = shown(page)
         page.page.get_by_role('menuitem', name='Kernel').click()

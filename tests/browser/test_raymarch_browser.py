@@ -19,7 +19,7 @@ def test_a_click_shows_the_ray_of_its_pixel(lab):
         page.run(1)
         photo, plot = page.page.locator('.agnb-inspector-image'), page.page.locator('.agnb-inspector-plot')
         photo.wait_for()
-        page.until(lambda: photo.evaluate('e => e.naturalWidth') > 100, what='the picture')
+        page.until(lambda: photo.evaluate('e => e.naturalWidth') > 100, what='the image')
 
         def at(row, column):
             photo.evaluate("e => e.scrollIntoView({ block: 'center' })")  # running a cell scrolls the page
@@ -63,7 +63,7 @@ def test_arrow_keys_move_the_ring_and_shortcuts_reach_the_notebook(lab):
         page.until(lambda: 'row 10, column 7' in photo.get_attribute('alt'), what='the pixel in the description')
         page.page.wait_for_timeout(1000)
         page.page.keyboard.press('Control+s')  # the widget has the focus; the notebook is saved
-        page.until(lambda: '"image/' in page.path.read_text(), what='the saved picture')
+        page.until(lambda: '"image/' in page.path.read_text(), what='the saved image')
         page.run(2)
         assert '(10, 7)' in page.text(2)
         assert page.our_errors() == []

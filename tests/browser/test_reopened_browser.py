@@ -1,5 +1,5 @@
-"""Every widget of the library in a real JupyterLab: alive while its kernel is, a picture in the saved file,
-and a picture that is *seen* when the file is opened again without that kernel."""
+"""Every widget of the library in a real JupyterLab: alive while its kernel is, an image in the saved file,
+and an image that is *seen* when the file is opened again without that kernel."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_every_widget_of_the_library_is_tried():
 
 
 def check_alive(page, i, name):
-    "The widget stands in the place of the picture of its cell, and has drawn something."
+    "The widget stands in the place of the image of its cell, and has drawn something."
     live = page.cell(i).locator('.agnb-live')
     page.until(lambda: live.count() == 1, 60, f'the live {name}')
     assert not page.cell(i).locator('.jp-RenderedImage > img').first.is_visible()
@@ -105,18 +105,18 @@ def reopened(lab, saved):
 
 
 @pytest.mark.parametrize('name', WIDGETS)
-def test_a_reopened_notebook_shows_the_picture(reopened, name):
+def test_a_reopened_notebook_shows_the_image(reopened, name):
     output = reopened.output(1 + list(WIDGETS).index(name))
     output.first.scroll_into_view_if_needed()
     image = output.locator('img')
-    reopened.until(image.is_visible, what='the picture')
+    reopened.until(image.is_visible, what='the image')
     size = image.bounding_box()
     assert image.evaluate('e => e.complete && e.naturalWidth') > 20 and min(size['width'], size['height']) > 20
     assert output.all_inner_texts() == ['']  # no words: no error, no name of a missing widget
     assert output.locator('.agnb-live').count() == 0
 
 
-def test_a_page_of_the_file_has_the_pictures_and_their_descriptions(saved):
+def test_a_page_of_the_file_has_the_images_and_their_descriptions(saved):
     from nbconvert import HTMLExporter
 
     page, _ = HTMLExporter().from_filename(str(saved))

@@ -9,7 +9,7 @@ def adjust_probability(p, sure, images, target=0.6, kimg=500):
 
 
 def cut_out(images, rng=None, share=0.5):
-    "One picture after the other, with slices."
+    "One image after the other, with slices."
     result = []
     for image in images:
         side = image.shape[-1]

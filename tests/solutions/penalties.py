@@ -1,11 +1,11 @@
-"Independent solutions of the penalties chapter's exercises: one picture at a time, with plain autograd."
+"Independent solutions of the penalties chapter's exercises: one image at a time, with plain autograd."
 
 import torch
 from torch import nn
 
 
 def slope_squared(discriminator, image):
-    "‖∇D‖² of a single picture, asked alone."
+    "‖∇D‖² of a single image, asked alone."
     image = image.detach()[None].requires_grad_(True)
     gradient = torch.autograd.grad(discriminator(image)[0], image, create_graph=True)[0]
     return (gradient * gradient).sum()

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def reachable(free):
-    "A queue of pixels, starting from a frame around the picture."
+    "A queue of pixels, starting from a frame around the image."
     h, w = free.shape
     seen, queue = np.zeros((h, w), bool), deque()
 
@@ -46,7 +46,7 @@ def border_contact(mask):
 
 def iteration_cost(g, d, r1_every=16, path_every=0):
     discriminator_step = g + 2 * (d + 2 * d)  # one drawn without gradients, two judged, forward and back
-    generator_step = (g + d) + d + 2 * g  # forward, back to the picture, back to weights and features
+    generator_step = (g + d) + d + 2 * g  # forward, back to the image, back to weights and features
     total = discriminator_step + generator_step + 2 * 3 * d / r1_every
     if path_every:
         total += 2 * 3 * g / 2 / path_every  # half a batch

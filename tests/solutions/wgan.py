@@ -25,7 +25,7 @@ def critic_steps(step, usual=5, many=100, first=25, every=500):
 
 
 def layer_norm(x, scale, shift, eps=1e-5):
-    "One picture after the other."
+    "One image after the other."
     images = []
     for image in x:
         flat = image.reshape(-1)
