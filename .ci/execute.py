@@ -138,7 +138,7 @@ def last_version(text: str) -> str:
 
 
 def tidy_outputs(outputs: list[dict]) -> list[dict]:
-    "Outputs without widgets and scripts; pieces of one stream become one."
+    "Outputs without widgets, scripts and blank streams; pieces of one stream become one."
     tidy = []
     for output in outputs:
         if output['output_type'] == 'stream':
@@ -157,7 +157,8 @@ def tidy_outputs(outputs: list[dict]) -> list[dict]:
     for output in tidy:
         if output['output_type'] == 'stream':
             output['text'] = last_version(output['text'])
-    return tidy
+    # a progress bar that has cleared itself leaves spaces
+    return [output for output in tidy if output['output_type'] != 'stream' or output['text'].strip()]
 
 
 def cleaned_text(notebook: dict) -> str:

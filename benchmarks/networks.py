@@ -251,9 +251,19 @@ def write(name: str, run: Path, n: int, seeds: int):
         ship(name, generator, facts)
     else:
         out = ROOT / 'data' / 'results' / name
+        facts['earlier'] = earlier(out.with_suffix('.json'), facts['steps'])
         sheet.save(out.with_suffix('.jpg'), quality=90)
         out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
     show(facts)
+
+
+def earlier(file: Path, steps: int) -> list[dict]:
+    "What was stored of the same run when it had made fewer steps, so that it can be compared at an equal time."
+    if not file.exists():
+        return []
+    before = json.loads(file.read_text(encoding='utf-8'))
+    last = {k: before[k] for k in ('steps', 'images', 'core_minutes', 'measures')}
+    return [row for row in (*before.get('earlier', []), last) if row['steps'] < steps]
 
 
 def halved(network: torch.nn.Module) -> dict[str, torch.Tensor]:

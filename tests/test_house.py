@@ -208,6 +208,7 @@ def test_outputs_are_tidied():
         {'output_type': 'display_data', 'data': {widget: {}, 'text/plain': 'VBox()'}},
         {'output_type': 'display_data', 'data': {widget: {}, 'text/plain': 'VBox()', **picture}},
         {'output_type': 'display_data', 'data': {'application/javascript': 'alert()'}},
+        {'output_type': 'stream', 'name': 'stderr', 'text': 'step 3\r      '},
     ]
     assert execute.tidy_outputs(outputs) == [
         {'output_type': 'stream', 'name': 'stdout', 'text': '100%\nready\n'},
@@ -450,6 +451,43 @@ def test_a_missing_name_is_found(statement):
     trees = trees_of(losses='def hinge(): return 1')
     assert missing_names([('example', '', ast.parse(statement))], trees)
     assert missing_names([('example', '', ast.parse('from animegan_nb.losses import hinge'))], trees) == []
+
+
+# ---- one word for one thing
+
+# what keeps the other word: names of files and keys that are stored, and sentences quoted from the sources
+KEPT_WORDS = re.compile(r"""'[\w/]*pictures?'|"[^"]*pictures?[^"]*"|`[^`\n]*`""")
+
+
+def other_words_for_images(texts: dict[str, str]) -> list[str]:
+    "Texts, by the place where they stand, that speak of pictures."
+    return [
+        f'{where}: call it an image: …{text[max(0, found.start() - 40) : found.end()]}'
+        for where, text in ((where, KEPT_WORDS.sub('', text)) for where, text in texts.items())
+        for found in re.finditer(r'\bpictures?\b', text, re.IGNORECASE)
+    ]
+
+
+def texts_of_notebooks() -> dict[str, str]:
+    "The text of all cells, and the comments, docstrings and messages of their code."
+    texts = {}
+    for path, notebook in all_notebooks().items():
+        for cell in notebook['cells']:
+            source = ''.join(cell['source'])
+            if cell['cell_type'] == 'code':  # double quotes hold messages there, not sentences of others
+                source = source.replace('"', ' ')
+            texts[f"{path.stem}, cell {cell['id']}"] = source
+    return texts
+
+
+def test_an_image_is_called_an_image():
+    report(other_words_for_images(texts_of_notebooks()))
+
+
+def test_another_word_for_an_image_is_found():
+    assert other_words_for_images({'here': 'Look at the picture.', 'there': '"two pictures"'}) == [
+        'here: call it an image: …Look at the picture'
+    ]
 
 
 # ---- how the code looks
