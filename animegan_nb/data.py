@@ -1119,7 +1119,7 @@ class ImageFolder(ImageSet):
         size: int = 64,  # pixels along a side
         fit: str = 'crop',  # 'crop': the middle square; 'pad': all of it
         background: tuple[int, int, int] = WHITE,  # under alpha, and around it with 'pad'
-        cache: str | Path | None = None,  # where stores lie; None: `cache_dir('images')`
+        cache: str | Path | None = None,  # where stores lie; None: `cache_dir('pictures')`
         verify: bool = False,  # also compare the store's checksums
         progress: bool = True,
     ):

@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 
 from animegan_nb import toon
 from animegan_nb.callbacks import Checkpoints, read_log
-from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8
+from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, memorisation
 from animegan_nb.training import Draws, Recipe, generate_images, load_run, recipes, train as train_recipe
@@ -201,19 +201,20 @@ def moments(name: str, run: Path, n: int) -> list[dict]:
     real = extract(all_images(images(job, job.recipe.network.size)), 'squeezenet')
     n = min(len(real) // 2, n)
     file = run / 'moments' / f'measured-{n}.json'
+    minutes_of = lambda step: round(rows[step]['processor_seconds'] / 60, 1) if step in rows else None
     found = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
+    found = [row for row in found if row['core_minutes'] == minutes_of(row['step'])]  # of this training
     known = {row['step'] for row in found}
     for folder in tqdm(sorted((run / 'moments').glob('step-*')), 'checkpoints'):
         if int(folder.name.removeprefix('step-')) in known:
             continue
         pair, generator, info = load_run(folder)
-        minutes = round(rows[info['step']]['processor_seconds'] / 60, 1)
-        row = dict(step=info['step'], images=info['images'], core_minutes=minutes)
+        row = dict(step=info['step'], images=info['images'], core_minutes=minutes_of(info['step']))
         row |= numbers_of(draw(pair, generator, n, 0), real)
         if fresh_statistics(pair, generator):
             row['fresh_statistics'] = numbers_of(draw(pair, generator, n, 0), real)
         found.append(row)
-        file.write_text(json.dumps(found), encoding='utf-8')
+        write_atomically(file, json.dumps(found))
     return sorted(found, key=lambda row: row['step'])
 
 
@@ -251,19 +252,20 @@ def write(name: str, run: Path, n: int, seeds: int):
         ship(name, generator, facts)
     else:
         out = ROOT / 'data' / 'results' / name
-        facts['earlier'] = earlier(out.with_suffix('.json'), facts['steps'])
+        facts['earlier'] = earlier(out.with_suffix('.json'), facts)
         sheet.save(out.with_suffix('.jpg'), quality=90)
         out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
     show(facts)
 
 
-def earlier(file: Path, steps: int) -> list[dict]:
-    "What was stored of the same run when it had made fewer steps, so that it can be compared at an equal time."
+def earlier(file: Path, facts: dict) -> list[dict]:
+    "What was stored of the same training when it had made fewer steps, to be compared at an equal time."
     if not file.exists():
         return []
-    before = json.loads(file.read_text(encoding='utf-8'))
-    last = {k: before[k] for k in ('steps', 'images', 'core_minutes', 'measures')}
-    return [row for row in (*before.get('earlier', []), last) if row['steps'] < steps]
+    before, kept = json.loads(file.read_text(encoding='utf-8')), ('steps', 'images', 'core_minutes', 'measures')
+    same = all(before.get(k) == facts[k] for k in ('network', 'training', 'augment', 'data'))
+    rows = before.get('earlier', []) + ([{k: before[k] for k in kept}] if set(kept) <= set(before) else [])
+    return [row for row in rows if same and row['steps'] < facts['steps']]
 
 
 def halved(network: torch.nn.Module) -> dict[str, torch.Tensor]:

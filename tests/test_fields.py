@@ -341,7 +341,7 @@ def scaled(x):
         (spoiled(rgba=with_nan), 'View 1'),
         (spoiled(rgba=lambda x: x[:, :3]), 'alpha'),
         (spoiled(rgba=lambda x: 255 * x), r'0, 1'),
-        (spoiled(rgba=lambda x: x[:0]), 'pictures'),
+        (spoiled(rgba=lambda x: x[:0]), 'images'),
         (spoiled(rgba=lambda x: torch.cat([torch.ones_like(x[:, :3]), x[:, 3:]], 1)), 'multiply'),
         (spoiled(cam2world=scaled), 'view 2'),
         (spoiled(cam2world=lambda x: x[:2]), 'poses'),

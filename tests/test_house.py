@@ -456,7 +456,7 @@ def test_a_missing_name_is_found(statement):
 # ---- one word for one thing
 
 # what keeps the other word: names of files and keys that are stored, and sentences quoted from the sources
-KEPT_WORDS = re.compile(r"""'[\w/]*pictures?'|"[^"]*pictures?[^"]*"|`[^`\n]*`""")
+KEPT_WORDS = re.compile(r"""(?<!label=)'[\w/]*pictures?'|"[^"\n]*"|`[^`\n]*`""")
 
 
 def other_words_for_images(texts: dict[str, str]) -> list[str]:
@@ -488,6 +488,8 @@ def test_another_word_for_an_image_is_found():
     assert other_words_for_images({'here': 'Look at the picture.', 'there': '"two pictures"'}) == [
         'here: call it an image: …Look at the picture'
     ]
+    assert other_words_for_images({'between': 'The "head" of a picture is "small".'})
+    assert other_words_for_images({'label': "ax.set(xlabel='pictures')"})
 
 
 # ---- how the code looks

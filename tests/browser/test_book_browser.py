@@ -207,7 +207,7 @@ class Visit:
                 self.note(f'{name}: {seen[name]}')
         if seen['equations'] != seen['typeset']:
             self.note(f"{seen['typeset']} of {seen['equations']} equations")
-        if chapter and not seen['pictures']:
+        if chapter and not seen['images']:
             self.note('no image')
         return seen
 
