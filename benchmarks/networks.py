@@ -262,10 +262,11 @@ def earlier(file: Path, facts: dict) -> list[dict]:
     "What was stored of the same training when it had made fewer steps, to be compared at an equal time."
     if not file.exists():
         return []
-    before, kept = json.loads(file.read_text(encoding='utf-8')), ('steps', 'images', 'core_minutes', 'measures')
-    same = all(before.get(k) == facts[k] for k in ('network', 'training', 'augment', 'data'))
-    rows = before.get('earlier', []) + ([{k: before[k] for k in kept}] if set(kept) <= set(before) else [])
-    return [row for row in rows if same and row['steps'] < facts['steps']]
+    before = json.loads(file.read_text(encoding='utf-8'))
+    if any(before.get(k) != facts[k] for k in ('network', 'training', 'augment', 'data')):
+        return []
+    last = {k: before[k] for k in ('steps', 'images', 'core_minutes', 'measures')}
+    return [row for row in (*before.get('earlier', []), last) if row['steps'] < facts['steps']]
 
 
 def halved(network: torch.nn.Module) -> dict[str, torch.Tensor]:
