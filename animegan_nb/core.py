@@ -21,6 +21,7 @@ import re
 import reprlib
 import sys
 import threading
+import time
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -142,15 +143,30 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     return torch.get_autocast_dtype(device.type) if on else None
 
 # %% ../nbs/01_core.ipynb #e1c7e2b6
+@lru_cache
 def fast_bfloat16(device: str | torch.device = 'cpu') -> bool:
-    """Does this device multiply in bfloat16 at least as fast as in float32? A processor needs
-    AVX512-BF16 or AMX for it; others imitate it, up to 40 times slower."""
-    if torch.device(device).type == 'cuda':
+    """Are convolutions in bfloat16 at least as fast as in float32 on this device? A GPU is
+    asked. A processor without instructions for it imitates it, up to 40 times slower. One that
+    has them is timed, once (a tenth of a second): not every one with AVX512-BF16 gains."""
+    device = torch.device(device)
+    if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.device(device).type != 'cpu':
-        return False
     asked = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
-    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+    if device.type != 'cpu' or not any(getattr(torch.cpu, a, lambda: False)() for a in asked):
+        return False
+    return _convolution_seconds(torch.bfloat16) <= _convolution_seconds(torch.float32)
+
+
+@torch.no_grad()
+def _convolution_seconds(dtype: torch.dtype, turns: int = 12) -> float:
+    "Time of the fastest of some convolutions of the size of a small GAN's."
+    images = torch.zeros(16, 32, 32, 32, dtype=dtype).to(memory_format=torch.channels_last)
+    kernels, taken = torch.zeros(32, 32, 3, 3, dtype=dtype), []
+    for _ in range(turns):
+        start = time.perf_counter()
+        torch.nn.functional.conv2d(images, kernels, padding=1)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 # %% ../nbs/01_core.ipynb #e1c7e2b7
 @contextlib.contextmanager

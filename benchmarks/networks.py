@@ -6,8 +6,9 @@
     python benchmarks/networks.py write stylegan_toon_64 --run runs/stylegan_toon_64
 
 `write` stores what the book shows, and how the distance fell while the training went on: a network trained on heads
-that the library draws ships in data/pretrained (half precision, with its card); of a network trained on a folder of
-ANIMEGAN_DATA only images that it generated and numbers are stored, in data/results.
+that the library draws ships in data/pretrained (half precision, with its card; of a StyleGAN also the discriminator,
+so that a fine-tuning can begin with both); of a network trained on a folder of ANIMEGAN_DATA only images that it
+generated and numbers are stored, in data/results.
 
 The card holds, for several sets of latents and every extractor, the Fréchet distance with its floor, precision, recall,
 density, coverage and diversity; whether generated images lie nearer to the training images or their mirror images than
@@ -34,7 +35,9 @@ from animegan_nb.callbacks import Checkpoints, read_log
 from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, memorisation
-from animegan_nb.training import Draws, Recipe, generate_images, load_run, recipes, train as train_recipe
+from animegan_nb.stylegan import StyleGANPair
+from animegan_nb.training import Draws, ModelPair, Recipe, generate_images, load_run, recipes, train as train_recipe
+from animegan_nb.transfer import TransferConfig, transfer_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG_ROWS = 60
@@ -66,8 +69,14 @@ def adapted(preset: str, steps: int, augment: str | None = None, network=(), **t
 
 # The light falls on drawn heads from one side: they are not mirrored.
 HEADS_64 = adapted('stylegan-cpu-64', 50_000, '', dict(mixing=0.0), mirror=False)
+# The anime generator begins with the human one and its discriminator, and all of both learns.
+AS_HUMAN = TransferConfig(**vars(HEADS_64.network), start='stylegan_toon_human_64')
 JOBS = {
-    'stylegan_toon_64': Job('StyleGAN2 at 64 px on 3,000 anime heads', 'anime', HEADS_64),
+    'stylegan_toon_64': Job(
+        'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_human_64',
+        'anime',
+        transfer_recipe(AS_HUMAN, HEADS_64.training, 50_000, HEADS_64.source),
+    ),
     'stylegan_toon_human_64': Job('StyleGAN2 at 64 px on 3,000 heads in the human style', 'human', HEADS_64),
     'dcgan_toon_32': Job(
         'DCGAN at 32 px on 3,000 anime heads',
@@ -165,8 +174,11 @@ def thinned(log: list[dict], rows: int = LOG_ROWS) -> list[dict]:
 
 def training_facts(info: dict, log: list[dict]) -> dict:
     "What a card says about a training."
-    return dict(
-        network=info['network'],
+    network, begun = dict(info['network']), {}
+    if start := network.pop('start', None):  # of a fine-tuning
+        begun = dict(start=start, discriminator_start=network.pop('discriminator_start'))
+    return begun | dict(
+        network=network,
         training=info['config'],
         steps=info['step'],
         images=info['images'],
@@ -177,8 +189,8 @@ def training_facts(info: dict, log: list[dict]) -> dict:
     )
 
 
-def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, torch.nn.Module, list[torch.Tensor]]:
-    "The card of a run, its averaged generator and what it drew."
+def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, ModelPair, torch.nn.Module, list[torch.Tensor]]:
+    "The card of a run, its networks, its averaged generator and what it drew."
     job = JOBS[name]
     pair, generator, info = load_run(run)
     generated = [draw(pair, generator, n, seed) for seed in range(seeds)]
@@ -191,7 +203,7 @@ def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, torch.nn.Mod
         data=dict(kind=job.data, images=len(images(job, size))),
         measures=measures(job, generated, size),
     )
-    return facts | training_facts(info, read_log(run / 'log.jsonl')), generator, generated
+    return facts | training_facts(info, read_log(run / 'log.jsonl')), pair, generator, generated
 
 
 def moments(name: str, run: Path, n: int) -> list[dict]:
@@ -245,11 +257,13 @@ def over_time(run: Path, size: int, rows: int = 6, columns: int = 10):
 
 def write(name: str, run: Path, n: int, seeds: int):
     job = JOBS[name]
-    facts, generator, generated = judged(name, run, n, seeds)
+    facts, pair, generator, generated = judged(name, run, n, seeds)
     facts['moments'] = moments(name, run, n)
     sheet = grid(to_uint8(generated[0][:40]), 10)
     if job.ships:
-        ship(name, generator, facts)
+        out = ship(name, generator, facts)
+        if isinstance(pair, StyleGANPair):
+            save_file(halved(pair.discriminator), out.with_name(f'{name}_discriminator.safetensors'))
     else:
         out = ROOT / 'data' / 'results' / name
         facts['earlier'] = earlier(out.with_suffix('.json'), facts)

@@ -1,6 +1,5 @@
 """Fine-tune the generator of heads in the human style into one of anime heads, and measure what each version keeps.
 
-    python benchmarks/transfer.py discriminator --start RUN            the human discriminator, beside its generator
     python benchmarks/transfer.py train [NAME …] --runs DIR         each in DIR/NAME; the same line goes on
     python benchmarks/transfer.py measure NAME … --runs DIR         the rows of the table; `write` measures the rest
     python benchmarks/transfer.py write --runs DIR                  the network, the table and the grid of the chapter
@@ -248,28 +247,17 @@ def starts(runs: Path, start: str, steps: int, seeds: int, n: int):
     out.write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
 
 
-def discriminator(run: str):
-    "The last discriminator of a run, in half precision, for whoever fine-tunes its generator."
-    pair, _, info = load_run(run)
-    save_file(networks.halved(pair.discriminator), DATA / 'pretrained' / f'{START}_discriminator.safetensors')
-    print(
-        f"the discriminator of step {info['step']}, {sum(p.numel() for p in pair.discriminator.parameters()):,} weights"
-    )
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', choices=['discriminator', 'train', 'measure', 'write', 'starts'])
+    parser.add_argument('what', choices=['train', 'measure', 'write', 'starts'])
     parser.add_argument('names', nargs='*', help=f'of {", ".join(NAMES)}; all if not given')
     parser.add_argument('--runs', help='the folder of the runs')
-    parser.add_argument('--start', help='the folder of the run of the human generator')
+    parser.add_argument('--start', help='the folder of a run to begin with; else the generator that ships')
     parser.add_argument('--steps', type=int, default=STEPS)
     parser.add_argument('--seeds', type=int, default=1)
     parser.add_argument('--n', type=int, default=1500, help='generated images for a measurement')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.what == 'discriminator':
-        return discriminator(args.start)
     runs = Path(args.runs)
     if args.what == 'train':
         for name in args.names or NAMES:

@@ -79,6 +79,28 @@ def test_a_generator_may_overshoot_and_bytes_may_stay_where_they_are():
     assert found.device.type == 'meta' and found.shape == (1, 3, 2, 2)
 
 
+@pytest.mark.parametrize('known, seconds, fast', [(True, 0.5, True), (True, 2.0, False), (False, 0.5, False)])
+def test_bfloat16_is_fast_where_a_processor_knows_it_and_gains_by_it(monkeypatch, known, seconds, fast):
+    for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'):
+        monkeypatch.setattr(torch.cpu, name, lambda: known, raising=False)
+    timed = {torch.bfloat16: seconds, torch.float32: 1.0}
+    monkeypatch.setattr(core, '_convolution_seconds', timed.get)
+    core.fast_bfloat16.cache_clear()
+    try:
+        assert core.fast_bfloat16() == core.fast_bfloat16('cpu') == fast
+        assert not core.fast_bfloat16('mps')
+    finally:
+        core.fast_bfloat16.cache_clear()
+
+
+def test_the_convolutions_that_are_timed_are_of_the_type_asked_for(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.nn.functional, 'conv2d', lambda x, w, padding: seen.append((x.dtype, w.dtype)))
+    for dtype in (torch.bfloat16, torch.float32):
+        assert core._convolution_seconds(dtype, turns=3) >= 0
+    assert seen == [(torch.bfloat16,) * 2] * 3 + [(torch.float32,) * 2] * 3
+
+
 def test_every_figure_fits(tmp_path):
     noise = torch.rand(64, 3, 64, 64) * 2 - 1  # the hardest image to compress
     fig = core.show_images(noise)

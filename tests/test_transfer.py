@@ -319,10 +319,10 @@ def test_a_start_that_does_not_fit(run, changed, words):
 
 
 def test_a_start_without_a_discriminator():
-    g = StyleGANGenerator.from_pretrained('stylegan_toon_64')
+    g = StyleGANGenerator.from_pretrained('stylegan_toon_fin4')
     with pytest.raises(ValueError, match='comes without its discriminator'):
-        TransferPair(TransferConfig(**vars(g.config), start='stylegan_toon_64')).start()
-    pair = TransferPair(TransferConfig(**vars(g.config), start='stylegan_toon_64', discriminator_start='fresh'))
+        TransferPair(TransferConfig(**vars(g.config), start='stylegan_toon_fin4')).start()
+    pair = TransferPair(TransferConfig(**vars(g.config), start='stylegan_toon_fin4', discriminator_start='fresh'))
     pair.start()
     assert not any(changes(g, pair.generator).values())
 
