@@ -56,6 +56,8 @@ class Samples(Callback):
         self, every: int = 100, n: int = 32, seed: int = 0, folder: str | Path | None = None
     ):
         check_every(every, 'Samples')
+        if n < 1:
+            raise ValueError(f"Samples draws at least one image, not {n}.")
         self.every, self.n, self.seed, self.images = every, n, seed, {}
         self.folder = Path(folder) if folder else None
 
@@ -189,7 +191,8 @@ def refuse_second_training(run: Path, trainer: Trainer):
 # %% ../nbs/11_callbacks.ipynb #6f0179df
 class JSONLog(Callback):
     """Appends every record, with its time, speed and memory, to a file of JSON lines;
-    after a resume the lines of undone steps are dropped."""
+    after a resume the lines of undone steps are dropped. A training that begins anew keeps the
+    log that it finds as `….old`."""
 
     main_only, order = True, 1  # after the callbacks that add to the record
 
@@ -201,6 +204,8 @@ class JSONLog(Callback):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.owning.enter_context(own_run(self.path.parent))
         refuse_second_training(self.path.parent, trainer)
+        if trainer.step == 0 and read_log(self.path):  # of an earlier training
+            self.path.replace(self.path.with_name(f'{self.path.name}.old'))
         self.clock.on_start(trainer)
         kept = [record for record in read_log(self.path) if record['step'] <= trainer.step]
         with warn_if_full(f'The log {self.path.name}'):

@@ -44,6 +44,7 @@ def pose(
     right, up = torch.stack([cy, zero, -sy], -1), torch.stack([-sp * sy, cp, -sp * cy], -1)
     back = torch.stack([cp * sy, sp, cp * cy], -1)
     position = _point(target, yaw) + radius[:, None] * back
+    right, up, back, position = torch.broadcast_tensors(right, up, back, position)
     top = torch.stack([right, up, back, position], -1)
     return torch.cat([top, torch.eye(4, device=top.device)[3].expand(len(top), 1, 4)], 1)
 

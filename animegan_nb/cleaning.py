@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
@@ -18,7 +19,15 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
-from .core import cache_dir, Figure, of_extra, sync_folder, write_atomically
+from animegan_nb.core import (
+    absolute_path,
+    cache_dir,
+    Figure,
+    of_extra,
+    short_path,
+    sync_folder,
+    write_atomically,
+)
 from animegan_nb.data import (
     _bar,
     _empty,
@@ -42,7 +51,7 @@ def hamming(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     "In how many bits two unsigned integers differ, element by element (with broadcasting)."
     different = np.bitwise_xor(np.asarray(a, np.uint64), np.asarray(b, np.uint64))
     if hasattr(np, 'bitwise_count'):
-        return np.bitwise_count(different)
+        return np.bitwise_count(different).astype(int)  # it counts in bytes
     eights = np.ascontiguousarray(different[..., None]).view(np.uint8)  # NumPy below 2
     return np.unpackbits(eights, axis=-1).sum(-1)
 
@@ -94,7 +103,7 @@ def survey(folder: str | Path, progress: bool = True) -> tuple[list[Facts], list
     found, dropped = list_images(folder)
     if not found:
         raise _empty(folder)
-    root, facts = Path(folder).expanduser(), []
+    root, facts = absolute_path(folder, 'folder of the images'), []
     with (
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         _bar('reading', len(found), progress) as bar,
@@ -257,8 +266,9 @@ def clean(
         dropped += out
         gone = {d.file for d in out}
         facts = [f for f in facts if f.file not in gone]
-    report = FolderReport(Path(folder).expanduser(), [f.file for f in facts], dropped)
-    return copy_clean(report, into, changes, progress) if into else report
+    root = absolute_path(folder, 'folder of the images')
+    report = FolderReport(root, [f.file for f in facts], dropped)
+    return report if into is None else copy_clean(report, into, changes, progress)
 
 # %% ../nbs/03_cleaning.ipynb #d147327c
 def copy_clean(
@@ -270,7 +280,7 @@ def copy_clean(
 ) -> FolderReport:
     """Copy the kept files, or with `changes` write PNG files, into a new folder that appears
     when it is complete."""
-    into, kept, dropped = Path(into).expanduser(), [], list(report.dropped)
+    into, kept, dropped = absolute_path(into, 'new folder'), [], list(report.dropped)
     if into.exists():
         raise FileExistsError(f"The folder {str(into)!r} exists already: name a new one.")
     if into.resolve().is_relative_to(report.folder.resolve()):
@@ -359,11 +369,18 @@ CASCADE_SHA256 = '9376d30ac38db6bda2a68b88b3b76bbd7e6aa33af47f7f5c76bc88ca75f1ce
 def find_cascade(path: str | Path | None = None) -> Path:
     """The cascade's file: `path`, else below `ANIMEGAN_WEIGHTS`, else where `download_cascade`
     puts it."""
-    places = [path] if path else [os.environ.get('ANIMEGAN_WEIGHTS'), cache_dir('weights')]
-    for place in places:
-        file = Path(place or '') / CASCADE if not place or Path(place).is_dir() else Path(place)
-        if place and file.is_file():
-            return file
+    if path is not None:
+        place = absolute_path(path, 'face detector')
+        file = place / CASCADE if place.is_dir() else place
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"There is no face detector at {short_path(file)!r}: download_cascade() fetches"
+                f" {CASCADE}."
+            )
+        return file
+    for place in (os.environ.get('ANIMEGAN_WEIGHTS'), cache_dir('weights')):
+        if place and (Path(place) / CASCADE).is_file():
+            return Path(place) / CASCADE
     raise FileNotFoundError(
         f"The face detector needs {CASCADE} (by nagadomi, MIT licence): call download_cascade()"
         " once, or name its folder in ANIMEGAN_WEIGHTS."
@@ -423,9 +440,13 @@ class FaceFinder:
                 f"OpenCV {cv2.__version__} has no cascades: install 'opencv-python-headless<5'."
             )
         file = find_cascade(path)
-        self.smallest, self.cascade = smallest, cv2.CascadeClassifier(str(file))
-        if self.cascade.empty():
-            raise ValueError(f"{file} is not a cascade that OpenCV can read: fetch it again.")
+        self.smallest, self.cascade = smallest, None
+        with suppress(SystemError, cv2.error):  # of a file that is no cascade
+            self.cascade = cv2.CascadeClassifier(str(file))
+        if self.cascade is None or self.cascade.empty():
+            raise ValueError(
+                f"{short_path(file)} is not a cascade that OpenCV can read: fetch it again."
+            )
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         "The boxes of all faces `[faces, 4]` (left, top, width, height), the largest first."

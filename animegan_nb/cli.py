@@ -24,8 +24,8 @@ from ._nearest import did_you_mean, did_you_mean_path
 __all__ = ['recipe_to_toml', 'recipe_from_toml', 'find_recipe', 'changed_recipe', 'setting_names', 'setting_value', 'is_drawn',
            'open_data', 'say_what_is_used', 'make_trainer', 'train_command', 'started', 'resume_command', 'resumed',
            'train_run', 'sample_command', 'evaluate_command', 'animefy_command', 'check_command', 'clean_command',
-           'presets_command', 'tour_notebook', 'tour_command', 'write_page', 'Grammar', 'parser', 'expand_paths',
-           'error_sentence', 'main']
+           'presets_command', 'tour_notebook', 'tour_command', 'write_page', 'Grammar', 'HelpFormatter', 'parser',
+           'expand_paths', 'error_sentence', 'main']
 
 # %% ../nbs/71_cli.ipynb #64d8846f
 def recipe_to_toml(recipe) -> str:
@@ -148,6 +148,12 @@ def changed_recipe(recipe, settings: list[str]):
             raise ValueError(
                 f"The recipe has no setting {name!r}{did_you_mean(name, known)}: they all stand"
                 " in  animegan presets NAME."
+            )
+        field = name.removeprefix('training.')
+        if name != field and any(getattr(s, field, None) is not None for s in recipe.stages):
+            raise ValueError(
+                f"The stages of this recipe have a {field} of their own, which goes before"
+                f" {name}: set stages.0.{field} and so on."
             )
         *way, last = [int(part) if part.isdigit() else part for part in name.split('.')]
         place = table
@@ -636,7 +642,8 @@ def evaluate_command(args) -> int:
 
     result = evaluate(generate, real, args.extractor, args.n, seed=args.seed, device=device)
     print(result)
-    out = run / f'evaluation-{args.extractor}-step-{info.get("step")}.json'
+    counted = f'n{result.card.n_fake}-seed{args.seed}'
+    out = run / f'evaluation-{args.extractor}-{counted}-step-{info.get("step")}.json'
     write_atomically(out, json.dumps(result.to_dict(), indent=1))
     return 0
 
@@ -846,9 +853,17 @@ class Grammar(argparse.ArgumentParser):
         super().error(message)
 
 # %% ../nbs/71_cli.ipynb #eb6a13b1
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    "Names the default of an option that has one."
+
+    def _get_help_string(self, action):
+        known = not action.required and action.default not in (None, False)
+        return super()._get_help_string(action) if known else action.help
+
+
 def parser() -> argparse.ArgumentParser:
     "The grammar of the command `animegan`."
-    show = dict(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    show = dict(formatter_class=HelpFormatter)
     top = Grammar(
         'animegan',
         description='Anime image synthesis: check images, train, resume, sample, evaluate.',
@@ -1092,7 +1107,7 @@ def error_sentence(error: BaseException) -> str:
     text = ' '.join(str(words).split())
     text = text if len(text) < 800 else text[:800] + ' …'
     if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
-        return 'The memory is too small for this: choose a smaller batch (--batch) or network.'
+        return 'The memory is too small for this: choose a smaller batch, image or network.'
     expected = (ValueError, KeyError, OSError, RuntimeError, ImportError)
     if isinstance(error, expected) and text:
         return text

@@ -65,8 +65,8 @@ def _need(state: dict, key: str, what: str, axes: int = 0) -> Tensor:  # axes: a
     _check_state_dict(state)
     if key not in state:
         raise ValueError(
-            f"These weights hold no {key!r}, so they are not {what}: pass the state dict of an"
-            " official StyleGAN2 network."
+            f"These weights hold no {key!r}, so they are not {what}: pass the official state"
+            " dict of one."
         )
     if state[key].ndim < axes:
         raise ValueError(
@@ -81,7 +81,7 @@ def _check_state_dict(state):
     if not isinstance(state, dict):
         raise ValueError(
             f"Weights are a state dict, not {type(state).__name__}:"
-            " read_official(path)['G_ema'] gives one."
+            " read_official(path)['G_ema'] is one, of an official StyleGAN2 file."
         )
     if networks := [k for k in ('G_ema', 'G', 'D') if isinstance(state.get(k), dict)]:
         raise ValueError(
@@ -104,8 +104,8 @@ def _check_state_dict(state):
 
 def _feature_maps(state: dict[str, Tensor], pattern: str) -> dict[int, int]:
     "Resolution → number of feature maps, from the biases that the pattern names."
-    found = ((re.fullmatch(pattern, key), value) for key, value in state.items())
-    return {int(match[1]): len(value) for match, value in found if match}
+    found = {key: match for key in state if (match := re.fullmatch(pattern, key))}
+    return {int(m[1]): len(_need(state, key, 'a StyleGAN2', 1)) for key, m in found.items()}
 
 
 def _rule(maps: dict[int, int]) -> dict:
@@ -144,7 +144,7 @@ def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
 # %% ../nbs/70_convert.ipynb #44d71a2e
 def infer_discriminator(state: dict[str, Tensor], group_size: int = 4) -> StyleGANConfig:
     "The configuration of an official discriminator's state dict."
-    if len(_need(state, 'b4.out.weight', 'a StyleGAN2 discriminator')) != 1:
+    if len(_need(state, 'b4.out.weight', 'a StyleGAN2 discriminator', 1)) != 1:
         raise ValueError(
             "This discriminator is conditional on a class label, which is not supported: use an"
             " unconditional one."
@@ -153,8 +153,8 @@ def infer_discriminator(state: dict[str, Tensor], group_size: int = 4) -> StyleG
     residual = 'a residual discriminator'
     for r in maps:
         _need(state, f'b{r}.skip.weight', residual)
-    maps[4] = len(_need(state, 'b4.conv.bias', 'a StyleGAN2 discriminator'))
-    channels = _need(state, f'b{max(maps)}.fromrgb.weight', residual).shape[1]
+    maps[4] = len(_need(state, 'b4.conv.bias', 'a StyleGAN2 discriminator', 1))
+    channels = _need(state, f'b{max(maps)}.fromrgb.weight', residual, 2).shape[1]
     return StyleGANConfig(channels=channels, group_size=group_size, **_rule(maps))
 
 # %% ../nbs/70_convert.ipynb #71973fd4

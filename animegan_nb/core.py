@@ -87,7 +87,7 @@ def get_budget(
 
 # %% ../nbs/01_core.ipynb #235b7d69
 def seed_everything(
-    seed: int = 0,  # any integer
+    seed: int = 0,  # an integer of at most 64 bits
     deterministic: bool
     | None = None,  # only such kernels; None: where the best device is a CPU
 ) -> torch.Generator:
@@ -510,8 +510,9 @@ def settings_from(
                 f" {', '.join(known)}."
             )
         hint = _type_hints(kind)[name]
-        if isinstance(value, Mapping) and is_dataclass(hint):
-            value = settings_from(hint, value, f'{what}, {name}')
+        inner = next((kind for kind in _alternatives(hint) if is_dataclass(kind)), None)
+        if isinstance(value, Mapping) and inner:
+            value = settings_from(inner, value, f'{what}, {name}')
         given[name] = tuple(value) if isinstance(value, list) else value
     check_types(kind, given, what)
     needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
@@ -526,6 +527,8 @@ def settings_from(
 def what_it_is(head: bytes) -> str:
     "What a file that begins so is, if it is often mistaken for another kind; else nothing."
     text = head.lstrip().lower()
+    if text.startswith(b'<svg') or text.startswith(b'<?xml') and b'<svg' in text:
+        return 'an SVG drawing, which has no pixels'
     if text.startswith((b'<!doctype', b'<html', b'<?xml')):
         return 'a web page'
     if text.startswith(b'version https://git-lfs'):
@@ -646,6 +649,11 @@ def find_pretrained(name: str | Path, options: dict | None = None) -> tuple[Path
         return tuple(shipped(f'pretrained/{name}.{end}') for end in ('json', 'safetensors'))
     folder = Path(os.path.expanduser(name))
     if not folder.is_dir():
+        if isinstance(name, Path) or name[:1] in ('~', '.', '/'):
+            raise FileNotFoundError(
+                f"There is no folder {str(name)!r}: name one that holds config.json and"
+                " model.safetensors."
+            )
         if str(name).count('/') != 1:
             raise FileNotFoundError(
                 f"There is no network {str(name)!r}{did_you_mean(name, shipped_networks())}:"
@@ -745,7 +753,7 @@ from matplotlib.figure import Figure as _Figure
 from matplotlib.textpath import TextPath
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-MAX_IMAGE_BYTES = 90_000  # what one image may weigh in a notebook
+MAX_IMAGE_BYTES = 90_000  # of the file of one image; as text in a notebook it is a third more
 
 
 def _bytes(image: Image.Image, kind: str, **options) -> bytes:

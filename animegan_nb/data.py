@@ -477,7 +477,8 @@ def _inspect(entry: os.DirEntry) -> tuple[int, int] | str | None:
         if not ending_says_so:
             with open(entry.path, 'rb') as file:
                 head = file.read(64)
-            if not head.startswith(_FIRST_BYTES) and head[4:12] not in _AVIF:
+            sound = head[:4] == b'RIFF' and head[8:12] != b'WEBP'
+            if sound or not head.startswith(_FIRST_BYTES) and head[4:12] not in _AVIF:
                 what = what_it_is(head)
                 return f'it is not an image file{what and " but "}{what}'
         return status.st_size, status.st_mtime_ns
@@ -904,7 +905,8 @@ class ImageSet:
         return len(self.indices)
 
     def __repr__(self):
-        return f'{type(self).__name__}({len(self)} images of {self.size}×{self.size})'
+        height, width = self.arrays['image'].shape[-2:]
+        return f'{type(self).__name__}({len(self)} images of {width}×{height})'
 
     @property
     def size(self) -> int:
@@ -949,13 +951,16 @@ class ImageSet:
         return self.subset(np.sort(order[count:])), self.subset(np.sort(order[:count]))
 
     def resized(self, size: int) -> ImageSet:
-        "A copy with smaller images, each pixel the mean of those that it covers, in bytes."
+        """A copy with smaller images of bytes, each pixel the mean of those that it touches: of
+        a block, where the new size divides the old one."""
         return _averaged_down(self, size)
 
 
 def _averaged_down(ds: ImageSet, size: int, block: int = 256) -> ImageSet:
     if not 0 < size <= ds.size:
         raise ValueError(f"Images of {ds.size} pixels are averaged down, not to {size}.")
+    if ds.arrays['image'].shape[-2] != ds.size:
+        raise ValueError(f"Only square images are averaged down, not these: {ds}.")
     images = np.empty((len(ds), *ds.arrays['image'].shape[1:2], size, size), np.uint8)
     for start in range(0, len(ds), block):
         rows = slice(start, min(start + block, len(ds)))
@@ -1181,9 +1186,10 @@ class Loader:
         device: torch.device | str | None = None,  # None: `default_device()`
         rank: int = 0,  # this process,
         world: int = 1,  # of so many
-        prefetch: int = 2,  # batches prepared ahead, in a thread
+        prefetch: int = 2,  # batches prepared ahead, in a thread, where the set allows it
     ):
         _check_loading(len(ds), batch_size, rank, world, prefetch)
+        prefetch = min(prefetch, getattr(ds, 'prefetch', prefetch))
         self.ds, self.batch_size, self.seed, self.mirror = ds, batch_size, seed, mirror
         self.device = torch.device(device) if device is not None else default_device()
         self.rank, self.world, self.prefetch, self.position = rank, world, prefetch, 0
@@ -1277,7 +1283,7 @@ def image_tensor(image) -> Tensor:  # [..., 3, h, w]
     if isinstance(image, Image.Image):
         image = np.array(as_rgb(image.copy(), clear=_clear_colour(image)))
     if isinstance(image, np.ndarray):
-        image = torch.from_numpy(image)
+        image = torch.from_numpy(np.ascontiguousarray(image))  # also of a flipped one
     if not isinstance(image, Tensor):
         raise TypeError(
             f"An image is a tensor, an array or a Pillow image, not {type(image).__name__}:"
@@ -1299,8 +1305,8 @@ def image_tensor(image) -> Tensor:  # [..., 3, h, w]
 
 def _wrong_shape(image: Tensor) -> str:
     return (
-        f"An image has the shape [3, height, width], not {list(image.shape)}: drop or move an"
-        " axis in the data set."
+        f"An image has the shape [3, height, width], not {list(image.shape)}: drop an alpha"
+        " channel, or drop or move an axis, in the data set."
     )
 
 # %% ../nbs/02_data.ipynb #c0de0203
@@ -1370,7 +1376,10 @@ def seeded(*numbers: int) -> Iterator[None]:
 
 
 class RowSet:
-    "A map-style data set of any library, as a set that a `Loader` can serve."
+    """A map-style data set of any library, as a set that a `Loader` can serve: one batch at a
+    time, because it seeds PyTorch's generator, which everybody draws from."""
+
+    prefetch = 0  # the most batches that may be prepared ahead
 
     def __init__(self, rows):  # with `len` and `rows[i]`: an image, a tuple, or a dictionary
         self.rows, self.checked = rows, False

@@ -180,7 +180,7 @@ def make_pose(
     right_arm=None,  # the left's by default
     left_leg=((0.07, -1, 0.01), (0.02, -1, -0.02)),  # thigh, shin
     right_leg=None,
-    **turns,  # degrees about x, y, z for other joints
+    **turns,  # degrees about x, y, z for other joints, such as head=(0, 20, 0)
 ) -> Tensor:  # [joints, 3] rotation vectors
     "A pose from the directions of the limbs and the turns of other joints."
     pose = torch.zeros(len(JOINTS), 3)
@@ -199,8 +199,12 @@ def make_pose(
         if limb == 'leg':  # toes point a little outwards
             pose[JOINT[f'{side} ankle']] = torch.tensor([-0.04, sign * 0.28, 0.0])
     for name, degrees in turns.items():
-        turn = torch.tensor(degrees, dtype=torch.float32) * math.pi / 180
-        pose[JOINT[name.replace('_', ' ')]] += turn
+        joint, turn = name.replace('_', ' '), torch.tensor(degrees, dtype=torch.float32)
+        if joint not in JOINT:
+            raise ValueError(f"There is no joint {joint!r}: choose one of {', '.join(JOINTS)}.")
+        if turn.shape != (3,):
+            raise ValueError(f"A joint turns about x, y and z, by three angles, not {degrees}.")
+        pose[JOINT[joint]] += turn * math.pi / 180
     return pose
 
 # %% ../nbs/07_figures.ipynb #799caa9c

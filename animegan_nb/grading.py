@@ -12,6 +12,7 @@ import inspect
 import io
 import os
 import pkgutil
+import random
 import signal
 import sysconfig
 import threading
@@ -28,9 +29,9 @@ from .core import Figure, figure, Registry
 
 # %% auto #0
 __all__ = ['oracles', 'SECONDS', 'WALL_CLOCK', 'AFTER_CALL', 'law_counts', 'Exercise', 'exercise', 'near', 'Law', 'Report',
-           'time_limit', 'refuse_own_comparisons', 'with_plain_results', 'examine', 'known_laws', 'number_of_laws',
-           'find', 'oracle', 'exercises', 'trial', 'survivors', 'law_table', 'law_figure', 'broken_laws',
-           'broken_laws_figure', 'Score', 'score']
+           'time_limit', 'refuse_own_comparisons', 'with_plain_results', 'own_random_numbers', 'examine', 'known_laws',
+           'number_of_laws', 'find', 'oracle', 'exercises', 'trial', 'survivors', 'law_table', 'law_figure',
+           'broken_laws', 'broken_laws_figure', 'Score', 'score']
 
 # %% ../nbs/72_grading.ipynb #b1cda645
 @dataclass(frozen=True, eq=False)
@@ -81,10 +82,13 @@ def near(a, b, tolerance: float = 1e-6) -> bool:
 
 
 def _tensor_of(x):
-    "A tensor; PyTorch would make a number of Python's float32."
+    "A tensor; of Python's numbers, in double precision."
     if isinstance(x, (int, float, complex)):
         x = np.asarray(x, complex if isinstance(x, complex) else float)
-    return torch.as_tensor(x)
+    found = torch.as_tensor(x)
+    if not isinstance(x, (list, tuple)):
+        return found
+    return torch.as_tensor(x, dtype=torch.complex128 if found.is_complex() else torch.float64)
 
 # %% ../nbs/72_grading.ipynb #25b39a5f
 @dataclass(frozen=True)
@@ -281,6 +285,21 @@ def with_plain_results(candidate: Callable, library: Callable | None = None) -> 
     return plain
 
 # %% ../nbs/72_grading.ipynb #0d0aa66a
+@contextlib.contextmanager
+def own_random_numbers():
+    "Inside, Python, NumPy and PyTorch (on the CPU) draw from seed 0; afterwards, as before."
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the global one)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
 def examine(exercise: Exercise, candidate: Callable, limit: float = 0) -> tuple[Law, ...]:
     """Try every law of an exercise on a candidate;
     an exception ends the examination with a law that does not hold. The limit is `SECONDS`
@@ -290,8 +309,7 @@ def examine(exercise: Exercise, candidate: Callable, limit: float = 0) -> tuple[
     def failed(sentence, problem):
         laws.append(Law(sentence, False, problem))
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with own_random_numbers():
         try:
             with time_limit(limit or SECONDS):
                 for sentence, holds in exercise.check(
@@ -339,6 +357,8 @@ def find(id: str) -> Exercise:
     module = f"animegan_nb.exercises.{id.split('.')[0]}"
     if id not in oracles and importlib.util.find_spec(module):
         importlib.import_module(module)
+    if id not in oracles:
+        exercises()  # so that the error can name them all
     return oracles[id]
 
 

@@ -26,8 +26,11 @@ def grid_points(
     centre=(0.0, 0.0, 0.0),
 ) -> Tensor:  # [n³, 3], the last coordinate running fastest
     "A cubic grid of points, indexed by whole numbers."
-    if resolution < 2:
-        raise ValueError(f"A grid needs at least 2 points along each side, not {resolution}.")
+    if resolution < 2 or resolution != int(resolution):
+        raise ValueError(
+            "A grid has a whole number of points along each side, at least 2, not"
+            f" {resolution}."
+        )
     if side <= 0:
         raise ValueError(f"The side of the grid must be positive, not {side:g}.")
     axis = (torch.arange(resolution, dtype=torch.float64) / (resolution - 1) - 0.5) * side

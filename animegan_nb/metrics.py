@@ -281,6 +281,10 @@ class Extractor(nn.Module):
     weights = 'none'  # sha256 of its weights
     resize = 'none'  # how it resizes images
 
+    def resize_from(self, size: int) -> str:
+        "How it resizes images of this size."
+        return self.resize
+
 
 class OwnExtractor(Extractor):
     "Any module that returns [b, d] (or such a dict), with the checksum of its state."
@@ -343,6 +347,9 @@ class Pixels(Extractor):
     four quadrants, on [-1, 1]."""
 
     name, resize = 'pixels', 'area to 64×64'
+
+    def resize_from(self, size: int) -> str:
+        return self.resize if size >= 64 else 'bilinear, antialiased, to 64×64'
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         large = images.shape[-1] > 64
@@ -569,7 +576,7 @@ def extract(
         joined.get('logits'),
         network.name,
         network.weights,
-        network.resize,
+        network.resize_from(size[-1]),
         size[-1],
         digest.hexdigest() if checksum else '',
     )
@@ -611,6 +618,11 @@ def _one_size(size, new):
         raise ValueError(
             f"The images differ in size ({list(size)} and {list(new)}): resize them to one."
         )
+    if new[0] != new[1]:
+        raise ValueError(
+            f"The images are {new[0]} pixels high and {new[1]} wide: crop or pad them to"
+            " squares, which extractors resize without a distortion."
+        )
     return new
 
 # %% ../nbs/14_metrics.ipynb #43b8a33f
@@ -651,8 +663,8 @@ class Card:
 # %% ../nbs/14_metrics.ipynb #ddb527e6
 @dataclass(frozen=True)
 class Number:
-    """A value, the interval in which 95 % of repetitions would lie, and what real images
-    score (mean, least, greatest)."""
+    """A value; an approximate 95 % interval for its average over new images (value ± 1.96
+    standard errors); and what real images score (mean, least, greatest)."""
 
     value: float
     low: float
@@ -993,7 +1005,9 @@ def evaluate(
             check_images(source[:1])
     options = dict(extractor=extractor, batch=batch, device=device, progress=progress)
     real = extract(dataset, **options)
-    n = n or min(len(real) // 2, len(generator) if hasattr(generator, '__len__') else len(real))
+    if n is None:  # a `DataLoader` counts batches
+        there = getattr(generator, 'dataset', generator)
+        n = min(len(real) // 2, len(there) if hasattr(there, '__len__') else len(real))
     _check_counts(real, None, n)
     fake = extract(generator, n=n, checksum=False, **options)
     _check_counts(real, fake, n)
@@ -1055,10 +1069,20 @@ def _check_counts(real: Features, fake: Features | None, n: int):
             f"{len(real)} real images give at most n={len(real) // 2}: the floor compares two"
             " disjoint halves. Lower n or add images."
         )
+    if fake is not None and len(fake) != n:
+        raise ValueError(
+            f"{n} generated images were asked for, and {len(fake)} came: lower n, or let the"
+            " function of n return n images."
+        )
     if fake is not None and fake.extractor != real.extractor:
         raise ValueError(
             f"The real features come from {real.extractor!r} and the generated from"
             f" {fake.extractor!r}: use one extractor."
+        )
+    if fake is not None and fake.weights != real.weights:
+        raise ValueError(
+            f"The real and the generated features come from networks {real.extractor!r} with"
+            f" other weights ({real.weights[:8]} and {fake.weights[:8]}): use one extractor."
         )
     if fake is not None and fake.size != real.size:
         raise ValueError(
@@ -1077,6 +1101,8 @@ def turn_hue(images: Tensor, angle: float) -> Tensor:  # [b, 3, h, w] in [-1, 1]
 
 def blur(images: Tensor, sigma: float) -> Tensor:
     "A Gaussian blur of `sigma` pixels; any number of channels."
+    if not sigma:
+        return images
     reach, channels = int(3 * sigma + 1), images.shape[1]
     away = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     weights = torch.exp(-away.square() / (2 * sigma**2))
@@ -1236,13 +1262,18 @@ def decibels(error: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [batch]
-    """Peak signal-to-noise ratio of each image in decibels, for images in [-1, 1].
+    """Peak signal-to-noise ratio of each image in decibels, for float images in [-1, 1].
     With a mask (or weights) that broadcasts to their shape, over what it covers; NaN where it
     covers nothing."""
     if a.shape != b.shape:
         raise ValueError(
             f"Two batches of images are compared one by one: their shapes {list(a.shape)} and"
             f" {list(b.shape)} differ."
+        )
+    if not (a.is_floating_point() and b.is_floating_point()):
+        raise ValueError(
+            f"PSNR takes float images in [-1, 1], not {a.dtype} and {b.dtype}: `core.to_float`"
+            " makes them of bytes."
         )
     error = ((a - b) / 2).square()
     if mask is None:
@@ -1288,6 +1319,8 @@ def tracker(
     """A function `trainer -> {name: value}` for the callback `Evaluate`; real features are
     extracted and paired once, at the first call. Of generated images, only the values come to
     the host."""
+    if unknown := [m for m in metrics if m not in FAMILY]:
+        raise ValueError(f"There is no metric {unknown[0]!r}: choose from {', '.join(FAMILY)}.")
     kept = []
 
     def metric(trainer) -> dict[str, float]:

@@ -100,7 +100,7 @@ class Scene:
     p: dict  # parameters, each a tensor [b, …]
     # [parts]: parts with equal numbers meet without a line; None: all differ
     ink_groups: Tensor | None = None
-    line_jump = 0.0037  # a step in depth from which on an ink line is drawn, or [b, 1, 1]
+    line_jump = 0.0037  # a step in depth from which on an ink line is drawn
 
     @property
     def batch(self) -> int:
@@ -501,9 +501,15 @@ def render_scene(
     [b, 1, s, s] (infinite where nothing is met), `normal` [b, 3, s, s] in the world's axes and
     `parts` [b, s, s]; and the cameras, `cam2world` and `fov`."""
     fov = check_scene_views(scene, cam2world, fov, size).to(scene.device)
-    if supersample < 1:
-        raise ValueError(f"supersample is 1 or more, not {supersample!r}.")
-    cam2world = cam2world.to(scene.device)
+    if not isinstance(supersample, int) or supersample < 1:
+        raise ValueError(f"supersample is a whole number, 1 or more, not {supersample!r}.")
+    cam2world = cam2world.to(scene.device, torch.float32)
+    back = torch.as_tensor(background, dtype=torch.float32, device=scene.device)
+    if back.shape not in ((3,), (1, 3), (scene.batch, 3)):
+        raise ValueError(
+            f"A background is a colour of three numbers, or one for each of the {scene.batch}"
+            f" scenes, not {list(back.shape)}."
+        )
     order = scene.kinds().argsort(stable=True)  # scenes of one kind need only their own parts
     scene, cams, fovs = scene[order], cam2world[order], fov[order]
     options = (size, supersample, outline, lines, geometry)
@@ -511,7 +517,6 @@ def render_scene(
     rows = [slice(i, i + chunk) for i in range(0, scene.batch, chunk)]
     pieces = [_draw(scene[r], cams[r], fovs[r], *options) for r in rows]
     out = {k: torch.cat([piece[k] for piece in pieces])[order.argsort()] for k in pieces[0]}
-    back = torch.as_tensor(background, dtype=torch.float32, device=cam2world.device)
     rgb, back = out.pop('rgb'), back.reshape(-1, 3)[:, :, None, None]
     out['image'] = (rgb + (1 - out['mask']) * back).clamp(0, 1) * 2 - 1
     return {**out, 'alpha': out['mask'], 'cam2world': cam2world, 'fov': fov}

@@ -1238,7 +1238,7 @@ def seeded_rows(
     "Identities and cameras of the images first … last−1 of a seed."
     pieces = []
     for block in range(first // BLOCK, -(-last // BLOCK)):
-        source = rng((seed * 1_000_003 + block * 7919 + salt) % 2**63)
+        source = rng((int(seed) * 1_000_003 + block * 7919 + salt) % 2**63)
         rows = dict(identity=sampler(BLOCK, source), **sample_camera(BLOCK, source, camera))
         keep = slice(max(first - block * BLOCK, 0), min(last - block * BLOCK, BLOCK))
         pieces.append({k: v[keep] for k, v in rows.items()})
@@ -1356,10 +1356,14 @@ def _tiles(sheet: np.ndarray, mode: str) -> Tensor:  # uint8 [3000, channels, 64
 
 
 class ReadyHeads(ToonHeads):
-    "The 3,000 heads that ship with the library: the first of seed 0, 64 px, camera 'celeba'."
+    """The 3,000 heads that ship with the library: the first of seed 0, 64 px, camera 'celeba'.
+    Their images were compressed with a loss; identities, cameras and coverage are exact."""
 
     def __init__(self, background: str = 'pastel'):  # 'pastel' or 'white'
-        choose_background(background, torch.zeros(1, dtype=torch.long))  # refuses other words
+        if background not in ('pastel', 'white'):
+            raise ValueError(
+                f"Ready heads stand before 'pastel' or 'white', not {background!r}."
+            )
         self.style, self.background, self.supersample = 'anime', background, 2
         with np.load(shipped('toon_heads_3000.npz'), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 import torch
 import torch.distributed as dist
@@ -61,16 +62,16 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe',
            'network_config', 'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'evaluating', 'sample_images',
            'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
-           'load_optimizer', 'restore_draws', 'restore_stage', 'restore_position', 'changed_settings',
-           'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints', 'pack', 'unpack',
-           'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade',
-           'Growing', 'faded_reals', 'count_flops', 'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws',
-           'StepCost', 'step_cost']
+           'load_optimizer', 'restore_draws', 'check_same_stage', 'restore_stage', 'restore_position',
+           'changed_settings', 'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints', 'pack',
+           'unpack', 'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts', 'load_state',
+           'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'load_run', 'load_checkpoint', 'train',
+           'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
     """A generator, a discriminator and the losses that train them;
-    subclasses write the four methods that raise here."""
+    subclasses write the three methods that raise `NotImplementedError`."""
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module):
         super().__init__()
@@ -388,8 +389,8 @@ class RunControls:
         device='cpu',
     ) -> Tensor:
         """[n, 3, height, width] images of the averaged generator (`live`: the one in training),
-        always of the same latents for the same seed; at once as many as in training. They come
-        to `device`; None: they stay where they are made."""
+        always of the same latents for the same seed; at once as many as in training, but at
+        most 64. They come to `device`; None: they stay where they are made."""
         return sample_images(self, n, seed, batch_size, live, device)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
@@ -480,7 +481,8 @@ class Trainer(RunControls):
         self.step += 1
         self.images += self.images_per_step
         self.unfinished = False
-        return {'step': self.step, 'images': self.images, **numbers}
+        place = {'step': self.step, 'images': self.images}
+        return place | numbers | place  # a pair that logs a `step` of its own does not move it
 
     def update(self, role: str) -> dict:
         "One optimiser step of the generator or the discriminator; returns what was logged."
@@ -517,7 +519,7 @@ class Trainer(RunControls):
 # %% ../nbs/10_training.ipynb #02d1cbcf
 class TrainingDiverged(RuntimeError):
     """A loss or a gradient became infinite or NaN;
-    the network that it belongs to was not changed."""
+    the optimiser step that it belongs to was not made."""
 
 
 def make_optimizer(
@@ -656,9 +658,9 @@ def finish_update(trainer: Trainer, role: str):
 def divergence(trainer: Trainer, role: str, what: str, value) -> TrainingDiverged:
     "The error of a step that failed."
     return TrainingDiverged(
-        f"The {role}'s {what} became {value} at step {trainer.step}: its weights are still"
-        f" those of the step before, and nothing of this step is saved; go on from the last"
-        f" checkpoint with a lower {role}_lr, a clipped gradient or a penalty."
+        f"The {role}'s {what} became {value} at step {trainer.step}: its weights were not"
+        " changed by it, and nothing of this step is saved; go on from the last checkpoint"
+        f" with a lower {role}_lr, a clipped gradient or a penalty."
     )
 
 # %% ../nbs/10_training.ipynb #a1c7e208
@@ -930,6 +932,9 @@ def target_step(trainer: Trainer, steps: int | None, until: int | None) -> int:
         raise RuntimeError("This trainer is running already: stop() or join() it first.")
     if (steps is None) == (until is None):
         raise ValueError("fit needs either steps (so many more) or until (up to that step).")
+    number = steps if until is None else until
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < 0:
+        raise ValueError(f"fit takes a whole number of steps, 0 or more, not {number!r}.")
     return trainer.step + steps if until is None else until
 
 
@@ -1078,7 +1083,11 @@ def set_batch_size(trainer: Trainer, size: int):
     if size == loader.batch_size:
         return
     if not isinstance(loader, Loader):
-        raise ValueError("A stage changes the batch size: give the trainer a data set.")
+        raise ValueError(
+            f"This training takes batches of {size}, and its loader makes batches of"
+            f" {loader.batch_size}: set batch_size to that in the training and its stages, or"
+            " give the trainer a data set."
+        )
     trainer.position = trainer.position * loader.batch_size // size
     loader.batch_size, trainer.batches = size, None
 
@@ -1318,6 +1327,8 @@ def sample_images(
     trainer: Trainer, n: int, seed: int, batch_size: int | None, live: bool, device
 ) -> Tensor:
     "What `Trainer.sample` returns."
+    if n < 1:
+        raise ValueError(f"A sample has at least one image, not {n}.")
     network = trainer.average
     if live or network is None:
         network = trainer.pair.generator
@@ -1411,6 +1422,7 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
     changed = changed_settings(trainer.recipe, info)
     check_same_networks(trainer.pair.state_dict(), saved, name, changed)
     check_same_optimizers(trainer, state['optimizers'], name)
+    check_same_stage(trainer, state, name)
     with between_steps(trainer):
         trainer.pair.load_state_dict(saved)
         for role, optimizer in trainer.optimizers.items():
@@ -1458,6 +1470,23 @@ def restore_draws(trainer: Trainer, saved: Tensor):
         " continued here: the training goes on with new ones, and not bit for bit.",
         stacklevel=4,
     )
+
+
+def check_same_stage(trainer: Trainer, state: dict, name: str):
+    "Raise one sentence if a checkpoint was written in another stage than its step has now."
+    before = state.get('stage', -1)
+    if not trainer.stages or not state['step'] or before < 0:
+        return
+    world = trainer.engine.num_processes
+    starts = stage_starts(trainer.stages, trainer.base_config, world)
+    last, following = (stage_at(starts, state['step'] - back) for back in (1, 0))
+    if not last <= before <= following:
+        raise ValueError(
+            f"The checkpoint {name} was written in stage {before + 1} of its curriculum, and by"
+            f" the numbers of this training its last step lies in stage {last + 1}: keep the"
+            " stages, and if they are counted in images also the batch size and the number of"
+            " processes, or start a new run."
+        )
 
 
 def restore_stage(trainer: Trainer, entered: int | None):
@@ -1745,7 +1774,8 @@ def optimise(
     progress: str | None = None,  # the title of a progress bar; None: no bar
     stopping: threading.Event | None = None,  # ends the loop after a whole step, if set
 ) -> Iterator[Tensor]:  # the losses of each step, without their graph
-    "Minimise a loss step by step."
+    """Minimise a loss step by step. One loop at a time: from its first step until it ends,
+    Ctrl-C finishes the current step and stops."""
     stopping = stopping or threading.Event()
     bar = tqdm(
         total=steps, desc=progress, disable=progress is None, leave=False, mininterval=0.5
@@ -1757,16 +1787,24 @@ def optimise(
             if learning_rate:
                 _assign_rates(optimizer, learning_rate(step))
             loss = loss_function()
-            if not torch.isfinite(loss).all():
-                raise ValueError(
-                    f"The loss diverged at step {step} (it is not finite): lower the learning"
-                    " rate."
-                )
             optimizer.zero_grad()
             loss.sum().backward()
+            _check_descent(optimizer, loss, step)
             optimizer.step()
             bar.update()
             yield loss.detach()
+
+
+def _check_descent(optimizer: torch.optim.Optimizer, loss: Tensor, step: int):
+    "Raise one sentence, before a weight changes, if the loss or its gradient is not finite."
+    gradients = [p.grad for p in parameters_of(optimizer) if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients).to(loss.device)
+    if not (torch.isfinite(loss).all() & torch.isfinite(norm)):
+        optimizer.zero_grad()
+        what = 'gradient' if torch.isfinite(loss).all() else 'loss'
+        raise ValueError(
+            f"The {what} diverged at step {step} (it is not finite): lower the learning rate."
+        )
 
 
 def _assign_rates(optimizer: torch.optim.Optimizer, rates: float | Sequence[float]):

@@ -7,8 +7,8 @@
 
 `write` stores what the book shows, and how the distance fell while the training went on: a network trained on heads
 that the library draws ships in data/pretrained (half precision, with its card; of a StyleGAN also the discriminator,
-so that a fine-tuning can begin with both); of a network trained on a folder of ANIMEGAN_DATA only images that it
-generated and numbers are stored, in data/results.
+so that a fine-tuning can begin with both). Of a network trained on a folder of ANIMEGAN_DATA, and of one that only
+serves for a comparison, numbers and images that it generated are stored, in data/results.
 
 The card holds, for several sets of latents and every extractor, the Fréchet distance with its floor, precision, recall,
 density, coverage and diversity; whether generated images lie nearer to the training images or their mirror images than
@@ -52,10 +52,15 @@ class Job:
     data: str  # 'anime' or 'human': heads of that style; else a folder of ANIMEGAN_DATA
     recipe: Recipe
     extractors: tuple[str, ...] = ('toon', 'squeezenet', 'pixels')
+    compared: bool = False  # only numbers and images are stored, to compare another network with
+
+    @property
+    def drawn(self) -> bool:
+        return self.data in ('anime', 'human')
 
     @property
     def ships(self) -> bool:
-        return self.data in ('anime', 'human')
+        return self.drawn and not self.compared
 
 
 def adapted(preset: str, steps: int, augment: str | None = None, network=(), **training) -> Recipe:
@@ -77,6 +82,7 @@ JOBS = {
         'anime',
         transfer_recipe(AS_HUMAN, HEADS_64.training, 50_000, HEADS_64.source),
     ),
+    'stylegan_toon_64_scratch': Job('StyleGAN2 at 64 px on 3,000 anime heads', 'anime', HEADS_64, compared=True),
     'stylegan_toon_human_64': Job('StyleGAN2 at 64 px on 3,000 heads in the human style', 'human', HEADS_64),
     'dcgan_toon_32': Job(
         'DCGAN at 32 px on 3,000 anime heads',
@@ -104,7 +110,7 @@ def data_folder(name: str) -> Path:
 @cache
 def images(job: Job, size: int, held_out: bool = False):
     "The images on which a job trains, or new heads that it never saw."
-    if not job.ships:
+    if not job.drawn:
         return ImageFolder(data_folder(job.data), size, progress=False)
     if job.data == 'anime' and not held_out:
         heads = toon.ready_heads()
@@ -136,7 +142,7 @@ def all_images(dataset) -> torch.Tensor:
 
 def measures(job: Job, generated: list[torch.Tensor], size: int) -> dict:
     "What `compared` finds beside the training images of a job (and new heads)."
-    fresh = all_images(images(job, size, True)) if job.ships else None
+    fresh = all_images(images(job, size, True)) if job.drawn else None
     return compared(generated, all_images(images(job, size)), fresh, job.extractors)
 
 

@@ -4,6 +4,7 @@
     python benchmarks/transfer.py measure NAME … --runs DIR         the rows of the table; `write` measures the rest
     python benchmarks/transfer.py write --runs DIR                  the network, the table and the grid of the chapter
     python benchmarks/transfer.py starts --runs DIR --start RUN     three beginnings of the discriminator, from any run
+    python benchmarks/transfer.py another --start RUN               an anime generator that never was the human one
 
 All versions make the same number of steps; `write` says how much processor time each took. `fin4` ships, in half
 precision.
@@ -247,9 +248,26 @@ def starts(runs: Path, start: str, steps: int, seeds: int, n: int):
     out.write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
 
 
+def another(start: str, n: int):
+    "What the reader says of the human generator and one that did not begin as it, at the same latents."
+    other = load_start(start)[0].requires_grad_(False)
+    made = images(other, torch.randn(n, other.z_dim, generator=rng(1)))
+    kept = agreement(toon_network(), same_latents('g', Path(), n), made)
+    out = DATA / 'results' / 'transfer.json'
+    facts = json.loads(out.read_text(encoding='utf-8')) if out.exists() else {}
+    facts['another start'] = dict(
+        command='python benchmarks/transfer.py another --start RUN',
+        run='python benchmarks/networks.py train stylegan_toon_64_scratch --run RUN',
+        images=n,
+        kept={k: round(v, 4) for k, v in kept.items()},
+    )
+    out.write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
+    print(facts['another start'])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', choices=['train', 'measure', 'write', 'starts'])
+    parser.add_argument('what', choices=['train', 'measure', 'write', 'starts', 'another'])
     parser.add_argument('names', nargs='*', help=f'of {", ".join(NAMES)}; all if not given')
     parser.add_argument('--runs', help='the folder of the runs')
     parser.add_argument('--start', help='the folder of a run to begin with; else the generator that ships')
@@ -258,6 +276,8 @@ def main():
     parser.add_argument('--n', type=int, default=1500, help='generated images for a measurement')
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.what == 'another':
+        return another(args.start, args.n)
     runs = Path(args.runs)
     if args.what == 'train':
         for name in args.names or NAMES:

@@ -138,3 +138,9 @@ def test_scenes_are_seen_along_the_same_rays():
     assert torch.allclose(cosine, cameras.ray_cosine(same.directions, cam), atol=1e-6)
     _, blocks, _ = surfaces.scene_rays(cam, fov, 10, stride=5)  # through the middle of 5 × 5 pixels
     assert torch.allclose(blocks, directions.view(3, 3, 10, 10)[:, :, 2::5, 2::5].flatten(2), atol=1e-6)
+
+
+def test_one_direction_and_many_targets():
+    many = cameras.pose(0.3, 0.1, 2.0, target=torch.arange(12.0).view(4, 3))
+    each = torch.cat([cameras.pose(0.3, 0.1, 2.0, target=t) for t in torch.arange(12.0).view(4, 3)])
+    assert many.shape == (4, 4, 4) and torch.equal(many, each)

@@ -340,3 +340,24 @@ def test_faces_that_were_scaled_and_shifted_are_found_where_they_are(data_dir, w
             off.append(np.abs(box[:2] + box[2:] / 2 - truth).max() / box[2])
             assert finder.crop(sheet).size == (round(1.5 * box[2]),) * 2
     assert len(off) >= 30 and np.quantile(off, 0.9) < 0.1
+
+
+def test_a_home_folder_of_that_name_is_read(tmp_path, monkeypatch):
+    folder_of(tmp_path / '~', 1)
+    monkeypatch.chdir(tmp_path)
+    assert len(cleaning.clean('./~', progress=False).kept) == 1
+    with pytest.raises(ValueError, match='new folder'):
+        cleaning.clean('./~', into='', progress=False)
+
+
+def test_a_face_detector_that_is_not_there_or_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no face detector at .*nothing.xml'):
+        cleaning.find_cascade(tmp_path / 'nothing.xml')
+    (tmp_path / 'bad.xml').write_text('<a></a>')
+    pytest.importorskip('cv2')
+    with pytest.raises(ValueError, match='bad.xml.* is not a cascade'):
+        FaceFinder(tmp_path / 'bad.xml')
+
+
+def test_distances_of_hashes_can_be_subtracted():
+    assert cleaning.hamming(np.uint64(0), np.uint64(1)) - cleaning.hamming(np.uint64(0), np.uint64(3)) == -1

@@ -217,3 +217,19 @@ def test_the_page_of_the_tour_hides_and_links(tmp_path, root):
     assert '#| hide' not in text and [p.name for p in (tmp_path / 'out').iterdir()] == ['index.html']
     targets = [t for t in re.findall(r'href="([^"#]+\.ipynb)"', text) if not t.startswith('http')]
     assert len(targets) > 10 and all((tmp_path / 'out' / t).resolve().exists() for t in targets)
+
+
+def test_a_setting_that_the_stages_overrule_is_refused():
+    staged = next(r for r in recipes.values() if r.stages and r.stages[0].batch_size is not None)
+    with pytest.raises(ValueError, match='a batch_size of their own'):
+        cli.changed_recipe(staged, ['training.batch_size=7'])
+    assert cli.changed_recipe(staged, ['stages.0.batch_size=7']).stages[0].batch_size == 7
+    assert cli.changed_recipe(staged, ['training.seed=7']).training.seed == 7
+
+
+def test_help_names_no_default_where_there_is_none(capsys):
+    for command in (['train'], ['sample'], ['evaluate'], ['data', 'check']):
+        with pytest.raises(SystemExit):
+            cli.main([*command, '--help'])
+        text = capsys.readouterr().out
+        assert 'default: None' not in text and 'default: False' not in text

@@ -416,3 +416,11 @@ def test_what_is_no_state_dict_is_named(tmp_path):
             with pytest.raises(ValueError, match=words) as error:
                 load(state)
             assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('key, tensor', [('b4.out.weight', torch.tensor(1.0)), ('b8.fromrgb.weight', torch.zeros(4))])
+def test_a_tensor_with_too_few_axes_is_named(key, tensor):
+    network = StyleGANDiscriminator(StyleGANConfig(8, z_dim=8, w_dim=8, channel_base=32, channel_max=8))
+    state = convert.stylegan2_state(network)
+    with pytest.raises(ValueError, match=f'{key} is .* axes are needed'):
+        convert.load_stylegan2_discriminator(state | {key: tensor})

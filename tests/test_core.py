@@ -295,3 +295,20 @@ def test_titles_of_rows_are_not_cut(titles):
     fig = core.show_images(torch.zeros(2, 3, 8, 8), columns=1, row_titles=titles, scale=2)
     FigureCanvasAgg(fig).draw()
     assert all(text.get_window_extent().x0 >= 0 for text in fig.axes[0].texts)
+
+
+def test_a_folder_that_is_not_there_is_not_asked_of_the_hub(tmp_path):
+    for name in ('./nonet', '~/nonet', tmp_path / 'none'):
+        with pytest.raises(FileNotFoundError, match='There is no folder .*nonet|There is no folder .*none'):
+            core.find_pretrained(name)
+
+
+def test_settings_inside_an_optional_table():
+    from dataclasses import make_dataclass
+
+    inner = make_dataclass('Inner', [('w', int)])
+    outer = make_dataclass('Outer', [('i', inner | None, None)])
+    assert core.settings_from(outer, {'i': {'w': 3}}, 'It').i == inner(3)
+    assert core.settings_from(outer, {}, 'It').i is None
+    with pytest.raises(ValueError, match='It, i has no setting'):
+        core.settings_from(outer, {'i': {'v': 3}}, 'It')

@@ -905,3 +905,31 @@ def test_real_folders(tmp_path, data_dir, name, count):
                 pixels[alpha[..., 3] == 255] == alpha[alpha[..., 3] == 255][:, :3]
             ).all()
             assert (alpha[..., 3] == 0).any()
+
+
+def test_a_set_that_seeds_pytorch_is_not_read_ahead():
+    rows = D.RowSet([(torch.full((3, 4, 4), i / 10), i) for i in range(10)])
+    assert Loader(rows, 5, device='cpu').prefetch == 0
+    assert Loader(ImageSet({'image': np.zeros((10, 3, 4, 4), np.uint8)}), 5, device='cpu').prefetch == 2
+
+
+def test_images_that_are_not_square_are_not_averaged_down():
+    wide = ImageSet({'image': np.zeros((4, 3, 20, 100), np.uint8)})
+    assert '4 images of 100×20' in repr(wide)
+    with pytest.raises(ValueError, match='Only square images'):
+        wide.resized(10)
+
+
+def test_a_flipped_array_is_an_image():
+    array = np.random.default_rng(0).integers(0, 256, (6, 5, 3)).astype(np.uint8)
+    assert torch.equal(D.image_tensor(array[:, ::-1]), D.image_tensor(array[:, ::-1].copy()))
+    with pytest.raises(ValueError, match='alpha channel'):
+        D.image_tensor(torch.zeros(4, 5, 5))
+
+
+def test_a_sound_and_a_drawing_of_lines_are_no_images(tmp_path):
+    (tmp_path / 'song').write_bytes(b'RIFF\x10\x00\x00\x00WAVEfmt ')
+    (tmp_path / 'draw').write_bytes(b'<?xml version="1.0"?><svg></svg>')
+    found, dropped = D.list_images(tmp_path)
+    assert not found and {d.file: d.step for d in dropped} == {'song': 'format', 'draw': 'format'}
+    assert 'SVG' in next(d.reason for d in dropped if d.file == 'draw')

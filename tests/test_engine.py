@@ -28,6 +28,7 @@ from animegan_nb.training import (
     Draws,
     load_facts,
     load_state,
+    optimise,
     recipes,
     skip_update,
     stage_at,
@@ -808,3 +809,62 @@ def test_a_recipe_is_as_long_as_its_stages_also_with_another_batch():
     assert overruled('--batch', '4').steps == 3 + 16
     assert overruled('--batch', '4', '--steps', '5').steps == 5
     assert overruled('--seed', '4').steps == 7
+
+
+def test_a_checkpoint_that_would_land_in_another_stage_is_refused(tmp_path):
+    def made(batch):
+        stages = [Stage(images=24), Stage(images=24, generator_lr=1e-4), Stage(images=24)]
+        return Trainer(TinyPair(), images(), replace(CONFIG, batch_size=batch), stages=stages, device='cpu')
+
+    made(4).fit(8, progress=False).save(tmp_path / 'there')  # 32 images: the second stage
+    before = made(2)
+    state = weights(before)
+    with pytest.raises(ValueError, match='written in stage 2 .* lies in stage 1'):
+        before.load(tmp_path / 'there')
+    assert torch.equal(weights(before), state) and before.step == 0
+    assert made(4).load(tmp_path / 'there').fit(1, progress=False).stage == 1
+
+
+def test_a_pair_that_logs_a_step_does_not_move_it():
+    class Logs(TinyPair):
+        def generator_step(self, batch, draws):
+            return super().generator_step(batch, draws) | {'step': torch.tensor(7.0), 'note': torch.tensor(2.0)}
+
+    trainer = Trainer(Logs(), images(), CONFIG, device='cpu').fit(3, progress=False)
+    assert [(r['step'], r['note']) for r in trainer.history] == [(1, 2.0), (2, 2.0), (3, 2.0)]
+
+
+@pytest.mark.parametrize('steps', [-3, 2.5, True])
+def test_fit_takes_a_whole_number_of_steps(steps):
+    for name in ('steps', 'until'):
+        with pytest.raises(ValueError, match='whole number of steps'):
+            make().fit(**{name: steps}, progress=False)
+
+
+def test_a_sample_has_an_image():
+    with pytest.raises(ValueError, match='at least one image'):
+        make().sample(0)
+    with pytest.raises(ValueError, match='at least one image'):
+        Samples(n=0)
+
+
+def test_a_loader_of_another_batch_size_is_named():
+    loader = torch.utils.data.DataLoader(torch.zeros(16, 3, 8, 8), 4)
+    with pytest.raises(ValueError, match='batches of 8, and its loader makes batches of 4'):
+        config = replace(CONFIG, batch_size=8)
+        Trainer(TinyPair(), loader, config, stages=[Stage(1), Stage(1)], device='cpu').fit(1, progress=False)
+
+
+def test_a_descent_stops_before_a_gradient_that_is_not_finite():
+    q = torch.zeros(2, requires_grad=True)
+    steps = optimise(torch.optim.Adam([q]), lambda: q.square().sum().sqrt() + 1, 5)
+    with pytest.raises(ValueError, match='The gradient diverged at step 0'):
+        list(steps)
+    assert torch.equal(q.detach(), torch.zeros(2))
+
+
+def test_a_new_training_keeps_the_log_that_it_finds(tmp_path):
+    log = tmp_path / 'log.jsonl'
+    for steps in (5, 1):
+        make([JSONLog(log)]).fit(steps, progress=False)
+    assert [len(read_log(path)) for path in (tmp_path / 'log.jsonl.old', log)] == [5, 1]

@@ -305,3 +305,12 @@ def test_a_figure_does_not_depend_on_its_company():
     for i in range(2):
         alone = figures.render_figure(people[i : i + 1], views[i : i + 1], 12.0, 48, geometry=False)['image'][0]
         assert ((together[i] - alone).abs() * 127.5).max() < 1
+
+
+def test_a_pose_names_its_joints():
+    with pytest.raises(ValueError, match="no joint 'hips'"):
+        figures.make_pose(hips=(1, 2, 3))
+    with pytest.raises(ValueError, match='three angles'):
+        figures.make_pose(head=5)
+    turned = figures.make_pose(head=(0, 90, 0)) - figures.make_pose()
+    assert turned[JOINT['head']].tolist() == pytest.approx([0, math.pi / 2, 0])

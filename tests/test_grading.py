@@ -167,3 +167,34 @@ def test_near():
     assert near(torch.nn.Parameter(torch.zeros(2)), 0)
     assert near(2**70, 2**70) and near(True, 1) and not near(1e39, 1e40) and not near(1 + 1e-9, 1, 1e-12)
     assert near(0.1, torch.tensor(0.1, dtype=torch.float64), 1e-9) and near(1j, 1j) and not near(1j, 1)
+
+
+def test_lists_are_compared_in_double_precision():
+    assert grading.near([0.1], 0.1, 1e-9) and grading.near([1, True], [1.0, 1.0])
+    assert not grading.near([1e-3 + 1e-10], [1e-3], 1e-12)
+    assert grading.near([torch.tensor(1.0), torch.tensor(2.0)], [1, 2]) and not grading.near([1j], [1.0])
+
+
+def test_an_examination_disturbs_no_random_numbers():
+    import random
+
+    import numpy as np
+
+    def candidate(*arguments):
+        np.random.seed(5)  # noqa: NPY002
+        random.seed(5)
+        torch.manual_seed(5)
+
+    def states():
+        numpy = np.random.get_state()[1].tolist()  # noqa: NPY002
+        return random.getstate(), numpy, torch.get_rng_state().tolist()
+
+    before = states()
+    grading.oracle('metrics.frechet')(candidate)
+    assert states() == before
+
+
+def test_an_unknown_exercise_is_answered_with_those_there_are():
+    with pytest.raises(KeyError) as error:
+        grading.find('metrics_frechet')
+    assert 'metrics.frechet' in str(error.value)

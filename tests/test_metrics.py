@@ -727,3 +727,38 @@ def test_density_and_coverage_of_bad_input_are_one_sentence():
     with pytest.raises(ValueError, match='NaN'):
         metrics.density_coverage(torch.randn(9, 2), torch.full((1, 2), float('nan')))
     assert all(torch.isfinite(v) for v in metrics.density_coverage(torch.randn(6, 2), torch.randn(1, 2)))
+
+
+def test_the_card_counts_what_was_measured():
+    real = metrics.extract(faces(80), 'pixels')
+    for few in (real.rows(slice(20)), lambda n: faces(5), faces(20)):
+        with pytest.raises(ValueError, match='40 generated images were asked for|40 are asked for'):
+            metrics.evaluate(few, real, 'pixels', n=40, replicates=2, cuts=1)
+    loader = torch.utils.data.DataLoader(list(faces(30, 1)), batch_size=8)
+    assert metrics.evaluate(loader, real, 'pixels', replicates=2, cuts=1).card.n_fake == 30
+    with pytest.raises(ValueError, match='0 were'):
+        metrics.evaluate(faces(40), real, 'pixels', n=0)
+
+
+def test_features_of_two_networks_are_not_compared():
+    networks = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4)) for _ in range(2)]
+    real, fake = (metrics.extract(faces(40), network) for network in networks)
+    assert real.extractor == fake.extractor
+    with pytest.raises(ValueError, match='other weights'):
+        metrics.evaluate(fake, real, n=20, replicates=2, cuts=1)
+
+
+def test_what_cannot_be_measured_is_said_in_one_sentence():
+    with pytest.raises(ValueError, match='32 pixels high and 20 wide'):
+        metrics.extract(faces(8)[..., :20], 'pixels')
+    with pytest.raises(ValueError, match='to_float'):
+        metrics.psnr(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.ones(2, 3, 4, 4, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="no metric 'fid'"):
+        metrics.tracker(faces(40), 'pixels', n=8, metrics=('fid',))
+    images = faces(2)
+    assert torch.equal(metrics.blur(images, 0), images)
+
+
+def test_a_card_says_how_small_images_were_resized():
+    small, large = (metrics.extract(faces(8, size=size), 'pixels').resize for size in (32, 64))
+    assert small.startswith('bilinear') and large.startswith('area')

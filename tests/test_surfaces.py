@@ -186,3 +186,22 @@ def test_nothing_to_draw_and_no_rays_are_one_sentence():
         surfaces.render_scene(Ball(), pose(torch.zeros(0)), 12.0, 8)
     with pytest.raises(ValueError, match='supersample'):
         surfaces.render_scene(Ball(0.06), pose(0.0), FOV, 8, supersample=0)
+
+
+@pytest.mark.parametrize('background', [1.0, (1.0, 0.0), torch.zeros(2, 3)])
+def test_a_background_that_fits_no_scene(background):
+    from animegan_nb.toon import HeadScene, sample_identity
+
+    scene = HeadScene(sample_identity(1, rng(0)))
+    with pytest.raises(ValueError, match='one for each of the 1 scenes'):
+        surfaces.render_scene(scene, pose(0.0, radius=4.0), 20.0, 8, background=background)
+    with pytest.raises(ValueError, match='whole number'):
+        surfaces.render_scene(scene, pose(0.0, radius=4.0), 20.0, 8, supersample=1.5)
+
+
+def test_a_camera_in_double_precision():
+    from animegan_nb.toon import HeadScene, sample_identity
+
+    scene, camera = HeadScene(sample_identity(1, rng(0))), pose(0.2, radius=4.0)
+    one, two = (surfaces.render_scene(scene, c, 20.0, 8)['image'] for c in (camera, camera.double()))
+    assert torch.equal(one, two)

@@ -238,3 +238,21 @@ def test_ready_heads_open_at_once():
 def test_parts_name_the_mouth_and_the_brows():
     parts = draw(toon.encode(mouth='open', fringe='open')[None], size=96, supersample=1)['parts']
     assert all((parts == toon.PART[name]).sum() > 20 for name in ('mouth', 'brow', 'eye'))
+
+
+def test_ready_heads_stand_before_one_of_two_backgrounds():
+    with pytest.raises(ValueError, match="'pastel' or 'white'"):
+        toon.ready_heads((1.0, 0.0, 0.0))
+
+
+def test_a_seed_of_numpy_draws_the_same_heads():
+    one, two = (toon.ToonHeads(2, 16, seed=seed).batch([0, 1])['image'] for seed in (3, np.int64(3)))
+    assert torch.equal(one, two)
+
+
+def test_the_ready_heads_are_the_drawn_ones_but_for_their_compression():
+    rows, drawn = toon.ready_heads('white').batch(range(8)), toon.ToonHeads(8, 64, seed=0, background='white')
+    drawn = drawn.batch(range(8))
+    assert torch.equal(rows['identity'], drawn['identity']) and torch.equal(rows['yaw'], drawn['yaw'])
+    away = (rows['image'].float() - drawn['image'].float()).abs() / 255
+    assert 0.002 < away.mean() < 0.015 and away.max() < 0.4

@@ -39,10 +39,15 @@ def _all_but_one_builtin(module, name):
     return allowed(module, name) or (module == 'builtins' and name != 'getattr')
 
 
+def _refuses_all(module, name):
+    return False
+
+
 @exercise(
     'convert.find_class',
     library=allowed,
     mutants={
+        'refuses everything': _refuses_all,
         'allows packages': _by_package,
         'forbids names': _by_denial,
         'prefix without a dot': _by_prefix,
@@ -54,10 +59,14 @@ def check_find_class(candidate):
     """Decide which global names an untrusted pickle of tensors may fetch:
     `(module, name)` → bool. Stand-ins for classes of `torch_utils.*` and `training.*` are
     allowed."""
-    yield 'a tensor may be rebuilt', bool(candidate('torch._utils', '_rebuild_tensor_v2'))
-    yield 'an ordered dict may be made', bool(candidate('collections', 'OrderedDict'))
-    official = candidate('training.networks', 'Generator')
-    yield 'classes of the official code are stood in for', bool(official)
+    wanted = {
+        'a tensor may be rebuilt': ('torch._utils', '_rebuild_tensor_v2'),
+        'an ordered dict may be made': ('collections', 'OrderedDict'),
+        'classes of the official code are stood in for': ('training.networks', 'Generator'),
+    }
+    reads = {sentence: bool(candidate(*name)) for sentence, name in wanted.items()}
+    yield from reads.items()
+    useful = all(reads.values())  # whoever refuses everything has not solved the task
     # fmt: off
     dangerous = (
         'os.mkdir', 'posix.system', 'nt.system', 'builtins.getattr', 'torch.load',
@@ -67,12 +76,13 @@ def check_find_class(candidate):
     # fmt: on
     for full_name in dangerous:
         module, _, name = full_name.rpartition('.')
-        yield f'{full_name} is refused', not candidate(module, name)
+        yield f'{full_name} is refused', useful and not candidate(module, name)
     unknown = [f'm{secrets.token_hex(4)}' for _ in range(3)]
     homes = *unknown, 'builtins', 'subprocess', 'torch', 'collections', 'torch._utils'
     yield (
         'a name that nobody has heard of is refused, wherever it is said to be',
-        not any(candidate(home, f'f{secrets.token_hex(4)}') for home in homes),
+        useful and not any(candidate(home, f'f{secrets.token_hex(4)}') for home in homes),
     )
     evil = ('builtins', 'eval'), ('builtins', 'exec'), ('subprocess', 'Popen')
-    yield 'builtins.eval and subprocess.Popen are refused', not any(candidate(*e) for e in evil)
+    refused = not any(candidate(*e) for e in evil)
+    yield 'builtins.eval and subprocess.Popen are refused', useful and refused
