@@ -196,6 +196,6 @@ def save_mesh(mesh: trimesh.Trimesh, path: str | Path) -> Path:
     if kind not in ('glb', 'ply', 'obj'):
         raise ValueError(
             "A mesh is saved as .glb, .ply or .obj, not"
-            f" {path.suffix or 'without an ending'!r}."
+            f" {repr(path.suffix) if path.suffix else 'a name without an ending'}."
         )
     return write_atomically(path, mesh.export(file_type=kind))

@@ -28,7 +28,7 @@ def sphere(x, y, z, r):
 def ellipsoid(x, y, z, rx, ry, rz):
     """Distance to an ellipsoid, to first order:
     exact at the surface, outside never an overestimate by much. Deep inside a long one it is
-    several times too large: scale it before you cut with it."""
+    several times too large, and at the very centre it is 0: scale it before you cut with it."""
     a = ((x / rx) ** 2 + (y / ry) ** 2 + (z / rz) ** 2).sqrt()
     b = ((x / rx**2) ** 2 + (y / ry**2) ** 2 + (z / rz**2) ** 2).sqrt()
     return a * (a - 1) / b.clamp_min(1e-6)
