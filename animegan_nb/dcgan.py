@@ -260,7 +260,7 @@ DCGAN_LIVE = Recipe(
         batch_size=32, generator_lr=5e-4, discriminator_lr=5e-4, ema_half_life=1_000
     ),
     1_500,
-    'ours: the live demonstration of this chapter and of the tour',
+    'ours: the live demonstration of 22_dcgan and of the tour',
 )
 DCGAN_TINY = Recipe(
     'dcgan',

@@ -438,7 +438,7 @@ recipes['modern-live'] = Recipe(
     ModernConfig(32, latent=64),
     TrainingConfig(32, 1e-3, 1e-3, **_ADAM, ema_half_life=1_000),
     300,
-    'ours: the live demonstration of this chapter',
+    'ours: the live demonstration of 26_modern',
 )
 recipes['modern-cpu'] = Recipe(
     'modern',
