@@ -322,7 +322,7 @@ def main():
     torch.set_num_threads(1)
     if args.what == 'list':
         for name, job in JOBS.items():
-            print(f'{name:28}{job.what}')
+            print(f'{name:34}{job.what}')
         return
     if not args.name or not args.run:
         parser.error('the name of a network and --run are needed')
