@@ -1787,21 +1787,19 @@ def optimise(
             if learning_rate:
                 _assign_rates(optimizer, learning_rate(step))
             loss = loss_function()
+            _refuse_infinite(loss, 'loss', step)
             optimizer.zero_grad()
             loss.sum().backward()
-            _check_descent(optimizer, loss, step)
+            gradients = [p.grad for p in parameters_of(optimizer) if p.grad is not None]
+            _refuse_infinite(nn.utils.get_total_norm(gradients), 'gradient', step)
             optimizer.step()
             bar.update()
             yield loss.detach()
 
 
-def _check_descent(optimizer: torch.optim.Optimizer, loss: Tensor, step: int):
-    "Raise one sentence, before a weight changes, if the loss or its gradient is not finite."
-    gradients = [p.grad for p in parameters_of(optimizer) if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients).to(loss.device)
-    if not (torch.isfinite(loss).all() & torch.isfinite(norm)):
-        optimizer.zero_grad()
-        what = 'gradient' if torch.isfinite(loss).all() else 'loss'
+def _refuse_infinite(numbers: Tensor, what: str, step: int):
+    "Raise one sentence, before a weight changes, if a loss or a gradient is not finite."
+    if not torch.isfinite(numbers).all():
         raise ValueError(
             f"The {what} diverged at step {step} (it is not finite): lower the learning rate."
         )

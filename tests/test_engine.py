@@ -868,3 +868,12 @@ def test_a_new_training_keeps_the_log_that_it_finds(tmp_path):
     for steps in (5, 1):
         make([JSONLog(log)]).fit(steps, progress=False)
     assert [len(read_log(path)) for path in (tmp_path / 'log.jsonl.old', log)] == [5, 1]
+
+
+def test_a_loss_that_is_not_finite_is_not_differentiated():
+    "Kernels that look things up at places that are not numbers can end the program in the backward pass."
+    q, seen = torch.zeros(2, requires_grad=True), []
+    q.register_hook(lambda gradient: seen.append(gradient))
+    with pytest.raises(ValueError, match='The loss diverged at step 0'):
+        list(optimise(torch.optim.Adam([q]), lambda: (q * float('nan')).sum(), 5))
+    assert not seen
