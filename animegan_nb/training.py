@@ -62,7 +62,7 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe',
            'network_config', 'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'evaluating', 'sample_images',
            'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
-           'load_optimizer', 'restore_draws', 'check_same_stage', 'restore_stage', 'restore_position',
+           'load_optimizer', 'restore_draws', 'stages_around', 'check_same_stage', 'restore_stage', 'restore_position',
            'changed_settings', 'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints', 'pack',
            'unpack', 'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts', 'load_state',
            'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'load_run', 'load_checkpoint', 'train',
@@ -1472,14 +1472,19 @@ def restore_draws(trainer: Trainer, saved: Tensor):
     )
 
 
+def stages_around(trainer: Trainer, step: int) -> tuple[int, int]:
+    "The numbers of the stage that made a step, and of the one that makes the next."
+    world = trainer.engine.num_processes
+    starts = stage_starts(trainer.stages, trainer.base_config, world)
+    return stage_at(starts, step - 1), stage_at(starts, step)
+
+
 def check_same_stage(trainer: Trainer, state: dict, name: str):
     "Raise one sentence if a checkpoint was written in another stage than its step has now."
     before = state.get('stage', -1)
     if not trainer.stages or not state['step'] or before < 0:
         return
-    world = trainer.engine.num_processes
-    starts = stage_starts(trainer.stages, trainer.base_config, world)
-    last, following = (stage_at(starts, state['step'] - back) for back in (1, 0))
+    last, following = stages_around(trainer, state['step'])
     if not last <= before <= following:
         raise ValueError(
             f"The checkpoint {name} was written in stage {before + 1} of its curriculum, and by"
@@ -1494,9 +1499,7 @@ def restore_stage(trainer: Trainer, entered: int | None):
     training had `entered` that already."""
     trainer.stage, trainer.config = -1, trainer.base_config
     if trainer.stages and trainer.step:
-        world = trainer.engine.num_processes
-        starts = stage_starts(trainer.stages, trainer.base_config, world)
-        last, following = (stage_at(starts, trainer.step - back) for back in (1, 0))
+        last, following = stages_around(trainer, trainer.step)
         position = trainer.position  # of a checkpoint, in batches of that stage
         use_stage(trainer, following if entered == following else last)
         trainer.position = position
