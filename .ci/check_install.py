@@ -20,8 +20,8 @@ def use(name: str):
     "What the shipped network `name` makes of two latents or images: the images, or what it reads in them."
     import torch
 
-    from animegan_nb import conditional, core, dcgan, encoder, fields, mimic3d, pigan, standing, stylegan
-    from animegan_nb import style_transfer, toon_net
+    from animegan_nb import conditional, conditional_style, core, dcgan, encoder, fields, mimic3d, pigan
+    from animegan_nb import standing, style_transfer, stylegan, toon_net
     from animegan_nb.cameras import pose
 
     noise = lambda *shape: torch.randn(*shape, generator=core.rng(0))
@@ -32,7 +32,9 @@ def use(name: str):
         return style_transfer.stylise(content[None], style[None], 'adain')
 
     def of_conditional():
-        generator, known, _ = conditional.pretrained_conditional(name)
+        styled = name == 'conditional_toon_64'
+        load = conditional_style.pretrained_conditional_style if styled else conditional.pretrained_conditional
+        generator, known, _ = load(name)
         wanted = conditional.one_hot(known[:2], generator.config.tags)
         return generator(torch.cat([noise(2, generator.config.latent), wanted], 1))
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 import copy
 import csv
-import json
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -41,9 +40,9 @@ __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_M
            'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'read_labels', 'toon_labels', 'tagged_heads',
            'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss', 'acgan_generator_loss',
            'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'ConditionalGenerator', 'PlainBlock',
-           'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'ConditionalPlayers', 'ConditionalPair',
-           'TagClassifier', 'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores', 'requested_images',
-           'pretrained_conditional', 'name_labels', 'FaceMaker']
+           'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'TagRequests', 'ConditionalPlayers',
+           'ConditionalPair', 'TagClassifier', 'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores',
+           'requested_images', 'pretrained_conditional', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
 _ALONE = (
@@ -590,15 +589,14 @@ def tag_accuracy(logits: Tensor, tags: Tensor, groups: Sequence) -> Tensor:
 MEMORY = 1024
 
 
-class ConditionalPlayers(ModelPair):
-    "The two networks, and the labels that are requested in training."
+class TagRequests(ModelPair):
+    """What a pair asks of its generator, and the labels that its data showed;
+    its `config` has `tags`, `latent` and `prior`."""
 
-    def __init__(self, config: ConditionalConfig):
-        super().__init__(ConditionalGenerator(config), ConditionalDiscriminator(config))
-        self.config, self.loss = config, find_loss(config.loss)
-        self.weight = config.adversarial_weight or config.bits
-        # the first labels seen in the data, and how many there are; −1: none yet
-        empty = torch.full((MEMORY, len(config.tags)), -1, dtype=torch.int16)
+    def forget(self):
+        "Begin with no known labels."
+        # the first labels seen in the data; −1: none yet
+        empty = torch.full((MEMORY, len(self.config.tags)), -1, dtype=torch.int16)
         self.register_buffer('known', empty)
         self.remembered = 0
 
@@ -637,6 +635,16 @@ class ConditionalPlayers(ModelPair):
     def requested_tags(self, latents: Tensor) -> Tensor:
         "The tags that these latents ask for, [n, tags]."
         return latents[:, self.config.latent :]
+
+
+class ConditionalPlayers(TagRequests):
+    "The two networks of an ACGAN, and the labels that are requested in training."
+
+    def __init__(self, config: ConditionalConfig):
+        super().__init__(ConditionalGenerator(config), ConditionalDiscriminator(config))
+        self.config, self.loss = config, find_loss(config.loss)
+        self.weight = config.adversarial_weight or config.bits
+        self.forget()
 
 # %% ../nbs/24_conditional.ipynb #2b1fb33a
 class ConditionalPair(ConditionalPlayers):
@@ -894,14 +902,9 @@ def pretrained_conditional(
 ) -> tuple[ConditionalGenerator, Tensor, dict]:
     """A generator of ours that ships with the library, labels that occur in its data [rows,
     groups], and the facts of its training."""
-    facts = json.loads(shipped(f'pretrained/{name}.json').read_text())
-    tensors = load_file(str(shipped(f'pretrained/{name}.safetensors')))
-    known = tensors.pop('known').long()
-    generator = ConditionalGenerator(ConditionalConfig(**facts['network']))
-    generator.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    )
-    return generator.eval().requires_grad_(False), known, facts
+    generator = ConditionalGenerator.from_pretrained(name)
+    known = load_file(str(shipped(f'pretrained/{name}.safetensors')))['known'].long()
+    return generator.requires_grad_(False), known, generator.facts
 
 # %% ../nbs/24_conditional.ipynb #0297873b
 def name_labels(

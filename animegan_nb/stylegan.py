@@ -709,10 +709,12 @@ def draw_noise(generator: StyleGANGenerator, n: int, draws: Draws) -> list[Tenso
 class StyleGANPlayers(ModelPair):
     "A StyleGAN of either kind: what the players draw and see, at the size they have grown to."
 
+    networks = StyleGANGenerator, StyleGANDiscriminator  # made from a configuration
+
     def __init__(
         self, config: StyleGANConfig, augment: Callable[[Tensor], Tensor] | None = None
     ):
-        super().__init__(StyleGANGenerator(config), StyleGANDiscriminator(config))
+        super().__init__(*(make(config) for make in self.networks))
         self.config, self.augment = config, augment or (lambda images: images)
         self.register_buffer('path_mean', torch.zeros(()))
         if not config.noise:

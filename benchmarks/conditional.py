@@ -3,8 +3,11 @@
     python benchmarks/conditional.py train --data toon --out RUN [--seed 0] [--steps 3000] [--augment place]
     python benchmarks/conditional.py train --data DIR  --out RUN …          (a folder with labels.csv)
     python benchmarks/conditional.py score --runs RUN [RUN …] --out data/results/conditional_NAME [--sheet]
+                                                            (also of `networks.py train conditional_toon_64`)
     python benchmarks/conditional.py ship --runs RUN --out data/pretrained/conditional_NAME
     python benchmarks/conditional.py speed
+    python benchmarks/conditional.py control --tagged RUN --plain RUN --step N --out data/results/conditional_control
+        (checkpoints of `networks.py train conditional_toon_64` and of `stylegan_toon_64_longer`, which learns no tags)
 
 A training saves itself every 250 steps and goes on where it was stopped.
 """
@@ -23,7 +26,7 @@ from safetensors.torch import save_file
 from animegan_nb import conditional as C
 from animegan_nb import toon
 from animegan_nb.augment import Augmentation, cut_out, policies, shift
-from animegan_nb.core import grid, seed_everything
+from animegan_nb.core import grid, seed_everything, to_uint8
 from animegan_nb.metrics import evaluate, extract
 from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
 from animegan_nb.training import Trainer, build_pair, checkpoints, load_run
@@ -102,7 +105,9 @@ def readers(data, groups, name: str) -> dict:
 
 def look(run: Path, step: int | None):
     "Pair, averaged generator and facts of a run, at its last checkpoint or at `step`."
-    return load_run(run if step is None else Path(run) / f'step-{step:08d}')
+    pair, generator, info = load_run(run if step is None else Path(run) / f'step-{step:08d}')
+    command = 'python benchmarks/networks.py train conditional_toon_64 --run RUN'  # what this script trains says more
+    return pair, generator, dict(data='toon', folder='toon', augment='none', command=command) | info
 
 
 def score(a):
@@ -189,7 +194,7 @@ def distance(images, data, extractor: str) -> dict:
     """A Frechet distance to the training images with its floor, and how much nearer a drawn image is to them than
     they are to each other."""
     real, fake = extract(data, extractor), extract(images, extractor)
-    n = len(data) // 2
+    n = min(len(data) // 2, len(images))
     result = evaluate(fake.rows(slice(n)), real, extractor, n=n)
     key = next(k for k in result.numbers if 'frechet' in k.lower())
     a, b = real.features.float(), fake.features.float()
@@ -275,6 +280,27 @@ def ship(a):
     print(out.with_suffix('.safetensors').stat().st_size, 'bytes')
 
 
+def control(a):
+    "What learning tags does to the images: two trainings that began alike, after as many steps, with and without tags."
+    import networks
+
+    found, drawn = dict(step=a.step, runs={}), []
+    for name, run in (('conditional_toon_64', a.tagged), ('stylegan_toon_64_longer', a.plain)):
+        pair, generator, info = load_run(Path(run) / 'moments' / f'step-{a.step:08d}')
+        generated = [networks.draw(pair, generator, a.n, seed) for seed in range(a.seeds)]
+        measured = networks.measures(networks.JOBS['conditional_toon_64'], generated, 64)
+        for extractor in measured.values():
+            del extractor['card']
+        command = f'python benchmarks/networks.py train {name} --run RUN'
+        found['runs'][name] = dict(images=info['images'], command=command, measures=measured)
+        drawn.append(to_uint8(generated[0][:20]))
+    out = Path(a.out)
+    out.with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
+    grid(torch.cat(drawn), 10).save(out.with_suffix('.jpg'), quality=90)
+    for name, run in found['runs'].items():
+        print(name, json.dumps({k: {m: v[m] for m in networks.STORED} for k, v in run['measures'].items()}))
+
+
 def speed(a):
     """Processor time of a step of `conditional-cpu`, and what DRAGAN costs when it acts at every step, at every fourth,
     or never."""
@@ -320,6 +346,13 @@ def main():
         q.add_argument('--extractor', default='squeezenet')
         q.add_argument('--sheet', action='store_true')
     words.add_parser('speed').set_defaults(run=speed)
+    q = words.add_parser('control')
+    q.set_defaults(run=control)
+    for name in ('tagged', 'plain', 'out'):
+        q.add_argument(f'--{name}', required=True)
+    q.add_argument('--step', type=int, required=True)
+    q.add_argument('--n', type=int, default=1500)
+    q.add_argument('--seeds', type=int, default=3)
     a = p.parse_args()
     torch.set_num_threads(1)
     return a.run(a)

@@ -52,6 +52,7 @@ QUICK = (
     'dcgan-tiny',
     'wgan-gp-tiny',
     'conditional-tiny',
+    'conditional-cpu-64',
     'stylegan-tiny',
     'modern-live',
     'pigan-cpu',
@@ -97,13 +98,15 @@ def quick_recipe(recipe: Recipe) -> Recipe:
         view = replace(network.view, samples=2, fine=2)
         widths = dict(channel_base=64, channel_max=8, critic_base=64, critic_max=8, super_maps=8)
         network = replace(network, size=16, raw=8, planes=8, patch=8, z_dim=8, w_dim=8, view=view, **widths)
-    if recipe.model == 'transfer':
+    if recipe.model in ('transfer', 'conditional-stylegan'):
         network = replace(network, size=16, z_dim=8, w_dim=8, channel_base=64, channel_max=8)
     return replace(recipe, network=network, training=replace(recipe.training, batch_size=4, accumulate=1), stages=())
 
 
 def without_start(recipe: Recipe) -> Recipe:
     "A fine-tuning from random weights: the trained ones that it begins with change neither its speed nor its memory."
+    if recipe.model == 'conditional-stylegan':
+        return replace(recipe, network=replace(recipe.network, start=''))
     if recipe.model != 'transfer':
         return recipe
     numbers = {field.name: getattr(recipe.network, field.name) for field in fields(StyleGANConfig)}
@@ -186,7 +189,7 @@ def preset(name: str, device: str, quick: bool):
 
 def losses_and_gradients(name: str, device: str, dtype: torch.dtype) -> dict[str, float]:
     "Of one step of each player, from the same weights, images and random numbers on every device."
-    recipe = quick_recipe(recipes[name])
+    recipe = without_start(quick_recipe(recipes[name]))
     trainer = recipe.trainer(pictures(recipe, 8), device='cpu')
     batch = {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in trainer.next_batch().items()}
     pair, found = trainer.pair.to(device, dtype), {}

@@ -30,7 +30,8 @@ from safetensors.torch import save_file
 from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
 
-from animegan_nb import toon
+from animegan_nb import conditional, toon
+from animegan_nb.conditional_style import ConditionalStylePair
 from animegan_nb.callbacks import Checkpoints, read_log
 from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder
@@ -59,23 +60,32 @@ class Job:
         return self.data in ('anime', 'human')
 
     @property
+    def tagged(self) -> bool:
+        return hasattr(self.recipe.network, 'tags')
+
+    @property
     def ships(self) -> bool:
         return self.drawn and not self.compared
 
 
+def in_bfloat16(recipe: Recipe) -> Recipe:
+    "In bfloat16 where that is fast."
+    return replace(recipe, training=replace(recipe.training, mixed_precision='bf16' if fast_bfloat16() else 'no'))
+
+
 def adapted(preset: str, steps: int, augment: str | None = None, network=(), **training) -> Recipe:
     "A preset, in bfloat16 where that is fast, for so many steps, with other numbers of its networks and training."
-    recipe = recipes[preset]
-    numbers = replace(recipe.training, mixed_precision='bf16' if fast_bfloat16() else 'no', **training)
+    recipe = in_bfloat16(recipes[preset])
     augment = recipe.augment if augment is None else augment
     network = replace(recipe.network, **dict(network))
-    return replace(recipe, network=network, training=numbers, steps=steps, augment=augment)
+    return replace(recipe, network=network, training=replace(recipe.training, **training), steps=steps, augment=augment)
 
 
 # The light falls on drawn heads from one side: they are not mirrored.
 HEADS_64 = adapted('stylegan-cpu-64', 50_000, '', dict(mixing=0.0), mirror=False)
 # The anime generator begins with the human one and its discriminator, and all of both learns.
 AS_HUMAN = TransferConfig(**vars(HEADS_64.network), start='stylegan_toon_human_64')
+AS_BEFORE = replace(AS_HUMAN, start='stylegan_toon_64')
 JOBS = {
     'stylegan_toon_64': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_human_64',
@@ -84,6 +94,17 @@ JOBS = {
     ),
     'stylegan_toon_64_scratch': Job('StyleGAN2 at 64 px on 3,000 anime heads', 'anime', HEADS_64, compared=True),
     'stylegan_toon_human_64': Job('StyleGAN2 at 64 px on 3,000 heads in the human style', 'human', HEADS_64),
+    'conditional_toon_64': Job(
+        'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64, which learned tags',
+        'anime',
+        in_bfloat16(recipes['conditional-cpu-64']),
+    ),
+    'stylegan_toon_64_longer': Job(
+        'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64: what conditional_toon_64 is without tags',
+        'anime',
+        transfer_recipe(AS_BEFORE, HEADS_64.training, 50_000, HEADS_64.source),
+        compared=True,
+    ),
     'dcgan_toon_32': Job(
         'DCGAN at 32 px on 3,000 anime heads',
         'anime',
@@ -116,7 +137,7 @@ def images(job: Job, size: int, held_out: bool = False):
         heads = toon.ready_heads()
     else:
         heads = toon.ToonHeads(1000 if held_out else 3000, 64, seed=int(held_out), style=job.data)
-    return heads.only('image').resized(size)
+    return conditional.tagged_heads(size, heads) if job.tagged else heads.only('image').resized(size)
 
 
 def train(name: str, run: str):
@@ -184,6 +205,7 @@ def training_facts(info: dict, log: list[dict]) -> dict:
     if start := network.pop('start', None):  # of a fine-tuning
         begun = dict(start=start, discriminator_start=network.pop('discriminator_start'))
     return begun | dict(
+        model=info['model'],
         network=network,
         training=info['config'],
         steps=info['step'],
@@ -268,7 +290,10 @@ def write(name: str, run: Path, n: int, seeds: int):
     sheet = grid(to_uint8(generated[0][:40]), 10)
     if job.ships:
         out = ship(name, generator, facts)
-        if isinstance(pair, StyleGANPair):
+        if isinstance(pair, ConditionalStylePair):
+            known = pair.known[: pair.remembered].to(torch.uint8)  # labels that can be requested
+            save_file(halved(generator) | {'known': known}, out)
+        elif isinstance(pair, StyleGANPair):
             save_file(halved(pair.discriminator), out.with_name(f'{name}_discriminator.safetensors'))
     else:
         out = ROOT / 'data' / 'results' / name

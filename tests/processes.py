@@ -50,6 +50,7 @@ def labelled(size, groups):
 def networks():
     "name → (model, its smallest network that has everything in it, batches, other numbers of the training)."
     from animegan_nb.conditional import CONDITIONAL_TINY, choices
+    from animegan_nb.conditional_style import ConditionalStyleConfig
     from animegan_nb.dcgan import DCGANConfig
     from animegan_nb.mimic3d import Mimic3DConfig, two_stages
     from animegan_nb.modern import ModernConfig
@@ -73,6 +74,8 @@ def networks():
     )
     tags = CONDITIONAL_TINY.network
     values = [len(choices(group)) for group in tags.tags]
+    plain = dict(mixing=0.0, path_weight=0.0, noise=False, discriminator='dcgan', r1_every=2)
+    tagged = ConditionalStyleConfig(16, tags=tags.tags, **small, **plain)
     modern = ModernConfig(16, channels=8, latent=6, projected=4, head_channels=4, penalty_every=2)
     stages = (Stage(2, size=8), Stage(3, size=16, fade=2))
     planes = dict(size=16, raw=8, planes=8, channels=4, z_dim=6, w_dim=8, channel_base=64, channel_max=8, features=4)
@@ -89,6 +92,7 @@ def networks():
             dict(optimizer='rmsprop'),
         ),
         'conditional': ('conditional', tags, labelled(tags.size, values), {}),
+        'conditional StyleGAN': ('conditional-stylegan', tagged, labelled(16, values), {}),
         'modern': ('modern', modern, pictures(16), {}),
         'stylegan': ('stylegan', style, pictures(16), {}),
         'stylegan, growing': ('stylegan', grow, pictures(16), dict(stages=stages)),

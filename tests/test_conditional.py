@@ -577,7 +577,7 @@ def test_where_nothing_runs_there_is_an_image(monkeypatch):
 
 
 # ---- results and real images ------------------------------------------------------------------------------------
-@pytest.mark.parametrize('name', ['toon_32', 'faces_32'])
+@pytest.mark.parametrize('name', ['toon_32', 'toon_64', 'faces_32'])
 def test_stored_results_say_how_they_were_made(name):
     facts = json.loads(core.shipped(f'results/conditional_{name}.json').read_text())
     assert {'command', 'runs', 'held', 'drawn', 'latent_seeds', 'judges'} <= set(facts)

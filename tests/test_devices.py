@@ -13,6 +13,7 @@ from tiny import images
 from animegan_nb import augment, callbacks, dashboard, data, dcgan, pigan_training, stylegan, training, wgan
 from animegan_nb.cameras import pose, PRIORS
 from animegan_nb.conditional import ConditionalConfig
+from animegan_nb.conditional_style import ConditionalStyleConfig
 from animegan_nb.core import load_chapters, rng
 from animegan_nb.data import ImageSet
 from animegan_nb.dcgan import DCGANConfig
@@ -34,6 +35,7 @@ FIELD = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
 VIEW = RenderSettings(samples=4, fine=4, background=1.0)
 POSED = dict(condition_pose=True, pose_weight=1.0, latent_weight=0.5)
 CONDITIONAL = dict(tags=TAGS, latent=5, base=8, channels=8, blocks=1, last_kernel=3, d_channels=6, d_blocks=1)
+TAGGED = NARROW | dict(tags=TAGS, mixing=0.0, path_weight=0.0, noise=False, discriminator='dcgan')
 MODERN = dict(channels=8, latent=6, projected=4, head_channels=4, penalty_every=2)
 PLANES = dict(size=16, raw=8, planes=8, channels=4, z_dim=6, w_dim=8, channel_base=64, channel_max=8, features=4)
 PLANES |= dict(hidden=8, super_maps=8, critic_base=64, critic_max=8, patch=8, view=PlaneView(samples=4, fine=4))
@@ -48,6 +50,7 @@ NETWORKS = {
         'conditional',
         ConditionalConfig(16, **CONDITIONAL, tag_loss='softmax', prior='data', penalty_every=2),
     ),
+    'conditional StyleGAN': ('conditional-stylegan', ConditionalStyleConfig(16, **TAGGED)),
     'modern': ('modern', ModernConfig(16, **MODERN)),
     'modern, apart': ('modern', ModernConfig(16, **MODERN, paired=False, features='')),
     'stylegan2': ('stylegan', StyleGANConfig(8, **NARROW)),

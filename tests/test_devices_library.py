@@ -15,6 +15,7 @@ from animegan_nb import (
     augment,
     cameras,
     conditional,
+    conditional_style,
     convert,
     encoder,
     fields,
@@ -405,6 +406,16 @@ def test_faces_on_request(gpu):
     read = conditional.read_tags(reader, pictures)
     assert conditional.tag_scores(read, read.roll(1, 0), reader.groups)
     pair = conditional.ConditionalPair(dataclasses.replace(generator.config, prior='uniform')).to(CUDA)
+    images, requested = conditional.requested_images(pair, generator, 4)
+    assert len(images) == len(requested) == 4
+    gpu.check()
+
+
+def test_faces_of_a_stylegan_on_request(gpu):
+    generator, known, _ = conditional_style.pretrained_conditional_style()
+    generator, known = generator.to(CUDA), known.to(CUDA)
+    all_on_gpu(conditional.FaceMaker(generator, known, n=2).images(hair_colour='pink'))
+    pair = conditional_style.ConditionalStylePair(dataclasses.replace(generator.config, prior='uniform')).to(CUDA)
     images, requested = conditional.requested_images(pair, generator, 4)
     assert len(images) == len(requested) == 4
     gpu.check()

@@ -18,6 +18,7 @@ from animegan_nb.training import build_pair, Draws, models
 # case -> (registered model, the numbers of its networks): one small network of every kind
 TAGS = (('hair', 'black', 'red', 'blue'), ('glasses', 'yes'))
 STYLE = dict(size=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
+TAGGED = STYLE | dict(mixing=0.0, path_weight=0.0, noise=False, discriminator='dcgan')
 FIELD = dict(hidden=16, layers=2, z_dim=8, mapping_hidden=16)
 PLANES = dict(size=16, raw=8, planes=8, channels=4, z_dim=8, w_dim=8, channel_base=64, channel_max=8, features=4)
 PLANES |= dict(hidden=8, super_maps=8, critic_base=64, critic_max=8, patch=8, view=dict(samples=4, fine=4))
@@ -29,6 +30,7 @@ CASES = {
     'stylegan1': ('stylegan', dict(architecture='stylegan1', **STYLE)),
     'stylegan2': ('stylegan', STYLE),
     'transfer': ('transfer', STYLE),
+    'conditional StyleGAN': ('conditional-stylegan', dict(TAGGED, tags=TAGS)),
     'modern': ('modern', dict(size=16, latent=8, channels=16, features='')),
     'pigan': ('pigan', dict(size=8, field=FIELD, view=dict(samples=4, fine=4), channel_base=64, channel_max=16)),
     'mimic3d': ('mimic3d', dict(PLANES, imitation='')),

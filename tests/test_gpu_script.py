@@ -33,7 +33,9 @@ def test_the_presets_are_those_of_papers(script):
 
 
 @pytest.mark.parametrize(
-    'part', ['preset dcgan-tiny', 'preset stylegan-tiny', 'preset pigan-cpu', 'preset freezeg-cpu', 'drawing']
+    'part',
+    ['preset dcgan-tiny', 'preset stylegan-tiny', 'preset pigan-cpu', 'preset freezeg-cpu']
+    + ['preset conditional-cpu-64', 'drawing'],
 )
 def test_a_part_has_speed_and_memory(script, capsys, part):
     for row in rows_of(capsys, script, part):
@@ -54,10 +56,14 @@ def test_ratios_are_relative_to_float32(script, capsys):
     assert rows[0]['faster'] == 1 and all(row['faster'] > 0 for row in rows)
 
 
-@pytest.mark.parametrize('name', ['dcgan-tiny', 'wgan-gp-tiny', 'conditional-tiny', 'stylegan-tiny', 'pigan-cpu'])
+@pytest.mark.parametrize(
+    'name',
+    ['dcgan-tiny', 'wgan-gp-tiny', 'conditional-tiny', 'conditional-cpu-64', 'stylegan-tiny', 'freezeg-cpu']
+    + ['modern-live', 'pigan-cpu', 'mimic3d-cpu'],
+)
 def test_a_device_equals_itself(script, capsys, name):
     rows = rows_of(capsys, script, f'equal {name}')
-    assert [row['what'] for row in rows] == ['float32', 'float64'][: 1 if 'pigan' in name else 2]
+    assert [row['what'] for row in rows] == ['float32', 'float64'][: 1 if name in ('pigan-cpu', 'mimic3d-cpu') else 2]
     assert all(row['difference'] == 0 and row['note'] == 'equal' for row in rows)
 
 

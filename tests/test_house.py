@@ -54,7 +54,7 @@ PLAN = {
     20: 'losses', 21: 'penalties', 22: 'dcgan', 23: 'wgan', 24: 'conditional', 25: 'augment', 26: 'modern',
     30: 'style_layers', 31: 'stylegan', 32: 'latents', 33: 'standing', 34: 'encoder',
     40: 'perceptual', 41: 'inversion', 42: 'transfer', 43: 'crossdomain', 44: 'style_transfer',
-    45: 'super_resolution', 46: 'translation',
+    45: 'super_resolution', 46: 'translation', 47: 'conditional_style',
     50: 'raymarch', 51: 'siren', 52: 'mesh', 53: 'geometry', 54: 'fields', 55: 'pigan', 56: 'pigan_training',
     57: 'pigan_anime', 58: 'pigan_inversion', 59: 'orbit',
     60: 'triplane', 61: 'mimic3d',
