@@ -67,6 +67,12 @@ FACE_TAGS = (
 
 def as_groups(groups) -> tuple:
     "The groups as nested tuples, or one sentence about what is wrong with them."
+    listed = lambda x: hasattr(x, '__iter__') and not isinstance(x, str)
+    if not listed(groups) or not all(map(listed, groups)):
+        raise ValueError(
+            "Tags are groups such as (('hair', 'black', 'brown'), ('glasses', 'yes')), not"
+            f" {groups!r}."
+        )
     groups = tuple(tuple(map(str, group)) for group in groups)
     if not groups:
         raise ValueError(
@@ -571,6 +577,11 @@ def _init_weights(module: nn.Module):
 def batch_labels(batch: dict, groups: Sequence) -> Tensor:
     "The labels of a batch, [batch, groups]."
     if 'labels' in batch:
+        if (given := batch['labels'].shape[-1]) != len(groups):
+            raise ValueError(
+                f"These images have labels of {given} groups, and the network's tags have"
+                f" {len(groups)}: give it the groups of the images."
+            )
         return batch['labels'].long()
     if 'identity' in batch:
         return toon_labels(batch['identity'], groups)
@@ -923,6 +934,27 @@ def name_labels(
         labels[:, names.index(name)] = known.index(value)
     return labels
 
+# %% ../nbs/24_conditional.ipynb #24maker1
+def _check_maker(generator: nn.Module | None, known: Tensor | None, n: int):
+    "Raise one sentence unless faces can be drawn with these."
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(f"n is how many faces are drawn, a whole number from 1 on, not {n!r}.")
+    if generator is None:
+        if known is not None:
+            raise ValueError("Labels belong to a generator: give both, or neither.")
+        return
+    groups = getattr(getattr(generator, 'config', None), 'tags', None)
+    if groups is None:
+        raise TypeError(
+            f"A FaceMaker needs a generator that knows tags, not a {type(generator).__name__}."
+        )
+    if known is not None and (not isinstance(known, Tensor) or not len(known)):
+        raise ValueError(
+            f"known holds labels [rows, {len(groups)}], whole numbers in one row or more."
+        )
+    if known is not None:
+        one_hot(known.cpu(), groups)  # refuses what is no label
+
 # %% ../nbs/24_conditional.ipynb #c3a7831f
 class FaceMaker(RichDisplay):
     "Choose hair, eyes and expression: faces of a generator, with a menu for every tag."
@@ -941,6 +973,7 @@ class FaceMaker(RichDisplay):
         scale: int = 3,
         **wanted: str,
     ):
+        _check_maker(generator, known, n)
         if generator is None:
             generator, known, _ = pretrained_conditional()
         self.generator, self.groups = copy.deepcopy(generator).eval(), generator.config.tags

@@ -131,6 +131,7 @@ def score(a):
         'together': together(data, groups),
         'command': (
             f'{info["command"]}; python benchmarks/conditional.py score --runs RUN --out {a.out}'
+            + (' --sheet' if a.sheet else '')
             + (f' --step {a.step}' if a.step else '')
         ),
         'protocol': (
@@ -140,11 +141,13 @@ def score(a):
         ),
     }
     for name, j in judges.items():
-        top = C.tag_scores(truth['labels'], C.read_tags(j, truth['image']), groups)
+        seen = C.read_tags(j, truth['image'])
+        top, apart = C.tag_scores(truth['labels'], seen, groups), confusions(truth['labels'], seen, groups)
         facts['judges'][name] = {
             'networks': len(j),
             'groups': {
                 k: {'ceiling': v['granted'], 'ceiling_values': v['values'], 'granted': [], 'chance': 0.0, 'values': {}}
+                | {'real_confusion': apart[k], 'confusion': []}
                 for k, v in top.items()
             },
         }
@@ -184,10 +187,23 @@ def add(into: dict, sets: list, judges: list, groups, runs: int):
             into[k]['granted'].append(v['granted'])
             into[k]['chance'] = round(into[k]['chance'] + v['chance'] / len(sets) / runs, 4)
     whole = C.tag_scores(torch.cat([asked for _, asked in sets]), torch.cat(reads), groups)
+    apart = confusions(torch.cat([asked for _, asked in sets]), torch.cat(reads), groups)
     for k, v in whole.items():
+        old = into[k]['confusion'] or [[0] * len(row) for row in apart[k]]
+        into[k]['confusion'] = [[a + b for a, b in zip(*rows)] for rows in zip(old, apart[k])]
         for value, (share, n) in v['values'].items():
             before, m = into[k]['values'].get(value, (0.0, 0))
             into[k]['values'][value] = (round((before * m + share * n) / (m + n), 4), m + n)
+
+
+def confusions(asked: torch.Tensor, read: torch.Tensor, groups) -> dict[str, list]:
+    "Of each group: in row i and column k how many heads that should have value i were read as k."
+    counts = {}
+    for column, group in enumerate(groups):
+        n = len(C.choices(group))
+        both = n * asked[:, column] + read[:, column]
+        counts[group[0]] = torch.bincount(both, minlength=n * n).reshape(n, n).tolist()
+    return counts
 
 
 def distance(images, data, extractor: str) -> dict:

@@ -540,6 +540,30 @@ def test_what_a_maker_was_asked_for_holds_for_its_images():
     assert np.array_equal(asked.image(hair='blue'), free.image(hair='blue'))
 
 
+@pytest.mark.parametrize(
+    'known, n, word',
+    [
+        (torch.zeros(2, 3), 4, 'torch.float32'),
+        (torch.zeros(2, 2).long(), 4, r'\[batch, 3\]'),
+        (torch.zeros(0, 3).long(), 4, 'in one row or more'),
+        ([[0, 0, 0]], 4, 'whole numbers in one row or more'),
+        (torch.full((2, 3), 7), 4, "out of range: 'hair' counts from 0 to 2"),
+        (None, 0, 'n is how many faces'),
+        (None, 2.5, 'n is how many faces'),
+    ],
+)
+def test_a_maker_refuses_what_is_no_label(known, n, word):
+    with pytest.raises(ValueError, match=word):
+        C.FaceMaker(C.ConditionalGenerator(SMALL), known, n=n)
+
+
+def test_a_maker_needs_a_generator_with_tags():
+    with pytest.raises(TypeError, match='knows tags, not a Linear'):
+        C.FaceMaker(torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match='give both, or neither'):
+        C.FaceMaker(None, torch.zeros(2, 5).long())
+
+
 def test_the_same_seed_is_the_same_face():
     m = maker()
     assert torch.equal(m.images(hair='pink'), m.images(hair='pink')) and not torch.equal(

@@ -44,6 +44,14 @@ def _style_in_place(w, tags, directions):
 def _style_detached(w, tags, directions):
     return w + F.linear(tags, directions.detach())
 
+
+def _style_w_detached(w, tags, directions):
+    return w.detach() + F.linear(tags, directions)
+
+
+def _style_thresholded(w, tags, directions):
+    return w + F.linear((tags > 0.4).to(w.dtype), directions)
+
 # %% ../../nbs/exercises/47_conditional_style.ipynb #47e00007
 @exercise(
     'conditional_style.tagged_style',
@@ -56,6 +64,8 @@ def _style_detached(w, tags, directions):
         'rows and columns exchanged': _style_transposed,
         'in place': _style_in_place,
         'directions detached': _style_detached,
+        'the style detached': _style_w_detached,
+        'tags rounded to zeros and ones': _style_thresholded,
     },
 )
 def check_tagged_style(candidate):
@@ -86,11 +96,16 @@ def check_tagged_style(candidate):
     square = draw(4, 4, seed=2)
     out = candidate(w[:, :4].clone(), one, square)
     yield 'a direction is a column', torch.allclose(out - w[:, :4], square[:, 2].expand(3, -1))
-    out = candidate(w.clone(), tags, directions)
+    leaf = w.clone().requires_grad_()
+    out = candidate(leaf * 1, tags, directions)
+    both = (leaf, directions)
     learns = out.requires_grad
-    gradient = torch.autograd.grad(out.sum(), directions)[0] if learns else torch.zeros(5, 4)
-    learned = tags.sum(0).expand(5, -1)
-    yield (
-        'directions learn from the heads that have their tag',
-        torch.allclose(gradient.double(), learned),
-    )
+    found = torch.autograd.grad(out.sum(), both, allow_unused=True) if learns else (None, None)
+    learned = torch.ones_like(w), tags.sum(0).expand(5, -1)
+    right = [g is not None and torch.allclose(g, x) for g, x in zip(found, learned)]
+    yield 'the mapping goes on learning', right[0]
+    yield 'directions learn from the heads that have their tag', right[1]
+    part = 3 * draw(7, 4, seed=3)  # a third of a tag, or less than none
+    many = draw(7, 5, seed=4)
+    out = candidate(many.clone(), part, directions)
+    yield 'any numbers are tags', torch.allclose(out, many + part @ directions.T)
