@@ -69,8 +69,9 @@ def tagged_style(
     directions: Tensor,  # F, [w_dim, tags]
 ) -> Tensor:  # [batch, w_dim]
     "w + F·tags: every tag moves the style by its direction."
-    n, (dim, width) = len(w), directions.shape
-    if w.shape != (n, dim) or tags.shape != (n, width):
+    dim, width = directions.shape
+    fit = w.ndim == tags.ndim == 2 and (w.shape[1], tags.shape[1]) == (dim, width)
+    if not fit or w.shape[0] != tags.shape[0]:
         raise ValueError(
             f"Styles are [batch, {dim}] and tags [batch, {width}] for these directions, not"
             f" {list(w.shape)} and {list(tags.shape)}."
