@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 import torch
-from safetensors.torch import load_file
 from torch import nn, Tensor
 from .conditional import acgan_discriminator_loss, acgan_generator_loss, as_groups
 from .conditional import batch_labels, ConditionalGenerator, one_hot
+from .conditional import pretrained_conditional
 from .conditional import tag_accuracy, tag_loss, TagRequests, TOON_TAGS
-from .core import check_types, shipped
+from .core import check_types
 from .penalties import lazy_weight, r1_of_logits
 from .stylegan import check_size, plain_discriminator, STYLEGAN_CPU_64
 from .stylegan import StyleGANGenerator, StyleGANPlayers, StyleMapping
@@ -213,6 +213,4 @@ def pretrained_conditional_style(
 ) -> tuple[ConditionalStyleGenerator, Tensor, dict]:
     """A generator of ours that ships with the library, labels that occur in its data [rows,
     groups], and the facts of its training."""
-    generator = ConditionalStyleGenerator.from_pretrained(name)
-    known = load_file(str(shipped(f'pretrained/{name}.safetensors')))['known'].long()
-    return generator.requires_grad_(False), known, generator.facts
+    return pretrained_conditional(name, ConditionalStyleGenerator)

@@ -30,9 +30,9 @@ from safetensors.torch import save_file
 from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
 
-from animegan_nb import conditional, toon
-from animegan_nb.conditional_style import ConditionalStylePair
+from animegan_nb import toon
 from animegan_nb.callbacks import Checkpoints, read_log
+from animegan_nb.conditional import TagRequests, tagged_heads
 from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8, write_atomically
 from animegan_nb.data import ImageFolder
 from animegan_nb.metrics import evaluate, extract, memorisation
@@ -137,7 +137,7 @@ def images(job: Job, size: int, held_out: bool = False):
         heads = toon.ready_heads()
     else:
         heads = toon.ToonHeads(1000 if held_out else 3000, 64, seed=int(held_out), style=job.data)
-    return conditional.tagged_heads(size, heads) if job.tagged else heads.only('image').resized(size)
+    return tagged_heads(size, heads) if job.tagged else heads.only('image').resized(size)
 
 
 def train(name: str, run: str):
@@ -289,11 +289,11 @@ def write(name: str, run: Path, n: int, seeds: int):
     facts['moments'] = moments(name, run, n)
     sheet = grid(to_uint8(generated[0][:40]), 10)
     if job.ships:
-        out = ship(name, generator, facts)
-        if isinstance(pair, ConditionalStylePair):
-            known = pair.known[: pair.remembered].to(torch.uint8)  # labels that can be requested
-            save_file(halved(generator) | {'known': known}, out)
-        elif isinstance(pair, StyleGANPair):
+        labels = {}  # that can be requested
+        if isinstance(pair, TagRequests):
+            labels = {'known': pair.known[: pair.remembered].to(torch.uint8)}
+        out = ship(name, generator, facts, tensors=labels)
+        if isinstance(pair, StyleGANPair):
             save_file(halved(pair.discriminator), out.with_name(f'{name}_discriminator.safetensors'))
     else:
         out = ROOT / 'data' / 'results' / name
@@ -319,10 +319,13 @@ def halved(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
 
 
-def ship(name: str, generator: torch.nn.Module, facts: dict, folder: Path = ROOT / 'data' / 'pretrained') -> Path:
-    "Write the weights in half precision and the card."
+PRETRAINED = ROOT / 'data' / 'pretrained'
+
+
+def ship(name: str, generator: torch.nn.Module, facts: dict, folder: Path = PRETRAINED, tensors=()) -> Path:
+    "Write the weights in half precision, further `tensors` with them, and the card."
     out = folder / f'{name}.safetensors'
-    save_file(halved(generator), out)
+    save_file(halved(generator) | dict(tensors), out)
     out.with_suffix('.json').write_text(json.dumps(facts, indent=1) + '\n', encoding='utf-8')
     return out
 
