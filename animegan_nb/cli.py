@@ -545,7 +545,7 @@ def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress
         data = str(absolute_path(str(data), 'folder of images'))
     if (run / 'recipe.toml').exists():
         stored = _read_recipe(run)
-        if dataclasses.replace(stored, steps=recipe.steps) != recipe:
+        if dataclasses.replace(stored, steps=recipe.steps, source=recipe.source) != recipe:
             raise ValueError(
                 f"{run} holds the training of another recipe: name another folder, or go on"
                 f" with  {_resume(run)}"

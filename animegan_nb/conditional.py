@@ -910,11 +910,11 @@ def requested_images(
 # %% ../nbs/24_conditional.ipynb #f6c0a887
 def pretrained_conditional(
     name: str = 'conditional_toon_32',
-    kind: type = ConditionalGenerator,  # of the generator
+    kind: type | None = None,  # the generator's class; None: ConditionalGenerator
 ) -> tuple[nn.Module, Tensor, dict]:
     """A generator of ours that ships with the library, labels that occur in its data [rows,
     groups], and the facts of its training."""
-    generator = kind.from_pretrained(name)
+    generator = (kind or ConditionalGenerator).from_pretrained(name)
     known = load_file(str(shipped(f'pretrained/{name}.safetensors')))['known'].long()
     return generator.requires_grad_(False), known, generator.facts
 
