@@ -8,6 +8,8 @@ import functools
 import io
 import math
 import numbers
+import shutil
+from contextlib import suppress
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -1277,8 +1279,10 @@ class DrawnSet(ImageSet):
         raise NotImplementedError("the attributes of identities, by name")
 
     def fill(self, folder, meta: dict):
-        "Draw the whole set into a store, with a progress bar."
+        """Draw the whole set into a store, with a progress bar. Chunks wait beside the store
+        until it is whole, so that an interrupted drawing goes on where it stopped."""
         n, size, chunk = meta['n'], meta['size'], self.chunk
+        chunks = folder.with_name(f'{folder.name}-chunks')
         rows = self.rows(meta['seed'], 0, n, meta['camera'])
         shapes = {name: tuple(values.shape[1:]) for name, values in rows.items()} | self.drawn
         fields = {name: (shape, 'float32') for name, shape in shapes.items()}
@@ -1287,11 +1291,32 @@ class DrawnSet(ImageSet):
         with ArrayStore.create(folder, n, fields, meta, cache=True) as store:
             for start in tqdm(range(0, n, chunk), **bar):
                 part = {name: values[start : start + chunk] for name, values in rows.items()}
-                out = self.draw(part, size, supersample=self.supersample, geometry=False)
-                coverage = (out['mask'] * 255).round().to(torch.uint8)
-                part |= {name: out[name] for name in self.drawn}
-                part |= dict(image=to_uint8(out['image']), coverage=coverage)
-                store.write(start, {name: values.numpy() for name, values in part.items()})
+                if n > chunk:
+                    waiting = chunks / str(start), fields, meta | {'start': start}
+                    store.write(start, self.kept_chunk(part, *waiting))
+                else:
+                    store.write(start, self.draw_chunk(part, size))
+        shutil.rmtree(chunks, ignore_errors=True)
+
+    def kept_chunk(self, part: dict, folder, fields: dict, meta: dict) -> dict:
+        "The fields of a chunk that was drawn before, or is drawn now, and kept."
+        with suppress(OSError, ValueError):  # none, or another process clears up now
+            store = ArrayStore.open(folder)
+            if store.meta == meta:
+                return store.arrays
+        drawn = self.draw_chunk(part, meta['size'])
+        how = dict(n=len(drawn['image']), fields=fields, meta=meta, cache=True)
+        with suppress(OSError), ArrayStore.create(folder, **how) as store:
+            store.write(0, drawn)
+        return drawn
+
+    def draw_chunk(self, part: dict, size: int) -> dict:
+        "The fields of a chunk: its rows, and what is drawn of them."
+        out = self.draw(part, size, supersample=self.supersample, geometry=False)
+        coverage = (out['mask'] * 255).round().to(torch.uint8)
+        part |= {name: out[name] for name in self.drawn}
+        part |= dict(image=to_uint8(out['image']), coverage=coverage)
+        return {name: values.numpy() for name, values in part.items()}
 
     def __getitem__(self, index: int) -> dict:
         "One image with everything known about it; its geometry is traced now."

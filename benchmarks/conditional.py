@@ -7,7 +7,9 @@
     python benchmarks/conditional.py ship --runs RUN --out data/pretrained/conditional_NAME
     python benchmarks/conditional.py speed
     python benchmarks/conditional.py control --tagged RUN --plain RUN --step N --out data/results/conditional_control
-        (checkpoints of `networks.py train conditional_toon_64` and of `stylegan_toon_64_longer`, which learns no tags)
+        (of `networks.py train conditional_toon_64_3000` and of `stylegan_toon_64_longer`, which learns no tags)
+    python benchmarks/conditional.py heart --few RUN --many RUN --out data/results/conditional_heart
+        (of `networks.py train conditional_toon_64_3000` and of `conditional_toon_64`, 3,000 and 24,000 heads)
 
 A training saves itself every 250 steps and goes on where it was stopped.
 """
@@ -26,7 +28,7 @@ from safetensors.torch import save_file
 from animegan_nb import conditional as C
 from animegan_nb import toon
 from animegan_nb.augment import Augmentation, cut_out, policies, shift
-from animegan_nb.core import grid, seed_everything, to_uint8
+from animegan_nb.core import grid, seed_everything, to_float, to_uint8
 from animegan_nb.metrics import evaluate, extract
 from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
 from animegan_nb.training import Trainer, build_pair, checkpoints, load_run
@@ -301,10 +303,10 @@ def control(a):
     import networks
 
     found, drawn = dict(step=a.step, runs={}), []
-    for name, run in (('conditional_toon_64', a.tagged), ('stylegan_toon_64_longer', a.plain)):
+    for name, run in (('conditional_toon_64_3000', a.tagged), ('stylegan_toon_64_longer', a.plain)):
         pair, generator, info = load_run(Path(run) / 'moments' / f'step-{a.step:08d}')
         generated = [networks.draw(pair, generator, a.n, seed) for seed in range(a.seeds)]
-        measured = networks.measures(networks.JOBS['conditional_toon_64'], generated, 64)
+        measured = networks.measures(networks.JOBS['conditional_toon_64_3000'], generated, 64)
         for extractor in measured.values():
             del extractor['card']
         command = f'python benchmarks/networks.py train {name} --run RUN'
@@ -315,6 +317,38 @@ def control(a):
     grid(torch.cat(drawn), 10).save(out.with_suffix('.jpg'), quality=90)
     for name, run in found['runs'].items():
         print(name, json.dumps({k: {m: v[m] for m in networks.STORED} for k, v in run['measures'].items()}))
+
+
+def heart(a):
+    """What a discriminator knows by heart: at every kept checkpoint of two trainings, one on few heads and one on many,
+    the share of tags that it reads correctly in heads that both learned from and in new ones, its mean logit on them,
+    and the share of requests that the toon network says are granted."""
+    import networks
+
+    few = networks.JOBS['conditional_toon_64_3000']
+    data, groups = networks.images(few, 64), C.TOON_TAGS
+    heads = dict(training=data.batch(range(1000)), new=networks.images(few, 64, True).batch(range(1000)))
+    judge, found = [C.ToonTagClassifier(groups)], dict(heads=1000, drawn=a.n, runs={})
+    granted = lambda asked, read: {k: round(v['granted'], 4) for k, v in C.tag_scores(asked, read, groups).items()}
+    for name, run in (('conditional_toon_64_3000', a.few), ('conditional_toon_64', a.many)):
+        rows = []
+        for folder in sorted((Path(run) / 'moments').glob('step-*')):
+            pair, generator, info = load_run(folder)
+            row = dict(step=info['step'], images=info['images'])
+            for kind, batch in heads.items():
+                with torch.no_grad():
+                    answers = [pair.discriminator(part, tags=True) for part in to_float(batch['image']).split(100)]
+                logits, tags = (torch.cat(part) for part in zip(*answers))
+                row[kind] = dict(logit=round(logits.mean().item(), 4))
+                row[kind] |= granted(batch['labels'], C.read_labels(tags, groups))
+            images, asked = C.requested_images(pair, generator, a.n, 0)
+            row['granted'] = granted(asked, C.read_tags(judge, images))
+            rows.append(row)
+            print(name, json.dumps(row), flush=True)
+        command = f'python benchmarks/networks.py train {name} --run RUN'
+        trained = len(networks.training_images(networks.JOBS[name], 64))
+        found['runs'][name] = dict(trained=trained, command=command, moments=rows)
+    Path(a.out).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
 
 
 def speed(a):
@@ -369,6 +403,11 @@ def main():
     q.add_argument('--step', type=int, required=True)
     q.add_argument('--n', type=int, default=1500)
     q.add_argument('--seeds', type=int, default=3)
+    q = words.add_parser('heart')
+    q.set_defaults(run=heart)
+    for name in ('few', 'many', 'out'):
+        q.add_argument(f'--{name}', required=True)
+    q.add_argument('--n', type=int, default=1000)
     a = p.parse_args()
     torch.set_num_threads(1)
     return a.run(a)

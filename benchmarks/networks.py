@@ -34,7 +34,7 @@ from animegan_nb import toon
 from animegan_nb.callbacks import Checkpoints, read_log
 from animegan_nb.conditional import TagRequests, tagged_heads
 from animegan_nb.core import fast_bfloat16, grid, tiles, to_float, to_uint8, write_atomically
-from animegan_nb.data import ImageFolder
+from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.metrics import evaluate, extract, memorisation
 from animegan_nb.stylegan import StyleGANPair
 from animegan_nb.training import Draws, ModelPair, Recipe, generate_images, load_run, recipes, train as train_recipe
@@ -54,6 +54,7 @@ class Job:
     recipe: Recipe
     extractors: tuple[str, ...] = ('toon', 'squeezenet', 'pixels')
     compared: bool = False  # only numbers and images are stored, to compare another network with
+    more: tuple[int, ...] = ()  # seeds: of each, 3,000 more heads to train on
 
     @property
     def drawn(self) -> bool:
@@ -95,9 +96,16 @@ JOBS = {
     'stylegan_toon_64_scratch': Job('StyleGAN2 at 64 px on 3,000 anime heads', 'anime', HEADS_64, compared=True),
     'stylegan_toon_human_64': Job('StyleGAN2 at 64 px on 3,000 heads in the human style', 'human', HEADS_64),
     'conditional_toon_64': Job(
+        'StyleGAN2 at 64 px on 24,000 anime heads, begun as stylegan_toon_64, which learned tags',
+        'anime',
+        in_bfloat16(recipes['conditional-cpu-64']),
+        more=(2, 3, 4, 5, 6, 7, 8),  # 1: the heads that no network learns from
+    ),
+    'conditional_toon_64_3000': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64, which learned tags',
         'anime',
         in_bfloat16(recipes['conditional-cpu-64']),
+        compared=True,
     ),
     'stylegan_toon_64_longer': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64: what conditional_toon_64 is without tags',
@@ -130,21 +138,33 @@ def data_folder(name: str) -> Path:
 
 @cache
 def images(job: Job, size: int, held_out: bool = False):
-    "The images on which a job trains, or new heads that it never saw."
+    "The images with which what a job generates is compared, or new heads that it never saw."
     if not job.drawn:
         return ImageFolder(data_folder(job.data), size, progress=False)
     if job.data == 'anime' and not held_out:
-        heads = toon.ready_heads()
-    else:
-        heads = toon.ToonHeads(1000 if held_out else 3000, 64, seed=int(held_out), style=job.data)
+        return at_size(job, size, toon.ready_heads())
+    return at_size(job, size, toon.ToonHeads(1000 if held_out else 3000, 64, seed=int(held_out), style=job.data))
+
+
+def at_size(job: Job, size: int, heads: ImageSet) -> ImageSet:
     return tagged_heads(size, heads) if job.tagged else heads.only('image').resized(size)
+
+
+@cache
+def training_images(job: Job, size: int):
+    "The images on which a job trains: those of `images`, and more, if it asks for more."
+    if not job.more:
+        return images(job, size)
+    more = [at_size(job, size, toon.ToonHeads(3000, 64, seed=seed, style=job.data)) for seed in job.more]
+    sets = [data.arrays for data in (images(job, size), *more)]
+    return ImageSet({name: np.concatenate([arrays[name] for arrays in sets]) for name in sets[0]})
 
 
 def train(name: str, run: str):
     "Begin a training, or go on with it; every 1,000 steps a checkpoint is kept for `moments`."
     job = JOBS[name]
     kept = Checkpoints(Path(run) / 'moments', every=1000, keep=1000)
-    train_recipe(job.recipe, images(job, job.recipe.network.size), run, callbacks=[kept], device='cpu')
+    train_recipe(job.recipe, training_images(job, job.recipe.network.size), run, callbacks=[kept], device='cpu')
 
 
 def draw(pair, generator, n: int, seed: int) -> torch.Tensor:
@@ -162,18 +182,25 @@ def all_images(dataset) -> torch.Tensor:
 
 
 def measures(job: Job, generated: list[torch.Tensor], size: int) -> dict:
-    "What `compared` finds beside the training images of a job (and new heads)."
+    "What `compared` finds beside the images of a job, all those that it trains on, and new heads."
     fresh = all_images(images(job, size, True)) if job.drawn else None
-    return compared(generated, all_images(images(job, size)), fresh, job.extractors)
+    learned = all_images(training_images(job, size)) if job.more else None
+    return compared(generated, all_images(images(job, size)), fresh, job.extractors, learned)
 
 
-def compared(generated: list[torch.Tensor], known: torch.Tensor, fresh: torch.Tensor | None, extractors) -> dict:
-    """For each extractor: the numbers of every set of latents beside the training images (and new heads), and how
+def compared(
+    generated: list[torch.Tensor],
+    known: torch.Tensor,
+    fresh: torch.Tensor | None,
+    extractors,
+    learned: torch.Tensor | None = None,  # the training images, where they are more than the known ones
+) -> dict:
+    """For each extractor: the numbers of every set of latents beside known images, and (if there are new heads) how
     often a generated image is nearer to the training set than a new image is (0.5: as a new one, 1: copied)."""
-    found = {}
+    found, learned = {}, known if learned is None else learned
     for extractor in extractors:
         real = extract(known, extractor)
-        both = extract(torch.cat([known, known.flip(-1)]), extractor)
+        both = extract(torch.cat([learned, learned.flip(-1)]), extractor)
         fakes = [extract(part, extractor) for part in generated]
         n = min(len(known) // 2, len(generated[0]))
         rows = [evaluate(fake, real, extractor, n=n, seed=seed) for seed, fake in enumerate(fakes)]
@@ -228,7 +255,7 @@ def judged(name: str, run: Path, n: int, seeds: int) -> tuple[dict, ModelPair, t
         command=f'python benchmarks/networks.py train {name} --run RUN',
         stages=[asdict(stage) for stage in job.recipe.stages],
         augment=job.recipe.augment,
-        data=dict(kind=job.data, images=len(images(job, size))),
+        data=dict(kind=job.data, images=len(training_images(job, size))),
         measures=measures(job, generated, size),
     )
     return facts | training_facts(info, read_log(run / 'log.jsonl')), pair, generator, generated

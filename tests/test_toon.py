@@ -125,6 +125,29 @@ def test_a_row_does_not_depend_on_how_many_are_asked_for():
     assert all(torch.equal(late[k], many[k][250:262]) for k in late)
 
 
+def test_an_interrupted_drawing_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    class Counted(toon.ToonHeads):
+        chunk, drawn_now = 2, 0
+
+        def draw_chunk(self, part, size):
+            if Counted.drawn_now == 3:
+                raise KeyboardInterrupt
+            Counted.drawn_now += 1
+            return super().draw_chunk(part, size)
+
+    whole = toon.ToonHeads(9, 16, seed=31)
+    monkeypatch.setenv('ANIMEGAN_CACHE', str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        Counted(9, 16, seed=31)
+    assert sorted(f.name for f in tmp_path.glob('toon/heads*/*')) == ['0', '2', '4']
+    damaged = next(tmp_path.glob('toon/heads*/2/image.npy'))
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    Counted.drawn_now = 0
+    heads = Counted(9, 16, seed=31)
+    assert Counted.drawn_now == 3 and len(list((tmp_path / 'toon').iterdir())) == 1  # 2, 6 and 8 are drawn
+    assert all(np.array_equal(whole.arrays[k], heads.arrays[k]) for k in whole.arrays)
+
+
 def test_items_hold_what_is_promised():
     heads = toon.ToonHeads(n=4, size=16, seed=2)
     item = heads[1]
