@@ -8,7 +8,7 @@
     python benchmarks/conditional.py speed
     python benchmarks/conditional.py control --tagged RUN --plain RUN --step N --out data/results/conditional_control
         (of `networks.py train conditional_toon_64_3000` and of `stylegan_toon_64_longer`, which learns no tags)
-    python benchmarks/conditional.py heart --few RUN --many RUN --out data/results/conditional_heart
+    python benchmarks/conditional.py heart --few RUN --many RUN --step N --out data/results/conditional_heart
         (of `networks.py train conditional_toon_64_3000` and of `conditional_toon_64`, 3,000 and 24,000 heads)
 
 A training saves itself every 250 steps and goes on where it was stopped.
@@ -322,12 +322,13 @@ def control(a):
 def heart(a):
     """What a discriminator knows by heart: at every kept checkpoint of two trainings, one on few heads and one on many,
     the share of tags that it reads correctly in heads that both learned from and in new ones, its mean logit on them,
-    and the share of requests that the toon network says are granted."""
+    and the share of requests that the toon network says are granted; at one step also the distances."""
     import networks
 
     few = networks.JOBS['conditional_toon_64_3000']
     data, groups = networks.images(few, 64), C.TOON_TAGS
-    heads = dict(training=data.batch(range(1000)), new=networks.images(few, 64, True).batch(range(1000)))
+    again = C.tagged_heads(64, toon.ToonHeads(1000, 64, seed=0))  # the first of those that ship, which are compressed
+    heads = dict(training=again.batch(range(1000)), new=networks.images(few, 64, True).batch(range(1000)))
     judge, found = [C.ToonTagClassifier(groups)], dict(heads=1000, drawn=a.n, runs={})
     granted = lambda asked, read: {k: round(v['granted'], 4) for k, v in C.tag_scores(asked, read, groups).items()}
     for name, run in (('conditional_toon_64_3000', a.few), ('conditional_toon_64', a.many)):
@@ -343,6 +344,11 @@ def heart(a):
                 row[kind] |= granted(batch['labels'], C.read_labels(tags, groups))
             images, asked = C.requested_images(pair, generator, a.n, 0)
             row['granted'] = granted(asked, C.read_tags(judge, images))
+            if info['step'] == a.step:
+                generated = [networks.draw(pair, generator, a.n, seed) for seed in range(a.seeds)]
+                row['measures'] = networks.compared(generated, networks.all_images(data), None, few.extractors)
+                for extractor in row['measures'].values():
+                    del extractor['card']
             rows.append(row)
             print(name, json.dumps(row), flush=True)
         command = f'python benchmarks/networks.py train {name} --run RUN'
@@ -407,7 +413,9 @@ def main():
     q.set_defaults(run=heart)
     for name in ('few', 'many', 'out'):
         q.add_argument(f'--{name}', required=True)
-    q.add_argument('--n', type=int, default=1000)
+    q.add_argument('--step', type=int, required=True)
+    q.add_argument('--n', type=int, default=1500)
+    q.add_argument('--seeds', type=int, default=3)
     a = p.parse_args()
     torch.set_num_threads(1)
     return a.run(a)

@@ -104,7 +104,7 @@ JOBS = {
     'conditional_toon_64_3000': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64, which learned tags',
         'anime',
-        in_bfloat16(recipes['conditional-cpu-64']),
+        replace(in_bfloat16(recipes['conditional-cpu-64']), steps=15_000),
         compared=True,
     ),
     'stylegan_toon_64_longer': Job(
