@@ -1301,8 +1301,8 @@ class DrawnSet(ImageSet):
     def kept_chunk(self, part: dict, folder, fields: dict, meta: dict) -> dict:
         "The fields of a chunk that was drawn before, or is drawn now, and kept."
         with suppress(OSError, ValueError):  # none, or another process clears up now
-            store = ArrayStore.open(folder)
-            if store.meta == meta:
+            store = ArrayStore.open(folder, verify=True)
+            if store.meta == meta and len(store) == len(part['identity']):
                 return store.arrays
         drawn = self.draw_chunk(part, meta['size'])
         how = dict(n=len(drawn['image']), fields=fields, meta=meta, cache=True)

@@ -320,15 +320,23 @@ def control(a):
 
 
 def heart(a):
-    """What a discriminator knows by heart: at every kept checkpoint of two trainings, one on few heads and one on many,
-    the share of tags that it reads correctly in heads that both learned from and in new ones, its mean logit on them,
-    and the share of requests that the toon network says are granted; at one step also the distances."""
+    """What a discriminator knows by heart: at every checkpoint in RUN/moments of two trainings, one on few heads and
+    one on many, the share of tags that it reads correctly in heads that both learned from, in heads that were added for
+    the second, and in new ones, its mean logit on them, and the share of requests that the toon network says are
+    granted; at one step also the distances. (Of the stored trainings one checkpoint in 2,000 and in 3,000 steps was
+    kept.)"""
     import networks
 
+    for run in (a.few, a.many):
+        if not (Path(run) / 'moments' / f'step-{a.step:08d}').is_dir():
+            sys.exit(f'{run} keeps no checkpoint of step {a.step}: name one that both runs keep.')
     few = networks.JOBS['conditional_toon_64_3000']
     data, groups = networks.images(few, 64), C.TOON_TAGS
     again = C.tagged_heads(64, toon.ToonHeads(1000, 64, seed=0))  # the first of those that ship, which are compressed
-    heads = dict(training=again.batch(range(1000)), new=networks.images(few, 64, True).batch(range(1000)))
+    assert torch.equal(again.batch(range(1000))['labels'], data.batch(range(1000))['labels'])
+    added = C.tagged_heads(64, toon.ToonHeads(3000, 64, seed=networks.JOBS['conditional_toon_64'].more[0]))
+    sets = dict(training=again, added=added, new=networks.images(few, 64, True))
+    heads = {kind: known.batch(range(1000)) for kind, known in sets.items()}
     judge, found = [C.ToonTagClassifier(groups)], dict(heads=1000, drawn=a.n, runs={})
     granted = lambda asked, read: {k: round(v['granted'], 4) for k, v in C.tag_scores(asked, read, groups).items()}
     for name, run in (('conditional_toon_64_3000', a.few), ('conditional_toon_64', a.many)):

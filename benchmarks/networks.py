@@ -108,7 +108,7 @@ JOBS = {
         compared=True,
     ),
     'stylegan_toon_64_longer': Job(
-        'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64: what conditional_toon_64 is without tags',
+        'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64: conditional_toon_64_3000 without tags',
         'anime',
         transfer_recipe(AS_BEFORE, HEADS_64.training, 50_000, HEADS_64.source),
         compared=True,
