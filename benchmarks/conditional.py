@@ -298,6 +298,10 @@ def ship(a):
     print(out.with_suffix('.safetensors').stat().st_size, 'bytes')
 
 
+def without_cards(measures: dict) -> dict:
+    return {name: {k: v for k, v in entry.items() if k != 'card'} for name, entry in measures.items()}
+
+
 def control(a):
     "What learning tags does to the images: two trainings that began alike, after as many steps, with and without tags."
     import networks
@@ -307,10 +311,8 @@ def control(a):
         pair, generator, info = load_run(Path(run) / 'moments' / f'step-{a.step:08d}')
         generated = [networks.draw(pair, generator, a.n, seed) for seed in range(a.seeds)]
         measured = networks.measures(networks.JOBS['conditional_toon_64_3000'], generated, 64)
-        for extractor in measured.values():
-            del extractor['card']
         command = f'python benchmarks/networks.py train {name} --run RUN'
-        found['runs'][name] = dict(images=info['images'], command=command, measures=measured)
+        found['runs'][name] = dict(images=info['images'], command=command, measures=without_cards(measured))
         drawn.append(to_uint8(generated[0][:20]))
     out = Path(a.out)
     out.with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
@@ -354,9 +356,8 @@ def heart(a):
             row['granted'] = granted(asked, C.read_tags(judge, images))
             if info['step'] == a.step:
                 generated = [networks.draw(pair, generator, a.n, seed) for seed in range(a.seeds)]
-                row['measures'] = networks.compared(generated, networks.all_images(data), None, few.extractors)
-                for extractor in row['measures'].values():
-                    del extractor['card']
+                measured = networks.compared(generated, networks.all_images(data), None, few.extractors)
+                row['measures'] = without_cards(measured)
             rows.append(row)
             print(name, json.dumps(row), flush=True)
         command = f'python benchmarks/networks.py train {name} --run RUN'
@@ -410,20 +411,14 @@ def main():
         q.add_argument('--extractor', default='squeezenet')
         q.add_argument('--sheet', action='store_true')
     words.add_parser('speed').set_defaults(run=speed)
-    q = words.add_parser('control')
-    q.set_defaults(run=control)
-    for name in ('tagged', 'plain', 'out'):
-        q.add_argument(f'--{name}', required=True)
-    q.add_argument('--step', type=int, required=True)
-    q.add_argument('--n', type=int, default=1500)
-    q.add_argument('--seeds', type=int, default=3)
-    q = words.add_parser('heart')
-    q.set_defaults(run=heart)
-    for name in ('few', 'many', 'out'):
-        q.add_argument(f'--{name}', required=True)
-    q.add_argument('--step', type=int, required=True)
-    q.add_argument('--n', type=int, default=1500)
-    q.add_argument('--seeds', type=int, default=3)
+    for name, function, runs in (('control', control, ('tagged', 'plain')), ('heart', heart, ('few', 'many'))):
+        q = words.add_parser(name)
+        q.set_defaults(run=function)
+        for word in (*runs, 'out'):
+            q.add_argument(f'--{word}', required=True)
+        q.add_argument('--step', type=int, required=True)
+        q.add_argument('--n', type=int, default=1500)
+        q.add_argument('--seeds', type=int, default=3)
     a = p.parse_args()
     torch.set_num_threads(1)
     return a.run(a)

@@ -99,7 +99,7 @@ JOBS = {
         'StyleGAN2 at 64 px on 24,000 anime heads, begun as stylegan_toon_64, which learned tags',
         'anime',
         in_bfloat16(recipes['conditional-cpu-64']),
-        more=(2, 3, 4, 5, 6, 7, 8),  # 1: the heads that no network learns from
+        more=(2, 3, 4, 5, 6, 7, 8),  # 1: the new heads of `images`
     ),
     'conditional_toon_64_3000': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64, which learned tags',
