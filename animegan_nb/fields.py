@@ -91,6 +91,16 @@ def _check_views(views: Views) -> None:
         raise ValueError(
             f"There are {len(x)} images and {len(cams)} poses: every image needs its own."
         )
+    known = {'depth': views.depth, 'normal': views.normal}
+    for (name, found), between in zip(known.items(), ([], [3])):
+        wanted = [len(x), *between, *x.shape[2:]]
+        if found is not None and list(found.shape) != wanted:
+            raise ValueError(f"The {name} of these views is {wanted}, not {list(found.shape)}.")
+    if cams.dtype != x.dtype:
+        raise ValueError(
+            f"Images and poses have one kind of number, not {x.dtype} and {cams.dtype}: give"
+            " cam2world.to(rgba)."
+        )
     if not torch.isfinite(x).all():
         raise ValueError(
             f"View {int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])} has pixels that"
@@ -272,7 +282,7 @@ PLANE_AXES = {'mimic3d': ((0, 1), (1, 2), (2, 0)), 'eg3d': ((0, 1), (0, 2), (2, 
 def plane_coordinates(
     points: Tensor,  # [..., n, 3]
     order: str = 'mimic3d',  # a name in `PLANE_AXES`
-) -> Tensor:  # [..., 3, n, 2]: (x, y), (y, z), (z, x)
+) -> Tensor:  # [..., 3, n, 2]: for 'mimic3d' (x, y), (y, z), (z, x)
     "A point's shadows on the three planes."
     if order not in PLANE_AXES:
         raise ValueError(
@@ -622,6 +632,8 @@ def measure_field(
         errors = surface_errors(both, out['depth'], views.depth, *normal)
         errors['depth'] = errors['depth'] / views.side * 100
         scores |= errors | dict(missed=float(1 - both.sum() / solid.sum()))
+    if mesh is not None and views.depth is None:
+        raise ValueError("The visible surface is found by the views' depth, and it is unknown.")
     if mesh is not None:
         scores |= _visible_chamfer(field, views, out['depth'], mesh)
     return scores

@@ -296,7 +296,10 @@ def _check_config(c: Mimic3DConfig):
     known = c.imitation in ('', 'l1', 'discriminator') or c.imitation in feature_networks
     names = ', '.join(['l1', 'discriminator', *feature_networks])
     by_patches = c.imitation == 'discriminator' and not c.patch_weight
-    counts = 'z_dim w_dim hidden super_maps group_size swap_images blur_images'.split()
+    counts = 'z_dim w_dim mapping_layers hidden super_maps group_size swap_images'.split()
+    counts.append('blur_images')
+    weights = 'patch_weight imitation_weight smoothness r1_gamma patch_gamma blur'.split()
+    negative = [name for name in weights if not getattr(c, name) >= 0]
     none = [name for name in counts if getattr(c, name) < 1]
     rules = [
         (power(c.size), f'size is a power of two from 8 on, not {c.size}'),
@@ -319,7 +322,8 @@ def _check_config(c: Mimic3DConfig):
             c.radius > c.box * 3**0.5 / 2,
             f'cameras at a distance of {c.radius:g} stand in the box',
         ),
-        (min(c.patch_weight, c.imitation_weight) >= 0, 'weights of losses are not negative'),
+        (c.gain > 0, f'the density has a positive gain, not {c.gain:g}'),
+        (not negative, f'{" and ".join(negative)} must be 0 or more'),
         (0 <= c.swap_end <= 1, f'swap_end is a probability, not {c.swap_end:g}'),
         (min(c.r1_every, c.smooth_every) >= 1, 'r1_every and smooth_every are 1 or more'),
         (not none, f'{" and ".join(none)} must be 1 or more'),
@@ -405,6 +409,8 @@ def branch_of(generator: MimicGenerator, z: Tensor, cam2world: Tensor, direct: b
         raise ValueError(
             "This network has no 2D branch (super_resolution=False): leave out direct=False."
         )
+    if not len(z) or not len(cam2world):
+        raise ValueError("There is nothing to render: give at least one code and one camera.")
     if z.shape[0] != 1 and z.shape[0] != cam2world.shape[0]:
         raise ValueError(
             f"{len(z)} codes and {len(cam2world)} cameras do not belong together: give one"
@@ -430,7 +436,7 @@ def mimic_views(
     direct = branch_of(generator, z, cam2world, direct)
     w = generator.w(z, None, psi)
     volume = generator.volumes(w, detail=direct)[-1]
-    pixels = (size or c.size) if direct else c.raw
+    pixels = (c.size if size is None else size) if direct else c.raw
     seen = render_plane_views(volume, cam2world, pixels, view, max_points=max_points)
     features = seen.pop('features')
     if direct:
@@ -446,8 +452,8 @@ def patch_places(
     size: int,  # pixels of the image
 ) -> Tensor:  # [batch, patch²]: numbers of pixels, row by row
     "Which pixels of an image a patch holds."
-    if patch > size:
-        raise ValueError(f"A patch of {patch} px is larger than the image of {size} px.")
+    if not 1 <= patch <= size:
+        raise ValueError(f"A patch of an image of {size} px has 1 to {size} px, not {patch}.")
     # elsewhere, looking at the numbers would make the host wait for the device
     if offsets.device.type == 'cpu' and len(offsets):
         if offsets.min() < 0 or offsets.max() > size - patch:
@@ -518,6 +524,8 @@ def imitation_loss(
             "A rendering and what it imitates have one shape, not"
             f" {list(direct.shape)} and {list(target.shape)}."
         )
+    if not len(direct):
+        raise ValueError("There is no rendering to compare: the batch is empty.")
     target = target.detach()
     if features is None:
         return (direct - target).abs().mean()

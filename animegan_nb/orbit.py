@@ -197,6 +197,8 @@ def check_viewer(viewer: OrbitViewer):
         raise ValueError(f"The sources need different names, not {names}: give name=….")
     for size in (*viewer.sizes, viewer.shown):
         image_size(size)
+    if list(viewer.sizes) != sorted(set(viewer.sizes)):
+        raise ValueError(f"The sizes grow, coarse first; {viewer.sizes} do not.")
     if not 0 < viewer.pitch_limit < math.pi / 2:
         raise ValueError(
             "pitch_limit lies between 0 and π/2, beyond which images are upside down, not"
@@ -550,12 +552,13 @@ def answer(
     "Draw what a request asks for, coarse first; given up when it is superseded."
     camera = OrbitCamera(request['yaw'], request['pitch'], request['fov'])
     sizes = viewer.sizes[:1] if request['moving'] else viewer.sizes
+    quick = request['moving'] or len(sizes) > 1  # a single size at rest is drawn in full
     for i, size in enumerate(sizes):
         images = []
         for source in viewer.sources:
             if i and superseded():
                 return
-            options = dict(coarse=i == 0, amounts=request['amounts'])
+            options = dict(coarse=quick and i == 0, amounts=request['amounts'])
             try:
                 drawn = draw_source(source, camera, request['channel'], size, **options)
             except Exception as error:

@@ -539,6 +539,11 @@ def official_recipe(
     """Offsets to the mean condition by the published script's recipe (marcoamonteiro/pi-GAN,
     inverse_render.py), the camera always in front."""
     check_inversion(generator, images)
+    every = generator.size**2
+    if steps < 1 or (pixels is not None and not 1 <= pixels <= every):
+        raise ValueError(
+            f"The recipe takes 1 or more steps of 1 to {every} pixels, not {steps} of {pixels}."
+        )
     mean, generator = generator.mean_condition(), frozen_copy(generator)
     n, device, settings = len(images), images.device, official_settings(generator)
     source, straight = rng(seed, device), torch.zeros(n, device=device)
@@ -570,8 +575,8 @@ def official_recipe(
 def official_image(
     generator: PiganGenerator, condition: Condition, cam2world: Tensor, last_back: bool = True
 ) -> Tensor:
-    """The recipe's final image: twice the samples, coarse and fine, the rest of the light to
-    the last one, colours as from the front."""
+    """The recipe's final image: twice the generator's samples in each of two looks, the rest of
+    the light to the last one, colours as from the front."""
     twice = 2 * generator.view.samples
     settings = replace(
         generator.view,

@@ -37,8 +37,8 @@ def sine_init_(
     omega: float = 30.0,  # the factor inside the sine
     first: bool = False,  # is this the layer that sees the coordinates?
 ) -> nn.Linear:
-    """SIREN's initialisation: U(±1/n) for the first layer, U(±√(6/n)/ω) for the others
-    (Sitzmann et al. 2020, theorem 1.8)."""
+    """SIREN's initialisation: U(±1/n) for the first layer, U(±√(6/n)/ω) for the others, as in
+    the code of Sitzmann et al. (2020); their theorem 1.8 is about U(±√(6/n))."""
     n = linear.in_features
     bound = 1 / n if first else math.sqrt(6 / n) / omega
     nn.init.uniform_(linear.weight, -bound, bound)
@@ -46,7 +46,7 @@ def sine_init_(
 
 # %% ../nbs/51_siren.ipynb #1f9c7614
 class SineLayer(nn.Module):
-    "sin(ω(Wx + b)) (Sitzmann et al. 2020, equation 4)."
+    "sin(ω(Wx + b)): equation 4 of Sitzmann et al. (2020), with the factor ω of their code."
 
     def __init__(self, inputs: int, outputs: int, omega: float = 30.0, first: bool = False):
         super().__init__()
@@ -123,10 +123,15 @@ def film(
     phase: Tensor,  # [batch, outputs]: β
 ) -> Tensor:  # [batch, n, outputs]
     "A sine layer whose frequencies and phases depend on the sample (pi-GAN, equation 2)."
-    if frequency.shape != phase.shape or frequency.shape[-1] != len(weight):
+    if frequency.shape != phase.shape or frequency.shape[1:] != weight.shape[:1]:
         raise ValueError(
             f"Frequencies and phases are [batch, {len(weight)}] each, not"
             f" {list(frequency.shape)} and {list(phase.shape)}."
+        )
+    if x.ndim != 3 or (len(x) != len(frequency) and 1 not in (len(x), len(frequency))):
+        raise ValueError(
+            f"A sine layer with {len(frequency)} sets of frequencies takes as many samples"
+            f" [batch, n, inputs], not {list(x.shape)}."
         )
     return torch.sin(frequency[:, None] * F.linear(x, weight, bias) + phase[:, None])
 
@@ -155,7 +160,7 @@ class Mapping(nn.Module):
     def forward(self, z: Tensor) -> Condition:  # z [batch, z_dim]
         *body, last = self.layers
         with full_precision(z.device):  # every digit of a frequency counts
-            z = z.to(torch.promote_types(z.dtype, last.weight.dtype))
+            z = z.to(last.weight.dtype)
             for layer in body:
                 z = F.leaky_relu(layer(z), 0.2)
             return Condition(*last(z).view(len(z), 2, self.blocks, self.width).unbind(1))
@@ -205,6 +210,11 @@ class PiganField(nn.Module):
     def condition(self, z) -> Condition:
         "Frequencies and phases of a latent code [batch, z_dim]; a Condition passes through."
         if isinstance(z, tuple):
+            if len(z) != 2:
+                raise ValueError(
+                    "Frequencies and phases are two tensors; a folded field holds neither: give"
+                    " its latent code or its Condition."
+                )
             return check_condition(Condition(*z), self.config)
         if z.ndim != 2 or z.shape[1] != self.config.z_dim:
             raise ValueError(
@@ -239,7 +249,7 @@ class PiganField(nn.Module):
     ) -> tuple[Tensor, Tensor]:  # rgb in [0, 1], raw density per unit length
         "Colour and density. Second derivatives need the method 'folded' or 'straight'."
         with full_precision(points.device):  # a sine needs all digits of its argument
-            kind = torch.promote_types(points.dtype, self.density.weight.dtype)
+            kind = self.density.weight.dtype
             points, directions = points.to(kind), directions.to(kind)
             if method == 'straight':
                 return self.straight(points, z, directions)
@@ -251,7 +261,7 @@ class PiganField(nn.Module):
         """The density alone (87 % of the work of a full evaluation), for the first samples
         along the rays and for surfaces."""
         with full_precision(points.device):
-            points = points.to(torch.promote_types(points.dtype, self.density.weight.dtype))
+            points = points.to(self.density.weight.dtype)
             folded = self.folded(z)
             _check_points(points, None, len(folded.trunk[0][0]))
             return folded_density(folded, points, method)
@@ -259,7 +269,7 @@ class PiganField(nn.Module):
     def at(self, z, method: str = 'auto'):
         """The field of some codes as a function (points, directions) → (rgb, density), the form
         that `raymarch.march` takes."""
-        condition = self.condition(z)
+        condition = z if isinstance(z, tuple) else self.condition(z)
         return lambda points, directions: self(points, condition, directions, method)
 
 # %% ../nbs/51_siren.ipynb #f481b89e
@@ -431,7 +441,8 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.dtype != x.dtype:
         product = _linear(x.to(weight.dtype), weight).to(x.dtype)
         return product if bias is None else product.add_(bias)
-    if _ONEDNN is not None and x.device.type == 'cpu' and min(weight.shape) >= 16:
+    there = _ONEDNN is not None and x.device.type == 'cpu' and x.dtype != torch.float64
+    if there and min(weight.shape) >= 16:
         return _ONEDNN(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
 
@@ -731,8 +742,8 @@ def _check_method(method: str):
     "Raise one clear sentence unless a field can be evaluated in this way."
     if method not in ('auto', 'chunked', 'folded', 'mixed'):
         raise ValueError(
-            "A field is evaluated 'auto', 'chunked', 'folded', 'mixed' or 'straight', not"
-            f" {method!r}."
+            "A folded field is evaluated 'auto', 'chunked', 'folded' or 'mixed' (a field also"
+            f" 'straight'), not {method!r}."
         )
 
 

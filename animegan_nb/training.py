@@ -1834,7 +1834,9 @@ class Growing(nn.Module):
     ):
         super().__init__()
         self.resolutions = tuple(resolutions)
-        self.noted = size or self.resolutions[-1], 1.0  # the same as plain numbers
+        size = self.resolutions[-1] if size is None else size
+        self.check_size(size)
+        self.noted = size, 1.0  # the same as plain numbers
         self.register_buffer(
             'progress', torch.tensor([float(self.noted[0]), 1.0], device='cpu')
         )
@@ -1846,11 +1848,15 @@ class Growing(nn.Module):
         finally:
             self._buffers['progress'] = progress
 
+    def check_size(self, size: int):
+        "Raise one sentence for a size that is none of its resolutions."
+        if size not in self.resolutions:
+            raise ValueError(f"This network grows through {self.resolutions}, not to {size}.")
+
     def grow(self, size: int, alpha: float = 1.0):
         """Work at `size` pixels, with its newest resolution faded in by `alpha` (0: as before
         it came, 1: fully)."""
-        if size not in self.resolutions:
-            raise ValueError(f"This network grows through {self.resolutions}, not to {size}.")
+        self.check_size(size)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha runs from 0 to 1, not to {alpha}.")
         self.progress.copy_(torch.tensor([size, alpha if size > self.resolutions[0] else 1.0]))

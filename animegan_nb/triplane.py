@@ -152,8 +152,12 @@ def march_intervals(
             f" {list(raw.shape)} and {list(distances.shape)}."
         )
     between = lambda x: (x[..., 1:] + x[..., :-1]) / 2
+    steps = distances.diff(dim=-1)
+    # elsewhere, looking at the numbers would make the host wait for the device
+    if steps.device.type == 'cpu' and (steps < 0).any():
+        raise ValueError("The distances of a ray grow from sample to sample: sort them first.")
     middles = between(distances)
-    weights = ray_weights(density(between(raw)) * distances.diff(dim=-1))
+    weights = ray_weights(density(between(raw)) * steps)
     opacity = weights.sum(-1)
     ends = (F.pad(weights, (1, 0)) + F.pad(weights, (0, 1))) / 2  # of two intervals each
     colour = (ends[..., None] * features).sum(-2)
@@ -239,6 +243,8 @@ class PlaneView:
     official: bool = False  # limits, samples and distances as published
 
     def __post_init__(self):
+        if not 0 < self.fov < 180:
+            raise ValueError(f"A field of view lies between 0 and 180 degrees, not {self.fov}.")
         if self.samples < 2 or self.fine < 0:
             raise ValueError(
                 "A ray has two or more even samples, and none or more fine ones, not"
@@ -367,13 +373,19 @@ def eg3d_camera(
     "EG3D's camera on a sphere around the origin that looks at a point."
     yaw = as_tensor(horizontal)
     yaw, pitch = torch.broadcast_tensors(yaw, eg3d_pitch(as_tensor(vertical, yaw)))
-    across = radius * pitch.cos()
-    place = torch.stack([across * yaw.sin(), radius * pitch.sin(), across * yaw.cos()], -1)
+    aside = radius * pitch.cos()
+    place = torch.stack([aside * yaw.sin(), radius * pitch.sin(), aside * yaw.cos()], -1)
     target = torch.stack([torch.full_like(yaw, v) for v in look_at], -1)
     back = F.normalize(place - target, dim=-1)
     up = torch.zeros_like(back)
     up[:, 1] = 1
-    right = F.normalize(torch.linalg.cross(up, back), dim=-1)
+    across = torch.linalg.cross(up, back)
+    if not (across.norm(dim=-1) > 1e-6).all():
+        raise ValueError(
+            "A camera that looks straight up or down has no upright image: move it a little to"
+            " the side."
+        )
+    right = F.normalize(across, dim=-1)
     top = torch.stack([right, torch.linalg.cross(back, right), back, place], -1)
     return torch.cat([top, torch.eye(4, device=top.device)[3].expand(len(top), 1, 4)], 1)
 

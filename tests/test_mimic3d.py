@@ -452,7 +452,7 @@ def test_the_shipped_network():
         (dict(raw=4), 'from 8 on'),
         (dict(channels=0), 'need a channel'),
         (dict(radius=0.05), 'stand in the box'),
-        (dict(patch_weight=-1.0), 'not negative'),
+        (dict(patch_weight=-1.0), 'patch_weight must be 0 or more'),
         (dict(swap_end=2.0), 'a probability'),
         (dict(prior='mars'), 'no pose prior'),
         (dict(r1_every=0), '1 or more'),
@@ -460,6 +460,9 @@ def test_the_shipped_network():
         (dict(blur_images=0), 'blur_images must be'),
         (dict(swap_images=0), 'swap_images must be'),
         (dict(group_size=0), 'group_size must be'),
+        (dict(mapping_layers=0), 'mapping_layers must be'),
+        (dict(gain=-1.0), 'positive gain'),
+        (dict(r1_gamma=float('nan'), blur=-1.0), 'r1_gamma and blur must be 0 or more'),
     ],
 )
 def test_bad_numbers(changes, words):
@@ -474,13 +477,15 @@ def test_bad_planes_and_patches():
         (lambda: aware(torch.zeros(3, 2, 5, 4)), r'\[3·batch, c, r, r\]'),
         (lambda: aware(torch.zeros(3, 5, 5)), r'\[3·batch, c, r, r\]'),
         (lambda: aware(torch.zeros(3, 2, 5, 5), 'name'), "'published' or 'role'"),
-        (lambda: crop(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2).long(), 9), 'larger than the image'),
+        (lambda: crop(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2).long(), 9), '1 to 8 px, not 9'),
+        (lambda: crop(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2).long(), 0), '1 to 8 px, not 0'),
         (lambda: crop(torch.zeros(1, 3, 8, 8), torch.tensor([[0, 5]]), 4), 'begin at 0 to 4'),
         (lambda: crop(torch.zeros(1, 3, 8, 8), torch.tensor([[-1, 0]]), 4), 'begin at 0 to 4'),
         (lambda: crop(torch.zeros(1, 3, 4, 8), torch.zeros(1, 2).long(), 4), 'square images'),
         (lambda: crop(torch.zeros(3, 3, 8, 8), torch.zeros(1, 2).long(), 4), r'offsets \[3, 2\]'),
         (lambda: crop(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2), 4), 'torch.float32'),
         (lambda: imitation_loss(torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 8, 8)), 'one shape'),
+        (lambda: imitation_loss(torch.zeros(0, 3, 8, 8), torch.zeros(0, 3, 8, 8)), 'batch is empty'),
     ):
         with pytest.raises(ValueError, match=words):
             call()
@@ -495,6 +500,9 @@ def test_codes_and_cameras_that_do_not_belong_together():
         one, each = (call(x, cams) for x in (z[:1], z[:1].expand(2, -1)))
         for a, b in [(one, each)] if call == G.render else zip(one.values(), each.values()):
             assert torch.allclose(a, b, atol=1e-5)
+    for call in (G.render, G.render_views):
+        with pytest.raises(ValueError, match='nothing to render'):
+            call(z[:0], cams[:0])
     plain = MimicGenerator(replace(SMALL, imitation='', super_resolution=False, mixing='none')).eval()
     with pytest.raises(ValueError, match='no 2D branch'):
         plain.render(z[:2], cams, direct=False)

@@ -5,6 +5,7 @@ import base64
 import io
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -212,6 +213,24 @@ def test_a_request_is_drawn_from_coarse_to_fine_until_it_is_superseded(ball, lea
     assert len(seen) == 1 and 'smell' in seen[0][2] and '\n' not in seen[0][2]
 
 
+def test_what_rests_ends_on_an_exact_image(ball):
+    drawn = []
+    exact = ball.render
+    source = SimpleNamespace(**{k: getattr(ball, k) for k in ('name', 'sliders', 'radius', 'near', 'far')})
+    source.render = lambda cam, size, fov, coarse=False, **k: (
+        drawn.append((size, coarse)) or exact(cam, size, fov, coarse)
+    )
+    for sizes, moving, wanted in (
+        ((8, 16), False, [(8, True), (16, False)]),
+        ((8,), False, [(8, False)]),
+        ((8,), True, [(8, True)]),
+    ):
+        viewer = OrbitViewer(source, sizes=sizes, shown=16)
+        drawn.clear()
+        answer(viewer, viewer.request(moving=moving), lambda *shown: None)
+        assert drawn == wanted
+
+
 def test_the_widget_draws_what_is_requested(ball):
     pytest.importorskip('anywidget')
     viewer = OrbitViewer(ball, sizes=(8, 16), shown=32)
@@ -285,6 +304,8 @@ def sick(change):
         (lambda: OrbitViewer(), 'at least one source'),
         (lambda: OrbitViewer(FieldSource(BALL), channel='color'), 'channel'),
         (lambda: OrbitViewer(FieldSource(BALL), sizes=(0,)), 'pixel'),
+        (lambda: OrbitViewer(FieldSource(BALL), sizes=(64, 16)), 'coarse first'),
+        (lambda: OrbitViewer(FieldSource(BALL), sizes=(16, 16)), 'coarse first'),
         (lambda: OrbitViewer(FieldSource(BALL), FieldSource(BALL)), 'names'),
         (lambda: OrbitViewer(FieldSource(BALL), camera=OrbitCamera(fov=0.0)), 'field of view'),
         (lambda: OrbitViewer(FieldSource(BALL), camera=OrbitCamera(pitch=1.5)), 'limits'),

@@ -12,9 +12,16 @@ from hypothesis import given, settings, strategies as st
 from animegan_nb import grading, pigan, siren
 from animegan_nb.cameras import pose, rays
 from animegan_nb.core import rng
-from animegan_nb.pigan import PiganDiscriminator, PiganGenerator, RenderSettings, camera_direction, truncate_condition
+from animegan_nb.pigan import (
+    DownBlock,
+    PiganDiscriminator,
+    PiganGenerator,
+    RenderSettings,
+    camera_direction,
+    truncate_condition,
+)
 from animegan_nb.siren import Condition, FieldConfig, PIGAN_FIELD, half_pays
-from animegan_nb.training import Draws, PeakMemory
+from animegan_nb.training import Draws, Growing, PeakMemory
 
 TINY = FieldConfig(hidden=16, layers=2, z_dim=6, mapping_hidden=8)
 
@@ -288,6 +295,22 @@ def test_half_precision_leaves_coordinates_alone():
 
 
 # ---- the discriminator ----------------------------------------------------------------------------------------------
+def test_the_shortcut_of_a_strided_block_takes_every_second_pixel():
+    torch.manual_seed(0)
+    block, x = DownBlock(8, 16, coords=False, strided=True), torch.randn(2, 8, 6, 6)
+    shortcut = F.conv2d(x, block.skip.weight, block.skip.bias, stride=2)
+    body = F.leaky_relu(block.conv1(F.leaky_relu(block.conv0(x), 0.2)), 0.2)
+    assert torch.allclose(block(x), (shortcut + body) / math.sqrt(2), atol=1e-6)
+
+
+@pytest.mark.parametrize('kind', pigan.DISCRIMINATORS)
+def test_no_convolution_of_one_pixel_has_a_stride(kind):
+    "Some builds of oneDNN then write outside of their memory (uxlfoundation/oneDNN, issue 6035)."
+    convolutions = [m for m in PiganDiscriminator(16, kind, 128, 16).modules() if isinstance(m, torch.nn.Conv2d)]
+    assert any(m.stride == (2, 2) for m in convolutions) == (kind != 'progressive')
+    assert all(m.stride == (1, 1) for m in convolutions if m.kernel_size == (1, 1))
+
+
 def test_the_product_of_two_opinions():
     p, v = torch.randn(2, 400, generator=rng(0), dtype=torch.float64) * 5
     assert torch.allclose(pigan.product_logit(p, v).sigmoid(), p.sigmoid() * v.sigmoid())
@@ -344,6 +367,8 @@ G = tiny()
         (lambda: PiganDiscriminator(16, channel_max=0), 'channel_max'),
         (lambda: PiganDiscriminator(8)(torch.zeros(1, 3, 16, 16)), 'takes images'),
         (lambda: PiganDiscriminator(8).grow(16), 'grows through'),
+        (lambda: Growing((4, 8, 16), size=5), 'grows through'),
+        (lambda: Growing((4, 8, 16), size=0), 'grows through'),
         (lambda: PiganDiscriminator(48), 'a power of two from 4 on, not 48'),
         (lambda: PiganDiscriminator(8).grow(8, 2.0), 'alpha'),
     ],

@@ -334,6 +334,9 @@ def test_bad_settings_are_answered_in_one_sentence():
         invert(copy.deepcopy(G).double(), GOOD, ZERO, TINY)
     with pytest.raises(ValueError, match='pivots'):
         pivotal_tuning(G, GOOD, Inversion(G.mean_condition(), torch.zeros(1), torch.zeros(1), torch.zeros(1, 1)))
+    for bad in (dict(steps=0), dict(pixels=0), dict(pixels=65)):
+        with pytest.raises(ValueError, match='1 to 64 pixels'):
+            official_recipe(G, GOOD, **bad)
     with pytest.raises(ValueError, match='vgg'):
         perceptual_distance('vgg')
 

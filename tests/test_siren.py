@@ -1,5 +1,6 @@
 "SIREN and the pi-GAN field: laws, equal forms, the published network, bad input."
 
+import copy
 import hashlib
 import math
 import subprocess
@@ -237,12 +238,42 @@ FIELD, POINTS, Z, DIRECTIONS = field_and_points()
             lambda: film(torch.zeros(1, 2, 3), torch.zeros(4, 3), torch.zeros(4), torch.zeros(1, 5), torch.zeros(1, 5)),
             'Frequencies',
         ),
+        (
+            lambda: film(torch.zeros(2, 4, 3), torch.zeros(4, 3), torch.zeros(4), torch.zeros(4), torch.zeros(4)),
+            'batch, 4',
+        ),
+        (
+            lambda: film(torch.zeros(3, 5, 3), torch.zeros(4, 3), torch.zeros(4), torch.zeros(2, 4), torch.zeros(2, 4)),
+            '2 sets of frequencies',
+        ),
+        (lambda: FIELD(POINTS, siren.fold(FIELD, Z), DIRECTIONS, 'straight'), 'a folded field holds neither'),
+        (
+            lambda: siren.evaluate_folded(siren.fold(FIELD, Z), POINTS, DIRECTIONS, 'straight'),
+            "a field also 'straight'",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(call, word):
     with pytest.raises(ValueError) as error:
         call()
     assert word in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('method', ['auto', 'chunked', 'folded', 'mixed', 'straight'])
+def test_numbers_of_another_kind_become_those_of_the_field(method):
+    wanted = FIELD(POINTS, Z, DIRECTIONS, method)
+    doubles = FIELD(POINTS.double(), Z.double(), DIRECTIONS.double(), method)
+    assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(doubles, wanted))
+    exact = copy.deepcopy(FIELD).double()
+    found = exact(POINTS, Z, DIRECTIONS, method)
+    loose = method == 'mixed' and siren.half_pays(POINTS.device)
+    assert all(b.dtype == torch.float64 for b in found)
+    assert all(loose or torch.allclose(a.double(), b, atol=1e-3) for a, b in zip(wanted, found))
+
+
+def test_a_folded_field_is_a_field_of_points():
+    a, b = (FIELD.at(k)(POINTS, DIRECTIONS) for k in (Z, siren.fold(FIELD, Z)))
+    assert all(torch.allclose(x, y, atol=1e-6) for x, y in zip(a, b))
 
 
 @pytest.mark.parametrize('chunk', [None, 7, 100])
