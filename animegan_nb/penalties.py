@@ -65,7 +65,9 @@ def gradients_of_logits(
 # %% ../nbs/21_penalties.ipynb #a7f63409
 def check_no_batch_coupling(
     discriminator: Callable,  # a module, or any function of images
-    images: Tensor | None = None,  # [batch ≥ 2, ...]: then the leak is measured, too
+    # [batch ≥ 2, ...]: then the leak into the first score is measured, too (a layer that mixes
+    # groups of four is found if the batch is a multiple of 4)
+    images: Tensor | None = None,
 ) -> None:
     "Refuse a critic whose score of one image depends on the others in its batch."
     coupled = []
@@ -84,7 +86,7 @@ def check_no_batch_coupling(
         raise ValueError(
             'One image has no others that its score could depend on: give a batch of 2 or more.'
         )
-    if images is not None and (leak := batch_leak(discriminator, images)) > 0:
+    if images is not None and not (leak := batch_leak(discriminator, images)) == 0:
         raise ValueError(
             f"The critic's score of one image depends on the others (by up to {leak:.2g} per"
             " unit): remove what mixes the batch, such as batch statistics, before penalising"

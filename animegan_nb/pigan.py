@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from animegan_nb.cameras import (
 )
 from .core import autocast_dtype, full_precision, load_pretrained, Pretrained, rng
 from animegan_nb.raymarch import (
+    check_density,
     check_range,
     Field,
     intervals,
@@ -76,13 +78,14 @@ class RenderSettings:
     # 'full': coarse and fine samples are added up; 'density': the coarse ones only decide where
     # the fine ones lie
     first_look: str = 'full'
-    # border pixels, endless last interval, black behind: as the published code renders
+    # as the published code renders: border pixels, its samples, an endless last interval,
+    # black behind (whatever `background` and `first_look` say)
     official: bool = False
 
     def __post_init__(self):
         for name in ('samples', 'fine'):
             n = getattr(self, name)
-            if isinstance(n, bool) or int(n) != n:
+            if isinstance(n, bool) or not isinstance(n, Integral):
                 raise ValueError(f"{name} is a whole number of points on a ray, not {n!r}.")
         check_range(self.near, self.far, self.samples)
         check_fov(self.fov)
@@ -216,6 +219,7 @@ def density_guided_samples(
     coarse = sample_bins(s.near, s.far, s.samples, batch, n, rng, device=lines.origins.device)
     points = lines.origins[:, :, None] + coarse[..., None] * lines.directions[:, :, None]
     density = field.density_only(points.flatten(1, 2), condition, precision).view_as(coarse)
+    check_density(density)
     return fine_samples(coarse, density, s, rng)
 
 # %% ../nbs/55_pigan.ipynb #5075ff64

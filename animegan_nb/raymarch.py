@@ -15,10 +15,10 @@ from .training import Draws
 from .widgets import browser_widget, data_url, Newest, one_sentence, RichDisplay
 
 # %% auto #0
-__all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'uniform', 'normal',
-           'optical_depth', 'composite', 'check_range', 'bin_edges', 'sample_bins', 'query', 'bounds', 'sample_pdf',
-           'merge', 'fine_distances', 'march', 'distortion', 'normals', 'RayInspector', 'plot_ray', 'mark_pixel',
-           'side_by_side', 'inspector_widget', 'check_one_image']
+__all__ = ['ENDLESS', 'ACTIVATIONS', 'Field', 'intervals', 'ray_weights', 'transmittance', 'Rendered', 'check_density', 'uniform',
+           'normal', 'optical_depth', 'composite', 'check_range', 'bin_edges', 'sample_bins', 'query', 'bounds',
+           'sample_pdf', 'merge', 'fine_distances', 'march', 'distortion', 'normals', 'RayInspector', 'plot_ray',
+           'mark_pixel', 'side_by_side', 'inspector_widget', 'check_one_image']
 
 # %% ../nbs/50_raymarch.ipynb #067b32b5
 ENDLESS = 1e10  # the length of an endless last interval, as in NeRF and pi-GAN
@@ -36,7 +36,7 @@ def intervals(
     next."""
     if last not in ('far', 'inf'):
         raise ValueError(f"The last interval ends at 'far' or at 'inf', not {last!r}.")
-    t = distances
+    t = distances if distances.is_floating_point() else distances.float()
     step = t.diff(dim=-1)
     if last == 'inf':
         end = torch.full_like(t[..., :1], ENDLESS)
@@ -110,9 +110,15 @@ def _matching(rgb, density, distances, check):
         )
     if density.shape[-1] == 0:
         raise ValueError("There are no samples on the rays: ask for at least one.")
-    if check and density.device.type == 'cpu' and torch.isnan(density).any():
-        raise ValueError("The density contains NaN: the field that made it has diverged.")
+    if check:
+        check_density(density)
     return density, distances
+
+
+def check_density(density: Tensor):
+    "Raise one sentence for NaN on a CPU; a GPU would have to wait."
+    if density.device.type == 'cpu' and torch.isnan(density).any():
+        raise ValueError("The density contains NaN: the field that made it has diverged.")
 
 # %% ../nbs/50_raymarch.ipynb #523d1ece
 def uniform(rng, *shape: int) -> Tensor:
@@ -200,6 +206,8 @@ def check_range(near, far, samples: int) -> None:
             f"near is {float(low.min()):g}: the camera stands inside the volume; move it away"
             " or raise near above 0."
         )
+    if not torch.isfinite(high).all():
+        raise ValueError(f"far is a distance, not {float(high.max()):g}.")
     low, high = (x.flatten() for x in torch.broadcast_tensors(low, high))
     if not (low < high).all():
         first = int((low < high).logical_not().nonzero()[0])
@@ -316,6 +324,8 @@ def sample_pdf(
         )
     if samples < 1:
         raise ValueError(f"At least one sample must be drawn, not {samples}.")
+    if weights.device.type == 'cpu' and (weights < 0).any():
+        raise ValueError("The weights of a histogram are not negative.")
     weights = weights.detach() + floor
     mass = weights / weights.sum(-1, keepdim=True)
     cdf = F.pad(mass.cumsum(-1), (1, 0))

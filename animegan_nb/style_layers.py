@@ -288,6 +288,11 @@ def conv_down(
 ) -> Tensor:
     "Blurred, then a convolution of stride 2 (k = 3) or of every second pixel (k = 1)."
     k, taps = weight.shape[-1], kernel.shape[0]
+    if k not in (1, 3):
+        raise ValueError(
+            f"A convolution that halves the size has a weight of 1×1 or 3×3, not {k}×{k}: use"
+            " `downsample2d` and a convolution of the same size."
+        )
     if k == 1:
         return F.conv2d(downsample2d(x, kernel), weight, bias)
     return F.conv2d(filter2d(x, kernel, ((taps + 1) // 2, taps // 2)), weight, bias, stride=2)

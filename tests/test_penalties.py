@@ -244,6 +244,8 @@ def test_a_hidden_coupling_is_measured():
     spread = lambda x: x.sum(1) + x.std(0, correction=0).mean()  # a minibatch-deviation feature
     with pytest.raises(ValueError, match='depends on the others'):
         check_no_batch_coupling(spread, batch(4, 6))
+    with pytest.raises(ValueError, match='depends on the others'):
+        check_no_batch_coupling(lambda x: x.sum(1) + math.nan * x.sum(), batch(4, 6))
     with pytest.raises(ValueError, match='One image has no others'):
         check_no_batch_coupling(spread, batch(1, 6))
 

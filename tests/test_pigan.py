@@ -303,6 +303,11 @@ def test_the_shortcut_of_a_strided_block_takes_every_second_pixel():
     assert torch.allclose(block(x), (shortcut + body) / math.sqrt(2), atol=1e-6)
 
 
+def guided_render(value):
+    "An image whose samples are placed by the density, of a code of one value."
+    return tiny(fine=4, first_look='density').render(torch.full((1, 6), value), pose(torch.zeros(1)))
+
+
 @pytest.mark.parametrize('kind', pigan.DISCRIMINATORS)
 def test_no_convolution_of_one_pixel_has_a_stride(kind):
     "Some builds of oneDNN then write outside of their memory (uxlfoundation/oneDNN, issue 6035)."
@@ -355,6 +360,10 @@ G = tiny()
         (lambda: G.render(codes(1), pose(0.0), fov=190.0), 'field of view'),
         (lambda: G.render(codes(1), pose(0.0), size=0), 'at least one pixel'),
         (lambda: RenderSettings(fine=-1), 'fine samples'),
+        (lambda: RenderSettings(samples=12.0), 'samples is a whole number'),
+        (lambda: RenderSettings(fine='many'), 'fine is a whole number'),
+        (lambda: RenderSettings(far=math.inf), 'far is a distance'),
+        (lambda: guided_render(math.nan), 'The density contains NaN'),
         (lambda: RenderSettings(first_look='colour'), "'full' or 'density'"),
         (lambda: RenderSettings(near=1.2), 'near must lie before'),
         (lambda: RenderSettings(background='green'), "'painted'"),

@@ -193,6 +193,10 @@ def test_a_flat_density_has_no_normals():
 RGB, DENSITY, T = torch.rand(1, 1, 4, 3), torch.ones(1, 1, 4), torch.linspace(1, 2, 4)[None, None]
 
 
+def test_whole_distances_have_intervals_of_any_length():
+    assert torch.equal(raymarch.intervals(torch.tensor([1, 2]), near=0.5, far=2.5), torch.ones(2))
+
+
 @pytest.mark.parametrize(
     'call, word',
     [
@@ -216,6 +220,8 @@ RGB, DENSITY, T = torch.rand(1, 1, 4, 3), torch.ones(1, 1, 4), torch.linspace(1,
         (lambda: composite(RGB[:, :, :1], DENSITY[..., :1], T[..., :1]), 'far'),
         (lambda: sample_pdf(torch.rand(4), torch.rand(4), 3), 'edges'),
         (lambda: sample_pdf(torch.rand(4), torch.rand(3), 0), 'sample'),
+        (lambda: sample_pdf(torch.arange(4.0), torch.tensor([1.0, -2.0, 1.0]), 3), 'not negative'),
+        (lambda: sample_bins(1.0, torch.inf, 4, 1, 1), 'far is a distance, not inf'),
         (lambda: sample_bins(1.0, 2.0, 4, 1, 1, placement='left'), 'placed'),
     ],
 )

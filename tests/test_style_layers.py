@@ -328,6 +328,8 @@ def test_bad_input_is_named_in_one_sentence():
     for form in sl.FORMS:
         with pytest.raises(ValueError, match='has a weight of 3×3, not 1×1'):
             sl.modulated_conv2d(x, w[..., :1, :1], torch.ones(2, 3), kernel=KERNEL, form=form)
+    with pytest.raises(ValueError, match='of 1×1 or 3×3, not 5×5'):
+        sl.conv_down(x, torch.randn(4, 3, 5, 5), KERNEL)
     with pytest.raises(ValueError, match=r'z is \[batch, 8\]'):
         sl.MappingNetwork(8, 8, 1)(torch.ones(2, 9))
     with pytest.raises(ValueError, match='symmetric'):
