@@ -13,8 +13,8 @@ from .core import Registry
 from .training import augmentations, Callback, Draws
 
 # %% auto #0
-__all__ = ['policies', 'as_draws', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'random_geometry', 'random_colour',
-           'warp', 'ada_augment', 'adjust_probability', 'Augmentation']
+__all__ = ['policies', 'as_draws', 'check_augmented', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'random_geometry',
+           'random_colour', 'warp', 'ada_augment', 'adjust_probability', 'Augmentation']
 
 # %% ../nbs/25_augment.ipynb #915b6ac7
 def as_draws(rng: torch.Generator | Draws | None, device: torch.device | str) -> Draws:
@@ -25,6 +25,18 @@ def as_draws(rng: torch.Generator | Draws | None, device: torch.device | str) ->
     draws = Draws(device=device)
     draws.generator = rng
     return draws
+
+
+def check_augmented(images: Tensor, strength: float) -> None:
+    "Raise one sentence unless these are float images, and the strength is a probability."
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        shape = list(getattr(images, 'shape', [])) or type(images).__name__
+        raise ValueError(
+            f"Augmented are float images [batch, 3, h, w] in [-1, 1], not {shape} of"
+            f" {getattr(images, 'dtype', 'no kind')}: use core.to_float."
+        )
+    if not 0 <= strength <= 1:
+        raise ValueError(f"The strength of an augmentation is a probability, not {strength}.")
 
 
 def _uniform(images: Tensor, low: float, high: float, draws: Draws) -> Tensor:
@@ -90,6 +102,7 @@ def diff_augment(
     strength: float = 1.0,  # the probability that an image is changed at all
 ) -> Tensor:
     "Colour, shift and cutout in turn: DiffAugment."
+    check_augmented(images, strength)
     draws = as_draws(rng, images.device)
     changed = cut_out(shift(jitter_colour(images, draws), draws), draws)
     if strength == 1:
@@ -214,9 +227,10 @@ def ada_augment(
     strength: float = 0.5,  # p, the probability of each transformation
 ) -> Tensor:
     "ADA's transformations, each with probability p; untouched images stay bit for bit."
+    check_augmented(images, strength)
+    if images.shape[-1] != images.shape[-2]:
+        raise ValueError(f"ADA turns square images, not {list(images.shape)}.")
     n, width, device = len(images), images.shape[-1], images.device
-    if not 0 <= strength <= 1:
-        raise ValueError(f"The strength of an augmentation is a probability, not {strength}.")
     if strength == 0:
         return images
     draws = as_draws(rng, device)

@@ -37,12 +37,12 @@ from .widgets import enlarged, in_words, menu, panel, RichDisplay
 
 # %% auto #0
 __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_MOE_128', 'CONDITIONAL_CPU', 'CONDITIONAL_TINY',
-           'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'read_labels', 'toon_labels', 'tagged_heads',
-           'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss', 'acgan_generator_loss',
-           'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'ConditionalGenerator', 'PlainBlock',
-           'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'TagRequests', 'ConditionalPlayers',
-           'ConditionalPair', 'TagClassifier', 'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores',
-           'requested_images', 'pretrained_conditional', 'name_labels', 'FaceMaker']
+           'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'check_columns', 'read_labels', 'toon_labels',
+           'tagged_heads', 'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss',
+           'acgan_generator_loss', 'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'ConditionalGenerator',
+           'PlainBlock', 'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'TagRequests',
+           'ConditionalPlayers', 'ConditionalPair', 'TagClassifier', 'train_tag_classifier', 'read_tags',
+           'ToonTagClassifier', 'tag_scores', 'requested_images', 'pretrained_conditional', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
 _ALONE = (
@@ -147,12 +147,20 @@ def _check_range(labels: Tensor, groups: Sequence):
         )
 
 # %% ../nbs/24_conditional.ipynb #b7ce0808
+def check_columns(logits: Tensor, groups: Sequence) -> None:
+    "Raise one sentence unless there is a column for each tag."
+    tags = max(where.stop for where in tag_slices(groups).values())
+    if logits.ndim != 2 or logits.shape[1] != tags:
+        raise ValueError(f"These groups have {tags} tags, not those of {list(logits.shape)}.")
+
+
 def read_labels(
     logits: Tensor,  # [batch, tags]
     groups: Sequence,
 ) -> Tensor:  # [batch, groups] long
     """The most probable value of every group;
     of a yes-or-no tag, whether its logit is positive. Undoes `one_hot`."""
+    check_columns(logits, groups)
     parts = (logits[:, where] for where in tag_slices(groups).values())
     return torch.stack(
         [(p[:, 0] > 0).long() if p.shape[1] == 1 else p.argmax(1) for p in parts], 1
@@ -330,6 +338,7 @@ def tag_loss(
             f"There are {list(logits.shape)} tag logits for {list(tags.shape)} tags: both are"
             " [batch, tags]."
         )
+    check_columns(logits, groups)
     if kind not in ('sigmoid', 'softmax'):
         raise ValueError(f"A loss of tags is 'sigmoid' or 'softmax', not {kind!r}.")
     tags = tags.to(logits.dtype)
@@ -877,6 +886,11 @@ def tag_scores(
 ) -> dict:
     """For each group: the share of granted requests, the share that chance would grant, and for
     each value (share, how often requested)."""
+    if requested.shape != read.shape or requested.shape[1:] != (len(groups),) or not len(read):
+        raise ValueError(
+            f"Requests and readings are labels [n, {len(groups)}], not"
+            f" {list(requested.shape)} and {list(read.shape)}."
+        )
     scores = {}
     for i, group in enumerate(groups):
         a, r, k = requested[:, i], read[:, i], len(choices(group))

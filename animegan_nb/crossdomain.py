@@ -254,8 +254,10 @@ def match_colours(
     floor: float = 1e-5,  # added to the variances
 ) -> Tensor:  # [n, 3, height, width]
     "Each image with the mean and the covariance of the pixels of `like`."
-    check_float_images(images)
-    check_float_images(like)
+    for given in (images, like):
+        check_float_images(given)
+        if not given.numel() or not given.isfinite().all():
+            raise ValueError("Colours are those of one or more images without NaN or infinity.")
     wanted = like.transpose(0, 1).flatten(1)[None].double()  # the pixels of all images
     return recolour(images.double(), wanted, floor).to(images)
 

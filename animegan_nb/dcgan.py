@@ -52,6 +52,12 @@ class DCGANConfig:
     r1_gamma: float = 0.0  # weight γ of the R1 penalty; 0: none
 
     def __post_init__(self):
+        if not min(self.size, self.channels, self.latent, self.base) >= 1:
+            raise ValueError(
+                "A DCGAN has a size, channels, latent numbers and a base of 1 or more."
+            )
+        if not self.r1_gamma >= 0:
+            raise ValueError(f"The weight of R1 is 0 or more, not {self.r1_gamma:g}.")
         doublings = self.doublings
         if self.base * 2**doublings != self.size or doublings < 1:
             raise ValueError(
@@ -300,6 +306,12 @@ def distinct(
     if not torch.isfinite(images).all():
         raise NotFinite(
             "The images contain NaN or infinity: the network that made them has diverged."
+        )
+    if not len(images) or not width > 0:
+        raise ValueError(
+            "Different images are counted among one or more, by a width above 0, not"
+            f" {len(images)} by {width:g}. (If most real images have an exact copy, the width"
+            " is 0: leave the copies out.)"
         )
     points = thumbnails(images).double()
     distances = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')

@@ -28,12 +28,17 @@ __all__ = ['VGG16_FILE', 'VGG16_HASH', 'VGG16_TAPS', 'LPIPS_FILE', 'layer_distan
 # %% ../nbs/40_perceptual.ipynb #42eb8147
 def layer_distance(
     a: Tensor,  # [batch, channels, height, width]
-    b: Tensor,  # the same shape
+    b: Tensor,  # the same shape, or a batch of one
     unit: bool = True,  # compare directions of feature vectors (Zhang et al.), not the vectors
     channel_weights: Tensor | None = None,  # [channels], of squares of unit vectors; None: 1
 ) -> Tensor:  # [batch]
     """Distance of feature maps. Zhang et al. (2018), eq. 1; with `unit=False` Johnson et al.
     (2016), eq. 2."""
+    if a.ndim != 4 or a.shape[1:] != b.shape[1:] or len(b) not in (1, len(a)):
+        raise ValueError(
+            f"Feature maps of two sets of images have one shape, not {list(a.shape)} and"
+            f" {list(b.shape)}."
+        )
     if not unit:
         return (a - b).square().mean((1, 2, 3))
     squares = (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square()
@@ -59,7 +64,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         self.as_is = isinstance(backbone, str) and size is None
         if isinstance(backbone, str):
-            backbone = feature_networks[backbone](size or 64)
+            backbone = feature_networks[backbone](64 if size is None else size)
         if isinstance(backbone, nn.Module):
             backbone = copy.deepcopy(backbone).eval().requires_grad_(False)
         self._reader = FeatureDistance(backbone)  # finds the network on the images' device
@@ -160,6 +165,11 @@ def mixed_loss(
 ) -> Tensor:  # [batch]
     "α · perceptual + (1 − α) · MSE. Wang's thesis, eq. 2.3."
     check_alpha(alpha)
+    if perceptual.shape != squared.shape:
+        raise ValueError(
+            f"Both distances are [batch], not {list(perceptual.shape)} and"
+            f" {list(squared.shape)}."
+        )
     return alpha * perceptual + (1 - alpha) * squared
 
 # %% ../nbs/40_perceptual.ipynb #0c291d1b

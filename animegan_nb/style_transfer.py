@@ -36,6 +36,11 @@ def gram(
     divide: str = 'places',  # by the number of 'places', of 'all' entries, or by 'nothing'
 ) -> Tensor:  # [batch, channels, channels]
     "Which channels respond together, summed over places. Gatys et al. (2015), eq. 3."
+    if maps.ndim != 4 or not maps.is_floating_point() or not maps.numel():
+        raise ValueError(
+            f"Feature maps are floats [batch, channels, height, width], not {list(maps.shape)}"
+            f" of {maps.dtype}."
+        )
     flat = maps.flatten(2)
     places = flat.shape[2]
     by = {'nothing': 1, 'places': places, 'all': flat.shape[1] * places}
@@ -202,7 +207,7 @@ def match_statistics(
     eps: float = 1e-5,
 ) -> Tensor:  # like content
     """The content with the mean and the deviation of each channel of the style: AdaIN between
-    two images. Huang & Belongie (2017), eq. 8, with the conventions of their code."""
+    two images. Huang & Belongie (2017), eq. 8, with the conventions of pytorch-AdaIN."""
     if content.shape[1] != style.shape[1]:
         raise ValueError(
             f"Content and style need equal channels, not {content.shape[1]} and"
@@ -364,8 +369,7 @@ def coral(
     """The content's colours, moved to the mean and the covariance of the style's. Sun, Feng &
     Saenko (2016), on pixels. `crossdomain.match_colours` takes the colours of many images
     together, and divides by the number of pixels instead of one less."""
-    check_float_images(content)
-    check_float_images(style)
+    check_pair(content, style)
     exact = torch.promote_types(content.dtype, torch.float32)  # also for half precision
     moved = recolour(content.to(exact), style.to(exact), eps, correction=1)
     return moved.to(content.dtype)
@@ -375,6 +379,7 @@ def published_coral(content: Tensor, style: Tensor) -> Tensor:
     """What the code of pytorch-AdaIN computes: sums of products where `coral` has means, of
     channels scaled to deviation 1, and 1 added to both diagonals. So the sizes of the two
     images matter. Shapes as for `coral`."""
+    check_pair(content, style)
     scaled = []
     for images in (content, style):
         flat = images.flatten(2)

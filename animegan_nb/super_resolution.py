@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn, Tensor
 from .core import absolute_path, check_images, read_weights, rng, to_float
 from .metrics import file_sha256, find_weights
+from .perceptual import check_float_images
 
 # %% auto #0
 __all__ = ['KERNELS', 'CARN_FULL', 'CARN_MOBILE', 'CARN_FILE', 'CARN_SHA256', 'resample', 'shuffle_pixels', 'CARNConfig',
@@ -159,7 +160,8 @@ class CARN(nn.Module):
         return Cascade(blocks, c.channels, c.depth)
 
     def forward(self, images: Tensor, scale: int = 2) -> Tensor:
-        if scale not in self.config.scales:
+        check_float_images(images)
+        if scale not in self.config.scales or isinstance(scale, float):
             known = ', '.join(map(str, self.config.scales))
             raise ValueError(f"This network enlarges by {known}, not by {scale!r}.")
         x = self.body(self.entry((images + 1) / 2 - self.mean))
@@ -289,6 +291,8 @@ def train_upscaler(
             f"Every large image needs its small one, and a whole factor: {list(large.shape)}"
             f" and {list(small.shape)} do not fit."
         )
+    if not (large.isfinite().all() and small.isfinite().all()):
+        raise ValueError("The images contain NaN or infinity: leave those out.")
     if steps < 1 or batch < 1:
         raise ValueError(
             f"A training needs at least one step and one image in it, not {steps} and {batch}."

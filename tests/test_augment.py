@@ -212,6 +212,16 @@ def test_bad_settings():
         Augmentation('mixup')
     with pytest.raises(ValueError, match='between 0 and 1'):
         Augmentation('ada', p=2)
+    for change in (diff_augment, ada_augment):
+        with pytest.raises(ValueError, match='float images'):
+            change(torch.zeros(2, 3, 8, 8).byte())
+        with pytest.raises(ValueError, match='float images'):
+            change(torch.zeros(3, 8, 8))
+        for strength in (2.0, float('nan')):
+            with pytest.raises(ValueError, match='a probability'):
+                change(torch.zeros(2, 3, 8, 8), strength=strength)
+    with pytest.raises(ValueError, match='square images'):
+        ada_augment(torch.zeros(2, 3, 8, 4))
 
 
 def test_the_stored_verdict(root):

@@ -644,3 +644,18 @@ def test_a_face_maker_leaves_its_generator_alone():
     assert generator.training and not maker.generator.training
     for k, group in enumerate(SMALL.tags):  # without known rows, what is open is any value
         assert set(maker.known[:, k].tolist()) == set(range(len(C.choices(group))))
+
+
+def test_columns_that_are_not_those_of_the_groups_are_refused():
+    groups = [['hair', 'red', 'blue'], ['glasses', 'yes']]
+    for columns in (2, 4):
+        logits = torch.zeros(5, columns)
+        for kind in ('sigmoid', 'softmax'):
+            with pytest.raises(ValueError, match='3 tags'):
+                C.tag_loss(logits, logits, groups, kind)
+        with pytest.raises(ValueError, match='3 tags'):
+            C.read_labels(logits, groups)
+    labels = torch.zeros(5, 2).long()
+    for bad in (labels[:, :1], labels[:0], torch.zeros(5, 3).long()):
+        with pytest.raises(ValueError, match='labels'):
+            C.tag_scores(bad, bad, groups)

@@ -52,6 +52,10 @@ def test_initialisation():
         (dict(activation='tanh'), 'activation'),
         (dict(size=64, channels=10), 'halved'),
         (dict(loss='nothing'), 'nothing'),
+        (dict(channels=0), '1 or more'),
+        (dict(latent=0), '1 or more'),
+        (dict(base=0), '1 or more'),
+        (dict(r1_gamma=-1.0), 'weight of R1'),
     ],
 )
 def test_wrong_numbers(wrong, word):
@@ -288,6 +292,11 @@ def test_bad_input_of_the_alarm():
         dcgan.CollapseAlarm(noise(10))
     with pytest.raises(ValueError, match='NaN'):
         dcgan.distinct(noise(4) * float('nan'), 1.0)
+    with pytest.raises(ValueError, match='an exact copy'):
+        dcgan.CollapseAlarm(noise(32).repeat(2, 1, 1, 1))
+    for images, width in ((noise(4), -1.0), (noise(4)[:0], 1.0)):
+        with pytest.raises(ValueError, match='a width above 0'):
+            dcgan.distinct(images, width)
 
 
 def test_stored_gallery_separates_health_from_collapse(root):

@@ -143,6 +143,16 @@ def test_bad_images(bad):
         PerceptualLoss(small_network())(bad, bad)
 
 
+def test_distances_of_other_shapes_are_refused():
+    maps = torch.rand(2, 3, 8, 8)
+    for other in (maps[:, :1], maps[..., :4], maps.repeat(2, 1, 1, 1)):
+        with pytest.raises(ValueError, match='have one shape'):
+            layer_distance(maps, other)
+    assert layer_distance(maps, maps[:1]).shape == (2,)
+    with pytest.raises(ValueError, match='Both distances are'):
+        mixed_loss(torch.ones(2), torch.ones(2, 1), 0.5)
+
+
 def test_on_a_gpu(gpu):
     cuda = torch.device('cuda')
     loss = PerceptualLoss('toon')

@@ -341,6 +341,11 @@ def test_coral_in_half_precision():
     [
         (lambda: stylise(images(0), images(1), 'colours'), 'no image'),
         (lambda: stylise(images(1), images(0), 'colours'), 'no image'),
+        (lambda: gram(torch.zeros(3, 8, 8)), 'Feature maps are floats'),
+        (lambda: gram(torch.zeros(1, 3, 8, 8).byte()), 'Feature maps are floats'),
+        (lambda: coral(images(2), images(3)), '3 do not fit 2'),
+        (lambda: coral(images(1) * torch.nan, images(1)), 'NaN'),
+        (lambda: published_coral(images(1), images(1) * torch.nan), 'NaN'),
         (lambda: GatysConfig(content_layers=(), style_layers=()), 'content layer or a style layer'),
         (lambda: StyleTransfer(StyleTransferConfig(layer=1)).encode(images(1, 32)), 'do not fit'),
         (lambda: StyleTransfer(StyleTransferConfig(channels=32)).encode(images(1, 32)), 'do not fit'),

@@ -184,6 +184,10 @@ def test_a_batch_of_none_is_shuffled():
         (lambda: sr.train_upscaler(network(), images(2, 3, 8, 8), images(2, 3, 4, 4), 0), 'one step'),
         (lambda: sr.train_upscaler(network(), images(2, 3, 8, 8), images(2, 3, 3, 4), 1), 'do not fit'),
         (lambda: sr.train_upscaler(network(), images(0, 3, 8, 8), images(0, 3, 4, 4), 1), 'do not fit'),
+        (lambda: sr.train_upscaler(network(), images(2, 3, 8, 8) * torch.nan, images(2, 3, 4, 4), 1), 'NaN'),
+        (lambda: network()(images(1, 3, 4, 4).byte(), 2), 'Images are floats'),
+        (lambda: network()(images(1, 1, 4, 4), 2), 'Images are a tensor'),
+        (lambda: network()(images(1, 3, 4, 4), 2.0), 'enlarges by'),
     ],
 )
 def test_bad_input_is_one_sentence(call, word):
