@@ -6,13 +6,14 @@
 from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from . import toon
 from .cameras import pose, PRIORS, rays
-from .core import rng
+from .core import rng, short_path
 from .geometry import depth_correlation, mean_shape, MeanShape, relief
 from .losses import discriminator_loss, generator_loss, top_k, top_k_fraction
 from .penalties import lazy_weight, r1_of_logits
@@ -36,6 +37,7 @@ from animegan_nb.training import (
     EMA,
     faded_reals,
     gather_batch,
+    load_run,
     ModelPair,
     models,
     Recipe,
@@ -46,11 +48,11 @@ from animegan_nb.training import (
 
 # %% auto #0
 __all__ = ['PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_STAGES', 'PIGAN_CARLA', 'TOON_FIELD', 'TOON_VIEW', 'TOON_STAGES',
-           'PIGAN_TOON_32', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'PiganConfig', 'discriminator_of', 'noise_level',
-           'GeneratedBatch', 'real_images', 'real_cameras', 'real_directions', 'head_losses', 'reconstruction_loss',
-           'matter_in_front', 'seen_through', 'memory_bytes', 'PiganNetworks', 'trainable', 'PiganPair', 'SlowAverage',
-           'toon_shape', 'alarms', 'ShapeWatch', 'field_flops', 'discriminator_flops', 'pigan_flops', 'fast_recipe',
-           'training_bytes']
+           'PIGAN_TOON_32', 'PIGAN_TOON_64', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'PiganConfig', 'discriminator_of',
+           'noise_level', 'GeneratedBatch', 'real_images', 'real_cameras', 'real_directions', 'head_losses',
+           'reconstruction_loss', 'matter_in_front', 'seen_through', 'memory_bytes', 'start_networks', 'PiganNetworks',
+           'trainable', 'PiganPair', 'SlowAverage', 'toon_shape', 'alarms', 'ShapeWatch', 'field_flops',
+           'discriminator_flops', 'pigan_flops', 'fast_recipe', 'training_bytes']
 
 # %% ../nbs/56_pigan_training.ipynb #7c2a5c4a
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class PiganConfig:
     # GiB that may wait for the gradient of a batch of images, beyond which rays are rendered
     # again; 0: half of the device's memory
     memory: float = 0.0
+    # a network that ships, or the folder of a run: a fresh training begins with its generator
+    start: str = ''
 
     former = ('phases', 'fade')  # stood here before: they are stages of a recipe now
 
@@ -256,6 +260,22 @@ PIGAN_TOON_32 = Recipe(
     'ours: toon heads with their cameras and coverage, on one CPU thread',
     TOON_STAGES,
 )
+# Begun with the network of 32 px: first its new discriminator learns, then both; then 64 px.
+PIGAN_TOON_64 = replace(
+    PIGAN_TOON_32,
+    network=replace(
+        PIGAN_TOON_32.network, size=64, channel_base=1024, noise=0.0, start='pigan_toon_32'
+    ),
+    training=replace(_OUR_TRAINING, ema_half_life=4_000),
+    source='ours: toon heads at 64 px, from the network of 32 px, on one CPU thread',
+    steps=6000,
+    stages=(
+        _stage(200, 32, 8, (1e-6, 4e-4)),
+        _stage(800, 32, 8, (2e-4, 2e-4)),
+        _stage(3000, 32, 8, (1e-4, 2e-4)),
+        replace(_stage(2000, 64, 8, (1e-4, 2e-4), fade=400), fresh_optimizers=True),
+    ),
+)
 PIGAN_CPU = Recipe(
     'pigan',
     PiganConfig(32, TOON_FIELD, replace(TOON_VIEW, background=-1.0), **_OURS),
@@ -283,6 +303,7 @@ recipes.update(
         'pigan-cats': PIGAN_CATS,
         'pigan-carla': PIGAN_CARLA,
         'pigan-toon-32': PIGAN_TOON_32,
+        'pigan-toon-64': PIGAN_TOON_64,
         'pigan-cpu': PIGAN_CPU,
         'pigan-faces-cpu': PIGAN_FACES_CPU,
     }
@@ -420,6 +441,16 @@ def memory_bytes(config: PiganConfig) -> int | None:
     return int(config.memory * 2**30) or None
 
 
+def start_networks(name: str) -> tuple[PiganGenerator, PiganDiscriminator | None]:
+    "The (averaged) generator of a run, with its discriminator; or one that is stored alone."
+    if not Path(name).is_dir() or (Path(name) / 'config.json').exists():
+        return PiganGenerator.from_pretrained(name), None
+    pair, generator, _ = load_run(name)
+    if not isinstance(pair, PiganNetworks):
+        raise ValueError(f"The run {short_path(name)} is not that of a pi-GAN.")
+    return generator, pair.discriminator
+
+
 class PiganNetworks(ModelPair):
     "A pi-GAN's generator and discriminator, which follow its curriculum."
 
@@ -427,6 +458,24 @@ class PiganNetworks(ModelPair):
         generator = PiganGenerator(config.field, config.view, config.size)
         super().__init__(generator, discriminator_of(config))
         self.config, self.shared = config, None
+
+    def start(self):
+        """Take over the generator of `config.start`, if it names one, and of a run also the
+        layers of the discriminator that have the same shapes."""
+        if not self.config.start:
+            return
+        generator, discriminator = start_networks(self.config.start)
+        if generator.field.config != self.config.field:
+            raise ValueError(
+                f"{self.config.start} and this training have different fields: give the"
+                " training the field of the network that it begins with."
+            )
+        self.generator.load_state_dict(generator.state_dict())
+        if discriminator is not None:
+            own, theirs = (d.state_dict() for d in (self.discriminator, discriminator))
+            fit = {k: v for k, v in theirs.items() if k in own and own[k].shape == v.shape}
+            del fit['progress']  # how far this one has grown is for its own training to say
+            self.discriminator.load_state_dict(own | fit)
 
     def grow(self, size: int, alpha: float = 1.0):
         self.discriminator.grow(size, alpha)  # images are rendered at its size

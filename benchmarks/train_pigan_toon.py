@@ -1,10 +1,19 @@
-"""Train the pi-GAN that ships in data/pretrained: python benchmarks/train_pigan_toon.py --run FOLDER [--minutes 60]
+"""Train the pi-GANs that ship in data/pretrained: python benchmarks/train_pigan_toon.py --run FOLDER [--minutes 60]
 
-The recipe `pigan-toon-32` on the 3,000 heads that ship with the library, over white: 16 px, then 32 px. Checkpoints, a
-log and images go to FOLDER; the same command goes on where it was stopped. Minutes are processor time, over all
-starts together. At the last step (or with --finish at any) the averaged generator is written to
-data/pretrained/pigan_toon_32.safetensors, with its facts and its measures against toon's ground truth in the .json
-beside it; the image goes to data/results/pigan_toon_32.jpg.
+On the 3,000 heads that ship with the library, over white, with the recipe of --name:
+
+    pigan_toon_32             16 px, then 32 px
+    pigan_toon_32_floaters    the first recipe, whose heads carry floaters
+    pigan_toon_64             64 px, begun with the generator of pigan_toon_32
+    pigan_toon_64_control     the same, but always at 32 px: a comparison for benchmarks/pigan_sizes.py, does not ship
+
+Checkpoints, a log and images go to FOLDER; the same command goes on where it was stopped. Minutes are processor time,
+over all starts together. --start leaves out all stages but the last and begins where another run, or a checkpoint of
+it, ended them: pigan_toon_64 was made from the control after its first 4,000 steps.
+
+At the last step (or with --finish at any) the averaged generator is written to data/pretrained/NAME.safetensors, with
+its facts and its measures against toon's ground truth in the .json beside it; the image of pigan_toon_32 goes to
+data/results/pigan_toon_32.jpg.
 """
 
 import argparse
@@ -26,14 +35,26 @@ from animegan_nb.callbacks import Checkpoints, Clock, Health, JSONLog, Samples, 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-FLOATERS = dict(view=pigan_training.TOON_VIEW, front_weight=0.0)  # the first recipe: far too much room before the head
+SMALL, LARGE = pigan_training.PIGAN_TOON_32, pigan_training.PIGAN_TOON_64
+# the first recipe: far too much room before the head
+FLOATERS = dict(view=pigan_training.TOON_VIEW, front_weight=0.0)
+# what pigan_toon_64 does, and then 32 px for ever: in the same time it sees three times as many images
+_STAYS = (*LARGE.stages[:2], replace(LARGE.stages[2], steps=29_000))
+RECIPES = {
+    'pigan_toon_32': SMALL,
+    'pigan_toon_32_floaters': replace(SMALL, network=replace(SMALL.network, **FLOATERS)),
+    'pigan_toon_64': LARGE,
+    'pigan_toon_64_control': replace(LARGE, network=replace(LARGE.network, size=32), steps=30_000, stages=_STAYS),
+}
 
 
-def train(run, minutes, steps, seed, floaters=False):
-    recipe = pigan_training.PIGAN_TOON_32
-    if floaters:
-        recipe = replace(recipe, network=replace(recipe.network, **FLOATERS))
+def train(name, run, minutes, steps, seed, start=None):
+    recipe = RECIPES[name]
     recipe = replace(recipe, training=replace(recipe.training, seed=seed))
+    if start:  # all stages but the last were trained there; one step of them, since a size fades in after another
+        *_, before, last = recipe.stages
+        network = replace(recipe.network, start=str(start))
+        recipe = replace(recipe, network=network, stages=(replace(before, steps=1), last))
     seed_everything(seed)
     callbacks = [
         Clock(minutes, processor=True),
@@ -47,18 +68,19 @@ def train(run, minutes, steps, seed, floaters=False):
     return trainer.fit(until=steps or recipe.steps, progress=False)
 
 
-def views(generator, codes):
-    "What can be seen of worlds from the left, the front and the right, at 32 px with 24+24 points."
-    look = lambda yaw: generator.render_views(codes, pose(torch.full((len(codes),), yaw)), size=32, samples=24, fine=24)
+def views(generator, codes, size):
+    "What can be seen of worlds from the left, the front and the right, with 24+24 points."
+    options = dict(size=size, samples=24, fine=24)
+    look = lambda yaw: generator.render_views(codes, pose(torch.full((len(codes),), yaw)), **options)
     return look(-YAW), look(0.0), look(YAW)
 
 
-def true_views(identities):
+def true_views(identities, size):
     "The same of toon heads: images as in the data, exact geometry."
     out = []
     for yaw in (-YAW, 0.0, YAW):
         cam = pose(torch.full((len(identities),), yaw))
-        v = toon.render(identities, cam, 12.0, 32, background='white')
+        v = toon.render(identities, cam, 12.0, size, background='white')
         out.append(
             dict(
                 image=v['image'],
@@ -90,24 +112,21 @@ def spread(rows):
     }
 
 
-def score(generator):
-    "The shipped network and its two anchors, each on three sets of 32 heads."
-    shape = pigan_training.toon_shape(64, 32, seed=123)
-    ours = spread(
-        [
-            measure(*views(generator, torch.randn(HEADS, generator.z_dim, generator=rng(1000 + s))), shape)
-            for s in range(SETS)
-        ]
-    )
-    truth = spread([measure(*true_views(toon.sample_identity(HEADS, rng(2000 + s))), shape) for s in range(SETS)])
+def score(generator, size):
+    "Space behind what a network draws, and behind toon's own heads, at so many pixels: three sets of 32 heads."
+    shape = pigan_training.toon_shape(64, size, seed=123)
+    codes = [torch.randn(HEADS, generator.z_dim, generator=rng(1000 + s)) for s in range(SETS)]
+    people = [toon.sample_identity(HEADS, rng(2000 + s)) for s in range(SETS)]
+    ours = spread([measure(*views(generator, z, size), shape) for z in codes])
+    truth = spread([measure(*true_views(heads, size), shape) for heads in people])
     truth['billboard_anchor'] = truth.pop('own_pictures_on_a_board')
     return dict(
         network=ours,
         toon=truth,
         protocol=(
-            f'{SETS} sets of {HEADS} heads, 32 px, yaw ±{YAW} rad; the network with 24+24 deterministic points, psi 1;'
-            ' value: mean of the sets, half_range: half the distance of the extremes; billboard_anchor: toon images'
-            ' with the depth of a board'
+            f'{SETS} sets of {HEADS} heads, {size} px, yaw ±{YAW} rad; the network with 24+24 deterministic points,'
+            ' psi 1; value: mean of the sets, half_range: half the distance of the extremes; billboard_anchor: toon'
+            ' images with the depth of a board'
         ),
     )
 
@@ -122,46 +141,62 @@ def image(generator, heads=10, psi=0.8):
     return grid(torch.cat([*(r['image'] for r in rows), depth]).clamp(-1, 1), heads)
 
 
-def finish(run, seed, note='', floaters=False):
+def spent(run):
+    "The facts of the newest checkpoint of a run, its log, and what both have cost, with the run that it began with."
+    _, _, info = load_run(run)
+    log = [line for line in read_log(run / 'log.jsonl') if line['step'] <= info['step']]
+    cost = dict(steps=info['step'], images=info['images'], seconds=round(log[-1]['processor_seconds']))
+    start = Path(info['network'].get('start') or 'nothing')
+    if (start / 'log.jsonl').exists():
+        before, earlier, first = spent(start)
+        info['network']['start'] = before['network']['start']
+        moved = {'step': 'steps', 'processor_seconds': 'seconds'}
+        log = [*earlier, *(line | {k: line[k] + first[v] for k, v in moved.items()} for line in log)]
+        cost = {k: v + first[k] for k, v in cost.items()}
+    return info, log, cost
+
+
+WHAT = {'pigan_toon_64': ', begun as pigan_toon_32'}
+WHAT['pigan_toon_32_floaters'] = (
+    '; kept as an example of floaters: planes at 0.88 and 1.12, no penalty on matter in front'
+)
+LOGGED = ('step', 'processor_seconds', 'generator_loss', 'discriminator_loss', 'relief', 'correlation', 'missing')
+
+
+def finish(run, name, seed, note=''):
     "Write the averaged generator of the newest checkpoint, its facts, its measures and its image."
-    _, generator, info = load_run(run)
-    name = 'pigan_toon_32' + '_floaters' * floaters
-    log = read_log(run / 'log.jsonl')
-    log = [line for line in log if line['step'] <= info['step']]
+    generator, (info, log, cost) = load_run(run)[1], spent(run)
     state = {k: v.contiguous() for k, v in generator.state_dict().items()}
     weights, results = ROOT / 'data' / 'pretrained', ROOT / 'data' / 'results'
     save_file(state, weights / f'{name}.safetensors')
-    minutes = round(log[-1]['processor_seconds'] / 60) + 1
-    command = (
-        f'python benchmarks/train_pigan_toon.py --run RUN --minutes {minutes} --seed'
-        f" {seed}{' --floaters' * floaters}, then --finish"
-    )
+    size = info['network']['size']
+    options = '' if name == 'pigan_toon_32' else f' --name {name}'
     facts = dict(
         what=(
-            'pi-GAN on toon heads at 32 px, averaged generator; data: toon.ready_heads over white, with their cameras'
-            ' and coverage'
+            f'pi-GAN on toon heads at {size} px, averaged generator; data: toon.ready_heads over white, with their'
+            f" cameras and coverage{WHAT.get(name, '')}"
         ),
-        command=command,
+        command=(
+            f'python benchmarks/train_pigan_toon.py --run RUN --minutes {round(cost["seconds"] / 60) + 1} --seed {seed}'
+            f'{options}, then --finish'
+        ),
         seed=seed,
         network=info['network'],
         training=info['config'],
-        steps=info['step'],
-        images=info['images'],
-        seconds=round(log[-1]['processor_seconds']),
+        **cost,
         machine='one thread of a shared two-core CPU, processor time',
-        measures=score(generator),
+        measures=score(generator, size),
     )
     every = max(1, len(log) // 60)
-    keys = ('step', 'processor_seconds', 'generator_loss', 'discriminator_loss', 'relief', 'correlation', 'missing')
     if note:
         facts['note'] = note
     facts['log'] = [
-        {k: round(line[k], 4) for k in keys if k in line}
+        {k: round(line[k], 4) for k in LOGGED if k in line}
         for line in log
         if line['step'] % every == 0 or 'relief' in line
     ]
     (weights / f'{name}.json').write_text(json.dumps(facts, indent=1) + '\n')
-    if not floaters:
+    if name == 'pigan_toon_32':
         image(generator).save(results / 'pigan_toon_32.jpg', quality=82)
     print(json.dumps(facts['measures'], indent=1))
 
@@ -169,30 +204,30 @@ def finish(run, seed, note='', floaters=False):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--run', required=True, type=Path)
+    parser.add_argument('--name', default='pigan_toon_32', choices=list(RECIPES))
     parser.add_argument('--minutes', type=float, default=60)
     parser.add_argument('--steps', type=int, default=0, help='stop the curriculum at this step (0: its own length)')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--start', help='a run, or a checkpoint of one, at the end of all stages but the last')
     parser.add_argument(
         '--finish', action='store_true', help='do not train: write and measure what the newest checkpoint holds'
-    )
-    parser.add_argument(
-        '--floaters',
-        action='store_true',
-        help='the first recipe, whose heads carry floaters; kept as pigan_toon_32_floaters',
     )
     parser.add_argument('--note', default='', help='a sentence for the .json: what was different from the command')
     args = parser.parse_args()
     torch.set_num_threads(1)
+    ships = not args.name.endswith('control')
     if args.finish:
-        return finish(args.run, args.seed, args.note, args.floaters)
-    trainer = train(args.run, args.minutes, args.steps, args.seed, args.floaters)
+        if not ships:
+            parser.error(f'{args.name} does not ship: benchmarks/pigan_sizes.py measures it')
+        return finish(args.run, args.name, args.seed, args.note)
+    trainer = train(args.name, args.run, args.minutes, args.steps, args.seed, args.start)
     log = read_log(args.run / 'log.jsonl')[-1]
     print(
         f"step {log['step']}, {log['images']:,} images, {log['processor_seconds'] / 60:.1f} minutes of processor time",
         flush=True,
     )
-    if trainer.step >= (args.steps or pigan_training.PIGAN_TOON_32.steps):
-        finish(args.run, args.seed, args.note, args.floaters)
+    if ships and trainer.step >= (args.steps or RECIPES[args.name].steps):
+        finish(args.run, args.name, args.seed, args.note)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from tiny import ball
 
 
-from animegan_nb import geometry, pigan, pigan_training, siren
+from animegan_nb import geometry, pigan, pigan_training, siren, toon
 from animegan_nb.callbacks import Checkpoints, JSONLog
 from animegan_nb.cameras import PRIORS, pose
 from animegan_nb.core import rng, shipped
@@ -581,9 +581,64 @@ def test_bad_input_is_one_sentence(call, word):
     assert word in str(error.value) and '\n' not in str(error.value)
 
 
+# ---- a training that begins with a trained network -------------------------------------------------------------------
+def short_run(folder, config):
+    "A run of one step."
+    data = ImageSet({'image': np.zeros((4, 3, config.size, config.size), np.uint8)})
+    facts = {'model': 'pigan', 'network': asdict(config)}
+    numbers = TrainingConfig(4, 1e-3, 1e-3, ema_half_life=4)
+    fit_stages(
+        PiganPair(config), data, (Stage(1),), folder, numbers, [Checkpoints(folder, 1)], 'cpu', facts, progress=False
+    )
+    return folder
+
+
+def begun(config, start):
+    pair = PiganPair(replace(config, start=str(start)))
+    pair.start()
+    return pair
+
+
+def same(a, b):
+    b = b.state_dict()
+    return all(torch.equal(v, b[k]) for k, v in a.state_dict().items())
+
+
+def test_a_training_begins_with_a_trained_generator(tmp_path):
+    run = short_run(tmp_path / 'run', SMALL)
+    trained, average, _ = load_run(run)
+    assert not same(trained.generator, average)
+    both = begun(SMALL, run)
+    assert same(both.generator, average) and same(both.discriminator, trained.discriminator)
+    larger = begun(replace(SMALL, size=16), run)  # whose discriminator has one block more
+    assert same(larger.generator, average) and larger.discriminator.grown == (16, 1.0)
+    assert same(larger.discriminator.blocks['b4'], trained.discriminator.blocks['b4'])
+    other = begun(replace(SMALL, channel_base=128, channel_max=24), run).discriminator
+    assert other.grown == (8, 1.0) and other.blocks['b4'].conv0.out_channels == 24  # nothing fits, nothing fails
+    alone = begun(SMALL, average.save_pretrained(tmp_path / 'alone'))
+    assert same(alone.generator, average) and not same(alone.discriminator, trained.discriminator)
+
+
+def test_a_recipe_begins_with_a_network_that_ships():
+    generator, _ = pigan.pretrained_pigan('pigan_toon_32')
+    recipe = recipes['pigan-toon-64']
+    trainer = recipe.trainer(toon.ready_heads('white'), [], 'cpu')
+    assert same(trainer.pair.generator, generator) and trainer.pair.discriminator.grown[0] == recipe.network.size == 64
+    first = recipe.stages[0]
+    assert first.generator_lr < 1e-5 < first.discriminator_lr  # the new discriminator learns alone
+
+
+def test_a_start_that_does_not_fit_is_one_sentence(tmp_path):
+    run = short_run(tmp_path / 'run', SMALL)
+    with pytest.raises(ValueError, match='different fields'):
+        begun(replace(SMALL, field=replace(TINY, hidden=24)), run)
+    with pytest.raises(FileNotFoundError, match='There is no network'):
+        begun(SMALL, 'pigan_moon')
+
+
 # ---- what ships -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize('name', ['pigan_toon_32', 'pigan_toon_32_floaters'])
-def test_the_shipped_networks_are_what_their_facts_say(name):
+@pytest.mark.parametrize('name, size', [('pigan_toon_32', 32), ('pigan_toon_32_floaters', 32), ('pigan_toon_64', 64)])
+def test_the_shipped_networks_are_what_their_facts_say(name, size):
     generator, facts = pigan.pretrained_pigan(name)
     assert (
         sum(p.numel() for p in generator.parameters()) * 4 < 8e6
@@ -591,14 +646,14 @@ def test_the_shipped_networks_are_what_their_facts_say(name):
         and not any(p.requires_grad for p in generator.parameters())
     )
     assert (
-        network_config('pigan', facts['network']).size == 32
+        network_config('pigan', facts['network']).size == size
         and facts['steps'] > 0
         and facts['seconds'] > 0
         and 'train_pigan_toon.py' in facts['command']
     )
     z = torch.randn(8, generator.z_dim, generator=rng(5))
-    front = generator.render_views(z, pose(torch.zeros(8)), size=32, samples=16, fine=16)
-    found, stored = pigan_training.alarms(front, toon_shape(16, 32)), facts['measures']['network']
+    front = generator.render_views(z, pose(torch.zeros(8)), size=size, samples=16, fine=16)
+    found, stored = pigan_training.alarms(front, toon_shape(16, size)), facts['measures']['network']
     for name, room in (('missing', 0.05), ('relief', 0.4), ('correlation', 0.15)):
         assert abs(found[name] - stored[name]['value']) < room + 3 * stored[name]['half_range']
 
@@ -610,6 +665,11 @@ def test_stored_measurements_are_complete():
         and set(measured['recipes']) == {'12+12', '24+24'}
         and measured['step']['picture_gap'] < 1e-3
     )
+    sizes = json.loads(shipped('results/pigan_sizes.json').read_text())['networks']
+    small, control, large = (sizes[f'pigan_toon_{name}'] for name in ('32', '64_control', '64'))
+    assert abs(control['core_minutes'] / large['core_minutes'] - 1) < 0.1  # an equal time
+    assert all(len(m['frechet']) == 3 for found in (small, control, large) for m in found['measures'].values())
+    assert pigan.pretrained_pigan('pigan_toon_64')[1]['distances'] == large['measures']
     ways = json.loads(shipped('results/pigan_floaters.json').read_text())['ways']
     assert len(ways) == 3 and all([row['seed'] for row in rows] == [0, 1, 2] for rows in ways.values())
     tried = json.loads(shipped('results/pigan_summary.json').read_text())
