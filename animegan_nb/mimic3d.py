@@ -436,7 +436,8 @@ def mimic_views(
     direct = branch_of(generator, z, cam2world, direct)
     w = generator.w(z, None, psi)
     volume = generator.volumes(w, detail=direct)[-1]
-    pixels = (c.size if size is None else size) if direct else c.raw
+    size = c.size if size is None else size
+    pixels = size if direct else c.raw
     seen = render_plane_views(volume, cam2world, pixels, view, max_points=max_points)
     features = seen.pop('features')
     if direct:

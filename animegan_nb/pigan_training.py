@@ -50,9 +50,9 @@ from animegan_nb.training import (
 __all__ = ['PIGAN_POSTER', 'PIGAN_CELEBA', 'PIGAN_CATS', 'CARLA_STAGES', 'PIGAN_CARLA', 'TOON_FIELD', 'TOON_VIEW', 'TOON_STAGES',
            'PIGAN_TOON_32', 'PIGAN_TOON_64', 'PIGAN_CPU', 'PIGAN_FACES_CPU', 'PiganConfig', 'discriminator_of',
            'noise_level', 'GeneratedBatch', 'real_images', 'real_cameras', 'real_directions', 'head_losses',
-           'reconstruction_loss', 'matter_in_front', 'seen_through', 'memory_bytes', 'start_networks', 'PiganNetworks',
-           'trainable', 'PiganPair', 'SlowAverage', 'toon_shape', 'alarms', 'ShapeWatch', 'field_flops',
-           'discriminator_flops', 'pigan_flops', 'fast_recipe', 'training_bytes']
+           'reconstruction_loss', 'matter_in_front', 'seen_through', 'start_networks', 'fitting', 'memory_bytes',
+           'PiganNetworks', 'trainable', 'PiganPair', 'SlowAverage', 'toon_shape', 'alarms', 'ShapeWatch',
+           'field_flops', 'discriminator_flops', 'pigan_flops', 'fast_recipe', 'training_bytes']
 
 # %% ../nbs/56_pigan_training.ipynb #7c2a5c4a
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class PiganConfig:
     # GiB that may wait for the gradient of a batch of images, beyond which rays are rendered
     # again; 0: half of the device's memory
     memory: float = 0.0
-    # a network that ships, or the folder of a run: a fresh training begins with its generator
+    # a network that ships, or the folder of a run: a training by a recipe begins with it
     start: str = ''
 
     former = ('phases', 'fade')  # stood here before: they are stages of a recipe now
@@ -260,6 +260,8 @@ PIGAN_TOON_32 = Recipe(
     'ours: toon heads with their cameras and coverage, on one CPU thread',
     TOON_STAGES,
 )
+
+# %% ../nbs/56_pigan_training.ipynb #56pre640
 # Begun with the network of 32 px: first its new discriminator learns, then both; then 64 px.
 PIGAN_TOON_64 = replace(
     PIGAN_TOON_32,
@@ -435,20 +437,31 @@ def seen_through(
     disc = (middle[:, None] ** 2 + middle**2 <= radius**2).to(opacity)
     return ((1 - opacity) * disc).sum() / (disc.sum() * len(opacity))
 
-# %% ../nbs/56_pigan_training.ipynb #1c0c1315
-def memory_bytes(config: PiganConfig) -> int | None:
-    "Bytes that may wait for the gradient of a batch of images; None: half of the device's."
-    return int(config.memory * 2**30) or None
-
-
-def start_networks(name: str) -> tuple[PiganGenerator, PiganDiscriminator | None]:
-    "The (averaged) generator of a run, with its discriminator; or one that is stored alone."
+# %% ../nbs/56_pigan_training.ipynb #56start0
+def start_networks(name: str) -> tuple[PiganGenerator, PiganNetworks | None]:
+    "The (averaged) generator of a run, with its networks; or one that is stored alone."
     if not Path(name).is_dir() or (Path(name) / 'config.json').exists():
         return PiganGenerator.from_pretrained(name), None
     pair, generator, _ = load_run(name)
     if not isinstance(pair, PiganNetworks):
         raise ValueError(f"The run {short_path(name)} is not that of a pi-GAN.")
-    return generator, pair.discriminator
+    return generator, pair
+
+
+def fitting(theirs: nn.Module, own: nn.Module) -> dict[str, Tensor]:
+    "The tensors of all single layers that both networks have, with the same shapes."
+    mine, found = dict(own.named_modules()), {}
+    shapes = lambda layer: {k: v.shape for k, v in layer.state_dict().items()}
+    for name, layer in theirs.named_modules():
+        single = name and not list(layer.children())
+        if single and name in mine and shapes(layer) == shapes(mine[name]):
+            found |= {f'{name}.{k}': v for k, v in layer.state_dict().items()}
+    return found
+
+# %% ../nbs/56_pigan_training.ipynb #1c0c1315
+def memory_bytes(config: PiganConfig) -> int | None:
+    "Bytes that may wait for the gradient of a batch of images; None: half of the device's."
+    return int(config.memory * 2**30) or None
 
 
 class PiganNetworks(ModelPair):
@@ -461,21 +474,20 @@ class PiganNetworks(ModelPair):
 
     def start(self):
         """Take over the generator of `config.start`, if it names one, and of a run also the
-        layers of the discriminator that have the same shapes."""
-        if not self.config.start:
+        layers of a discriminator of the same kind, as far as they fit."""
+        c = self.config
+        if not c.start:
             return
-        generator, discriminator = start_networks(self.config.start)
-        if generator.field.config != self.config.field:
+        generator, pair = start_networks(c.start)
+        if generator.field.config != c.field:
             raise ValueError(
-                f"{self.config.start} and this training have different fields: give the"
-                " training the field of the network that it begins with."
+                f"{c.start} and this training have different fields: give the training the"
+                " field of the network that it begins with."
             )
         self.generator.load_state_dict(generator.state_dict())
-        if discriminator is not None:
-            own, theirs = (d.state_dict() for d in (self.discriminator, discriminator))
-            fit = {k: v for k, v in theirs.items() if k in own and own[k].shape == v.shape}
-            del fit['progress']  # how far this one has grown is for its own training to say
-            self.discriminator.load_state_dict(own | fit)
+        if pair is not None and pair.config.discriminator == c.discriminator:
+            fit = fitting(pair.discriminator, self.discriminator)
+            self.discriminator.load_state_dict(self.discriminator.state_dict() | fit)
 
     def grow(self, size: int, alpha: float = 1.0):
         self.discriminator.grow(size, alpha)  # images are rendered at its size

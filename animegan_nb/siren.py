@@ -210,12 +210,7 @@ class PiganField(nn.Module):
     def condition(self, z) -> Condition:
         "Frequencies and phases of a latent code [batch, z_dim]; a Condition passes through."
         if isinstance(z, tuple):
-            if len(z) != 2:
-                raise ValueError(
-                    "Frequencies and phases are two tensors; a folded field holds neither: give"
-                    " its latent code or its Condition."
-                )
-            return check_condition(Condition(*z), self.config)
+            return check_condition(z, self.config)
         if z.ndim != 2 or z.shape[1] != self.config.z_dim:
             raise ValueError(
                 f"A latent code is [batch, {self.config.z_dim}], not {list(z.shape)}."
@@ -273,8 +268,14 @@ class PiganField(nn.Module):
         return lambda points, directions: self(points, condition, directions, method)
 
 # %% ../nbs/51_siren.ipynb #f481b89e
-def check_condition(condition: Condition, config: FieldConfig) -> Condition:
+def check_condition(condition: tuple[Tensor, Tensor], config: FieldConfig) -> Condition:
     "Raise one clear sentence unless frequencies and phases fit the field."
+    if len(condition) != 2:
+        raise ValueError(
+            "Frequencies and phases are two tensors; a folded field holds neither: give its"
+            " latent code or its Condition."
+        )
+    condition = Condition(*condition)
     expected = [config.layers + 1, config.hidden]
     for name, x in zip(condition._fields, condition):
         if list(x.shape[1:]) != expected:

@@ -63,10 +63,11 @@ def trained(run: Path) -> dict:
 
 
 def part_of(name: str, run: Path | None, args) -> dict:
-    "The numbers of one network: those of an earlier call, if there are any."
-    file = args.parts / f'{name}.json'
+    "The numbers of one network: those of an earlier call, if the same was measured in the same way."
+    generator, facts = load_run(run)[1:] if run else pretrained_pigan(name)
+    step = facts['step' if run else 'steps']
+    file = args.parts / f'{name}_{step}_{args.sets}x{args.n}.json'
     if not file.exists():
-        generator = load_run(run)[1] if run else pretrained_pigan(name)[0]
         found = measured(generator, args.n, args.sets)
         if run:
             found |= trained(run)
@@ -109,8 +110,9 @@ def main():
     facts = dict(
         command='python benchmarks/pigan_sizes.py --run RUN --control CONTROL',
         protocol=(
-            f'{args.sets} sets of {args.n:,} heads at {SIZE} px beside the 3,000 that ship, {POINTS}+{POINTS} points on'
-            ' a ray, cameras of the prior; precision, recall and coverage on the features of SqueezeNet'
+            f'{args.sets} sets of {args.n:,} heads at {SIZE} px beside {args.n:,} of the 3,000 that ship,'
+            f' {POINTS}+{POINTS} points on a ray, cameras of the prior; precision, recall and coverage on features'
+            ' of SqueezeNet'
         ),
         networks=found,
     )

@@ -8,8 +8,11 @@ On the 3,000 heads that ship with the library, over white, with the recipe of --
     pigan_toon_64_control     the same, but always at 32 px: a comparison for benchmarks/pigan_sizes.py, does not ship
 
 Checkpoints, a log and images go to FOLDER; the same command goes on where it was stopped. Minutes are processor time,
-over all starts together. --start leaves out all stages but the last and begins where another run, or a checkpoint of
-it, ended them: pigan_toon_64 was made from the control after its first 4,000 steps.
+over all starts together. --start CHECKPOINT leaves out all stages but the last and begins with a checkpoint at the end
+of them. pigan_toon_64 and its control were made so:
+
+    … --run A --name pigan_toon_64_control --minutes 50
+    … --run B --name pigan_toon_64 --start A/step-00004000 --steps 1750, then --finish
 
 At the last step (or with --finish at any) the averaged generator is written to data/pretrained/NAME.safetensors, with
 its facts and its measures against toon's ground truth in the .json beside it; the image of pigan_toon_32 goes to
@@ -27,7 +30,7 @@ from safetensors.torch import save_file
 from animegan_nb import pigan_training
 from animegan_nb import toon
 from animegan_nb.cameras import pose
-from animegan_nb.core import grid, rng, seed_everything
+from animegan_nb.core import grid, rng, seed_everything, shipped_networks
 from animegan_nb.pigan_anime import shape_numbers
 from animegan_nb.training import load_run
 from animegan_nb.callbacks import Checkpoints, Clock, Health, JSONLog, Samples, read_log
@@ -48,14 +51,19 @@ RECIPES = {
 }
 
 
-def train(name, run, minutes, steps, seed, start=None):
+def recipe_of(name, seed, start=None):
+    "The recipe of a name; with a checkpoint to start from, what comes after it: one step, and the last stage."
     recipe = RECIPES[name]
     recipe = replace(recipe, training=replace(recipe.training, seed=seed))
-    if start:  # all stages but the last were trained there; one step of them, since a size fades in after another
-        *_, before, last = recipe.stages
-        network = replace(recipe.network, start=str(start))
-        recipe = replace(recipe, network=network, stages=(replace(before, steps=1), last))
-    seed_everything(seed)
+    if start:
+        *_, before, last = recipe.stages  # a size fades in after another one, so one step of it
+        network, stages = replace(recipe.network, start=str(start)), (replace(before, steps=1), last)
+        recipe = replace(recipe, network=network, stages=stages, steps=1 + last.steps)
+    return recipe
+
+
+def train(recipe, run, minutes, steps):
+    seed_everything(recipe.training.seed)
     callbacks = [
         Clock(minutes, processor=True),
         Samples(250, 24, folder=run / 'samples'),
@@ -142,13 +150,20 @@ def image(generator, heads=10, psi=0.8):
 
 
 def spent(run):
-    "The facts of the newest checkpoint of a run, its log, and what both have cost, with the run that it began with."
+    """The facts of a checkpoint (of a run: the newest), the log up to it, and what both have cost, with the checkpoint
+    that the run began with."""
     _, _, info = load_run(run)
-    log = [line for line in read_log(run / 'log.jsonl') if line['step'] <= info['step']]
+    file = run / 'log.jsonl'
+    log = read_log(file if file.exists() else run.parent / file.name)
+    log = [line for line in log if line['step'] <= info['step']]
     cost = dict(steps=info['step'], images=info['images'], seconds=round(log[-1]['processor_seconds']))
-    start = Path(info['network'].get('start') or 'nothing')
-    if (start / 'log.jsonl').exists():
-        before, earlier, first = spent(start)
+    start = info['network'].get('start') or ''
+    if start and start not in shipped_networks():
+        if not Path(start, 'state.json').exists():
+            raise SystemExit(
+                f'The checkpoint that {run.name} began with is not there any more: what it cost is unknown.'
+            )
+        before, earlier, first = spent(Path(start))
         info['network']['start'] = before['network']['start']
         moved = {'step': 'steps', 'processor_seconds': 'seconds'}
         log = [*earlier, *(line | {k: line[k] + first[v] for k, v in moved.items()} for line in log)]
@@ -199,6 +214,8 @@ def finish(run, name, seed, note=''):
     if name == 'pigan_toon_32':
         image(generator).save(results / 'pigan_toon_32.jpg', quality=82)
     print(json.dumps(facts['measures'], indent=1))
+    if name == 'pigan_toon_64':
+        print('Its distances come next: python benchmarks/pigan_sizes.py')
 
 
 def main():
@@ -208,7 +225,7 @@ def main():
     parser.add_argument('--minutes', type=float, default=60)
     parser.add_argument('--steps', type=int, default=0, help='stop the curriculum at this step (0: its own length)')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--start', help='a run, or a checkpoint of one, at the end of all stages but the last')
+    parser.add_argument('--start', type=Path, help='a checkpoint of a run, at the end of all stages but the last')
     parser.add_argument(
         '--finish', action='store_true', help='do not train: write and measure what the newest checkpoint holds'
     )
@@ -220,13 +237,16 @@ def main():
         if not ships:
             parser.error(f'{args.name} does not ship: benchmarks/pigan_sizes.py measures it')
         return finish(args.run, args.name, args.seed, args.note)
-    trainer = train(args.name, args.run, args.minutes, args.steps, args.seed, args.start)
+    if args.start and not (args.start / 'state.json').exists():
+        parser.error('--start is a checkpoint of a run, such as RUN/step-00004000')
+    recipe = recipe_of(args.name, args.seed, args.start and args.start.resolve())
+    trainer = train(recipe, args.run, args.minutes, args.steps)
     log = read_log(args.run / 'log.jsonl')[-1]
     print(
         f"step {log['step']}, {log['images']:,} images, {log['processor_seconds'] / 60:.1f} minutes of processor time",
         flush=True,
     )
-    if ships and trainer.step >= (args.steps or RECIPES[args.name].steps):
+    if ships and trainer.step >= (args.steps or recipe.steps):
         finish(args.run, args.name, args.seed, args.note)
 
 

@@ -615,6 +615,10 @@ def test_a_training_begins_with_a_trained_generator(tmp_path):
     assert same(larger.discriminator.blocks['b4'], trained.discriminator.blocks['b4'])
     other = begun(replace(SMALL, channel_base=128, channel_max=24), run).discriminator
     assert other.grown == (8, 1.0) and other.blocks['b4'].conv0.out_channels == 24  # nothing fits, nothing fails
+    bias = begun(replace(SMALL, group_size=4), run).discriminator.out  # sees one map more
+    assert bias.bias.abs().max() == 0 < trained.discriminator.out.bias.abs().max()
+    strided = begun(replace(SMALL, discriminator='strided'), run).discriminator
+    assert not same(strided.from_rgb, trained.discriminator.from_rgb)
     alone = begun(SMALL, average.save_pretrained(tmp_path / 'alone'))
     assert same(alone.generator, average) and not same(alone.discriminator, trained.discriminator)
 
