@@ -338,12 +338,12 @@ def tag_loss(
             f"There are {list(logits.shape)} tag logits for {list(tags.shape)} tags: both are"
             " [batch, tags]."
         )
-    check_columns(logits, groups)
     if kind not in ('sigmoid', 'softmax'):
         raise ValueError(f"A loss of tags is 'sigmoid' or 'softmax', not {kind!r}.")
     tags = tags.to(logits.dtype)
     if kind == 'sigmoid':
         return F.binary_cross_entropy_with_logits(logits, tags, reduction='none').sum(1).mean()
+    check_columns(logits, groups)
     total = logits.new_zeros(())
     for where in tag_slices(groups).values():
         part, truth = logits[:, where], tags[:, where]
