@@ -228,8 +228,6 @@ def ada_augment(
 ) -> Tensor:
     "ADA's transformations, each with probability p; untouched images stay bit for bit."
     check_augmented(images, strength)
-    if images.shape[-1] != images.shape[-2]:
-        raise ValueError(f"ADA turns square images, not {list(images.shape)}.")
     n, width, device = len(images), images.shape[-1], images.device
     if strength == 0:
         return images
