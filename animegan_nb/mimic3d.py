@@ -409,7 +409,7 @@ def branch_of(generator: MimicGenerator, z: Tensor, cam2world: Tensor, direct: b
         raise ValueError(
             "This network has no 2D branch (super_resolution=False): leave out direct=False."
         )
-    if not len(z) or not len(cam2world):
+    if z.shape[0] == 0 or cam2world.shape[0] == 0:
         raise ValueError("There is nothing to render: give at least one code and one camera.")
     if z.shape[0] != 1 and z.shape[0] != cam2world.shape[0]:
         raise ValueError(

@@ -324,8 +324,6 @@ def sample_pdf(
         )
     if samples < 1:
         raise ValueError(f"At least one sample must be drawn, not {samples}.")
-    if weights.device.type == 'cpu' and (weights < 0).any():
-        raise ValueError("The weights of a histogram are not negative.")
     weights = weights.detach() + floor
     mass = weights / weights.sum(-1, keepdim=True)
     cdf = F.pad(mass.cumsum(-1), (1, 0))
