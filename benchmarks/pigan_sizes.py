@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 import torch
-from networks import STORED, compared
+from networks import STORED, all_images, compared
 from torch import Tensor
 from tqdm.auto import tqdm
 from train_pigan_toon import score, spent
@@ -41,10 +41,6 @@ def draw(generator, n: int, seed: int) -> Tensor:
     look = dict(size=SIZE, samples=POINTS, fine=POINTS)
     images = [generator.render_views(codes, cameras, **look)['image'] for codes, cameras in parts]
     return to_float(to_uint8(torch.cat(images).clamp(-1, 1)))
-
-
-def all_images(heads) -> Tensor:
-    return to_float(heads.batch(range(len(heads)))['image'])
 
 
 def measured(generator, n: int, sets: int) -> dict:
@@ -79,13 +75,10 @@ def part_of(name: str, run: Path | None, args) -> dict:
 @torch.no_grad()
 def sheet(networks: dict) -> Tensor:
     "The same codes as each network draws them from the front at 64 px, a row for each, and the depth of the last."
-    rows = []
-    for generator in networks.values():
-        codes = torch.randn(HEADS, generator.z_dim, generator=rng(7))
-        view = generator.render_views(codes, pose(torch.zeros(HEADS)), size=SIZE, samples=24, fine=24)
-        rows.append(view['image'])
-        depth = ((1 - (view['depth'] - 0.92) / 0.16).clamp(0, 1) * view['opacity'] * 2 - 1).expand(-1, 3, -1, -1)
-    return torch.cat([*rows, depth]).clamp(-1, 1)
+    codes, look = torch.randn(HEADS, 64, generator=rng(7)), dict(size=SIZE, samples=24, fine=24)
+    views = [generator.render_views(codes, pose(torch.zeros(HEADS)), **look) for generator in networks.values()]
+    near = (1 - (views[-1]['depth'] - 0.92) / 0.16).clamp(0, 1) * views[-1]['opacity']
+    return torch.cat([*(view['image'] for view in views), near.expand(-1, 3, -1, -1) * 2 - 1]).clamp(-1, 1)
 
 
 def main():

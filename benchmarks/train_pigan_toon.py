@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL, LARGE = pigan_training.PIGAN_TOON_32, pigan_training.PIGAN_TOON_64
 # the first recipe: far too much room before the head
 FLOATERS = dict(view=pigan_training.TOON_VIEW, front_weight=0.0)
-# what pigan_toon_64 does, and then 32 px for ever: in the same time it sees three times as many images
+# what pigan_toon_64 does, but at 32 px to the end: in the same time it sees more images
 _STAYS = (*LARGE.stages[:2], replace(LARGE.stages[2], steps=29_000))
 RECIPES = {
     'pigan_toon_32': SMALL,
