@@ -5,6 +5,7 @@
 # %% ../nbs/25_augment.ipynb #59d0fc2f
 from __future__ import annotations
 import math
+from collections.abc import Callable
 from functools import partial
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,8 @@ from .core import Registry
 from .training import augmentations, Callback, Draws
 
 # %% auto #0
-__all__ = ['policies', 'as_draws', 'check_augmented', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'random_geometry',
-           'random_colour', 'warp', 'ada_augment', 'adjust_probability', 'Augmentation']
+__all__ = ['policies', 'as_draws', 'check_augmented', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'shift_augment',
+           'random_geometry', 'random_colour', 'warp', 'ada_augment', 'adjust_probability', 'Augmentation']
 
 # %% ../nbs/25_augment.ipynb #915b6ac7
 def as_draws(rng: torch.Generator | Draws | None, device: torch.device | str) -> Draws:
@@ -96,6 +97,16 @@ def cut_out(
     return images * (~hole)
 
 # %% ../nbs/25_augment.ipynb #35ad7212
+def _some(
+    images: Tensor, change: Callable[[Tensor, Draws], Tensor], strength: float, draws: Draws
+) -> Tensor:
+    "Each image with the probability `strength` as `change` makes it, else as it is."
+    changed = change(images, draws)
+    if strength == 1:
+        return changed
+    return torch.where(_uniform(images, 0, 1, draws) < strength, changed, images)
+
+
 def diff_augment(
     images: Tensor,  # [batch, 3, h, w]
     rng: torch.Generator | Draws | None = None,
@@ -103,11 +114,18 @@ def diff_augment(
 ) -> Tensor:
     "Colour, shift and cutout in turn: DiffAugment."
     check_augmented(images, strength)
-    draws = as_draws(rng, images.device)
-    changed = cut_out(shift(jitter_colour(images, draws), draws), draws)
-    if strength == 1:
-        return changed
-    return torch.where(_uniform(images, 0, 1, draws) < strength, changed, images)
+    all_three = lambda images, draws: cut_out(shift(jitter_colour(images, draws), draws), draws)
+    return _some(images, all_three, strength, as_draws(rng, images.device))
+
+
+def shift_augment(
+    images: Tensor,  # [batch, 3, h, w]
+    rng: torch.Generator | Draws | None = None,
+    strength: float = 1.0,  # the probability that an image is moved
+) -> Tensor:
+    "Shift alone, for images whose colours and small parts have labels."
+    check_augmented(images, strength)
+    return _some(images, shift, strength, as_draws(rng, images.device))
 
 # %% ../nbs/25_augment.ipynb #760616c7
 def _perhaps(matrices: Tensor, p: float, draws: Draws) -> Tensor:
@@ -263,7 +281,7 @@ def adjust_probability(
 
 # %% ../nbs/25_augment.ipynb #660cd5e0
 policies = Registry('augmentation')
-policies['diffaugment'], policies['ada'] = diff_augment, ada_augment
+policies.update(diffaugment=diff_augment, shift=shift_augment, ada=ada_augment)
 
 # %% ../nbs/25_augment.ipynb #0d0821a4
 class Augmentation(Callback):
@@ -338,4 +356,5 @@ class Augmentation(Callback):
 # %% ../nbs/25_augment.ipynb #b6d97845
 augmentations['ada'] = Augmentation
 augmentations['diffaugment'] = partial(Augmentation, 'diffaugment', p=1.0, target=None)
+augmentations['shift'] = partial(Augmentation, 'shift', p=1.0, target=None)
 augmentations['adaptive-diffaugment'] = partial(Augmentation, 'diffaugment')

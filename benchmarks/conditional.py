@@ -8,8 +8,11 @@
     python benchmarks/conditional.py speed
     python benchmarks/conditional.py control --tagged RUN --plain RUN --step N --out data/results/conditional_control
         (of `networks.py train conditional_toon_64_3000` and of `stylegan_toon_64_longer`, which learns no tags)
-    python benchmarks/conditional.py heart --few RUN --many RUN --step N --out data/results/conditional_heart
-        (of `networks.py train conditional_toon_64_3000` and of `conditional_toon_64`, 3,000 and 24,000 heads)
+    python benchmarks/conditional.py heart [--few RUN] [--many RUN] [--shifted RUN] --step N \
+        --out data/results/conditional_heart
+        (of `networks.py train conditional_toon_64_3000`, of `conditional_toon_64`, 3,000 and 24,000 heads, and of
+        `conditional_toon_64_shifted`, 3,000 heads that the discriminator sees shifted; runs that are not named stay as
+        they were stored)
 
 A training saves itself every 250 steps and goes on where it was stopped.
 """
@@ -322,16 +325,18 @@ def control(a):
 
 
 def heart(a):
-    """What a discriminator knows by heart: at every checkpoint in RUN/moments of two trainings, one on few heads and
-    one on many, the share of tags that it reads correctly in heads that both learned from, in heads that were added for
-    the second, and in new ones, its mean logit on them, and the share of requests that the toon network says are
-    granted; at one step also the distances. (Of the stored trainings one checkpoint in 2,000 and in 3,000 steps was
-    kept.)"""
+    """What a discriminator knows by heart: at every checkpoint in RUN/moments of three trainings, on few heads, on many
+    and on few that are shifted, the share of tags that it reads correctly in heads that all learned from, in heads that
+    were added for the second, and in new ones, its mean logit on them, and the share of requests that the toon network
+    says are granted; at one step also the distances. (Of the stored trainings one checkpoint in 2,000 or in 3,000 steps
+    was kept.)"""
     import networks
 
-    for run in (a.few, a.many):
+    runs = dict(conditional_toon_64_3000=a.few, conditional_toon_64=a.many, conditional_toon_64_shifted=a.shifted)
+    runs = {name: run for name, run in runs.items() if run}
+    for run in runs.values():
         if not (Path(run) / 'moments' / f'step-{a.step:08d}').is_dir():
-            sys.exit(f'{run} keeps no checkpoint of step {a.step}: name one that both runs keep.')
+            sys.exit(f'{run} keeps no checkpoint of step {a.step}: name one that every run keeps.')
     few = networks.JOBS['conditional_toon_64_3000']
     data, groups = networks.images(few, 64), C.TOON_TAGS
     again = C.tagged_heads(64, toon.ToonHeads(1000, 64, seed=0))  # the first of those that ship, which are compressed
@@ -339,9 +344,11 @@ def heart(a):
     added = C.tagged_heads(64, toon.ToonHeads(3000, 64, seed=networks.JOBS['conditional_toon_64'].more[0]))
     sets = dict(training=again, added=added, new=networks.images(few, 64, True))
     heads = {kind: known.batch(range(1000)) for kind, known in sets.items()}
-    judge, found = [C.ToonTagClassifier(groups)], dict(heads=1000, drawn=a.n, runs={})
+    judge, out = [C.ToonTagClassifier(groups)], Path(a.out).with_suffix('.json')
+    before = json.loads(out.read_text())['runs'] if out.exists() else {}
+    found = dict(heads=1000, drawn=a.n, runs={name: known for name, known in before.items() if name not in runs})
     granted = lambda asked, read: {k: round(v['granted'], 4) for k, v in C.tag_scores(asked, read, groups).items()}
-    for name, run in (('conditional_toon_64_3000', a.few), ('conditional_toon_64', a.many)):
+    for name, run in runs.items():
         rows = []
         for folder in sorted((Path(run) / 'moments').glob('step-*')):
             pair, generator, info = load_run(folder)
@@ -363,7 +370,7 @@ def heart(a):
         command = f'python benchmarks/networks.py train {name} --run RUN'
         trained = len(networks.training_images(networks.JOBS[name], 64))
         found['runs'][name] = dict(trained=trained, command=command, moments=rows)
-    Path(a.out).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
+    out.write_text(json.dumps(found, indent=1) + '\n')
 
 
 def speed(a):
@@ -411,11 +418,12 @@ def main():
         q.add_argument('--extractor', default='squeezenet')
         q.add_argument('--sheet', action='store_true')
     words.add_parser('speed').set_defaults(run=speed)
-    for name, function, runs in (('control', control, ('tagged', 'plain')), ('heart', heart, ('few', 'many'))):
+    compared = (('control', control, ('tagged', 'plain')), ('heart', heart, ('few', 'many', 'shifted')))
+    for name, function, runs in compared:
         q = words.add_parser(name)
         q.set_defaults(run=function)
         for word in (*runs, 'out'):
-            q.add_argument(f'--{word}', required=True)
+            q.add_argument(f'--{word}', required=word == 'out' or name == 'control')
         q.add_argument('--step', type=int, required=True)
         q.add_argument('--n', type=int, default=1500)
         q.add_argument('--seeds', type=int, default=3)

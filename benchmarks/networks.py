@@ -107,6 +107,12 @@ JOBS = {
         replace(in_bfloat16(recipes['conditional-cpu-64']), steps=15_000),
         compared=True,
     ),
+    'conditional_toon_64_shifted': Job(
+        'conditional_toon_64_3000, whose discriminator sees every head shifted by up to an eighth of its side',
+        'anime',
+        replace(in_bfloat16(recipes['conditional-cpu-64']), steps=15_000, augment='shift'),
+        compared=True,
+    ),
     'stylegan_toon_64_longer': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64: conditional_toon_64_3000 without tags',
         'anime',

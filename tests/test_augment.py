@@ -78,9 +78,8 @@ def test_strength_zero_and_untouched_images_are_bit_identical(policy):
     same = (slight == x).flatten(1).all(1)
     assert 0.4 < same.float().mean() < 1
     for bad in (-0.1, 1.1):
-        if policy == 'ada':
-            with pytest.raises(ValueError, match='probability'):
-                ada_augment(x, rng(0), bad)
+        with pytest.raises(ValueError, match='probability'):
+            policies[policy](x, rng(0), bad)
 
 
 def test_shift_moves_whole_pixels():
@@ -293,5 +292,14 @@ def test_a_stage_sets_the_probability_and_the_sign_is_read_with_the_other_number
 
 
 def test_recipes_know_the_augmentations_by_name():
-    assert set(augmentations) >= {'ada', 'diffaugment'}
+    assert set(augmentations) >= {'ada', 'diffaugment', 'shift'}
     assert augmentations['ada']().target == 0.6 and augmentations['diffaugment']().p == 1.0
+    assert augmentations['shift']().p == 1.0 and augmentations['shift']().policy is policies['shift']
+
+
+def test_shift_augment_moves_a_share_of_the_images_and_nothing_else():
+    x = images(400, 16).float()
+    assert torch.equal(policies['shift'](x, rng(6)), shift(x, rng(6)))
+    half = policies['shift'](x, rng(6), 0.5)
+    kept = (half == x).flatten(1).all(1)
+    assert torch.equal(half[~kept], shift(x, rng(6))[~kept]) and 0.4 < kept.float().mean() < 0.65
