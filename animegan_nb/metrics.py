@@ -48,9 +48,9 @@ __all__ = ['NEIGHBOURS', 'REAL_NEIGHBOURS', 'ROUNDING', 'PAIRS_AT_ONCE', 'extrac
            'precision_recall', 'density_coverage', 'diversity', 'Extractor', 'OwnExtractor', 'find_extractor', 'Pixels',
            'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'drawing', 'extract', 'run_extractor',
            'library_version', 'Card', 'Number', 'metric_name', 'Evaluation', 'measure', 'standard_errors', 'interval',
-           'holm', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'one_kind', 'repeat_few', 'add_noise', 'mirror_some',
-           'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels', 'psnr',
-           'FeatureDistance', 'tracker', 'file_sha256', 'find_weights', 'find_inception', 'Rows',
+           'holm', 'evaluate', 'turn_hue', 'blur', 'mirror_half', 'keep_some', 'one_kind', 'repeat_few', 'add_noise',
+           'mirror_some', 'ladder', 'ladder_figure', 'nearest_neighbours', 'memorisation', 'show_nearest', 'decibels',
+           'psnr', 'FeatureDistance', 'tracker', 'file_sha256', 'find_weights', 'find_inception', 'Rows',
            'register_with_fidelity', 'fidelity']
 
 # %% ../nbs/14_metrics.ipynb #c252b4c5
@@ -217,6 +217,11 @@ def distance_blocks(
         yield rows, squares.mul_(squares > ROUNDING * total).sqrt_()
 
 
+def _check_neighbours(k: int):
+    if k < 1:
+        raise ValueError(f"k counts neighbours: it is 1 or more, not {k}.")
+
+
 def _radii(points: Tensor, k: int) -> Tensor:  # [n, d] -> [n]
     """The distance of each point to its k-th nearest neighbour (the point itself does not
     count)."""
@@ -233,6 +238,7 @@ def _covered(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
 def in_regions(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[Tensor, Tensor]:
     """For each fake: is it where real points are? For each real: is it where fakes are?
     Kynkäänniemi et al. (2019), eq. 1."""
+    _check_neighbours(k)
     real, fake = check_features(real, fake, least=k + 1)
     return _covered(fake, real, _radii(real, k)), _covered(real, fake, _radii(fake, k))
 
@@ -246,6 +252,7 @@ def density_coverage(
     real: Tensor, fake: Tensor, k: int = REAL_NEIGHBOURS
 ) -> tuple[Tensor, Tensor]:  # [n, d], [m, d] -> two scalars, float64
     "Density (not below 0) and coverage (0 to 1). Naeem et al. (2020), section 3."
+    _check_neighbours(k)
     real, fake = check_features(real, fake, least=1)
     if len(real) <= k:
         raise ValueError(
@@ -474,6 +481,8 @@ class Features:
 def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
     """Batches of images from a tensor, a data set, or a generator `f(n) -> images`;
     n None means all."""
+    if size < 1:
+        raise ValueError(f"A batch holds 1 image or more, not {size}.")
     if isinstance(source, DataLoader):
         return _of_loader(source, n)
     sample = getattr(source, 'sample', source)
@@ -967,6 +976,8 @@ def interval(values, level: float = 0.95) -> tuple[float, float]:  # a few numbe
         raise ValueError(
             f"An interval needs a list of numbers, not an array of shape {list(values.shape)}."
         )
+    if not 0 < level < 1:
+        raise ValueError(f"The level is a share between 0 and 1, such as 0.95, not {level}.")
     if len(values) == 1:
         return float(values[0]), float('nan')
     t = stats.t.ppf((1 + level) / 2, len(values) - 1)
@@ -1118,12 +1129,14 @@ def mirror_half(images: Tensor) -> Tensor:
     return torch.cat([left, left.flip(-1)[..., images.shape[-1] % 2 :]], -1)
 
 # %% ../nbs/14_metrics.ipynb #c974550e
+def keep_some(images: Tensor, share: float) -> Tensor:
+    "The first `share` of the images, at least one: fewer of them, and nothing else is wrong."
+    return images[: max(1, round(share * len(images)))]
+
+
 def one_kind(images: Tensor, share: float) -> Tensor:
-    """Only the brightest `share` of the images, repeated to the old number:
-    the other modes are dropped."""
-    order = images.mean((1, 2, 3)).argsort(descending=True)
-    kept = images[order[: max(1, round(share * len(images)))]]
-    return kept.repeat(-(-len(images) // len(kept)), 1, 1, 1)[: len(images)]
+    "Only the brightest `share` of the images, each once: the darker ones are dropped."
+    return keep_some(images[images.mean((1, 2, 3)).argsort(descending=True)], share)
 
 
 def repeat_few(images: Tensor, count: int) -> Tensor:
@@ -1148,6 +1161,7 @@ CORRUPTIONS = {
     'mirrored halves': (mirror_some, (0.25, 0.5, 1.0)),
     'memorised': (repeat_few, (64, 16, 4)),
     'dropped mode': (one_kind, (0.5, 0.25, 0.1)),
+    'fewer images': (keep_some, (0.5, 0.25, 0.1)),  # what a dropped mode is compared with
 }
 
 # %% ../nbs/14_metrics.ipynb #52961e4e
@@ -1185,15 +1199,16 @@ def ladder_figure(
             for name, rows in table.items()
         }
         for name, values in shown.items():
+            style = dict(color='#444444', ls='--') if name == 'fewer images' else {}
             if name != 'real':
-                ax.plot(range(4), values, 'o-', ms=3, lw=1.4, label=name)
+                ax.plot(range(4), values, marker='o', ms=3, lw=1.4, label=name, **style)
         if metric == 'frechet':
             ax.set_yscale('log')
         if metric == 'kernel':
-            ax.set_yscale(
-                'symlog',
-                linthresh=max(values[1] for values in shown.values() if len(values) > 1) / 10,
-            )
+            linear = max(values[1] for values in shown.values() if len(values) > 1) / 10
+            ax.set_yscale('symlog', linthresh=linear)
+            powers = 10.0 ** np.arange(-30, 30)
+            ax.set_yticks([0, *powers[(powers >= linear) & (powers <= ax.get_ylim()[1])]])
         ax.axhline(shown['real'][0], color='#999999', lw=0.8, ls=':')
         ax.set_xticks(range(4), ['real', 'weak', 'medium', 'strong'], fontsize=7)
         ax.tick_params(axis='y', labelsize=7)
@@ -1204,7 +1219,7 @@ def ladder_figure(
     for ax in list(axes):
         ax.set_axis_off()
     handles, labels = fig.axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc='outside lower center', ncols=6, fontsize=8, frameon=False)
+    fig.legend(handles, labels, loc='outside lower center', ncols=4, fontsize=8, frameon=False)
     if title:
         fig.suptitle(title, fontsize=10)
     return fig
@@ -1263,8 +1278,8 @@ def decibels(error: Tensor) -> Tensor:
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [batch]
     """Peak signal-to-noise ratio of each image in decibels, for float images in [-1, 1].
-    With a mask (or weights) that broadcasts to their shape, over what it covers; NaN where it
-    covers nothing."""
+    (or lists of their pixels [batch, n, 3]). With a mask (or weights) that broadcasts to their
+    shape, over what it covers; NaN where it covers nothing."""
     if a.shape != b.shape:
         raise ValueError(
             f"Two batches of images are compared one by one: their shapes {list(a.shape)} and"
@@ -1274,6 +1289,16 @@ def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [ba
         raise ValueError(
             f"PSNR takes float images in [-1, 1], not {a.dtype} and {b.dtype}: `core.to_float`"
             " makes them of bytes."
+        )
+    if a.ndim < 3 or (a.ndim == 3 and len(a) == 3 != a.shape[2]):
+        raise ValueError(
+            f"PSNR takes batches of images [batch, 3, h, w], not {list(a.shape)}: give one"
+            " image as image[None]."
+        )
+    if a.numel() and torch.maximum(a.abs().max(), b.abs().max()) > 10:
+        raise ValueError(
+            "PSNR takes images in [-1, 1], and these have values beyond 10: bring those in"
+            " [0, 255] there with x / 127.5 - 1."
         )
     error = ((a - b) / 2).square()
     if mask is None:
@@ -1329,9 +1354,16 @@ def tracker(
             look = find_extractor(extractor, _gpu_of(drawn) or default_device())
             real = extract(dataset, look, device=_gpu_of(drawn))
             _check_counts(real, None, n)
-            kept.extend([look, _within(_halves(real, n, seed)[0])])
-        look, reference = kept
-        found = _compare(reference, _within(extract(drawn, look, checksum=False)))
+            kept.extend([look, real, _within(_halves(real, n, seed)[0])])
+        look, real, reference = kept
+        fake = extract(drawn, look, checksum=False)
+        _check_counts(real, fake, n)
+        found = _compare(reference, _within(fake))
+        if lacking := [m for m in metrics if m not in found]:
+            raise ValueError(
+                f"The extractor {look.name!r} knows no classes, so there is no"
+                f" {lacking[0]!r}: choose from {', '.join(found)}."
+            )
         return _floats({metric_name(m, look.name): found[m][0] for m in metrics})
 
     return metric

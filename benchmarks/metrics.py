@@ -128,6 +128,8 @@ def ladder(out: Path, extractor: str, size: int):
     images = ds.batch(np.arange(len(ds)))['image']
     table = metrics.ladder(images, extractor, progress=True)
     half = len(images) // 2
+    shares = {name: metrics.CORRUPTIONS[name][1] for name in ('dropped mode', 'fewer images')}
+    counts = {name: [len(metrics.keep_some(images[:half], s)) for s in row] for name, row in shares.items()}
     network = metrics.find_extractor(extractor)
     card = metrics.Card(
         network.name, network.weights, half, half, size, network.resize, 0, 'anime_faces_native', 'animegan_nb'
@@ -139,6 +141,7 @@ def ladder(out: Path, extractor: str, size: int):
                 command=f'python benchmarks/metrics.py --ladder --size {size}',
                 data=f'{len(images)} anime faces at {size} px',
                 table=table,
+                fewer_fakes=counts,  # every other row has as many as the card says
                 card=metrics.asdict(card),
             )
         ),

@@ -258,7 +258,7 @@ def test_features_and_distances(gpu):
     x, y = on_gpu(2, 3, 3, 8, 8), on_gpu(3, 3, 3, 8, 8)
     all_on_gpu(metrics.psnr(x, y), metrics.psnr(x, y, mask=(x > 0).all(1, keepdim=True)), metrics.blur(x, 1.0))
     all_on_gpu(metrics.turn_hue(x, 0.5), metrics.mirror_half(x), metrics.one_kind(x, 0.5), metrics.repeat_few(x, 2))
-    all_on_gpu(metrics.add_noise(x, 0.1), metrics.mirror_some(x, 0.5))
+    all_on_gpu(metrics.add_noise(x, 0.1), metrics.mirror_some(x, 0.5), metrics.keep_some(x, 0.5))
     all_on_gpu(metrics.FeatureDistance(lambda p: [p, F.avg_pool2d(p, 2)])(x, y))
     gpu.check()
 

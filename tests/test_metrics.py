@@ -368,6 +368,26 @@ def test_while_a_network_trains_the_reference_is_paired_once(monkeypatch):
         assert numbers == {metrics.metric_name(m, 'pixels'): pytest.approx(expected[m]) for m in expected}
 
 
+def test_while_a_network_trains_the_sets_are_compared_as_evaluate_does():
+    class Small:
+        def sample(self, n, seed, device):
+            return faces(n, 7, size=16)
+
+    track = metrics.tracker(faces(80), 'pixels', n=30)
+    for _ in range(2):  # the first time, and later
+        with pytest.raises(ValueError, match='16×16 and the real ones 32×32'):
+            track(Small())
+
+    class Few:
+        def sample(self, n, seed, device):
+            return faces(n - 1, 7)
+
+    with pytest.raises(ValueError, match='30 generated images were asked for, and 29 came'):
+        metrics.tracker(faces(80), 'pixels', n=30)(Few())
+    with pytest.raises(ValueError, match="'pixels' knows no classes, so there is no 'score'"):
+        metrics.tracker(faces(80), 'pixels', n=30, metrics=('frechet', 'score'))(Sampler())
+
+
 def test_while_a_network_trains_only_numbers_leave_the_gpu(gpu):
     class OnGPU:
         images = faces(30, 7).cuda()
@@ -592,6 +612,13 @@ def test_other_bad_input_is_one_sentence():
         metrics.extract(faces(4), _Flat())
     with pytest.raises(ValueError, match='engine'):
         metrics.evaluate(faces(9), faces(40), 'pixels', engine='clean-fid')
+    for batch in (0, -1):
+        with pytest.raises(ValueError, match=f'1 image or more, not {batch}'):
+            metrics.evaluate(faces(9), faces(40), 'pixels', batch=batch)
+    for k in (0, -1):
+        for function in (metrics.precision_recall, metrics.in_regions, metrics.density_coverage):
+            with pytest.raises(ValueError, match=f'1 or more, not {k}'):
+                function(points(0, 9, 3), points(1, 9, 3), k)
 
 
 class _Flat(metrics.Extractor):
@@ -626,7 +653,26 @@ def test_corruptions_do_what_they_say():
     assert torch.allclose(metrics.blur(six, 1.0)[:, 3:], -metrics.blur(images, 1.0), atol=1e-6)
     half = metrics.mirror_half(faces(3, size=15))
     assert half.shape[-1] == 15 and torch.equal(half, half.flip(-1))
-    assert len(metrics.repeat_few(images, 5).unique(dim=0)) == 5 and len(metrics.one_kind(images, 0.25)) == 12
+    assert len(metrics.repeat_few(images, 5).unique(dim=0)) == 5
+    light = images.mean((1, 2, 3))
+    brightest = metrics.one_kind(images, 0.25)  # each once
+    assert torch.equal(brightest.mean((1, 2, 3)), light.sort(descending=True).values[:3])
+    assert torch.equal(metrics.keep_some(images, 0.25), images[:3]) and len(metrics.keep_some(images, 0.01)) == 1
+    for name in ('dropped mode', 'fewer images'):  # as many of the one as of the other
+        function, shares = metrics.CORRUPTIONS[name]
+        assert [len(function(faces(40), share)) for share in shares] == [20, 10, 4]
+
+
+def test_a_ladder_says_what_each_strength_does():
+    table = metrics.ladder(faces(140), 'pixels')
+    assert set(table) == {'real', *metrics.CORRUPTIONS} and all(len(table[name]) == 3 for name in metrics.CORRUPTIONS)
+    assert [row['recall'] for row in table['memorised'][1:]] == [0, 0]  # more than k copies: balls of radius 0
+    fig = metrics.ladder_figure(table, 'faces')
+    kernel = next(ax for ax in fig.axes if ax.get_title().startswith('kernel'))
+    ticks = [tick for tick in kernel.get_yticks() if tick]
+    linear = max(table[name][0]['kernel'] for name in metrics.CORRUPTIONS) / 10
+    assert 0 in kernel.get_yticks() and ticks and min(ticks) >= linear  # none of them beside the 0
+    assert len(fig.axes[0].lines) == len(metrics.CORRUPTIONS) + 1
 
 
 # real images and weights
@@ -684,6 +730,9 @@ def test_an_interval_of_a_few_numbers():
     assert metrics.interval([4.0] * 6) == (4.0, 0.0)
     with pytest.raises(ValueError, match='list of numbers'):
         metrics.interval([])
+    for level in (95, 1, 0, float('nan')):
+        with pytest.raises(ValueError, match='a share between 0 and 1'):
+            metrics.interval([1.0, 2.0, 3.0], level=level)
 
 
 @pytest.mark.parametrize('name', ['pixels', 'toon', 'squeezenet'])
@@ -753,6 +802,14 @@ def test_what_cannot_be_measured_is_said_in_one_sentence():
         metrics.extract(faces(8)[..., :20], 'pixels')
     with pytest.raises(ValueError, match='to_float'):
         metrics.psnr(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.ones(2, 3, 4, 4, dtype=torch.uint8))
+    for one in (torch.zeros(3, 8, 8), torch.zeros(8, 8)):
+        with pytest.raises(ValueError, match=r'image\[None\]'):
+            metrics.psnr(one, one)
+    bytes_ = 255 * torch.rand(2, 3, 4, 4, generator=rng(0))
+    with pytest.raises(ValueError, match='beyond 10'):
+        metrics.psnr(bytes_, bytes_ / 127.5 - 1)
+    pixels = torch.zeros(1, 20, 3)  # pixels without an order, of one image
+    assert metrics.psnr(pixels, pixels + 0.2).tolist() == pytest.approx([20], abs=1e-3)
     with pytest.raises(ValueError, match="no metric 'fid'"):
         metrics.tracker(faces(40), 'pixels', n=8, metrics=('fid',))
     images = faces(2)

@@ -63,6 +63,17 @@ def _complex_root(real, fake):  # scipy.linalg.sqrtm, imaginary part kept
     )
 
 
+def _one_count(real, fake):  # both scatter matrices divided by the number of real images
+    scale = ((len(fake) - 1) / (len(real) - 1)) ** 0.5
+    mean = fake.double().mean(0)
+    return _textbook(real, mean + scale * (fake.double() - mean))
+
+
+def _cut_to_equal(real, fake):  # zip() and the like: the longer set loses its end
+    n = min(len(real), len(fake))
+    return _textbook(real[:n], fake[:n])
+
+
 def _mean_not_squared(real, fake):
     return _textbook(real, fake) + (lambda m: m.norm() - m.square().sum())(
         real.double().mean(0) - fake.double().mean(0)
@@ -78,6 +89,8 @@ def _mean_not_squared(real, fake):
         'root of entries': _root_of_entries,
         'complex root': _complex_root,
         'mean not squared': _mean_not_squared,
+        'one count for both': _one_count,
+        'cut to equal lengths': _cut_to_equal,
     },
 )
 def check_frechet(candidate):
@@ -89,12 +102,20 @@ def check_frechet(candidate):
     near = lambda a, b: abs(float(a) - float(b)) < 1e-5 * max(1, abs(float(b)))
     yield 'a set has distance 0 to itself', abs(float(candidate(x, x))) < 1e-5
     yield 'moved by v it is |v|²', near(candidate(x, x + 3), 4 * 9)
-    a, b = torch.tensor([[-1.0], [1.0], [0.0]]), torch.tensor([[-3.0], [3.0], [0.0]])
+    a = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])  # on a line: the covariance is flat
     yield (
-        'in one dimension it is the squared difference of unbiased standard deviations',
-        near(candidate(a, b), (3 - 1) ** 2),
+        'on a line it is the squared difference of unbiased standard deviations',
+        near(candidate(a, 3 * a), (3 - 1) ** 2),
     )
-    yield 'it is symmetric', near(candidate(x, y), candidate(y, x))
+    few = x[:20]
+    yield (
+        'it is symmetric, also for sets of different sizes',
+        near(candidate(few, y), candidate(y, few)),
+    )
+    yield (
+        'each covariance is divided by the number of its own images, less one',
+        near(candidate(few, y), frechet_from_moments(*moments(few), *moments(y))),
+    )
     turn = torch.linalg.qr(torch.randn(4, 4, generator=rng(1), dtype=torch.float64)).Q
     yield (
         'turning both sets together changes nothing',
@@ -223,34 +244,66 @@ def check_kernel(candidate):
     )
 
 # %% ../../nbs/exercises/14_metrics.ipynb #d5773a46
+def _balls(points, centres, radii, p=2.0):
+    "The share of points in balls around some centres; `p` is the norm."
+    distances = torch.cdist(points.double(), centres.double(), p)
+    return (distances <= radii).any(1).double().mean()
+
+
+def _with_radii(real_radii=_radii, fake_radii=_radii, p=2.0):
+    "`precision_recall` with other radii of the balls or another norm."
+    return lambda real, fake, k=3: (
+        _balls(fake, real, real_radii(real.double(), k), p),
+        _balls(real, fake, fake_radii(fake.double(), k), p),
+    )
+
+
 def _swapped(real, fake, k=3):
     return precision_recall(fake, real, k)  # recall called precision
 
 
-def _itself_counts(real, fake, k=3):
-    return precision_recall(real, fake, k - 1)  # topk(k) finds the point itself first
+def _radius_of_the_asker(real, fake, k=3):
+    radii = _radii(real.double(), k)[:, None], _radii(fake.double(), k)[:, None]
+    return _balls(fake, real, radii[1]), _balls(real, fake, radii[0])
 
 
-def _radius_of_the_asker(real, fake, k=3):  # the fake's own radius
-    inside = lambda a, b: (torch.cdist(a, b) <= _radii(a, k)[:, None]).any(1).double().mean()
-    return inside(fake.double(), real.double()), inside(real.double(), fake.double())
+def _one_fewer(points, k):
+    return _radii(points, k - 1)  # topk(k) finds the point itself first
 
 
-def _one_radius(real, fake, k=3):  # one mean radius for all
-    inside = lambda a, b: (torch.cdist(a, b) <= _radii(b, k).mean()).any(1).double().mean()
-    return inside(fake.double(), real.double()), inside(real.double(), fake.double())
+def _one_more(points, k):
+    return _radii(points, min(k + 1, len(points) - 1))
 
 
-@exercise(
-    'metrics.precision_recall',
-    library=precision_recall,
-    mutants={
-        'swapped': _swapped,
-        'the point itself counts': _itself_counts,
-        'radius of the asker': _radius_of_the_asker,
-        'one radius for all': _one_radius,
-    },
-)
+def _of_one(points, k):
+    return _radii(points, 1)  # k is ignored
+
+
+def _mean_radius(points, k):
+    return _radii(points, k).mean()  # one for all
+
+
+def _sum_of_differences(points, k):  # |x₁ − y₁| + |x₂ − y₂| + …
+    return torch.cdist(points, points, 1.0).topk(k + 1, largest=False).values[:, k]
+
+
+_BALL_MUTANTS = {
+    'swapped': _swapped,
+    'radius of the asker': _radius_of_the_asker,
+    'the point itself counts': _with_radii(_one_fewer, _one_fewer),
+    'one radius for all': _with_radii(_mean_radius, _mean_radius),
+    'k ignored': _with_radii(_of_one, _of_one),
+    'precision: k ignored': _with_radii(_of_one),
+    'recall: the point itself counts': _with_radii(fake_radii=_one_fewer),
+    'recall: one neighbour too many': _with_radii(fake_radii=_one_more),
+    'recall: one radius for all': _with_radii(fake_radii=_mean_radius),
+    'recall: k ignored': _with_radii(fake_radii=_of_one),
+    'recall: points for balls': _with_radii(fake_radii=lambda points, k: 0.0),
+    'sum of differences': _with_radii(_sum_of_differences, _sum_of_differences, p=1.0),
+}
+
+# %% ../../nbs/exercises/14_metrics.ipynb #d5773a47
+@exercise('metrics.precision_recall', library=precision_recall, mutants=_BALL_MUTANTS)
 def check_precision_recall(candidate):
     """Improved precision and recall (Kynkäänniemi et al., eq. 1):
     `f(real, fake, k) -> (precision, recall)` for [n, d] and [m, d]."""
@@ -265,11 +318,28 @@ def check_precision_recall(candidate):
     )
     yield (
         'k = 1: the ball reaches the nearest other point',
-        result(line(0, 1, 2, 3), line(-0.9, 3.9, 4.1, -1.1), 1)[0] == 0.5,
+        result(line(0, 1, 2, 3), line(-0.9, 3.9, 4.1, -1.1), 1) == (0.5, 0),
     )
     yield (
-        'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
-        result(line(0, 1, 2, 3, 40, 50), line(49.0, 5.0, 5.1, 5.2), 1)[0] == 0.25,
+        'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3;'
+        ' 40 and 50 lie in the ball of 49',
+        result(line(0, 1, 2, 3, 40, 50), line(49.0, 5.0, 5.1, 5.2), 1) == (0.25, 0.333333),
+    )
+    far = line(-1.8, -2.3, -3.8, 12.5, 12.7, 14.5)
+    yield (
+        'k = 2: the ball reaches the second nearest other point',
+        result(line(0, 1, 3, 7), far, 2) == (0.666667, 0.25),
+    )
+    a, b = (torch.randn(n, 2, generator=rng(n), dtype=torch.float64) for n in (14, 9))
+    found = result(a, b * 1.5, 2)
+    yield (
+        'precision of the one set is recall of the other',
+        found == result(b * 1.5, a, 2)[::-1],
+    )
+    turn = torch.tensor([[0.8, -0.6], [0.6, 0.8]], dtype=torch.float64)
+    yield (
+        'turning both sets together changes nothing',
+        found == result(a @ turn, b * 1.5 @ turn, 2),
     )
 
 # %% ../../nbs/exercises/14_metrics.ipynb #dc0e0002
