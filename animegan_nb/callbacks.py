@@ -5,6 +5,7 @@
 # %% ../nbs/11_callbacks.ipynb #7f15dc77
 from __future__ import annotations
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -23,8 +24,9 @@ from .core import atomic_path, check_images, grid, short_path, write_atomically
 from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
-__all__ = ['warn_if_full', 'check_every', 'Samples', 'Clock', 'peak_memory', 'RunInUse', 'own_run', 'refuse_second_training',
-           'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'Tracker', 'Checkpoints', 'Health']
+__all__ = ['warn_if_full', 'check_every', 'Samples', 'Clock', 'peak_memory', 'RunInUse', 'own_run', 'take_run',
+           'refuse_second_training', 'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'Tracker', 'Checkpoints',
+           'Health']
 
 # %% ../nbs/11_callbacks.ipynb #b1c7e201
 @contextlib.contextmanager
@@ -34,10 +36,17 @@ def warn_if_full(what: str):
         yield
     except OSError as error:
         warnings.warn(
-            f"{what} could not be written ({error.strerror or error}): make room on the disk;"
-            " the training goes on.",
+            f"{what} could not be written ({error.strerror or error}): {_cure_of(error)}; the"
+            " training goes on.",
             stacklevel=4,
         )
+
+
+def _cure_of(error: OSError) -> str:
+    "What to do about a file that could not be written."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 'make room on the disk'
+    return 'check that the folder exists and may be written'
 
 
 def check_every(every: int, name: str):
@@ -180,6 +189,18 @@ def own_run(run: str | Path):
         lock.release()
 
 
+def take_run(run: Path, owning: contextlib.ExitStack):
+    "Make the folder of a run, if it is not there, and own it until `owning` is closed."
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        owning.enter_context(own_run(run))
+    except OSError as error:
+        raise type(error)(
+            f"The folder of the run, {short_path(run)}, cannot be used"
+            f" ({error.strerror or error}): {_cure_of(error)}."
+        ) from error
+
+
 def refuse_second_training(run: Path, trainer: Trainer):
     "Raise one sentence if a training that begins now would undo the one that `run` holds."
     if trainer.step == 0 and checkpoints(run):
@@ -201,8 +222,12 @@ class JSONLog(Callback):
         self.owning = contextlib.ExitStack()
 
     def on_start(self, trainer):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.owning.enter_context(own_run(self.path.parent))
+        if self.path.is_dir():
+            raise IsADirectoryError(
+                f"The log {short_path(self.path)} is a folder: name a file in it, such as"
+                f" {short_path(self.path / 'log.jsonl')}."
+            )
+        take_run(self.path.parent, self.owning)
         refuse_second_training(self.path.parent, trainer)
         if trainer.step == 0 and read_log(self.path):  # of an earlier training
             self.path.replace(self.path.with_name(f'{self.path.name}.old'))
@@ -351,8 +376,7 @@ class Checkpoints(Callback):
         self.owning = contextlib.ExitStack()
 
     def on_start(self, trainer):
-        self.run.mkdir(parents=True, exist_ok=True)
-        self.owning.enter_context(own_run(self.run))
+        take_run(self.run, self.owning)
         refuse_second_training(self.run, trainer)
         self.tried, self.written, self.begun = 0, None, trainer.step
         for left in [*self.run.glob('.step-*.part'), *self.run.glob('.step-*.old')]:
@@ -392,7 +416,7 @@ class Checkpoints(Callback):
         except OSError as error:
             warnings.warn(
                 f"The checkpoint of step {trainer.step} could not be written"
-                f" ({error.strerror or error}): make room on the disk; the last good one is"
+                f" ({error.strerror or error}): {_cure_of(error)}; the last good one is"
                 f" {([p.name for p in checkpoints(self.run)] or ['none'])[-1]}.",
                 stacklevel=2,
             )

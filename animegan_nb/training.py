@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import os
+import reprlib
 import shutil
 import signal
 import threading
@@ -17,7 +18,7 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -36,6 +37,7 @@ from tqdm import tqdm
 from animegan_nb.core import (
     check_types,
     default_device,
+    find_device,
     freed_memory_kept,
     load_chapters,
     NotFinite,
@@ -53,20 +55,20 @@ from .data import as_loader, Loader
 __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'TrainingConfig', 'learning_rate_factor', 'Stage',
            'stage_steps', 'stage_starts', 'stage_at', 'faded_in', 'Callback', 'RunControls', 'Trainer',
            'TrainingDiverged', 'make_optimizer', 'make_optimizers', 'parameters_of', 'set_learning_rate',
-           'without_gradients', 'differentiate', 'forget_gradients', 'join_logs', 'gather_gradients',
+           'without_gradients', 'differentiate', 'check_loss', 'forget_gradients', 'join_logs', 'gather_gradients',
            'explain_divergence', 'check_finite', 'skip_update', 'finish_update', 'divergence', 'read_numbers',
            'may_go_on', 'Engine', 'join_processes', 'device_settings', 'several_processes', 'gather_batch', 'own_rows',
            'SharedBatchNorm1d', 'SharedBatchNorm2d', 'share_batch_statistics', 'average_gradients', 'broadcast_weights',
            'prepare_networks', 'make_loader', 'target_step', 'begin', 'active_callbacks', 'tell', 'tell_of_end',
-           'after_the_waiting', 'between_steps', 'progress_bar', 'with_average', 'stop_on_interrupt', 'follow_stages',
-           'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages', 'Recipe',
-           'network_config', 'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'evaluating', 'sample_images',
+           'after_the_waiting', 'between_steps', 'progress_bar', 'with_average', 'stop_on_interrupt', 'check_args',
+           'follow_stages', 'enter_stage', 'use_stage', 'set_batch_size', 'freeze', 'check_stages', 'fit_stages',
+           'Recipe', 'network_config', 'recipe_facts', 'build_pair', 'ema_decay', 'EMA', 'evaluating', 'sample_images',
            'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
            'load_optimizer', 'restore_draws', 'stages_around', 'check_same_stage', 'restore_stage', 'restore_position',
-           'changed_settings', 'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints', 'pack',
-           'unpack', 'DamagedCheckpoint', 'save_state', 'check_state', 'checksum', 'load_facts', 'load_state',
-           'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops', 'load_run', 'load_checkpoint', 'train',
-           'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'changed_settings', 'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints',
+           'resume_trainer', 'check_is_checkpoint', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'check_state',
+           'checksum', 'load_facts', 'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops',
+           'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -399,17 +401,13 @@ class RunControls:
 
     def load(self, folder: str | Path) -> Trainer:
         "Go back to a checkpoint; on a CPU, the training goes on from it bit for bit."
+        check_is_checkpoint(folder)
         return load_trainer(self, folder)
 
     def resume(self, run: str | Path) -> Trainer:
         """Load the newest good checkpoint of a run, passing over damaged ones with a warning;
-        without any, start at step 0."""
-        if newest_good(run, self.load) is None and checkpoints(run):
-            raise DamagedCheckpoint(
-                f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
-                " or delete them to start again at step 0."
-            )
-        return self
+        without any, start at step 0. Instead of a run, one checkpoint of it may be named."""
+        return resume_trainer(self, run)
 
 # %% ../nbs/10_training.ipynb #95f547c5
 class Trainer(RunControls):
@@ -429,6 +427,7 @@ class Trainer(RunControls):
         stages: Sequence[Stage] = (),  # a curriculum; none: the same numbers throughout
     ):
         super().__init__()
+        self.callbacks = with_average(check_args(pair, config, callbacks), config.ema_half_life)
         self.base_config = self.config = config  # at the start, and in the present stage
         self.stages, self.stage = check_stages(stages, config, pair), -1
         self.recipe = recipe_facts(recipe, pair)
@@ -442,7 +441,6 @@ class Trainer(RunControls):
         self.batches, self.batch, self.step_batches, self.logs = None, {}, [], {}
         self.frozen_buffers = []  # of the present stage, with the values that they keep
         self.average = None  # the averaged generator: an `EMA` callback makes it
-        self.callbacks = with_average(callbacks, config.ema_half_life)
         self.call('on_attach')
 
     def fit(self, steps: int | None = None, until: int | None = None, progress=True) -> Trainer:
@@ -573,9 +571,22 @@ def differentiate(trainer: Trainer, role: str) -> dict[str, Tensor]:
         for batch in trainer.step_batches:
             with trainer.engine.autocast():
                 logs = step_of_pair(batch, trainer.draws)
+            check_loss(trainer.pair, role, logs)
             trainer.engine.backward(logs['loss'] / len(trainer.step_batches))
             parts.append({k: v.detach() for k, v in logs.items() if isinstance(v, Tensor)})
     return join_logs(parts)
+
+
+def check_loss(pair: ModelPair, role: str, logs: dict):
+    "Raise one sentence if a step of a pair has returned no loss, or one that is no number."
+    loss = logs.get('loss') if isinstance(logs, Mapping) else None
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        return
+    shape = f': it has the shape {tuple(loss.shape)}' if isinstance(loss, Tensor) else ''
+    raise ValueError(
+        f"{type(pair).__name__}.{role}_step returns a dictionary with its 'loss', a tensor of"
+        f" one number{shape}."
+    )
 
 
 def forget_gradients(trainer: Trainer):
@@ -767,9 +778,9 @@ class Engine:
 def join_processes(device: str | torch.device | None) -> tuple[torch.device, int, int]:
     """The device of this process, its number, and how many there are; accelerate starts and
     connects them."""
-    device = torch.device(device or default_device())
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
-        return device, 0, 1
+        return find_device(device or default_device()), 0, 1
+    device = torch.device(device or default_device())
     try:
         from accelerate import PartialState
     except ImportError as error:
@@ -1035,6 +1046,40 @@ def stop_on_interrupt(stopping: threading.Event, notice: str = _NOTICE):
         for number, previous in old.items():
             signal.signal(number, previous)
 
+# %% ../nbs/10_training.ipynb #a1c7e21a
+def check_args(
+    pair: ModelPair, config: TrainingConfig, callbacks: Iterable[Callback]
+) -> list[Callback]:
+    "Raise one sentence that names the first part of a trainer of a wrong kind; the callbacks."
+    if not isinstance(pair, ModelPair):
+        raise ValueError(
+            f"A trainer takes a ModelPair, two networks and their losses, not {_kind(pair)}."
+        )
+    if not isinstance(config, TrainingConfig):
+        raise ValueError(
+            "The config of a trainer is a TrainingConfig, such as"
+            f" TrainingConfig(batch_size=8), not {reprlib.repr(config)}."
+        )
+    if not isinstance(callbacks, Iterable):
+        raise ValueError(
+            f"The callbacks of a trainer are a list, such as [Clock()], not {_kind(callbacks)}."
+        )
+    callbacks = list(callbacks)
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise ValueError(
+                "The callbacks of a trainer are made of classes such as Clock, as in [Clock()];"
+                f" {_kind(callback)} is no callback."
+            )
+    return callbacks
+
+
+def _kind(thing) -> str:
+    "What something is, in words."
+    if isinstance(thing, type):
+        return f'the class {thing.__name__} itself'
+    return f'something of the class {type(thing).__name__}'
+
 # %% ../nbs/10_training.ipynb #a1c7e20a
 def follow_stages(trainer: Trainer) -> dict:
     """Enter the stage of the next step, if it has come, and let the networks grow; returns
@@ -1181,6 +1226,8 @@ def fit_stages(
     progress: bool = True,
 ) -> Trainer:
     "Train through all stages of a curriculum, or go on with it where a run has stopped."
+    if not stages:
+        raise ValueError("fit_stages needs at least one stage.")
     trainer = Trainer(pair, data, config, callbacks, device, recipe, stages)
     if run is not None:
         trainer.resume(run)
@@ -1276,8 +1323,10 @@ class EMA(Callback):
         half_life: float,  # images after which a weight's influence has halved
         ramp: float = 0.05,  # early on, at most this fraction of the images seen
     ):
-        if half_life <= 0:
+        if not half_life > 0:
             raise ValueError(f"EMA needs a half-life above 0 images, not {half_life}.")
+        if ramp and not ramp > 0:
+            raise ValueError(f"EMA needs a ramp of 0 or more, not {ramp}.")
         self.half_life, self.ramp, self.average = half_life, ramp, None
 
     def on_attach(self, trainer):
@@ -1332,7 +1381,8 @@ def sample_images(
     network = trainer.average
     if live or network is None:
         network = trainer.pair.generator
-    draws, size = Draws(seed, trainer.device), batch_size or min(64, trainer.config.batch_size)
+    size = min(64, trainer.config.batch_size) if batch_size is None else batch_size
+    draws = Draws(seed, trainer.device)
     with between_steps(trainer):
         return generate_images(trainer.pair, network, n, draws, size, device)
 
@@ -1348,6 +1398,10 @@ def generate_images(
     progress: str | None = None,  # the title of a bar, shown after two seconds; None: no bar
 ) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
+    if batch_size < 1:
+        raise ValueError(
+            f"Images are generated 1 or more at once, not batch_size={batch_size}."
+        )
     cuda = [draws.device] if draws.device.type == 'cuda' else []
     images = []
     with torch.random.fork_rng(cuda), evaluating(network):
@@ -1391,10 +1445,11 @@ def trainer_state(trainer: Trainer) -> dict:
 
 
 def named_callbacks(trainer: Trainer) -> dict[str, Callback]:
-    "The callbacks by name: their class, and a number from the second of a class on."
+    """The callbacks by name: their class ('EMA' also for its subclasses), and a number from the
+    second of a name on."""
     named = {}
     for callback in trainer.callbacks:
-        kind = type(callback).__name__
+        kind = 'EMA' if isinstance(callback, EMA) else type(callback).__name__
         count = sum(name.split('-')[0] == kind for name in named)
         named[f'{kind}-{count + 1}' if count else kind] = callback
     return named
@@ -1487,8 +1542,8 @@ def check_same_stage(trainer: Trainer, state: dict, name: str):
     last, following = stages_around(trainer, state['step'])
     if not last <= before <= following:
         raise ValueError(
-            f"The checkpoint {name} was written in stage {before + 1} of its curriculum, and by"
-            f" the numbers of this training its last step lies in stage {last + 1}: keep the"
+            f"The checkpoint {name} was written in stage {before} of its curriculum, and by"
+            f" the numbers of this training its last step lies in stage {last}: keep the"
             " stages, and if they are counted in images also the batch size and the number of"
             " processes, or start a new run."
         )
@@ -1579,6 +1634,35 @@ def checkpoints(run: str | Path) -> list[Path]:
     steps = {p: p.name.removeprefix('step-') for p in Path(run).glob('step-*')}
     there = [p for p, n in steps.items() if n.isdecimal() and (p / 'state.json').exists()]
     return sorted(there, key=lambda p: int(steps[p]))
+
+
+def resume_trainer(trainer: Trainer, run: str | Path) -> Trainer:
+    "What `Trainer.resume` does."
+    load = partial(load_trainer, trainer)
+    if (Path(run) / 'state.json').exists():
+        return load(run)
+    if newest_good(run, load) is None and checkpoints(run):
+        raise DamagedCheckpoint(
+            f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
+            " or delete them to start again at step 0."
+        )
+    return trainer
+
+
+def check_is_checkpoint(folder: str | Path):
+    "Raise one sentence if a folder is no checkpoint: nothing is there, or it is a whole run."
+    folder = Path(folder)
+    if any((folder / name).exists() for name in ('state.json', 'tensors.safetensors')):
+        return
+    if there := checkpoints(folder):
+        raise ValueError(
+            f"{short_path(folder)} is a run: use resume, which finds its newest checkpoint, or"
+            f" name one, such as {short_path(there[-1])}."
+        )
+    raise FileNotFoundError(
+        f"There is no checkpoint in {short_path(folder)}: name the folder of one, which holds a"
+        " state.json."
+    )
 
 # %% ../nbs/10_training.ipynb #3d07b75e
 def pack(value, tensors: dict, name: str = ''):
@@ -1954,8 +2038,9 @@ def load_checkpoint(
     pair.load_state_dict(saved)
     pair.steps.update(state.get('steps', {}))
     generator = copy.deepcopy(pair.generator)
-    if 'EMA' in state['callbacks']:
-        average = state['callbacks']['EMA'].get('average', {})
+    averages = [own for n, own in state['callbacks'].items() if n.split('-')[0] == 'EMA']
+    if averages:
+        average = averages[-1].get('average', {})  # of several, the trainer samples the last
         check_same_networks(generator.state_dict(), average, folder.name)
         generator.load_state_dict(average)
     return pair, generator, info

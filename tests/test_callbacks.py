@@ -1,5 +1,6 @@
 "Checkpoints, logs, samples, the clock and the watch over a training's health."
 
+import errno
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import TinyPair, make, untimed, weights
 
 from animegan_nb import training
-from animegan_nb.callbacks import Checkpoints, Clock, Evaluate, Health, JSONLog, Samples, TensorBoard, read_log
+from animegan_nb.callbacks import (
+    Checkpoints,
+    Clock,
+    Evaluate,
+    Health,
+    JSONLog,
+    Samples,
+    TensorBoard,
+    read_log,
+    warn_if_full,
+)
 from animegan_nb.training import Callback, checkpoints
 
 
@@ -63,6 +74,47 @@ def test_full_disk_keeps_the_last_good_one_and_trains_on(tmp_path, monkeypatch):
     assert t.step == 5 and [p.name for p in tmp_path.glob('[!.]*')] == ['step-00000002']
     t.fit(1, progress=False)
     assert checkpoints(tmp_path)[-1].name == 'step-00000006'
+
+
+def test_only_a_full_disk_asks_for_room(tmp_path):
+    file = tmp_path / 'file'
+    file.touch()
+    said = 'samples of step 0 could not be written .*: check that the folder exists and may be written; the training'
+    with pytest.warns(UserWarning, match=said) as caught:
+        assert make([Samples(2, 2, folder=file / 'below')]).fit(1, progress=False).step == 1
+    assert not any('room' in str(w.message) for w in caught)
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        with pytest.warns(UserWarning, match='It could not be written .*: make room on the disk; the training'):
+            with warn_if_full('It'):
+                raise OSError(number, 'no room')
+
+
+def test_a_checkpoint_that_may_not_be_written_does_not_ask_for_room(tmp_path, monkeypatch):
+    t = make([Checkpoints(tmp_path, 2)]).fit(2, progress=False)
+
+    def refuse(folder, overwrite):
+        raise PermissionError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr(t, 'save', refuse)
+    with pytest.warns(UserWarning, match='denied.: check that the folder exists .* last good one is step-00000002'):
+        t.fit(2, progress=False)
+    assert t.step == 4
+
+
+def test_a_folder_that_cannot_be_used_is_one_sentence_before_the_first_step(tmp_path):
+    file = tmp_path / 'file'
+    file.touch()
+    said = 'The folder of the run, .*file.*, cannot be used .*: check that the folder exists'
+    watching = Checkpoints(file), Checkpoints(file / 'run'), JSONLog(file / 'log.jsonl')
+    for callback in watching:
+        t = make([callback])
+        with pytest.raises(OSError, match=said) as error:
+            t.fit(1, progress=False)
+        assert t.step == 0 and '\n' not in str(error.value)
+    t = make([JSONLog(tmp_path)])
+    with pytest.raises(IsADirectoryError, match='is a folder: name a file in it, such as .*log.jsonl'):
+        t.fit(1, progress=False)
+    assert t.step == 0 and [p.name for p in tmp_path.iterdir()] == ['file']
 
 
 def test_only_the_last_checkpoints_are_kept(tmp_path):

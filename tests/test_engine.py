@@ -649,6 +649,11 @@ def test_a_curriculum_that_cannot_be_is_one_sentence(stages, words):
     assert '\n' not in str(error.value)
 
 
+def test_a_curriculum_has_a_stage():
+    with pytest.raises(ValueError, match='at least one stage'):
+        fit_stages(TinyPair(), images(), [], config=CONFIG, device='cpu', progress=False)
+
+
 def test_a_pair_that_cannot_grow_says_so():
     with pytest.raises(ValueError, match='cannot grow'):
         fit_stages(TinyPair(), images(), [Stage(2, size=8)], config=CONFIG, device='cpu', progress=False)
@@ -816,10 +821,10 @@ def test_a_checkpoint_that_would_land_in_another_stage_is_refused(tmp_path):
         stages = [Stage(images=24), Stage(images=24, generator_lr=1e-4), Stage(images=24)]
         return Trainer(TinyPair(), images(), replace(CONFIG, batch_size=batch), stages=stages, device='cpu')
 
-    made(4).fit(8, progress=False).save(tmp_path / 'there')  # 32 images: the second stage
+    made(4).fit(8, progress=False).save(tmp_path / 'there')  # 32 images: stage 1
     before = made(2)
     state = weights(before)
-    with pytest.raises(ValueError, match='written in stage 2 .* lies in stage 1'):
+    with pytest.raises(ValueError, match='written in stage 1 .* lies in stage 0'):
         before.load(tmp_path / 'there')
     assert torch.equal(weights(before), state) and before.step == 0
     assert made(4).load(tmp_path / 'there').fit(1, progress=False).stage == 1
@@ -846,6 +851,9 @@ def test_a_sample_has_an_image():
         make().sample(0)
     with pytest.raises(ValueError, match='at least one image'):
         Samples(n=0)
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f'1 or more at once, not batch_size={size}'):
+            make().sample(4, batch_size=size)
 
 
 def test_a_loader_of_another_batch_size_is_named():

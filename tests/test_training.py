@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 import sys
 import threading
 import time
@@ -372,6 +373,39 @@ def test_missing_run(tmp_path):
         training.load_run(tmp_path)
 
 
+def test_a_checkpoint_is_loaded_and_a_run_is_resumed_whichever_is_named(tmp_path):
+    whole = make([Checkpoints(tmp_path, 2, keep=3)]).fit(6, progress=False)
+    assert make().resume(tmp_path / 'step-00000004').step == make().load(tmp_path / 'step-00000004').step == 4
+    again = make().resume(tmp_path / 'step-00000002').fit(until=6, progress=False)
+    assert torch.equal(weights(again), weights(whole)) and make().resume(tmp_path / 'new').step == 0
+    with pytest.raises(ValueError, match='is a run: use resume.* such as .*step-00000006'):
+        make().load(tmp_path)
+    for missing in (tmp_path / 'step-00000005', tmp_path / '.lock', tmp_path / 'step-00000004' / 'state.json'):
+        with pytest.raises(FileNotFoundError, match=f'There is no checkpoint in .*{missing.name}'):
+            make().load(missing)
+    (tmp_path / 'step-00000004' / 'state.json').unlink()
+    with pytest.raises(DamagedCheckpoint):
+        make().load(tmp_path / 'step-00000004')
+
+
+class Halved(EMA):
+    "An average of somebody's own."
+
+    def __init__(self, half_life):
+        super().__init__(half_life / 2)
+
+
+@pytest.mark.parametrize('kinds', [(Halved,), (EMA, Halved), (Halved, EMA)])
+def test_the_generator_of_a_run_is_the_average_also_of_a_class_of_ones_own(tmp_path, kinds):
+    trainer = make([kind(50) for kind in kinds]).fit(3, progress=False)
+    folder = trainer.save(tmp_path / 'step-3')
+    _, generator, _ = training.load_run(folder, pair=TinyPair(seed=9))
+    again = make([kind(50) for kind in kinds]).load(folder)
+    for network in (generator, again.average):
+        assert all(torch.equal(a, b) for a, b in zip(trainer.average.parameters(), network.parameters()))
+    assert not torch.equal(generator[0].weight, trainer.pair.generator[0].weight)
+
+
 def test_checkpoint_is_no_pickle(tmp_path):
     folder = make().save(tmp_path / 'step-0')
     assert sorted(p.name for p in folder.iterdir()) == ['state.json', 'tensors.safetensors']
@@ -439,8 +473,65 @@ def test_a_callback_may_stop_a_training_in_the_background():
                 trainer.stop()
 
     assert make([Enough()]).fit_background(steps=50).join().step == 3
+
+
+@pytest.mark.parametrize('half_life', [0, -1, float('nan')])
+def test_an_average_that_cannot_be_is_refused(half_life):
     with pytest.raises(ValueError, match='half-life above 0'):
-        training.EMA(0)
+        EMA(half_life)
+    for ramp in (-0.05, float('nan')):
+        with pytest.raises(ValueError, match='ramp of 0 or more'):
+            EMA(100, ramp=ramp)
+
+
+@pytest.mark.parametrize(
+    'wrong, words',
+    [
+        (dict(pair=torch.nn.Linear(2, 2)), 'takes a ModelPair, .* not something of the class Linear'),
+        (dict(pair=TinyPair), 'takes a ModelPair, .* not the class TinyPair'),
+        (dict(config={'batch_size': 8}), "such as TrainingConfig(batch_size=8), not {'batch_size': 8}"),
+        (dict(callbacks=Callback()), 'are a list, such as [Clock()], not something of the class Callback'),
+        (dict(callbacks=[Callback(), Callback]), 'the class Callback itself is no callback'),
+        (dict(device='gpu'), "no device 'gpu'"),
+    ],
+)
+def test_a_trainer_says_which_part_is_of_a_wrong_kind(wrong, words):
+    parts = dict(pair=TinyPair(), data=images(), config=TrainingConfig(batch_size=8), callbacks=[], device='cpu')
+    with pytest.raises(ValueError, match=re.escape(words).replace(re.escape('.*'), '.*')) as error:
+        Trainer(**parts | wrong)
+    assert '\n' not in str(error.value)
+
+
+def test_callbacks_may_come_one_by_one():
+    assert make(callback for callback in [Callback(), Callback()]).fit(1, progress=False).step == 1
+
+
+@pytest.mark.parametrize('role', ['generator', 'discriminator'])
+def test_a_step_without_a_loss_that_is_one_number_is_named(role):
+    class Odd(TinyPair):
+        def __init__(self, change):
+            super().__init__()
+            self.change = change
+
+        def generator_step(self, batch, draws):
+            logs = super().generator_step(batch, draws)
+            return self.change(logs) if role == 'generator' else logs
+
+        def discriminator_step(self, batch, draws):
+            logs = super().discriminator_step(batch, draws)
+            return self.change(logs) if role == 'discriminator' else logs
+
+    odd_ones = {
+        'a tensor of one number.': lambda logs: {'losses': logs['loss']},
+        'of one number.': lambda logs: {'loss': 3.0},
+        'dictionary': lambda logs: logs['loss'],
+        'it has the shape (2,).': lambda logs: {'loss': torch.stack([logs['loss'], logs['loss']])},
+    }
+    for words, change in odd_ones.items():
+        with pytest.raises(ValueError, match=f'Odd.{role}_step returns .*{re.escape(words)}'):
+            make(pair=Odd(change)).fit(1, progress=False)
+    in_a_vector = Odd(lambda logs: logs | {'loss': logs['loss'][None]})
+    assert make(pair=in_a_vector).fit(1, progress=False).step == 1
 
 
 def test_flops_of_a_convolution_and_a_product():
