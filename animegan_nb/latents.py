@@ -152,9 +152,11 @@ def mixing_grid(
 def slerp(
     a: Tensor,
     b: Tensor,  # [..., dim]
-    t: float | Tensor,
+    t: float | Tensor,  # one number, or one for each point: [...] or [..., 1]
 ) -> Tensor:  # 0: a, 1: b
     "A point of the great arc from a to b (Shoemake 1985); straight where they are parallel."
+    if isinstance(t, Tensor) and t.ndim == a.ndim - 1:
+        t = t[..., None]
     x, y = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
     length = lambda v: v.norm(dim=-1, keepdim=True)
     angle = 2 * torch.atan2(length(x - y), length(x + y))
@@ -184,6 +186,10 @@ def travel(
         raise ValueError(f"A journey needs at least 2 keys, not {len(keys)}.")
     if frames < 1:
         raise ValueError(f"From one key to the next it takes at least 1 frame, not {frames}.")
+    if not keys.is_floating_point():
+        raise ValueError(
+            f"Keys are floating-point numbers, not {keys.dtype}: use keys.float()."
+        )
     t = torch.arange(frames, dtype=torch.float64) / frames
     if smooth:
         t = t * t * (3 - 2 * t)
@@ -269,6 +275,8 @@ def principal_space(
         raise ValueError(
             f"{len(w)} w do not show the axes of {w.shape[1]} dimensions: sample thousands."
         )
+    if k is not None and k < 1:
+        raise ValueError(f"A principal space has at least 1 axis, not {k}.")
     axes, spreads = principal_axes(w)
     k = min(k or len(spreads), int((spreads > 1e-4 * spreads[0]).sum()))
     return PrincipalSpace(w.mean(0), axes[:k], spreads[:k])
@@ -285,6 +293,13 @@ def attribute_direction(
     if scores.shape != (len(w),):
         raise ValueError(
             f"There must be one score for each w: {len(w)}, not {list(scores.shape)}."
+        )
+    if not ridge >= 0:
+        raise ValueError(f"The ridge is a number from 0 on, not {ridge}.")
+    if not (scores.isfinite().all() and scores.max() > scores.min()):
+        raise ValueError(
+            "Scores that have a direction are finite and differ: these are all equal, or some"
+            " are not numbers."
         )
     u, s = space.coordinates(w).double(), scores.double()
     u, s = u - u.mean(0), s - s.mean()
@@ -321,13 +336,17 @@ def edit(
 def edit_changes(
     generator: StyleGANGenerator,
     net: toon_net.ToonNet,
-    w: Tensor,  # [n, dim]
+    w: Tensor,  # [n, dim], two or more
     directions: dict[str, Tensor],
     scores: Sequence[str] | None = None,  # None: those of the directions
     step: float = 1.0,
     layers: Iterable[int] | None = None,
 ) -> Tensor:  # [directions, n, scores]
     "How far a step ±1 moves each score of each head, in standard deviations of it among `w`."
+    if len(w) < 2:
+        raise ValueError(
+            f"The unit is a standard deviation among heads: give at least 2, not {len(w)}."
+        )
     ws, scores = as_ws(generator, w), list(scores or directions)
 
     def read(ws):
@@ -593,6 +612,10 @@ class LatentExplorer(RichDisplay):
         layers: str = 'all',
         **amounts: float,
     ) -> Tensor:  # [1, layers, dim]
+        if layers not in self.layers:
+            raise ValueError(
+                f"There are no layers {layers!r}: choose from {', '.join(self.layers)}."
+            )
         w = sample_w(self.generator, 1, self.seed if seed is None else seed)
         psi = self.psi if psi is None else psi
         ws = as_ws(self.generator, torch.lerp(self.generator.mapping.w_avg, w, psi))
@@ -647,10 +670,13 @@ class StyleMixer(RichDisplay):
         fine: str = 'B',
     ) -> Tensor:  # [3, layers, dim]
         "A, B and the mixture."
+        choices = {'coarse': coarse, 'middle': middle, 'fine': fine}
+        for name, whose in choices.items():
+            if whose not in ('A', 'B'):
+                raise ValueError(f"The {name} layers come from 'A' or 'B', not {whose!r}.")
         seeds = [s if s is not None else own for s, own in zip((seed_a, seed_b), self.seeds)]
         w = torch.cat([sample_w(self.generator, 1, seed) for seed in seeds])
         a, b = as_ws(self.generator, torch.lerp(self.generator.mapping.w_avg, w, self.psi))
-        choices = {'coarse': coarse, 'middle': middle, 'fine': fine}
         from_b = [i for name, r in self.groups.items() if choices[name] == 'B' for i in r]
         return torch.stack([a, b, replace_layers(a[None], b[None], from_b)[0]])
 

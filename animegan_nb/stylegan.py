@@ -5,6 +5,7 @@
 # %% ../nbs/31_stylegan.ipynb #c4277348
 from __future__ import annotations
 import math
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ _AT_LEAST_1 = 'z_dim w_dim channel_max channels group_size r1_every path_every'.
 
 def _check_config(c: StyleGANConfig):
     "Raise one sentence that names the first number that cannot be."
-    if c.size < 8 or c.size & (c.size - 1):
+    if not isinstance(c.size, int) or c.size < 8 or c.size & (c.size - 1):
         raise ValueError(
             "A StyleGAN doubles its image from 4×4, so its size is a power of two from 8 on,"
             f" not {c.size}."
@@ -138,7 +139,14 @@ def _check_config(c: StyleGANConfig):
 
 def num_layers(size: int) -> int:
     "How many w an image of this size is drawn with: two for each resolution from 4 on."
+    _check_resolution(size)
     return 2 * (size.bit_length() - 2)
+
+
+def _check_resolution(size: int):
+    "Raise one sentence unless a StyleGAN has this resolution."
+    if not isinstance(size, int) or size < 4 or size & (size - 1):
+        raise ValueError(f"A StyleGAN's resolutions are powers of two from 4 on, not {size}.")
 
 # %% ../nbs/31_stylegan.ipynb #7569e859
 def truncate(
@@ -148,6 +156,12 @@ def truncate(
     cutoff: int | None = None,  # truncate only the first layers
 ) -> Tensor:
     "w̄ + ψ(w − w̄) in the first `cutoff` layers (StyleGAN, appendix B)."
+    if cutoff is not None and cutoff < 0:
+        raise ValueError(f"The cutoff is a number of layers from 0 on, not {cutoff}.")
+    if cutoff is not None and ws.ndim != 3:
+        raise ValueError(
+            f"A cutoff needs ws [batch, layers, dim]: these, {list(ws.shape)}, have no layers."
+        )
     if psi == 1:
         return ws
     near = torch.lerp(w_avg, ws, psi)
@@ -185,8 +199,20 @@ class StyleMapping(MappingNetwork):
                 "The running mean of w is still 0, so truncation pulls every w towards 0 and"
                 " not towards the mean: call mapping.track(w) in your training loop, or the"
                 " generator itself in training mode.",
-                stacklevel=4,
+                stacklevel=_level_of_caller(),
             )
+
+
+def _level_of_caller() -> int:
+    "The `stacklevel` by which a warning names the line that called a network."
+    frame, level = sys._getframe(1), 1
+    inside = frame.f_code.co_filename
+    while frame.f_back and (
+        frame.f_code.co_filename == inside
+        or frame.f_globals.get('__name__', '').startswith(('animegan_nb.', 'torch.'))
+    ):
+        frame, level = frame.f_back, level + 1
+    return level
 
 # %% ../nbs/31_stylegan.ipynb #15729203
 def check_ws(ws: Tensor, num_ws: int, w_dim: int) -> Tensor:
@@ -605,7 +631,7 @@ def growth_stages(
     """The stages of a growing training: each resolution but the first is faded in, then it
     trains alone; the last one goes on to the end. (Karras et al. 2019; their code forgets
     Adam's moments whenever the number of working layers changes.)"""
-    _check_growth(rows, stable, fade)
+    _check_growth(rows, images, stable, fade)
     stages, left = [], images
     for row in rows:
         lengths = (fade, left if row is rows[-1] else stable)
@@ -622,10 +648,10 @@ def growth_stages(
     return tuple(stages)
 
 
-def _check_growth(rows: Sequence[GrowthRow], stable: int, fade: int):
+def _check_growth(rows: Sequence[GrowthRow], images: int, stable: int, fade: int):
     "Raise one sentence that names the first number that cannot be."
-    if not rows or stable < 1 or fade < 0:
-        raise ValueError("A growing training needs rows, stable ≥ 1 and fade ≥ 0.")
+    if not rows or images < 1 or stable < 1 or fade < 0:
+        raise ValueError("A growing training needs rows, images ≥ 1, stable ≥ 1 and fade ≥ 0.")
     for a, b in zip(rows, rows[1:]):
         if b.size != 2 * a.size:
             raise ValueError(
@@ -656,6 +682,10 @@ def mix_styles(
             f"Styles to mix are two [batch, layers, dim] alike, not {list(ws1.shape)} and"
             f" {list(ws2.shape)}."
         )
+    if isinstance(crossover, int) and not 0 <= crossover <= ws1.shape[1]:
+        raise ValueError(
+            f"The crossover is a number from 0 to {ws1.shape[1]}, the layers, not {crossover}."
+        )
     layer = torch.arange(ws1.shape[1], device=ws1.device)
     first = layer[None] < torch.as_tensor(crossover, device=ws1.device).reshape(-1, 1)
     return torch.where(first[..., None], ws1, ws2)
@@ -663,6 +693,10 @@ def mix_styles(
 
 def style_layers(low: int, high: int) -> range:
     "The ws (from 0) of the resolutions `low` to `high`: two for each (StyleGAN, section 3.1)."
+    for size in (low, high):
+        _check_resolution(size)
+    if low > high:
+        raise ValueError(f"The lower resolution comes first: not {low} and then {high}.")
     return range(2 * low.bit_length() - 6, 2 * high.bit_length() - 4)
 
 # %% ../nbs/31_stylegan.ipynb #11746e60

@@ -241,7 +241,9 @@ def test_the_pair_trains_and_resumes_bit_for_bit(config, tmp_path):
     assert whole.pair.generator.mapping.w_avg.abs().max() > 0
     assert whole.pair.steps == {'discriminator': 5, 'generator': 5}
     _, generator, info = load_run(tmp_path)
-    assert torch.equal(generator(torch.zeros(1, 8) + 1), second.average(torch.zeros(1, 8) + 1)) or info['step'] == 2
+    z = torch.ones(1, 8)
+    assert info['step'] == 2 and torch.equal(generator(z), first.average(z))
+    assert not torch.equal(generator(z), second.average(z))
 
 
 def test_lazy_penalties_have_their_full_weight():
@@ -398,10 +400,32 @@ def test_bad_input_is_named_in_one_sentence():
         (lambda: networks(GROWS)[1].grow(8, 2.0), 'from 0 to 1'),
         (lambda: sg.StyleGANConfig(64, mixing=2.0), 'probability'),
         (lambda: sg.StyleGANConfig(64, channel_base=32), 'channel_base'),
+        (lambda: sg.StyleGANConfig(64.0), 'power of two from 8 on, not 64.0'),
+        (lambda: sg.style_layers(16, 4), 'not 16 and then 4'),
+        (lambda: sg.style_layers(5, 20), 'from 4 on, not 5'),
+        (lambda: sg.style_layers(1, 2), 'from 4 on, not 1'),
+        (lambda: sg.num_layers(96), 'from 4 on, not 96'),
+        (lambda: sg.truncate(torch.zeros(2, 6, 3), torch.zeros(3), 0.5, -1), 'from 0 on, not -1'),
+        (lambda: sg.truncate(torch.zeros(2, 3), torch.zeros(3), 0.5, 1), 'have no layers'),
+        (lambda: sg.mix_styles(torch.zeros(2, 6, 3), torch.ones(2, 6, 3), -1), 'from 0 to 6'),
+        (lambda: sg.growth_stages(images=-5), 'images ≥ 1'),
     ):
         with pytest.raises(ValueError, match=words) as error:
             call()
         assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('way', ['mapping', 'generator', 'no_grad'])
+def test_the_warning_of_an_untracked_mean_names_the_line_that_called(way):
+    generator, z = networks(SMALL)[0], torch.zeros(1, 8)
+    calls = {
+        'mapping': lambda: generator.mapping(z, truncation=0.5),
+        'generator': lambda: generator(z, truncation=0.5),
+        'no_grad': torch.no_grad()(lambda: generator(z, truncation=0.5)),
+    }
+    with pytest.warns(UserWarning, match='running mean of w is still 0') as seen:
+        calls[way]()
+    assert [w.filename for w in seen] == [__file__]
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):

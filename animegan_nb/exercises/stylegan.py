@@ -5,6 +5,7 @@
 # %% ../../nbs/exercises/31_stylegan.ipynb #df16c004
 from __future__ import annotations
 import math
+from functools import partial
 import torch
 from ..core import rng
 from ..grading import exercise
@@ -32,6 +33,19 @@ def _truncate_batch(ws, w_avg, psi=0.7, cutoff=None):
     return truncate(ws, ws.mean((0, 1)), psi, cutoff)
 
 
+def _truncate_to_mean(ws, w_avg, psi=0.7, cutoff=None):
+    return truncate(ws, w_avg, psi if cutoff is None else 0.0, cutoff)
+
+
+def _truncate_or(ws, w_avg, psi=0.7, cutoff=None):
+    return truncate(ws, w_avg, psi, cutoff or None)  # 0 is not None
+
+
+def _truncate_in_place(ws, w_avg, psi=0.7, cutoff=None):
+    ws[:, :cutoff] = truncate(ws[:, :cutoff], w_avg, psi)
+    return ws
+
+
 @exercise(
     'stylegan.truncate',
     library=truncate,
@@ -40,6 +54,9 @@ def _truncate_batch(ws, w_avg, psi=0.7, cutoff=None):
         'ψ and 1 − ψ exchanged': _truncate_swapped,
         'the wrong layers': _truncate_tail,
         'mean of the batch': _truncate_batch,
+        'ψ forgotten with a cutoff': _truncate_to_mean,
+        'a cutoff of 0 taken for none': _truncate_or,
+        'changes its argument': _truncate_in_place,
     },
 )
 def check_truncate(candidate):
@@ -47,27 +64,24 @@ def check_truncate(candidate):
     `(ws [b, layers, dim], w_avg [dim], psi, cutoff)` moves the first `cutoff` layers (None:
     all) towards w_avg."""
     ws, mean = torch.randn(3, 6, 5, generator=rng(1)), torch.randn(5, generator=rng(2))
-    yield 'ψ = 1 changes nothing', torch.allclose(candidate(ws, mean, 1.0, None), ws, atol=1e-6)
-    yield (
-        'ψ = 0 is the mean',
-        torch.allclose(candidate(ws, mean, 0.0, None), mean.expand_as(ws), atol=1e-6),
-    )
-    yield (
-        'the mean stays where it is',
-        torch.allclose(
-            candidate(mean.expand(2, 6, 5), mean, 0.7, None), mean.expand(2, 6, 5), atol=1e-6
-        ),
-    )
-    yield (
-        'ψ scales the distance to the mean',
-        torch.allclose(candidate(ws, mean, 0.3, None) - mean, 0.3 * (ws - mean), atol=1e-5),
-    )
-    cut = candidate(ws, mean, 0.0, 2)
-    yield (
-        'a cutoff truncates the first layers',
-        torch.allclose(cut[:, :2], mean.expand(3, 2, 5), atol=1e-6),
-    )
+    call = lambda *how: candidate(ws.clone(), mean, *how)
+    close, near = (partial(torch.allclose, atol=atol) for atol in (1e-6, 1e-5))
+    yield 'ψ = 1 changes nothing', close(call(1.0, None), ws)
+    yield 'ψ = 0 is the mean', close(call(0.0, None), mean.expand_as(ws))
+    still = mean.expand(2, 6, 5)
+    yield 'the mean stays where it is', close(candidate(still.clone(), mean, 0.7, None), still)
+    yield 'ψ scales the distance to the mean', near(call(0.3, None) - mean, 0.3 * (ws - mean))
+    cut = call(0.0, 2)
+    yield 'a cutoff truncates the first layers', close(cut[:, :2], mean.expand(3, 2, 5))
     yield 'a cutoff spares the others', torch.equal(cut[:, 2:], ws[:, 2:])
+    yield (
+        'ψ counts with a cutoff, too',
+        near(call(0.3, 2)[:, :2] - mean, 0.3 * (ws[:, :2] - mean)),
+    )
+    yield 'a cutoff of 0 truncates nothing', close(call(0.3, 0), ws)
+    given = ws.clone()
+    candidate(given, mean, 0.3, 2)
+    yield 'the argument is unchanged', torch.equal(given, ws)
 
 # %% ../../nbs/exercises/31_stylegan.ipynb #26984f61
 def _layers_thesis(low, high):  # Liu, section 4.5
@@ -125,6 +139,10 @@ def _fade_squared(old, new, alpha):
     return (1 - alpha) ** 0.5 * old + alpha**0.5 * new  # keeps the energy, not the image
 
 
+def _fade_smooth(old, new, alpha):
+    return fade(old, new, alpha * alpha * (3 - 2 * alpha))
+
+
 @exercise(
     'stylegan.fade',
     library=fade,
@@ -133,10 +151,12 @@ def _fade_squared(old, new, alpha):
         'a sum': _fade_sum,
         'a jump': _fade_hard,
         'square roots': _fade_squared,
+        'a smooth step': _fade_smooth,
     },
 )
 def check_fade(candidate):
-    "Fade a new resolution in: `(old, new, alpha)`."
+    """Fade a new resolution in: `(old, new, alpha)` is a mean with the weights 1 − α and α,
+    exactly `old` at α = 0 and exactly `new` at α = 1."""
     old, new = (torch.randn(2, 3, 4, 4, generator=rng(seed)) for seed in (1, 2))
     yield 'α = 0 is exactly the old image', torch.equal(candidate(old, new, 0.0), old)
     yield 'α = 1 is exactly the new image', torch.equal(candidate(old, new, 1.0), new)
@@ -144,6 +164,10 @@ def check_fade(candidate):
     yield (
         'halfway is the mean',
         torch.allclose(candidate(old, new, 0.5), (old + new) / 2, atol=1e-6),
+    )
+    yield (
+        'a quarter of the way is a quarter',
+        torch.allclose(candidate(old, new, 0.25), 0.75 * old + 0.25 * new, atol=1e-6),
     )
     yield 'no jump', (candidate(old, new, 1e-4) - old).abs().max() < 1e-3
 
@@ -169,15 +193,42 @@ def _paths_sum(p, ws, y):
     return path_lengths(p, ws, y) * math.sqrt(ws.shape[1])  # grows with the layers
 
 
+def _gradients(p, ws, y):
+    y = y / (p.shape[2] * p.shape[3]) ** 0.5
+    return torch.autograd.grad((p * y).sum(), ws, create_graph=True)[0]
+
+
+def _paths_mean_gradient(p, ws, y):
+    return _gradients(p, ws, y).mean(1).norm(dim=1)
+
+
+def _paths_mean_length(p, ws, y):
+    return _gradients(p, ws, y).norm(dim=2).mean(1)
+
+
+def _paths_first(p, ws, y):
+    return _gradients(p, ws, y)[:, 0].norm(dim=1)
+
+
+def _paths_no_graph(p, ws, y):
+    y = y / (p.shape[2] * p.shape[3]) ** 0.5
+    (g,) = torch.autograd.grad((p * y).sum(), ws)  # create_graph forgotten
+    return g.square().sum(2).mean(1).sqrt()
+
+# %% ../../nbs/exercises/31_stylegan.ipynb #pathlaw1
 @exercise(
     'stylegan.path_lengths',
     library=path_lengths,
     mutants={
         'probe not scaled': _paths_plain,
-        'no graph': _paths_constant,
+        'detached': _paths_constant,
+        'create_graph forgotten': _paths_no_graph,
         'squared': _paths_squared,
         'one for the batch': _paths_batch,
         'sum over layers': _paths_sum,
+        'the mean gradient of the layers': _paths_mean_gradient,
+        'the mean length of the layers': _paths_mean_length,
+        'the first layer alone': _paths_first,
     },
 )
 def check_path_lengths(candidate):
@@ -191,14 +242,16 @@ def check_path_lengths(candidate):
         'a linear generator: ‖Aᵀy‖',
         torch.allclose(lengths, (probe.flatten(1) / 6 @ A).norm(dim=1), rtol=1e-3),
     )
-    deep = torch.randn(4, 7, 5, generator=rng(4), requires_grad=True)
+    B = 3 * torch.randn(3 * 6 * 6, 5, generator=rng(4))
+    deep = torch.randn(4, 2, 5, generator=rng(5), requires_grad=True)
+    images = (deep[:, 0] @ A.t() + deep[:, 1] @ B.t()).view(4, 3, 6, 6)
+    squares = [(probe.flatten(1) / 6 @ M).square().sum(1) for M in (A, B)]
     yield (
-        'the mean over layers, not the sum',
-        torch.allclose(
-            candidate((deep.sum(1) @ A.t()).view(4, 3, 6, 6), deep, probe),
-            (probe.flatten(1) / 6 @ A).norm(dim=1),
-            rtol=1e-3,
-        ),
+        'two layers: the root of the mean of both squares',
+        torch.allclose(candidate(images, deep, probe), (sum(squares) / 2).sqrt(), rtol=1e-3),
     )
-    (gradient,) = torch.autograd.grad(lengths.sum(), A)
-    yield 'the generator feels it', gradient.abs().max() > 1e-3
+    feels = lengths.requires_grad
+    if feels:
+        (gradient,) = torch.autograd.grad(lengths.sum(), A, allow_unused=True)
+        feels = gradient is not None and bool(gradient.abs().max() > 1e-3)
+    yield 'the generator feels it', feels
