@@ -67,7 +67,10 @@ def explained(
             f"Answers {list(answers.shape)} and truth {list(truth.shape)} cannot be compared:"
             " give one answer for each w."
         )
-    return 1 - ((answers - truth).square().sum() / (truth - mean).square().sum()).item()
+    spread = (truth - mean).square().sum()
+    if spread == 0:
+        raise ValueError("Every w is the mean: there is no variance to explain.")
+    return 1 - ((answers - truth).square().sum() / spread).item()
 
 # %% ../nbs/34_encoder.ipynb #acf1f496
 def run_adam(
@@ -188,14 +191,33 @@ class Encoder(nn.Module):
                 f"This encoder takes images [n, 3, {c.size}, {c.size}], not"
                 f" {list(images.shape)}: resize them, or add the batch's axis."
             )
+        _check_generator(c, generator)
+        plain = c.kind == 'plain'
+        trained = 1 if plain else c.passes
+        passes = trained if passes is None else passes
+        if passes < 0 or plain and passes > 1:
+            raise ValueError(
+                f"An encoder of the kind 'plain' makes one pass or none, of the kind 'refined'"
+                f" any number from 0 on, not {passes}."
+            )
         start = as_ws(generator, generator.mapping.w_avg.expand(len(images), -1))
-        if c.kind == 'plain':
-            return [start, as_ws(generator, self.net(images))]
+        if plain:
+            return [start, as_ws(generator, self.net(images))][: passes + 1]
         generate = lambda ws: generator.synthesis(ws, 'constant')
-        return refine(self.net, generate, images, start, c.passes if passes is None else passes)
+        return refine(self.net, generate, images, start, passes)
 
     def forward(self, generator: StyleGANGenerator, images: Tensor) -> Tensor:
         return self.passes(generator, images)[-1]
+
+
+def _check_generator(config: EncoderConfig, generator: StyleGANGenerator) -> None:
+    "ValueError if the encoder's answers do not fit the generator."
+    wanted, found = ((c.size, c.w_dim) for c in (config, generator.config))
+    if wanted != found:
+        raise ValueError(
+            f"This encoder answers for a generator of {wanted[0]} px with {wanted[1]} numbers"
+            f" in w, not for one of {found[0]} px with {found[1]}."
+        )
 
 # %% ../nbs/34_encoder.ipynb #a003f998
 @dataclass(frozen=True)
@@ -260,6 +282,13 @@ def fit_refined(
         raise ValueError(
             f"fit_refined trains an encoder of the kind 'refined', not"
             f" {encoder.config.kind!r}: train its net with fit_plain."
+        )
+    _check_generator(encoder.config, generator)
+    size = encoder.config.size
+    if drawings.dtype != torch.uint8 or drawings.shape[1:] != (3, size, size):
+        raise ValueError(
+            f"The drawings are bytes [n, 3, {size}, {size}], not {drawings.dtype}"
+            f" {list(drawings.shape)}: use core.to_uint8, and resize them."
         )
     source, n = rng(seed), round(weights.drawings * batch)
 

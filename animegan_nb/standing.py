@@ -95,13 +95,27 @@ def whole_figure(image: Image.Image, most: float = 0.0, tolerance: int = 24) -> 
 # %% ../nbs/33_standing.ipynb #da2cc357
 def _without_corner(image: Image.Image, height: int, width: int) -> Image.Image:
     "The corner in the colour of the page: a white one would be a part of the figure."
+    if width >= image.width:
+        raise ValueError(f'it is only {image.width} pixels wide, no more than the watermark')
     return remove_corner(image, height, width, background=background_colour(image))
 
 
-def _whole_on_white(image: Image.Image, most: float) -> Image.Image:
-    "`on_white`, of a whole figure only. Wholeness is judged on the page as it was."
-    white = on_white(image)  # first: it refuses a background that is not plain
-    whole_figure(image, most)
+def _in_and_out(image: Image.Image, height: int, width: int) -> bool:
+    "Does one connected part of the figure lie both inside and outside the corner?"
+    labels, _ = ndimage.label(figure_mask(image), np.ones((3, 3)))
+    corner = np.zeros(labels.shape, bool)
+    corner[image.height - height :, image.width - width :] = True
+    return bool(np.intersect1d(labels[corner], labels[~corner]).any())  # 0 is background
+
+
+def _whole_on_white(image: Image.Image, corner: tuple[int, int], most: float) -> Image.Image:
+    """The figure on white, without the watermark; ValueError if it is not whole, or if it
+    reaches into the corner, where paint would hide a cut."""
+    painted = _without_corner(image, *corner)
+    white = on_white(painted)  # first: it refuses a background that is not plain
+    whole_figure(painted, most)
+    if _in_and_out(image, *corner):
+        raise ValueError('the figure reaches into the corner of the watermark')
     return white
 
 
@@ -111,11 +125,10 @@ def standing_changes(
     corner: tuple[int, int] = (20, 100),
     most: float = 0.0,  # 0 drops every figure that touches its frame
 ) -> tuple[Callable, ...]:
-    """The changes to one image, in order: watermark, wholeness and background, padding to a
-    square, size. For `cleaning.clean`."""
+    """The changes to one image, in order: watermark, wholeness and background; padding to a
+    square; size. For `cleaning.clean`. A page no wider than the corner is dropped."""
     return (
-        partial(_without_corner, height=corner[0], width=corner[1]),
-        partial(_whole_on_white, most=most),
+        partial(_whole_on_white, corner=corner, most=most),
         pad_square,
         partial(resize, size=size),
     )
@@ -240,6 +253,11 @@ def iteration_cost(
     path_every: int = 0,  # 0: no path-length regularisation
 ) -> float:
     "Operations of a training step for one image shown: 4g + 8d + 6d/r1_every + 3g/path_every."
+    if r1_every < 1 or path_every < 0:
+        raise ValueError(
+            f"R1 acts in every r1_every-th step, from 1 on, and path length in every"
+            f" path_every-th, or 0: never. {r1_every} and {path_every} do not fit."
+        )
     return 4 * g + 8 * d + 6 * d / r1_every + (3 * g / path_every if path_every else 0.0)
 
 
@@ -257,6 +275,8 @@ def growing_training_flops(
 ) -> float:
     "The mean of `training_flops` over a growing training: each image at the size it was shown."
     images = sum(stage.images for stage in stages)
+    if not images:
+        raise ValueError("A training without an image has no mean: give at least one stage.")
     return sum(stage.images / images * training_flops(config, stage.size) for stage in stages)
 
 
@@ -270,7 +290,7 @@ def gpu_hours(
 
 # %% ../nbs/33_standing.ipynb #58d0b5ee
 _VALUES = {
-    'pose': 2 * len(POSES),
+    'pose': 2 * len(POSES),  # each also mirrored
     'build': 2,
     'costume': len(COSTUMES),
     'colours': len(FIGURE_COLOURS),
@@ -286,10 +306,11 @@ FIGURE_READINGS = tuple(name for names in FIGURE_ASPECTS.values() for name in na
 
 def figure_truth(
     rows: dict,  # a batch of figures.ToonFigures
-    size: int = 64,
+    size: int | None = None,  # pixels along a side; None: those of the images
 ) -> dict[str, Tensor]:
     """What a reader should find: an index for a category, sides of the image for a length;
     pose 2k is pose k, 2k + 1 its mirror image."""
+    size = size or rows['image'].shape[-1]
     a, at = rows['attributes'], lambda joint: rows['joints_2d'][:, JOINT[joint]] / size
     return {
         'pose': 2 * a['pose'] + a['mirrored'],
@@ -353,6 +374,10 @@ def read_figures(
     batch: int = 250,
 ) -> dict[str, Tensor]:  # logits [n, values] of a category, [n] of a length
     "What the reader says of many images, in evaluation mode."
+    if not images.is_floating_point():
+        raise ValueError(
+            f"A reader takes images as float in [-1, 1], not {images.dtype}: use core.to_float."
+        )
     with evaluating(net):
         parts = [net(p) for p in images.split(batch)]
     return {name: torch.cat([p[name] for p in parts]) for name in FIGURE_READINGS}

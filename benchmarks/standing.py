@@ -21,6 +21,10 @@ The network that reads figures; then what the generators vary, and by which laye
     python benchmarks/standing.py reader
     python benchmarks/standing.py variety --runs runs/standing_64
 
+What trivial "generators" score, and what the reader says of real figures that are only unclear:
+
+    python benchmarks/standing.py controls
+
 `train` keeps checkpoints, a log, the sheet of 200 samples at each quarter of the training and the processor time of
 every sitting; it stops after --minutes of wall time. `score` writes JSON and one sheet for each variant.
 """
@@ -79,7 +83,7 @@ def variants(args, seed=0):
 def figures(args):
     "The toon figures, averaged down to the size of the experiment and rounded to bytes."
     drawn = ToonFigures(args.figures, 64, args.data_seed, supersample=args.supersample)
-    return drawn.only('image').resized(args.size)
+    return ImageSet({'image': drawn.arrays['image']}).resized(args.size)
 
 
 class Quarters(Callback):
@@ -393,6 +397,67 @@ def measure_variety(args):
     print(json.dumps({'share': result['share'], 'influence': result['influence']}, indent=1))
 
 
+def unclear(real, seed):
+    "Real figures in [-1, 1] that nobody can see well: all of them are there, none is repeated."
+    wide = lambda k: F.avg_pool2d(F.pad(real, (k // 2,) * 4, value=1.0), k, 1)
+    noise = torch.randn(real.shape, generator=rng(seed))
+    return {
+        'blurred over 5 px': wide(5),
+        'blurred over 9 px': wide(9),
+        'averaged to 8×8 px': F.interpolate(F.avg_pool2d(real, real.shape[-1] // 8), real.shape[-2:], mode='bilinear'),
+        **{f'noise of {s}': (real + s * noise).clamp(-1, 1) for s in (0.2, 0.3, 0.4)},
+    }
+
+
+@torch.no_grad()
+def controls(args, single=24):
+    """The scores of one real figure, again and again, and of the mean image, at the counts of `score`;
+    how much real figures that are only unclear vary in each reading, as a share of clear ones."""
+    held = torch.from_numpy(np.array(figures(args).arrays['image']))
+    net, _ = figure_reader()
+    mean = to_float(held).mean(0, keepdim=True).expand(DRAWN, -1, -1, -1).contiguous()
+    scores = {'one figure': {}, 'mean image': {}}
+    for name in args.extractors:
+        real = extract(ImageSet({'image': held.numpy()}), name)
+        candidates = {
+            'one figure': [real.rows(torch.full((DRAWN,), i)) for i in range(single)],
+            'mean image': [extract(mean, name)],
+        }
+        for what, some in candidates.items():
+            for one in some:
+                found = evaluate(one, real, name, n=DRAWN, seed=0, replicates=2, cuts=1, engine='animegan_nb')
+                for number in found.to_dict()['numbers'].values():
+                    of = scores[what].setdefault(name, {}).setdefault(number['metric'], [])
+                    of.append(float(f'{number["value"]:.5g}'))
+
+    def apart(images):
+        said, half = read_figures(net, images), len(images) // 2
+        return {k: reading_distance(v[:half], v[half : 2 * half]).mean().item() for k, v in said.items()}
+
+    clear = to_float(held[:DRAWN])
+    real, varied = apart(clear), {}
+    for seed in range(3):
+        for what, images in unclear(clear, seed).items():
+            varied.setdefault(what, []).append(apart(images))
+    shares = {
+        what: {k: round(float(np.mean([f[k] for f in found])) / real[k], 4) for k in real}
+        for what, found in varied.items()
+    }
+    result = dict(
+        command='python benchmarks/standing.py controls',
+        figures=len(held),
+        n=DRAWN,
+        single=single,
+        noise_seeds=[0, 1, 2],
+        scores=scores,
+        real=real,
+        share=shares,
+        torch=torch.__version__,
+    )
+    (ROOT / 'data' / 'results' / 'standing_controls.json').write_text(json.dumps(result, indent=1) + '\n')
+    print(json.dumps(result, indent=1))
+
+
 def contacts(masks):
     "The largest contact of each figure with a border, whole and cut off below 60 % of its height."
     whole, cut = [], []
@@ -447,10 +512,21 @@ def data(args):
     print({k: {a: b for a, b in v.items() if a != 'contact'} for k, v in results.items() if k != 'command'})
 
 
+COMMANDS = {
+    'train': train,
+    'score': score,
+    'data': data,
+    'long': long,
+    'reader': reader,
+    'variety': measure_variety,
+    'controls': controls,
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('what', choices=['train', 'score', 'data', 'long', 'reader', 'variety'])
+    add('what', choices=list(COMMANDS))
     add('--size', type=int, default=64)
     add('--images', type=int, default=20_000)
     add('--seeds', type=int, default=2)
@@ -466,9 +542,7 @@ def main():
     add('--extractors', nargs='*', default=['toon', 'squeezenet'] if os.environ.get('ANIMEGAN_WEIGHTS') else ['toon'])
     args = parser.parse_args()
     torch.set_num_threads(1)
-    {'train': train, 'score': score, 'data': data, 'long': long, 'reader': reader, 'variety': measure_variety}[
-        args.what
-    ](args)
+    COMMANDS[args.what](args)
 
 
 if __name__ == '__main__':

@@ -69,6 +69,7 @@ def test_passes_begin_at_the_mean_and_add_corrections(tiny):
     assert torch.equal(e(tiny, x), found[-1]) and len(e.passes(tiny, x, 1)) == 2
     assert torch.allclose(e(tiny, x[:1]), found[-1][:1], atol=1e-4)  # one image at a time: the same
     plain = en.Encoder(replace(SMALL, kind='plain'))
+    assert len(plain.passes(tiny, x)) == 2 and [len(each.passes(tiny, x, 0)) for each in (plain, e)] == [1, 1]
     assert plain(tiny, x).shape == (3, 8, 12) and torch.equal(plain(tiny, x)[:, 0], plain(tiny, x)[:, 7])
 
 
@@ -165,8 +166,19 @@ def test_the_comparison_has_three_seeds_and_belongs_to_the_shipped_generator():
 
 
 def test_bad_input_is_answered_in_one_sentence(tiny):
-    e = en.Encoder(SMALL)
+    e, plain = en.Encoder(SMALL), en.Encoder(replace(SMALL, kind='plain'))
+    x, larger = torch.zeros(1, 3, 32, 32), StyleGANGenerator(replace(TINY, size=64)).eval()
+    wider = StyleGANGenerator(replace(TINY, w_dim=16)).eval()
+    bytes_64 = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
     for call, words in (
+        (lambda: e.passes(tiny, x, -1), 'from 0 on, not -1'),
+        (lambda: plain.passes(tiny, x, 2), 'one pass or none'),
+        (lambda: e(larger, x), 'not for one of 64 px with 12'),
+        (lambda: plain(wider, x), 'not for one of 32 px with 16'),
+        (lambda: en.fit_refined(e, wider, bytes_64, nothing, 1), 'with 16'),
+        (lambda: en.fit_refined(e, tiny, torch.rand(4, 3, 32, 32), nothing, 1), 'to_uint8'),
+        (lambda: en.fit_refined(e, tiny, bytes_64, nothing, 1), 'resize them'),
+        (lambda: en.explained(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(3)), 'no variance'),
         (lambda: e(tiny, torch.zeros(1, 3, 16, 16)), 'resize'),
         (lambda: e(tiny, torch.zeros(3, 32, 32)), r'\[n, 3, 32, 32\]'),
         (lambda: en.ConvEncoder(4)(torch.zeros(1, 3, 16, 16)), 'at least 32'),

@@ -97,6 +97,33 @@ def test_white_trousers_cut_off_at_the_border_are_found(tmp_path):
     assert sorted(kept.kept) == ['cut.png', 'whole.png']
 
 
+def test_paint_in_the_corner_hides_no_cut_and_takes_no_feet():
+    "A mark in the corner is painted over; a figure that reaches into the corner is dropped."
+
+    def change(page, **options):
+        for step in sd.standing_changes(64, **options):
+            page = step(page)
+        return page
+
+    page = np.full((96, 68, 3), 255, np.uint8)
+    page[88:92, 50:60] = 120  # a mark
+    whole, bar, foot = (page.copy() for _ in range(3))
+    whole[20:80, 30:36] = 40
+    bar[20:96, 45:60] = 40  # cut off at the bottom, inside the corner
+    foot[20:90, 34:40] = 40  # whole, but it stands in the corner
+    kept = change(Image.fromarray(whole), corner=(13, 30))
+    mask = sd.figure_mask(kept)
+    assert mask.any(1).sum() == pytest.approx(60 * 64 / 96, abs=3) and not mask[50:, 40:].any()
+    for drawn_page in (bar, foot):
+        with pytest.raises(ValueError, match='reaches into the corner of the watermark'):
+            change(Image.fromarray(drawn_page), corner=(13, 30))
+    with pytest.raises(ValueError, match='cut off at the bottom'):
+        bar[:, 36:40] = bar[:, 45:49]  # a second bar, beside the corner
+        change(Image.fromarray(bar), corner=(13, 30))
+    with pytest.raises(ValueError, match='only 68 pixels wide, no more than the watermark'):
+        change(Image.fromarray(whole))  # the default is for pages of 500 px
+
+
 @pytest.mark.parametrize('size', [4, 6, 48])
 def test_growth_names_a_size_that_cannot_be(size):
     with pytest.raises(ValueError, match=f'from 8 px on, not to {size}'):
@@ -174,10 +201,17 @@ WIDTHS = dict(z_dim=16, w_dim=16, mapping_layers=1, channel_base=2048, channel_m
 
 
 @pytest.mark.parametrize(
-    'config', [StyleGANConfig(32, **WIDTHS), StyleGANConfig(32, 'stylegan1', **WIDTHS, path_weight=0.0, r1_every=1)]
+    'config',
+    [
+        StyleGANConfig(32, **WIDTHS),
+        StyleGANConfig(32, **WIDTHS, discriminator='dcgan', r1_every=4),
+        StyleGANConfig(32, 'stylegan1', **WIDTHS, path_weight=0.0, r1_every=1),
+    ],
 )
 def test_the_formula_agrees_with_the_count(config):
     f = sd.stylegan_step_flops(config)
+    if config.architecture == 'stylegan1' or config.discriminator == 'dcgan':  # the players cost unlike amounts
+        assert f['generator'] > 1.5 * f['discriminator']
     path_every = config.path_every if config.path_weight else 0
     formula = sd.iteration_cost(f['generator'], f['discriminator'], config.r1_every, path_every)
     assert formula == pytest.approx(sd.training_flops(config), rel=0.03)
@@ -193,6 +227,18 @@ def test_the_thesis_sizes_and_its_hours():
     quick = sd.growing_training_flops(STYLEGAN_LIU_A.network, growth_stages(images=1_200_000))
     assert quick < sd.training_flops(STYLEGAN_LIU_A.network, 8)
     assert sd.gpu_hours(b, 8_000_000, b * 8_000_000 / 3600 / 242) == pytest.approx(242)
+
+
+def test_bad_input_is_answered_in_one_sentence():
+    for call, words in (
+        (lambda: sd.iteration_cost(1, 1, 0), 'from 1 on'),
+        (lambda: sd.iteration_cost(1, 1, 16, -1), 'or 0: never'),
+        (lambda: sd.growing_training_flops(StyleGANConfig(32, **WIDTHS), []), 'at least one stage'),
+        (lambda: sd.read_figures(sd.figure_reader()[0], torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), 'to_float'),
+    ):
+        with pytest.raises(ValueError, match=words) as error:
+            call()
+        assert '\n' not in str(error.value)
 
 
 def test_stored_results_are_complete():
@@ -261,6 +307,23 @@ def test_a_drawn_hand_is_where_the_truth_says():
         and (truth['stance'] >= 0).all()
     )
     assert (truth['pose'] // 2 < 14).all()
+
+
+def test_the_truth_is_in_sides_of_the_image_at_any_size():
+    from animegan_nb.figures import ToonFigures
+
+    small, large = (ToonFigures(3, size, seed=21, supersample=1).batch(range(3)) for size in (64, 96))
+    for name, found in sd.figure_truth(large).items():
+        assert torch.allclose(found.float(), sd.figure_truth(small)[name].float(), atol=5e-3), name
+
+
+def test_stored_controls_belong_to_the_table():
+    found = json.loads(shipped('results/standing_controls.json').read_text())
+    stored = json.loads(shipped('results/standing_64.json').read_text())
+    assert found['figures'] == stored['figures']
+    assert set(found['scores']['one figure']) == set(stored['rows'][0]['scores'])
+    assert len(found['scores']['one figure']['toon']['frechet']) == found['single']
+    assert all(set(share) == set(sd.FIGURE_READINGS) for share in found['share'].values())
 
 
 def test_stored_varieties_are_complete():

@@ -37,6 +37,17 @@ def _diagonal(free):
     return seen[1:-1, 1:-1]
 
 
+def _few_sweeps(free, times=2):
+    "There and back over all pixels, a fixed number of times."
+    open_, seen = np.pad(free, 1, constant_values=True), np.ones(np.add(free.shape, 2), bool)
+    seen[1:-1, 1:-1] = False
+    inside = list(np.ndindex(free.shape))
+    for y, x in (inside + inside[::-1]) * times:
+        around = seen[y, x + 1] or seen[y + 2, x + 1] or seen[y + 1, x] or seen[y + 1, x + 2]
+        seen[y + 1, x + 1] |= open_[y + 1, x + 1] and around
+    return seen[1:-1, 1:-1]
+
+
 def _inside_only(free):
     # walks over the figure
     return ~reachable(np.pad(~free, 1, constant_values=True))[1:-1, 1:-1] & free
@@ -75,6 +86,7 @@ def _from_corner(free):
         'from above and below only': _from_above_and_below,
         'from left and right only': _from_left_and_right,
         'over the figure': _inside_only,
+        'a fixed number of sweeps': _few_sweeps,
     },
 )
 def check_reachable(candidate):
@@ -86,6 +98,10 @@ def check_reachable(candidate):
     snail = free('####### #.....# #.###.# #.#.#.# #.###.# #.....# ###.###')
     diamond = free('.#. #.# .#.')
     bay = free('### ..# ###')
+    snake = np.zeros((31, 31), bool)
+    snake[1::2, 1:-1] = True  # corridors from side to side …
+    snake[2:-1:4, -2] = snake[4:-1:4, 1] = True  # … joined at alternate ends, …
+    snake[0, 1] = True  # … with one entrance
     found = np.asarray(candidate(ring.copy()))
     yield 'all around a ring', found[0].all() and found[:, 0].all()
     yield 'not the hole of a ring', not found[2, 2]
@@ -99,6 +115,10 @@ def check_reachable(candidate):
         ),
     )
     yield 'around corners', np.asarray(candidate(snail.copy())).sum() == snail.sum() - 1
+    yield (
+        'a long way, from side to side or up and down',
+        all(np.array_equal(candidate(s.copy()), s) for s in (snake, snake.T)),
+    )
     yield (
         'not between two pixels that touch at a corner',
         not np.asarray(candidate(diamond.copy()))[1, 1],
@@ -199,7 +219,13 @@ def check_border_contact(candidate):
     )
 
 # %% ../../nbs/exercises/33_standing.ipynb #972b59d2
-def _cost(of_g=0.0, of_d=0.0, r1=6, path=3, every_step=False, usual=(16, 0)):
+def _exchanged(g, d, r1_every=16, path_every=0):
+    return iteration_cost(d, g, r1_every, path_every)
+
+
+def _cost(
+    of_g=0.0, of_d=0.0, r1=6, path=3, r1_of_g=0, path_of_d=0, every_step=False, usual=(16, 0)
+):
     "`iteration_cost` with some terms added or replaced."
     r1_usual, path_usual = usual
 
@@ -207,11 +233,12 @@ def _cost(of_g=0.0, of_d=0.0, r1=6, path=3, every_step=False, usual=(16, 0)):
         if every_step:
             r1_every, path_every = 1, min(1, path_every)
         steps = (4 + of_g) * g + (8 + of_d) * d
-        return steps + r1 * d / r1_every + (path * g / path_every if path_every else 0.0)
+        path_length = (path * g + path_of_d * d) / path_every if path_every else 0.0
+        return steps + (r1 * d + r1_of_g * g) / r1_every + path_length
 
     return cost
 
-
+# %% ../../nbs/exercises/33_standing.ipynb #c4ic33x1
 @exercise(
     'standing.iteration_cost',
     library=iteration_cost,
@@ -223,6 +250,10 @@ def _cost(of_g=0.0, of_d=0.0, r1=6, path=3, every_step=False, usual=(16, 0)):
         'penalties in every step': _cost(every_step=True),
         'R1 differentiated once': _cost(r1=2),
         'other defaults': _cost(usual=(1, 4)),
+        'the players exchanged': _exchanged,
+        'six of each': _cost(of_g=2, of_d=-2),
+        "R1 of the generator's passes": _cost(r1=0, r1_of_g=6),
+        "path length of the discriminator's passes": _cost(path=0, path_of_d=3),
     },
 )
 def check_iteration_cost(candidate):
@@ -247,6 +278,18 @@ def check_iteration_cost(candidate):
     yield (
         'path length in every second step, as counted',
         agrees(candidate(g, d, 10**9, 2), with_path),
+    )
+    never = 10**9
+    close = lambda found, passes: abs(found - passes) < 1e-6
+    yield 'the generator alone, without penalties: 4g', close(candidate(1, 0, never, 0), 4)
+    yield 'the discriminator alone: 8d', close(candidate(0, 1, never, 0), 8)
+    yield (
+        "R1 is the discriminator's: 6d more, and nothing for the generator",
+        close(candidate(0, 1, 1, 0), 14) and close(candidate(1, 0, 1, 0), 4),
+    )
+    yield (
+        "path length is the generator's: 3g more, and nothing for the discriminator",
+        close(candidate(1, 0, never, 1), 7) and close(candidate(0, 1, never, 1), 8),
     )
     twice = candidate(2 * g, 2 * d, 16, 4) - 2 * candidate(g, d, 16, 4)
     yield 'twice the network, twice the cost', abs(twice) < 1e-6 * g
