@@ -30,12 +30,12 @@ from .training import optimise
 from .widgets import panel, RichDisplay, slider
 
 # %% auto #0
-__all__ = ['SPACES', 'THESIS', 'PROJECTOR', 'NEAREST', 'learning_rate_ramp', 'search_noise', 'LatentPrior', 'latent_prior',
-           'check_space', 'latent_to_ws', 'draw_latent', 'latent_energy', 'Search', 'check_search', 'Inverted',
-           'nearest_latents', 'first_latent', 'Inverter', 'normalised', 'energy_of', 'look_at', 'first_noise',
-           'place_of_start', 'encoder_start', 'best_of_starts', 'inverted', 'invert', 'check_targets', 'check_drawn',
-           'check_converged', 'check_latent', 'check_noise', 'noise_regulariser', 'neighbours', 'pivotal_tuning',
-           'InversionViewer', 'go_on', 'search_image']
+__all__ = ['SPACES', 'THESIS', 'PROJECTOR', 'NEAREST', 'learning_rate_ramp', 'check_schedule', 'search_noise', 'LatentPrior',
+           'latent_prior', 'check_space', 'check_prior', 'latent_to_ws', 'draw_latent', 'latent_energy', 'Search',
+           'check_search', 'Inverted', 'nearest_latents', 'first_latent', 'Inverter', 'normalised', 'energy_of',
+           'look_at', 'first_noise', 'place_of_start', 'encoder_start', 'best_of_starts', 'inverted', 'invert',
+           'check_targets', 'check_drawn', 'check_converged', 'check_latent', 'check_noise', 'noise_regulariser',
+           'neighbours', 'check_pivots', 'pivotal_tuning', 'InversionViewer', 'go_on', 'search_image']
 
 # %% ../nbs/41_inversion.ipynb #7196acfd
 def learning_rate_ramp(
@@ -45,17 +45,23 @@ def learning_rate_ramp(
     up: float = 0.05,  # share at the beginning
 ) -> float:
     "The factor of the learning rate; 0 in the first step. Karras et al. (2020), the projector."
-    if steps < 1 or not (down > 0 and up > 0):
-        raise ValueError("A schedule has at least one step, and shares greater than 0.")
-    if not 0 <= step <= steps:
-        raise ValueError(f"A step lies between 0 and {steps}, not {step}.")
+    check_schedule(step, steps, down, up)
     t = step / steps
     falling = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / down))
     return falling * min(1.0, t / up)
 
 
+def check_schedule(step: int, steps: int, *shares: float):
+    "Raise one clear sentence unless a schedule has this step."
+    if not (steps >= 1 and all(share > 0 for share in shares)):
+        raise ValueError("A schedule has at least one step, and shares greater than 0.")
+    if not 0 <= step <= steps:
+        raise ValueError(f"A step lies between 0 and {steps}, not {step}.")
+
+
 def search_noise(step: int, steps: int, strength: float = 0.05, end: float = 0.75) -> float:
     "The deviation of the noise on w, in units of σ_w. Karras et al. (2020), the projector."
+    check_schedule(step, steps, end)
     return strength * max(0.0, 1 - step / steps / end) ** 2
 
 # %% ../nbs/41_inversion.ipynb #f7e239a7
@@ -105,7 +111,7 @@ def latent_prior(generator: nn.Module, n: int = 10_000, seed: int = 123) -> Late
     with torch.no_grad():
         return LatentPrior(generator.mapping.w(z.to(example)))
 
-# %% ../nbs/41_inversion.ipynb #7bbf5184
+# %% ../nbs/41_inversion.ipynb #41spaces
 SPACES = ('z', 'w', 'w+', 'p')
 
 
@@ -120,6 +126,12 @@ def check_space(generator: nn.Module | None, space: str):
         )
 
 
+def check_prior(prior: LatentPrior | None, space: str):
+    "Raise one clear sentence unless there is a prior."
+    if not isinstance(prior, LatentPrior):
+        raise ValueError(f"In {space} a prior is needed: give prior=latent_prior(generator).")
+
+# %% ../nbs/41_inversion.ipynb #7bbf5184
 def latent_to_ws(
     generator: nn.Module, latent: Tensor, space: str, prior: LatentPrior | None = None
 ) -> Tensor:  # [n, layers, w_dim]
@@ -129,6 +141,7 @@ def latent_to_ws(
     if space == 'z':
         latent = generator.mapping.w(latent)
     elif space == 'p':
+        check_prior(prior, space)
         latent = prior.colour(latent)
     return latent[:, None].expand(-1, generator.mapping.num_ws, -1)
 
@@ -152,7 +165,12 @@ def latent_energy(
 ) -> Tensor:  # [n]
     """How far a latent is from the mean of its space: 1 on average; see `LatentPrior.energy`.
     In z this is the length, which counts only for a generator without a mapping network."""
+    check_space(None, space)
+    if latent.ndim != 2 + (space == 'w+'):
+        shape = '[n, layers, dim]' if space == 'w+' else '[n, dim]'
+        raise ValueError(f"Latents in {space} are {shape}, not {list(latent.shape)}.")
     if space in ('w', 'w+'):
+        check_prior(prior, space)
         return prior.energy(latent, shell)
     energy = latent.square().mean(1)
     return (energy - 1).square() if shell else energy
@@ -466,6 +484,11 @@ def check_targets(
     check_space(generator, space)
     if not len(target) or not target.isfinite().all():
         raise ValueError("Targets are at least one image, of finite numbers.")
+    if target.abs().mean() > 5:  # single pixels of a generator may be far beyond 1
+        raise ValueError(
+            f"Targets are images in [-1, 1], and these reach {target.abs().max():.4g}: divide"
+            " values from 0 to 255 by 127.5 and subtract 1."
+        )
     check_alpha(alpha)
     check_steps(steps)
     check_whole(seed=seed)
@@ -511,10 +534,15 @@ def check_noise(maps: Sequence[Tensor]):
     if not len(maps):
         raise ValueError("There is no noise map to regularise: give at least one.")
     for noise in maps:
-        if noise.ndim != 4 or noise.shape[1] != 1:
+        if noise.ndim != 4 or noise.shape[1] != 1 or noise.shape[2] != noise.shape[3]:
             raise ValueError(f"A noise map is [batch, 1, side, side], not {list(noise.shape)}.")
         if not noise.is_floating_point():
             raise ValueError(f"Noise maps are floats, not {noise.dtype}: use noise.float().")
+        if noise.shape[0] != maps[0].shape[0]:
+            raise ValueError(
+                "All noise maps belong to the same images, but their batches are"
+                f" {maps[0].shape[0]} and {noise.shape[0]}."
+            )
 
 
 def noise_regulariser(
@@ -544,6 +572,9 @@ def neighbours(
 ) -> Tensor:
     """Latents at one distance from the given ones, each towards a random one (in w, in each
     layer). Roich et al. (2021), section 3.3."""
+    check_space(generator, space)
+    if space != 'z':
+        check_prior(prior, space)
     shape = dict(size=(len(latent), generator.z_dim), device=latent.device)
     other = torch.randn(**shape, generator=random).to(latent)
     radius = math.sqrt(latent.shape[-1])
@@ -556,6 +587,16 @@ def neighbours(
     if space == 'w+':
         other = other[:, None]
     return latent + reach * radius * F.normalize(other - latent, dim=-1)
+
+# %% ../nbs/41_inversion.ipynb #41pivots
+def check_pivots(found: Inverted, target: Tensor):
+    "Raise one clear sentence unless these are the pivots of as many targets."
+    if not isinstance(found, Inverted):
+        raise TypeError(
+            f"found is what invert returns, an Inverted, not a {type(found).__name__}."
+        )
+    if len(found.latent) != len(target):
+        raise ValueError(f"{len(target)} targets need as many pivots, not {len(found.latent)}.")
 
 # %% ../nbs/41_inversion.ipynb #7d37cfc8
 def pivotal_tuning(
@@ -575,10 +616,9 @@ def pivotal_tuning(
 ) -> nn.Module:
     """A copy of the generator that draws the targets at their pivots; the mapping network and
     the latents stay. Roich et al. (2021), with their rate and number of steps."""
+    check_pivots(found, target)
     check_targets(generator, target, found.space, alpha, steps, seed)
     check_not_negative(lr=lr, enough=enough, locality=locality, reach=reach)
-    if len(found.latent) != len(target):
-        raise ValueError(f"{len(target)} targets need as many pivots, not {len(found.latent)}.")
     tuned = copy.deepcopy(generator).eval().requires_grad_(True)
     before = copy.deepcopy(tuned).requires_grad_(False)
     prior = None if found.space == 'z' else latent_prior(before)

@@ -35,14 +35,18 @@ def at_rest(
     network: nn.Module,
     beginnings: Sequence[str],  # of names, such as 'mapping.'
 ) -> Iterator[nn.Module]:
-    """While inside, parameters and buffers with such names keep their bits, and optimisers that
-    pass over a missing gradient keep what they remember of them."""
+    """While inside, parameters with such names keep their bits, and optimisers that pass over a
+    missing gradient keep what they remember of them. Buffers are put back at the end."""
     if isinstance(beginnings, str):  # a tuple of it would be its letters
         raise TypeError(f"The beginnings of names are a list: [{beginnings!r}].")
     beginnings = tuple(beginnings)
-    chosen = lambda named: [t for name, t in named if name.startswith(beginnings)]
-    parameters = chosen(network.named_parameters())
-    buffers = [(b, b.clone()) for b in chosen(network.named_buffers())]
+    parameters = [p for name, p in network.named_parameters() if name.startswith(beginnings)]
+    buffers = [  # found again by their owner, which may assign a new tensor
+        (network.get_submodule(owner), last, buffer.clone())
+        for name, buffer in network.named_buffers()
+        if name.startswith(beginnings)
+        for owner, _, last in [name.rpartition('.')]
+    ]
     if beginnings and not parameters and not buffers:
         raise ValueError(
             f"Nothing in this network has a name that begins with {' or '.join(beginnings)!r}."
@@ -55,8 +59,12 @@ def at_rest(
     finally:
         for p, before in zip(parameters, learning):
             p.requires_grad_(before)
-        for buffer, value in buffers:
-            buffer.copy_(value)
+        for owner, name, value in buffers:
+            now = getattr(owner, name)
+            if isinstance(now, Tensor) and now.shape == value.shape and not now.requires_grad:
+                now.copy_(value)
+            else:
+                setattr(owner, name, value)
 
 # %% ../nbs/42_transfer.ipynb #acf7aca9
 def discriminator_layers(discriminator: nn.Module) -> list[tuple[str, ...]]:

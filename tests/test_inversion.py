@@ -618,6 +618,18 @@ def pivots(n=3, side=16, **options):
         (lambda: I.noise_regulariser([torch.zeros(8, 8)]), 'A noise map is'),
         (lambda: I.noise_regulariser([]), 'give at least one'),
         (lambda: I.noise_regulariser([torch.ones(1, 1, 8, 8, dtype=torch.int64)]), 'floats, not torch.int64'),
+        (lambda: I.noise_regulariser([torch.ones(1, 1, 1, 32)]), r'side, side\], not \[1, 1, 1, 32\]'),
+        (lambda: I.noise_regulariser([torch.ones(n, 1, 8, 8) for n in (2, 3)]), 'their batches are 2 and 3'),
+        (lambda: I.search_noise(0, 0), 'at least one step'),
+        (lambda: I.search_noise(11, 10), 'between 0 and 10'),
+        (lambda: I.search_noise(3, 10, end=0.0), 'shares greater than 0'),
+        (bad(target=255 * torch.rand(1, 3, 16, 16, generator=rng(0))), r'in \[-1, 1\], and these reach 25'),
+        (lambda: I.draw_latent(stylegan(), torch.zeros(1, 8), 'p'), 'In p a prior is needed'),
+        (lambda: I.latent_energy(torch.zeros(1, 8), 'w'), 'In w a prior is needed'),
+        (lambda: I.latent_energy(torch.zeros(1, 8), 'v'), "not 'v'"),
+        (lambda: I.latent_energy(torch.zeros(2, 10, 128), 'p'), r'Latents in p are \[n, dim\], not \[2, 10, 128\]'),
+        (lambda: I.latent_energy(torch.zeros(2, 8), 'w+'), r'in w\+ are \[n, layers, dim\], not \[2, 8\]'),
+        (lambda: I.neighbours(stylegan(), torch.zeros(1, 8), 'w', None, 1.0, rng(0)), 'In w a prior is needed'),
         (lambda: latent_prior(Linear()), 'needs a mapping network'),
         (pivots(2), 'as many pivots'),
         (pivots(3, side=8), 'resize them'),
@@ -630,6 +642,13 @@ def pivots(n=3, side=16, **options):
 def test_bad_input_in_one_sentence(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
+    assert '\n' not in str(error.value)
+
+
+def test_pivots_are_what_an_inversion_returns():
+    network = stylegan()
+    with pytest.raises(TypeError, match='found is what invert returns, an Inverted, not a Tensor') as error:
+        I.pivotal_tuning(network, targets(network), torch.zeros(3, 8))
     assert '\n' not in str(error.value)
 
 

@@ -173,6 +173,30 @@ def test_at_rest_after_an_error_and_with_a_wrong_name():
             pass
 
 
+def test_buffers_are_put_back_where_their_module_keeps_them():
+    class Counts(nn.Module):
+        def __init__(self, again):
+            super().__init__()
+            self.again = again
+            self.register_buffer('seen', torch.zeros(2))
+
+        def forward(self, x):
+            seen = self.seen + x.sum(0)
+            self.seen = seen if self.again else self.seen.copy_(seen)
+            return self.seen
+
+    for again in (True, False):
+        network = nn.ModuleDict(dict(first=Counts(again), second=Counts(again)))
+        x = torch.ones(3, 2, requires_grad=again)
+        kept = network['first'].seen
+        with at_rest(network, ['first.']):
+            network['second'](network['first'](x)[None].detach())
+            assert network['first'].seen.tolist() == [3, 3]
+        assert network['first'].seen.tolist() == [0, 0] and network['second'].seen.tolist() == [3, 3]
+        assert not network['first'].seen.requires_grad and set(network.state_dict()) == {'first.seen', 'second.seen'}
+        assert again or network['first'].seen is kept
+
+
 def test_a_number_of_numpy_is_a_number_of_blocks():
     whole = [transfer.is_count(value, 1, 3) for value in (np.int64(1), np.uint8(3), 2)]
     wrong = [transfer.is_count(value, 1, 3) for value in (np.int64(4), np.bool_(True), True, 1.0, '1')]

@@ -69,8 +69,8 @@ def _style_thresholded(w, tags, directions):
     },
 )
 def check_tagged_style(candidate):
-    """`tagged_style(w, tags, directions)`: styles `[n, dim]`, tags `[n, tags]` of zeros and
-    ones and directions `[dim, tags]` → w + F·tags `[n, dim]`."""
+    """`tagged_style(w, tags, directions)`: styles `[n, dim]`, tags `[n, tags]`, any
+    numbers, usually zeros and ones, and directions `[dim, tags]` → w + F·tags `[n, dim]`."""
     draw = lambda *shape, seed: torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
     w, directions = draw(3, 5, seed=0), draw(5, 4, seed=1).requires_grad_()
     tags = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]], dtype=torch.float64)

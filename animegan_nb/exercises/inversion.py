@@ -37,6 +37,14 @@ def _wrong_end(step, steps):
     return learning_rate_ramp(steps - step, steps)
 
 
+def _rise_in_whole_steps(step, steps):
+    return learning_rate_ramp(step, steps, up=max(1, int(steps * 0.05)) / steps)
+
+
+def _fall_in_whole_steps(step, steps):
+    return learning_rate_ramp(step, steps, down=max(1, int(steps * 0.25)) / steps)
+
+# %% ../../nbs/exercises/41_inversion.ipynb #41ramp2
 @exercise(
     'inversion.learning_rate_ramp',
     library=learning_rate_ramp,
@@ -46,6 +54,8 @@ def _wrong_end(step, steps):
         'the cosine everywhere': _cosine_everywhere,
         'no rise': _no_rise,
         'from the wrong end': _wrong_end,
+        'a rise in whole steps': _rise_in_whole_steps,
+        'a fall in whole steps': _fall_in_whole_steps,
     },
 )
 def check_learning_rate_ramp(candidate):
@@ -67,6 +77,18 @@ def check_learning_rate_ramp(candidate):
         near(candidate(800, 1000), 0.5 + 0.5 * math.cos(0.2 * math.pi)),
     )
     yield 'only the share of the steps counts', near(candidate(90, 100), candidate(900, 1000))
+    short = [(0, 10, 0), (1, 10, 1), (0, 30, 0), (1, 30, 2 / 3)]
+    yield (
+        'a rise of half a step or of one and a half',
+        all(near(candidate(step, steps), rate) for step, steps, rate in short),
+    )
+    yield (
+        'a fall of two and a half steps',
+        all(
+            near(candidate(10 - k, 10), 0.5 - 0.5 * math.cos(0.4 * k * math.pi))
+            for k in range(3)
+        ),
+    )
 
 # %% ../../nbs/exercises/41_inversion.ipynb #65f7fc8b
 def _sizes(noise):
@@ -133,6 +155,19 @@ def _down_to_four(maps):
     return total
 
 
+def _detached(maps):
+    return noise_regulariser([m.detach() for m in maps])
+
+
+def _one_factor_detached(maps):
+    return _variant(beside=lambda x, axis: x.detach().roll(1, axis))(maps)
+
+
+def _three_sizes(maps):
+    both = lambda x: sum((x * x.roll(1, a)).mean((1, 2, 3)).square() for a in (2, 3))
+    return sum(both(x) for m in maps for x in list(_sizes(m))[:3])
+
+# %% ../../nbs/exercises/41_inversion.ipynb #41noise2
 _VARIANTS = {
     'every second pixel': _variant(smaller=lambda x: x[:, :, ::2, ::2]),
     'the largest of four': _variant(smaller=lambda x: F.max_pool2d(x, 2)),
@@ -140,25 +175,26 @@ _VARIANTS = {
     'along the diagonal': _variant(beside=lambda x, axis: x.roll((1, 1), (2, 3))),
     'no shift': _variant(beside=lambda x, axis: x),
 }
+_NOISE_MUTANTS = {
+    'mean over the batch': _over_the_batch,
+    'one axis only': _one_axis,
+    'one size only': _one_size,
+    'not squared': _absolute,
+    'one size too many': _down_to_four,
+    **_VARIANTS,
+    'no way around the border': _no_way_around,
+    'the mean of the map': _mean_of_the_map,
+    'no gradient': _detached,
+    'the gradient of one factor': _one_factor_detached,
+    'three sizes at most': _three_sizes,
+}
 
 # %% ../../nbs/exercises/41_inversion.ipynb #1311712a
-@exercise(
-    'inversion.noise_regulariser',
-    library=noise_regulariser,
-    mutants={
-        'mean over the batch': _over_the_batch,
-        'one axis only': _one_axis,
-        'one size only': _one_size,
-        'not squared': _absolute,
-        'one size too many': _down_to_four,
-        **_VARIANTS,
-        'no way around the border': _no_way_around,
-        'the mean of the map': _mean_of_the_map,
-    },
-)
+@exercise('inversion.noise_regulariser', library=noise_regulariser, mutants=_NOISE_MUTANTS)
 def check_noise_regulariser(candidate):
     """`noise_regulariser(maps)`: noise maps `[batch, 1, side, side]` → `[batch]`, the squared
-    correlations with the neighbours in all sizes down to 8 px, summed for each image."""
+    correlations with the neighbours in all sizes down to 8 px, summed for each image; the maps
+    learn from it."""
     one = torch.ones(1, 1, 32, 32)
     stripes = torch.tensor([1.0, -1.0]).repeat(16).expand(1, 1, 32, 32)
     found = candidate([torch.cat([one, stripes])])
@@ -170,6 +206,11 @@ def check_noise_regulariser(candidate):
     yield (
         'images do not influence one another',
         torch.allclose(found[1:], candidate([stripes]), atol=1e-6),
+    )
+    large = candidate([torch.ones(1, 1, 64, 64)])
+    yield (
+        'a constant map of 64 px has 2 in each of 4',
+        torch.allclose(large, torch.tensor([8.0])),
     )
     slope = torch.linspace(-1, 1, 8).expand(1, 1, 8, 8)
     turned = candidate([slope.mT])
@@ -200,6 +241,10 @@ def check_noise_regulariser(candidate):
         'random noise of 16 px has the sum of its two sizes',
         torch.allclose(candidate([noise]), wanted.view(1), rtol=1e-3),
     )
+    leaf = torch.ones(1, 1, 8, 8).requires_grad_()
+    loss = candidate([leaf]).sum()
+    slope = torch.autograd.grad(loss, leaf)[0] if loss.requires_grad else torch.zeros(())
+    yield 'the maps get its gradient', torch.allclose(slope, torch.full((1, 1, 8, 8), 0.125))
 
 # %% ../../nbs/exercises/41_inversion.ipynb #26960eab
 def _within_the_image(loss, n):

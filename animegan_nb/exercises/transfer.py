@@ -72,9 +72,26 @@ def _shared_blocks(g, g_fin, use):
         made.synthesis.blocks[name] = g_fin.synthesis.blocks[name]
     return made
 
+# %% ../../nbs/exercises/42_transfer.ipynb #42means1
+def _mean_of_the_fine_tuned(g, g_fin, use):
+    made = graft(g, g_fin, use)
+    if use:
+        made.mapping.w_avg.copy_(g_fin.mapping.w_avg)
+    return made
+
+
+def _mean_always_of_g(g, g_fin, use):
+    made = graft(g, g_fin, use)
+    made.mapping.w_avg.copy_(g.mapping.w_avg)
+    return made
+
+
+def _still_training(g, g_fin, use):
+    return graft(g, g_fin, use).train(g.training)
+
 # %% ../../nbs/exercises/42_transfer.ipynb #b02d5b24
 def _two_generators():
-    "With noise that is seen, so that the noise maps count."
+    "With noise that is seen, so that the noise maps count, and a mean of w each."
     pair = []
     for seed in range(2):
         torch.manual_seed(seed)
@@ -82,6 +99,7 @@ def _two_generators():
         for name, p in network.named_parameters():
             if name.endswith('strength'):
                 nn.init.constant_(p, 0.5)
+        network.mapping.w_avg.normal_(generator=rng(seed))
         pair.append(network)
     return pair
 
@@ -99,11 +117,15 @@ def _two_generators():
         'one block too many': _one_block_more,
         'g itself is changed': _in_place,
         'blocks are shared': _shared_blocks,
+        'mean of w of the fine-tuned one': _mean_of_the_fine_tuned,
+        'mean of w of g with all blocks': _mean_always_of_g,
+        'still in training mode': _still_training,
     },
 )
 def check_graft(candidate):
     """`graft(g, g_fin, use)`: two `StyleGANGenerator`s of the same configuration → a third one,
-    with g's mapping and first blocks and g_fin's last `use` blocks; with all, it is g_fin."""
+    in evaluation mode, with g's mapping (and its mean of w) and first blocks and g_fin's last
+    `use` blocks; with all, it is g_fin."""
     g, fin = _two_generators()
     kept = [copy.deepcopy(network.state_dict()) for network in (g, fin)]
     z = torch.randn(3, g.z_dim, generator=rng(0))
@@ -114,6 +136,9 @@ def check_graft(candidate):
     yield 'with all blocks it is g_fin', torch.equal(draw(candidate(g, fin, 3)), draw(fin))
     one = candidate(g, fin, 1)
     yield 'the mapping is that of g', torch.equal(one.mapping(z), g.mapping(z))
+    means = [candidate(g, fin, use).mapping.w_avg for use in range(4)]
+    wanted = [g.mapping.w_avg] * 3 + [fin.mapping.w_avg]
+    yield 'the running mean of w comes with the mapping', all(map(torch.equal, means, wanted))
     front, last = g.synthesis.blocks, fin.synthesis.blocks['b16']
     ws, x, image = g.mapping(z), None, None
     x, image = front['b4'](x, image, ws[:, :2], ['constant'])
@@ -129,6 +154,8 @@ def check_graft(candidate):
     for network, state in zip((g, fin), kept):
         network.load_state_dict(state)
     candidate(g, fin, 2)
+    modes = [candidate(g.train(), fin.train(), use).training for use in range(4)]
+    yield 'it is in evaluation mode', not any(modes)
     same = [
         torch.equal(value, state[name])
         for network, state in zip((g, fin), kept)
@@ -228,17 +255,35 @@ def _everything_learns(network, beginnings):
 
 
 @contextlib.contextmanager
+def _not_after_an_error(network, beginnings):
+    for p in _named(network.named_parameters(), beginnings):
+        p.grad = None
+    with _old_gradients(network, beginnings):
+        yield network
+
+
+@contextlib.contextmanager
+def _stays_in_evaluation(network, beginnings):
+    for name, module in network.named_modules():
+        if f'{name}.'.startswith(tuple(beginnings)):
+            module.eval()
+    with at_rest(network, beginnings):
+        yield network
+
+
+@contextlib.contextmanager
 def _rests_all(network, beginnings):
     with at_rest(network, ['']):
         yield network
 
 # %% ../../nbs/exercises/42_transfer.ipynb #166394bc
 def _network_in_training():
-    "Two layers with a batch normalisation each, after three steps of AdamW; a frozen bias."
+    """Two layers with a batch normalisation each, after three steps of AdamW; a frozen bias and
+    a layer in evaluation mode."""
     torch.manual_seed(0)
     layer = lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     network = nn.Sequential(layer(), layer())
-    network[0][0].bias.requires_grad_(False)
+    network[0][0].eval().bias.requires_grad_(False)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], 0.01)
     _train(network, optimizer, 3)
     return network, optimizer
@@ -252,6 +297,27 @@ def _train(network, optimizer, steps):
         optimizer.zero_grad(set_to_none=False)
         (network(x) - x.square()).square().mean().backward(inputs=_learning(network))
         optimizer.step()
+
+
+def _after_an_error(candidate):
+    "What has changed where a training ends with an error, which must be passed on."
+    network, optimizer = _network_in_training()
+    facts = lambda: [
+        *(v.clone() for v in network[0].state_dict().values()),
+        *(torch.tensor(p.requires_grad) for p in network.parameters()),
+        *(torch.tensor(m.training) for m in network.modules()),
+    ]
+
+    def broken():
+        _train(network, optimizer, 1)
+        raise KeyError('stop')
+
+    before, passed_on = facts(), False
+    try:
+        candidate(network, ['0.'], broken)
+    except KeyError:
+        passed_on = True
+    return passed_on and all(map(torch.equal, before, facts()))
 
 
 def _learning(network):
@@ -270,12 +336,15 @@ def _learning(network):
         'frozen for good': _around(_stays_frozen),
         'everything learns afterwards': _around(_everything_learns),
         'the whole network rests': _around(_rests_all),
+        'modules stay in evaluation mode': _around(_stays_in_evaluation),
+        'nothing is put back after an error': _around(_not_after_an_error),
     },
 )
 def check_train_at_rest(candidate):
-    """`train_at_rest(network, beginnings, train)` calls `train()`; meanwhile parameters and
-    buffers whose names begin so keep their bits, whatever optimiser steps, and its moments of
-    them stay too; afterwards, what learned before learns again."""
+    """`train_at_rest(network, beginnings, train)` calls `train()`; meanwhile parameters whose
+    names begin so keep their bits, whatever optimiser steps, and its moments of them stay too;
+    afterwards such buffers have their old bits, what learned before learns again, and modules
+    are in their old modes, also if `train()` raises an error, which is passed on."""
     network, optimizer = _network_in_training()
     first = list(network[0].parameters())
     memory = lambda: [v.clone() for p in first for v in optimizer.state.get(p, {}).values()]
@@ -289,7 +358,9 @@ def check_train_at_rest(candidate):
             _train(network, optimizer, 1)
             during.append([p.detach().clone() for p in first])
 
+    modes = [m.training for m in network.modules()]
     candidate(network, ['0.'], four_steps)
+    same_modes = modes == [m.training for m in network.modules()]
     after = values(network[0])
     named = lambda ending: {n: v for n, v in before.items() if n.endswith(ending)}
     yield 'its parameters keep their bits', equal(named(('weight', 'bias')), after)
@@ -302,12 +373,14 @@ def check_train_at_rest(candidate):
             for (name, _), p in zip(network[0].named_parameters(), step)
         ),
     )
-    yield 'its buffers keep their bits', equal(named(('mean', 'var', 'tracked')), after)
+    yield 'its buffers have their old bits', equal(named(('mean', 'var', 'tracked')), after)
     yield 'so do the moments', all(map(torch.equal, moments, memory()))
     yield 'the other layers learn', not torch.equal(others['0.weight'], network[1][0].weight)
     count = network[1][1].num_batches_tracked
     yield 'and their buffers move', int(count) == 7
     flags = [p.requires_grad for p in first]
     yield 'afterwards as before: one frozen bias', flags == [True, False, True, True]
+    yield 'the modes are as before', same_modes
+    yield 'all this also if `train` raises an error', _after_an_error(candidate)
     _train(network, optimizer, 1)
     yield 'the layer learns again', not torch.equal(before['0.weight'], network[0][0].weight)

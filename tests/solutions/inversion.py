@@ -17,16 +17,16 @@ def neighbours(maps):
     for number in range(len(maps[0])):
         of_one = 0
         for noise in maps:
-            grid = noise[number, 0].double().numpy()
+            grid = noise[number, 0].double()
             while True:
-                beside, below = np.roll(grid, 1, 1), np.roll(grid, 1, 0)
-                of_one += np.mean(grid * beside) ** 2 + np.mean(grid * below) ** 2
+                beside, below = torch.cat([grid[:, -1:], grid[:, :-1]], 1), torch.cat([grid[-1:], grid[:-1]])
+                of_one = of_one + torch.mean(grid * beside) ** 2 + torch.mean(grid * below) ** 2
                 if len(grid) <= 8:
                     break
                 side = len(grid) // 2
                 grid = grid.reshape(side, 2, side, 2).mean((1, 3))
         sums.append(of_one)
-    return torch.tensor(sums, dtype=maps[0].dtype)
+    return torch.stack(sums).to(maps[0].dtype)
 
 
 def winners(loss, n):
