@@ -5,6 +5,7 @@
 # %% ../nbs/74_course.ipynb #60fd44d3
 from __future__ import annotations
 import ast
+import builtins
 import contextlib
 import copy
 import csv
@@ -37,8 +38,8 @@ __all__ = ['MAX_NOTEBOOK', 'MAX_PARTS', 'STUDENT_README', 'NBGRADER_CONFIG', 'ab
            'copied_from_library', 'Submission', 'grade_one', 'harmless', 'with_results', 'plain', 'find_submissions',
            'grade_class', 'gradebook', 'enter_assignment', 'enter_grades', 'Grade', 'read_grades', 'report_lines',
            'as_markdown', 'as_html', 'write_reports', 'class_table', 'broken_by', 'as_csv', 'broken_figure',
-           'export_rows', 'load_records', 'course_of', 'course_build', 'course_check', 'count_unread', 'course_grade',
-           'course_export']
+           'export_rows', 'load_records', 'left_over', 'course_of', 'course_build', 'course_check', 'count_unread',
+           'course_grade', 'course_export']
 
 # %% ../nbs/74_course.ipynb #12d364fd
 def about(cell: dict) -> dict:
@@ -322,7 +323,7 @@ def make_release(source: dict, key_name: str) -> dict:
         from nbgrader import preprocessors as steps
     notebook = nbformat.from_dict(copy.deepcopy(source))
     notebook.metadata.setdefault('animegan_nb', {})['course'] = {
-        **{k: v for k, v in settings_of(source).items() if k != 'library'},
+        **settings_of(source),  # with the library's answers, so that `check` locks them, too
         'name': key_name,
         'version': __version__,
     }
@@ -485,8 +486,9 @@ About {minutes} minutes.
 5. See what it is worth so far: `animegan course check {name}.ipynb`
 6. Save, and hand in `{name}.ipynb`.
 
-While your work is graded, the library's own versions of the functions that you are asked to
-write are switched off. You may read them, of course: explain in your own words what you took.
+While your work is checked or graded, the library's own versions of the functions that you are
+asked to write are switched off. You may read them, of course: explain in your own words what
+you took.
 '''
 
 
@@ -534,8 +536,9 @@ class TestRecord:
     points: float
     full: float
     held: list[str]  # laws
-    broken: dict[str, str]  # law -> what went wrong, if an exception says
+    broken: dict[str, str]  # law -> what went wrong, if it says so
     problem: str = ''
+    unreached: list[str] = field(default_factory=list)  # laws that were never decided
 
 
 @dataclass
@@ -567,11 +570,27 @@ def test_record(test: Test, result: Result) -> TestRecord:
     kept = {law['sentence'] for law in result.laws if law['holds']}
     said = {law['sentence']: law['problem'] for law in result.laws if not law['holds']}
     held = [law for law in test.laws if law in kept and law not in said]
-    why = next((text for law, text in said.items() if law not in test.laws), '')
-    broken = {law: said.get(law, '') for law in test.laws if law not in held}
-    share = len(held) / len(test.laws)
-    problem = result.problem or why
-    return TestRecord(round(test.points * share, 2), test.points, held, broken, problem)
+    broken = {law: said[law] for law in test.laws if law in said}
+    unreached = [law for law in test.laws if law not in held and law not in broken]
+    points = round(test.points * len(held) / len(test.laws), 2)
+    problem = result.problem or _exception(test, result)
+    return TestRecord(points, test.points, held, broken, problem, unreached)
+
+
+def _exception(test: Test, result: Result) -> str:
+    """The first exception of the function. In a law that is hidden only its class is named,
+    and only if it is Python's own: its words, or its name, may hold what the law tries."""
+    tried = [law['sentence'] for law in result.laws]
+    number = next((i for i, law in enumerate(tried) if law not in test.laws), None)
+    if number is None:
+        return ''
+    text, law = result.laws[number]['problem'], test.laws[number : number + 1]
+    all_visible = set(test.laws) <= set(test.visible)
+    if all_visible or (tried[:number] == test.laws[:number] and set(law) & set(test.visible)):
+        return text
+    name = text.partition(':')[0].removeprefix('it still raises ')
+    known = isinstance(getattr(builtins, name, None), type)
+    return f'{name if known else "an exception"} in one of the further laws'
 
 
 def blank_record(student: str, key: Key, assignment: dict, remark: str) -> Record:
@@ -854,15 +873,33 @@ def _assignment_of(path: Path, ids: dict[str, set[str]]) -> str:
 
 
 def _choose(student: str, name: str, paths: list[Path], others: list[str]) -> Submission:
+    """The newest notebook of those that can be read. An archive gives all its files the same
+    time, to within two seconds: then the highest number in brackets counts, as in
+    `hw (2).ipynb`, and after it the name of the assignment."""
     if not paths:
         remarks = [f'{other} belongs to no assignment of the course' for other in others]
         return Submission(student, None, tuple(remarks))
-    named = [path for path in paths if path.stem == name]
-    path = max(named or paths, key=lambda path: (path.stat().st_mtime, path.name))
+    whole = [path for path in paths if _can_be_read(path)] if len(paths) > 1 else []
+    times = {path: path.stat().st_mtime for path in whole or paths}
+    newest = [path for path, time in times.items() if time >= max(times.values()) - 2]
+
+    def order(path: Path):
+        number = re.search(r'\((\d{1,9})\)$', path.stem.rstrip())
+        number = int(number[1]) if number else 0
+        return number, path.stem == name, times[path], path.as_posix()
+
+    path = max(newest, key=order)
     remarks = [] if path.stem in (name, student) else [f'the file was called {path.name}']
     if len(paths) > 1:
-        remarks.append(f'{len(paths)} notebooks were handed in; {path.name} counts')
+        why = 'the newest' if len(newest) == 1 else 'by its name: their times are the same'
+        remarks.append(f'{len(paths)} notebooks were handed in; {path.name} counts ({why})')
     return Submission(student, path, tuple(remarks))
+
+
+def _can_be_read(path: Path) -> bool:
+    with contextlib.suppress(ValueError, OSError):
+        return bool(read_notebook(path))
+    return False
 
 # %% ../nbs/74_course.ipynb #36a9cb7a
 def grade_class(
@@ -1034,7 +1071,8 @@ def _grades_in(book, record: Record) -> dict[str, Grade]:
 
 # %% ../nbs/74_course.ipynb #033c4884
 def report_lines(record: Record, key: Key, grades: dict[str, Grade], title: str) -> list[tuple]:
-    "What a report says: (kind, text) for each line, with kinds title, text, part, law, broken."
+    """What a report says: (kind, text) for each line, with kinds title, text, part, law, broken
+    and unreached."""
     points = [grade.points for grade in grades.values() if grade.points is not None]
     full = sum(grade.full for grade in grades.values())
     waiting = sum(grade.points is None for grade in grades.values())
@@ -1049,13 +1087,14 @@ def report_lines(record: Record, key: Key, grades: dict[str, Grade], title: str)
         if test.problem:
             lines.append(('text', test.problem))
         for law in key.tests[id].visible:
-            why = test.broken.get(law, '')
-            kind = 'broken' if law in test.broken else 'law'
+            why = 'not reached' if law in test.unreached else test.broken.get(law, '')
+            kinds = {'broken': test.broken, 'unreached': test.unreached}
+            kind = next((kind for kind, laws in kinds.items() if law in laws), 'law')
             lines.append((kind, f'{law} ({why})' if why else law))
         hidden = [law for law in key.tests[id].laws if law not in key.tests[id].visible]
         if hidden:
             held = sum(law in test.held for law in hidden)
-            lines.append(('text', f'{held} of {len(hidden)} further laws hold.'))
+            lines.append(('text', f'Further laws that hold: {held} of {len(hidden)}.'))
         if grades[id].comment:
             lines.append(('text', grades[id].comment))
     for id in record.written:
@@ -1071,18 +1110,21 @@ def report_lines(record: Record, key: Key, grades: dict[str, Grade], title: str)
     return lines
 
 
-_MARKDOWN = {'title': '# ', 'part': '\n## ', 'text': '\n', 'law': '- ✓ ', 'broken': '- ✗ '}
+_MARKDOWN = {'title': '# ', 'part': '\n## ', 'text': '\n'}
+_MARKDOWN |= {'law': '- ✓ ', 'broken': '- ✗ ', 'unreached': '- – '}
 _HTML = {
     'title': 'h1',
     'part': 'h2',
     'text': 'p',
     'law': 'p class="law"',
     'broken': 'p class="no"',
+    'unreached': 'p class="open"',
 }
 _STYLE = (
     'body {max-width: 46em; margin: 2em auto; font-family: sans-serif; line-height: 1.4}'
     ' .law::before {content: "✓ "; color: #276749} .no::before {content: "✗ "; color: #9b2c2c}'
-    ' .law, .no {margin: 0.2em 0 0.2em 1em}'
+    ' .open::before {content: "– "; color: #4a5568}'
+    ' .law, .no, .open {margin: 0.2em 0 0.2em 1em}'
 )
 
 # %% ../nbs/74_course.ipynb #630fab0b
@@ -1135,16 +1177,20 @@ def class_table(course: Course, records: list[Record]) -> str:
 
 
 def broken_by(records: list[Record], key: Key) -> list[dict]:
-    "For each law how many of those who handed in something broke it; the most broken first."
+    """For each law how many of those who handed in something broke it, and with how many an
+    exception or a limit came before it; the most broken first."""
     handed_in = [record for record in records if record.file]
     rows = []
     for id, test in key.tests.items():
         for law in test.laws:
-            n = sum(law in record.tests[id].broken for record in handed_in)
-            hidden = '' if law in test.visible else 'hidden'
-            row = {'test': id, 'law': law, 'broken by': n, 'of': len(handed_in), 'is': hidden}
+            row = {'test': id, 'law': law}
+            tests = [record.tests[id] for record in handed_in]
+            row['broken by'] = sum(law in test.broken for test in tests)
+            row['not reached by'] = sum(law in test.unreached for test in tests)
+            row['of'] = len(handed_in)
+            row['is'] = '' if law in key.tests[id].visible else 'hidden'
             rows.append(row)
-    return sorted(rows, key=lambda row: -row['broken by'])
+    return sorted(rows, key=lambda row: (-row['broken by'], -row['not reached by']))
 
 
 def as_csv(rows: list[dict]) -> str:
@@ -1164,14 +1210,20 @@ def as_csv(rows: list[dict]) -> str:
 
 
 def broken_figure(records: list[Record], key: Key) -> Figure:
-    "Which laws the class broke most."
+    "Which laws the class broke most, and which were not reached."
     rows = broken_by(records, key)
-    fig, ax = figure(width=7.5, height=0.9 + 0.3 * len(rows))
-    bars = ax.barh(range(len(rows)), [row['broken by'] for row in rows], color='tab:red')
-    ax.bar_label(bars, fontsize=8, padding=2)
+    fig, ax = figure(width=7.5, height=1.3 + 0.3 * len(rows))
+    left = [0] * len(rows)
+    for what, colour in (('broken', 'tab:red'), ('not reached', '#b9c4ca')):
+        counts = [row[f'{what} by'] for row in rows]
+        bars = ax.barh(range(len(rows)), counts, left=left, color=colour, label=what)
+        texts = [count or '' for count in counts]
+        ax.bar_label(bars, texts, fontsize=8, label_type='center')
+        left = [done + count for done, count in zip(left, counts)]
     names = [f"{row['law'][:60]}  ({row['test']})" for row in rows]
     ax.set_yticks(range(len(rows)), names, fontsize=8)
-    ax.set(xlabel='students who broke it', xlim=(0, rows[0]['of']))
+    ax.set(xlabel='students', xlim=(0, max(1, rows[0]['of'])))
+    ax.legend(fontsize=8, ncols=2, loc='lower right', bbox_to_anchor=(1, 1))
     ax.invert_yaxis()
     return fig
 
@@ -1209,12 +1261,37 @@ def export_rows(course: Course, names: list[str], records: dict[str, list[Record
 
 
 def load_records(course: Course, name: str) -> list[Record]:
-    "The records of an assignment that has been graded."
+    """The records of an assignment that has been graded: those of the class that was graded
+    last, or all where `_keep_class` has written no list."""
+    found, kept = _all_records(course, name), _class_list(course, name)
+    if kept.exists():
+        students = set(kept.read_text(encoding='utf-8').splitlines())
+        found = [record for record in found if record.student in students]
+    return found
+
+
+def _all_records(course: Course, name: str) -> list[Record]:
     course.check(name)
     found = sorted((course.folder / 'grades' / name).glob('*.json'))
     if not found:
         raise FileNotFoundError(f"{name!r} has not been graded: run  animegan course grade.")
     return [record_of(json.loads(path.read_text(encoding='utf-8'))) for path in found]
+
+
+def _class_list(course: Course, name: str) -> Path:
+    return course.folder / 'grades' / name / 'class.txt'
+
+
+def _keep_class(course: Course, name: str, records: list[Record]):
+    "Remember who was graded, so that the export leaves out who is no longer in the class."
+    text = '\n'.join(record.student for record in records) + '\n'
+    write_atomically(_class_list(course, name), text)
+
+
+def left_over(course: Course, name: str) -> list[str]:
+    "Students with a record of an earlier grading, who are not in the class graded last."
+    now = {record.student for record in load_records(course, name)}
+    return [r.student for r in _all_records(course, name) if r.student not in now]
 
 # %% ../nbs/74_course.ipynb #3c3c5cc7
 def course_of(folder: str | None, start: Path | None = None) -> Course:
@@ -1269,6 +1346,10 @@ def course_check(args) -> int:
     return 0
 
 # %% ../nbs/74_course.ipynb #d80457a6
+def _counted(number: int, noun: str) -> str:
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
 def count_unread(course: Course, records: list[Record]) -> int:
     "How many written answers nobody has read."
     with gradebook(course) as book:
@@ -1290,22 +1371,25 @@ def course_grade(args) -> int:
             f"Nobody in {args.submissions!r} has handed in a notebook {which}."
         )
     seconds = args.seconds
-    limits = Limits(seconds, 3 * seconds, args.memory, clock=3 * seconds)
+    limits = Limits(seconds, 3 * seconds, args.memory, clock=3 * seconds, total=9 * seconds)
     for name, submissions in found.items():
         records = grade_class(course, name, submissions, args.jobs, limits, args.fresh)
         key, assignment = course.key(name), read_notebook(course.source(name))[0]
         write_reports(course, records, assignment, key)
+        _keep_class(course, name, records)
         grades = course.folder / 'grades'
         write_atomically(grades / f'{name}.csv', class_table(course, records))
         write_atomically(grades / f'{name}-laws.csv', as_csv(broken_by(records, key)))
         full = sum(test.points for test in key.tests.values())
         mean = sum(record.points for record in records) / len(records)
         print(
-            f'{name}: {len(records)} students, {mean:.1f} of {full:g} points for functions on'
-            f' average; tables in {grades}, reports in {course.folder / "feedback"}'
+            f'{name}: {_counted(len(records), "student")}, {mean:.1f} of {full:g} points for'
+            f' functions{" on average" if len(records) > 1 else ""}; tables in {grades},'
+            f' reports in {course.folder / "feedback"}'
         )
         if waiting := count_unread(course, records):
-            print(f'{waiting} written answers are unread: use formgrader, then grade again.')
+            unread = _counted(waiting, 'written answer')
+            print(f'{unread} to read: use formgrader, then grade again.')
     return 0
 
 
@@ -1315,6 +1399,12 @@ def course_export(args) -> int:
     graded = [name for name in course.names() if (course.folder / 'grades' / name).is_dir()]
     names = [args.assignment] if args.assignment else graded or course.names()[:1] or ['']
     records = {name: load_records(course, name) for name in names}
+    for name in names:
+        if others := left_over(course, name):
+            print(
+                f'{name}: left out, because they were not in the class that was graded last:'
+                f' {", ".join(others)}'
+            )
     for to in args.to or ['moodle', 'canvas']:
         path = course.folder / 'grades' / f'{to}.csv'
         write_atomically(path, as_csv(export_rows(course, names, records, to)))

@@ -151,13 +151,16 @@ def time_limit(seconds: float, clock: float | None = None):
 
     def stop(number, frame):
         passed = time.monotonic() - start
-        own_clock = number == signal.SIGALRM and number not in outer
-        if passed >= seconds or (own_clock and passed >= clock):
-            raise TimeoutError(f'it took longer than {min(seconds, clock):g} s')
-        if number in outer:  # the limit around this one has come first
-            return old[number](number, frame)
+        spent = time.process_time() - begun[signal.ITIMER_PROF]
+        by_processor = number == signal.SIGPROF
+        if number in outer and not (by_processor and min(passed, spent) >= seconds):
+            return old[number](number, frame)  # the limit around this one has come first
+        if not by_processor:
+            raise TimeoutError(f'it took longer than {clock:g} s by the clock')
+        if passed >= seconds:
+            raise TimeoutError(f'it took longer than {seconds:g} s of processor time')
         # several threads used up the processor time of one
-        signal.setitimer(signal.ITIMER_PROF, max(0.01, seconds - passed))
+        signal.setitimer(signal.ITIMER_PROF, seconds - passed)
 
     timers = {
         signal.ITIMER_PROF: (signal.SIGPROF, seconds),

@@ -56,6 +56,7 @@ class Limits:
     output: int = 20_000  # characters of text that are kept of a cell
     restarts: int = 3  # how often a notebook goes on after a cell that ended the process
     clock: float = 180  # seconds of the clock for one cell, whatever it does
+    total: float = 540  # seconds of the clock for the notebook, all its starts together
 
 
 LIMITS = Limits()
@@ -743,6 +744,8 @@ def _marked(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
         ]
     except NameError as missing:
         problem = f'{missing.name} is not there' if missing.name else one_line(missing)
+    except KeyboardInterrupt:  # of the function, whose words may tell what the laws are
+        problem = 'KeyboardInterrupt'
     except BaseException as error:
         problem = one_line(error)
     during = snapshot.changed + snapshot.restore()
@@ -821,8 +824,9 @@ class Workers:
         elif self.process is not None:
             self.process.kill()
 
-    def say(self, job: Job, folder: str) -> Iterator[dict]:
-        "What a worker says of a job, until it has ended or says nothing for too long."
+    def say(self, job: Job, folder: str, end: float = math.inf) -> Iterator[dict]:
+        """What a worker says of a job, until it has ended, says nothing for too long, or the
+        clock (`time.monotonic`) shows `end`."""
         if self.closed:
             raise RuntimeError('These workers have been sent home: make new ones.')
         if self.process is None or self.process.poll() is not None:
@@ -834,12 +838,12 @@ class Workers:
             self.process.stdin.flush()
         said, prefix = {}, token.encode() + b' '
         wait = job.limits.clock + 60
-        until = time.monotonic() + wait
+        until = min(time.monotonic() + wait, end)
         while not said.get('ended'):
             line = b''
             with contextlib.suppress(queue.Empty):
                 line = self.lines.get(timeout=max(0.01, until - time.monotonic()))
-            if time.monotonic() > until:  # nothing was said, or lines of a notebook's own
+            if time.monotonic() >= until:  # nothing was said, lines of its own, or too late
                 self._end_child()
                 until = time.monotonic() + 60
             if line is None:
@@ -847,7 +851,7 @@ class Workers:
             if line.startswith(prefix):
                 said = json.loads(line[len(prefix) :])
                 self.child = said.get('process', self.child)
-                until = time.monotonic() + wait
+                until = min(time.monotonic() + wait, max(until, end))  # `end` may be over
                 yield said
         self.child = None
 
@@ -874,10 +878,12 @@ class Result:
     changed: list[str] = field(default_factory=list)  # what the cells before had replaced
 
 
-def run_steps(job: Job, folder: str, workers: Workers) -> tuple[dict, bool, str]:
+def run_steps(
+    job: Job, folder: str, workers: Workers, end: float = math.inf
+) -> tuple[dict, bool, str]:
     "Run a job once: the results, whether it came to its end, and the cell it had begun."
     results, begun, done = {}, '', False
-    for said in workers.say(job, folder):
+    for said in workers.say(job, folder, end):
         begun = said.get('begin', begun)
         done = done or 'done' in said
         if 'end' in said:
@@ -893,17 +899,23 @@ def mark(
     workers: Workers,
     files: Callable[[Path], None] | None = None,  # puts what belongs to a notebook beside it
 ) -> dict[str, Result]:
-    "Run a job to its end: the result of every step by its key."
+    "Run a job to its end: the result of every step by its key. A test is marked once."
     results, left_out = {}, {}
+    end = time.monotonic() + job.limits.total
     for _ in range(1 + job.limits.restarts):
-        steps = [step for step in job.steps if step.key not in left_out]
+        marked = {step.key for step in job.steps if step.is_test and step.key in results}
+        steps = [step for step in job.steps if step.key not in left_out.keys() | marked]
         with TemporaryDirectory(prefix='animegan-', ignore_cleanup_errors=True) as folder:
             (Path(folder) / 'work').mkdir()
             if files is not None:
                 files(Path(folder) / 'work')
-            found, done, begun = run_steps(replace(job, steps=steps), folder, workers)
+            found, done, begun = run_steps(replace(job, steps=steps), folder, workers, end)
         results = {**found, **results}
         if done or not begun:
+            break
+        if time.monotonic() >= end:
+            over = f'the {job.limits.total:g} s of the notebook were over'
+            left_out[begun] = Result(problem=over)
             break
         left_out[begun] = Result(problem='this cell ended the process, or ran too long')
     lost = Result(problem='the notebook did not come to this cell')

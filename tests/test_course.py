@@ -6,6 +6,7 @@
 import copy
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -267,7 +268,8 @@ CLASS = {
     '200 MB of text': own_cell('for _ in range(200):\n    print("x" * 1_000_000)'),
     'hostile words': mirror('class E(Exception):\n    def __str__(self):\n        return "<script>1</script>" * 99\n'
                             'def mirror(x):\n    raise E', 0),
-    'an error without words': own_cell('class E(Exception):\n    __str__ = None\nraise E', remark='E'),
+    'an error without words': own_cell('class E(Exception):\n    __str__ = None\nraise E',
+                                       remark='cell 0 stopped: E: (without words)'),
     'a thread that goes on': own_cell('import threading, time\n'
                                       'threading.Thread(target=lambda: time.sleep(10**6)).start()'),
     # files
@@ -373,7 +375,8 @@ def test_every_known_wrong_version_loses_the_law_it_breaks(graded):
         record = graded.records[f'mutant {name}'.replace('/', ' ')]
         laws, kept = grading.law_table('training.ema_decay')
         lost = {law for law, holds in zip(laws, kept[name]) if holds is not True}
-        assert lost and set(record.tests['t-ema_decay'].broken) == lost
+        test = record.tests['t-ema_decay']
+        assert lost and set(test.broken) | set(test.unreached) == lost and not set(test.broken) & set(test.unreached)
 
 
 def test_nothing_was_written_outside(graded):
@@ -387,7 +390,7 @@ def test_reports_hide_what_is_hidden_and_are_safe(graded):
             text = (graded.folder / 'feedback' / name / 'tiny' / f'tiny.{kind}').read_text()
             assert SECRET not in text and '<script>' not in text
     page = (graded.folder / 'feedback' / 'unchanged' / 'tiny' / 'tiny.html').read_text()
-    assert 'the first two columns become the last two, reversed' in page and '0 of 1 further laws hold.' in page
+    assert 'the first two columns become the last two, reversed' in page and 'Further laws that hold: 0 of 1.' in page
     assert '&lt;script&gt;' in (graded.folder / 'feedback' / 'hostile words' / 'tiny' / 'tiny.html').read_text()
 
 
@@ -398,6 +401,11 @@ def test_the_tables(graded):
     assert (perfect['points'], perfect['of'], perfect['to read']) == ('8', '10', '1')
     laws = teaching.broken_by(list(graded.records.values()), graded.key)
     assert [law['broken by'] for law in laws] == sorted((law['broken by'] for law in laws), reverse=True)
+    for id, law in (('t-ema_decay', graded.key.tests['t-ema_decay'].laws[0]), ('t-mirror', SECRET)):
+        row = next(row for row in laws if (row['test'], row['law']) == (id, law))
+        tests = [record.tests[id] for record in graded.records.values() if record.file]
+        assert row['broken by'] == sum(law in test.broken for test in tests) > 0
+        assert row['not reached by'] == sum(law in test.unreached for test in tests) > 0
     assert {law['of'] for law in laws} == {sum(bool(record.file) for record in graded.records.values())}
     assert SECRET in {law['law'] for law in laws if law['is'] == 'hidden'}
 
@@ -471,7 +479,7 @@ def test_the_release_holds_no_secret(built):
         assert secret not in text
     assert all(not cell.get('outputs') for cell in release['cells'])
     assert teaching.settings_of(release) == {
-        'title': 'A tiny assignment', 'minutes': 10, 'name': 'tiny', 'version': __version__,
+        'title': 'A tiny assignment', 'minutes': 10, 'name': 'tiny', 'version': __version__, 'library': {},
     }  # fmt: skip
     assert f'animegan_nb[notebook]=={__version__}' in (built / 'release' / 'tiny' / 'requirements.txt').read_text()
 
@@ -619,7 +627,7 @@ def test_what_graders_see_runs_nothing():
     assert teaching.plain(output)['data'] == {'text/plain': 'x'}
     written = 'So $a < b$. <script>alert(1)</script> <img src=x onerror="alert(1)"> [x](JavaScript:alert(1)) data: 5'
     said = teaching.harmless(written)
-    assert '<script' not in said and '<img' not in said.lower() or 'onerror' not in said
+    assert '<script' not in said and ('<img' not in said.lower() or 'onerror' not in said)
     assert 'JavaScript:' not in said and said.endswith('data: 5')
     assert teaching.harmless('*plain* & `code`') == '*plain* & `code`'
 
@@ -696,6 +704,100 @@ def test_a_release_older_than_the_library(built, tmp_path):
 
 
 # ---- parts of the engine
+
+
+def result_of(*laws, problem=''):
+    return marking.Result(problem=problem, laws=[dict(sentence=s, holds=h, problem=why) for s, h, why in laws])
+
+
+def test_the_words_of_an_error_in_a_hidden_law_are_not_told():
+    test = teaching.Test(3, ['a', 'b', 'c'], ['a', 'c'])
+    words = 'ValueError: [[0.1, 0.2]]'
+    record = teaching.test_record(test, result_of(('a', True, ''), ('it runs on, after “a”', False, words)))
+    assert (record.points, record.held, record.broken, record.unreached) == (1, ['a'], {}, ['b', 'c'])
+    assert record.problem == 'ValueError in one of the further laws'
+    own = result_of(('a', True, ''), ('it runs on, after “a”', False, 'Class_0.1_0.2: x'))
+    assert teaching.test_record(test, own).problem == 'an exception in one of the further laws'
+    blank = result_of(('a', True, ''), ('the function is written', False, 'it still raises NotImplementedError'))
+    assert teaching.test_record(test, blank).problem == 'NotImplementedError in one of the further laws'
+    first = teaching.test_record(test, result_of(('the function runs', False, words)))
+    assert first.problem == words and first.unreached == ['a', 'b', 'c']  # 'a' is visible
+    before = [('a', True, ''), ('b', False, '')]
+    last = teaching.test_record(test, result_of(*before, ('it runs on, after “b”', False, words)))
+    assert (last.problem, last.broken, last.unreached) == (words, {'b': ''}, ['c'])
+
+
+def test_what_was_not_reached_is_told_apart_from_what_is_broken():
+    key = teaching.Key('tiny', '1', '', {'t-f': teaching.Test(2, ['a', 'b'], ['a', 'b'])}, {})
+    results = {
+        'ann': result_of(('a', False, ''), ('b', True, '')),
+        'ben': result_of(problem='f is not there'),
+        'cas': result_of(('a', True, ''), ('it runs on, after “a”', False, 'TypeError: x')),
+    }
+    records = [
+        teaching.Record(name, 'tiny', {'t-f': teaching.test_record(key.tests['t-f'], result)}, {}, [], 'tiny.ipynb')
+        for name, result in results.items()
+    ]
+    rows = {
+        row['law']: (row['broken by'], row['not reached by'], row['of']) for row in teaching.broken_by(records, key)
+    }
+    assert rows == {'a': (1, 1, 3), 'b': (0, 2, 3)}
+    lines = [
+        teaching.report_lines(record, key, {'t-f': teaching.Grade(record.points, 2)}, 'Tiny') for record in records
+    ]
+    assert [line for line in lines[0] if line[1] == 'a'] == [('broken', 'a')]
+    assert [kind for kind, _ in lines[1]].count('unreached') == 2 and ('text', 'f is not there') in lines[1]
+    assert '- ✓ a\n- – b (not reached)' in teaching.as_markdown(lines[2])
+    assert '<p class="open">b (not reached)</p>' in teaching.as_html(lines[2])
+
+
+@pytest.mark.parametrize(
+    'files, chosen, why',
+    [
+        ({'tiny.ipynb': 100, 'tiny (1).ipynb': 500}, 'tiny (1).ipynb', 'the newest'),
+        ({'tiny.ipynb': 500, 'tiny (1).ipynb': 100}, 'tiny.ipynb', 'the newest'),
+        ({'tiny.ipynb': 100, 'my own.ipynb': 500}, 'my own.ipynb', 'the newest'),
+        ({'tiny (2).ipynb': 100, 'tiny (10).ipynb': 101, 'tiny.ipynb': 102}, 'tiny (10).ipynb', 'by its name'),
+        ({'tiny.ipynb': 100, 'zz.ipynb': 101}, 'tiny.ipynb', 'by its name'),
+        ({'tiny.ipynb': 100, 'broken.ipynb': 500}, 'tiny.ipynb', 'the newest'),
+    ],
+)
+def test_of_several_notebooks_the_newest_counts(tmp_path, files, chosen, why):
+    for name, time_of_file in files.items():
+        text = '{' if name == 'broken.ipynb' else '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}'
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (time_of_file, time_of_file))
+    found = teaching._choose('aki', 'tiny', sorted(tmp_path.iterdir()), [])
+    assert found.path.name == chosen
+    assert found.remarks[-1].startswith(f'{len(files)} notebooks were handed in; {chosen} counts ({why}')
+
+
+def test_one_student_and_one_who_has_left(built, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / 'course'
+    shutil.copytree(built, folder)
+    release = json.loads((folder / 'release/tiny/tiny.ipynb').read_text())
+    for name in ('aki', 'ben'):
+        hand_in(CLASS['perfect'], release, folder / 'submitted' / name)
+
+    def grade_one(submission, course, key, assignment, workers, limits):
+        return teaching.blank_record(submission.student, key, assignment, 'as a test'), None
+
+    monkeypatch.setattr(teaching, 'grade_one', grade_one)
+    assert run('grade', folder / 'submitted', '--jobs', 1) == 0
+    said = capsys.readouterr().out
+    assert 'tiny: 2 students, 0.0 of 8 points for functions on average;' in said
+    shutil.rmtree(folder / 'submitted' / 'ben')
+    monkeypatch.setattr(teaching, 'count_unread', lambda course, records: 1)
+    assert run('grade', folder / 'submitted', '--jobs', 1) == 0
+    said = capsys.readouterr().out
+    assert 'tiny: 1 student, 0.0 of 8 points for functions; tables' in said
+    assert '\n1 written answer to read: use formgrader' in said
+    assert run('export', '--course', folder) == 0
+    said = capsys.readouterr().out
+    assert 'tiny: left out, because they were not in the class that was graded last: ben\n' in said
+    for platform, column in (('moodle', 'Username'), ('canvas', 'SIS Login ID')):
+        rows = csv.DictReader((folder / 'grades' / f'{platform}.csv').open())
+        assert [row[column] for row in rows if row[column]] == ['aki']
 
 
 def test_the_names_that_a_test_asks_for():

@@ -63,14 +63,30 @@ def test_the_release_holds_no_solution(folder, name):
     release = written(path / f'{name}.ipynb')
     assert teaching.leaks(source, release) == []
     text = json.dumps(release)
-    for word in ('BEGIN SOLUTION', 'HIDDEN TESTS', 'MARK SCHEME', '"library"'):
+    for word in ('BEGIN SOLUTION', 'HIDDEN TESTS', 'MARK SCHEME'):
         assert word not in text
+    # the names of the library's answers, which `check` locks as grading does
+    assert teaching.traps_in(release) == teaching.traps_in(source)
     assert not any(cell.get('outputs') for cell in release['cells'])
     for cell in teaching.cells_of(release, 'answer').values():
         assert 'YOUR CODE HERE' in cell['source'] and 'raise NotImplementedError' in cell['source']
     files = set(zipfile.ZipFile(folder / 'release' / f'{name}.zip').namelist())
     given = {f'{name}/{file.name}' for file in (SOURCE / name).iterdir()}
     assert files == given | {f'{name}/README.md', f'{name}/requirements.txt'}
+
+
+def test_answers_that_are_imported_count_nothing_at_home(folder, tmp_path, capsys):
+    notebook = written(folder / 'submitted/perfect/a01_gan_game.ipynb')
+    cells = teaching.cells_of(notebook, 'answer')
+    for name in ('discriminator_loss', 'generator_loss'):
+        cells[f'f-{name}']['source'] = f'from animegan_nb.losses import {name}'
+    hand_in(notebook, tmp_path / 'a01_gan_game.ipynb')
+    assert cli.main(['course', 'check', str(tmp_path / 'a01_gan_game.ipynb')]) == 0
+    said = capsys.readouterr().out
+    points = {id: float(teaching.about(cell)['points']) for id, cell in teaching.cells_of(notebook, 'test').items()}
+    full, lost = sum(points.values()), points['t-discriminator_loss'] + points['t-generator_loss']
+    assert f'\n{full - lost:g} of {full:g} points by the laws that you can see' in said
+    assert said.count('is the answer of the library: write your own') == 2
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -127,8 +127,24 @@ def test_a_check_without_an_answer_may_ask_for_a_module_or_a_class():
 
 
 def test_a_limit_of_the_clock_may_be_the_shorter_one():
-    with pytest.raises(TimeoutError, match='0.2 s'), grading.time_limit(50, clock=0.2):
+    with pytest.raises(TimeoutError, match=r'longer than 0\.2 s by the clock'), grading.time_limit(50, clock=0.2):
         time.sleep(60)
+
+
+def test_the_limit_that_struck_is_named():
+    with pytest.raises(TimeoutError, match=r'longer than 0\.6 s by the clock'), grading.time_limit(0.2, clock=0.6):
+        time.sleep(60)
+    with pytest.raises(TimeoutError, match=r'longer than 0\.2 s of processor time'), grading.time_limit(0.2, clock=60):
+        busy(60)
+    with pytest.raises(TimeoutError, match=r'longer than 0\.5 s by the clock'), grading.time_limit(50, clock=0.5):
+        with grading.time_limit(0.1, clock=60):  # the outer one strikes
+            time.sleep(60)
+    with pytest.raises(TimeoutError, match=r'longer than 0\.3 s of processor time'), grading.time_limit(0.3, clock=60):
+        with grading.time_limit(0.2, clock=60):  # the outer one strikes, and the inner one had not been reached
+            time.sleep(0.3)
+            busy(0.1)
+        with grading.time_limit(5, clock=60):
+            busy(60)
 
 
 def test_the_time_limit_leaves_the_signals_as_they_were():

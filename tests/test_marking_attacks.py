@@ -291,6 +291,35 @@ while True:
     assert time.monotonic() - start < 600
 
 
+def test_a_notebook_has_a_time_by_the_clock_in_all(workers):
+    "Cells that sleep, each within the limit of a cell, end together."
+    limits = Limits(cell_seconds=2, seconds=5, memory=1, clock=3, total=7)
+    start = time.monotonic()
+    result, said = marked(workers, RIGHT, *['import time\ntime.sleep(10**6)'] * 40, limits=limits)
+    assert 'the 7 s of the notebook were over' in said and 'longer than 3 s by the clock' in said
+    assert result.problem == 'the notebook did not come to this cell' and result.points == 0
+    assert time.monotonic() - start < 60  # 120 s without it
+    result, _ = marked(workers, RIGHT, limits=LIMITS)  # the next one is marked as ever
+    assert result.points == 6
+
+
+def test_a_test_is_marked_once(workers):
+    "Also if a later cell ends the process, and the notebook starts again."
+    count = 'from pathlib import Path\ncalls = []\n' + RIGHT.replace('return', 'calls.append(1); return')
+    steps = [Step('first', count), Step('test', TEST, True), Step('end', 'import os\nos._exit(0)')]
+    steps += [Step('last', 'print(len(calls), "calls")')]
+    job = Job(steps, exercises=['training.ema_decay'], law_counts={'training.ema_decay': 4}, limits=LIMITS)
+    found = mark(job, workers)
+    assert found['test'].points == 6 and 'ended the process' in found['end'].problem
+    assert '0 calls' in found['last'].text
+
+
+def test_an_interruption_by_the_function_tells_nothing(workers):
+    told = 'def ema_decay(batch_size, half_life):\n    raise KeyboardInterrupt(str((batch_size, half_life)))'
+    result, _ = marked(workers, told)
+    assert (result.points, result.laws, result.problem) == (0, [], 'KeyboardInterrupt')
+
+
 def test_the_limits_of_a_check_cannot_be_moved(workers):
     endless = 'import animegan_nb.grading as g\ng.SECONDS = g.WALL_CLOCK = 10**6\n'
     endless += 'def ema_decay(b, h):\n    while True:\n        pass'
