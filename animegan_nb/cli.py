@@ -279,7 +279,8 @@ def _fit(trainer, run: Path, steps: int) -> int:
         f' stops at once, and the last checkpoint counts); go on with  {_resume(run)}'
     )
     try:
-        trainer.resume(run).fit(until=steps)
+        begun = trainer.resume(run).step
+        trainer.fit(until=steps)
     except KeyboardInterrupt:
         _say(_interrupted(run))
         return 130
@@ -298,8 +299,11 @@ def _fit(trainer, run: Path, steps: int) -> int:
             f' {_resume(run)}'
         )
         return 130
-    trained = f'{trainer.step} step{"s"[: trainer.step != 1]}'
-    print(f'Trained {trained}. Look at them with  animegan sample {_quoted(run)}')
+    made = f'{trainer.step} step{"s"[: trainer.step != 1]}'
+    if begun == trainer.step:
+        print(f'The training has made its {made} already; for more:  {_resume(run)} --steps N')
+        return 0
+    print(f'Trained {made}. Look at them with  animegan sample {_quoted(run)}')
     return 0
 
 
@@ -340,8 +344,18 @@ def train_command(args) -> int:
     run, recipe = Path(args.out), find_recipe(args.preset)
     _check_new(run)
     recipe = _overruled(recipe, args)
+    _check_precision(recipe, args.device, 'choose --precision bf16 or --precision no')
     with started(recipe, args.data, run, args.device) as trainer:
         return _fit(trainer, run, recipe.steps)
+
+
+def _check_precision(recipe, device: str | None, cure: str):
+    "Raise one sentence if this machine cannot train in the precision of a recipe."
+    from animegan_nb.core import default_device, find_device
+
+    if recipe.training.mixed_precision == 'fp16':
+        if find_device(device or default_device()).type == 'cpu':
+            raise ValueError(f"fp16 needs a GPU: {cure}.")
 
 
 @contextlib.contextmanager
@@ -410,9 +424,11 @@ def _appear(run: Path, texts: dict[str, str]):
     try:
         _write_all(part, texts)
         part.rename(run)
-    except OSError:
+    except OSError as error:
         _check_new(run)  # another process was quicker
-        raise
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(run)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -473,6 +489,29 @@ def _check_there(run: Path):
         raise FileNotFoundError(
             f"There is no folder {_quoted(run)}{did_you_mean_path(run)}: name that of a run."
         )
+    if not run.is_dir():
+        raise NotADirectoryError(f"{_quoted(run)} is a file: name the folder of a run.")
+
+
+def _load_run(run: Path, device):
+    "What `training.load_run` finds in a run; one sentence if there is no good checkpoint."
+    from animegan_nb.core import short_path
+    from animegan_nb.training import checkpoints, load_run
+
+    _check_there(run)
+    try:
+        return load_run(run, device)
+    except FileNotFoundError:
+        if checkpoints(run):
+            raise ValueError(
+                f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
+                " or delete them to start again at step 0."
+            ) from None
+        if (run / 'recipe.toml').exists():
+            raise FileNotFoundError(
+                f"{_quoted(run)} has no checkpoint yet: go on with  {_resume(run)}"
+            ) from None
+        raise
 
 
 def _data_of(run: Path, given: str | None, command: str) -> str:
@@ -497,6 +536,8 @@ def resume_command(args) -> int:
     "Go on with a run, to its end or to another number of steps."
     run = Path(args.run)
     recipe, data = _read_recipe(run), _data_of(run, args.data, 'resume')
+    cure = f'write mixed_precision = "bf16" in {_quoted(run / "recipe.toml")}'
+    _check_precision(recipe, args.device, f'resume on a machine with one, or {cure}')
     changed = {}
     if args.steps:
         _check_longer(run, args.steps)
@@ -566,11 +607,11 @@ def train_run(recipe, data, run, steps=None, callbacks=(), device=None, progress
 def sample_command(args) -> int:
     "Draw a grid of images with the generator of a run."
     from animegan_nb.core import atomic_path, default_device, find_device, grid, short_path
-    from animegan_nb.training import Draws, generate_images, load_run
+    from animegan_nb.training import Draws, generate_images
 
     _check_there(Path(args.run))
     device = find_device(args.device or default_device())
-    pair, generator, info = load_run(args.run, device)
+    pair, generator, info = _load_run(Path(args.run), device)
     out = Path(args.out or Path(args.run) / 'samples.png')
     _check_image_name(out)
     _check_sheet(args.n, info)
@@ -624,15 +665,15 @@ def _batch_of(info: dict) -> int:
 # %% ../nbs/71_cli.ipynb #1b4cfb66
 def evaluate_command(args) -> int:
     "Measure the generator of a run and keep the numbers beside it."
-    from animegan_nb.core import default_device, find_device, write_atomically
+    from animegan_nb.core import default_device, find_device, short_path, write_atomically
     from animegan_nb.metrics import evaluate, find_extractor
-    from animegan_nb.training import Draws, generate_images, load_run
+    from animegan_nb.training import Draws, generate_images
 
     run = Path(args.run)
     recipe, data = _read_recipe(run), _data_of(run, args.data, 'evaluate')
     device = find_device(args.device or default_device())
     find_extractor(args.extractor, device)  # refused, if need be, before images are opened
-    pair, generator, info = load_run(run, device)
+    pair, generator, info = _load_run(run, device)
     real = open_data(data, recipe.network.size)
     say_what_is_used(real, data)
     draws = Draws(args.seed, device)
@@ -645,6 +686,7 @@ def evaluate_command(args) -> int:
     counted = f'n{result.card.n_fake}-seed{args.seed}'
     out = run / f'evaluation-{args.extractor}-{counted}-step-{info.get("step")}.json'
     write_atomically(out, json.dumps(result.to_dict(), indent=1))
+    print(f'These numbers are in {short_path(out)}')
     return 0
 
 # %% ../nbs/71_cli.ipynb #1cb1e479
@@ -720,9 +762,16 @@ def check_command(args) -> int:
 
 def clean_command(args) -> int:
     "Copy the good images of a folder."
-    from animegan_nb.cleaning import clean
+    from animegan_nb.cleaning import clean, copy_clean
 
-    print(clean(args.folder, into=args.out))
+    report = clean(args.folder)
+    if not report.kept:
+        folder = _quoted(args.folder)
+        raise ValueError(
+            f"No image of {folder} is good, so there is nothing to copy: see  animegan data"
+            f" check {folder}"
+        )
+    print(copy_clean(report, args.out))
     return 0
 
 # %% ../nbs/71_cli.ipynb #1f39cd91
@@ -857,8 +906,9 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     "Names the default of an option that has one."
 
     def _get_help_string(self, action):
-        known = not action.required and action.default not in (None, False)
-        return super()._get_help_string(action) if known else action.help
+        if action.required or action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -896,7 +946,7 @@ def _data_commands(commands, show):
     p.add_argument('--out', required=True, help='the folder to make')
     p.set_defaults(run_command=clean_command)
     p = commands.add_parser('presets', help='list the recipes, or print one as TOML', **show)
-    p.add_argument('name', nargs='?', help='a preset')
+    p.add_argument('name', nargs='?', help='a preset; all of them if not given')
     p.set_defaults(run_command=presets_command)
 
 # %% ../nbs/71_cli.ipynb #1bece6ce
@@ -923,20 +973,25 @@ def _training_commands(commands, show):
         '--precision', choices=['no', 'bf16', 'fp16'], help="the preset's if not given"
     )
     p.add_argument(
-        '--augment', help="'ada', 'diffaugment' or 'none'; the preset's if not given"
+        '--augment',
+        help="'ada', 'diffaugment', 'adaptive-diffaugment', 'shift' or 'none'; the preset's if"
+        " not given",
     )
     p.add_argument('--device', help='cpu, cuda, cuda:1, mps; the best one if not given')
     p.add_argument(
         '--set',
         action='append',
         metavar='NAME=VALUE',
-        help='any number of the recipe, as often as you like; see below',
+        help='any number of the recipe, as often as you like (see below);'
+        " the preset's if not given",
     )
     p.set_defaults(run_command=train_command)
     p = commands.add_parser('resume', help='go on with a run', **show)
     p.add_argument('run', help='the folder of the run')
-    p.add_argument('--data', help='if the images have moved: where they are now')
-    p.add_argument('--steps', type=_positive, help='a new length of the training')
+    p.add_argument('--data', help='where the images are now; where they were if not given')
+    p.add_argument(
+        '--steps', type=_positive, help="of the whole training; the run's if not given"
+    )
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=resume_command)
 
@@ -958,17 +1013,29 @@ def _result_commands(commands, show):
         'tour', help="run the book's first page and write it as a web page", **show
     )
     p.add_argument('--out', default='_out', help='the folder for the page')
-    p.add_argument('--data', help='your own folder of images instead of drawn heads')
+    p.add_argument('--data', help='your own folder of images; drawn heads if not given')
     p.set_defaults(run_command=tour_command)
     p = commands.add_parser('sample', help='draw images with a trained generator', **show)
     p.add_argument('run', help='the folder of a run, or one checkpoint in it')
     p.add_argument('--out', help='the image to write; RUN/samples.png if not given')
     p.add_argument('--n', type=_positive, default=64, help='how many')
-    p.add_argument('--columns', type=_positive, help='of the grid')
+    p.add_argument(
+        '--columns',
+        type=_positive,
+        help='of the grid; about twice as many as rows if not given',
+    )
     p.add_argument('--seed', type=_seed, default=0, help='of the latents')
     p.add_argument('--device', help='cpu, cuda, …; the best one if not given')
     p.set_defaults(run_command=sample_command)
-    p = commands.add_parser('evaluate', help='measure a trained generator', **show)
+    p = commands.add_parser(
+        'evaluate',
+        help='measure a trained generator',
+        description=(
+            'Measure a trained generator, print the numbers and write them to'
+            ' RUN/evaluation-EXTRACTOR-nN-seedSEED-step-STEP.json.'
+        ),
+        **show,
+    )
     p.add_argument('run', help='the folder of a run')
     p.add_argument('--data', help="real images to compare with; the training's if not given")
     p.add_argument(
@@ -999,7 +1066,9 @@ def _animefy_command(commands, show):
     p.add_argument('--alpha', type=float, help="the preset's if not given")
     p.add_argument('--steps', type=_positive, default=300, help='of each search')
     p.add_argument('--space', choices=['z', 'w', 'w+', 'p'], help="the preset's if not given")
-    p.add_argument('--use', type=_positive, help='anime blocks of the graft')
+    p.add_argument(
+        '--use', type=_positive, help="anime blocks of the graft; the preset's if not given"
+    )
     p.add_argument('--seed', type=_seed, default=0, help='of the search')
     p.add_argument('--whole', action='store_true', help='the image is a cut-out face already')
     p.add_argument('--way', action='store_true', help='also every image on the way, in a row')
@@ -1014,7 +1083,9 @@ def _course_commands(commands, show):
     words = commands.add_parser('course', help='assignments for a class').add_subparsers(
         required=True, metavar='build|check|grade|export'
     )
-    course = dict(help='the folder of the course, with source/NAME/NAME.ipynb')
+    folder = 'the folder of the course, with source/NAME/NAME.ipynb'
+    course = dict(help=f'{folder}; this folder if not given')
+    around = dict(help=f'{folder}; that around the submissions if not given, else this folder')
     p = words.add_parser('build', help='make the release of assignments', **show)
     p.add_argument('names', nargs='*', help='assignments; all of them if not given')
     p.add_argument('--course', **course)
@@ -1024,7 +1095,7 @@ def _course_commands(commands, show):
     p.set_defaults(run_command=_of_course('course_check'))
     p = words.add_parser('grade', help='grade what a class has handed in', **show)
     p.add_argument('submissions', help='a folder with one folder for each student')
-    p.add_argument('--course', **course)
+    p.add_argument('--course', **around)
     p.add_argument('--assignment', help='only this one; all that were handed in if not given')
     p.add_argument('--jobs', type=_positive, default=2, help='how many at a time')
     p.add_argument(
@@ -1094,6 +1165,16 @@ _CURES = {
 }
 
 
+# what files and folders are called until they are complete
+_UNFINISHED = re.compile(r'\.(?:\d+-\d+-(.+)|(.+)\.part-\d+-[0-9a-f]+-[0-9a-f]+)')
+
+
+def _as_named(path: str) -> str:
+    "A path with the names that a person gave in place of those of what is unfinished."
+    names = [(_UNFINISHED.fullmatch(part), part) for part in Path(path).parts]
+    return str(Path(*[found[1] or found[2] if found else part for found, part in names]))
+
+
 _NO_MEMORY = 'not enough memory', 'out of memory', "can't allocate memory"
 
 
@@ -1101,7 +1182,9 @@ def error_sentence(error: BaseException) -> str:
     "What a person is told of an error."
     if isinstance(error, OSError) and error.strerror:
         cure = _CURES.get(error.errno, 'check the path and the disk')
-        where = f'{str(error.filename)!r} cannot be used' if error.filename else 'a file failed'
+        where = 'a file failed'
+        if error.filename:
+            where = f'{_as_named(str(error.filename))!r} cannot be used'
         return f'{where} ({error.strerror}): {cure}.'
     words = error.args[0] if isinstance(error, KeyError) and error.args else error  # no quotes
     text = ' '.join(str(words).split())

@@ -164,10 +164,11 @@ def _fill(network: nn.Module, state: dict[str, Tensor], what: str) -> nn.Module:
     theirs = {key: list(value.shape) for key, value in state.items()}
     wrong = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     if wrong:
+        differ = '1 tensor differs' if len(wrong) == 1 else f'{len(wrong)} tensors differ'
         needed, found = (shapes.get(wrong[0], 'missing') for shapes in (ours, theirs))
         raise ValueError(
             f"These weights do not fit {what}: {wrong[0]} is {found} where {needed} is"
-            f" needed ({len(wrong)} tensors differ in all)."
+            f" needed ({differ} in all)."
         )
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
@@ -550,6 +551,13 @@ def _networks(path: Path) -> dict[str, dict[str, Tensor]]:
                 f"The file {path.name} asks for {error}, which is no tensor: it was refused and"
                 " nothing of it was executed."
             ) from None
+        with open(path, 'rb') as file:
+            start = file.read(1)
+        if start not in (b'', b'\x80'):
+            raise ValueError(
+                f"The file {path.name} does not begin like a pickle, so it is not an official"
+                " .pkl: it was refused, download the .pkl."
+            ) from None
         kind = '' if isinstance(error, pickle.UnpicklingError) else f' ({type(error).__name__})'
         raise ValueError(
             f"The file {path.name} is cut short or damaged{kind}: download it again."
@@ -572,6 +580,9 @@ def _check_tensorflow(reader: TensorReader | None, path: Path):
         )
 
 # %% ../nbs/70_convert.ipynb #d6c23109
+_TORCH_SAVE = pickle.dumps(0x1950A86A20F9469CFC6C, 2)  # how torch.save began before the zips
+
+
 def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
     """State dicts by network ('G', 'D', 'G_ema') from an official .pkl.
     Nothing in the file is executed; a file that asks for more is refused."""
@@ -583,7 +594,10 @@ def read_official(path: str | Path) -> dict[str, dict[str, Tensor]]:
     cure = 'name a file that can be read'
     with with_cure(f"The file {path.name} cannot be read", cure):
         with open(path, 'rb') as file:
-            what = what_it_is(file.read(64))
+            head = file.read(64)
+        what = what_it_is(head)
+        if head.startswith(_TORCH_SAVE):
+            what = "in PyTorch's own older format"
         if what and 'pickle' not in what:
             zipped = 'archive' in what
             more = "an archive (PyTorch's own format is a zip archive)" if zipped else what

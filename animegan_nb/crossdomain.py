@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn, Tensor
+from ._nearest import did_you_mean
 from .cleaning import crop_face, FaceFinder
 from .core import of_extra, to_float
 from .data import resize, square_crop
@@ -112,7 +113,8 @@ def find_preset(preset: str | Preset, changes: dict | None = None) -> Preset:
     if isinstance(preset, str):
         if preset not in PRESETS:
             raise ValueError(
-                f"There is no preset {preset!r}: choose one of {', '.join(PRESETS)}."
+                f"There is no preset {preset!r}{did_you_mean(preset, PRESETS)}: choose one of"
+                f" {', '.join(PRESETS)}."
             )
         preset = PRESETS[preset]
     if not isinstance(preset, Preset):

@@ -996,7 +996,9 @@ def _reason(error: Exception) -> str:
         return f'it claims more than {MAX_PIXELS:,} pixels'
     if isinstance(error, OSError) and error.strerror:
         return f'the file cannot be read ({error.strerror})'
-    return ' '.join(str(error).split())[:120] or type(error).__name__
+    words = ' '.join(str(error).split())[:120] or type(error).__name__
+    # Pillow's words for the same thing in two of its readers
+    return 'image file is truncated' if words == 'Truncated File Read' else words
 
 # %% ../nbs/02_data.ipynb #423488b8
 def _decode(
@@ -1034,10 +1036,10 @@ def _decode(
             kept += good
             bar.update(len(part))
         if not kept:
-            first = dropped[-len(names)].reason
-            raise ValueError(
-                f"None of the {len(names)} image files could be read; about the first: {first}."
-            )
+            what = f'None of the {len(names)} image files could be read; about the first'
+            if len(names) == 1:
+                what = f'The only image file, {names[0]}, could not be read'
+            raise ValueError(f"{what}: {dropped[-len(names)].reason}.")
         writer.n = len(kept)
         dropped = [list(asdict(d).values()) for d in sorted(dropped, key=lambda d: d.file)]
         writer.meta.update(files=kept, dropped=dropped)

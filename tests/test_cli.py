@@ -1,5 +1,7 @@
 "The command line, in processes of its own: words, exit codes, Ctrl-C, one sentence for every mistake."
 
+import argparse
+import errno
 import json
 import os
 import re
@@ -12,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from animegan_nb import cli
-from animegan_nb.training import checkpoints, recipes
+from animegan_nb import cli, core, data
+from animegan_nb.training import augmentations, checkpoints, recipes
 
 ANIMEGAN = [sys.executable, '-c', 'import sys; from animegan_nb.cli import main; sys.exit(main())']
 
@@ -44,6 +46,12 @@ def folder(tmp_path):
         ('evaluate',),
         ('presets',),
         ('tour',),
+        ('animefy',),
+        ('course',),
+        ('course', 'build'),
+        ('course', 'check'),
+        ('course', 'grade'),
+        ('course', 'export'),
     ],
 )
 def test_help(words, capsys):
@@ -120,12 +128,16 @@ def test_train_resume_sample_evaluate(folder, tmp_path):
     assert again.returncode == 1 and 'holds a training already' in again.stderr
     assert run('resume', out, '--steps', 8, '--device', 'cpu').returncode == 0
     assert checkpoints(out)[-1].name == 'step-00000008'
+    for words, says in (((), '; for more:  animegan resume'), (('--steps', 8), 'has made its 8 steps already')):
+        done = run('resume', out, '--device', 'cpu', *words)
+        assert done.returncode == 0 and says in done.stdout and 'Trained' not in done.stdout
     assert run('sample', out, '--n', 6, '--columns', 3, '--out', tmp_path / 's.png').returncode == 0
     with Image.open(tmp_path / 's.png') as image:
         assert image.size == (3 * 16 + 4, 2 * 16 + 2)
     measured = run('evaluate', out, '--extractor', 'pixels', '--n', 12)
     assert measured.returncode == 0, measured.stderr
-    assert json.loads(next(out.glob('evaluation-*.json')).read_text())
+    written = next(out.glob('evaluation-*.json'))
+    assert json.loads(written.read_text()) and measured.stdout.endswith(f'These numbers are in {written}\n')
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(folder, tmp_path):
@@ -227,9 +239,107 @@ def test_a_setting_that_the_stages_overrule_is_refused():
     assert cli.changed_recipe(staged, ['training.seed=7']).training.seed == 7
 
 
-def test_help_names_no_default_where_there_is_none(capsys):
-    for command in (['train'], ['sample'], ['evaluate'], ['data', 'check']):
-        with pytest.raises(SystemExit):
-            cli.main([*command, '--help'])
-        text = capsys.readouterr().out
-        assert 'default: None' not in text and 'default: False' not in text
+def leaves(parser):
+    "Every command that does something, with its words."
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from (([name, *words], leaf) for words, leaf in leaves(below))
+            return
+    yield [], parser
+
+
+LEAVES = list(leaves(cli.parser()))
+
+
+@pytest.mark.parametrize('words, parser', LEAVES, ids=['-'.join(words) for words, _ in LEAVES])
+def test_help_names_no_default_where_there_is_none(words, parser, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*words, '--help'])
+    text = capsys.readouterr().out
+    assert 'default: None' not in text and 'default: False' not in text
+    for action in parser._actions:
+        if isinstance(action.default, (int, float, str)) and action.default is not False and action.dest != 'help':
+            assert f'(default: {action.default})' in ' '.join(text.split()), action.dest
+        elif action.default is None and not action.required:
+            assert action.help.endswith(('if not given', 'else this folder')), (words, action.dest)
+
+
+def test_every_command_has_been_looked_at():
+    assert ['sample'] in [w for w, _ in LEAVES] and ['course', 'export'] in [w for w, _ in LEAVES] and len(LEAVES) == 13
+
+
+def test_the_help_names_every_augmentation(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['train', '--help'])
+    text = capsys.readouterr().out
+    assert all(f"'{name}'" in text for name in [*augmentations, 'none'])
+
+
+def test_an_error_names_the_path_that_was_given(folder, tmp_path, capsys):
+    file = tmp_path / 'a.txt'
+    file.write_text('text')
+    for named, words in (
+        (file / 'run', ('train', 'dcgan-tiny', '--data', folder, '--out', file / 'run', '--device', 'cpu')),
+        (file / 'in', ('data', 'clean', folder, '--out', file / 'in' / 'it')),
+    ):
+        assert cli.main([str(word) for word in words]) == 1
+        assert capsys.readouterr().err.startswith(f"animegan: {str(named)!r} cannot be used (Not a directory)")
+    with pytest.raises(OSError) as caught, core.atomic_path(file / 'x.png') as part:
+        part.write_bytes(b'')
+    assert cli.error_sentence(caught.value).startswith(repr(str(file / 'x.png')))
+    target = tmp_path / 'none' / 'new.set'
+    unfinished = data._part(target) / 'b' / '1.png'
+    error = FileNotFoundError(errno.ENOENT, 'No such file', str(unfinished))
+    assert cli.error_sentence(error).startswith(repr(str(target / 'b' / '1.png')))
+
+
+def test_a_run_without_a_good_checkpoint(tmp_path, capsys):
+    out = tmp_path / 'run'
+    out.mkdir()
+    (out / 'recipe.toml').write_text(cli.recipe_to_toml(recipes['dcgan-tiny']))
+    (out / 'data.json').write_text('{"data": "toon:16"}')
+    for command in ('sample', 'evaluate'):
+        assert cli.main([command, str(out)]) == 1
+        assert f'has no checkpoint yet: go on with animegan resume {out}' in capsys.readouterr().err
+    damaged = out / 'step-00000003'
+    damaged.mkdir()
+    for name in ('state.json', 'tensors.safetensors'):
+        (damaged / name).write_text('?')
+    for command in ('sample', 'evaluate', 'resume'):
+        with pytest.warns(UserWarning, match='cannot be read'):
+            assert cli.main([command, str(out), '--device', 'cpu']) == 1
+        assert 'None of the checkpoints in' in capsys.readouterr().err
+        assert cli.main([command, str(out / 'data.json'), '--device', 'cpu']) == 1
+        assert 'data.json is a file: name the folder of a run.' in capsys.readouterr().err
+    assert cli.main(['sample', str(damaged)]) == 1
+    assert 'step-00000003 cannot be read' in capsys.readouterr().err
+
+
+def test_a_command_names_its_own_options(folder, tmp_path, capsys):
+    texts, out = tmp_path / 'texts', tmp_path / 'out'
+    texts.mkdir()
+    (texts / 'b.png').write_text('hi')
+    assert cli.main(['data', 'clean', str(texts), '--out', str(out)]) == 1
+    error = capsys.readouterr().err
+    assert f'see animegan data check {texts}' in error and 'loosen' not in error and not out.exists()
+    train = ['train', 'dcgan-tiny', '--data', str(folder), '--out', str(out), '--device', 'cpu', '--precision', 'fp16']
+    assert cli.main(train) == 1
+    assert 'choose --precision bf16 or --precision no' in capsys.readouterr().err and not out.exists()
+    out.mkdir()
+    recipe = cli.recipe_to_toml(recipes['dcgan-tiny']).replace('mixed_precision = "no"', 'mixed_precision = "fp16"')
+    (out / 'recipe.toml').write_text(recipe)
+    assert cli.main(['resume', str(out), '--data', str(folder), '--device', 'cpu']) == 1
+    assert 'mixed_precision = "bf16" in' in capsys.readouterr().err
+    assert cli.main(['animefy', str(texts / 'b.png'), '--out', 'x.png', '--preset', 'thesiss']) == 1
+    assert 'did you mean thesis?' in capsys.readouterr().err
+
+
+def test_the_only_image_is_cut_short(folder, capsys):
+    for path in list(folder.iterdir())[1:]:
+        path.unlink()
+    only = next(folder.iterdir())
+    only.write_bytes(only.read_bytes()[:60])
+    assert cli.main(['train', 'dcgan-tiny', '--data', str(folder), '--out', str(folder / 'x'), '--device', 'cpu']) == 1
+    error = capsys.readouterr().err
+    assert f'The only image file, {only.name}, could not be read: image file is truncated.' in error
