@@ -531,7 +531,7 @@ def _data_of(run: Path, given: str | None, command: str) -> str:
         raise FileNotFoundError(f"The images of this run are not in {data!r} any more: {cure}")
     return data
 
-
+# %% ../nbs/71_cli.ipynb #b3da642c
 def resume_command(args) -> int:
     "Go on with a run, to its end or to another number of steps."
     run = Path(args.run)
