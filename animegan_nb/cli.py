@@ -1099,7 +1099,11 @@ def _course_commands(commands, show):
     p.add_argument('--assignment', help='only this one; all that were handed in if not given')
     p.add_argument('--jobs', type=_positive, default=2, help='how many at a time')
     p.add_argument(
-        '--seconds', type=_positive, default=60, help='of processor time for one cell'
+        '--seconds',
+        type=_positive,
+        default=60,
+        help='of processor time for one cell; a notebook gets three times as much, and nine'
+        ' times as long by the clock',
     )
     p.add_argument('--memory', type=_positive, default=2, help='GB for one notebook')
     p.add_argument(

@@ -838,11 +838,13 @@ def find_submissions(
         ids[name] = set(cells_of(assignment, *_ALL))
     found = {name: [] for name in names}
     for student, paths in files.items():
-        meant = {path: _assignment_of(path, ids) for path in paths}
+        found_in = {path: _assignment_of(path, ids) for path in paths}
+        meant = {path: name for path, (name, _) in found_in.items()}
+        damaged = {path for path, (_, whole) in found_in.items() if not whole}
         for name in names:
             own = [path for path in paths if meant[path] == name]
             others = [path.name for path in paths if not meant[path]]
-            chosen = _choose(student, name, own, others)
+            chosen = _choose(student, name, own, others, damaged)
             found[name].append(replace(chosen, folder=folder))
     return {name: subs for name, subs in found.items() if any(s.path for s in subs)}
 
@@ -855,51 +857,55 @@ def _is_own(path: Path, folder: Path) -> bool:
     )
 
 # %% ../nbs/74_course.ipynb #4112bb07
-def _assignment_of(path: Path, ids: dict[str, set[str]]) -> str:
-    "Which assignment a notebook belongs to: by its cells, or else by its name."
+def _assignment_of(path: Path, ids: dict[str, set[str]]) -> tuple[str, bool]:
+    """Which assignment a notebook belongs to, by its cells, or else by its name; and whether it
+    can be read."""
+    whole = False
     with contextlib.suppress(ValueError, OSError):
         notebook, _ = read_notebook(path)
-        theirs = {cell_id(cell) for cell in notebook['cells']} - {''}
+        whole, theirs = True, {cell_id(cell) for cell in notebook['cells']} - {''}
         name = str(settings_of(notebook).get('name'))
         if name in ids and theirs & ids[name]:
-            return name
+            return name, whole
         best = max(ids, key=lambda name: len(theirs & ids[name]))
         if theirs & ids[best]:
-            return best
+            return best, whole
     for name in ids:
         if name in (path.stem, path.parent.name):
-            return name
-    return ''
+            return name, whole
+    return '', whole
 
 
-def _choose(student: str, name: str, paths: list[Path], others: list[str]) -> Submission:
+def _choose(
+    student: str, name: str, paths: list[Path], others: list[str], damaged: set[Path]
+) -> Submission:
     """The newest notebook of those that can be read. An archive gives all its files the same
     time, to within two seconds: then the highest number in brackets counts, as in
     `hw (2).ipynb`, and after it the name of the assignment."""
     if not paths:
         remarks = [f'{other} belongs to no assignment of the course' for other in others]
         return Submission(student, None, tuple(remarks))
-    whole = [path for path in paths if _can_be_read(path)] if len(paths) > 1 else []
+    whole = [path for path in paths if path not in damaged]
     times = {path: path.stat().st_mtime for path in whole or paths}
     newest = [path for path, time in times.items() if time >= max(times.values()) - 2]
 
     def order(path: Path):
         number = re.search(r'\((\d{1,9})\)$', path.stem.rstrip())
-        number = int(number[1]) if number else 0
-        return number, path.stem == name, times[path], path.as_posix()
+        parts = re.split(r'(\d+)', path.as_posix())
+        natural = [int(part) if k % 2 else part for k, part in enumerate(parts)]
+        return int(number[1]) if number else 0, path.stem == name, times[path], natural
 
     path = max(newest, key=order)
     remarks = [] if path.stem in (name, student) else [f'the file was called {path.name}']
     if len(paths) > 1:
-        why = 'the newest' if len(newest) == 1 else 'by its name: their times are the same'
-        remarks.append(f'{len(paths)} notebooks were handed in; {path.name} counts ({why})')
+        above = Path(os.path.commonpath([p.parent for p in paths]))
+        named = lambda p: p.relative_to(above).as_posix()
+        first = all(times[path] > times[p] for p in times if p != path)
+        why = 'the newest' if first else 'of the newest, by its number, name or folder'
+        remarks.append(f'{len(paths)} notebooks were handed in; {named(path)} counts ({why})')
+        if whole:
+            remarks += [f'{named(p)} cannot be read' for p in paths if p in damaged]
     return Submission(student, path, tuple(remarks))
-
-
-def _can_be_read(path: Path) -> bool:
-    with contextlib.suppress(ValueError, OSError):
-        return bool(read_notebook(path))
-    return False
 
 # %% ../nbs/74_course.ipynb #36a9cb7a
 def grade_class(

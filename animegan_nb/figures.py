@@ -1367,6 +1367,8 @@ class ToonFigures(DrawnSet):
         """Several images (uint8) with identity, camera, coverage, joints and decoded
         attributes; without geometry, so it is fast."""
         rows = super().batch(indices)
+        if 'identity' not in rows:  # of `only('image')`
+            return rows
         return {**rows, 'attributes': self.decode(rows['identity'])}
 
     def __getitem__(self, index: int) -> dict:

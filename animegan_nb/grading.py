@@ -29,9 +29,9 @@ from .core import Figure, figure, Registry
 
 # %% auto #0
 __all__ = ['oracles', 'SECONDS', 'WALL_CLOCK', 'AFTER_CALL', 'law_counts', 'Exercise', 'exercise', 'near', 'Law', 'Report',
-           'time_limit', 'refuse_own_comparisons', 'with_plain_results', 'own_random_numbers', 'examine', 'known_laws',
-           'number_of_laws', 'find', 'oracle', 'exercises', 'trial', 'survivors', 'law_table', 'law_figure',
-           'broken_laws', 'broken_laws_figure', 'Score', 'score']
+           'time_limit', 'refuse_own_comparisons', 'with_plain_results', 'own_random_numbers', 'error_words', 'examine',
+           'known_laws', 'number_of_laws', 'find', 'oracle', 'exercises', 'trial', 'survivors', 'law_table',
+           'law_figure', 'broken_laws', 'broken_laws_figure', 'Score', 'score']
 
 # %% ../nbs/72_grading.ipynb #b1cda645
 @dataclass(frozen=True, eq=False)
@@ -303,6 +303,14 @@ def own_random_numbers():
             np.random.set_state(numpy)  # noqa: NPY002
 
 
+def error_words(error: BaseException) -> str:
+    "The class of an error and its own words, which are a stranger's, so they may fail."
+    try:
+        return f'{type(error).__name__}: {error}'
+    except BaseException:  # raised by __str__; its words may hold what the law tries
+        return f'{type(error).__name__}: (without words)'
+
+
 def examine(exercise: Exercise, candidate: Callable, limit: float = 0) -> tuple[Law, ...]:
     """Try every law of an exercise on a candidate;
     an exception ends the examination with a law that does not hold. The limit is `SECONDS`
@@ -325,7 +333,7 @@ def examine(exercise: Exercise, candidate: Callable, limit: float = 0) -> tuple[
             raise
         except BaseException as error:  # SystemExit and CancelledError are no Exceptions
             where = f'it runs on, after “{laws[-1].sentence}”' if laws else 'the function runs'
-            failed(where, f'{type(error).__name__}: {error}')
+            failed(where, error_words(error))
     return tuple(laws)
 
 # %% ../nbs/72_grading.ipynb #ee75186c

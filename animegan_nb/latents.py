@@ -155,7 +155,7 @@ def slerp(
     t: float | Tensor,  # one number, or one for each point: [...] or [..., 1]
 ) -> Tensor:  # 0: a, 1: b
     "A point of the great arc from a to b (Shoemake 1985); straight where they are parallel."
-    if isinstance(t, Tensor) and t.ndim == a.ndim - 1:
+    if isinstance(t, Tensor) and t.shape == a.shape[:-1]:
         t = t[..., None]
     x, y = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
     length = lambda v: v.norm(dim=-1, keepdim=True)

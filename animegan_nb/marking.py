@@ -546,7 +546,7 @@ def one_line(error: BaseException, most: int = 300) -> str:
     "An error as a line of text; its own words are a stranger's, so they may fail."
     try:
         text = ' '.join(str(error).split())
-    except Exception:
+    except BaseException:  # whatever its __str__ raises
         text = '(without words)'
     text = text if len(text) <= most else text[:most] + ' …'
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
@@ -789,6 +789,7 @@ class Workers:
 
     def __init__(self):
         self.process, self.child, self.lines, self.closed = None, None, None, False
+        self.began = None  # when the worker first spoke of the present job
         self.start_folder = TemporaryDirectory(prefix='animegan-')
 
     def __enter__(self) -> Workers:
@@ -824,9 +825,9 @@ class Workers:
         elif self.process is not None:
             self.process.kill()
 
-    def say(self, job: Job, folder: str, end: float = math.inf) -> Iterator[dict]:
-        """What a worker says of a job, until it has ended, says nothing for too long, or the
-        clock (`time.monotonic`) shows `end`."""
+    def say(self, job: Job, folder: str, seconds: float = math.inf) -> Iterator[dict]:
+        """What a worker says of a job, until it has ended or says nothing for too long, or
+        these seconds are over: by the clock, since it has spoken for the first time."""
         if self.closed:
             raise RuntimeError('These workers have been sent home: make new ones.')
         if self.process is None or self.process.poll() is not None:
@@ -836,23 +837,31 @@ class Workers:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message).encode() + b'\n')
             self.process.stdin.flush()
-        said, prefix = {}, token.encode() + b' '
-        wait = job.limits.clock + 60
-        until = min(time.monotonic() + wait, end)
+        said, prefix, self.began = {}, token.encode() + b' ', None
+        wait, end, late = job.limits.clock + 60, math.inf, False
+        until = time.monotonic() + wait
         while not said.get('ended'):
             line = b''
             with contextlib.suppress(queue.Empty):
                 line = self.lines.get(timeout=max(0.01, until - time.monotonic()))
-            if time.monotonic() >= until:  # nothing was said, lines of its own, or too late
-                self._end_child()
-                until = time.monotonic() + 60
             if line is None:
+                self.process.kill()  # it has closed its pipe: see that it is gone
+                self.process.wait()
                 break
+            now = time.monotonic()
             if line.startswith(prefix):
                 said = json.loads(line[len(prefix) :])
                 self.child = said.get('process', self.child)
-                until = min(time.monotonic() + wait, max(until, end))  # `end` may be over
+                if self.began is None:
+                    self.began, end = now, now + seconds
+                until = min(now + wait, end)
                 yield said
+            if now >= until:  # nothing was said, lines of its own, or too late
+                if late and not line:
+                    self.process.kill()  # the copy was ended, and the worker is silent
+                else:
+                    self._end_child()
+                late, until = True, now + 60
         self.child = None
 
 # %% ../nbs/73_marking.ipynb #1e51ec5b
@@ -879,11 +888,11 @@ class Result:
 
 
 def run_steps(
-    job: Job, folder: str, workers: Workers, end: float = math.inf
+    job: Job, folder: str, workers: Workers, seconds: float = math.inf
 ) -> tuple[dict, bool, str]:
     "Run a job once: the results, whether it came to its end, and the cell it had begun."
     results, begun, done = {}, '', False
-    for said in workers.say(job, folder, end):
+    for said in workers.say(job, folder, seconds):
         begun = said.get('begin', begun)
         done = done or 'done' in said
         if 'end' in said:
@@ -900,8 +909,7 @@ def mark(
     files: Callable[[Path], None] | None = None,  # puts what belongs to a notebook beside it
 ) -> dict[str, Result]:
     "Run a job to its end: the result of every step by its key. A test is marked once."
-    results, left_out = {}, {}
-    end = time.monotonic() + job.limits.total
+    results, left_out, left = {}, {}, job.limits.total
     for _ in range(1 + job.limits.restarts):
         marked = {step.key for step in job.steps if step.is_test and step.key in results}
         steps = [step for step in job.steps if step.key not in left_out.keys() | marked]
@@ -909,14 +917,14 @@ def mark(
             (Path(folder) / 'work').mkdir()
             if files is not None:
                 files(Path(folder) / 'work')
-            found, done, begun = run_steps(replace(job, steps=steps), folder, workers, end)
+            found, done, begun = run_steps(replace(job, steps=steps), folder, workers, left)
+        if workers.began is not None:  # a worker's own start does not count
+            left -= time.monotonic() - workers.began
         results = {**found, **results}
-        if done or not begun:
-            break
-        if time.monotonic() >= end:
-            over = f'the {job.limits.total:g} s of the notebook were over'
-            left_out[begun] = Result(problem=over)
+        if done or left <= 0 or not begun:
             break
         left_out[begun] = Result(problem='this cell ended the process, or ran too long')
     lost = Result(problem='the notebook did not come to this cell')
+    if not done and left <= 0:
+        lost = Result(problem=f'the {job.limits.total:g} s of the notebook were over')
     return {step.key: left_out.get(step.key, results.get(step.key, lost)) for step in job.steps}

@@ -43,7 +43,7 @@ from .training import Draws, generate_images, ModelPair
 # %% auto #0
 __all__ = ['NEIGHBOURS', 'REAL_NEIGHBOURS', 'ROUNDING', 'PAIRS_AT_ONCE', 'extractors', 'SQUEEZENET_FILE', 'SQUEEZENET_SHA256',
            'INCEPTION_FILE', 'INCEPTION_HASH', 'LIBRARIES', 'FAMILY', 'RANGES', 'TABLE_HEAD', 'HALF_NEIGHBOURS',
-           'BALLS', 'LEAST_TO_HALVE', 'CORRUPTIONS', 'moments', 'frechet_from_moments', 'frechet_distance',
+           'BALLS', 'LEAST_TO_HALVE', 'CORRUPTIONS', 'KEPT_ONCE', 'moments', 'frechet_from_moments', 'frechet_distance',
            'check_features', 'polynomial_kernel', 'kernel_distance', 'inception_score', 'distance_blocks', 'in_regions',
            'precision_recall', 'density_coverage', 'diversity', 'Extractor', 'OwnExtractor', 'find_extractor', 'Pixels',
            'SqueezeNet', 'Inception', 'Toon', 'Features', 'batches', 'drawing', 'extract', 'run_extractor',
@@ -1163,6 +1163,7 @@ CORRUPTIONS = {
     'dropped mode': (one_kind, (0.5, 0.25, 0.1)),
     'fewer images': (keep_some, (0.5, 0.25, 0.1)),  # what a dropped mode is compared with
 }
+KEPT_ONCE = 'dropped mode', 'fewer images'  # fewer images than before
 
 # %% ../nbs/14_metrics.ipynb #52961e4e
 def ladder(
@@ -1173,8 +1174,14 @@ def ladder(
     progress: bool = False,
 ) -> dict[str, list[dict[str, float]]]:
     "Every metric for every corruption in three strengths; `real` holds the untouched half."
+    half, least = len(images) // 2, REAL_NEIGHBOURS + 1
+    shares = [share for name in KEPT_ONCE for share in CORRUPTIONS[name][1]]
+    if round(min(shares) * half) < least:
+        raise ValueError(
+            f"Of {len(images)} images the strongest of {' and '.join(KEPT_ONCE)} leaves"
+            f" {round(min(shares) * half)}, and {least} are needed: give more images."
+        )
     order = torch.randperm(len(images), generator=rng(seed))
-    half = len(images) // 2
     points = partial(extract, extractor=extractor, batch=batch)
     reference = points(images[order[:half]])
     clean = to_float(check_images(images[order[half : 2 * half]]))
@@ -1277,7 +1284,7 @@ def decibels(error: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [batch]
-    """Peak signal-to-noise ratio of each image in decibels, for float images in [-1, 1].
+    """Peak signal-to-noise ratio of each image in decibels, for float images in [-1, 1]
     (or lists of their pixels [batch, n, 3]). With a mask (or weights) that broadcasts to their
     shape, over what it covers; NaN where it covers nothing."""
     if a.shape != b.shape:
@@ -1290,15 +1297,10 @@ def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:  # → [ba
             f"PSNR takes float images in [-1, 1], not {a.dtype} and {b.dtype}: `core.to_float`"
             " makes them of bytes."
         )
-    if a.ndim < 3 or (a.ndim == 3 and len(a) == 3 != a.shape[2]):
+    if a.ndim < 3 or (a.ndim == 3 and a.shape[2] != 3):
         raise ValueError(
             f"PSNR takes batches of images [batch, 3, h, w], not {list(a.shape)}: give one"
             " image as image[None]."
-        )
-    if a.numel() and torch.maximum(a.abs().max(), b.abs().max()) > 10:
-        raise ValueError(
-            "PSNR takes images in [-1, 1], and these have values beyond 10: bring those in"
-            " [0, 255] there with x / 127.5 - 1."
         )
     error = ((a - b) / 2).square()
     if mask is None:
@@ -1354,16 +1356,17 @@ def tracker(
             look = find_extractor(extractor, _gpu_of(drawn) or default_device())
             real = extract(dataset, look, device=_gpu_of(drawn))
             _check_counts(real, None, n)
-            kept.extend([look, real, _within(_halves(real, n, seed)[0])])
+            if 'score' in metrics and real.logits is None:
+                raise ValueError(
+                    f"The extractor {look.name!r} knows no classes, so there is no 'score':"
+                    f" choose from {', '.join(m for m in FAMILY if m != 'score')}."
+                )
+            few = real.rows(torch.arange(2 * n))  # for `_check_counts`
+            kept.extend([look, few, _within(_halves(real, n, seed)[0])])
         look, real, reference = kept
         fake = extract(drawn, look, checksum=False)
         _check_counts(real, fake, n)
         found = _compare(reference, _within(fake))
-        if lacking := [m for m in metrics if m not in found]:
-            raise ValueError(
-                f"The extractor {look.name!r} knows no classes, so there is no"
-                f" {lacking[0]!r}: choose from {', '.join(found)}."
-            )
         return _floats({metric_name(m, look.name): found[m][0] for m in metrics})
 
     return metric

@@ -109,13 +109,16 @@ def _in_and_out(image: Image.Image, height: int, width: int) -> bool:
 
 
 def _whole_on_white(image: Image.Image, corner: tuple[int, int], most: float) -> Image.Image:
-    """The figure on white, without the watermark; ValueError if it is not whole, or if it
-    reaches into the corner, where paint would hide a cut."""
+    """The figure on white, without the watermark; ValueError if it is not whole, or if one
+    connected part of it reaches into the corner, where paint would hide a cut."""
     painted = _without_corner(image, *corner)
     white = on_white(painted)  # first: it refuses a background that is not plain
     whole_figure(painted, most)
     if _in_and_out(image, *corner):
-        raise ValueError('the figure reaches into the corner of the watermark')
+        raise ValueError(
+            "something reaches across the edge of the watermark's corner: the figure, or a"
+            ' larger mark'
+        )
     return white
 
 

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import reprlib
 import shutil
 import signal
@@ -66,9 +67,10 @@ __all__ = ['models', 'recipes', 'augmentations', 'ModelPair', 'Draws', 'Training
            'generate_images', 'part_of', 'trainer_state', 'named_callbacks', 'save_trainer', 'load_trainer',
            'load_optimizer', 'restore_draws', 'stages_around', 'check_same_stage', 'restore_stage', 'restore_position',
            'changed_settings', 'check_same_networks', 'check_same_optimizers', 'newest_good', 'checkpoints',
-           'resume_trainer', 'check_is_checkpoint', 'pack', 'unpack', 'DamagedCheckpoint', 'save_state', 'check_state',
-           'checksum', 'load_facts', 'load_state', 'optimise', 'fade', 'Growing', 'faded_reals', 'count_flops',
-           'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost', 'step_cost']
+           'resume_trainer', 'looks_like_checkpoint', 'check_is_checkpoint', 'pack', 'unpack', 'DamagedCheckpoint',
+           'save_state', 'check_state', 'checksum', 'load_facts', 'load_state', 'optimise', 'fade', 'Growing',
+           'faded_reals', 'count_flops', 'load_run', 'load_checkpoint', 'train', 'PeakMemory', 'MetaDraws', 'StepCost',
+           'step_cost']
 
 # %% ../nbs/10_training.ipynb #84ca8701
 class ModelPair(nn.Module):
@@ -1051,7 +1053,7 @@ def check_args(
     pair: ModelPair, config: TrainingConfig, callbacks: Iterable[Callback]
 ) -> list[Callback]:
     "Raise one sentence that names the first part of a trainer of a wrong kind; the callbacks."
-    if not isinstance(pair, ModelPair):
+    if not isinstance(getattr(pair, '_orig_mod', pair), ModelPair):  # it may be compiled
         raise ValueError(
             f"A trainer takes a ModelPair, two networks and their losses, not {_kind(pair)}."
         )
@@ -1494,7 +1496,9 @@ def load_trainer(trainer: Trainer, folder: str | Path) -> Trainer:
         restore_stage(trainer, state.get('stage'))
         restore_position(trainer, state, info)
         for name, callback in named_callbacks(trainer).items():
-            own = state['callbacks'].get(name)
+            own = state['callbacks'].get(name) or state['callbacks'].get(
+                type(callback).__name__
+            )
             callback.load(own) if own else callback.without_state(trainer)
     return trainer
 
@@ -1621,11 +1625,13 @@ def check_same_optimizers(trainer: Trainer, saved: dict, name: str):
 def newest_good(run: str | Path, load: Callable[[Path], object]):
     """What `load` returns for the newest checkpoint of a run that is not damaged; damaged ones
     are passed over with a warning. None if there is none."""
-    for folder in reversed(checkpoints(run)):
+    there = checkpoints(run)
+    for folder in reversed(there):
         try:
             return load(folder)
         except DamagedCheckpoint as error:
-            warnings.warn(f'{error} Trying the one before.', stacklevel=4)
+            next_try = '' if folder == there[0] else ' Trying the one before.'
+            warnings.warn(f'{error}{next_try}', stacklevel=4)
     return None
 
 
@@ -1638,10 +1644,10 @@ def checkpoints(run: str | Path) -> list[Path]:
 
 def resume_trainer(trainer: Trainer, run: str | Path) -> Trainer:
     "What `Trainer.resume` does."
-    load = partial(load_trainer, trainer)
-    if (Path(run) / 'state.json').exists():
-        return load(run)
-    if newest_good(run, load) is None and checkpoints(run):
+    folder = Path(run)
+    if looks_like_checkpoint(folder) or re.fullmatch(r'step-\d+', folder.name):
+        return trainer.load(folder)
+    if newest_good(run, trainer.load) is None and checkpoints(run):
         raise DamagedCheckpoint(
             f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
             " or delete them to start again at step 0."
@@ -1649,10 +1655,15 @@ def resume_trainer(trainer: Trainer, run: str | Path) -> Trainer:
     return trainer
 
 
+def looks_like_checkpoint(folder: Path) -> bool:
+    "Is one of the two files of a checkpoint there?"
+    return any((folder / name).exists() for name in ('state.json', 'tensors.safetensors'))
+
+
 def check_is_checkpoint(folder: str | Path):
     "Raise one sentence if a folder is no checkpoint: nothing is there, or it is a whole run."
     folder = Path(folder)
-    if any((folder / name).exists() for name in ('state.json', 'tensors.safetensors')):
+    if looks_like_checkpoint(folder):
         return
     if there := checkpoints(folder):
         raise ValueError(

@@ -411,23 +411,26 @@ def unclear(real, seed):
 
 @torch.no_grad()
 def controls(args, single=24):
-    """The scores of one real figure, again and again, and of the mean image, at the counts of `score`;
-    how much real figures that are only unclear vary in each reading, as a share of clear ones."""
+    """The scores of one real figure, again and again, of the mean image, and of real figures that are only unclear, at
+    the counts of `score`; how much unclear figures vary in each reading, as a share of clear ones."""
     held = torch.from_numpy(np.array(figures(args).arrays['image']))
     net, _ = figure_reader()
     mean = to_float(held).mean(0, keepdim=True).expand(DRAWN, -1, -1, -1).contiguous()
-    scores = {'one figure': {}, 'mean image': {}}
+    order = torch.randperm(len(held), generator=rng(0))
+    others = to_float(held[order[DRAWN : 2 * DRAWN]])  # not those that `evaluate` compares with
+    scores = {}
     for name in args.extractors:
         real = extract(ImageSet({'image': held.numpy()}), name)
         candidates = {
             'one figure': [real.rows(torch.full((DRAWN,), i)) for i in range(single)],
             'mean image': [extract(mean, name)],
+            **{what: [extract(images, name)] for what, images in unclear(others, 0).items()},
         }
         for what, some in candidates.items():
             for one in some:
                 found = evaluate(one, real, name, n=DRAWN, seed=0, replicates=2, cuts=1, engine='animegan_nb')
                 for number in found.to_dict()['numbers'].values():
-                    of = scores[what].setdefault(name, {}).setdefault(number['metric'], [])
+                    of = scores.setdefault(what, {}).setdefault(name, {}).setdefault(number['metric'], [])
                     of.append(float(f'{number["value"]:.5g}'))
 
     def apart(images):

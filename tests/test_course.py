@@ -757,19 +757,27 @@ def test_what_was_not_reached_is_told_apart_from_what_is_broken():
         ({'tiny.ipynb': 100, 'tiny (1).ipynb': 500}, 'tiny (1).ipynb', 'the newest'),
         ({'tiny.ipynb': 500, 'tiny (1).ipynb': 100}, 'tiny.ipynb', 'the newest'),
         ({'tiny.ipynb': 100, 'my own.ipynb': 500}, 'my own.ipynb', 'the newest'),
-        ({'tiny (2).ipynb': 100, 'tiny (10).ipynb': 101, 'tiny.ipynb': 102}, 'tiny (10).ipynb', 'by its name'),
-        ({'tiny.ipynb': 100, 'zz.ipynb': 101}, 'tiny.ipynb', 'by its name'),
+        ({'tiny (2).ipynb': 100, 'tiny (10).ipynb': 101, 'tiny.ipynb': 102}, 'tiny (10).ipynb', 'of the newest, by'),
+        ({'tiny.ipynb': 100, 'zz.ipynb': 101}, 'tiny.ipynb', 'of the newest, by'),
+        ({'x.ipynb': 100, 'y.ipynb': 101}, 'y.ipynb', 'the newest)'),
+        ({'a2/tiny.ipynb': 100, 'a10/tiny.ipynb': 100}, 'a10/tiny.ipynb', 'of the newest, by'),
         ({'tiny.ipynb': 100, 'broken.ipynb': 500}, 'tiny.ipynb', 'the newest'),
     ],
 )
 def test_of_several_notebooks_the_newest_counts(tmp_path, files, chosen, why):
     for name, time_of_file in files.items():
         text = '{' if name == 'broken.ipynb' else '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}'
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
         os.utime(tmp_path / name, (time_of_file, time_of_file))
-    found = teaching._choose('aki', 'tiny', sorted(tmp_path.iterdir()), [])
-    assert found.path.name == chosen
-    assert found.remarks[-1].startswith(f'{len(files)} notebooks were handed in; {chosen} counts ({why}')
+    paths = sorted(tmp_path.rglob('*.ipynb'))
+    damaged = {path for path in paths if not teaching._assignment_of(path, {'tiny': {'a'}})[1]}
+    assert damaged == {path for path in paths if path.name == 'broken.ipynb'}
+    found = teaching._choose('aki', 'tiny', paths, [], damaged)
+    assert found.path == tmp_path / chosen
+    remark = f'{len(files)} notebooks were handed in; {chosen} counts ({why}'
+    assert any(said.startswith(remark) for said in found.remarks)
+    assert ('broken.ipynb cannot be read' in found.remarks) == bool(damaged)
 
 
 def test_one_student_and_one_who_has_left(built, tmp_path, capsys, monkeypatch):

@@ -274,6 +274,14 @@ def test_the_data_set_is_the_same_twice_and_complete():
     )
 
 
+def test_figures_with_fewer_fields_have_batches_and_sizes():
+    ds = figures.ToonFigures(n=3, size=16, seed=5)
+    images = ds.only('image')
+    assert set(images.batch(range(2))) == {'image'}
+    assert torch.equal(images.batch([2])['image'], ds.batch([2])['image'])
+    assert images.resized(8).batch([0])['image'].shape == (1, 3, 8, 8)
+
+
 @pytest.mark.parametrize(
     'make',
     [

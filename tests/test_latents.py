@@ -137,6 +137,9 @@ def test_slerp_takes_one_t_for_each_point_in_either_shape(n, dim):
     each = torch.stack([la.slerp(x, y, float(s)) for x, y, s in zip(a, b, t)])
     assert torch.allclose(la.slerp(a, b, t), each) and torch.allclose(la.slerp(a, b, t[:, None]), each)
     assert torch.equal(la.slerp(a[0], b[0], t[0]), la.slerp(a[0], b[0], float(t[0])))
+    layers = torch.rand(3, 1, dtype=a.dtype, generator=rng(9))  # one number for each layer
+    ws = [x[:3, None].expand(3, 3, dim) for x in (a, b)]
+    torch.testing.assert_close(la.slerp(*ws, layers), la.slerp(*ws, layers[None].expand(3, 3, 1)))
     path = la.slerp(a[0], b[0], t[:, None])
     assert path.shape == (n, dim) and torch.allclose(path[1], la.slerp(a[0], b[0], float(t[1])))
 

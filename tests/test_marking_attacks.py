@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from animegan_nb import grading, marking
 from animegan_nb.marking import Job, Limits, mark, Step, Workers
 
 pytest.importorskip('IPython', reason='IPython is not installed: pip install -e ".[notebook]"')
@@ -297,10 +298,33 @@ def test_a_notebook_has_a_time_by_the_clock_in_all(workers):
     start = time.monotonic()
     result, said = marked(workers, RIGHT, *['import time\ntime.sleep(10**6)'] * 40, limits=limits)
     assert 'the 7 s of the notebook were over' in said and 'longer than 3 s by the clock' in said
-    assert result.problem == 'the notebook did not come to this cell' and result.points == 0
+    assert result.problem == 'the 7 s of the notebook were over' and result.points == 0
     assert time.monotonic() - start < 60  # 120 s without it
     result, _ = marked(workers, RIGHT, limits=LIMITS)  # the next one is marked as ever
     assert result.points == 6
+
+
+def test_the_start_of_a_worker_is_not_the_notebooks_time():
+    "Neither is the next student's work lost, however short the time of the one before."
+    short = Limits(cell_seconds=9, seconds=30, memory=1, clock=30, total=0.05)
+    with Workers() as workers:
+        for _ in range(4):  # each ends a copy, or a worker
+            result, _ = marked(workers, 'import time\ntime.sleep(10**6)', limits=short)
+            assert result.problem == 'the 0.05 s of the notebook were over'
+        result, _ = marked(workers, RIGHT, limits=LIMITS)
+        assert result.points == 6
+    with Workers() as workers:  # a new one has to import the library first
+        result, _ = marked(workers, RIGHT, limits=Limits(cell_seconds=9, seconds=30, memory=1, clock=30, total=4))
+        assert result.points == 6 and time.monotonic() - workers.began < 30
+
+
+def test_the_words_of_an_error_may_fail():
+    class Telling(Exception):
+        def __str__(self):
+            raise KeyboardInterrupt('what the law tries')
+
+    assert grading.error_words(Telling()) == 'Telling: (without words)'
+    assert marking.one_line(Telling()) == 'Telling: (without words)'
 
 
 def test_a_test_is_marked_once(workers):

@@ -115,8 +115,11 @@ def test_paint_in_the_corner_hides_no_cut_and_takes_no_feet():
     mask = sd.figure_mask(kept)
     assert mask.any(1).sum() == pytest.approx(60 * 64 / 96, abs=3) and not mask[50:, 40:].any()
     for drawn_page in (bar, foot):
-        with pytest.raises(ValueError, match='reaches into the corner of the watermark'):
+        with pytest.raises(ValueError, match="across the edge of the watermark's corner"):
             change(Image.fromarray(drawn_page), corner=(13, 30))
+    page[80:92, 50:60] = 120  # a mark that is higher than the corner
+    with pytest.raises(ValueError, match='the figure, or a larger mark'):
+        change(Image.fromarray(page), corner=(13, 30))
     with pytest.raises(ValueError, match='cut off at the bottom'):
         bar[:, 36:40] = bar[:, 45:49]  # a second bar, beside the corner
         change(Image.fromarray(bar), corner=(13, 30))

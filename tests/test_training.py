@@ -383,9 +383,35 @@ def test_a_checkpoint_is_loaded_and_a_run_is_resumed_whichever_is_named(tmp_path
     for missing in (tmp_path / 'step-00000005', tmp_path / '.lock', tmp_path / 'step-00000004' / 'state.json'):
         with pytest.raises(FileNotFoundError, match=f'There is no checkpoint in .*{missing.name}'):
             make().load(missing)
+    with pytest.raises(FileNotFoundError, match='There is no checkpoint in'):
+        make().resume(tmp_path / 'step-00000005')  # not a new training
     (tmp_path / 'step-00000004' / 'state.json').unlink()
-    with pytest.raises(DamagedCheckpoint):
-        make().load(tmp_path / 'step-00000004')
+    for go_on in (make().load, make().resume):
+        with pytest.raises(DamagedCheckpoint):
+            go_on(tmp_path / 'step-00000004')
+
+
+def test_resume_goes_through_load_and_knows_an_average_by_its_former_name(tmp_path, monkeypatch):
+    class Mine(EMA):
+        pass
+
+    with monkeypatch.context() as patch:  # a callback was once called as its class
+        patch.setattr(training, 'named_callbacks', lambda trainer: {type(c).__name__: c for c in trainer.callbacks})
+        before = make([Mine(5.0), Checkpoints(tmp_path, 2)]).fit(2, progress=False)
+    loaded = []
+
+    class Counting(Trainer):
+        def load(self, folder):
+            loaded.append(Path(folder).name)
+            return super().load(folder)
+
+    again = Counting(TinyPair(), images(), TrainingConfig(batch_size=4), [Mine(5.0)], 'cpu').resume(tmp_path)
+    kept, own = before.average.state_dict(), again.average.state_dict()
+    assert loaded == ['step-00000002'] and all(torch.equal(kept[name], own[name]) for name in kept)
+
+
+def test_a_compiled_pair_is_a_pair():
+    assert training.check_args(torch.compile(TinyPair()), TrainingConfig(), []) == []
 
 
 class Halved(EMA):

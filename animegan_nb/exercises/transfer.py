@@ -89,6 +89,13 @@ def _mean_always_of_g(g, g_fin, use):
 def _still_training(g, g_fin, use):
     return graft(g, g_fin, use).train(g.training)
 
+
+def _blocks_still_training(g, g_fin, use):
+    made = graft(g, g_fin, use)
+    for block in list(made.synthesis.blocks.values())[3 - use :]:
+        block.train(g_fin.training)
+    return made
+
 # %% ../../nbs/exercises/42_transfer.ipynb #b02d5b24
 def _two_generators():
     "With noise that is seen, so that the noise maps count, and a mean of w each."
@@ -120,6 +127,7 @@ def _two_generators():
         'mean of w of the fine-tuned one': _mean_of_the_fine_tuned,
         'mean of w of g with all blocks': _mean_always_of_g,
         'still in training mode': _still_training,
+        'blocks still in training mode': _blocks_still_training,
     },
 )
 def check_graft(candidate):
@@ -154,8 +162,9 @@ def check_graft(candidate):
     for network, state in zip((g, fin), kept):
         network.load_state_dict(state)
     candidate(g, fin, 2)
-    modes = [candidate(g.train(), fin.train(), use).training for use in range(4)]
-    yield 'it is in evaluation mode', not any(modes)
+    made = [candidate(g.train(), fin.train(), use) for use in range(4)]
+    modes = [module.training for network in made for module in network.modules()]
+    yield 'all of it is in evaluation mode', not any(modes)
     same = [
         torch.equal(value, state[name])
         for network, state in zip((g, fin), kept)
