@@ -10,18 +10,20 @@ import torch
 from torch import nn, Tensor
 from .conditional import acgan_discriminator_loss, acgan_generator_loss, as_groups
 from .conditional import batch_labels, ConditionalGenerator, one_hot
-from .conditional import pretrained_conditional
+from .conditional import pretrained_conditional, sample_labels
 from .conditional import tag_accuracy, tag_loss, TagRequests, TOON_TAGS
-from .core import check_types
+from .core import check_types, to_uint8
 from .penalties import lazy_weight, r1_of_logits
 from .stylegan import check_size, plain_discriminator, STYLEGAN_CPU_64
 from .stylegan import StyleGANGenerator, StyleGANPlayers, StyleMapping
+from .toon_net import network_readings, toon_network
 from .training import Draws, gather_batch, models, Recipe, recipes
 from .transfer import TransferConfig, TransferPair
 
 # %% auto #0
 __all__ = ['CONDITIONAL_CPU_64', 'ConditionalStyleConfig', 'tagged_style', 'ConditionalMapping', 'ConditionalStyleGenerator',
-           'TaggedDiscriminator', 'ConditionalStylePair', 'pretrained_conditional_style']
+           'TaggedDiscriminator', 'ConditionalStylePair', 'pretrained_conditional_style', 'requested_heads',
+           'head_variety', 'request_variety', 'tag_share']
 
 # %% ../nbs/47_conditional_style.ipynb #47a00008
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class ConditionalStyleConfig(TransferConfig):
     tag_weight: float = 0.2  # λ_tag, of the tag loss beside the adversarial one
     # requests in training: 'uniform' over each group, or 'data': as they occur there
     prior: str = 'data'
+    # F learns at so many times the rate of the synthesis; the layers of M learn at 0.01 of it
+    direction_rate: float = 1.0
 
     def __post_init__(self):
         object.__setattr__(self, 'tags', as_groups(self.tags))
@@ -43,6 +47,10 @@ class ConditionalStyleConfig(TransferConfig):
         super().__post_init__()
         rules = [
             (self.tag_weight >= 0, 'tag_weight cannot be negative'),
+            (
+                0 < self.direction_rate < float('inf'),
+                'direction_rate must be a positive number',
+            ),
             (self.prior in ('uniform', 'data'), "prior must be 'uniform' or 'data'"),
             (self.discriminator == 'dcgan', "the tag head needs discriminator='dcgan'"),
             (
@@ -65,7 +73,7 @@ class ConditionalStyleConfig(TransferConfig):
 # %% ../nbs/47_conditional_style.ipynb #47a00009
 def tagged_style(
     w: Tensor,  # [batch, w_dim]
-    tags: Tensor,  # [batch, tags] zeros and ones
+    tags: Tensor,  # [batch, tags] usually zeros and ones
     directions: Tensor,  # F, [w_dim, tags]
 ) -> Tensor:  # [batch, w_dim]
     "w + F·tags: every tag moves the style by its direction."
@@ -85,8 +93,14 @@ class ConditionalMapping(StyleMapping):
 
     def __init__(self, config: ConditionalStyleConfig):
         super().__init__(config)
-        self.directions = nn.Linear(config.width, config.w_dim, bias=False)  # F
+        self.directions = nn.Linear(config.width, config.w_dim, bias=False)
         nn.init.zeros_(self.directions.weight)  # at first a tag changes nothing
+        self.rate = config.direction_rate
+
+    @property
+    def F(self) -> Tensor:
+        "The directions, [w_dim, tags]: the weights, scaled so that Adam moves F at its rate."
+        return self.rate * self.directions.weight
 
     def w(self, latents: Tensor) -> Tensor:
         "[batch, z_dim + tags] → [batch, w_dim]."
@@ -97,7 +111,7 @@ class ConditionalMapping(StyleMapping):
                 f" {width}], not {list(latents.shape)}."
             )
         z, tags = latents[:, : self.z_dim], latents[:, self.z_dim :]
-        return tagged_style(super().w(z), tags, self.directions.weight)
+        return tagged_style(super().w(z), tags, self.F)
 
 
 class ConditionalStyleGenerator(StyleGANGenerator):
@@ -214,3 +228,51 @@ def pretrained_conditional_style(
     """A generator of ours that ships with the library, labels that occur in its data [rows,
     groups], and the facts of its training."""
     return pretrained_conditional(name, ConditionalStyleGenerator)
+
+# %% ../nbs/47_conditional_style.ipynb #47a00063
+@torch.no_grad()
+def requested_heads(
+    generator: ConditionalStyleGenerator,
+    z: Tensor,  # [n, z_dim]
+    labels: Tensor,  # [n, groups]
+    batch: int = 100,
+) -> Tensor:  # [n, 3, size, size] in [-1, 1]
+    "What a generator draws of latents and of requests, in batches."
+    latents = torch.cat([z, one_hot(labels, generator.config.tags)], 1)
+    return torch.cat([generator(part) for part in latents.split(batch)]).clamp(-1, 1)
+
+
+def head_variety(images: Tensor) -> dict[str, float]:  # [n, 3, 64, 64] toon heads in [-1, 1]
+    """The shares of the commonest background and colour of clothes, and the standard deviation
+    of the angle in degrees, as the toon network reads them."""
+    seen = network_readings(toon_network(), to_uint8(images))
+    common = lambda name: torch.bincount(seen[name].argmax(1)).max().item() / len(images)
+    angle = seen['pose'][:, 0].rad2deg().std().item()
+    return dict(background=common('background'), clothes=common('cloth_colour'), angle=angle)
+
+
+def request_variety(
+    generator: ConditionalStyleGenerator,
+    known: Tensor,  # [rows, groups] labels that can be requested
+    n: int = 100,  # heads of each request
+    requests: int = 8,
+    seed: int = 5,
+) -> dict[str, float]:
+    "`head_variety` of heads of one request, its mean over some requests."
+    z = Draws(seed).normal(n, generator.z_dim)
+    rows = known[torch.linspace(0, len(known) - 1, requests).long()]
+    found = [head_variety(requested_heads(generator, z, row.expand(n, -1))) for row in rows]
+    return {name: sum(one[name] for one in found) / requests for name in found[0]}
+
+
+@torch.no_grad()
+def tag_share(
+    generator: ConditionalStyleGenerator, known: Tensor, n: int = 1000, seed: int = 6
+) -> float:
+    "The share of the variance of w = M(z) + F·tags that comes from the tags."
+    draws = Draws(seed)
+    z, labels = draws.normal(n, generator.z_dim), sample_labels(known, n, draws)
+    tags = one_hot(labels, generator.config.tags)
+    spread = lambda z, tags: generator.mapping.w(torch.cat([z, tags], 1)).var(0).sum()
+    by_z, by_tags = spread(z, tags[:1].expand(n, -1)), spread(z[:1].expand(n, -1), tags)
+    return (by_tags / (by_z + by_tags)).item()

@@ -804,19 +804,6 @@ class Workers:
             self.process.stdin.close()
         self.start_folder.cleanup()
 
-    def _start(self):
-        self.process = subprocess.Popen(
-            [sys.executable, '-c', 'from animegan_nb.marking import work; work()'],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self.start_folder.name,  # empty, so that no file of a student is imported
-            env=worker_environment(self.start_folder.name),
-            start_new_session=True,  # Ctrl-C reaches the parent only
-        )
-        self.lines = queue.Queue()
-        threading.Thread(target=_read, args=(self.process, self.lines), daemon=True).start()
-
     def _end_child(self):
         "End the copy that runs a job, or the worker itself where there are no copies."
         if self.child is not None:
@@ -831,7 +818,7 @@ class Workers:
         if self.closed:
             raise RuntimeError('These workers have been sent home: make new ones.')
         if self.process is None or self.process.poll() is not None:
-            self._start()
+            self.process, self.lines = _start_worker(self.start_folder.name)
         token, library = secrets.token_hex(16), os.path.realpath(grading.__file__)
         message = dict(token=token, job=asdict(job), folder=folder, library=library)
         with contextlib.suppress(BrokenPipeError):
@@ -865,6 +852,22 @@ class Workers:
         self.child = None
 
 # %% ../nbs/73_marking.ipynb #1e51ec5b
+def _start_worker(folder: str) -> tuple[subprocess.Popen, queue.Queue]:
+    "A worker, and what it says."
+    process = subprocess.Popen(
+        [sys.executable, '-c', 'from animegan_nb.marking import work; work()'],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,  # empty, so that no file of a student is imported
+        env=worker_environment(folder),
+        start_new_session=True,  # Ctrl-C reaches the parent only
+    )
+    lines = queue.Queue()
+    threading.Thread(target=_read, args=(process, lines), daemon=True).start()
+    return process, lines
+
+
 def _read(process: subprocess.Popen, lines: queue.Queue):
     "Put the lines of a process into a queue, and None at its end."
     with contextlib.suppress(ValueError, OSError):

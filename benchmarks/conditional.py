@@ -8,11 +8,13 @@
     python benchmarks/conditional.py speed
     python benchmarks/conditional.py control --tagged RUN --plain RUN --step N --out data/results/conditional_control
         (of `networks.py train conditional_toon_64_3000` and of `stylegan_toon_64_longer`, which learns no tags)
-    python benchmarks/conditional.py heart [--few RUN] [--many RUN] [--shifted RUN] --step N \
+    python benchmarks/conditional.py heart [--few RUN] [--many RUN] [--shifted RUN] [--slow RUN] --step N \
         --out data/results/conditional_heart
-        (of `networks.py train conditional_toon_64_3000`, of `conditional_toon_64`, 3,000 and 24,000 heads, and of
-        `conditional_toon_64_shifted`, 3,000 heads that the discriminator sees shifted; runs that are not named stay as
-        they were stored)
+        (of `networks.py train conditional_toon_64_3000`, of `conditional_toon_64`, 3,000 and 24,000 heads, of
+        `conditional_toon_64_shifted`, 3,000 heads that the discriminator sees shifted, and of
+        `conditional_toon_64_slow`, whose directions learn slowly; runs that are not named stay as they were stored)
+    python benchmarks/conditional.py same --many RUN --slow RUN --step N --out data/results/conditional_same
+        (images only: the same requests and latents of the two)
 
 A training saves itself every 250 steps and goes on where it was stopped.
 """
@@ -31,10 +33,11 @@ from safetensors.torch import save_file
 from animegan_nb import conditional as C
 from animegan_nb import toon
 from animegan_nb.augment import Augmentation, cut_out, policies, shift
+from animegan_nb.conditional_style import request_variety, requested_heads, tag_share
 from animegan_nb.core import grid, seed_everything, to_float, to_uint8
 from animegan_nb.metrics import evaluate, extract
 from animegan_nb.callbacks import Checkpoints, JSONLog, Samples, read_log
-from animegan_nb.training import Trainer, build_pair, checkpoints, load_run
+from animegan_nb.training import Draws, Trainer, build_pair, checkpoints, load_run
 
 # DiffAugment without its colours
 policies['place'] = lambda images, rng=None, strength=1.0: cut_out(shift(images, rng), rng)
@@ -324,43 +327,41 @@ def control(a):
         print(name, json.dumps({k: {m: v[m] for m in networks.STORED} for k, v in run['measures'].items()}))
 
 
+HEART = dict(
+    few='conditional_toon_64_3000',
+    many='conditional_toon_64',
+    shifted='conditional_toon_64_shifted',
+    slow='conditional_toon_64_slow',
+)
+
+
 def heart(a):
-    """What a discriminator knows by heart: at every checkpoint in RUN/moments of three trainings, on few heads, on many
-    and on few that are shifted, the share of tags that it reads correctly in heads that all learned from, in heads that
-    were added for the second, and in new ones, its mean logit on them, and the share of requests that the toon network
-    says are granted; at one step also the distances. (Of the stored trainings one checkpoint in 2,000 or in 3,000 steps
-    was kept.)"""
+    """What a discriminator knows by heart, and what a request leaves open: at every checkpoint in RUN/moments of the
+    trainings of HEART, the share of tags that the discriminator reads correctly in heads that all learned from, in
+    heads that are added where there are many, and in new ones, its mean logit on them, the share of requests that the
+    toon network says are granted, and how varied the heads of one request are; at one step also the distances. (Of the
+    stored trainings one checkpoint in 2,000 or in 3,000 steps was kept.)"""
     import networks
 
-    runs = dict(conditional_toon_64_3000=a.few, conditional_toon_64=a.many, conditional_toon_64_shifted=a.shifted)
-    runs = {name: run for name, run in runs.items() if run}
+    runs = {name: Path(getattr(a, word)) for word, name in HEART.items() if getattr(a, word)}
     for run in runs.values():
-        if not (Path(run) / 'moments' / f'step-{a.step:08d}').is_dir():
+        if not (run / 'moments' / f'step-{a.step:08d}').is_dir():
             sys.exit(f'{run} keeps no checkpoint of step {a.step}: name one that every run keeps.')
-    few = networks.JOBS['conditional_toon_64_3000']
-    data, groups = networks.images(few, 64), C.TOON_TAGS
+    few = networks.JOBS[HEART['few']]
+    data = networks.images(few, 64)
     again = C.tagged_heads(64, toon.ToonHeads(1000, 64, seed=0))  # the first of those that ship, which are compressed
     assert torch.equal(again.batch(range(1000))['labels'], data.batch(range(1000))['labels'])
-    added = C.tagged_heads(64, toon.ToonHeads(3000, 64, seed=networks.JOBS['conditional_toon_64'].more[0]))
+    added = C.tagged_heads(64, toon.ToonHeads(3000, 64, seed=networks.JOBS[HEART['many']].more[0]))
     sets = dict(training=again, added=added, new=networks.images(few, 64, True))
     heads = {kind: known.batch(range(1000)) for kind, known in sets.items()}
-    judge, out = [C.ToonTagClassifier(groups)], Path(a.out).with_suffix('.json')
+    out = Path(a.out).with_suffix('.json')
     before = json.loads(out.read_text())['runs'] if out.exists() else {}
     found = dict(heads=1000, drawn=a.n, runs={name: known for name, known in before.items() if name not in runs})
-    granted = lambda asked, read: {k: round(v['granted'], 4) for k, v in C.tag_scores(asked, read, groups).items()}
     for name, run in runs.items():
         rows = []
-        for folder in sorted((Path(run) / 'moments').glob('step-*')):
+        for folder in sorted((run / 'moments').glob('step-*')):
             pair, generator, info = load_run(folder)
-            row = dict(step=info['step'], images=info['images'])
-            for kind, batch in heads.items():
-                with torch.no_grad():
-                    answers = [pair.discriminator(part, tags=True) for part in to_float(batch['image']).split(100)]
-                logits, tags = (torch.cat(part) for part in zip(*answers))
-                row[kind] = dict(logit=round(logits.mean().item(), 4))
-                row[kind] |= granted(batch['labels'], C.read_labels(tags, groups))
-            images, asked = C.requested_images(pair, generator, a.n, 0)
-            row['granted'] = granted(asked, C.read_tags(judge, images))
+            row = dict(step=info['step'], images=info['images']) | moment(pair, generator, heads, a.n)
             if info['step'] == a.step:
                 generated = [networks.draw(pair, generator, a.n, seed) for seed in range(a.seeds)]
                 measured = networks.compared(generated, networks.all_images(data), None, few.extractors)
@@ -371,6 +372,38 @@ def heart(a):
         trained = len(networks.training_images(networks.JOBS[name], 64))
         found['runs'][name] = dict(trained=trained, command=command, moments=rows)
     out.write_text(json.dumps(found, indent=1) + '\n')
+
+
+@torch.no_grad()
+def same(a):
+    """OUT.jpg: the same requests and latents as two trainings of HEART draw them at one step; for each request a row of
+    `many` and one of `slow`."""
+    drawn = []
+    pairs = [load_run(Path(run) / 'moments' / f'step-{a.step:08d}')[:2] for run in (a.many, a.slow)]
+    row = pairs[0][0].known[:1].long().expand(a.n, -1)
+    z = Draws(9).normal(a.n, pairs[0][1].z_dim)
+    for wish in WISHES['toon'][:3]:
+        labels = C.name_labels(row, C.TOON_TAGS, **(dict(glasses='no', mouth='smile') | wish))
+        drawn += [to_uint8(requested_heads(generator, z, labels)) for _, generator in pairs]
+    grid(torch.cat(drawn), a.n).save(Path(a.out).with_suffix('.jpg'), quality=92)
+
+
+def moment(pair, generator, heads: dict, n: int) -> dict:
+    "What the discriminator of a checkpoint reads in sets of heads, and what its generator draws on request."
+    rounded = lambda numbers: {k: round(v, 4) for k, v in numbers.items()}
+    shares = lambda asked, read: rounded({k: v['granted'] for k, v in C.tag_scores(asked, read, C.TOON_TAGS).items()})
+    row = {}
+    for kind, batch in heads.items():
+        with torch.no_grad():
+            answers = [pair.discriminator(part, tags=True) for part in to_float(batch['image']).split(100)]
+        logits, tags = (torch.cat(part) for part in zip(*answers))
+        read = shares(batch['labels'], C.read_labels(tags, C.TOON_TAGS))
+        row[kind] = dict(logit=round(logits.mean().item(), 4)) | read
+    images, asked = C.requested_images(pair, generator, n, 0)
+    row['granted'] = shares(asked, C.read_tags([C.ToonTagClassifier(C.TOON_TAGS)], images))
+    known = pair.known[: pair.remembered].long()
+    varied = request_variety(generator, known) | dict(tag_share=tag_share(generator, known))
+    return row | dict(one_request=rounded(varied))
 
 
 def speed(a):
@@ -418,7 +451,13 @@ def main():
         q.add_argument('--extractor', default='squeezenet')
         q.add_argument('--sheet', action='store_true')
     words.add_parser('speed').set_defaults(run=speed)
-    compared = (('control', control, ('tagged', 'plain')), ('heart', heart, ('few', 'many', 'shifted')))
+    q = words.add_parser('same')
+    q.set_defaults(run=same)
+    for word in ('many', 'slow', 'out'):
+        q.add_argument(f'--{word}', required=True)
+    q.add_argument('--step', type=int, required=True)
+    q.add_argument('--n', type=int, default=6)
+    compared = (('control', control, ('tagged', 'plain')), ('heart', heart, tuple(HEART)))
     for name, function, runs in compared:
         q = words.add_parser(name)
         q.set_defaults(run=function)

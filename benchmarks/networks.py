@@ -87,6 +87,8 @@ HEADS_64 = adapted('stylegan-cpu-64', 50_000, '', dict(mixing=0.0), mirror=False
 # The anime generator begins with the human one and its discriminator, and all of both learns.
 AS_HUMAN = TransferConfig(**vars(HEADS_64.network), start='stylegan_toon_human_64')
 AS_BEFORE = replace(AS_HUMAN, start='stylegan_toon_64')
+TAGGED = in_bfloat16(recipes['conditional-cpu-64'])
+SLOW = replace(TAGGED, network=replace(TAGGED.network, direction_rate=0.1), steps=15_000)
 JOBS = {
     'stylegan_toon_64': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_human_64',
@@ -98,20 +100,27 @@ JOBS = {
     'conditional_toon_64': Job(
         'StyleGAN2 at 64 px on 24,000 anime heads, begun as stylegan_toon_64, which learned tags',
         'anime',
-        in_bfloat16(recipes['conditional-cpu-64']),
+        TAGGED,
         more=(2, 3, 4, 5, 6, 7, 8),  # 1: the new heads of `images`
     ),
     'conditional_toon_64_3000': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64, which learned tags',
         'anime',
-        replace(in_bfloat16(recipes['conditional-cpu-64']), steps=15_000),
+        replace(TAGGED, steps=15_000),
         compared=True,
     ),
     'conditional_toon_64_shifted': Job(
         'conditional_toon_64_3000, whose discriminator sees every head shifted by up to an eighth of its side',
         'anime',
-        replace(in_bfloat16(recipes['conditional-cpu-64']), steps=15_000, augment='shift'),
+        replace(TAGGED, steps=15_000, augment='shift'),
         compared=True,
+    ),
+    'conditional_toon_64_slow': Job(
+        'conditional_toon_64, whose directions learn at a tenth of the rate',
+        'anime',
+        SLOW,
+        compared=True,
+        more=(2, 3, 4, 5, 6, 7, 8),
     ),
     'stylegan_toon_64_longer': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64: conditional_toon_64_3000 without tags',

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from animegan_nb import conditional as C, conditional_style as S, core
+from animegan_nb import conditional as C, conditional_style as S, core, toon
 from animegan_nb.callbacks import Checkpoints
 from animegan_nb.core import rng
 from animegan_nb.data import ImageSet
@@ -129,6 +129,49 @@ def test_a_styled_training_goes_on_where_it_stopped(start, tmp_path):
     recipe.trainer(tagged(), [Checkpoints(tmp_path, 1)], device='cpu').fit(3, progress=False)
     second = recipe.trainer(tagged(), device='cpu').resume(tmp_path).fit(until=5, progress=False)
     assert all(torch.equal(a, b) for a, b in zip(whole.pair.state_dict().values(), second.pair.state_dict().values()))
+
+
+def test_directions_can_learn_slowly(start):
+    "Adam moves F a tenth as far in its first step, and a generator of rate 1 is as before."
+    moved = {}
+    for rate in (1.0, 0.1):
+        config = replace(STYLE, start=str(start[0]), direction_rate=rate)
+        recipe = Recipe('conditional-stylegan', config, TrainingConfig(batch_size=8), 1, 'a test')
+        moved[rate] = recipe.trainer(tagged(), device='cpu').fit(1, progress=False).pair.generator.mapping.F.detach()
+    learning = moved[1.0].abs() > 1e-5  # Adam moves by its rate, whatever the gradient
+    assert learning.float().mean() > 0.3
+    torch.testing.assert_close(moved[0.1][learning], 0.1 * moved[1.0][learning], rtol=0.05, atol=0)
+    with pytest.raises(ValueError, match='direction_rate'):
+        replace(STYLE, direction_rate=0.0)
+
+
+def test_the_share_of_the_tags_in_the_variance_of_w():
+    generator, labels = S.ConditionalStyleGenerator(STYLE).eval(), tagged().arrays['labels']
+    known = torch.from_numpy(labels)
+    assert S.tag_share(generator, known) == 0  # F begins as zero
+    z = torch.randn(4000, 8, generator=rng(0))
+    rows = known[torch.randint(len(known), (4000,), generator=rng(1))]
+    torch.nn.init.normal_(generator.mapping.directions.weight)
+    with torch.no_grad():
+        from_z = generator.mapping.w(torch.cat([z, torch.zeros(4000, 6)], 1)).var(0).sum()
+        from_tags = (C.one_hot(rows, GROUPS) @ generator.mapping.F.T).var(0).sum()
+    share = S.tag_share(generator, known, n=4000)
+    assert share == pytest.approx((from_tags / (from_tags + from_z)).item(), abs=0.02)
+    generator.mapping.directions.weight.data *= 1e3
+    assert S.tag_share(generator, known) > 0.999
+
+
+def test_variety_of_heads_that_are_alike_and_of_one_request():
+    heads = core.to_float(toon.ToonHeads(40, 64, seed=3).batch(range(40))['image'])
+    alike, real = S.head_variety(heads[:1].expand(20, -1, -1, -1)), S.head_variety(heads)
+    assert alike['background'] == alike['clothes'] == 1 and alike['angle'] < 1e-3
+    assert real['background'] < 0.5 > real['clothes'] and real['angle'] > 8
+    generator, known, _ = S.pretrained_conditional_style()
+    z = Draws(5).normal(12, generator.z_dim)
+    rows = known[[0, len(known) - 1]]
+    found = [S.head_variety(S.requested_heads(generator, z, row.expand(12, -1), batch=5)) for row in rows]
+    mean = {name: (found[0][name] + found[1][name]) / 2 for name in found[0]}
+    assert S.request_variety(generator, known, 12, 2) == pytest.approx(mean, rel=1e-4)
 
 
 def test_a_styled_generator_is_stored_with_its_tags(start, tmp_path):
