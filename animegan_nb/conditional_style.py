@@ -229,7 +229,7 @@ def pretrained_conditional_style(
     groups], and the facts of its training."""
     return pretrained_conditional(name, ConditionalStyleGenerator)
 
-# %% ../nbs/47_conditional_style.ipynb #47a00063
+# %% ../nbs/47_conditional_style.ipynb #47a00074
 @torch.no_grad()
 def requested_heads(
     generator: ConditionalStyleGenerator,
@@ -238,13 +238,18 @@ def requested_heads(
     batch: int = 100,
 ) -> Tensor:  # [n, 3, size, size] in [-1, 1]
     "What a generator draws of latents and of requests, in batches."
+    if len(z) != len(labels):
+        raise ValueError(f"Every latent has a request: {len(z)} and {len(labels)} do not fit.")
     latents = torch.cat([z, one_hot(labels, generator.config.tags)], 1)
     return torch.cat([generator(part) for part in latents.split(batch)]).clamp(-1, 1)
 
-
+# %% ../nbs/47_conditional_style.ipynb #47a00063
 def head_variety(images: Tensor) -> dict[str, float]:  # [n, 3, 64, 64] toon heads in [-1, 1]
     """The shares of the commonest background and colour of clothes, and the standard deviation
     of the angle in degrees, as the toon network reads them."""
+    check_size(images, 3, 64)  # what the toon network reads
+    if len(images) < 2:
+        raise ValueError(f"Variety needs at least two heads, not {len(images)}.")
     seen = network_readings(toon_network(), to_uint8(images))
     common = lambda name: torch.bincount(seen[name].argmax(1)).max().item() / len(images)
     angle = seen['pose'][:, 0].rad2deg().std().item()
@@ -259,6 +264,8 @@ def request_variety(
     seed: int = 5,
 ) -> dict[str, float]:
     "`head_variety` of heads of one request, its mean over some requests."
+    if not 1 <= requests <= len(known):
+        raise ValueError(f"There are {len(known)} known requests, so not {requests} of them.")
     z = Draws(seed).normal(n, generator.z_dim)
     rows = known[torch.linspace(0, len(known) - 1, requests).long()]
     found = [head_variety(requested_heads(generator, z, row.expand(n, -1))) for row in rows]
@@ -270,6 +277,8 @@ def tag_share(
     generator: ConditionalStyleGenerator, known: Tensor, n: int = 1000, seed: int = 6
 ) -> float:
     "The share of the variance of w = M(z) + F·tags that comes from the tags."
+    if n < 2:
+        raise ValueError(f"A variance needs at least two latents, not {n}.")
     draws = Draws(seed)
     z, labels = draws.normal(n, generator.z_dim), sample_labels(known, n, draws)
     tags = one_hot(labels, generator.config.tags)

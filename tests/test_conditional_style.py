@@ -172,6 +172,16 @@ def test_variety_of_heads_that_are_alike_and_of_one_request():
     found = [S.head_variety(S.requested_heads(generator, z, row.expand(12, -1), batch=5)) for row in rows]
     mean = {name: (found[0][name] + found[1][name]) / 2 for name in found[0]}
     assert S.request_variety(generator, known, 12, 2) == pytest.approx(mean, rel=1e-4)
+    for call, words in (
+        (lambda: S.head_variety(heads[:, :, ::2, ::2]), '64'),
+        (lambda: S.head_variety(heads[:1]), 'at least two heads'),
+        (lambda: S.request_variety(generator, known, 4, 0), 'known requests'),
+        (lambda: S.request_variety(generator, known[:3], 4, 5), '3 known requests'),
+        (lambda: S.requested_heads(generator, z, known[:3]), '12 and 3 do not fit'),
+        (lambda: S.tag_share(generator, known, 1), 'at least two latents'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
 
 
 def test_a_styled_generator_is_stored_with_its_tags(start, tmp_path):
