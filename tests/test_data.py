@@ -615,7 +615,7 @@ def test_folder_errors_are_sentences(tmp_path):
         (tmp_path / 'missing', FileNotFoundError, 'There is no folder'),
         (tmp_path / 'file', FileNotFoundError, 'There is no folder'),
         (tmp_path / 'empty', ValueError, 'no image below'),
-        (tmp_path / 'broken', ValueError, 'None of the 1'),
+        (tmp_path / 'broken', ValueError, 'The only image file, a.png, could not be read'),
     ):
         with pytest.raises(kind, match=match):
             ImageFolder(folder, cache=tmp_path / 'c')

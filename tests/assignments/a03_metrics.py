@@ -141,7 +141,9 @@ WRONG = dict(
             [
                 'copies of one dense point: all precise, little recalled',
                 'k = 1: the ball reaches the nearest other point',
-                'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
+                'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3;'
+                ' 40 and 50 lie in the ball of 49',
+                'k = 2: the ball reaches the second nearest other point',
                 'a point on the surface of a ball lies in it',
                 'the ball that covers a point need not be that of the nearest centre',
                 'in the plane it is the straight distance that counts',
@@ -151,7 +153,9 @@ WRONG = dict(
             lambda a, b, k=3: precision_recall(a, b, k, itself=1),
             [
                 'k = 1: the ball reaches the nearest other point',
-                'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3',
+                'the radius belongs to the centre: 49 lies in the ball of 40, and 5 not in that of 3;'
+                ' 40 and 50 lie in the ball of 49',
+                'k = 2: the ball reaches the second nearest other point',
                 'a point on the surface of a ball lies in it',
                 'the ball that covers a point need not be that of the nearest centre',
                 'in the plane it is the straight distance that counts',
@@ -162,6 +166,7 @@ WRONG = dict(
             [
                 'copies of one dense point: all precise, little recalled',
                 'k = 1: the ball reaches the nearest other point',
+                'k = 2: the ball reaches the second nearest other point',
                 'a point on the surface of a ball lies in it',
                 'the ball that covers a point need not be that of the nearest centre',
             ],

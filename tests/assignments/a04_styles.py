@@ -127,7 +127,7 @@ WRONG = dict(
     truncate={
         'a cutoff of 0 is none': (
             lambda ws, mean, psi, cutoff=None: truncate(ws, mean, psi, cutoff or None),
-            ['a cutoff of 0 moves no layer'],
+            ['a cutoff of 0 truncates nothing', 'a cutoff of 0 moves no layer'],
         ),
         'towards zero': (
             lambda ws, mean, psi, cutoff=None: torch.cat([psi * ws[:, :cutoff], ws[:, len(ws[0, :cutoff]) :]], 1),
@@ -136,11 +136,12 @@ WRONG = dict(
                 'the mean stays where it is',
                 'ψ scales the distance to the mean',
                 'a cutoff truncates the first layers',
+                'ψ counts with a cutoff, too',
             ],
         ),
         'the cutoff is ignored': (
             lambda ws, mean, psi, cutoff=None: mean + psi * (ws - mean),
-            ['a cutoff spares the others', 'a cutoff of 0 moves no layer'],
+            ['a cutoff spares the others', 'a cutoff of 0 truncates nothing', 'a cutoff of 0 moves no layer'],
         ),
     },
     replace_layers={
