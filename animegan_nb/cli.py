@@ -494,19 +494,13 @@ def _check_there(run: Path):
 
 
 def _load_run(run: Path, device):
-    "What `training.load_run` finds in a run; one sentence if there is no good checkpoint."
-    from animegan_nb.core import short_path
-    from animegan_nb.training import checkpoints, load_run
+    "What `training.load_run` finds in a run; one sentence if it has no checkpoint yet."
+    from animegan_nb.training import load_run
 
     _check_there(run)
     try:
         return load_run(run, device)
     except FileNotFoundError:
-        if checkpoints(run):
-            raise ValueError(
-                f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
-                " or delete them to start again at step 0."
-            ) from None
         if (run / 'recipe.toml').exists():
             raise FileNotFoundError(
                 f"{_quoted(run)} has no checkpoint yet: go on with  {_resume(run)}"

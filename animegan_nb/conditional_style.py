@@ -232,7 +232,7 @@ def pretrained_conditional_style(
 # %% ../nbs/47_conditional_style.ipynb #47a00074
 @torch.no_grad()
 def requested_heads(
-    generator: ConditionalStyleGenerator,
+    generator: nn.Module,  # of z and tags side by side, with `config.tags`
     z: Tensor,  # [n, z_dim]
     labels: Tensor,  # [n, groups]
     batch: int = 100,

@@ -306,9 +306,10 @@ def own_random_numbers():
 def error_words(error: BaseException) -> str:
     "The class of an error and its own words, which are a stranger's, so they may fail."
     try:
-        return f'{type(error).__name__}: {error}'
+        words = str(error)
     except BaseException:  # raised by __str__; its words may hold what the law tries
-        return f'{type(error).__name__}: (without words)'
+        words = '(without words)'
+    return f'{type(error).__name__}: {words}' if words else type(error).__name__
 
 
 def examine(exercise: Exercise, candidate: Callable, limit: float = 0) -> tuple[Law, ...]:

@@ -543,13 +543,9 @@ class Bounded(io.TextIOBase):
 
 
 def one_line(error: BaseException, most: int = 300) -> str:
-    "An error as a line of text; its own words are a stranger's, so they may fail."
-    try:
-        text = ' '.join(str(error).split())
-    except BaseException:  # whatever its __str__ raises
-        text = '(without words)'
-    text = text if len(text) <= most else text[:most] + ' …'
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+    "An error as a line of text, not too long."
+    text = ' '.join(grading.error_words(error).split())
+    return text if len(text) <= most else text[:most] + ' …'
 
 
 def asked_names(code: str) -> set[str]:

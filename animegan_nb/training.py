@@ -1624,7 +1624,8 @@ def check_same_optimizers(trainer: Trainer, saved: dict, name: str):
 # %% ../nbs/10_training.ipynb #0e338948
 def newest_good(run: str | Path, load: Callable[[Path], object]):
     """What `load` returns for the newest checkpoint of a run that is not damaged; damaged ones
-    are passed over with a warning. None if there is none."""
+    are passed over with a warning. None if the run has none; if all are damaged, one sentence
+    says so."""
     there = checkpoints(run)
     for folder in reversed(there):
         try:
@@ -1632,6 +1633,11 @@ def newest_good(run: str | Path, load: Callable[[Path], object]):
         except DamagedCheckpoint as error:
             next_try = '' if folder == there[0] else ' Trying the one before.'
             warnings.warn(f'{error}{next_try}', stacklevel=4)
+    if there:
+        raise DamagedCheckpoint(
+            f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
+            " or delete them to start again at step 0."
+        )
     return None
 
 
@@ -1647,11 +1653,7 @@ def resume_trainer(trainer: Trainer, run: str | Path) -> Trainer:
     folder = Path(run)
     if looks_like_checkpoint(folder) or re.fullmatch(r'step-\d+', folder.name):
         return trainer.load(folder)
-    if newest_good(run, trainer.load) is None and checkpoints(run):
-        raise DamagedCheckpoint(
-            f"None of the checkpoints in {short_path(run)} is good: copy one from a backup,"
-            " or delete them to start again at step 0."
-        )
+    newest_good(run, trainer.load)
     return trainer
 
 
