@@ -83,7 +83,7 @@ def variants(args, seed=0):
 def figures(args):
     "The toon figures, averaged down to the size of the experiment and rounded to bytes."
     drawn = ToonFigures(args.figures, 64, args.data_seed, supersample=args.supersample)
-    return ImageSet({'image': drawn.arrays['image']}).resized(args.size)
+    return drawn.only('image').resized(args.size)
 
 
 class Quarters(Callback):
