@@ -8,13 +8,15 @@
     python benchmarks/conditional.py speed
     python benchmarks/conditional.py control --tagged RUN --plain RUN --step N --out data/results/conditional_control
         (of `networks.py train conditional_toon_64_3000` and of `stylegan_toon_64_longer`, which learns no tags)
-    python benchmarks/conditional.py heart [--few RUN] [--many RUN] [--shifted RUN] [--slow RUN] --step N \
-        --out data/results/conditional_heart
+    python benchmarks/conditional.py heart [--few RUN] [--many RUN] [--shifted RUN] [--slow RUN] [--middle RUN] \
+        --step N --out data/results/conditional_heart
         (of `networks.py train conditional_toon_64_3000`, of `conditional_toon_64`, 3,000 and 24,000 heads, of
         `conditional_toon_64_shifted`, 3,000 heads that the discriminator sees shifted, and of
-        `conditional_toon_64_slow`, whose directions learn slowly; runs that are not named stay as they were stored)
-    python benchmarks/conditional.py same --many RUN --slow RUN --step N --out data/results/conditional_same
-        (images only: the same requests and latents of the two)
+        `conditional_toon_64_slow` and `conditional_toon_64_middle`, whose directions learn at 0.1 and 0.3 of the
+        rate; runs that are not named stay as they were stored)
+    python benchmarks/conditional.py same --many RUN --middle RUN --slow RUN --step N \
+        --out data/results/conditional_same
+        (images only: the same requests and latents of the three)
 
 A training saves itself every 250 steps and goes on where it was stopped.
 """
@@ -332,6 +334,7 @@ HEART = dict(
     many='conditional_toon_64',
     shifted='conditional_toon_64_shifted',
     slow='conditional_toon_64_slow',
+    middle='conditional_toon_64_middle',
 )
 
 
@@ -376,10 +379,10 @@ def heart(a):
 
 @torch.no_grad()
 def same(a):
-    """OUT.jpg: the same requests and latents as two trainings of HEART draw them at one step; for each request a row of
-    `many` and one of `slow`."""
+    """OUT.jpg: the same requests and latents as three trainings of HEART draw them at one step; for each request a row
+    of `many`, one of `middle` and one of `slow`."""
     drawn = []
-    pairs = [load_run(Path(run) / 'moments' / f'step-{a.step:08d}')[:2] for run in (a.many, a.slow)]
+    pairs = [load_run(Path(run) / 'moments' / f'step-{a.step:08d}')[:2] for run in (a.many, a.middle, a.slow)]
     row = pairs[0][0].known[:1].long().expand(a.n, -1)
     z = Draws(9).normal(a.n, pairs[0][1].z_dim)
     for wish in WISHES['toon'][:3]:
@@ -453,7 +456,7 @@ def main():
     words.add_parser('speed').set_defaults(run=speed)
     q = words.add_parser('same')
     q.set_defaults(run=same)
-    for word in ('many', 'slow', 'out'):
+    for word in ('many', 'middle', 'slow', 'out'):
         q.add_argument(f'--{word}', required=True)
     q.add_argument('--step', type=int, required=True)
     q.add_argument('--n', type=int, default=6)

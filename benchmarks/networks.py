@@ -88,7 +88,9 @@ HEADS_64 = adapted('stylegan-cpu-64', 50_000, '', dict(mixing=0.0), mirror=False
 AS_HUMAN = TransferConfig(**vars(HEADS_64.network), start='stylegan_toon_human_64')
 AS_BEFORE = replace(AS_HUMAN, start='stylegan_toon_64')
 TAGGED = in_bfloat16(recipes['conditional-cpu-64'])
-SLOW = replace(TAGGED, network=replace(TAGGED.network, direction_rate=0.1), steps=15_000)
+SLOW = {
+    rate: replace(TAGGED, network=replace(TAGGED.network, direction_rate=rate), steps=15_000) for rate in (0.1, 0.3)
+}
 JOBS = {
     'stylegan_toon_64': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_human_64',
@@ -118,7 +120,14 @@ JOBS = {
     'conditional_toon_64_slow': Job(
         'conditional_toon_64, whose directions learn at a tenth of the rate',
         'anime',
-        SLOW,
+        SLOW[0.1],
+        compared=True,
+        more=(2, 3, 4, 5, 6, 7, 8),
+    ),
+    'conditional_toon_64_middle': Job(
+        'conditional_toon_64, whose directions learn at three tenths of the rate',
+        'anime',
+        SLOW[0.3],
         compared=True,
         more=(2, 3, 4, 5, 6, 7, 8),
     ),
