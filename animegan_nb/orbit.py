@@ -6,6 +6,7 @@
 from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple, Protocol
 import torch
@@ -283,7 +284,7 @@ def depth_normals(
     depth: Tensor,  # [b, 1, h, w] along the camera's axis; not finite: nothing there
     cam2world: Tensor,  # [b, 4, 4]
     fov: float,
-) -> Tensor:  # [b, 3, h, w], unit, in world axes; 0 beside nothing
+) -> Tensor:  # [b, 3, h, w], unit, in world axes; 0 where nothing is, and beside it
     "Normals of the surface that a depth image shows, by central differences of its points."
     b, _, h, w = depth.shape
     lines = rays(cam2world, fov, (h, w))
@@ -293,7 +294,8 @@ def depth_normals(
     down = p[:, :, 2:, 1:-1] - p[:, :, :-2, 1:-1]
     right = p[:, :, 1:-1, 2:] - p[:, :, 1:-1, :-2]
     n = torch.linalg.cross(down, right, dim=1)
-    return torch.where(n.isfinite().all(1, keepdim=True), F.normalize(n, dim=1), 0.0)
+    there = depth.isfinite() & n.isfinite().all(1, keepdim=True)
+    return torch.where(there, F.normalize(n, dim=1), 0.0)
 
 # %% ../nbs/59_orbit.ipynb #5ce085e6
 def flat_condition(condition: Condition) -> Tensor:  # [n, 2·(layers + 1)·hidden]
@@ -309,7 +311,7 @@ def condition_space(generator: PiganGenerator, axes: int, codes: int = 2000):
 
 def one_code(z: Tensor | int, z_dim: int) -> Tensor:  # [1, z_dim]
     "A code, or that of a seed."
-    z = torch.randn(1, z_dim, generator=rng(z)) if isinstance(z, int) else z
+    z = torch.randn(1, z_dim, generator=rng(z)) if isinstance(z, Integral) else z
     if z.shape != (1, z_dim):
         raise ValueError(
             f"A source shows one code [1, {z_dim}] or the one of a seed, not {list(z.shape)}."

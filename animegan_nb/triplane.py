@@ -42,8 +42,9 @@ def sample_planes(
     box: float = 1.0,  # side of the cube around the origin that the planes cover
     order: str = 'mimic3d',  # which planes: 'mimic3d' (xy, yz, zx) or 'eg3d' (xy, xz, zx)
 ) -> Tensor:  # [batch, 3, n, channels]
-    """Features of points on each of three planes, between the four nearest texels; zero beyond
-    the box (Chan et al. 2022)."""
+    """Features of points on each of three planes, between the four nearest texels (Chan et al.
+    2022). Beyond its own square a plane fades to zero over half a texel; a point outside in x
+    still reads yz."""
     check_planes(planes, points, box, order)
     kind = torch.promote_types(planes.dtype, torch.float32)
     places = plane_coordinates(points.to(kind) * (2 / box), order)
@@ -473,6 +474,12 @@ def dual_images(
     raw: Tensor,  # [batch, 3, m, m]: the small image that it was made from
 ) -> Tensor:  # [batch, 6, n, n]
     "What the discriminator sees: an image, and the small one beside it, enlarged."
+    for x in (images, raw):
+        if x.shape[-2] != x.shape[-1]:
+            raise ValueError(
+                f"The discriminator sees square images, not {x.shape[-2]}×{x.shape[-1]}: crop"
+                " them, or pad them."
+            )
     return torch.cat([images, resized(raw, images.shape[-1])], 1)
 
 

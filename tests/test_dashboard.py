@@ -176,6 +176,12 @@ def test_curve_is_bounded_and_keeps_the_mean(values, points):
     assert len(curve.x) == len(curve.values) and (not done or 1 <= curve.x[0] <= curve.x[-1] <= len(values))
 
 
+@pytest.mark.parametrize('points', [0, 1, 5, -2])
+def test_a_curve_that_would_drop_values_is_refused(points):
+    with pytest.raises(ValueError, match=f'even number of points, 2 or more, not {points}'):
+        d.Curve(points)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(1e-3, 3), min_size=1, max_size=100), st.floats(0.5, 20))
 def test_pace_lies_between_the_slowest_and_the_fastest_step(durations, half_life):

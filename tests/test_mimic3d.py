@@ -401,6 +401,7 @@ def test_a_head_in_the_viewer(direct):
     assert not torch.equal(render_checked(source, cams, 16, 12.0, ψ=1.0)['colour'], drawn['colour'])
     assert render_checked(source, cams, 12, 8.0)['normals'].shape == (2, 3, 12, 12)
     assert OrbitViewer(source, sizes=(8, 16)).film(2, swing=0.3).shape == (2, 3, 16, 16)
+    assert torch.equal(MimicSource(G, np.int64(3)).z, z)
     with pytest.raises(ValueError, match='one code'):
         MimicSource(G, torch.zeros(2, 8))
     with pytest.raises(ValueError, match='no slider'):

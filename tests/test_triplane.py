@@ -451,6 +451,9 @@ def test_the_discriminator_sees_both_images_and_the_camera():
         (lambda p, x: march_intervals(x, x[..., 0], x[..., 0][:, :1]), r'two or more samples'),
         (lambda p, x: eg3d_camera(0.0, -math.pi / 2, look_at=(0.0, 0.0, 0.0)), r'straight up or down'),
         (lambda p, x: PlaneView(fov=-12.0), r'0 and 180 degrees'),
+        (lambda p, x: dual_images(p[0, :, :, :6], p[0]), r'square images, not 6×8'),
+        (lambda p, x: dual_images(p[0], p[0, :, :, :6]), r'square images, not 6×8'),
+        (lambda p, x: dual_reals(p[0, :, :, :, :6], 4), r'square images, not 8×6'),
         (lambda p, x: PoseMapping(4, 4)(torch.zeros(1, 4)), r'told a camera'),
     ],
 )

@@ -44,6 +44,10 @@ _AWARE_MUTANTS = {
     'rows and columns exchanged': _exchanged(rows=False),
     'next and last exchanged': _exchanged(following=(2, 3), last=(1, 4)),
     'its own plane averaged, too': _exchanged(own=True),
+    'detached': lambda x: aware(x.detach(), 'role'),
+    'the other planes detached': lambda x: torch.cat(
+        [x, aware(x.detach(), 'role')[:, x.shape[1] :]], 1
+    ),
 }
 
 
@@ -76,6 +80,12 @@ def check_aware(candidate):
     wanted = (ramp.mean() + 10 * ramp)[None].expand(n, n)
     yield 'zx learns of z from yz, along its columns', torch.allclose(zx[2], wanted, atol=1e-4)
     yield 'tri-planes do not mix', torch.allclose(candidate(x[3:]), found[3:], atol=1e-6)
+    total = candidate(x.requires_grad_(True)).sum()
+    slopes = torch.autograd.grad(total, x)[0] if total.requires_grad else torch.zeros_like(x)
+    yield (
+        'every texel learns from all three planes',
+        torch.allclose(slopes, torch.full_like(x, 3.0), atol=1e-4),
+    )
 
 # %% ../../nbs/exercises/61_mimic3d.ipynb #b6a895d7
 def _same_place(images, offsets, patch):
@@ -144,6 +154,12 @@ def _imitated(detach=True, scale=True, mean=True, square=True):
     return wrong
 
 
+def _three_channels(direct, target, features):
+    maps = zip(features(direct), features(target.detach()))
+    unit = lambda m: F.normalize(m, dim=1)
+    return 3 * torch.stack([(unit(a) - unit(b)).square().mean() for a, b in maps]).mean()
+
+
 def _first_image(direct, target, features):
     return imitation_loss(direct[:1], target[:1], features)
 
@@ -169,6 +185,7 @@ def _student_detached(direct, target, features):
         'a sum over the maps': _imitated(mean=False),
         'absolute differences of features': _imitated(square=False),
         'the first image alone': _first_image,
+        'a mean over channels, times three': _three_channels,
         'the median of the pixels': lambda *a: _each_pixel(*a).median(),
         'one mean over the pixels of all maps': lambda *a: _each_pixel(*a).mean(),
     },
@@ -198,6 +215,8 @@ def check_imitation_loss(candidate):
     yield 'opposite features cost 2', torch.allclose(apart, torch.tensor(2.0), atol=1e-4)
     once = candidate(red, green, lambda x: [x])
     yield 'whatever the number of maps', torch.allclose(once, apart, atol=1e-4)
+    wide = candidate(red, green, lambda x: [torch.cat([x, 0 * x], 1)])
+    yield 'and of channels', torch.allclose(wide, apart, atol=1e-4)
     yellow = (red + green) / 2
     half = candidate(red, yellow, lambda x: [x])
     yield 'features at 45 degrees cost 2 − √2', torch.allclose(half, torch.tensor(2 - 2**0.5))

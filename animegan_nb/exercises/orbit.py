@@ -6,6 +6,7 @@
 from __future__ import annotations
 import math
 import torch
+import torch.nn.functional as F
 from ..cameras import distance_to_depth, pose, project, rays
 from ..grading import exercise
 from animegan_nb.orbit import (
@@ -22,18 +23,20 @@ from animegan_nb.orbit import (
 __all__ = ['check_drag', 'check_zoom', 'check_depth_normals']
 
 # %% ../../nbs/exercises/59_orbit.ipynb #07727ede
+def _stop(p, limit, old):
+    return clamp(p, limit)
+
+
 def _drag(
-    sign=(1, 1), cosine=True, limit=True, swap=False, gain=1.0, along=False, sideways=True
+    sign=(1, 1), cosine=True, limit=_stop, swap=False, gain=1.0, along=False, sideways=True
 ):
-    "A wrong `drag`."
+    "A wrong `drag`; limit: what becomes of the new pitch, its limit and the old pitch."
 
     def wrong(yaw, pitch, dx, dy, gain_, pitch_limit=PITCH_LIMIT, yaw_limit=None):
         if swap:
             dx, dy = dy, dx
         g = gain_ * gain
-        p = pitch + sign[1] * g * dy
-        if limit:
-            p = clamp(p, pitch_limit)
+        p = limit(pitch + sign[1] * g * dy, pitch_limit, pitch)
         y = yaw - sign[0] * g * dx / (math.cos(p if along else pitch) if cosine else 1)
         return clamp(y, yaw_limit) if sideways else y, p
 
@@ -45,7 +48,15 @@ _DRAG_MUTANTS = {
     'up is down': _drag((1, -1)),
     'no cosine': _drag(cosine=False),
     'cosine of the new pitch': _drag(along=True),
-    'no limit': _drag(limit=False),
+    'no limit': _drag(limit=lambda p, limit, old: p),
+    'a limit of its own': _drag(limit=lambda p, limit, old: clamp(p, PITCH_LIMIT)),
+    'nothing happens beyond the limit': _drag(
+        limit=lambda p, limit, old: old if abs(p) > limit else p
+    ),
+    'back to eye height beyond the limit': _drag(
+        limit=lambda p, limit, old: 0.0 if abs(p) > limit else p
+    ),
+    'the lower limit forgotten': _drag(limit=lambda p, limit, old: min(p, limit)),
     'no limit of the yaw': _drag(sideways=False),
     'rows and columns swapped': _drag(swap=True),
     'degrees': _drag(gain=180 / math.pi),
@@ -56,7 +67,7 @@ _DRAG_MUTANTS = {
 def check_drag(candidate):
     """`drag(yaw, pitch, dx, dy, gain, pitch_limit, yaw_limit=None)` → (yaw, pitch):
     the front of a ball follows the pointer (`dx` to the right, `dy` down, `gain` =
-    `radians_per_pixel(…)`); the pitch stays within ±`pitch_limit`, and the yaw within
+    `radians_per_pixel(…)`); the pitch stops at ±`pitch_limit`, and the yaw at
     ±`yaw_limit` unless that is None. `yaw` and `pitch` are those before the drag."""
     gain = radians_per_pixel(12.0, 256, 1.0, 0.1)
     close = lambda a, b, tolerance=1e-6: all(abs(x - y) < tolerance for x, y in zip(a, b))
@@ -70,11 +81,13 @@ def check_drag(candidate):
                 f'from ({yaw}, {pitch}) the front follows ({dx:g}, {dy:g})',
                 close((column, row), (dx, dy), 0.25),
             )
+    far = lambda dy, limit: candidate(0.0, 0.3, 0.0, dy, gain, limit)[1]
+    yield 'the pitch stops at its limit', abs(far(900.0, 1.2) - 1.2) < 1e-6
+    yield 'and at its negative', abs(far(-900.0, 1.2) + 1.2) < 1e-6
     yield (
-        'the pitch stays below its limit',
-        candidate(0.0, 1.0, 0.0, 900.0, gain, 1.2)[1] <= 1.2,
+        'also if the limit is another one',
+        close((far(900.0, 0.7), far(-900.0, 0.7)), (0.7, -0.7)),
     )
-    yield 'and above its negative', candidate(0.0, -1.0, 0.0, -900.0, gain, 1.2)[1] >= -1.2
     yield 'the yaw goes all around', abs(candidate(0.0, 0.0, 2000.0, 0.0, gain, 1.2)[0]) > 4
     alone, both = (candidate(0.3, 0.5, 40.0, dy, gain, 1.2)[0] for dy in (0.0, 90.0))
     yield 'the yaw does not depend on dy', math.isclose(alone, both, rel_tol=1e-6)
@@ -192,6 +205,15 @@ def _nan_beside_nothing(depth, cam2world, fov):
     return torch.where(depth.isfinite(), depth_normals(depth, cam2world, fov), torch.nan)
 
 
+def _over_small_holes(depth, cam2world, fov):
+    "Central differences do not read the pixel in the middle."
+    p = F.pad(depth, (1, 1, 1, 1), mode='replicate')
+    sides = p[..., 1:-1, :-2], p[..., 1:-1, 2:], p[..., :-2, 1:-1], p[..., 2:, 1:-1]
+    filled = torch.where(depth.isfinite(), depth, torch.stack(sides).mean(0))
+    closed = depth_normals(filled, cam2world, fov)
+    return torch.where(depth.isfinite(), depth_normals(depth, cam2world, fov), closed)
+
+
 def _nothing_faces_us(depth, cam2world, fov):
     n = depth_normals(depth, cam2world, fov)
     return torch.where(depth.isfinite(), n, cam2world[:, :3, 2, None, None])
@@ -210,6 +232,7 @@ def _nothing_faces_us(depth, cam2world, fov):
         'the field of view across the height': _across_the_height,
         'NaN beside nothing': _nan_beside_nothing,
         'nothing faces the camera': _nothing_faces_us,
+        'a hole of one pixel overlooked': _over_small_holes,
     },
 )
 def check_depth_normals(candidate):
@@ -237,6 +260,10 @@ def check_depth_normals(candidate):
     n = candidate(plane, cams, 12.0)
     yield 'beside nothing all normals are finite', bool(n.isfinite().all())
     yield 'where nothing is they are 0', bool((n[..., :32] == 0).all())
+    pierced = torch.ones(2, 1, 9, 9)
+    pierced[..., 4, 4] = torch.inf
+    hole = candidate(pierced, cams, 12.0)[..., 4, 4]
+    yield 'also in a hole of one pixel', bool((hole == 0).all())
     facing = n - cams[:, :3, 2, None, None]
     yield (
         'the other half of a wall faces the camera',

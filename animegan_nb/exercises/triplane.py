@@ -27,6 +27,11 @@ def _looked_up(axes=((0, 1), (1, 2), (2, 0)), scale=lambda box: 2 / box, **optio
     return wrong
 
 
+def _cut_off(planes, points, box=1.0):
+    inside = (points.abs() <= box / 2).all(-1)
+    return sample_planes(planes, points, box) * inside[:, None, :, None]
+
+
 _SAMPLE_MUTANTS = {
     'xy, xz, zx': _looked_up(((0, 1), (0, 2), (2, 0))),
     'rows and columns exchanged': _looked_up(((1, 0), (2, 1), (0, 2))),
@@ -35,6 +40,7 @@ _SAMPLE_MUTANTS = {
     'texels counted from their centres': _looked_up(align_corners=True),
     'the border goes on': _looked_up(padding_mode='border'),
     'nearest texel': _looked_up(mode='nearest'),
+    'nothing outside of the box': _cut_off,
     'the first plane for all': lambda planes, points, box=1.0: sample_planes(
         planes[:, :1].expand_as(planes), points, box
     ),
@@ -49,7 +55,8 @@ def check_sample_planes(candidate):
     """`sample_planes(planes, points, box)`:
     planes `[b, 3, c, n, n]` for (x, y), (y, z), (z, x), the first coordinate along the columns;
     points `[b, k, 3]` in a cube of side `box` around the origin. Bilinear features `[b, 3, k,
-    c]`; the cube ends at the outer border of the border texels, and beyond is zero."""
+    c]`; the cube ends at the outer border of the border texels. Each plane fades to zero over
+    half a texel beyond its own square: a point that is outside in x alone still reads yz."""
     points = torch.rand(2, 20, 3, generator=rng(0)) * 0.9 - 0.45
     along = (2 * torch.arange(16) + 1) / 16 - 1
     planes = torch.zeros(2, 3, 2, 16, 16)
@@ -83,7 +90,15 @@ def check_sample_planes(candidate):
         torch.allclose(half, half * 0 + 0.25),
     )
     outside = candidate(torch.ones(2, 3, 2, 16, 16), 1.5 * corner, 1.0)
-    yield 'beyond the box is zero', not outside.any()
+    yield 'beyond all three squares is zero', not outside.any()
+    beside = candidate(
+        torch.ones(2, 3, 2, 16, 16), torch.tensor([0.75, 0.0, 0.0]).expand(2, 1, 3), 1.0
+    )
+    only_yz = torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1).expand(2, 3, 1, 2)
+    yield (
+        'a point outside in x alone still reads yz',
+        torch.allclose(beside, only_yz, atol=1e-6),
+    )
 
 # %% ../../nbs/exercises/60_triplane.ipynb #a673d638
 def _between(x, dim):

@@ -35,7 +35,7 @@ def faces(depth, cam2world, fov):
     right = p[:, 1:-1, 2:] - p[:, 1:-1, :-2]
     cross = torch.linalg.cross(right, up)
     out[:, 1:-1, 1:-1] = cross / cross.norm(dim=-1, keepdim=True)
-    out[~out.isfinite().all(-1)] = 0  # next to nothing
+    out[~(out.isfinite().all(-1) & depth[:, 0].isfinite())] = 0  # nothing, or next to it
     return out.permute(0, 3, 1, 2)
 
 
