@@ -49,7 +49,7 @@ _SAMPLE_MUTANTS = {
     ),
 }
 
-
+# %% ../../nbs/exercises/60_triplane.ipynb #24fe0535
 @exercise('triplane.sample_planes', library=sample_planes, mutants=_SAMPLE_MUTANTS)
 def check_sample_planes(candidate):
     """`sample_planes(planes, points, box)`:
