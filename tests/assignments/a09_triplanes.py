@@ -113,7 +113,7 @@ def frozen(planes, points, box, axes=AXES):
 
 RAMPS = [f'ramps on plane {k} give back {pair[0]} and {pair[1]}' for k, pair in enumerate(('xy', 'yz', 'zx'))]
 CORNER, BEYOND = 'a corner of the box has a quarter of its texel', 'beyond all three squares is zero'
-BESIDE = 'a point outside in x alone still reads yz'
+ONLY_YZ = 'a point outside in x alone still reads yz'
 PAIRS = 'with other axes every plane sees the first coordinate of its own pair'
 LEARN = 'the planes can learn: there is a gradient for their texels'
 
@@ -219,12 +219,12 @@ WRONG = dict(
                 'every point is looked up on the three planes of its own head, in their order',
             ],
         ),
-        'the doubled plane': (looked_up(((0, 1), (0, 2), (2, 0))), [RAMPS[1], BESIDE, PAIRS]),
+        'the doubled plane': (looked_up(((0, 1), (0, 2), (2, 0))), [RAMPS[1], ONLY_YZ, PAIRS]),
         'the axes ignored': (looked_up(AXES), [PAIRS]),
         'rows and columns exchanged': (rows_first, [*RAMPS, PAIRS]),
         'texels counted from their centres': (looked_up(align_corners=True), [*RAMPS, CORNER, PAIRS]),
-        'the border goes on': (looked_up(padding_mode='border'), [CORNER, BEYOND, BESIDE]),
-        'the side taken for its half': (looked_up(scale=1.0), [*RAMPS, CORNER, BEYOND, BESIDE, PAIRS]),
+        'the border goes on': (looked_up(padding_mode='border'), [CORNER, BEYOND, ONLY_YZ]),
+        'the side taken for its half': (looked_up(scale=1.0), [*RAMPS, CORNER, BEYOND, ONLY_YZ, PAIRS]),
         'no gradient': (frozen, [LEARN]),
     },
     march={
