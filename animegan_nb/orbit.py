@@ -311,7 +311,8 @@ def condition_space(generator: PiganGenerator, axes: int, codes: int = 2000):
 
 def one_code(z: Tensor | int, z_dim: int) -> Tensor:  # [1, z_dim]
     "A code, or that of a seed."
-    z = torch.randn(1, z_dim, generator=rng(z)) if isinstance(z, Integral) else z
+    if isinstance(z, Integral):
+        z = torch.randn(1, z_dim, generator=rng(int(z)))
     if z.shape != (1, z_dim):
         raise ValueError(
             f"A source shows one code [1, {z_dim}] or the one of a seed, not {list(z.shape)}."
