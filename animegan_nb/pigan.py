@@ -726,6 +726,7 @@ def _rays_that_fit(
     return max(1, limit // 8 // ray), 7
 
 # %% ../nbs/55_pigan.ipynb #ef4a6d9d
+@torch.enable_grad()
 def deferred_gradient(
     draw: Callable,  # draw(condition, k, rng): chunk k of the image
     loss: Callable,  # of the whole image

@@ -64,6 +64,11 @@ def expose(
         raise ValueError(
             f"Every image has its own gain: {len(image)} images, {len(gain)} gains."
         )
+    if image.dtype != torch.uint8 or coverage.dtype != torch.uint8:
+        raise ValueError(
+            "Images and their coverage are torch.uint8, from 0 to 255, not"
+            f" {image.dtype} and {coverage.dtype}."
+        )
     c = coverage.float()
     head = (image.float() - 255 + c) * gain.view(-1, 1, 1, 1)
     return (head + 255 - c).clamp(0, 255).round_().to(torch.uint8)
@@ -134,7 +139,8 @@ def condition_images(
     those that must be drawn (0.4 s each) are kept in a folder, if one is given."""
     if cache is None:
         return drawn_images(kind, indices)
-    path = Path(cache) / f'{kind}-{indices.start}-{indices.stop}.npy'
+    every = '' if indices.step == 1 else f'-{indices.step}'
+    path = Path(cache) / f'{kind}-{indices.start}-{indices.stop}{every}.npy'
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as part, open(part, 'wb') as file:

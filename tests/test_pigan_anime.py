@@ -77,6 +77,15 @@ def test_every_image_has_its_gain():
         expose(torch.zeros(3, 3, 4, 4, dtype=torch.uint8), torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.ones(2))
 
 
+@pytest.mark.parametrize(
+    'kinds', [(torch.uint8, torch.float32), (torch.float32, torch.uint8), (torch.uint8, torch.bool)]
+)
+def test_images_and_coverage_are_bytes(kinds):
+    image, cover = torch.zeros(1, 3, 2, 2, dtype=kinds[0]), torch.ones(1, 1, 2, 2, dtype=kinds[1])
+    with pytest.raises(ValueError, match='from 0 to 255'):
+        expose(image, cover, torch.ones(1))
+
+
 def test_covered_eyes_change_nothing_else_and_not_the_original():
     identity = toon.sample_identity(9, rng(1))
     before = identity.clone()
@@ -93,6 +102,11 @@ def test_images_are_drawn_once(tmp_path, monkeypatch):
     first = condition_images('opaque', range(3), tmp_path)
     monkeypatch.setattr(pigan_anime, '_drawn', lambda *a: pytest.fail('drawn again'))
     assert torch.equal(condition_images('opaque', range(3), tmp_path), first) and first.shape == (3, 3, 16, 16)
+
+
+def test_every_second_head_has_a_file_of_its_own(tmp_path):
+    some, all_ = (condition_images('plain', indices, tmp_path) for indices in (range(0, 8, 2), range(8)))
+    assert torch.equal(some, all_[::2]) and len(all_) == 8
 
 
 def test_an_unknown_kind():

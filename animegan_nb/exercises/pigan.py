@@ -125,7 +125,8 @@ _DEFERRED_MUTANTS = {
 def check_deferred(candidate):
     """`deferred_gradient(draw, loss, condition, seeds)`:
     `draw(condition, k, rng)` gives piece k of an image; piece k always uses a generator with
-    `seeds[k]`; never hold two graphs."""
+    `seeds[k]`; never hold two graphs. Write the loop by hand: a piece in PyTorch's `checkpoint`
+    leaves a part of its graph, which counts here."""
     alive = set()
 
     class Watch(torch.autograd.Function):
