@@ -29,9 +29,9 @@ from .training import optimise
 __all__ = ['SIDE', 'BOX', 'F_LIMITS', 'Heads', 'toon_view', 'held_out_heads', 'own_cameras', 'scores', 'ConditionStatistics',
            'condition_statistics', 'condition_at', 'condition_distance', 'pose_gradient', 'grid_start',
            'toon_pose_reader', 'pixel_error', 'perceptual_distance', 'InversionConfig', 'Inversion', 'check_inversion',
-           'fit_loss', 'cosine_decay', 'frozen_copy', 'free_parameters', 'invert', 'Around', 'cameras_around',
-           'toon_around', 'field_around', 'around_scores', 'official_settings', 'official_recipe', 'official_image',
-           'pivotal_tuning', 'random_neighbours']
+           'fit_loss', 'cosine_decay', 'frozen_copy', 'free_parameters', 'check_finished', 'invert', 'Around',
+           'cameras_around', 'toon_around', 'field_around', 'around_scores', 'official_settings', 'official_recipe',
+           'official_image', 'pivotal_tuning', 'random_neighbours']
 
 # %% ../nbs/58_pigan_inversion.ipynb #83e16075
 class Heads(NamedTuple):
@@ -209,7 +209,7 @@ def grid_start(
     angles = torch.meshgrid(yaws, pitches, indexing='ij')
     yaw, pitch = (x.flatten().to(images.device) for x in angles)
     bank = generator.mean_condition() if codes is None else generator.condition(codes)
-    shown = F.adaptive_avg_pool2d(images, size).flatten(1)
+    shown = F.adaptive_avg_pool2d(images.float(), size).flatten(1)
     error = []
     for k in range(len(bank.frequencies)):
         drawn = generator.render_views(
@@ -421,7 +421,17 @@ def free_parameters(
 
     return u, condition
 
+
+def check_finished(done: int, steps: int) -> None:
+    "Raise one sentence if a search was stopped before its last step."
+    if done < steps:
+        raise RuntimeError(
+            f"The search was stopped after {done} of {steps} steps: what it has found so far is"
+            " not the result of these settings."
+        )
+
 # %% ../nbs/58_pigan_inversion.ipynb #c86cac6d
+@torch.enable_grad()
 def invert(
     generator: PiganGenerator,
     images: Tensor,  # [n, 3, size, size] in [-1, 1]
@@ -435,6 +445,7 @@ def invert(
     "Find the camera and the conditions of every image together; each as if it were alone."
     check_inversion(generator, images, start, coverage, config)
     generator, images = frozen_copy(generator), images.float()
+    coverage = None if coverage is None else coverage.float()
     if start is None:
         reader = toon_pose_reader(generator.size, device=images.device)
         start = reader(images).unbind(1)
@@ -466,6 +477,7 @@ def invert(
     optimizer = torch.optim.Adam([dict(params=free), dict(params=[angles])])
     count = itertools.count()
     history = list(optimise(optimizer, lambda: loss(next(count)), n, rates))
+    check_finished(len(history), n)
     with torch.no_grad():
         condition = Condition(*(x.detach() for x in condition_of()))
     return Inversion(condition, *angles.detach().unbind(1), torch.stack(history))
@@ -529,6 +541,7 @@ def official_settings(generator: PiganGenerator) -> RenderSettings:
     return replace(v, samples=v.samples + v.fine, fine=0)
 
 
+@torch.enable_grad()
 def official_recipe(
     generator: PiganGenerator,
     images: Tensor,
@@ -566,9 +579,10 @@ def official_recipe(
 
     count = itertools.count()
     rate = lambda step: 1e-2 * 0.75 ** (step // 100)
-    history = torch.stack(list(optimise(optimizer, lambda: loss(next(count)), steps, rate)))
+    history = list(optimise(optimizer, lambda: loss(next(count)), steps, rate))
+    check_finished(len(history), steps)
     found = Condition(*(m + o.detach() for m, o in zip(mean, offsets)))
-    return Inversion(found, straight, straight.clone(), history)
+    return Inversion(found, straight, straight.clone(), torch.stack(history))
 
 # %% ../nbs/58_pigan_inversion.ipynb #4120a12c
 @torch.no_grad()
@@ -589,6 +603,7 @@ def official_image(
     return generator.render(condition, cam2world, settings=settings)
 
 # %% ../nbs/58_pigan_inversion.ipynb #28cd02b8
+@torch.enable_grad()
 def pivotal_tuning(
     generator: PiganGenerator,
     images: Tensor,
@@ -627,8 +642,8 @@ def pivotal_tuning(
         return fit + locality * pixel_error(tuned.render(near, cams, half), before).mean()
 
     optimizer = torch.optim.Adam(weights, lr)
-    for _ in optimise(optimizer, loss, steps, lambda step: lr * cosine_decay(step, steps)):
-        pass
+    rate = lambda step: lr * cosine_decay(step, steps)
+    check_finished(len(list(optimise(optimizer, loss, steps, rate))), steps)
     return tuned.requires_grad_(False)
 
 

@@ -3,6 +3,7 @@ results, bad input."""
 
 import copy
 import importlib.util
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from animegan_nb import pigan_inversion
 from animegan_nb.cameras import pose
 from animegan_nb.core import rng, shipped
 from animegan_nb.grading import oracle, trial
@@ -164,6 +166,32 @@ def test_a_start_may_be_whole_numbers_and_images_of_another_type():
         for x in ((images, ZERO), (images.double(), tuple(a.long() for a in ZERO)))
     )
     assert found.yaw.dtype == torch.float32 and torch.allclose(found.yaw, plain.yaw, atol=1e-5)
+
+
+def test_a_search_works_without_gradients_around_it_and_takes_other_types():
+    _, _, images = world()
+    tiny, solid = replace(TINY, stages=((2, 2),)), torch.ones(2, 1, 8, 8)
+    found = invert(G, images, ZERO, tiny, coverage=solid)
+    with torch.no_grad():
+        again = invert(G, images, ZERO, tiny, coverage=solid.bool())
+        official_recipe(G, images, steps=2, pixels=16)
+        pivotal_tuning(G, images, found, steps=1, perceptual=0.0)
+    assert torch.equal(again.condition.phases, found.condition.phases)
+    assert all(map(torch.equal, grid_start(G, images.double(), size=8), grid_start(G, images, size=8)))
+
+
+def test_a_search_that_was_stopped_has_no_result(monkeypatch):
+    _, _, images = world()
+    found, whole = invert(G, images, ZERO, TINY), pigan_inversion.optimise
+    two = lambda *arguments: itertools.islice(whole(*arguments), 2)
+    monkeypatch.setattr(pigan_inversion, 'optimise', two)
+    for search in (
+        lambda: invert(G, images, ZERO, TINY),
+        lambda: official_recipe(G, images, steps=6),
+        lambda: pivotal_tuning(G, images, found, steps=6, perceptual=0.0),
+    ):
+        with pytest.raises(RuntimeError, match='stopped after 2 of 6 steps'):
+            search()
 
 
 def test_images_in_a_batch_do_not_mix_and_a_seed_repeats():

@@ -78,7 +78,8 @@ _DISTANCE_MUTANTS = {
 def check_condition_distance(candidate):
     """`condition_distance(condition, usual)`: conditions `[n, layers, hidden]`;
     `usual.mean`, `usual.deviation` `[1, layers, hidden]`, each with `.frequencies` and
-    `.phases` → `[n]`, the mean square of (k − mean)/deviation over all conditions."""
+    `.phases` → `[n]`, the mean square of (k − mean)/deviation over all frequencies and
+    phases of each condition."""
     g = rng(4)
     usual = ConditionStatistics(
         Condition(*torch.randn(2, 1, 3, 40, generator=g)),
