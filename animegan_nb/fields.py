@@ -652,9 +652,11 @@ def _visible_chamfer(field: SceneField, views: Views, depth: Tensor, mesh) -> di
 
 # %% ../nbs/54_fields.ipynb #48d1621f
 def save_fit(fit: Fit, run: str | Path) -> Path:
-    """Everything that the next step depends on, as `run`/step-…; older checkpoints there are
-    removed."""
+    """Everything that the next step depends on, as `run`/step-…; older checkpoints of this fit
+    are removed. In a folder with checkpoints of another one nothing is written."""
     old, place = checkpoints(run), Path(run) / f'step-{fit.step:07d}'
+    for folder in old:
+        _check_earlier(fit, folder)
     if place in old:
         return place
     state = dict(
@@ -672,33 +674,48 @@ def save_fit(fit: Fit, run: str | Path) -> Path:
     return place
 
 
+def _check_earlier(fit: Fit, folder: Path):
+    "Raise one sentence unless a checkpoint holds this fit, as it was earlier or is now."
+    state = load_state(folder)
+    what, _ = _difference(fit, state) or (None, None)
+    if what is None and state['step'] > fit.step:
+        what = f'is further than step {fit.step} of this fit'
+    elif what is None:
+        begin = fit.history[: state['step']]
+        same = np.array_equal(begin, state['history'], equal_nan=True)
+        if same and state['step'] == fit.step:
+            weights = fit.field.state_dict()
+            same = all(torch.equal(weights[k].cpu(), x) for k, x in state['weights'].items())
+        what = None if same else 'belongs to another fit with the same settings'
+    if what is not None:
+        raise ValueError(
+            f"The checkpoint {folder.name} {what}: save this fit in an empty folder."
+        )
+
+
+def _difference(fit: Fit, state: dict) -> tuple[str, str] | None:
+    "In what a checkpoint's fit differs from this one, and what to do about it."
+    if state['field'] != _signature(fit):
+        kinds = f"({state['field']['kind']}), not this one ({fit.field.kind})"
+        return f'holds another field {kinds}', 'make a field with its options'
+    if state['config'] != asdict(fit.config):
+        return 'was fitted with other settings', f"use its own ({state['config']})"
+    views, start = state.get('views'), 'start again in an empty folder'
+    if views is None:
+        return 'does not say which views were fitted (it is an old one)', start
+    if views.shape != fit.views.shape or not torch.allclose(views, fit.views, atol=1e-3):
+        return ('was fitted to other views', 'give it its own, or fit these in an empty folder')
+    return None
+
+
 def resume_fit(fit: Fit, run: str | Path) -> Fit:
     "Go on from the newest checkpoint of a run, bit for bit; without one, from the start."
     found = checkpoints(run)
     if not found:
         return fit
-    state, name = load_state(found[-1]), found[-1].name
-    if state['field'] != _signature(fit):
-        raise ValueError(
-            f"The checkpoint {name} holds another field ({state['field']['kind']}), not this"
-            f" one ({fit.field.kind}): make a field with its options."
-        )
-    if state['config'] != asdict(fit.config):
-        raise ValueError(
-            f"The checkpoint {name} was fitted with other settings: use its own"
-            f" ({state['config']})."
-        )
-    views = state.get('views')
-    if views is None:
-        raise ValueError(
-            f"The checkpoint {name} does not say which views were fitted (it is an old one):"
-            " start again in an empty folder."
-        )
-    if views.shape != fit.views.shape or not torch.allclose(views, fit.views, atol=1e-3):
-        raise ValueError(
-            f"The checkpoint {name} was fitted to other views: give it its own, or fit these"
-            " in an empty folder."
-        )
+    state = load_state(found[-1])
+    if differs := _difference(fit, state):
+        raise ValueError(f"The checkpoint {found[-1].name} {differs[0]}: {differs[1]}.")
     fit.field.load_state_dict(state['weights'])
     fit.optimizer.load_state_dict(state['optimizer'])
     fit.rng.set_state(state['rng'])

@@ -324,6 +324,11 @@ def sample_pdf(
         )
     if samples < 1:
         raise ValueError(f"At least one sample must be drawn, not {samples}.")
+    if not floor > 0:
+        raise ValueError(
+            "floor is added to every weight, so that no ray is without any: it must be above"
+            f" 0, not {floor:g}."
+        )
     weights = weights.detach() + floor
     mass = weights / weights.sum(-1, keepdim=True)
     cdf = F.pad(mass.cumsum(-1), (1, 0))
@@ -439,11 +444,12 @@ def distortion(
     weights: Tensor,  # [..., samples]
     distances: Tensor,  # [..., samples], growing
     deltas: Tensor,  # [..., samples]: lengths of the intervals
-    near: float,
-    far: float,
+    near,
+    far,  # numbers, or tensors [...]
 ) -> Tensor:  # [...]
     """How spread out the weight of a ray is, on [near, far] scaled to length 1 (Barron et al.
     2022, equation 15)."""
+    near, far = (_column(x, distances) for x in (near, far))
     s, width = (distances - near) / (far - near), deltas / (far - near)
     before = lambda x: F.pad(x[..., :-1].cumsum(-1), (1, 0))  # the sum of all samples before
     between = 2 * (weights * (s * before(weights) - before(weights * s))).sum(-1)

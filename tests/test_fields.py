@@ -204,6 +204,26 @@ def test_resumed_is_bit_for_bit_the_same(tmp_path):
     )
 
 
+def test_a_fit_never_replaces_another_one(tmp_path):
+    kept = save_fit(new_fit(texels=8).run(3, progress=False), tmp_path)
+    before = (kept / 'state.json').read_bytes()
+    other = new_fit(texels=8)
+    with torch.no_grad():
+        other.field.planes += 0.1  # as a field of another seed
+    for fit, steps, word in (
+        (other, 3, 'another fit with the same settings'),
+        (other, 2, 'another fit with the same settings'),
+        (new_fit('siren'), 5, 'another field'),
+        (new_fit(texels=8, seed=1), 5, 'other settings'),
+        (new_fit(texels=8), 2, 'further than step 2'),
+    ):
+        with pytest.raises(ValueError, match=word):
+            save_fit(fit.run(steps, progress=False), tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == [kept.name]
+        assert (kept / 'state.json').read_bytes() == before
+    assert save_fit(new_fit(texels=8).run(3, progress=False), tmp_path) == kept  # the same once more
+
+
 def test_looking_does_not_change_the_fit():
     one, two = new_fit(texels=8), new_fit(texels=8)
     one.run(5, progress=False)

@@ -177,6 +177,10 @@ def test_distortion_counts_all_pairs():
     pairs = (w[:, :, None] * w[:, None] * (s[:, :, None] - s[:, None]).abs()).sum((1, 2)) + (w**2 * delta).sum(-1) / 3
     assert torch.allclose(distortion(w, s, delta, 0.0, 1.0), pairs, atol=1e-5)
     assert torch.allclose(distortion(w, 2 * s + 1, 2 * delta, 1.0, 3.0), pairs, atol=1e-5)
+    wide = torch.tensor([1.0, 2.0, 3.0, 4.0])  # of each ray, on as many rays as samples
+    square = distortion(w[:, :4], s[:, :4], delta[:, :4], torch.zeros(4), wide)
+    alone = torch.stack([distortion(w[i, :4], s[i, :4], delta[i, :4], 0.0, float(x)) for i, x in enumerate(wide)])
+    assert torch.allclose(square, alone, atol=1e-5)
 
 
 def ball(points, directions):
@@ -220,6 +224,7 @@ def test_whole_distances_have_intervals_of_any_length():
         (lambda: composite(RGB[:, :, :1], DENSITY[..., :1], T[..., :1]), 'far'),
         (lambda: sample_pdf(torch.rand(4), torch.rand(4), 3), 'edges'),
         (lambda: sample_pdf(torch.rand(4), torch.rand(3), 0), 'sample'),
+        (lambda: sample_pdf(torch.rand(4), torch.zeros(3), 2, floor=0.0), 'above 0'),
         (lambda: sample_bins(1.0, torch.inf, 4, 1, 1), 'far is a distance, not inf'),
         (lambda: sample_bins(1.0, 2.0, 4, 1, 1, placement='left'), 'placed'),
     ],

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from ..cameras import distance_to_depth, pose, project, rays
 from ..core import rng
 from ..geometry import depth_distance, reproject, rotation_angle
-from ..grading import exercise
+from ..grading import exercise, near
 
 # %% auto #0
 __all__ = ['check_reproject', 'check_depth_distance', 'check_rotation_angle']
@@ -25,6 +25,7 @@ def _look_up(
     hidden=True,
     world=False,
     opaque=('first', 'second'),
+    solid_from=0.9,
     limits=(-0.01, 0.01),
     exchanged=False,
 ):
@@ -41,11 +42,11 @@ def _look_up(
         x, grid.nan_to_num(9.0), mode=mode, padding_mode='border', align_corners=False
     )[:, :, 0]
     behind = depth - fetch(second['depth'], 'nearest')[:, 0]
-    near = (limits[0] < behind) & (behind < limits[1])
+    same = (limits[0] < behind) & (behind < limits[1])
     opacity = dict(first=first['opacity'].flatten(1), second=fetch(second['opacity'])[:, 0])
-    solid = torch.stack([opacity[name] > 0.9 for name in opaque]).all(0)
+    solid = torch.stack([opacity[name] > solid_from for name in opaque]).all(0)
     inside = grid[:, 0].abs().amax(-1) < 1
-    return fetch(second['image']), solid & (near | (not hidden)) & (inside | border)
+    return fetch(second['image']), solid & (same | (not hidden)) & (inside | border)
 
 # %% ../../nbs/exercises/53_geometry.ipynb #a0ef9988
 def _wall(pan: float, size: int = 40, fov: float = 60.0) -> dict:
@@ -94,7 +95,9 @@ _REPROJECT_MUTANTS = {
     'depth for distance': lambda a, b, fov: _look_up(a, b, fov, world=True),
     'opaque in the first only': lambda a, b, fov: _look_up(a, b, fov, opaque=['first']),
     'opaque in the second only': lambda a, b, fov: _look_up(a, b, fov, opaque=['second']),
+    'opaque from one half on': lambda a, b, fov: _look_up(a, b, fov, solid_from=0.5),
     'depths within 0.002': lambda a, b, fov: _look_up(a, b, fov, limits=(-0.002, 0.002)),
+    'depths within 0.02': lambda a, b, fov: _look_up(a, b, fov, limits=(-0.02, 0.02)),
     'depths within 0.05': lambda a, b, fov: _look_up(a, b, fov, limits=(-0.05, 0.05)),
     'points in front count': lambda a, b, fov: _look_up(a, b, fov, limits=(-9, 0.01)),
     'points behind count': lambda a, b, fov: _look_up(a, b, fov, limits=(-0.01, 9)),
@@ -126,7 +129,7 @@ def _pairs_of_wide_images(candidate) -> bool:
 def check_reproject(candidate):
     """`reproject(first, second, fov)` → the second view's colours `[b, 3, n]` at the points
     that the first one sees, and which of them `[b, n]` the second one sees, too (depths within
-    0.01, both opaque, inside the image)."""
+    0.01, both opacities above 0.9, inside the image)."""
     a, b = _scene(0.0), _scene(0.45)
     colours, seen = candidate(a, b, 24.0)
     yield (
@@ -145,16 +148,23 @@ def check_reproject(candidate):
         bool(seen[front].any()) and int(covered.sum()) < 0.85 * int((b['opacity'] > 0.9).sum()),
     )
     for name, other in (
-        ('first', (a | dict(opacity=a['opacity'] / 2), b)),
-        ('second', (a, b | dict(opacity=b['opacity'] / 2))),
+        ('first', (a | dict(opacity=0.8 * a['opacity']), b)),
+        ('second', (a, b | dict(opacity=0.8 * b['opacity']))),
     ):
         yield (
-            f'half transparent in the {name} view: nothing is seen',
+            f'a fifth transparent in the {name} view: nothing is seen',
             not candidate(*other, 24.0)[1].any(),
         )
     moved = lambda by: int(candidate(a, b | dict(depth=b['depth'] + by), 24.0)[1].sum())
     yield 'depths that differ by 0.03 are two surfaces', max(moved(0.03), moved(-0.03)) < 20
     yield 'depths that differ by 0.005 are one surface', min(moved(0.005), moved(-0.005)) > 200
+    here = _wall(0.0)
+    behind = lambda by: candidate(here, here | dict(depth=here['depth'] + by), 60.0)[1]
+    yield (
+        'on a wall the limit is 0.01: 0.008 is one surface, 0.015 is two',
+        all(float(behind(x).float().mean()) > 0.9 for x in (0.008, -0.008))
+        and not any(behind(x).any() for x in (0.015, -0.015)),
+    )
     same, all_ = candidate(a, a, 24.0)
     yield (
         'a view looks itself up without an error',
@@ -235,6 +245,24 @@ def _arc_sine(a, b):
     return ((turn - turn.mT).flatten(-2).norm(dim=-1) / 8**0.5).clamp(max=1).asin()
 
 
+def _about_z(a, b):
+    turn = a[..., :3, :3].mT @ b[..., :3, :3]
+    return torch.atan2(turn[..., 1, 0], turn[..., 0, 0]).abs()
+
+
+def _one_component(a, b):
+    turn = a[..., :3, :3].mT @ b[..., :3, :3]
+    sine = (turn[..., 1, 0] - turn[..., 0, 1]).abs() / 2
+    return torch.atan2(sine, (turn.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2)
+
+
+def _whole_cameras(a, b):
+    turn = a.mT @ b
+    sine = (turn - turn.mT).flatten(-2).norm(dim=-1) / 8**0.5
+    trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1) - int(a.shape[-1] == 4)
+    return torch.atan2(sine, (trace - 1) / 2)
+
+
 @exercise(
     'geometry.rotation_angle',
     library=rotation_angle,
@@ -245,36 +273,35 @@ def _arc_sine(a, b):
             (a[..., :3, :3] - b[..., :3, :3]).flatten(-2).norm(dim=-1) / 2**0.5
         ),
         'arc sine': _arc_sine,
+        'turns about z only': _about_z,
+        'one component of the axis': _one_component,
+        'translations counted': _whole_cameras,
         'degrees': lambda a, b: rotation_angle(a, b).rad2deg(),
     },
 )
 def check_rotation_angle(candidate):
     """The angle in radians, 0 … π, between two rotations [..., 3, 3] (or cameras [..., 4, 4]):
     that of the one turn that takes a to b."""
-    about = lambda angle: torch.stack(
-        [
-            torch.stack([angle.cos(), -angle.sin(), 0 * angle]),
-            torch.stack([angle.sin(), angle.cos(), 0 * angle]),
-            torch.stack([0 * angle, 0 * angle, 0 * angle + 1]),
-        ]
-    ).movedim(2, 0)
-    start = torch.linalg.qr(torch.randn(3, 3, generator=rng(0))).Q
-    start = start * start.det()
+    g = rng(0)
+    axes = F.normalize(torch.randn(4, 3, generator=g), dim=-1)
+    cross = lambda axis: torch.linalg.cross(torch.eye(3)[None], axis[:, None])
+    about = lambda angle, axis: torch.matrix_exp(angle[:, None, None] * cross(axis))
+    start = torch.linalg.qr(torch.randn(4, 3, 3, generator=g)).Q
+    start = start * torch.linalg.det(start)[:, None, None]
     angles = torch.tensor([0.2, 1.0, 2.5, 3.0])
-    yield 'a rotation and itself: 0', float(candidate(start[None], start[None])[0]) < 1e-3
+    turned = start @ about(angles, axes)
+    yield 'a rotation and itself: 0', float(candidate(start[:1], start[:1])[0]) < 1e-3
     yield (
-        'a turn by an angle is that angle, beyond a right angle, too',
-        torch.allclose(
-            candidate(start.expand(4, 3, 3), start @ about(angles)), angles, atol=1e-4
-        ),
+        'a turn about any axis by an angle is that angle, beyond a right angle, too',
+        near(candidate(start, turned), angles, 1e-4),
     )
+    small = about(torch.tensor([1e-4]), axes[:1])
     yield (
         'a small turn in float32',
-        abs(float(candidate(torch.eye(3)[None], about(torch.tensor([1e-4])))[0]) - 1e-4) < 1e-6,
+        abs(float(candidate(torch.eye(3)[None], small)[0]) - 1e-4) < 1e-6,
     )
-    yield (
-        'the order does not matter',
-        torch.allclose(
-            candidate(start @ about(angles), start.expand(4, 3, 3)), angles, atol=1e-4
-        ),
-    )
+    yield 'the order does not matter', near(candidate(turned, start), angles, 1e-4)
+    cameras = torch.eye(4).repeat(2, 4, 1, 1)
+    cameras[:, :, :3, :3] = torch.stack([start, turned])
+    cameras[:, :, :3, 3] = torch.randn(2, 4, 3, generator=g)
+    yield 'where cameras stand does not matter', near(candidate(*cameras), angles, 1e-4)

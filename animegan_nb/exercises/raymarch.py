@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..grading import exercise
+from ..grading import exercise, near
 from animegan_nb.raymarch import (
     _invert,
     _levels,
@@ -45,6 +45,20 @@ def _zero_last(x):
     return torch.cat([x[..., :-1], torch.zeros_like(x[..., :1])], -1)
 
 
+def _with_lengths(lengths):
+    "A compositing function with other intervals: (distances, steps between them, far) → δ."
+
+    def candidate(rgb, density, distances, far=None, last='far'):
+        delta = lengths(distances, distances.diff(dim=-1), far)
+        if last == 'inf':
+            delta = torch.cat([delta[..., :-1], torch.full_like(delta[..., :1], 1e10)], -1)
+        w = ray_weights(F.relu(density) * delta)
+        colour, distance = (w[..., None] * rgb).sum(-2), (w * distances).sum(-1)
+        return Rendered(colour, distance / w.sum(-1).clamp(min=1e-6), w)
+
+    return candidate
+
+
 _COMPOSITE_MUTANTS = {
     'inclusive product': _wrong_composite(
         lambda tau, s: torch.exp(-tau.cumsum(-1)) * _alpha(tau)
@@ -77,6 +91,17 @@ _COMPOSITE_MUTANTS = {
     ),
     'distance not divided': lambda rgb, density, distances, far=None, last='far': composite(
         rgb, density, distances, far=far, last=last, normalise=False
+    ),
+    'all intervals equal': _with_lengths(
+        lambda t, step, far: ((far - t[..., :1]) / t.shape[-1]).expand_as(t)
+    ),
+    'the first step everywhere': _with_lengths(lambda t, step, far: step[..., :1].expand_as(t)),
+    'the step before the sample': _with_lengths(
+        lambda t, step, far: torch.cat([step[..., :1], step], -1)
+    ),
+    'far ignored': _with_lengths(lambda t, step, far: torch.cat([step, step[..., -1:]], -1)),
+    'the first ray for all': _with_lengths(
+        lambda t, step, far: torch.cat([step, far - t[..., -1:]], -1)[:1, :1].expand_as(t)
     ),
 }
 
@@ -133,6 +158,17 @@ def check_composite(candidate):
         close(candidate(white, empty, t, far=3.0, last='inf')[0], 1.0)
         and bool((candidate(white, empty, t, far=3.0, last='far')[0] < 0.01).all()),
     )
+    yield 'each sample stands for the way to the next one of its ray', _own_steps(candidate)
+
+
+def _own_steps(candidate) -> bool:
+    "Whether the weights on rays with uneven, different distances are those of the formula."
+    g = torch.Generator().manual_seed(2)
+    t = 1.0 + 1.5 * torch.rand(2, 3, 9, generator=g).sort(-1).values
+    density = 0.2 + 2 * torch.rand(2, 3, 9, generator=g)
+    w = candidate(torch.ones(2, 3, 9, 3), density, t, far=3.0, last='far')[2]
+    tau = density * torch.cat([t[..., 1:] - t[..., :-1], 3.0 - t[..., -1:]], -1)
+    return near(w, torch.exp(tau - tau.cumsum(-1)) * (1 - torch.exp(-tau)), 1e-4)
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #420fd201
 def _swapped(near, far, samples, batch, rays, rng=None):
@@ -170,6 +206,15 @@ def _one_camera(near, far, samples, batch, rays, rng=None):  # the same rays for
 def _leaves_volume(near, far, samples, batch, rays, rng=None):
     return sample_bins(near, far, samples, batch, rays, rng, 'ends')  # the official pi-GAN
 
+
+def _pairs_of_rays(near, far, samples, batch, rays, rng=None):
+    t = sample_bins(near, far, samples, batch, (rays + 1) // 2, rng)
+    return t.repeat_interleave(2, 1)[:, :rays]
+
+
+def _two_units_long(near, far, samples, batch, rays, rng=None):
+    return sample_bins(near, near + 2.0, samples, batch, rays, rng)
+
 # %% ../../nbs/exercises/50_raymarch.ipynb #c4ec9a03
 @exercise(
     'raymarch.stratified',
@@ -180,6 +225,8 @@ def _leaves_volume(near, far, samples, batch, rays, rng=None):
         'one jitter a ray': _one_jitter,
         'leaves the volume': _leaves_volume,
         'one camera for all': _one_camera,
+        'pairs of rays share': _pairs_of_rays,
+        'two units long': _two_units_long,
     },
 )
 def check_stratified(candidate):
@@ -189,16 +236,18 @@ def check_stratified(candidate):
     t = candidate(1.0, 3.0, 8, 2, 400, rng=gen())
     edges = torch.linspace(1, 3, 9)
     yield 'the shape is [batch, rays, samples]', tuple(t.shape) == (2, 400, 8)
+    short, borders = candidate(0.5, 2.0, 5, 1, 20, rng=gen()), torch.linspace(0.5, 2.0, 6)
     yield (
         'one sample lies in every bin',
-        bool(((t >= edges[:-1] - 1e-6) & (t <= edges[1:] + 1e-6)).all()),
+        all(
+            bool(((x >= e[:-1] - 1e-6) & (x <= e[1:] + 1e-6)).all())
+            for x, e in ((t, edges), (short, borders))
+        ),
     )
     yield (
         'without a generator it is the middle of each bin',
-        torch.allclose(
-            candidate(1.0, 3.0, 8, 2, 4),
-            ((edges[1:] + edges[:-1]) / 2).expand(2, 4, 8),
-            atol=1e-5,
+        near(
+            candidate(1.0, 3.0, 8, 2, 4), ((edges[1:] + edges[:-1]) / 2).expand(2, 4, 8), 1e-5
         ),
     )
     yield (
@@ -214,7 +263,10 @@ def check_stratified(candidate):
         'the same generator gives the same samples',
         torch.equal(t, candidate(1.0, 3.0, 8, 2, 400, rng=gen())),
     )
-    yield 'the rays of two cameras have samples of their own', bool((t[0] != t[1]).any())
+    yield (
+        'the rays of two cameras have samples of their own',
+        len(t.flatten(0, 1).unique(dim=0)) == 800,  # and so has every ray
+    )
 
 # %% ../../nbs/exercises/50_raymarch.ipynb #92a592c2
 def _histogram_of_middles(edges, weights, samples, rng=None):  # always the middle of a bin
@@ -275,8 +327,9 @@ _PDF_MUTANTS = {
 # %% ../../nbs/exercises/50_raymarch.ipynb #7121630e
 @exercise('raymarch.sample_pdf', library=sample_pdf, mutants=_PDF_MUTANTS)
 def check_sample_pdf(candidate):
-    """`sample_pdf(edges, weights, samples, rng=None)` → distances drawn from the histogram with
-    stratified u; deterministic without a generator. On a ray without weight all bins get
+    """`sample_pdf(edges, weights, samples, rng=None)` → distances drawn from the histograms of
+    rays (weights `[..., bins]`, the same edges `[bins + 1]` for all) with stratified u;
+    deterministic without a generator. On a ray without weight all bins get
     equally many."""
     edges = torch.tensor([1.0, 1.2, 1.7, 2.0, 3.0])
     weights = torch.tensor([[0.5, 2.0, 0.0, 1.5]]).expand(300, 4)

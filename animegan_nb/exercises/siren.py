@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from ..grading import exercise
+from ..grading import exercise, near
 from ..siren import film, fit_values, ReluNet, sine_init_, Siren
 
 # %% auto #0
@@ -29,19 +29,31 @@ def _xavier(linear, omega=30.0, first=False):
     return linear
 
 
+def _new_layer(linear, omega=30.0, first=False):
+    return sine_init_(nn.Linear(linear.in_features, linear.out_features), omega, first)
+
+
 _INIT_MUTANTS = {
     'Xavier': _xavier,
     'omega forgotten': _bound(lambda n, w, first: 1 / n if first else math.sqrt(6 / n)),
     'first like the rest': _bound(lambda n, w, first: math.sqrt(6 / n) / w),
     'always 25': _bound(lambda n, w, first: 1 / n if first else math.sqrt(6 / n) / 25),
     'twice divided': _bound(lambda n, w, first: 1 / n if first else math.sqrt(6 / n) / w**2),
+    'first always ½': _bound(lambda n, w, first: 0.5 if first else math.sqrt(6 / n) / w),
+    'first 1/√(2n)': _bound(
+        lambda n, w, first: 1 / math.sqrt(2 * n) if first else math.sqrt(6 / n) / w
+    ),
+    'omega in the first, too': _bound(
+        lambda n, w, first: 30 / n / w if first else math.sqrt(6 / n) / w
+    ),
+    'a new layer': _new_layer,
 }
 
 # %% ../../nbs/exercises/51_siren.ipynb #cc36484d
 @exercise('siren.sine_init', library=sine_init_, mutants=_INIT_MUTANTS)
 def check_sine_init(candidate):
-    """`sine_init_(linear, omega=30., first=False)` → the layer, its weights drawn anew:
-    U(±1/n) in the first layer, U(±√(6/n)/ω) in the others."""
+    """`sine_init_(linear, omega=30., first=False)` → the layer that was given, its
+    weights drawn anew: U(±1/n) in the first layer, U(±√(6/n)/ω) in the others."""
     torch.manual_seed(0)
     for omega in (30.0, 10.0):
         w = candidate(nn.Linear(200, 300), omega, False).weight.detach()
@@ -50,11 +62,13 @@ def check_sine_init(candidate):
             bool(w.abs().max() <= math.sqrt(6 / 200) / omega)
             and bool(w.abs().max() > 0.99 * math.sqrt(6 / 200) / omega),
         )
-    first = candidate(nn.Linear(2, 400), 30.0, True).weight.detach()
-    yield (
-        'weights of the first layer fill ±1/n',
-        bool(first.abs().max() <= 0.5) and bool(first.abs().max() > 0.49),
-    )
+    most = [
+        n * candidate(nn.Linear(n, 400), omega, True).weight.detach().abs().max()
+        for n, omega in ((2, 30.0), (3, 10.0))
+    ]
+    yield 'weights of the first layer fill ±1/n', all(0.98 < m <= 1.000001 for m in most)
+    given = nn.Linear(4, 4)
+    yield 'it returns the layer that it was given', candidate(given, 30.0, False) is given
     yield (
         'the weights are uniform',
         abs(float(w.std()) - math.sqrt(6 / 200) / 10 / 3**0.5) < 0.02 * math.sqrt(6 / 200) / 10,
@@ -127,7 +141,7 @@ def check_film(candidate):
     f, p = torch.rand(2, 4, generator=g) * 3 + 1, torch.randn(2, 4, generator=g)
     y = candidate(x, w, b, f, p)
     yield 'there is one output for each row of the weight', tuple(y.shape) == (2, 5, 4)
-    close = lambda a, b: torch.allclose(a, b, atol=1e-4)
+    close = lambda a, b: near(a, b, 1e-4)
     yield (
         'γ = 30, β = 0 is a SIREN layer',
         close(
@@ -154,7 +168,7 @@ def check_film(candidate):
     (slope,) = torch.autograd.grad(candidate(x, w, b, f, p).sum(), x)
     yield (
         'its derivative is the same layer a quarter turn later',
-        close(slope, (candidate(x, w, b, f, p + math.pi / 2) * f[:, None]) @ w),
+        close(slope, (candidate(x, w, b, f, p + math.pi / 2) * f[:, None]).to(w) @ w),
     )
 
 # %% ../../nbs/exercises/51_siren.ipynb #0c7e079d
@@ -183,6 +197,14 @@ class _LastByDefault(Siren):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.net[-1].reset_parameters()
+
+
+class _FirstByDefault(Siren):
+    "The first layer as PyTorch draws it."
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        next(m for m in self.modules() if isinstance(m, nn.Linear)).reset_parameters()
 
 
 def _always_thirty(inputs, hidden, layers, outputs, omega=30.0):
@@ -218,6 +240,7 @@ def _other_omega(candidate, xy: Tensor):
     weights, biases = ([p for p in parameters if p.ndim == n] for n in (2, 1))
     bound = math.sqrt(6 / 64) / 10
     filled = [bool(0.95 * bound < w.abs().max() <= bound) for w in weights]
+    yield 'the weights of the first layer fill ±1/2', bool(0.45 < weights[0].abs().max() <= 0.5)
     yield 'with ω = 10 the hidden weights fill ±√(6/64)/10', all(filled[1:-1])
     yield 'the weights of the last layer do so, too', filled[-1]
     h = xy
@@ -234,6 +257,7 @@ def _other_omega(candidate, xy: Tensor):
         'omega only once': _OmegaOnce,
         'always 30': _always_thirty,
         'last layer by default': _LastByDefault,
+        'first layer by default': _FirstByDefault,
         'Xavier': _XavierSiren,
         'ReLU': _relu_net,
         'never below one half': _sigmoid_of_siren,
