@@ -692,7 +692,7 @@ def _check_earlier(fit: Fit, folder: Path):
             f"The checkpoint {folder.name} {what}: save this fit in an empty folder."
         )
 
-
+# %% ../nbs/54_fields.ipynb #54differ
 def _difference(fit: Fit, state: dict) -> tuple[str, str] | None:
     "In what a checkpoint's fit differs from this one, and what to do about it."
     if state['field'] != _signature(fit):
