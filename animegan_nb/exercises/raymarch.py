@@ -58,7 +58,7 @@ def _with_lengths(lengths):
 
     return candidate
 
-
+# %% ../../nbs/exercises/50_raymarch.ipynb #50muta01
 _COMPOSITE_MUTANTS = {
     'inclusive product': _wrong_composite(
         lambda tau, s: torch.exp(-tau.cumsum(-1)) * _alpha(tau)
@@ -160,7 +160,7 @@ def check_composite(candidate):
     )
     yield 'each sample stands for the way to the next one of its ray', _own_steps(candidate)
 
-
+# %% ../../nbs/exercises/50_raymarch.ipynb #50steps1
 def _own_steps(candidate) -> bool:
     "Whether the weights on rays with uneven, different distances are those of the formula."
     g = torch.Generator().manual_seed(2)

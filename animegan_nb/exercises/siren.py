@@ -249,7 +249,7 @@ def _other_omega(candidate, xy: Tensor):
     h = h @ weights[-1].T + biases[-1]
     yield 'its values are those of the sines with ω = 10', torch.allclose(net(xy), h, atol=1e-3)
 
-
+# %% ../../nbs/exercises/51_siren.ipynb #51laws01
 @exercise(
     'siren.siren',
     library=Siren,
