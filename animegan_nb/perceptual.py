@@ -39,6 +39,8 @@ def layer_distance(
             f"Feature maps of two sets of images have one shape, not {list(a.shape)} and"
             f" {list(b.shape)}."
         )
+    if torch.float16 in (a.dtype, b.dtype):  # squares leave its range
+        a, b = a.float(), b.float()
     if not unit:
         return (a - b).square().mean((1, 2, 3))
     squares = (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square()
@@ -169,6 +171,11 @@ def mixed_loss(
         raise ValueError(
             f"Both distances are [batch], not {list(perceptual.shape)} and"
             f" {list(squared.shape)}."
+        )
+    if isinstance(alpha, Tensor) and alpha.shape not in ((), (1,), perceptual.shape):
+        raise ValueError(
+            f"α is one number or one for each image, {list(perceptual.shape)}, not"
+            f" {list(alpha.shape)}."
         )
     return alpha * perceptual + (1 - alpha) * squared
 

@@ -156,8 +156,11 @@ class Noise(nn.Module):
         if noise == 'constant':
             return self.constant[None, None] * self.strength
         if noise != 'random':
+            given = repr(noise) if isinstance(noise, str) else f"a {type(noise).__name__}"
             raise ValueError(
-                f"noise is 'none', 'constant', 'random' or a list of tensors, not {noise!r}."
+                "The noise of a layer is 'none', 'constant', 'random' or a tensor"
+                f" [b, 1, {self.size}, {self.size}], not {given}; a generator takes a list"
+                " of these, one for each layer."
             )
         shape, kind = (x.shape[0], 1, self.size, self.size), self.constant.dtype
         white = torch.randn(shape, generator=rng, device=x.device, dtype=kind)
@@ -468,6 +471,11 @@ def modulated_conv2d(
     if style.shape != x.shape[:2]:
         raise ValueError(
             f"The style must be [batch, inputs] = {list(x.shape[:2])}, not {list(style.shape)}."
+        )
+    if weight.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"Weights [outputs, inputs, k, k] of {weight.shape[1]} inputs do not fit the"
+            f" {x.shape[1]} maps of x."
         )
     if demodulate and in_float16(x):
         weight, style = within_one(weight, style)

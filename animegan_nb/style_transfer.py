@@ -34,7 +34,7 @@ __all__ = ['GRAM_CONVENTIONS', 'stylisers', 'gram', 'gram_distance', 'GatysConfi
 def gram(
     maps: Tensor,  # [batch, channels, height, width]
     divide: str = 'places',  # by the number of 'places', of 'all' entries, or by 'nothing'
-) -> Tensor:  # [batch, channels, channels]
+) -> Tensor:  # [batch, channels, channels], of float16 in float32
     "Which channels respond together, summed over places. Gatys et al. (2015), eq. 3."
     if maps.ndim != 4 or not maps.is_floating_point() or not maps.numel():
         raise ValueError(
@@ -42,6 +42,8 @@ def gram(
             f" of {maps.dtype}."
         )
     flat = maps.flatten(2)
+    if flat.dtype == torch.float16:  # sums of squares leave its range
+        flat = flat.float()
     places = flat.shape[2]
     by = {'nothing': 1, 'places': places, 'all': flat.shape[1] * places}
     if divide not in by:
@@ -197,8 +199,9 @@ def channel_statistics(
     "Mean and standard deviation over places: the root of the unbiased variance plus eps."
     if maps.shape[2:].numel() < 2:
         raise ValueError("A standard deviation needs at least two places: use larger images.")
-    variance, mean = torch.var_mean(maps, (2, 3))
-    return mean, (variance + eps).sqrt()
+    exact = maps.float() if maps.dtype == torch.float16 else maps  # squares leave its range
+    variance, mean = torch.var_mean(exact, (2, 3))
+    return mean.to(maps.dtype), (variance + eps).sqrt().to(maps.dtype)
 
 
 def match_statistics(
@@ -361,6 +364,11 @@ def textures(n: int, size: int, rng: torch.Generator) -> Tensor:  # [n, 3, size,
     return colours.gather(1, level).mT.reshape(n, 3, size, size)
 
 # %% ../nbs/44_style_transfer.ipynb #385f34d5
+def _check_pixels(*sets: Tensor):
+    if min(images.shape[2:].numel() for images in sets) < 2:
+        raise ValueError("A covariance needs at least two pixels: use larger images.")
+
+
 def coral(
     content: Tensor,  # [batch, 3, height, width]
     style: Tensor,  # [batch or 1, 3, any height, any width]
@@ -370,6 +378,7 @@ def coral(
     Saenko (2016), on pixels. `crossdomain.match_colours` takes the colours of many images
     together, and divides by the number of pixels instead of one less."""
     check_pair(content, style)
+    _check_pixels(content, style)
     exact = torch.promote_types(content.dtype, torch.float32)  # also for half precision
     moved = recolour(content.to(exact), style.to(exact), eps, correction=1)
     return moved.to(content.dtype)
@@ -380,10 +389,16 @@ def published_coral(content: Tensor, style: Tensor) -> Tensor:
     channels scaled to deviation 1, and 1 added to both diagonals. So the sizes of the two
     images matter. Shapes as for `coral`."""
     check_pair(content, style)
+    _check_pixels(content, style)
     scaled = []
     for images in (content, style):
         flat = images.flatten(2)
         deviation, mean = torch.std_mean(flat, 2, keepdim=True)
+        if not deviation.all():
+            raise ValueError(
+                "The published code divides by the deviation of each channel, and one is 0"
+                " here: use coral."
+            )
         scaled.append(((flat - mean) / deviation, mean, deviation))
     (ours, _, _), (theirs, mean, deviation) = scaled
     one = torch.eye(3, dtype=ours.dtype, device=ours.device)
@@ -438,6 +453,8 @@ def stylise(
     decoder makes of the content; with the other methods it mixes pixels."""
     check_pair(content, style)
     check_alpha(alpha)
+    if isinstance(alpha, Tensor) and alpha.ndim:
+        raise ValueError(f"α is one number for all images, not {list(alpha.shape)} of them.")
     method = stylisers[method]
     if keep_colours:
         style = coral(style.expand(len(content), -1, -1, -1), content)

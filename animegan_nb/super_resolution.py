@@ -315,11 +315,14 @@ def to_size(
     network: nn.Module,  # called as network(images, scale)
     images: Tensor,  # [batch, 3, height, width] in [-1, 1]
     size: int,  # the shorter side of the result
-    scales: tuple[int, ...] = (2, 3, 4),  # that the network knows
+    scales: tuple[int, ...] | None = None,  # that it knows; None: a CARN's own, else 2, 3, 4
 ) -> Tensor:  # [batch, 3, …] in [-1, 1], values of whole bytes
     "Images whose shorter side is `size`; the proportions stay."
     if size < 1:
         raise ValueError(f"An image needs at least one pixel along a side, not {size}.")
+    if scales is None:
+        config = getattr(getattr(network, 'network', network), 'config', None)
+        scales = getattr(config, 'scales', (2, 3, 4))
     images = to_float(check_images(images, images.device))
     height, width = images.shape[-2:]
     sides = [max(1, round(side * size / min(height, width))) for side in (height, width)]

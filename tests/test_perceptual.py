@@ -108,6 +108,14 @@ def test_half_precision_around_it_changes_nothing():
     assert loss(a.half(), b.half()).dtype == torch.float32
 
 
+def test_maps_in_float16():
+    a, b = 300 * torch.randn(2, 3, 4, 5, 6, generator=rng(0))
+    a[:, :, 0, 0] = b[:, :, 0, 0] = 0
+    for unit in (True, False):
+        found, wanted = layer_distance(a.half(), b.half(), unit), layer_distance(a, b, unit)
+        assert torch.allclose(found, wanted, rtol=2e-3)
+
+
 @pytest.mark.parametrize('alpha', [-0.1, 1.1, float('nan'), 'half', None, torch.tensor([0.5, 1.5])])
 def test_alpha_outside_its_range(alpha):
     with pytest.raises(ValueError, match='α lies between 0 and 1'):
@@ -149,6 +157,9 @@ def test_distances_of_other_shapes_are_refused():
         with pytest.raises(ValueError, match='have one shape'):
             layer_distance(maps, other)
     assert layer_distance(maps, maps[:1]).shape == (2,)
+    for alpha in (torch.full((6, 1), 0.5), torch.full((5,), 0.5)):
+        with pytest.raises(ValueError, match=r'one for each image, \[6\], not'):
+            mixed_loss(torch.ones(6), torch.ones(6), alpha)
     with pytest.raises(ValueError, match='Both distances are'):
         mixed_loss(torch.ones(2), torch.ones(2, 1), 0.5)
 

@@ -334,7 +334,12 @@ def test_bad_input_is_named_in_one_sentence():
         sl.MappingNetwork(8, 8, 1)(torch.ones(2, 9))
     with pytest.raises(ValueError, match='symmetric'):
         sl.resample_kernel((1, 2, 3))
-    with pytest.raises(ValueError, match="noise is 'none'"):
+    for form in sl.FORMS:
+        with pytest.raises(ValueError, match='of 1 inputs do not fit the 3 maps'):
+            sl.modulated_conv2d(torch.ones(2, 3, 4, 4), torch.ones(5, 1, 3, 3), torch.ones(2, 3), form=form)
+    with pytest.raises(ValueError, match=r'\[b, 1, 8, 8\], not a list'):
+        sl.Noise(8)(torch.ones(1, 2, 8, 8), [torch.ones(1, 1, 8, 8)])
+    with pytest.raises(ValueError, match="noise of a layer is 'none'"):
         sl.Noise(8)(x, 'noisy')
 
 

@@ -280,6 +280,9 @@ BAD = {
     'channels': (lambda: match_statistics(images(), torch.zeros(1, 4, 4, 4)), 'equal channels'),
     'styles': (lambda: stylise(images(2), images(3)), 'one style for all'),
     'alpha': (lambda: stylise(images(), images(), alpha=1.5), 'α lies between 0 and 1'),
+    'an alpha for each': (lambda: stylise(images(), images(), 'colours', torch.ones(2)), r'one number .* not \[2\]'),
+    'style of one pixel': (lambda: coral(images(), torch.zeros(1, 3, 1, 1)), 'at least two pixels'),
+    'a flat channel': (lambda: published_coral(images(), torch.zeros(1, 3, 4, 4)), 'use coral'),
     'bytes': (lambda: stylise(to_uint8(images()), images()), 'Images are floats'),
     'not a number': (lambda: stylise(images() * torch.nan, images(), 'coral'), 'NaN or infinity'),
     'one image': (lambda: stylise(images()[0], images()), r'Images are a tensor \[batch'),
@@ -327,6 +330,16 @@ def test_gatys_takes_images_with_a_gradient_and_keeps_their_precision():
     finally:
         style_transfer._descend = start
     assert set(found) == {torch.float64}
+
+
+def test_statistics_in_half_precision():
+    maps = 500 * images()
+    assert torch.allclose(gram(maps.half()), gram(maps), rtol=5e-3, atol=100)
+    for half, exact in zip(channel_statistics(maps.half()), channel_statistics(maps)):
+        assert half.dtype == torch.float16 and torch.allclose(half.float(), exact, rtol=2e-3, atol=0.1)
+    style = 300 * images(seed=1)
+    found = match_statistics(maps.half(), style.half())
+    assert torch.allclose(found.float(), match_statistics(maps, style), atol=2)
 
 
 def test_coral_in_half_precision():

@@ -173,6 +173,14 @@ def test_an_upscaler_there_and_back(tmp_path):
     assert isinstance(again, sr.Upscaler) and torch.equal(again(x, 2), net(x, 2))
 
 
+def test_to_size_takes_the_scales_that_a_network_knows():
+    net = network(sr.CARNConfig(channels=8, scales=(2,)))
+    for known in (net, sr.Upscaler(net)):
+        assert sr.to_size(known, images(1, 3, 6, 7), 20).shape == (1, 3, 20, 23)
+    other = sr.to_size(lambda x, scale: sr.resample(x, 3 * 6), images(1, 3, 6, 6), 18, (3,))
+    assert other.shape == (1, 3, 18, 18)
+
+
 def test_a_batch_of_none_is_shuffled():
     assert sr.shuffle_pixels(torch.zeros(0, 8, 3, 4), 2).shape == (0, 2, 6, 8)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..core import rng
-from ..grading import exercise
+from ..grading import exercise, near
 from animegan_nb.style_layers import (
     adain,
     demodulation,
@@ -47,6 +47,11 @@ def _adain_no_root(x, s, b):
     m, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True)
     return s[..., None, None] * (x - m) / (variance + 1e-8) + b[..., None, None]
 
+
+def _adain_no_eps(x, s, b):
+    d, m = torch.std_mean(x, (2, 3), correction=0, keepdim=True)
+    return s[..., None, None] * (x - m) / d + b[..., None, None]
+
 # %% ../../nbs/exercises/30_style_layers.ipynb #c4952ce3
 @exercise(
     'style_layers.adain',
@@ -57,29 +62,35 @@ def _adain_no_root(x, s, b):
         'spread over (N, H, W)': _adain_mixed,
         'scales by 1 + s': _adain_plus_one,
         'divides by the variance': _adain_no_root,
+        'no ε': _adain_no_eps,
+        'scales without their sign': lambda x, s, b: adain(x, s.abs(), b),
     },
 )
 def check_adain(candidate):
-    "Adaptive instance normalisation: `(x [b, c, h, w], scale [b, c], bias [b, c])`, like x."
+    """Adaptive instance normalisation: `(x [b, c, h, w], scale [b, c], bias [b, c])`, like x.
+    An ε of about 1e-8 stands under the root."""
     x = torch.randn(4, 5, 24, 24, generator=rng(1)) * 3 + torch.arange(4.0)[:, None, None, None]
     s, b = torch.randn(4, 5, generator=rng(2)), torch.randn(4, 5, generator=rng(3))
     y = candidate(x, s, b)
-    yield 'the mean of every map is its bias', torch.allclose(y.mean((2, 3)), b, atol=1e-4)
+    yield 'the mean of every map is its bias', near(y.mean((2, 3)), b, 1e-4)
     yield (
         'the spread of every map is |scale|',
-        torch.allclose(y.std((2, 3), correction=0), s.abs(), atol=5e-3),
+        near(y.std((2, 3), correction=0), s.abs(), 5e-3),
+    )
+    yield (
+        'a negative scale turns the map over',
+        near(candidate(x, -s, b) + y, 2 * b[..., None, None], 1e-4),
     )
     yield (
         'its own statistics give x back',
-        torch.allclose(candidate(x, x.std((2, 3), correction=0), x.mean((2, 3))), x, atol=2e-2),
+        near(candidate(x, x.std((2, 3), correction=0), x.mean((2, 3))), x, 1e-2),
     )
+    yield 'an affine change of x is not noticed', near(candidate(5 * x - 2, s, b), y, 1e-3)
+    yield 'no image feels another', near(candidate(x[:1], s[:1], b[:1]), y[:1], 1e-5)
+    flat = torch.full_like(x, 0.5)
     yield (
-        'an affine change of x is not noticed',
-        torch.allclose(candidate(5 * x - 2, s, b), y, atol=1e-3),
-    )
-    yield (
-        'no image feels another',
-        torch.allclose(candidate(x[:1], s[:1], b[:1]), y[:1], atol=1e-5),
+        'a constant map gives its bias, no NaN',
+        near(candidate(flat, s, b), b[..., None, None], 1e-5),
     )
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #4e811fa8
@@ -135,21 +146,13 @@ def check_modulated_conv2d(candidate):
     yield 'shape', y.shape == (3, 6, 10, 10)
     yield (
         'style 1: a convolution with weights of norm 1',
-        torch.allclose(
-            candidate(x, w, torch.ones(3, 4)), F.conv2d(x, unit, padding=1), atol=1e-4
-        ),
+        near(candidate(x, w, torch.ones(3, 4)), F.conv2d(x, unit, padding=1), 1e-4),
     )
-    yield (
-        'a style twice as large changes nothing',
-        torch.allclose(candidate(x, w, 2 * s), y, atol=1e-4),
-    )
-    yield (
-        'weights twice as large change nothing',
-        torch.allclose(candidate(x, 2 * w, s), y, atol=1e-4),
-    )
+    yield ('a style twice as large changes nothing', near(candidate(x, w, 2 * s), y, 1e-4))
+    yield ('weights twice as large change nothing', near(candidate(x, 2 * w, s), y, 1e-4))
     yield (
         'an input twice as large gives an output twice as large',
-        torch.allclose(candidate(2 * x, w, s), 2 * y, atol=1e-4),
+        near(candidate(2 * x, w, s), 2 * y, 1e-4),
     )
     only, w1 = torch.zeros(3, 4), w[:, 1:2]
     only[:, 1] = 1
@@ -157,19 +160,16 @@ def check_modulated_conv2d(candidate):
     single = F.conv2d(x[:, 1:2], w1 / norm, padding=1)
     yield (
         'a style that selects one map sees only that one',
-        torch.allclose(candidate(x, w, only), single, atol=1e-4),
+        near(candidate(x, w, only), single, 1e-4),
     )
-    yield (
-        'every image has its own style',
-        torch.allclose(candidate(x[2:], w, s[2:]), y[2:], atol=1e-4),
-    )
+    yield ('every image has its own style', near(candidate(x[2:], w, s[2:]), y[2:], 1e-4))
     signed = torch.tensor([[1.0, -2.0, 3.0, 0.5], [2.0, 1.0, -1.0, 4.0], [-1.0, 3.0, 0.2, 1.0]])
     own = w * signed[:, None, :, None, None]
     own = own / own.square().sum((2, 3, 4), keepdim=True).sqrt()
     by_definition = torch.stack([F.conv2d(a, b, padding=1) for a, b in zip(x, own)])
     yield (
         'the definition, image by image, also for negative styles',
-        torch.allclose(candidate(x, w, signed), by_definition, atol=1e-4),
+        near(candidate(x, w, signed), by_definition, 1e-4),
     )
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #e2b2c322
@@ -205,6 +205,10 @@ def _std_neighbours(x, g=4):
     return torch.cat([x, own], 1)
 
 
+def _std_no_eps(x, g=4):
+    return minibatch_std(x, g, 0.0)  # the derivative of the root at 0 is infinite
+
+
 def _std_first_group(x, g=4):
     return torch.cat([x, minibatch_std(x, g)[:1, -1:].expand(len(x), 1, *x.shape[2:])], 1)
 
@@ -220,32 +224,32 @@ def _std_first_group(x, g=4):
         'divides by G − 1': _std_unbiased,
         "another group's number": _std_neighbours,
         "the first group's number for all": _std_first_group,
+        'no ε': _std_no_eps,
     },
 )
 def check_minibatch_std(candidate):
     """Append one map, the mean standard deviation (biased) over a group:
-    `(x [b, c, h, w], group_size)`; image i is grouped with i + b/G, i + 2b/G, …"""
+    `(x [b, c, h, w], group_size)`; image i is grouped with i + b/G, i + 2b/G, …
+    An ε of about 1e-8 stands under the root."""
     x = torch.randn(6, 4, 5, 5, generator=rng(1))
     y = candidate(x, 3)
     yield (
         'x is untouched and one map is added',
-        y.shape == (6, 5, 5, 5) and torch.equal(y[:, :4], x),
+        y.shape == (6, 5, 5, 5) and near(y[:, :4], x, 0),
     )
-    yield 'the map is one number', torch.allclose(y[:, 4], y[:, 4, :1, :1].expand(6, 5, 5))
+    yield 'the map is one number', near(y[:, 4], y[:, 4, :1, :1], 1e-5)
     yield 'copies say nothing', candidate(x[:1].expand(4, -1, -1, -1), 4)[:, 4].max() < 1e-3
     pair = torch.stack([torch.full((4, 5, 5), 3.0), torch.full((4, 5, 5), -1.0)])
-    yield (
-        'of two images: half the distance',
-        torch.allclose(candidate(pair, 2)[:, 4], torch.tensor(2.0)),
-    )
+    yield ('of two images: half the distance', near(candidate(pair, 2)[:, 4], 2, 1e-5))
     yield (
         'pixels are compared one by one',
-        torch.allclose(
-            candidate(torch.stack([x[0], -x[0]]), 2)[:, 4], x[0].abs().mean(), atol=1e-4
-        ),
+        near(candidate(torch.stack([x[0], -x[0]]), 2)[:, 4], x[0].abs().mean(), 1e-4),
     )
     own = torch.stack([candidate(x[i % 2 :: 2], 3)[0, 4, 0, 0] for i in range(6)])
-    yield 'every image has the number of its own group', torch.allclose(y[:, 4, 0, 0], own)
+    yield 'every image has the number of its own group', near(y[:, 4, 0, 0], own, 1e-5)
+    copies = x[:1].repeat(4, 1, 1, 1).requires_grad_(True)
+    candidate(copies, 4)[:, 4].sum().backward()
+    yield 'copies have a finite gradient', copies.grad.isfinite().all()
 
 # %% ../../nbs/exercises/30_style_layers.ipynb #4c8be1f9
 def equalized_weight(
@@ -280,11 +284,11 @@ def check_equalized_weight(candidate):
         )
         yield (
             f'{name}: the multiplier is undone by the start',
-            torch.allclose(candidate(w / 0.01, 0.01), used, rtol=1e-4),
+            near(candidate(w / 0.01, 0.01), used, 1e-5),
         )
         leaf = w.clone().requires_grad_(True)
         candidate(leaf, 0.5).sum().backward()
         yield (
             f'{name}: half the multiplier, half the gradient',
-            torch.allclose(leaf.grad, torch.full_like(w, 0.5 / math.sqrt(w[0].numel()))),
+            near(leaf.grad, 0.5 / math.sqrt(w[0].numel()), 1e-6),
         )
