@@ -176,6 +176,10 @@ class Judges:
         return F.normalize(torch.cat([self.outside(part[place]) for part in images.clamp(-1, 1).split(16)]), dim=1)
 
     @torch.no_grad()
+    def anime(self, images):
+        return torch.sigmoid((self.features(images) - self.mean) / self.std @ self.weight + self.bias)
+
+    @torch.no_grad()
     def measure(self, images, people: People, energy=None) -> dict[str, list]:
         images = images.clamp(-1, 1)
         read = self.net(images)
@@ -183,7 +187,7 @@ class Judges:
         found['pose, degrees'] = (read['pose'] - people.pose).abs().mean(1) * 180 / np.pi
         right = {k: (read[k].argmax(1) == people.truth[k]).float() for k in READ}
         found['attributes'] = torch.stack(list(right.values())).mean(0)
-        found['anime'] = torch.sigmoid((self.features(images) - self.mean) / self.std @ self.weight + self.bias)
+        found['anime'] = self.anime(images)
         found['error to truth'] = (images - people.anime).square().mean((1, 2, 3))
         found['look to truth'] = self.look(images, people.anime)
         found['error to input'] = (images - people.human).square().mean((1, 2, 3))
@@ -275,7 +279,14 @@ def trivial(people: People, fin) -> dict[str, torch.Tensor]:
         'the nearest training head': train[gaps.argmin(1)],
         'the colours of anime': crossdomain.match_colours(people.human, train[:500]),
         'any sample of g_fin': sample,
+        **{f'the true anime face, {n} pixels wide': softer(people.anime, n) for n in (48, 32)},
     }
+
+
+def softer(images: torch.Tensor, size: int) -> torch.Tensor:
+    "Shrunk to so many pixels, and enlarged again: only the details are lost."
+    small = F.interpolate(images, (size, size), mode='bicubic', antialias=True)
+    return F.interpolate(small, images.shape[-2:], mode='bicubic').clamp(-1, 1)
 
 
 def drawn(row, people: People, g, fins: dict, remember: Remembered, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -403,12 +414,12 @@ def of_photographs(judges: Judges, g, fins, remember: Remembered, steps: int, n:
     faces, missed = found
     facts, each = dict(photographs=len(faces) + missed, one_face_found=len(faces), rows={}), {}
     seen = judges.identity(faces)
+    facts['baselines'] = of_blurs(judges, faces)
     prior = latent_prior(g)
     for name in ('freezeg', 'likely', 'layerwise', 'thesis'):
         done = crossdomain.animefy(faces, g, fins[4], name, steps=steps, progress=False, reverse=remember)
         back, image = done.found['g'].image.clamp(-1, 1), done.image.clamp(-1, 1)
-        logits = (judges.features(image) - judges.mean) / judges.std @ judges.weight + judges.bias
-        row = dict(anime=torch.sigmoid(logits), energy=prior.energy(done.found['g'].ws))
+        row = dict(anime=judges.anime(image), energy=prior.energy(done.found['g'].ws))
         row['error of g to the photograph'] = (back - faces).square().mean((1, 2, 3))
         if seen is not None:
             row['judge: g'] = own_rank(judges.identity(back), seen)
@@ -416,6 +427,18 @@ def of_photographs(judges: Judges, g, fins, remember: Remembered, steps: int, n:
         each[name] = {k: v.detach().numpy() for k, v in row.items()}
         facts['rows'][name] = {k: [round(float(x), 4) for x in interval(v)] for k, v in each[name].items()}
     return facts | dict(differences=differences(each))
+
+
+def of_blurs(judges: Judges, faces: torch.Tensor) -> dict[str, dict]:
+    "The photograph itself as the answer, and only its coarse colours: without any generator."
+    answers = {'the photograph': faces} | {f'the photograph, {n} pixels wide': softer(faces, n) for n in (16, 12, 8)}
+    rows, seen = {}, judges.identity(faces)
+    for name, image in answers.items():
+        row = {'anime': judges.anime(image), 'error of g to the photograph': (image - faces).square().mean((1, 2, 3))}
+        if seen is not None:
+            row['judge: g'] = row['judge: anime'] = own_rank(judges.identity(image), seen)
+        rows[name] = {k: [round(float(x), 4) for x in interval(v.numpy())] for k, v in row.items()}
+    return rows
 
 
 def differences(each: dict[str, dict]) -> list[dict]:
