@@ -63,6 +63,32 @@ def _too_wide(network):  # the variance where the standard deviation belongs
         elif isinstance(m, nn.BatchNorm2d):
             nn.init.normal_(m.weight, 1.0, 0.02**0.5)
 
+
+def _by_class_name(network):  # weights_init of the DCGAN tutorial of PyTorch
+    for m in network.modules():
+        if 'Conv' in type(m).__name__:
+            nn.init.normal_(m.weight, 0.0, 0.02)
+        elif 'BatchNorm' in type(m).__name__:
+            nn.init.normal_(m.weight, 1.0, 0.02)
+            nn.init.zeros_(m.bias)
+
+
+def _without(kind, of):
+    "The library's initialisation, and then one kind of layer has its old weight or bias again."
+
+    def initialise(network):
+        kept = [
+            (m, getattr(m, of).detach().clone())
+            for m in network.modules()
+            if isinstance(m, kind) and getattr(m, of) is not None
+        ]
+        network.apply(init_weights)
+        with torch.no_grad():
+            for m, old in kept:
+                getattr(m, of).copy_(old)
+
+    return initialise
+
 # %% ../../nbs/exercises/22_dcgan.ipynb #907f264d
 @exercise(
     'dcgan.init_weights',
@@ -71,11 +97,14 @@ def _too_wide(network):  # the variance where the standard deviation belongs
         'norm scales around zero': _all_around_zero,
         'norms forgotten': _kernels_only,
         'variance for deviation': _too_wide,
+        "by class names, as PyTorch's tutorial": _by_class_name,
+        'the projection forgotten': _without(nn.Linear, 'weight'),
+        "the last convolution's bias forgotten": _without(nn.ConvTranspose2d, 'bias'),
     },
 )
 def check_init_weights(candidate):
     """Initialise a generator in place as Radford et al. do:
-    weights N(0, 0.02), batch-norm scales N(1, 0.02), biases of norms 0."""
+    weights N(0, 0.02), batch-norm scales N(1, 0.02), all biases 0."""
     network = DCGANGenerator(DCGANConfig(64, channels=256))
     for p in network.parameters():
         nn.init.uniform_(p, -3.0, 3.0)  # nothing of what was there may remain
@@ -92,6 +121,11 @@ def check_init_weights(candidate):
     )
     yield 'kernels have mean 0', abs(kernels.mean()) < 0.001
     yield 'kernels have standard deviation 0.02', abs(kernels.std() - 0.02) < 0.001
+    project = network.project.weight.detach()
+    yield (
+        'the weights of the projection of z, too, have mean 0 and standard deviation 0.02',
+        abs(project.mean()) < 0.001 and abs(project.std() - 0.02) < 0.001,
+    )
     yield 'batch-norm scales have mean 1', abs(norms.mean() - 1) < 0.01
     yield 'batch-norm scales have standard deviation 0.02', abs(norms.std() - 0.02) < 0.005
     yield (
@@ -100,6 +134,8 @@ def check_init_weights(candidate):
             m.bias.abs().max() == 0 for m in network.modules() if isinstance(m, nn.BatchNorm2d)
         ),
     )
+    biases = [p for name, p in network.named_parameters() if name.endswith('bias')]
+    yield 'all other biases are 0, too', all(p.abs().max() == 0 for p in biases)
     z = torch.randn(32, 100, generator=rng(0))
     yield (
         'the signal arrives: an untrained image depends on z',
@@ -135,12 +171,17 @@ def _vendi(
         'all pixels, so noise counts': lambda x, h: _vendi(
             x, h, points=lambda x: x.flatten(1).double()
         ),
+        'distances by a matrix product in float32': lambda x, h: _vendi(
+            x, h, points=lambda x: F.adaptive_avg_pool2d(x, 8).flatten(1).float()
+        ),
         'exact copies only': lambda x, h: float(len({tuple(p.flatten().tolist()) for p in x})),
     },
 )
 def check_distinct(candidate):
     """The effective number of different images, by 8×8 thumbnails and a Gaussian kernel:
-    `distinct(images, width)`."""
+    `distinct(images, width)`. Between exact copies the distance is 0 even for a small width: of
+    more than 25 points, `torch.cdist` uses a matrix product, whose rounding in float32 is too
+    large for that and in float64 is not."""
     near = lambda a, b: abs(float(a) - b) < 1e-3 * b
     greys = torch.linspace(-1, 1, 12)[:, None, None, None].expand(12, 3, 16, 16)
     yield 'images far apart all count', near(candidate(greys, 0.01), 12)
@@ -149,7 +190,7 @@ def check_distinct(candidate):
         near(candidate(greys[:1].repeat(7, 1, 1, 1), 0.01), 1),
     )
     yield (
-        'repeating all of them adds nothing',
+        'repeating all of them adds nothing (copies at distance 0: see the task)',
         near(candidate(greys.repeat(4, 1, 1, 1), 0.01), 12),
     )
     yield (

@@ -64,6 +64,12 @@ def _near(value, target, tolerance=1e-6):
 
 
 _naive = lambda p: torch.log(torch.sigmoid(p))
+_guarded = lambda p: torch.log(torch.sigmoid(p) + 1e-12)
+
+
+def _bce_of_probability(logits, label):
+    p = logits.sigmoid()
+    return F.binary_cross_entropy(p, torch.full_like(p, label))
 
 
 def _bce(logits, label):
@@ -89,6 +95,14 @@ _mean_pair = lambda real, fake, generator: (
             F.logsigmoid, lambda d: F.logsigmoid(-d), lambda d: F.logsigmoid(-d)
         ),
         'non-saturating sold as minimax': _pair('non_saturating'),
+        'log(1 − sigmoid + 1e-12) for the generator': lambda r, f: (
+            discriminator_loss(r, f, 'minimax'),
+            _guarded(-f).mean(),
+        ),
+        "PyTorch's BCE of a sigmoid for the generator": lambda r, f: (
+            discriminator_loss(r, f, 'minimax'),
+            -_bce_of_probability(f, 0.0),
+        ),
         'a batch summed': lambda r, f: (
             F.softplus(-r).sum() + F.softplus(f).sum(),
             -F.softplus(f).sum(),
@@ -120,6 +134,11 @@ def check_minimax(candidate):
         _near(candidate(zero - 1e4, zero - 1e4)[0], 1e4)
         and _near(candidate(zero + 1e4, zero + 1e4)[0], 1e4),
     )
+    yield (
+        "at a fake of logit 10⁴ the generator's loss is −10⁴ and its slope −1",
+        _near(candidate(zero, zero + 1e4)[1], -1e4)
+        and _near(_slopes(candidate, 0, 1e4)[2], -1),
+    )
 
 # %% ../../nbs/exercises/20_losses.ipynb #89696a45
 @exercise(
@@ -139,6 +158,22 @@ def check_minimax(candidate):
             _bce(f, 1.0),
         ),
         'labels swapped': _mean_pair(F.softplus, lambda d: F.softplus(-d), F.softplus),
+        "PyTorch's BCE of a sigmoid": lambda r, f: (
+            _bce_of_probability(r, 1.0) + _bce_of_probability(f, 0.0),
+            _bce_of_probability(f, 1.0),
+        ),
+        'log(sigmoid + 1e-12) for the discriminator': lambda r, f: (
+            -_guarded(r).mean() - _guarded(-f).mean(),
+            generator_loss(f),
+        ),
+        'log(sigmoid + 1e-12) for the generator': lambda r, f: (
+            discriminator_loss(r, f),
+            -_guarded(f).mean(),
+        ),
+        'logits clamped to ±20 for the generator': lambda r, f: (
+            discriminator_loss(r, f),
+            generator_loss(f.clamp(-20, 20)),
+        ),
     },
 )
 def check_non_saturating(candidate):
@@ -161,6 +196,15 @@ def check_non_saturating(candidate):
         'at a fake of logit −10 the generator feels −σ(10) ≈ −1',
         _near(_slopes(candidate, 0, -10)[2], -1 / (1 + math.exp(-10))),
     )
+    low, high = torch.full_like(real, -1e4), torch.full_like(real, 1e4)
+    yield (
+        'wrong by a logit of 10⁴, the discriminator pays 10⁴ on either side',
+        _near(candidate(low, low)[0], 1e4) and _near(candidate(high, high)[0], 1e4),
+    )
+    yield (
+        'at a fake of logit −10⁴ the generator pays 10⁴ and feels −1',
+        _near(candidate(real, low)[1], 1e4) and _near(_slopes(candidate, 0, -1e4)[2], -1),
+    )
 
 # %% ../../nbs/exercises/20_losses.ipynb #bf53176d
 @exercise(
@@ -177,6 +221,10 @@ def check_non_saturating(candidate):
         ),
         'labels swapped': _mean_pair(
             lambda d: d**2 / 2, lambda d: (d - 1) ** 2 / 2, lambda d: (d - 1) ** 2 / 2
+        ),
+        'logits clamped to ±10': lambda r, f: (
+            discriminator_loss(r.clamp(-10, 10), f.clamp(-10, 10), 'least_squares'),
+            generator_loss(f.clamp(-10, 10), 'least_squares'),
         ),
         'column minus row': lambda r, f: (
             ((r[:, None] - torch.ones(len(r)).cumsum(0) / len(r)) ** 2 / 2).mean()
@@ -195,8 +243,12 @@ def check_least_squares(candidate):
         _near(candidate(one, one)[1], 0) and _near(candidate(one, zero)[1], 0.5),
     )
     yield (
-        'its slopes are d − 1, d and d − 1',
-        all(_near(a, b) for a, b in zip(_slopes(candidate, 3, -2), (2, -2, -3))),
+        'its slopes are d − 1, d and d − 1, far away, too',
+        all(
+            _near(a, b)
+            for r, f in ((3, -2), (-1e4, 1e4), (1e4, -1e4))
+            for a, b in zip(_slopes(candidate, r, f), (r - 1, f, f - 1))
+        ),
     )
 
 # %% ../../nbs/exercises/20_losses.ipynb #85db6261
@@ -212,6 +264,12 @@ def check_least_squares(candidate):
             lambda d: F.relu(1 - d), lambda d: F.relu(1 + d), lambda d: F.relu(1 - d)
         ),
         'a margin of 0': _mean_pair(lambda d: F.relu(-d), F.relu, lambda d: -d),
+        'scores clamped to ±10 for the generator': _mean_pair(
+            lambda d: F.relu(1 - d), lambda d: F.relu(1 + d), lambda d: -d.clamp(-10, 10)
+        ),
+        'costs of real images clamped at 1,000': _mean_pair(
+            lambda d: (1 - d).clamp(0, 1e3), lambda d: F.relu(1 + d), lambda d: -d
+        ),
     },
 )
 def check_hinge(candidate):
@@ -233,7 +291,11 @@ def check_hinge(candidate):
     )
     yield (
         'the generator has no margin: its slope is −1 everywhere',
-        [_slopes(candidate, 0, d)[2] for d in (-5.0, 0.0, 5.0)] == [-1, -1, -1],
+        all(_slopes(candidate, 0, d)[2] == -1 for d in (-1e4, -5.0, 0.0, 5.0, 1e4)),
+    )
+    yield (
+        'wrong by a logit of 10⁴, the discriminator feels −1 and 1 all the same',
+        _slopes(candidate, -1e4, 1e4)[:2] == [-1, 1],
     )
 
 # %% ../../nbs/exercises/20_losses.ipynb #4e480c15
@@ -248,6 +310,9 @@ def check_hinge(candidate):
         'only (2.3) corrected': _mean_pair(lambda d: -d, lambda d: d, lambda d: d),
         'scores through a sigmoid': _mean_pair(
             lambda d: -d.sigmoid(), lambda d: d.sigmoid(), lambda d: -d.sigmoid()
+        ),
+        'scores clamped to ±10 for the generator': _mean_pair(
+            lambda d: -d, lambda d: d, lambda d: -d.clamp(-10, 10)
         ),
         'an absolute gap': lambda r, f: (-(r.mean() - f.mean()).abs(), -f.mean()),
     },
@@ -269,7 +334,10 @@ def check_wasserstein(candidate):
         'exchanging real and fake changes the sign',
         _near(candidate(fake, real)[0], -float(candidate(real, fake)[0])),
     )
-    yield 'the generator raises its score: slope −1', _slopes(candidate, 0, 3)[2] == -1
+    yield (
+        'the generator raises its score: slope −1 everywhere',
+        all(_slopes(candidate, 0, d)[2] == -1 for d in (-1e4, 3, 1e4)),
+    )
 
 # %% ../../nbs/exercises/20_losses.ipynb #9c7b5a34
 @exercise(

@@ -382,7 +382,9 @@ def check_lazy(candidate):
 # %% ../../nbs/exercises/21_penalties.ipynb #ad19ac8c
 @torch.no_grad()
 def _clip_gradients(critic, limit):
-    torch.nn.utils.clip_grad_value_(critic.parameters(), limit)
+    for p in critic.parameters():
+        if p.grad is not None:
+            p.grad.clamp_(-limit, limit)
 
 
 @torch.no_grad()
@@ -403,6 +405,20 @@ def _above_only(critic, limit):
     for p in critic.parameters():
         p.clamp_(max=limit)
 
+
+@torch.no_grad()
+def _all_of_the_state(critic, limit):
+    for values in critic.state_dict().values():
+        if values.is_floating_point():
+            values.clamp_(-limit, limit)
+
+
+@torch.no_grad()
+def _one_level_down(critic, limit):
+    for layer in critic.children():
+        for p in layer.parameters(recurse=False):
+            p.clamp_(-limit, limit)
+
 # %% ../../nbs/exercises/21_penalties.ipynb #cf99af31
 @exercise(
     'penalties.clip_weights',
@@ -412,11 +428,15 @@ def _above_only(critic, limit):
         'rescales': _rescale,
         'forgets the biases': _weights_only,
         'from above only': _above_only,
+        'running statistics, too': _all_of_the_state,
+        'layers one level down only': _one_level_down,
     },
 )
 def check_clip_weights(candidate):
     "Clamp all parameters of (critic, limit) to [−limit, limit], in place."
-    critic = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 1))
+    block = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))
+    critic = nn.Sequential(nn.Linear(6, 5), block, nn.Linear(4, 1))
+    nn.init.constant_(block[1].running_var, 4.0)
     with torch.no_grad():
         for p in critic.parameters():
             p.copy_(torch.randn(p.shape, generator=rng(24)))
@@ -439,4 +459,8 @@ def check_clip_weights(candidate):
         'in place, still trainable',
         all(a is b for a, b in zip(tensors, critic.parameters()))
         and all(p.requires_grad for p in tensors),
+    )
+    yield (
+        'running statistics are no weights and stay',
+        bool((block[1].running_var == 4).all()),
     )

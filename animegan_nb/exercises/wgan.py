@@ -23,6 +23,7 @@ def _wrong_update(
     when='after',
     clip=clip_weights,
     squash=lambda d: d,
+    climb=lambda estimate: estimate,
 ):
     "`critic_update` with one part replaced: how its mutants are made."
 
@@ -33,7 +34,7 @@ def _wrong_update(
         estimate = mean(squash(critic(real))) - mean(squash(critic(fake)))
         if not keep:
             optimizer.zero_grad()
-        (-sign * estimate).backward()
+        (-sign * climb(estimate)).backward()
         optimizer.step()
         if when == 'after' and limit:
             clip(critic, limit)
@@ -57,6 +58,18 @@ def _clip_first(critic, limit):
     next(critic.parameters()).data.clamp_(-limit, limit)
 
 
+def _clip_state(critic, limit):
+    for values in critic.state_dict().values():
+        if values.is_floating_point():
+            values.clamp_(-limit, limit)
+
+
+def _clip_children(critic, limit):
+    for layer in critic.children():
+        for p in layer.parameters(recurse=False):
+            p.data.clamp_(-limit, limit)
+
+
 def _solo(critic, optimizer, real, fake, limit=0.0):
     return critic_update(critic, optimizer, real, fake, limit)
 
@@ -70,18 +83,23 @@ _CRITIC_MUTANTS = {
     'summed over the batch': _wrong_update(mean=torch.sum),
     'biases not clipped': _wrong_update(clip=_clip_matrices),
     'only the first layer clipped': _wrong_update(clip=_clip_first),
+    'running statistics clipped, too': _wrong_update(clip=_clip_state),
+    'only layers one level down clipped': _wrong_update(clip=_clip_children),
+    'the absolute gap': _wrong_update(climb=torch.abs),
     'the sigmoid kept': _wrong_update(squash=torch.sigmoid),
     'log of the sigmoid kept': _wrong_update(squash=nn.functional.logsigmoid),
 }
 
 
-def _clips_every_layer(candidate, real, made) -> bool:
-    "Whether all weights and biases of two layers are within ±0.25 after a step."
-    deep = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1), nn.Flatten(0))
+def _deep_step(candidate, real, made) -> nn.Module:
+    "A critic with a block and a norm, whose weights were 0.5, after a step clipped at 0.25."
+    block = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    deep = nn.Sequential(block, nn.Linear(3, 1), nn.Flatten(0)).eval()
     for p in deep.parameters():
         nn.init.constant_(p, 0.5)
+    nn.init.constant_(block[1].running_var, 4.0)
     candidate(deep, torch.optim.SGD(deep.parameters(), 0.1), real, made, 0.25)
-    return all(float(p.detach().abs().max()) <= 0.25 for p in deep.parameters())
+    return deep
 
 # %% ../../nbs/exercises/23_wgan.ipynb #d0444f70
 @exercise('wgan.critic_update', library=_solo, mutants=_CRITIC_MUTANTS)
@@ -126,7 +144,22 @@ def check_critic_update(candidate):
             line.weight[0].detach(), (start + 0.3 * gap).clamp(-0.25, 0.25), atol=1e-6
         ),
     )
-    yield 'in every layer, and biases too', _clips_every_layer(candidate, real, 1 * made)
+    deep = _deep_step(candidate, real, 1 * made)
+    yield (
+        'in every layer, and biases too',
+        all(float(p.detach().abs().max()) <= 0.25 for p in deep.parameters()),
+    )
+    yield (
+        'the running statistics of a norm are no weights and stay',
+        bool((deep[0][1].running_var == 4).all()),
+    )
+    with torch.no_grad():
+        line.weight.copy_(start)
+    candidate(critic, optimizer, made.detach(), 1 * real, 0.0)
+    yield (
+        'with real and generated exchanged it climbs the other way',
+        torch.allclose(line.weight[0].detach(), start - 0.1 * gap, atol=1e-6),
+    )
 
 # %% ../../nbs/exercises/23_wgan.ipynb #3b19225b
 @exercise(
