@@ -159,9 +159,9 @@ def dragan_penalty(
     rng: torch.Generator | Draws | None = None,
     center: float = 1.0,
 ) -> Tensor:
-    """λ E[(‖∇D(x + δ)‖ − center)²] around the real images, δ = scale · std(x) · U(0, 1).
+    """λ E[(‖∇D(x + δ)‖ − center)²] beside the real images, δ = scale · std(x) · U(0, 1) ≥ 0.
 
-    Source: Kodali et al. 2017."""
+    Source: the authors' code (`kodalinaveen3/DRAGAN`) for Kodali et al. 2017."""
     real = real.detach()
     spread = gather_batch(real).std(correction=0)  # of the batches of all processes
     points = real + scale * spread * _uniform(real.shape, real, rng)
@@ -202,7 +202,8 @@ def r1_of_logits(
     """`r1_penalty` from the logits that the loss uses anyway: no second forward pass.
 
     It stays in the precision of those logits; float16 ones are scaled by 2⁸ while they are
-    differentiated."""
+    differentiated. It does not see the discriminator: call `check_no_batch_coupling` on it once
+    yourself."""
     if not real.requires_grad:
         raise ValueError(
             "R1 differentiates the logits with respect to the real images, so these must"
