@@ -294,6 +294,9 @@ def test_bad_input_of_the_alarm():
         dcgan.distinct(noise(4) * float('nan'), 1.0)
     with pytest.raises(ValueError, match='an exact copy'):
         dcgan.CollapseAlarm(noise(32).repeat(2, 1, 1, 1))
+    heads = 0.8 + 0.01 * noise(32)  # far from 0 and near each other: a matrix product would round too much
+    with pytest.raises(ValueError, match='an exact copy'):
+        dcgan.CollapseAlarm(heads.repeat(2, 1, 1, 1))
     for images, width in ((noise(4), -1.0), (noise(4)[:0], 1.0)):
         with pytest.raises(ValueError, match='a width above 0'):
             dcgan.distinct(images, width)
