@@ -140,41 +140,42 @@ def check_minimax(candidate):
         and _near(_slopes(candidate, 0, 1e4)[2], -1),
     )
 
+# %% ../../nbs/exercises/20_losses.ipynb #20nsatmut
+_NON_SATURATING_MUTANTS = {
+    'saturating by mistake': _pair('minimax'),
+    'log(sigmoid), as in a course assignment': lambda r, f: (
+        -_naive(r).mean() - _naive(-f).mean(),
+        -_naive(f).mean(),
+    ),
+    'sign of Liu (2.1), (2.2)': _mean_pair(
+        F.logsigmoid, lambda d: F.logsigmoid(-d), F.logsigmoid
+    ),
+    'squeeze() at a batch of one, as in CS231n': lambda r, f: (
+        _bce(r, 1.0) + _bce(f, 0.0),
+        _bce(f, 1.0),
+    ),
+    'labels swapped': _mean_pair(F.softplus, lambda d: F.softplus(-d), F.softplus),
+    "PyTorch's BCE of a sigmoid": lambda r, f: (
+        _bce_of_probability(r, 1.0) + _bce_of_probability(f, 0.0),
+        _bce_of_probability(f, 1.0),
+    ),
+    'log(sigmoid + 1e-12) for the discriminator': lambda r, f: (
+        -_guarded(r).mean() - _guarded(-f).mean(),
+        generator_loss(f),
+    ),
+    'log(sigmoid + 1e-12) for the generator': lambda r, f: (
+        discriminator_loss(r, f),
+        -_guarded(f).mean(),
+    ),
+    'logits clamped to ±20 for the generator': lambda r, f: (
+        discriminator_loss(r, f),
+        generator_loss(f.clamp(-20, 20)),
+    ),
+}
+
 # %% ../../nbs/exercises/20_losses.ipynb #89696a45
 @exercise(
-    'losses.non_saturating',
-    library=_pair('non_saturating'),
-    mutants={
-        'saturating by mistake': _pair('minimax'),
-        'log(sigmoid), as in a course assignment': lambda r, f: (
-            -_naive(r).mean() - _naive(-f).mean(),
-            -_naive(f).mean(),
-        ),
-        'sign of Liu (2.1), (2.2)': _mean_pair(
-            F.logsigmoid, lambda d: F.logsigmoid(-d), F.logsigmoid
-        ),
-        'squeeze() at a batch of one, as in CS231n': lambda r, f: (
-            _bce(r, 1.0) + _bce(f, 0.0),
-            _bce(f, 1.0),
-        ),
-        'labels swapped': _mean_pair(F.softplus, lambda d: F.softplus(-d), F.softplus),
-        "PyTorch's BCE of a sigmoid": lambda r, f: (
-            _bce_of_probability(r, 1.0) + _bce_of_probability(f, 0.0),
-            _bce_of_probability(f, 1.0),
-        ),
-        'log(sigmoid + 1e-12) for the discriminator': lambda r, f: (
-            -_guarded(r).mean() - _guarded(-f).mean(),
-            generator_loss(f),
-        ),
-        'log(sigmoid + 1e-12) for the generator': lambda r, f: (
-            discriminator_loss(r, f),
-            -_guarded(f).mean(),
-        ),
-        'logits clamped to ±20 for the generator': lambda r, f: (
-            discriminator_loss(r, f),
-            generator_loss(f.clamp(-20, 20)),
-        ),
-    },
+    'losses.non_saturating', library=_pair('non_saturating'), mutants=_NON_SATURATING_MUTANTS
 )
 def check_non_saturating(candidate):
     "L_D and L_G = −log σ(D(G(z))), averaged over the batch, from logits: (L_D, L_G)."
