@@ -132,14 +132,23 @@ def surface_colours(
     return torch.cat(parts).float().clamp(0, 1).cpu()
 
 # %% ../nbs/52_mesh.ipynb #0db5dd7e
-def _level_set(volume: np.ndarray, level: float):
+def _outside_is_low(volume: np.ndarray, level: float) -> bool:
+    "What most corners of the cube say; where they are divided, most of its border."
+    low = volume < level
+    share = low[np.ix_(*[[0, -1]] * 3)].mean()
+    if share == 0.5:
+        inside = low[1:-1, 1:-1, 1:-1]
+        share = (low.sum() - inside.sum()) / (low.size - inside.size)
+    return bool(share >= 0.5)
+
+
+def _level_set(volume: np.ndarray, level: float, density: bool = False):
     """Vertices in whole-number grid coordinates and faces, closed at the border, facing
-    outwards."""
+    outwards. Outside of a density are its low values."""
     with of_extra('mesh'):
         from skimage.measure import marching_cubes
 
-    corners = volume[np.ix_(*[[0, -1]] * 3)]
-    outside_is_low = np.median(corners) < level
+    outside_is_low = density or _outside_is_low(volume, level)
     solid = volume - level if outside_is_low else level - volume
     # of the two sides of the level the nearer one: empty space may lie close to it
     reach = float(min(solid.max(), -solid.min()))
@@ -169,6 +178,8 @@ def extract_mesh(
         import trimesh
 
     values = evaluate_field(function, grid_points(resolution, side, centre), chunk, device)
+    directed = _takes_directions(function)
+    density = directed or (level is None and float(values.min()) >= 0)
     level = automatic_level(values, side) if level is None else float(level)
     if not float(values.min()) < level < float(values.max()):
         raise ValueError(
@@ -176,12 +187,13 @@ def extract_mesh(
             f" {float(values.min()):g} and {float(values.max()):g}; choose another level or a"
             " larger cube."
         )
-    vertices, faces = _level_set(values.view(resolution, resolution, resolution).numpy(), level)
+    volume = values.view(resolution, resolution, resolution).numpy()
+    vertices, faces = _level_set(volume, level, density)
     world = (vertices / (resolution - 1) - 0.5) * side + np.asarray(centre)
     mesh = trimesh.Trimesh(world, faces, process=True)
     if mesh.volume < 0:
         mesh.invert()
-    if colours and _takes_directions(function):
+    if colours and directed:
         single = lambda x: torch.tensor(np.array(x), dtype=torch.float32)
         vertices, normals = single(mesh.vertices), single(mesh.vertex_normals)
         rgb = surface_colours(function, vertices, normals, chunk, device)

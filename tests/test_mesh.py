@@ -45,6 +45,37 @@ def test_empty_space_close_to_the_level_stays_empty(density, level):
     assert ball.is_watertight and np.abs(ball.bounds).max() < 0.6 and 0.4 < ball.volume < 0.7
 
 
+def above_floor(p):
+    return torch.maximum(0.4 - p.norm(dim=-1), -0.6 - p[..., 1])
+
+
+FLOORS = {  # four of the cube's corners are filled
+    'field': lambda p, d: (torch.ones_like(p), 80 * (above_floor(p) > 0).float()),
+    'density': lambda p: 80 * (above_floor(p) > 0).float(),
+    'positive inside': above_floor,
+    'negative inside': lambda p: -above_floor(p),
+}
+
+
+@pytest.mark.parametrize('name', FLOORS)
+def test_a_floor_is_not_taken_for_the_outside(name):
+    m = extract_mesh(FLOORS[name], side=2.0, resolution=32, colours=False)
+    assert m.is_watertight and 1.7 < m.volume < 2.6  # 1.6 + 4/3 π 0.4³, closed outside of the cube
+
+
+@pytest.mark.parametrize('level', [None, 20.0])
+def test_a_room_is_solid_around_its_hollow(level):
+    "A radiance field may fill all eight corners."
+    field = lambda p, d: (torch.ones_like(p), 80 * (p.norm(dim=-1) > 0.6).float())
+    m = extract_mesh(field, side=2.0, resolution=32, level=level, colours=False)
+    assert m.is_watertight and 6.8 < m.volume < 9.7  # 8 − 4/3 π 0.6³
+
+
+def test_a_function_of_points_may_be_high_outside_of_a_given_level():
+    m = extract_mesh(lambda p: p.norm(dim=-1), level=0.5, resolution=32)
+    assert m.is_watertight and np.abs(np.linalg.norm(m.vertices, axis=1) - 0.5).max() < 0.05
+
+
 def test_a_field_gives_colours_and_is_looked_at_head_on():
     seen = []
 
