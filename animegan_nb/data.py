@@ -110,6 +110,14 @@ MAX_PIXELS = 64_000_000  # a file that claims to hold more counts as a decompres
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM', 'AVIF')
 WHITE = (255, 255, 255)
 _AVIF = (b'ftypavif', b'ftypavis')
+_HEIC = tuple(b'ftyp' + brand for brand in (b'heic', b'heix', b'hevc', b'heim', b'heis'))
+# how files begin whose format is not in `FORMATS`
+_OTHERS = {
+    b'\xff\x0a': 'JPEG XL',
+    b'\0\0\0\x0cJXL ': 'JPEG XL',
+    b'\0\0\0\x0cjP  ': 'JPEG 2000',
+    b'\xff\x4f\xff\x51': 'JPEG 2000',
+}
 
 
 def open_image(
@@ -118,6 +126,7 @@ def open_image(
 ) -> Image.Image:  # RGB, upright, in the colours of sRGB
     """The image in a file (its first frame): EXIF rotation applied, colours brought from the
     file's profile to sRGB, alpha laid on `background`."""
+    background = _three_bytes(background)
     try:
         return _decoded(file, background)
     except Image.UnidentifiedImageError:
@@ -165,6 +174,21 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
+def _three_bytes(background) -> tuple[int, int, int]:
+    "The colour behind an image; raise one sentence unless it is three bytes."
+    three = isinstance(background, (tuple, list, np.ndarray)) and len(background) == 3
+    if not three or not all(_whole(c) and 0 <= c <= 255 for c in background):
+        raise ValueError(
+            f"background is three whole numbers from 0 to 255, as (255, 255, 255) for white,"
+            f" not {background!r}."
+        )
+    return tuple(int(c) for c in background)
+
+
+def _whole(number) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+
+
 def _kind_of(file) -> str:
     "What a file is that Pillow does not know, if that can be said."
     if isinstance(file, io.BytesIO):
@@ -174,8 +198,19 @@ def _kind_of(file) -> str:
             head = opened.read(64)
     if head[4:12] in _AVIF:
         return 'an AVIF image, which a newer Pillow can read (pip install -U pillow)'
+    if name := _other_format(head):
+        return name
     what = what_it_is(head)
     return what and f'{what}, not an image'
+
+
+def _other_format(head: bytes) -> str:
+    "What an image is called that begins so and is not read here; else nothing."
+    name = next((name for start, name in _OTHERS.items() if head.startswith(start)), '')
+    general = head[4:12] in (b'ftypmif1', b'ftypmsf1') and b'heic' in head[16:]
+    if head[4:12] in _HEIC or general:
+        name = 'HEIC'
+    return name and f'an image file of the kind {name}: save it as JPEG or PNG'
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -479,6 +514,8 @@ def _inspect(entry: os.DirEntry) -> tuple[int, int] | str | None:
                 head = file.read(64)
             sound = head[:4] == b'RIFF' and head[8:12] != b'WEBP'
             if sound or not head.startswith(_FIRST_BYTES) and head[4:12] not in _AVIF:
+                if other := _other_format(head):
+                    return f'it is {other}'
                 what = what_it_is(head)
                 return f'it is not an image file{what and " but "}{what}'
         return status.st_size, status.st_mtime_ns
@@ -886,18 +923,67 @@ def _map(path: Path, name: str, about: dict, verify: bool) -> np.ndarray:
         raise _damaged(path, f'{file.name} has another shape')
     return array
 
+# %% ../nbs/02_data.ipynb #f100d002
+def _check_arrays(arrays: dict):
+    "Raise one sentence unless these are images, and fields with a row for each."
+    if 'image' not in arrays:
+        raise ValueError(f"A set of images has a field 'image', not only {', '.join(arrays)}.")
+    image = arrays['image']
+    shape = list(image.shape)
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise ValueError(
+            f"The images of a set have the shape [n, 3, height, width] (grey ones: 1), not"
+            f" {shape}: move or drop an axis."
+        )
+    first = np.asarray(image[:64])
+    if first.dtype != np.uint8 and first.dtype.kind != 'f':
+        raise ValueError(
+            f"Images are bytes (uint8) or float in [-1, 1], not {image.dtype}: convert them."
+        )
+    if len(first) and first.dtype != np.uint8:
+        check_values(torch.from_numpy(first))
+    for name, array in arrays.items():
+        if len(array) != len(image):
+            raise ValueError(
+                f"The field {name!r} has {len(array)} rows for {len(image)} images: each image"
+                " has one."
+            )
+
+
+def _row_numbers(indices, n: int) -> np.ndarray:
+    "Rows that are asked for, by numbers or by a mask, as whole numbers."
+    only = indices[0] if isinstance(indices, list) and len(indices) == 1 else indices
+    if isinstance(only, slice):
+        raise TypeError(
+            f"Rows are asked for by numbers or a mask, not by a slice:"
+            f" subset({range(*only.indices(n))}) is the set of these."
+        )
+    rows = np.asarray(indices)
+    if rows.dtype == bool:
+        if rows.shape != (n,):
+            raise ValueError(
+                f"A mask has one truth value for each of {n} images, not the shape"
+                f" {list(rows.shape)}."
+            )
+        return np.flatnonzero(rows)
+    if rows.size and rows.dtype.kind not in 'iu':
+        raise TypeError(f"Rows are whole numbers or a mask, not {rows.dtype}.")
+    return rows.astype(np.int64)
+
 # %% ../nbs/02_data.ipynb #6dbebf7d
 class ImageSet:
     "Images, and what is known about each, as arrays with one row an image."
 
+    needs: tuple[str, ...] = ()  # fields without which this kind of set is a plain one
+
     def __init__(
         self,
-        arrays: Mapping[
-            str, np.ndarray
-        ],  # 'image': uint8 [n, 3, height, width]; others: n rows
+        # 'image': uint8 [n, 3, height, width], or float in [-1, 1]; others: n rows
+        arrays: Mapping[str, np.ndarray],
         indices: np.ndarray | None = None,  # the rows that belong to this set; None: all
     ):
         self.arrays = dict(arrays)
+        _check_arrays(self.arrays)
         everything = np.arange(len(self.arrays['image']))
         self.indices = everything if indices is None else np.asarray(indices)
 
@@ -913,9 +999,9 @@ class ImageSet:
         return self.arrays['image'].shape[-1]
 
     def batch(self, indices) -> dict[str, Tensor]:
-        """Several rows as tensors; `image` stays uint8 `[b, 3, h, w]`, so that few bytes travel
-        to the device."""
-        rows = self.indices[np.asarray(indices, dtype=np.int64)]
+        """Several rows (numbers, or a mask) as tensors; `image` stays uint8 `[b, 3, h, w]`, so
+        that few bytes travel to the device."""
+        rows = self.indices[_row_numbers(indices, len(self))]
         return {
             name: torch.from_numpy(np.array(array[rows], copy=None))
             for name, array in self.arrays.items()
@@ -930,13 +1016,16 @@ class ImageSet:
         "The set that holds only these rows (numbers, or a mask); nothing is copied."
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
-        part.indices = self.indices[np.asarray(indices) if len(indices) else np.arange(0)]
+        part.indices = self.indices[_row_numbers(indices, len(self))]
         return part
 
     def only(self, *names: str) -> ImageSet:
-        "The same images with fewer fields."
+        "The same images with fewer fields; a plain set, if its kind needs one that is gone."
+        arrays = {name: self.arrays[name] for name in names}
+        if not set(self.needs) <= set(names):
+            return ImageSet(arrays, self.indices)
         part = self.subset(np.arange(len(self)))
-        part.arrays = {name: self.arrays[name] for name in names}
+        part.arrays = arrays
         return part
 
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple[ImageSet, ImageSet]:
@@ -952,22 +1041,44 @@ class ImageSet:
 
     def resized(self, size: int) -> ImageSet:
         """A copy with smaller images of bytes, each pixel the mean of those that it touches: of
-        a block, where the new size divides the old one."""
+        a block, where the new size divides the old one. Other fields with a value for every
+        pixel, [n, channels, size, size], are averaged as well."""
         return _averaged_down(self, size)
 
-
-def _averaged_down(ds: ImageSet, size: int, block: int = 256) -> ImageSet:
-    if not 0 < size <= ds.size:
+# %% ../nbs/02_data.ipynb #f100d001
+def _averaged_down(ds: ImageSet, size: int) -> ImageSet:
+    if not _whole(size) or not 0 < size <= ds.size:
         raise ValueError(f"Images of {ds.size} pixels are averaged down, not to {size}.")
     if ds.arrays['image'].shape[-2] != ds.size:
         raise ValueError(f"Only square images are averaged down, not these: {ds}.")
-    images = np.empty((len(ds), *ds.arrays['image'].shape[1:2], size, size), np.uint8)
-    for start in range(0, len(ds), block):
-        rows = slice(start, min(start + block, len(ds)))
-        large = ds.batch(np.arange(rows.start, rows.stop))['image'].float()
-        images[rows] = F.adaptive_avg_pool2d(large, size).round().to(torch.uint8).numpy()
-    others = {name: a[ds.indices] for name, a in ds.arrays.items() if name != 'image'}
-    return ImageSet({'image': images, **others})
+    if ds.arrays['image'].dtype != np.uint8:
+        raise ValueError(
+            f"Only images of bytes (uint8) are averaged down, not {ds.arrays['image'].dtype}:"
+            " convert them."
+        )
+    of_pixels = lambda a: a.ndim == 4 and a.shape[-2:] == (ds.size, ds.size)
+    return ImageSet(
+        {
+            name: _small(name, a, ds.indices, size) if of_pixels(a) else a[ds.indices]
+            for name, a in ds.arrays.items()
+        }
+    )
+
+
+def _small(name: str, array: np.ndarray, indices: np.ndarray, size: int, block: int = 256):
+    "Rows of a field [n, channels, height, width], averaged down; bytes stay bytes."
+    if array.dtype != np.uint8 and array.dtype.kind != 'f':
+        raise ValueError(
+            f"The field {name!r} has whole numbers (or truth values) for pixels, which have no"
+            " mean: leave it out with `only`."
+        )
+    small = np.empty((len(indices), array.shape[1], size, size), array.dtype)
+    for start in range(0, len(indices), block):
+        large = torch.from_numpy(array[indices[start : start + block]]).float()
+        mean = F.adaptive_avg_pool2d(large, size)
+        mean = mean.round() if array.dtype == np.uint8 else mean
+        small[start : start + block] = mean.numpy().astype(array.dtype)
+    return small
 
 # %% ../nbs/02_data.ipynb #4aad5192
 def _row_or_reason(
@@ -1110,6 +1221,8 @@ def _check_square(size: int, fit: str):
     "Raise one clear sentence unless images can be made square in this way."
     if fit not in ('crop', 'pad'):
         raise ValueError(f"An image is made square by 'crop' or 'pad', not {fit!r}.")
+    if not _whole(size):
+        raise ValueError(f"An image has a whole number of pixels along a side, not {size!r}.")
     if size < 1:
         raise ValueError(f"An image needs at least one pixel along a side, not {size}.")
     if size**2 > MAX_PIXELS:
@@ -1132,7 +1245,7 @@ class ImageFolder(ImageSet):
     ):
         _check_square(size, fit)
         self.folder = absolute_path(folder, 'folder of the images')
-        options = dict(size=size, fit=fit, background=list(background))
+        options = dict(size=int(size), fit=fit, background=list(_three_bytes(background)))
         cache = absolute_path(cache, 'cache') if cache else cache_dir('pictures')
         self.store = _folder_store(self.folder, options, cache, verify, progress)
         super().__init__(self.store.arrays)
@@ -1601,7 +1714,7 @@ def public_dataset(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is at least one image, not {limit}.")
     repository, split, column = PUBLIC[name]
-    options = dict(size=size, fit=fit, background=list(WHITE))
+    options = dict(size=int(size), fit=fit, background=list(WHITE))
     meta = {'options': options, 'source': [repository, split, column, limit]}
     path = Path(cache or cache_dir('public')) / _name(name, size, _digest(meta))
     if not ArrayStore.valid(path, meta):

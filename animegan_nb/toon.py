@@ -1259,6 +1259,7 @@ class DrawnSet(ImageSet):
     kind, version, chunk = 'pictures', 1, 128  # chunk: how many are drawn at a time
     drawn: dict = {}  # what `draw` returns and is stored besides the image: name -> shape
     exact = ('depth', 'distance', 'normal', 'parts')  # traced on demand, for one item
+    needs = ('identity', 'cam2world', 'fov', 'coverage')  # for an item
 
     def __init__(self, **options):  # n, size, seed, style, camera, supersample and others
         check_drawing(**options)
@@ -1320,7 +1321,6 @@ class DrawnSet(ImageSet):
 
     def __getitem__(self, index: int) -> dict:
         "One image with everything known about it; its geometry is traced now."
-        index = range(len(self))[index]
         row = ImageSet.batch(self, [index])
         exact = self.draw(row, self.size, supersample=1, outline=False)
         item = {name: values[0] for name, values in row.items() if name != 'coverage'}

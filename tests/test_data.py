@@ -26,6 +26,7 @@ from tiny import folder_of, smooth
 
 from animegan_nb import data as D
 from animegan_nb.data import ArrayStore, ImageFolder, ImageSet, Loader
+from animegan_nb.toon import ready_heads
 
 ON_TMP = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -668,6 +669,107 @@ def test_averaging_down():
     assert np.array_equal(whole.resized(12).arrays['image'], image)
     with pytest.raises(ValueError, match='averaged down'):
         whole.resized(24)
+
+
+def test_averaging_down_takes_every_field_of_pixels_along():
+    heads = ready_heads().subset(range(4))
+    small = heads.resized(32).batch(range(4))
+    assert small['image'].shape[-2:] == small['coverage'].shape[-2:] == (32, 32)
+    whole = heads.batch(range(4))['coverage'].float().view(4, 1, 32, 2, 32, 2).mean((3, 5))
+    assert (small['coverage'].float() - whole).abs().max() <= 0.5
+    rows = {'image': np.zeros((2, 3, 8, 8), np.uint8), 'depth': np.ones((2, 1, 8, 8), np.float32)}
+    assert ImageSet(rows).resized(4).arrays['depth'].shape == (2, 1, 4, 4)
+    for wrong, word in (
+        (rows | {'parts': np.ones((2, 1, 8, 8), np.int64)}, "'parts' has whole numbers"),
+        (rows | {'image': -np.ones((2, 3, 8, 8), np.float32)}, 'bytes'),
+    ):
+        with pytest.raises(ValueError, match=word):
+            ImageSet(wrong).resized(4)
+
+
+def test_a_set_without_the_fields_for_drawing_is_a_plain_one():
+    heads = ready_heads().subset([5, 6])
+    assert type(heads.only('image', 'fov')) is ImageSet
+    item = heads.only('image')[1]
+    assert set(item) == {'image'} and torch.equal(item['image'], heads[1]['image'])
+    assert type(heads.only(*heads.arrays)) is type(heads)
+    with pytest.raises(TypeError, match=r'subset\(range\(0, 2\)\)'):
+        heads[0:2]
+
+
+@pytest.mark.parametrize(
+    'arrays, word',
+    [
+        ({'number': np.arange(3)}, "field 'image'"),
+        ({'image': np.zeros((5, 8, 8, 3), np.uint8)}, 'shape'),
+        ({'image': np.zeros((3, 8, 8), np.uint8)}, 'shape'),
+        ({'image': np.zeros((5, 3, 8, 8), np.int64)}, 'bytes'),
+        ({'image': np.full((5, 3, 8, 8), 255.0)}, 'lie in'),
+        ({'image': np.zeros((5, 3, 8, 8), np.uint8), 'number': np.arange(4)}, "'number' has 4 rows"),
+    ],
+)
+def test_arrays_that_are_no_set_of_images(arrays, word):
+    with pytest.raises(ValueError, match=word):
+        ImageSet(arrays)
+
+
+def test_rows_are_whole_numbers_or_a_mask():
+    ds = numbered(5)
+    mask = np.array([False, True, False, True, True])
+    for rows in (mask, mask.tolist(), torch.from_numpy(mask), torch.tensor([1, 3, 4]), range(1, 5)):
+        expected = list(range(1, 5)) if isinstance(rows, range) else [1, 3, 4]
+        assert ds.batch(rows)['number'].tolist() == ds.subset(rows).batch(range(len(expected)))['number'].tolist()
+        assert ds.batch(rows)['number'].tolist() == expected
+    assert ds[-1]['number'] == ds[torch.tensor(4)]['number'] == 4 and len(list(ds)) == 5
+    assert len(ds.batch([])['image']) == 0
+    for wrong, error, word in (
+        ([0.5], TypeError, 'whole numbers'),
+        (mask[:3], ValueError, 'mask'),
+        (slice(0, 3), TypeError, r'subset\(range\(0, 3\)\)'),
+    ):
+        for ask in (ds.batch, ds.subset):
+            with pytest.raises(error, match=word):
+                ask(wrong)
+    with pytest.raises(TypeError, match=r'subset\(range\(0, 3\)\)'):
+        ds[:3]
+
+
+@pytest.mark.parametrize(
+    'head, kind',
+    [
+        (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'HEIC'),
+        (b'\0\0\0\x18ftypmif1\0\0\0\0mif1heic', 'HEIC'),
+        (b'\xff\x0a\xfa\x1f', 'JPEG XL'),
+        (b'\0\0\0\x0cJXL \r\n\x87\n', 'JPEG XL'),
+        (b'\0\0\0\x0cjP  \r\n\x87\n', 'JPEG 2000'),
+    ],
+)
+def test_images_of_other_formats_are_called_by_their_name(tmp_path, head, kind):
+    for name in ('a', 'b.jpg'):  # the second has the ending of an image
+        (tmp_path / name).write_bytes(head + bytes(200))
+    D.example_image(0).save(tmp_path / 'good.png')
+    ds = ImageFolder(tmp_path, size=8, cache=tmp_path / 'cache')
+    assert len(ds) == 1 and len(ds.report.dropped) == 2
+    for dropped in ds.report.dropped:
+        assert dropped.reason == f'it is an image file of the kind {kind}: save it as JPEG or PNG'
+
+
+@pytest.mark.parametrize(
+    'options, word',
+    [
+        ({'background': 'white'}, 'three whole numbers'),
+        ({'background': (255, 255)}, 'three whole numbers'),
+        ({'background': (0, 0, 256)}, 'three whole numbers'),
+        ({'background': (1.0, 1.0, 1.0)}, 'three whole numbers'),
+        ({'size': 32.0}, 'whole number of pixels'),
+        ({'size': True}, 'whole number of pixels'),
+    ],
+)
+def test_a_background_and_a_size_are_checked_before_any_file(tmp_path, options, word):
+    D.example_image(0).save(tmp_path / 'good.png')
+    with pytest.raises(ValueError, match=word):
+        ImageFolder(tmp_path, cache=tmp_path / 'cache', **options)
+    assert len(ImageFolder(tmp_path, size=np.int64(8), background=[0, 0, 0], cache=tmp_path / 'cache')) == 1
 
 
 # ---------------------------------------------------------------- the loader
