@@ -1185,7 +1185,16 @@ def render(
     return {**out, 'identity': identity, 'attributes': known}
 
 # %% ../nbs/06_toon.ipynb #678db2f8
-def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: float = 1e-3):
+def warp_agreement(
+    identity,
+    first,
+    second,
+    fov,
+    size: int = 256,
+    tolerance: float = 1e-3,
+    flat: bool = False,  # look up a flat head, for comparison: all of A on one plane
+    believed=None,  # look up with another camera than B's, for comparison
+):
     """Root mean square difference between view A and view B, looked up at the points that A
     sees, as a share of the range; and the share of A's points that were compared."""
     options = dict(outline=False, supersample=4)
@@ -1193,19 +1202,32 @@ def warp_agreement(identity, first, second, fov, size: int = 256, tolerance: flo
     origins, ways, _ = scene_rays(first, fov, size)
     met = a['distance'].flatten(1).isfinite()
     points = origins + torch.where(met, a['distance'].flatten(1), 1.0) * ways
-    pixels, depth = project(points.permute(1, 2, 0), second, fov, size)
-    place = (2 * pixels.flip(-1) + 1) / size - 1  # (column, row) in [−1, 1]
-    options = dict(padding_mode='border', align_corners=False)
-    read = lambda x, mode: F.grid_sample(x, place[:, None], mode=mode, **options)[:, :, 0]
+    place, depth = _places_in(second, points, fov, size)
     # pixels that show one surface only
     whole = lambda d: -F.max_pool2d(-d, 3, 1, 1) > F.max_pool2d(d, 3, 1, 1) - 8 * tolerance
     depths = [torch.where(v['depth'].isfinite(), v['depth'], 9.0) for v in (a, b)]
     same = met & whole(depths[0]).flatten(1) & (place.abs().amax(-1) < 1)
-    same &= read(whole(depths[1]).float(), 'bilinear')[:, 0] > 0.99
-    same &= (read(depths[1], 'bilinear')[:, 0] - depth).abs() < tolerance
-    moved = read(b['image'], 'bicubic').clamp(-1, 1)
+    same &= _read_at(place, whole(depths[1]).float(), 'bilinear')[:, 0] > 0.99
+    same &= (_read_at(place, depths[1], 'bilinear')[:, 0] - depth).abs() < tolerance
+    if flat:  # the plane through the origin at a right angle to the line of sight
+        along = (origins * origins).sum(0) / (origins * ways).sum(0)
+        points = origins - along * ways
+    if flat or believed is not None:  # the same pixels, at wrong places
+        place = _places_in(second if believed is None else believed, points, fov, size)[0]
+    moved = _read_at(place, b['image'], 'bicubic').clamp(-1, 1)
     error = ((moved - a['image'].flatten(2)) / 2).square().mean(1)
     return error[same].mean().sqrt().item(), (same.sum() / met.sum()).item()
+
+
+def _places_in(view, points, fov, size):
+    "Where points [b, 3, n] lie in a view, (column, row) in [−1, 1], and their depths."
+    pixels, depth = project(points.permute(1, 2, 0), view, fov, size)
+    return (2 * pixels.flip(-1) + 1) / size - 1, depth
+
+
+def _read_at(place, image, mode):
+    options = dict(padding_mode='border', align_corners=False)
+    return F.grid_sample(image, place[:, None], mode=mode, **options)[:, :, 0]
 
 # %% ../nbs/06_toon.ipynb #0b4464b4
 FOV = 12.0  # degrees, as in pi-GAN's CelebA setting; cameras stand at distance 1

@@ -6,17 +6,19 @@
 from __future__ import annotations
 import math
 import torch
+import torch.nn.functional as F
 from animegan_nb.cameras import (
     distance_to_depth,
     pixel_directions,
     pose,
+    pose_angles,
     project,
     ray_cosine,
     Rays,
     rays,
     to_camera,
 )
-from ..grading import exercise
+from ..grading import exercise, near
 
 # %% auto #0
 __all__ = ['check_rays', 'check_depth']
@@ -46,6 +48,18 @@ def _upside_down(c, fov, n):
     return o, d.reshape(len(c), n, n, 3).flip(1).reshape(d.shape)
 
 
+def _towards_origin(c, fov, n):
+    "The axis is taken from the position, as if every camera looked at the origin."
+    there = c[:, :3, 3]
+    angles = (torch.atan2(there[:, 0], there[:, 2]), (there[:, 1] / there.norm(dim=1)).asin())
+    return rays(pose(*angles, there.norm(dim=1)), fov, n)
+
+
+def _always_upright(c, fov, n):
+    "Right and up are made anew from the camera's axis."
+    return c[:, None, :3, 3].expand(-1, n * n, -1), rays(pose(*pose_angles(c)), fov, n)[1]
+
+
 _RAY_MUTANTS = {
     'one angle for all': lambda cam2world, fov, size: rays(cam2world, 40.0, size),
     'border grid': _mutant(lambda c, fov, n: rays(c, fov, n, 'border')),  # the official pi-GAN
@@ -56,7 +70,24 @@ _RAY_MUTANTS = {
         lambda c, fov, n: (rays(c, fov, n)[0], pixel_directions(fov, n) @ c[:, :3, :3])
     ),
     'looks along +z': _mutant(lambda c, fov, n: (rays(c, fov, n)[0], -rays(c, fov, n)[1])),
+    'towards the origin': _mutant(_towards_origin),
+    'always upright': _mutant(_always_upright),
     'whole angle': _mutant(lambda c, fov, n: rays(c, 1.99 * fov, n)),  # tan(fov)
+}
+
+# %% ../../nbs/exercises/04_cameras.ipynb #f100c001
+def _rolled(cam2world, angle: float):
+    "A camera turned about its own axis."
+    turn = torch.eye(4)
+    turn[:2, :2] = torch.tensor(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
+    return cam2world @ turn
+
+
+_UNUSUAL_CAMERAS = {
+    'does not look at the origin': pose(0.4, -0.2, 2.0, target=(0.3, -0.2, 0.1)),
+    'is turned about its own axis': _rolled(pose(-0.5, 0.2, 1.5), 0.6),
 }
 
 # %% ../../nbs/exercises/04_cameras.ipynb #c804fc05
@@ -69,22 +100,19 @@ def check_rays(candidate):
         torch.tensor([0.0, 0.3, -0.5]),
         torch.tensor([1.0, 2.0, 3.0]),
     )
-    origins, directions = candidate(cams, 40.0, 5)
+    origins, directions = (x.float() for x in candidate(cams, 40.0, 5))
     yield (
         'there is one ray for every pixel of every camera',
         tuple(directions.shape) == (3, 25, 3),
     )
-    yield (
-        'directions have length 1',
-        torch.allclose(directions.norm(dim=-1), torch.ones(3, 25), atol=1e-5),
-    )
+    yield ('directions have length 1', near(directions.norm(dim=-1), torch.ones(3, 25), 1e-5))
     yield (
         'every ray starts at the camera',
-        torch.allclose(origins, cams[:, None, :3, 3].expand(3, 25, 3), atol=1e-6),
+        near(origins, cams[:, None, :3, 3].expand(3, 25, 3), 1e-6),
     )
     yield (
         'the middle ray is the camera\'s −z axis',
-        torch.allclose(directions[:, 12], -cams[:, :3, 2], atol=1e-5),
+        near(directions[:, 12], -cams[:, :3, 2], 1e-5),
     )
     local = to_camera(origins + directions, cams)
     yield (
@@ -94,29 +122,30 @@ def check_rays(candidate):
     slope = local[..., 0] / -local[..., 2]
     yield (
         'the outermost pixel centre lies half a pixel inside the field of view',
-        torch.allclose(slope[:, 4], torch.tensor(0.8 * math.tan(math.radians(20))), atol=1e-4),
+        near(slope[:, 4], torch.tensor(0.8 * math.tan(math.radians(20))), 1e-4),
     )
     pixels, depth = project(origins + 2 * directions, cams, 40.0, 5)
     there = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0)).expand(3, -1, -1)
     yield (
         'projecting a point of a ray gives the ray\'s pixel',
-        torch.allclose(pixels, there, atol=1e-3) and bool((depth > 0).all()),
+        near(pixels, there, 1e-3) and bool((depth > 0).all()),
     )
-    pixels, _ = project(torch.add(*candidate(cams, 12.0, 4)), cams, 12.0, 4)
+    pixels, _ = project(torch.add(*candidate(cams, 12.0, 4)).float(), cams, 12.0, 4)
     there = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)).expand(3, -1, -1)
     yield (
         'so it is with another angle and an even number of pixels',
-        torch.allclose(pixels, there, atol=1e-3),
+        near(pixels, there, 1e-3),
     )
     turned = candidate(
         pose(torch.tensor([0.8 + 2 * math.pi]), torch.tensor([0.3]), torch.tensor([2.0])),
         40.0,
         5,
     )[1]
-    yield (
-        'a whole turn of yaw changes nothing',
-        torch.allclose(turned[0], directions[1], atol=1e-4),
-    )
+    yield ('a whole turn of yaw changes nothing', near(turned[0], directions[1], 1e-4))
+    for what, cam in _UNUSUAL_CAMERAS.items():
+        pixels, _ = project(torch.add(*candidate(cam, 40.0, 5)).float(), cam, 40.0, 5)
+        there = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0))
+        yield f'so it is with a camera that {what}', near(pixels[0], there, 1e-3)
 
 # %% ../../nbs/exercises/04_cameras.ipynb #99bd706f
 def _depth_twice(distance, directions, cam2world):
@@ -125,6 +154,11 @@ def _depth_twice(distance, directions, cam2world):
 
 def _depth_world(distance, directions, cam2world):
     return distance * directions[..., 2].abs()  # the world's axis: Carver's EG3D depth
+
+
+def _depth_from_origin(distance, directions, cam2world):
+    axis = F.normalize(cam2world[:, None, :3, 3], dim=-1)  # the rotation is never read
+    return -distance * (directions * axis).sum(-1)
 
 
 def _depth_same(distance, directions, cam2world):
@@ -137,6 +171,7 @@ def _depth_same(distance, directions, cam2world):
     mutants={
         'divided': _depth_twice,
         'along the world axis': _depth_world,
+        'along the line to the origin': _depth_from_origin,
         'unchanged': _depth_same,
     },
 )
@@ -150,9 +185,13 @@ def check_depth(candidate):
     yield 'depth is never more than distance', bool((depth <= t + 1e-6).all())
     yield (
         'depth is minus the third coordinate in the camera\'s axes',
-        torch.allclose(depth, -to_camera(o + t[..., None] * d, cams)[..., 2], atol=1e-5),
+        near(depth, -to_camera(o + t[..., None] * d, cams)[..., 2], 1e-5),
     )
+    yield ('depth is linear in distance', near(candidate(3 * t, d, cams), 3 * depth, 1e-5))
+    aside = _UNUSUAL_CAMERAS['does not look at the origin']
+    o, d = rays(aside, 50.0, 4)
+    depth = -to_camera(o + t[:1, :, None] * d, aside)[..., 2]
     yield (
-        'depth is linear in distance',
-        torch.allclose(candidate(3 * t, d, cams), 3 * depth, atol=1e-5),
+        'so it is with a camera that does not look at the origin',
+        near(candidate(t[:1], d, aside), depth, 1e-5),
     )

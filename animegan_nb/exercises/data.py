@@ -4,6 +4,8 @@
 
 # %% ../../nbs/exercises/02_data.ipynb #1052961e
 from __future__ import annotations
+import random
+import numpy as np
 import torch
 from torch import Tensor
 from ..core import rng, to_float
@@ -103,7 +105,7 @@ def check_pad_square(candidate):
 
 # %% ../../nbs/exercises/02_data.ipynb #3f5c3d5f
 def _with_replacement(n, seed, epoch):  # 37 % are missed
-    return torch.randint(n, (n,), generator=rng(1000 * seed + epoch))
+    return torch.randint(n, (n,), generator=rng(1_000_003 * seed + epoch))
 
 
 def _same_every_epoch(n, seed, epoch):  # forgets set_epoch
@@ -115,7 +117,7 @@ def _added_seeds(n, seed, epoch):  # as PyTorch's DistributedSampler does
 
 
 def _global_seed(n, seed, epoch):  # spoils everybody else's draws
-    torch.manual_seed(1000 * seed + epoch)
+    torch.manual_seed(1_000_003 * seed + epoch)
     return torch.randperm(n)
 
 
@@ -123,39 +125,87 @@ def _global_draw(n, seed, epoch):
     return torch.randperm(n)  # cannot be repeated
 
 
+def _shuffled(generator):
+    "An order by a generator that was seeded elsewhere, with Python's or NumPy's name."
+
+    def order(n):
+        rows = list(range(n))
+        generator.shuffle(rows)
+        return torch.tensor(rows)
+
+    return order
+
+
+def _seeded_python(n, seed, epoch):
+    random.seed(f'{seed}, {epoch}')
+    return _shuffled(random)(n)
+
+
+def _seeded_numpy(n, seed, epoch):
+    np.random.seed((seed, epoch))  # noqa: NPY002
+    return _shuffled(np.random)(n)
+
+
+def _with_seed(number):
+    "Orders of one seed each, which `number` makes of seed and epoch."
+    return lambda n, seed, epoch: torch.randperm(n, generator=rng(number(seed, epoch)))
+
+
+_ORDER_MUTANTS = {
+    'with replacement': _with_replacement,
+    'same every epoch': _same_every_epoch,
+    'added seeds': _added_seeds,
+    'multiplied seeds': _with_seed(lambda seed, epoch: seed * epoch),
+    'seed and epoch in one exclusive or': _with_seed(lambda seed, epoch: seed ^ epoch),
+    'ten epochs a seed': _with_seed(lambda seed, epoch: 10 * seed + epoch),
+    'a hundred epochs a seed': _with_seed(lambda seed, epoch: 100 * seed + epoch),
+    'a thousand epochs a seed': _with_seed(lambda seed, epoch: 1000 * seed + epoch),
+    'digits side by side': _with_seed(lambda seed, epoch: int(f'{seed}{epoch}')),
+    'one order, rolled': lambda n, seed, epoch: _same_every_epoch(n, seed, 0).roll(epoch),
+    'global seed': _global_seed,
+    'global draw': _global_draw,
+    "Python's global seed": _seeded_python,
+    "NumPy's global seed": _seeded_numpy,
+}
+
+# %% ../../nbs/exercises/02_data.ipynb #f100e001
+def _global_states():
+    "What the global generators of PyTorch, Python and NumPy draw next."
+    numpy = np.random.get_state()  # noqa: NPY002
+    words = [torch.get_rng_state().tolist(), numpy[1].tolist(), numpy[2:]]
+    return [*words, random.getstate()]
+
+
+_EASILY_MIXED_UP = [((0, e), (1, 0)) for e in (10, 100, 1000, 10_000)] + [((1, 11), (11, 1))]
+
+
 @exercise(
     'data.epoch_order',
     library=lambda n, seed, epoch: epoch_order(n, seed, epoch)[0],
-    mutants={
-        'with replacement': _with_replacement,
-        'same every epoch': _same_every_epoch,
-        'added seeds': _added_seeds,
-        'multiplied seeds': lambda n, seed, epoch: torch.randperm(
-            n, generator=rng(seed * epoch)
-        ),
-        'seed and epoch in one exclusive or': lambda n, seed, epoch: torch.randperm(
-            n, generator=rng(seed ^ epoch)
-        ),
-        'global seed': _global_seed,
-        'global draw': _global_draw,
-    },
+    mutants=_ORDER_MUTANTS,
 )
 def check_epoch_order(candidate):
     """`order(n, seed, epoch)`: the order of images 0 … n-1, a LongTensor that depends on
     these three alone."""
-    before = torch.get_rng_state()
+    before = _global_states()
     a = candidate(50, 3, 7)
-    after = torch.get_rng_state()
+    after = _global_states()
     everything = torch.arange(50)
     yield (
         'every image exactly once',
         torch.equal(torch.as_tensor(a).sort().values, everything),
     )
     yield 'the same arguments, the same order', torch.equal(a, candidate(50, 3, 7))
-    yield "PyTorch's global generator is left alone", torch.equal(before, after)
+    yield "PyTorch's global generator is left alone", before[0] == after[0]
+    yield "Python's and NumPy's global generators are left alone", before[1:] == after[1:]
     yield 'another epoch, another order', not torch.equal(a, candidate(50, 3, 8))
     yield 'another seed, another order', not torch.equal(a, candidate(50, 4, 7))
     mixed_up = torch.equal(candidate(50, 3, 8), candidate(50, 4, 7))
     yield 'epoch 8 of seed 3 is not epoch 7 of seed 4', not mixed_up
     orders = {tuple(candidate(50, s, e).tolist()) for s in range(6) for e in range(6)}
     yield 'no two of 36 pairs of seed and epoch share an order', len(orders) == 36
+    same = [torch.equal(candidate(50, *a), candidate(50, *b)) for a, b in _EASILY_MIXED_UP]
+    yield 'nor do pairs such as (0, 100) and (1, 0), or (1, 11) and (11, 1)', not any(same)
+    first, second = (candidate(50, 3, e) for e in (7, 8))
+    rolled = [torch.equal(first.roll(k), second) for k in range(50)]
+    yield 'the next epoch is not the same circle begun elsewhere', not any(rolled)

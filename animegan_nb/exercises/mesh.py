@@ -5,7 +5,7 @@
 # %% ../../nbs/exercises/52_mesh.ipynb #4b1ee075
 from __future__ import annotations
 import torch
-from ..grading import exercise
+from ..grading import exercise, near
 from ..mesh import grid_points
 
 # %% auto #0
@@ -59,8 +59,7 @@ def check_grid_points(candidate):
     yield 'there are n³ points', tuple(p.shape) == (125, 3)
     yield (
         'the corners are the cube\'s',
-        torch.allclose(p.amin(0), torch.full((3,), -1.5), atol=1e-5)
-        and torch.allclose(p.amax(0), torch.full((3,), 1.5), atol=1e-5),
+        near(p.amin(0), -1.5, 1e-5) and near(p.amax(0), 1.5, 1e-5),
     )
     yield (
         'every coordinate takes n values',
@@ -70,17 +69,14 @@ def check_grid_points(candidate):
     steps = [cube.diff(dim=axis) for axis in range(3)]
     yield (
         'each index moves one coordinate',
-        all(
-            torch.allclose(step[..., axis], torch.tensor(0.75), atol=1e-4)
-            for axis, step in enumerate(steps)
-        ),
+        all(near(step[..., axis], 0.75, 1e-4) for axis, step in enumerate(steps)),
     )
     yield (
         'and leaves the others alone',
         all(
-            torch.allclose(step[..., other], torch.tensor(0.0), atol=1e-6)
+            near(step[..., other], 0)
             for axis, step in enumerate(steps)
             for other in {0, 1, 2} - {axis}
         ),
     )
-    yield 'its centre is the origin', torch.allclose(p.mean(0), torch.zeros(3), atol=1e-4)
+    yield 'its centre is the origin', near(p.mean(0), 0, 1e-4)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..core import rng
-from ..grading import exercise
+from ..grading import exercise, near
 from ..surfaces import smooth_union
 
 # %% auto #0
@@ -56,16 +56,15 @@ def check_smooth_union(candidate):
     far = (a - b).abs() >= 0.4
     yield (
         'where the distances differ by k or more it is the smaller one',
-        torch.allclose(out[far], torch.minimum(a, b)[far]),
+        near(out[far], torch.minimum(a, b)[far]),
     )
     yield 'it is never above the smaller one', bool((out <= torch.minimum(a, b) + 1e-12).all())
-    yield 'where they are equal it lies k/4 below', torch.allclose(out[50], b[50] - 0.1)
-    yield 'the order does not matter', torch.allclose(out, candidate(b, a, 0.4))
+    yield 'where they are equal it lies k/4 below', near(out[50], b[50] - 0.1)
+    yield 'the order does not matter', near(out, candidate(b, a, 0.4))
     narrow, apart = candidate(a, b, 0.1), (a - b).abs() >= 0.1
     yield (
         'k is the width of the seam',
-        torch.allclose(narrow[50], b[50] - 0.025)
-        and torch.allclose(narrow[apart], torch.minimum(a, b)[apart]),
+        near(narrow[50], b[50] - 0.025) and near(narrow[apart], torch.minimum(a, b)[apart]),
     )
     slope = torch.diff(out) / 0.02
     yield (
@@ -125,23 +124,21 @@ def check_normals(candidate):
     on_ball = candidate(ball, points)
     yield (
         'on a sphere the normal points away from the centre',
-        torch.allclose(on_ball, F.normalize(points, dim=-1), atol=1e-5),
+        near(on_ball, F.normalize(points, dim=-1), 1e-5),
     )
     moved = candidate(lambda p: (p - 2.0).norm(dim=-1) - 1, points)
     yield (
         'also when the centre is elsewhere',
-        torch.allclose(moved, F.normalize(points - 2.0, dim=-1), atol=1e-5),
+        near(moved, F.normalize(points - 2.0, dim=-1), 1e-5),
     )
     scaled = candidate(lambda p: 3 * (p * p * torch.tensor([1.0, 4.0, 9.0])).sum(-1), points)
     yield (
         'the length is 1 whatever the scale of the function',
-        torch.allclose(scaled.norm(dim=-1), torch.ones(20), atol=1e-5),
+        near(scaled.norm(dim=-1), torch.ones(20), 1e-5),
     )
     yield (
         'an ellipsoid is not a sphere',
-        torch.allclose(
-            scaled, F.normalize(points * torch.tensor([1.0, 4.0, 9.0]), dim=-1), atol=1e-5
-        ),
+        near(scaled, F.normalize(points * torch.tensor([1.0, 4.0, 9.0]), dim=-1), 1e-5),
     )
     yield (
         'the points that came in need no gradient afterwards',
@@ -189,6 +186,17 @@ def _rows_only(labels, depth):
     return torch.stack([outline(row[None], far[None])[0] for row, far in zip(labels, depth)])
 
 
+def _eight_neighbours(labels, depth):
+    "The 3 × 3 window takes the diagonals in."
+    pad = lambda x: F.pad(x[None, None].double(), (1, 1, 1, 1), mode='replicate')
+    windows = lambda x: F.unfold(pad(x), 3)[0].unflatten(1, x.shape)
+    return ((windows(labels) != labels) & (windows(depth) >= depth)).any(0)
+
+
+def _near_and_far(labels, depth):
+    return outline(labels, (depth > 1.5).float())  # two depths, not three
+
+
 @exercise(
     'surfaces.outline',
     library=outline,
@@ -198,6 +206,8 @@ def _rows_only(labels, depth):
         'wraps around': _wrapped,
         'horizontal only': _rows_only,
         'steps in depth alone': _depth_alone,
+        'eight neighbours': _eight_neighbours,
+        'near or far': _near_and_far,
     },
 )
 def check_outline(candidate):
@@ -216,10 +226,11 @@ def check_outline(candidate):
         'transposed image, transposed line',
         torch.equal(candidate(labels.T, depth.T), ring.T),
     )
-    hole = candidate(labels, 3 - depth)
+    around = torch.zeros(9, 11, dtype=torch.bool)
+    around[2:7:4, 4:8] = around[3:6, 3:9:5] = True  # no corners: those are not neighbours
     yield (
-        'a far patch is outlined around itself',
-        bool(hole.any()) and not (hole & (labels == 1)).any(),
+        'a far patch is outlined around itself, by its direct neighbours',
+        torch.equal(candidate(labels, 3 - depth), around),
     )
     halves = (torch.arange(6) >= 3).long().expand(6, 6)
     beside = torch.zeros(6, 6, dtype=torch.bool)
@@ -228,6 +239,12 @@ def check_outline(candidate):
         'parts at the same depth are drawn on both sides',
         torch.equal(candidate(halves, torch.ones(6, 6)), beside),
     )
+    thirds = torch.arange(6).div(2, rounding_mode='floor').expand(6, 6)
+    inked = [
+        candidate(thirds, torch.tensor(depths)[thirds])[0].nonzero().flatten().tolist()
+        for depths in ([3.0, 2.0, 2.5], [2.0, 3.0, 2.5])
+    ]
+    yield 'of three parts at three depths the nearer side', inked == [[2, 3], [1, 4]]
     yield 'a step of one part is no line', not candidate(0 * halves, 1.0 + halves).any()
     edge = torch.zeros(6, 6, dtype=torch.long)
     edge[:, 0] = 1
