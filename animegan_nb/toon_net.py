@@ -285,8 +285,9 @@ def network_scores(
     pose: Tensor,  # [n, 2]: yaw and pitch
     seen: dict | None = None,  # from `visible`
 ) -> dict:
-    """Accuracy of every category, also where it is visible; median pose errors in degrees;
-    correlation of every quantity."""
+    """Accuracy of every category, also where it is visible, and of always naming its commonest
+    value; recall of every value (where visible, if that is known), and how many images have it;
+    median pose errors in degrees; correlation of every quantity."""
     out, truth, target = network_readings(net, images), decode(identity), standardised(identity)
     mean = lambda values: round(float(values.float().mean()), 4)
     right = {k: out[k].argmax(1) == truth[k] for k in READ}
@@ -294,6 +295,19 @@ def network_scores(
     if seen is not None:
         scores['accuracy_visible'] = {k: mean(v[seen[k]]) for k, v in right.items()}
         scores['visible'] = {k: mean(seen[k]) for k in READ}
+    scores['commonest'] = {k: mean(truth[k] == truth[k].mode().values) for k in READ}
+    where = seen or {k: torch.ones_like(v) for k, v in right.items()}
+    having = {
+        k: {str(v): (truth[k] == i) & where[k] for i, v in enumerate(CATEGORIES[k])}
+        for k in READ
+    }
+    having = {k: {v: has for v, has in of.items() if has.any()} for k, of in having.items()}
+    scores['recall'] = {
+        k: {v: mean(right[k][has]) for v, has in of.items()} for k, of in having.items()
+    }
+    scores['count'] = {
+        k: {v: int(has.sum()) for v, has in of.items()} for k, of in having.items()
+    }
     yaw, pitch = ((out['pose'] - pose).abs() * (180 / math.pi)).median(0).values.tolist()
     scores['median_error_degrees'] = {'yaw': round(yaw, 3), 'pitch': round(pitch, 3)}
     pairs = zip(MEASURED, out['identity'].T, target.T)

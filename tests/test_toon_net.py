@@ -58,6 +58,10 @@ def test_a_training_learns_and_is_repeatable():
 def test_the_stored_scores_reach_what_is_asked():
     stored = json.loads(shipped('pretrained/toon_net.json').read_text())
     assert min(stored['accuracy_visible'].values()) >= 0.95 and max(stored['median_error_degrees'].values()) <= 3
+    for name, of in stored['count'].items():
+        assert abs(stored['commonest'][name] - max(of.values()) / 500) < 0.1  # counted where it is visible
+        right = sum(stored['recall'][name][value] * n for value, n in of.items()) / sum(of.values())
+        assert abs(right - stored['accuracy_visible'][name]) < 1e-3
     assert stored['verification']['embedding']['auc'] > stored['verification']['pixels']['auc']
 
 

@@ -196,7 +196,7 @@ def _eight_neighbours(labels, depth):
 def _near_and_far(labels, depth):
     return outline(labels, (depth > 1.5).float())  # two depths, not three
 
-
+# %% ../../nbs/exercises/05_surfaces.ipynb #f100s001
 @exercise(
     'surfaces.outline',
     library=outline,
