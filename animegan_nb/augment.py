@@ -15,7 +15,7 @@ from .training import augmentations, Callback, Draws
 
 # %% auto #0
 __all__ = ['policies', 'as_draws', 'check_augmented', 'jitter_colour', 'shift', 'cut_out', 'diff_augment', 'shift_augment',
-           'random_geometry', 'random_colour', 'warp', 'ada_augment', 'adjust_probability', 'Augmentation']
+           'random_geometry', 'random_colour', 'warp', 'ada_augment', 'for_sides', 'adjust_probability', 'Augmentation']
 
 # %% ../nbs/25_augment.ipynb #915b6ac7
 def as_draws(rng: torch.Generator | Draws | None, device: torch.device | str) -> Draws:
@@ -157,8 +157,9 @@ def _move(a, b):
 def random_geometry(
     n: int, p: float, size: int, rng: torch.Generator | Draws | None = None, device='cpu'
 ) -> Tensor:
-    """Matrices [n, 3, 3] in coordinates from −1 to 1: ADA's moves, turns and stretches, each
-    with probability p (Karras et al. 2020, appendix B)."""
+    """Matrices [n, 3, 3] in coordinates from −1 to 1, for square images (`for_sides` fits them
+    to others): ADA's moves, turns and stretches, each with probability p (Karras et al. 2020,
+    appendix B)."""
     draws = as_draws(rng, device)
     normal, uniform = lambda: draws.normal(n), lambda: 2 * draws.uniform(n) - 1
     # up to an eighth, in whole pixels
@@ -246,15 +247,29 @@ def ada_augment(
 ) -> Tensor:
     "ADA's transformations, each with probability p; untouched images stay bit for bit."
     check_augmented(images, strength)
-    n, width, device = len(images), images.shape[-1], images.device
+    if images.shape[1] != 3:
+        raise ValueError(
+            "ADA changes the colours of three channels, [batch, 3, h, w], and not those of"
+            f" {list(images.shape)}."
+        )
+    n, (h, w), device = len(images), images.shape[-2:], images.device
     if strength == 0:
         return images
     draws = as_draws(rng, device)
-    geometry = random_geometry(n, strength, width, draws, device)
+    geometry = for_sides(random_geometry(n, strength, w, draws, device), h, w)
     colour = random_colour(n, strength, draws, device).to(images.dtype)
     images = torch.where(_changing(geometry), warp(images, geometry), images)
     coloured = (colour[:, :3, :3] @ images.flatten(2) + colour[:, :3, 3:]).view_as(images)
     return torch.where(_changing(colour), coloured, images)
+
+
+def for_sides(matrices: Tensor, h: int, w: int) -> Tensor:
+    """Matrices [n, 3, 3] of a square whose side is w for images of h × w, so that a turn stays
+    a turn: `warp` counts from −1 to 1 along both sides, however long they are."""
+    if h == w:
+        return matrices
+    units = matrices.new_tensor([1.0, w / h, 1.0])
+    return matrices * units[:, None] / units
 
 
 def _changing(matrices: Tensor) -> Tensor:

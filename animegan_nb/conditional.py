@@ -37,12 +37,13 @@ from .widgets import enlarged, in_words, menu, panel, RichDisplay
 
 # %% auto #0
 __all__ = ['MOE_TAGS', 'TOON_TAGS', 'FACE_TAGS', 'MEMORY', 'JIN', 'CONDITIONAL_MOE_128', 'CONDITIONAL_CPU', 'CONDITIONAL_TINY',
-           'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'check_columns', 'read_labels', 'toon_labels',
-           'tagged_heads', 'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss', 'acgan_discriminator_loss',
-           'acgan_generator_loss', 'sample_labels', 'ConditionalConfig', 'alike_', 'NormBlock', 'ConditionalGenerator',
-           'PlainBlock', 'ConditionalDiscriminator', 'batch_labels', 'tag_accuracy', 'TagRequests',
-           'ConditionalPlayers', 'ConditionalPair', 'TagClassifier', 'train_tag_classifier', 'read_tags',
-           'ToonTagClassifier', 'tag_scores', 'requested_images', 'pretrained_conditional', 'name_labels', 'FaceMaker']
+           'as_groups', 'tag_slices', 'tag_names', 'choices', 'one_hot', 'check_columns', 'read_labels', 'toon_order',
+           'toon_labels', 'tagged_heads', 'read_tag_file', 'label_row', 'TaggedFolder', 'tag_loss',
+           'acgan_discriminator_loss', 'acgan_generator_loss', 'sample_labels', 'ConditionalConfig', 'alike_',
+           'NormBlock', 'ConditionalGenerator', 'PlainBlock', 'ConditionalDiscriminator', 'batch_labels',
+           'tag_accuracy', 'TagRequests', 'ConditionalPlayers', 'ConditionalPair', 'TagClassifier',
+           'train_tag_classifier', 'read_tags', 'ToonTagClassifier', 'tag_scores', 'requested_images',
+           'pretrained_conditional', 'name_labels', 'FaceMaker']
 
 # %% ../nbs/24_conditional.ipynb #707a3d8b
 _ALONE = (
@@ -167,17 +168,35 @@ def read_labels(
     )
 
 # %% ../nbs/24_conditional.ipynb #276df797
-def toon_labels(identity: Tensor, groups: Sequence = TOON_TAGS) -> Tensor:
-    "The labels [n, groups] of drawn heads."
-    unknown = [g[0] for g in groups if g[0] not in toon.CATEGORIES]
-    if unknown:
+def toon_order(group: Sequence) -> list[int]:
+    """Which value of a drawn head each label of a group is, or one sentence unless the group
+    has all values of its attribute and no others."""
+    if group[0] not in toon.CATEGORIES:
         raise ValueError(
-            f"A drawn head has no attribute {unknown[0]!r}: choose from"
+            f"A drawn head has no attribute {group[0]!r}: choose from"
             f" {', '.join(toon.CATEGORIES)}."
         )
+    own, named = list(toon.CATEGORIES[group[0]]), list(map(str, choices(group)))
+    if sorted(own) != sorted(named):
+        raise ValueError(
+            f"The {group[0]!r} of a drawn head is one of {', '.join(own)}: a group of tags"
+            f" names all of them, in any order, and no others; this one has {', '.join(named)}."
+        )
+    return [own.index(value) for value in named]
+
+
+def toon_labels(identity: Tensor, groups: Sequence = TOON_TAGS) -> Tensor:
+    "The labels [n, groups] of drawn heads."
+    orders = [toon_order(group) for group in groups]
     if identity.device.type == 'cpu':  # a look at values on a GPU would wait for it
         toon.check_identity(identity)
-    return torch.stack([identity[:, toon.SLOT[g[0]]] for g in groups], 1).round().long()
+    labels = []
+    for group, order in zip(groups, orders):
+        values = identity[:, toon.SLOT[group[0]]].round().long()
+        if order != sorted(order):  # the group counts them in another order
+            values = torch.tensor(order, device=identity.device).argsort()[values]
+        labels.append(values)
+    return torch.stack(labels, 1)
 
 
 def tagged_heads(
@@ -867,16 +886,17 @@ class ToonTagClassifier(nn.Module):
         # a copy: the network itself is shared by all its users
         self.net = copy.deepcopy(toon_net.toon_network()) if net is None else net
         self.groups = as_groups(groups)
+        self.orders = [toon_order(group) for group in self.groups]
 
     def forward(self, images: Tensor) -> Tensor:
-        out = self.net(images)
-        return torch.cat(
-            [
-                out[g[0]] if len(g) > 2 else out[g[0]][:, 1:] - out[g[0]][:, :1]
-                for g in self.groups
-            ],
-            1,
-        )
+        found, columns = self.net(images), []
+        for group, order in zip(self.groups, self.orders):
+            logits = found[group[0]]
+            if len(group) == 2:
+                columns.append(logits[:, 1:] - logits[:, :1])
+            else:
+                columns.append(torch.stack([logits[:, value] for value in order], 1))
+        return torch.cat(columns, 1)
 
 # %% ../nbs/24_conditional.ipynb #429fab95
 def tag_scores(

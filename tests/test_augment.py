@@ -17,6 +17,7 @@ from animegan_nb.augment import (
     adjust_probability,
     cut_out,
     diff_augment,
+    for_sides,
     jitter_colour,
     policies,
     random_colour,
@@ -110,6 +111,23 @@ def test_warp_identity_mirror_and_quarter_turn():
     )
     turn = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]).expand(3, 3, 3)
     torch.testing.assert_close(warp(x, turn), x.rot90(1, (2, 3)), atol=1e-5, rtol=0)
+
+
+def test_a_turn_stays_a_turn_where_the_sides_differ():
+    wide = torch.zeros(1, 1, 16, 32)
+    wide[:, :, 4:12, 14:18] = 1  # 8 high, 4 wide
+    quarter = torch.tensor([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]])
+    turned = warp(wide, for_sides(quarter, 16, 32))[0, 0, :, 8:24] > 0.5  # mirrored copies beside it
+    assert turned.any(1).sum() == 4 and turned.any(0).sum() == 8
+    assert for_sides(quarter, 16, 16) is quarter
+    move = torch.eye(3)[None].clone()
+    move[:, :2, 2] = 3 * 2 / 32  # three pixels, in units of half the width
+    assert torch.allclose(warp(wide, for_sides(move, 16, 32)), wide.roll((-3, -3), (2, 3)), atol=1e-5)
+
+
+def test_ada_wants_three_channels():
+    with pytest.raises(ValueError, match='three channels'):
+        ada_augment(torch.rand(2, 1, 8, 8), rng(0), 0.5)
 
 
 @given(seed=st.integers(0, 10**6), h=st.integers(2, 12), w=st.integers(2, 12))

@@ -111,6 +111,22 @@ def test_drawn_heads_have_labels():
         C.toon_labels(heads.batch([0])['identity'], (('wings', 'yes'),))
 
 
+def test_groups_of_drawn_heads_count_in_any_order_and_name_every_value():
+    heads = toon.ready_heads().subset(range(50))
+    batch = heads.batch(range(50))
+    mouth = C.TOON_TAGS[3]
+    turned = (('glasses', 'yes'), ('mouth', *mouth[:0:-1]))
+    plain, other = C.toon_labels(batch['identity']), C.toon_labels(batch['identity'], turned)
+    assert torch.equal(other[:, 0], plain[:, 4]) and torch.equal(other[:, 1], 4 - plain[:, 3])
+    reads = [C.read_tags(C.ToonTagClassifier(groups), batch['image']) for groups in (C.TOON_TAGS, turned)]
+    assert torch.equal(reads[1][:, 0], reads[0][:, 4]) and torch.equal(reads[1][:, 1], 4 - reads[0][:, 3])
+    for some in (mouth[:3], ('mouth', 'smile'), (*mouth, 'grin')):
+        with pytest.raises(ValueError, match='names all of them'):
+            C.tagged_heads(32, heads, (some,))
+        with pytest.raises(ValueError, match='names all of them'):
+            C.ToonTagClassifier((some,))
+
+
 # ---- a folder with a tag file -------------------------------------------------------------------------------------
 @pytest.fixture
 def folder(tmp_path):

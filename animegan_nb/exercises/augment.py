@@ -8,7 +8,7 @@ import math
 import torch
 from ..augment import adjust_probability, cut_out
 from ..core import rng
-from ..grading import exercise
+from ..grading import exercise, near
 
 # %% auto #0
 __all__ = ['check_adjust_probability', 'check_cut_out']
@@ -30,14 +30,17 @@ __all__ = ['check_adjust_probability', 'check_cut_out']
         'images, target and kimg ignored': lambda p, sure, images, target=0.6, kimg=500: min(
             1, max(0, p + math.copysign(256 / 500_000, sure - 0.6))
         ),
+        'a step at the target, too': lambda p, sure, images, target=0.6, kimg=500: min(
+            0.85, max(0, p + (1 if sure >= target else -1) * images / (1000 * kimg))
+        ),
         'below zero': lambda p, sure, images, target=0.6, kimg=500: (
             p + math.copysign(images / (1000 * kimg), sure - target)
         ),
     },
 )
 def check_adjust_probability(candidate):
-    "One step of ADA's controller: (p, sure, images, target, kimg) → the new p, never below 0."
-    near = lambda a, b: abs(a - b) < 1e-9
+    """One step of ADA's controller: (p, sure, images, target, kimg) → the new p, never below 0,
+    and the same p exactly at the target."""
     yield (
         'surer than the target: up, by images/(1000·kimg)',
         near(candidate(0.2, 0.9, 256, 0.6, 500), 0.2 + 256 / 500_000),
@@ -54,6 +57,7 @@ def check_adjust_probability(candidate):
         'the size of the error does not matter',
         near(candidate(0.2, 0.61, 256, 0.6, 500), candidate(0.2, 1.0, 256, 0.6, 500)),
     )
+    yield 'at the target: no step', near(candidate(0.2, 0.6, 256, 0.6, 500), 0.2)
     yield (
         'p stays a probability',
         candidate(0.0, 0.0, 256, 0.6, 500) == 0 and candidate(0.8, 1.0, 10**9, 0.6, 500) <= 1,
@@ -68,15 +72,33 @@ def _small_hole(images, rng=None, share=0.5):
     return cut_out(images, rng, share / 2)
 
 
-def _hole_always_inside(images, rng=None, share=0.5):
+def _squares(images, rng, share, places):
+    "A square in each image whose first row and column lie in the range `places(side, size)`."
     n, _, h, w = images.shape
     size = round(h * share)
-    y, x = (torch.randint(0, h - size + 1, (n, 1), generator=rng) for _ in range(2))
-    at = torch.arange(h)
-    hole = ((at >= y) & (at < y + size))[:, None, :, None] & ((at >= x) & (at < x + size))[
-        :, None, None, :
-    ]
+    y, x = (torch.randint(*places(h, size), (n, 1), generator=rng) for _ in range(2))
+    rows, columns = torch.arange(h), torch.arange(w)
+    hole = ((rows >= y) & (rows < y + size))[:, None, :, None]
+    hole = hole & ((columns >= x) & (columns < x + size))[:, None, None, :]
     return images * (~hole)
+
+
+def _hole_always_inside(images, rng=None, share=0.5):
+    return _squares(images, rng, share, lambda side, size: (0, side - size + 1))
+
+
+def _from_its_corner(images, rng=None, share=0.5):
+    return _squares(images, rng, share, lambda side, size: (0, side))
+
+
+def _one_range(images, rng=None, share=0.5):
+    places = lambda side, size: (-(size // 2), side - size // 2 + 1)
+    return _squares(images, rng, share, places)
+
+
+def _half_of_the_images(images, rng=None, share=0.5):
+    spared = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
+    return torch.where(spared, images, cut_out(images, rng, share))
 
 
 def _hole_in_place(images, rng=None, share=0.5):
@@ -91,6 +113,9 @@ def _hole_in_place(images, rng=None, share=0.5):
         'half as wide': _small_hole,
         'half the side, whatever the share': lambda x, rng=None, share=0.5: cut_out(x, rng),
         'never over the border': _hole_always_inside,
+        'never over the upper and the left border': _from_its_corner,
+        'half of the images only': _half_of_the_images,
+        'the range of the height for both sides': _one_range,
         'changes its input': _hole_in_place,
         'cuts the gradient': lambda x, rng=None, share=0.5: cut_out(x.detach(), rng, share),
     },
@@ -107,22 +132,30 @@ def check_cut_out(candidate):
         'a hole goes through all channels, the rest is untouched',
         bool(((cut == 0) | (cut == 1)).all() and (cut == cut[:, :1]).all()),
     )
-    rows, columns = holes.any(2).sum(1), holes.any(1).sum(1)
+    rows, columns = holes.any(2), holes.any(1)
+    high, wide = rows.sum(1), columns.sum(1)
     yield (
         'it is a rectangle of at most half the side',
-        bool((holes.sum((1, 2)) == rows * columns).all() and rows.max() == columns.max() == 8),
+        bool((holes.sum((1, 2)) == high * wide).all() and high.max() == wide.max() == 8),
     )
     quarter = candidate(torch.ones(400, 3, 16, 16), rng(32), 0.25)[:, 0] == 0
     yield 'a quarter, if that is the share', int(quarter.any(2).sum(1).max()) == 4
-    yield 'every image has its own', len({tuple(h.flatten().tolist()) for h in holes}) > 50
-    yield 'it may reach over the border', bool((holes.sum((1, 2)) < 64).any())
+    yield 'every image has a hole', bool(high.min() > 0)
+    yield 'at a place of its own', len({tuple(h.flatten().tolist()) for h in holes}) > 50
+    crossed = [
+        (lines[:, end] & (length < 8)).any()
+        for lines, length in ((rows, high), (columns, wide))
+        for end in (0, -1)
+    ]
+    yield 'it may reach over each border', bool(all(crossed))
+    broad = candidate(torch.ones(400, 3, 16, 24), rng(33), 0.5)[:, 0] == 0
+    yield 'anywhere, also in an image that is not square', bool(broad.any(0).all())
     x = torch.ones(2, 3, 16, 16, requires_grad=True)
+    result = candidate(x, rng(31), 0.5)
+    slope = torch.zeros_like(x)
+    if result.requires_grad:
+        (slope,) = torch.autograd.grad(result.sum(), x)
     yield (
         'gradients flow outside the hole',
-        bool(
-            torch.equal(
-                torch.autograd.grad(candidate(x, rng(31), 0.5).sum(), x)[0],
-                candidate(x.detach().clone(), rng(31), 0.5),
-            )
-        ),
+        torch.equal(slope, candidate(x.detach().clone(), rng(31), 0.5)),
     )

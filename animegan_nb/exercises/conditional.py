@@ -180,12 +180,16 @@ def check_acgan(candidate):
 
 # %% ../../nbs/exercises/24_conditional.ipynb #114a8acf
 class _Witness(nn.Module):
-    """A discriminator ½‖x‖² that remembers where it was asked;
+    """A discriminator s·½‖x‖² that remembers where it was asked, with s = 1 to learn;
     its tag logits are 100 times its logit."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
 
     def forward(self, x, tags: bool = False):
         self.points = x.detach().clone()
-        logits = x.flatten(1).square().sum(1) / 2
+        logits = self.scale * x.flatten(1).square().sum(1) / 2
         return (logits, 100 * logits[:, None]) if tags else logits
 
 
@@ -198,6 +202,13 @@ def _noisy(about, sign=1.0, spread=None, head=lambda D, x: D(x)):
         return weight * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
     return penalty
+
+
+def _one_number_an_image(discriminator, real, fake, weight):
+    u = torch.linspace(0, 1, len(real), dtype=real.dtype)[:, None, None, None]
+    x = (real + 0.5 * real.std(correction=0) * u).requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
+    return weight * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 
 def _real(real, fake):
@@ -221,6 +232,10 @@ def _between(real, fake):
         'noise on the wrong side': _noisy(_real, -1.0),
         'between real and generated': _noisy(_between),
         'as wide as the generated images': _noisy(_real, spread=_fake),
+        'one number for all pixels of an image': _one_number_an_image,
+        'teaches the discriminator nothing': lambda D, real, fake, weight: _noisy(_real)(
+            D, real, fake, weight
+        ).detach(),
         'on the tag head': _noisy(_real, head=lambda D, x: D(x, tags=True)[1]),
         'weight forgotten': lambda D, real, fake, weight: _noisy(_real)(D, real, fake, 1.0),
     },
@@ -237,9 +252,18 @@ def check_penalty(candidate):
         'by at most half their deviation',
         bool(0.98 < noise.max() < 1 + 1e-6 and abs(noise.mean() - 0.5) < 0.02),
     )
+    yield 'by a number for each pixel', bool(noise.flatten(1).std(1).min() > 0.1)
+    norms = witness.points.flatten(1).norm(dim=1)
     yield (
         'the norm of the adversarial gradient is pulled to 1',
-        near(value, 4 * (witness.points.flatten(1).norm(dim=1) - 1).square().mean()),
+        near(value, 4 * (norms - 1).square().mean()),
+    )
+    slope = torch.zeros(())
+    if value.requires_grad:
+        (slope,) = torch.autograd.grad(value, witness.scale)
+    yield (
+        'the discriminator can learn from it',
+        near(slope, 4 * (2 * (norms - 1) * norms).mean()),
     )
 
 # %% ../../nbs/exercises/24_conditional.ipynb #fb58c4ec
@@ -268,6 +292,10 @@ def _in_order(known, n, draws):
     return known[torch.arange(n) % len(known)].long()
 
 
+def _own_chance(known, n, draws):
+    return known[torch.randint(0, len(known), (n,))].long()
+
+
 def _never_last(known, n, draws):
     return known[draws.integers(0, len(known) - 1, n)].long()
 
@@ -282,6 +310,7 @@ def _never_last(known, n, draws):
         'one request for the batch': _one_row,
         'the first rows in order': _in_order,
         'the last row never': _never_last,
+        'chance of its own': _own_chance,
     },
 )
 def check_sample_labels(candidate):
@@ -289,16 +318,18 @@ def check_sample_labels(candidate):
     `(known [rows, groups], n, draws)`, chance from `draws.integers(low, high, n)`."""
     known = torch.tensor([[0, 0]] * 6 + [[1, 2]] * 3 + [[2, 1]])
     labels = candidate(known, 4000, Draws(5))
-    share = lambda row: float((labels == torch.tensor(row)).all(1).double().mean())
+    count = lambda row: int((labels == torch.tensor(row)).all(1).sum())
     yield (
         'whole numbers [n, groups]',
         labels.shape == (4000, 2) and not labels.is_floating_point(),
     )
-    yield 'only what occurs together', share([0, 0]) + share([1, 2]) + share([2, 1]) == 1
+    counts = [count(row) for row in ([0, 0], [1, 2], [2, 1])]
+    yield 'only what occurs together', sum(counts) == 4000
     yield (
         'as often as it occurs',
-        abs(share([0, 0]) - 0.6) < 0.04
-        and abs(share([1, 2]) - 0.3) < 0.04
-        and abs(share([2, 1]) - 0.1) < 0.03,
+        abs(counts[0] - 2400) < 160
+        and abs(counts[1] - 1200) < 160
+        and abs(counts[2] - 400) < 120,
     )
     yield 'other draws, others', not torch.equal(labels, candidate(known, 4000, Draws(6)))
+    yield 'the same draws, the same', torch.equal(labels, candidate(known, 4000, Draws(5)))

@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 from ..core import rng
-from ..grading import exercise
+from ..grading import exercise, near
 from ..losses import discriminator_loss
 from animegan_nb.modern import (
     append_deviation,
@@ -45,6 +45,12 @@ def _every_pair(real, fake, kind='non_saturating'):
         'the logarithm of a sigmoid': lambda real, fake: (
             -torch.sigmoid(real - fake).log().mean()
         ),
+        'nothing learned from the real images': lambda real, fake: paired_discriminator_loss(
+            real.detach(), fake
+        ),
+        'nothing learned at all': lambda real, fake: paired_discriminator_loss(
+            real, fake
+        ).detach(),
         'a sum, not a mean': lambda real, fake: F.softplus(fake - real).sum(),
     },
 )
@@ -52,7 +58,6 @@ def check_paired_discriminator_loss(candidate):
     "The relativistic paired loss of the discriminator: (real logits, fake logits) → a scalar."
     draw = lambda seed: torch.randn(6, generator=rng(seed), dtype=torch.float64)
     real, fake = draw(0), draw(1)
-    near = lambda a, b: bool(torch.isclose(a, torch.as_tensor(b, dtype=a.dtype), rtol=1e-6))
     level = torch.full((6,), 2.0, dtype=torch.float64)
     yield 'log 2 where no pair can be ordered', near(candidate(level, level), math.log(2))
     yield (
@@ -72,6 +77,17 @@ def check_paired_discriminator_loss(candidate):
     yield (
         'a pair that is far from the right order costs as much as it is away',
         near(candidate(far, -far), 2e4),
+    )
+    sides = [x.clone().requires_grad_() for x in (real, fake)]
+    cost, slopes = candidate(*sides), [None, None]
+    if isinstance(cost, torch.Tensor) and cost.requires_grad:
+        slopes = torch.autograd.grad(cost, sides, allow_unused=True)
+    doubt = torch.sigmoid(fake - real) / 6
+    yield (
+        'both images of a pair learn: slopes −σ(−margin)/n and +σ(−margin)/n',
+        all(x is not None for x in slopes)
+        and near(slopes[0], -doubt)
+        and near(slopes[1], doubt),
     )
 
 # %% ../../nbs/exercises/26_modern.ipynb #71fae920
@@ -95,8 +111,21 @@ def _root_of_mean(maps):
     return _with(maps, maps.var(0, correction=0).mean().sqrt())
 
 
+def _root_of_zero(maps):
+    return _with(maps, maps.var(0, correction=0).sqrt().mean())
+
+
 def _without_gradient(maps):
     return _with(maps, maps.detach().std(0, correction=0).mean())
+
+
+def _slope(number, maps):
+    "The gradient of a number of maps; zeros if it has none."
+    x = maps.clone().requires_grad_()
+    value, found = number(x), None
+    if value.requires_grad:
+        (found,) = torch.autograd.grad(value, x, allow_unused=True)
+    return torch.zeros_like(x) if found is None else found
 
 
 @exercise(
@@ -107,6 +136,7 @@ def _without_gradient(maps):
         'over everything at once': _over_everything,
         'a variance': _variance,
         'the root of the mean variance': _root_of_mean,
+        'no number as gradient where the images are the same': _root_of_zero,
         'cuts the gradient': _without_gradient,
         'in front of the maps': lambda maps: append_deviation(maps).roll(1, 1),
     },
@@ -134,13 +164,14 @@ def check_append_deviation(candidate):
         'each place by itself, then the mean',
         bool(torch.isclose(number(still), expected, rtol=1e-3)),
     )
-    x = maps.clone().requires_grad_()
-    number_of_x = number(x)
-    gradient = torch.zeros_like(x)
-    if number_of_x.requires_grad:
-        (found,) = torch.autograd.grad(number_of_x, x, allow_unused=True)
-        gradient = gradient if found is None else found
-    yield 'gradients reach every image', bool(gradient.flatten(1).abs().sum(1).min() > 0)
+    yield (
+        'gradients reach every image',
+        bool(_slope(number, maps).flatten(1).abs().sum(1).min() > 0),
+    )
+    yield (
+        'and are numbers where the images are the same',
+        bool(_slope(number, still).isfinite().all()),
+    )
 
 # %% ../../nbs/exercises/26_modern.ipynb #f43befbe
 def _gradients(judged):
@@ -167,6 +198,20 @@ def _of_mean_logit(judged, gamma):
     return gamma / 2 * torch.stack([g.flatten(1).square().sum(1).mean() for g in found]).mean()
 
 
+def _square_of_mean_norm(judged, gamma):
+    norms = [g.flatten(1).norm(dim=1).mean() for g in _gradients(judged)]
+    return gamma / 2 * torch.stack(norms).square().mean()
+
+
+def _of_mean_gradient(judged, gamma):
+    squares = [g.mean(0).square().sum() for g in _gradients(judged)]
+    return gamma / 2 * torch.stack(squares).mean()
+
+
+def _first_image(judged, gamma):
+    return gamma / 2 * torch.stack([g[0].square().sum() for g in _gradients(judged)]).mean()
+
+
 def _without_graph(judged, gamma):
     return head_penalty(judged, gamma).detach()
 
@@ -183,6 +228,9 @@ def _without_graph(judged, gamma):
         'a mean over pixels': _per_pixel,
         'centred at 1': _centred_at_one,
         'of the mean of the heads': _of_mean_logit,
+        'the square of the mean norm': _square_of_mean_norm,
+        'of the mean gradient': _of_mean_gradient,
+        'of the first image alone': _first_image,
         'teaches the heads nothing': _without_graph,
     },
 )
@@ -192,14 +240,23 @@ def check_head_penalty(candidate):
     draw = lambda seed, *shape: torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
     a, b = (draw(s, n).requires_grad_() for s, n in ((3, 12), (4, 8)))
 
-    def judge(constant=0.0):
+    def judge(constant=0.0, of=lambda maps: maps):
         x, y = draw(5, 4, 3, 2, 2).requires_grad_(), draw(6, 4, 2, 2, 2).requires_grad_()
-        logits = torch.stack([x.flatten(1) @ a + constant, y.flatten(1) @ b], 1)
+        logits = torch.stack([of(x.flatten(1)) @ a + constant, of(y.flatten(1)) @ b], 1)
         return Judgement(logits, [x, y])
 
     got = candidate(judge(), 4.0)
     expected = 4 / 2 * (a.square().sum() + b.square().sum()) / 2
     yield 'linear heads: γ/2 of the mean ‖a‖²', bool(torch.isclose(got, expected))
+    curved = judge(of=lambda maps: maps.square() / 2)
+    squares = [
+        (maps.flatten(1) * weights).square().sum(1).mean()
+        for maps, weights in zip(curved.points, (a, b))
+    ]
+    yield (
+        'of heads whose slope differs: the mean of the squares over the images',
+        bool(torch.isclose(candidate(curved, 4.0), 4 / 2 * sum(squares) / 2)),
+    )
     yield 'a constant costs nothing', bool(torch.isclose(candidate(judge(7.0), 4.0), got))
     yield 'proportional to γ', bool(torch.isclose(candidate(judge(), 8.0), 2 * got))
     slope = torch.zeros_like(a)

@@ -12,11 +12,12 @@ def cut_out(images, rng=None, share=0.5):
     "One image after the other, with slices."
     result = []
     for image in images:
-        side = image.shape[-1]
-        size = round(side * share)
-        y, x = (int(torch.randint(-(size // 2), side - size // 2 + 1, (), generator=rng)) for _ in range(2))
-        mask = torch.ones(side, side)
-        mask[max(0, y) : max(0, y + size), max(0, x) : max(0, x + size)] = 0
+        mask, hole = torch.ones(image.shape[1:]), []
+        for side in mask.shape:
+            size = round(side * share)
+            first = int(torch.randint(-(size // 2), side - size // 2 + 1, (), generator=rng))
+            hole.append(slice(max(0, first), max(0, first + size)))
+        mask[tuple(hole)] = 0
         result.append(image * mask)
     return torch.stack(result)
 
