@@ -5,6 +5,10 @@
     python benchmarks/conditional.py score --runs RUN [RUN …] --out data/results/conditional_NAME [--sheet]
                                                             (also of `networks.py train conditional_toon_64`)
     python benchmarks/conditional.py ship --runs RUN --out data/pretrained/conditional_NAME
+    python benchmarks/conditional.py apart [--data DIR] --out data/results/conditional_NAME
+                       (adds to stored scores, without the training: what was read where a value was not asked for,
+                        as the generator that ships draws; of a folder, which has none: how one of the tag networks
+                        reads the images that it and the generator learned from, and held-out ones)
     python benchmarks/conditional.py speed
     python benchmarks/conditional.py control --tagged RUN --plain RUN --step N --out data/results/conditional_control
         (of `networks.py train conditional_toon_64_3000` and of `stylegan_toon_64_longer`, which learns no tags)
@@ -106,11 +110,14 @@ def train(a):
     trainer.resume(a.out).fit(until=a.steps, progress=False)
 
 
-def readers(data, groups, name: str) -> dict:
+def readers(data, groups, name: str, networks: int = 3) -> dict:
     """The judges: for drawn heads the toon network, which never saw an image of this size;
-    and three networks trained on the training images."""
+    and some networks trained on the training images."""
     judges = {'toon network': [C.ToonTagClassifier(groups)]} if name == 'toon' else {}
-    return {**judges, 'tag networks': [C.train_tag_classifier(data, groups, 800, seed=100 + s) for s in range(3)]}
+    return {
+        **judges,
+        'tag networks': [C.train_tag_classifier(data, groups, 800, seed=100 + s) for s in range(networks)],
+    }
 
 
 def look(run: Path, step: int | None):
@@ -214,6 +221,44 @@ def confusions(asked: torch.Tensor, read: torch.Tensor, groups) -> dict[str, lis
         both = n * asked[:, column] + read[:, column]
         counts[group[0]] = torch.bincount(both, minlength=n * n).reshape(n, n).tolist()
     return counts
+
+
+def apart(a):
+    """Add to stored scores what needs no training: for the generator that ships, `confusion` (what was read in images
+    that were asked for each value) and `real_confusion`; for a folder, the shares that one tag network reads correctly
+    in the images that it learned from, and in held-out ones."""
+    out = Path(a.out).with_suffix('.json')
+    facts = json.loads(out.read_text())
+    data, held, groups = open_data(a.data, facts['network']['size'])
+    assert [list(g) for g in groups] == facts['groups'], 'these scores belong to other tags'
+    drawn = facts['name'] == 'toon'
+    judges, truth = readers(data, groups, facts['name'], 3 if drawn else 1), held().batch(range(facts['held']))
+    for name, j in judges.items():
+        if drawn:
+            again(facts, name, j, out.stem, truth)
+            continue
+        sets = dict(training=data.batch(range(len(data))), held_out=truth)
+        shares = {kind: C.tag_scores(b['labels'], C.read_tags(j, b['image']), groups) for kind, b in sets.items()}
+        facts['one_tag_network'] = {kind: {k: v['granted'] for k, v in found.items()} for kind, found in shares.items()}
+    added = f'python benchmarks/conditional.py apart --data {Path(a.data).name} --out {a.out}'
+    if added not in facts['command']:
+        facts['command'] += f'; {added}'
+    out.write_text(json.dumps(facts, indent=1))
+
+
+def again(facts: dict, name: str, judges: list, ship: str, truth: dict):
+    "Score the generator that ships, whose numbers are rounded to half precision; the shares must be those stored."
+    generator, known, _ = C.pretrained_conditional(ship)
+    pair, stored, groups = C.ConditionalPair(generator.config), facts['judges'][name]['groups'], generator.config.tags
+    pair.remember(known)
+    sets = [C.requested_images(pair, generator, facts['drawn'], seed) for seed in facts['latent_seeds']]
+    found = {k: {'granted': [], 'chance': 0.0, 'values': {}, 'confusion': []} for k in stored}
+    add(found, sets, judges, groups, 1)
+    real = confusions(truth['labels'], C.read_tags(judges, truth['image']), groups)
+    for k, v in found.items():
+        print(name, k, 'stored', stored[k]['granted'], 'again', v['granted'])
+        assert max(abs(x - y) for x, y in zip(stored[k]['granted'], v['granted'])) < 0.03, (name, k)
+        stored[k] |= {'real_confusion': real[k], 'confusion': v['confusion']}
 
 
 def distance(images, data, extractor: str) -> dict:
@@ -453,6 +498,10 @@ def main():
         q.add_argument('--seeds', type=int, default=3)
         q.add_argument('--extractor', default='squeezenet')
         q.add_argument('--sheet', action='store_true')
+    q = words.add_parser('apart')
+    q.set_defaults(run=apart)
+    q.add_argument('--data', default='toon')
+    q.add_argument('--out', required=True)
     words.add_parser('speed').set_defaults(run=speed)
     q = words.add_parser('same')
     q.set_defaults(run=same)

@@ -104,7 +104,7 @@ def _half_of_the_images(images, rng=None, share=0.5):
 def _hole_in_place(images, rng=None, share=0.5):
     return images.mul_(cut_out(torch.ones_like(images), rng, share))
 
-
+# %% ../../nbs/exercises/25_augment.ipynb #25holes2
 @exercise(
     'augment.cut_out',
     library=cut_out,

@@ -32,7 +32,7 @@ def _relativistic_average(real, fake, kind='non_saturating'):
 def _every_pair(real, fake, kind='non_saturating'):
     return F.softplus(fake[:, None] - real[None]).mean()
 
-
+# %% ../../nbs/exercises/26_modern.ipynb #26pairs2
 @exercise(
     'modern.paired_discriminator_loss',
     library=paired_discriminator_loss,
@@ -118,7 +118,7 @@ def _root_of_zero(maps):
 def _without_gradient(maps):
     return _with(maps, maps.detach().std(0, correction=0).mean())
 
-
+# %% ../../nbs/exercises/26_modern.ipynb #26devia2
 def _slope(number, maps):
     "The gradient of a number of maps; zeros if it has none."
     x = maps.clone().requires_grad_()
@@ -215,7 +215,7 @@ def _first_image(judged, gamma):
 def _without_graph(judged, gamma):
     return head_penalty(judged, gamma).detach()
 
-
+# %% ../../nbs/exercises/26_modern.ipynb #26headp2
 @exercise(
     'modern.head_penalty',
     library=head_penalty,
