@@ -127,7 +127,14 @@ WRONG = dict(
         ),
     },
     clip_weights={
-        'linear layers only': (linear_only, ['other layers, inside a part of the network, are clipped, too']),
+        'linear layers only': (
+            linear_only,
+            [
+                'no parameter exceeds the limit',
+                'the others stand at ±limit with their sign',
+                'other layers, inside a part of the network, are clipped, too',
+            ],
+        ),
         'the biases forgotten': (
             only_weights,
             [
