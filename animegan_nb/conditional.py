@@ -176,7 +176,9 @@ def toon_order(group: Sequence) -> list[int]:
             f"A drawn head has no attribute {group[0]!r}: choose from"
             f" {', '.join(toon.CATEGORIES)}."
         )
-    own, named = list(toon.CATEGORIES[group[0]]), list(map(str, choices(group)))
+    own, named = (list(map(str, v)) for v in (toon.CATEGORIES[group[0]], choices(group)))
+    if own == ['no', 'yes'] and len(group) == 2:  # a question, whatever its word
+        return [0, 1]
     if sorted(own) != sorted(named):
         raise ValueError(
             f"The {group[0]!r} of a drawn head is one of {', '.join(own)}: a group of tags"

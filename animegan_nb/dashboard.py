@@ -182,9 +182,8 @@ class Curve:
     "A line through everything that was appended, in at most `points` points (even, 2 or more)."
 
     def __init__(self, points: int = 256):
-        if (
-            points < 2 or points % 2
-        ):  # an odd one out would be dropped whenever the line is halved
+        # an odd one out would be dropped whenever the line is halved
+        if points < 2 or points % 2:
             raise ValueError(f"A curve has an even number of points, 2 or more, not {points}.")
         self.points = points
         self.steps, self.values = [], []

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 from .cameras import project
+from .data import ImageSet
 from animegan_nb.surfaces import (
     first_true,
     cel,
@@ -1367,9 +1368,15 @@ class ToonFigures(DrawnSet):
         """Several images (uint8) with identity, camera, coverage, joints and decoded
         attributes; without geometry, so it is fast."""
         rows = super().batch(indices)
-        if 'identity' not in rows:  # of `only('image')`
-            return rows
         return {**rows, 'attributes': self.decode(rows['identity'])}
+
+    def resized(self, size: int) -> ImageSet:
+        "A plain set of smaller images; `joints_2d` are in their pixels."
+        small, arrays = super().resized(size), self.arrays
+        if 'joints_2d' in arrays:
+            joints = arrays['joints_2d'][self.indices]
+            small.arrays['joints_2d'] = (joints + 0.5) * (size / self.size) - 0.5
+        return small
 
     def __getitem__(self, index: int) -> dict:
         item = super().__getitem__(index)

@@ -324,10 +324,10 @@ def sample_pdf(
         )
     if samples < 1:
         raise ValueError(f"At least one sample must be drawn, not {samples}.")
-    if not floor > 0:
+    if not floor >= 0:
         raise ValueError(
-            "floor is added to every weight, so that no ray is without any: it must be above"
-            f" 0, not {floor:g}."
+            "floor is added to every weight, so that no ray is without any: it cannot be"
+            f" {floor:g}."
         )
     weights = weights.detach() + floor
     mass = weights / weights.sum(-1, keepdim=True)

@@ -280,6 +280,10 @@ def test_figures_with_fewer_fields_have_batches_and_sizes():
     assert set(images.batch(range(2))) == {'image'}
     assert torch.equal(images.batch([2])['image'], ds.batch([2])['image'])
     assert images.resized(8).batch([0])['image'].shape == (1, 3, 8, 8)
+    small, drawn_small = ds.subset([2, 0]).resized(8), figures.ToonFigures(n=3, size=8, seed=5)
+    assert torch.allclose(  # joints lie in the pixels of the smaller images
+        small.batch([0, 1])['joints_2d'], drawn_small.batch([2, 0])['joints_2d'], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_whole_distances_have_intervals_of_any_length():
         (lambda: composite(RGB[:, :, :1], DENSITY[..., :1], T[..., :1]), 'far'),
         (lambda: sample_pdf(torch.rand(4), torch.rand(4), 3), 'edges'),
         (lambda: sample_pdf(torch.rand(4), torch.rand(3), 0), 'sample'),
-        (lambda: sample_pdf(torch.rand(4), torch.zeros(3), 2, floor=0.0), 'above 0'),
+        (lambda: sample_pdf(torch.rand(4), torch.zeros(3), 2, floor=-1.0), 'cannot be'),
         (lambda: sample_bins(1.0, torch.inf, 4, 1, 1), 'far is a distance, not inf'),
         (lambda: sample_bins(1.0, 2.0, 4, 1, 1, placement='left'), 'placed'),
     ],
