@@ -68,7 +68,7 @@ def check_sine_init(candidate):
     ]
     yield 'weights of the first layer fill ±1/n', all(0.98 < m <= 1.000001 for m in most)
     given = nn.Linear(4, 4)
-    yield 'it returns the layer that it was given', candidate(given, 30.0, False) is given
+    yield 'what it returns is the given layer itself', candidate(given, 30.0, False) is given
     yield (
         'the weights are uniform',
         abs(float(w.std()) - math.sqrt(6 / 200) / 10 / 3**0.5) < 0.02 * math.sqrt(6 / 200) / 10,

@@ -108,10 +108,18 @@ WRONG = dict(
                 'no image feels another',
             ],
         ),
-        'nothing under the root': (no_small_number, ['a constant map becomes its bias, and nothing is infinite']),
+        'nothing under the root': (
+            no_small_number,
+            ['a constant map gives its bias, no NaN', 'a constant map becomes its bias, and nothing is infinite'],
+        ),
         'scaled by 1 + s': (
             lambda x, s, t: adain(x, 1 + s, t),
-            ['the spread of every map is |scale|', 'its own statistics give x back'],
+            [
+                'the spread of every map is |scale|',
+                'a negative scale turns the map over',
+                'its own statistics give x back',
+                'a constant map gives its bias, no NaN',
+            ],
         ),
     },
     modulated_conv={
