@@ -941,7 +941,7 @@ def _check_arrays(arrays: dict):
             f"Images are bytes (uint8) or float in [-1, 1], not {image.dtype}: convert them."
         )
     if len(first) and first.dtype != np.uint8:
-        check_values(torch.from_numpy(first))
+        check_values(torch.from_numpy(np.array(first)))  # a copy: any strides, any mode
     for name, array in arrays.items():
         if len(array) != len(image):
             raise ValueError(
@@ -982,7 +982,7 @@ class ImageSet:
         arrays: Mapping[str, np.ndarray],
         indices: np.ndarray | None = None,  # the rows that belong to this set; None: all
     ):
-        self.arrays = dict(arrays)
+        self.arrays = {name: np.asarray(array) for name, array in arrays.items()}
         _check_arrays(self.arrays)
         everything = np.arange(len(self.arrays['image']))
         self.indices = everything if indices is None else np.asarray(indices)
@@ -1021,11 +1021,10 @@ class ImageSet:
 
     def only(self, *names: str) -> ImageSet:
         "The same images with fewer fields; a plain set, if its kind needs one that is gone."
-        arrays = {name: self.arrays[name] for name in names}
-        if not set(self.needs) <= set(names):
-            return ImageSet(arrays, self.indices)
-        part = self.subset(np.arange(len(self)))
-        part.arrays = arrays
+        plain = not set(self.needs) <= set(names)
+        part = object.__new__(ImageSet if plain else type(self))
+        part.__dict__.update({} if plain else self.__dict__)
+        part.arrays, part.indices = {name: self.arrays[name] for name in names}, self.indices
         return part
 
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple[ImageSet, ImageSet]:
@@ -1049,6 +1048,7 @@ class ImageSet:
 def _averaged_down(ds: ImageSet, size: int) -> ImageSet:
     if not _whole(size) or not 0 < size <= ds.size:
         raise ValueError(f"Images of {ds.size} pixels are averaged down, not to {size}.")
+    size = int(size)
     if ds.arrays['image'].shape[-2] != ds.size:
         raise ValueError(f"Only square images are averaged down, not these: {ds}.")
     if ds.arrays['image'].dtype != np.uint8:

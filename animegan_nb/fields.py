@@ -33,7 +33,13 @@ from .metrics import decibels, psnr
 from .raymarch import march
 from .siren import ReluNet, Siren
 from .toon import check_identity, FOV, HeadScene, render
-from .training import checkpoints, load_state, optimise, save_state
+from animegan_nb.training import (
+    checkpoints,
+    DamagedCheckpoint,
+    load_state,
+    optimise,
+    save_state,
+)
 
 # %% auto #0
 __all__ = ['FIELDS', 'PLANE_AXES', 'RATES', 'Views', 'toon_views', 'lego_views', 'Bundle', 'cube_range', 'bundle',
@@ -653,10 +659,10 @@ def _visible_chamfer(field: SceneField, views: Views, depth: Tensor, mesh) -> di
 # %% ../nbs/54_fields.ipynb #48d1621f
 def save_fit(fit: Fit, run: str | Path) -> Path:
     """Everything that the next step depends on, as `run`/step-…; older checkpoints of this fit
-    are removed. In a folder with checkpoints of another one nothing is written."""
+    are removed, damaged ones stay. In a folder with checkpoints of another fit nothing is
+    written; only one of step 0, which has no history, cannot be told from this fit's own."""
     old, place = checkpoints(run), Path(run) / f'step-{fit.step:07d}'
-    for folder in old:
-        _check_earlier(fit, folder)
+    old = [folder for folder in old if _is_earlier(fit, folder)]
     if place in old:
         return place
     state = dict(
@@ -668,15 +674,20 @@ def save_fit(fit: Fit, run: str | Path) -> Path:
         rng=fit.rng.get_state(),
         **{k: getattr(fit, k) for k in ('step', 'seconds', 'history')},
     )
-    save_state(place, state, dict(step=fit.step, kind=fit.field.kind))
+    # what stands at this place now is damaged
+    save_state(place, state, dict(step=fit.step, kind=fit.field.kind), overwrite=True)
     for folder in old:
         shutil.rmtree(folder)
     return place
 
 
-def _check_earlier(fit: Fit, folder: Path):
-    "Raise one sentence unless a checkpoint holds this fit, as it was earlier or is now."
-    state = load_state(folder)
+def _is_earlier(fit: Fit, folder: Path) -> bool:
+    """Whether a checkpoint holds this fit, as it was earlier or is now; False if it is damaged.
+    Raise one sentence if it holds another one."""
+    try:
+        state = load_state(folder)
+    except DamagedCheckpoint:
+        return False
     what, _ = _difference(fit, state) or (None, None)
     if what is None and state['step'] > fit.step:
         what = f'is further than step {fit.step} of this fit'
@@ -691,6 +702,7 @@ def _check_earlier(fit: Fit, folder: Path):
         raise ValueError(
             f"The checkpoint {folder.name} {what}: save this fit in an empty folder."
         )
+    return True
 
 # %% ../nbs/54_fields.ipynb #54differ
 def _difference(fit: Fit, state: dict) -> tuple[str, str] | None:

@@ -173,7 +173,9 @@ def extract_mesh(
 ) -> trimesh.Trimesh:
     """The surface of a field as a closed mesh in world coordinates, with vertex colours. Where
     the cube cuts the body, the closing surface lies up to one voxel outside of the cube. A
-    function that is not a module on a GPU needs `device`."""
+    field's density, and without a level any function that is nowhere negative, is low outside;
+    of other functions the corners of the cube say which side that is. A function that is not a
+    module on a GPU needs `device`."""
     with of_extra('mesh'):
         import trimesh
 

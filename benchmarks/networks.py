@@ -88,9 +88,16 @@ HEADS_64 = adapted('stylegan-cpu-64', 50_000, '', dict(mixing=0.0), mirror=False
 AS_HUMAN = TransferConfig(**vars(HEADS_64.network), start='stylegan_toon_human_64')
 AS_BEFORE = replace(AS_HUMAN, start='stylegan_toon_64')
 TAGGED = in_bfloat16(recipes['conditional-cpu-64'])
-SLOW = {
-    rate: replace(TAGGED, network=replace(TAGGED.network, direction_rate=rate), steps=15_000) for rate in (0.1, 0.3)
-}
+MORE = (2, 3, 4, 5, 6, 7, 8)  # seeds of 21,000 more heads; 1: the new heads of `images`
+
+
+def slower(rate: float) -> Job:
+    "conditional_toon_64 for 15,000 steps, with directions that learn more slowly."
+    recipe = replace(TAGGED, network=replace(TAGGED.network, direction_rate=rate), steps=15_000)
+    what = f'conditional_toon_64, whose directions learn at {rate:g} of the rate'
+    return Job(what, 'anime', recipe, compared=True, more=MORE)
+
+
 JOBS = {
     'stylegan_toon_64': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_human_64',
@@ -103,7 +110,7 @@ JOBS = {
         'StyleGAN2 at 64 px on 24,000 anime heads, begun as stylegan_toon_64, which learned tags',
         'anime',
         TAGGED,
-        more=(2, 3, 4, 5, 6, 7, 8),  # 1: the new heads of `images`
+        more=MORE,
     ),
     'conditional_toon_64_3000': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64, which learned tags',
@@ -117,20 +124,8 @@ JOBS = {
         replace(TAGGED, steps=15_000, augment='shift'),
         compared=True,
     ),
-    'conditional_toon_64_slow': Job(
-        'conditional_toon_64, whose directions learn at a tenth of the rate',
-        'anime',
-        SLOW[0.1],
-        compared=True,
-        more=(2, 3, 4, 5, 6, 7, 8),
-    ),
-    'conditional_toon_64_middle': Job(
-        'conditional_toon_64, whose directions learn at three tenths of the rate',
-        'anime',
-        SLOW[0.3],
-        compared=True,
-        more=(2, 3, 4, 5, 6, 7, 8),
-    ),
+    'conditional_toon_64_slow': slower(0.1),
+    'conditional_toon_64_middle': slower(0.3),
     'stylegan_toon_64_longer': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64: conditional_toon_64_3000 without tags',
         'anime',

@@ -713,6 +713,19 @@ def test_arrays_that_are_no_set_of_images(arrays, word):
         ImageSet(arrays)
 
 
+def test_sets_of_arrays_of_other_makes(recwarn):
+    floats = np.linspace(-1, 1, 2 * 3 * 8 * 8, dtype=np.float32).reshape(2, 3, 8, 8)
+    fixed = floats.copy()
+    fixed.setflags(write=False)
+    for images in (floats[..., ::-1], fixed, torch.from_numpy(floats)):
+        assert torch.equal(
+            ImageSet({'image': images}).batch([1])['image'], torch.as_tensor(np.asarray(images)[1:].copy())
+        )
+    assert not [str(w.message) for w in recwarn.list]
+    bytes_of = ImageSet({'image': torch.zeros(2, 3, 8, 8, dtype=torch.uint8)})
+    assert bytes_of.resized(np.int64(4)).size == 4
+
+
 def test_rows_are_whole_numbers_or_a_mask():
     ds = numbered(5)
     mask = np.array([False, True, False, True, True])

@@ -41,7 +41,7 @@ from animegan_nb.fields import (
 )
 from animegan_nb.raymarch import march
 from animegan_nb.toon import encode
-from animegan_nb.training import DamagedCheckpoint
+from animegan_nb.training import checkpoints, DamagedCheckpoint
 
 spec = importlib.util.spec_from_file_location('solutions_fields', Path(__file__).parent / 'solutions' / 'fields.py')
 SOLUTIONS = importlib.util.module_from_spec(spec)
@@ -250,6 +250,17 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     (place / 'tensors.safetensors').write_bytes(data)
     with pytest.raises(DamagedCheckpoint):
         resume_fit(new_fit(texels=8), tmp_path)
+
+
+def test_a_fit_is_saved_beside_a_damaged_checkpoint_and_in_its_place(tmp_path):
+    fit = new_fit(texels=8).run(2, progress=False)
+    tensors = save_fit(fit, tmp_path) / 'tensors.safetensors'
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    assert save_fit(fit, tmp_path) == tensors.parent  # written again
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    save_fit(fit.run(1, progress=False), tmp_path)
+    assert [folder.name for folder in checkpoints(tmp_path)] == ['step-0000002', 'step-0000003']
+    assert resume_fit(new_fit(texels=8), tmp_path).step == 3
 
 
 def test_a_field_as_a_file(tmp_path):

@@ -160,6 +160,10 @@ _ORDER_MUTANTS = {
     'ten epochs a seed': _with_seed(lambda seed, epoch: 10 * seed + epoch),
     'a hundred epochs a seed': _with_seed(lambda seed, epoch: 100 * seed + epoch),
     'a thousand epochs a seed': _with_seed(lambda seed, epoch: 1000 * seed + epoch),
+    'n epochs a seed': lambda n, seed, epoch: torch.randperm(
+        n, generator=rng(n * seed + epoch)
+    ),
+    'ten seeds an epoch': _with_seed(lambda seed, epoch: 10 * epoch + seed),
     'digits side by side': _with_seed(lambda seed, epoch: int(f'{seed}{epoch}')),
     'one order, rolled': lambda n, seed, epoch: _same_every_epoch(n, seed, 0).roll(epoch),
     'global seed': _global_seed,
@@ -176,7 +180,9 @@ def _global_states():
     return [*words, random.getstate()]
 
 
-_EASILY_MIXED_UP = [((0, e), (1, 0)) for e in (10, 100, 1000, 10_000)] + [((1, 11), (11, 1))]
+_FAR = (*range(1, 129), 256, 1000, 1024, 10_000)
+_EASILY_MIXED_UP = [((1, 11), (11, 1))]
+_EASILY_MIXED_UP += [pair for e in _FAR for pair in (((0, e), (1, 0)), ((e, 0), (0, 1)))]
 
 
 @exercise(

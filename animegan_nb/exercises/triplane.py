@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from ..core import rng
-from ..grading import exercise
+from ..grading import exercise, near
 from ..raymarch import ray_weights, sample_pdf
 from ..triplane import march_intervals, more_distances, sample_planes, widened
 
@@ -68,37 +68,31 @@ def check_sample_planes(candidate):
     for k, (column, row) in enumerate(((0, 1), (1, 2), (2, 0))):
         yield (
             f'ramps on plane {k} give back {"xyz"[column]} and {"xyz"[row]}',
-            torch.allclose(found[:, k], 2 * points[..., [column, row]], atol=1e-4),
+            near(found[:, k], 2 * points[..., [column, row]], 1e-4),
         )
     yield (
         'in a box of side 3 everything is three times as large',
-        torch.allclose(candidate(planes, 3 * points, 3.0), found, atol=1e-4),
+        near(candidate(planes, 3 * points, 3.0), found, 1e-4),
     )
     numbers = torch.arange(6.0).view(2, 3, 1, 1, 1)
     yield (
         'every plane of every head is read in its own place',
-        torch.allclose(
+        near(
             candidate(numbers.expand(2, 3, 1, 16, 16), points, 1.0),
             numbers[..., 0].expand(2, 3, 20, 1),
-            atol=1e-4,
+            1e-4,
         ),
     )
     corner = torch.full((2, 1, 3), 0.5)
     half = candidate(torch.ones(2, 3, 2, 16, 16), corner, 1.0)
-    yield (
-        'a corner of the box has a quarter of its texel',
-        torch.allclose(half, half * 0 + 0.25),
-    )
+    yield ('a corner of the box has a quarter of its texel', near(half, half * 0 + 0.25, 1e-5))
     outside = candidate(torch.ones(2, 3, 2, 16, 16), 1.5 * corner, 1.0)
     yield 'beyond all three squares is zero', not outside.any()
     beside = candidate(
         torch.ones(2, 3, 2, 16, 16), torch.tensor([0.75, 0.0, 0.0]).expand(2, 1, 3), 1.0
     )
     only_yz = torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1).expand(2, 3, 1, 2)
-    yield (
-        'a point outside in x alone still reads yz',
-        torch.allclose(beside, only_yz, atol=1e-6),
-    )
+    yield ('a point outside in x alone still reads yz', near(beside, only_yz, 1e-6))
 
 # %% ../../nbs/exercises/60_triplane.ipynb #a673d638
 def _between(x, dim):
