@@ -982,7 +982,8 @@ class ImageSet:
         arrays: Mapping[str, np.ndarray],
         indices: np.ndarray | None = None,  # the rows that belong to this set; None: all
     ):
-        self.arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        # memory maps stay what they are
+        self.arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
         _check_arrays(self.arrays)
         everything = np.arange(len(self.arrays['image']))
         self.indices = everything if indices is None else np.asarray(indices)

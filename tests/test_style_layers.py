@@ -339,7 +339,7 @@ def test_bad_input_is_named_in_one_sentence():
             sl.modulated_conv2d(torch.ones(2, 3, 4, 4), torch.ones(5, 1, 3, 3), torch.ones(2, 3), form=form)
     with pytest.raises(ValueError, match=r'\[b, 1, 8, 8\], not a list'):
         sl.Noise(8)(torch.ones(1, 2, 8, 8), [torch.ones(1, 1, 8, 8)])
-    with pytest.raises(ValueError, match="noise of a layer is 'none'"):
+    with pytest.raises(ValueError, match="noise is 'none'.* for a layer"):
         sl.Noise(8)(x, 'noisy')
 
 
