@@ -158,9 +158,9 @@ class Noise(nn.Module):
         if noise != 'random':
             given = repr(noise) if isinstance(noise, str) else f"a {type(noise).__name__}"
             raise ValueError(
-                f"noise is 'none', 'constant', 'random' or a tensor [b, 1, {self.size},"
-                f" {self.size}] for a layer, not {given}; a generator takes a list of these,"
-                " one for each layer."
+                "noise is 'none', 'constant', 'random' or, for a layer, a tensor"
+                f" [b, 1, {self.size}, {self.size}], not {given}; a generator takes a list"
+                " of these, one for each layer."
             )
         shape, kind = (x.shape[0], 1, self.size, self.size), self.constant.dtype
         white = torch.randn(shape, generator=rng, device=x.device, dtype=kind)
