@@ -10,7 +10,7 @@ import torch
 from torch import nn, Tensor
 from .conditional import acgan_discriminator_loss, acgan_generator_loss, as_groups
 from .conditional import batch_labels, ConditionalGenerator, one_hot
-from .conditional import pretrained_conditional, sample_labels
+from .conditional import choices, name_labels, pretrained_conditional, sample_labels
 from .conditional import tag_accuracy, tag_loss, TagRequests, TOON_TAGS
 from .core import check_types, to_uint8
 from .penalties import lazy_weight, r1_of_logits
@@ -23,7 +23,7 @@ from .transfer import TransferConfig, TransferPair
 # %% auto #0
 __all__ = ['CONDITIONAL_CPU_64', 'ConditionalStyleConfig', 'tagged_style', 'ConditionalMapping', 'ConditionalStyleGenerator',
            'TaggedDiscriminator', 'ConditionalStylePair', 'pretrained_conditional_style', 'requested_heads',
-           'head_variety', 'request_variety', 'tag_share']
+           'heads_of_values', 'head_angles', 'head_variety', 'request_variety', 'tag_share', 'commonest_backgrounds']
 
 # %% ../nbs/47_conditional_style.ipynb #47a00008
 @dataclass(frozen=True)
@@ -213,11 +213,13 @@ models['conditional-stylegan'] = ConditionalStyleConfig, ConditionalStylePair
 CONDITIONAL_CPU_64 = Recipe(
     'conditional-stylegan',
     ConditionalStyleConfig(
-        **(vars(STYLEGAN_CPU_64.network) | dict(mixing=0.0)), start='stylegan_toon_64'
+        **(vars(STYLEGAN_CPU_64.network) | dict(mixing=0.0)),
+        start='stylegan_toon_64',
+        direction_rate=0.3,
     ),
     replace(STYLEGAN_CPU_64.training, mirror=False),
     24_000,
-    'ours: 114 core-minutes, 64 px, from a StyleGAN that ships',
+    'ours: 93 core-minutes, 64 px, from a StyleGAN that ships',
 )
 recipes['conditional-cpu-64'] = CONDITIONAL_CPU_64
 
@@ -242,6 +244,30 @@ def requested_heads(
         raise ValueError(f"Every latent has a request: {len(z)} and {len(labels)} do not fit.")
     latents = torch.cat([z, one_hot(labels, generator.config.tags)], 1)
     return torch.cat([generator(part) for part in latents.split(batch)]).clamp(-1, 1)
+
+# %% ../nbs/47_conditional_style.ipynb #47a00078
+def heads_of_values(
+    generator: ConditionalStyleGenerator,
+    known: Tensor,  # [rows, groups] labels that can be requested
+    name: str,  # of a group of tags
+    n: int = 300,
+    seed: int = 6,
+    **others: str,  # values of other groups, the same in all requests
+) -> dict[str, Tensor]:  # of each value [n, 3, size, size] in [-1, 1]
+    "What the same latents and requests become with each value of one group."
+    draws, groups = Draws(seed), generator.config.tags
+    z, labels = draws.normal(n, generator.z_dim), sample_labels(known, n, draws)
+    group = next((g for g in groups if g[0] == name), None)
+    if group is None:
+        raise ValueError(f"There is no group {name!r}: there are {[g[0] for g in groups]}.")
+    asked = {v: name_labels(labels, groups, **(others | {name: v})) for v in choices(group)}
+    return {value: requested_heads(generator, z, rows) for value, rows in asked.items()}
+
+
+def head_angles(images: Tensor) -> Tensor:  # [n, 3, 64, 64] toon heads in [-1, 1] → [n]
+    "By how many degrees a head looks to the viewer's left, as the toon network reads it."
+    check_size(images, 3, 64)
+    return network_readings(toon_network(), to_uint8(images))['pose'][:, 0].rad2deg()
 
 # %% ../nbs/47_conditional_style.ipynb #47a00063
 def head_variety(images: Tensor) -> dict[str, float]:  # [n, 3, 64, 64] toon heads in [-1, 1]
@@ -285,3 +311,20 @@ def tag_share(
     spread = lambda z, tags: generator.mapping.w(torch.cat([z, tags], 1)).var(0).sum()
     by_z, by_tags = spread(z, tags[:1].expand(n, -1)), spread(z[:1].expand(n, -1), tags)
     return (by_tags / (by_z + by_tags)).item()
+
+# %% ../nbs/47_conditional_style.ipynb #47a00077
+def commonest_backgrounds(
+    images: Tensor,  # [n, 3, 64, 64] toon heads in [-1, 1]
+    values: Tensor,  # [n] of each head the number of some value, as its colour of eyes
+) -> list[float]:
+    """For each value, 0 to the largest, the share of its heads that has the commonest of their
+    backgrounds, as the toon network reads them; NaN where no head has the value."""
+    check_size(images, 3, 64)
+    if values.shape != images.shape[:1]:
+        raise ValueError(
+            f"Every head has one value: {len(images)} heads do not fit values of shape"
+            f" {list(values.shape)}."
+        )
+    seen = network_readings(toon_network(), to_uint8(images))['background'].argmax(1)
+    counts = [torch.bincount(seen[values == k]) for k in range(int(values.max()) + 1)]
+    return [(c.max() / c.sum()).item() if len(c) else float('nan') for c in counts]

@@ -12,13 +12,13 @@
     python benchmarks/conditional.py speed
     python benchmarks/conditional.py control --tagged RUN --plain RUN --step N --out data/results/conditional_control
         (of `networks.py train conditional_toon_64_3000` and of `stylegan_toon_64_longer`, which learns no tags)
-    python benchmarks/conditional.py heart [--few RUN] [--many RUN] [--shifted RUN] [--slow RUN] [--middle RUN] \
+    python benchmarks/conditional.py heart [--ships RUN] [--few RUN] [--fast RUN] [--slow RUN] [--shifted RUN] \
         --step N --out data/results/conditional_heart
-        (of `networks.py train conditional_toon_64_3000`, of `conditional_toon_64`, 3,000 and 24,000 heads, of
-        `conditional_toon_64_shifted`, 3,000 heads that the discriminator sees shifted, and of
-        `conditional_toon_64_slow` and `conditional_toon_64_middle`, whose directions learn at 0.1 and 0.3 of the
-        rate; runs that are not named stay as they were stored)
-    python benchmarks/conditional.py same --many RUN --middle RUN --slow RUN --step N \
+        (of `networks.py train conditional_toon_64`, 24,000 heads, whose directions learn at 0.3 of the rate; of
+        `conditional_toon_64_3000` and `conditional_toon_64_fast`, 3,000 and 24,000 heads at the full rate; of
+        `conditional_toon_64_slow`, at 0.1; and of `conditional_toon_64_shifted`, 3,000 heads that the discriminator
+        sees shifted; runs that are not named stay as they were stored)
+    python benchmarks/conditional.py same --fast RUN --ships RUN --slow RUN --step N \
         --out data/results/conditional_same
         (images only: the same requests and latents of the three)
 
@@ -39,6 +39,7 @@ from safetensors.torch import save_file
 from animegan_nb import conditional as C
 from animegan_nb import toon
 from animegan_nb.augment import Augmentation, cut_out, policies, shift
+from animegan_nb.conditional_style import commonest_backgrounds, head_angles, heads_of_values
 from animegan_nb.conditional_style import request_variety, requested_heads, tag_share
 from animegan_nb.core import grid, seed_everything, to_float, to_uint8
 from animegan_nb.metrics import evaluate, extract
@@ -375,11 +376,11 @@ def control(a):
 
 
 HEART = dict(
+    ships='conditional_toon_64',
     few='conditional_toon_64_3000',
-    many='conditional_toon_64',
-    shifted='conditional_toon_64_shifted',
+    fast='conditional_toon_64_fast',
     slow='conditional_toon_64_slow',
-    middle='conditional_toon_64_middle',
+    shifted='conditional_toon_64_shifted',
 )
 
 
@@ -387,7 +388,8 @@ def heart(a):
     """What a discriminator knows by heart, and what a request leaves open: at every checkpoint in RUN/moments of the
     trainings of HEART, the share of tags that the discriminator reads correctly in heads that all learned from, in
     heads that are added where there are many, and in new ones, its mean logit on them, the share of requests that the
-    toon network says are granted, and how varied the heads of one request are; at one step also the distances. (Of the
+    toon network says are granted, how varied the heads of one request are, for each colour of eyes the share of the
+    commonest background, and for each mouth the mean angle; at one step also the distances. (Of the
     stored trainings one checkpoint in 2,000 or in 3,000 steps was kept.)"""
     import networks
 
@@ -399,7 +401,7 @@ def heart(a):
     data = networks.images(few, 64)
     again = C.tagged_heads(64, toon.ToonHeads(1000, 64, seed=0))  # the first of those that ship, which are compressed
     assert torch.equal(again.batch(range(1000))['labels'], data.batch(range(1000))['labels'])
-    added = C.tagged_heads(64, toon.ToonHeads(3000, 64, seed=networks.JOBS[HEART['many']].more[0]))
+    added = C.tagged_heads(64, toon.ToonHeads(3000, 64, seed=networks.JOBS[HEART['ships']].more[0]))
     sets = dict(training=again, added=added, new=networks.images(few, 64, True))
     heads = {kind: known.batch(range(1000)) for kind, known in sets.items()}
     out = Path(a.out).with_suffix('.json')
@@ -425,9 +427,9 @@ def heart(a):
 @torch.no_grad()
 def same(a):
     """OUT.jpg: the same requests and latents as three trainings of HEART draw them at one step; for each request a row
-    of `many`, one of `middle` and one of `slow`."""
+    of `fast`, one of `ships` and one of `slow`."""
     drawn = []
-    pairs = [load_run(Path(run) / 'moments' / f'step-{a.step:08d}')[:2] for run in (a.many, a.middle, a.slow)]
+    pairs = [load_run(Path(run) / 'moments' / f'step-{a.step:08d}')[:2] for run in (a.fast, a.ships, a.slow)]
     row = pairs[0][0].known[:1].long().expand(a.n, -1)
     z = Draws(9).normal(a.n, pairs[0][1].z_dim)
     for wish in WISHES['toon'][:3]:
@@ -451,7 +453,11 @@ def moment(pair, generator, heads: dict, n: int) -> dict:
     row['granted'] = shares(asked, C.read_tags([C.ToonTagClassifier(C.TOON_TAGS)], images))
     known = pair.known[: pair.remembered].long()
     varied = request_variety(generator, known) | dict(tag_share=tag_share(generator, known))
-    return row | dict(one_request=rounded(varied))
+    z, labels = Draws(7).normal(800, generator.z_dim), C.sample_labels(known, 800, Draws(8))
+    by_eyes = commonest_backgrounds(requested_heads(generator, z, labels), labels[:, 1])
+    turned = [head_angles(x).mean().item() for x in heads_of_values(generator, known, 'mouth', glasses='no').values()]
+    by_tags = dict(background_by_eyes=by_eyes, angle_by_mouth=turned)
+    return row | dict(one_request=rounded(varied)) | {k: [round(x, 4) for x in v] for k, v in by_tags.items()}
 
 
 def speed(a):
@@ -505,7 +511,7 @@ def main():
     words.add_parser('speed').set_defaults(run=speed)
     q = words.add_parser('same')
     q.set_defaults(run=same)
-    for word in ('many', 'middle', 'slow', 'out'):
+    for word in ('fast', 'ships', 'slow', 'out'):
         q.add_argument(f'--{word}', required=True)
     q.add_argument('--step', type=int, required=True)
     q.add_argument('--n', type=int, default=6)

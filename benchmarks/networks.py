@@ -91,11 +91,7 @@ TAGGED = in_bfloat16(recipes['conditional-cpu-64'])
 MORE = (2, 3, 4, 5, 6, 7, 8)  # seeds of 21,000 more heads; 1: the new heads of `images`
 
 
-def slower(rate: float) -> Job:
-    "conditional_toon_64 for 15,000 steps, with directions that learn more slowly."
-    recipe = replace(TAGGED, network=replace(TAGGED.network, direction_rate=rate), steps=15_000)
-    what = f'conditional_toon_64, whose directions learn at {rate:g} of the rate'
-    return Job(what, 'anime', recipe, compared=True, more=MORE)
+FAST = replace(TAGGED, network=replace(TAGGED.network, direction_rate=1.0))  # F at the full rate
 
 
 JOBS = {
@@ -113,19 +109,27 @@ JOBS = {
         more=MORE,
     ),
     'conditional_toon_64_3000': Job(
-        'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64, which learned tags',
+        'conditional_toon_64_fast, which learned from 3,000 anime heads',
         'anime',
-        replace(TAGGED, steps=15_000),
+        replace(FAST, steps=15_000),
         compared=True,
     ),
     'conditional_toon_64_shifted': Job(
         'conditional_toon_64_3000, whose discriminator sees every head shifted by up to an eighth of its side',
         'anime',
-        replace(TAGGED, steps=15_000, augment='shift'),
+        replace(FAST, steps=15_000, augment='shift'),
         compared=True,
     ),
-    'conditional_toon_64_slow': slower(0.1),
-    'conditional_toon_64_middle': slower(0.3),
+    'conditional_toon_64_fast': Job(
+        'conditional_toon_64, whose directions learn at the full rate', 'anime', FAST, compared=True, more=MORE
+    ),
+    'conditional_toon_64_slow': Job(
+        'conditional_toon_64, whose directions learn at 0.1 of the rate',
+        'anime',
+        replace(TAGGED, network=replace(TAGGED.network, direction_rate=0.1), steps=21_000),
+        compared=True,
+        more=MORE,
+    ),
     'stylegan_toon_64_longer': Job(
         'StyleGAN2 at 64 px on 3,000 anime heads, begun as stylegan_toon_64: conditional_toon_64_3000 without tags',
         'anime',

@@ -1,5 +1,6 @@
 "A StyleGAN that learns tags: nbs/47_conditional_style."
 
+import math
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -179,6 +180,32 @@ def test_variety_of_heads_that_are_alike_and_of_one_request():
         (lambda: S.request_variety(generator, known[:3], 4, 5), '3 known requests'),
         (lambda: S.requested_heads(generator, z, known[:3]), '12 and 3 do not fit'),
         (lambda: S.tag_share(generator, known, 1), 'at least two latents'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_what_a_tag_changes_besides(monkeypatch):
+    generator, known, _ = S.pretrained_conditional_style()
+    made = S.heads_of_values(generator, known, 'mouth', n=3, seed=4, glasses='yes')
+    assert list(made) == ['smile', 'neutral', 'open', 'small', 'frown']
+    draws = Draws(4)
+    z, labels = draws.normal(3, generator.z_dim), C.sample_labels(known, 3, draws)
+    labels = C.name_labels(labels, C.TOON_TAGS, mouth='open', glasses='yes')
+    torch.testing.assert_close(made['open'], S.requested_heads(generator, z, labels))
+    turned = toon.ToonHeads(12, 64, seed=3)
+    known_angles = torch.tensor(turned.arrays['yaw']).rad2deg()
+    angles = S.head_angles(core.to_float(turned.batch(range(12))['image']))
+    assert (angles - known_angles).abs().max() < 8 and angles.std() > 8
+    read = dict(background=torch.eye(8)[[0, 0, 1, 5, 5, 5]])
+    monkeypatch.setattr(S, 'network_readings', lambda net, images: read)
+    values = torch.tensor([0, 0, 0, 2, 2, 2])
+    shares = S.commonest_backgrounds(torch.zeros(6, 3, 64, 64), values)
+    assert shares[0] == pytest.approx(2 / 3) and math.isnan(shares[1]) and shares[2] == 1
+    for call, words in (
+        (lambda: S.heads_of_values(generator, known, 'hat'), "no group 'hat'"),
+        (lambda: S.head_angles(torch.zeros(2, 3, 32, 32)), '64'),
+        (lambda: S.commonest_backgrounds(torch.zeros(6, 3, 64, 64), values[:4]), r'shape \[4\]'),
     ):
         with pytest.raises(ValueError, match=words):
             call()
