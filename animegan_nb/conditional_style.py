@@ -23,7 +23,8 @@ from .transfer import TransferConfig, TransferPair
 # %% auto #0
 __all__ = ['CONDITIONAL_CPU_64', 'ConditionalStyleConfig', 'tagged_style', 'ConditionalMapping', 'ConditionalStyleGenerator',
            'TaggedDiscriminator', 'ConditionalStylePair', 'pretrained_conditional_style', 'requested_heads',
-           'heads_of_values', 'head_angles', 'head_variety', 'request_variety', 'tag_share', 'commonest_backgrounds']
+           'heads_of_values', 'head_angles', 'head_variety', 'request_variety', 'tag_share', 'head_backgrounds',
+           'commonest_shares']
 
 # %% ../nbs/47_conditional_style.ipynb #47a00008
 @dataclass(frozen=True)
@@ -260,6 +261,8 @@ def heads_of_values(
     group = next((g for g in groups if g[0] == name), None)
     if group is None:
         raise ValueError(f"There is no group {name!r}: there are {[g[0] for g in groups]}.")
+    if name in others:
+        raise ValueError(f"All values of {name!r} are drawn: it cannot be fixed as well.")
     asked = {v: name_labels(labels, groups, **(others | {name: v})) for v in choices(group)}
     return {value: requested_heads(generator, z, rows) for value, rows in asked.items()}
 
@@ -313,18 +316,24 @@ def tag_share(
     return (by_tags / (by_z + by_tags)).item()
 
 # %% ../nbs/47_conditional_style.ipynb #47a00077
-def commonest_backgrounds(
-    images: Tensor,  # [n, 3, 64, 64] toon heads in [-1, 1]
-    values: Tensor,  # [n] of each head the number of some value, as its colour of eyes
-) -> list[float]:
-    """For each value, 0 to the largest, the share of its heads that has the commonest of their
-    backgrounds, as the toon network reads them; NaN where no head has the value."""
+def head_backgrounds(images: Tensor) -> Tensor:  # [n, 3, 64, 64] toon heads in [-1, 1] → [n]
+    "The number of the background of each head, as the toon network reads it."
     check_size(images, 3, 64)
-    if values.shape != images.shape[:1]:
+    return network_readings(toon_network(), to_uint8(images))['background'].argmax(1)
+
+
+def commonest_shares(
+    readings: Tensor,  # [n] of each head what was read in it, 0, 1, …
+    values: Tensor,  # [n] of each head the number of some value, as its colour of eyes
+    kinds: int,  # how many values there are
+) -> list[float]:
+    "For each value the share of its heads that has their commonest reading; NaN without heads."
+    whole = not (readings.is_floating_point() or values.is_floating_point())
+    fits = whole and readings.ndim == 1 and values.shape == readings.shape
+    if not fits or ((values < 0) | (values >= kinds)).any():
         raise ValueError(
-            f"Every head has one value: {len(images)} heads do not fit values of shape"
-            f" {list(values.shape)}."
+            f"Readings and values are whole numbers, one of each for every head, and the values"
+            f" from 0 to {kinds - 1}: {readings.tolist()} and {values.tolist()} do not fit."
         )
-    seen = network_readings(toon_network(), to_uint8(images))['background'].argmax(1)
-    counts = [torch.bincount(seen[values == k]) for k in range(int(values.max()) + 1)]
+    counts = [torch.bincount(readings[values == k]) for k in range(kinds)]
     return [(c.max() / c.sum()).item() if len(c) else float('nan') for c in counts]

@@ -39,7 +39,7 @@ from safetensors.torch import save_file
 from animegan_nb import conditional as C
 from animegan_nb import toon
 from animegan_nb.augment import Augmentation, cut_out, policies, shift
-from animegan_nb.conditional_style import commonest_backgrounds, head_angles, heads_of_values
+from animegan_nb.conditional_style import commonest_shares, head_angles, head_backgrounds, heads_of_values
 from animegan_nb.conditional_style import request_variety, requested_heads, tag_share
 from animegan_nb.core import grid, seed_everything, to_float, to_uint8
 from animegan_nb.metrics import evaluate, extract
@@ -454,7 +454,8 @@ def moment(pair, generator, heads: dict, n: int) -> dict:
     known = pair.known[: pair.remembered].long()
     varied = request_variety(generator, known) | dict(tag_share=tag_share(generator, known))
     z, labels = Draws(7).normal(800, generator.z_dim), C.sample_labels(known, 800, Draws(8))
-    by_eyes = commonest_backgrounds(requested_heads(generator, z, labels), labels[:, 1])
+    seen = head_backgrounds(requested_heads(generator, z, labels))
+    by_eyes = commonest_shares(seen, labels[:, 1], len(C.choices(C.TOON_TAGS[1])))
     turned = [head_angles(x).mean().item() for x in heads_of_values(generator, known, 'mouth', glasses='no').values()]
     by_tags = dict(background_by_eyes=by_eyes, angle_by_mouth=turned)
     return row | dict(one_request=rounded(varied)) | {k: [round(x, 4) for x in v] for k, v in by_tags.items()}

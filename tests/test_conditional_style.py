@@ -185,7 +185,7 @@ def test_variety_of_heads_that_are_alike_and_of_one_request():
             call()
 
 
-def test_what_a_tag_changes_besides(monkeypatch):
+def test_what_a_tag_changes_besides():
     generator, known, _ = S.pretrained_conditional_style()
     made = S.heads_of_values(generator, known, 'mouth', n=3, seed=4, glasses='yes')
     assert list(made) == ['smile', 'neutral', 'open', 'small', 'frown']
@@ -197,15 +197,20 @@ def test_what_a_tag_changes_besides(monkeypatch):
     known_angles = torch.tensor(turned.arrays['yaw']).rad2deg()
     angles = S.head_angles(core.to_float(turned.batch(range(12))['image']))
     assert (angles - known_angles).abs().max() < 8 and angles.std() > 8
-    read = dict(background=torch.eye(8)[[0, 0, 1, 5, 5, 5]])
-    monkeypatch.setattr(S, 'network_readings', lambda net, images: read)
-    values = torch.tensor([0, 0, 0, 2, 2, 2])
-    shares = S.commonest_backgrounds(torch.zeros(6, 3, 64, 64), values)
-    assert shares[0] == pytest.approx(2 / 3) and math.isnan(shares[1]) and shares[2] == 1
+    read = S.network_readings(S.toon_network(), core.to_uint8(made['open']))['background']
+    assert torch.equal(S.head_backgrounds(made['open']), read.argmax(1))
+    readings, values = torch.tensor([0, 0, 1, 5, 5, 5]), torch.tensor([0, 0, 0, 2, 2, 2])
+    shares = S.commonest_shares(readings, values, 4)
+    assert shares[0] == pytest.approx(2 / 3) and shares[2] == 1 and math.isnan(shares[1]) and math.isnan(shares[3])
     for call, words in (
         (lambda: S.heads_of_values(generator, known, 'hat'), "no group 'hat'"),
         (lambda: S.head_angles(torch.zeros(2, 3, 32, 32)), '64'),
-        (lambda: S.commonest_backgrounds(torch.zeros(6, 3, 64, 64), values[:4]), r'shape \[4\]'),
+        (lambda: S.heads_of_values(generator, known, 'mouth', mouth='smile'), 'cannot be fixed as well'),
+        (lambda: S.head_backgrounds(torch.zeros(2, 3, 32, 32)), '64'),
+        (lambda: S.commonest_shares(readings, values[:4], 4), 'whole numbers'),
+        (lambda: S.commonest_shares(readings, values, 2), 'from 0 to 1'),
+        (lambda: S.commonest_shares(readings, values - 1, 4), 'whole numbers'),
+        (lambda: S.commonest_shares(readings, values.float(), 4), 'whole numbers'),
     ):
         with pytest.raises(ValueError, match=words):
             call()
