@@ -10,6 +10,7 @@ import pickle
 import re
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 import torch
 from torch import nn, Tensor
@@ -47,13 +48,14 @@ def rename(key: str, table: list[tuple[str, str]]) -> str:
 
 
 def _ours(state: dict[str, Tensor], table) -> dict[str, Tensor]:
-    "Our names, without the constant filters, in float32."
+    "Our names, without the constant filters. No number is copied."
     kernel, ours = resample_kernel(), {}
     for key, value in state.items():
-        value = value.detach().float()
         if not key.endswith('resample_filter'):
-            ours[rename(key, table)] = value
-        elif value.shape != kernel.shape or not torch.allclose(value, kernel, atol=1e-6):
+            ours[rename(key, table)] = value.detach()
+        elif value.shape != kernel.shape or not torch.allclose(
+            value.detach().float(), kernel, atol=1e-6
+        ):
             raise ValueError(
                 f"This network filters with another kernel than [1, 3, 3, 1] ({key}): it is not"
                 " a StyleGAN2 that this library knows."
@@ -62,7 +64,6 @@ def _ours(state: dict[str, Tensor], table) -> dict[str, Tensor]:
 
 # %% ../nbs/70_convert.ipynb #e6bec369
 def _need(state: dict, key: str, what: str, axes: int = 0) -> Tensor:  # axes: at least so many
-    _check_state_dict(state)
     if key not in state:
         raise ValueError(
             f"These weights hold no {key!r}, so they are not {what}: pass the official state"
@@ -123,6 +124,7 @@ def _rule(maps: dict[int, int]) -> dict:
 # %% ../nbs/70_convert.ipynb #9cc5dc41
 def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
     "The configuration of an official generator's state dict."
+    _check_state_dict(state)
     what = 'a StyleGAN2 generator'
     const = _need(state, 'synthesis.b4.const', what, 1)
     if any(key.startswith('mapping.embed') for key in state):
@@ -144,6 +146,7 @@ def infer_generator(state: dict[str, Tensor]) -> StyleGANConfig:
 # %% ../nbs/70_convert.ipynb #44d71a2e
 def infer_discriminator(state: dict[str, Tensor], group_size: int = 4) -> StyleGANConfig:
     "The configuration of an official discriminator's state dict."
+    _check_state_dict(state)
     if len(_need(state, 'b4.out.weight', 'a StyleGAN2 discriminator', 1)) != 1:
         raise ValueError(
             "This discriminator is conditional on a class label, which is not supported: use an"
@@ -158,9 +161,15 @@ def infer_discriminator(state: dict[str, Tensor], group_size: int = 4) -> StyleG
     return StyleGANConfig(channels=channels, group_size=group_size, **_rule(maps))
 
 # %% ../nbs/70_convert.ipynb #71973fd4
-def _fill(network: nn.Module, state: dict[str, Tensor], what: str) -> nn.Module:
-    "Load, or say in one sentence which tensor differs."
-    ours = {key: list(value.shape) for key, value in network.state_dict().items()}
+def _shapes(make: Callable[[], nn.Module]) -> dict[str, list[int]]:
+    "Name → shape for a network that is not made: on this device tensors need no memory."
+    with torch.device('meta'):
+        return {key: list(value.shape) for key, value in make().state_dict().items()}
+
+
+def _fill(make: Callable[[], nn.Module], state: dict[str, Tensor], what: str) -> nn.Module:
+    "The network that `make` makes, with these weights; or one sentence: which tensor differs."
+    ours = _shapes(make)
     theirs = {key: list(value.shape) for key, value in state.items()}
     wrong = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     if wrong:
@@ -170,15 +179,17 @@ def _fill(network: nn.Module, state: dict[str, Tensor], what: str) -> nn.Module:
             f"These weights do not fit {what}: {wrong[0]} is {found} where {needed} is"
             f" needed ({differ} in all)."
         )
-    network.load_state_dict(state)
+    network = make()
+    network.load_state_dict(state)  # makes float32 of other numbers
     return network.eval().requires_grad_(False)
 
 
 def load_stylegan2_generator(state: dict[str, Tensor]) -> StyleGANGenerator:
     """A generator from an official stylegan2-ada-pytorch state dict, sizes inferred, ready to
     draw."""
-    network = StyleGANGenerator(infer_generator(state))
-    return _fill(network, _ours(state, _GENERATOR_NAMES), 'the generator that they describe')
+    config = infer_generator(state)
+    ours = _ours(state, _GENERATOR_NAMES)
+    return _fill(lambda: StyleGANGenerator(config), ours, 'the generator that they describe')
 
 
 def load_stylegan2_discriminator(
@@ -187,9 +198,9 @@ def load_stylegan2_discriminator(
 ) -> nn.Module:
     """A discriminator (images to logits [batch]) from an official stylegan2-ada-pytorch state
     dict."""
-    network = StyleGANDiscriminator(infer_discriminator(state, group_size))
-    ours = _ours(state, _DISCRIMINATOR_NAMES)
-    return _fill(network, ours, 'the discriminator that they describe')
+    config = infer_discriminator(state, group_size)
+    ours, what = _ours(state, _DISCRIMINATOR_NAMES), 'the discriminator that they describe'
+    return _fill(lambda: StyleGANDiscriminator(config), ours, what)
 
 # %% ../nbs/70_convert.ipynb #5b42f5b3
 def _official_names(network: nn.Module) -> list[tuple[str, str]]:
@@ -230,6 +241,16 @@ def stylegan2_state(network: nn.Module) -> dict[str, Tensor]:
     return state | {f'{name}.resample_filter': resample_kernel() for name in modules}
 
 # %% ../nbs/70_convert.ipynb #953db69d
+def _check_box(box):
+    "Raise one sentence unless `box` is the side of a cube."
+    number = isinstance(box, (int, float)) and not isinstance(box, bool)
+    if not (number and math.isfinite(box) and box > 0):
+        raise ValueError(
+            f"box is the side of the official network's cube, a finite number above 0, not"
+            f" {box!r}: pass 0.24, or 2 for a network without a box."
+        )
+
+
 def load_pigan_generator(
     state: dict[str, Tensor],  # of the official generator or its SIREN, or the arrays
     box: float = 0.24,  # its side is scaled to [−1, 1]; 2 for TALLSIREN, which has none
@@ -237,6 +258,7 @@ def load_pigan_generator(
 ) -> pigan.PiganGenerator:
     """A pi-GAN generator from an official state dict (marcoamonteiro/pi-GAN), sizes inferred,
     ready to look at."""
+    _check_box(box)
     _check_state_dict(state)
     try:
         field = load_official_field(state, box)
@@ -255,6 +277,7 @@ def pigan_state(
 ) -> dict[str, Tensor]:
     """The state dict of an official pi-GAN that computes the same:
     density scale and box are multiplied into the weights."""
+    _check_box(box)
     c = generator.field.config
     if (c.frequency_scale, c.frequency_shift) != (15.0, 30.0):
         raise ValueError(
@@ -295,14 +318,14 @@ def load_mimic3d_synthesis(
     dims = _need(parts, 'b4.conv1.affine.weight', what, 2).shape[1]
     config = StyleGANConfig(**_rule(maps), w_dim=dims, channels=3 * len(first))
     detail = f'b3d{config.size}.block2.conv1.bias' in parts
-    network = AwareSynthesis(config, 'published', detail, official=True)
+    make = lambda: AwareSynthesis(config, 'published', detail, official=True)
     own = [key for key in parts if re.match(r'b(3d)?\d+\.', key)]
     ours = _ours({key: parts[key] for key in own}, _MIMIC3D_NAMES)
     ours['blocks.b4.const'] = const.detach().float().reshape(const.shape[-3:])
-    for name, value in network.state_dict().items():
+    for name, shape in _shapes(make).items():
         if name.endswith('.noise.constant'):  # a file may leave these maps out
-            ours.setdefault(name, torch.zeros_like(value))
-    return _fill(network, ours, "Mimic3D's synthesis network")
+            ours.setdefault(name, torch.zeros(()).expand(shape))
+    return _fill(make, ours, "Mimic3D's synthesis network")
 
 # %% ../nbs/70_convert.ipynb #adf76fbc
 class Inert(dict):
@@ -373,7 +396,8 @@ class CarefulUnpickler(pickle._Unpickler):
         here = file.tell()
         size = file.seek(0, io.SEEK_END) - here
         file.seek(here)
-        self.bytes_left, self.items_left = size, 100_000 + size
+        self.size = self.bytes_left = size
+        self.items_left = 100_000 + size
 
     def spend(self, things):
         "Count what a call is given."
@@ -504,7 +528,20 @@ def _state(thing) -> dict | None:
     return state if isinstance(state, dict) else None
 
 
-def _collect(module: dict) -> dict[str, Tensor]:
+def _budget(size: float) -> Callable[[int], None]:
+    "Counts what is taken out of a file of that many bytes; 1 MiB more, for shared filters."
+    left = size + 2**20
+
+    def spend(amount):
+        nonlocal left
+        left -= amount
+        if left < 0:  # such as one tensor under many names
+            raise pickle.UnpicklingError('more than the file holds')
+
+    return spend
+
+
+def _collect(module: dict, spend: Callable[[int], None]) -> dict[str, Tensor]:
     "The tensors of a stored module and of all modules in it, under dotted names."
     found, pending, count = {}, [('', module)], 0
     while pending:
@@ -512,13 +549,17 @@ def _collect(module: dict) -> dict[str, Tensor]:
         count += 1
         if count > 100_000 or len(prefix) > 2000:  # a module that holds itself
             raise pickle.UnpicklingError('modules without end')
-        for part in ('_parameters', '_buffers'):
-            tensors = _named(module.get(part)).items()
-            found |= {prefix + n: value for n, value in tensors if isinstance(value, Tensor)}
+        *tensors, children = (module.get(f'_{n}') for n in ('parameters', 'buffers', 'modules'))
+        spend(sum(len(part) for part in (*tensors, children) if isinstance(part, dict)))
+        for name, value in (item for part in tensors for item in _named(part).items()):
+            if isinstance(value, Tensor):
+                spend(len(prefix) + len(name) + value.nbytes)
+                found[prefix + name] = value
         if len(found) > 100_000:  # a module may be shared by many
             raise pickle.UnpicklingError('tensors without end')
-        for name, child in reversed(_named(module.get('_modules')).items()):
+        for name, child in reversed(_named(children).items()):
             if (state := _state(child)) is not None:
+                spend(len(prefix) + len(name))
                 pending.append((f'{prefix}{name}.', state))
     return found
 
@@ -541,7 +582,9 @@ def _networks(path: Path) -> dict[str, dict[str, Tensor]]:
             reader = TensorReader(file)
             content = reader.load()
         states = {k: _state(v) for k, v in content.items()} if type(content) is dict else {}
-        networks = {k: _collect(v) for k, v in states.items() if v and isinstance(k, str)}
+        networks = _collected(
+            {k: v for k, v in states.items() if v and isinstance(k, str)}, reader
+        )
     except OSError:
         raise
     except Exception as error:  # a broken pickle can fail in any way
@@ -569,6 +612,15 @@ def _networks(path: Path) -> dict[str, dict[str, Tensor]]:
             " 'G_ema'."
         )
     return networks
+
+
+def _collected(states: dict[str, dict], reader: TensorReader) -> dict[str, dict[str, Tensor]]:
+    "The tensors of all networks: together no more than the file holds."
+    spend, known = _budget(reader.size), {}
+    for state in states.values():
+        if id(state) not in known:  # one network may have two names
+            known[id(state)] = _collect(state, spend)
+    return {name: known[id(state)] for name, state in states.items()}
 
 
 def _check_tensorflow(reader: TensorReader | None, path: Path):

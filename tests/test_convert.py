@@ -1,6 +1,7 @@
 "Official StyleGAN2 weights: equal to the reference, there and back, and nothing of a hostile file runs."
 
 import io
+import math
 import os
 import pickle
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from animegan_nb import convert
+from animegan_nb import convert, pigan
 from animegan_nb.stylegan import StyleGANConfig, StyleGANDiscriminator, StyleGANGenerator
 
 SMALL = StyleGANConfig(16, z_dim=8, w_dim=12, mapping_layers=3, channel_base=128, channel_max=16)
@@ -353,7 +354,7 @@ def test_work_is_bounded_by_the_length_of_the_file():
         child.state = module
         module = {'_modules': {'a': child, 'b': child}}
     with pytest.raises(pickle.UnpicklingError, match='tensors without end'):
-        convert._collect(module)
+        convert._collect(module, convert._budget(math.inf))
     for old in (b'(cbuiltins\nset\n](K\x01eo.', b'(](K\x01eibuiltins\nset\n.'):
         with pytest.raises(pickle.UnpicklingError, match='no file of a network needs'):
             convert.TensorReader(io.BytesIO(old)).load()
@@ -361,6 +362,70 @@ def test_work_is_bounded_by_the_length_of_the_file():
         convert._tensor(torch.ones(3), 0, [2**8000] * 8, [1] * 8)
     with pytest.raises(RuntimeError, match='more numbers'):
         convert._tensor(torch.ones(3), 0, [1] * 9, [1] * 9)
+
+
+def test_the_networks_hold_no_more_than_their_file(tmp_path):
+    "One tensor under many names would become many copies; and a walk through many names is work, too."
+    big, small = torch.zeros(400_000).half(), torch.ones(4)
+    many_names = module({f'n{i}': big for i in range(50)})
+    long_name = module({'w' * 100_000: small})
+    nothing = network(_parameters=dict.fromkeys(range(20_000)), _buffers={}, _modules={})
+    for _ in range(2):
+        long_name = module(children={f'{i}': long_name for i in range(30)})
+        nothing = module(children={f'{i}': nothing for i in range(30)})
+    half_of_it = {f'n{i}': module({'w': big}) for i in range(5)}
+    for content in ({'G_ema': many_names}, {'G_ema': long_name}, {'G_ema': nothing}, half_of_it):
+        (tmp_path / 'n.pkl').write_bytes(pickled(content))
+        with pytest.raises(ValueError, match='cut short or damaged'):
+            convert.read_official(tmp_path / 'n.pkl')
+    # what honest files share: a filter of many layers, and a network under two names
+    honest = module({f'filter{i}': torch.ones(4, 4) for i in range(300)} | {'w': big})
+    (tmp_path / 'n.pkl').write_bytes(pickled({'G': honest, 'G_ema': honest}))
+    read = convert.read_official(tmp_path / 'n.pkl')
+    assert [len(state) for state in read.values()] == [301, 301]
+
+
+@pytest.mark.timeout(60)
+def test_shapes_are_compared_before_a_network_is_made():
+    "A small file may describe a network of 70 gigabytes."
+    state = convert.stylegan2_state(StyleGANGenerator(SMALL))
+    width = 40_000
+    for r in (4, 8, 16):
+        state[f'synthesis.b{r}.conv1.bias'] = torch.zeros(width)
+    state['synthesis.b4.const'] = torch.zeros(1).expand(width, 4, 4)
+    with pytest.raises(ValueError, match='do not fit the generator'):
+        convert.load_stylegan2_generator(state)
+
+
+@pytest.mark.parametrize('kind', [StyleGANGenerator, StyleGANDiscriminator])
+def test_every_tensor_is_looked_through_once(kind, monkeypatch):
+    generator = kind is StyleGANGenerator
+    load = convert.load_stylegan2_generator if generator else convert.load_stylegan2_discriminator
+    state = convert.stylegan2_state(kind(SMALL))
+    checked, real = [], torch.isfinite
+    monkeypatch.setattr(torch, 'isfinite', lambda value: checked.append(0) or real(value))
+    load(state)
+    assert len(checked) == len(state)
+    with pytest.raises(ValueError, match='contains NaN'):
+        load({k: v * math.nan for k, v in state.items()})
+
+
+def test_other_types_of_numbers_become_float32():
+    state = convert.stylegan2_state(StyleGANGenerator(SMALL))
+    for kind in (torch.float16, torch.float64):
+        again = convert.load_stylegan2_generator({k: v.to(kind) for k, v in state.items()})
+        for key, value in convert.stylegan2_state(again).items():
+            assert value.dtype == torch.float32 and torch.equal(value, state[key].to(kind).float())
+
+
+@pytest.mark.parametrize('box', [0, -0.24, math.nan, math.inf, None, 'x', True])
+def test_a_box_is_a_finite_number_above_0(box):
+    generator, _ = pigan.pretrained_pigan()
+    state = convert.pigan_state(generator)
+    for call in (lambda: convert.pigan_state(generator, box=box), lambda: convert.load_pigan_generator(state, box=box)):
+        with pytest.raises(ValueError, match='finite number above 0') as error:
+            call()
+        assert '\n' not in str(error.value)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 10**6))

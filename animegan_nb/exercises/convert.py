@@ -30,9 +30,30 @@ def _by_prefix(module, name):
     return allowed(module, name) or module.startswith(('torch_utils', 'torch._utils'))
 
 
+def _by_beginning(module, name):
+    return allowed(module, name) or module.startswith(('training', 'numpy'))
+
+
+def _by_word(module, name):
+    return allowed(module, name) or 'training' in module
+
+
+def _by_ending(module, name):
+    return allowed(module, name) or (module.endswith('collections') and name == 'OrderedDict')
+
+
+def _with_import(module, name):
+    importers = ('builtins', '__import__'), ('importlib', 'import_module')
+    return allowed(module, name) or (module, name) in importers
+
+
+def _with_run(module, name):
+    return allowed(module, name) or (module, name) == ('subprocess', 'run')
+
+
 def _by_long_denial(module, name):
     told = 'mkdir system getattr load _import_dotted_name run namedtuple eval exec Popen'
-    return name not in told.split()
+    return name not in f'{told} __import__ import_module'.split()
 
 
 def _all_but_one_builtin(module, name):
@@ -51,6 +72,11 @@ def _refuses_all(module, name):
         'allows packages': _by_package,
         'forbids names': _by_denial,
         'prefix without a dot': _by_prefix,
+        'another prefix without a dot': _by_beginning,
+        'a word anywhere': _by_word,
+        'ends like an allowed module': _by_ending,
+        'allows two importers': _with_import,
+        'allows one command': _with_run,
         'forbids all names that a check tells': _by_long_denial,
         'allows builtins but one': _all_but_one_builtin,
     },
@@ -71,7 +97,8 @@ def check_find_class(candidate):
     dangerous = (
         'os.mkdir', 'posix.system', 'nt.system', 'builtins.getattr', 'torch.load',
         'torch.hub.load', 'torch._utils._import_dotted_name', 'torch_utilsx.run',
-        'collections.namedtuple',
+        'collections.namedtuple', 'subprocess.run', 'builtins.__import__',
+        'importlib.import_module',
     )
     # fmt: on
     for full_name in dangerous:
@@ -82,6 +109,23 @@ def check_find_class(candidate):
     yield (
         'a name that nobody has heard of is refused, wherever it is said to be',
         useful and not any(candidate(home, f'f{secrets.token_hex(4)}') for home in homes),
+    )
+    # fmt: off
+    allowed_somewhere = (
+        'training.Generator', 'torch_utils.Anything', 'dnnlib.EasyDict', 'metrics.Metric',
+        'numpy.dtype', 'torch.nn.Linear', 'torch.Size', 'torch._utils._rebuild_tensor_v2',
+        'torch.storage._load_from_bytes', 'collections.OrderedDict', 'builtins.set',
+    )
+    # fmt: on
+    word = f'w{secrets.token_hex(4)}'
+    alike = [
+        (other, name)
+        for home, _, name in (full_name.rpartition('.') for full_name in allowed_somewhere)
+        for other in (f'{home}{word}', f'{word}{home}', f'{word}.{home}')
+    ]
+    yield (
+        'a module is refused whose name only contains that of an allowed one, at either end',
+        useful and not any(candidate(*other) for other in alike),
     )
     evil = ('builtins', 'eval'), ('builtins', 'exec'), ('subprocess', 'Popen')
     refused = not any(candidate(*e) for e in evil)
