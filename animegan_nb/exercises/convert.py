@@ -11,7 +11,7 @@ from ..grading import exercise
 # %% auto #0
 __all__ = ['check_find_class']
 
-# %% ../../nbs/exercises/70_convert.ipynb #698bdba2
+# %% ../../nbs/exercises/70_convert.ipynb #mt70find
 def _by_package(module, name):
     packages = 'torch', 'numpy', 'collections', 'torch_utils', 'dnnlib', 'training'
     return module.split('.')[0] in packages
@@ -64,6 +64,15 @@ def _refuses_all(module, name):
     return False
 
 
+# fmt: off
+_ALLOWED_SOMEWHERE = (
+    'training.Generator', 'torch_utils.Anything', 'dnnlib.EasyDict', 'metrics.Metric',
+    'numpy.dtype', 'torch.nn.Linear', 'torch.Size', 'torch._utils._rebuild_tensor_v2',
+    'torch.storage._load_from_bytes', 'collections.OrderedDict', 'builtins.set',
+)
+# fmt: on
+
+# %% ../../nbs/exercises/70_convert.ipynb #698bdba2
 @exercise(
     'convert.find_class',
     library=allowed,
@@ -110,17 +119,10 @@ def check_find_class(candidate):
         'a name that nobody has heard of is refused, wherever it is said to be',
         useful and not any(candidate(home, f'f{secrets.token_hex(4)}') for home in homes),
     )
-    # fmt: off
-    allowed_somewhere = (
-        'training.Generator', 'torch_utils.Anything', 'dnnlib.EasyDict', 'metrics.Metric',
-        'numpy.dtype', 'torch.nn.Linear', 'torch.Size', 'torch._utils._rebuild_tensor_v2',
-        'torch.storage._load_from_bytes', 'collections.OrderedDict', 'builtins.set',
-    )
-    # fmt: on
     word = f'w{secrets.token_hex(4)}'
     alike = [
         (other, name)
-        for home, _, name in (full_name.rpartition('.') for full_name in allowed_somewhere)
+        for home, _, name in (full_name.rpartition('.') for full_name in _ALLOWED_SOMEWHERE)
         for other in (f'{home}{word}', f'{word}{home}', f'{word}.{home}')
     ]
     yield (

@@ -37,7 +37,7 @@ def modes_found(points, centres, radius=0.2, share=0.02):
         if min(gaps) <= radius:
             inside += 1
             counts[gaps.index(min(gaps))] += 1
-    return sum(n >= share * len(points) for n in counts), inside / len(points)
+    return [sum(n >= share * len(points) for n in counts), inside / len(points)]
 
 
 SOLUTIONS = dict(
@@ -51,6 +51,8 @@ OWN_MEAN = 'each batch counts with its own mean, whatever its size'
 SIGNS = 'which way does each logit want to move? Look at the signs'
 FINITE = 'value and slope at the logits 10,000 and -10,000 are finite'
 FULL = 'a real point that is called generated, surely, still gives a full slope'
+FULL_TOO = 'so does a generated point that is called real, surely'
+MINUS_1 = 'at the logits -50 and -10,000 the slope is -1'
 
 
 def one_step(order='dg', clear=True, judge_again=True, detach=True):
@@ -110,6 +112,18 @@ def more_than_the_share(points, centres, radius=0.2, share=0.02):
     return int((counts > share * len(points)).sum()), inside.float().mean().item()
 
 
+def quality_of_the_found(points, centres, radius=0.2, share=0.02):
+    nearest, which = torch.cdist(points, centres).min(1)
+    counts = torch.bincount(which[nearest <= radius], minlength=len(centres))
+    found = counts >= share * len(points)
+    return int(found.sum()), int(counts[found].sum()) / len(points)
+
+
+def quality_counts_twice(points, centres, radius=0.2, share=0.02):
+    found, _ = modes_found(points, centres, radius, share)
+    return found, int((torch.cdist(points, centres) <= radius).sum()) / len(points)
+
+
 def squared_distance(points, centres, radius=0.2, share=0.02):
     nearest, which = torch.cdist(points, centres).square().min(1)
     inside = nearest <= radius
@@ -121,26 +135,40 @@ WRONG = dict(
     discriminator_loss={
         'log of a sigmoid': (
             lambda r, f: -torch.sigmoid(r).log().mean() - (1 - torch.sigmoid(f)).log().mean(),
-            [FINITE],
+            [FINITE, FULL_TOO],
+        ),
+        'a small number under one logarithm': (
+            lambda r, f: F.softplus(-r).mean() - (1 - torch.sigmoid(f) + 1e-8).log().mean(),
+            [FULL_TOO],
         ),
         'a sum over the batch': (lambda r, f: F.softplus(-r).sum() + F.softplus(f).sum(), [DECIDE, TWICE, OWN_MEAN]),
         'the sign of the objective': (
             lambda r, f: F.logsigmoid(r).mean() + F.logsigmoid(-f).mean(),
-            [DECIDE, VALUE, SIGNS, FULL],
+            [DECIDE, VALUE, SIGNS, FULL, FULL_TOO],
         ),
-        'half of it': (lambda r, f: (F.softplus(-r).mean() + F.softplus(f).mean()) / 2, [DECIDE, VALUE, FULL]),
+        'half of it': (
+            lambda r, f: (F.softplus(-r).mean() + F.softplus(f).mean()) / 2,
+            [DECIDE, VALUE, FULL, FULL_TOO],
+        ),
     },
     generator_loss={
         'minimax': (
             lambda d: -F.softplus(d).mean(),
-            ['at the logit 0 it costs log 2, as a scalar', 'how steep is it where the discriminator is sure?'],
+            ['at the logit 0 it costs log 2, as a scalar', 'how steep is it where the discriminator is sure?', MINUS_1],
         ),
-        'log of a sigmoid': (lambda d: -torch.sigmoid(d).log().mean(), [FINITE]),
+        'log of a sigmoid': (lambda d: -torch.sigmoid(d).log().mean(), [FINITE, MINUS_1]),
+        'a small number under the logarithm': (lambda d: -(torch.sigmoid(d) + 1e-8).log().mean(), [MINUS_1]),
+        'the sigmoid cut off': (lambda d: -torch.sigmoid(d).clamp(1e-6).log().mean(), [MINUS_1]),
+        'cross-entropy of the sigmoid': (
+            lambda d: F.binary_cross_entropy(torch.sigmoid(d), torch.ones_like(d)),
+            [MINUS_1],
+        ),
         'the sign turned': (
             lambda d: F.softplus(d).mean(),
             [
                 'which way does the logit want to move? Look at the sign',
                 'how steep is it where the discriminator is sure?',
+                MINUS_1,
             ],
         ),
     },
@@ -174,6 +202,14 @@ WRONG = dict(
         'a point belongs to the first within reach': (
             first_in_reach,
             ['a point within reach of two centres belongs to the nearer one'],
+        ),
+        'the quality of the found centres only': (
+            quality_of_the_found,
+            ['the quality counts the points near every centre, also near those that are not found'],
+        ),
+        'a point counts for all within reach': (
+            quality_counts_twice,
+            ['within reach of two centres a point counts once in the quality'],
         ),
         'more than the share': (more_than_the_share, ['a centre with exactly the share is found']),
         'squared distances': (squared_distance, ['the distance is the straight one: 0.3 and 0.4 make 0.5']),

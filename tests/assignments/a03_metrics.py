@@ -73,6 +73,24 @@ def drawn_twice(features, distance, source):
     return float(distance(features[a], features[b]))
 
 
+def one_half_drawn_twice(features, distance, source):
+    half, order = len(features) // 2, torch.randperm(len(features), generator=source)
+    rest = order[half:]
+    again = rest[torch.randint(len(rest), (half,), generator=source)]
+    return float(distance(features[order[:half]], features[again]))
+
+
+def turned(features, distance, source):
+    by = torch.randint(len(features), (), generator=source).item()
+    return not_mixed(features.roll(by, 0), distance, source)
+
+
+def every_second(features, distance, source):
+    half = len(features) // 2
+    a, b = (torch.randperm(half, generator=source) for _ in range(2))
+    return float(distance(features[2 * a], features[2 * b + 1]))
+
+
 def apart(a, b, values=False):
     a, b = (np.asarray(x, np.float64) for x in (a, b))
     s, t = (np.cov(x, rowvar=False).reshape(x.shape[1], -1) for x in (a, b))
@@ -175,9 +193,18 @@ WRONG = dict(
     floor={
         'not mixed': (
             not_mixed,
-            ['the halves are mixed, not the first rows and the last', 'another generator gives other halves'],
+            [
+                'the halves are mixed: in neither of them are all rows neighbours',
+                'another generator gives other halves, whatever their order',
+            ],
         ),
-        'drawn with replacement': (drawn_twice, ['two halves of equal size, and no row in both']),
+        'drawn with replacement': (
+            drawn_twice,
+            ['two halves of equal size, and no row in both', 'no row occurs twice in one half'],
+        ),
+        'one half drawn with replacement': (one_half_drawn_twice, ['no row occurs twice in one half']),
+        'turned around and cut': (turned, ['the halves are mixed: in neither of them are all rows neighbours']),
+        'every second row': (every_second, ['another generator gives other halves, whatever their order']),
     },
     twin={
         'a generator of its own': (

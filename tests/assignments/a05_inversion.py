@@ -89,6 +89,14 @@ def sum_of_differences(maps_a, maps_b):
     return total
 
 
+def two_minus_cosines(maps_a, maps_b):
+    return sum((2 - 2 * F.cosine_similarity(a, b)).mean((1, 2)) for a, b in zip(maps_a, maps_b))
+
+
+def no_search(generate, loss, start, steps, rate):
+    return start.detach().clone(), [loss(generate(start)).detach()] * steps
+
+
 def with_decay(generate, loss, start, steps, rate):
     ws, history = start.clone().requires_grad_(True), []
     optimizer = torch.optim.AdamW([ws], rate)
@@ -131,6 +139,7 @@ WRONG = dict(
                 'different at half of the places: half of it',
                 'a large map counts no more than a small one',
                 '(3, 4) and (2, 0), everywhere: 0.4² + 0.8²',
+                'a vector of zeros stays zero: 0 away from itself, 1 from every other',
             ],
         ),
         'summed over the places': (
@@ -140,7 +149,12 @@ WRONG = dict(
                 'different at half of the places: half of it',
                 'a large map counts no more than a small one',
                 '(3, 4) and (2, 0), everywhere: 0.4² + 0.8²',
+                'a vector of zeros stays zero: 0 away from itself, 1 from every other',
             ],
+        ),
+        'one minus the cosine, twice': (
+            two_minus_cosines,
+            ['a vector of zeros stays zero: 0 away from itself, 1 from every other'],
         ),
         'normalised over the batch': (
             maps_with(over=0),
@@ -181,6 +195,20 @@ WRONG = dict(
         ),
     },
     invert={
+        'no search': (
+            no_search,
+            [
+                'there is a vector for each image, and it is not part of a graph',
+                'where an exact answer exists it is found',
+                'the last loss is far below the first',
+                'the start is as it was',
+                'the searches do not influence each other',
+                'the weights of the generator collect no gradients',
+                'one step of Adam is as long as the rate, in every number',
+                'the history is not part of a graph',
+                'on flat ground nothing moves',
+            ],
+        ),
         'with weight decay': (with_decay, ['on flat ground nothing moves']),
         'backward through everything': (backwards, ['the weights of the generator collect no gradients']),
         'the start is moved': (

@@ -130,6 +130,19 @@ WRONG = dict(
         ),
     },
     fine_tune={
+        'no training': (
+            lambda network, *_: copy.deepcopy(network).eval(),
+            [
+                'the network that was given is as it was',
+                'the parameters of the frozen parts are as they were, to the last bit',
+                'so are their buffers: look at the running means',
+                'the other parts have learned',
+                'the other BatchNorm has seen the data',
+                'it is better than before',
+                'five steps lead where the mean absolute difference and the rows of the generator lead',
+                'a frozen part of a part, with parts of its own: their buffers stay, too',
+            ],
+        ),
         'the squared error': (
             tuned(power=2),
             ['five steps lead where the mean absolute difference and the rows of the generator lead'],
@@ -152,6 +165,16 @@ WRONG = dict(
         ),
     },
     moved={
+        'zeros': (
+            lambda before, after: {name: 0.0 for name, net in before.named_children() if list(net.parameters())},
+            [
+                'nothing has moved: zeros',
+                'half as much again: ½, and nothing elsewhere',
+                'three of 24 equal numbers have grown by twice their size',
+                'the values are Python floats',
+                'neither buffers nor a child whose name only begins alike count',
+            ],
+        ),
         'the sum of the tensors': (
             sum_of_norms,
             [
@@ -169,6 +192,18 @@ WRONG = dict(
         ),
     },
     graft={
+        'a copy of the first': (
+            lambda first, second, parts: copy.deepcopy(first),
+            [
+                'the named children come from the second',
+                'with their buffers: look at the running mean',
+                'all others come from the first',
+                'without parts it is the first',
+                'with all parts it is the second',
+                'changing the new network changes neither of the others',
+                'a child whose name only begins alike is another child',
+            ],
+        ),
         'names that begin alike': (begins_alike, ['a child whose name only begins alike is another child']),
         'parameters only': (
             parameters_only,
