@@ -20,13 +20,21 @@ from dataclasses import asdict
 from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
-from .core import atomic_path, check_images, grid, short_path, write_atomically
+from torch import Tensor
+from animegan_nb.core import (
+    absolute_path,
+    atomic_path,
+    check_images,
+    grid,
+    short_path,
+    write_atomically,
+)
 from .training import Callback, checkpoints, DamagedCheckpoint, load_state, Trainer
 
 # %% auto #0
 __all__ = ['warn_if_full', 'check_every', 'Samples', 'Clock', 'peak_memory', 'RunInUse', 'own_run', 'take_run',
            'refuse_second_training', 'JSONLog', 'read_log', 'Evaluate', 'TensorBoard', 'Tracker', 'Checkpoints',
-           'Health']
+           'ranked_right', 'Health']
 
 # %% ../nbs/11_callbacks.ipynb #b1c7e201
 @contextlib.contextmanager
@@ -68,7 +76,7 @@ class Samples(Callback):
         if n < 1:
             raise ValueError(f"Samples draws at least one image, not {n}.")
         self.every, self.n, self.seed, self.images = every, n, seed, {}
-        self.folder = Path(folder) if folder else None
+        self.folder = absolute_path(folder) if folder else None
 
     def on_start(self, trainer):
         if trainer.step == 0:
@@ -162,7 +170,7 @@ class RunInUse(RuntimeError):
 @contextlib.contextmanager
 def own_run(run: str | Path):
     "Inside, no other process may train in the folder `run`; `RunInUse` if one does already."
-    run = Path(run)
+    run = absolute_path(run)
     # one lock for all threads of this process: a training may begin in one and end in another
     lock = FileLock(run / '.lock', timeout=0, thread_local=False, is_singleton=True)
     owner = run / '.owner'
@@ -218,7 +226,7 @@ class JSONLog(Callback):
     main_only, order = True, 1  # after the callbacks that add to the record
 
     def __init__(self, path: str | Path):
-        self.path, self.file, self.clock = Path(path), None, Clock()
+        self.path, self.file, self.clock = absolute_path(path), None, Clock()
         self.owning = contextlib.ExitStack()
 
     def on_start(self, trainer):
@@ -242,7 +250,7 @@ class JSONLog(Callback):
             self.clock.on_step(trainer, record)
         if self.file:
             with warn_if_full(f'Step {trainer.step} of the log {self.path.name}'):
-                self.file.write(json.dumps(record) + '\n')
+                self.file.write(_line_of(record | {'step': trainer.step}) + '\n')
 
     def on_end(self, trainer):
         if self.file:
@@ -258,11 +266,28 @@ class JSONLog(Callback):
         self.clock.load(state)
 
 
+def _line_of(record: dict) -> str:
+    "A record as JSON, scalars of PyTorch or NumPy as numbers."
+    try:
+        return json.dumps(record)
+    except TypeError:
+        plain = {k: x.item() if getattr(x, 'ndim', 1) == 0 else x for k, x in record.items()}
+    for name, value in plain.items():
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            raise ValueError(
+                f"The log cannot hold {name!r}, of the class {type(value).__name__}: put"
+                " numbers, strings or lists of them into the record."
+            ) from error
+    return json.dumps(plain)
+
+
 def read_log(path: str | Path) -> list[dict]:
     "The records of a JSON-lines log; a last line cut short by a kill is left out."
-    records = []
-    if Path(path).exists():
-        for line in Path(path).read_text(encoding='utf-8', errors='replace').splitlines():
+    path, records = absolute_path(path), []
+    if path.exists():
+        for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
             with contextlib.suppress(ValueError, RecursionError):
                 record = json.loads(line)
                 if isinstance(record, dict) and type(record.get('step')) is int:
@@ -285,6 +310,8 @@ class Evaluate(Callback):
             return
         try:
             numbers = {name: float(value) for name, value in self.metric(trainer).items()}
+            if taken := {'step', 'images'} & numbers.keys():
+                raise ValueError(f'the name {min(taken)!r} is taken: give it another one')
         except Exception as error:
             warnings.warn(
                 f"The evaluation of step {trainer.step} failed ({error!r}): the training goes"
@@ -311,7 +338,9 @@ class TensorBoard(Callback):
             raise ImportError(
                 'TensorBoard is not installed: pip install "animegan_nb[scale]".'
             ) from error
-        self.writer = SummaryWriter(str(self.folder), purge_step=trainer.step + 1)
+        self.writer = SummaryWriter(
+            os.path.expanduser(self.folder), purge_step=trainer.step + 1
+        )
 
     def on_step(self, trainer, record):
         for name, value in record.items():
@@ -370,7 +399,7 @@ class Checkpoints(Callback):
                 "Checkpoints are saved every 1 or more steps, and 1 or more are kept, not"
                 f" every={every} and keep={keep}."
             )
-        self.run, self.every, self.keep, self.tried = Path(run), every, keep, 0
+        self.run, self.every, self.keep, self.tried = absolute_path(run), every, keep, 0
         # the step at which this `fit` began, and that of the newest checkpoint since then
         self.begun = self.written = None
         self.owning = contextlib.ExitStack()
@@ -424,14 +453,23 @@ class Checkpoints(Callback):
             self.tried = trainer.step  # whoever asked for this checkpoint knows now
 
 # %% ../nbs/11_callbacks.ipynb #387bbcac
+def ranked_right(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The share of all pairs of a real and a generated image in which the real one has the
+    larger logit; equal ones count half. A number added to all logits does not change it."""
+    real, fake = (x.float().flatten().contiguous() for x in (real_logits, fake_logits))
+    fake = fake.sort().values
+    below, not_above = (torch.searchsorted(fake, real, right=side) for side in (False, True))
+    return (below + not_above).float().mean() / (2 * len(fake))
+
+
 class Health(Callback):
-    """Watches the discriminator's accuracy and the spread of the generated images;
-    `status` is 'healthy' or says what is wrong."""
+    """Watches how often the discriminator is right about a pair of a real and a generated
+    image, and the spread of the generated ones; `status` is 'healthy' or says what is wrong."""
 
     def __init__(
         self,
         window: int = 100,  # the latest steps that count
-        won: float = 0.99,  # an accuracy above this: the discriminator has won
+        won: float = 0.999,  # right about a share above this: the discriminator has won
         collapsed: float = 0.25,  # a spread below this share of the real images': collapse
     ):
         if window < 1:
@@ -442,9 +480,7 @@ class Health(Callback):
     def on_logs(self, trainer):
         logs, real = trainer.logs, trainer.batch['image']
         if {'real_logits', 'fake_logits'} <= logs.keys():
-            on_real = (logs['real_logits'] > 0).float().mean()
-            on_fake = (logs['fake_logits'] < 0).float().mean()
-            logs['accuracy'] = (on_real + on_fake) / 2
+            logs['accuracy'] = ranked_right(logs['real_logits'], logs['fake_logits'])
         if 'fake_images' in logs and len(real) > 1:
             of_real = real.float().std(0).mean().clamp_min(1e-6)
             logs['spread'] = logs['fake_images'].float().std(0).mean() / of_real

@@ -44,9 +44,9 @@ __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everythin
            'load_chapters', 'of_extra', 'shipped', 'absolute_path', 'short_path', 'with_cure', 'cache_dir',
            'sync_folder', 'atomic_path', 'write_atomically', 'read_text', 'read_json', 'check_types', 'settings_from',
            'what_it_is', 'read_weights', 'load_pretrained', 'Pretrained', 'shipped_networks', 'find_pretrained',
-           'model_card', 'NotFinite', 'to_uint8', 'to_float', 'encode_image', 'image_bundle', 'describe_figure',
-           'Figure', 'figure', 'with_descriptions', 'check_images', 'grid', 'tiles', 'describe_grid', 'show_images',
-           'Animation']
+           'model_card', 'NotFinite', 'to_uint8', 'to_float', 'on_white', 'encode_image', 'image_bundle',
+           'describe_figure', 'Figure', 'figure', 'with_descriptions', 'check_images', 'grid', 'tiles', 'describe_grid',
+           'show_images', 'Animation']
 
 # %% ../nbs/01_core.ipynb #f773a4f3
 @dataclass(frozen=True)
@@ -762,8 +762,16 @@ def _bytes(image: Image.Image, kind: str, **options) -> bytes:
     return buffer.getvalue()
 
 
+def on_white(image: Image.Image) -> Image.Image:
+    "The image as RGB, on white where it is transparent."
+    if image.mode == 'RGB':
+        return image
+    image = image.convert('RGBA')
+    return Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).convert('RGB')
+
+
 def encode_image(
-    image: Image.Image,  # an RGB image
+    image: Image.Image,  # RGB; a transparent one stays so only where every pixel is kept
     limit: int = MAX_IMAGE_BYTES,  # bytes
     exact: bool = True,  # every pixel as it is, if that fits; else a palette will do for a plot
 ) -> tuple[str, bytes]:  # its MIME type and its bytes
@@ -773,6 +781,7 @@ def encode_image(
         data = _bytes(image, 'PNG', optimize=True)
         if len(data) <= limit:
             return 'image/png', data
+    image = on_white(image)
     palette = image.quantize(256, kmeans=3 * exact, dither=Image.Dither.NONE)
     data = _bytes(palette, 'PNG', optimize=True)
     if len(data) <= limit:
@@ -1100,6 +1109,12 @@ class Animation:
                 "An animation is saved as .gif, .png, .webp or .mp4, not"
                 f" {kind or 'without an ending'!r}."
             )
+        if kind == '.gif' and self.fps > 50:
+            raise ValueError(
+                "A GIF counts time in hundredths of a second, and programs show at most 50"
+                f" frames a second of it, not {self.fps:g}: lower fps, or save as .png, .webp"
+                " or .mp4."
+            )
         what = f"The animation cannot be written to {short_path(path)!r}"
         cure = 'name a folder that exists and that you may write to'
         with with_cure(what, cure), atomic_path(path) as part:
@@ -1116,7 +1131,9 @@ class Animation:
 # %% ../nbs/01_core.ipynb #b71f0bfe
 def _write_frames(file: Path | io.BytesIO, kind: str, images: list, duration: float):
     "All images, each shown for `duration` milliseconds, in a format that Pillow can animate."
-    options = dict(save_all=True, append_images=images[1:], duration=int(duration), loop=0)
+    # Pillow would cut off what is less than a hundredth of a second, the unit of a GIF
+    milliseconds = 10 * round(duration / 10) if kind == '.gif' else int(duration)
+    options = dict(save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
     images[0].save(file, kind.lstrip('.').upper(), **options)
 
 

@@ -400,7 +400,7 @@ def accuracy_light(monitor: Monitor) -> tuple[str, str, str]:
     if not right:
         return ('D is right', '–', 'off')
     accuracy = sum(right) / len(right)
-    level = 'warn' if accuracy > 0.95 else 'good'
+    level = 'warn' if accuracy > 0.99 else 'good'
     if monitor.health.diagnosis() == 'the discriminator has won':
         level = 'bad'
     return ('D is right', f'{accuracy:.0%}', level)

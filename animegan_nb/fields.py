@@ -26,7 +26,7 @@ from animegan_nb.cameras import (
     project,
     rays,
 )
-from .core import Registry, rng, write_atomically
+from .core import absolute_path, Registry, rng, write_atomically
 from .geometry import surface_errors
 from .mesh import extract_mesh
 from .metrics import decibels, psnr
@@ -661,7 +661,7 @@ def save_fit(fit: Fit, run: str | Path) -> Path:
     """Everything that the next step depends on, as `run`/step-…; older checkpoints of this fit
     are removed, damaged ones stay. In a folder with checkpoints of another fit nothing is
     written; only one of step 0, which has no history, cannot be told from this fit's own."""
-    old, place = checkpoints(run), Path(run) / f'step-{fit.step:07d}'
+    old, place = checkpoints(run), absolute_path(run) / f'step-{fit.step:07d}'
     old = [folder for folder in old if _is_earlier(fit, folder)]
     if place in old:
         return place

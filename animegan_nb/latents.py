@@ -636,7 +636,7 @@ class LatentExplorer(RichDisplay):
         "Seed, ψ, the layers, and a slider for every direction."
         controls = {
             'seed': number('seed', self.seed),
-            'psi': slider('truncation ψ', 0, 1.2, self.psi),
+            'psi': slider('truncation ψ', min(0, self.psi), max(1.2, self.psi), self.psi),
             'layers': choice('layers to edit', list(self.layers)),
         }
         for name in self.directions:

@@ -343,11 +343,6 @@ def real_images(config: PiganConfig, batch: dict, size: int) -> Tensor:
             )
         cover = batch['coverage'].to(images.dtype) * (2 / 255) - 1
         images = torch.cat([images, _mirrored(batch, cover, cover.flip(-1))], 1)
-    if images.shape[-1] % size:
-        raise ValueError(
-            f"Real images of {images.shape[-1]} px cannot be averaged down to {size} px: load"
-            f" them at {config.size} px."
-        )
     return faded_reals(images, size, alpha=1.0)
 
 

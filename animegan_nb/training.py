@@ -36,6 +36,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 from animegan_nb.core import (
+    absolute_path,
     check_types,
     default_device,
     find_device,
@@ -441,7 +442,7 @@ class Trainer(RunControls):
         self.draws = Draws(config.seed, self.device, *self.engine.place)
         self.step = self.images = self.position = 0  # steps, images seen, batches drawn
         self.batches, self.batch, self.step_batches, self.logs = None, {}, [], {}
-        self.frozen_buffers = []  # of the present stage, with the values that they keep
+        self.frozen = []  # weights and buffers of the present stage, with their values
         self.average = None  # the averaged generator: an `EMA` callback makes it
         self.call('on_attach')
 
@@ -664,8 +665,9 @@ def finish_update(trainer: Trainer, role: str):
     "Count an optimiser step, and do what the pair and the present stage ask for after it."
     trainer.pair.steps[role] += 1
     trainer.pair.after_update(role)
-    for buffer, value in trainer.frozen_buffers:
-        buffer.copy_(value)
+    with torch.no_grad():
+        for tensor, value in trainer.frozen:
+            tensor.copy_(value)
 
 
 def divergence(trainer: Trainer, role: str, what: str, value) -> TrainingDiverged:
@@ -954,6 +956,14 @@ def target_step(trainer: Trainer, steps: int | None, until: int | None) -> int:
 def begin(trainer: Trainer, steps: int | None, until: int | None):
     "Where a `fit` ends; a pause or a stop before it is over."
     trainer.target_step = target_step(trainer, steps, until)
+    c, end = trainer.base_config, trainer.target_step
+    if c.schedule != 'constant' and end > max(trainer.step, c.total_steps):
+        warnings.warn(
+            f"The {c.schedule} schedule ends at step {c.total_steps} (total_steps) with"
+            f" learning rates of 0, and nothing is learnt from there to step {end}: train up to"
+            " total_steps, or make it larger.",
+            stacklevel=3,
+        )
     trainer.proceed()
     trainer.stopping.clear()
 
@@ -1140,14 +1150,16 @@ def set_batch_size(trainer: Trainer, size: int):
 
 
 def freeze(trainer: Trainer, beginnings: Sequence[str]):
-    """Of the weights that the optimisers hold, those with such names do not learn; buffers with
-    such names, as running means, are put back after each update."""
-    beginnings, named_buffers = tuple(beginnings), trainer.pair.named_buffers()
-    trainer.frozen_buffers = [
-        (b, b.clone()) for name, b in named_buffers if name.startswith(beginnings)
+    """Of the weights that the optimisers hold, those with such names do not learn. What else
+    may change them (WGAN clips its weights), or buffers with such names, as running means, is
+    undone after each update."""
+    beginnings, pair = tuple(beginnings), trainer.pair
+    named = [*pair.named_buffers(), *pair.named_parameters()]
+    trainer.frozen = [
+        (t, t.detach().clone()) for name, t in named if name.startswith(beginnings)
     ]
     held = {id(p) for o in trainer.optimizers.values() for p in parameters_of(o)}
-    for name, p in trainer.pair.named_parameters():
+    for name, p in pair.named_parameters():
         if id(p) in held:
             p.requires_grad_(not name.startswith(beginnings))
 
@@ -1373,13 +1385,10 @@ def evaluating(network: nn.Module):
             module.training = mode
 
 
-@torch.no_grad()
 def sample_images(
     trainer: Trainer, n: int, seed: int, batch_size: int | None, live: bool, device
 ) -> Tensor:
     "What `Trainer.sample` returns."
-    if n < 1:
-        raise ValueError(f"A sample has at least one image, not {n}.")
     network = trainer.average
     if live or network is None:
         network = trainer.pair.generator
@@ -1389,6 +1398,7 @@ def sample_images(
         return generate_images(trainer.pair, network, n, draws, size, device)
 
 
+@torch.no_grad()
 def generate_images(
     pair: ModelPair,
     network: nn.Module,  # the pair's generator, or an average of it
@@ -1400,6 +1410,8 @@ def generate_images(
     progress: str | None = None,  # the title of a bar, shown after two seconds; None: no bar
 ) -> Tensor:  # [n, ...]
     "Images of `network` in evaluation mode; no weight, mode or random state is changed."
+    if n < 1:
+        raise ValueError(f"A sample has at least one image, not {n}.")
     if batch_size < 1:
         raise ValueError(
             f"Images are generated 1 or more at once, not batch_size={batch_size}."
@@ -1643,17 +1655,18 @@ def newest_good(run: str | Path, load: Callable[[Path], object]):
 
 def checkpoints(run: str | Path) -> list[Path]:
     "The complete checkpoints in the folder of a run, oldest first."
-    steps = {p: p.name.removeprefix('step-') for p in Path(run).glob('step-*')}
+    found = absolute_path(run).glob('step-*')
+    steps = {p: p.name.removeprefix('step-') for p in found}
     there = [p for p, n in steps.items() if n.isdecimal() and (p / 'state.json').exists()]
     return sorted(there, key=lambda p: int(steps[p]))
 
 
 def resume_trainer(trainer: Trainer, run: str | Path) -> Trainer:
     "What `Trainer.resume` does."
-    folder = Path(run)
+    folder = absolute_path(run)
     if looks_like_checkpoint(folder) or re.fullmatch(r'step-\d+', folder.name):
         return trainer.load(folder)
-    newest_good(run, trainer.load)
+    newest_good(folder, trainer.load)
     return trainer
 
 
@@ -1664,7 +1677,7 @@ def looks_like_checkpoint(folder: Path) -> bool:
 
 def check_is_checkpoint(folder: str | Path):
     "Raise one sentence if a folder is no checkpoint: nothing is there, or it is a whole run."
-    folder = Path(folder)
+    folder = absolute_path(folder)
     if looks_like_checkpoint(folder):
         return
     if there := checkpoints(folder):
@@ -1732,7 +1745,7 @@ def save_state(
 ) -> Path:
     """Write `state` atomically: afterwards the folder is complete, or as it was before (after
     a kill at the worst moment the old one lies beside it, as `.NAME.old`)."""
-    folder, tensors = Path(folder), {}
+    folder, tensors = absolute_path(folder), {}
     if folder.exists() and not overwrite:
         raise FileExistsError(
             f"There is a {folder.name} already: choose another name, or overwrite=True."
@@ -1819,9 +1832,10 @@ def checksum(facts: dict) -> str:
 
 def load_facts(folder: str | Path) -> dict:
     "What the `state.json` of a checkpoint says; `DamagedCheckpoint` if it was changed."
-    name = Path(folder).name
+    folder = absolute_path(folder)
+    name = folder.name
     try:
-        facts = json.loads((Path(folder) / 'state.json').read_text(encoding='utf-8'))
+        facts = json.loads((folder / 'state.json').read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise DamagedCheckpoint(f"The checkpoint {name} cannot be read: {error}.") from error
     complete = isinstance(facts, dict) and {'info', 'state', 'sha256'} <= facts.keys()
@@ -1837,7 +1851,7 @@ def load_facts(folder: str | Path) -> dict:
 # %% ../nbs/10_training.ipynb #558e83a3
 def load_state(folder: str | Path) -> dict:
     "The state saved in `folder`; `DamagedCheckpoint` if a byte is missing or changed."
-    folder, facts = Path(folder), load_facts(folder)
+    folder, facts = absolute_path(folder), load_facts(folder)
     try:
         data = (folder / 'tensors.safetensors').read_bytes()
     except OSError as error:
@@ -1977,12 +1991,18 @@ class Growing(nn.Module):
 
 
 def faded_reals(
-    images: Tensor,  # [batch, channels, height, width], at the largest size
+    images: Tensor,  # [batch, channels, height, width], square, at the largest size
     size: int,  # of the stage
     alpha: float,  # share of its newest resolution
 ) -> Tensor:  # [batch, channels, size, size]
     """Real images as a growing generator would draw them:
     averaged down to `size`, and blurred while that fades in."""
+    height, width = images.shape[-2:]
+    if height != width or height % size:
+        raise ValueError(
+            f"Real images of {width}×{height} px cannot be averaged down to {size}×{size} px:"
+            " load square ones, at the largest size that the networks grow to."
+        )
     images = F.adaptive_avg_pool2d(images, size)
     if alpha == 1:
         return images
@@ -2019,7 +2039,7 @@ def load_run(
 ) -> tuple[ModelPair, nn.Module, dict]:
     """The pair, the generator to sample from (averaged if there is one) and the facts of a
     stored training; damaged checkpoints of a run are passed over with a warning."""
-    run, load = Path(run), partial(load_checkpoint, pair=pair)
+    run, load = absolute_path(run), partial(load_checkpoint, pair=pair)
     if not run.exists():
         raise FileNotFoundError(f"There is no folder {short_path(run)}: name that of a run.")
     found = load(run) if (run / 'state.json').exists() else newest_good(run, load)

@@ -19,7 +19,7 @@ from importlib.resources import files
 from PIL import Image
 from torch import Tensor
 from .cameras import pose
-from .core import encode_image, grid, image_bundle, MAX_IMAGE_BYTES
+from .core import encode_image, grid, image_bundle, MAX_IMAGE_BYTES, on_white
 from .data import open_image
 from .toon import CATEGORIES, encode, FOV, render, SLOT
 
@@ -127,6 +127,7 @@ def browser_widget(script: str, **values):
 def data_url(image: Image.Image, exact: bool = True) -> str:
     "An image as a data URL: PNG, or JPEG where it need not be exact."
     file, kind = io.BytesIO(), 'png' if exact else 'jpeg'
+    image = image if exact else on_white(image)
     image.save(file, kind.upper(), **(dict(compress_level=3) if exact else dict(quality=90)))
     return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
 
@@ -188,7 +189,12 @@ class Newest:
 
 # %% ../nbs/12_widgets.ipynb #7b795edf
 def slider(label: str, low: float, high: float, value: float, step: float = 0.05) -> dict:
-    "A slider for a number."
+    "A slider for a number, which begins at `value`."
+    if not low <= value <= high:
+        raise ValueError(
+            f"The slider {label!r} runs from {low:g} to {high:g} and cannot begin at"
+            f" {value:g}: choose a value between them."
+        )
     digits = max(0, -Decimal(f'{step:.3g}').normalize().as_tuple().exponent)
     ends = dict(low=low, high=high, step=step, digits=digits)
     return dict(kind='slider', label=label, value=value) | ends
@@ -202,6 +208,11 @@ def number(label: str, value: int, low: int = 0, high: int = 10**6) -> dict:
 def menu(label: str, options: Sequence[str], value: str | None = None) -> dict:
     "A menu from which one option is chosen."
     value = options[0] if value is None else value
+    if value not in options:
+        raise ValueError(
+            f"The menu {label!r} cannot begin with {value!r}: choose one of"
+            f" {', '.join(map(repr, options))}."
+        )
     return dict(kind='menu', label=label, value=value, options=list(options))
 
 
@@ -308,8 +319,8 @@ class HeadExplorer(RichDisplay):
         self, yaw=0.35, pitch=0.1, style='anime', size: int | None = None, **attributes: str
     ) -> Image.Image:
         identity, size = self.identity.clone(), size or self.size
-        for name, value in attributes.items():
-            identity[SLOT[name]] = CATEGORIES[name].index(value)
+        slots = [SLOT[name] for name in attributes if name in SLOT]
+        identity[slots] = encode(**attributes)[slots].to(identity)
         camera = pose(yaw, pitch).to(identity.device)
         view = render(identity[None], camera, FOV, size, style=style, geometry=False)
         return grid(view['image'])

@@ -21,6 +21,7 @@ from animegan_nb.callbacks import (
     JSONLog,
     Samples,
     TensorBoard,
+    ranked_right,
     read_log,
     warn_if_full,
 )
@@ -151,6 +152,18 @@ def test_health_names_what_is_wrong():
     assert run(5.0, -5.0, 1.0) == 'the discriminator has won'
     assert run(0.1, 0.1, 0.01) == 'the fakes have collapsed'
     assert run(0.1, 0.1, 1.0) == 'healthy'
+    assert run(-21.0, -26.0, 1.0) == 'the discriminator has won'  # a critic, whose zero means nothing
+
+
+def test_pairs_that_are_ranked_right_are_counted():
+    g = torch.Generator().manual_seed(0)
+    real, fake = (torch.randn(n, generator=g).mul(8).round() / 8 + mean for n, mean in ((40, 1), (30, 0)))
+    pairs = (real[:, None] > fake).float() + 0.5 * (real[:, None] == fake).float()
+    assert (real[:, None] == fake).any()
+    for shift in (0, -64, 64):
+        assert ranked_right(real + shift, fake + shift).item() == pytest.approx(pairs.mean().item(), abs=1e-6)
+    assert ranked_right(real, real).item() == 0.5 and ranked_right(fake + 99, fake) == 1
+    assert ranked_right(torch.tensor(1.0), torch.tensor(0.0)) == 1  # a pair that logs means
 
 
 def test_the_clock_goes_on_counting_after_a_resume(tmp_path):
@@ -243,3 +256,50 @@ def test_an_evaluation_that_is_no_table_does_not_end_the_training(tmp_path):
 
 def test_what_writes_records_comes_after_what_adds_to_them():
     assert min(TensorBoard.order, JSONLog.order) > max(Evaluate.order, Health.order, Clock.order)
+
+
+def test_the_sign_of_a_home_folder_is_understood(tmp_path, monkeypatch):
+    home, work = tmp_path / 'home', tmp_path / 'work'
+    home.mkdir(), work.mkdir()
+    monkeypatch.setenv('HOME', str(home)), monkeypatch.setenv('USERPROFILE', str(home))
+    monkeypatch.chdir(work)
+    watch = Samples(2, 4, folder='~/images'), JSONLog('~/run/log.jsonl'), Checkpoints('~/run', every=2)
+    trainer = make(watch).fit(3, progress=False)
+    assert trainer.save('~/kept/step-3') == home / 'kept' / 'step-3' and not any(work.iterdir())
+    assert len(list((home / 'images').iterdir())) == 2 and len(read_log('~/run/log.jsonl')) == 3
+    assert checkpoints('~/run')[-1] == home / 'run' / 'step-00000003'
+    again = [make().resume('~/run'), make().load('~/run/step-00000003'), make().load('~/kept/step-3')]
+    for other in [*again, make().resume('~/kept/step-3')]:
+        assert other.step == 3 and torch.equal(weights(other), weights(trainer))
+    pair, _, info = training.load_run('~/run', pair=TinyPair(1))
+    assert info['step'] == 3 and torch.equal(pair.generator[0].weight, trainer.pair.generator[0].weight)
+
+
+def test_a_number_called_step_moves_no_line_of_the_log(tmp_path):
+    class Note(Callback):
+        def on_step(self, trainer, record):
+            record['step'] = 1.5
+
+    log = tmp_path / 'log.jsonl'
+    metric = Evaluate(lambda trainer: {'step': 0.5}, every=1)
+    with pytest.warns(UserWarning, match="the name 'step' is taken"):
+        trainer = make([metric, JSONLog(log)]).fit(2, progress=False)
+    assert [r['step'] for r in trainer.history] == [1, 2] and metric.results == {}
+    trainer.callbacks[trainer.callbacks.index(metric)] = Note()
+    trainer.fit(2, progress=False)
+    assert [r['step'] for r in read_log(log)] == [1, 2, 3, 4]
+
+
+def test_scalars_of_other_libraries_are_numbers_in_the_log(tmp_path):
+    class Note(Callback):
+        def __init__(self, thing):
+            self.thing = thing
+
+        def on_step(self, trainer, record):
+            record['note'] = self.thing
+
+    for i, thing in enumerate([torch.tensor(0.5), np.float32(0.5), torch.tensor(0.5, dtype=torch.bfloat16)]):
+        make([Note(thing), JSONLog(tmp_path / str(i) / 'log.jsonl')]).fit(1, progress=False)
+        assert read_log(tmp_path / str(i) / 'log.jsonl')[0]['note'] == 0.5
+    with pytest.raises(ValueError, match="The log cannot hold 'note', of the class Tensor"):
+        make([Note(torch.zeros(2)), JSONLog(tmp_path / 'bad' / 'log.jsonl')]).fit(1, progress=False)

@@ -149,6 +149,31 @@ def test_animation_formats(tmp_path):
         core.Animation(torch.rand(2, 3, 4, 4), fps=0)
 
 
+@pytest.mark.parametrize('fps, milliseconds', [(12, 80), (24, 40), (30, 30), (35, 30), (50, 20)])
+def test_a_gif_counts_in_hundredths_of_a_second(tmp_path, fps, milliseconds):
+    path = core.Animation(torch.rand(3, 3, 8, 8) * 2 - 1, fps=fps).save(tmp_path / 'a.gif')
+    with Image.open(path) as im:
+        assert im.info['duration'] == milliseconds
+
+
+def test_a_gif_is_not_faster_than_programs_show_it(tmp_path):
+    fast = core.Animation(torch.rand(3, 3, 8, 8) * 2 - 1, fps=60)
+    with pytest.raises(ValueError, match='at most 50 frames a second of it, not 60: lower fps'):
+        fast.save(tmp_path / 'a.gif')
+    assert not any(tmp_path.iterdir()) and fast.save(tmp_path / 'a.png').exists()
+
+
+@pytest.mark.parametrize('mode', ['RGBA', 'LA', 'P', 'L', 'RGB'])
+def test_a_transparent_image_comes_on_white(mode):
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 4), np.uint8)
+    noise[:, :40, 3] = 0
+    image = Image.fromarray(noise, 'RGBA').convert(mode)
+    mime, data = core.encode_image(image, limit=3000)
+    assert mime == 'image/jpeg' and len(data) <= 3000
+    seen = np.asarray(core.on_white(image))
+    assert seen.shape == (80, 80, 3) and ((seen[:, :40] == 255).all() or mode not in ('RGBA', 'LA'))
+
+
 def test_animation_stays_below_its_limit():
     frames = torch.rand(16, 3, 64, 64) * 2 - 1
     for limit, kind in ((60_000, 'image/png'), (1000, 'image/jpeg')):  # the second holds one frame only

@@ -885,3 +885,38 @@ def test_a_loss_that_is_not_finite_is_not_differentiated():
     with pytest.raises(ValueError, match='The loss diverged at step 0'):
         list(optimise(torch.optim.Adam([q]), lambda: (q * float('nan')).sum(), 5))
     assert not seen
+
+
+def test_frozen_weights_stay_also_where_a_pair_changes_weights_itself():
+    class Clipping(TinyPair):
+        def after_update(self, role):
+            with torch.no_grad():
+                for p in self.discriminator.parameters():
+                    p.clamp_(-0.01, 0.01)
+
+    pair = Clipping()
+    before = [p.clone() for p in pair.discriminator.parameters()]
+    stages = Stage(2, frozen=('discriminator.1.',)), Stage(1)
+    trainer = Trainer(pair, images(), CONFIG, stages=stages, device='cpu').fit(2, progress=False)
+    first, bias, last, _ = pair.discriminator.parameters()
+    assert torch.equal(first, before[0]) and torch.equal(bias, before[1]) and last.abs().max() <= 0.01
+    trainer.fit(1, progress=False)
+    assert first.abs().max() <= 0.01
+
+
+def test_images_are_generated_without_a_graph():
+    pair = TinyPair()
+    assert not generate_images(pair, pair.generator, 3, Draws(0)).requires_grad
+    with pytest.raises(ValueError, match='at least one image, not 0'):
+        generate_images(pair, pair.generator, 0, Draws(0))
+
+
+def test_a_training_beyond_its_schedule_says_so(recwarn):
+    config = replace(CONFIG, schedule='linear', total_steps=3)
+    trainer = Trainer(TinyPair(), images(), config, device='cpu').fit(3, progress=False)
+    make().fit(4, progress=False)
+    assert not [w for w in recwarn if 'total_steps' in str(w.message)]
+    before = weights(trainer)
+    with pytest.warns(UserWarning, match='linear schedule ends at step 3.*nothing is learnt from there to step 5'):
+        trainer.fit(2, progress=False)
+    assert torch.equal(before, weights(trainer))

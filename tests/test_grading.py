@@ -72,6 +72,12 @@ def test_a_value_instead_of_a_function_is_refused():
         grading.oracle('training.ema_decay')(3)
 
 
+def test_an_average_may_be_computed_in_single_precision():
+    oracle = grading.oracle('training.ema_decay')
+    assert oracle(lambda b, h: torch.tensor(0.5) ** (b / h)).passed
+    assert not oracle(lambda b, h: 0.5 ** (b // h) if b >= h else 0.5 ** (b / h)).passed
+
+
 def test_judging_leaves_the_random_numbers_alone():
     torch.manual_seed(1)
     before = torch.rand(1)

@@ -365,6 +365,9 @@ def test_real_images_are_faded_as_the_fakes_are():
     assert torch.equal(pair.reals(x), F.avg_pool2d(x, 2))
     pair.grow(16, 1.0)
     assert torch.equal(pair.reals(x), x)
+    for height, width in ((8, 8), (16, 24), (24, 24)):  # nothing is enlarged, squashed or resampled unevenly
+        with pytest.raises(ValueError, match=f'{width}×{height} px cannot be averaged down to 16×16 px'):
+            pair.reals(torch.zeros(2, 3, height, width))
 
 
 def test_looking_changes_nothing():

@@ -387,5 +387,5 @@ def test_on_a_gpu(gpu, run):
     network = TransferConfig(**vars(TINY), start=str(run))
     recipe = transfer_recipe(network, TRAINING, 2, 'test', tune=1, freeze_d=1)
     trainer = recipe.trainer(pictures(), device='cuda').fit(2, progress=False)
-    assert all(b.is_cuda and v.is_cuda for b, v in trainer.frozen_buffers if b.ndim) and trainer.frozen_buffers
+    assert all(b.is_cuda and v.is_cuda for b, v in trainer.frozen if b.ndim) and trainer.frozen
     gpu.check()

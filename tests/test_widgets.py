@@ -220,6 +220,27 @@ def test_controls_begin_with_their_value():
 
 
 @pytest.mark.parametrize(
+    'control, words',
+    [
+        (lambda: widgets.slider('α', 0, 1, 5.0), "slider 'α' runs from 0 to 1 and cannot begin at 5"),
+        (lambda: widgets.slider('α', 1, 0, 0.5), "slider 'α' runs from 1 to 0"),
+        (lambda: widgets.menu('hair', ['a', 'b'], 'c'), "menu 'hair' cannot begin with 'c': choose one of 'a', 'b'"),
+        (lambda: HeadExplorer(size=16).image(hair_style='bobb'), "hair_style has no value 'bobb': choose from"),
+        (lambda: HeadExplorer(size=16).image(hats='red'), "no attribute 'hats'"),
+    ],
+)
+def test_a_value_that_is_no_choice_is_refused(control, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        control()
+
+
+def test_a_transparent_image_can_be_a_jpeg():
+    url = widgets.data_url(Image.new('RGBA', (8, 8), (0, 0, 0, 0)), exact=False)
+    image = Image.open(io.BytesIO(base64.b64decode(url.partition(',')[2])))
+    assert image.format == 'JPEG' and image.getpixel((4, 4)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
     'name, words',
     [('yaw', 'yaw'), ('hair_colour=blonde', 'hair colour: blonde'), ('background=0', 'background: number 0')],
 )

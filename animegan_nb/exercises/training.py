@@ -21,6 +21,12 @@ __all__ = ['check_ema_decay']
         'time constant': lambda batch_size, half_life: (
             2.718281828459045 ** (-batch_size / half_life)
         ),
+        'no more than one half-life': lambda batch_size, half_life: (
+            0.5 ** min(1, batch_size / half_life)
+        ),
+        'whole half-lives': lambda batch_size, half_life: (
+            0.5 ** max(batch_size // half_life, min(1, batch_size / half_life))
+        ),
     },
 )
 def check_ema_decay(candidate):
@@ -28,14 +34,19 @@ def check_ema_decay(candidate):
     `ema_decay(batch_size, half_life)`."""
     yield (
         'after one half-life in one step, one half is left',
-        abs(candidate(1000, 1000) - 0.5) < 1e-9,
+        abs(candidate(1000, 1000) - 0.5) < 1e-6,
     )
     yield (
         'after ten steps of a tenth, one half is left',
-        abs(candidate(100, 1000) ** 10 - 0.5) < 1e-9,
+        abs(candidate(100, 1000) ** 10 - 0.5) < 1e-6,
     )
     yield (
         'two batches of 32 forget as much as one of 64',
-        abs(candidate(32, 500) ** 2 - candidate(64, 500)) < 1e-9,
+        abs(candidate(32, 500) ** 2 - candidate(64, 500)) < 1e-6,
+    )
+    yield (
+        'a step longer than a half-life forgets more than half',
+        abs(candidate(1500, 1000) - 0.5**1.5) < 1e-6
+        and abs(candidate(2000, 1000) - 0.25) < 1e-6,
     )
     yield 'a longer half-life forgets less', candidate(64, 2000) > candidate(64, 1000)
