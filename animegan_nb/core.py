@@ -44,7 +44,7 @@ __all__ = ['BUDGETS', 'MAX_IMAGE_BYTES', 'Budget', 'get_budget', 'seed_everythin
            'load_chapters', 'of_extra', 'shipped', 'absolute_path', 'short_path', 'with_cure', 'cache_dir',
            'sync_folder', 'atomic_path', 'write_atomically', 'read_text', 'read_json', 'check_types', 'settings_from',
            'what_it_is', 'read_weights', 'load_pretrained', 'Pretrained', 'shipped_networks', 'find_pretrained',
-           'model_card', 'NotFinite', 'to_uint8', 'to_float', 'on_white', 'encode_image', 'image_bundle',
+           'model_card', 'NotFinite', 'to_uint8', 'to_float', 'without_transparency', 'encode_image', 'image_bundle',
            'describe_figure', 'Figure', 'figure', 'with_descriptions', 'check_images', 'grid', 'tiles', 'describe_grid',
            'show_images', 'Animation']
 
@@ -762,7 +762,7 @@ def _bytes(image: Image.Image, kind: str, **options) -> bytes:
     return buffer.getvalue()
 
 
-def on_white(image: Image.Image) -> Image.Image:
+def without_transparency(image: Image.Image) -> Image.Image:
     "The image as RGB, on white where it is transparent."
     if image.mode == 'RGB':
         return image
@@ -781,7 +781,7 @@ def encode_image(
         data = _bytes(image, 'PNG', optimize=True)
         if len(data) <= limit:
             return 'image/png', data
-    image = on_white(image)
+    image = without_transparency(image)
     palette = image.quantize(256, kmeans=3 * exact, dither=Image.Dither.NONE)
     data = _bytes(palette, 'PNG', optimize=True)
     if len(data) <= limit:

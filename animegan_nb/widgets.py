@@ -19,7 +19,13 @@ from importlib.resources import files
 from PIL import Image
 from torch import Tensor
 from .cameras import pose
-from .core import encode_image, grid, image_bundle, MAX_IMAGE_BYTES, on_white
+from animegan_nb.core import (
+    encode_image,
+    grid,
+    image_bundle,
+    MAX_IMAGE_BYTES,
+    without_transparency,
+)
 from .data import open_image
 from .toon import CATEGORIES, encode, FOV, render, SLOT
 
@@ -127,7 +133,7 @@ def browser_widget(script: str, **values):
 def data_url(image: Image.Image, exact: bool = True) -> str:
     "An image as a data URL: PNG, or JPEG where it need not be exact."
     file, kind = io.BytesIO(), 'png' if exact else 'jpeg'
-    image = image if exact else on_white(image)
+    image = image if exact else without_transparency(image)
     image.save(file, kind.upper(), **(dict(compress_level=3) if exact else dict(quality=90)))
     return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
 

@@ -170,7 +170,7 @@ def test_a_transparent_image_comes_on_white(mode):
     image = Image.fromarray(noise, 'RGBA').convert(mode)
     mime, data = core.encode_image(image, limit=3000)
     assert mime == 'image/jpeg' and len(data) <= 3000
-    seen = np.asarray(core.on_white(image))
+    seen = np.asarray(core.without_transparency(image))
     assert seen.shape == (80, 80, 3) and ((seen[:, :40] == 255).all() or mode not in ('RGBA', 'LA'))
 
 
