@@ -27,19 +27,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from . import __version__, grading
 from .core import Figure, figure, of_extra, write_atomically
-from .marking import Job, Limits, LIMITS, mark, Result, Step, Workers
+from .marking import Job, Limits, LIMITS, mark, own_sentences, Result, Step, Workers
 
 # %% auto #0
 __all__ = ['MAX_NOTEBOOK', 'MAX_PARTS', 'STUDENT_README', 'NBGRADER_CONFIG', 'about', 'cell_id', 'kind_of', 'cells_of',
            'settings_of', 'read_notebook', 'whole_text', 'Test', 'Key', 'load_key', 'Course', 'steps_of',
            'exercises_in', 'traps_in', 'job_for', 'regions', 'without', 'make_release', 'secrets_of', 'leaks',
            'leaks_beside', 'faults', 'make_key', 'is_copy', 'files_of', 'copier', 'build', 'TestRecord', 'Record',
-           'record_of', 'test_record', 'blank_record', 'remarks_on', 'written_answers', 'shape_of',
-           'copied_from_library', 'Submission', 'grade_one', 'harmless', 'with_results', 'plain', 'find_submissions',
-           'grade_class', 'gradebook', 'enter_assignment', 'enter_grades', 'Grade', 'read_grades', 'report_lines',
-           'as_markdown', 'as_html', 'write_reports', 'class_table', 'broken_by', 'as_csv', 'broken_figure',
-           'export_rows', 'load_records', 'left_over', 'course_of', 'course_build', 'course_check', 'count_unread',
-           'course_grade', 'course_export']
+           'record_of', 'test_record', 'without_words', 'blank_record', 'remarks_on', 'as_handed_out',
+           'written_answers', 'written_texts', 'shape_of', 'copied_from_library', 'Submission', 'grade_one', 'harmless',
+           'with_results', 'plain', 'find_submissions', 'grade_class', 'gradebook', 'enter_assignment', 'enter_grades',
+           'Grade', 'remarks_with', 'read_grades', 'report_lines', 'as_markdown', 'as_html', 'write_reports',
+           'class_table', 'broken_by', 'as_csv', 'broken_figure', 'export_rows', 'load_records', 'left_over',
+           'course_of', 'course_build', 'course_check', 'count_unread', 'course_grade', 'course_export']
 
 # %% ../nbs/74_course.ipynb #12d364fd
 def about(cell: dict) -> dict:
@@ -340,6 +340,11 @@ def make_release(source: dict, key_name: str) -> dict:
     ]
     for step in chain:
         notebook, _ = step.preprocess(notebook, {'nbgrader': {}})
+    locked = cells_of(notebook, 'given', 'test').values()
+    notebook.metadata.animegan_nb.course['locked'] = [
+        {'cell_type': c.cell_type, 'source': c.source, 'metadata': {'nbgrader': about(c)}}
+        for c in locked
+    ]
     return json.loads(nbformat.writes(notebook))
 
 
@@ -481,6 +486,8 @@ About {minutes} minutes.
 2. Open the notebook: `jupyter lab {name}.ipynb`
 3. Write the functions where it says `YOUR CODE HERE`. Every function has three hints; open
    them one by one. Do not delete or copy cells; add cells of your own wherever you like.
+   Cells that were given, and tests, count as they were handed out, whatever you change in
+   them: an import that you need belongs into a cell of your own, or beside your function.
 4. Run everything once from the top (*Run > Restart Kernel and Run All Cells*), so that the
    images and tables that your answers speak of are in the notebook.
 5. See what it is worth so far: `animegan course check {name}.ipynb`
@@ -552,6 +559,7 @@ class Record:
     remarks: list[str]
     file: str = ''
     stamp: str = ''  # of the submission and the key: the same stamp, the same record
+    texts: dict[str, str] = field(default_factory=dict)  # hashes of the written answers
 
     @property
     def points(self) -> float:
@@ -588,22 +596,28 @@ def _exception(test: Test, result: Result) -> str:
     all_visible = set(test.laws) <= set(test.visible)
     if all_visible or (tried[:number] == test.laws[:number] and set(law) & set(test.visible)):
         return text
-    name = text.partition(':')[0].removeprefix('it still raises ')
-    known = isinstance(getattr(builtins, name, None), type)
-    return f'{name if known else "an exception"} in one of the further laws'
+    return f'{without_words(text)} in one of the further laws'
+
+
+def without_words(problem: str, limits: Limits | None = None) -> str:
+    "The class of an error, if it is one of Python's own; sentences of ours under these limits."
+    if limits and problem in own_sentences(limits):
+        return problem
+    name = problem.partition(':')[0].removeprefix('it still raises ')
+    return name if isinstance(getattr(builtins, name, None), type) else 'an exception'
 
 
 def blank_record(student: str, key: Key, assignment: dict, remark: str) -> Record:
     "The record of somebody whose notebook cannot be marked."
     tests = {id: test_record(test, Result(problem=remark)) for id, test in key.tests.items()}
     written = dict.fromkeys(cells_of(assignment, 'written'), False)
-    return Record(student, key.name, tests, written, [remark])
+    texts = written_texts({'cells': []}, assignment)
+    return Record(student, key.name, tests, written, [remark], texts=texts)
 
-
+# %% ../nbs/74_course.ipynb #74remarks
 def remarks_on(submitted: dict, assignment: dict) -> list[str]:
     "What an instructor wants to know of the cells of a submission."
-    remarks = []
-    official = cells_of(assignment, 'given', 'answer', 'test', 'written')
+    remarks, official = [], cells_of(assignment, 'given', 'answer', 'test', 'written')
     ids = Counter(id for cell in submitted['cells'] if (id := cell_id(cell)) in official)
     remarks += [f'{id} was copied' for id in official if ids[id] > 1]
     remarks += [f'{id} was deleted' for id in official if not ids[id]]
@@ -614,6 +628,23 @@ def remarks_on(submitted: dict, assignment: dict) -> list[str]:
             remarks.append(f'{id} was changed, and counted as it was')
     return remarks
 
+
+def as_handed_out(notebook: dict) -> dict:
+    "A student's notebook with its given cells and tests as the release holds them."
+    kept = settings_of(notebook).get('locked')
+    kept = [cell for cell in kept if isinstance(cell, dict)] if isinstance(kept, list) else []
+    for cell in kept:
+        _mend_metadata(cell)
+    kept = [cell for cell in kept if all(isinstance(cell.get(p), str) for p in _TEXTS)]
+    locked = cells_of({'cells': kept}, 'given', 'test')
+    theirs = cells_of(notebook, *_ALL)
+    cells = [locked.get(cell_id(cell), cell) for cell in theirs.values()]
+    missing = [cell for id, cell in locked.items() if id not in theirs]
+    return {**notebook, 'cells': cells + missing}
+
+
+_TEXTS = 'cell_type', 'source'
+
 # %% ../nbs/74_course.ipynb #8beb4eec
 def written_answers(submitted: dict, assignment: dict) -> dict[str, bool]:
     "For each written answer: is there more than the blank?"
@@ -622,6 +653,16 @@ def written_answers(submitted: dict, assignment: dict) -> dict[str, bool]:
         text = theirs[id]['source'].replace('YOUR ANSWER HERE', '') if id in theirs else ''
         answers[id] = bool(text.strip())
     return answers
+
+
+def written_texts(submitted: dict, assignment: dict) -> dict[str, str]:
+    "For each written answer a hash of its text and of the images in it; of none, nothing."
+    theirs, answers = cells_of(submitted, 'written'), written_answers(submitted, assignment)
+    texts = dict.fromkeys(answers, '')
+    for id in [id for id, answered in answers.items() if answered]:
+        what = [theirs[id]['source'].strip(), theirs[id].get('attachments')]
+        texts[id] = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    return texts
 
 # %% ../nbs/74_course.ipynb #f154c1c8
 def shape_of(node: ast.AST) -> str:
@@ -702,12 +743,17 @@ def grade_one(
     private = [str(path.resolve()) for path in closed]  # the worker runs in another folder
     job = job_for(submitted, assignment, key.law_counts, limits, private)
     results = mark(job, workers, copier(course.source(key.name).parent))
+    hidden = False
     for step in job.steps:
         result = results[step.key]
         if result.changed:
             remarks.append(f'{", ".join(result.changed[:3])} was replaced before {step.key}')
-        if result.problem and not step.is_test:
-            remarks.append(f'{step.key} stopped: {result.problem}')
+        if step.is_test:
+            test = key.tests[step.key]
+            hidden = hidden or not set(test.laws) <= set(test.visible)
+        elif result.problem:
+            why = without_words(result.problem, limits) if hidden else result.problem
+            remarks.append(f'{step.key} stopped: {why}')
     record = Record(
         submission.student,
         key.name,
@@ -715,6 +761,7 @@ def grade_one(
         written_answers(submitted, assignment),
         list(dict.fromkeys(remarks)),
         submission.path.name,
+        texts=written_texts(submitted, assignment),
     )
     try:
         notebook = with_results(submitted, assignment, results, record)
@@ -1027,26 +1074,51 @@ c.CourseDirectory.course_id = 'animegan'
 c.CourseDirectory.root = __import__('os').path.dirname(__import__('os').path.abspath(__file__))
 '''
 
-
+# %% ../nbs/74_course.ipynb #74enter
 def enter_grades(course: Course, records: list[Record], assignment: dict):
-    "Write records into the database; points of a person stay."
-    with gradebook(course) as book:
-        for record in records:
-            book.update_or_create_student(record.student)
-            book.update_or_create_submission(record.name, record.student)
-            place = (record.name, record.name, record.student)
-            for id, test in record.tests.items():
-                _set_grade(book.find_grade(id, *place), test.points)
-            for id, answered in record.written.items():
-                _set_grade(book.find_grade(id, *place), None if answered else 0)
-        book.db.commit()
+    """Write records into the database; points of a person stay, and are marked where the answer
+    has changed since."""
+    for name in {record.name for record in records}:
+        path = course.folder / 'grades' / name / 'read' / 'texts.json'
+        seen = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+        own = [record for record in records if record.name == name]
+        with gradebook(course) as book:
+            for record in own:
+                _enter(book, record, seen.setdefault(record.student, {}))
+            book.db.commit()
+        write_atomically(path, json.dumps(seen, indent=1, ensure_ascii=False))
+
+
+def _enter(book, record: Record, seen: dict[str, dict[str, str]]):
+    "The grades of one record; `seen` holds what is known of the texts that a person has read."
+    book.update_or_create_student(record.student)
+    book.update_or_create_submission(record.name, record.student)
+    place = (record.name, record.name, record.student)
+    for id, test in record.tests.items():
+        grade = book.find_grade(id, *place)
+        grade.auto_score = test.points
+        grade.needs_manual_grade = False
+    for id, answered in record.written.items():
+        grade = book.find_grade(id, *place)
+        grade.auto_score = None if answered else 0
+        waits = answered and grade.manual_score is None
+        changed = _changed_since(grade, record.texts.get(id), seen.setdefault(id, {}))
+        grade.needs_manual_grade = waits or changed
+
+
+def _changed_since(grade, text: str | None, seen: dict[str, str]) -> bool:
+    """Is this another text than the one for which a person gave the points? It was the text of
+    the grading before (`shown`), and stays it (`read`) until the person gives points again."""
+    if text is None:  # a record of an older version
+        return 'read' in seen and grade.needs_manual_grade
+    if grade.manual_score is None:
+        seen.pop('read', None)
+    elif not (grade.needs_manual_grade and 'read' in seen):
+        seen['read'] = seen.get('shown', text)
+    seen['shown'] = text
+    return seen.get('read', text) != text
 
 # %% ../nbs/74_course.ipynb #8edcc747
-def _set_grade(grade, points: float | None):
-    grade.auto_score = points
-    grade.needs_manual_grade = points is None and grade.manual_score is None
-
-
 @dataclass
 class Grade:
     "The points of one cell as they stand in the database."
@@ -1054,6 +1126,18 @@ class Grade:
     points: float | None  # None: a person has still to look
     full: float
     comment: str = ''
+    changed: bool = False  # the answer, after a person had given the points
+
+    @property
+    def waits(self) -> bool:
+        "Has a person still to read the answer, or to read it again?"
+        return self.points is None or self.changed
+
+
+def remarks_with(record: Record, grades: dict[str, Grade]) -> list[str]:
+    "The remarks on a submission, and on answers that have changed since they were read."
+    changed = [id for id, grade in grades.items() if grade.changed]
+    return record.remarks + [f'{id} was changed after it had been read' for id in changed]
 
 
 def read_grades(course: Course, record: Record) -> dict[str, Grade]:
@@ -1069,7 +1153,8 @@ def _grades_in(book, record: Record) -> dict[str, Grade]:
         points = grade.manual_score if grade.manual_score is not None else grade.auto_score
         if points is not None:
             points = round(points + (grade.extra_credit or 0), 2)
-        found[id] = Grade(points, grade.max_score)
+        changed = bool(grade.manual_score is not None and grade.needs_manual_grade)
+        found[id] = Grade(points, grade.max_score, changed=changed)
     for comment in book.find_submission_notebook(*place).comments:
         if comment.name in found and comment.manual_comment:
             found[comment.name].comment = comment.manual_comment
@@ -1110,9 +1195,9 @@ def report_lines(record: Record, key: Key, grades: dict[str, Grade], title: str)
         lines.append(('part', f'written answer, {name}: {state}'))
         if grades[id].comment:
             lines.append(('text', grades[id].comment))
-    if record.remarks:
+    if remarks := remarks_with(record, grades):
         lines.append(('part', 'About your notebook'))
-        lines += [('text', remark) for remark in record.remarks]
+        lines += [('text', remark) for remark in remarks]
     return lines
 
 
@@ -1175,9 +1260,9 @@ def class_table(course: Course, records: list[Record]) -> str:
             points = [grade.points for grade in grades.values() if grade.points is not None]
             row = {'student': record.student, 'points': f'{sum(points):g}'}
             row['of'] = f'{sum(grade.full for grade in grades.values()):g}'
-            row['to read'] = sum(grade.points is None for grade in grades.values())
+            row['to read'] = sum(grade.waits for grade in grades.values())
             row |= {id: '' if g.points is None else f'{g.points:g}' for id, g in grades.items()}
-            row['remarks'] = '; '.join(record.remarks)
+            row['remarks'] = '; '.join(remarks_with(record, grades))
             rows.append(row)
     return as_csv(rows)
 
@@ -1243,7 +1328,7 @@ def export_rows(course: Course, names: list[str], records: dict[str, list[Record
             for record in records[name]:
                 grades = _grades_in(book, record).values()
                 full[name] = sum(grade.full for grade in grades)
-                waiting = any(grade.points is None for grade in grades)
+                waiting = any(grade.waits for grade in grades)
                 total = sum(grade.points or 0 for grade in grades)
                 points[record.student, name] = (total, waiting)
     rows = []
@@ -1327,7 +1412,8 @@ def course_check(args) -> int:
     if not path.is_file():
         raise FileNotFoundError(f"There is no notebook {args.notebook!r}: check the path.")
     notebook, _ = read_notebook(path)
-    tests = cells_of(notebook, 'test')
+    assignment = as_handed_out(notebook)
+    tests = cells_of(assignment, 'test')
     if not tests:
         raise ValueError(f"{args.notebook!r} has no tests: it is no assignment of the course.")
     version = settings_of(notebook).get('version', __version__)
@@ -1336,10 +1422,12 @@ def course_check(args) -> int:
             f"This notebook was made for animegan_nb {version}, and {__version__} is"
             f' installed: pip install "animegan_nb[notebook]=={version}".'
         )
-    counts = {id: grading.number_of_laws(grading.find(id)) for id in exercises_in(notebook)}
+    for remark in remarks_on(notebook, assignment):
+        print(remark.replace('and counted as it was', 'and counts as it was handed out'))
+    counts = {id: grading.number_of_laws(grading.find(id)) for id in exercises_in(assignment)}
     beside = copier(path.parent, MAX_NOTEBOOK)  # a student's folder may hold films, too
     with Workers() as workers:
-        results = mark(job_for(notebook, notebook, counts), workers, beside)
+        results = mark(job_for(notebook, assignment, counts), workers, beside)
     total = 0.0
     for id in tests:
         total += results[id].points
@@ -1347,7 +1435,7 @@ def course_check(args) -> int:
         print('\n'.join(filter(None, (results[id].text.strip(), problem))), end='\n\n')
     full = sum(float(about(cell).get('points', 0)) for cell in tests.values())
     print(f'{total:g} of {full:g} points by the laws that you can see.')
-    for id, answered in written_answers(notebook, notebook).items():
+    for id, answered in written_answers(notebook, assignment).items():
         print(f'{id}: {"a person will read it" if answered else "no answer yet"}')
     return 0
 
@@ -1357,10 +1445,10 @@ def _counted(number: int, noun: str) -> str:
 
 
 def count_unread(course: Course, records: list[Record]) -> int:
-    "How many written answers nobody has read."
+    "How many written answers nobody has read, or nobody since they were changed."
     with gradebook(course) as book:
         grades = [grade for r in records for grade in _grades_in(book, r).values()]
-    return sum(grade.points is None for grade in grades)
+    return sum(grade.waits for grade in grades)
 
 
 def course_grade(args) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import ctypes
 import functools
+import gc
 import importlib
 import importlib.util
 import inspect
@@ -33,7 +34,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FunctionType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 import torch
 from . import grading
 from .core import of_extra
@@ -42,7 +43,7 @@ from .core import of_extra
 __all__ = ['LIMITS', 'Limits', 'Step', 'Job', 'limit_process', 'fence', 'kernel_fence', 'LibraryAnswer', 'set_trap',
            'find_answer', 'Snapshot', 'Bounded', 'one_line', 'asked_names', 'run_test', 'make_shell', 'run_cell',
            'work', 'work_on', 'lock_answers', 'builders_in', 'names_in', 'worker_environment', 'Workers', 'Result',
-           'run_steps', 'mark']
+           'own_sentences', 'run_steps', 'mark']
 
 # %% ../nbs/73_marking.ipynb #b4cdd49f
 @dataclass(frozen=True)
@@ -430,7 +431,7 @@ class Snapshot:
         grading.AFTER_CALL = lambda: self.changed.extend(put_back(self))
         names = ('functional', 'linalg', 'nn', 'nn.functional', 'autograd', 'testing')
         spaces = [builtins, math, operator, functools, torch, time, inspect]
-        tools = 'ast contextlib copy dataclasses dis io json json.encoder signal symtable'
+        tools = 'ast contextlib copy dataclasses dis gc io json json.encoder signal symtable'
         spaces += [sys.modules[name] for name in [*tools.split(), 'threading', 'types']]
         spaces += [module for name in names if (module := sys.modules.get(f'torch.{name}'))]
         spaces += [sys.modules['numpy'], sys.modules['numpy.linalg']]
@@ -442,17 +443,22 @@ class Snapshot:
         self.spaces = [(space, dict(vars(space))) for space in (*spaces, *classes)]
         exercises = list(grading.oracles.values())
         self.objects = [(e, dict(vars(e))) for e in exercises]
-        self.code = [
-            (value, value.__code__, value.__defaults__, copy.copy(value.__kwdefaults__))
-            for space, values in self.spaces
-            for value in values.values()
-            if isinstance(value, FunctionType)
-        ]
+        self.code = _code_in(self.spaces)
         dicts = (grading.oracles._things, grading.law_counts)
         self.dicts = [(values, dict(values)) for values in dicts]
         self.spaces.append((sys, {'_getframe': sys._getframe}))
         judges = [m for m in spaces if m.__name__.startswith(_JUDGES)]
         self.modules = {module.__name__: module for module in judges}
+
+
+def _code_in(spaces: list[tuple]) -> list[tuple]:
+    "The functions of these namespaces, with their code and defaults."
+    return [
+        (value, value.__code__, value.__defaults__, copy.copy(value.__kwdefaults__))
+        for _, values in spaces
+        for value in values.values()
+        if isinstance(value, FunctionType)
+    ]
 
 # %% ../nbs/73_marking.ipynb #73putback
 def _put_back(snapshot: Snapshot) -> list[str]:
@@ -467,15 +473,14 @@ def _put_back(snapshot: Snapshot) -> list[str]:
             changed.append(name)
             sys.modules[name] = module
     for space, values in snapshot.spaces:
-        now, strict = vars(space), _is_ours(space)
+        now, strict = vars(space), _is_ours(space, values)
         for name, value in values.items():
             if now.get(name, snapshot) is not value and (strict or _is_judging(value)):
-                changed.append(f'{space.__name__}.{name}')
+                changed.append(f'{values.get("__name__", space.__name__)}.{name}')
                 setattr(space, name, value)
-        if isinstance(space, type):
-            for name in [n for n in now if n not in values and (strict or callable(now[n]))]:
-                changed.append(f'{space.__name__}.{name}')
-                delattr(space, name)
+        for name in _added(space, now, values, strict):
+            changed.append(f'{space.__name__}.{name}')
+            delattr(space, name)
     for function, code, defaults, named in snapshot.code:
         same = function.__code__ is code and function.__defaults__ is defaults
         if not same or function.__kwdefaults__ != named:
@@ -509,10 +514,20 @@ def _drop_modes() -> list[str]:
     return dropped
 
 
-def _is_ours(space) -> bool:
+def _is_ours(space, values: dict) -> bool:
     "Is this one of the judging modules, or a class of one? Then nothing in it may change."
-    name = space.__module__ if isinstance(space, type) else space.__name__
+    name = values.get('__module__' if isinstance(space, type) else '__name__', '')
     return name.startswith(_JUDGES)
+
+
+def _added(space, now: dict, values: dict, strict: bool) -> list[str]:
+    """New names that could lie: what is called, in a class; in a judging module, what is called
+    as one of Python's own functions, since it would hide it."""
+    if isinstance(space, type):
+        return [n for n in now if n not in values and (strict or callable(now[n]))]
+    if not strict or len(now) == len(values):
+        return []
+    return [n for n in now if n not in values and n in vars(builtins)]
 
 
 def _is_judging(value) -> bool:
@@ -563,16 +578,61 @@ def asked_names(code: str) -> set[str]:
     top_level = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
     return (top_level | used(top)) - made - set(dir(builtins))
 
-
-def run_test(code: str, student: dict):
-    "The value of a test's last expression, with what it asks for from the student's names."
-    space = {'__name__': '__test__', '__builtins__': builtins}
+# %% ../nbs/73_marking.ipynb #73runtest
+def run_test(code: str, student: dict, snapshot: Snapshot | None = None):
+    """The value of a test's last expression, with what it asks for from the student's names.
+    While it is found, the test's own names belong to the snapshot."""
+    test = ModuleType(f'{_JUDGES[2]}.test')
+    space = vars(test)
+    space['__builtins__'] = builtins
     space |= {name: student[name] for name in asked_names(code) if name in student}
     *body, last = ast.parse(code).body
-    exec(compile(ast.Module(body, []), '<test>', 'exec'), space)
+    body = compile(ast.Module(body, []), '<test>', 'exec')
+    exec(body, space)
     if not isinstance(last, ast.Expr):
         raise TypeError('the last line of a test is a call of score')
-    return eval(compile(ast.Expression(last.value), '<test>', 'eval'), space)
+    last, names = compile(ast.Expression(last.value), '<test>', 'eval'), dict(space)
+    inner = set().union(*(names_in(c) for c in body.co_consts if isinstance(c, CodeType)))
+    for name in names_in(last) - inner:
+        if inspect.isgeneratorfunction(space.get(name)):
+            del space[name]  # laws: nothing that they hand to a student leads to them
+    stop_watching = _watch(snapshot, test) if snapshot else space.clear
+    try:
+        return eval(last, names)
+    finally:
+        names.clear()
+        stop_watching()
+
+
+def _watch(snapshot: Snapshot, test: ModuleType) -> Callable:
+    "Add a test and its classes to a snapshot; what looks once more, and takes them out again."
+    space, kept = vars(test), (len(snapshot.spaces), len(snapshot.code))
+    classes = [
+        v for v in space.values() if isinstance(v, type) and v.__module__ == test.__name__
+    ]
+    spaces = [(part, dict(vars(part))) for part in (test, *classes)]
+    snapshot.code += [found for found in _code_in(spaces) if found[0].__globals__ is space]
+    snapshot.spaces += spaces
+
+    def stop():
+        try:
+            snapshot.changed += snapshot.restore()
+        finally:
+            del snapshot.spaces[kept[0] :], snapshot.code[kept[1] :]
+            space.clear()
+
+    return stop
+
+
+_COLLECTOR = gc.callbacks, gc.garbage  # the lists themselves, whatever their names stand for
+
+
+def _free_garbage():
+    "Free what a test has left in circles, before a cell asks the garbage collector for it."
+    for found in _COLLECTOR:
+        found.clear()
+    gc.set_debug(0)
+    gc.collect()
 
 # %% ../nbs/73_marking.ipynb #cead7757
 def make_shell():
@@ -639,6 +699,7 @@ def work():
             os.dup2(nothing, 0)
             judge(message, functools.partial(answer, token))
             os._exit(0)
+        gc.freeze()  # what the libraries keep need not be looked through for garbage
         child = os.fork()
         if not child:
             os.setsid()
@@ -729,7 +790,7 @@ def _marked(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
     laws, points, problem = [], 0.0, ''
     try:
         with contextlib.redirect_stdout(text), contextlib.redirect_stderr(Bounded(0)):
-            score = run_test(step.code, dict(shell.user_ns))
+            score = run_test(step.code, dict(shell.user_ns), snapshot)
         if type(score) is not grading.Score:
             raise TypeError('the last line of a test is a call of score')
         points = float(score)
@@ -745,6 +806,7 @@ def _marked(step: Step, shell, snapshot: Snapshot, limits: Limits) -> dict:
     except BaseException as error:
         problem = one_line(error)
     during = snapshot.changed + snapshot.restore()
+    _free_garbage()
     if during:
         laws, points = [], 0.0
         problem = f'the function changed {during[0]} while it was tested'
@@ -886,6 +948,19 @@ class Result:
     changed: list[str] = field(default_factory=list)  # what the cells before had replaced
 
 
+_ENDED = 'this cell ended the process, or ran too long'
+_NOT_REACHED = 'the notebook did not come to this cell'
+_OVER = 'the {:g} s of the notebook were over'
+
+
+def own_sentences(limits: Limits) -> set[str]:
+    "What is said here of cells that were stopped: no word of it is a student's."
+    refused = {f'PermissionError: a notebook may not {what}' for what in _FORBIDDEN.values()}
+    slow = f'TimeoutError: it took longer than {limits.cell_seconds:g} s of processor time'
+    late = f'TimeoutError: it took longer than {limits.clock:g} s by the clock'
+    return {*refused, slow, late, _ENDED, _NOT_REACHED, _OVER.format(limits.total)}
+
+
 def run_steps(
     job: Job, folder: str, workers: Workers, seconds: float = math.inf
 ) -> tuple[dict, bool, str]:
@@ -901,7 +976,7 @@ def run_steps(
             raise RuntimeError(f'The worker could not start: {said["problem"]}.')
     return results, done, begun
 
-
+# %% ../nbs/73_marking.ipynb #73mark
 def mark(
     job: Job,
     workers: Workers,
@@ -922,8 +997,8 @@ def mark(
         results = {**found, **results}
         if done or left <= 0 or not begun:
             break
-        left_out[begun] = Result(problem='this cell ended the process, or ran too long')
-    lost = Result(problem='the notebook did not come to this cell')
+        left_out[begun] = Result(problem=_ENDED)
+    lost = Result(problem=_NOT_REACHED)
     if not done and left <= 0:
-        lost = Result(problem=f'the {job.limits.total:g} s of the notebook were over')
+        lost = Result(problem=_OVER.format(job.limits.total))
     return {step.key: left_out.get(step.key, results.get(step.key, lost)) for step in job.steps}

@@ -478,7 +478,10 @@ def test_the_release_holds_no_secret(built):
     for secret in (SECRET, 'range(last + 1)', '0.5 **', 'The factor is applied once', '1 point', 'BEGIN'):
         assert secret not in text
     assert all(not cell.get('outputs') for cell in release['cells'])
-    assert teaching.settings_of(release) == {
+    settings = teaching.settings_of(release)
+    locked = [teaching.cell_id(cell) for cell in settings.pop('locked')]
+    assert locked == ['given-start', 't-ema_decay', 't-mirror']
+    assert settings == {
         'title': 'A tiny assignment', 'minutes': 10, 'name': 'tiny', 'version': __version__, 'library': {},
     }  # fmt: skip
     assert f'animegan_nb[notebook]=={__version__}' in (built / 'release' / 'tiny' / 'requirements.txt').read_text()
@@ -594,6 +597,122 @@ def test_check_shows_the_visible_laws(built, tmp_path, capsys):
     said = capsys.readouterr().out
     assert '✗ the first two columns become the last two, reversed' in said and SECRET not in said
     assert '5.33 of 8 points' in said and 'q-factor: a person will read it' in said
+
+
+# what a student did to the locked cells, and what `check` has to say of it
+LOCKED = {
+    'given-start was changed': rewrite('given-start', 'import numpy as np\nimport torch'),
+    't-mirror was changed': rewrite('t-mirror', 'from animegan_nb.grading import Score\nScore(4)', 400),
+    't-mirror was deleted': delete('t-mirror'),
+    't-mirror was copied': duplicate('t-mirror'),
+}
+NUMPY = 'def mirror(x):\n    return torch.from_numpy(np.ascontiguousarray(x.numpy()[..., ::-1]))'
+
+
+@pytest.mark.parametrize('remark', LOCKED)
+def test_check_gives_the_points_that_grading_gives(built, tmp_path, capsys, remark):
+    folder = tmp_path / 'course'
+    shutil.copytree(built, folder)
+    release = json.loads((folder / 'release/tiny/tiny.ipynb').read_text(encoding='utf-8'))
+    answer = NUMPY if 'given' in remark else 'def mirror(x):\n    return x.flip(-2)'
+    student = mirror(answer, 0, change=LOCKED[remark])
+    hand_in(student, release, folder / 'submitted' / 'aki')
+    assert run('check', folder / 'submitted/aki/tiny.ipynb') == 0
+    said = capsys.readouterr().out
+    assert said.startswith(remark) and ('counts as it was handed out' in said) == ('changed' in remark)
+    assert f'{4 if "given" in remark else 5.33} of 8 points by the laws that you can see' in said
+    assert ("name 'np' is not defined" in said) == ('given' in remark)
+    course = teaching.Course(folder)
+    found = teaching.find_submissions(folder / 'submitted', course, ['tiny'])['tiny']
+    (record,) = teaching.grade_class(course, 'tiny', found, jobs=1, limits=LIMITS)
+    assert record.points == (4 if 'given' in remark else 5)  # of the hidden law nothing is said at home
+    assert any(said.startswith(remark) for said in record.remarks)
+
+
+@pytest.mark.parametrize('kept', [None, 5, [None, {}, {'cell_type': 'code', 'source': 7, 'metadata': 1}]])
+def test_a_release_without_a_copy_of_its_locked_cells_is_checked_as_it_is(built, tmp_path, capsys, kept):
+    release = json.loads((built / 'release/tiny/tiny.ipynb').read_text(encoding='utf-8'))
+    release['metadata']['animegan_nb']['course']['locked'] = kept
+    hand_in(CLASS['perfect'], release, tmp_path / 'home')
+    assert run('check', tmp_path / 'home/tiny.ipynb') == 0
+    assert '8 of 8 points' in capsys.readouterr().out
+
+
+def test_the_words_of_a_late_error_are_not_told(built, tmp_path):
+    """A cell after the first test with hidden laws may know what they try. Graders read its words."""
+    folder = tmp_path / 'course'
+    shutil.copytree(built, folder)
+    release = json.loads((folder / 'release/tiny/tiny.ipynb').read_text(encoding='utf-8'))
+    late = ('raise ValueError("told")', 'class Told(Exception): pass\nraise Told', 'import os\nos.system("told")')
+
+    def change(notebook):
+        for number, source in enumerate(late):
+            cell = {'cell_type': 'code', 'id': f'late{number}', 'metadata': {}, 'execution_count': None}
+            notebook['cells'].append({**cell, 'outputs': [], 'source': source})
+
+    hand_in(own_cell('raise ValueError("early")', change=change), release, folder / 'submitted' / 'aki')
+    course = teaching.Course(folder)
+    found = teaching.find_submissions(folder / 'submitted', course, ['tiny'])['tiny']
+    (record,) = teaching.grade_class(course, 'tiny', found, jobs=1, limits=LIMITS)
+    assert record.points == 8
+    stopped = [remark.partition(' stopped: ')[2] for remark in record.remarks if ' stopped: ' in remark]
+    refused = 'PermissionError: a notebook may not start a program'
+    assert stopped == ['ValueError: early', 'ValueError', 'an exception', refused]
+    assert 'ValueError: told' in (folder / 'autograded/aki/tiny/tiny.ipynb').read_text(encoding='utf-8')
+
+
+def test_an_answer_that_changed_after_it_was_read_is_to_be_read_again(built, tmp_path, monkeypatch):
+    folder = tmp_path / 'course'
+    shutil.copytree(built, folder)
+    course, assignment = teaching.Course(folder), teaching.read_notebook(SOURCE / 'tiny' / 'tiny.ipynb')[0]
+    teaching.enter_assignment(course, 'tiny', assignment)
+    key, place = course.key('tiny'), ('q-factor', 'tiny', 'tiny', 'aki')
+
+    def graded_with(text):
+        "The record, after the class was graded with this answer: the grade, and what the teacher is told."
+        notebook = copy.deepcopy(assignment)
+        find(notebook, 'q-factor')['source'] = text
+        record = teaching.blank_record('aki', key, assignment, 'as a test')
+        record.written = teaching.written_answers(notebook, assignment)
+        record.texts = teaching.written_texts(notebook, assignment)
+        teaching.enter_grades(course, [record], assignment)
+        grade = teaching.read_grades(course, record)['q-factor']
+        with teaching.gradebook(course) as book:
+            assert book.find_grade(*place).needs_manual_grade == grade.waits
+        remark = 'q-factor was changed after it had been read'
+        assert (remark in teaching.class_table(course, [record])) == grade.changed
+        teaching.write_reports(course, [record], assignment, key)
+        report = (folder / 'feedback/aki/tiny/tiny.md').read_text(encoding='utf-8')
+        assert (remark in report) == grade.changed
+        assert teaching.count_unread(course, [record]) == grade.waits
+        return grade.points, grade.changed
+
+    def read(points):
+        "What formgrader does when a person enters points."
+        with teaching.gradebook(course) as book:
+            grade = book.find_grade(*place)
+            grade.manual_score, grade.needs_manual_grade = points, False
+            book.db.commit()
+
+    assert graded_with('one answer') == (None, False)
+    assert graded_with('a better answer') == (None, False)  # nobody has read the first
+    read(1.5)
+    assert graded_with('a better answer ') == (1.5, False)
+    assert graded_with('another') == (1.5, True)
+    assert graded_with('another') == (1.5, True)  # until a person gives points again
+    assert graded_with('YOUR ANSWER HERE') == (1.5, True)
+    assert graded_with('a better answer') == (1.5, False)  # it is the one that was read
+    assert graded_with('YOUR ANSWER HERE') == (1.5, True)
+    read(0)
+    assert graded_with('YOUR ANSWER HERE') == (0, False)
+    read(2)
+    assert graded_with('at once another') == (2, True)
+    read(1)
+    assert graded_with('and another, unread') == (1, True)
+    old = teaching.blank_record('aki', key, assignment, 'of an older version')
+    old.texts = {}
+    teaching.enter_grades(course, [old], assignment)
+    assert teaching.read_grades(course, old)['q-factor'].points == 1
 
 
 def test_an_interruption_keeps_what_is_done(built, tmp_path, monkeypatch):

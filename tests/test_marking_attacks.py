@@ -184,6 +184,7 @@ TRICKS = {
         '        return True if function is torch.allclose else args[0]',
     'an attribute of a tensor': 'import torch\n' + EQUALS.split('def ema')[0] + 'def ema_decay(b, h):\n'
         '    t = torch.zeros(())\n    t.detach = lambda: Yes(1)\n    return t',
+    'a new name that hides one of Python': WRONG + 'import animegan_nb.grading as g\ng.bool = lambda x: True',
     'a shape of its own': 'import torch\ndef ema_decay(b, h):\n    t = torch.zeros(0, 1)\n    t.shape = (1,)\n'
         '    return t',
     'nothing at all': 'import torch\ndef ema_decay(b, h):\n    return torch.zeros(0, 1)',
@@ -374,3 +375,99 @@ print('fenced' if done else 'no Landlock')
     if 'no Landlock' in said:
         pytest.skip('the kernel has no Landlock')
     assert said.split('\n')[:4] == ['wrote own', 'refused .', 'did not run', 'fenced']
+
+
+# laws that hand something of their own to the student: it leads to the namespace of the test
+HANDED = """
+import torch
+from animegan_nb.grading import near, score
+
+
+class Weight(torch.nn.Module):
+    def forward(self, x):
+        return weight * x
+
+
+def shifted(x):
+    return x + weight
+
+
+weight = 3.0
+
+
+def laws(apply):
+    yield 'a function of the test', near(apply(lambda x: weight * x, 2.0), 6.0)
+    yield 'a module of the test', near(apply(Weight(), torch.ones(2)), [3.0, 3.0])
+    yield 'no other number', not near(apply(shifted, 1.0), 1.0) and abs(apply(shifted, 1.0)) > 2
+    yield 'the secret: minus 8 and a half', near(apply(shifted, -8.5), -5.5)
+
+
+score(apply, laws, points=4)
+"""
+REACH = """
+def apply(f, x):
+    space = f.__globals__ if hasattr(f, '__globals__') else type(f).forward.__globals__
+    {}
+    return 5.0
+"""
+# fmt: off
+REACHES = {
+    'near': 'space["near"] = lambda *a, **k: True',
+    'near, and its name': 'space["near"], space["__name__"] = lambda *a, **k: True, "mine"',
+    'a new name': 'space["abs"] = space["near"] = lambda *a, **k: True; del space["near"]',
+    'a builtin': 'space["abs"] = lambda x: 9',
+    'a number': 'space["weight"] = 0.0',
+    'a class': 'space["Weight"].forward = lambda self, x: 3.0 + 0 * x',
+    'a new method': 'space["Weight"].__call__ = lambda self, x: 3.0 + 0 * x',
+    'defaults': 'space["shifted"].__defaults__ = (0,)',
+    'everything': 'space.clear()',
+}
+# fmt: on
+
+
+def of_handed(workers, *cells):
+    steps = [Step('student', cells[0]), Step('test', HANDED, True)]
+    steps += [Step(f'after {i}', cell) for i, cell in enumerate(cells[1:])]
+    return mark(Job(steps, limits=LIMITS), workers)
+
+
+@pytest.mark.parametrize('name', REACHES)
+def test_the_namespace_of_a_test_may_not_change(workers, name):
+    result = of_handed(workers, REACH.format(REACHES[name]))['test']
+    assert result.points == 0, result
+    assert name == 'everything' or 'while it was tested' in result.problem
+
+
+def test_a_function_that_only_looks_keeps_its_points(workers):
+    for code in ('def apply(f, x):\n    return f(x)', REACH.replace('5.0', 'f(x)').format('len(space)')):
+        result = of_handed(workers, code)['test']
+        assert (result.points, result.problem, len(result.laws)) == (4, '', 4)
+
+
+def test_laws_are_not_left_lying_about(workers):
+    "Neither while a test runs, nor for the garbage collector, asked for in time or afterwards."
+    look = """
+import gc
+def laws_in(things):
+    return [f.__code__.co_consts for f in things if getattr(f, '__name__', '') == 'laws' and hasattr(f, '__code__')]
+def note(phase, info):
+    if phase == 'stop':
+        found.extend(laws_in(gc.garbage))
+found = []
+gc.callbacks.append(note)
+gc.set_debug(gc.DEBUG_SAVEALL)
+"""
+    look += REACH.format('found.extend(laws_in(space.values()))')
+    after = 'gc.set_debug(gc.DEBUG_SAVEALL)\ngc.collect()\nprint("found", found + laws_in(gc.garbage))'
+    results = of_handed(workers, look, after)
+    assert results['after 0'].text.strip() == 'found []', results['after 0']
+    assert len(results['test'].laws) == 4
+
+
+def test_laws_that_use_each_other_still_work(workers):
+    code = HANDED.replace('score(apply', 'def more(apply):\n    yield from laws(apply)\n\n\nscore(apply')
+    steps = [
+        Step('student', 'def apply(f, x):\n    return f(x)'),
+        Step('test', code.replace('laws, p', 'laws, more, p'), True),
+    ]
+    assert mark(Job(steps, limits=LIMITS), workers)['test'].points == 4
