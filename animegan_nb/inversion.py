@@ -71,6 +71,11 @@ class LatentPrior(nn.Module):
 
     def __init__(self, w: Tensor):  # [n, w_dim], samples
         super().__init__()
+        if w.ndim != 2 or len(w) <= w.shape[1]:
+            raise ValueError(
+                "A covariance needs more samples than dimensions: w is [n, w_dim] with n"
+                f" greater than w_dim, not {list(w.shape)}."
+            )
         self.register_buffer('w_mean', w.mean(0))
         self.register_buffer('w_radius', (w - w.mean(0)).square().sum(1).mean().sqrt())
         p = self.straighten(w).cpu().double()  # some devices have no double precision
@@ -321,6 +326,7 @@ class Inverter:
             loss = loss + self.search.prior * energy_of(self, latent)
         return loss
 
+    @torch.enable_grad()
     def step(self) -> Tensor:  # [n · starts]
         "One step of Adam; returns the losses before it."
         s, t, steps = self.search, len(self.history), self.steps
@@ -599,6 +605,7 @@ def check_pivots(found: Inverted, target: Tensor):
         raise ValueError(f"{len(target)} targets need as many pivots, not {len(found.latent)}.")
 
 # %% ../nbs/41_inversion.ipynb #7d37cfc8
+@torch.enable_grad()
 def pivotal_tuning(
     generator: nn.Module,
     target: Tensor,  # [n, 3, size, size] in [-1, 1]

@@ -1889,14 +1889,16 @@ def optimise(
     stopping: threading.Event | None = None,  # ends the loop after a whole step, if set
 ) -> Iterator[Tensor]:  # the losses of each step, without their graph
     """Minimise a loss step by step. One loop at a time: from its first step until it ends,
-    Ctrl-C finishes the current step and stops."""
-    stopping = stopping or threading.Event()
+    Ctrl-C finishes the current step and stops; without `stopping` it is raised then."""
+    own, stopping = stopping is None, stopping or threading.Event()
     bar = tqdm(
         total=steps, desc=progress, disable=progress is None, leave=False, mininterval=0.5
     )
     with stop_on_interrupt(stopping), bar:
         for step in range(steps):
             if stopping.is_set():
+                if own:  # nobody else could tell an unfinished loop
+                    raise KeyboardInterrupt(f'stopped after {step} of {steps} steps')
                 return
             if learning_rate:
                 _assign_rates(optimizer, learning_rate(step))

@@ -437,6 +437,23 @@ def test_the_locality_term_keeps_what_is_near():
     assert moved[1] < moved[0]
 
 
+def test_a_search_and_a_tuning_bring_their_own_gradients():
+    network = stylegan()
+    target = targets(network, 2)
+    with torch.no_grad():
+        found = fast(network, target)
+        tuned = I.pivotal_tuning(network, target, found, 2, perceptual=look(), progress=False)
+    assert torch.equal(found.latent, fast(network, target).latent)
+    changed = zip(tuned.synthesis.parameters(), network.synthesis.parameters())
+    assert any(not torch.equal(a, b) for a, b in changed)
+
+
+@pytest.mark.parametrize('w', [torch.zeros(8, 8), torch.zeros(20, 3, 8)])
+def test_a_prior_needs_more_samples_than_dimensions(w):
+    with pytest.raises(ValueError, match='more samples than dimensions'):
+        I.LatentPrior(w)
+
+
 @pytest.mark.parametrize('space', I.SPACES)
 def test_neighbours_are_at_one_distance(space):
     network = stylegan()

@@ -469,6 +469,22 @@ def test_optimise_descends_and_stops_after_a_whole_step():
     assert list(steps) == [] and torch.equal(w, before)
 
 
+def test_an_interrupt_of_optimise_is_passed_on_after_a_whole_step():
+    import os, signal
+
+    w, count = torch.nn.Parameter(torch.ones(1)), iter(range(10))
+
+    def loss():
+        if next(count) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return w.square().sum()
+
+    losses = []
+    with pytest.raises(KeyboardInterrupt, match='stopped after 3 of 10 steps'):
+        losses.extend(training.optimise(torch.optim.SGD([w], 0.1), loss, 10))
+    assert next(count) == 3 and w.item() == pytest.approx(0.8**3)
+
+
 def test_optimise_says_when_it_diverges():
     w = torch.nn.Parameter(torch.ones(1))
     with pytest.raises(ValueError, match='diverged at step 1'):
