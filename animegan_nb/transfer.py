@@ -14,7 +14,7 @@ import torch
 from torch import nn, Tensor
 from .core import read_weights, shipped, short_path, to_uint8
 from .dcgan import DCGANDiscriminator
-from .perceptual import check_steps
+from .perceptual import check_float_images, check_steps
 from animegan_nb.stylegan import (
     STYLEGAN_CPU_64,
     StyleGANConfig,
@@ -47,10 +47,12 @@ def at_rest(
         if name.startswith(beginnings)
         for owner, _, last in [name.rpartition('.')]
     ]
-    if beginnings and not parameters and not buffers:
-        raise ValueError(
-            f"Nothing in this network has a name that begins with {' or '.join(beginnings)!r}."
-        )
+    names = [name for name, _ in (*network.named_parameters(), *network.named_buffers())]
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in names):
+            raise ValueError(
+                f"Nothing in this network has a name that begins with {beginning!r}."
+            )
     learning = [p.requires_grad for p in parameters]
     for p in parameters:
         p.requires_grad_(False).grad = None  # an old gradient would still be followed
@@ -288,7 +290,10 @@ def agreement(
 ) -> dict[str, float]:
     """What a reader of drawn heads says of pairs of images: correlations of yaw and pitch, the
     median difference of the yaw in degrees, the share of equal attributes (not the backdrop),
-    and how often a head, as a person, is nearest to its own partner among all of `b`."""
+    and how often a head, as a person, is nearest to its own partner among all of `b`. A
+    correlation is NaN where all heads of `a` or of `b` look the same way."""
+    check_float_images(a)
+    check_float_images(b)
     if a.shape != b.shape or len(a) < 3:
         raise ValueError(
             f"Three or more pairs of images of equal shape are compared, not {list(a.shape)}"

@@ -168,6 +168,8 @@ def test_at_rest_after_an_error_and_with_a_wrong_name():
     assert network.weight.requires_grad and network.running_mean.tolist() == [0, 0]
     with pytest.raises(ValueError, match="begins with 'maping'"), at_rest(network, ['maping']):
         pass
+    with pytest.raises(ValueError, match="begins with 'wieght'"), at_rest(network, ['bias', 'wieght']):
+        pass
     for word in ('weight', ''):  # would freeze whatever begins with one of its letters
         with pytest.raises(TypeError, match='The beginnings of names are a list'), at_rest(network, word):
             pass
@@ -370,6 +372,8 @@ def test_agreement():
     for a, b in ((heads[:2], heads[:2]), (heads[:4], heads[:5])):
         with pytest.raises(ValueError, match='pairs of images'):
             agreement(reader, a, b)
+    with pytest.raises(ValueError, match='Images are floats in .*not torch.uint8'):
+        agreement(reader, heads, heads.byte())
 
 
 # ---- a GPU ----------------------------------------------------------------------------------------------------------

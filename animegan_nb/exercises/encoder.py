@@ -190,6 +190,10 @@ def _refine_swapped(encoder, generate, images, start, passes):
     )
 
 
+def _refine_alike(encoder, generate, images, start, passes):
+    return refine(lambda x: encoder(x).mean(1, keepdim=True), generate, images, start, passes)
+
+
 def _refine_last(encoder, generate, images, start, passes):
     return refine(encoder, generate, images, start, passes)[1:]
 
@@ -211,6 +215,7 @@ def _refine_in_place(encoder, generate, images, start, passes):
         'drawing before image': _refine_swapped,
         'without the start': _refine_last,
         'in place': _refine_in_place,
+        'one correction for all layers': _refine_alike,
     },
 )
 def check_refine(candidate):
@@ -218,8 +223,9 @@ def check_refine(candidate):
     passes + 1 ws, the start first."""
     matrix = torch.eye(12).double() + 0.2 * torch.randn(12, 12, generator=rng(1)).double()
     generate = lambda ws: (ws.mean(1) @ matrix.T).view(-1, 3, 2, 2)
+    shares = torch.tensor([0.7, 0.3]).double()[:, None]  # of the two layers
     encoder = lambda both: (
-        0.5
+        shares
         * torch.linalg.solve(matrix, (both[:, :3] - both[:, 3:]).flatten(1).T)
         .T[:, None]
         .expand(-1, 2, -1)

@@ -14,7 +14,7 @@ from ..stylegan import STYLEGAN_TINY, StyleGANGenerator
 from ..transfer import at_rest, graft
 
 # %% auto #0
-__all__ = ['check_graft', 'train_at_rest', 'check_train_at_rest']
+__all__ = ['WRONG_RESTS', 'check_graft', 'train_at_rest', 'check_train_at_rest']
 
 # %% ../../nbs/exercises/42_transfer.ipynb #d0dd401b
 def _other_end(g, g_fin, use):
@@ -86,6 +86,14 @@ def _mean_always_of_g(g, g_fin, use):
     return made
 
 
+def _evaluates_what_it_is_given(g, g_fin, use):
+    return graft(g.eval(), g_fin.eval(), use)
+
+
+def _freezes_what_it_is_given(g, g_fin, use):
+    return graft(g.requires_grad_(False), g_fin.requires_grad_(False), use)
+
+
 def _still_training(g, g_fin, use):
     return graft(g, g_fin, use).train(g.training)
 
@@ -97,6 +105,24 @@ def _blocks_still_training(g, g_fin, use):
     return made
 
 # %% ../../nbs/exercises/42_transfer.ipynb #b02d5b24
+def _first_two_then_last(g, fin, z):
+    "The image of g's blocks up to 8×8 and of the last block of g_fin."
+    front, last = g.synthesis.blocks, fin.synthesis.blocks['b16']
+    ws, x, image = g.mapping(z), None, None
+    x, image = front['b4'](x, image, ws[:, :2], ['constant'])
+    x, image = front['b8'](x, image, ws[:, 1:4], ['constant'] * 2)
+    return last(x, image, ws[:, 3:6], ['constant'] * 2)[1]
+
+
+def _as_before(network, state):
+    "Its tensors and modes, and that only the mapping's parameters learn."
+    same = [torch.equal(v, state[name]) for name, v in network.state_dict().items()]
+    learns = [
+        p.requires_grad == name.startswith('mapping.') for name, p in network.named_parameters()
+    ]
+    return all(same) and all(learns) and all(m.training for m in network.modules())
+
+
 def _two_generators():
     "With noise that is seen, so that the noise maps count, and a mean of w each."
     pair = []
@@ -128,6 +154,8 @@ def _two_generators():
         'mean of w of g with all blocks': _mean_always_of_g,
         'still in training mode': _still_training,
         'blocks still in training mode': _blocks_still_training,
+        'g and g_fin in evaluation mode': _evaluates_what_it_is_given,
+        'g and g_fin are frozen': _freezes_what_it_is_given,
     },
 )
 def check_graft(candidate):
@@ -147,11 +175,7 @@ def check_graft(candidate):
     means = [candidate(g, fin, use).mapping.w_avg for use in range(4)]
     wanted = [g.mapping.w_avg] * 3 + [fin.mapping.w_avg]
     yield 'the running mean of w comes with the mapping', all(map(torch.equal, means, wanted))
-    front, last = g.synthesis.blocks, fin.synthesis.blocks['b16']
-    ws, x, image = g.mapping(z), None, None
-    x, image = front['b4'](x, image, ws[:, :2], ['constant'])
-    x, image = front['b8'](x, image, ws[:, 1:4], ['constant'] * 2)
-    x, image = last(x, image, ws[:, 3:6], ['constant'] * 2)
+    image = _first_two_then_last(g, fin, z)
     yield 'use=1 is g up to 8×8, then one block of g_fin', torch.equal(draw(one), image)
     itself = candidate(g, g, 2)
     yield 'a graft with itself changes nothing', torch.equal(draw(itself), draw(g))
@@ -162,15 +186,12 @@ def check_graft(candidate):
     for network, state in zip((g, fin), kept):
         network.load_state_dict(state)
     candidate(g, fin, 2)
-    made = [candidate(g.train(), fin.train(), use) for use in range(4)]
+    for network in (g, fin):  # one part of each learns
+        network.train().mapping.requires_grad_(True)
+    made = [candidate(g, fin, use) for use in range(4)]
     modes = [module.training for network in made for module in network.modules()]
     yield 'all of it is in evaluation mode', not any(modes)
-    same = [
-        torch.equal(value, state[name])
-        for network, state in zip((g, fin), kept)
-        for name, value in network.state_dict().items()
-    ]
-    yield 'g and g_fin stay as they are', all(same)
+    yield 'g and g_fin stay as they are', all(map(_as_before, (g, fin), kept))
 
 # %% ../../nbs/exercises/42_transfer.ipynb #344bbd27
 def train_at_rest(network, beginnings, train):
@@ -285,6 +306,37 @@ def _rests_all(network, beginnings):
     with at_rest(network, ['']):
         yield network
 
+# %% ../../nbs/exercises/42_transfer.ipynb #42rests1
+def _with_other_names(change):
+    "The library's, for other beginnings of names."
+    return _around(lambda network, beginnings: at_rest(network, change(network, beginnings)))
+
+
+_children_only = _with_other_names(
+    lambda network, names: [f'{n}.' for n, _ in network.named_children() if f'{n}.' in names]
+)
+_first_name_only = _with_other_names(lambda network, names: names[:1])
+_whole_branches = _with_other_names(
+    lambda network, names: [f'{name.partition(".")[0]}.' for name in names]
+)
+
+
+WRONG_RESTS = {
+    'requires_grad only': _around(_flags_only),
+    'buffers go on': _around(_without_buffers_of),
+    'old gradients stay': _around(_old_gradients),
+    'gradients times 0': _around(_gradients_times_0),
+    'put back at the end': _around(_put_back),
+    'frozen for good': _around(_stays_frozen),
+    'everything learns afterwards': _around(_everything_learns),
+    'the whole network rests': _around(_rests_all),
+    'modules stay in evaluation mode': _around(_stays_in_evaluation),
+    'nothing is put back after an error': _around(_not_after_an_error),
+    'direct children only': _children_only,
+    'the first beginning only': _first_name_only,
+    'everything beside it rests too': _whole_branches,
+}
+
 # %% ../../nbs/exercises/42_transfer.ipynb #166394bc
 def _network_in_training():
     """Two layers with a batch normalisation each, after three steps of AdamW; a frozen bias and
@@ -304,7 +356,8 @@ def _train(network, optimizer, steps):
     for _ in range(steps):
         x = torch.randn(8, 4, generator=source)
         optimizer.zero_grad(set_to_none=False)
-        (network(x) - x.square()).square().mean().backward(inputs=_learning(network))
+        if learning := _learning(network):
+            (network(x) - x.square()).square().mean().backward(inputs=learning)
         optimizer.step()
 
 
@@ -329,26 +382,21 @@ def _after_an_error(candidate):
     return passed_on and all(map(torch.equal, before, facts()))
 
 
+def _nested(candidate):
+    "Of two nested beginnings, one with buffers: do both rest? Do their siblings learn?"
+    network, optimizer = _network_in_training()
+    before = {n: v.clone() for n, v in network.state_dict().items()}
+    candidate(network, ['0.0.', '1.1.'], lambda: _train(network, optimizer, 2))
+    same = {n: torch.equal(v, before[n]) for n, v in network.state_dict().items()}
+    rest = all(equal for n, equal in same.items() if n.startswith(('0.0.', '1.1.')))
+    return rest, not any(same[n] for n in ('0.1.weight', '0.1.running_mean', '1.0.weight'))
+
+
 def _learning(network):
     return [p for p in network.parameters() if p.requires_grad]
 
 # %% ../../nbs/exercises/42_transfer.ipynb #28dcafe6
-@exercise(
-    'transfer.train_at_rest',
-    library=train_at_rest,
-    mutants={
-        'requires_grad only': _around(_flags_only),
-        'buffers go on': _around(_without_buffers_of),
-        'old gradients stay': _around(_old_gradients),
-        'gradients times 0': _around(_gradients_times_0),
-        'put back at the end': _around(_put_back),
-        'frozen for good': _around(_stays_frozen),
-        'everything learns afterwards': _around(_everything_learns),
-        'the whole network rests': _around(_rests_all),
-        'modules stay in evaluation mode': _around(_stays_in_evaluation),
-        'nothing is put back after an error': _around(_not_after_an_error),
-    },
-)
+@exercise('transfer.train_at_rest', library=train_at_rest, mutants=WRONG_RESTS)
 def check_train_at_rest(candidate):
     """`train_at_rest(network, beginnings, train)` calls `train()`; meanwhile parameters whose
     names begin so keep their bits, whatever optimiser steps, and its moments of them stay too;
@@ -390,6 +438,9 @@ def check_train_at_rest(candidate):
     flags = [p.requires_grad for p in first]
     yield 'afterwards as before: one frozen bias', flags == [True, False, True, True]
     yield 'the modes are as before', same_modes
+    rest, siblings = _nested(candidate)
+    yield 'of two nested beginnings, both rest', rest
+    yield 'and their siblings learn', siblings
     yield 'all this also if `train` raises an error', _after_an_error(candidate)
     _train(network, optimizer, 1)
     yield 'the layer learns again', not torch.equal(before['0.weight'], network[0][0].weight)
