@@ -300,7 +300,7 @@ class Inverter:
         check_targets(generator, target, space, alpha, steps, seed)
         self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
         self.space, self.alpha, self.steps, self.search = space, alpha, steps, search
-        self.perceptual, self.n = perceptual, len(target)
+        self.perceptual, self.seen, self.n = perceptual, None, len(target)
         target = target.detach().to(next(generator.parameters()))
         needed = space != 'z' or (search.prior and hasattr(generator, 'mapping'))
         self.prior = latent_prior(self.generator) if needed else None
@@ -308,10 +308,9 @@ class Inverter:
         self.latent = place_of_start(self, target, start, seed).requires_grad_(True)
         check_latent(self)
         self.target = target.repeat_interleave(len(self.latent) // self.n, 0)
-        self.maps, self.seen = first_noise(self.generator, self), None
+        self.maps, self.history = first_noise(self.generator, self), []  # losses of each step
         self.optimizer = torch.optim.Adam([self.latent, *self.maps], search.lr)
         self.random = torch.Generator(target.device).manual_seed(seed)
-        self.history = []  # the losses before each step
 
     def draw(self, latent: Tensor) -> Tensor:
         noise = self.maps or 'constant'
