@@ -4,6 +4,7 @@
 
 # %% ../nbs/34_encoder.ipynb #ec94c901
 from __future__ import annotations
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import torch
@@ -192,7 +193,8 @@ class Encoder(nn.Module):
                 f" {list(images.shape)}: resize them, or add the batch's axis."
             )
         _check_generator(c, generator)
-        plain = c.kind == 'plain'
+        _check_values(images)
+        images, plain = images.to(generator.mapping.w_avg), c.kind == 'plain'
         trained = 1 if plain else c.passes
         passes = trained if passes is None else passes
         if passes < 0 or plain and passes > 1:
@@ -208,6 +210,19 @@ class Encoder(nn.Module):
 
     def forward(self, generator: StyleGANGenerator, images: Tensor) -> Tensor:
         return self.passes(generator, images)[-1]
+
+
+def _check_values(images: Tensor) -> None:
+    "ValueError unless the numbers of images may be those of floats in [-1, 1]."
+    if not images.is_floating_point():
+        raise ValueError(
+            f"Images are floats in [-1, 1], not {images.dtype}: use core.to_float."
+        )
+    if images.abs().mean() > 5:  # single pixels of a generator may be far beyond 1
+        raise ValueError(
+            f"Images are floats in [-1, 1], and these reach {images.abs().max():.4g}: divide"
+            " values from 0 to 255 by 127.5 and subtract 1."
+        )
 
 
 def _check_generator(config: EncoderConfig, generator: StyleGANGenerator) -> None:
@@ -334,6 +349,7 @@ def pretrained_encoder(name: str = 'encoder_refined_toon_32') -> tuple[Encoder, 
     return load_pretrained(name, lambda facts: Encoder(EncoderConfig(**facts['network'])))
 
 # %% ../nbs/34_encoder.ipynb #8946a0ce
+@torch.enable_grad()
 def descend(
     generator: StyleGANGenerator,
     images: Tensor,  # [n, 3, size, size]
@@ -345,7 +361,15 @@ def descend(
 ) -> tuple[Tensor, list[float]]:
     """Inversion by descent: Adam on ws, whatever the start.
     Returns ws and the loss before each step and at the end."""
-    ws = start.detach().clone().requires_grad_(True)
+    mean, layers = generator.mapping.w_avg, generator.config.num_ws
+    _check_values(images)
+    if list(start.shape) != [len(images), layers, len(mean)]:
+        raise ValueError(
+            f"For {len(images)} images the start is [{len(images)}, {layers}, {len(mean)}], one"
+            f" w for each layer, not {list(start.shape)}."
+        )
+    images = images.to(mean)
+    ws = start.detach().to(mean).clone().requires_grad_(True)
 
     def step():
         loss = encoder_loss(generator, images, ws, distance, weights)
@@ -355,4 +379,6 @@ def descend(
     history = run_adam([ws], step, steps, lr, cosine=False)
     with torch.no_grad():
         history.append(encoder_loss(generator, images, ws, distance, weights).item())
+    if not math.isfinite(history[-1]):
+        raise ValueError("The descent diverged (its loss is not finite): lower the rate.")
     return ws.detach(), history

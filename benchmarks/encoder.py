@@ -7,7 +7,8 @@
     python benchmarks/encoder.py descent [steps]
         # data/results/encoder_descent.json: inversions from each start
     python benchmarks/encoder.py size
-        # data/results/encoder_size.json: Liu's encoder at half and at twice its width, beside that of `compare`
+        # data/results/encoder_size.json: Liu's encoder at half and at twice its width, beside that of `compare`; the
+        # narrow one with three times the steps; the nearest of 1,024 random heads
     python benchmarks/encoder.py reach [steps]
         # data/results/encoder_reach.json: how near the generator can come to images at all
 
@@ -34,6 +35,7 @@ from animegan_nb import toon
 from animegan_nb.core import grid, shipped
 from animegan_nb.data import ImageFolder, ImageSet
 from animegan_nb.encoder import Encoder, EncoderConfig, EncoderLoss, descend, explained, fit_plain, fit_refined
+from animegan_nb.encoder import pretrained_encoder
 from animegan_nb.latents import HEAD_READINGS, as_ws, draw, read_heads, sample_w
 from animegan_nb.metrics import file_sha256
 from animegan_nb.stylegan import pretrained_stylegan
@@ -43,6 +45,7 @@ RUNS = ROOT / 'runs' / 'encoder'
 SEEDS = (0, 1, 2)
 COUNT = 40  # images in a set
 WIDTHS = (16, 64)  # of Liu's encoder, for `size`; that of `compare` is 32
+LONGER = 3  # times the steps, for the narrow one
 METHODS = {'thesis': EncoderConfig(kind='plain', width=32), 'three looks': EncoderConfig(passes=3)}
 READ = [n for n in HEAD_READINGS if n in toon.CATEGORIES]
 
@@ -193,6 +196,34 @@ def ship():
         print(file, seed, (out / f'{file}.safetensors').stat().st_size)
 
 
+@torch.no_grad()
+def nearest(generator, images, count, seed):
+    "For each image that of some random w whose drawing has the smallest squared error."
+    w = sample_w(generator, count, seed=seed)
+    drawn = torch.cat([draw(generator, part) for part in w.split(64)])
+    apart = torch.cdist(images.flatten(1), drawn.flatten(1), compute_mode='donot_use_mm_for_euclid_dist')
+    return w[apart.argmin(1)]
+
+
+@torch.no_grad()
+def shipped_answers(generator, images):
+    "The answers of the two encoders that ship."
+    plain = Encoder(METHODS['thesis'])
+    plain.load_state_dict(
+        {k: v.float() for k, v in load_file(shipped('pretrained/encoder_plain_toon_32.safetensors')).items()}
+    )
+    return {'thesis': plain(generator, images), 'three looks': pretrained_encoder()[0](generator, images)}
+
+
+def untrained_starts(generator, images, distance, steps, fast=0.1):
+    "Descents from the nearest of 256 random heads, and one from each start at a higher rate; the shipped encoders."
+    falls = lambda ws, **options: [round(v, 5) for v in descend(generator, images, ws, steps, distance, **options)[1]]
+    near = [as_ws(generator, nearest(generator, images, 256, seed)) for seed in SEEDS]
+    starts = {'the mean': as_ws(generator, generator.mapping.w_avg.expand(len(images), -1))}
+    starts |= shipped_answers(generator, images) | {'nearest': near[0]}
+    return [falls(ws) for ws in near], dict(lr=fast, losses={name: falls(ws, lr=fast) for name, ws in starts.items()})
+
+
 def descent(steps=30, heads=12):
     "Loss before each step of an inversion, from the mean and from each trained encoder's answer."
     stored = json.loads((ROOT / 'data' / 'results' / 'encoder_compare.json').read_text())
@@ -206,6 +237,7 @@ def descent(steps=30, heads=12):
                 starts.append((name, encoder(generator, images)))
     for name, ws in starts:
         losses.setdefault(name, []).append([round(v, 5) for v in descend(generator, images, ws, steps, distance)[1]])
+    losses['nearest'], faster = untrained_starts(generator, images, distance, steps)
     result = dict(
         command=f'python benchmarks/encoder.py descent {steps}',
         what='loss before each step of Adam on ws, one run for each training seed of an encoder',
@@ -214,6 +246,7 @@ def descent(steps=30, heads=12):
         generator_sha256=generator_sha256(),
         weights=asdict(EncoderLoss()),
         losses=losses,
+        faster=faster,
     )
     (ROOT / 'data' / 'results' / 'encoder_descent.json').write_text(json.dumps(result, indent=1) + '\n')
     for name, runs in losses.items():
@@ -225,6 +258,21 @@ def errors(drawn, images, distance) -> dict:
     "Pixel error and feature distances of reconstructions, the mean over the images."
     apart = {name: d(drawn, images).mean().item() for name, d in distance.items()}
     return {k: round(v, 5) for k, v in dict(pixels=(drawn - images).square().mean().item(), **apart).items()}
+
+
+def size_row(generator, distance, tests, w, width, steps, seed):
+    "One training of Liu's encoder, and what it found."
+    torch.manual_seed(seed)
+    encoder, start = Encoder(EncoderConfig(kind='plain', width=width)), time.process_time()
+    fit_plain(encoder.net, generator, steps, seed=seed)
+    seconds = round(time.process_time() - start, 1)
+    with torch.no_grad():
+        share = explained(encoder.net(tests['generated']), w, generator.mapping.w_avg)
+        found = {k: errors(draw(generator, encoder.net(x)), x, distance) for k, x in tests.items()}
+    row = dict(width=width, seed=seed, parameters=sum(p.numel() for p in encoder.parameters()))
+    row |= dict(explained=round(share, 4), **found, steps=steps, seconds=seconds)
+    print(row, flush=True)
+    return row
 
 
 def size(steps=200):
@@ -244,26 +292,19 @@ def size(steps=200):
         }
         for i, seed in enumerate(SEEDS)
     ]
-    for width in WIDTHS:
-        for seed in SEEDS:
-            torch.manual_seed(seed)
-            encoder, start = Encoder(EncoderConfig(kind='plain', width=width)), time.process_time()
-            fit_plain(encoder.net, generator, steps, seed=seed)
-            seconds = time.process_time() - start
-            with torch.no_grad():
-                share = explained(encoder.net(tests['generated']), w, generator.mapping.w_avg)
-                found = {k: errors(draw(generator, encoder.net(x)), x, distance) for k, x in tests.items()}
-            parameters = sum(p.numel() for p in encoder.parameters())
-            rows.append(dict(width=width, seed=seed, parameters=parameters, explained=round(share, 4), **found))
-            print(rows[-1], f'{seconds:.0f} s', flush=True)
+    row = lambda width, steps, seed: size_row(generator, distance, tests, w, width, steps, seed)
+    rows += [row(width, steps, seed) for width in WIDTHS for seed in SEEDS]
+    near = [draw(generator, nearest(generator, tests['toon'], 1024, seed)) for seed in SEEDS]
     result = dict(
         command='python benchmarks/encoder.py size',
-        what="Liu's encoder of three widths, trained on generated images only",
+        what="Liu's encoder of three widths, trained on generated images only; seconds are of one processor thread",
         steps=steps,
         batch=32,
         counts={k: len(v) for k, v in tests.items()},
         generator_sha256=generator_sha256(),
         rows=sorted(rows, key=lambda row: (row['width'], row['seed'])),
+        longer=[row(WIDTHS[0], LONGER * steps, seed) for seed in SEEDS],
+        nearest={'of': 1024, 'toon': [errors(drawn, tests['toon'], distance) for drawn in near]},
     )
     (ROOT / 'data' / 'results' / 'encoder_size.json').write_text(json.dumps(result, indent=1) + '\n')
 
@@ -271,13 +312,9 @@ def size(steps=200):
 def reach(steps=500, heads=16):
     "Descent on ws without a penalty, from the shipped plain encoder's answers: what remains is the generator's."
     (generator, _), distance = pretrained_stylegan(), dict(distances())
-    encoder = Encoder(METHODS['thesis'])
-    encoder.load_state_dict(
-        {k: v.float() for k, v in load_file(shipped('pretrained/encoder_plain_toon_32.safetensors')).items()}
-    )
     tests = {k: x[:heads] for k, x in sets(generator).items() if k in ('generated', 'toon')}
     with torch.no_grad():
-        ws = torch.cat([encoder(generator, x) for x in tests.values()])
+        ws = torch.cat([shipped_answers(generator, x)['thesis'] for x in tests.values()])
         mean = draw(generator, generator.mapping.w_avg[None]).expand(heads, -1, -1, -1)
     pictures, weights, done, curve = torch.cat(list(tests.values())), EncoderLoss(near=0.0), 0, []
     for until in sorted({0, 30, 100, 250, steps}):

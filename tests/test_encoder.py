@@ -193,3 +193,23 @@ def test_bad_input_is_answered_in_one_sentence(tiny):
         with pytest.raises(ValueError, match=words) as error:
             call()
         assert '\n' not in str(error.value)
+
+
+def test_what_encoders_and_descents_refuse(tiny):
+    x, start = draw(tiny, sample_w(tiny, 4, 1)), as_ws(tiny, sample_w(tiny, 4, 2))
+    weights = en.EncoderLoss(features=0.0)
+    encoder = en.Encoder(SMALL)
+    search = lambda images=x, ws=start, lr=0.03: en.descend(tiny, images, ws, 2, nothing, lr, weights)
+    for way in (lambda images: encoder(tiny, images), search):
+        with pytest.raises(ValueError, match='Images are floats in .*not torch.uint8'):
+            way(torch.zeros(4, 3, 32, 32, dtype=torch.uint8))
+        with pytest.raises(ValueError, match='divide values from 0 to 255'):
+            way(torch.full((4, 3, 32, 32), 200.0))
+    for ws in (start[:1], start[:, 0]):
+        with pytest.raises(ValueError, match='For 4 images the start is'):
+            search(ws=ws)
+    with pytest.raises(ValueError, match='The descent diverged'):
+        search(lr=1e30)
+    with torch.no_grad():
+        assert search()[1] == search(x.double(), start.double())[1]
+        assert torch.equal(encoder(tiny, x), encoder(tiny, x.double()))
