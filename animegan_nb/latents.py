@@ -123,6 +123,10 @@ def replace_layers(
     layers: Iterable[int],  # counted from 0
 ) -> Tensor:
     "A copy of `ws` whose `layers` come from `other`."
+    if ws.ndim != 3:
+        raise ValueError(
+            "To replace some layers, ws must have layers: make them with as_ws(generator, w)."
+        )
     layers = list(layers)
     for i in layers:
         if not 0 <= i < ws.shape[1]:

@@ -461,6 +461,8 @@ def test_bad_input_is_answered_in_one_sentence(tiny):
         (lambda: la.layer_groups(96), 'power of two'),
         (lambda: la.layer_groups(8), '16 px on'),
         (lambda: la.replace_layers(torch.zeros(1, 6, 2), torch.zeros(1, 6, 2), [6]), 'no layer 6'),
+        (lambda: la.replace_layers(torch.zeros(3, 6), torch.zeros(3, 6), [1]), 'must have layers'),
+        (lambda: la.poses(torch.zeros(3, 6), range(2)), 'must have layers'),
         (lambda: la.travel(torch.zeros(1, 2), 3), '2 keys'),
         (lambda: la.travel(torch.zeros(2, 2), 0), '1 frame'),
         (lambda: la.truncated_normal(2, 2, 0.0, rng(0)), 'positive'),

@@ -99,6 +99,11 @@ def _slerp_long(a, b, t):  # the angle from a dot product of vectors that are no
     angle = (a * b).sum(-1, keepdim=True).clamp(-1, 1).arccos().clamp(1e-3, math.pi - 1e-3)
     return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
 
+
+def _slerp_any(a, b, t):  # a line for all as soon as one pair is parallel
+    cosine = (F.normalize(a, dim=-1) * F.normalize(b, dim=-1)).sum(-1)
+    return torch.lerp(a, b, t) if (cosine.abs() > 0.9995).any() else slerp(a, b, t)
+
 # %% ../../nbs/exercises/32_latents.ipynb #d27c40f8
 @exercise(
     'latents.slerp',
@@ -108,6 +113,7 @@ def _slerp_long(a, b, t):  # the angle from a dot product of vectors that are no
         'lerp, pushed to the sphere': _slerp_pushed,
         'backwards': _slerp_backwards,
         'no care for a = b': _slerp_naive,
+        'a line for all if one pair is parallel': _slerp_any,
         'one angle for the batch': _slerp_batch,
         'always of length 1': _slerp_unit,
         'the angle of vectors that are not unit': _slerp_long,
@@ -131,8 +137,14 @@ def check_slerp(candidate):
         torch.allclose(angle(a, candidate(a, b, 0.2)), 0.2 * angle(a, b)),
     )
     yield 'from a to itself it stands still', torch.allclose(candidate(a, a, 0.4), a, atol=1e-6)
-    long = 2 * a, 3 * b
     theta = angle(a, b)[:, None]
+    arc = ((0.7 * theta).sin() * a + (0.3 * theta).sin() * b) / theta.sin()
+    one_pair = candidate(a, torch.cat([a[:1], b[1:]]), 0.3)
+    yield (
+        'a pair that stands still leaves the others on their arcs',
+        torch.allclose(one_pair, torch.cat([a[:1], arc[1:]]), atol=1e-6),
+    )
+    long = 2 * a, 3 * b
     yield (
         'longer vectors: the ends are exact',
         all(torch.allclose(candidate(*long, float(k)), long[k]) for k in range(2)),
@@ -239,6 +251,11 @@ def _axes_scaled(x):
     return principal_axes((x - x.mean(0)) / x.std(0))[0], principal_axes(x)[1]
 
 
+def _axes_one_mean(x):
+    s, v = torch.linalg.svd(x - x.mean(), full_matrices=False)[1:]
+    return v, s / math.sqrt(len(x) - 1)
+
+
 @exercise(
     'latents.principal_axes',
     library=principal_axes,
@@ -247,6 +264,7 @@ def _axes_scaled(x):
         'smallest first': _axes_ascending,
         'variances': _axes_variances,
         'mean not subtracted': _axes_uncentred,
+        'one mean for all coordinates': _axes_one_mean,
         'every coordinate scaled first': _axes_scaled,
     },
 )
@@ -258,7 +276,7 @@ def check_principal_axes(candidate):
         torch.randn(3000, 4, generator=rng(2), dtype=torch.float64)
         * torch.tensor([4.0, 2, 1, 0.5]).double()
         @ turn
-        + 7
+        + torch.tensor([7.0, -3, 0, 12]).double()
     )
     axes, spreads = candidate(x)
     yield (
@@ -302,6 +320,18 @@ def _steps_start(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
 def _steps_mean(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
     return path_steps(f, g, d, z0, z1, t, epsilon, space).mean().expand(len(t))
 
+
+def _steps_between(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
+    if space == 'w':
+        return path_steps(f, g, d, z0, z1, t, epsilon, space)
+    ends = f(F.normalize(z0, dim=1)), f(F.normalize(z1, dim=1))  # an arc between the two w
+    path = lambda a, b, t: slerp(a, b, t[:, None])
+    return _steps_any(path, lambda w: w, g, d, *ends, t, epsilon)
+
+
+def _steps_start_z(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
+    return path_steps(f, g, d, z0, z1, t if space == 'w' else 0 * t, epsilon, space)
+
 # %% ../../nbs/exercises/32_latents.ipynb #5d124039
 @exercise(
     'latents.path_steps',
@@ -311,6 +341,8 @@ def _steps_mean(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
         'a chord in z': _steps_lerp,
         'an arc in w': _steps_slerp_w,
         't ignored': _steps_start,
+        'in z an arc between the two w': _steps_between,
+        't ignored in z': _steps_start_z,
         'the mean of the batch': _steps_mean,
     },
 )
@@ -351,6 +383,19 @@ def check_path_steps(candidate):
         torch.allclose(
             candidate(lambda z: 3 * z, same, squared, z0, z1, t, 1e-5, 'z'),
             9 * F.cosine_similarity(z0, z1).arccos().square(),
+            rtol=1e-3,
+        ),
+    )
+    a, b = F.normalize(z0, dim=1), F.normalize(z1, dim=1)
+    theta, t1 = (a * b).sum(1).arccos()[:, None], t[:, None]
+    first, second = (1 - t1) * theta, t1 * theta
+    at = (first.sin() * a + second.sin() * b) / theta.sin()
+    speed = theta * (second.cos() * b - first.cos() * a) / theta.sin()
+    yield (
+        'in z a bent mapping: its slope at t on the arc',
+        torch.allclose(
+            candidate(lambda z: z**2, same, squared, z0, z1, t, 1e-6, 'z'),
+            (2 * at * speed).square().sum(1),
             rtol=1e-3,
         ),
     )
