@@ -332,6 +332,15 @@ def _steps_between(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
 def _steps_start_z(f, g, d, z0, z1, t, epsilon=1e-4, space='w'):
     return path_steps(f, g, d, z0, z1, t if space == 'w' else 0 * t, epsilon, space)
 
+# %% ../../nbs/exercises/32_latents.ipynb #arcspeed
+def _on_the_arc(z0, z1, t):
+    "Where the great arc of unit z is at t, and its derivative by t."
+    a, b = F.normalize(z0, dim=1), F.normalize(z1, dim=1)
+    theta = (a * b).sum(1, keepdim=True).arccos()
+    first, second = (1 - t) * theta, t * theta
+    at = (first.sin() * a + second.sin() * b) / theta.sin()
+    return at, theta * (second.cos() * b - first.cos() * a) / theta.sin()
+
 # %% ../../nbs/exercises/32_latents.ipynb #5d124039
 @exercise(
     'latents.path_steps',
@@ -386,11 +395,7 @@ def check_path_steps(candidate):
             rtol=1e-3,
         ),
     )
-    a, b = F.normalize(z0, dim=1), F.normalize(z1, dim=1)
-    theta, t1 = (a * b).sum(1).arccos()[:, None], t[:, None]
-    first, second = (1 - t1) * theta, t1 * theta
-    at = (first.sin() * a + second.sin() * b) / theta.sin()
-    speed = theta * (second.cos() * b - first.cos() * a) / theta.sin()
+    at, speed = _on_the_arc(z0, z1, t[:, None])
     yield (
         'in z a bent mapping: its slope at t on the arc',
         torch.allclose(
