@@ -29,6 +29,7 @@ from animegan_nb.core import (
     write_atomically,
 )
 from animegan_nb.data import (
+    _alpha,
     _bar,
     _empty,
     _reason,
@@ -340,6 +341,16 @@ def brightness_figure(facts: Sequence[Facts], deviations: float = 5) -> Figure:
     return fig
 
 # %% ../nbs/03_cleaning.ipynb #06435649
+def _laid_on(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
+    "The image in RGB; where it is transparent, `background` shows through."
+    alpha = _alpha(image, None)
+    if alpha is None:
+        return image.convert('RGB')
+    sheet = Image.new('RGB', image.size, background)
+    sheet.paste(image.convert('RGBA'), mask=alpha)
+    return sheet
+
+
 def remove_corner(
     image: Image.Image,
     height: int = 20,
@@ -354,8 +365,11 @@ def remove_corner(
         raise ValueError(f'it is only {image.height} pixels high, no more than the watermark')
     if how == 'crop':
         return image.crop((0, 0, image.width, image.height - height))
-    image, left = image.copy(), max(0, image.width - width)
-    image.paste(background, (left, image.height - height, image.width, image.height))
+    if width >= image.width:
+        raise ValueError(f'it is only {image.width} pixels wide, no more than the watermark')
+    image = image.copy() if image.mode in ('RGB', 'RGBA') else _laid_on(image)
+    corner = image.width - width, image.height - height, image.width, image.height
+    image.paste(background, corner)
     return image
 
 # %% ../nbs/03_cleaning.ipynb #ce1a7bee
@@ -413,14 +427,14 @@ def crop_face(
     box: Sequence[float],  # left, top, width, height of the face
     zoom: float = 1.5,  # side of the crop, in box widths
     rise: float = 0.1,  # how far it is moved up, in box widths
-    background: tuple[int, int, int] = WHITE,  # beyond the border
+    background: tuple[int, int, int] = WHITE,  # beyond the border and behind alpha
 ) -> Image.Image:  # a square
     "The square around a face; the box lies at the same place in every crop."
     left, top, width, height = box
     side = max(1, round(zoom * max(width, height)))
     x, y = round(left + width / 2 - side / 2), round(top + height / 2 - rise * width - side / 2)
     sheet = Image.new('RGB', (side, side), background)
-    sheet.paste(image, (-x, -y))
+    sheet.paste(_laid_on(image, background), (-x, -y))
     return sheet
 
 # %% ../nbs/03_cleaning.ipynb #a1cb617a

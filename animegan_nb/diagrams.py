@@ -53,6 +53,13 @@ class Box:
         return self.x, self.y - self.height / 2
 
 
+def _of_role(role: str) -> tuple[str, str]:
+    "The fill and the edge of a role."
+    if role not in ROLES:
+        raise ValueError(f"There is no role {role!r}: choose one of {', '.join(ROLES)}.")
+    return ROLES[role]
+
+
 def facing_sides(a: Box, b: Box) -> tuple[tuple[float, float], tuple[float, float]]:
     "The middle of the side of `a` that faces `b`, and of the side of `b` that faces `a`."
     across = abs(b.x - a.x) - (a.width + b.width) / 2
@@ -80,14 +87,14 @@ class Boxes(Figure):
     def note(self, x: float, y: float, text: str, size: float = 9, role='', **options):
         "Text that belongs to no box, centred unless `ha` or `va` say otherwise."
         how = dict(ha='center', va='center', zorder=5, linespacing=1.25) | options
-        self.ax.text(x, y, text, fontsize=size, color=ROLES[role][1] if role else INK, **how)
+        self.ax.text(x, y, text, fontsize=size, color=_of_role(role)[1] if role else INK, **how)
 
     def box(self, x, y, text: str, role='plain', width=None, height=None, size=9.5) -> Box:
         "A box with text, around (x, y); as wide and as high as its text unless told."
         lines = text.split('\n')
         width = width or 0.3 + 0.0088 * size * max(map(len, lines))
         height = height or 0.24 + 0.0172 * size * len(lines)
-        fill, edge = ROLES[role]
+        fill, edge = _of_role(role)
         corner, shape = (x - width / 2, y - height / 2), 'round,pad=0,rounding_size=0.07'
         style = dict(facecolor=fill, edgecolor=edge, linewidth=1.4, zorder=3)
         self.ax.add_patch(FancyBboxPatch(corner, width, height, shape, **style))
@@ -97,7 +104,7 @@ class Boxes(Figure):
     def group(self, box: Box, text: str = '', role='plain', dashed=False):
         "A frame around a part of the diagram, with its name in the upper left corner."
         corner = box.left[0], box.bottom[1]
-        style = dict(facecolor='none', edgecolor=ROLES[role][1], linewidth=1.2, zorder=2)
+        style = dict(facecolor='none', edgecolor=_of_role(role)[1], linewidth=1.2, zorder=2)
         shape = 'round,pad=0,rounding_size=0.07'
         frame = FancyBboxPatch(corner, box.width, box.height, shape, **style)
         frame.set_linestyle('--' if dashed else '-')
@@ -112,7 +119,7 @@ class Diagram(Boxes):
 
     def maps(self, x, y, side: float, depth: float, text='', role='plain', size=8.5) -> Box:
         "A stack of square feature maps as a block around (x, y), its label underneath."
-        fill, edge = ROLES[role]
+        fill, edge = _of_role(role)
         a, slant = side / 2, 0.35 * side
         x, y = x - slant / 2, y - slant / 2
         left, right = x - depth / 2, x + depth / 2
@@ -143,11 +150,14 @@ class Diagram(Boxes):
     def arrow(
         self, *places, text='', role='plain', dashed=False, offset=(0.0, 0.12), head=True
     ):
-        "An arrow from box to box, or through points; `text` stands at its longest part."
-        if len(places) == 2 and all(isinstance(p, Box) for p in places):
-            places = facing_sides(*places)
-        points = [(p.x, p.y) if isinstance(p, Box) else p for p in places]
-        colour = INK if role == 'plain' else ROLES[role][1]
+        """An arrow from box to box, or through points; it leaves and meets a box at the side
+        that faces the next place. `text` stands at its longest part."""
+        if len(places) < 2:
+            raise ValueError("An arrow needs two places or more: boxes or points.")
+        boxes = [p if isinstance(p, Box) else Box(*p, 0, 0) for p in places]
+        points = [(p.x, p.y) for p in boxes]
+        points[0], points[-1] = facing_sides(*boxes[:2])[0], facing_sides(*boxes[-2:])[1]
+        colour = INK if role == 'plain' else _of_role(role)[1]
         arrow = FancyArrowPatch(
             path=Outline(points),
             arrowstyle='-|>' if head else '-',

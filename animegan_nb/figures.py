@@ -160,6 +160,8 @@ def figure_bones(
 # %% ../nbs/07_figures.ipynb #10e93ade
 def aim(direction: Tensor) -> Tensor:  # [3] → [3]
     "The shortest rotation, as a vector, that turns a bone hanging straight down this way."
+    if not 0 < float(direction.norm()) < math.inf:
+        raise ValueError(f"A bone cannot point in the direction {tuple(direction.tolist())}.")
     x, y, z = (direction / direction.norm()).tolist()
     side = math.hypot(x, z)
     if side < 1e-6:
@@ -529,8 +531,10 @@ class FigureScene(PosedScene):
         style: str = 'anime',  # 'anime' or 'human'
         pose: Tensor | None = None,  # [b, joints, 3] instead of the identity's own
     ):
+        identity = check_figure(identity).float()
         self.style, self.attributes = style, decode_figure(identity)
         check_figure_pose(pose, len(identity))
+        pose = None if pose is None else pose.float()
         self.head = HeadScene(identity[:, : len(ATTRIBUTES)], style, bust=False)
         # people are 7 to 7.5 heads tall
         natural = {'heads': 7 + (self.attributes['heads'] - 5) / 6} if style == 'human' else {}

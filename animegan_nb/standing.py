@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy import ndimage
 from torch import nn, Tensor
-from .cleaning import remove_corner
+from .cleaning import _laid_on, remove_corner
 from .core import load_pretrained
 from .data import pad_square, resize
 from .figures import COSTUMES, FIGURE_COLOURS, JOINT, POSES
@@ -36,7 +36,7 @@ __all__ = ['FIGURE_ASPECTS', 'FIGURE_READINGS', 'background_colour', 'reachable'
 # %% ../nbs/33_standing.ipynb #c58e4f3a
 def background_colour(image: Image.Image) -> tuple[int, int, int]:
     "The median colour of the image's border."
-    p = np.asarray(image.convert('RGB'))
+    p = np.asarray(_laid_on(image))
     border = np.concatenate([p[0], p[-1], p[1:-1, 0], p[1:-1, -1]])
     return tuple(int(v) for v in np.median(border, axis=0))
 
@@ -52,8 +52,9 @@ def figure_mask(
     image: Image.Image,
     tolerance: int = 24,  # τ, in levels of 255
 ) -> np.ndarray:  # bool [h, w]: True on the figure
-    "Everything that the background, walking in from the border, does not reach."
-    levels = np.asarray(image.convert('RGB')).astype(int)
+    """Everything that the background, walking in from the border, does not reach.
+    An image with alpha is laid on white first."""
+    levels = np.asarray(_laid_on(image)).astype(int)
     apart = np.abs(levels - background_colour(image)).max(-1)
     return ~reachable(apart <= tolerance)
 
@@ -66,7 +67,7 @@ def on_white(image: Image.Image, tolerance: int = 24, plain: float = 0.6) -> Ima
         raise ValueError('its background is not plain')
     if not mask.any():
         raise ValueError('there is no figure on it')
-    levels = np.asarray(image.convert('RGB'))
+    levels = np.asarray(_laid_on(image))
     return Image.fromarray(np.where(mask[..., None], levels, np.uint8(255)))
 
 # %% ../nbs/33_standing.ipynb #5e3d5163
@@ -95,8 +96,6 @@ def whole_figure(image: Image.Image, most: float = 0.0, tolerance: int = 24) -> 
 # %% ../nbs/33_standing.ipynb #da2cc357
 def _without_corner(image: Image.Image, height: int, width: int) -> Image.Image:
     "The corner in the colour of the page: a white one would be a part of the figure."
-    if width >= image.width:
-        raise ValueError(f'it is only {image.width} pixels wide, no more than the watermark')
     return remove_corner(image, height, width, background=background_colour(image))
 
 
@@ -382,5 +381,5 @@ def read_figures(
             f"A reader takes images as float in [-1, 1], not {images.dtype}: use core.to_float."
         )
     with evaluating(net):
-        parts = [net(p) for p in images.split(batch)]
+        parts = [net(p.float()) for p in images.split(batch)]
     return {name: torch.cat([p[name] for p in parts]) for name in FIGURE_READINGS}

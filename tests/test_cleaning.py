@@ -17,7 +17,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import folder_of, smooth
 
-from animegan_nb import cleaning
+from animegan_nb import cleaning, grading
 from animegan_nb import data as D
 from animegan_nb.cleaning import Facts, FaceFinder
 from animegan_nb.data import FolderReport, ImageFolder
@@ -205,14 +205,17 @@ def test_changes_and_what_they_refuse(tmp_path):
     folder = folder_of(tmp_path / 'p', 4, (200, 90), 'jpg')
     smooth(9, (200, 15)).save(folder / 'flat.jpg')
     (folder / 'sub').mkdir()
-    smooth(70, (50, 80)).save(folder / 'sub/a.png')
+    smooth(70, (150, 80)).save(folder / 'sub/a.png')
+    smooth(71, (50, 80)).save(folder / 'narrow.png')
     report = cleaning.clean(
         folder,
         steps=(),
         into=tmp_path / 'out',
         changes=[cleaning.remove_corner, D.pad_square, lambda p: D.resize(p, 32)],
     )
-    assert [d.file for d in report.dropped] == ['flat.jpg'] and 'only 15 pixels high' in report.dropped[0].reason
+    why = {d.file: d.reason for d in report.dropped}
+    assert set(why) == {'flat.jpg', 'narrow.png'}
+    assert 'only 15 pixels high' in why['flat.jpg'] and 'only 50 pixels wide' in why['narrow.png']
     assert sorted(str(p.relative_to(tmp_path / 'out')) for p in (tmp_path / 'out').rglob('*.png')) == [
         f'00{i}.jpg.png' for i in range(4)
     ] + ['sub/a.png']
@@ -234,12 +237,12 @@ def test_an_interrupted_copy_leaves_nothing(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['p']
 
 
-@given(w=st.integers(1, 150), h=st.integers(21, 60))
+@given(w=st.integers(101, 250), h=st.integers(21, 60))
 @settings(max_examples=30, deadline=None)
 def test_watermark(w, h):
     image = smooth(w + h, (w, h))
     filled = np.asarray(cleaning.remove_corner(image))
-    left = max(0, w - 100)
+    left = w - 100
     assert (
         (filled[h - 20 :, left:] == 255).all()
         and np.array_equal(filled[: h - 20], np.asarray(image)[: h - 20])
@@ -251,6 +254,23 @@ def test_watermark(w, h):
 def test_watermark_errors():
     with pytest.raises(ValueError, match="'fill' or 'crop'"):
         cleaning.remove_corner(smooth(0), how='melt')
+    with pytest.raises(ValueError, match='only 64 pixels wide'):
+        cleaning.remove_corner(smooth(0, (64, 64)))
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'LA', 'RGBA', '1'])
+def test_watermark_in_every_mode(mode):
+    image = Image.new(mode, (120, 30), 0 if mode in 'LP1' else None)
+    filled = cleaning.remove_corner(image).convert('RGB')
+    assert filled.getpixel((110, 20)) == (255, 255, 255)
+    assert cleaning.remove_corner(Image.new('L', (120, 30), 90)).getpixel((0, 0)) == (90, 90, 90)
+
+
+def test_a_crop_shows_the_background_through_what_is_transparent():
+    face = Image.new('RGBA', (40, 40), (0, 0, 0, 0))
+    face.paste((200, 30, 30, 255), (10, 10, 30, 30))
+    crop = cleaning.crop_face(face, (10, 10, 20, 20), zoom=2, rise=0, background=(9, 8, 7))
+    assert crop.getpixel((0, 0)) == (9, 8, 7) and crop.getpixel((20, 20)) == (200, 30, 30)
 
 
 @given(x=st.integers(-20, 60), y=st.integers(-20, 60), side=st.integers(4, 50))
@@ -361,3 +381,13 @@ def test_a_face_detector_that_is_not_there_or_is_none(tmp_path):
 
 def test_distances_of_hashes_can_be_subtracted():
     assert cleaning.hamming(np.uint64(0), np.uint64(1)) - cleaning.hamming(np.uint64(0), np.uint64(3)) == -1
+
+
+def test_hashes_of_a_part_are_refused_and_of_the_whole_pass():
+    pixels = lambda p, size=(8, 8): np.asarray(p.convert('L').resize(size), float)
+    average = lambda p: pixels(p) > pixels(p).mean()
+    steps = lambda p: np.diff(pixels(p, (9, 8)), axis=1) > 0
+    top = lambda p: average(p.crop((0, 0, p.width, p.height // 8)))
+    for candidate in (average, steps):
+        assert grading.oracle('cleaning.perceptual_hash')(candidate).passed
+    assert "any of the four" in str(grading.oracle('cleaning.perceptual_hash')(top))

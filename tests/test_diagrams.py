@@ -52,3 +52,22 @@ def test_a_diagram_has_words_and_few_bytes():
     diagram.samples(3, 1.5, torch.rand(3, 3, 32, 32), 4)
     forms, facts = diagram._repr_mimebundle_()
     assert facts == {'image/png': {'alt': 'noise in a frame'}} and len(forms['image/png']) < 120_000
+
+
+def test_an_arrow_leaves_and_meets_a_box_at_a_side():
+    diagram = Diagram(4, 3, 'arrows')
+    box, corner = diagram.box(1, 1, 'a'), (1, 2.5)
+    ends = []
+    for places in ((box, corner), (corner, box), (corner, (3, 2.5))):
+        diagram.arrow(*places)
+        ends.append([tuple(v) for v in diagram.ax.patches[-1]._path_original.vertices])
+    assert ends == [[box.top, corner], [corner, box.top], [corner, (3, 2.5)]]
+    with pytest.raises(ValueError, match='two places'):
+        diagram.arrow(box)
+
+
+def test_an_unknown_role_is_answered_with_all_roles():
+    diagram = Diagram(4, 3, 'roles')
+    for draw in (lambda: diagram.box(1, 1, 'a', 'fraud'), lambda: diagram.note(1, 1, 'a', role='fraud')):
+        with pytest.raises(ValueError, match="no role 'fraud': choose one of plain, real"):
+            draw()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from animegan_nb import cameras, surfaces
+from animegan_nb import cameras, grading, surfaces
 from animegan_nb import figures
 from animegan_nb import toon
 from animegan_nb.core import rng
@@ -324,6 +324,8 @@ def test_a_pose_names_its_joints():
         figures.make_pose(hips=(1, 2, 3))
     with pytest.raises(ValueError, match='three angles'):
         figures.make_pose(head=5)
+    with pytest.raises(ValueError, match='cannot point'):
+        figures.make_pose(left_arm=((0, 0, 0), (0, -1, 0)))
     turned = figures.make_pose(head=(0, 90, 0)) - figures.make_pose()
     assert turned[JOINT['head']].tolist() == pytest.approx([0, math.pi / 2, 0])
 
@@ -347,3 +349,18 @@ def test_what_is_left_out_far_from_a_limb_costs_little_at_the_surface():
     there = d.abs() < 2e-3
     assert there.float().mean() > 0.9
     assert (figures.nearest_part(scene, points) - d)[there].max() < 0.05
+
+
+def test_float64_figures_are_drawn_as_float32_ones():
+    people, pose = figures.encode_figure()[None], figures.POSES['shy'][None]
+    single, double = (
+        figures.render_figure(who, *camera(1), 16, pose=how, geometry=False)['image']
+        for who, how in ((people, pose), (people.double(), pose.double()))
+    )
+    assert single.dtype == double.dtype == torch.float32 and torch.equal(single, double)
+
+
+def test_the_oracle_takes_float64_and_numpy():
+    check = grading.oracle('figures.kinematics')
+    assert check(lambda bones, pose, parents: figures.forward_kinematics(bones.double(), pose.double(), parents)).passed
+    assert check(lambda *question: [v.numpy() for v in figures.forward_kinematics(*question)]).passed

@@ -62,6 +62,15 @@ def test_white_clothes_stay_and_the_background_goes():
     assert sd.figure_mask(drawn()).sum() == 10 * 28
 
 
+@pytest.mark.parametrize('colour', [(0, 0, 0, 0), (200, 30, 30, 0)])
+def test_what_is_transparent_is_page(colour):
+    image = Image.new('RGBA', (30, 40), colour)
+    image.paste((0, 0, 0, 255), (10, 5, 20, 33))
+    assert sd.figure_mask(image).sum() == 10 * 28 and sd.whole_figure(image) is image
+    assert sd.on_white(image).getpixel((0, 0)) == (255, 255, 255)
+    assert sd.on_white(image).getpixel((15, 20)) == (0, 0, 0)
+
+
 def test_a_gradient_within_the_tolerance_is_plain():
     page = np.asarray(drawn()).astype(int)
     page[..., 0] += (np.arange(40)[:, None] * (page[..., 0] == 200)) // 4
@@ -301,6 +310,12 @@ def test_the_reader_reads_what_was_drawn():
     assert sum(int((readings[k].argmax(1) == truth[k]).sum()) for k in ('colours', 'hair_colour')) >= 8  # of 12
     other = torch.nn.functional.interpolate(images, scale_factor=2)  # another size is brought to 64 px
     assert (sd.read_figures(sd.figure_reader()[0], other)['stance'] - readings['stance']).abs().max() < 0.05
+
+
+def test_float64_images_are_read_as_float32_ones():
+    net, images = sd.figure_reader()[0], torch.rand(2, 3, 64, 64) * 2 - 1
+    single, double = sd.read_figures(net, images), sd.read_figures(net, images.double())
+    assert all(torch.equal(single[name], double[name]) for name in single)
 
 
 def test_a_drawn_hand_is_where_the_truth_says():

@@ -67,6 +67,12 @@ def _first_pixels(p):  # a corner is no summary
     return (grey[:8, :8] > grey.mean()).ravel()
 
 
+def _upper_left(p):  # a good hash, of a quarter
+    quarter = p.crop((0, 0, p.width // 2, p.height // 2))
+    grey = np.asarray(resize(quarter.convert('L'), 8))
+    return (grey > grey.mean()).ravel()
+
+
 def _constant(p):
     return np.zeros(64, bool)  # finds copies everywhere
 
@@ -88,12 +94,13 @@ def _pattern(seed: int, size: int = 64) -> Image.Image:
         'MD5': _md5_bits,
         'fixed threshold': _fixed_threshold,
         'first pixels': _first_pixels,
+        'upper left quarter': _upper_left,
         'constant': _constant,
     },
 )
 def check_perceptual_hash(candidate):
     """32 or more bits of a Pillow image that survive brightening, shrinking and a changed
-    pixel."""
+    pixel, and depend on every quarter of it."""
     images = [_pattern(seed) for seed in range(8)]
     bits_of = lambda p: np.asarray(candidate(p)).astype(bool).ravel()
     bits = [bits_of(p) for p in images]
@@ -106,6 +113,13 @@ def check_perceptual_hash(candidate):
         p.putpixel((40, 30), (255, 0, 0))
         return p
 
+    def exchanged(x, y):
+        "The share of bits that a quarter of another image turns over."
+        box, mixed = (x, y, x + 32, y + 32), [p.copy() for p in images]
+        for p, other in zip(mixed, images[1:] + images[:1]):
+            p.paste(other.crop(box), box)
+        return np.mean([np.mean(b != bits_of(p)) for p, b in zip(mixed, bits)])
+
     lengths = {len(b) for b in bits}
     yield 'at least 32 bits, always as many', len(lengths) == 1 and min(lengths) >= 32
     yield 'one pixel changes at most 1 bit in 20', changed(dot) <= 0.05
@@ -115,3 +129,5 @@ def check_perceptual_hash(candidate):
     pairs = [np.mean(a != b) for i, a in enumerate(bits) for b in bits[:i]]
     different = np.mean(pairs) >= 0.2
     yield 'different images differ in a fifth of the bits or more, on average', different
+    quarters = [exchanged(x, y) for x in (0, 32) for y in (0, 32)]
+    yield "another image's quarter, any of the four, changes some bits", min(quarters) > 0

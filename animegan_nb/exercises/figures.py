@@ -86,17 +86,22 @@ def check_kinematics(candidate):
     """`forward_kinematics(bones, pose, parents)` from bones in their parents' frames and
     rotation vectors: places `[b, joints, 3]` and frames `[b, joints, 3, 3]`; the root's bone
     is its place."""
+
+    def answer(*question):
+        "Places and frames as float32 tensors, whatever kind of numbers the candidate uses."
+        return tuple(torch.as_tensor(numbers).float() for numbers in candidate(*question))
+
     source = rng(0)
     n, parents = 3, (-1, 0, 1, 2, 1)
     bones, pose = torch.randn(n, 5, 3, generator=source), torch.randn(n, 5, 3, generator=source)
     close = lambda a, b: torch.allclose(a, b, atol=1e-4)
-    places, frames = candidate(bones, torch.zeros(n, 5, 3), parents)
+    places, frames = answer(bones, torch.zeros(n, 5, 3), parents)
     yield (
         'without rotations a joint lies at the sum of the bones above it',
         close(places[:, 3], bones[:, :4].sum(1))
         and close(places[:, 4], bones[:, [0, 1, 4]].sum(1)),
     )
-    places, frames = candidate(bones, pose, parents)
+    places, frames = answer(bones, pose, parents)
     turn_bones, follow = _frames_fit(bones, pose, parents, places, frames)
     yield "a frame turns the bones of its joint's children into the world", turn_bones
     yield "a frame is the parent's, turned by the joint", follow
@@ -107,7 +112,7 @@ def check_kinematics(candidate):
     yield 'frames are rotations', close(frames @ frames.mT, torch.eye(3).expand(n, 5, 3, 3))
     only = torch.zeros(n, 5, 3)
     only[:, 1] = pose[:, 1]
-    bent, rest = candidate(bones, only, parents)[0], candidate(bones, 0 * only, parents)[0]
+    bent, rest = answer(bones, only, parents)[0], answer(bones, 0 * only, parents)[0]
     yield 'a joint does not move itself', close(bent[:, :2], rest[:, :2])
     turn = rotation_matrix(pose[:, 1])[:, None]
     yield (
@@ -118,7 +123,7 @@ def check_kinematics(candidate):
     )
     more = pose.clone()
     more[:, 0] = 0
-    at_rest = candidate(bones, more, parents)[0]
+    at_rest = answer(bones, more, parents)[0]
     whole = rotation_matrix(pose[:, 0])[:, None]
     yield (
         'turning the root turns the whole figure about it',
@@ -127,5 +132,5 @@ def check_kinematics(candidate):
     flip = torch.tensor([-1.0, 1.0, 1.0])
     yield (
         'a mirrored skeleton in a mirrored pose is the mirror image',
-        close(candidate(bones * flip, pose * -flip, parents)[0], places * flip),
+        close(answer(bones * flip, pose * -flip, parents)[0], places * flip),
     )
