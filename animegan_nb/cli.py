@@ -443,6 +443,7 @@ def _withdraw(run: Path, made: bool):
 # %% ../nbs/71_cli.ipynb #5dca73bb
 def _overruled(recipe, args):
     "The recipe with the numbers that the command line gives in place of its own."
+    _check_once(args)
     given = {'batch_size': args.batch, 'seed': args.seed, 'mixed_precision': args.precision}
     given = {field: value for field, value in given.items() if value is not None}
     stages = recipe.stages
@@ -468,6 +469,30 @@ def _as_long(changed, recipe):
         return dataclasses.replace(changed, steps=end(changed))
     return changed
 
+
+_OPTIONS = {  # of `train`, and the settings that they stand for
+    'steps': ('steps',),
+    'batch': ('training.batch_size', 'stages.*.batch_size'),
+    'seed': ('training.seed',),
+    'precision': ('training.mixed_precision',),
+    'augment': ('augment',),
+}
+
+
+def _check_once(args):
+    "Raise one sentence if the command line gives a setting twice."
+    names = [setting.partition('=')[0].strip() for setting in args.set or []]
+    for number, name in enumerate(names):
+        plain = re.sub(r'^stages\.[0-9]+\.', 'stages.*.', name)
+        given = (word for word, those in _OPTIONS.items() if plain in those)
+        twice = [f'--{word}' for word in given if getattr(args, word) is not None]
+        twice += ['another --set'] * (name in names[:number])
+        if twice:
+            raise ValueError(
+                f"The setting {name} is given twice, by --set and by {twice[0]}: leave one of"
+                " the two out."
+            )
+
 # %% ../nbs/71_cli.ipynb #b3da642b
 def _read_recipe(run: Path):
     "The recipe of a run."
@@ -475,6 +500,10 @@ def _read_recipe(run: Path):
 
     _check_there(run)
     if not (run / 'recipe.toml').exists():
+        if run.name.startswith('step-') and (run.parent / 'recipe.toml').exists():
+            raise FileNotFoundError(
+                f"{_quoted(run)} is a checkpoint of a run: name the run, {_quoted(run.parent)}."
+            )
         raise FileNotFoundError(
             f"{_quoted(run)} is not the folder of a training (it has no recipe.toml): start"
             " one with "
@@ -524,6 +553,16 @@ def _data_of(run: Path, given: str | None, command: str) -> str:
     if not is_drawn(data) and not Path(data).is_dir():
         raise FileNotFoundError(f"The images of this run are not in {data!r} any more: {cure}")
     return data
+
+
+def _trained_on(run: Path, data: str) -> bool:
+    "Are these the images that a run names as those of its training?"
+    from animegan_nb.core import read_json
+
+    with contextlib.suppress(OSError, ValueError):
+        stored = read_json(run / 'data.json')
+        return isinstance(stored, dict) and stored.get('data') == data
+    return False
 
 # %% ../nbs/71_cli.ipynb #b3da642c
 def resume_command(args) -> int:
@@ -678,6 +717,8 @@ def evaluate_command(args) -> int:
     result = evaluate(generate, real, args.extractor, args.n, seed=args.seed, device=device)
     print(result)
     counted = f'n{result.card.n_fake}-seed{args.seed}'
+    if args.data is not None and not _trained_on(run, data):
+        counted += f'-data-{result.card.real_images[:8]}'
     out = run / f'evaluation-{args.extractor}-{counted}-step-{info.get("step")}.json'
     write_atomically(out, json.dumps(result.to_dict(), indent=1))
     print(f'These numbers are in {short_path(out)}')
@@ -976,8 +1017,8 @@ def _training_commands(commands, show):
         '--set',
         action='append',
         metavar='NAME=VALUE',
-        help='any number of the recipe, as often as you like (see below);'
-        " the preset's if not given",
+        help='any number of the recipe, as often as you like (see below); the value none is'
+        " the model's default; the preset's if not given",
     )
     p.set_defaults(run_command=train_command)
     p = commands.add_parser('resume', help='go on with a run', **show)
@@ -1026,7 +1067,9 @@ def _result_commands(commands, show):
         help='measure a trained generator',
         description=(
             'Measure a trained generator, print the numbers and write them to'
-            ' RUN/evaluation-EXTRACTOR-nN-seedSEED-step-STEP.json.'
+            ' RUN/evaluation-EXTRACTOR-nN-seedSEED-step-STEP.json; with other real images'
+            ' than those of the training, -data- and the first digits of their checksum stand'
+            ' before -step.'
         ),
         **show,
     )

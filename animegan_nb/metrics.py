@@ -477,6 +477,20 @@ class Features:
         logits = None if self.logits is None else self.logits[index]
         return replace(self, features=self.features[index], logits=logits)
 
+
+def _check_extractors(real: Features, fake: Features):
+    "One sentence if the features of two sets come from different extractors."
+    if fake.extractor != real.extractor:
+        raise ValueError(
+            f"The features of the two sets come from {real.extractor!r} and from"
+            f" {fake.extractor!r}: use one extractor."
+        )
+    if fake.weights != real.weights:
+        raise ValueError(
+            f"The features of the two sets come from networks {real.extractor!r} with other"
+            f" weights ({real.weights[:8]} and {fake.weights[:8]}): use one extractor."
+        )
+
 # %% ../nbs/14_metrics.ipynb #c339af0c
 def batches(source, n: int | None, size: int) -> Iterator[Tensor]:
     """Batches of images from a tensor, a data set, or a generator `f(n) -> images`;
@@ -900,6 +914,7 @@ class _Balls:
 
 def _compare(real: _Within, fake: _Within) -> dict[str, Tensor]:  # each [B]
     "Every metric for B resamplings of two sets: one pass over the pairs between them."
+    _check_extractors(real.features, fake.features)
     x, y = check_features(real.points, fake.points)
     w, v, kernel, balls = real.weights, fake.weights, 0, _Balls(real, fake)
     squares_x, squares_y = x.square().sum(1), y.square().sum(1)
@@ -1085,16 +1100,8 @@ def _check_counts(real: Features, fake: Features | None, n: int):
             f"{n} generated images were asked for, and {len(fake)} came: lower n, or let the"
             " function of n return n images."
         )
-    if fake is not None and fake.extractor != real.extractor:
-        raise ValueError(
-            f"The real features come from {real.extractor!r} and the generated from"
-            f" {fake.extractor!r}: use one extractor."
-        )
-    if fake is not None and fake.weights != real.weights:
-        raise ValueError(
-            f"The real and the generated features come from networks {real.extractor!r} with"
-            f" other weights ({real.weights[:8]} and {fake.weights[:8]}): use one extractor."
-        )
+    if fake is not None:
+        _check_extractors(real, fake)
     if fake is not None and fake.size != real.size:
         raise ValueError(
             f"The generated images are {fake.size}×{fake.size} and the real ones"
@@ -1242,8 +1249,9 @@ def nearest_neighbours(
 ) -> tuple[Tensor, Tensor]:  # distances and row numbers in `real`, both [n, k], nearest first
     "The `k` images of `real` nearest to each of `fake`, in feature space."
     options = dict(extractor=extractor, batch=batch)
-    clouds = extract(fake, n=n, **options).features, extract(real, **options).features
-    points, others = check_features(*clouds, least=1)
+    generated, there = extract(fake, n=n, **options), extract(real, **options)
+    _check_extractors(there, generated)
+    points, others = check_features(generated.features, there.features, least=1)
     if k > len(others):
         raise ValueError(
             f"There are only {len(others)} real images, and {k} neighbours are asked for:"
@@ -1254,8 +1262,9 @@ def nearest_neighbours(
 
 
 def memorisation(fake, train, held_out, extractor: str | nn.Module = 'squeezenet') -> float:
-    """P(a fake is nearer to the training set than a held-out image is): 0.5 new, 1 copied.
-    After Meehan et al. (2020)."""
+    """P(a fake is nearer to the training set than a held-out image is): about 0.5 for new
+    images, 1 for copies. Blurred or central images can be above 0.5 as well, and at 0.5 or
+    below some images can be copies. After Meehan et al. (2020)."""
     train = extract(train, extractor)
     near = nearest_neighbours(fake, train, extractor)[0]
     new = nearest_neighbours(held_out, train, extractor)[0].T
@@ -1489,6 +1498,7 @@ def fidelity(real: Features, fake: Features) -> dict[str, float]:
     with of_extra('metrics'):
         from torch_fidelity import calculate_metrics
 
+    _check_extractors(real, fake)
     parts = lambda f: [f.features] if f.logits is None else [f.features, f.logits]
     join = lambda f: Rows(torch.cat(parts(f), 1).cpu().double())
     width, n = real.features.shape[1], min(len(real), len(fake))

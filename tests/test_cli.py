@@ -138,6 +138,17 @@ def test_train_resume_sample_evaluate(folder, tmp_path):
     assert measured.returncode == 0, measured.stderr
     written = next(out.glob('evaluation-*.json'))
     assert json.loads(written.read_text()) and measured.stdout.endswith(f'These numbers are in {written}\n')
+    before = written.read_text()
+    for words in (('--data', folder), ('--data', 'toon:40')):
+        other = run('evaluate', out, '--extractor', 'pixels', '--n', 12, *words)
+        assert other.returncode == 0, other.stderr
+    assert written.read_text() == before
+    (beside,) = set(out.glob('evaluation-*.json')) - {written}
+    images = json.loads(beside.read_text())['card']['real_images']
+    assert beside.name == f'evaluation-pixels-n12-seed0-data-{images[:8]}-step-8.json'
+    for command in ('evaluate', 'resume'):
+        wrong = run(command, out / 'step-00000008')
+        assert wrong.returncode == 1 and f'is a checkpoint of a run: name the run, {out}.' in wrong.stderr
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(folder, tmp_path):
@@ -237,6 +248,27 @@ def test_a_setting_that_the_stages_overrule_is_refused():
         cli.changed_recipe(staged, ['training.batch_size=7'])
     assert cli.changed_recipe(staged, ['stages.0.batch_size=7']).stages[0].batch_size == 7
     assert cli.changed_recipe(staged, ['training.seed=7']).training.seed == 7
+
+
+@pytest.mark.parametrize(
+    'words, says',
+    [
+        ('--batch 8 --set training.batch_size=4', 'training.batch_size is given twice, by --set and by --batch'),
+        ('--batch 8 --set stages.0.batch_size=4', 'stages.0.batch_size is given twice, by --set and by --batch'),
+        ('--augment ada --set augment=none', 'augment is given twice, by --set and by --augment'),
+        ('--steps 3 --set steps=4', 'steps is given twice, by --set and by --steps'),
+        ('--seed 0 --set training.seed=1', 'training.seed is given twice, by --set and by --seed'),
+        (
+            '--precision bf16 --set training.mixed_precision=no',
+            'training.mixed_precision is given twice, by --set and by --precision',
+        ),
+        ('--set steps=3 --set steps=4', 'steps is given twice, by --set and by another --set'),
+    ],
+)
+def test_a_setting_is_given_once(words, says, tmp_path, capsys):
+    assert cli.main(['train', 'dcgan-tiny', '--out', str(tmp_path / 'x'), *words.split()]) == 1
+    error = capsys.readouterr().err
+    assert says in error and error.count('\n') == 1 and not (tmp_path / 'x').exists()
 
 
 def leaves(parser):

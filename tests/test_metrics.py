@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -623,6 +624,24 @@ def test_other_bad_input_is_one_sentence():
         for function in (metrics.precision_recall, metrics.in_regions, metrics.density_coverage):
             with pytest.raises(ValueError, match=f'1 or more, not {k}'):
                 function(points(0, 9, 3), points(1, 9, 3), k)
+
+
+def test_features_of_different_extractors_are_not_compared():
+    "Those of `pixels` and of `toon` both have 256 coordinates."
+    real, fake = (metrics.extract(faces(20, i), 'pixels') for i in (0, 1))
+    for other, says in (
+        (replace(fake, extractor='toon'), "'toon'"),
+        (replace(fake, weights='0' * 64), 'other weights'),
+    ):
+        for compare in (metrics.measure, metrics.standard_errors, metrics.nearest_neighbours, metrics.fidelity):
+            with pytest.raises(ValueError, match=says):
+                compare(real, other)
+            compare(real, fake)
+        for three in ((other, real, fake), (fake, real, other)):
+            with pytest.raises(ValueError, match=says):
+                metrics.memorisation(*three, 'pixels')
+        with pytest.raises(ValueError, match=says):
+            metrics.nearest_neighbours(faces(20, 2), other, 'pixels')
 
 
 class _Flat(metrics.Extractor):

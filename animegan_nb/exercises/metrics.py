@@ -157,6 +157,11 @@ def _mean_of_logs(logits):
     return (p.exp() * (p - p.mean(0))).sum(1).mean().exp()  # mean of logs for log of mean
 
 
+def _mean_of_exponentials(logits):
+    p = _log_p(logits)
+    return (p.exp() * (p - p.exp().mean(0).log())).sum(1).exp().mean()  # exp inside the mean
+
+
 @exercise(
     'metrics.inception_score',
     library=inception_score,
@@ -166,6 +171,7 @@ def _mean_of_logs(logits):
         'no softmax': _logits_as_probabilities,
         'entropy of the mean only': _entropy_only,
         'mean of logs': _mean_of_logs,
+        'mean of exponentials': _mean_of_exponentials,
     },
 )
 def check_inception_score(candidate):
@@ -196,6 +202,10 @@ def check_inception_score(candidate):
         near(
             candidate(p), float(np.exp(np.log(2) + 0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
         ),
+    )
+    yield (
+        'one certain and one undecided image score (4/3)^¾',
+        near(candidate(torch.tensor([[50.0, 0.0], [0.0, 0.0]])), (4 / 3) ** 0.75),
     )
 
 # %% ../../nbs/exercises/14_metrics.ipynb #40f47569
@@ -287,7 +297,20 @@ def _sum_of_differences(points, k):  # |x₁ − y₁| + |x₂ − y₂| + …
     return torch.cdist(points, points, 1.0).topk(k + 1, largest=False).values[:, k]
 
 
+def _in_nearest_ball(points, centres, k):  # only the ball of the nearest centre is looked at
+    near = torch.cdist(points.double(), centres.double()).min(1)
+    return (near.values <= _radii(centres.double(), k)[near.indices]).double().mean()
+
+
 _BALL_MUTANTS = {
+    'only the nearest ball': lambda real, fake, k=3: (
+        _in_nearest_ball(fake, real, k),
+        _in_nearest_ball(real, fake, k),
+    ),
+    'recall: only the nearest ball': lambda real, fake, k=3: (
+        precision_recall(real, fake, k)[0],
+        _in_nearest_ball(real, fake, k),
+    ),
     'swapped': _swapped,
     'radius of the asker': _radius_of_the_asker,
     'the point itself counts': _with_radii(_one_fewer, _one_fewer),
@@ -329,6 +352,11 @@ def check_precision_recall(candidate):
     yield (
         'k = 2: the ball reaches the second nearest other point',
         result(line(0, 1, 3, 7), far, 2) == (0.666667, 0.25),
+    )
+    uneven, inside = line(0, 1, 10), line(2.5, 2.75)
+    yield (
+        'any ball counts: 2.5 lies in that of 10, though 1 is nearer',
+        result(uneven, inside, 1) == (1, 0) and result(inside, uneven, 1) == (0, 1),
     )
     a, b = (torch.randn(n, 2, generator=rng(n), dtype=torch.float64) for n in (14, 9))
     found = result(a, b * 1.5, 2)
@@ -412,6 +440,12 @@ def _psnr_with(scale=0.5, factor=-10.0, mean=lambda e: e.flatten(1).mean(1), log
     return lambda a, b: factor * log(mean(((a - b) * scale).square()).clamp(min=1e-10))
 
 
+def _mean_of_parts(within):
+    "The mean of the PSNR of parts: the errors are averaged over the axes `within` alone."
+    decibels = lambda e: -10 * e.mean(within).clamp(min=1e-10).log10()
+    return lambda a, b: decibels(((a - b) / 2).square()).mean(1)
+
+
 _PSNR_MUTANTS = {
     'range 1 instead of 2': _psnr_with(scale=1.0),
     'range 255': _psnr_with(scale=1 / 255),
@@ -422,6 +456,10 @@ _PSNR_MUTANTS = {
     'mean of the pixels\' own PSNR': lambda a, b: (
         (-10 * ((a - b) / 2).square().clamp(min=1e-10).log10()).flatten(1).mean(1)
     ),
+    'mean of the channels\' own PSNR': _mean_of_parts((2, 3)),
+    'mean of the columns\' own PSNR': _mean_of_parts((1, 2)),
+    'first channel alone': lambda a, b: psnr(a[:, :1], b[:, :1]),
+    'of the grey images': lambda a, b: psnr(a.mean(1, keepdim=True), b.mean(1, keepdim=True)),
 }
 
 
@@ -453,3 +491,9 @@ def check_psnr(candidate):
         near(candidate(half, x), torch.full((3,), 20 + 10 * math.log10(2))),
     )
     yield 'it is symmetric', near(candidate(x, half), candidate(half, x))
+    green = x.clone()
+    green[:, 1, :, :3] += 0.2
+    yield (
+        'over all channels and places at once: wrong in a sixth of the numbers',
+        near(candidate(green, x), torch.full((3,), 20 + 10 * math.log10(6))),
+    )
