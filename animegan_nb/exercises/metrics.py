@@ -161,7 +161,7 @@ def _mean_of_exponentials(logits):
     p = _log_p(logits)
     return (p.exp() * (p - p.exp().mean(0).log())).sum(1).exp().mean()  # exp inside the mean
 
-
+# %% ../../nbs/exercises/14_metrics.ipynb #41dc54ef
 @exercise(
     'metrics.inception_score',
     library=inception_score,
