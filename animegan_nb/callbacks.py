@@ -266,23 +266,6 @@ class JSONLog(Callback):
         self.clock.load(state)
 
 
-def _line_of(record: dict) -> str:
-    "A record as JSON, scalars of PyTorch or NumPy as numbers."
-    try:
-        return json.dumps(record)
-    except TypeError:
-        plain = {k: x.item() if getattr(x, 'ndim', 1) == 0 else x for k, x in record.items()}
-    for name, value in plain.items():
-        try:
-            json.dumps(value)
-        except TypeError as error:
-            raise ValueError(
-                f"The log cannot hold {name!r}, of the class {type(value).__name__}: put"
-                " numbers, strings or lists of them into the record."
-            ) from error
-    return json.dumps(plain)
-
-
 def read_log(path: str | Path) -> list[dict]:
     "The records of a JSON-lines log; a last line cut short by a kill is left out."
     path, records = absolute_path(path), []
@@ -293,6 +276,29 @@ def read_log(path: str | Path) -> list[dict]:
                 if isinstance(record, dict) and type(record.get('step')) is int:
                     records.append(record)
     return records
+
+# %% ../nbs/11_callbacks.ipynb #11lineof
+def _line_of(record: dict) -> str:
+    "A record as JSON, scalars of PyTorch or NumPy as numbers."
+    try:
+        return json.dumps(record, default=_plain_number)
+    except TypeError:
+        for name, value in record.items():
+            try:
+                json.dumps(value, default=_plain_number)
+            except TypeError as error:
+                raise ValueError(
+                    f"The log cannot hold {name!r}, {error}: put numbers, strings or lists of"
+                    " them into the record."
+                ) from error
+        raise
+
+
+def _plain_number(x):
+    "A scalar of PyTorch or NumPy as a number."
+    if getattr(x, 'ndim', 1) == 0:
+        return x.item()
+    raise TypeError(f'which holds something of the class {type(x).__name__}')
 
 # %% ../nbs/11_callbacks.ipynb #3f10f921
 class Evaluate(Callback):
@@ -459,7 +465,8 @@ def ranked_right(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     real, fake = (x.float().flatten().contiguous() for x in (real_logits, fake_logits))
     fake = fake.sort().values
     below, not_above = (torch.searchsorted(fake, real, right=side) for side in (False, True))
-    return (below + not_above).float().mean() / (2 * len(fake))
+    share = (below + not_above).float().mean() / (2 * len(fake))
+    return share + 0 * (real.sum() + fake.sum())  # NaN, if a logit is
 
 
 class Health(Callback):

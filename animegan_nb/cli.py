@@ -483,8 +483,7 @@ def _check_once(args):
     "Raise one sentence if the command line gives a setting twice."
     names = [setting.partition('=')[0].strip() for setting in args.set or []]
     for number, name in enumerate(names):
-        plain = re.sub(r'^stages\.[0-9]+\.', 'stages.*.', name)
-        given = (word for word, those in _OPTIONS.items() if plain in those)
+        given = (word for word, those in _OPTIONS.items() if name in those)
         twice = [f'--{word}' for word in given if getattr(args, word) is not None]
         twice += ['another --set'] * (name in names[:number])
         if twice:

@@ -243,8 +243,8 @@ def stylegan2_state(network: nn.Module) -> dict[str, Tensor]:
 # %% ../nbs/70_convert.ipynb #953db69d
 def _check_box(box):
     "Raise one sentence unless `box` is the side of a cube."
-    number = isinstance(box, (int, float)) and not isinstance(box, bool)
-    if not (number and math.isfinite(box) and box > 0):
+    scalar = getattr(box, 'ndim', 0) == 0 and not isinstance(box, (bool, str, type(None)))
+    if not (scalar and math.isfinite(box) and box > 0):
         raise ValueError(
             f"box is the side of the official network's cube, a finite number above 0, not"
             f" {box!r}: pass 0.24, or 2 for a network without a box."

@@ -193,7 +193,7 @@ class Encoder(nn.Module):
                 f" {list(images.shape)}: resize them, or add the batch's axis."
             )
         _check_generator(c, generator)
-        _check_values(images)
+        _check_values(images, look=not self.training)
         images, plain = images.to(generator.mapping.w_avg), c.kind == 'plain'
         trained = 1 if plain else c.passes
         passes = trained if passes is None else passes
@@ -212,13 +212,14 @@ class Encoder(nn.Module):
         return self.passes(generator, images)[-1]
 
 
-def _check_values(images: Tensor) -> None:
-    "ValueError unless the numbers of images may be those of floats in [-1, 1]."
+def _check_values(images: Tensor, look: bool = True) -> None:
+    """ValueError unless the numbers of images may be those of floats in [-1, 1]. Looking at
+    them waits for the device, so a training does not."""
     if not images.is_floating_point():
         raise ValueError(
             f"Images are floats in [-1, 1], not {images.dtype}: use core.to_float."
         )
-    if images.abs().mean() > 5:  # single pixels of a generator may be far beyond 1
+    if look and images.abs().mean() > 5:  # single pixels of a generator may be far beyond 1
         raise ValueError(
             f"Images are floats in [-1, 1], and these reach {images.abs().max():.4g}: divide"
             " values from 0 to 255 by 127.5 and subtract 1."

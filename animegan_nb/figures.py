@@ -160,9 +160,9 @@ def figure_bones(
 # %% ../nbs/07_figures.ipynb #10e93ade
 def aim(direction: Tensor) -> Tensor:  # [3] → [3]
     "The shortest rotation, as a vector, that turns a bone hanging straight down this way."
-    if not 0 < float(direction.norm()) < math.inf:
-        raise ValueError(f"A bone cannot point in the direction {tuple(direction.tolist())}.")
     x, y, z = (direction / direction.norm()).tolist()
+    if not all(map(math.isfinite, (x, y, z))):
+        raise ValueError(f"A bone cannot point in the direction {tuple(direction.tolist())}.")
     side = math.hypot(x, z)
     if side < 1e-6:
         return torch.tensor([0.0 if y < 0 else math.pi, 0.0, 0.0])
@@ -401,7 +401,7 @@ def _haircut(head: Tensor, boy: Tensor, rng: torch.Generator) -> Tensor:
 # %% ../nbs/07_figures.ipynb #daa4c5d1
 def decode_figure(identity: Tensor) -> dict:
     "Attributes of head and figure, each [n]: a long index for a category, else a float."
-    identity = check_figure(identity)
+    identity = check_figure(identity).float()
     attributes = decode(identity[:, : len(ATTRIBUTES)])
     for name, slot in FIGURE_SLOT.items():
         column = identity[:, slot]
@@ -531,8 +531,8 @@ class FigureScene(PosedScene):
         style: str = 'anime',  # 'anime' or 'human'
         pose: Tensor | None = None,  # [b, joints, 3] instead of the identity's own
     ):
-        identity = check_figure(identity).float()
         self.style, self.attributes = style, decode_figure(identity)
+        identity = identity.float()
         check_figure_pose(pose, len(identity))
         pose = None if pose is None else pose.float()
         self.head = HeadScene(identity[:, : len(ATTRIBUTES)], style, bust=False)

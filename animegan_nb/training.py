@@ -956,6 +956,7 @@ def target_step(trainer: Trainer, steps: int | None, until: int | None) -> int:
 def begin(trainer: Trainer, steps: int | None, until: int | None):
     "Where a `fit` ends; a pause or a stop before it is over."
     trainer.target_step = target_step(trainer, steps, until)
+    trainer.frozen = [(t, t.detach().clone()) for t, _ in trainer.frozen]  # may be new ones
     c, end = trainer.base_config, trainer.target_step
     if c.schedule != 'constant' and end > max(trainer.step, c.total_steps):
         warnings.warn(
@@ -1911,6 +1912,8 @@ def optimise(
             optimizer.step()
             bar.update()
             yield loss.detach()
+        if own and stopping.is_set():  # during the last step
+            raise KeyboardInterrupt(f'stopped after {steps} of {steps} steps')
 
 
 def _refuse_infinite(numbers: Tensor, what: str, step: int):

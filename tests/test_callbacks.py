@@ -1,6 +1,7 @@
 "Checkpoints, logs, samples, the clock and the watch over a training's health."
 
 import errno
+import math
 import sys
 import time
 from pathlib import Path
@@ -164,6 +165,7 @@ def test_pairs_that_are_ranked_right_are_counted():
         assert ranked_right(real + shift, fake + shift).item() == pytest.approx(pairs.mean().item(), abs=1e-6)
     assert ranked_right(real, real).item() == 0.5 and ranked_right(fake + 99, fake) == 1
     assert ranked_right(torch.tensor(1.0), torch.tensor(0.0)) == 1  # a pair that logs means
+    assert ranked_right(torch.tensor([1.0, math.nan]), torch.tensor([0.0])).isnan()
 
 
 def test_the_clock_goes_on_counting_after_a_resume(tmp_path):
@@ -298,8 +300,8 @@ def test_scalars_of_other_libraries_are_numbers_in_the_log(tmp_path):
         def on_step(self, trainer, record):
             record['note'] = self.thing
 
-    for i, thing in enumerate([torch.tensor(0.5), np.float32(0.5), torch.tensor(0.5, dtype=torch.bfloat16)]):
+    for i, thing in enumerate([torch.tensor(0.5), np.float32(0.5), torch.tensor(0.5).bfloat16(), [np.float32(0.5)]]):
         make([Note(thing), JSONLog(tmp_path / str(i) / 'log.jsonl')]).fit(1, progress=False)
-        assert read_log(tmp_path / str(i) / 'log.jsonl')[0]['note'] == 0.5
-    with pytest.raises(ValueError, match="The log cannot hold 'note', of the class Tensor"):
+        assert read_log(tmp_path / str(i) / 'log.jsonl')[0]['note'] in (0.5, [0.5])
+    with pytest.raises(ValueError, match="The log cannot hold 'note', which holds something of the class Tensor"):
         make([Note(torch.zeros(2)), JSONLog(tmp_path / 'bad' / 'log.jsonl')]).fit(1, progress=False)

@@ -254,7 +254,7 @@ def test_a_setting_that_the_stages_overrule_is_refused():
     'words, says',
     [
         ('--batch 8 --set training.batch_size=4', 'training.batch_size is given twice, by --set and by --batch'),
-        ('--batch 8 --set stages.0.batch_size=4', 'stages.0.batch_size is given twice, by --set and by --batch'),
+        ('--batch 8 --set stages.*.batch_size=4', 'stages.*.batch_size is given twice, by --set and by --batch'),
         ('--augment ada --set augment=none', 'augment is given twice, by --set and by --augment'),
         ('--steps 3 --set steps=4', 'steps is given twice, by --set and by --steps'),
         ('--seed 0 --set training.seed=1', 'training.seed is given twice, by --set and by --seed'),

@@ -418,6 +418,15 @@ def test_other_types_of_numbers_become_float32():
             assert value.dtype == torch.float32 and torch.equal(value, state[key].to(kind).float())
 
 
+def test_a_box_may_be_a_number_of_numpy_or_pytorch():
+    generator, _ = pigan.pretrained_pigan()
+    state = convert.pigan_state(generator, box=0.24)
+    for box in (np.float32(0.24), torch.tensor(0.24)):
+        for key, value in convert.pigan_state(generator, box=box).items():
+            torch.testing.assert_close(value, state[key])
+        convert.load_pigan_generator(state, box=box)
+
+
 @pytest.mark.parametrize('box', [0, -0.24, math.nan, math.inf, None, 'x', True])
 def test_a_box_is_a_finite_number_above_0(box):
     generator, _ = pigan.pretrained_pigan()

@@ -404,7 +404,7 @@ def test_stop_right_after_start_is_not_lost(_):
     board = d.TrainingDashboard(trainer(slow=0.005), steps=100_000)
     board.start()
     board.stop()
-    until(lambda: not board.busy, 5)
+    until(lambda: not (board.busy or board.trainer.running), 5)
     assert board.trainer.step <= 2
     board.trainer.fit(2, progress=False)  # and it does not stop a later training
     assert board.trainer.step >= 2

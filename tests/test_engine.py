@@ -548,6 +548,23 @@ class CountingPair(TinyPair):
         return super().generator_step(batch, draws)
 
 
+def test_frozen_weights_that_are_replaced_stay_what_they_became():
+    trainer = fit_stages(
+        CountingPair(),
+        images(),
+        (Stage(9, frozen=('generator.0.',)),),
+        None,
+        CONFIG,
+        until=2,
+        device='cpu',
+        progress=False,
+    )
+    weight = trainer.pair.generator[0].weight
+    weight.data.fill_(0.5)
+    trainer.fit(1, progress=False)
+    assert weight.eq(0.5).all()
+
+
 @pytest.mark.parametrize('stop', [None, 2, 4, 5])
 def test_frozen_buffers_and_moments_stay_too(tmp_path, stop):
     "In the second of three stages; a checkpoint before, in or after it changes nothing."

@@ -469,7 +469,8 @@ def test_optimise_descends_and_stops_after_a_whole_step():
     assert list(steps) == [] and torch.equal(w, before)
 
 
-def test_an_interrupt_of_optimise_is_passed_on_after_a_whole_step():
+@pytest.mark.parametrize('steps', [10, 3])  # with 3 in the last one
+def test_an_interrupt_of_optimise_is_passed_on_after_a_whole_step(steps):
     import os, signal
 
     w, count = torch.nn.Parameter(torch.ones(1)), iter(range(10))
@@ -480,8 +481,8 @@ def test_an_interrupt_of_optimise_is_passed_on_after_a_whole_step():
         return w.square().sum()
 
     losses = []
-    with pytest.raises(KeyboardInterrupt, match='stopped after 3 of 10 steps'):
-        losses.extend(training.optimise(torch.optim.SGD([w], 0.1), loss, 10))
+    with pytest.raises(KeyboardInterrupt, match=f'stopped after 3 of {steps} steps'):
+        losses.extend(training.optimise(torch.optim.SGD([w], 0.1), loss, steps))
     assert next(count) == 3 and w.item() == pytest.approx(0.8**3)
 
 

@@ -152,7 +152,10 @@ WRONG = dict(
         ),
         'the nearest centre only': (
             lambda a, b, k=3: precision_recall(a, b, k, nearest=True),
-            ['the ball that covers a point need not be that of the nearest centre'],
+            [
+                'the ball that covers a point need not be that of the nearest centre',
+                'any ball counts: 2.5 lies in that of 10, though 1 is nearer',
+            ],
         ),
         'exchanged': (
             lambda a, b, k=3: precision_recall(b, a, k),
@@ -164,6 +167,7 @@ WRONG = dict(
                 'k = 2: the ball reaches the second nearest other point',
                 'a point on the surface of a ball lies in it',
                 'the ball that covers a point need not be that of the nearest centre',
+                'any ball counts: 2.5 lies in that of 10, though 1 is nearer',
                 'in the plane it is the straight distance that counts',
             ],
         ),
@@ -176,6 +180,7 @@ WRONG = dict(
                 'k = 2: the ball reaches the second nearest other point',
                 'a point on the surface of a ball lies in it',
                 'the ball that covers a point need not be that of the nearest centre',
+                'any ball counts: 2.5 lies in that of 10, though 1 is nearer',
                 'in the plane it is the straight distance that counts',
             ],
         ),
@@ -187,6 +192,7 @@ WRONG = dict(
                 'k = 2: the ball reaches the second nearest other point',
                 'a point on the surface of a ball lies in it',
                 'the ball that covers a point need not be that of the nearest centre',
+                'any ball counts: 2.5 lies in that of 10, though 1 is nearer',
             ],
         ),
     },

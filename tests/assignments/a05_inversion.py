@@ -112,7 +112,10 @@ WRONG = dict(
     psnr={
         'the mean of the channels': (
             lambda a, b: (-10 * ((a - b).square().mean((2, 3)) / 4).log10()).mean(1),
-            ['wrong in one channel of three: a third of the error'],
+            [
+                'wrong in one channel of three: a third of the error',
+                'over all channels and places at once: wrong in a sixth of the numbers',
+            ],
         ),
         'a range of 1': (
             lambda a, b: psnr(a, b) - 20 * math.log10(2),
@@ -122,6 +125,7 @@ WRONG = dict(
                 'each image has its own',
                 'it is the mean error that counts: wrong in one half is 3 dB better',
                 'wrong in one channel of three: a third of the error',
+                'over all channels and places at once: wrong in a sixth of the numbers',
             ],
         ),
         'one number for the batch': (
