@@ -193,7 +193,7 @@ class Encoder(nn.Module):
                 f" {list(images.shape)}: resize them, or add the batch's axis."
             )
         _check_generator(c, generator)
-        _check_values(images, look=not self.training)
+        _check_values(images, look=not (self.training and images.is_cuda))
         images, plain = images.to(generator.mapping.w_avg), c.kind == 'plain'
         trained = 1 if plain else c.passes
         passes = trained if passes is None else passes
@@ -214,7 +214,7 @@ class Encoder(nn.Module):
 
 def _check_values(images: Tensor, look: bool = True) -> None:
     """ValueError unless the numbers of images may be those of floats in [-1, 1]. Looking at
-    them waits for the device, so a training does not."""
+    them waits for a GPU, so a training does not."""
     if not images.is_floating_point():
         raise ValueError(
             f"Images are floats in [-1, 1], not {images.dtype}: use core.to_float."
